@@ -1,0 +1,31 @@
+PYTHON ?= python3
+PROMPT ?= a red apple
+OUT ?= photogram.png
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo serve test check benchmark clean
+
+demo: $(READY)  ## Start everything, draw PROMPT, write photogram.png, stop everything.
+	$(BIN)/python -m service.demo "$(PROMPT)" --output "$(OUT)"
+
+serve: $(READY)  ## Start everything and keep it running.
+	$(BIN)/photogram up
+
+test: $(READY)  ## All tests.
+	$(BIN)/python -m pytest
+
+check: $(READY)  ## Style, types, and who may import whom.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+$(READY): pyproject.toml clients/python/pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt "torch==2.13.0"
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e clients/python -e ".[dev]"
+	touch $(READY)
+
+clean:  ## Remove the environment and everything that was built.
+	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache

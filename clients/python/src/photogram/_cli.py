@@ -1,0 +1,173 @@
+"""The command `photogram`: its arguments, its exit codes (0 done, 1 failed, 2 used wrongly, 130 interrupted)."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from ._cli_output import display_for, job_lines, picture_json, picture_lines, to_json
+from ._client import Photogram
+from ._commands import SERVER_COMMANDS, CommandBroken, found_commands, help_of, load
+from ._errors import ConnectionFailed, PhotogramError
+from ._models import Job, Params
+from ._version import __version__
+
+DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
+
+# Fewer than the SDK's: at a prompt, "nothing is running there" should not take eight seconds.
+_MAX_RETRIES = 3
+
+_OWN_COMMANDS = frozenset({"generate", "jobs", "samplers"})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; `argv` is without the program's name."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments and arguments[0] not in _OWN_COMMANDS:
+        code = _run_found(arguments[0], arguments[1:])
+        if code is not None:
+            return code
+    options = _parser().parse_args(arguments)
+    return _run_own(options)
+
+
+def _run_found(name: str, rest: list[str]) -> int | None:
+    """Hand over to an installed command; None where `name` is none."""
+    entry = found_commands().get(name)
+    if entry is not None:
+        try:
+            command = load(entry)
+        except CommandBroken as error:
+            return _complain(str(error), FAILED)
+        return command(rest)
+    if name in SERVER_COMMANDS:
+        return _complain(f"{name!r} needs the server: install the distribution photogram-server", MISUSED)
+    return None
+
+
+def _run_own(options: argparse.Namespace) -> int:
+    run: Callable[[argparse.Namespace, Photogram], None] = options.run
+    try:
+        client = Photogram(options.url, options.api_key, max_retries=_MAX_RETRIES)
+        with client:
+            run(options, client)
+    except KeyboardInterrupt:
+        return _complain("interrupted", INTERRUPTED)
+    except ConnectionFailed as error:
+        hint = "; start a server with: photogram up" if error.url.startswith(client.base_url) else ""
+        return _complain(f"{error}{hint}", FAILED)
+    except (PhotogramError, OSError) as error:
+        return _complain(str(error), FAILED)
+    except ValueError as error:
+        return _complain(str(error), MISUSED)
+    return DONE
+
+
+def _generate(options: argparse.Namespace, client: Photogram) -> None:
+    path: Path = options.output
+    _check_writable(path)
+    params: Params = {
+        "negative_prompt": options.negative_prompt,
+        "model": options.model,
+        "sampler": options.sampler,
+        "num_inference_steps": options.steps,
+        "guidance_scale": options.guidance,
+        "seed": options.seed,
+        "width": options.width,
+        "height": options.height,
+    }
+    began = time.monotonic()
+    with display_for(Console(stderr=True)) as display:
+        image = client.generate(options.prompt, on_event=display.show, **params)
+    image.save(path)
+    total_s = time.monotonic() - began
+    _print([picture_json(image, path, total_s)] if options.json else picture_lines(image, path, total_s))
+
+
+def _get_job(options: argparse.Namespace, client: Photogram) -> None:
+    _print_job(client.get(options.id), options.json)
+
+
+def _cancel_job(options: argparse.Namespace, client: Photogram) -> None:
+    _print_job(client.cancel(options.id), options.json)
+
+
+def _samplers(options: argparse.Namespace, client: Photogram) -> None:
+    names = [sampler.name for sampler in client.samplers()]
+    _print([to_json(names)] if options.json else names)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="photogram", description="Draw pictures with a Photogram server.")
+    parser.add_argument("--version", action="version", version=f"photogram {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    common = _common_options()
+
+    generate = commands.add_parser("generate", parents=[common], help="draw a picture and save it")
+    _add_generate_options(generate)
+    generate.set_defaults(run=_generate)
+
+    jobs = commands.add_parser("jobs", help="look at a job, or cancel it")
+    verbs = jobs.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for verb, run, text in (("get", _get_job, "show a job"), ("cancel", _cancel_job, "cancel a job")):
+        command = verbs.add_parser(verb, parents=[common], help=text)
+        command.add_argument("id", metavar="ID", help="the job's id")
+        command.set_defaults(run=run)
+
+    samplers = commands.add_parser("samplers", parents=[common], help="list the server's samplers")
+    samplers.set_defaults(run=_samplers)
+
+    found = found_commands()
+    for name, entry in found.items():
+        if name not in _OWN_COMMANDS:
+            commands.add_parser(name, help=help_of(entry), add_help=False)
+    if missing := [name for name in SERVER_COMMANDS if name not in found]:
+        parser.epilog = f"With the distribution photogram-server there are also: {', '.join(missing)}."
+    return parser
+
+
+def _common_options() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("--url", help="the server's address (else PHOTOGRAM_URL, else http://127.0.0.1:8000)")
+    options.add_argument("--api-key", help="the key (else PHOTOGRAM_API_KEY, which other users cannot read)")
+    options.add_argument("--json", action="store_true", help="print JSON instead of lines")
+    return options
+
+
+def _add_generate_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("prompt", metavar="PROMPT", help="what to draw")
+    parser.add_argument("-o", "--output", metavar="FILE", type=Path, default=Path("photogram.png"), help="where to")
+    parser.add_argument("--negative-prompt", metavar="TEXT", help="what to keep out")
+    parser.add_argument("--model", metavar="NAME", help="the model (photogram models list)")
+    parser.add_argument("--sampler", metavar="NAME", help="the sampler (photogram samplers)")
+    parser.add_argument("--steps", metavar="N", type=int, help="number of denoising steps")
+    parser.add_argument("--guidance", metavar="SCALE", type=float, help="how closely to follow the prompt")
+    parser.add_argument("--seed", metavar="N", type=int, help="the same seed draws the same picture")
+    parser.add_argument("--width", metavar="PX", type=int, help="width in pixels")
+    parser.add_argument("--height", metavar="PX", type=int, help="height in pixels")
+
+
+def _check_writable(path: Path) -> None:
+    # Before the job and not after it: nobody should wait for a picture that has no place.
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a directory, not a file to write")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"the directory {path.parent} does not exist")
+
+
+def _print_job(job: Job, as_json: bool) -> None:
+    _print([to_json(asdict(job))] if as_json else job_lines(job))
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line)
+
+
+def _complain(text: str, code: int) -> int:
+    print(f"photogram: {' '.join(text.split())}", file=sys.stderr)
+    return code

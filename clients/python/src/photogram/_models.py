@@ -1,0 +1,197 @@
+"""The nouns of the wire as frozen dataclasses, read with tolerance for keys that newer servers add."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypedDict
+
+Payload = Mapping[str, Any]
+
+FINAL_STATUSES = frozenset({"succeeded", "failed", "canceled"})
+
+
+class Params(TypedDict, total=False):
+    """What a picture can be asked for beside its prompt; a key left out or None is decided by the server."""
+
+    negative_prompt: str | None
+    model: str | None
+    sampler: str | None
+    num_inference_steps: int | None
+    guidance_scale: float | None
+    seed: int | None
+    width: int | None
+    height: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How many denoising steps are done, of how many."""
+
+    step: int
+    steps: int
+
+    @classmethod
+    def from_payload(cls, payload: Payload) -> "Progress":
+        return cls(step=int(payload["step"]), steps=int(payload["steps"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """Where a finished picture lies; sizes in pixels."""
+
+    url: str
+    width: int
+    height: int
+
+    @classmethod
+    def from_payload(cls, payload: Payload) -> "Image":
+        return cls(url=str(payload["url"]), width=int(payload["width"]), height=int(payload["height"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds that each stage of the worker took; None where the server did not say."""
+
+    prepare_s: float | None = None
+    denoise_s: float | None = None
+    finish_s: float | None = None
+
+    @classmethod
+    def from_payload(cls, payload: Payload) -> "Timings":
+        return cls(*(_seconds(payload.get(name)) for name in ("prepare_s", "denoise_s", "finish_s")))
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a succeeded job left: its pictures and how long they took."""
+
+    images: tuple[Image, ...]
+    timings: Timings
+
+    @classmethod
+    def from_payload(cls, payload: Payload) -> "Result":
+        images = tuple(Image.from_payload(image) for image in payload["images"])
+        return cls(images=images, timings=Timings.from_payload(payload.get("timings") or {}))
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a job failed: a stable code for programs, a message for people."""
+
+    code: str
+    message: str
+
+    @classmethod
+    def from_payload(cls, payload: Payload) -> "Failure":
+        return cls(code=str(payload["code"]), message=str(payload["message"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job as the server last told it; `params` holds the effective values, the drawn seed among them."""
+
+    id: str
+    kind: str
+    status: str
+    params: Payload = field(default_factory=dict, hash=False)
+    progress: Progress | None = None
+    result: Result | None = None
+    error: Failure | None = None
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+    @classmethod
+    def from_payload(cls, payload: Payload) -> "Job":
+        """Read a job's JSON, such as the body of a webhook; raises KeyError, TypeError or ValueError."""
+        progress, result, error = payload.get("progress"), payload.get("result"), payload.get("error")
+        return cls(
+            id=str(payload["id"]),
+            kind=str(payload["kind"]),
+            status=str(payload["status"]),
+            params=dict(payload.get("params") or {}),
+            progress=Progress.from_payload(progress) if progress else None,
+            result=Result.from_payload(result) if result else None,
+            error=Failure.from_payload(error) if error else None,
+            created_at=_moment(payload.get("created_at")),
+            started_at=_moment(payload.get("started_at")),
+            finished_at=_moment(payload.get("finished_at")),
+        )
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the job succeeded, failed or was canceled: nothing about it will change any more."""
+        return self.status in FINAL_STATUSES
+
+    @property
+    def queued_s(self) -> float | None:
+        """Seconds between the job's creation and its start, None before it started."""
+        if self.created_at is None or self.started_at is None:
+            return None
+        return (self.started_at - self.created_at).total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedImage:
+    """A picture in hand: encoded bytes, pixel size, seed, and the job it came from."""
+
+    data: bytes = field(repr=False)
+    width: int
+    height: int
+    seed: int | None
+    job: Job
+
+    def save(self, path: str | Path) -> Path:
+        """Write the bytes as the server encoded them; returns the path, raises OSError."""
+        target = Path(path)
+        target.write_bytes(self.data)
+        return target
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A checkpoint the server offers; `problem` says why it cannot be used where `is_available` is false."""
+
+    name: str
+    family: str = ""
+    is_default: bool = False
+    is_available: bool = True
+    problem: str | None = None
+    defaults: Payload = field(default_factory=dict, hash=False)
+    limits: Payload = field(default_factory=dict, hash=False)
+    aliases: tuple[str, ...] = ()
+    licence: str | None = None
+
+    @classmethod
+    def from_payload(cls, payload: Payload) -> "Model":
+        return cls(
+            name=str(payload["name"]),
+            family=str(payload.get("family") or ""),
+            is_default=bool(payload.get("is_default", False)),
+            is_available=bool(payload.get("is_available", True)),
+            problem=payload.get("problem"),
+            defaults=dict(payload.get("defaults") or {}),
+            limits=dict(payload.get("limits") or {}),
+            aliases=tuple(str(alias) for alias in payload.get("aliases") or ()),
+            licence=payload.get("licence"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Sampler:
+    """A sampler the server offers."""
+
+    name: str
+
+    @classmethod
+    def from_payload(cls, payload: Payload) -> "Sampler":
+        return cls(name=str(payload["name"]))
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _seconds(value: float | None) -> float | None:
+    return None if value is None else float(value)

@@ -1,0 +1,90 @@
+"""How each thing one can ask of the server is written as an HTTP request."""
+
+import re
+import uuid
+from collections.abc import Mapping
+
+import httpx
+
+from ._config import Config
+from ._errors import UnexpectedResponse
+from ._version import __version__
+
+# The server sends a comment every 15 s on an idle event stream: three missing ones mean that it is gone.
+EVENTS_SILENCE_S = 45.0
+
+_JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def new_job_id() -> str:
+    """An id nobody else has chosen."""
+    return uuid.uuid4().hex
+
+
+class Requests:
+    """Builds requests for one server; opens nothing."""
+
+    def __init__(self, config: Config) -> None:
+        self._base_url = config.base_url
+        self._timeout_s = config.timeout_s
+        self._headers = {"User-Agent": f"photogram-python/{__version__}", "Accept": "application/json"}
+        self._key = {"Authorization": f"Bearer {config.api_key}"} if config.api_key else {}
+
+    def submit(self, prompt: str, kind: str, job_id: str | None, params: Mapping[str, object]) -> httpx.Request:
+        given = {name: value for name, value in params.items() if value is not None}
+        body = {"kind": kind, "params": {"prompt": prompt, **given}}
+        if job_id is not None:
+            return self._api("PUT", _path_of(job_id), body=body)
+        return self._api("POST", "/v1/jobs", body=body, headers={"Idempotency-Key": uuid.uuid4().hex})
+
+    def job(self, job_id: str, wait_s: int = 0) -> httpx.Request:
+        query = f"?wait={wait_s}" if wait_s else ""
+        return self._api("GET", _path_of(job_id) + query, read_s=self._timeout_s + wait_s)
+
+    def cancel(self, job_id: str, limit_s: float | None = None) -> httpx.Request:
+        request = self._api("DELETE", _path_of(job_id))
+        if limit_s is not None:
+            request.extensions["timeout"] = httpx.Timeout(limit_s).as_dict()
+        return request
+
+    def events(self, job_id: str, last_event_id: str | None, silence_s: float) -> httpx.Request:
+        headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
+        if last_event_id is not None:
+            headers["Last-Event-ID"] = last_event_id
+        return self._api("GET", _path_of(job_id) + "/events", headers=headers, read_s=silence_s)
+
+    def models(self) -> httpx.Request:
+        return self._api("GET", "/v1/models")
+
+    def samplers(self) -> httpx.Request:
+        return self._api("GET", "/v1/samplers")
+
+    def image(self, url: str) -> httpx.Request:
+        """A request without the key: pictures need none, and they may lie on another host."""
+        try:
+            target = httpx.URL(self._base_url + "/").join(url)
+        except httpx.InvalidURL as error:
+            raise UnexpectedResponse(f"the server gave a picture's address that cannot be read: {url!r}") from error
+        return httpx.Request("GET", target, headers={**self._headers, "Accept": "image/*"}, extensions=self._limits())
+
+    def _api(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        read_s: float | None = None,
+    ) -> httpx.Request:
+        every = {**self._headers, **self._key, **(headers or {})}
+        return httpx.Request(method, self._base_url + path, headers=every, json=body, extensions=self._limits(read_s))
+
+    def _limits(self, read_s: float | None = None) -> dict[str, object]:
+        limits = httpx.Timeout(self._timeout_s, read=self._timeout_s if read_s is None else read_s)
+        return {"timeout": limits.as_dict()}
+
+
+def _path_of(job_id: str) -> str:
+    if not _JOB_ID.fullmatch(job_id):
+        raise ValueError(f"a job id is 1 to 64 letters, digits, '_' or '-', got {job_id!r}")
+    return f"/v1/jobs/{job_id}"

@@ -1,0 +1,112 @@
+"""From an answer to what it means: a typed object, or the error that the server's problem document stands for."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+import httpx
+
+from ._errors import (
+    APIError,
+    AuthenticationError,
+    Conflict,
+    FieldProblem,
+    InvalidParams,
+    NotFound,
+    PermissionDenied,
+    PhotogramError,
+    Problem,
+    ServerError,
+    ServiceUnavailable,
+    TooManyRequests,
+    UnexpectedResponse,
+)
+from ._models import Payload
+
+T = TypeVar("T")
+
+_BY_STATUS: dict[int, type[APIError]] = {
+    401: AuthenticationError,
+    403: PermissionDenied,
+    404: NotFound,
+    409: Conflict,
+    422: InvalidParams,
+    429: TooManyRequests,
+    503: ServiceUnavailable,
+}
+
+# What a payload of another shape than expected makes a reader raise.
+_MISREAD = (KeyError, TypeError, ValueError, AttributeError)
+
+
+def read(response: httpx.Response, reader: Callable[[Payload], T]) -> T:
+    """Read a successful answer; raises UnexpectedResponse where it is no JSON or of another shape."""
+    try:
+        return reader(response.json())
+    except _MISREAD as error:
+        raise UnexpectedResponse(f"{response.request.url} did not answer as Photogram does: {_why(error)}") from error
+
+
+def read_event(reader: Callable[[str], T], data: str) -> T:
+    """Read the data of one event; raises UnexpectedResponse as `read` does."""
+    try:
+        return reader(data)
+    except _MISREAD as error:
+        raise UnexpectedResponse(f"an event of the job's stream cannot be read: {_why(error)}") from error
+
+
+def error_of(response: httpx.Response) -> PhotogramError:
+    """The error that an unsuccessful answer, its body read, stands for."""
+    if response.status_code < 400:
+        target = response.headers.get("location", "nowhere")
+        return UnexpectedResponse(f"{response.request.url} answered {response.status_code} and points to {target}")
+    fallback = ServerError if response.status_code >= 500 else APIError
+    return _BY_STATUS.get(response.status_code, fallback)(_problem_of(response))
+
+
+def retry_after_s(headers: httpx.Headers) -> float | None:
+    """Seconds from a Retry-After header, written as a number or as a date; None without a readable one."""
+    text = headers.get("retry-after")
+    if text is None:
+        return None
+    try:
+        if text.strip().isdecimal():
+            return float(text)
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, (moment.astimezone(UTC) - datetime.now(UTC)).total_seconds())
+
+
+def _problem_of(response: httpx.Response) -> Problem:
+    document = _document_of(response)
+    reason = response.reason_phrase or f"HTTP {response.status_code}"
+    detail = document.get("detail") or document.get("title")
+    return Problem(
+        status=response.status_code,
+        code=str(document.get("code") or f"http_{response.status_code}"),
+        detail=detail if isinstance(detail, str) else reason,
+        problems=_field_problems(document.get("errors")),
+        retry_after_s=retry_after_s(response.headers),
+    )
+
+
+def _document_of(response: httpx.Response) -> Payload:
+    # An error page of a proxy is no reason to lose the status: without a document the status speaks.
+    try:
+        document = response.json()
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _field_problems(entries: list[dict[str, Any]] | None) -> tuple[FieldProblem, ...]:
+    try:
+        return tuple(FieldProblem(str(entry["field"]), str(entry["message"])) for entry in entries or ())
+    except _MISREAD:
+        return ()
+
+
+def _why(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

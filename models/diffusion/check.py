@@ -1,0 +1,55 @@
+"""``photogram models check``: load one model of the catalog in a process of its own and draw with it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from models.catalog import Catalog
+from models.diffusion.checkpoint import load_checkpoint
+from models.diffusion.engine import Engine
+from models.diffusion.events import Drawn, Failed
+from models.errors import PhotogramError
+from models.params import Txt2ImgRequest
+from models.tickets import complete
+
+STEPS = 2
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print ``ok`` or the reason why the model cannot be used; gives the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m models.diffusion.check", description=__doc__)
+    parser.add_argument("catalog", type=Path)
+    parser.add_argument("name")
+    options = parser.parse_args(argv)
+    started = time.monotonic()
+    try:
+        _draw(Catalog.load(options.catalog), options.name)
+    except PhotogramError as error:
+        print(f"{options.name}: {error}", file=sys.stderr)
+        return 1
+    print(f"{options.name}: ok, loaded and drew {STEPS} steps in {time.monotonic() - started:.1f} s")
+    return 0
+
+
+def _draw(catalog: Catalog, name: str) -> None:
+    params = complete(Txt2ImgRequest(prompt="a cat", model=name, seed=0), catalog)
+    spec = catalog[params.model]
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    engine = Engine(lambda wanted: load_checkpoint(wanted, device), row_limit=1)
+    engine.join("check", replace(params, num_inference_steps=STEPS), spec)
+    while True:
+        for event in engine.tick():
+            if isinstance(event, Failed):
+                raise event.failure
+            if isinstance(event, Drawn):
+                return
+
+
+if __name__ == "__main__":
+    sys.exit(main())

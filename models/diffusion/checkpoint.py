@@ -1,0 +1,104 @@
+"""Checkpoints: weights read from a folder, a repository or a file, ready on one device."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionPipeline
+
+from models.catalog import ModelSpec
+from models.diffusion.denoiser import Denoiser, EagerDenoiser
+from models.diffusion.failures import is_out_of_memory, summary
+from models.diffusion.pipeline import Pipeline
+from models.diffusion.preview import Previewer, build_previewer
+from models.errors import ModelUnavailable, OutOfMemory
+
+FAMILIES: dict[str, Any] = {"stable-diffusion": StableDiffusionPipeline}
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+@dataclass
+class Checkpoint:
+    """A pipeline that many rows share, and what runs its UNet."""
+
+    spec: ModelSpec
+    pipeline: Pipeline
+    denoiser: Denoiser
+    device: torch.device
+    dtype: torch.dtype
+
+    @cached_property
+    def previewer(self) -> Previewer:
+        """Shows unfinished latents; made when the first preview is due."""
+        return build_previewer(self.pipeline)
+
+
+def load_checkpoint(spec: ModelSpec, device: torch.device) -> Checkpoint:
+    """Read the weights that ``spec`` names onto ``device``. Only safetensors are read; code beside them is never run.
+
+    Raises:
+        ModelUnavailable: there is nothing to load, it cannot be read, or it is not of the family that it should be.
+        OutOfMemory: the weights do not fit the device.
+    """
+    problem = spec.problem() or _unsupported(spec)
+    if problem is not None:
+        raise ModelUnavailable(f"model {spec.name!r}: {problem}")
+    dtype = _dtype(spec, device)
+    try:
+        pipeline = _read(spec, dtype).to(device)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise OutOfMemory(f"model {spec.name!r} does not fit into the device's memory") from error
+        raise ModelUnavailable(f"model {spec.name!r} cannot be loaded: {summary(error)}") from error
+    problem = _misfit(pipeline)
+    if problem is not None:
+        raise ModelUnavailable(f"model {spec.name!r} is no {spec.family} pipeline: {problem}")
+    return Checkpoint(spec, pipeline, EagerDenoiser(pipeline.unet), device, dtype)
+
+
+def _unsupported(spec: ModelSpec) -> str | None:
+    if spec.family not in FAMILIES:
+        return f"unknown family {spec.family!r}; there are {', '.join(FAMILIES)}"
+    if spec.dtype not in {"auto", *DTYPES}:
+        return f"unknown dtype {spec.dtype!r}; there are auto, {', '.join(DTYPES)}"
+    if spec.file is not None and spec.file.suffix != ".safetensors":
+        return f"{spec.file} is no .safetensors file"
+    return None
+
+
+def _dtype(spec: ModelSpec, device: torch.device) -> torch.dtype:
+    if spec.dtype == "auto":
+        return torch.float16 if device.type == "cuda" else torch.float32
+    return DTYPES[spec.dtype]
+
+
+def _read(spec: ModelSpec, dtype: torch.dtype) -> Any:
+    family = FAMILIES[spec.family]
+    options: dict[str, Any] = {
+        "dtype": dtype,
+        "safety_checker": None,
+        "requires_safety_checker": False,
+        "feature_extractor": None,
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # outdated scheduler configs, which diffusers mends by itself
+        if spec.file is not None:
+            return family.from_single_file(str(spec.file), **options)
+        source, revision = (spec.folder, None) if spec.folder is not None else (spec.repository, spec.revision)
+        return family.from_pretrained(
+            source, revision=revision, use_safetensors=True, local_files_only=spec.folder is not None, **options
+        )
+
+
+def _misfit(pipeline: Pipeline) -> str | None:
+    """Why a plain text-to-image call of the pipeline could not work, judged by the UNet's inputs."""
+    config = pipeline.unet.config
+    if config.addition_embed_type not in (None, "text"):
+        return f"its UNet wants further inputs ({config.addition_embed_type})"
+    if config.in_channels != pipeline.vae.config.latent_channels:
+        return f"its UNet takes {config.in_channels} channels, its VAE has {pipeline.vae.config.latent_channels}"
+    return None

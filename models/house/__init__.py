@@ -1,0 +1,1 @@
+"""The built-in checkpoint: how it was made, its card and its weights."""

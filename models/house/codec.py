@@ -1,0 +1,65 @@
+"""Latents in closed form: PCA of 8x8 patches, which an AutoencoderTiny then learns to read and write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+PATCH_PX = 8
+CHANNELS = 12
+WHITENING = 0.7
+"""Channels are divided by their standard deviation to this power: 1 would make noise of the fine detail."""
+
+
+@dataclass(frozen=True)
+class PatchCodec:
+    """An invertible-as-far-as-it-goes linear map between pictures and latents."""
+
+    mean: torch.Tensor
+    """[3 * PATCH_PX**2], the mean patch."""
+    basis: torch.Tensor
+    """[CHANNELS, 3 * PATCH_PX**2], orthonormal rows, the widest direction first."""
+    scale: torch.Tensor
+    """[CHANNELS], what each coordinate is multiplied by."""
+
+    @classmethod
+    def fit(cls, pictures: torch.Tensor) -> PatchCodec:
+        """Fit to RGB ``pictures`` [N, 3, H, W] in -1..1."""
+        patches = _to_patches(pictures).flatten(0, 2).double()
+        mean = patches.mean(0)
+        _, basis = torch.linalg.eigh((patches - mean).T @ (patches - mean) / len(patches))
+        basis = basis.flip(1).T[:CHANNELS]
+        std = ((patches - mean) @ basis.T).std(0)
+        scale = std**-WHITENING
+        scale = scale / (std * scale).square().mean().sqrt()
+        return cls(mean.float(), basis.float().contiguous(), scale.float())
+
+    def encode(self, pictures: torch.Tensor) -> torch.Tensor:
+        """RGB [N, 3, H, W] in -1..1 to latents [N, CHANNELS, H / 8, W / 8] of about unit variance."""
+        return (((_to_patches(pictures) - self.mean) @ self.basis.T) * self.scale).permute(0, 3, 1, 2)
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """The linear inverse of :meth:`encode`, clamped to -1..1; the trained decoder draws much better."""
+        patches = (latents.permute(0, 2, 3, 1) / self.scale) @ self.basis + self.mean
+        n, h, w, _ = patches.shape
+        pictures = patches.view(n, h, w, 3, PATCH_PX, PATCH_PX).permute(0, 3, 1, 4, 2, 5)
+        return pictures.reshape(n, 3, h * PATCH_PX, w * PATCH_PX).clamp(-1, 1)
+
+    def save(self, path: Path) -> None:
+        """Write the three tensors to a safetensors file."""
+        save_file({"mean": self.mean, "basis": self.basis, "scale": self.scale}, path)
+
+    @classmethod
+    def load(cls, path: Path) -> PatchCodec:
+        """Read what :meth:`save` wrote."""
+        return cls(**load_file(path))
+
+
+def _to_patches(pictures: torch.Tensor) -> torch.Tensor:
+    """[N, 3, H, W] to [N, H / 8, W / 8, 3 * 64]."""
+    n, c, h, w = pictures.shape
+    grid = pictures.view(n, c, h // PATCH_PX, PATCH_PX, w // PATCH_PX, PATCH_PX)
+    return grid.permute(0, 2, 4, 1, 3, 5).reshape(n, h // PATCH_PX, w // PATCH_PX, -1)

@@ -1,0 +1,1 @@
+"""The gateway: one module per dialect, and what they share."""

@@ -1,0 +1,57 @@
+"""The gateway as one application: its routes, its middleware, and what is open while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from service.api import health, images, jobs, listings, prodia_v1
+from service.api.documented import DocumentedApi
+from service.api.errors import ErrorRenderer
+from service.api.middleware import BodyLimit, ErrorRendering, RequestId
+from service.api.state import State, open_gateway
+from service.api.wire import JobBody
+from service.backbone.settings import Settings
+
+_TAGS = [
+    {"name": "jobs", "description": "The native dialect."},
+    {"name": "listings", "description": "What can be asked for."},
+    {"name": "images", "description": "Finished pictures."},
+    {"name": "prodia v1", "description": "For clients of Prodia's v1."},
+    {"name": "health", "description": "For whoever watches over the server."},
+]
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The gateway; nothing is opened before its lifespan starts."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[State]:
+        async with open_gateway(settings) as gateway:
+            yield {"gateway": gateway}
+
+    renderer = ErrorRenderer([prodia_v1.DIALECT])
+    app = DocumentedApi(
+        wire_models=(JobBody, prodia_v1.GenerateBody),
+        title="Photogram",
+        version="1",
+        description="Pictures from words, by a durable queue. Errors are explained in docs/errors.md.",
+        openapi_tags=_TAGS,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        redoc_url=None,
+        middleware=[
+            Middleware(RequestId),
+            Middleware(ErrorRendering, renderer=renderer),
+            Middleware(BodyLimit, max_bytes=settings.max_body_bytes),
+        ],
+        exception_handlers={HTTPException: renderer, RequestValidationError: renderer},
+    )
+    for module in (jobs, listings, images, prodia_v1, health):
+        app.include_router(module.router)
+    return app

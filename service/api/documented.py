@@ -1,0 +1,70 @@
+"""What FastAPI cannot know by itself for the OpenAPI page: bodies we read ourselves, and errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from service.api.errors import PROBLEM_TYPE, ErrorCode, Problem
+
+_REFERENCE = "#/components/schemas/{model}"
+REQUEST_ID_EXAMPLE = "0b7c2f0e-6f0e-4b43-9a55-3f6a3e1f7a11"
+
+
+class DocumentedApi(FastAPI):
+    """A FastAPI application whose page also shows ``wire_models``, which routes only refer to."""
+
+    def __init__(self, wire_models: tuple[type[BaseModel], ...], **options: Any) -> None:
+        super().__init__(**options)
+        self._wire_models = wire_models
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        document = super().openapi()
+        models = [(model, "validation") for model in (*self._wire_models, Problem)]
+        _, found = models_json_schema(models, ref_template=_REFERENCE)  # type: ignore[arg-type]
+        document["components"]["schemas"].update(found["$defs"])
+        return document
+
+
+def json_body(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
+    """The page's entry for a body that the route reads as ``model``."""
+    content = {"application/json": {"schema": _reference(model), "example": example}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def problems(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
+    """The page's entries for the native errors of a route."""
+    entries: dict[int | str, dict[str, Any]] = {}
+    for code in codes:
+        media = {"schema": _reference(Problem), "examples": {}}
+        entry = entries.setdefault(code.status, {"description": "", "content": {PROBLEM_TYPE: media}})
+        entry["description"] = ", ".join(filter(None, (entry["description"], f"`{code.wire}`")))
+        entry["content"][PROBLEM_TYPE]["examples"][code.wire] = {"value": _example(code)}
+    return entries
+
+
+def texts(*answers: tuple[int, str]) -> dict[int | str, dict[str, Any]]:
+    """The page's entries for errors that are told in plain text, each with exactly this body."""
+    return {
+        status: {"description": text, "content": {"text/plain": {"schema": {"type": "string"}, "example": text}}}
+        for status, text in answers
+    }
+
+
+def _example(code: ErrorCode) -> dict[str, Any]:
+    return {
+        "type": f"/docs/errors#{code.wire}",
+        "title": code.title,
+        "status": code.status,
+        "detail": code.title,
+        "code": code.wire,
+        "request_id": REQUEST_ID_EXAMPLE,
+    }
+
+
+def _reference(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": _REFERENCE.format(model=model.__name__)}

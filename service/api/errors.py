@@ -1,0 +1,190 @@
+"""What the gateway answers when it does not do what was asked: the codes, and the native words for them.
+
+PhotogramError
+└── ApiError              an answer other than success; its code decides the HTTP status
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from re import Pattern
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from models.errors import FieldProblem, InvalidTicket, PhotogramError
+from service.backbone.queue import AlreadyUsed, QueueFull
+
+PROBLEM_TYPE = "application/problem+json"
+LEDGER_ERRORS = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError)
+"""What the Redis client raises when Redis is away or takes no writes, through no fault of the request."""
+_RETRY_AFTER_S = 5
+_DETAIL_MAX_CHARS = 1000
+_PROBLEMS_MAX = 32
+
+_log = logging.getLogger(__name__)
+
+
+class ErrorCode(Enum):
+    """Every way in which a request can fail, with its HTTP status and title; ``docs/errors.md`` explains each."""
+
+    MALFORMED_JSON = (422, "Malformed JSON")
+    INVALID_PARAMS = (422, "Invalid Parameters")
+    UNAUTHORIZED = (401, "Key Not Recognised")
+    NOT_FOUND = (404, "Not Found")
+    JOB_NOT_FOUND = (404, "Job Not Found")
+    IMAGE_NOT_FOUND = (404, "Image Not Found")
+    METHOD_NOT_ALLOWED = (405, "Method Not Allowed")
+    ALREADY_USED = (409, "Already Used")
+    BODY_TOO_LARGE = (413, "Body Too Large")
+    UNSUPPORTED_MEDIA_TYPE = (415, "Unsupported Media Type")
+    INTERNAL_ERROR = (500, "Internal Error")
+    QUEUE_FULL = (503, "Queue Full")
+    LEDGER_UNAVAILABLE = (503, "Ledger Unavailable")
+    NO_WORKERS = (503, "No Workers")
+
+    def __init__(self, status: int, title: str) -> None:
+        self.status = status
+        self.title = title
+
+    @property
+    def wire(self) -> str:
+        """The code as clients read it."""
+        return self.name.lower()
+
+
+class ApiError(PhotogramError):
+    """An answer other than success, before any dialect puts it in its own words."""
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        detail: str,
+        problems: Sequence[FieldProblem] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail[:_DETAIL_MAX_CHARS]
+        self.problems = tuple(problems)[:_PROBLEMS_MAX]
+        self.headers = dict(headers or {})
+
+
+Renderer = Callable[[ApiError, str], Response]
+"""Puts an error and the request's id in a dialect's own words."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """The paths on which errors are told in another way than the native one."""
+
+    paths: Pattern[str]
+    render: Renderer
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field."""
+
+    field: str
+    message: str
+
+
+class Problem(BaseModel):
+    """An error as RFC 9457 describes it, with a code for programs."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    errors: list[FieldError] | None = None
+
+
+class ErrorRenderer:
+    """Turns any exception into the words of the dialect whose route was asked."""
+
+    def __init__(self, dialects: Sequence[Dialect]) -> None:
+        self._dialects = dialects
+
+    async def __call__(self, request: Request, error: Exception) -> Response:
+        """The response for ``error``; what is not the client's fault is logged."""
+        known, request_id = to_api_error(error), request.state.request_id
+        if known.code is ErrorCode.INTERNAL_ERROR:
+            _log.error("request %s failed", request_id, exc_info=error)
+        elif known.code.status >= 500:
+            _log.warning("request %s was refused: %r", request_id, error)
+        path = request.scope["path"]
+        renderers = (dialect.render for dialect in self._dialects if dialect.paths.match(path))
+        return next(renderers, render_problem)(known, request_id)
+
+
+def to_api_error(error: Exception) -> ApiError:
+    """What ``error`` means to a client; anything unforeseen is an internal error that tells nothing."""
+    match error:
+        case ApiError():
+            return error
+        case InvalidTicket():
+            return ApiError(ErrorCode.INVALID_PARAMS, str(error), error.problems)
+        case AlreadyUsed():
+            return ApiError(ErrorCode.ALREADY_USED, str(error))
+        case QueueFull():
+            return unavailable(ErrorCode.QUEUE_FULL, str(error))
+        case RequestValidationError() | HTTPException():
+            return _from_framework(error)
+    if isinstance(error, LEDGER_ERRORS):
+        return unavailable(ErrorCode.LEDGER_UNAVAILABLE, "the ledger cannot be reached; try again soon")
+    return ApiError(ErrorCode.INTERNAL_ERROR, "something went wrong; the log has it under this request's id")
+
+
+def _from_framework(error: RequestValidationError | HTTPException) -> ApiError:
+    if isinstance(error, RequestValidationError):
+        return to_api_error(InvalidTicket(field_problems(error.errors(), skip=1)))
+    headers = dict(error.headers or {})
+    if error.status_code == ErrorCode.NOT_FOUND.status:
+        return ApiError(ErrorCode.NOT_FOUND, "there is no such route", headers=headers)
+    if error.status_code == ErrorCode.METHOD_NOT_ALLOWED.status:
+        return ApiError(ErrorCode.METHOD_NOT_ALLOWED, "this route has no such method", headers=headers)
+    return ApiError(ErrorCode.INTERNAL_ERROR, "the request could not be processed")
+
+
+def unavailable(code: ErrorCode, detail: str) -> ApiError:
+    """An error that will pass: the client is told when to try again."""
+    return ApiError(code, detail, headers={"Retry-After": str(_RETRY_AFTER_S)})
+
+
+def field_problems(errors: Sequence[Any], skip: int = 0) -> list[FieldProblem]:
+    """Pydantic's errors as ours; ``skip`` parts of each location say only where the request had the field."""
+    return [
+        FieldProblem(".".join(map(str, error["loc"][skip:]))[:200] or "body", error["msg"])
+        for error in errors[:_PROBLEMS_MAX]
+    ]
+
+
+def render_problem(error: ApiError, request_id: str) -> Response:
+    """The native form of ``error``: RFC 9457."""
+    body: dict[str, Any] = {
+        "type": f"/docs/errors#{error.code.wire}",
+        "title": error.code.title,
+        "status": error.code.status,
+        "detail": error.detail,
+        "code": error.code.wire,
+        "request_id": request_id,
+    }
+    if error.problems:
+        body["errors"] = [
+            {"field": problem.field, "message": problem.message[:_DETAIL_MAX_CHARS]} for problem in error.problems
+        ]
+    # ASCII only: a client may have sent us half of a surrogate pair.
+    return Response(json.dumps(body), error.code.status, error.headers, PROBLEM_TYPE)

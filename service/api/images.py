@@ -1,0 +1,59 @@
+"""Finished pictures as files, for whoever has the link."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Request, Response
+from fastapi.responses import FileResponse
+
+from service.api.documented import problems
+from service.api.errors import ApiError, ErrorCode
+from service.api.state import Gateway, GatewayState
+
+_FOREVER = "public, max-age=31536000, immutable"
+
+router = APIRouter(tags=["images"])
+
+
+def base_url(request: Request, gateway: Gateway) -> str:
+    """What absolute links start with: as it is set, or else as the client reached us; no slash at the end."""
+    return gateway.settings.public_url or str(request.base_url).rstrip("/")
+
+
+_DOCUMENTED: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The picture.", "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}},
+    304: {"description": "The client has the picture already."},
+    **problems(ErrorCode.IMAGE_NOT_FOUND),
+}
+
+
+@router.get(
+    "/images/{image_id}.png",
+    operation_id="getImage",
+    summary="A finished picture",
+    response_class=FileResponse,
+    responses=_DOCUMENTED,
+)
+@router.head(
+    "/images/{image_id}.png",
+    operation_id="headImage",
+    summary="Whether a picture is finished",
+    response_class=FileResponse,
+    responses=_DOCUMENTED,
+)
+def get_image(
+    gateway: GatewayState,
+    image_id: str,
+    download: str | None = None,
+    if_none_match: Annotated[str | None, Header(alias="If-None-Match")] = None,
+) -> Response:
+    """The picture as PNG, which never changes. `?download=1` has browsers save it. Needs no key."""
+    path = gateway.store.path(image_id)
+    if path is None:
+        raise ApiError(ErrorCode.IMAGE_NOT_FOUND, "there is no such picture, or not yet")
+    headers = {"ETag": f'"{image_id}"', "Cache-Control": _FOREVER}
+    if if_none_match and headers["ETag"] in if_none_match:
+        return Response(status_code=304, headers=headers)
+    name = f"{image_id}.png" if download == "1" else None
+    return FileResponse(path, headers=headers, media_type="image/png", filename=name)

@@ -1,0 +1,94 @@
+"""What every request passes on its way in: its id, the rendering of errors, the limit on its body."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api.errors import ApiError, ErrorCode, ErrorRenderer
+
+REQUEST_ID_HEADER = "X-Request-ID"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+class RequestId:
+    """Gives each request an id, the client's own if it is a plain word, and echoes it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        asked = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
+        request_id = asked if _REQUEST_ID.fullmatch(asked) else str(uuid.uuid4())
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)
+
+
+class ErrorRendering:
+    """Answers for every exception that no route handled; none gets further out than this."""
+
+    def __init__(self, app: ASGIApp, renderer: ErrorRenderer) -> None:
+        self._app = app
+        self._renderer = renderer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        is_started = False
+
+        async def watched_send(message: Message) -> None:
+            nonlocal is_started
+            is_started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched_send)
+        except ClientDisconnect:
+            return
+        except Exception as error:
+            response = await self._renderer(Request(scope), error)
+            # A response that broke off half-way can only be left unfinished: the server then closes the connection.
+            if not is_started:
+                await response(scope, receive, send)
+
+
+class BodyLimit:
+    """Refuses bodies of more than ``max_bytes``, by what they announce and by what really comes."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        announced = Headers(scope=scope).get("content-length", "0")
+        if announced.isdecimal() and int(announced) > self._max_bytes:
+            raise self._too_large()
+        received_bytes = 0
+
+        async def counted_receive() -> Any:
+            nonlocal received_bytes
+            message = await receive()
+            received_bytes += len(message.get("body", b""))
+            if received_bytes > self._max_bytes:
+                raise self._too_large()
+            return message
+
+        await self._app(scope, counted_receive, send)
+
+    def _too_large(self) -> ApiError:
+        return ApiError(ErrorCode.BODY_TOO_LARGE, f"a body may have at most {self._max_bytes} bytes")

@@ -1,0 +1,111 @@
+"""What the gateway holds while it runs: its connections, and what reads and writes through them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, TypedDict
+
+from fastapi import Depends, Request
+
+from models.catalog import Catalog
+from models.errors import CatalogError
+from service.backbone.connections import connect, connect_async
+from service.backbone.keys import KeyRing
+from service.backbone.queue import Intake
+from service.backbone.settings import Settings, SettingsError
+from service.backbone.store import ImageStore
+from service.backbone.watch import JobWatcher
+
+_log = logging.getLogger(__name__)
+
+
+class CatalogFile:
+    """The catalog as its file has it now."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp = self._look()
+        self._catalog = Catalog.load(path)
+
+    def current(self) -> Catalog:
+        """The catalog, read anew if the file changed; while the file makes no sense, the last one that did."""
+        stamp = self._look()
+        if stamp != self._stamp:
+            self._stamp = stamp
+            try:
+                self._catalog = Catalog.load(self._path)
+            except (CatalogError, OSError):
+                _log.exception("the catalog is left as it was before its last edit")
+        return self._catalog
+
+    def _look(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gateway:
+    """Everything that routes work with."""
+
+    settings: Settings
+    catalog: CatalogFile
+    keys: KeyRing
+    intake: Intake
+    """Synchronous: to be used from the thread pool."""
+    watcher: JobWatcher
+    store: ImageStore
+
+
+class State(TypedDict):
+    """What the lifespan hands to every request."""
+
+    gateway: Gateway
+
+
+@asynccontextmanager
+async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
+    """Open the gateway's connections, and close them in order.
+
+    Raises:
+        SettingsError: no ``REDIS_URL`` is set.
+        CatalogError: the catalog makes no sense.
+    """
+    if settings.redis_url is None:
+        raise SettingsError("REDIS_URL must say where Redis listens")
+    catalog = CatalogFile(settings.catalog_path)
+    intake_connection = connect(settings.redis_url, "photogram-gateway-intake")
+    connection = connect_async(settings.redis_url, "photogram-gateway")
+    watcher = JobWatcher(connection, settings.record_ttl_s)
+    listening = asyncio.create_task(watcher.listen())
+    try:
+        yield Gateway(
+            settings=settings,
+            catalog=catalog,
+            keys=KeyRing(connection),
+            intake=Intake(intake_connection, settings.max_queued),
+            watcher=watcher,
+            store=ImageStore(settings.images_folder),
+        )
+    finally:
+        listening.cancel()
+        with suppress(asyncio.CancelledError):
+            await listening
+        await connection.aclose(close_connection_pool=True)
+        intake_connection.close()
+
+
+async def _gateway(request: Request) -> Gateway:
+    gateway: Gateway = request.state.gateway
+    return gateway
+
+
+GatewayState = Annotated[Gateway, Depends(_gateway)]
+"""The gateway's state, for a route's signature."""

@@ -1,0 +1,142 @@
+"""The native wire: what clients send to have a picture drawn, and how they are shown a job."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from models.job import JobRecord, JobStatus
+from models.params import Txt2ImgParams, Txt2ImgRequest
+
+JOB_BODY_EXAMPLE: dict[str, Any] = {
+    "kind": "txt2img",
+    "params": {"prompt": "a red apple on a table", "num_inference_steps": 20, "seed": 42, "width": 512, "height": 512},
+}
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Txt2ImgBody(_Body):
+    """What a picture is drawn from; a choice that is left out, or null, is the model's own default."""
+
+    prompt: str = Field(description="1 to 10000 characters, not only spaces.")
+    negative_prompt: str | None = Field(None, description="What must not be in the picture.")
+    model: str | None = Field(None, description="A name or alias from `GET /v1/models`.")
+    sampler: str | None = Field(None, description="A name from `GET /v1/samplers`.")
+    num_inference_steps: int | None = Field(None, description="1 to the model's `max_steps`.")
+    guidance_scale: float | None = Field(None, description="0 to 50; 1 or less draws without guidance.")
+    seed: int | None = Field(None, description="0 to 2^53 - 1; -1, like none, draws a seed.")
+    width: int | None = Field(None, description="Pixels: a multiple of 8 within the model's limits.")
+    height: int | None = Field(None, description="Pixels: a multiple of 8 within the model's limits.")
+
+    def to_request(self) -> Txt2ImgRequest:
+        """The same as the noun that every dialect is translated into."""
+        return Txt2ImgRequest(**self.model_dump())
+
+
+class JobBody(_Body):
+    """A job to be done."""
+
+    kind: Literal["txt2img"]
+    params: Txt2ImgBody
+
+
+class ImageView(BaseModel):
+    """A finished picture."""
+
+    url: str
+    width: int
+    height: int
+
+
+class ResultView(BaseModel):
+    """What came of a job."""
+
+    images: list[ImageView]
+    timings: dict[str, float] = Field(description="Seconds per stage: `prepare_s`, `denoise_s`, `finish_s`.")
+
+
+class ProgressView(BaseModel):
+    """How far a job is."""
+
+    step: int
+    steps: int
+
+
+class FailureView(BaseModel):
+    """Why a job failed."""
+
+    code: str
+    message: str
+
+
+class JobView(BaseModel):
+    """A job as its owner sees it."""
+
+    id: str
+    kind: str
+    status: JobStatus
+    params: Txt2ImgParams = Field(description="The effective parameters: defaults filled in, the seed drawn.")
+    progress: ProgressView
+    result: ResultView | None
+    error: FailureView | None
+    created_at: AwareDatetime
+    started_at: AwareDatetime | None
+    finished_at: AwareDatetime | None
+
+
+def job_view(record: JobRecord, base_url: str) -> JobView:
+    """``record`` as clients see it, with links that start with ``base_url``."""
+    return JobView(
+        id=record.job_id,
+        kind=record.kind,
+        status=record.status,
+        params=record.params,
+        progress=ProgressView(step=record.step, steps=record.steps),
+        result=_result(record, base_url) if record.status is JobStatus.SUCCEEDED else None,
+        error=_failure(record),
+        created_at=datetime.fromtimestamp(record.created_at, UTC),
+        started_at=_moment(record.started_at),
+        finished_at=_moment(record.finished_at),
+    )
+
+
+def _result(record: JobRecord, base_url: str) -> ResultView:
+    images = [
+        ImageView(url=f"{base_url}/images/{image.image_id}.png", width=image.width, height=image.height)
+        for image in record.images
+    ]
+    return ResultView(images=images, timings=record.timings)
+
+
+def _failure(record: JobRecord) -> FailureView | None:
+    if record.error_code is None:
+        return None
+    return FailureView(code=record.error_code, message=record.error_message or "")
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def as_of(record: JobRecord, status: JobStatus) -> JobRecord:
+    """``record`` as it was when it came to ``status``, which it may have left since."""
+    if record.status is status:
+        return record
+    started_at = None if status is JobStatus.QUEUED else record.started_at
+    return replace(
+        record,
+        status=status,
+        step=0,
+        images=(),
+        timings={},
+        error_code=None,
+        error_message=None,
+        started_at=started_at,
+        finished_at=None,
+    )

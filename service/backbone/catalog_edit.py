@@ -1,0 +1,61 @@
+"""Edits of the catalog's file that keep its comments and order, and never leave it unreadable."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+
+from models.catalog import HOUSE, Catalog, parse_spec
+from models.errors import CatalogError
+
+
+def add_entry(path: Path, name: str, entry: Mapping[str, Any], *, is_default: bool) -> None:
+    """Add ``[models.name]`` to the file at ``path``, making the file if need be.
+
+    Raises:
+        CatalogError: the name is taken, or the entry makes no sense; the file stays as it was.
+    """
+    if name in Catalog.load(path):
+        raise CatalogError(f"there is a model {name!r} already")
+    parse_spec(name, entry, path.parent)
+    document = _read(path)
+    document.setdefault("models", tomlkit.table(is_super_table=True))[name] = dict(entry)
+    if is_default:
+        document["default"] = name
+    _write(path, document)
+
+
+def remove_entry(path: Path, name: str) -> None:
+    """Remove ``[models.name]``; requests that name no model go to the built-in one if it was the default.
+
+    Raises:
+        CatalogError: there is no such entry, or it is the built-in model.
+    """
+    if name == HOUSE:
+        raise CatalogError(f"{HOUSE!r} is built in and stays")
+    document = _read(path)
+    if name not in document.get("models", {}):
+        raise CatalogError(f"there is no model {name!r} in {path}")
+    del document["models"][name]
+    if document.get("default") == name:
+        del document["default"]
+    _write(path, document)
+
+
+def _read(path: Path) -> Any:
+    return tomlkit.parse(path.read_text(encoding="utf-8")) if path.exists() else tomlkit.document()
+
+
+def _write(path: Path, document: Any) -> None:
+    text = tomlkit.dumps(document)
+    # Top-level keys must come before the tables; tomlkit appends them where they fit, and this proves it.
+    tomllib.loads(text)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)

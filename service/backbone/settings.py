@@ -1,0 +1,89 @@
+"""The settings of every process, read once from the environment; a bad value is an error that names its variable."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+DEFAULT_DATA = Path("~/.local/share/photogram")
+PRODIA_LIST_TYPES = ("text/plain;charset=UTF-8", "application/json")
+
+
+class SettingsError(Exception):
+    """An environment variable holds something that makes no sense."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that can be set from outside; each field's variable is named in :meth:`from_environment`."""
+
+    redis_url: str | None = None
+    """Where Redis or Valkey listens; ``None`` lets ``photogram up`` start its own."""
+    data: Path = DEFAULT_DATA
+    """The folder of the catalog, the pictures and the embedded Valkey's files."""
+    public_url: str | None = None
+    """How clients reach the gateway, for absolute links; ``None`` takes it from each request."""
+    bootstrap_key: str | None = None
+    """The first API key; ``None`` lets ``photogram up`` make one."""
+    max_body_bytes: int = 1 << 20
+    max_queued: int = 10_000
+    """Jobs that may wait; further ones are refused with 503."""
+    job_timeout_s: float = 600.0
+    """How long a job may run, all tries of it apart."""
+    record_ttl_s: int = 7 * 24 * 3600
+    """How long a finished job can be read."""
+    rows: int = 8
+    """Pictures that one worker draws at a time."""
+    device: str = "auto"
+    """``cpu``, ``cuda``, ``cuda:1``; ``auto`` takes a GPU where there is one."""
+    prodia_list_type: str = PRODIA_LIST_TYPES[0]
+    """The content type of Prodia's lists; some of its clients need one, some the other."""
+
+    @property
+    def catalog_path(self) -> Path:
+        """The catalog's file; it need not exist."""
+        return self.data / "catalog.toml"
+
+    @property
+    def images_folder(self) -> Path:
+        """Where finished pictures lie."""
+        return self.data / "images"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read the settings; an empty variable counts as unset.
+
+        Raises:
+            SettingsError: a variable holds no number, one out of range, or none of the words it may be.
+        """
+        given = {name: value for name, value in environment.items() if value}
+        return cls(
+            redis_url=given.get("REDIS_URL"),
+            data=Path(given.get("PHOTOGRAM_DATA", DEFAULT_DATA)).expanduser().absolute(),
+            public_url=given.get("PHOTOGRAM_PUBLIC_URL", "").rstrip("/") or None,
+            bootstrap_key=given.get("PHOTOGRAM_BOOTSTRAP_KEY"),
+            max_body_bytes=_whole(given, "PHOTOGRAM_MAX_BODY_BYTES", cls.max_body_bytes),
+            max_queued=_whole(given, "PHOTOGRAM_MAX_QUEUED", cls.max_queued),
+            job_timeout_s=float(_whole(given, "PHOTOGRAM_JOB_TIMEOUT_S", int(cls.job_timeout_s))),
+            record_ttl_s=_whole(given, "PHOTOGRAM_RECORD_TTL_S", cls.record_ttl_s),
+            rows=_whole(given, "PHOTOGRAM_ROWS", cls.rows),
+            device=given.get("PHOTOGRAM_DEVICE", cls.device),
+            prodia_list_type=_one_of(given, "PHOTOGRAM_PRODIA_LIST_TYPE", PRODIA_LIST_TYPES),
+        )
+
+
+def _whole(given: Mapping[str, str], name: str, default: int) -> int:
+    text = given.get(name, str(default))
+    if not text.isdecimal() or int(text) < 1:
+        raise SettingsError(f"{name} must be a whole number of at least 1, not {text!r}")
+    return int(text)
+
+
+def _one_of(given: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
+    text = given.get(name, choices[0])
+    if text not in choices:
+        raise SettingsError(f"{name} must be one of {', '.join(choices)}, not {text!r}")
+    return text

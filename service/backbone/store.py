@@ -1,0 +1,40 @@
+"""The image store: finished pictures as files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from pathlib import Path
+
+_IMAGE_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class ImageStore:
+    """PNG files below one folder, spread over 256 subfolders by the first two letters of their ids."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def path(self, image_id: str) -> Path | None:
+        """The file of that picture, or ``None`` if there is none (or the id is none that we give)."""
+        if not _IMAGE_ID.fullmatch(image_id):
+            return None
+        path = self._place(image_id)
+        return path if path.is_file() else None
+
+    def write(self, image_id: str, png: bytes) -> None:
+        """Keep ``png`` under ``image_id``, replacing what an earlier try left; visible in one rename."""
+        place = self._place(image_id)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(dir=place.parent, suffix=".partial")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(png)
+            os.replace(partial, place)
+        except BaseException:
+            Path(partial).unlink(missing_ok=True)
+            raise
+
+    def _place(self, image_id: str) -> Path:
+        return self._folder / image_id[:2] / f"{image_id}.png"

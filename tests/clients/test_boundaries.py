@@ -1,0 +1,52 @@
+"""What the client may import, and what it offers."""
+
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import requires
+from pathlib import Path
+
+import photogram
+
+ROOT = Path(__file__).parents[2]
+
+FOREIGN = {
+    "fastapi",
+    "starlette",
+    "uvicorn",
+    "redis",
+    "rq",
+    "torch",
+    "diffusers",
+    "PIL",
+    "service",
+    "workers",
+    "models",
+}
+
+
+def modules_after(statement: str) -> set[str]:
+    script = f"{statement}\nimport sys\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    return {name.partition(".")[0] for name in done.stdout.split()}
+
+
+def test_nothing_of_the_server_is_imported():
+    assert not modules_after("import photogram, photogram._cli") & FOREIGN
+
+
+def test_the_distribution_needs_httpx_and_rich_alone():
+    names = {requirement.partition(">")[0].partition("<")[0] for requirement in requires("photogram") or []}
+    assert names == {"httpx", "rich"}
+
+
+def test_the_version_is_one():
+    project = tomllib.loads((ROOT / "clients/python/pyproject.toml").read_text())["project"]
+    assert photogram.__version__ == project["version"]
+
+
+def test_every_public_name_is_exported():
+    public = {name for name, value in vars(photogram).items() if name[0] != "_" and not hasattr(value, "__path__")}
+    modules = {name for name in public if type(getattr(photogram, name)) is type(sys)}
+    assert public - modules | {"__version__"} == set(photogram.__all__)
+    assert photogram.__all__ == sorted(photogram.__all__)

@@ -1,0 +1,172 @@
+"""The command `photogram`: output, exit codes, Ctrl-C."""
+
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from photogram import Photogram, __version__
+from photogram._cli import main
+from photogram._cli_output import BarDisplay
+from rich.console import Console
+
+from .wire_server import KEY, PNG, WireServer, problem
+
+# A parent that runs in the background may have told its children to ignore Ctrl-C.
+SCRIPT = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    "from photogram._cli import main; sys.exit(main())"
+)
+
+
+@pytest.fixture(autouse=True)
+def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_generate(server: WireServer, somewhere: Path, capsys: pytest.CaptureFixture[str]):
+    options = ["--steps", "20", "--guidance", "7.5", "--seed", "3", "--width", "64", "--height", "48"]
+    words = ["--model", "house", "--sampler", "ddim", "--negative-prompt", "dogs"]
+    assert main(["generate", "a cat", "-o", "cat.png", *options, *words]) == 0
+
+    out, err = capsys.readouterr()
+    *lines, timings = out.splitlines()
+    assert lines == [
+        "file     cat.png",
+        "seed     3",
+        "model    house",
+        "sampler  ddim",
+        "steps    20",
+        "size     64x48",
+    ]
+    assert (
+        timings.startswith("timings  queued 0.0") and "prepare 0.25 s, denoise 1.50 s, finish 0.12 s, total" in timings
+    )
+    assert err.splitlines() == ["queued", "running", *(f"step {n}/20" for n in range(2, 21, 2)), "succeeded"]
+    assert (somewhere / "cat.png").read_bytes() == PNG
+    [record] = server.records.values()
+    assert record.body["params"] == {
+        "prompt": "a cat",
+        "negative_prompt": "dogs",
+        "model": "house",
+        "sampler": "ddim",
+        "num_inference_steps": 20,
+        "guidance_scale": 7.5,
+        "seed": 3,
+        "width": 64,
+        "height": 48,
+    }
+
+
+def test_generate_as_json_with_defaults(server: WireServer, somewhere: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["generate", "a cat", "--json"]) == 0
+
+    document = json.loads(capsys.readouterr().out)
+    assert document["file"] == "photogram.png" and (somewhere / "photogram.png").exists()
+    assert document["job"]["status"] == "succeeded" and document["job"]["params"]["seed"] == 77
+    assert document["timings"]["denoise_s"] == 1.5 and document["timings"]["total_s"] > 0
+
+
+def test_a_terminal_gets_a_bar(server: WireServer):
+    console = Console(force_terminal=True, record=True, file=io.StringIO())
+    with Photogram() as client, BarDisplay(console) as display:
+        client.generate("a cat", on_event=display.show)
+    assert "4/4" in console.export_text()
+
+
+def test_jobs(server: WireServer, capsys: pytest.CaptureFixture[str]):
+    main(["generate", "a cat", "--json"])
+    job_id = json.loads(capsys.readouterr().out)["job"]["id"]
+
+    assert main(["jobs", "get", job_id]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:5] == [
+        f"id       {job_id}",
+        "kind     txt2img",
+        "status   succeeded",
+        "progress 4/4",
+        "prompt   a cat",
+    ]
+    assert lines[-1] == f"image    {server.url}/images/{job_id}.png"
+    assert main(["jobs", "cancel", job_id, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["status"] == "succeeded"
+    assert main(["jobs", "get", "nobody"]) == 1
+    assert capsys.readouterr().err == "photogram: there is no job nobody (404 not_found)\n"
+
+
+def test_samplers(server: WireServer, capsys: pytest.CaptureFixture[str]):
+    assert main(["samplers"]) == 0 and capsys.readouterr().out == "euler\nddim\n"
+    assert main(["samplers", "--json"]) == 0 and json.loads(capsys.readouterr().out) == ["euler", "ddim"]
+
+
+def test_url_and_key_as_arguments(server: WireServer, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PHOTOGRAM_URL", "http://127.0.0.1:9")
+    server.needs_key = True
+    assert main(["samplers", "--url", server.url, "--api-key", KEY]) == 0
+    assert main(["samplers", "--url", server.url, "--api-key", "wrong"]) == 1
+
+
+def test_nobody_listens(capsys: pytest.CaptureFixture[str]):
+    assert main(["samplers", "--url", "http://127.0.0.1:9"]) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "http://127.0.0.1:9" in err and "photogram up" in err
+
+
+def test_failures_take_one_line(server: WireServer, capsys: pytest.CaptureFixture[str]):
+    assert main(["generate", "a cat", "--width", "65"]) == 1
+    assert capsys.readouterr().err.endswith("params.width: must be a multiple of 8\n")
+    server.answer_next(lambda: problem(500, "broken", "two\nlines"))
+    assert main(["samplers"]) == 1
+    assert capsys.readouterr().err == "photogram: two lines (500 broken)\n"
+    server.outcome = "failed"
+    assert main(["generate", "a cat"]) == 1
+    assert "too large for this device (out_of_memory)" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("output", [".", "no/such/place.png"])
+def test_no_job_for_a_picture_without_a_place(server: WireServer, output: str, capsys: pytest.CaptureFixture[str]):
+    assert main(["generate", "a cat", "-o", output]) == 1
+    assert capsys.readouterr().err.startswith("photogram: ") and server.requests == []
+
+
+MISUSES = [[], ["nonsense"], ["generate"], ["generate", "a cat", "--steps", "many"], ["jobs"], ["jobs", "get"]]
+
+
+@pytest.mark.parametrize("argv", MISUSES)
+def test_misuse_exits_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as caught:
+        main(argv)
+    assert caught.value.code == 2 and "usage: photogram" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("argv", [["samplers", "--url", "nowhere"], ["jobs", "get", "a/b"]])
+def test_values_that_cannot_be_exit_with_2(server: WireServer, argv: list[str], capsys: pytest.CaptureFixture[str]):
+    assert main(argv) == 2
+    assert capsys.readouterr().err.startswith("photogram: ")
+
+
+def test_version(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0 and capsys.readouterr().out == f"photogram {__version__}\n"
+
+
+def test_ctrl_c_cancels_the_job_and_exits_with_130(server: WireServer, somewhere: Path):
+    server.outcome = "never"
+    command = [sys.executable, "-c", SCRIPT, "generate", "a cat"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while not server.calls("GET"):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=10)
+
+    assert (process.returncode, out) == (130, "")
+    assert err.splitlines()[-1] == "photogram: interrupted"
+    [record] = server.records.values()
+    assert record.job["status"] == "canceled" and not (somewhere / "photogram.png").exists()

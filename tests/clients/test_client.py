@@ -1,0 +1,140 @@
+"""Each method of both clients against a server that behaves."""
+
+import httpx
+import pytest
+from photogram import AsyncPhotogram, Conflict, JobCanceled, JobFailed, Photogram, WaitTimeout
+
+from .conftest import Either
+from .wire_server import DEFAULTS, KEY, PNG, WireServer
+
+
+async def test_generate_brings_a_picture(client: Either, server: WireServer, tmp_path):
+    image = await client.generate("a cat", num_inference_steps=3, seed=None)
+
+    assert (image.data, image.width, image.height, image.seed) == (PNG, 64, 48, 77)
+    assert image.job.status == "succeeded"
+    assert image.save(tmp_path / "cat.png").read_bytes() == PNG
+    [record] = server.records.values()
+    assert record.body == {"kind": "txt2img", "params": {"prompt": "a cat", "num_inference_steps": 3}}
+
+
+async def test_generate_tells_what_happens(client: Either):
+    seen = []
+    await client.generate("a cat", on_event=seen.append)
+
+    names = [type(event).__name__ for event in seen]
+    assert names == ["StatusChanged", "StatusChanged", *["Progressed"] * 4, "Previewed", "StatusChanged"]
+
+
+async def test_a_job_step_by_step(client: Either):
+    job = await client.submit("a cat", negative_prompt="dogs")
+    assert job.kind == "txt2img"
+    done = await client.wait(job)
+
+    assert done.status == "succeeded" and done.is_finished
+    assert done.params == {**DEFAULTS, "prompt": "a cat", "negative_prompt": "dogs"}
+    assert done.progress.step == done.progress.steps == 4
+    assert done.result.timings.denoise_s == 1.5
+    assert done.created_at.utcoffset().total_seconds() == 0 and done.queued_s >= 0
+    assert await client.get(job.id) == done
+    assert (await client.download(job)).data == (await client.download(job.id)).data == PNG
+
+
+async def test_an_own_id_makes_submitting_repeatable(client: Either, server: WireServer):
+    first = await client.submit("a cat", job_id="my-cat_1")
+    again = await client.submit("a cat", job_id="my-cat_1")
+
+    assert first.id == again.id == "my-cat_1" and len(server.records) == 1
+    with pytest.raises(Conflict, match="another body"):
+        await client.submit("a dog", job_id="my-cat_1")
+
+
+async def test_cancel(client: Either, server: WireServer):
+    server.outcome = "never"
+    job = await client.submit("a cat")
+
+    assert (await client.cancel(job)).status == "canceled"
+    assert (await client.cancel(job.id)).status == "canceled"
+    with pytest.raises(JobCanceled, match=f"job {job.id} was canceled"):
+        await client.download(job)
+
+
+async def test_a_failed_job(client: Either, server: WireServer):
+    server.outcome = "failed"
+    with pytest.raises(JobFailed, match=r"too large for this device \(out_of_memory\)") as caught:
+        await client.generate("a cat")
+
+    assert caught.value.job.error.code == "out_of_memory"
+    assert not server.calls("DELETE")
+    assert (await client.wait(caught.value.job)).status == "failed"
+
+
+async def test_wait_ends_in_time(client: Either, server: WireServer):
+    server.outcome = "never"
+    job = await client.submit("a cat")
+
+    with pytest.raises(WaitTimeout, match="is still running") as caught:
+        await client.wait(job, timeout_s=0.3)
+    assert caught.value.job.id == job.id
+
+
+async def test_wait_is_no_hot_loop_where_the_server_does_not_wait(client: Either, server: WireServer):
+    server.outcome = "never"
+    server.misbehave("never_waits", times=1000)
+    job = await client.submit("a cat")
+    with pytest.raises(WaitTimeout):
+        await client.wait(job, timeout_s=1.0)
+
+    assert len(server.calls("GET")) <= 6
+
+
+async def test_download_wants_a_finished_job_and_an_image_it_has(client: Either, server: WireServer):
+    server.outcome = "never"
+    unfinished = await client.submit("a cat")
+    with pytest.raises(ValueError, match="wait for it"):
+        await client.download(unfinished)
+
+    server.outcome = "succeeded"
+    done = await client.wait(await client.submit("a cat"))
+    with pytest.raises(ValueError, match="has 1 images, there is no image 1"):
+        await client.download(done, index=1)
+
+
+async def test_models_and_samplers(client: Either):
+    house, bare = await client.models()
+
+    assert (house.name, house.family, house.is_default, house.aliases) == ("house", "sd15", True, ("default",))
+    assert house.limits == {"width": [64, 512]} and house.licence == "Apache-2.0"
+    assert bare.is_available and not bare.is_default and bare.problem is None
+    assert [sampler.name for sampler in await client.samplers()] == ["euler", "ddim"]
+
+
+@pytest.mark.parametrize("address", ["/images/{id}.png", "{base}/elsewhere/{id}.png"])
+async def test_the_key_goes_to_the_api_but_not_to_the_images(kind: str, server: WireServer, address: str):
+    server.needs_key, server.image_url = True, address
+    client = Either(kind, api_key=KEY)
+    assert (await client.generate("a cat")).data == PNG
+    await client.close()
+
+    assert all("authorization" not in headers for headers in server.calls("GET", "/images/"))
+    assert server.calls("PUT")[0]["authorization"] == f"Bearer {KEY}"
+    assert server.calls("PUT")[0]["user-agent"].startswith("photogram-python/")
+
+
+async def test_the_transport_is_a_seam():
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert str(request.url) == "https://host.test/under/v1/samplers"
+        return httpx.Response(200, json={"samplers": [{"name": "only"}]})
+
+    transport = httpx.MockTransport(answer)
+    with Photogram("https://host.test/under/", transport=transport) as client:
+        assert client.samplers()[0].name == "only"
+    async with AsyncPhotogram("https://host.test/under", transport=transport) as aclient:
+        assert (await aclient.samplers())[0].name == "only"
+
+
+@pytest.mark.parametrize("bad", ["", "..", "a/b", "x" * 65, "ä"])
+async def test_an_id_that_is_none_is_refused_here(client: Either, server: WireServer, bad: str):
+    with pytest.raises(ValueError, match="a job id is"):
+        await client.get(bad)
+    assert server.requests == []

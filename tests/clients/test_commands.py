@@ -1,0 +1,77 @@
+"""Commands of other distributions: found by entry point, imported only when chosen."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from photogram import _commands
+from photogram._cli import main
+
+ENTRY_POINTS = """[photogram.commands]
+up = extra_commands:up
+paint = extra_commands:paint
+generate = extra_commands:up
+broken = extra_commands_missing:main
+"""
+MODULE = """print("imported")
+def up(argv):
+    print("up with", argv)
+    return 7
+paint = up
+"""
+
+
+@pytest.fixture
+def extra(tmp_path: Path) -> Path:
+    """A place on the path where a distribution with commands is installed."""
+    info = tmp_path / "extra-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: extra\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(ENTRY_POINTS)
+    (tmp_path / "extra_commands.py").write_text(MODULE)
+    return tmp_path
+
+
+def run(place: Path, *argv: str) -> subprocess.CompletedProcess[str]:
+    script = "import sys; from photogram._cli import main; sys.exit(main())"
+    environment = {**os.environ, "PYTHONPATH": str(place)}
+    return subprocess.run([sys.executable, "-c", script, *argv], env=environment, capture_output=True, text=True)
+
+
+def test_a_found_command_gets_the_rest_of_the_arguments(extra: Path):
+    done = run(extra, "up", "--port", "1", "--help")
+    assert (done.returncode, done.stdout) == (7, "imported\nup with ['--port', '1', '--help']\n")
+
+
+def test_help_lists_own_and_found_commands_and_imports_none(extra: Path):
+    done = run(extra, "--help")
+    assert done.returncode == 0 and "imported" not in done.stdout
+    for line in ("generate  draw a picture", "samplers  list", "up        start a whole", "paint     from extra"):
+        assert line in done.stdout.replace("  " * 8, "  ")
+
+
+def test_own_commands_come_first(extra: Path):
+    done = run(extra, "generate")
+    assert done.returncode == 2 and "PROMPT" in done.stderr
+
+
+def test_a_command_that_cannot_be_loaded(extra: Path):
+    done = run(extra, "broken")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and "No module named 'extra_commands_missing'" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["up", "worker", "gateway", "models"])
+def test_without_the_server(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(_commands, "entry_points", lambda group: ())
+    assert main([name, "list"]) == 2
+    assert "photogram-server" in capsys.readouterr().err
+
+
+def test_help_without_the_server(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(_commands, "entry_points", lambda group: ())
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "photogram-server there are also: up, gateway, worker, models" in " ".join(capsys.readouterr().out.split())

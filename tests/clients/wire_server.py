@@ -1,0 +1,264 @@
+"""A small server that speaks Photogram's native wire on a real port, and misbehaves by name when it is told to."""
+
+import asyncio
+import base64
+import json
+import threading
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
+
+KEY = "a-good-key"
+PNG = b"\x89PNG\r\n\x1a\nnot much of a picture"
+PREVIEW = b"\x89PNG a preview"
+DEFAULTS = {"model": "house", "sampler": "euler", "num_inference_steps": 4, "seed": 77, "width": 64, "height": 48}
+FINAL = {"succeeded", "failed", "canceled"}
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+
+
+def problem(status: int, code: str, detail: str, headers: dict[str, str] | None = None, **extra: object) -> Response:
+    body = {"type": f"/errors/{code}", "title": code, "status": status, "detail": detail, "code": code, **extra}
+    return JSONResponse(body, status, headers, media_type="application/problem+json")
+
+
+@dataclass
+class Record:
+    """One job: its JSON, the body it was made of, its events so far."""
+
+    job: dict[str, object]
+    body: dict[str, object]
+    events: list[tuple[str, str]] = field(default_factory=list)
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    @property
+    def is_final(self) -> bool:
+        return self.job["status"] in FINAL
+
+    async def tell(self, name: str, data: object) -> None:
+        async with self.changed:
+            self.events.append((name, json.dumps(data, ensure_ascii=False)))
+            self.changed.notify_all()
+
+    async def turn(self, status: str, **changes: object) -> None:
+        if not self.is_final:
+            self.job = {**self.job, "status": status, **changes}
+            await self.tell("status", self.job)
+
+
+class WireServer:
+    """Started once for all tests; `reset` between them."""
+
+    def __init__(self) -> None:
+        config = uvicorn.Config(self._app(), port=0, log_level="critical", lifespan="off", ws="none")
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self.reset()
+
+    def start(self) -> None:
+        self._thread.start()
+        while not self._server.started:
+            self._thread.join(0.01)
+        port = self._server.servers[0].sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._server.force_exit = True
+        self._thread.join(5)
+
+    def reset(self) -> None:
+        self.records: dict[str, Record] = {}
+        self.by_key: dict[str, str] = {}
+        self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self.answers: list[Callable[[], Response]] = []
+        self.step_s = 0.0
+        self.faults: Counter[str] = Counter()
+        self.outcome = "succeeded"
+        self.needs_key = False
+        self.image_url = "{base}/images/{id}.png"
+        self.images_answer: Callable[[], Response] = lambda: Response(PNG, media_type="image/png")
+
+    def misbehave(self, name: str, times: int = 1) -> None:
+        """Faults: loses_the_answer, drops_the_events, ends_the_events, holds_the_events_open, never_waits."""
+        self.faults[name] = times
+
+    def answer_next(self, *answers: Callable[[], Response]) -> None:
+        """Answers given, one for each of the next requests, in place of the real ones."""
+        self.answers.extend(answers)
+
+    def calls(self, method: str, path: str = "/v1/jobs") -> list[dict[str, str]]:
+        """The headers of each request that came."""
+        return [headers for verb, target, headers in self.requests if verb == method and target.startswith(path)]
+
+    def _takes(self, fault: str) -> bool:
+        if self.faults[fault] <= 0:
+            return False
+        self.faults[fault] -= 1
+        return True
+
+    def _app(self) -> FastAPI:
+        app = FastAPI()
+        app.middleware("http")(self._guard)
+        app.post("/v1/jobs")(self._post)
+        app.put("/v1/jobs/{job_id}")(self._put)
+        app.get("/v1/jobs/{job_id}")(self._get)
+        app.delete("/v1/jobs/{job_id}")(self._delete)
+        app.get("/v1/jobs/{job_id}/events")(self._events)
+        app.get("/v1/models")(self._models)
+        app.get("/v1/samplers")(self._samplers)
+        app.get("/images/{name}")(self._image)
+        app.get("/elsewhere/{name}")(self._elsewhere)
+        return app
+
+    async def _guard(self, request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        self.requests.append((request.method, request.url.path, dict(request.headers)))
+        if self.answers:
+            return self.answers.pop(0)()
+        is_open = not request.url.path.startswith("/v1/")
+        if self.needs_key and not is_open and request.headers.get("authorization") != f"Bearer {KEY}":
+            return problem(401, "unauthorized", "the API key is missing or unknown")
+        return await call_next(request)
+
+    async def _post(self, request: Request) -> Response:
+        key = request.headers.get("idempotency-key", uuid.uuid4().hex)
+        return await self._accept(self.by_key.setdefault(key, uuid.uuid4().hex), await request.json())
+
+    async def _put(self, job_id: str, request: Request) -> Response:
+        return await self._accept(job_id, await request.json())
+
+    async def _accept(self, job_id: str, body: dict[str, object]) -> Response:
+        record = self.records.get(job_id)
+        if record is not None and record.body != body:
+            return problem(409, "conflict", "another body was sent under this id")
+        width = body["params"].get("width", 64)
+        if width % 8:
+            errors = [{"field": "params.width", "message": "must be a multiple of 8"}]
+            return problem(422, "invalid_params", "the parameters are out of bounds", errors=errors)
+        status = 200 if record else 202
+        if record is None:
+            record = self.records[job_id] = self._new_record(job_id, body)
+            record.task = asyncio.create_task(self._draw(record))
+        if self._takes("loses_the_answer"):
+            return broken_answer()
+        return JSONResponse(record.job, status, {"Location": f"/v1/jobs/{job_id}"})
+
+    def _new_record(self, job_id: str, body: dict[str, object]) -> Record:
+        job = {"id": job_id, "kind": body["kind"], "status": "queued", "params": {**DEFAULTS, **body["params"]}}
+        rest = ("progress", "result", "error", "started_at", "finished_at")
+        job |= dict.fromkeys(rest) | {"created_at": now(), "of_a_later_version": [1, 2]}
+        return Record(job, body, [("status", json.dumps(job))])
+
+    async def _draw(self, record: Record) -> None:
+        steps = record.job["params"]["num_inference_steps"]
+        await record.turn("running", started_at=now(), progress={"step": 0, "steps": steps})
+        for step in range(1, steps + 1):
+            await asyncio.sleep(self.step_s)
+            record.job["progress"] = {"step": step, "steps": steps}
+            await record.tell("progress", record.job["progress"])
+        image = "data:image/png;base64," + base64.b64encode(PREVIEW).decode()
+        await record.tell("preview", {"step": steps, "image": image})
+        await record.tell("weather", {"of": "a later version"})
+        await self._finish(record)
+
+    async def _finish(self, record: Record) -> None:
+        if self.outcome == "never":
+            return
+        changes: dict[str, object] = {"finished_at": now()}
+        if self.outcome == "succeeded":
+            url = self.image_url.format(base=self.url, id=record.job["id"])
+            timings = {"prepare_s": 0.25, "denoise_s": 1.5, "finish_s": 0.125}
+            changes["result"] = {"images": [{"url": url, "width": 64, "height": 48}], "timings": timings}
+        if self.outcome == "failed":
+            changes["error"] = {"code": "out_of_memory", "message": "the picture is too large for this device"}
+        await record.turn(self.outcome, **changes)
+
+    async def _get(self, job_id: str, wait: int = 0) -> Response:
+        record = self.records.get(job_id)
+        if record is None:
+            return problem(404, "not_found", f"there is no job {job_id}")
+        if not self._takes("never_waits"):
+            await self._until(record, lambda: record.is_final, wait)
+        return JSONResponse(record.job)
+
+    async def _delete(self, job_id: str) -> Response:
+        record = self.records.get(job_id)
+        if record is None:
+            return problem(404, "not_found", f"there is no job {job_id}")
+        await record.turn("canceled", finished_at=now())
+        return JSONResponse(record.job)
+
+    async def _events(self, job_id: str, request: Request) -> Response:
+        if job_id not in self.records:
+            return problem(404, "not_found", f"there is no job {job_id}")
+        seen = int(request.headers.get("last-event-id", 0))
+        return StreamingResponse(self._frames(self.records[job_id], seen), media_type="text/event-stream")
+
+    async def _frames(self, record: Record, seen: int) -> AsyncIterator[str]:
+        yield ": keep-alive\n\n"
+        while True:
+            for number, (name, data) in enumerate(record.events[seen:], seen + 1):
+                seen = number
+                yield f"id: {number}\r\nevent: {name}\r\ndata: {data}\r\n\r\n"
+                if name == "progress" and self._takes("drops_the_events"):
+                    yield 'event: progress\ndata: {"step": 99'
+                    raise ConnectionAbortedError
+                if name == "progress" and self._takes("ends_the_events"):
+                    return
+            if record.is_final and seen == len(record.events) and not self._takes("holds_the_events_open"):
+                return
+            known = seen
+            await self._until(record, lambda: len(record.events) > known, 30)  # noqa: B023 - awaited here
+
+    async def _until(self, record: Record, is_so: Callable[[], bool], wait_s: float) -> None:
+        async def watch() -> None:
+            async with record.changed:
+                await record.changed.wait_for(is_so)
+
+        try:
+            await asyncio.wait_for(watch(), wait_s)
+        except TimeoutError:
+            return
+
+    async def _models(self) -> Response:
+        limits = {"width": [64, 512]}
+        house = {"name": "house", "family": "sd15", "is_default": True, "is_available": True, "problem": None}
+        house |= {"defaults": DEFAULTS, "limits": limits, "aliases": ["default"], "licence": "Apache-2.0", "new": 1}
+        return JSONResponse({"models": [house, {"name": "bare"}], "new": True})
+
+    async def _samplers(self) -> Response:
+        return JSONResponse({"samplers": [{"name": "euler"}, {"name": "ddim", "new": 1}]})
+
+    async def _image(self, name: str) -> Response:
+        return self.images_answer()
+
+    async def _elsewhere(self, name: str) -> Response:
+        return RedirectResponse(f"/images/{name}")
+
+
+def broken_answer() -> Response:
+    """An answer whose body breaks off."""
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b'{"id": '
+        raise ConnectionAbortedError
+
+    return StreamingResponse(body(), 202, {"content-length": "1000"}, "application/json")
+
+
+def silent_answer() -> Response:
+    """An answer that begins, and then says nothing for a while."""
+
+    async def body() -> AsyncIterator[bytes]:
+        await asyncio.sleep(0.5)
+        yield b"{}"
+
+    return StreamingResponse(body(), media_type="application/json")

@@ -1,0 +1,138 @@
+"""Tiny pipelines with random weights, made in code in about a second, for every test that really draws.
+
+Both are ordinary diffusers folders: ``load_checkpoint`` and ``StableDiffusionPipeline.from_pretrained`` read them. The
+same call always gives the same weights. Pictures are noise, but they depend strongly on prompt, guidance, sampler and
+seed, and their pixels span the whole range, so that a wrong latent shows.
+"""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    DDIMScheduler,
+    PNDMScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
+from transformers import BertConfig, BertModel, BertTokenizer, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+PX = 64
+"""The side of the squares that both draw naturally; any multiple of 8 works, 32 and more."""
+TEXT_WIDTH = 32
+SCHEDULE: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+
+
+def build_tiny_sd(folder: Path, *, seed: int = 0, time_cond_proj_dim: int | None = None) -> Path:
+    """Write a Stable Diffusion 1.5 in miniature: CLIP text encoder, epsilon prediction, AutoencoderKL, 4 channels.
+
+    Args:
+        folder: where to; made if it is not there.
+        seed: of the weights; another seed is another checkpoint.
+        time_cond_proj_dim: width of the guidance embedding that LCM-distilled UNets take; ``None`` for an ordinary one.
+    """
+    torch.manual_seed(seed)
+    pipeline = StableDiffusionPipeline(
+        vae=_spread(AutoencoderKL(
+            block_out_channels=(8, 8, 8, 8), norm_num_groups=4, latent_channels=4, layers_per_block=1,
+            down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+        ), gain=4.0),
+        text_encoder=_clip_text_encoder(),
+        tokenizer=_clip_tokenizer(),
+        unet=_unet(4, time_cond_proj_dim=time_cond_proj_dim),
+        scheduler=PNDMScheduler(**SCHEDULE, skip_prk_steps=True, steps_offset=1, set_alpha_to_one=False),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def build_tiny_house(folder: Path, *, seed: int = 0) -> Path:
+    """Write the built-in model in miniature: BERT text encoder, velocity prediction, AutoencoderTiny, 12 channels."""
+    torch.manual_seed(seed)
+    pipeline = StableDiffusionPipeline(
+        vae=AutoencoderTiny(
+            latent_channels=12, encoder_block_out_channels=(8,) * 4, decoder_block_out_channels=(8,) * 4,
+            num_encoder_blocks=(1,) * 4, num_decoder_blocks=(1,) * 4,
+        ),
+        text_encoder=_bert_text_encoder(),
+        tokenizer=_bert_tokenizer(),
+        unet=_unet(
+            12, addition_embed_type="text", addition_embed_type_num_heads=4, resnet_time_scale_shift="scale_shift"
+        ),
+        scheduler=DDIMScheduler(**SCHEDULE, prediction_type="v_prediction", timestep_spacing="trailing",
+                                clip_sample=False, set_alpha_to_one=False, steps_offset=1),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    _spread(pipeline.vae, gain=20.0, middle=0.5)
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def _unet(channels: int, **config: Any) -> UNet2DConditionModel:
+    unet = UNet2DConditionModel(
+        sample_size=PX // 8,
+        in_channels=channels,
+        out_channels=channels,
+        block_out_channels=(16, 32),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=TEXT_WIDTH,
+        attention_head_dim=4,
+        norm_num_groups=8,
+        **config,
+    )
+    for name, weights in unet.named_parameters():
+        if "attn2.to_" in name:
+            weights.data *= 3  # or the prompt would hardly matter
+    return unet
+
+
+def _spread(vae: Any, gain: float, middle: float = 0.0) -> Any:
+    """Scale the last layer about ``middle``, so that the decoded pixels span their range instead of being all grey."""
+    last = [module for module in vae.decoder.modules() if isinstance(module, torch.nn.Conv2d)][-1]
+    last.weight.data *= gain
+    last.bias = torch.nn.Parameter(torch.full((3,), middle))
+    return vae
+
+
+def _clip_text_encoder() -> CLIPTextModel:
+    return CLIPTextModel(CLIPTextConfig(
+        vocab_size=len(_clip_vocabulary()), hidden_size=TEXT_WIDTH, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=4, max_position_embeddings=77, bos_token_id=0, eos_token_id=1, pad_token_id=1,
+    ))  # fmt: skip
+
+
+def _clip_tokenizer() -> CLIPTokenizer:
+    return CLIPTokenizer(vocab=_clip_vocabulary(), merges=[], model_max_length=77)
+
+
+def _clip_vocabulary() -> dict[str, int]:
+    letters = [chr(code) for code in range(33, 127)]
+    pieces = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
+    return {piece: number for number, piece in enumerate(pieces)}
+
+
+def _bert_text_encoder() -> BertModel:
+    config = BertConfig(
+        vocab_size=len(_bert_vocabulary()), hidden_size=TEXT_WIDTH, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=4, max_position_embeddings=24,
+    )  # fmt: skip
+    config.use_attention_mask = True
+    return BertModel(config, add_pooling_layer=False)
+
+
+def _bert_tokenizer() -> BertTokenizer:
+    return BertTokenizer(vocab=_bert_vocabulary(), model_max_length=24)
+
+
+def _bert_vocabulary() -> dict[str, int]:
+    letters = string.ascii_lowercase + string.digits
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
+    return {piece: number for number, piece in enumerate(pieces)}

@@ -1,0 +1,114 @@
+"""Real workers in processes of their own, on a tiny checkpoint, against a real Valkey."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from models.catalog import Catalog
+from models.job import JobRecord, JobStatus, new_job_id
+from models.params import Txt2ImgRequest
+from models.tickets import open_ticket
+from service.backbone.ledger import Ledger
+from service.backbone.queue import Intake
+from service.backbone.records import WORKERS_KEY
+from tests.tiny import build_tiny_sd
+
+ROOT = Path(__file__).parents[2]
+CATALOG = """
+default = "tiny"
+[models.tiny]
+folder = "{folder}"
+[models.tiny.defaults]
+width = 64
+height = 64
+num_inference_steps = 4
+[models.tiny.limits]
+min_px = 32
+max_steps = 999
+[models.broken]
+folder = "{broken}"
+"""
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny_sd(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def world(redis_url: str, tmp_path: Path, tiny_folder: Path) -> Iterator[World]:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "model_index.json").write_text("{}")
+    (tmp_path / "catalog.toml").write_text(CATALOG.format(folder=tiny_folder, broken=broken))
+    with World(redis_url, tmp_path) as made:
+        yield made
+
+
+class World:
+    """A queue, its ledger, and the workers that a test starts and kills."""
+
+    def __init__(self, redis_url: str, data: Path) -> None:
+        self.redis = Redis.from_url(redis_url)
+        self.ledger = Ledger(self.redis, record_ttl_s=600)
+        self.data = data
+        self._intake = Intake(self.redis, max_queued=1000)
+        self._catalog = Catalog.load(data / "catalog.toml")
+        self._environment = os.environ | {
+            "REDIS_URL": redis_url, "PHOTOGRAM_DATA": str(data), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
+        }  # fmt: skip
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> World:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
+        self.redis.close()
+
+    def submit(self, prompt: str = "a cat", **choices: object) -> str:
+        ticket = open_ticket(Txt2ImgRequest(prompt=prompt, **choices), self._catalog, job_id=new_job_id(), owner="me")
+        return self._intake.accept(ticket, {"prompt": prompt}).record.job_id
+
+    def start_worker(self, *command: str) -> subprocess.Popen[bytes]:
+        """A worker that already takes jobs; ``command`` is what Python runs, the ordinary worker if empty."""
+        before = self.redis.zcard(WORKERS_KEY)
+        process = subprocess.Popen([sys.executable, *(command or ("-m", "workers"))], cwd=ROOT, env=self._environment)
+        self._processes.append(process)
+        self.until(lambda: self.redis.zcard(WORKERS_KEY) > before or process.poll() is not None, 60)
+        assert process.poll() is None
+        return process
+
+    def kill(self, process: subprocess.Popen[bytes]) -> None:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        self.redis.delete(WORKERS_KEY)
+
+    def record(self, job_id: str) -> JobRecord:
+        record = self.ledger.read(job_id)
+        assert record is not None
+        return record
+
+    def until(self, condition, timeout_s: float = 30.0) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < deadline, f"did not happen within {timeout_s} s"
+            time.sleep(0.02)
+
+    def until_over(self, *job_ids: str, timeout_s: float = 60.0) -> list[JobRecord]:
+        self.until(lambda: all(self.record(job_id).status.is_terminal for job_id in job_ids), timeout_s)
+        return [self.record(job_id) for job_id in job_ids]
+
+    def until_step(self, job_id: str, step: int) -> None:
+        self.until(lambda: self.record(job_id).status is JobStatus.RUNNING and self.record(job_id).step >= step)

@@ -1,0 +1,35 @@
+"""A worker whose process dies the moment it is to draw a prompt with the word "poison" in it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+import torch
+
+from models.catalog import ModelSpec
+from models.diffusion.checkpoint import Checkpoint, load_checkpoint
+from service.backbone.settings import Settings
+from workers.__main__ import run
+
+
+def load_poisoned(spec: ModelSpec, device: torch.device) -> Checkpoint:
+    """The real checkpoint, with a trap in front of its text encoder."""
+    checkpoint = load_checkpoint(spec, device)
+    encode_prompt = checkpoint.pipeline.encode_prompt
+
+    def trap(prompt: str, *args: Any, **kwargs: Any) -> Any:
+        if "poison" in prompt:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return encode_prompt(prompt, *args, **kwargs)
+
+    checkpoint.pipeline.encode_prompt = trap
+    return checkpoint
+
+
+if __name__ == "__main__":
+    settings = Settings.from_environment()
+    assert settings.redis_url is not None
+    run(settings, settings.redis_url, sys.argv[1], load_poisoned)

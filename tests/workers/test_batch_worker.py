@@ -1,0 +1,141 @@
+"""Jobs in a real worker process: drawn together, canceled, failed, handed back, and redelivered after a crash."""
+
+from __future__ import annotations
+
+import inspect
+import signal
+import time
+
+import pytest
+from rq.queue import Queue
+from rq.worker import BaseWorker
+
+from models import png
+from models.job import JobStatus
+from service.backbone.store import ImageStore
+from workers.batch_worker import EXECUTION_TTL_S, HEARTBEAT_S
+
+LONG = {"num_inference_steps": 999, "sampler": "DDIM"}
+
+
+def rq_leftovers(world) -> list[bytes]:
+    """Everything that RQ believes to be going on, or would keep for ever."""
+    world.until(lambda: not world.redis.exists("rq:wip:photogram"))
+    return [key for pattern in ("rq:execution*", "rq:job:*", "rq:queue:*intermediate*")
+            for key in world.redis.scan_iter(pattern) if world.redis.ttl(key) == -1]  # fmt: skip
+
+
+def test_draws_mixed_jobs_together_and_leaves_nothing_behind(world) -> None:
+    jobs = [
+        world.submit(f"job {number}", seed=number, num_inference_steps=4 + number, sampler=sampler, width=width)
+        for number, (sampler, width) in enumerate(
+            [("Euler", 64), ("Euler a", 64), ("DDIM", 32), ("DPM++ 2M", 64), ("DPM++ 2M Karras", 64), ("LCM", 64)] * 2
+        )
+    ]
+    world.start_worker()
+    records = world.until_over(*jobs)
+    assert [record.status for record in records] == [JobStatus.SUCCEEDED] * 12
+    store = ImageStore(world.data / "images")
+    for record in records:
+        (image,) = record.images
+        path = store.path(image.image_id)
+        assert path is not None
+        assert png.read_request(path.read_bytes()) == {"kind": "txt2img", "params": record.params.to_payload()}
+        assert (image.width, image.height) == (record.params.width, 64)
+        assert record.step == record.steps
+        assert set(record.timings) == {"prepare_s", "denoise_s", "finish_s"}
+    assert rq_leftovers(world) == []
+
+
+def test_cancel_takes_a_running_job_out_and_leaves_its_neighbour(world) -> None:
+    from service.backbone import scripts
+    from service.backbone.records import events_key, record_key
+
+    canceled, kept = world.submit(**LONG), world.submit("neighbour", num_inference_steps=300, sampler="DDIM")
+    world.start_worker()
+    world.until_step(canceled, 3)
+    cancel = world.redis.register_script(scripts.CANCEL)
+    cancel(keys=[record_key(canceled), events_key(canceled)], args=[repr(time.time()), 600])
+    assert world.until_over(canceled, timeout_s=5)[0].status is JobStatus.CANCELED
+    assert world.record(canceled).step < 900
+    assert world.until_over(kept)[0].status is JobStatus.SUCCEEDED
+    assert rq_leftovers(world) == []
+
+
+def test_a_model_that_cannot_be_loaded_fails_its_job_and_not_the_worker(world) -> None:
+    broken = world.submit(model="broken")
+    worker = world.start_worker()
+    (failed,) = world.until_over(broken)
+    assert (failed.status, failed.error_code) == (JobStatus.FAILED, "model_unavailable")
+    assert failed.error_message
+    world.until(lambda: world.redis.hget("photogram:model-problems", "broken") is not None)
+    assert world.until_over(world.submit())[0].status is JobStatus.SUCCEEDED
+    assert worker.poll() is None
+
+
+def test_jobs_of_a_killed_worker_run_again_within_ten_seconds_and_succeed(world) -> None:
+    jobs = [world.submit(f"job {number}", seed=number, **LONG) for number in range(4)]
+    victim = world.start_worker()
+    for job in jobs:
+        world.until_step(job, 1)
+    world.kill(victim)
+    executions = {job: world.redis.hget(f"photogram:job:{job}", "execution_id") for job in jobs}
+    world.start_worker()
+    there_at = time.monotonic()
+    world.until(lambda: all(world.redis.hget(f"photogram:job:{job}", "execution_id") != executions[job] for job in jobs))
+    assert time.monotonic() - there_at < 10
+    records = world.until_over(*jobs, timeout_s=120)
+    assert [record.status for record in records] == [JobStatus.SUCCEEDED] * 4
+    assert rq_leftovers(world) == []
+
+
+def test_a_job_that_kills_three_workers_is_failed_and_its_neighbours_are_not(world) -> None:
+    innocent = [world.submit(f"job {number}", num_inference_steps=60) for number in range(2)]
+    poison = world.submit("poison")
+    for number in range(3):
+        killed = world.start_worker("-m", "tests.workers.poisoned_worker", f"victim-{number}")
+        world.until(lambda killed=killed: killed.poll() is not None, 30)
+        world.redis.delete("photogram:workers")
+    world.start_worker("-m", "tests.workers.poisoned_worker", "survivor")
+    (failed,) = world.until_over(poison)
+    assert (failed.status, failed.error_code) == (JobStatus.FAILED, "worker_crashed")
+    assert "3 times" in (failed.error_message or "")
+    assert [record.status for record in world.until_over(*innocent)] == [JobStatus.SUCCEEDED] * 2
+
+
+def test_a_worker_that_is_asked_to_stop_hands_its_jobs_back_unharmed(world) -> None:
+    job = world.submit(num_inference_steps=999, sampler="DDIM", width=512, height=512)
+    worker = world.start_worker()
+    world.until_step(job, 1)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(10) == 0
+    assert world.record(job).status is JobStatus.QUEUED
+    assert world.redis.lrange("rq:queue:photogram", 0, -1) == [job.encode()]
+    assert world.redis.hget(f"photogram:job:{job}", "crashes") is None
+
+
+def test_a_job_stranded_between_queue_and_worker_is_rescued(world) -> None:
+    job = world.submit()
+    world.redis.lmove("rq:queue:photogram", "rq:queue:photogram:intermediate")
+    world.start_worker()
+    assert world.until_over(job)[0].status is JobStatus.SUCCEEDED
+
+
+def test_an_execution_outlives_several_missed_beats() -> None:
+    assert EXECUTION_TTL_S > 3 * HEARTBEAT_S
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "parameters"),
+    [
+        (BaseWorker, "prepare_execution", ["self", "job"]),
+        (BaseWorker, "prepare_job_execution", ["self", "job", "remove_from_intermediate_queue"]),
+        (BaseWorker, "_finalize_success", ["self", "job", "queue", "execution", "return_value"]),
+        (BaseWorker, "maintain_heartbeats", ["self", "job", "execution"]),
+        (BaseWorker, "request_stop_execution", ["self", "execution_id"]),
+        (BaseWorker, "get_heartbeat_ttl", ["self", "job", "working_time"]),
+        (Queue, "enqueue_job", ["self", "job", "pipeline", "at_front", "unique"]),
+    ],
+)
+def test_rq_has_what_we_build_on(owner: type, name: str, parameters: list[str]) -> None:
+    assert list(inspect.signature(getattr(owner, name)).parameters) == parameters

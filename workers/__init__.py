@@ -1,0 +1,1 @@
+"""One process per device: takes jobs from the queue, draws them together, and reports to the ledger."""

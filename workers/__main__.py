@@ -1,0 +1,102 @@
+"""``photogram worker``: one worker process, against the Redis at ``REDIS_URL``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+import uuid
+from collections.abc import Callable
+
+import torch
+
+from models.catalog import ModelSpec
+from models.diffusion.checkpoint import Checkpoint, load_checkpoint
+from models.diffusion.engine import Engine
+from models.errors import JobFailure
+from service.backbone.catalog_file import CatalogFile
+from service.backbone.connections import connect
+from service.backbone.ledger import Ledger
+from service.backbone.settings import Settings, SettingsError
+from service.backbone.store import ImageStore
+from workers.batch_worker import BatchWorker
+from workers.drawing import Drawing
+from workers.finish import Finish
+from workers.heartbeat import Heartbeat
+
+log = logging.getLogger(__name__)
+
+Loader = Callable[[ModelSpec, torch.device], Checkpoint]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a worker until SIGINT or SIGTERM; gives the exit code."""
+    parser = argparse.ArgumentParser(prog="photogram worker", description="Draw jobs from the queue at REDIS_URL.")
+    parser.add_argument("--name", default=f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}", help="a name of its own")
+    options = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s worker %(levelname)s %(message)s")
+    logging.getLogger("rq.worker").setLevel(logging.WARNING)
+    try:
+        settings = Settings.from_environment()
+    except SettingsError as error:
+        print(f"photogram worker: {error}", file=sys.stderr)
+        return 2
+    if settings.redis_url is None:
+        print("photogram worker: set REDIS_URL to the Redis that the gateway uses", file=sys.stderr)
+        return 2
+    run(settings, settings.redis_url, options.name)
+    return 0
+
+
+def run(settings: Settings, redis_url: str, name: str, load: Loader = load_checkpoint) -> None:
+    """Load the default model with ``load``, then take and draw jobs until a signal comes."""
+    device = pick_device(settings.device)
+    catalog = CatalogFile(settings.catalog_path)
+    engine = Engine(lambda spec: load(spec, device), row_limit=settings.rows)
+    connection = connect(redis_url, name)
+    ledger = Ledger(connection, settings.record_ttl_s)
+    worker = BatchWorker(connection, ledger, name, lambda model: catalog.read().get(model))
+    drawing = Drawing(worker, engine, Finish(worker, ImageStore(settings.images_folder)), settings.job_timeout_s)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: drawing.request_stop())
+    _load_default(engine, catalog, ledger)
+    _live(worker, drawing, Heartbeat(worker, settings.job_timeout_s))
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device to draw on; ``auto`` is the first GPU, or the CPU where there is none."""
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(wanted)
+
+
+def _load_default(engine: Engine, catalog: CatalogFile, ledger: Ledger) -> None:
+    """Warm up; a default model that cannot be loaded is noted, other models may still work."""
+    current = catalog.read()
+    try:
+        engine.load(current[current.default])
+    except JobFailure as failure:
+        log.error("the default model %s cannot be loaded: %s", current.default, failure)
+        ledger.note_model_problem(current.default, str(failure))
+    else:
+        ledger.note_model_problem(current.default, None)
+
+
+def _live(worker: BatchWorker, drawing: Drawing, heartbeat: Heartbeat) -> None:
+    worker.bootstrap("WARNING")
+    worker.beat()
+    heartbeat.start()
+    log.info("worker %s (pid %d) takes jobs", worker.name, os.getpid())
+    try:
+        drawing.run()
+    finally:
+        heartbeat.stop()
+        worker.ledger.sign_off(worker.name)
+        worker.teardown()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

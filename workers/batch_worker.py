@@ -1,0 +1,210 @@
+"""The RQ side of a worker: a BaseWorker that holds several executions at once and keeps them all alive.
+
+RQ's own workers run one job at a time. This one takes a job (``take``), holds it while the drawing loop works, and then
+settles it with RQ (``settle``) or returns it (``give_back``). What became of the job is the ledger's business; to RQ a job
+that reached an end, good or bad, was delivered. Only a worker's death leaves an execution to expire, and RQ then delivers
+the job anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from redis import Redis
+from rq.executions import Execution
+from rq.job import Job, JobStatus
+from rq.registry import clean_registries
+from rq.queue import Queue
+from rq.serializers import JSONSerializer
+from rq.timeouts import BaseDeathPenalty
+from rq.utils import now
+from rq.worker import BaseWorker
+
+from models.catalog import ModelSpec
+from models.errors import JobFailure, ModelUnavailable
+from models.job import JobRecord
+from service.backbone.ledger import Ledger
+from service.backbone.queue import open_queue
+from service.backbone.records import CANCEL_CHANNEL
+from workers.slots import Slot
+
+log = logging.getLogger(__name__)
+
+EXECUTION_TTL_S = 7
+"""An execution that was not refreshed for so long is given to another worker."""
+HEARTBEAT_S = 1.5
+MAINTENANCE_LOCK_S = 5
+STRANDED_S = 3.0
+"""A job that lies between queue and worker for so long was dropped by a dying worker."""
+
+_RESCUE = """
+if redis.call('LREM', KEYS[1], 1, ARGV[1]) > 0 then return redis.call('LPUSH', KEYS[2], ARGV[1]) end
+return 0
+"""
+
+
+class NoDeathPenalty(BaseDeathPenalty):  # type: ignore[misc]
+    """RQ's alarm clock cannot serve several jobs; the drawing loop checks deadlines itself."""
+
+    def setup_death_penalty(self) -> None:
+        """Set no alarm."""
+
+    def cancel_death_penalty(self) -> None:
+        """Cancel no alarm."""
+
+
+class BatchWorker(BaseWorker):  # type: ignore[misc]
+    """Holds many jobs of the one queue; every public method may be called from any thread."""
+
+    death_penalty_class = NoDeathPenalty
+
+    def __init__(
+        self, connection: Redis, ledger: Ledger, name: str, resolve: Callable[[str], ModelSpec | None]
+    ) -> None:
+        super().__init__(
+            [open_queue(connection)], name=name, connection=connection, serializer=JSONSerializer, worker_ttl=60
+        )
+        self.ledger = ledger
+        self.canceled: set[str] = set()
+        """The rows that are to stop; the drawing loop takes them out."""
+        self._resolve = resolve
+        self._slots: dict[str, Slot] = {}
+        self._lock = threading.Lock()
+        self._stranded_since: dict[str, float] = {}
+        self._rescue = connection.register_script(_RESCUE)
+
+    # Taking and returning jobs
+
+    @property
+    def slots(self) -> list[Slot]:
+        """The jobs held now."""
+        with self._lock:
+            return list(self._slots.values())
+
+    def slot(self, row_id: str) -> Slot | None:
+        """The slot of that row, if this worker still holds it."""
+        with self._lock:
+            return self._slots.get(row_id)
+
+    def take(self, timeout_s: int) -> Slot | None:
+        """The next job, held from now on; ``None`` if none came in time or it needed no work any more."""
+        found = self._dequeue(timeout_s)
+        if found is None:
+            return None
+        job, queue = found
+        execution: Execution = self.prepare_execution(job)
+        self.prepare_job_execution(job, remove_from_intermediate_queue=True)
+        job.started_at = now()
+        crashes = self.ledger.start(job.id, execution.id)
+        record = self.ledger.read(job.id)
+        if crashes is None or record is None:
+            self._finalize_success(job, queue, execution, None)
+            return None
+        return self._hold(record, job, queue, execution, crashes)
+
+    def _dequeue(self, timeout_s: int) -> tuple[Job, Queue] | None:
+        key = self.queues[0].key
+        found = self.connection.blmove(key, self.queues[0].intermediate_queue.key, timeout_s)
+        if found is None:
+            return None
+        job_id = found.decode()
+        fetched: tuple[Job, Queue] | None = self.queue_class._fetch_dequeued_job(
+            self.connection, key, job_id, self.job_class, self.serializer, self.death_penalty_class
+        )
+        if fetched is None:
+            self.queues[0].intermediate_queue.remove(job_id)
+        return fetched
+
+    def _hold(self, record: JobRecord, job: Job, queue: Queue, execution: Execution, crashes: int) -> Slot | None:
+        spec = self._resolve(record.params.model)
+        if spec is None:
+            self.ledger.fail(job.id, execution.id, ModelUnavailable(f"{record.params.model} left the catalog"))
+            self._finalize_success(job, queue, execution, None)
+            return None
+        slot = Slot(record, spec, job, queue, execution, crashes)
+        with self._lock:
+            self._slots[slot.row_id] = slot
+        return slot
+
+    def fail(self, slot: Slot, failure: JobFailure) -> None:
+        """End the job as failed."""
+        self.ledger.fail(slot.job_id, slot.row_id, failure)
+        self.settle(slot)
+
+    def cancel(self, slot: Slot) -> None:
+        """End the job as canceled."""
+        self.ledger.cancel(slot.job_id, slot.row_id)
+        self.settle(slot)
+
+    def settle(self, slot: Slot) -> None:
+        """Tell RQ that the job was delivered, and let go of it."""
+        try:
+            self._finalize_success(slot.job, slot.queue, slot.execution, None)
+        finally:
+            self._release(slot)
+
+    def give_back(self, slot: Slot) -> None:
+        """Put the job back to the front of the queue, as if it had not been taken."""
+        if self.ledger.hand_back(slot.job_id, slot.row_id):
+            with self.connection.pipeline() as transaction:
+                self.cleanup_execution(slot.job, pipeline=transaction, execution=slot.execution)
+                slot.job.set_status(JobStatus.QUEUED, pipeline=transaction)
+                slot.queue.push_job_id(slot.job_id, pipeline=transaction, at_front=True)
+                transaction.execute()
+        self._release(slot)
+
+    def _release(self, slot: Slot) -> None:
+        with self._lock:
+            self._slots.pop(slot.row_id, None)
+            self.executions.pop(slot.row_id, None)
+        self.canceled.discard(slot.row_id)
+
+    # Staying alive
+
+    def beat(self) -> None:
+        """One round of signs of life, and of looking after what dead workers left."""
+        self.heartbeat()
+        self.ledger.beat(self.name)
+        for slot in self.slots:
+            self.maintain_heartbeats(slot.job, slot.execution)
+        if self.connection.set("photogram:maintenance", self.name, nx=True, ex=MAINTENANCE_LOCK_S):
+            self.run_maintenance_tasks()
+            self.connection.delete("photogram:maintenance")
+
+    def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
+        """How long an execution lives without a sign of life, in seconds."""
+        return EXECUTION_TTL_S
+
+    def clean_registries(self) -> None:
+        """Redeliver what dead workers held, and rescue what they dropped on the way."""
+        queue = self.queues[0]
+        clean_registries(queue, self._exc_handlers)
+        self._rescue_stranded(queue)
+        self.last_cleaned_at = now()
+
+    def _rescue_stranded(self, queue: Queue) -> None:
+        waiting = queue.intermediate_queue.get_job_ids()
+        self._stranded_since = {job_id: self._stranded_since.get(job_id, time.monotonic()) for job_id in waiting}
+        for job_id, since in self._stranded_since.items():
+            if time.monotonic() - since > STRANDED_S and job_id not in queue.started_job_registry:
+                self._rescue(keys=[queue.intermediate_queue.key, queue.key], args=[job_id])
+
+    # What clients and RQ's own commands ask for
+
+    def subscribe(self) -> None:
+        """Listen to RQ's commands for this worker and to every cancellation."""
+        super().subscribe()
+        self.pubsub.subscribe(**{CANCEL_CHANNEL: self._note_cancel})
+
+    def _note_cancel(self, message: Any) -> None:
+        job_id = message["data"].decode()
+        self.canceled.update(slot.row_id for slot in self.slots if slot.job_id == job_id)
+
+    def request_stop_execution(self, execution_id: str) -> None:
+        """Stop one of several executions, as RQ's stop-execution command asks."""
+        if self.slot(execution_id) is not None:
+            self.canceled.add(execution_id)

@@ -1,0 +1,107 @@
+"""The middle stage: the one thread that owns the device turns the engine, row by row in, picture by picture out."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+
+from models.diffusion.engine import Engine
+from models.diffusion.events import Drawn, Event, Failed, Progressed
+from models.errors import DeadlineExceeded, ModelUnavailable
+from workers.batch_worker import BatchWorker
+from workers.finish import Finish
+from workers.prepare import Prepare
+from workers.report import Report
+from workers.slots import Slot
+
+log = logging.getLogger(__name__)
+
+IDLE_WAIT_S = 0.25
+DRAIN_S = 4.0
+"""How long a worker that stops goes on drawing before it hands its jobs back."""
+
+
+class Drawing:
+    """Joins the stages; :meth:`run` is the worker's life."""
+
+    def __init__(self, worker: BatchWorker, engine: Engine, finish: Finish, job_timeout_s: float) -> None:
+        self._worker, self._engine, self._finish = worker, engine, finish
+        self._job_timeout_s = job_timeout_s
+        self._prepare = Prepare(worker, engine.row_limit)
+        self._report = Report(worker)
+        self._stopping = False
+        self._noted_problems: set[str] = set()
+
+    def request_stop(self) -> None:
+        """Let :meth:`run` end soon: finish what can be finished in four seconds, hand back the rest."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Draw until asked to stop."""
+        self._prepare.start()
+        self._report.start()
+        while not self._stopping:
+            self._turn()
+        self._drain()
+
+    def _turn(self) -> None:
+        self._join_ready()
+        self._drop_unwanted()
+        for event in self._engine.tick():
+            self._handle(event)
+
+    def _join_ready(self) -> None:
+        wait_s = IDLE_WAIT_S if self._engine.is_idle else 0.0
+        while True:
+            try:
+                slot = self._prepare.ready.get(timeout=wait_s) if wait_s else self._prepare.ready.get_nowait()
+            except queue.Empty:
+                return
+            self._engine.join(slot.row_id, slot.record.params, slot.spec)
+            wait_s = 0.0
+
+    def _drop_unwanted(self) -> None:
+        for slot in self._worker.slots:
+            if slot.row_id in self._worker.canceled:
+                self._drop(slot)
+                self._finish.cancel(slot)
+            elif slot.held_s > self._job_timeout_s and slot.row_id in self._engine.row_ids:
+                self._drop(slot)
+                self._finish.fail(slot, DeadlineExceeded(f"not drawn within {self._job_timeout_s:g} s"))
+
+    def _drop(self, slot: Slot) -> None:
+        self._engine.leave(slot.row_id)
+        self._worker.canceled.discard(slot.row_id)
+
+    def _handle(self, event: Event) -> None:
+        slot = self._worker.slot(event.row_id)
+        if slot is None:
+            return
+        match event:
+            case Progressed():
+                self._report.note(slot, event.step, event.steps, event.preview)
+            case Drawn():
+                self._note_problem(slot, None)
+                self._finish.succeed(slot, event)
+            case Failed():
+                if isinstance(event.failure, ModelUnavailable):
+                    self._note_problem(slot, str(event.failure))
+                self._finish.fail(slot, event.failure)
+
+    def _note_problem(self, slot: Slot, problem: str | None) -> None:
+        name = slot.spec.name
+        if problem is None and name not in self._noted_problems:
+            return
+        self._worker.ledger.note_model_problem(name, problem)
+        (self._noted_problems.discard if problem is None else self._noted_problems.add)(name)
+
+    def _drain(self) -> None:
+        self._prepare.stop()
+        deadline = time.monotonic() + DRAIN_S
+        while self._worker.slots and time.monotonic() < deadline:
+            self._turn()
+        for slot in self._worker.slots:
+            log.info("handing back job %s", slot.job_id)
+            self._worker.give_back(slot)
+        self._finish.close()

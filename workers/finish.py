@@ -1,0 +1,74 @@
+"""The last stage: threads that encode the picture, store it, and close the job in the ledger and then in RQ."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from models import png
+from models.diffusion.events import Drawn
+from models.errors import InternalFailure, JobFailure
+from models.job import Image
+from service.backbone.store import ImageStore
+from workers.batch_worker import BatchWorker
+from workers.slots import Slot
+
+log = logging.getLogger(__name__)
+
+THREADS = 2
+
+
+class Finish:
+    """Ends jobs without holding up the device."""
+
+    def __init__(self, worker: BatchWorker, store: ImageStore) -> None:
+        self._worker, self._store = worker, store
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="finish")
+
+    def succeed(self, slot: Slot, drawn: Drawn) -> None:
+        """Store the picture and end the job as succeeded."""
+        self._submit(slot, lambda: self._succeed(slot, drawn))
+
+    def fail(self, slot: Slot, failure: JobFailure) -> None:
+        """End the job as failed."""
+        self._submit(slot, lambda: self._worker.fail(slot, failure))
+
+    def cancel(self, slot: Slot) -> None:
+        """End the job as canceled."""
+        self._submit(slot, lambda: self._worker.cancel(slot))
+
+    def close(self) -> None:
+        """Wait until everything handed in is written."""
+        self._threads.shutdown()
+
+    def _submit(self, slot: Slot, work: Callable[[], None]) -> None:
+        self._threads.submit(self._guarded, slot, work)
+
+    def _guarded(self, slot: Slot, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception:
+            log.exception("job %s could not be finished", slot.job_id)
+            self._fail_or_abandon(slot)
+
+    def _fail_or_abandon(self, slot: Slot) -> None:
+        """Say that finishing failed; if even that fails, the execution expires and the job is delivered anew."""
+        try:
+            self._worker.fail(slot, InternalFailure("the picture was drawn but could not be stored"))
+        except Exception:
+            log.exception("job %s is left to be delivered anew", slot.job_id)
+
+    def _succeed(self, slot: Slot, drawn: Drawn) -> None:
+        started = time.monotonic()
+        record, picture = slot.record, drawn.picture
+        self._store.write(record.image_id, png.encode(picture, record.params))
+        timings = {
+            "prepare_s": round(drawn.prepare_s, 4),
+            "denoise_s": round(drawn.denoise_s, 4),
+            "finish_s": round(drawn.decode_s + time.monotonic() - started, 4),
+        }
+        image = Image(record.image_id, picture.width, picture.height)
+        self._worker.ledger.succeed(record.job_id, slot.row_id, [image], timings)
+        self._worker.settle(slot)
