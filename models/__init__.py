@@ -1,1 +1,1 @@
-"""What can be drawn and what came of it: nouns without torch, redis or a web framework, and the model packages below."""
+"""What can be drawn and what came of it: nouns free of torch, and the model packages."""

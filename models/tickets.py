@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import uuid
 from typing import TypeVar
@@ -22,6 +23,7 @@ from models.params import (
 from models.samplers import SAMPLERS
 
 _T = TypeVar("_T")
+_LORA_TAG = re.compile(r"<lora:[^>]+>", re.IGNORECASE)
 
 
 def open_ticket(request: Txt2ImgRequest, catalog: Catalog, *, job_id: str, owner: str) -> Ticket:
@@ -90,7 +92,11 @@ def check(params: Txt2ImgParams, model: ModelSpec) -> list[FieldProblem]:
 
 
 def _prompt_problem(prompt: str) -> str | None:
-    return "must not be empty" if not prompt.strip() else _length_problem(prompt)
+    if not prompt.strip():
+        return "must not be empty"
+    if _LORA_TAG.search(prompt):
+        return "names a LoRA, and LoRAs cannot be used yet"
+    return _length_problem(prompt)
 
 
 def _length_problem(text: str) -> str | None:

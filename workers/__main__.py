@@ -58,7 +58,7 @@ def run(settings: Settings, redis_url: str, name: str, load: Loader = load_check
     engine = Engine(lambda spec: load(spec, device), row_limit=settings.rows)
     connection = connect(redis_url, name)
     ledger = Ledger(connection, settings.record_ttl_s)
-    worker = BatchWorker(connection, ledger, name, lambda model: catalog.read().get(model))
+    worker = BatchWorker(connection, ledger, name, lambda model: catalog.current().get(model))
     drawing = Drawing(worker, engine, Finish(worker, ImageStore(settings.images_folder)), settings.job_timeout_s)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: drawing.request_stop())
@@ -75,14 +75,14 @@ def pick_device(wanted: str) -> torch.device:
 
 def _load_default(engine: Engine, catalog: CatalogFile, ledger: Ledger) -> None:
     """Warm up; a default model that cannot be loaded is noted, other models may still work."""
-    current = catalog.read()
+    known = catalog.current()
     try:
-        engine.load(current[current.default])
+        engine.load(known[known.default])
     except JobFailure as failure:
-        log.error("the default model %s cannot be loaded: %s", current.default, failure)
-        ledger.note_model_problem(current.default, str(failure))
+        log.error("the default model %s cannot be loaded: %s", known.default, failure)
+        ledger.note_model_problem(known.default, str(failure))
     else:
-        ledger.note_model_problem(current.default, None)
+        ledger.note_model_problem(known.default, None)
 
 
 def _live(worker: BatchWorker, drawing: Drawing, heartbeat: Heartbeat) -> None:

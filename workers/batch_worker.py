@@ -1,9 +1,9 @@
 """The RQ side of a worker: a BaseWorker that holds several executions at once and keeps them all alive.
 
-RQ's own workers run one job at a time. This one takes a job (``take``), holds it while the drawing loop works, and then
-settles it with RQ (``settle``) or returns it (``give_back``). What became of the job is the ledger's business; to RQ a job
-that reached an end, good or bad, was delivered. Only a worker's death leaves an execution to expire, and RQ then delivers
-the job anew.
+RQ's own workers run one job at a time. This one takes a job (``take``), holds it while the drawing loop works, and
+then settles it with RQ (``settle``) or returns it (``give_back``). What became of the job is the ledger's business;
+to RQ a job that reached an end, good or bad, was delivered. Only a worker's death leaves an execution to expire, and
+RQ then delivers the job anew.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 from redis import Redis
 from rq.executions import Execution
 from rq.job import Job, JobStatus
-from rq.registry import clean_registries
 from rq.queue import Queue
+from rq.registry import clean_registries
 from rq.serializers import JSONSerializer
 from rq.timeouts import BaseDeathPenalty
 from rq.utils import now
@@ -108,7 +108,7 @@ class BatchWorker(BaseWorker):  # type: ignore[misc]
 
     def _dequeue(self, timeout_s: int) -> tuple[Job, Queue] | None:
         key = self.queues[0].key
-        found = self.connection.blmove(key, self.queues[0].intermediate_queue.key, timeout_s)
+        found: Any = self.connection.blmove(key, self.queues[0].intermediate_queue.key, timeout_s)
         if found is None:
             return None
         job_id = found.decode()

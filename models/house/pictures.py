@@ -19,11 +19,13 @@ MARGIN_PX = 6
 
 GROUNDS = {"red": (214, 40, 40), "orange": (245, 140, 40), "yellow": (252, 220, 70), "green": (70, 170, 80),
            "teal": (0, 140, 140), "blue": (50, 110, 215), "light blue": (150, 205, 250), "purple": (130, 70, 180),
-           "pink": (250, 170, 200), "brown": (125, 80, 50), "gray": (150, 150, 150), "black": (20, 20, 24)}  # fmt: skip
+           "pink": (250, 170, 200), "brown": (125, 80, 50), "gray": (150, 150, 150),
+           "black": (20, 20, 24)}  # fmt: skip
 # name: hue in degrees, factor and offset of saturation, factor and offset of value
 COLOURS = {"red": (2, 0.5, 0.5, 0.9, 0.0), "orange": (28, 0.4, 0.6, 0.7, 0.3), "yellow": (50, 0.4, 0.5, 0.5, 0.5),
            "green": (118, 0.5, 0.35, 0.75, 0.05), "blue": (215, 0.5, 0.45, 0.9, 0.05),
-           "purple": (275, 0.5, 0.35, 0.8, 0.0), "pink": (335, 0.3, 0.25, 0.4, 0.6), "brown": (24, 0.3, 0.45, 0.55, 0.0),
+           "purple": (275, 0.5, 0.35, 0.8, 0.0), "pink": (335, 0.3, 0.25, 0.4, 0.6),
+           "brown": (24, 0.3, 0.45, 0.55, 0.0),
            "black": (0, 0.05, 0.0, 0.28, 0.0), "white": (0, 0.05, 0.0, 0.2, 0.8),
            "gray": (0, 0.05, 0.0, 0.6, 0.1)}  # fmt: skip
 
@@ -38,12 +40,14 @@ def render(icons_json: Path, concepts: list[Concept]) -> dict[str, Picture]:
     inner = SIZE_PX - 2 * MARGIN_PX
     rendered: dict[str, Picture] = {}
     for concept in concepts:
-        svg = (f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-               f'viewBox="0 0 {icons["width"]} {icons["height"]}">{icons["icons"][concept.icon]["body"]}</svg>')  # fmt: skip
+        svg = (
+            '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+            f'viewBox="0 0 {icons["width"]} {icons["height"]}">{icons["icons"][concept.icon]["body"]}</svg>'
+        )
         png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=inner, height=inner))
         canvas = Image.new("RGBA", (SIZE_PX, SIZE_PX), (255, 255, 255, 0))
         canvas.paste(Image.open(BytesIO(png)).convert("RGBA"), (MARGIN_PX, MARGIN_PX))
-        rendered[concept.icon] = np.asarray(canvas, dtype=np.float32) / 255
+        rendered[concept.icon] = np.asarray(np.asarray(canvas) / 255, dtype=np.float32)
     return rendered
 
 

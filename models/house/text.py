@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import BertModel, BertTokenizer
@@ -36,7 +37,9 @@ def prune(source: Path, target: Path) -> None:
 
 
 def _is_kept(piece: str) -> bool:
-    return piece in {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"} or bool(re.fullmatch(r"(##)?([a-z]+|[0-9])|[!-~]", piece))
+    return piece in {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"} or bool(
+        re.fullmatch(r"(##)?([a-z]+|[0-9])|[!-~]", piece)
+    )
 
 
 def load(folder: Path) -> tuple[BertTokenizer, BertModel]:
@@ -59,6 +62,7 @@ def encode(tokenizer: BertTokenizer, model: BertModel, captions: Iterable[str]) 
 def standardise(model: BertModel, states: torch.Tensor) -> None:
     """Fold the per-dimension mean and deviation of ``states`` into the last LayerNorm, exactly."""
     flat = states.flatten(0, 1)
-    norm = model.encoder.layer[-1].output.LayerNorm
+    layer: Any = model.encoder.layer[-1]
+    norm = layer.output.LayerNorm
     norm.weight.data /= flat.std(0)
     norm.bias.data = (norm.bias.data - flat.mean(0)) / flat.std(0)

@@ -1,8 +1,8 @@
 """Train the built-in checkpoint: ``python -m models.house.train --icons icons.json --work build/house``.
 
-The icons come from the npm package ``@iconify-json/noto`` (Noto Emoji, Apache-2.0). Four stages follow one another, each
-kept as files in the work folder, so that a run that was stopped goes on where it was: pictures and text states, the
-denoiser, the decoder, and the pipeline folder that is shipped.
+The icons come from the npm package ``@iconify-json/noto`` (Noto Emoji, Apache-2.0). Four stages follow one another,
+each kept as files in the work folder, so that a run that was stopped goes on where it was: pictures and text states,
+the denoiser, the decoder, and the pipeline folder that is shipped.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
 from models.house import codec, decoder, pictures, text, unet
@@ -72,7 +73,6 @@ def _prepare(concepts: list[Concept], icons: Path, work: Path, path: Path) -> No
     save_file({"latents": torch.stack(latents), "captions": captions, "states": states}, path)
 
 
-
 class DenoiserTraining:
     """The denoiser, its optimiser and its moving average; saved to and resumed from one folder."""
 
@@ -125,7 +125,7 @@ class DenoiserTraining:
         self.steps, self.samples = self.steps + 1, self.samples + self.batch
         return torch.stack([timesteps.float(), errors], 1)
 
-    def averaged_unet(self) -> unet.UNet2DConditionModel:
+    def averaged_unet(self) -> UNet2DConditionModel:
         """A copy of the denoiser that wears the moving average."""
         copy = unet.build_unet()
         for parameter, average in zip(copy.parameters(), self.ema, strict=True):

@@ -31,7 +31,9 @@ LEDGER_ERRORS = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, Read
 """What the Redis client raises when Redis is away or takes no writes, through no fault of the request."""
 _RETRY_AFTER_S = 5
 _DETAIL_MAX_CHARS = 1000
+_FIELD_MAX_CHARS = 200
 _PROBLEMS_MAX = 32
+_MESSAGES = {"extra_forbidden": "there is no such field", "missing": "is required"}
 
 _log = logging.getLogger(__name__)
 
@@ -123,8 +125,8 @@ class ErrorRenderer:
         known, request_id = to_api_error(error), request.state.request_id
         if known.code is ErrorCode.INTERNAL_ERROR:
             _log.error("request %s failed", request_id, exc_info=error)
-        elif known.code.status >= 500:
-            _log.warning("request %s was refused: %r", request_id, error)
+        elif known.code is ErrorCode.LEDGER_UNAVAILABLE:
+            _log.warning("request %s: %s: %s", request_id, type(error).__name__, error)
         path = request.scope["path"]
         renderers = (dialect.render for dialect in self._dialects if dialect.paths.match(path))
         return next(renderers, render_problem)(known, request_id)
@@ -167,7 +169,10 @@ def unavailable(code: ErrorCode, detail: str) -> ApiError:
 def field_problems(errors: Sequence[Any], skip: int = 0) -> list[FieldProblem]:
     """Pydantic's errors as ours; ``skip`` parts of each location say only where the request had the field."""
     return [
-        FieldProblem(".".join(map(str, error["loc"][skip:]))[:200] or "body", error["msg"])
+        FieldProblem(
+            ".".join(map(str, error["loc"][skip:]))[:_FIELD_MAX_CHARS] or "body",
+            _MESSAGES.get(error["type"], error["msg"]),
+        )
         for error in errors[:_PROBLEMS_MAX]
     ]
 

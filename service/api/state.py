@@ -3,52 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, TypedDict
 
 from fastapi import Depends, Request
 
-from models.catalog import Catalog
-from models.errors import CatalogError
+from service.backbone.catalog_file import CatalogFile
 from service.backbone.connections import connect, connect_async
 from service.backbone.keys import KeyRing
 from service.backbone.queue import Intake
 from service.backbone.settings import Settings, SettingsError
 from service.backbone.store import ImageStore
 from service.backbone.watch import JobWatcher
-
-_log = logging.getLogger(__name__)
-
-
-class CatalogFile:
-    """The catalog as its file has it now."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._stamp = self._look()
-        self._catalog = Catalog.load(path)
-
-    def current(self) -> Catalog:
-        """The catalog, read anew if the file changed; while the file makes no sense, the last one that did."""
-        stamp = self._look()
-        if stamp != self._stamp:
-            self._stamp = stamp
-            try:
-                self._catalog = Catalog.load(self._path)
-            except (CatalogError, OSError):
-                _log.exception("the catalog is left as it was before its last edit")
-        return self._catalog
-
-    def _look(self) -> tuple[int, int] | None:
-        try:
-            found = self._path.stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_size
 
 
 @dataclass(frozen=True, kw_only=True)

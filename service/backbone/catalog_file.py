@@ -21,7 +21,7 @@ class CatalogFile:
         self._catalog = Catalog.load(path)
         self._lock = threading.Lock()
 
-    def read(self) -> Catalog:
+    def current(self) -> Catalog:
         """The catalog as the file has it now."""
         with self._lock:
             stamp = self._look()
@@ -39,6 +39,6 @@ class CatalogFile:
     def _look(self) -> tuple[int, int] | None:
         try:
             status = self._path.stat()
-        except FileNotFoundError:
+        except OSError:
             return None
         return status.st_mtime_ns, status.st_size

@@ -49,7 +49,7 @@ emit('status', 'running')
 return {'started', crashes}
 """
 )
-"""A worker takes a job. ARGV: execution, crash limit, message. Gives ``started`` or ``over``, and its crashes so far."""
+"""A worker takes a job. ARGV: execution, crash limit, message. Gives ``started`` or ``over``, and the crashes."""
 
 PROGRESS = (
     _COMMON

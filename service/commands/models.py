@@ -48,7 +48,9 @@ def _parser() -> argparse.ArgumentParser:
 def _add_arguments(add_parser: argparse.ArgumentParser) -> None:
     add_parser.add_argument("source", help="a diffusers folder, a .safetensors file, or a hub repository (owner/name)")
     add_parser.add_argument("--name", help="what requests call it; by default the last part of the source")
-    add_parser.add_argument("--revision", help="the repository's commit; by default its newest one, looked up and pinned")
+    add_parser.add_argument(
+        "--revision", help="the repository's commit; by default its newest one, looked up and pinned"
+    )
     add_parser.add_argument("--family", help="the pipeline's architecture (stable-diffusion)")
     add_parser.add_argument("--dtype", choices=("auto", "float32", "float16", "bfloat16"))
     add_parser.add_argument("--licence", help="under which the weights come")

@@ -57,6 +57,14 @@ async def test_invalid_params_name_each_field(client: Either, server: WireServer
     assert not server.calls("DELETE")
 
 
+async def test_a_field_told_in_the_detail_is_not_told_again(client: Either, server: WireServer):
+    errors = [{"field": "params.seed", "message": "too large"}]
+    server.answer_next(lambda: problem(422, "invalid_params", "params.seed: too large", errors=errors))
+    with pytest.raises(photogram.InvalidParams) as caught:
+        await client.submit("a cat")
+    assert str(caught.value) == "params.seed: too large (422 invalid_params)"
+
+
 async def test_a_wrong_key(kind: str, server: WireServer):
     server.needs_key = True
     for key, error in ((KEY, None), ("another", photogram.AuthenticationError), (None, photogram.AuthenticationError)):

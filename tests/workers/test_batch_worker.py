@@ -82,7 +82,9 @@ def test_jobs_of_a_killed_worker_run_again_within_ten_seconds_and_succeed(world)
     executions = {job: world.redis.hget(f"photogram:job:{job}", "execution_id") for job in jobs}
     world.start_worker()
     there_at = time.monotonic()
-    world.until(lambda: all(world.redis.hget(f"photogram:job:{job}", "execution_id") != executions[job] for job in jobs))
+    world.until(
+        lambda: all(world.redis.hget(f"photogram:job:{job}", "execution_id") != executions[job] for job in jobs)
+    )
     assert time.monotonic() - there_at < 10
     records = world.until_over(*jobs, timeout_s=120)
     assert [record.status for record in records] == [JobStatus.SUCCEEDED] * 4

@@ -34,9 +34,10 @@ def params(**changes: Any) -> Txt2ImgParams:
     return Txt2ImgParams(**(defaults | changes))
 
 
-def spec_of(folder: Path, **changes: Any) -> ModelSpec:
+def spec_of(folder: Path | None, **changes: Any) -> ModelSpec:
     """The catalog's entry for a tiny pipeline."""
-    return ModelSpec(**({"name": "tiny", "family": "stable-diffusion", "folder": folder} | changes))
+    defaults: dict[str, Any] = {"name": "tiny", "family": "stable-diffusion", "folder": folder}
+    return ModelSpec(**(defaults | changes))
 
 
 @dataclass
@@ -114,7 +115,7 @@ def progress(events: list[Event], row_id: str) -> list[Progressed]:
 
 @dataclass
 class WatchedDenoiser:
-    """A real denoiser that notes the size of each batch, calls ``before`` with it first, and ``after`` with the output."""
+    """A real denoiser that notes the size of each batch; ``before`` may refuse it, ``after`` may change the output."""
 
     inner: Denoiser
     before: Callable[[int], None] = lambda inputs: None
@@ -130,7 +131,7 @@ class WatchedDenoiser:
 
 def poisoned(studio: Studio, prompt: str) -> WatchedDenoiser:
     """A denoiser whose output is not a number for the inputs that come from ``prompt``."""
-    states = studio.checkpoint.pipeline.encode_prompt(prompt, CPU, 1, False)[0]
+    states = studio.checkpoint.pipeline.encode_prompt(prompt, CPU, 1, False, "")[0]
 
     def poison(output: torch.Tensor, conditioning: Conditioning) -> torch.Tensor:
         hit = (conditioning.hidden_states == states).flatten(1).all(1)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from models.diffusion.batching import predict
+from models.diffusion.engine import Engine
 from models.diffusion.row import Row, admit
 from models.errors import DrawingFailed
 from models.params import Txt2ImgParams
@@ -154,8 +155,7 @@ def test_other_sizes_at_once(tiny_sd: Studio, sampler: str) -> None:
 def test_two_checkpoints_at_once(tiny_sd: Studio, tmp_path_factory: pytest.TempPathFactory) -> None:
     other = Studio.open(build_tiny_sd(tmp_path_factory.mktemp("models") / "other", seed=7))
     studios = {"tiny": tiny_sd, "other": other}
-    engine = tiny_sd.engine()
-    engine = type(engine)(lambda spec: studios[spec.name].checkpoint)
+    engine = Engine(lambda spec: studios[spec.name].checkpoint)
     rows = {f"{name} {seed}": params(model=name, seed=seed) for name in studios for seed in range(3)}
     for row_id, wanted in rows.items():
         engine.join(row_id, wanted, spec_of(studios[wanted.model].spec.folder, name=wanted.model))

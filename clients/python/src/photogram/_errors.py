@@ -78,7 +78,9 @@ class APIError(PhotogramError):
         self.retry_after_s = problem.retry_after_s
 
     def __str__(self) -> str:
-        return "; ".join([f"{self.detail} ({self.status} {self.code})", *map(str, self.problems)])
+        # A server may tell the fields in its detail too; nothing is said twice.
+        untold = [text for text in map(str, self.problems) if text not in self.detail]
+        return "; ".join([f"{self.detail} ({self.status} {self.code})", *untold])
 
 
 class AuthenticationError(APIError):

@@ -1,0 +1,93 @@
+"""The whole service as a user starts it: ``photogram up`` in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from photogram import Photogram
+
+from tests.tiny import build_tiny_sd
+
+ROOT = Path(__file__).parents[2]
+KEY = "a-key-for-tests-and-nothing-else"
+CATALOG = """
+default = "tiny"
+[models.tiny]
+folder = "{folder}"
+defaults = {{ width = 64, height = 64, num_inference_steps = 6 }}
+limits = {{ min_px = 32, max_steps = 999 }}
+"""
+
+
+class Stack:
+    """One ``photogram up``, its ready line read."""
+
+    def __init__(self, data: Path, *arguments: str, **variables: str) -> None:
+        self.port = free_port()
+        given = {"PHOTOGRAM_BOOTSTRAP_KEY": KEY, "HF_HUB_OFFLINE": "1"} | variables
+        environment = {name: value for name, value in os.environ.items() if name != "REDIS_URL"} | given
+        command = [sys.executable, "-m", "service", "--port", str(self.port), "--data", str(data), *arguments]
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self.errors: list[str] = []
+        threading.Thread(target=lambda: self.errors.extend(self.process.stderr), daemon=True).start()
+        self.ready = self.process.stdout.readline().strip()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def client(self) -> Photogram:
+        return Photogram(self.url, KEY)
+
+    def family(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def workers(self) -> list[psutil.Process]:
+        return [child for child in self.family() if "workers" in child.cmdline()]
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 10.0) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(timeout_s)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny_sd(tmp_path_factory.mktemp("tiny-e2e"))
+
+
+@pytest.fixture
+def data_with_tiny(tmp_path: Path, tiny_folder: Path) -> Path:
+    (tmp_path / "catalog.toml").write_text(CATALOG.format(folder=tiny_folder))
+    return tmp_path
+
+
+@pytest.fixture
+def stacks() -> Iterator[list[Stack]]:
+    """Stacks that a test starts; whatever is left of them is killed, and was a defect if they had been stopped."""
+    started: list[Stack] = []
+    yield started
+    for stack in started:
+        if stack.process.poll() is None:
+            left = stack.family()
+            stack.process.kill()
+            for process in left:
+                process.kill()
+        stack.process.wait()
+        stack.process.stdout.close()

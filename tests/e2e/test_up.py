@@ -1,0 +1,118 @@
+"""``photogram up``: ready, busy, wounded, stopped, and started again."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from PIL import Image, ImageChops
+
+from models import png
+from tests.e2e.conftest import KEY, Stack
+
+SAMPLERS = ("Euler", "Euler a", "DDIM", "DPM++ 2M", "DPM++ 2M Karras", "LCM")
+
+
+def test_thirty_two_clients_and_a_killed_worker_cost_nothing(data_with_tiny: Path, stacks: list[Stack]) -> None:
+    stacks.append(stack := Stack(data_with_tiny, "--workers", "2"))
+    assert stack.ready == f"ready {stack.url}"
+    family = stack.family()
+
+    def draw(number: int) -> Image.Image:
+        with stack.client() as client:
+            drawn = client.generate(
+                f"picture {number}", seed=number, sampler=SAMPLERS[number % 6], num_inference_steps=5 + number % 20,
+                guidance_scale=1.0 + number % 4, width=32 + 32 * (number % 2),
+            )  # fmt: skip
+            return Image.open(BytesIO(drawn.data))
+
+    threading.Timer(1.0, lambda: stack.workers()[0].kill()).start()
+    with ThreadPoolExecutor(32) as pool:
+        pictures = list(pool.map(draw, range(32)))
+    assert [picture.size for picture in pictures] == [(32 + 32 * (number % 2), 64) for number in range(32)]
+    restarted = set(stack.workers()) - set(family)
+    assert len(stack.workers()) == 2 and len(restarted) == 1
+    everyone = stack.family()
+    assert stack.stop() == 0
+    assert psutil.wait_procs(everyone, timeout=1)[1] == []
+
+
+def test_accepted_jobs_survive_a_restart_of_everything(data_with_tiny: Path, stacks: list[Stack]) -> None:
+    stacks.append(first := Stack(data_with_tiny))
+    with first.client() as client:
+        jobs = [client.submit(f"picture {number}", num_inference_steps=400, sampler="DDIM") for number in range(12)]
+    everyone = first.family()
+    assert first.stop(signal.SIGINT) == 0
+    assert psutil.wait_procs(everyone, timeout=1)[1] == []
+    stacks.append(second := Stack(data_with_tiny))
+    with second.client() as client:
+        assert {client.wait(job.id, timeout_s=120).status for job in jobs} == {"succeeded"}
+
+
+def test_a_killed_supervisor_leaves_no_process(data_with_tiny: Path, stacks: list[Stack]) -> None:
+    stacks.append(stack := Stack(data_with_tiny))
+    everyone = stack.family()
+    assert len(everyone) >= 3
+    stack.process.kill()
+    assert psutil.wait_procs(everyone, timeout=15)[1] == []
+
+
+def test_a_pictures_own_parameters_give_the_same_picture_again(data_with_tiny: Path, stacks: list[Stack]) -> None:
+    stacks.append(stack := Stack(data_with_tiny))
+    with stack.client() as client:
+        first = client.generate("a café in 東京", negative_prompt="rain", guidance_scale=5.5, sampler="Euler a")
+        request = png.read_request(first.data)
+        assert request is not None
+        posted = httpx.post(f"{stack.url}/v1/jobs", json=request, headers={"Authorization": f"Bearer {KEY}"})
+        assert posted.status_code == 202, posted.text
+        second = client.download(client.wait(posted.json()["id"]))
+    difference = ImageChops.difference(Image.open(BytesIO(first.data)), Image.open(BytesIO(second.data)))
+    assert max(high for _, high in difference.getextrema()) <= 1
+    assert (
+        Image.open(BytesIO(second.data))
+        .info["parameters"]
+        .startswith("a café in 東京\nNegative prompt: rain\nSteps: 6")
+    )
+
+
+def test_a_running_job_is_canceled_within_moments(data_with_tiny: Path, stacks: list[Stack]) -> None:
+    stacks.append(stack := Stack(data_with_tiny))
+    with stack.client() as client:
+        job = client.submit("a long one", num_inference_steps=999, sampler="DDIM", width=256, height=256)
+        while client.get(job.id).progress.step < 1:
+            time.sleep(0.05)
+        asked_at = time.monotonic()
+        client.cancel(job)
+        assert client.wait(job.id, timeout_s=10).status == "canceled"
+        assert time.monotonic() - asked_at < 5
+
+
+def test_the_first_key_is_shown_once(data_with_tiny: Path, stacks: list[Stack]) -> None:
+    stacks.append(first := Stack(data_with_tiny, PHOTOGRAM_BOOTSTRAP_KEY=""))
+    (line,) = [line for line in first.errors if line.startswith("API key")]
+    key = line.split()[-1]
+    answer = httpx.get(f"{first.url}/v1/samplers", headers={"X-API-Key": key})
+    assert [sampler["name"] for sampler in answer.json()["samplers"]] == list(SAMPLERS)
+    first.stop()
+    stacks.append(second := Stack(data_with_tiny, PHOTOGRAM_BOOTSTRAP_KEY=""))
+    assert second.ready and not [line for line in second.errors if "API key" in line]
+    assert httpx.get(f"{second.url}/v1/samplers", headers={"X-API-Key": key}).status_code == 200
+
+
+def test_a_port_that_is_taken_is_said_and_nothing_stays(
+    data_with_tiny: Path, stacks: list[Stack], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setattr("tests.e2e.conftest.free_port", lambda: taken.getsockname()[1])
+        stacks.append(stack := Stack(data_with_tiny))
+        assert stack.ready == ""
+        assert stack.process.wait(15) == 1
+    assert any("could not start" in line for line in stack.errors)

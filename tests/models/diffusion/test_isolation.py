@@ -1,0 +1,239 @@
+"""What fails in one row fails that row only, with a reason, and frees its memory."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+from models.catalog import ModelSpec
+from models.diffusion.checkpoint import Checkpoint
+from models.diffusion.engine import Engine
+from models.diffusion.failures import attempt
+from models.errors import DrawingFailed, InternalFailure, ModelUnavailable, OutOfMemory
+from models.params import Txt2ImgParams
+from tests.models.diffusion.rig import Studio, WatchedDenoiser, failures, params, pictures, poisoned, run
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+GOOD = params(sampler="DDIM")
+
+
+def draw_beside(engine: Engine, studio: Studio, bad: Txt2ImgParams) -> Exception:
+    """Draw a good row beside a bad one; the good one's picture is checked, the bad one's failure given."""
+    engine.join("good", GOOD, studio.spec)
+    engine.join("bad", bad, studio.spec)
+    events = run(engine)
+    assert studio.off_by(GOOD, pictures(events)["good"]) <= 1
+    assert pictures(events).keys() == {"good"}
+    return failures(events)["bad"]
+
+
+def refuse_more_than(limit: int) -> Callable[[int], None]:
+    def refuse(inputs: int) -> None:
+        if inputs > limit:
+            raise torch.OutOfMemoryError(f"{inputs} inputs do not fit")
+
+    return refuse
+
+
+@pytest.mark.parametrize("limit", [2, 3, 4, 6])
+def test_a_batch_that_does_not_fit_is_drawn_in_parts(tiny_sd: Studio, limit: int) -> None:
+    denoiser = WatchedDenoiser(tiny_sd.checkpoint.denoiser, before=refuse_more_than(limit))
+    engine = tiny_sd.engine(denoiser)
+    rows = {str(seed): params(seed=seed, sampler="Euler a", num_inference_steps=3) for seed in range(5)}
+    for row_id, wanted in rows.items():
+        engine.join(row_id, wanted, tiny_sd.spec)
+    drawn = pictures(run(engine))
+    assert all(tiny_sd.off_by(wanted, drawn[row_id]) <= 1 for row_id, wanted in rows.items())
+    assert max(denoiser.batches) == 10
+
+
+def test_a_row_that_does_not_fit_even_alone_fails_alone(tiny_sd: Studio) -> None:
+    unguided = params(guidance_scale=1.0)
+    engine = tiny_sd.engine(WatchedDenoiser(tiny_sd.checkpoint.denoiser, before=refuse_more_than(1)))
+    for row_id, wanted in {"small": unguided, "large": params(), "small too": replace(unguided, seed=2)}.items():
+        engine.join(row_id, wanted, tiny_sd.spec)
+    events = run(engine)
+    assert pictures(events).keys() == {"small", "small too"}
+    assert isinstance(failures(events)["large"], OutOfMemory)
+    assert tiny_sd.off_by(unguided, pictures(events)["small"]) <= 1
+
+
+def test_latents_that_are_no_numbers(tiny_sd: Studio) -> None:
+    failure = draw_beside(tiny_sd.engine(poisoned(tiny_sd, "poison")), tiny_sd, params(prompt="poison"))
+    assert isinstance(failure, DrawingFailed)
+    assert "not finite" in str(failure)
+
+
+def test_a_denoiser_that_breaks_for_one_row(tiny_sd: Studio) -> None:
+    def breaks(inputs: int) -> None:
+        if inputs != 2:
+            raise RuntimeError("broken")
+
+    denoiser = WatchedDenoiser(tiny_sd.checkpoint.denoiser, before=breaks)
+    failure = draw_beside(tiny_sd.engine(denoiser), tiny_sd, params(guidance_scale=1.0))
+    assert isinstance(failure, InternalFailure)
+    assert str(failure) == "RuntimeError: broken"
+
+
+def test_a_scheduler_that_refuses_the_number_of_steps(tiny_sd: Studio) -> None:
+    failure = draw_beside(tiny_sd.engine(), tiny_sd, params(sampler="LCM", num_inference_steps=120))
+    assert isinstance(failure, DrawingFailed)
+    assert "120" in str(failure)
+
+
+def test_an_unknown_sampler(tiny_sd: Studio) -> None:
+    failure = draw_beside(tiny_sd.engine(), tiny_sd, params(sampler="Nobody's"))
+    assert str(failure) == 'there is no sampler "Nobody\'s"'
+
+
+def test_a_scheduler_that_fails_in_its_step(tiny_sd: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = tiny_sd.engine()
+    engine.join("good", GOOD, tiny_sd.spec)
+    engine.join("bad", params(seed=2), tiny_sd.spec)
+    events = engine.tick()
+    monkeypatch.setattr(engine._rows["bad"].scheduler, "sigmas", torch.tensor([1.0]))
+    events += run(engine)
+    assert isinstance(failures(events)["bad"], InternalFailure)
+    assert tiny_sd.off_by(GOOD, pictures(events)["good"]) <= 1
+
+
+def test_a_prediction_type_that_a_sampler_does_not_know(tiny_sd: Studio) -> None:
+    own = tiny_sd.checkpoint.pipeline.scheduler
+    tiny_sd.plain.scheduler = type(own).from_config(own.config, prediction_type="sample")
+    engine = Engine(lambda spec: replace(tiny_sd.checkpoint, pipeline=tiny_sd.plain))
+    engine.join("refused", params(sampler="Euler a"), tiny_sd.spec)
+    engine.join("drawn", params(sampler="DDIM"), tiny_sd.spec)
+    events = run(engine)
+    assert pictures(events).keys() == {"drawn"}
+    assert "prediction_type" in str(failures(events)["refused"])
+
+
+def test_a_decoder_that_gives_no_numbers_for_one_row(tiny_sd: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = tiny_sd.engine()
+    engine.join("good", GOOD, tiny_sd.spec)
+    engine.join("bad", params(sampler="DDIM", seed=2), tiny_sd.spec)
+    events = engine.tick()
+    real = engine._rows["bad"].advance
+
+    def advance(prediction: torch.Tensor) -> None:
+        real(prediction)
+        row = engine._rows["bad"]
+        if row.is_done:
+            row.latents = torch.full_like(row.latents, torch.inf)
+
+    monkeypatch.setattr(engine._rows["bad"], "advance", advance)
+    events += run(engine)
+    assert isinstance(failures(events)["bad"], DrawingFailed)
+    assert tiny_sd.off_by(GOOD, pictures(events)["good"]) <= 1
+
+
+def test_decoding_that_does_not_fit_is_done_one_by_one(tiny_sd: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    vae, sizes = tiny_sd.checkpoint.pipeline.vae, []
+    real = vae.decode
+
+    def decode(latents: torch.Tensor, **options: object) -> object:
+        sizes.append(len(latents))
+        refuse_more_than(1)(len(latents))
+        return real(latents, **options)
+
+    monkeypatch.setattr(vae, "decode", decode)
+    engine = tiny_sd.engine(preview_every=0)
+    rows = {str(seed): params(seed=seed) for seed in range(3)}
+    for row_id, wanted in rows.items():
+        engine.join(row_id, wanted, tiny_sd.spec)
+    drawn = pictures(run(engine))
+    assert sizes == [3, 1, 1, 1]
+    assert all(tiny_sd.off_by(wanted, drawn[row_id]) <= 1 for row_id, wanted in rows.items())
+
+
+def test_a_model_that_cannot_be_loaded_fails_its_rows_only(tiny_sd: Studio) -> None:
+    def load(spec: ModelSpec) -> Checkpoint:
+        if spec.name == "gone":
+            raise ModelUnavailable("it is gone")
+        return tiny_sd.checkpoint
+
+    engine = Engine(load)
+    engine.join("bad", params(model="gone"), replace(tiny_sd.spec, name="gone", dtype="float32"))
+    engine.join("good", GOOD, tiny_sd.spec)
+    events = run(engine)
+    assert str(failures(events)["bad"]) == "it is gone"
+    assert tiny_sd.off_by(GOOD, pictures(events)["good"]) == 0
+
+
+def test_idle_checkpoints_make_room_for_another(tiny_sd: Studio) -> None:
+    loaded: list[str] = []
+
+    def load(spec: ModelSpec) -> Checkpoint:
+        loaded.append(spec.dtype)
+        if spec.dtype == "bfloat16" and loaded.count("bfloat16") == 1:
+            raise torch.OutOfMemoryError("full")
+        return replace(tiny_sd.checkpoint)
+
+    engine = Engine(load)
+    specs = {dtype: replace(tiny_sd.spec, dtype=dtype) for dtype in ("float32", "float16", "bfloat16")}
+    engine.join("idle", GOOD, specs["float16"])
+    run(engine)
+    engine.join("busy", GOOD, specs["float32"])
+    engine.join("new", params(sampler="DDIM", seed=3), specs["bfloat16"])
+    assert pictures(run(engine)).keys() == {"busy", "new"}
+    for dtype, spec in specs.items():
+        engine.join(dtype, GOOD, spec)
+    run(engine)
+    assert loaded == ["float16", "float32", "bfloat16", "bfloat16", "float16"]
+
+
+def test_without_idle_checkpoints_the_row_fails(tiny_sd: Studio) -> None:
+    attempts: list[str] = []
+
+    def load(spec: ModelSpec) -> Checkpoint:
+        attempts.append(spec.name)
+        raise torch.OutOfMemoryError("full")
+
+    engine = Engine(load)
+    engine.join("row", GOOD, tiny_sd.spec)
+    assert isinstance(failures(run(engine))["row"], OutOfMemory)
+    assert len(attempts) == 1
+
+
+def test_a_failure_keeps_no_tensor_alive() -> None:
+    kept: list[weakref.ref[torch.Tensor]] = []
+
+    def fails() -> None:
+        large = torch.zeros(10)
+        kept.append(weakref.ref(large))
+        try:
+            raise torch.OutOfMemoryError("full")
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemory("no room") from error
+
+    failure = attempt(fails)
+    gc.collect()
+    assert isinstance(failure, OutOfMemory)
+    assert (failure.__traceback__, failure.__cause__, failure.__context__) == (None, None, None)
+    assert kept[0]() is None
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), OutOfMemory, "does not fit into the device's memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), OutOfMemory, "does not fit"),
+        (MemoryError(), OutOfMemory, "does not fit"),
+        (ValueError("too few\nsteps"), DrawingFailed, "too few"),
+        (KeyError(), InternalFailure, "KeyError: KeyError"),
+    ],
+)
+def test_every_error_has_its_kind(error: Exception, kind: type[Exception], message: str) -> None:
+    def fails() -> None:
+        raise error
+
+    failure = attempt(fails)
+    assert isinstance(failure, kind)
+    assert message in str(failure)
+    assert "\n" not in str(failure)

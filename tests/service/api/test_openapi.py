@@ -1,0 +1,83 @@
+"""The OpenAPI page shows every route, body and error; and the gateway needs no torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from service.api.app import create_app
+from service.backbone.settings import Settings
+
+ROUTES = {
+    ("post", "/v1/jobs"), ("put", "/v1/jobs/{job_id}"), ("get", "/v1/jobs/{job_id}"), ("delete", "/v1/jobs/{job_id}"),
+    ("get", "/v1/jobs/{job_id}/events"), ("get", "/v1/models"), ("get", "/v1/samplers"),
+    ("get", "/images/{image_id}.png"), ("head", "/images/{image_id}.png"), ("get", "/healthz"), ("get", "/readyz"),
+    ("post", "/v1/sd/generate"), ("post", "/v1/job"), ("get", "/v1/job/{job_id}"), ("get", "/v1/sd/models"),
+    ("get", "/v1/models/list"), ("get", "/v1/sd/samplers"),
+}  # fmt: skip
+OPEN = {"/images/{image_id}.png", "/healthz", "/readyz"}
+
+
+@pytest.fixture(scope="module")
+def document() -> dict:
+    return create_app(Settings()).openapi()
+
+
+def operations(document: dict) -> dict[tuple[str, str], dict]:
+    return {(method, path): each for path, item in document["paths"].items() for method, each in item.items()}
+
+
+def references(node: object) -> set[str]:
+    if isinstance(node, dict):
+        found = {node["$ref"]} if "$ref" in node else set()
+        return found.union(*map(references, node.values()))
+    return set().union(*map(references, node)) if isinstance(node, list) else set()
+
+
+def test_all_routes_are_there(document):
+    assert set(operations(document)) >= ROUTES
+
+
+def test_every_operation_is_described(document):
+    found = operations(document)
+    assert len({each["operationId"] for each in found.values()}) == len(found)
+    for (_, path), each in found.items():
+        assert each["tags"] and each["summary"] and each["description"]
+        assert ("security" in each) is (path not in OPEN)
+        assert all(answer["description"] for answer in each["responses"].values())
+
+
+def test_every_reference_leads_somewhere(document):
+    schemas = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert references(document) <= schemas
+    assert {f"#/components/schemas/{name}" for name in ("JobBody", "Txt2ImgBody", "JobView", "Problem")} <= schemas
+
+
+def test_bodies_and_errors_are_shown(document):
+    create = operations(document)["post", "/v1/jobs"]
+    assert create["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("/JobBody")
+    assert {"200", "202", "401", "409", "413", "415", "422", "503"} <= set(create["responses"])
+    assert list(create["responses"]["422"]["content"]) == ["application/problem+json"]
+    prodia = operations(document)["post", "/v1/sd/generate"]
+    assert prodia["responses"]["400"]["content"]["text/plain"]["example"] == "Invalid Generation Parameters"
+    assert set(document["components"]["securitySchemes"]) == {"Bearer", "X-API-Key", "X-Prodia-Key"}
+
+
+def test_the_page_is_open(anonymous):
+    assert anonymous.get("/openapi.json").status_code == 200
+    assert anonymous.get("/docs").status_code == 200
+
+
+def test_the_gateway_needs_no_torch():
+    program = (
+        "import sys\n"
+        "from service.api.app import create_app\n"
+        "from service.backbone.settings import Settings\n"
+        "create_app(Settings()).openapi()\n"
+        "heavy = {'torch', 'diffusers', 'transformers', 'numpy'} & set(sys.modules)\n"
+        "sys.exit(f'imported: {heavy}' if heavy else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,43 @@
+"""The parts of the backbone over a real, empty Valkey."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from models.catalog import Catalog
+from models.job import Ticket, new_job_id
+from models.params import Txt2ImgRequest
+from models.tickets import open_ticket
+from service.backbone.ledger import Ledger
+from service.backbone.queue import Intake
+
+
+@pytest.fixture
+def ledger(redis: Redis) -> Ledger:
+    return Ledger(redis, record_ttl_s=3600)
+
+
+@pytest.fixture
+def intake(redis: Redis) -> Intake:
+    return Intake(redis, max_queued=5)
+
+
+@pytest.fixture
+def ticket() -> Callable[..., Ticket]:
+    """Opens a ticket for a small picture."""
+
+    def make(job_id: str | None = None, owner: str = "owner", **params: Any) -> Ticket:
+        request = Txt2ImgRequest(**{"prompt": "x", **params})
+        return open_ticket(request, Catalog({}), job_id=job_id or new_job_id(), owner=owner)
+
+    return make
+
+
+@pytest.fixture
+def job(intake: Intake, ticket: Callable[..., Ticket]) -> str:
+    """The id of a queued job."""
+    return intake.accept(ticket(), {"prompt": "x"}).record.job_id

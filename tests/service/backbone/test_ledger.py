@@ -1,0 +1,157 @@
+"""The ledger's transitions: who may make them, what they leave behind, what they announce."""
+
+from __future__ import annotations
+
+import json
+
+from models.errors import OutOfMemory
+from models.job import Image, JobStatus
+from service.backbone import scripts
+from service.backbone.ledger import CRASH_LIMIT
+from service.backbone.records import CANCEL_CHANNEL, WAKE_CHANNEL, events_key, record_key
+
+IMAGE = Image("00000000-0000-4000-8000-000000000000", 128, 128)
+
+
+def cancel(ledger, job: str) -> bytes:
+    script = ledger.connection.register_script(scripts.CANCEL)
+    return script(keys=[record_key(job), events_key(job)], args=["1.0", 3600])
+
+
+def events(redis, job: str) -> list[tuple[str, str]]:
+    return [(fields[b"kind"].decode(), fields[b"data"].decode()) for _, fields in redis.xrange(events_key(job))]
+
+
+def test_a_job_from_start_to_end(ledger, job, redis):
+    assert ledger.start(job, "a") == 0
+    assert ledger.progress(job, "a", 1, 20) == "go"
+    assert ledger.progress(job, "a", 2, 20, "data:,x") == "go"
+    assert ledger.succeed(job, "a", [IMAGE], {"denoise_s": 1.5})
+    record = ledger.read(job)
+    assert (record.status, record.images, record.timings) == (JobStatus.SUCCEEDED, (IMAGE,), {"denoise_s": 1.5})
+    assert (record.step, record.steps) == (20, 20)
+    assert record.created_at <= record.started_at <= record.finished_at
+    assert events(redis, job) == [
+        ("status", "queued"),
+        ("status", "running"),
+        ("progress", json.dumps({"step": 1, "steps": 20})),
+        ("preview", json.dumps({"step": 2, "image": "data:,x"})),
+        ("status", "succeeded"),
+    ]
+    assert 3500 < redis.ttl(record_key(job)) <= 3600
+    assert 3500 < redis.ttl(events_key(job)) <= 3600
+
+
+def test_a_job_that_waits_or_runs_does_not_expire(ledger, job, redis):
+    assert redis.ttl(record_key(job)) == -1
+    ledger.start(job, "a")
+    assert redis.ttl(record_key(job)) == -1
+
+
+def test_only_the_last_execution_may_write(ledger, job):
+    ledger.start(job, "old")
+    assert ledger.start(job, "new") == 1
+    assert ledger.progress(job, "old", 5, 20) == "over"
+    assert not ledger.succeed(job, "old", [IMAGE], {})
+    assert not ledger.fail(job, "old", OutOfMemory("too large"))
+    assert not ledger.cancel(job, "old")
+    assert not ledger.hand_back(job, "old")
+    assert ledger.read(job).status is JobStatus.RUNNING
+    assert ledger.progress(job, "new", 1, 20) == "go"
+    assert ledger.succeed(job, "new", [IMAGE], {})
+
+
+def test_what_is_over_stays_over(ledger, job, redis):
+    ledger.start(job, "a")
+    assert ledger.fail(job, "a", OutOfMemory("too large"))
+    before = redis.hgetall(record_key(job))
+    assert ledger.start(job, "b") is None
+    assert not ledger.succeed(job, "a", [IMAGE], {})
+    assert cancel(ledger, job) == b"failed"
+    assert redis.hgetall(record_key(job)) == before
+    record = ledger.read(job)
+    assert (record.error_code, record.error_message) == ("out_of_memory", "too large")
+
+
+def test_a_job_that_ends_workers_is_given_up(ledger, job):
+    assert [ledger.start(job, f"e{i}") for i in range(CRASH_LIMIT)] == [0, 1, 2]
+    assert ledger.start(job, "last") is None
+    record = ledger.read(job)
+    assert (record.status, record.error_code) == (JobStatus.FAILED, "worker_crashed")
+
+
+def test_a_job_handed_back_is_no_crash(ledger, job):
+    for execution in ("a", "b", "c", "d", "e"):
+        assert ledger.start(job, execution) == 0
+        assert ledger.hand_back(job, execution)
+        record = ledger.read(job)
+        assert (record.status, record.step) == (JobStatus.QUEUED, 0)
+    assert not ledger.hand_back(job, "e")
+
+
+def test_cancelling_a_queued_job_ends_it(ledger, job, redis):
+    assert cancel(ledger, job) == b"canceled"
+    assert ledger.read(job).status is JobStatus.CANCELED
+    assert events(redis, job)[-1] == ("status", "canceled")
+    assert ledger.start(job, "a") is None
+
+
+def test_cancelling_a_running_job_asks_its_worker(ledger, job, redis):
+    ledger.start(job, "a")
+    with redis.pubsub() as subscription:
+        subscription.subscribe(CANCEL_CHANNEL)
+        assert subscription.get_message(timeout=1)["type"] == "subscribe"
+        assert cancel(ledger, job) == b"requested"
+        assert subscription.get_message(timeout=1)["data"] == job.encode()
+    assert ledger.read(job).is_cancel_requested
+    assert ledger.progress(job, "a", 4, 20) == "cancel"
+    assert ledger.read(job).step == 0
+    assert ledger.cancel(job, "a")
+    assert ledger.read(job).status is JobStatus.CANCELED
+
+
+def test_a_cancelled_job_whose_worker_died_does_not_start_again(ledger, job):
+    ledger.start(job, "a")
+    cancel(ledger, job)
+    assert ledger.start(job, "b") is None
+    assert ledger.read(job).status is JobStatus.CANCELED
+
+
+def test_a_job_that_was_finished_before_it_was_stopped_counts(ledger, job):
+    ledger.start(job, "a")
+    cancel(ledger, job)
+    assert ledger.succeed(job, "a", [IMAGE], {})
+    assert ledger.read(job).status is JobStatus.SUCCEEDED
+
+
+def test_nothing_comes_of_a_job_that_is_not_there(ledger, redis):
+    assert ledger.start("nothing", "a") is None
+    assert ledger.progress("nothing", "a", 1, 2) == "over"
+    assert not ledger.succeed("nothing", "a", [IMAGE], {})
+    assert cancel(ledger, "nothing") is None
+    assert ledger.read("nothing") is None
+    assert redis.keys("photogram:job:*") == []
+
+
+def test_every_change_is_announced(ledger, job, redis):
+    with redis.pubsub() as subscription:
+        subscription.subscribe(WAKE_CHANNEL)
+        subscription.get_message(timeout=1)
+        ledger.start(job, "a")
+        ledger.progress(job, "a", 1, 20)
+        ledger.succeed(job, "a", [IMAGE], {})
+        assert [subscription.get_message(timeout=1)["data"] for _ in range(3)] == [job.encode()] * 3
+
+
+def test_events_are_capped(ledger, job, redis):
+    ledger.start(job, "a")
+    for step in range(800):
+        ledger.progress(job, "a", step, 800)
+    assert redis.xlen(events_key(job)) < 800
+
+
+def test_model_problems_are_noted_and_forgotten(ledger, redis):
+    ledger.note_model_problem("paint", "no such file")
+    assert redis.hgetall("photogram:model-problems") == {b"paint": b"no such file"}
+    ledger.note_model_problem("paint", None)
+    assert not redis.exists("photogram:model-problems")
