@@ -19,8 +19,12 @@ class Sampler:
 _ALL = (
     Sampler("Euler", "EulerDiscreteScheduler"),
     Sampler("Euler a", "EulerAncestralDiscreteScheduler"),
-    Sampler("DDIM", "DDIMScheduler"),
-    Sampler("DPM++ 2M", "DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", "solver_order": 2}),
+    Sampler("DDIM", "DDIMScheduler", {"clip_sample": False}),
+    Sampler(
+        "DPM++ 2M",
+        "DPMSolverMultistepScheduler",
+        {"algorithm_type": "dpmsolver++", "solver_order": 2, "use_karras_sigmas": False},
+    ),
     Sampler(
         "DPM++ 2M Karras",
         "DPMSolverMultistepScheduler",

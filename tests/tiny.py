@@ -16,7 +16,6 @@ from diffusers import (
     AutoencoderKL,
     AutoencoderTiny,
     DDIMScheduler,
-    PNDMScheduler,
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
@@ -45,7 +44,7 @@ def build_tiny_sd(folder: Path, *, seed: int = 0, time_cond_proj_dim: int | None
         text_encoder=_clip_text_encoder(),
         tokenizer=_clip_tokenizer(),
         unet=_unet(4, time_cond_proj_dim=time_cond_proj_dim),
-        scheduler=PNDMScheduler(**SCHEDULE, skip_prk_steps=True, steps_offset=1, set_alpha_to_one=False),
+        scheduler=DDIMScheduler(**SCHEDULE, clip_sample=False, set_alpha_to_one=False, steps_offset=1),
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
     pipeline.save_pretrained(folder)

@@ -18,7 +18,7 @@ from workers.slots import Slot
 log = logging.getLogger(__name__)
 
 IDLE_WAIT_S = 0.25
-DRAIN_S = 4.0
+DRAIN_S = 3.0
 """How long a worker that stops goes on drawing before it hands its jobs back."""
 
 
@@ -34,7 +34,7 @@ class Drawing:
         self._noted_problems: set[str] = set()
 
     def request_stop(self) -> None:
-        """Let :meth:`run` end soon: finish what can be finished in four seconds, hand back the rest."""
+        """Let :meth:`run` end soon: finish what can be finished in three seconds, hand back the rest."""
         self._stopping = True
 
     def run(self) -> None:

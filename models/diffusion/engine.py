@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,8 +19,6 @@ from models.diffusion.row import Row, admit
 from models.diffusion.shelf import Shelf
 from models.errors import JobFailure, OutOfMemory
 from models.params import Txt2ImgParams
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -134,8 +131,9 @@ class Engine:
         for row, output in zip(rows, predict(rows), strict=True):
             if row.row_id in self._rows:
                 yield self._advance(row, output)
+        share_s = (time.monotonic() - began_at) / len(rows)
         for row in rows:
-            row.served_s += (time.monotonic() - began_at) / len(rows)
+            row.served_s += share_s
 
     def _advance(self, row: Row, output: torch.Tensor | JobFailure) -> Event:
         if isinstance(output, JobFailure):

@@ -19,7 +19,7 @@ class Progressed:
     steps: int
     """Steps in all: some samplers take more, or fewer, than they were asked for."""
     preview: Image | None
-    """A rough look at the picture to come, if one was due: as large as it is drawn, or an eighth of that."""
+    """A rough look at the picture to come, if one was due; half as wide and high as the picture is drawn."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -38,16 +38,11 @@ class Row:
     step: int = 0
     served_s: float = 0.0
     """The row's share of the device's time so far, counted on from where the least served row was when it joined."""
-    timesteps: torch.Tensor = field(init=False)
-    """[steps], on the CPU, where schedulers look them up without waiting for the device."""
-
-    def __post_init__(self) -> None:
-        self.timesteps = self.scheduler.timesteps
 
     @property
     def steps(self) -> int:
         """Steps in all, by the scheduler's own count."""
-        return len(self.timesteps)
+        return len(self.scheduler.timesteps)
 
     @property
     def is_done(self) -> bool:
@@ -62,7 +57,7 @@ class Row:
     @property
     def timestep(self) -> torch.Tensor:
         """The timestep of the step to come, a scalar of the scheduler's own type."""
-        return self.timesteps[self.step]
+        return self.scheduler.timesteps[self.step]
 
     def model_input(self) -> torch.Tensor:
         """The latents for the next forward [1, channels, h, w]."""
@@ -104,7 +99,7 @@ def admit(row_id: str, params: Txt2ImgParams, spec: ModelSpec, checkpoint: Check
     """
     conditioning = encode(params, checkpoint)
     scheduler = build_scheduler(params.sampler, checkpoint.pipeline.scheduler.config)
-    scheduler.set_timesteps(params.num_inference_steps)
+    scheduler.set_timesteps(params.num_inference_steps)  # on the CPU: looking them up waits for no device
     generator = torch.Generator().manual_seed(params.seed)
     size = spec.drawn_size(params.width, params.height)
     noise = _noise(checkpoint, size, conditioning.hidden_states.dtype, generator)

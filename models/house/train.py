@@ -92,7 +92,8 @@ class DenoiserTraining:
         state = torch.load(self.folder / "state.pt", map_location=self.device, weights_only=True)
         self.unet.load_state_dict(state["unet"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.ema, self.steps, self.samples = state["ema"], state["steps"], state["samples"]
+        self.ema = [average.detach() for average in state["ema"]]
+        self.steps, self.samples = state["steps"], state["samples"]
         self.generator.manual_seed(self.steps)
 
     def save(self) -> None:
@@ -121,7 +122,8 @@ class DenoiserTraining:
         torch.nn.utils.clip_grad_norm_(self.unet.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        torch._foreach_lerp_(self.ema, list(self.unet.parameters()), 1 - EMA_DECAY)
+        with torch.no_grad():
+            torch._foreach_lerp_(self.ema, list(self.unet.parameters()), 1 - EMA_DECAY)
         self.steps, self.samples = self.steps + 1, self.samples + self.batch
         return torch.stack([timesteps.float(), errors], 1)
 

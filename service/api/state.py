@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, TypedDict
 
@@ -17,6 +17,8 @@ from service.backbone.queue import Intake
 from service.backbone.settings import Settings, SettingsError
 from service.backbone.store import ImageStore
 from service.backbone.watch import JobWatcher
+
+_CANCEL_AGAIN_S = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +65,9 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             store=ImageStore(settings.images_folder),
         )
     finally:
-        listening.cancel()
-        with suppress(asyncio.CancelledError):
-            await listening
+        while not listening.done():  # the Redis client may swallow a cancellation while it connects
+            listening.cancel()
+            await asyncio.wait([listening], timeout=_CANCEL_AGAIN_S)
         await connection.aclose(close_connection_pool=True)
         intake_connection.close()
 

@@ -33,14 +33,15 @@ class Stack:
 
     def __init__(self, data: Path, *arguments: str, **variables: str) -> None:
         self.port = free_port()
-        given = {"PHOTOGRAM_BOOTSTRAP_KEY": KEY, "HF_HUB_OFFLINE": "1"} | variables
+        given = {"PHOTOGRAM_BOOTSTRAP_KEY": KEY, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"} | variables
         environment = {name: value for name, value in os.environ.items() if name != "REDIS_URL"} | given
         command = [sys.executable, "-m", "service", "--port", str(self.port), "--data", str(data), *arguments]
         self.process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         self.errors: list[str] = []
-        threading.Thread(target=lambda: self.errors.extend(self.process.stderr), daemon=True).start()
+        self._listener = threading.Thread(target=lambda: self.errors.extend(self.process.stderr), daemon=True)
+        self._listener.start()
         self.ready = self.process.stdout.readline().strip()
 
     @property
@@ -59,6 +60,18 @@ class Stack:
     def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 10.0) -> int:
         self.process.send_signal(number)
         return self.process.wait(timeout_s)
+
+    def close(self) -> None:
+        """Kill whatever still runs, and let go of its output."""
+        if self.process.poll() is None:
+            family = self.family()
+            self.process.kill()
+            for process in family:
+                process.kill()
+        self.process.wait()
+        self._listener.join()
+        self.process.stdout.close()
+        self.process.stderr.close()
 
 
 def free_port() -> int:
@@ -80,14 +93,8 @@ def data_with_tiny(tmp_path: Path, tiny_folder: Path) -> Path:
 
 @pytest.fixture
 def stacks() -> Iterator[list[Stack]]:
-    """Stacks that a test starts; whatever is left of them is killed, and was a defect if they had been stopped."""
+    """Stacks that a test starts; whatever is left of them afterwards is killed."""
     started: list[Stack] = []
     yield started
     for stack in started:
-        if stack.process.poll() is None:
-            left = stack.family()
-            stack.process.kill()
-            for process in left:
-                process.kill()
-        stack.process.wait()
-        stack.process.stdout.close()
+        stack.close()

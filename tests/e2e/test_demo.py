@@ -39,7 +39,7 @@ def house(tmp_path_factory: pytest.TempPathFactory):
     stack = Stack(tmp_path_factory.mktemp("house"))
     yield stack
     stack.stop()
-    stack.process.stdout.close()
+    stack.close()
 
 
 def snippets(language: str) -> list[str]:

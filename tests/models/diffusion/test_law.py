@@ -93,6 +93,13 @@ def test_in_a_batch_of_another_kind_of_model(request: pytest.FixtureRequest, mod
     draw_together(request.getfixturevalue(model), company(sampler, "guided among mixed"))
 
 
+@pytest.mark.parametrize("model", ["tiny_sd", "tiny_house"])
+def test_over_many_steps(request: pytest.FixtureRequest, model: str) -> None:
+    steps = zip(SAMPLERS, range(20, 32, 2), strict=True)
+    rows = {name: params(sampler=name, num_inference_steps=count, guidance_scale=7.5) for name, count in steps}
+    draw_together(request.getfixturevalue(model), rows)
+
+
 @every_sampler
 @every_guidance
 def test_joining_late(tiny_sd: Studio, sampler: str, guidance: str) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL.Image import Resampling
 
 from models.diffusion.preview import apply_linear, fit_linear
 from models.diffusion.sampling import build_scheduler, predict_original
 from models.samplers import SAMPLERS
+from tests.models.diffusion.rig import Studio, params, pictures, progress, run
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -32,11 +35,11 @@ def test_a_perfect_prediction_gives_the_original(sampler: str, prediction_type: 
 
 
 def test_the_fitted_map_finds_a_decoder_that_is_linear() -> None:
-    truth = torch.randn(5, 3, generator=torch.Generator().manual_seed(1))
+    truth = torch.randn(5, 3 * 4 * 4, generator=torch.Generator().manual_seed(1)) / 50
 
     def decode(latents: torch.Tensor, return_dict: bool) -> tuple[torch.Tensor]:
-        colours = apply_linear_to_all(truth, latents)
-        return (colours.repeat_interleave(8, 2).repeat_interleave(8, 3),)
+        half_size = torch.cat([apply_linear(truth, one[None]) for one in latents])
+        return (half_size.repeat_interleave(2, 2).repeat_interleave(2, 3),)
 
     config = SimpleNamespace(latent_channels=4, scaling_factor=1.0)
     vae = SimpleNamespace(config=config, device="cpu", dtype=torch.float32, decode=decode)
@@ -44,5 +47,13 @@ def test_the_fitted_map_finds_a_decoder_that_is_linear() -> None:
     assert torch.allclose(fit_linear(pipeline), truth, atol=1e-4)
 
 
-def apply_linear_to_all(weights: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
-    return torch.cat([apply_linear(weights, one[None]) for one in latents])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_previews_differ_as_their_pictures_do(tiny_house: Studio, sampler: str) -> None:
+    engine = tiny_house.engine(preview_every=3)
+    for seed in (1, 2):
+        engine.join(str(seed), params(sampler=sampler, seed=seed, num_inference_steps=8), tiny_house.spec)
+    events = run(engine)
+    seen = [np.asarray(progress(events, row_id)[5].preview).astype(float) for row_id in "12"]
+    drawn = [np.asarray(pictures(events)[row_id].resize((32, 32), Resampling.BOX)).astype(float) for row_id in "12"]
+    likeness = np.corrcoef((seen[0] - seen[1]).ravel(), (drawn[0] - drawn[1]).ravel())[0, 1]
+    assert likeness > 0.1, "random weights are hardly linear, but a wrong map gives about nothing"
