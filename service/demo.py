@@ -26,7 +26,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _draw(prompt: str, output: str, data: str) -> int:
     key, port = secrets.token_urlsafe(32), _free_port()
-    environment = os.environ | {"PHOTOGRAM_BOOTSTRAP_KEY": key, "PHOTOGRAM_DATA": data}
+    ours = {"PHOTOGRAM_BOOTSTRAP_KEY": key, "PHOTOGRAM_DATA": data, "PHOTOGRAM_LOG_LEVEL": "WARNING"}
+    environment = os.environ | ours
     environment.pop("REDIS_URL", None)
     command = [sys.executable, "-m", "service", "--port", str(port)]
     print("Starting Valkey, the gateway and a worker ...", file=sys.stderr)

@@ -12,6 +12,8 @@ import uuid
 from collections.abc import Callable
 
 import torch
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
 
 from models.catalog import ModelSpec
 from models.diffusion.checkpoint import Checkpoint, load_checkpoint
@@ -20,6 +22,7 @@ from models.errors import JobFailure
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.connections import connect
 from service.backbone.ledger import Ledger
+from service.backbone.logs import configure_logging
 from service.backbone.settings import Settings, SettingsError
 from service.backbone.store import ImageStore
 from workers.batch_worker import BatchWorker
@@ -37,8 +40,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="photogram worker", description="Draw jobs from the queue at REDIS_URL.")
     parser.add_argument("--name", default=f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}", help="a name of its own")
     options = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s worker %(levelname)s %(message)s")
-    logging.getLogger("rq.worker").setLevel(logging.WARNING)
+    configure_logging("worker")
+    quiet_libraries()
     try:
         settings = Settings.from_environment()
     except SettingsError as error:
@@ -64,6 +67,13 @@ def run(settings: Settings, redis_url: str, name: str, load: Loader = load_check
         signal.signal(number, lambda *_: drawing.request_stop())
     _load_default(engine, catalog, ledger)
     _live(worker, drawing, Heartbeat(worker, settings.job_timeout_s))
+
+
+def quiet_libraries() -> None:
+    """No progress bars, and nothing below an error: what a checkpoint lacks, its loading says in one line of ours."""
+    for library in (diffusers_logging, transformers_logging):
+        library.disable_progress_bar()
+        library.set_verbosity_error()
 
 
 def pick_device(wanted: str) -> torch.device:

@@ -27,7 +27,7 @@ def prune(source: Path, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     vocab = target / "vocab.txt"
     vocab.write_text("\n".join(pieces[i] for i in kept) + "\n", encoding="utf-8")
-    model = BertModel.from_pretrained(source, add_pooling_layer=False)
+    model = BertModel.from_pretrained(source)
     embeddings = model.embeddings.word_embeddings.weight.data[kept].clone()
     model.resize_token_embeddings(len(kept))
     model.embeddings.word_embeddings.weight.data.copy_(embeddings)
@@ -44,7 +44,7 @@ def _is_kept(piece: str) -> bool:
 
 def load(folder: Path) -> tuple[BertTokenizer, BertModel]:
     """The tokenizer and the frozen fp32 encoder in ``folder``."""
-    model = BertModel.from_pretrained(folder, add_pooling_layer=False).eval().requires_grad_(False)
+    model = BertModel.from_pretrained(folder).eval().requires_grad_(False)
     return BertTokenizer.from_pretrained(folder), model
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 
 import uvicorn
 
 from models.errors import CatalogError
 from service.api.app import create_app
+from service.backbone.logs import configure_logging
 from service.backbone.settings import Settings, SettingsError
 
 GRACE_S = 2
@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     options = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s gateway %(levelname)s %(message)s")
+    configure_logging("gateway")
     try:
         settings = Settings.from_environment()
         if settings.redis_url is None:

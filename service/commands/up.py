@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from service.backbone.connections import connect
 from service.backbone.keys import add_key, has_keys, make_key
+from service.backbone.logs import configure_logging
 from service.backbone.settings import Settings, SettingsError
 from service.supervisor import Child, stop_in_order
 from service.valkey import socket_url, valkey_command, wait_for_redis
@@ -34,7 +35,7 @@ STOP_S = (7.0, 2.0)
 def main(argv: list[str] | None = None) -> int:
     """Run everything until SIGINT or SIGTERM; gives the exit code."""
     options = _parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s up %(levelname)s %(message)s")
+    configure_logging("up")
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
@@ -86,6 +87,7 @@ class Stack:
         threads = max(1, (os.cpu_count() or 1) // workers)
         return {
             "OMP_NUM_THREADS": str(threads),
+            "TRANSFORMERS_VERBOSITY": "error",  # or every worker starts with notices about parts it does not use
             **os.environ,
             "REDIS_URL": self._redis_url,
             "PHOTOGRAM_DATA": str(self._settings.data),

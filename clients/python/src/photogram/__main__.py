@@ -1,0 +1,10 @@
+"""``python -m photogram`` is the command ``photogram``."""
+
+from __future__ import annotations
+
+import sys
+
+from photogram._cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
