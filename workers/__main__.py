@@ -18,7 +18,7 @@ from transformers.utils import logging as transformers_logging
 from models.catalog import ModelSpec
 from models.diffusion.checkpoint import Checkpoint, load_checkpoint
 from models.diffusion.engine import Engine
-from models.errors import JobFailure
+from models.errors import CatalogError, JobFailure
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.connections import connect
 from service.backbone.ledger import Ledger
@@ -50,7 +50,11 @@ def main(argv: list[str] | None = None) -> int:
     if settings.redis_url is None:
         print("photogram worker: set REDIS_URL to the Redis that the gateway uses", file=sys.stderr)
         return 2
-    run(settings, settings.redis_url, options.name)
+    try:
+        run(settings, settings.redis_url, options.name)
+    except (SettingsError, CatalogError) as error:
+        print(f"photogram worker: {error}", file=sys.stderr)
+        return 2
     return 0
 
 
@@ -77,10 +81,17 @@ def quiet_libraries() -> None:
 
 
 def pick_device(wanted: str) -> torch.device:
-    """The device to draw on; ``auto`` is the first GPU, or the CPU where there is none."""
+    """The device to draw on; ``auto`` is the first GPU, or the CPU where there is none.
+
+    Raises:
+        SettingsError: ``wanted`` is no name of a device.
+    """
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(wanted)
+    try:
+        return torch.device(wanted)
+    except RuntimeError as error:
+        raise SettingsError(f"PHOTOGRAM_DEVICE: there is no device {wanted!r}") from error
 
 
 def _load_default(engine: Engine, catalog: CatalogFile, ledger: Ledger) -> None:

@@ -1,7 +1,7 @@
 """The RQ side of a worker: a BaseWorker that holds several executions at once and keeps them all alive.
 
 RQ's own workers run one job at a time. This one takes a job (``take``), holds it while the drawing loop works, and
-then settles it with RQ (``settle``) or returns it (``give_back``). What became of the job is the ledger's business;
+then ends it (``succeed``, ``fail``, ``cancel``) or returns it (``give_back``). What became of the job is the ledger's business;
 to RQ a job that reached an end, good or bad, was delivered. Only a worker's death leaves an execution to expire, and
 RQ then delivers the job anew.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis import Redis
@@ -26,7 +26,7 @@ from rq.worker import BaseWorker
 
 from models.catalog import ModelSpec
 from models.errors import JobFailure, ModelUnavailable
-from models.job import JobRecord
+from models.job import Image, JobRecord
 from service.backbone.ledger import Ledger
 from service.backbone.queue import open_queue
 from service.backbone.records import CANCEL_CHANNEL
@@ -130,22 +130,32 @@ class BatchWorker(BaseWorker):  # type: ignore[misc]
             self._slots[slot.row_id] = slot
         return slot
 
+    def succeed(self, slot: Slot, images: Sequence[Image], timings: dict[str, float]) -> None:
+        """End the job with its pictures."""
+        self._settle(slot, self.ledger.succeed(slot.job_id, slot.row_id, images, timings))
+
     def fail(self, slot: Slot, failure: JobFailure) -> None:
         """End the job as failed."""
-        self.ledger.fail(slot.job_id, slot.row_id, failure)
-        self.settle(slot)
+        self._settle(slot, self.ledger.fail(slot.job_id, slot.row_id, failure))
 
     def cancel(self, slot: Slot) -> None:
         """End the job as canceled."""
-        self.ledger.cancel(slot.job_id, slot.row_id)
-        self.settle(slot)
+        self._settle(slot, self.ledger.cancel(slot.job_id, slot.row_id))
 
-    def settle(self, slot: Slot) -> None:
-        """Tell RQ that the job was delivered, and let go of it."""
+    def _settle(self, slot: Slot, is_ours: bool) -> None:
+        """Tell RQ that the job was delivered, unless it is another execution's by now, and let go of it."""
         try:
-            self._finalize_success(slot.job, slot.queue, slot.execution, None)
+            if is_ours:
+                self._finalize_success(slot.job, slot.queue, slot.execution, None)
         finally:
-            self._release(slot)
+            self.abandon(slot)
+
+    def abandon(self, slot: Slot) -> None:
+        """Let go of the job; if it is not settled, its execution expires and RQ delivers it anew."""
+        with self._lock:
+            self._slots.pop(slot.row_id, None)
+            self.executions.pop(slot.row_id, None)
+        self.canceled.discard(slot.row_id)
 
     def give_back(self, slot: Slot) -> None:
         """Put the job back to the front of the queue, as if it had not been taken."""
@@ -155,13 +165,7 @@ class BatchWorker(BaseWorker):  # type: ignore[misc]
                 slot.job.set_status(JobStatus.QUEUED, pipeline=transaction)
                 slot.queue.push_job_id(slot.job_id, pipeline=transaction, at_front=True)
                 transaction.execute()
-        self._release(slot)
-
-    def _release(self, slot: Slot) -> None:
-        with self._lock:
-            self._slots.pop(slot.row_id, None)
-            self.executions.pop(slot.row_id, None)
-        self.canceled.discard(slot.row_id)
+        self.abandon(slot)
 
     # Staying alive
 

@@ -6,9 +6,11 @@ import logging
 import queue
 import time
 
+from redis.exceptions import RedisError
+
 from models.diffusion.engine import Engine
 from models.diffusion.events import Drawn, Event, Failed, Progressed
-from models.errors import DeadlineExceeded, ModelUnavailable
+from models.errors import DeadlineExceeded
 from workers.batch_worker import BatchWorker
 from workers.finish import Finish
 from workers.prepare import Prepare
@@ -31,7 +33,6 @@ class Drawing:
         self._prepare = Prepare(worker, engine.row_limit)
         self._report = Report(worker)
         self._stopping = False
-        self._noted_problems: set[str] = set()
 
     def request_stop(self) -> None:
         """Let :meth:`run` end soon: finish what can be finished in three seconds, hand back the rest."""
@@ -58,11 +59,14 @@ class Drawing:
                 slot = self._prepare.ready.get(timeout=wait_s) if wait_s else self._prepare.ready.get_nowait()
             except queue.Empty:
                 return
-            self._engine.join(slot.row_id, slot.record.params, slot.spec)
+            if not slot.is_ending:  # canceled before it could join
+                self._engine.join(slot.row_id, slot.record.params, slot.spec)
             wait_s = 0.0
 
     def _drop_unwanted(self) -> None:
         for slot in self._worker.slots:
+            if slot.is_ending:
+                continue
             if slot.row_id in self._worker.canceled:
                 self._drop(slot)
                 self._finish.cancel(slot)
@@ -71,37 +75,32 @@ class Drawing:
                 self._finish.fail(slot, DeadlineExceeded(f"not drawn within {self._job_timeout_s:g} s"))
 
     def _drop(self, slot: Slot) -> None:
+        slot.is_ending = True
         self._engine.leave(slot.row_id)
-        self._worker.canceled.discard(slot.row_id)
 
     def _handle(self, event: Event) -> None:
         slot = self._worker.slot(event.row_id)
-        if slot is None:
+        if slot is None or slot.is_ending:
             return
         match event:
             case Progressed():
                 self._report.note(slot, event.step, event.steps, event.preview)
             case Drawn():
-                self._note_problem(slot, None)
+                slot.is_ending = True
                 self._finish.succeed(slot, event)
             case Failed():
-                if isinstance(event.failure, ModelUnavailable):
-                    self._note_problem(slot, str(event.failure))
+                slot.is_ending = True
                 self._finish.fail(slot, event.failure)
-
-    def _note_problem(self, slot: Slot, problem: str | None) -> None:
-        name = slot.spec.name
-        if problem is None and name not in self._noted_problems:
-            return
-        self._worker.ledger.note_model_problem(name, problem)
-        (self._noted_problems.discard if problem is None else self._noted_problems.add)(name)
 
     def _drain(self) -> None:
         self._prepare.stop()
         deadline = time.monotonic() + DRAIN_S
         while self._worker.slots and time.monotonic() < deadline:
             self._turn()
+        self._finish.close()  # first: what is drawn must not be handed back
         for slot in self._worker.slots:
             log.info("handing back job %s", slot.job_id)
-            self._worker.give_back(slot)
-        self._finish.close()
+            try:
+                self._worker.give_back(slot)
+            except RedisError as error:
+                log.warning("job %s is left to be delivered anew: %s", slot.job_id, error)

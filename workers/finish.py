@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from redis.exceptions import RedisError
+
 from models import png
 from models.diffusion.events import Drawn
-from models.errors import InternalFailure, JobFailure
+from models.errors import InternalFailure, JobFailure, ModelUnavailable
 from models.job import Image
 from service.backbone.store import ImageStore
 from workers.batch_worker import BatchWorker
@@ -25,6 +27,7 @@ class Finish:
 
     def __init__(self, worker: BatchWorker, store: ImageStore) -> None:
         self._worker, self._store = worker, store
+        self._noted: dict[str, str | None] = {}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="finish")
 
     def succeed(self, slot: Slot, drawn: Drawn) -> None:
@@ -33,7 +36,7 @@ class Finish:
 
     def fail(self, slot: Slot, failure: JobFailure) -> None:
         """End the job as failed."""
-        self._submit(slot, lambda: self._worker.fail(slot, failure))
+        self._submit(slot, lambda: self._fail(slot, failure))
 
     def cancel(self, slot: Slot) -> None:
         """End the job as canceled."""
@@ -49,6 +52,9 @@ class Finish:
     def _guarded(self, slot: Slot, work: Callable[[], None]) -> None:
         try:
             work()
+        except RedisError as error:
+            log.warning("job %s is left to be delivered anew: %s", slot.job_id, error)
+            self._worker.abandon(slot)
         except Exception:
             log.exception("job %s could not be finished", slot.job_id)
             self._fail_or_abandon(slot)
@@ -59,6 +65,18 @@ class Finish:
             self._worker.fail(slot, InternalFailure("the picture was drawn but could not be stored"))
         except Exception:
             log.exception("job %s is left to be delivered anew", slot.job_id)
+            self._worker.abandon(slot)
+
+    def _fail(self, slot: Slot, failure: JobFailure) -> None:
+        if isinstance(failure, ModelUnavailable):
+            self._note_problem(slot.spec.name, str(failure))
+        self._worker.fail(slot, failure)
+
+    def _note_problem(self, model: str, problem: str | None) -> None:
+        """Tell the ledger what was last found out about the model, unless it was told already."""
+        if self._noted.get(model, "") != problem:
+            self._worker.ledger.note_model_problem(model, problem)
+            self._noted[model] = problem
 
     def _succeed(self, slot: Slot, drawn: Drawn) -> None:
         started = time.monotonic()
@@ -70,5 +88,5 @@ class Finish:
             "finish_s": round(drawn.decode_s + time.monotonic() - started, 4),
         }
         image = Image(record.image_id, picture.width, picture.height)
-        self._worker.ledger.succeed(record.job_id, slot.row_id, [image], timings)
-        self._worker.settle(slot)
+        self._worker.succeed(slot, [image], timings)
+        self._note_problem(slot.spec.name, None)

@@ -57,6 +57,7 @@ class Prepare(threading.Thread):
             return
         if slot.is_suspect:
             self._wait_for_held(1)
+            slot.taken_at = time.monotonic()  # its neighbours' time is not its own
             self.ready.put(slot)
             self._wait_for_held(0)
         else:

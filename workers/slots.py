@@ -25,6 +25,8 @@ class Slot:
     crashes: int
     """How often the job ended a worker before."""
     taken_at: float = field(default_factory=time.monotonic)
+    is_ending: bool = False
+    """Whether the job's end is on its way to the ledger; only the drawing thread says so."""
 
     @property
     def job_id(self) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 from redis import Redis
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 
 _SOCKET_TIMEOUT_S = 15.0
 _POOL_MAX = 64
@@ -21,3 +25,20 @@ def connect_async(url: str, name: str) -> AsyncRedis:
         url, max_connections=_POOL_MAX, timeout=20, socket_connect_timeout=5.0, client_name=name
     )
     return AsyncRedis(connection_pool=pool)
+
+
+def wait_for_redis(connection: Redis, timeout_s: float) -> None:
+    """Return once the server answers and has read its files.
+
+    Raises:
+        TimeoutError: it did not within ``timeout_s``.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            connection.ping()
+            return
+        except (RedisConnectionError, ResponseError, OSError) as error:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"Redis does not answer: {error}") from error
+            time.sleep(0.05)

@@ -35,9 +35,16 @@ def add_key(connection: Redis, key: str, name: str) -> None:
     connection.hsetnx(KEYS_KEY, _hash(key), json.dumps({"name": name, "created_at": time.time()}))
 
 
-def has_keys(connection: Redis) -> bool:
-    """Whether any key was ever added."""
-    return bool(connection.exists(KEYS_KEY))
+def bootstrap_key(connection: Redis, wanted: str | None) -> str | None:
+    """See to it that there is a first key: ``wanted``, or a new one, given back this once, if there is none at all."""
+    if wanted is not None:
+        add_key(connection, wanted, "bootstrap")
+        return None
+    if connection.exists(KEYS_KEY):
+        return None
+    made = make_key()
+    add_key(connection, made, "bootstrap")
+    return made
 
 
 class KeyRing:

@@ -10,6 +10,8 @@ from service.backbone.records import CANCEL_CHANNEL, WAKE_CHANNEL
 
 EVENTS_MAX = 512
 """About how many events of one job are kept."""
+EVENTS_TTL_S = 3600
+"""How long the events of a finished job are kept at most: they hold previews, which are large."""
 
 _COMMON = f"""
 local record, events, now, ttl = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
@@ -22,7 +24,7 @@ local function conclude(status)
   redis.call('HSET', record, 'status', status, 'finished_at', now)
   emit('status', status)
   redis.call('EXPIRE', record, ttl)
-  redis.call('EXPIRE', events, ttl)
+  redis.call('EXPIRE', events, math.min(tonumber(ttl), {EVENTS_TTL_S}))
 end
 local function is_ours(execution)
   return get('status') == 'running' and get('execution_id') == execution

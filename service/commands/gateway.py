@@ -6,12 +6,16 @@ import argparse
 import sys
 
 import uvicorn
+from redis.exceptions import RedisError
 
 from models.errors import CatalogError
 from service.api.app import create_app
+from service.backbone.connections import connect, wait_for_redis
+from service.backbone.keys import bootstrap_key
 from service.backbone.logs import configure_logging
 from service.backbone.settings import Settings, SettingsError
 
+REDIS_WAIT_S = 10.0
 GRACE_S = 2
 """How long open requests may go on after the signal to stop."""
 
@@ -28,14 +32,27 @@ def main(argv: list[str] | None = None) -> int:
         if settings.redis_url is None:
             raise SettingsError("set REDIS_URL to the Redis that the workers use")
         app = create_app(settings)
+        see_to_a_key(settings.redis_url, settings.bootstrap_key)
     except (SettingsError, CatalogError) as error:
         print(f"photogram gateway: {error}", file=sys.stderr)
         return 2
+    except (TimeoutError, RedisError) as error:
+        print(f"photogram gateway: {error}", file=sys.stderr)
+        return 1
     uvicorn.run(
         app, host=options.host, port=options.port, access_log=False, log_config=None,
         timeout_graceful_shutdown=GRACE_S, timeout_keep_alive=75, server_header=False,
     )  # fmt: skip
     return 0
+
+
+def see_to_a_key(redis_url: str, wanted: str | None) -> None:
+    """Let ``wanted`` in; without it, make the first key if there is none yet, and show it this once."""
+    with connect(redis_url, "photogram-gateway-start") as connection:
+        wait_for_redis(connection, REDIS_WAIT_S)
+        made = bootstrap_key(connection, wanted)
+    if made is not None:
+        print(f"API key, shown this once: {made}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -13,15 +13,13 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from redis import Redis
 from redis.exceptions import RedisError
 
-from service.backbone.connections import connect
-from service.backbone.keys import add_key, has_keys, make_key
+from service.backbone.connections import connect, wait_for_redis
 from service.backbone.logs import configure_logging
 from service.backbone.settings import Settings, SettingsError
 from service.supervisor import Child, stop_in_order
-from service.valkey import socket_url, valkey_command, wait_for_redis
+from service.valkey import socket_url, valkey_command
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +107,6 @@ class Stack:
             child.start()
         with connect(self._redis_url, "photogram-up") as connection:
             wait_for_redis(connection, REDIS_START_S if self._storage else LOOK_S)
-            self._bootstrap_key(connection)
         for child in (self._gateway, *self._workers):
             child.start()
         is_ready = False
@@ -123,14 +120,6 @@ class Stack:
                 is_ready = True
                 print(f"ready {self._address}", flush=True)
         return 0
-
-    def _bootstrap_key(self, connection: Redis) -> None:
-        if self._settings.bootstrap_key:
-            add_key(connection, self._settings.bootstrap_key, "bootstrap")
-        elif not has_keys(connection):
-            key = make_key()
-            add_key(connection, key, "bootstrap")
-            print(f"API key, shown this once: {key}", file=sys.stderr, flush=True)
 
     def _could_run_a_job(self) -> bool:
         try:

@@ -10,16 +10,14 @@ from photogram import _commands
 from photogram._cli import main
 
 ENTRY_POINTS = """[photogram.commands]
-up = extra_commands:up
 paint = extra_commands:paint
-generate = extra_commands:up
+generate = extra_commands:paint
 broken = extra_commands_missing:main
 """
 MODULE = """print("imported")
-def up(argv):
-    print("up with", argv)
+def paint(argv):
+    print("paint with", argv)
     return 7
-paint = up
 """
 
 
@@ -41,14 +39,14 @@ def run(place: Path, *argv: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_found_command_gets_the_rest_of_the_arguments(extra: Path):
-    done = run(extra, "up", "--port", "1", "--help")
-    assert (done.returncode, done.stdout) == (7, "imported\nup with ['--port', '1', '--help']\n")
+    done = run(extra, "paint", "--port", "1", "--help")
+    assert (done.returncode, done.stdout) == (7, "imported\npaint with ['--port', '1', '--help']\n")
 
 
 def test_help_lists_own_and_found_commands_and_imports_none(extra: Path):
     done = run(extra, "--help")
     assert done.returncode == 0 and "imported" not in done.stdout
-    for line in ("generate  draw a picture", "samplers  list", "up        start a whole", "paint     from extra"):
+    for line in ("generate  draw a picture", "samplers  list", "paint     from extra"):
         assert line in done.stdout.replace("  " * 8, "  ")
 
 
