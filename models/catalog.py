@@ -9,11 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import CatalogError
+from models.params import GUIDANCE_MAX, SIZE_MULTIPLE_PX
 from models.samplers import SAMPLERS
 
 HOUSE = "house"
 HOUSE_FOLDER = Path(__file__).parent / "house" / "checkpoint"
 SOURCES = ("folder", "repository", "file")
+_SHORT_SIDE_PX = 64
+"""Nothing is drawn smaller than this for the sake of ``native_px``."""
+_MAX_PX, _MAX_STEPS = 8192, 1000
+
+
+def _on_grid(size_px: float) -> int:
+    """The largest multiple of 8 that is not above ``size_px``, but for what floating point loses."""
+    return int(size_px / SIZE_MULTIPLE_PX + 1e-6) * SIZE_MULTIPLE_PX
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +75,24 @@ class ModelSpec:
             raise CatalogError(f"model {self.name!r} needs exactly one of {', '.join(SOURCES)}")
         if self.defaults.sampler not in SAMPLERS:
             raise CatalogError(f"model {self.name!r}: unknown default sampler {self.defaults.sampler!r}")
+        for key, value, low, high in self._bounds():
+            if not low <= value <= high:
+                raise CatalogError(f"model {self.name!r}: {key} must be from {low:g} to {high:g}")
+        for key in ("width", "height"):
+            if getattr(self.defaults, key) % SIZE_MULTIPLE_PX:
+                raise CatalogError(f"model {self.name!r}: defaults.{key} must be a multiple of {SIZE_MULTIPLE_PX}")
+
+    def _bounds(self) -> Iterator[tuple[str, float, float, float]]:
+        """Key, value, lowest and highest value of each number."""
+        limits, defaults = self.limits, self.defaults
+        yield "limits.min_px", limits.min_px, SIZE_MULTIPLE_PX, limits.max_px
+        yield "limits.max_px", limits.max_px, limits.min_px, _MAX_PX
+        yield "limits.max_steps", limits.max_steps, 1, _MAX_STEPS
+        yield "defaults.width", defaults.width, limits.min_px, limits.max_px
+        yield "defaults.height", defaults.height, limits.min_px, limits.max_px
+        yield "defaults.num_inference_steps", defaults.num_inference_steps, 1, limits.max_steps
+        yield "defaults.guidance_scale", defaults.guidance_scale, 0, GUIDANCE_MAX
+        yield "native_px", _SHORT_SIDE_PX if self.native_px is None else self.native_px, _SHORT_SIDE_PX, _MAX_PX
 
     @property
     def source(self) -> str:
@@ -83,11 +110,17 @@ class ModelSpec:
         return None
 
     def drawn_size(self, width: int, height: int) -> tuple[int, int]:
-        """The size in pixels at which the model really draws a picture of ``width`` x ``height``."""
+        """The size in pixels at which the model really draws a picture of ``width`` x ``height``.
+
+        Never more than the native area. The aspect ratio is kept as far as multiples of 8, and at least 64 px for the
+        shorter side, allow.
+        """
         if self.native_px is None or width * height <= self.native_px**2:
             return width, height
-        shrink = (self.native_px**2 / (width * height)) ** 0.5
-        return max(64, round(width * shrink / 8) * 8), max(64, round(height * shrink / 8) * 8)
+        short_px = max(_SHORT_SIDE_PX, _on_grid(self.native_px * (min(width, height) / max(width, height)) ** 0.5))
+        long_px = _on_grid(min(self.native_px * (max(width, height) / min(width, height)) ** 0.5,
+                               self.native_px**2 / short_px))  # fmt: skip
+        return (long_px, short_px) if width >= height else (short_px, long_px)
 
 
 def house_spec() -> ModelSpec:
@@ -125,8 +158,17 @@ class Catalog(Mapping[str, ModelSpec]):
             CatalogError: the file is no TOML, or an entry in it makes no sense.
         """
         try:
-            document = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            text = path.read_text(encoding="utf-8") if path.exists() else ""
+        except UnicodeDecodeError as error:
+            raise CatalogError(f"{path}: {error}") from error
+        return cls.parse(text, path)
+
+    @classmethod
+    def parse(cls, text: str, path: Path) -> Catalog:
+        """Read ``text`` as the contents of ``path``; raises :class:`CatalogError` as :meth:`load` does."""
+        try:
+            document = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
             raise CatalogError(f"{path}: {error}") from error
         unknown = set(document) - {"default", "models"}
         if unknown:
@@ -135,7 +177,10 @@ class Catalog(Mapping[str, ModelSpec]):
         if not isinstance(entries, dict):
             raise CatalogError(f"{path}: models must be a table")
         specs = {name: parse_spec(name, entry, path.parent) for name, entry in entries.items()}
-        return cls(specs, str(document.get("default", HOUSE)))
+        default = document.get("default", HOUSE)
+        if not isinstance(default, str):
+            raise CatalogError(f"{path}: default must be the name of a model")
+        return cls(specs, default)
 
     def resolve(self, name: str | None) -> ModelSpec | None:
         """The model of that name or alias, the default one for ``None``; ``None`` if nobody knows it."""
@@ -159,19 +204,34 @@ def parse_spec(name: str, entry: Mapping[str, Any], relative_to: Path) -> ModelS
     Raises:
         CatalogError: naming the key that is missing, unknown or of the wrong type.
     """
+    if not name:
+        raise CatalogError("a model needs a name")
     if not isinstance(entry, dict):
         raise CatalogError(f"model {name!r} must be a table")
     values = dict(entry)
     for key in ("folder", "file"):
         if isinstance(values.get(key), str):
-            values[key] = relative_to / Path(values[key]).expanduser()
+            values[key] = relative_to / _expanded(name, key, values[key])
     if isinstance(values.get("aliases"), list):
-        values["aliases"] = tuple(values["aliases"])
+        values["aliases"] = _names(name, "aliases", values["aliases"])
     for key, table in (("defaults", Defaults), ("limits", Limits)):
         if key in values:
             values[key] = _parse_table(f"{name}.{key}", table, values[key])
     parsed: ModelSpec = _parse_table(name, ModelSpec, {"family": "stable-diffusion", **values, "name": name})
     return parsed
+
+
+def _names(name: str, key: str, values: list[Any]) -> tuple[str, ...]:
+    if not all(isinstance(value, str) and value for value in values):
+        raise CatalogError(f"model {name!r}: {key} must be names")
+    return tuple(values)
+
+
+def _expanded(name: str, key: str, value: str) -> Path:
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as error:
+        raise CatalogError(f"model {name!r}: {key}: {error}") from error
 
 
 _PYTHON_TYPES: Mapping[str, tuple[type, ...]] = {
@@ -181,6 +241,8 @@ _PYTHON_TYPES: Mapping[str, tuple[type, ...]] = {
 
 
 def _parse_table(name: str, table: Any, values: Mapping[str, Any]) -> Any:
+    if not isinstance(values, dict):
+        raise CatalogError(f"{name} must be a table")
     known = {each.name: str(each.type).split(" ")[0].split("[")[0] for each in fields(table)}
     for key, value in values.items():
         if key not in known:

@@ -3,6 +3,7 @@
 PhotogramError
 ├── InvalidTicket         the request asks for what nobody can draw; nothing was queued
 ├── CatalogError          the catalog file, or an edit of it, makes no sense
+├── UnreadablePicture     the bytes are no PNG file, or what it says of itself is damaged
 └── JobFailure            why a job ended as failed; ``code`` is for programs, the message for people
     ├── ModelUnavailable  the checkpoint cannot be loaded
     ├── OutOfMemory       the job does not fit the device, even alone
@@ -40,6 +41,10 @@ class InvalidTicket(PhotogramError):
 
 class CatalogError(PhotogramError):
     """The catalog file, or an edit of it, makes no sense."""
+
+
+class UnreadablePicture(PhotogramError):
+    """The bytes are no PNG file, or what it says of itself is damaged."""
 
 
 class JobFailure(PhotogramError):

@@ -10,6 +10,7 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from models.errors import UnreadablePicture
 from models.params import TXT2IMG, Txt2ImgParams
 
 PARAMETERS_CHUNK = "parameters"
@@ -47,7 +48,17 @@ def a1111_parameters(params: Txt2ImgParams) -> str:
 
 
 def read_request(data: bytes) -> dict[str, Any] | None:
-    """The ``{"kind", "params"}`` of a picture drawn here, ready to be posted again; ``None`` if it is not ours."""
-    with Image.open(BytesIO(data)) as picture:
-        chunk = picture.info.get(JSON_CHUNK)
-    return None if chunk is None else dict(json.loads(chunk))
+    """The ``{"kind", "params"}`` of a picture drawn here, ready to be posted again; ``None`` if it is not ours.
+
+    Raises:
+        UnreadablePicture: ``data`` is no PNG file, or our chunk in it is damaged.
+    """
+    try:
+        with Image.open(BytesIO(data), formats=["PNG"]) as picture:
+            chunk = picture.info.get(JSON_CHUNK)
+        request = None if chunk is None else json.loads(chunk)
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow and json raise for damaged files
+        raise UnreadablePicture(f"the picture cannot be read: {error}") from error
+    if request is not None and not isinstance(request, dict):
+        raise UnreadablePicture("the picture's own parameters are no JSON object")
+    return request

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class Child:
         )
 
     def keep_running(self) -> None:
-        """Start the process anew if it died, at once the first time, later with growing pauses."""
+        """Start the process anew if it died: at once after a long life, else with growing pauses."""
         if self.is_running:
             return
         now = time.monotonic()
@@ -70,15 +71,16 @@ class Child:
             self._process.terminate()
 
     def end_by(self, deadline: float) -> None:
-        """Wait until ``deadline`` (monotonic), then kill the process and all of its group."""
+        """Wait until ``deadline`` (monotonic), then kill the process and whatever is left of its group."""
         if self._process is None:
             return
         try:
             self._process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             log.warning("%s does not stop; killing it", self.name)
+        with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        self._process.wait()
 
 
 def stop_in_order(stages: Sequence[Sequence[Child]], stage_s: Sequence[float]) -> None:

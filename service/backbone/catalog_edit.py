@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import tomlkit
+from tomlkit.exceptions import ParseError
 
-from models.catalog import HOUSE, Catalog, parse_spec
+from models.catalog import HOUSE, Catalog
 from models.errors import CatalogError
 
 
@@ -20,13 +21,13 @@ def add_entry(path: Path, name: str, entry: Mapping[str, Any], *, is_default: bo
     Raises:
         CatalogError: the name is taken, or the entry makes no sense; the file stays as it was.
     """
-    if name in Catalog.load(path):
+    if Catalog.load(path).resolve(name) is not None:
         raise CatalogError(f"there is a model {name!r} already")
-    parse_spec(name, entry, path.parent)
     document = _read(path)
     document.setdefault("models", tomlkit.table(is_super_table=True))[name] = dict(entry)
     if is_default:
         document["default"] = name
+    Catalog.parse(tomlkit.dumps(document), path)
     _write(path, document)
 
 
@@ -39,16 +40,20 @@ def remove_entry(path: Path, name: str) -> None:
     if name == HOUSE:
         raise CatalogError(f"{HOUSE!r} is built in and stays")
     document = _read(path)
-    if name not in document.get("models", {}):
+    models = document.get("models", {})
+    if not isinstance(models, dict) or name not in models:
         raise CatalogError(f"there is no model {name!r} in {path}")
-    del document["models"][name]
+    del models[name]
     if document.get("default") == name:
         del document["default"]
     _write(path, document)
 
 
 def _read(path: Path) -> Any:
-    return tomlkit.parse(path.read_text(encoding="utf-8")) if path.exists() else tomlkit.document()
+    try:
+        return tomlkit.parse(path.read_text(encoding="utf-8")) if path.exists() else tomlkit.document()
+    except (ParseError, UnicodeDecodeError) as error:
+        raise CatalogError(f"{path}: {error}") from error
 
 
 def _write(path: Path, document: Any) -> None:

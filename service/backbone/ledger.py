@@ -24,6 +24,9 @@ from service.backbone.records import (
 CRASH_LIMIT = 3
 CRASH_MESSAGE = f"this job ended its worker {CRASH_LIMIT} times and is not tried again"
 
+FORGOTTEN_AFTER_S = 3600.0
+"""A worker that ended without a word is taken off the list after so long."""
+
 Verdict = Literal["go", "cancel", "over"]
 
 
@@ -84,8 +87,10 @@ class Ledger:
         return script(keys=keys, args=[repr(time.time()), self._ttl_s, *arguments])
 
     def beat(self, worker_name: str) -> None:
-        """A sign of life of a worker that could take a job."""
-        self.connection.zadd(WORKERS_KEY, {worker_name: time.time()})
+        """A sign of life of a worker that could take a job; workers long gone are forgotten."""
+        now = time.time()
+        self.connection.zadd(WORKERS_KEY, {worker_name: now})
+        self.connection.zremrangebyscore(WORKERS_KEY, "-inf", now - FORGOTTEN_AFTER_S)
 
     def sign_off(self, worker_name: str) -> None:
         """The worker takes no more jobs."""

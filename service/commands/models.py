@@ -98,7 +98,7 @@ def _noted_problems(settings: Settings) -> dict[str, str]:
 
 def add(options: argparse.Namespace, settings: Settings) -> int:
     """Put one model into the catalog's file."""
-    name = options.name or Path(options.source).stem
+    name = options.name or Path(options.source).resolve().name.removesuffix(".safetensors")
     entry = {**_source(options), **_chosen(options, "family", "dtype", "licence")}
     if options.alias:
         entry["aliases"] = options.alias
@@ -118,6 +118,8 @@ def _chosen(options: argparse.Namespace, *names: str) -> dict[str, object]:
 
 def _source(options: argparse.Namespace) -> dict[str, object]:
     path = Path(options.source).expanduser()
+    if options.revision and (path.is_dir() or path.suffix == ".safetensors"):
+        raise CatalogError(f"--revision is for hub repositories, and {options.source} is none")
     if path.is_dir():
         return {"folder": str(path.absolute())}
     if path.suffix == ".safetensors":

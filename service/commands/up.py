@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import logging
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from redis.exceptions import RedisError
@@ -43,8 +47,26 @@ def main(argv: list[str] | None = None) -> int:
     except (SettingsError, OSError) as error:
         print(f"photogram up: {error}", file=sys.stderr)
         return 2
-    with tempfile.TemporaryDirectory(prefix="photogram-") as runtime:
-        return Stack(settings, options, Path(runtime)).run(stopping)
+    try:
+        with _alone_in(settings), tempfile.TemporaryDirectory(prefix="photogram-") as runtime:
+            return Stack(settings, options, Path(runtime)).run(stopping)
+    except OSError as error:
+        print(f"photogram up: {error}", file=sys.stderr)
+        return 1
+
+
+@contextmanager
+def _alone_in(settings: Settings) -> Iterator[None]:
+    """Keep a second Valkey off the data folder: the two would ruin each other's append-only file."""
+    if settings.redis_url is not None:
+        yield
+        return
+    with (settings.data / "up.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BlockingIOError(f"another photogram up runs with {settings.data}") from error
+        yield
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,15 +88,16 @@ class Stack:
     """Valkey, gateway and workers, as one thing that is started and stopped."""
 
     def __init__(self, settings: Settings, options: argparse.Namespace, runtime: Path) -> None:
-        socket = runtime / "valkey.sock"
+        valkey_socket = runtime / "valkey.sock"
         self._settings = settings
-        self._redis_url = settings.redis_url or socket_url(socket)
+        self._redis_url = settings.redis_url or socket_url(valkey_socket)
         host = f"[{options.host}]" if ":" in options.host else options.host
+        self._listening = (options.host, options.port)
         self._address = f"http://{host}:{options.port}"
         self._probe = self._address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
         environment = self._environment(options.workers)
         python = [sys.executable, "-m"]
-        valkey = valkey_command(settings.data / "valkey", socket)
+        valkey = valkey_command(settings.data / "valkey", valkey_socket)
         self._storage = [] if settings.redis_url else [Child("valkey", valkey, environment)]
         gateway = ["service.commands.gateway", "--host", options.host, "--port", str(options.port)]
         self._gateway = Child("gateway", [*python, *gateway], environment)
@@ -103,6 +126,7 @@ class Stack:
             stop_in_order([[self._gateway, *self._workers], self._storage], STOP_S)
 
     def _run(self, stopping: threading.Event) -> int:
+        self._try_port()
         for child in self._storage:
             child.start()
         with connect(self._redis_url, "photogram-up") as connection:
@@ -120,6 +144,15 @@ class Stack:
                 is_ready = True
                 print(f"ready {self._address}", flush=True)
         return 0
+
+    def _try_port(self) -> None:
+        """Raise :class:`OSError` if the gateway could not listen; whoever has the port might look ready to us."""
+        host, port = self._listening
+        try:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            socket.create_server((host, port), family=family).close()
+        except (OSError, OverflowError) as error:
+            raise OSError(f"the gateway could not start on {self._address}: {error}") from error
 
     def _could_run_a_job(self) -> bool:
         try:

@@ -57,6 +57,17 @@ def test_accepted_jobs_survive_a_restart_of_everything(data_with_tiny: Path, sta
         assert {client.wait(job.id, timeout_s=120).status for job in jobs} == {"succeeded"}
 
 
+def test_a_killed_valkey_comes_back_and_costs_nothing(data_with_tiny: Path, stacks: list[Stack]) -> None:
+    stacks.append(stack := Stack(data_with_tiny))
+    with stack.client() as client:
+        jobs = [client.submit(f"picture {number}", num_inference_steps=200, sampler="DDIM") for number in range(4)]
+        while client.get(jobs[-1].id).progress.step < 1:
+            time.sleep(0.05)
+        time.sleep(1.5)  # the append-only file is flushed once a second
+        next(child for child in stack.family() if "valkey" in child.name()).kill()
+        assert {client.wait(job.id, timeout_s=60).status for job in jobs} == {"succeeded"}
+
+
 def test_a_killed_supervisor_leaves_no_process(data_with_tiny: Path, stacks: list[Stack]) -> None:
     stacks.append(stack := Stack(data_with_tiny))
     everyone = stack.family()
