@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import CatalogError
+from models.families import STABLE_DIFFUSION
 from models.params import GUIDANCE_MAX, SIZE_MULTIPLE_PX
 from models.samplers import SAMPLERS
 
@@ -52,7 +53,7 @@ class ModelSpec:
 
     name: str
     family: str
-    """The pipeline's architecture; so far ``stable-diffusion``."""
+    """The pipeline's architecture, one of ``models.families``."""
     folder: Path | None = None
     """A diffusers folder, with its ``model_index.json``."""
     repository: str | None = None
@@ -127,7 +128,7 @@ def house_spec() -> ModelSpec:
     """The checkpoint that ships with Photogram."""
     return ModelSpec(
         name=HOUSE,
-        family="stable-diffusion",
+        family=STABLE_DIFFUSION,
         folder=HOUSE_FOLDER,
         dtype="float32",
         native_px=128,
@@ -217,7 +218,7 @@ def parse_spec(name: str, entry: Mapping[str, Any], relative_to: Path) -> ModelS
     for key, table in (("defaults", Defaults), ("limits", Limits)):
         if key in values:
             values[key] = _parse_table(f"{name}.{key}", table, values[key])
-    parsed: ModelSpec = _parse_table(name, ModelSpec, {"family": "stable-diffusion", **values, "name": name})
+    parsed: ModelSpec = _parse_table(name, ModelSpec, {"family": STABLE_DIFFUSION, **values, "name": name})
     return parsed
 
 

@@ -1,6 +1,6 @@
 """Tiny pipelines with random weights, made in code in about a second, for every test that really draws.
 
-Both are ordinary diffusers folders: ``load_checkpoint`` and ``StableDiffusionPipeline.from_pretrained`` read them. The
+All are ordinary diffusers folders: ``load_checkpoint`` and the plain pipelines' ``from_pretrained`` read them. The
 same call always gives the same weights. Pictures are noise, but they depend strongly on prompt, guidance, sampler and
 seed, and their pixels span the whole range, so that a wrong latent shows.
 """
@@ -16,14 +16,26 @@ from diffusers import (
     AutoencoderKL,
     AutoencoderTiny,
     DDIMScheduler,
+    EulerDiscreteScheduler,
     StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
-from transformers import BertConfig, BertModel, BertTokenizer, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import (
+    BertConfig,
+    BertModel,
+    BertTokenizer,
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+)
 
 PX = 64
-"""The side of the squares that both draw naturally; any multiple of 8 works, 32 and more."""
+"""The side of the squares that all draw naturally; any multiple of 8 works, 32 and more."""
 TEXT_WIDTH = 32
+POOLED_WIDTH = 16
+SIZE_WIDTH = 8
 SCHEDULE: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
 
@@ -37,15 +49,51 @@ def build_tiny_sd(folder: Path, *, seed: int = 0, time_cond_proj_dim: int | None
     """
     torch.manual_seed(seed)
     pipeline = StableDiffusionPipeline(
-        vae=_spread(AutoencoderKL(
-            block_out_channels=(8, 8, 8, 8), norm_num_groups=4, latent_channels=4, layers_per_block=1,
-            down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-        ), gain=4.0),
-        text_encoder=_clip_text_encoder(),
+        vae=_kl_vae(),
+        text_encoder=CLIPTextModel(_clip_config()),
         tokenizer=_clip_tokenizer(),
         unet=_unet(4, time_cond_proj_dim=time_cond_proj_dim),
         scheduler=DDIMScheduler(**SCHEDULE, clip_sample=False, set_alpha_to_one=False, steps_offset=1),
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def build_tiny_sdxl(
+    folder: Path,
+    *,
+    seed: int = 0,
+    force_zeros: bool = True,
+    size_numbers: int = 6,
+    time_cond_proj_dim: int | None = None,
+    **vae_config: Any,
+) -> Path:
+    """Write an SDXL base model in miniature: two CLIP text encoders, one of them pooling, and a UNet told of sizes.
+
+    Args:
+        folder: where to; made if it is not there.
+        seed: of the weights; another seed is another checkpoint.
+        force_zeros: whether the embeddings of no negative prompt are zeros, as SDXL's own are.
+        size_numbers: how many numbers tell the UNet of sizes; a refiner takes 5.
+        time_cond_proj_dim: as :func:`build_tiny_sd`'s.
+        vae_config: what is to be different in the VAE's configuration.
+    """
+    torch.manual_seed(seed)
+    pipeline = StableDiffusionXLPipeline(
+        vae=_kl_vae(scaling_factor=0.13025, **vae_config),
+        text_encoder=CLIPTextModel(_clip_config()),
+        text_encoder_2=CLIPTextModelWithProjection(_clip_config(hidden_act="gelu", projection_dim=POOLED_WIDTH)),
+        tokenizer=_clip_tokenizer(),
+        tokenizer_2=_clip_tokenizer(),
+        unet=_unet(
+            4, cross_attention_dim=2 * TEXT_WIDTH, transformer_layers_per_block=(1, 2), use_linear_projection=True,
+            addition_embed_type="text_time", addition_time_embed_dim=SIZE_WIDTH,
+            projection_class_embeddings_input_dim=POOLED_WIDTH + size_numbers * SIZE_WIDTH,
+            time_cond_proj_dim=time_cond_proj_dim,
+        ),
+        scheduler=EulerDiscreteScheduler(**SCHEDULE, timestep_spacing="leading", steps_offset=1),
+        force_zeros_for_empty_prompt=force_zeros, add_watermarker=False,
     )  # fmt: skip
     pipeline.save_pretrained(folder)
     return folder
@@ -82,10 +130,9 @@ def _unet(channels: int, **config: Any) -> UNet2DConditionModel:
         layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=TEXT_WIDTH,
         attention_head_dim=4,
         norm_num_groups=8,
-        **config,
+        **({"cross_attention_dim": TEXT_WIDTH} | config),
     )
     for name, weights in unet.named_parameters():
         if "attn2.to_" in name:
@@ -101,11 +148,19 @@ def _spread(vae: Any, gain: float, middle: float = 0.0) -> Any:
     return vae
 
 
-def _clip_text_encoder() -> CLIPTextModel:
-    return CLIPTextModel(CLIPTextConfig(
+def _kl_vae(**config: Any) -> AutoencoderKL:
+    vae: AutoencoderKL = _spread(AutoencoderKL(
+        block_out_channels=(8, 8, 8, 8), norm_num_groups=4, latent_channels=4, layers_per_block=1,
+        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4, **config,
+    ), gain=4.0)  # fmt: skip
+    return vae
+
+
+def _clip_config(**config: Any) -> CLIPTextConfig:
+    return CLIPTextConfig(
         vocab_size=len(_clip_vocabulary()), hidden_size=TEXT_WIDTH, intermediate_size=64, num_hidden_layers=2,
-        num_attention_heads=4, max_position_embeddings=77, bos_token_id=0, eos_token_id=1, pad_token_id=1,
-    ))  # fmt: skip
+        num_attention_heads=4, max_position_embeddings=77, bos_token_id=0, eos_token_id=1, pad_token_id=1, **config,
+    )  # fmt: skip
 
 
 def _clip_tokenizer() -> CLIPTokenizer:

@@ -8,16 +8,16 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline
 
 from models.catalog import ModelSpec
 from models.diffusion.denoiser import Denoiser, EagerDenoiser
 from models.diffusion.failures import is_out_of_memory, summary
+from models.diffusion.families.family import Family, load_family
 from models.diffusion.pipeline import Pipeline
 from models.diffusion.preview import Previewer, build_previewer
 from models.errors import ModelUnavailable, OutOfMemory
+from models.families import FAMILIES
 
-FAMILIES: dict[str, Any] = {"stable-diffusion": StableDiffusionPipeline}
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -26,6 +26,7 @@ class Checkpoint:
     """A pipeline that many rows share, and what runs its UNet."""
 
     spec: ModelSpec
+    family: Family
     pipeline: Pipeline
     denoiser: Denoiser
     device: torch.device
@@ -47,17 +48,18 @@ def load_checkpoint(spec: ModelSpec, device: torch.device) -> Checkpoint:
     problem = spec.problem() or _unsupported(spec)
     if problem is not None:
         raise ModelUnavailable(f"model {spec.name!r}: {problem}")
-    dtype = _dtype(spec, device)
+    family, dtype = load_family(spec.family), _dtype(spec, device)
     try:
-        pipeline = _read(spec, dtype).to(device)
+        pipeline = _read(spec, family, dtype).to(device)
+        family.prepare(pipeline)
     except Exception as error:
         if is_out_of_memory(error):
             raise OutOfMemory(f"model {spec.name!r} does not fit into the device's memory") from error
         raise ModelUnavailable(f"model {spec.name!r} cannot be loaded: {summary(error)}") from error
-    problem = _misfit(pipeline)
+    problem = family.misfit(pipeline) or _misfit(pipeline)
     if problem is not None:
         raise ModelUnavailable(f"model {spec.name!r} is no {spec.family} pipeline: {problem}")
-    return Checkpoint(spec, pipeline, EagerDenoiser(pipeline.unet), device, dtype)
+    return Checkpoint(spec, family, pipeline, EagerDenoiser(pipeline.unet), device, dtype)
 
 
 def _unsupported(spec: ModelSpec) -> str | None:
@@ -76,29 +78,21 @@ def _dtype(spec: ModelSpec, device: torch.device) -> torch.dtype:
     return DTYPES[spec.dtype]
 
 
-def _read(spec: ModelSpec, dtype: torch.dtype) -> Any:
-    family = FAMILIES[spec.family]
-    options: dict[str, Any] = {
-        "dtype": dtype,
-        "safety_checker": None,
-        "requires_safety_checker": False,
-        "feature_extractor": None,
-    }
+def _read(spec: ModelSpec, family: Family, dtype: torch.dtype) -> Any:
+    options: dict[str, Any] = {"dtype": dtype, **family.options}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # outdated scheduler configs, which diffusers mends by itself
         if spec.file is not None:
-            return family.from_single_file(str(spec.file), **options)
+            return family.pipeline_class.from_single_file(str(spec.file), **options)
         source, revision = (spec.folder, None) if spec.folder is not None else (spec.repository, spec.revision)
-        return family.from_pretrained(
+        return family.pipeline_class.from_pretrained(
             source, revision=revision, use_safetensors=True, local_files_only=spec.folder is not None, **options
         )
 
 
 def _misfit(pipeline: Pipeline) -> str | None:
-    """Why a plain text-to-image call of the pipeline could not work, judged by the UNet's inputs."""
+    """Why the UNet could not draw from noise alone, whatever its family."""
     config = pipeline.unet.config
-    if config.addition_embed_type not in (None, "text"):
-        return f"its UNet wants further inputs ({config.addition_embed_type})"
     if config.in_channels != pipeline.vae.config.latent_channels:
         return f"its UNet takes {config.in_channels} channels, its VAE has {pipeline.vae.config.latent_channels}"
     return None

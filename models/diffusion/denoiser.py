@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 import torch
@@ -17,12 +17,18 @@ class Conditioning:
     """[N, tokens, width], the text encoder's output."""
     guidance_embedding: torch.Tensor | None = None
     """[N, width], for denoisers that were distilled to take the guidance scale as an input; ``None`` for all others."""
+    further: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    """[N, ...] each, by the UNet's own names for them; what they are is the family's matter."""
 
     @classmethod
     def cat(cls, parts: Sequence[Self]) -> Self:
         """All inputs of all ``parts``, in order."""
         embeddings = [part.guidance_embedding for part in parts if part.guidance_embedding is not None]
-        return cls(torch.cat([part.hidden_states for part in parts]), torch.cat(embeddings) if embeddings else None)
+        return cls(
+            torch.cat([part.hidden_states for part in parts]),
+            torch.cat(embeddings) if embeddings else None,
+            {name: torch.cat([part.further[name] for part in parts]) for name in parts[0].further},
+        )
 
 
 class Denoiser(Protocol):
@@ -55,6 +61,7 @@ class EagerDenoiser:
             timesteps,
             encoder_hidden_states=conditioning.hidden_states,
             timestep_cond=conditioning.guidance_embedding,
+            added_cond_kwargs=dict(conditioning.further),
             return_dict=False,
         )
         return output

@@ -33,8 +33,8 @@ class _Waiting:
 class Engine:
     """Continuous batching of text-to-image rows at the level of steps, on one device.
 
-    The law: a row's picture does not depend on the rows beside it. Alone it is the very picture that
-    ``StableDiffusionPipeline`` draws with the same seed; in company it is the same within 1/255 on a CPU in float32.
+    The law: a row's picture does not depend on the rows beside it. Alone it is the very picture that the family's
+    plain diffusers pipeline draws with the same seed; in company it is the same within 1/255 on a CPU in float32.
     What fails in one row fails that row only. One thread owns the engine and calls :meth:`tick`; :meth:`join` and
     :meth:`leave` may be called from any thread, also while a tick runs.
 

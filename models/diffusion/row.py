@@ -19,7 +19,7 @@ from models.params import Txt2ImgParams
 
 @dataclass(eq=False, kw_only=True)
 class Row:
-    """One picture in progress; the same steps in the same order as ``StableDiffusionPipeline`` takes for it alone."""
+    """One picture in progress; the same steps in the same order as the plain pipeline takes for it alone."""
 
     row_id: str
     params: Txt2ImgParams
@@ -97,11 +97,11 @@ def admit(row_id: str, params: Txt2ImgParams, spec: ModelSpec, checkpoint: Check
         DrawingFailed: the sampler is unknown.
         ValueError: the scheduler cannot take so many, or so few, steps.
     """
-    conditioning = encode(params, checkpoint)
+    size = spec.drawn_size(params.width, params.height)
+    conditioning = checkpoint.family.encode(checkpoint.pipeline, params, size, checkpoint.device)
     scheduler = build_scheduler(params.sampler, checkpoint.pipeline.scheduler.config)
     scheduler.set_timesteps(params.num_inference_steps)  # on the CPU: looking them up waits for no device
     generator = torch.Generator().manual_seed(params.seed)
-    size = spec.drawn_size(params.width, params.height)
     noise = _noise(checkpoint, size, conditioning.hidden_states.dtype, generator)
     return Row(
         row_id=row_id,
@@ -113,19 +113,6 @@ def admit(row_id: str, params: Txt2ImgParams, spec: ModelSpec, checkpoint: Check
         conditioning=conditioning,
         admitted_at=time.monotonic(),
     )
-
-
-def encode(params: Txt2ImgParams, checkpoint: Checkpoint) -> Conditioning:
-    """The prompts' hidden states, and for distilled UNets the guidance scale's embedding instead of a second input."""
-    pipeline, width = checkpoint.pipeline, checkpoint.pipeline.unet.config.time_cond_proj_dim
-    guided = params.guidance_scale > 1 and width is None
-    prompted, without = pipeline.encode_prompt(params.prompt, checkpoint.device, 1, guided, params.negative_prompt)
-    states = torch.cat([without, prompted]) if guided else prompted
-    if width is None:
-        return Conditioning(states)
-    scale = torch.tensor([params.guidance_scale - 1])
-    embedding = pipeline.get_guidance_scale_embedding(scale, embedding_dim=width)
-    return Conditioning(states, embedding.to(device=checkpoint.device, dtype=states.dtype))
 
 
 def _noise(

@@ -51,7 +51,7 @@ def build_scheduler(sampler: str, config: Mapping[str, Any]) -> Scheduler:
 
 
 def step_options(scheduler: Scheduler, generator: torch.Generator) -> dict[str, Any]:
-    """What ``scheduler.step`` takes beside the latents; found by its signature, as ``StableDiffusionPipeline`` does."""
+    """What ``scheduler.step`` takes beside the latents; found by its signature, as the plain pipelines do."""
     accepted = inspect.signature(scheduler.step).parameters
     options = {"eta": 0.0, "generator": generator}
     return {"return_dict": False} | {name: value for name, value in options.items() if name in accepted}

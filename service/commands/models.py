@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from models.catalog import Catalog, ModelSpec
 from models.errors import CatalogError
+from models.families import FAMILIES, STABLE_DIFFUSION
 from service.backbone.catalog_edit import add_entry, remove_entry
 from service.backbone.connections import connect
 from service.backbone.records import MODEL_PROBLEMS_KEY
@@ -51,7 +52,7 @@ def _add_arguments(add_parser: argparse.ArgumentParser) -> None:
     add_parser.add_argument(
         "--revision", help="the repository's commit; by default its newest one, looked up and pinned"
     )
-    add_parser.add_argument("--family", help="the pipeline's architecture (stable-diffusion)")
+    add_parser.add_argument("--family", choices=tuple(FAMILIES), help=f"the architecture (default {STABLE_DIFFUSION})")
     add_parser.add_argument("--dtype", choices=("auto", "float32", "float16", "bfloat16"))
     add_parser.add_argument("--licence", help="under which the weights come")
     add_parser.add_argument("--alias", action="append", default=[], help="another name; may be given several times")

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from models.families import SDXL
 from tests.models.diffusion.rig import Studio
-from tests.tiny import build_tiny_house, build_tiny_sd
+from tests.tiny import build_tiny_house, build_tiny_sd, build_tiny_sdxl
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,6 +35,11 @@ def tiny_house(tmp_path_factory: pytest.TempPathFactory) -> Studio:
 @pytest.fixture(scope="session")
 def tiny_distilled(tmp_path_factory: pytest.TempPathFactory) -> Studio:
     return Studio.open(build_tiny_sd(tmp_path_factory.mktemp("models") / "lcm", time_cond_proj_dim=16))
+
+
+@pytest.fixture(scope="session")
+def tiny_sdxl(tmp_path_factory: pytest.TempPathFactory) -> Studio:
+    return Studio.open(build_tiny_sdxl(tmp_path_factory.mktemp("models") / "sdxl"), SDXL)
 
 
 @pytest.fixture

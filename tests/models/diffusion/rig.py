@@ -10,7 +10,7 @@ from typing import Any
 import diffusers
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DiffusionPipeline
 from PIL.Image import Image
 
 from models.catalog import ModelSpec
@@ -19,10 +19,16 @@ from models.diffusion.denoiser import Conditioning, Denoiser
 from models.diffusion.engine import Engine
 from models.diffusion.events import Drawn, Event, Failed, Progressed
 from models.errors import JobFailure
+from models.families import SDXL, STABLE_DIFFUSION
 from models.params import Txt2ImgParams
 from models.samplers import SAMPLERS
 
 CPU = torch.device("cpu")
+
+PLAIN_OPTIONS: dict[str, dict[str, Any]] = {
+    STABLE_DIFFUSION: {"safety_checker": None, "requires_safety_checker": False},
+    SDXL: {"add_watermarker": False},
+}
 
 
 def params(**changes: Any) -> Txt2ImgParams:
@@ -46,16 +52,17 @@ class Studio:
 
     spec: ModelSpec
     checkpoint: Checkpoint
-    plain: StableDiffusionPipeline
+    plain: DiffusionPipeline
     _plain_pictures: dict[Txt2ImgParams, Image] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, folder: Path) -> Studio:
-        """Load both."""
-        spec = spec_of(folder)
-        plain = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None, requires_safety_checker=False)
+    def open(cls, folder: Path, family: str = STABLE_DIFFUSION, dtype: str = "auto") -> Studio:
+        """Load both; the folder itself says what the plain pipeline is."""
+        spec = spec_of(folder, family=family, dtype=dtype)
+        checkpoint = load_checkpoint(spec, CPU)
+        plain = DiffusionPipeline.from_pretrained(folder, dtype=checkpoint.dtype, **PLAIN_OPTIONS[family])
         plain.set_progress_bar_config(disable=True)
-        return cls(spec, load_checkpoint(spec, CPU), plain)
+        return cls(spec, checkpoint, plain)
 
     def engine(self, denoiser: Denoiser | None = None, **options: Any) -> Engine:
         """An engine on the loaded checkpoint, perhaps with another denoiser."""
@@ -69,12 +76,12 @@ class Studio:
         return self._plain_pictures[wanted]
 
     def call_plain(self, wanted: Txt2ImgParams, output_type: str) -> Any:
-        """What diffusers itself gives: pictures, or latents."""
+        """What diffusers itself gives: pictures, or latents. An empty negative prompt is none."""
         sampler, own = SAMPLERS[wanted.sampler], self.checkpoint.pipeline.scheduler.config
         self.plain.scheduler = getattr(diffusers, sampler.scheduler).from_config(own, **sampler.config)
         return self.plain(
-            wanted.prompt, negative_prompt=wanted.negative_prompt, num_inference_steps=wanted.num_inference_steps,
-            guidance_scale=wanted.guidance_scale, width=wanted.width, height=wanted.height,
+            wanted.prompt, negative_prompt=wanted.negative_prompt or None, guidance_scale=wanted.guidance_scale,
+            num_inference_steps=wanted.num_inference_steps, width=wanted.width, height=wanted.height,
             generator=torch.Generator().manual_seed(wanted.seed), output_type=output_type,
         ).images  # fmt: skip
 

@@ -12,6 +12,9 @@ from redis import Redis
 
 from models.catalog import Catalog
 from models.diffusion.check import main as check_model
+from models.families import SDXL
+from models.params import Txt2ImgRequest
+from models.tickets import complete
 from service.backbone.records import MODEL_PROBLEMS_KEY
 from service.commands.models import main
 from tests.tiny import build_tiny_sd
@@ -207,3 +210,17 @@ def test_check_says_why_a_broken_model_cannot_be_used(
     assert main(["check", "broken"]) == 1
     captured = capfd.readouterr()
     assert "broken: model 'broken' cannot be loaded" in captured.err and "Traceback" not in captured.err
+
+
+def test_sdxl_is_added_with_its_size(tmp_path: Path) -> None:
+    options = ["--name", "sdxl", "--family", "sdxl", "--size", "1024", "--default", "--revision", "0" * 40]
+    assert main(["--data", str(tmp_path), "add", "stabilityai/stable-diffusion-xl-base-1.0", *options]) == 0
+    catalog = Catalog.load(tmp_path / "catalog.toml")
+    params = complete(Txt2ImgRequest(prompt="a cat"), catalog)
+    assert (catalog[params.model].family, params.width, params.height) == (SDXL, 1024, 1024)
+
+
+def test_a_family_that_nobody_knows_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--data", str(tmp_path), "add", "owner/name", "--family", "cubism"])
+    assert "stable-diffusion" in capsys.readouterr().err
