@@ -35,8 +35,15 @@ def _draw(prompt: str, output: str, data: str) -> int:
     try:
         return _generate(stack, prompt, output, key)
     finally:
-        stack.send_signal(signal.SIGTERM)
+        _stop(stack)
+
+
+def _stop(stack: subprocess.Popen[str]) -> None:
+    stack.send_signal(signal.SIGTERM)
+    try:
         stack.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        stack.kill()
 
 
 def _generate(stack: subprocess.Popen[str], prompt: str, output: str, key: str) -> int:

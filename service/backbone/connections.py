@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from redis import Redis
 from redis.asyncio import BlockingConnectionPool
@@ -27,11 +28,11 @@ def connect_async(url: str, name: str) -> AsyncRedis:
     return AsyncRedis(connection_pool=pool)
 
 
-def wait_for_redis(connection: Redis, timeout_s: float) -> None:
+def wait_for_redis(connection: Redis, timeout_s: float, is_hopeless: Callable[[], bool] = lambda: False) -> None:
     """Return once the server answers and has read its files.
 
     Raises:
-        TimeoutError: it did not within ``timeout_s``.
+        TimeoutError: it did not within ``timeout_s``, or ``is_hopeless`` said that it never will.
     """
     deadline = time.monotonic() + timeout_s
     while True:
@@ -39,6 +40,6 @@ def wait_for_redis(connection: Redis, timeout_s: float) -> None:
             connection.ping()
             return
         except (RedisConnectionError, ResponseError, OSError) as error:
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or is_hopeless():
                 raise TimeoutError(f"Redis does not answer: {error}") from error
             time.sleep(0.05)

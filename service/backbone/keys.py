@@ -15,6 +15,16 @@ _REMEMBERED_S = 5.0
 _REMEMBERED_MAX = 10_000
 
 
+_ADD_FIRST = """
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+return redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+"""
+
+
+def _description(name: str) -> str:
+    return json.dumps({"name": name, "created_at": time.time()})
+
+
 def make_key() -> str:
     """A fresh API key: 43 letters, digits, ``-`` and ``_``, 256 bits of chance."""
     return secrets.token_urlsafe(32)
@@ -32,7 +42,7 @@ def _hash(key: str) -> str:
 
 def add_key(connection: Redis, key: str, name: str) -> None:
     """Let ``key`` in from now on; only its hash is kept."""
-    connection.hsetnx(KEYS_KEY, _hash(key), json.dumps({"name": name, "created_at": time.time()}))
+    connection.hsetnx(KEYS_KEY, _hash(key), _description(name))
 
 
 def bootstrap_key(connection: Redis, wanted: str | None) -> str | None:
@@ -40,11 +50,9 @@ def bootstrap_key(connection: Redis, wanted: str | None) -> str | None:
     if wanted is not None:
         add_key(connection, wanted, "bootstrap")
         return None
-    if connection.exists(KEYS_KEY):
-        return None
     made = make_key()
-    add_key(connection, made, "bootstrap")
-    return made
+    is_first = connection.eval(_ADD_FIRST, 1, KEYS_KEY, _hash(made), _description("bootstrap"))
+    return made if is_first else None
 
 
 class KeyRing:

@@ -30,6 +30,7 @@ class ImageStore:
         handle, partial = tempfile.mkstemp(dir=place.parent, suffix=".partial")
         try:
             with os.fdopen(handle, "wb") as file:
+                os.fchmod(handle, 0o644)  # mkstemp's 0600 would shut out a gateway that runs as another user
                 file.write(png)
             os.replace(partial, place)
         except BaseException:

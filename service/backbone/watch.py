@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import RedisError
 
 from models.job import JobRecord, JobStatus
 from service.backbone import scripts
@@ -110,7 +109,7 @@ class JobWatcher:
         while True:
             try:
                 await self._listen_once()
-            except (RedisConnectionError, RedisTimeoutError, OSError):
+            except (RedisError, OSError):
                 await asyncio.sleep(_RECONNECT_S)
 
     async def _listen_once(self) -> None:

@@ -130,7 +130,11 @@ class Stack:
         for child in self._storage:
             child.start()
         with connect(self._redis_url, "photogram-up") as connection:
-            wait_for_redis(connection, REDIS_START_S if self._storage else LOOK_S)
+            wait_for_redis(
+                connection,
+                REDIS_START_S if self._storage else LOOK_S,
+                lambda: stopping.is_set() or any(child.exit_code is not None for child in self._storage),
+            )
         for child in (self._gateway, *self._workers):
             child.start()
         is_ready = False

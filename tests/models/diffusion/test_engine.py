@@ -149,11 +149,11 @@ def test_a_preview_that_fails_harms_nobody(tiny_sd: Studio) -> None:
 
 
 def test_large_pictures_are_drawn_at_the_models_own_area_and_enlarged(tiny_sd: Studio) -> None:
-    spec = replace(tiny_sd.spec, native_px=64)
+    spec = replace(tiny_sd.spec, native_px=96)
     engine = tiny_sd.engine()
     engine.join("row", params(width=192, height=96), spec)
     picture = pictures(run(engine))["row"]
-    small = tiny_sd.draw_plain(params(width=88, height=64))
+    small = tiny_sd.draw_plain(params(width=128, height=64))
     assert spec.drawn_size(192, 96) == small.size
     assert pixel_difference(picture, small.resize((192, 96), Resampling.LANCZOS)) == 0
 
