@@ -131,10 +131,10 @@ def test_what_the_unet_is_told_shows(tiny_sdxl: Studio, hidden: str) -> None:
 
 
 def test_the_unet_is_told_the_size_that_is_drawn(tiny_sdxl: Studio) -> None:
-    spec = replace(tiny_sdxl.spec, native_px=64)
+    spec = replace(tiny_sdxl.spec, native_px=96)
     row = admit("row", params(width=192, height=96), spec, tiny_sdxl.checkpoint)
-    assert spec.drawn_size(192, 96) == (88, 64)
-    assert row.conditioning.further["time_ids"].tolist() == [[64, 88, 0, 0, 64, 88]] * 2
+    assert spec.drawn_size(192, 96) == (128, 64)
+    assert row.conditioning.further["time_ids"].tolist() == [[64, 128, 0, 0, 64, 128]] * 2
     assert row.conditioning.further["text_embeds"].shape == (2, POOLED_WIDTH)
 
 
