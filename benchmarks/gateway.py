@@ -18,9 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.stack import free_port
 from service.backbone.connections import connect, wait_for_redis
 from service.backbone.keys import add_key
+from service.demo import free_port
 from service.valkey import socket_url, valkey_command
 
 BODY = json.dumps({"kind": "txt2img", "params": {"prompt": "a red apple"}}).encode()

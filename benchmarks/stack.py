@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from service.demo import free_port
 
 
 @contextmanager
@@ -27,10 +28,3 @@ def running_stack(data: str, key: str, *arguments: str) -> Iterator[str]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(15)
-
-
-def free_port() -> int:
-    """A port of the loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _draw(prompt: str, output: str, data: str) -> int:
-    key, port = secrets.token_urlsafe(32), _free_port()
+    key, port = secrets.token_urlsafe(32), free_port()
     ours = {"PHOTOGRAM_BOOTSTRAP_KEY": key, "PHOTOGRAM_DATA": data, "PHOTOGRAM_LOG_LEVEL": "WARNING"}
     environment = os.environ | ours
     environment.pop("REDIS_URL", None)
@@ -56,7 +56,8 @@ def _generate(stack: subprocess.Popen[str], prompt: str, output: str, key: str) 
     return subprocess.run(client, env=os.environ | {"PHOTOGRAM_API_KEY": key}, check=False).returncode
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ import psutil
 import pytest
 from photogram import Photogram
 
+from service.demo import free_port
 from tests.tiny import build_tiny_sd
 
 ROOT = Path(__file__).parents[2]
@@ -72,12 +72,6 @@ class Stack:
         self._listener.join()
         self.process.stdout.close()
         self.process.stderr.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")
