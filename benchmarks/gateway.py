@@ -20,7 +20,7 @@ from pathlib import Path
 
 from service.backbone.connections import connect, wait_for_redis
 from service.backbone.keys import add_key
-from service.demo import free_port
+from service.short_lived import free_port
 from service.valkey import socket_url, valkey_command
 
 BODY = json.dumps({"kind": "txt2img", "params": {"prompt": "a red apple"}}).encode()

@@ -18,9 +18,9 @@ import torch
 from diffusers import DiffusionPipeline
 from photogram import Photogram
 
-from benchmarks.stack import running_stack
 from models.catalog import HOUSE_FOLDER, house_spec
 from models.diffusion.sampling import build_scheduler
+from service.short_lived import running_service
 
 PROMPT = "a red apple"
 
@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=30)
     options = parser.parse_args()
     key = secrets.token_urlsafe(32)
-    with tempfile.TemporaryDirectory() as data, running_stack(data, key) as url, Photogram(url, key) as client:
+    with tempfile.TemporaryDirectory() as data, running_service(data, key) as url, Photogram(url, key) as client:
         seconds = measure(client, options.repeats)
     direct, service = (statistics.median(seconds[way]) for way in ("direct", "service"))
     print(json.dumps({"repeats": options.repeats, "direct_p50_s": round(direct, 4),

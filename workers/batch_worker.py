@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 EXECUTION_TTL_S = 7
 """An execution that was not refreshed for so long is given to another worker."""
 HEARTBEAT_S = 1.5
+MAINTENANCE_KEY = "photogram:maintenance"
 MAINTENANCE_LOCK_S = 5
 STRANDED_S = 3.0
 """A job that lies between queue and worker for so long was dropped by a dying worker."""
@@ -175,9 +176,9 @@ class BatchWorker(BaseWorker):  # type: ignore[misc]
         self.ledger.beat(self.name)
         for slot in self.slots:
             self.maintain_heartbeats(slot.job, slot.execution)
-        if self.connection.set("photogram:maintenance", self.name, nx=True, ex=MAINTENANCE_LOCK_S):
+        if self.connection.set(MAINTENANCE_KEY, self.name, nx=True, ex=MAINTENANCE_LOCK_S):
             self.run_maintenance_tasks()
-            self.connection.delete("photogram:maintenance")
+            self.connection.delete(MAINTENANCE_KEY)
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
         """How long an execution lives without a sign of life, in seconds."""

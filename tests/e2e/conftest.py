@@ -14,7 +14,7 @@ import psutil
 import pytest
 from photogram import Photogram
 
-from service.demo import free_port
+from service.short_lived import free_port
 from tests.tiny import build_tiny_sd
 
 ROOT = Path(__file__).parents[2]

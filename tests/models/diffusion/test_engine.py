@@ -27,11 +27,13 @@ from tests.models.diffusion.rig import (
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
-def test_one_forward_serves_all_rows_of_a_group(tiny_sd: Studio) -> None:
-    denoiser = WatchedDenoiser(tiny_sd.checkpoint.denoiser)
-    engine = tiny_sd.engine(denoiser)
-    engine.join("guided", params(num_inference_steps=3), tiny_sd.spec)
-    engine.join("unguided", params(guidance_scale=1.0, num_inference_steps=2), tiny_sd.spec)
+@pytest.mark.parametrize("model", ["tiny_sd", "tiny_sdxl"])
+def test_one_forward_serves_all_rows_of_a_group(request: pytest.FixtureRequest, model: str) -> None:
+    studio: Studio = request.getfixturevalue(model)
+    denoiser = WatchedDenoiser(studio.checkpoint.denoiser)
+    engine = studio.engine(denoiser)
+    engine.join("guided", params(num_inference_steps=3), studio.spec)
+    engine.join("unguided", params(guidance_scale=1.0, num_inference_steps=2), studio.spec)
     run(engine)
     assert denoiser.batches == [3, 3, 2]
 

@@ -65,6 +65,15 @@ def latents_alone(row: Row) -> torch.Tensor:
     return row.latents
 
 
+def check_alone(studio: Studio, wanted: Txt2ImgParams) -> None:
+    """Picture and latents are the plain pipeline's to the bit."""
+    engine = studio.engine()
+    engine.join("row", wanted, studio.spec)
+    assert studio.off_by(wanted, pictures(run(engine))["row"]) == 0
+    row = admit("row", wanted, studio.spec, studio.checkpoint)
+    assert torch.equal(latents_alone(row), studio.call_plain(wanted, output_type="latent"))
+
+
 @every_sampler
 @pytest.mark.parametrize("guidance_scale", [5.0, 1.0])
 @pytest.mark.parametrize("model", ["tiny_sd", "tiny_house", "tiny_distilled"])
@@ -73,11 +82,7 @@ def test_alone_it_is_the_plain_pipelines_picture_to_the_bit(
 ) -> None:
     studio: Studio = request.getfixturevalue(model)
     wanted = params(sampler=sampler, guidance_scale=guidance_scale, negative_prompt="ugly", num_inference_steps=6)
-    engine = studio.engine()
-    engine.join("row", wanted, studio.spec)
-    assert studio.off_by(wanted, pictures(run(engine))["row"]) == 0
-    row = admit("row", wanted, studio.spec, studio.checkpoint)
-    assert torch.equal(latents_alone(row), studio.call_plain(wanted, output_type="latent"))
+    check_alone(studio, wanted)
 
 
 @every_sampler

@@ -14,33 +14,22 @@ from models.diffusion.engine import Engine
 from models.diffusion.row import admit
 from models.errors import ModelUnavailable
 from models.families import SDXL, STABLE_DIFFUSION
-from models.params import Txt2ImgParams
 from models.samplers import SAMPLERS
 from tests.models.diffusion.rig import (
     CPU,
     Studio,
-    WatchedDenoiser,
     params,
     pictures,
     progress,
     run,
     spec_of,
 )
-from tests.models.diffusion.test_law import company, draw_together, latents_alone
+from tests.models.diffusion.test_law import check_alone, company, draw_together
 from tests.tiny import POOLED_WIDTH, build_tiny_sdxl
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 every_sampler = pytest.mark.parametrize("sampler", SAMPLERS)
-
-
-def check_alone(studio: Studio, wanted: Txt2ImgParams) -> None:
-    """Picture and latents are the plain pipeline's to the bit."""
-    engine = studio.engine()
-    engine.join("row", wanted, studio.spec)
-    assert studio.off_by(wanted, pictures(run(engine))["row"]) == 0
-    row = admit("row", wanted, studio.spec, studio.checkpoint)
-    assert torch.equal(latents_alone(row), studio.call_plain(wanted, output_type="latent"))
 
 
 @every_sampler
@@ -71,15 +60,6 @@ def test_joining_late(tiny_sdxl: Studio, sampler: str) -> None:
 def test_other_sizes_at_once(tiny_sdxl: Studio) -> None:
     sizes = ((64, 64), (32, 64), (64, 32), (96, 64))
     draw_together(tiny_sdxl, {str(size): params(width=size[0], height=size[1]) for size in sizes})
-
-
-def test_one_forward_serves_guided_and_unguided_rows(tiny_sdxl: Studio) -> None:
-    denoiser = WatchedDenoiser(tiny_sdxl.checkpoint.denoiser)
-    engine = tiny_sdxl.engine(denoiser)
-    engine.join("guided", params(num_inference_steps=3), tiny_sdxl.spec)
-    engine.join("unguided", params(guidance_scale=1.0, num_inference_steps=2), tiny_sdxl.spec)
-    run(engine)
-    assert denoiser.batches == [3, 3, 2]
 
 
 def test_both_families_at_once(tiny_sd: Studio, tiny_sdxl: Studio) -> None:
