@@ -31,7 +31,7 @@ from models.diffusion.checkpoint import Checkpoint, load_checkpoint
 from models.diffusion.engine import Engine
 from models.diffusion.events import Drawn, Failed
 from models.diffusion.sampling import build_scheduler
-from models.params import Txt2ImgParams
+from models.params import DrawParams
 
 SHORT_STEPS = 15
 PROMPTS = ("a red apple", "a cat", "a sailing boat", "a house", "a blue car", "a green tree")
@@ -42,7 +42,7 @@ MIXED_SAMPLERS = ("DPM++ 2M", "Euler a", "DDIM", "DPM++ 2M Karras")
 class Job:
     """One picture that somebody asks for, ``arrival_s`` after the start."""
 
-    params: Txt2ImgParams
+    params: DrawParams
     arrival_s: float
 
 
@@ -145,7 +145,7 @@ def plain_pipeline(checkpoint: Checkpoint) -> Any:
     return pipeline
 
 
-def call(pipeline: Any, checkpoint: Checkpoint, batch: Sequence[Txt2ImgParams]) -> list[Image]:
+def call(pipeline: Any, checkpoint: Checkpoint, batch: Sequence[DrawParams]) -> list[Image]:
     """One call of the plain pipeline for all of ``batch``, each with a generator of its own."""
     first = batch[0]
     pipeline.scheduler = build_scheduler(first.sampler, checkpoint.pipeline.scheduler.config)
@@ -167,7 +167,7 @@ def make_jobs(spec: ModelSpec, count: int, gap_s: float, samplers: Sequence[str]
     width, height = spec.drawn_size(defaults.width, defaults.height)
     return [
         Job(
-            Txt2ImgParams(
+            DrawParams(
                 prompt=PROMPTS[number % len(PROMPTS)],
                 negative_prompt="",
                 model=spec.name,

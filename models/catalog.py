@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from models.errors import CatalogError
+from models.extras import Extra, Extras, discover, read_extras, without_hash
 from models.families import STABLE_DIFFUSION
 from models.params import GUIDANCE_MAX, SIZE_MULTIPLE_PX
 from models.samplers import SAMPLERS
+from models.tables import read_table, subtables
 
 HOUSE = "house"
 HOUSE_FOLDER = Path(__file__).parent / "house" / "checkpoint"
 SOURCES = ("folder", "repository", "file")
+EXTRAS = ("loras", "embeddings", "controlnets", "upscalers", "preprocessors", "faces")
+"""The tables of the catalog beside ``models``, and the folders beside the catalog's file that fill them too."""
 _SHORT_SIDE_PX = 64
 """Nothing is drawn smaller than this for the sake of ``native_px``."""
 _MAX_PX, _MAX_STEPS = 8192, 1000
@@ -138,10 +143,19 @@ def house_spec() -> ModelSpec:
 
 
 class Catalog(Mapping[str, ModelSpec]):
-    """The models by name, the default one, and the aliases. The built-in model is always there."""
+    """The models by name, the default one, and the aliases. The built-in model is always there.
 
-    def __init__(self, models: Mapping[str, ModelSpec], default: str = HOUSE) -> None:
+    ``extras`` are the helpers of each sort of :data:`EXTRAS`; a sort that is left out has none.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, ModelSpec],
+        default: str = HOUSE,
+        extras: Mapping[str, Mapping[str, Extra]] = MappingProxyType({}),
+    ) -> None:
         self._models = {HOUSE: house_spec(), **models}
+        self._extras = {sort: Extras(extras.get(sort, {})) for sort in EXTRAS}
         if default not in self._models:
             raise CatalogError(f"the default model {default!r} is not in the catalog")
         self.default = default
@@ -150,6 +164,39 @@ class Catalog(Mapping[str, ModelSpec]):
             for alias in model.aliases:
                 if alias in self._models or self._aliases.setdefault(alias, model.name) != model.name:
                     raise CatalogError(f"the alias {alias!r} of {model.name!r} is taken")
+        for model in self._models.values():
+            if model.file is not None:
+                self._aliases.setdefault(model.file.name, model.name)
+
+    @property
+    def loras(self) -> Extras:
+        """LoRAs."""
+        return self._extras["loras"]
+
+    @property
+    def embeddings(self) -> Extras:
+        """Textual-inversion embeddings."""
+        return self._extras["embeddings"]
+
+    @property
+    def controlnets(self) -> Extras:
+        """ControlNets."""
+        return self._extras["controlnets"]
+
+    @property
+    def upscalers(self) -> Extras:
+        """Upscalers that need weights."""
+        return self._extras["upscalers"]
+
+    @property
+    def preprocessors(self) -> Extras:
+        """The weights of preprocessors that need some."""
+        return self._extras["preprocessors"]
+
+    @property
+    def faces(self) -> Extras:
+        """``detector`` and ``restorer``, which face restoration needs."""
+        return self._extras["faces"]
 
     @classmethod
     def load(cls, path: Path) -> Catalog:
@@ -171,23 +218,32 @@ class Catalog(Mapping[str, ModelSpec]):
             document = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise CatalogError(f"{path}: {error}") from error
-        unknown = set(document) - {"default", "models"}
+        unknown = set(document) - {"default", "models", *EXTRAS}
         if unknown:
             raise CatalogError(f"{path}: unknown key {sorted(unknown)[0]!r}")
-        entries = document.get("models", {})
-        if not isinstance(entries, dict):
-            raise CatalogError(f"{path}: models must be a table")
-        specs = {name: parse_spec(name, entry, path.parent) for name, entry in entries.items()}
+        entries = subtables("models", document.get("models", {}))
+        specs = {name: _read_spec(name, entry, path.parent) for name, entry in entries.items()}
         default = document.get("default", HOUSE)
         if not isinstance(default, str):
             raise CatalogError(f"{path}: default must be the name of a model")
-        return cls(specs, default)
+        extras = {
+            sort: {**discover(path.parent / sort), **read_extras(sort, document.get(sort, {}), path.parent)}
+            for sort in EXTRAS
+        }
+        return cls(specs, default, extras)
 
     def resolve(self, name: str | None) -> ModelSpec | None:
-        """The model of that name or alias, the default one for ``None``; ``None`` if nobody knows it."""
+        """The model of that name, alias or file, ``[hash]`` behind it or not; the default one for ``None``.
+
+        ``None`` if nobody knows it.
+        """
         if name is None:
             return self._models[self.default]
-        return self._models.get(self._aliases.get(name, name))
+        for known_as in (name, without_hash(name)):
+            found = self._models.get(self._aliases.get(known_as, known_as))
+            if found is not None:
+                return found
+        return None
 
     def __getitem__(self, name: str) -> ModelSpec:
         return self._models[name]
@@ -199,55 +255,6 @@ class Catalog(Mapping[str, ModelSpec]):
         return len(self._models)
 
 
-def parse_spec(name: str, entry: Mapping[str, Any], relative_to: Path) -> ModelSpec:
-    """One ``[models.name]`` table as a spec; paths in it are relative to the catalog's folder.
-
-    Raises:
-        CatalogError: naming the key that is missing, unknown or of the wrong type.
-    """
-    if not name:
-        raise CatalogError("a model needs a name")
-    if not isinstance(entry, dict):
-        raise CatalogError(f"model {name!r} must be a table")
-    values = dict(entry)
-    for key in ("folder", "file"):
-        if isinstance(values.get(key), str):
-            values[key] = relative_to / _expanded(name, key, values[key])
-    if isinstance(values.get("aliases"), list):
-        values["aliases"] = _names(name, "aliases", values["aliases"])
-    for key, table in (("defaults", Defaults), ("limits", Limits)):
-        if key in values:
-            values[key] = _parse_table(f"{name}.{key}", table, values[key])
-    parsed: ModelSpec = _parse_table(name, ModelSpec, {"family": STABLE_DIFFUSION, **values, "name": name})
-    return parsed
-
-
-def _names(name: str, key: str, values: list[Any]) -> tuple[str, ...]:
-    if not all(isinstance(value, str) and value for value in values):
-        raise CatalogError(f"model {name!r}: {key} must be names")
-    return tuple(values)
-
-
-def _expanded(name: str, key: str, value: str) -> Path:
-    try:
-        return Path(value).expanduser()
-    except RuntimeError as error:
-        raise CatalogError(f"model {name!r}: {key}: {error}") from error
-
-
-_PYTHON_TYPES: Mapping[str, tuple[type, ...]] = {
-    "str": (str,), "int": (int,), "float": (int, float), "Path": (Path,), "tuple": (tuple,),
-    "Defaults": (Defaults,), "Limits": (Limits,),
-}  # fmt: skip
-
-
-def _parse_table(name: str, table: Any, values: Mapping[str, Any]) -> Any:
-    if not isinstance(values, dict):
-        raise CatalogError(f"{name} must be a table")
-    known = {each.name: str(each.type).split(" ")[0].split("[")[0] for each in fields(table)}
-    for key, value in values.items():
-        if key not in known:
-            raise CatalogError(f"model {name!r}: unknown key {key!r}")
-        if not isinstance(value, _PYTHON_TYPES[known[key]]) or isinstance(value, bool):
-            raise CatalogError(f"model {name!r}: {key} must be of type {known[key]}")
-    return table(**values)
+def _read_spec(name: str, entry: Mapping[str, Any], relative_to: Path) -> ModelSpec:
+    table = {"family": STABLE_DIFFUSION, **entry, "name": name}
+    return read_table(f"models.{name}", ModelSpec, table, relative_to)

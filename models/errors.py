@@ -3,9 +3,10 @@
 PhotogramError
 ├── InvalidTicket         the request asks for what nobody can draw; nothing was queued
 ├── CatalogError          the catalog file, or an edit of it, makes no sense
-├── UnreadablePicture     the bytes are no PNG file, or what it says of itself is damaged
+├── UnreadablePicture     the bytes are no picture, too large a one, or what it says of itself is damaged
 └── JobFailure            why a job ended as failed; ``code`` is for programs, the message for people
     ├── ModelUnavailable  the checkpoint cannot be loaded
+    ├── InputUnavailable  a picture that the job starts from cannot be had
     ├── OutOfMemory       the job does not fit the device, even alone
     ├── WorkerCrashed     the job ended its worker too often
     ├── DeadlineExceeded  the job took longer than it may
@@ -44,7 +45,7 @@ class CatalogError(PhotogramError):
 
 
 class UnreadablePicture(PhotogramError):
-    """The bytes are no PNG file, or what it says of itself is damaged."""
+    """The bytes are no picture, too large a one, or what it says of itself is damaged."""
 
 
 class JobFailure(PhotogramError):
@@ -57,6 +58,12 @@ class ModelUnavailable(JobFailure):
     """The checkpoint cannot be loaded; the message says why."""
 
     code = "model_unavailable"
+
+
+class InputUnavailable(JobFailure):
+    """A picture that the job starts from cannot be fetched, or cannot be read; the message says why."""
+
+    code = "input_unavailable"
 
 
 class OutOfMemory(JobFailure):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from models.params import Txt2ImgParams
+from models.params import Params
 
 JOB_ID_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What a client may choose as a job's id; ids drawn here are lower-case UUIDs, version 4."""
@@ -42,7 +42,7 @@ class Ticket:
     kind: str
     owner: str
     """The id of the API key that asked; only it may read or cancel the job."""
-    params: Txt2ImgParams
+    params: Params
     image_id: str
     """The name of the picture to come; never guessable."""
 
@@ -64,7 +64,7 @@ class JobRecord:
     kind: str
     owner: str
     status: JobStatus
-    params: Txt2ImgParams
+    params: Params
     requested: dict[str, Any]
     """The request's own body, for telling a repeat from another request under the same id."""
     image_id: str

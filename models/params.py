@@ -1,13 +1,26 @@
-"""What one picture is drawn from: the request as it was made, and the parameters with nothing left open."""
+"""What a job is asked to do: the request as any dialect understood it, and the parameters with nothing left open.
+
+Pictures that a job starts from are named by a string, their source: ``https://...`` is fetched by the worker,
+``input:<sha256>`` was uploaded with the request, ``image:<id>`` is a picture that was drawn here before.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from models.payload import Payload
 
 TXT2IMG = "txt2img"
-KINDS = (TXT2IMG,)
+IMG2IMG = "img2img"
+INPAINT = "inpaint"
+UPSCALE = "upscale"
+FACE_RESTORE = "face_restore"
+FACE_SWAP = "face_swap"
+DRAWN_KINDS = (TXT2IMG, IMG2IMG, INPAINT)
+"""The kinds that a diffusion model draws."""
+KINDS = (*DRAWN_KINDS, UPSCALE, FACE_RESTORE, FACE_SWAP)
 
 PROMPT_MAX_CHARS = 10_000
 GUIDANCE_MAX = 50.0
@@ -16,12 +29,93 @@ SEED_MAX = 2**53 - 1
 DRAWN_SEED_MAX = 2**32 - 1
 """The largest seed that Photogram draws itself."""
 SIZE_MULTIPLE_PX = 8
+LORA_WEIGHT_MAX = 10.0
+CLIP_SKIP_MAX = 12
+MASK_MAX_PX = 256
+"""The largest ``blur_px`` and ``padding_px`` of a mask."""
+PRIORITY_MAX = 2
+
+RESIZE_MODES = ("stretch", "crop", "fill")
+"""How a picture comes to the size that is drawn; "fill" keeps all of it and lengthens its edges."""
+FILLS = ("fill", "original", "latent_noise", "latent_nothing")
+"""What the masked area starts from, in the order of A1111's numbers 0 to 3."""
+CONTROL_MODES = ("balanced", "prompt", "control")
+"""Which of prompt and ControlNet is more important, in the order of A1111's numbers 0 to 2."""
+ASPECT_RATIOS: Mapping[str, tuple[int, int]] = MappingProxyType({
+    name: (int(name.partition(":")[0]), int(name.partition(":")[2]))
+    for name in ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "4:7", "7:4", "9:16", "16:9", "9:21", "21:9")
+} | {"square": (1, 1), "portrait": (2, 3), "landscape": (3, 2)})  # fmt: skip
+"""Width to height, by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Txt2ImgRequest:
-    """A request for a picture, as any dialect understood it; ``None`` leaves the choice to the model's defaults."""
+class LoraUse:
+    """One LoRA of a picture: its name in the catalog, and how strongly it works."""
 
+    name: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mask:
+    """Which part of a picture is drawn anew: where the mask is light."""
+
+    image: str
+    blur_px: int = 4
+    """The deviation of the Gaussian that softens the mask's edge."""
+    fill: str = "original"
+    invert: bool = False
+    """Draw where the mask is dark."""
+    only_masked: bool = False
+    """Draw only the masked area, at the full size, and put it back into its place."""
+    padding_px: int = 32
+    """How much of the surroundings is seen when ``only_masked``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """One ControlNet of a picture."""
+
+    model: str
+    image: str | None = None
+    """The picture that guides; ``None`` is the one that the job starts from."""
+    preprocessor: str = "none"
+    threshold_a: float | None = None
+    """What it means is the preprocessor's matter; ``None`` is its default. So is ``threshold_b``."""
+    threshold_b: float | None = None
+    weight: float = 1.0
+    start: float = 0.0
+    """The share of the steps after which it begins to work; ``end``, after which it stops."""
+    end: float = 1.0
+    mode: str = "balanced"
+    resize_mode: str = "crop"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecondPass:
+    """Enlarge the picture when it is drawn, and draw over it once more."""
+
+    scale: float = 2.0
+    upscaler: str = "Lanczos"
+    strength: float = 0.5
+    num_inference_steps: int | None = None
+    """``None`` is as many as the first pass was given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refiner:
+    """A second model that draws the last steps."""
+
+    model: str
+    start: float = 0.8
+    """The share of the noise that the first model takes away."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawRequest:
+    """A request for a picture; ``None`` leaves the choice to the model's defaults."""
+
+    kind: str = TXT2IMG
     prompt: str
     negative_prompt: str | None = None
     model: str | None = None
@@ -31,30 +125,127 @@ class Txt2ImgRequest:
     seed: int | None = None
     width: int | None = None
     height: int | None = None
+    aspect_ratio: str | None = None
+    """One of :data:`ASPECT_RATIOS`, at the area of the model's default size; instead of ``width`` and ``height``."""
+    style_preset: str | None = None
+    clip_skip: int | None = None
+    loras: tuple[LoraUse, ...] = ()
+    image: str | None = None
+    strength: float | None = None
+    resize_mode: str | None = None
+    mask: Mask | None = None
+    controls: tuple[Control, ...] = ()
+    second_pass: SecondPass | None = None
+    refiner: Refiner | None = None
+    reuse_interval: int | None = None
+    priority: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Txt2ImgParams:
+class DrawParams(Payload):
     """The effective parameters of a picture; a worker decides nothing any more."""
 
     prompt: str
+    """Without LoRA tags, which are in ``loras``."""
     negative_prompt: str
     model: str
-    """The catalog's own name, never an alias."""
+    """The catalog's own name, never an alias; so are those of LoRAs, ControlNets and the refiner."""
     sampler: str
     num_inference_steps: int
     guidance_scale: float
-    """Classifier-free guidance; 1 or less draws without it."""
+    """Classifier-free guidance; 1 or less draws without it. Models distilled to take it as an input get it so."""
     seed: int
     width: int
     """Pixels, a multiple of 8; so is ``height``."""
     height: int
+    style_preset: str | None = None
+    clip_skip: int = 1
+    """By A1111's count: 1 skips nothing, 2 the text encoder's last layer."""
+    loras: tuple[LoraUse, ...] = ()
+    image: str | None = None
+    """What img2img and inpaint start from."""
+    strength: float = 1.0
+    """How much of the noise schedule is run, 0..1; 1 forgets the picture."""
+    resize_mode: str = "crop"
+    mask: Mask | None = None
+    controls: tuple[Control, ...] = ()
+    second_pass: SecondPass | None = None
+    refiner: Refiner | None = None
+    reuse_interval: int = 1
+    """Deep features are computed anew at each so-many-th step; 1 is always, and exact."""
+    priority: int = 0
+    """-2..2; each step up is four times the share of the device."""
 
-    def to_payload(self) -> dict[str, Any]:
-        """As JSON-ready values, the keys named as on the native wire."""
-        return asdict(self)
+    @property
+    def sources(self) -> Iterator[str]:
+        """Every picture that the job starts from."""
+        if self.image is not None:
+            yield self.image
+        if self.mask is not None:
+            yield self.mask.image
+        yield from (control.image for control in self.controls if control.image is not None)
 
-    @classmethod
-    def from_payload(cls, payload: Mapping[str, Any]) -> Self:
-        """Read what :meth:`to_payload` wrote; keys of later versions are ignored."""
-        return cls(**{each.name: payload[each.name] for each in fields(cls)})
+
+@dataclass(frozen=True, kw_only=True)
+class UpscaleRequest:
+    """A request to enlarge a picture."""
+
+    image: str
+    scale: int | None = None
+    upscaler: str | None = None
+    kind: str = UPSCALE
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpscaleParams(Payload):
+    """The effective parameters of an enlargement."""
+
+    image: str
+    scale: int
+    """2 or 4."""
+    upscaler: str
+    priority: int = 0
+
+    @property
+    def sources(self) -> Iterator[str]:
+        """The one picture."""
+        yield self.image
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaceRestoreRequest:
+    """A request to restore the faces in a picture."""
+
+    image: str
+    kind: str = FACE_RESTORE
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaceRestoreParams(Payload):
+    """The effective parameters of a restoration."""
+
+    image: str
+    priority: int = 0
+
+    @property
+    def sources(self) -> Iterator[str]:
+        """The one picture."""
+        yield self.image
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaceSwapRequest:
+    """A request to put the face of one picture into another."""
+
+    source: str
+    target: str
+    kind: str = FACE_SWAP
+
+
+Request = DrawRequest | UpscaleRequest | FaceRestoreRequest | FaceSwapRequest
+Params = DrawParams | UpscaleParams | FaceRestoreParams
+
+PARAMS_OF: Mapping[str, type[DrawParams] | type[UpscaleParams] | type[FaceRestoreParams]] = MappingProxyType(
+    dict.fromkeys(DRAWN_KINDS, DrawParams) | {UPSCALE: UpscaleParams, FACE_RESTORE: FaceRestoreParams}
+)
+"""The parameters' class by the kind of job; a face swap has none, for no ticket for one is ever opened."""

@@ -7,7 +7,9 @@ seed, and their pixels span the whole range, so that a wrong latent shows.
 
 from __future__ import annotations
 
+import re
 import string
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,15 @@ import torch
 from diffusers import (
     AutoencoderKL,
     AutoencoderTiny,
+    ControlNetModel,
     DDIMScheduler,
+    DiffusionPipeline,
     EulerDiscreteScheduler,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
+from safetensors.torch import save_file
 from transformers import (
     BertConfig,
     BertModel,
@@ -121,6 +126,26 @@ def build_tiny_house(folder: Path, *, seed: int = 0) -> Path:
     return folder
 
 
+def build_tiny_controlnet(folder: Path, pipeline_folder: Path, *, seed: int = 0, pooled: bool = False) -> Path:
+    """Write a ControlNet for the UNet of the tiny pipeline in ``pipeline_folder``, one that was "trained": what is
+    zeros in a fresh one is random, so that its residuals matter.
+
+    Args:
+        folder: where to; made if it is not there.
+        pipeline_folder: what :func:`build_tiny_sd` or :func:`build_tiny_sdxl` wrote.
+        seed: of the weights that are not the UNet's own.
+        pooled: whether the residuals are averaged over the picture, as those of ``shuffle`` are.
+    """
+    torch.manual_seed(seed)
+    controlnet = ControlNetModel.from_unet(UNet2DConditionModel.from_pretrained(pipeline_folder, subfolder="unet"))
+    controlnet.register_to_config(global_pool_conditions=pooled)
+    for name, weights in controlnet.named_parameters():
+        if not weights.any():
+            weights.data.normal_(std=0.3 if "controlnet_" in name else 0.05)
+    controlnet.save_pretrained(folder)
+    return folder
+
+
 def _unet(channels: int, **config: Any) -> UNet2DConditionModel:
     unet = UNet2DConditionModel(
         sample_size=PX // 8,
@@ -190,3 +215,64 @@ def _bert_vocabulary() -> dict[str, int]:
     letters = string.ascii_lowercase + string.digits
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
     return {piece: number for number, piece in enumerate(pieces)}
+
+
+def build_tiny_lora(
+    file: Path,
+    pipeline_folder: Path,
+    *,
+    seed: int = 0,
+    rank: int = 4,
+    parts: Sequence[str] = ("unet", "text_encoder", "text_encoder_2"),
+    kohya: bool = False,
+) -> Path:
+    """Write a LoRA for all attention in the ``parts`` of a tiny pipeline.
+
+    Args:
+        file: where to, a ``.safetensors``.
+        pipeline_folder: what :func:`build_tiny_sd` or :func:`build_tiny_sdxl` wrote.
+        seed: of the weights; another seed is another LoRA.
+        rank: of each update.
+        parts: which modules it is for; those that the pipeline does not have are left out.
+        kohya: write kohya-ss's names, which are LDM's for SDXL, and alphas that differ by layer; the LoRA is the same.
+    """
+    torch.manual_seed(seed)
+    pipeline = DiffusionPipeline.from_pretrained(pipeline_folder)
+    weights: dict[str, torch.Tensor] = {}
+    for part, name, layer in _attention_layers(pipeline, parts):
+        down = torch.randn(rank, layer.in_features) / layer.in_features**0.5
+        up = torch.randn(layer.out_features, rank) / rank**0.5
+        if kohya:
+            key = _kohya_name(part, name, pipeline)
+            scale = 2.0 ** -(len(weights) % 4)
+            weights |= {f"{key}.lora_down.weight": down, f"{key}.lora_up.weight": up / scale}
+            weights[f"{key}.alpha"] = torch.tensor(rank * scale)
+        else:
+            weights |= {f"{part}.{name}.lora_A.weight": down, f"{part}.{name}.lora_B.weight": up}
+    save_file(weights, file)
+    return file
+
+
+def _attention_layers(pipeline: Any, parts: Sequence[str]) -> Iterator[tuple[str, str, torch.nn.Linear]]:
+    """The part, the name in it, and the layer."""
+    endings = ("to_q", "to_k", "to_v", "to_out.0", "q_proj", "k_proj", "v_proj", "out_proj")
+    for part in parts:
+        module = getattr(pipeline, part, None)
+        for name, layer in module.named_modules() if module is not None else ():
+            if name.endswith(endings):
+                yield part, name, layer
+
+
+def _kohya_name(part: str, name: str, pipeline: Any) -> str:
+    is_sdxl = hasattr(pipeline, "text_encoder_2")
+    if part != "unet":
+        prefix = {"text_encoder": "te1" if is_sdxl else "te", "text_encoder_2": "te2"}[part]
+        return f"lora_{prefix}_text_model_{name.removeprefix('text_model.')}".replace(".", "_")
+    if is_sdxl:
+        per_block = pipeline.unet.config.layers_per_block + 1
+        name = re.sub(r"^mid_block\.attentions\.0", "middle_block.1", name)
+        name = re.sub(r"^down_blocks\.(\d)\.attentions\.(\d)",
+                      lambda at: f"input_blocks.{int(at[1]) * per_block + int(at[2]) + 1}.1", name)  # fmt: skip
+        name = re.sub(r"^up_blocks\.(\d)\.attentions\.(\d)",
+                      lambda at: f"output_blocks.{int(at[1]) * per_block + int(at[2])}.1", name)  # fmt: skip
+    return f"lora_unet_{name}".replace(".", "_")

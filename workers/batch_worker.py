@@ -24,9 +24,10 @@ from rq.timeouts import BaseDeathPenalty
 from rq.utils import now
 from rq.worker import BaseWorker
 
-from models.catalog import ModelSpec
+from models.catalog import Catalog
 from models.errors import JobFailure, ModelUnavailable
 from models.job import Image, JobRecord
+from models.params import DrawParams
 from service.backbone.ledger import Ledger
 from service.backbone.queue import open_queue
 from service.backbone.records import CANCEL_CHANNEL
@@ -63,16 +64,14 @@ class BatchWorker(BaseWorker):  # type: ignore[misc]
 
     death_penalty_class = NoDeathPenalty
 
-    def __init__(
-        self, connection: Redis, ledger: Ledger, name: str, resolve: Callable[[str], ModelSpec | None]
-    ) -> None:
+    def __init__(self, connection: Redis, ledger: Ledger, name: str, catalog: Callable[[], Catalog]) -> None:
         super().__init__(
             [open_queue(connection)], name=name, connection=connection, serializer=JSONSerializer, worker_ttl=60
         )
         self.ledger = ledger
         self.canceled: set[str] = set()
         """The rows that are to stop; the drawing loop takes them out."""
-        self._resolve = resolve
+        self._catalog = catalog
         self._slots: dict[str, Slot] = {}
         self._lock = threading.Lock()
         self._stranded_since: dict[str, float] = {}
@@ -121,12 +120,13 @@ class BatchWorker(BaseWorker):  # type: ignore[misc]
         return fetched
 
     def _hold(self, record: JobRecord, job: Job, queue: Queue, execution: Execution, crashes: int) -> Slot | None:
-        spec = self._resolve(record.params.model)
-        if spec is None:
-            self.ledger.fail(job.id, execution.id, ModelUnavailable(f"{record.params.model} left the catalog"))
+        catalog = self._catalog()
+        model = record.params.model if isinstance(record.params, DrawParams) else None
+        if model is not None and model not in catalog:
+            self.ledger.fail(job.id, execution.id, ModelUnavailable(f"{model} left the catalog"))
             self._finalize_success(job, queue, execution, None)
             return None
-        slot = Slot(record, spec, job, queue, execution, crashes)
+        slot = Slot(record, catalog, None if model is None else catalog[model], job, queue, execution, crashes)
         with self._lock:
             self._slots[slot.row_id] = slot
         return slot

@@ -13,6 +13,7 @@ from models import png
 from models.diffusion.events import Drawn
 from models.errors import InternalFailure, JobFailure, ModelUnavailable
 from models.job import Image
+from models.params import DrawParams
 from service.backbone.store import ImageStore
 from workers.batch_worker import BatchWorker
 from workers.slots import Slot
@@ -68,7 +69,7 @@ class Finish:
             self._worker.abandon(slot)
 
     def _fail(self, slot: Slot, failure: JobFailure) -> None:
-        if isinstance(failure, ModelUnavailable):
+        if isinstance(failure, ModelUnavailable) and slot.spec is not None and _needs_only_its_model(slot):
             self._note_problem(slot.spec.name, str(failure))
         self._worker.fail(slot, failure)
 
@@ -81,12 +82,21 @@ class Finish:
     def _succeed(self, slot: Slot, drawn: Drawn) -> None:
         started = time.monotonic()
         record, picture = slot.record, drawn.picture
-        self._store.write(record.image_id, png.encode(picture, record.params))
+        self._store.write(record.image_id, png.encode(picture, record.kind, record.params))
         timings = {
             "prepare_s": round(drawn.prepare_s, 4),
             "denoise_s": round(drawn.denoise_s, 4),
-            "finish_s": round(drawn.decode_s + time.monotonic() - started, 4),
+            "finish_s": round(drawn.finish_s + time.monotonic() - started, 4),
         }
         image = Image(record.image_id, picture.width, picture.height)
         self._worker.succeed(slot, [image], timings)
-        self._note_problem(slot.spec.name, None)
+        if slot.spec is not None:
+            self._note_problem(slot.spec.name, None)
+
+
+def _needs_only_its_model(slot: Slot) -> bool:
+    """Whether what is missing can be nothing but the model: no LoRA, ControlNet, upscaler or refiner."""
+    params = slot.record.params
+    return isinstance(params, DrawParams) and not any(
+        (params.loras, params.controls, params.second_pass, params.refiner)
+    )

@@ -1,4 +1,4 @@
-"""The first stage: a thread that takes jobs while there is room, and keeps suspects apart."""
+"""The first stage: takes jobs while there is room, has their pictures loaded, and keeps suspects apart."""
 
 from __future__ import annotations
 
@@ -10,25 +10,34 @@ import time
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from models.errors import InternalFailure, JobFailure
 from workers.batch_worker import BatchWorker
+from workers.finish import Finish
+from workers.pictures import PictureLoader
 from workers.slots import Slot
 
 log = logging.getLogger(__name__)
 
 PREFETCH = 2
 """Jobs that are taken beyond what can be drawn now, so that a free row finds one waiting."""
+LOADERS = 4
+"""Threads that load pictures."""
+LOADING_MAX = 8
+"""Jobs whose pictures are being loaded, or wait for that; they take up no place of those that can be drawn."""
 _POLL_S = 0.02
 _REDIS_PAUSE_S = 1.0
 
 
 class Prepare(threading.Thread):
-    """Feeds ``ready`` with jobs; a job that ended two workers waits until it can run with no neighbour."""
+    """Feeds ``ready`` with jobs that lack nothing; a job that ended two workers waits until it has no neighbour."""
 
-    def __init__(self, worker: BatchWorker, rows: int) -> None:
+    def __init__(self, worker: BatchWorker, finish: Finish, loader: PictureLoader, rows: int) -> None:
         super().__init__(name="prepare", daemon=True)
         self.ready: queue.SimpleQueue[Slot] = queue.SimpleQueue()
-        self._worker = worker
+        self._worker, self._finish, self._loader = worker, finish, loader
         self._held_max = rows + PREFETCH
+        self._loading: queue.SimpleQueue[Slot] = queue.SimpleQueue()
+        self._loading_ids: set[str] = set()
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -38,6 +47,8 @@ class Prepare(threading.Thread):
 
     def run(self) -> None:
         """Take jobs until stopped; a Redis that is away is waited for."""
+        for number in range(LOADERS):
+            threading.Thread(target=self._load_for_ever, name=f"load-{number}", daemon=True).start()
         while not self._stopping.is_set():
             try:
                 self._turn()
@@ -49,7 +60,7 @@ class Prepare(threading.Thread):
                 self._stopping.wait(_REDIS_PAUSE_S)
 
     def _turn(self) -> None:
-        if len(self._worker.slots) >= self._held_max:
+        if not self._has_room():
             time.sleep(_POLL_S)
             return
         slot = self._worker.take(timeout_s=1)
@@ -58,11 +69,50 @@ class Prepare(threading.Thread):
         if slot.is_suspect:
             self._wait_for_held(1)
             slot.taken_at = time.monotonic()  # its neighbours' time is not its own
-            self.ready.put(slot)
+            self._pass_on(slot)
             self._wait_for_held(0)
         else:
-            self.ready.put(slot)
+            self._pass_on(slot)
+
+    def _has_room(self) -> bool:
+        loading = len(self._loading_ids)
+        return loading < LOADING_MAX and len(self._worker.slots) - loading < self._held_max
 
     def _wait_for_held(self, count: int) -> None:
         while len(self._worker.slots) > count and not self._stopping.is_set():
             time.sleep(_POLL_S)
+
+    def _pass_on(self, slot: Slot) -> None:
+        """Call the job ready, at once if it starts from no picture."""
+        if any(True for _ in slot.record.params.sources):
+            self._loading_ids.add(slot.row_id)
+            self._loading.put(slot)
+        else:
+            self.ready.put(slot)
+
+    def _load_for_ever(self) -> None:
+        while True:
+            slot = self._loading.get()
+            try:
+                self._load(slot)
+            finally:
+                self._loading_ids.discard(slot.row_id)
+
+    def _load(self, slot: Slot) -> None:
+        """Load the job's pictures; one that fails ends this job only, one that was canceled meanwhile is dropped."""
+        if self._worker.slot(slot.row_id) is None:
+            return
+        try:
+            slot.pictures = self._loader.load(slot.record.params)
+        except JobFailure as failure:
+            self._fail(slot, failure)
+        except Exception:
+            log.exception("the pictures of job %s could not be loaded", slot.job_id)
+            self._fail(slot, InternalFailure("its pictures could not be loaded"))
+        else:
+            self.ready.put(slot)
+
+    def _fail(self, slot: Slot, failure: JobFailure) -> None:
+        """End the job, unless it is over; a worker that stops hands it back instead."""
+        if not self._stopping.is_set() and self._worker.slot(slot.row_id) is not None:
+            self._finish.fail(slot, failure)

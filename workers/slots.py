@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from PIL.Image import Image
 from rq import Queue
 from rq.executions import Execution
 from rq.job import Job
 
-from models.catalog import ModelSpec
+from models.catalog import Catalog, ModelSpec
 from models.job import JobRecord
 
 
@@ -18,13 +20,18 @@ class Slot:
     """A job in this worker's hands; ``execution.id`` fences everything that is written."""
 
     record: JobRecord
-    spec: ModelSpec
+    catalog: Catalog
+    """As it was when the job was taken."""
+    spec: ModelSpec | None
+    """The model that draws; ``None`` for kinds that no diffusion model draws."""
     job: Job
     queue: Queue
     execution: Execution
     crashes: int
     """How often the job ended a worker before."""
     taken_at: float = field(default_factory=time.monotonic)
+    pictures: Mapping[str, Image] = field(default_factory=dict)
+    """By source: what the job starts from, once it is loaded."""
     is_ending: bool = False
     """Whether the job's end is on its way to the ledger; only the drawing thread says so."""
 

@@ -14,8 +14,9 @@ from models.catalog import Catalog
 from models.diffusion.checkpoint import load_checkpoint
 from models.diffusion.engine import Engine
 from models.diffusion.events import Drawn, Failed
+from models.diffusion.work import Task
 from models.errors import PhotogramError
-from models.params import Txt2ImgRequest
+from models.params import TXT2IMG, DrawRequest
 from models.tickets import complete
 
 STEPS = 2
@@ -38,11 +39,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _draw(catalog: Catalog, name: str) -> None:
-    params = complete(Txt2ImgRequest(prompt="a cat", model=name, seed=0), catalog)
-    spec = catalog[params.model]
+    params = complete(DrawRequest(prompt="a cat", model=name, seed=0), catalog)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    engine = Engine(lambda wanted: load_checkpoint(wanted, device), row_limit=1)
-    engine.join("check", replace(params, num_inference_steps=STEPS), spec)
+    engine = Engine(lambda wanted: load_checkpoint(wanted, device), device=device)
+    task = Task(kind=TXT2IMG, params=replace(params, num_inference_steps=STEPS), catalog=catalog, pictures={})
+    engine.join("check", task)
     while True:
         for event in engine.tick():
             if isinstance(event, Failed):

@@ -5,12 +5,17 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
+from PIL.Image import Image
+from torch import nn
 
 from models.catalog import ModelSpec
-from models.diffusion.denoiser import Denoiser, EagerDenoiser
+from models.diffusion.backends.choose import choose_backend
+from models.diffusion.backends.eager import EagerDenoiser
+from models.diffusion.denoiser import Denoiser
 from models.diffusion.failures import is_out_of_memory, summary
 from models.diffusion.families.family import Family, load_family
 from models.diffusion.pipeline import Pipeline
@@ -18,28 +23,62 @@ from models.diffusion.preview import Previewer, build_previewer
 from models.errors import ModelUnavailable, OutOfMemory
 from models.families import FAMILIES
 
+if TYPE_CHECKING:
+    from models.diffusion.lora import Adapters
+
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 @dataclass
 class Checkpoint:
-    """A pipeline that many rows share, and what runs its UNet."""
+    """A pipeline that many rows share, and what runs its denoiser."""
 
     spec: ModelSpec
     family: Family
     pipeline: Pipeline
     denoiser: Denoiser
+    """The chosen backend's."""
+    eager: Denoiser
+    """Torch's, which can do all that any backend can; often the same one."""
     device: torch.device
     dtype: torch.dtype
+    has_loras: bool = False
+    """Whether it is a combination that :attr:`adapters` made."""
 
     @cached_property
-    def previewer(self) -> Previewer:
-        """Shows unfinished latents; made when the first preview is due."""
-        return build_previewer(self.pipeline)
+    def adapters(self) -> Adapters:
+        """The same checkpoint under LoRAs."""
+        from models.diffusion.lora import Adapters  # which knows checkpoints
+
+        return Adapters(self)
+
+    @property
+    def modules(self) -> list[nn.Module]:
+        """Everything that takes memory of its own; LoRAs take next to none beside the base that they share."""
+        if self.has_loras:
+            return []
+        return [each for each in self.pipeline.components.values() if isinstance(each, nn.Module)]
+
+    def preview(self, latents: torch.Tensor, size: tuple[int, int]) -> Image:
+        """A rough look at noiseless latents [1, ...] of a picture that is drawn at ``size``."""
+        return self._previewer(self.family.unpack(self.pipeline, latents, size))
+
+    @cached_property
+    def _previewer(self) -> Previewer:
+        """Made when the first preview is due."""
+        return build_previewer(self.pipeline, self.family.decode)
 
 
-def load_checkpoint(spec: ModelSpec, device: torch.device) -> Checkpoint:
+def load_checkpoint(
+    spec: ModelSpec, device: torch.device, *, backend: str = "eager", cache: Path | None = None
+) -> Checkpoint:
     """Read the weights that ``spec`` names onto ``device``. Only safetensors are read; code beside them is never run.
+
+    Args:
+        spec: where the weights are.
+        device: where they go.
+        backend: what is to run the UNet, as :func:`~models.diffusion.backends.choose.choose_backend` has it.
+        cache: the folder for exported graphs; without one, torch runs the UNet.
 
     Raises:
         ModelUnavailable: there is nothing to load, it cannot be read, or it is not of the family that it should be.
@@ -56,10 +95,14 @@ def load_checkpoint(spec: ModelSpec, device: torch.device) -> Checkpoint:
         if is_out_of_memory(error):
             raise OutOfMemory(f"model {spec.name!r} does not fit into the device's memory") from error
         raise ModelUnavailable(f"model {spec.name!r} cannot be loaded: {summary(error)}") from error
-    problem = family.misfit(pipeline) or _misfit(pipeline)
+    problem = family.misfit(pipeline)
     if problem is not None:
         raise ModelUnavailable(f"model {spec.name!r} is no {spec.family} pipeline: {problem}")
-    return Checkpoint(spec, family, pipeline, EagerDenoiser(pipeline.unet), device, dtype)
+    eager = family.eager(pipeline)
+    chosen = eager
+    if cache is not None and isinstance(eager, EagerDenoiser):
+        chosen = choose_backend(eager, backend, cache)
+    return Checkpoint(spec, family, pipeline, chosen, eager, device, dtype)
 
 
 def _unsupported(spec: ModelSpec) -> str | None:
@@ -88,11 +131,3 @@ def _read(spec: ModelSpec, family: Family, dtype: torch.dtype) -> Any:
         return family.pipeline_class.from_pretrained(
             source, revision=revision, use_safetensors=True, local_files_only=spec.folder is not None, **options
         )
-
-
-def _misfit(pipeline: Pipeline) -> str | None:
-    """Why the UNet could not draw from noise alone, whatever its family."""
-    config = pipeline.unet.config
-    if config.in_channels != pipeline.vae.config.latent_channels:
-        return f"its UNet takes {config.in_channels} channels, its VAE has {pipeline.vae.config.latent_channels}"
-    return None

@@ -1,38 +1,41 @@
-"""Decoding: finished latents to pictures of the size that was asked for."""
+"""Decoding: finished latents to pictures of the size that they were drawn at."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
-from PIL.Image import Image, Resampling
+from PIL.Image import Image
 
 from models.diffusion.failures import attempt, release_memory
-from models.diffusion.pipeline import decode
-from models.diffusion.row import Row
 from models.errors import DrawingFailed, JobFailure
 
+if TYPE_CHECKING:
+    from models.diffusion.denoising import Denoising
 
-def draw(rows: Sequence[Row]) -> list[Image | JobFailure]:
-    """Each row's picture. The rows are of one group and are decoded together; if that fails, each for itself."""
-    pixels = attempt(lambda: _decode(rows))
+
+def decode(batch: Sequence[Denoising]) -> list[Image | JobFailure]:
+    """Each one's picture. All are of one group and are decoded together; if that fails, each for itself."""
+    pixels = attempt(lambda: _pixels(batch))
     if not isinstance(pixels, JobFailure):
-        return [attempt(partial(_picture, row, one)) for row, one in zip(rows, pixels, strict=True)]
-    if len(rows) == 1:
+        return [attempt(partial(_picture, each, one)) for each, one in zip(batch, pixels, strict=True)]
+    if len(batch) == 1:
         return [pixels]
-    release_memory(rows[0].checkpoint.device)
-    return [picture for row in rows for picture in draw([row])]
+    release_memory(batch[0].checkpoint.device)
+    return [picture for each in batch for picture in decode([each])]
 
 
-def _decode(rows: Sequence[Row]) -> Sequence[torch.Tensor]:
-    pixels = decode(rows[0].checkpoint.pipeline, torch.cat([row.latents for row in rows]))
+def _pixels(batch: Sequence[Denoising]) -> Sequence[torch.Tensor]:
+    checkpoint = batch[0].checkpoint
+    latents = torch.cat([each.latents for each in batch])
+    pixels = checkpoint.family.to_pixels(checkpoint.pipeline, latents, batch[0].size)
     return list(pixels[:, None])
 
 
-def _picture(row: Row, pixels: torch.Tensor) -> Image:
-    if not (row.latents.isfinite().all() and pixels.isfinite().all()):
+def _picture(denoising: Denoising, pixels: torch.Tensor) -> Image:
+    if not (denoising.latents.isfinite().all() and pixels.isfinite().all()):
         raise DrawingFailed("the latents, or the pixels that they decode to, are not finite")
-    picture: Image = row.checkpoint.pipeline.image_processor.postprocess(pixels)[0]
-    asked = (row.params.width, row.params.height)
-    return picture if picture.size == asked else picture.resize(asked, Resampling.LANCZOS)
+    picture: Image = denoising.checkpoint.pipeline.image_processor.postprocess(pixels)[0]
+    return picture

@@ -1,8 +1,8 @@
-"""The seam between the engine and whatever runs the UNet, and the plain torch UNet behind it."""
+"""The seam between the engine and whatever runs the UNet."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, Self
 
@@ -20,6 +20,12 @@ class Conditioning:
     further: Mapping[str, torch.Tensor] = field(default_factory=dict)
     """[N, ...] each, by the UNet's own names for them; what they are is the family's matter."""
 
+    @property
+    def size_bytes(self) -> int:
+        """What its tensors take."""
+        return sum(each.nbytes for each in (self.hidden_states, self.guidance_embedding, *self.further.values())
+                   if each is not None)  # fmt: skip
+
     @classmethod
     def cat(cls, parts: Sequence[Self]) -> Self:
         """All inputs of all ``parts``, in order."""
@@ -31,37 +37,46 @@ class Conditioning:
         )
 
 
+@dataclass(frozen=True)
+class Residuals:
+    """What ControlNets add inside the UNet (arXiv 2302.05543); N inputs, zero for those without control."""
+
+    down: tuple[torch.Tensor, ...]
+    """[N, channels, h, w] each, for the down blocks' outputs, in the UNet's order."""
+    mid: torch.Tensor
+    """[N, channels, h, w], for the middle block's output."""
+
+
 class Denoiser(Protocol):
     """Predicts what is wrong with noisy latents. Each input's result must not depend on the other inputs."""
 
-    def denoise(self, latents: torch.Tensor, timesteps: torch.Tensor, conditioning: Conditioning) -> torch.Tensor:
+    @property
+    def name(self) -> str:
+        """The backend's, one of ``backends.choose.BACKENDS``."""
+        ...
+
+    @property
+    def relative_error(self) -> float | None:
+        """How far the output is from what torch computes, as ``backends.measure`` has it; ``None``: it is torch's."""
+        ...
+
+    def denoise(
+        self,
+        latents: torch.Tensor,
+        timesteps: torch.Tensor,
+        conditioning: Conditioning,
+        residuals: Residuals | None = None,
+    ) -> torch.Tensor:
         """The model's raw output [N, channels, h, w].
 
         Args:
             latents: [N, channels, h, w], scaled as the scheduler wants the model's input.
             timesteps: [N], float32, one for each input.
             conditioning: of N inputs.
+            residuals: of N inputs.
 
         Raises:
-            torch.OutOfMemoryError: the batch does not fit; the engine tries again with smaller ones.
+            torch.OutOfMemoryError, MemoryError: the batch does not fit; the engine tries again with smaller ones.
+            DrawingFailed: there are ``residuals``, and this backend cannot take any.
         """
         ...
-
-
-class EagerDenoiser:
-    """A ``UNet2DConditionModel`` as torch runs it."""
-
-    def __init__(self, unet: Callable[..., tuple[torch.Tensor]]) -> None:
-        self._unet = unet
-
-    def denoise(self, latents: torch.Tensor, timesteps: torch.Tensor, conditioning: Conditioning) -> torch.Tensor:
-        """See :meth:`Denoiser.denoise`."""
-        (output,) = self._unet(
-            latents,
-            timesteps,
-            encoder_hidden_states=conditioning.hidden_states,
-            timestep_cond=conditioning.guidance_embedding,
-            added_cond_kwargs=dict(conditioning.further),
-            return_dict=False,
-        )
-        return output

@@ -3,55 +3,86 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from PIL.Image import Image
 
 from models.catalog import ModelSpec
 from models.diffusion.batching import predict, whose_turn
+from models.diffusion.capacity import Capacity
 from models.diffusion.checkpoint import Checkpoint
-from models.diffusion.decoding import draw
-from models.diffusion.events import Drawn, Event, Failed, Progressed
+from models.diffusion.events import Drawn, Event, Failed, Loading, Progressed
 from models.diffusion.failures import attempt
-from models.diffusion.row import Row, admit
+from models.diffusion.inline import Inline
+from models.diffusion.loads import checkpoint_load
+from models.diffusion.plans import Tools, plan
+from models.diffusion.row import Row
 from models.diffusion.shelf import Shelf
+from models.diffusion.work import Load, Task, Work
 from models.errors import JobFailure, OutOfMemory
-from models.params import Txt2ImgParams
+
+CPU = torch.device("cpu")
+_WAIT_S = 0.05
+"""How long a tick with nothing to run waits for something that is being loaded or prepared."""
 
 
 @dataclass(frozen=True)
-class _Waiting:
-    """A row to be."""
+class _Picture:
+    """What a plan returned."""
 
-    row_id: str
-    params: Txt2ImgParams
-    spec: ModelSpec
+    picture: Image
+
+
+_Next = Load | Work | _Picture | JobFailure
 
 
 class Engine:
-    """Continuous batching of text-to-image rows at the level of steps, on one device.
+    """Continuous batching at the level of steps, on one device.
 
     The law: a row's picture does not depend on the rows beside it. Alone it is the very picture that the family's
     plain diffusers pipeline draws with the same seed; in company it is the same within 1/255 on a CPU in float32.
     What fails in one row fails that row only. One thread owns the engine and calls :meth:`tick`; :meth:`join` and
     :meth:`leave` may be called from any thread, also while a tick runs.
 
+    On a GPU, prompts are encoded and pictures decoded in a thread beside the ticks; on a CPU that thread would only
+    take the cores from them. Checkpoints are always loaded in a thread of their own.
+
     Args:
-        load: gives the checkpoint of a model; called by :meth:`tick`, and rows wait for it.
-        row_limit: how many rows are drawn at once; more wait.
+        load: gives the checkpoint of a model.
+        device: where it all runs.
+        capacity: how many rows are drawn at once; more wait.
         preview_every: steps of a row between its previews; 0 is never.
+        budget_bytes: how much of what was loaded is kept when no row uses it; ``None`` is all that memory holds.
     """
 
-    def __init__(self, load: Callable[[ModelSpec], Checkpoint], *, row_limit: int = 8, preview_every: int = 5) -> None:
-        if row_limit < 1 or preview_every < 0:
-            raise ValueError(f"row_limit {row_limit} must be at least 1, preview_every {preview_every} at least 0")
-        self.row_limit = row_limit
-        self._shelf = Shelf(load)
+    def __init__(
+        self,
+        load: Callable[[ModelSpec], Checkpoint],
+        *,
+        device: torch.device = CPU,
+        capacity: Capacity | None = None,
+        preview_every: int = 5,
+        budget_bytes: int | None = None,
+    ) -> None:
+        if preview_every < 0:
+            raise ValueError(f"preview_every must be at least 0, not {preview_every}")
+        self.capacity = capacity or Capacity()
+        self._load = load
         self._preview_every = preview_every
-        self._waiting: dict[str, _Waiting] = {}
+        self._shelf = Shelf(device, budget_bytes)
+        self._shelf.keep(lambda: {key for row in list(self._rows.values()) for key in row.keys})
+        self._aside: Executor = ThreadPoolExecutor(1, "aside") if device.type == "cuda" else Inline()
+        self._tools = Tools(load, device)
+        self._waiting: dict[str, Task] = {}
         self._rows: dict[str, Row] = {}
+        self._pending: list[tuple[Future[Any], Callable[[Any], Iterator[Event]]]] = []
+
+    # What others see and ask for
 
     @property
     def row_ids(self) -> tuple[str, ...]:
@@ -59,24 +90,33 @@ class Engine:
         return (*self._rows, *self._waiting)
 
     @property
+    def waiting(self) -> int:
+        """How many rows wait for their admission."""
+        return len(self._waiting)
+
+    @property
     def is_idle(self) -> bool:
         """Whether there is nothing to do."""
         return not self._rows and not self._waiting
 
     @property
-    def room(self) -> int:
-        """How many more rows could be drawn at once."""
-        return max(0, self.row_limit - len(self._rows) - len(self._waiting))
+    def loaded(self) -> tuple[Hashable, ...]:
+        """The keys of what is loaded; :func:`~models.diffusion.loads.weights_of` gives a model's."""
+        return self._shelf.loaded
 
-    def load(self, spec: ModelSpec) -> None:
+    def load(self, spec: ModelSpec) -> Checkpoint:
         """Load the checkpoint of ``spec`` now, so that its first row need not wait for it.
 
         Raises:
             ModelUnavailable, OutOfMemory: it cannot be loaded.
         """
-        self._shelf.get(spec)
+        loaded = self._shelf.request(checkpoint_load(spec, self._load)).result()
+        if isinstance(loaded, JobFailure):
+            raise loaded
+        checkpoint: Checkpoint = loaded
+        return checkpoint
 
-    def join(self, row_id: str, params: Txt2ImgParams, spec: ModelSpec) -> None:
+    def join(self, row_id: str, task: Task) -> None:
         """Let a row wait for its admission, which is at the next tick if there is room.
 
         Raises:
@@ -84,94 +124,190 @@ class Engine:
         """
         if row_id in self._rows or row_id in self._waiting:
             raise ValueError(f"there is a row {row_id!r} already")
-        self._waiting[row_id] = _Waiting(row_id, params, spec)
+        self._waiting[row_id] = task
 
     def leave(self, row_id: str) -> None:
         """Cancel a row at once; an unknown one is no error, for it may just have finished. No later tick reports it."""
         self._waiting.pop(row_id, None)
         self._rows.pop(row_id, None)
 
+    def close(self) -> None:
+        """End the engine's threads; whatever is in progress is lost."""
+        self._shelf.close()
+        self._aside.shutdown(cancel_futures=True)
+
     @torch.inference_mode()
     def tick(self) -> list[Event]:
-        """Admit rows while there is room, take the group whose turn it is one step further, draw what is done."""
-        events = list(self._admit())
-        if self._rows:
-            rows = whose_turn(tuple(self._rows.values()))
+        """Admit rows while there is room, and take the group whose turn it is one step further."""
+        events = [*self._admit(), *self._collect()]
+        runnable = [row for row in list(self._rows.values()) if row.is_runnable]
+        if runnable:
+            rows = whose_turn(runnable, self.capacity.inputs_of)
             events += self._step(rows)
-            events += self._draw(rows)
-        return events
+            events += self._finish([row for row in rows if self._is_done(row)])
+        elif self._pending:
+            wait([future for future, _ in self._pending], _WAIT_S, FIRST_COMPLETED)
+        return [*events, *self._collect()]
+
+    # Admission and preparation
 
     def _admit(self) -> Iterator[Event]:
-        for waiting in list(self._waiting.values())[: self.row_limit - len(self._rows)]:
-            began_at = time.monotonic()
-            row = self._begin(waiting)
-            if self._waiting.pop(waiting.row_id, None) is None:
-                continue  # left while it was being admitted
-            if isinstance(row, JobFailure):
-                yield Failed(waiting.row_id, row)
-                continue
-            row.prepare_s = time.monotonic() - began_at
-            row.served_s = min((each.served_s for each in self._rows.values()), default=0.0)
-            self._rows[row.row_id] = row
+        by_priority = sorted(list(self._waiting.items()), key=lambda item: -item[1].params.priority)
+        for row_id, task in by_priority:
+            row, others = Row(row_id, task, plan(task, self._tools)), list(self._rows.values())
+            if not self.capacity.admits(row, others) or self._waiting.pop(row_id, None) is None:
+                continue  # no room for it, or it has just left
+            row.served_s = min((each.served_s for each in others), default=0.0)
+            self._rows[row_id] = row
+            yield from self._go_on(row, None)
 
-    def _begin(self, waiting: _Waiting) -> Row | JobFailure:
-        """The row, or why there is none; without memory, it is tried once more with no idle checkpoint around."""
+    def _go_on(self, row: Row, outcome: Any) -> Iterator[Event]:
+        """Send the row's plan what came of its last wish, and see to its next one."""
+        began_at = time.monotonic()
 
-        def begin() -> Row:
-            return admit(waiting.row_id, waiting.params, waiting.spec, self._shelf.get(waiting.spec))
+        def handle(wish: _Next) -> Iterator[Event]:
+            row.prepare_s += time.monotonic() - began_at
+            return self._fulfil(row, wish)
 
-        row = attempt(begin)
-        used = [each.checkpoint for each in self._rows.values()]
-        if isinstance(row, OutOfMemory) and self._shelf.drop_all_but(used, waiting.spec):
-            row = attempt(begin)
-        return row
+        yield from self._await(self._aside.submit(partial(_next, row, outcome)), handle)
+
+    def _fulfil(self, row: Row, wish: _Next) -> Iterator[Event]:
+        if row.row_id not in self._rows:
+            return  # left while it was prepared
+        match wish:
+            case JobFailure():
+                yield from self._retry_or_fail(row, wish)
+            case _Picture(picture):
+                del self._rows[row.row_id]
+                yield Drawn(row.row_id, picture, row.prepare_s, row.denoise_s, row.finish_s)
+            case Load():
+                yield from self._fetch(row, wish)
+            case _:
+                row.work, row.began_at = wish, time.monotonic()
+
+    def _retry_or_fail(self, row: Row, failure: JobFailure) -> Iterator[Event]:
+        """Without memory, the row is begun once more with nothing around that no row uses."""
+        if isinstance(failure, OutOfMemory) and not row.steps_done and self._shelf.drop_unused():
+            row.plan = plan(row.task, self._tools)
+            yield from self._go_on(row, None)
+        else:
+            yield self._fail(row, failure)
+
+    def _fetch(self, row: Row, wish: Load) -> Iterator[Event]:
+        row.keys.add(wish.key)
+        future = self._shelf.request(wish)
+        began_at = time.monotonic()
+        if not future.done():
+            yield Loading(row.row_id, wish.name)
+
+        def handle(loaded: Any) -> Iterator[Event]:
+            row.prepare_s += time.monotonic() - began_at
+            if row.row_id not in self._rows:
+                return
+            if isinstance(loaded, JobFailure):
+                yield self._fail(row, loaded)
+            else:
+                yield from self._go_on(row, loaded)
+
+        yield from self._await(future, handle)
+
+    # Steps
 
     def _step(self, rows: Sequence[Row]) -> Iterator[Event]:
         began_at = time.monotonic()
-        for row, output in zip(rows, predict(rows), strict=True):
+        batch = [row.work for row in rows if row.work is not None]
+        outputs = predict(batch, partial(self.capacity.note_too_many, rows[0]))
+        self.capacity.note(rows[0], sum(work.inputs for work in batch), time.monotonic() - began_at)
+        for row, output in zip(rows, outputs, strict=True):
             if row.row_id in self._rows:
                 yield self._advance(row, output)
         share_s = (time.monotonic() - began_at) / len(rows)
         for row in rows:
-            row.served_s += share_s
+            row.serve(share_s)
 
     def _advance(self, row: Row, output: torch.Tensor | JobFailure) -> Event:
+        work = row.work
+        assert work is not None
         if isinstance(output, JobFailure):
             return self._fail(row, output)
-        preview = attempt(lambda: self._take_step(row, output))
-        if isinstance(preview, JobFailure):
-            return self._fail(row, preview)
-        return Progressed(row.row_id, row.step, row.steps, preview)
+        preview = self._preview(work, output)
+        moved = attempt(lambda: work.advance(output))
+        if isinstance(moved, JobFailure):
+            return self._fail(row, moved)
+        return Progressed(row.row_id, row.steps_done + work.step, row.steps_done + work.steps, preview)
 
-    def _take_step(self, row: Row, output: torch.Tensor) -> Image | None:
-        prediction = row.guide(output)
-        preview = self._preview(row, prediction)
-        row.advance(prediction)
-        return preview
-
-    def _preview(self, row: Row, prediction: torch.Tensor) -> Image | None:
+    def _preview(self, work: Work, output: torch.Tensor) -> Image | None:
         """A preview if one is due after this step; a preview that fails is none."""
-        taken = row.step + 1
-        if not self._preview_every or taken % self._preview_every or taken == row.steps:
+        taken = work.step + 1
+        if not self._preview_every or taken % self._preview_every or taken == work.steps:
             return None
-        preview = attempt(lambda: row.preview(prediction))
+        preview = attempt(lambda: work.preview(output))
         return None if isinstance(preview, JobFailure) else preview
 
-    def _draw(self, rows: Iterable[Row]) -> Iterator[Event]:
-        done = [row for row in rows if row.is_done and row.row_id in self._rows]
-        if not done:
+    def _is_done(self, row: Row) -> bool:
+        return row.row_id in self._rows and row.work is not None and row.work.step == row.work.steps
+
+    def _finish(self, rows: Sequence[Row]) -> Iterator[Event]:
+        """Let the rows' finished pieces of work come to something, all of them together."""
+        if not rows:
             return
+        batch = [row.work for row in rows if row.work is not None]
         began_at = time.monotonic()
-        pictures = draw(done)
-        decode_s = time.monotonic() - began_at
-        for row, picture in zip(done, pictures, strict=True):
-            if self._rows.pop(row.row_id, None) is None:
-                continue  # left while it was being decoded
-            if isinstance(picture, JobFailure):
-                yield Failed(row.row_id, picture)
-            else:
-                yield Drawn(row.row_id, picture, row.prepare_s, row.denoised_at - row.admitted_at, decode_s)
+        for row, work in zip(rows, batch, strict=True):
+            row.denoise_s += began_at - row.began_at
+            row.steps_done += work.steps
+            row.work = None
+
+        def handle(outcomes: Any) -> Iterator[Event]:
+            if isinstance(outcomes, JobFailure):
+                outcomes = [outcomes] * len(rows)
+            for row, outcome in zip(rows, outcomes, strict=True):
+                row.finish_s += time.monotonic() - began_at
+                yield from self._hand_on(row, outcome)
+
+        yield from self._await(self._aside.submit(partial(_outcomes, batch)), handle)
+
+    def _hand_on(self, row: Row, outcome: Any) -> Iterator[Event]:
+        if row.row_id not in self._rows:
+            return  # left while it was finished
+        if isinstance(outcome, JobFailure):
+            yield self._fail(row, outcome)
+        else:
+            yield from self._go_on(row, outcome)
 
     def _fail(self, row: Row, failure: JobFailure) -> Failed:
         self._rows.pop(row.row_id, None)
         return Failed(row.row_id, failure)
+
+    # What is done beside the ticks
+
+    def _await(self, future: Future[Any], handle: Callable[[Any], Iterator[Event]]) -> Iterator[Event]:
+        """Handle the result now if it is there, else at the tick at which it is."""
+        if future.done():
+            yield from handle(future.result())
+        else:
+            self._pending.append((future, handle))
+
+    def _collect(self) -> Iterator[Event]:
+        ready = [each for each in self._pending if each[0].done()]
+        self._pending = [each for each in self._pending if not each[0].done()]
+        for future, handle in ready:
+            yield from handle(future.result())
+
+
+@torch.inference_mode()
+def _next(row: Row, outcome: Any) -> _Next:
+    """What the row's plan wants next; any exception as a failure."""
+
+    def send() -> _Next:
+        try:
+            return row.plan.send(outcome)
+        except StopIteration as end:
+            return _Picture(end.value)
+
+    return attempt(send)
+
+
+@torch.inference_mode()
+def _outcomes(batch: Sequence[Work]) -> list[Any] | JobFailure:
+    return attempt(lambda: batch[0].finish(batch))

@@ -10,6 +10,15 @@ from models.errors import JobFailure
 
 
 @dataclass(frozen=True)
+class Loading:
+    """A row waits for something to be loaded."""
+
+    row_id: str
+    name: str
+    """What is loaded, in words."""
+
+
+@dataclass(frozen=True)
 class Progressed:
     """A row took one more step."""
 
@@ -17,9 +26,9 @@ class Progressed:
     step: int
     """Steps taken so far, 1..``steps``."""
     steps: int
-    """Steps in all: some samplers take more, or fewer, than they were asked for."""
+    """Steps in all, as far as is known: some samplers take more, or fewer, than they were asked for."""
     preview: Image | None
-    """A rough look at the picture to come, if one was due; half as wide and high as the picture is drawn."""
+    """A rough look at the picture to come, if one was due."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +37,13 @@ class Drawn:
 
     row_id: str
     picture: Image
-    """RGB, of the size asked for."""
+    """RGB."""
     prepare_s: float
-    """Spent on admission: loading the checkpoint if need be, encoding the prompt, drawing the noise."""
+    """Spent before the first step: encoding prompts and pictures, drawing the noise; waiting for a load included."""
     denoise_s: float
-    """From admission to the last step, the time in which others had the device included."""
-    decode_s: float
-    """Spent on decoding, together with the rows that left at the same tick."""
+    """From the first step of each piece of work to its last, the time in which others had the device included."""
+    finish_s: float
+    """Spent on decoding, together with the rows that were done at the same tick."""
 
 
 @dataclass(frozen=True)
@@ -45,4 +54,4 @@ class Failed:
     failure: JobFailure
 
 
-Event = Progressed | Drawn | Failed
+Event = Loading | Progressed | Drawn | Failed

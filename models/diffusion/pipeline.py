@@ -1,4 +1,4 @@
-"""What the engine uses of a diffusers pipeline, and the steps that every family takes alike."""
+"""What the engine uses of a diffusers pipeline, and how the guidance scale gets into its UNet."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ class Pipeline(Protocol):
     scheduler: Any
     """Only its ``config`` is used: schedulers hold state, so each row has its own."""
     image_processor: Any
+    components: dict[str, Any]
     vae_scale_factor: int
     """Pixels along one side of a latent."""
 
@@ -27,23 +28,6 @@ class Pipeline(Protocol):
 
     def get_guidance_scale_embedding(self, w: torch.Tensor, embedding_dim: int) -> torch.Tensor:
         """The sinusoidal embedding [N, embedding_dim] of guidance scales less one [N]."""
-
-
-def decode(pipeline: Pipeline, latents: torch.Tensor) -> torch.Tensor:
-    """Latents [N, channels, h, w] to RGB [N, 3, H, W], about -1..1, exactly as the pipeline's plain call does."""
-    vae = pipeline.vae
-    pixels: torch.Tensor = vae.decode(_unscaled(latents.to(vae.dtype), vae.config), return_dict=False)[0]
-    return pixels
-
-
-def _unscaled(latents: torch.Tensor, config: Any) -> torch.Tensor:
-    """Latents as the VAE knows them; for some of SDXL's they have a mean and a deviation for each channel."""
-    scale: float = config.scaling_factor
-    statistics = [getattr(config, name, None) for name in ("latents_mean", "latents_std")]
-    if None in statistics:
-        return latents / scale
-    mean, deviation = (torch.tensor(each).view(1, -1, 1, 1).to(latents) for each in statistics)
-    return latents * deviation / scale + mean
 
 
 def is_guided(pipeline: Pipeline, guidance_scale: float) -> bool:

@@ -9,18 +9,21 @@ import torch
 from PIL.Image import Image
 from torch.nn.functional import avg_pool2d, interpolate, pixel_shuffle, pixel_unshuffle
 
-from models.diffusion.pipeline import Pipeline, decode
+from models.diffusion.pipeline import Pipeline
 
 Previewer = Callable[[torch.Tensor], Image]
 """Takes noiseless latents [1, channels, h, w], gives an RGB picture."""
+
+Decode = Callable[[Pipeline, torch.Tensor], torch.Tensor]
+"""Takes latents [N, channels, h, w], gives RGB [N, 3, H, W], about -1..1."""
 
 SHRINK = 2
 """How many times smaller a preview is than the picture, along one side."""
 
 
-def build_previewer(pipeline: Pipeline) -> Previewer:
+def build_previewer(pipeline: Pipeline, decode: Decode) -> Previewer:
     """Previews by a linear map; even a tiny autoencoder would cost more than a row's share of a forward."""
-    weights = fit_linear(pipeline)
+    weights = fit_linear(pipeline, decode)
 
     def preview(latents: torch.Tensor) -> Image:
         pixels = apply_linear(weights, latents).nan_to_num()
@@ -30,7 +33,7 @@ def build_previewer(pipeline: Pipeline) -> Previewer:
     return preview
 
 
-def fit_linear(pipeline: Pipeline) -> torch.Tensor:
+def fit_linear(pipeline: Pipeline, decode: Decode) -> torch.Tensor:
     """The map [channels + 1, 3 * side**2] from a latent, and a constant 1, to ``side`` x ``side`` pixels of a preview.
 
     Fitted by least squares on decoded random latents that are even over blocks of 2 x 2, as pictures mostly are.

@@ -10,12 +10,12 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from service.api import health, images, jobs, listings, prodia_v1
+from service.api import health, helper_listings, images, inputs, jobs, listings, prodia_v1
 from service.api.documented import DocumentedApi
 from service.api.errors import ErrorRenderer
 from service.api.middleware import BodyLimit, ErrorRendering, RequestId
 from service.api.state import State, open_gateway
-from service.api.wire import JobBody
+from service.api.wire_bodies import JobBody
 from service.backbone.settings import Settings
 
 _TAGS = [
@@ -52,6 +52,6 @@ def create_app(settings: Settings) -> FastAPI:
         ],
         exception_handlers={HTTPException: renderer, RequestValidationError: renderer},
     )
-    for module in (jobs, listings, images, prodia_v1, health):
+    for module in (jobs, inputs, listings, helper_listings, images, prodia_v1, health):
         app.include_router(module.router)
     return app

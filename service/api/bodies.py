@@ -6,13 +6,18 @@ import json
 from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from models.errors import InvalidTicket
+from models.params import KINDS
 from service.api.errors import ApiError, ErrorCode, field_problems
 
 _Body = TypeVar("_Body", bound=BaseModel)
+_LARGE_BYTES = 1 << 18
+"""Bodies from here on are parsed in a thread, for they would hold up the others."""
 
 
 def require_json_type(headers: Headers) -> None:
@@ -35,12 +40,28 @@ async def read_body(request: Request, model: type[_Body]) -> _Body:
         ApiError: the body is no JSON.
         InvalidTicket: the body is JSON, but not of the model's shape.
     """
-    document = parse_json(await request.body())
+    body = await request.body()
+    if len(body) < _LARGE_BYTES:
+        return _parse(body, model)
+    return await run_in_threadpool(_parse, body, model)
+
+
+def _parse(body: bytes, model: type[_Body]) -> _Body:
+    document = parse_json(body)
     try:
         return model.model_validate(document)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
-        raise InvalidTicket(field_problems(found)) from error
+        raise InvalidTicket(field_problems(map(_in_body, found))) from error
+
+
+def _in_body(error: ErrorDetails) -> ErrorDetails:
+    """``error`` with its place in the body: of bodies with a ``kind``, pydantic names the kind, and not the field."""
+    if error["type"].startswith("union_tag_"):
+        return error | {"loc": ("kind",), "msg": f"must be one of {', '.join(KINDS)}"}
+    if error["loc"][:1] and error["loc"][0] in KINDS:
+        return error | {"loc": error["loc"][1:]}
+    return error
 
 
 def parse_json(body: bytes) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -33,6 +34,13 @@ class DocumentedApi(FastAPI):
 def json_body(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
     """The page's entry for a body that the route reads as ``model``."""
     content = {"application/json": {"schema": _reference(model), "example": example}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def json_bodies(model: type[BaseModel], examples: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """The same for a body of which there are several sorts, with an example of each."""
+    shown = {name: {"value": example} for name, example in examples.items()}
+    content = {"application/json": {"schema": _reference(model), "examples": shown}}
     return {"requestBody": {"required": True, "content": content}}
 
 

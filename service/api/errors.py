@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from re import Pattern
@@ -166,15 +166,20 @@ def unavailable(code: ErrorCode, detail: str) -> ApiError:
     return ApiError(code, detail, headers={"Retry-After": str(_RETRY_AFTER_S)})
 
 
-def field_problems(errors: Sequence[Any], skip: int = 0) -> list[FieldProblem]:
+def field_problems(errors: Iterable[Any], skip: int = 0) -> list[FieldProblem]:
     """Pydantic's errors as ours; ``skip`` parts of each location say only where the request had the field."""
     return [
         FieldProblem(
-            ".".join(map(str, error["loc"][skip:]))[:_FIELD_MAX_CHARS] or "body",
+            _place(error["loc"][skip:])[:_FIELD_MAX_CHARS] or "body",
             _MESSAGES.get(error["type"], error["msg"]),
         )
-        for error in errors[:_PROBLEMS_MAX]
+        for error in list(errors)[:_PROBLEMS_MAX]
     ]
+
+
+def _place(location: Sequence[int | str]) -> str:
+    """As in ``params.controls[0].weight``."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
 
 
 def render_problem(error: ApiError, request_id: str) -> Response:

@@ -12,13 +12,14 @@ from models.errors import FieldProblem, InvalidTicket
 from models.job import JOB_ID_PATTERN, JobStatus
 from service.api.auth import Owner
 from service.api.bodies import read_body, require_json_type
-from service.api.documented import json_body, problems
+from service.api.documented import json_bodies, problems
 from service.api.errors import ErrorCode
 from service.api.events import event_stream, resume_point
 from service.api.images import base_url
 from service.api.state import Gateway, GatewayState
 from service.api.submission import find_job, submit
-from service.api.wire import JOB_BODY_EXAMPLE, JobBody, JobView, job_view
+from service.api.wire import JobView, job_view
+from service.api.wire_bodies import JOB_BODY_EXAMPLES, JobBody
 from service.backbone.queue import Accepted
 
 WAIT_MAX_S = 60.0
@@ -49,9 +50,9 @@ class WaitQuery(BaseModel):
 @router.post(
     "/v1/jobs",
     operation_id="createJob",
-    summary="Have a picture drawn",
+    summary="Have a job done",
     status_code=202,
-    openapi_extra=json_body(JobBody, JOB_BODY_EXAMPLE),
+    openapi_extra=json_bodies(JobBody, JOB_BODY_EXAMPLES),
     responses={
         202: {"description": "The job is queued; `Location` says where to read it."},
         200: {"model": JobView, "description": "The job that the same request made before under its Idempotency-Key."},
@@ -72,9 +73,9 @@ async def create_job(
 @router.put(
     "/v1/jobs/{job_id}",
     operation_id="putJob",
-    summary="Have a picture drawn, under an id of your own",
+    summary="Have a job done, under an id of your own",
     status_code=202,
-    openapi_extra=json_body(JobBody, JOB_BODY_EXAMPLE),
+    openapi_extra=json_bodies(JobBody, JOB_BODY_EXAMPLES),
     responses={
         202: {"description": "The job is queued."},
         200: {"model": JobView, "description": "The job that the same request made before."},
@@ -99,13 +100,18 @@ async def _queue(
 ) -> JobView:
     require_json_type(request.headers)
     body = await read_body(request, JobBody)
+    our_url = base_url(request, gateway)
     accepted: Accepted = await submit(
-        gateway, owner, body.params.to_request(), wire_name="params.{}".format,
+        gateway, owner, body.root.to_request(), wire_name=_wire_name, our_url=our_url,
         job_id=job_id, idempotency_key=idempotency_key,
     )  # fmt: skip
     response.status_code = 202 if accepted.is_new else 200
     response.headers["Location"] = f"/v1/jobs/{accepted.record.job_id}"
-    return job_view(accepted.record, base_url(request, gateway))
+    return job_view(accepted.record, our_url)
+
+
+def _wire_name(field: str) -> str:
+    return field if field == "kind" else f"params.{field}"
 
 
 @router.get(

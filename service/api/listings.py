@@ -1,19 +1,23 @@
-"""What can be asked for: the models with their defaults and limits, and the samplers."""
+"""What can be asked for: the models with their defaults and limits, the samplers, and the kinds of jobs."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from models.catalog import Catalog, Defaults, Limits, ModelSpec
-from models.samplers import SAMPLERS
+from models.faces import SWAP_REFUSAL, restore_problem
+from models.params import FACE_RESTORE, FACE_SWAP, KINDS
+from models.samplers import REFUSED, SAMPLERS
 from service.api.auth import Owner
 from service.api.documented import problems
 from service.api.errors import ErrorCode
 from service.api.state import GatewayState
+from service.backbone.watch import ModelBackend
 
 _ABSOLUTE_PATH = re.compile(r"(?<![\w/:.])(?:~|[A-Za-z]:)?[/\\][^\s'\",;:()]+")
 
@@ -34,6 +38,8 @@ class ModelView(BaseModel):
     aliases: tuple[str, ...]
     licence: str
     native_px: int | None
+    backend: str | None = Field(description="What computes it; null until a worker has loaded it.")
+    relative_error: float | None = Field(description="How far its outputs are from torch's.")
 
 
 class ModelList(BaseModel):
@@ -46,12 +52,26 @@ class SamplerView(BaseModel):
     """One sampler."""
 
     name: str
+    problem: str | None = Field(description="Why it cannot be used; null if it can.")
 
 
 class SamplerList(BaseModel):
     """All samplers."""
 
     samplers: list[SamplerView]
+
+
+class CapabilityView(BaseModel):
+    """One kind of job."""
+
+    kind: str
+    problem: str | None = Field(description="Why this server cannot do it; null if it can.")
+
+
+class CapabilityList(BaseModel):
+    """All kinds of jobs."""
+
+    kinds: list[CapabilityView]
 
 
 @router.get(
@@ -63,14 +83,16 @@ class SamplerList(BaseModel):
 async def list_models(gateway: GatewayState, owner: Owner) -> ModelList:
     """Every model of the catalog, with what is wrong with it if anything is."""
     noted = await gateway.watcher.model_problems()
-    return await run_in_threadpool(_model_list, gateway.catalog.current(), noted)
+    backends = await gateway.watcher.model_backends()
+    return await run_in_threadpool(_model_list, gateway.catalog.current(), noted, backends)
 
 
-def _model_list(catalog: Catalog, noted: dict[str, str]) -> ModelList:
-    return ModelList(models=[_model_view(spec, catalog, noted.get(spec.name)) for spec in catalog.values()])
+def _model_list(catalog: Catalog, noted: Mapping[str, str], backends: Mapping[str, ModelBackend]) -> ModelList:
+    views = [_model_view(spec, catalog, noted.get(spec.name), backends.get(spec.name)) for spec in catalog.values()]
+    return ModelList(models=views)
 
 
-def _model_view(spec: ModelSpec, catalog: Catalog, noted: str | None) -> ModelView:
+def _model_view(spec: ModelSpec, catalog: Catalog, noted: str | None, backend: ModelBackend | None) -> ModelView:
     problem = _local_problem(spec) or (None if noted is None else without_paths(noted, spec))
     return ModelView(
         name=spec.name,
@@ -84,6 +106,8 @@ def _model_view(spec: ModelSpec, catalog: Catalog, noted: str | None) -> ModelVi
         aliases=spec.aliases,
         licence=spec.licence,
         native_px=spec.native_px,
+        backend=None if backend is None else backend.backend,
+        relative_error=None if backend is None else backend.relative_error,
     )
 
 
@@ -103,5 +127,18 @@ def without_paths(text: str, spec: ModelSpec) -> str:
     "/v1/samplers", operation_id="listSamplers", summary="The samplers", responses=problems(ErrorCode.UNAUTHORIZED)
 )
 async def list_samplers(owner: Owner) -> SamplerList:
-    """Every sampler by the name under which requests ask for it."""
-    return SamplerList(samplers=[SamplerView(name=name) for name in SAMPLERS])
+    """Every sampler by the name under which requests ask for it, also those that are refused."""
+    usable = [SamplerView(name=name, problem=None) for name in SAMPLERS]
+    return SamplerList(samplers=usable + [SamplerView(name=name, problem=why) for name, why in REFUSED.items()])
+
+
+@router.get(
+    "/v1/capabilities",
+    operation_id="listCapabilities",
+    summary="The kinds of jobs",
+    responses=problems(ErrorCode.UNAUTHORIZED),
+)
+async def list_capabilities(gateway: GatewayState, owner: Owner) -> CapabilityList:
+    """Every kind of job, with the reason if this server cannot do it."""
+    lacking = {FACE_RESTORE: restore_problem(gateway.catalog.current().faces), FACE_SWAP: SWAP_REFUSAL}
+    return CapabilityList(kinds=[CapabilityView(kind=kind, problem=lacking.get(kind)) for kind in KINDS])

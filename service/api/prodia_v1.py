@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from models.catalog import Catalog
 from models.errors import FieldProblem, InvalidTicket
 from models.job import JobRecord, JobStatus
-from models.params import Txt2ImgRequest
+from models.params import DrawRequest
 from models.samplers import SAMPLERS
 from service.api.auth import Owner
 from service.api.bodies import read_body
@@ -90,11 +90,11 @@ class GenerateBody(BaseModel):
     upscale: bool | None = Field(None, description="Refused if true.")
     style_preset: Any = Field(None, description="Refused if given.")
 
-    def to_request(self, catalog: Catalog) -> Txt2ImgRequest:
+    def to_request(self, catalog: Catalog) -> DrawRequest:
         """The same in our words; raises :class:`InvalidTicket` for what cannot be done here."""
         self._refuse_unsupported()
         aspect_width, aspect_height = _ASPECTS_PX.get(self.aspect_ratio or "", (None, None))
-        return Txt2ImgRequest(
+        return DrawRequest(
             prompt=self.prompt,
             negative_prompt=self.negative_prompt,
             model=self.model if catalog.resolve(self.model) else None,

@@ -10,8 +10,10 @@ from typing import Annotated, TypedDict
 
 from fastapi import Depends, Request
 
+from service.api.sweeping import sweep_regularly
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.connections import connect, connect_async
+from service.backbone.inputs import InputStore
 from service.backbone.keys import KeyRing
 from service.backbone.queue import Intake
 from service.backbone.settings import Settings, SettingsError
@@ -32,6 +34,7 @@ class Gateway:
     """Synchronous: to be used from the thread pool."""
     watcher: JobWatcher
     store: ImageStore
+    inputs: InputStore
 
 
 class State(TypedDict):
@@ -54,7 +57,9 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     intake_connection = connect(settings.redis_url, "photogram-gateway-intake")
     connection = connect_async(settings.redis_url, "photogram-gateway")
     watcher = JobWatcher(connection, settings.record_ttl_s)
+    images, inputs = ImageStore(settings.images_folder), InputStore(settings.inputs_folder)
     listening = asyncio.create_task(watcher.listen())
+    sweeping = asyncio.create_task(sweep_regularly(settings, images, inputs))
     try:
         yield Gateway(
             settings=settings,
@@ -62,9 +67,11 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             keys=KeyRing(connection),
             intake=Intake(intake_connection, settings.max_queued),
             watcher=watcher,
-            store=ImageStore(settings.images_folder),
+            store=images,
+            inputs=inputs,
         )
     finally:
+        sweeping.cancel()
         while not listening.done():  # the Redis client may swallow a cancellation while it connects
             listening.cancel()
             await asyncio.wait([listening], timeout=_CANCEL_AGAIN_S)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
 from models.errors import FieldProblem, InvalidTicket
 from models.job import JOB_ID_PATTERN, JobRecord, new_job_id
-from models.params import TXT2IMG, Txt2ImgRequest
+from models.params import Request
 from models.tickets import open_ticket
 from service.api.errors import ApiError, ErrorCode
+from service.api.pictures import take_in
 from service.api.state import Gateway
 from service.backbone.queue import Accepted
 
@@ -19,27 +21,42 @@ from service.backbone.queue import Accepted
 async def submit(
     gateway: Gateway,
     owner: str,
-    request: Txt2ImgRequest,
+    request: Request,
     *,
     wire_name: Callable[[str], str],
+    our_url: str | None = None,
     job_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> Accepted:
-    """Queue ``request`` for ``owner``; ``wire_name`` gives a parameter's name in the dialect, for errors.
+    """Queue ``request`` for ``owner``.
+
+    Args:
+        wire_name: gives a parameter's name in the dialect, for errors.
+        our_url: what links to our own pictures start with; ``None`` is the address that is set, if one is.
 
     Raises:
-        InvalidTicket: the request cannot be drawn.
+        InvalidTicket: the request cannot be done.
         AlreadyUsed: the job id or the idempotency key belongs to another request.
         QueueFull: too many jobs wait.
     """
+
+    def accept() -> Accepted:
+        taken = take_in(gateway, request, our_url or gateway.settings.public_url)
+        ticket = open_ticket(taken, gateway.catalog.current(), job_id=job_id or new_job_id(), owner=owner)
+        return gateway.intake.accept(ticket, _requested(taken), idempotency_key)
+
     try:
-        ticket = open_ticket(request, gateway.catalog.current(), job_id=job_id or new_job_id(), owner=owner)
+        return await run_in_threadpool(accept)
     except InvalidTicket as error:
         named = [FieldProblem(wire_name(problem.field), problem.message) for problem in error.problems]
         raise InvalidTicket(named) from error
-    given = {name: value for name, value in asdict(request).items() if value is not None}
-    requested = {"kind": TXT2IMG, "params": given}
-    return await run_in_threadpool(gateway.intake.accept, ticket, requested, idempotency_key)
+
+
+def _requested(request: Request) -> dict[str, Any]:
+    """The request's own words, without what was left open."""
+    given = asdict(request)
+    kind = given.pop("kind")
+    return {"kind": kind, "params": {name: value for name, value in given.items() if value not in (None, ())}}
 
 
 async def find_job(gateway: Gateway, owner: str, job_id: str) -> JobRecord:

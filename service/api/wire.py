@@ -1,49 +1,14 @@
-"""The native wire: what clients send to have a picture drawn, and how they are shown a job."""
+"""The native wire's views: how clients are shown a job."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
 from models.job import JobRecord, JobStatus
-from models.params import Txt2ImgParams, Txt2ImgRequest
-
-JOB_BODY_EXAMPLE: dict[str, Any] = {
-    "kind": "txt2img",
-    "params": {"prompt": "a red apple on a table", "num_inference_steps": 20, "seed": 42, "width": 512, "height": 512},
-}
-
-
-class _Body(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class Txt2ImgBody(_Body):
-    """What a picture is drawn from; a choice that is left out, or null, is the model's own default."""
-
-    prompt: str = Field(description="1 to 10000 characters, not only spaces.")
-    negative_prompt: str | None = Field(None, description="What must not be in the picture.")
-    model: str | None = Field(None, description="A name or alias from `GET /v1/models`.")
-    sampler: str | None = Field(None, description="A name from `GET /v1/samplers`.")
-    num_inference_steps: int | None = Field(None, description="1 to the model's `max_steps`.")
-    guidance_scale: float | None = Field(None, description="0 to 50; 1 or less draws without guidance.")
-    seed: int | None = Field(None, description="0 to 2^53 - 1; -1, like none, draws a seed.")
-    width: int | None = Field(None, description="Pixels: a multiple of 8 within the model's limits.")
-    height: int | None = Field(None, description="Pixels: a multiple of 8 within the model's limits.")
-
-    def to_request(self) -> Txt2ImgRequest:
-        """The same as the noun that every dialect is translated into."""
-        return Txt2ImgRequest(**self.model_dump())
-
-
-class JobBody(_Body):
-    """A job to be done."""
-
-    kind: Literal["txt2img"]
-    params: Txt2ImgBody
+from models.params import DrawParams, FaceRestoreParams, UpscaleParams
 
 
 class ImageView(BaseModel):
@@ -81,7 +46,9 @@ class JobView(BaseModel):
     id: str
     kind: str
     status: JobStatus
-    params: Txt2ImgParams = Field(description="The effective parameters: defaults filled in, the seed drawn.")
+    params: DrawParams | UpscaleParams | FaceRestoreParams = Field(
+        description="The effective parameters: defaults filled in, the seed drawn."
+    )
     progress: ProgressView
     result: ResultView | None
     error: FailureView | None

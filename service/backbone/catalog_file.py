@@ -1,4 +1,4 @@
-"""The catalog on disk, read anew whenever its file has changed."""
+"""The catalog on disk, read anew whenever its file, or a folder of helpers beside it, has changed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import threading
 from pathlib import Path
 
-from models.catalog import Catalog
+from models.catalog import EXTRAS, Catalog
 from models.errors import CatalogError
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ class CatalogFile:
         self._lock = threading.Lock()
 
     def current(self) -> Catalog:
-        """The catalog as the file has it now."""
+        """The catalog as the disk has it now."""
         with self._lock:
             stamp = self._look()
             if stamp != self._stamp:
@@ -36,9 +36,13 @@ class CatalogFile:
         except (CatalogError, OSError) as error:
             log.error("the catalog is kept as it was: %s", error)
 
-    def _look(self) -> tuple[int, int] | None:
-        try:
-            status = self._path.stat()
-        except OSError:
-            return None
-        return status.st_mtime_ns, status.st_size
+    def _look(self) -> tuple[tuple[int, int] | None, ...]:
+        return tuple(_stamp(path) for path in (self._path, *(self._path.parent / sort for sort in EXTRAS)))
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size

@@ -14,6 +14,7 @@ from models.errors import JobFailure
 from models.job import Image, JobRecord, JobStatus
 from service.backbone import scripts
 from service.backbone.records import (
+    MODEL_BACKENDS_KEY,
     MODEL_PROBLEMS_KEY,
     WORKERS_KEY,
     events_key,
@@ -102,3 +103,8 @@ class Ledger:
             self.connection.hdel(MODEL_PROBLEMS_KEY, model)
         else:
             self.connection.hset(MODEL_PROBLEMS_KEY, model, problem)
+
+    def note_model_backend(self, model: str, backend: str, relative_error: float | None) -> None:
+        """Remember what computes ``model``, and how far its outputs are from torch's, relative to their size."""
+        note = json.dumps({"backend": backend, "relative_error": relative_error})
+        self.connection.hset(MODEL_BACKENDS_KEY, model, note)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from models.job import Image, JobRecord, JobStatus, Ticket
-from models.params import Txt2ImgParams
+from models.params import PARAMS_OF, DrawParams, Params
 
 WAKE_CHANNEL = "photogram:wake"
 """Every change of a job is announced here by the job's id, for whoever waits for it."""
@@ -17,6 +17,8 @@ WORKERS_KEY = "photogram:workers"
 """A sorted set: each worker's name by the time of its last sign of life."""
 MODEL_PROBLEMS_KEY = "photogram:model-problems"
 """A hash: why a worker last failed to load a model, by the model's name."""
+MODEL_BACKENDS_KEY = "photogram:model-backends"
+"""A hash: what computes a model, as JSON with ``backend`` and ``relative_error``, by the model's name."""
 
 
 def record_key(job_id: str) -> str:
@@ -40,9 +42,14 @@ def new_hash(ticket: Ticket, requested: Mapping[str, Any], now: float) -> dict[s
         "requested": json.dumps(requested, sort_keys=True),
         "image_id": ticket.image_id,
         "step": "0",
-        "steps": str(ticket.params.num_inference_steps),
+        "steps": str(_steps(ticket.params)),
         "created_at": repr(now),
     }
+
+
+def _steps(params: Params) -> int:
+    """How many steps the job is believed to have until its worker says so."""
+    return params.num_inference_steps if isinstance(params, DrawParams) else 1
 
 
 def read_hash(fields: Mapping[bytes, bytes]) -> JobRecord:
@@ -53,7 +60,7 @@ def read_hash(fields: Mapping[bytes, bytes]) -> JobRecord:
         kind=text["kind"],
         owner=text["owner"],
         status=JobStatus(text["status"]),
-        params=Txt2ImgParams.from_payload(json.loads(text["params"])),
+        params=PARAMS_OF[text["kind"]].from_payload(json.loads(text["params"])),
         requested=json.loads(text["requested"]),
         image_id=text["image_id"],
         step=int(text["step"]),

@@ -28,7 +28,14 @@ class Settings:
     """How clients reach the gateway, for absolute links; ``None`` takes it from each request."""
     bootstrap_key: str | None = None
     """The first API key; ``None`` lets ``photogram up`` make one."""
-    max_body_bytes: int = 1 << 20
+    max_body_bytes: int = 64 << 20
+    """Requests may hold pictures, which Base64 makes a third larger."""
+    max_input_bytes: int = 20 << 20
+    """The largest picture that a job may start from, as a file."""
+    image_ttl_s: int | None = None
+    """How long finished pictures are kept; ``None`` is for ever."""
+    fetch_private: bool = False
+    """Whether jobs may fetch pictures from addresses that are not public."""
     max_queued: int = 10_000
     """Jobs that may wait; further ones are refused with 503."""
     job_timeout_s: float = 600.0
@@ -52,6 +59,11 @@ class Settings:
         """Where finished pictures lie."""
         return self.data / "images"
 
+    @property
+    def inputs_folder(self) -> Path:
+        """Where uploaded pictures lie."""
+        return self.data / "inputs"
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """Read the settings; an empty variable counts as unset.
@@ -66,6 +78,9 @@ class Settings:
             public_url=given.get("PHOTOGRAM_PUBLIC_URL", "").rstrip("/") or None,
             bootstrap_key=given.get("PHOTOGRAM_BOOTSTRAP_KEY"),
             max_body_bytes=_whole(given, "PHOTOGRAM_MAX_BODY_BYTES", cls.max_body_bytes),
+            max_input_bytes=_whole(given, "PHOTOGRAM_MAX_INPUT_BYTES", cls.max_input_bytes),
+            image_ttl_s=_whole(given, "PHOTOGRAM_IMAGE_TTL_S", 0, lowest=0) or None,
+            fetch_private=_one_of(given, "PHOTOGRAM_FETCH_PRIVATE", ("0", "1")) == "1",
             max_queued=_whole(given, "PHOTOGRAM_MAX_QUEUED", cls.max_queued),
             job_timeout_s=float(_whole(given, "PHOTOGRAM_JOB_TIMEOUT_S", int(cls.job_timeout_s))),
             record_ttl_s=_whole(given, "PHOTOGRAM_RECORD_TTL_S", cls.record_ttl_s),
@@ -75,10 +90,10 @@ class Settings:
         )
 
 
-def _whole(given: Mapping[str, str], name: str, default: int) -> int:
+def _whole(given: Mapping[str, str], name: str, default: int, lowest: int = 1) -> int:
     text = given.get(name, str(default))
-    if not text.isdecimal() or int(text) < 1:
-        raise SettingsError(f"{name} must be a whole number of at least 1, not {text!r}")
+    if not text.isdecimal() or int(text) < lowest:
+        raise SettingsError(f"{name} must be a whole number of at least {lowest}, not {text!r}")
     return int(text)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from pathlib import Path
+
+from service.backbone.files import remove_old, write_whole
 
 _IMAGE_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -24,18 +24,12 @@ class ImageStore:
         return path if path.is_file() else None
 
     def write(self, image_id: str, png: bytes) -> None:
-        """Keep ``png`` under ``image_id``, replacing what an earlier try left; visible in one rename."""
-        place = self._place(image_id)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(dir=place.parent, suffix=".partial")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                os.fchmod(handle, 0o644)  # mkstemp's 0600 would shut out a gateway that runs as another user
-                file.write(png)
-            os.replace(partial, place)
-        except BaseException:
-            Path(partial).unlink(missing_ok=True)
-            raise
+        """Keep ``png`` under ``image_id``, replacing what an earlier try left."""
+        write_whole(self._place(image_id), png)
+
+    def sweep(self, ttl_s: float) -> int:
+        """Remove the pictures that are older than ``ttl_s``; gives how many."""
+        return remove_old(self._folder, ttl_s)
 
     def _place(self, image_id: str) -> Path:
         return self._folder / image_id[:2] / f"{image_id}.png"

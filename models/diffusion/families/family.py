@@ -2,35 +2,150 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
 import torch
+from diffusers.utils.torch_utils import randn_tensor
 
-from models.diffusion.denoiser import Conditioning
+from models.diffusion.backends.eager import EagerDenoiser
+from models.diffusion.denoiser import Conditioning, Denoiser
 from models.diffusion.pipeline import Pipeline
+from models.diffusion.sampling import Scheduler
+from models.diffusion.text import Embedding
 from models.families import FAMILIES
-from models.params import Txt2ImgParams
-
-Encode = Callable[[Pipeline, Txt2ImgParams, tuple[int, int], torch.device], Conditioning]
-"""Takes a picture's parameters and the size (width, height) it is drawn at; gives what its denoiser is told."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Family:
-    """One architecture: the diffusers class that reads it, and where it parts from the others."""
+class Wording:
+    """What a picture's text encoders are told."""
+
+    prompt: str
+    negative_prompt: str
+    guidance_scale: float
+    clip_skip: int
+    embeddings: Mapping[str, Embedding] = field(hash=False, compare=False)
+    """Textual-inversion embeddings that the prompts may name."""
+
+
+class Family(ABC):
+    """One architecture: the diffusers class that reads it, and where it parts from the others.
+
+    What is here serves the families with a UNet; a family overrides what it does in another way.
+    """
 
     pipeline_class: Any
     """A subclass of ``DiffusionPipeline``; its plain call is what the engine's pictures are held against."""
     options: Mapping[str, Any]
     """What the class is to be loaded with, beside the dtype."""
-    misfit: Callable[[Pipeline], str | None]
-    """Why a loaded pipeline is none of this family, ``None`` if it is one."""
-    prepare: Callable[[Pipeline], None]
-    """What is to be done once to a pipeline that was just loaded."""
-    encode: Encode
+    module = "unet"
+    """The pipeline's attribute that denoises."""
+
+    @abstractmethod
+    def misfit(self, pipeline: Pipeline) -> str | None:
+        """Why a loaded pipeline is none of this family, ``None`` if it is one."""
+
+    def prepare(self, pipeline: Pipeline) -> None:
+        """Do what is to be done once to a pipeline that was just loaded: nothing."""
+        return
+
+    @abstractmethod
+    def encode(self, pipeline: Pipeline, wording: Wording, size: tuple[int, int], device: torch.device) -> Conditioning:
+        """What the denoiser is told of a picture that is drawn at ``size`` (width, height).
+
+        One input, or two under classifier-free guidance: first without the prompt and then with it.
+        """
+
+    def eager(self, pipeline: Pipeline) -> Denoiser:
+        """The denoiser as torch runs it."""
+        return EagerDenoiser(getattr(pipeline, self.module))
+
+    def latents_shape(self, pipeline: Pipeline, size: tuple[int, int]) -> tuple[int, ...]:
+        """The shape of one picture's latents, the batch's 1 first; ``size`` is (width, height) in pixels."""
+        width, height = (side // pipeline.vae_scale_factor for side in size)
+        return 1, pipeline.vae.config.latent_channels, height, width
+
+    def noise(
+        self,
+        pipeline: Pipeline,
+        size: tuple[int, int],
+        generator: torch.Generator,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> torch.Tensor:
+        """Normal noise of :meth:`latents_shape`, drawn by ``generator`` on the CPU."""
+        shape = self.latents_shape(pipeline, size)
+        noise: torch.Tensor = randn_tensor(shape, generator=generator, device=device, dtype=dtype)
+        return noise
+
+    def takes_mask(self, pipeline: Pipeline) -> bool:
+        """Whether the denoiser was made for inpainting, and takes mask and masked picture beside the latents."""
+        channels: int = pipeline.vae.config.latent_channels
+        return bool(getattr(pipeline, self.module).config.in_channels == 2 * channels + 1)
+
+    def lay_out(self, pipeline: Pipeline, scheduler: Scheduler, steps: int, shape: tuple[int, ...]) -> None:
+        """Lay out the timesteps of ``scheduler`` for latents of ``shape``."""
+        scheduler.set_timesteps(steps)
+
+    def add_noise(
+        self, scheduler: Scheduler, latents: torch.Tensor, noise: torch.Tensor, timestep: torch.Tensor
+    ) -> torch.Tensor:
+        """``latents`` as noisy as they are at ``timestep``, a scalar."""
+        return scheduler.add_noise(latents, noise, timestep[None])
+
+    def to_latents(self, pipeline: Pipeline, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """RGB [1, 3, H, W], -1..1, to latents of :meth:`latents_shape`, scaled as the denoiser knows them."""
+        vae = pipeline.vae
+        encoded = vae.encode(pixels.to(vae.device, vae.dtype))
+        if hasattr(encoded, "latent_dist"):
+            return scale_latents(encoded.latent_dist.sample(generator), vae.config)
+        return scale_latents(encoded.latents, vae.config)
+
+    def to_pixels(self, pipeline: Pipeline, latents: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        """Latents [N, ...] to RGB [N, 3, H, W], about -1..1, exactly as the pipeline's plain call does."""
+        return self.decode(pipeline, self.unpack(pipeline, latents, size))
+
+    def unpack(self, pipeline: Pipeline, latents: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        """Latents [N, ...], as the denoiser has them, to planes [N, channels, h, w], as the VAE has them."""
+        return latents
+
+    def decode(self, pipeline: Pipeline, latents: torch.Tensor) -> torch.Tensor:
+        """Planes of latents [N, channels, h, w] to RGB [N, 3, H, W], about -1..1."""
+        vae = pipeline.vae
+        pixels: torch.Tensor = vae.decode(unscale_latents(latents.to(vae.dtype), vae.config), return_dict=False)[0]
+        return pixels
+
+
+def scale_latents(latents: torch.Tensor, config: Any) -> torch.Tensor:
+    """Latents as the denoiser knows them, from those that a VAE of ``config`` gives."""
+    scale: float = config.scaling_factor
+    statistics = _statistics(latents, config)
+    if statistics is None:
+        return latents * scale
+    mean, deviation = statistics
+    return (latents - mean) * scale / deviation
+
+
+def unscale_latents(latents: torch.Tensor, config: Any) -> torch.Tensor:
+    """Latents as a VAE of ``config`` knows them; undoes :func:`scale_latents`."""
+    scale: float = config.scaling_factor
+    statistics = _statistics(latents, config)
+    if statistics is None:
+        return latents / scale
+    mean, deviation = statistics
+    return latents * deviation / scale + mean
+
+
+def _statistics(latents: torch.Tensor, config: Any) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """The mean and deviation of each channel, which some of SDXL's VAEs have."""
+    values = [getattr(config, name, None) for name in ("latents_mean", "latents_std")]
+    if None in values:
+        return None
+    mean, deviation = (torch.tensor(each).view(1, -1, 1, 1).to(latents) for each in values)
+    return mean, deviation
 
 
 def load_family(name: str) -> Family:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import diffusers
@@ -13,14 +14,19 @@ import torch
 from diffusers import DiffusionPipeline
 from PIL.Image import Image
 
-from models.catalog import ModelSpec
+from models.catalog import Catalog, ModelSpec
+from models.diffusion.capacity import Capacity
 from models.diffusion.checkpoint import Checkpoint, load_checkpoint
-from models.diffusion.denoiser import Conditioning, Denoiser
+from models.diffusion.denoiser import Conditioning, Denoiser, Residuals
+from models.diffusion.denoising import Denoising
 from models.diffusion.engine import Engine
 from models.diffusion.events import Drawn, Event, Failed, Progressed
+from models.diffusion.plans import Tools, plan
+from models.diffusion.work import Load, Task
 from models.errors import JobFailure
+from models.extras import Extra
 from models.families import SDXL, STABLE_DIFFUSION
-from models.params import Txt2ImgParams
+from models.params import TXT2IMG, DrawParams
 from models.samplers import SAMPLERS
 
 CPU = torch.device("cpu")
@@ -31,13 +37,13 @@ PLAIN_OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def params(**changes: Any) -> Txt2ImgParams:
+def params(**changes: Any) -> DrawParams:
     """A small request, with ``changes``."""
     defaults: dict[str, Any] = {
         "prompt": "a cat", "negative_prompt": "", "model": "tiny", "sampler": "Euler", "num_inference_steps": 4,
         "guidance_scale": 5.0, "seed": 1, "width": 64, "height": 64,
     }  # fmt: skip
-    return Txt2ImgParams(**(defaults | changes))
+    return DrawParams(**(defaults | changes))
 
 
 def spec_of(folder: Path | None, **changes: Any) -> ModelSpec:
@@ -53,7 +59,7 @@ class Studio:
     spec: ModelSpec
     checkpoint: Checkpoint
     plain: DiffusionPipeline
-    _plain_pictures: dict[Txt2ImgParams, Image] = field(default_factory=dict)
+    _plain_pictures: dict[DrawParams, Image] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: Path, family: str = STABLE_DIFFUSION, dtype: str = "auto") -> Studio:
@@ -64,30 +70,66 @@ class Studio:
         plain.set_progress_bar_config(disable=True)
         return cls(spec, checkpoint, plain)
 
-    def engine(self, denoiser: Denoiser | None = None, **options: Any) -> Engine:
+    def engine(self, denoiser: Denoiser | None = None, rows: int = 8, **options: Any) -> Engine:
         """An engine on the loaded checkpoint, perhaps with another denoiser."""
         checkpoint = replace(self.checkpoint, denoiser=denoiser or self.checkpoint.denoiser)
-        return Engine(lambda spec: checkpoint, **options)
+        engine = Engine(lambda spec: checkpoint, capacity=Capacity(rows), **options)
+        engine.load(self.spec)
+        return engine
 
-    def draw_plain(self, wanted: Txt2ImgParams) -> Image:
+    def draw_plain(self, wanted: DrawParams) -> Image:
         """The picture that diffusers itself draws, alone, with a scheduler of its own."""
         if wanted not in self._plain_pictures:
             self._plain_pictures[wanted] = self.call_plain(wanted, output_type="pil")[0]
         return self._plain_pictures[wanted]
 
-    def call_plain(self, wanted: Txt2ImgParams, output_type: str) -> Any:
+    def call_plain(self, wanted: DrawParams, output_type: str) -> Any:
         """What diffusers itself gives: pictures, or latents. An empty negative prompt is none."""
-        sampler, own = SAMPLERS[wanted.sampler], self.checkpoint.pipeline.scheduler.config
-        self.plain.scheduler = getattr(diffusers, sampler.scheduler).from_config(own, **sampler.config)
+        self.plain.scheduler = self.scheduler(wanted)
         return self.plain(
             wanted.prompt, negative_prompt=wanted.negative_prompt or None, guidance_scale=wanted.guidance_scale,
             num_inference_steps=wanted.num_inference_steps, width=wanted.width, height=wanted.height,
             generator=torch.Generator().manual_seed(wanted.seed), output_type=output_type,
         ).images  # fmt: skip
 
-    def off_by(self, wanted: Txt2ImgParams, picture: Image) -> int:
+    def scheduler(self, wanted: DrawParams) -> Any:
+        """A fresh scheduler, as diffusers has it."""
+        sampler, own = SAMPLERS[wanted.sampler], self.checkpoint.pipeline.scheduler.config
+        seed = {"noise_sampler_seed": wanted.seed} if sampler.scheduler == "DPMSolverSDEScheduler" else {}
+        return getattr(diffusers, sampler.scheduler).from_config(own, **sampler.config, **seed)
+
+    def off_by(self, wanted: DrawParams, picture: Image) -> int:
         """The largest difference of any pixel to the plain pipeline's picture, of 255."""
         return pixel_difference(self.draw_plain(wanted), picture)
+
+
+def join(
+    engine: Engine,
+    row_id: str,
+    wanted: DrawParams,
+    spec: ModelSpec,
+    kind: str = TXT2IMG,
+    pictures: Mapping[str, Image] = MappingProxyType({}),
+    **extras: Mapping[str, Extra],
+) -> None:
+    """Let a row join that is drawn with the model of ``spec``, in a catalog of it and ``extras`` alone."""
+    catalog = Catalog({wanted.model: replace(spec, name=wanted.model)}, extras=extras)
+    engine.join(row_id, Task(kind=kind, params=wanted, catalog=catalog, pictures=pictures))
+
+
+def begun(studio: Studio, wanted: DrawParams, spec: ModelSpec | None = None, **task: Any) -> Denoising:
+    """A picture before its first step, outside any engine."""
+    catalog = Catalog({wanted.model: replace(spec or studio.spec, name=wanted.model)})
+    way = plan(
+        Task(**{"kind": TXT2IMG, "params": wanted, "catalog": catalog, "pictures": {}} | task),
+        Tools(lambda spec: studio.checkpoint, CPU),
+    )
+    with torch.inference_mode():
+        wish = next(way)
+        while isinstance(wish, Load):
+            wish = way.send(wish.load())
+    assert isinstance(wish, Denoising)
+    return wish
 
 
 def pixel_difference(first: Image, second: Image) -> int:
@@ -129,11 +171,20 @@ class WatchedDenoiser:
     after: Callable[[torch.Tensor, Conditioning], torch.Tensor] = lambda output, conditioning: output
     batches: list[int] = field(default_factory=list)
 
-    def denoise(self, latents: torch.Tensor, timesteps: torch.Tensor, conditioning: Conditioning) -> torch.Tensor:
+    name: str = "watched"
+    relative_error: float | None = None
+
+    def denoise(
+        self,
+        latents: torch.Tensor,
+        timesteps: torch.Tensor,
+        conditioning: Conditioning,
+        residuals: Residuals | None = None,
+    ) -> torch.Tensor:
         """As the real one, but watched."""
         self.batches.append(len(latents))
         self.before(len(latents))
-        return self.after(self.inner.denoise(latents, timesteps, conditioning), conditioning)
+        return self.after(self.inner.denoise(latents, timesteps, conditioning, residuals), conditioning)
 
 
 def poisoned(studio: Studio, prompt: str) -> WatchedDenoiser:

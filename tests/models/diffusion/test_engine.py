@@ -11,12 +11,14 @@ import torch
 from PIL.Image import Resampling
 
 from models.catalog import ModelSpec
+from models.diffusion.capacity import Capacity
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.engine import Engine
 from models.diffusion.events import Drawn
 from tests.models.diffusion.rig import (
     Studio,
     WatchedDenoiser,
+    join,
     params,
     pictures,
     pixel_difference,
@@ -32,36 +34,36 @@ def test_one_forward_serves_all_rows_of_a_group(request: pytest.FixtureRequest, 
     studio: Studio = request.getfixturevalue(model)
     denoiser = WatchedDenoiser(studio.checkpoint.denoiser)
     engine = studio.engine(denoiser)
-    engine.join("guided", params(num_inference_steps=3), studio.spec)
-    engine.join("unguided", params(guidance_scale=1.0, num_inference_steps=2), studio.spec)
+    join(engine, "guided", params(num_inference_steps=3), studio.spec)
+    join(engine, "unguided", params(guidance_scale=1.0, num_inference_steps=2), studio.spec)
     run(engine)
     assert denoiser.batches == [3, 3, 2]
 
 
 def test_rows_wait_for_room(tiny_sd: Studio) -> None:
-    engine = tiny_sd.engine(row_limit=2)
-    assert (engine.room, engine.is_idle) == (2, True)
+    engine = tiny_sd.engine(rows=2)
+    assert engine.is_idle
     for row_id in "abc":
-        engine.join(row_id, params(num_inference_steps=2), tiny_sd.spec)
-    assert (engine.room, engine.is_idle, engine.row_ids) == (0, False, ("a", "b", "c"))
+        join(engine, row_id, params(num_inference_steps=2), tiny_sd.spec)
+    assert (engine.waiting, engine.is_idle, engine.row_ids) == (3, False, ("a", "b", "c"))
     assert {event.row_id for event in engine.tick()} == {"a", "b"}
     assert {event.row_id for event in engine.tick()} == {"a", "b"}
-    assert (engine.room, engine.row_ids) == (1, ("c",))
+    assert (engine.waiting, engine.row_ids) == (1, ("c",))
     assert pictures(run(engine)).keys() == {"c"}
-    assert (engine.room, engine.is_idle, engine.tick()) == (2, True, [])
+    assert (engine.is_idle, engine.tick()) == (True, [])
 
 
 def test_a_row_joins_once(tiny_sd: Studio) -> None:
     engine = tiny_sd.engine()
-    engine.join("row", params(), tiny_sd.spec)
+    join(engine, "row", params(), tiny_sd.spec)
     with pytest.raises(ValueError, match="there is a row 'row' already"):
-        engine.join("row", params(), tiny_sd.spec)
+        join(engine, "row", params(), tiny_sd.spec)
     engine.tick()
     with pytest.raises(ValueError, match="there is a row 'row' already"):
-        engine.join("row", params(), tiny_sd.spec)
+        join(engine, "row", params(), tiny_sd.spec)
 
 
-@pytest.mark.parametrize("options", [{"row_limit": 0}, {"preview_every": -1}])
+@pytest.mark.parametrize("options", [{"rows": -1}, {"preview_every": -1}])
 def test_impossible_settings_are_refused(tiny_sd: Studio, options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must be at least 1"):
         tiny_sd.engine(**options)
@@ -70,7 +72,7 @@ def test_impossible_settings_are_refused(tiny_sd: Studio, options: dict[str, Any
 @pytest.mark.parametrize("sampler", ["Euler a", "DPM++ 2M Karras", "LCM"])
 def test_progress_counts_every_step(tiny_sd: Studio, sampler: str) -> None:
     engine = tiny_sd.engine()
-    engine.join("row", params(sampler=sampler, num_inference_steps=7), tiny_sd.spec)
+    join(engine, "row", params(sampler=sampler, num_inference_steps=7), tiny_sd.spec)
     events = run(engine)
     assert [(event.step, event.steps) for event in progress(events, "row")] == [(step, 7) for step in range(1, 8)]
     assert isinstance(events[-1], Drawn)
@@ -78,10 +80,10 @@ def test_progress_counts_every_step(tiny_sd: Studio, sampler: str) -> None:
 
 def test_a_cancelled_row_is_never_heard_of_again(tiny_sd: Studio) -> None:
     engine = tiny_sd.engine()
-    engine.join("waiting", params(), tiny_sd.spec)
+    join(engine, "waiting", params(), tiny_sd.spec)
     engine.leave("waiting")
     assert engine.is_idle
-    engine.join("running", params(), tiny_sd.spec)
+    join(engine, "running", params(), tiny_sd.spec)
     engine.tick()
     engine.leave("running")
     engine.leave("unknown")
@@ -93,7 +95,7 @@ def test_cancelling_while_the_tick_runs(tiny_sd: Studio) -> None:
     engine = tiny_sd.engine(denoiser)
     rows = {"cancelled": params(), "other": params(seed=2, sampler="Euler a")}
     for row_id, wanted in rows.items():
-        engine.join(row_id, wanted, tiny_sd.spec)
+        join(engine, row_id, wanted, tiny_sd.spec)
     engine.tick()
     denoiser.before = lambda inputs: engine.leave("cancelled")
     events = run(engine)
@@ -106,17 +108,17 @@ def test_cancelling_while_being_admitted(tiny_sd: Studio) -> None:
         engine.leave("row")
         return tiny_sd.checkpoint
 
-    engine = Engine(load)
-    engine.join("row", params(), tiny_sd.spec)
-    assert (engine.tick(), engine.is_idle) == ([], True)
+    engine = Engine(load, capacity=Capacity(8))
+    join(engine, "row", params(), tiny_sd.spec)
+    assert not pictures(run(engine))
 
 
 def test_the_same_id_may_come_again_after_it_left(tiny_sd: Studio) -> None:
     engine = tiny_sd.engine()
-    engine.join("row", params(seed=5), tiny_sd.spec)
+    join(engine, "row", params(seed=5), tiny_sd.spec)
     engine.tick()
     engine.leave("row")
-    engine.join("row", params(seed=6), tiny_sd.spec)
+    join(engine, "row", params(seed=6), tiny_sd.spec)
     assert tiny_sd.off_by(params(seed=6), pictures(run(engine))["row"]) == 0
 
 
@@ -124,7 +126,7 @@ def test_the_same_id_may_come_again_after_it_left(tiny_sd: Studio) -> None:
 def test_previews_come_in_time_and_size(request: pytest.FixtureRequest, model: str) -> None:
     studio: Studio = request.getfixturevalue(model)
     engine = studio.engine(preview_every=2)
-    engine.join("row", params(num_inference_steps=6, height=96), studio.spec)
+    join(engine, "row", params(num_inference_steps=6, height=96), studio.spec)
     shown = {event.step: event.preview for event in progress(run(engine), "row")}
     assert [step for step, preview in shown.items() if preview] == [2, 4]
     assert all(preview.size == (32, 48) and preview.mode == "RGB" for preview in shown.values() if preview)
@@ -132,7 +134,7 @@ def test_previews_come_in_time_and_size(request: pytest.FixtureRequest, model: s
 
 def test_previews_can_be_off(tiny_sd: Studio) -> None:
     engine = tiny_sd.engine(preview_every=0)
-    engine.join("row", params(num_inference_steps=6), tiny_sd.spec)
+    join(engine, "row", params(num_inference_steps=6), tiny_sd.spec)
     assert not any(event.preview for event in progress(run(engine), "row"))
 
 
@@ -142,9 +144,9 @@ def test_a_preview_that_fails_harms_nobody(tiny_sd: Studio) -> None:
 
     engine = tiny_sd.engine(preview_every=1)
     wanted = params()
-    engine.join("row", wanted, tiny_sd.spec)
+    join(engine, "row", wanted, tiny_sd.spec)
     events = engine.tick()
-    engine._rows["row"].checkpoint.__dict__["previewer"] = broken
+    engine._rows["row"].work.checkpoint.__dict__["_previewer"] = broken
     events += run(engine)
     assert tiny_sd.off_by(wanted, pictures(events)["row"]) == 0
     assert [event.preview is None for event in progress(events, "row")] == [False, True, True, True]
@@ -153,7 +155,7 @@ def test_a_preview_that_fails_harms_nobody(tiny_sd: Studio) -> None:
 def test_large_pictures_are_drawn_at_the_models_own_area_and_enlarged(tiny_sd: Studio) -> None:
     spec = replace(tiny_sd.spec, native_px=96)
     engine = tiny_sd.engine()
-    engine.join("row", params(width=192, height=96), spec)
+    join(engine, "row", params(width=192, height=96), spec)
     picture = pictures(run(engine))["row"]
     small = tiny_sd.draw_plain(params(width=128, height=64))
     assert spec.drawn_size(192, 96) == small.size
@@ -163,9 +165,9 @@ def test_large_pictures_are_drawn_at_the_models_own_area_and_enlarged(tiny_sd: S
 def test_timings_add_up(tiny_sd: Studio) -> None:
     began_at = time.monotonic()
     engine = tiny_sd.engine()
-    engine.join("row", params(num_inference_steps=3), tiny_sd.spec)
+    join(engine, "row", params(num_inference_steps=3), tiny_sd.spec)
     (drawn,) = [event for event in run(engine) if isinstance(event, Drawn)]
-    parts = (drawn.prepare_s, drawn.denoise_s, drawn.decode_s)
+    parts = (drawn.prepare_s, drawn.denoise_s, drawn.finish_s)
     assert all(part > 0 for part in parts)
     assert sum(parts) <= time.monotonic() - began_at
 
@@ -184,9 +186,9 @@ def slow_for_large(studio: Studio) -> WatchedDenoiser:
 
 def test_a_large_picture_does_not_hold_up_small_ones(tiny_sd: Studio) -> None:
     engine = tiny_sd.engine(slow_for_large(tiny_sd))
-    engine.join("large", params(width=96, height=96, num_inference_steps=12), tiny_sd.spec)
+    join(engine, "large", params(width=96, height=96, num_inference_steps=12), tiny_sd.spec)
     engine.tick()
-    engine.join("small", params(width=32, height=32, num_inference_steps=10), tiny_sd.spec)
+    join(engine, "small", params(width=32, height=32, num_inference_steps=10), tiny_sd.spec)
     events = run(engine)
     upto = next(number for number, event in enumerate(events) if isinstance(event, Drawn) and event.row_id == "small")
     assert len(progress(events[:upto], "large")) <= 5, "equal shares of the steps, not of the time"
@@ -194,11 +196,11 @@ def test_a_large_picture_does_not_hold_up_small_ones(tiny_sd: Studio) -> None:
 
 
 def test_small_pictures_do_not_starve_a_large_one(tiny_sd: Studio) -> None:
-    engine = tiny_sd.engine(slow_for_large(tiny_sd), row_limit=3)
-    engine.join("large", params(width=96, height=96, num_inference_steps=3), tiny_sd.spec)
+    engine = tiny_sd.engine(slow_for_large(tiny_sd), rows=3)
+    join(engine, "large", params(width=96, height=96, num_inference_steps=3), tiny_sd.spec)
     for number in range(200):
         for row_id in {f"small {number}", f"small {number} too"}:
-            engine.join(row_id, params(width=32, height=32, num_inference_steps=2, guidance_scale=1.0), tiny_sd.spec)
+            join(engine, row_id, params(width=32, height=32, num_inference_steps=2, guidance_scale=1.0), tiny_sd.spec)
         if any(isinstance(event, Drawn) and event.row_id == "large" for event in engine.tick()):
             return
     raise AssertionError("the large picture was never drawn")

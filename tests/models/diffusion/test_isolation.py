@@ -11,22 +11,23 @@ import pytest
 import torch
 
 from models.catalog import ModelSpec
+from models.diffusion.capacity import Capacity
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.engine import Engine
 from models.diffusion.failures import attempt
 from models.errors import DrawingFailed, InternalFailure, ModelUnavailable, OutOfMemory
-from models.params import Txt2ImgParams
-from tests.models.diffusion.rig import Studio, WatchedDenoiser, failures, params, pictures, poisoned, run
+from models.params import DrawParams
+from tests.models.diffusion.rig import Studio, WatchedDenoiser, failures, join, params, pictures, poisoned, run
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 GOOD = params(sampler="DDIM")
 
 
-def draw_beside(engine: Engine, studio: Studio, bad: Txt2ImgParams) -> Exception:
+def draw_beside(engine: Engine, studio: Studio, bad: DrawParams) -> Exception:
     """Draw a good row beside a bad one; the good one's picture is checked, the bad one's failure given."""
-    engine.join("good", GOOD, studio.spec)
-    engine.join("bad", bad, studio.spec)
+    join(engine, "good", GOOD, studio.spec)
+    join(engine, "bad", bad, studio.spec)
     events = run(engine)
     assert studio.off_by(GOOD, pictures(events)["good"]) <= 1
     assert pictures(events).keys() == {"good"}
@@ -47,7 +48,7 @@ def test_a_batch_that_does_not_fit_is_drawn_in_parts(tiny_sd: Studio, limit: int
     engine = tiny_sd.engine(denoiser)
     rows = {str(seed): params(seed=seed, sampler="Euler a", num_inference_steps=3) for seed in range(5)}
     for row_id, wanted in rows.items():
-        engine.join(row_id, wanted, tiny_sd.spec)
+        join(engine, row_id, wanted, tiny_sd.spec)
     drawn = pictures(run(engine))
     assert all(tiny_sd.off_by(wanted, drawn[row_id]) <= 1 for row_id, wanted in rows.items())
     assert max(denoiser.batches) == 10
@@ -57,7 +58,7 @@ def test_a_row_that_does_not_fit_even_alone_fails_alone(tiny_sd: Studio) -> None
     unguided = params(guidance_scale=1.0)
     engine = tiny_sd.engine(WatchedDenoiser(tiny_sd.checkpoint.denoiser, before=refuse_more_than(1)))
     for row_id, wanted in {"small": unguided, "large": params(), "small too": replace(unguided, seed=2)}.items():
-        engine.join(row_id, wanted, tiny_sd.spec)
+        join(engine, row_id, wanted, tiny_sd.spec)
     events = run(engine)
     assert pictures(events).keys() == {"small", "small too"}
     assert isinstance(failures(events)["large"], OutOfMemory)
@@ -94,10 +95,10 @@ def test_an_unknown_sampler(tiny_sd: Studio) -> None:
 
 def test_a_scheduler_that_fails_in_its_step(tiny_sd: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = tiny_sd.engine()
-    engine.join("good", GOOD, tiny_sd.spec)
-    engine.join("bad", params(seed=2), tiny_sd.spec)
+    join(engine, "good", GOOD, tiny_sd.spec)
+    join(engine, "bad", params(seed=2), tiny_sd.spec)
     events = engine.tick()
-    monkeypatch.setattr(engine._rows["bad"].scheduler, "sigmas", torch.tensor([1.0]))
+    monkeypatch.setattr(engine._rows["bad"].work.scheduler, "sigmas", torch.tensor([1.0]))
     events += run(engine)
     assert isinstance(failures(events)["bad"], InternalFailure)
     assert tiny_sd.off_by(GOOD, pictures(events)["good"]) <= 1
@@ -107,8 +108,8 @@ def test_a_prediction_type_that_a_sampler_does_not_know(tiny_sd: Studio) -> None
     own = tiny_sd.checkpoint.pipeline.scheduler
     tiny_sd.plain.scheduler = type(own).from_config(own.config, prediction_type="sample")
     engine = Engine(lambda spec: replace(tiny_sd.checkpoint, pipeline=tiny_sd.plain))
-    engine.join("refused", params(sampler="Euler a"), tiny_sd.spec)
-    engine.join("drawn", params(sampler="DDIM"), tiny_sd.spec)
+    join(engine, "refused", params(sampler="Euler a"), tiny_sd.spec)
+    join(engine, "drawn", params(sampler="DDIM"), tiny_sd.spec)
     events = run(engine)
     assert pictures(events).keys() == {"drawn"}
     assert "prediction_type" in str(failures(events)["refused"])
@@ -116,18 +117,18 @@ def test_a_prediction_type_that_a_sampler_does_not_know(tiny_sd: Studio) -> None
 
 def test_a_decoder_that_gives_no_numbers_for_one_row(tiny_sd: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = tiny_sd.engine()
-    engine.join("good", GOOD, tiny_sd.spec)
-    engine.join("bad", params(sampler="DDIM", seed=2), tiny_sd.spec)
+    join(engine, "good", GOOD, tiny_sd.spec)
+    join(engine, "bad", params(sampler="DDIM", seed=2), tiny_sd.spec)
     events = engine.tick()
-    real = engine._rows["bad"].advance
+    work = engine._rows["bad"].work
+    real = work.advance
 
     def advance(prediction: torch.Tensor) -> None:
         real(prediction)
-        row = engine._rows["bad"]
-        if row.is_done:
-            row.latents = torch.full_like(row.latents, torch.inf)
+        if work.step == work.steps:
+            work.latents = torch.full_like(work.latents, torch.inf)
 
-    monkeypatch.setattr(engine._rows["bad"], "advance", advance)
+    monkeypatch.setattr(work, "advance", advance)
     events += run(engine)
     assert isinstance(failures(events)["bad"], DrawingFailed)
     assert tiny_sd.off_by(GOOD, pictures(events)["good"]) <= 1
@@ -146,7 +147,7 @@ def test_decoding_that_does_not_fit_is_done_one_by_one(tiny_sd: Studio, monkeypa
     engine = tiny_sd.engine(preview_every=0)
     rows = {str(seed): params(seed=seed) for seed in range(3)}
     for row_id, wanted in rows.items():
-        engine.join(row_id, wanted, tiny_sd.spec)
+        join(engine, row_id, wanted, tiny_sd.spec)
     drawn = pictures(run(engine))
     assert sizes == [3, 1, 1, 1]
     assert all(tiny_sd.off_by(wanted, drawn[row_id]) <= 1 for row_id, wanted in rows.items())
@@ -158,9 +159,9 @@ def test_a_model_that_cannot_be_loaded_fails_its_rows_only(tiny_sd: Studio) -> N
             raise ModelUnavailable("it is gone")
         return tiny_sd.checkpoint
 
-    engine = Engine(load)
-    engine.join("bad", params(model="gone"), replace(tiny_sd.spec, name="gone", dtype="float32"))
-    engine.join("good", GOOD, tiny_sd.spec)
+    engine = Engine(load, capacity=Capacity(8))
+    join(engine, "bad", params(model="gone"), replace(tiny_sd.spec, name="gone", dtype="float32"))
+    join(engine, "good", GOOD, tiny_sd.spec)
     events = run(engine)
     assert str(failures(events)["bad"]) == "it is gone"
     assert tiny_sd.off_by(GOOD, pictures(events)["good"]) == 0
@@ -175,15 +176,15 @@ def test_idle_checkpoints_make_room_for_another(tiny_sd: Studio) -> None:
             raise torch.OutOfMemoryError("full")
         return replace(tiny_sd.checkpoint)
 
-    engine = Engine(load)
+    engine = Engine(load, capacity=Capacity(8))
     specs = {dtype: replace(tiny_sd.spec, dtype=dtype) for dtype in ("float32", "float16", "bfloat16")}
-    engine.join("idle", GOOD, specs["float16"])
+    join(engine, "idle", GOOD, specs["float16"])
     run(engine)
-    engine.join("busy", GOOD, specs["float32"])
-    engine.join("new", params(sampler="DDIM", seed=3), specs["bfloat16"])
+    join(engine, "busy", GOOD, specs["float32"])
+    join(engine, "new", params(sampler="DDIM", seed=3), specs["bfloat16"])
     assert pictures(run(engine)).keys() == {"busy", "new"}
     for dtype, spec in specs.items():
-        engine.join(dtype, GOOD, spec)
+        join(engine, dtype, GOOD, spec)
     run(engine)
     assert loaded == ["float16", "float32", "bfloat16", "bfloat16", "float16"]
 
@@ -195,8 +196,8 @@ def test_without_idle_checkpoints_the_row_fails(tiny_sd: Studio) -> None:
         attempts.append(spec.name)
         raise torch.OutOfMemoryError("full")
 
-    engine = Engine(load)
-    engine.join("row", GOOD, tiny_sd.spec)
+    engine = Engine(load, capacity=Capacity(8))
+    join(engine, "row", GOOD, tiny_sd.spec)
     assert isinstance(failures(run(engine))["row"], OutOfMemory)
     assert len(attempts) == 1
 

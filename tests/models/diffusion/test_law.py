@@ -1,167 +1,173 @@
-"""The law: a row's picture does not depend on the rows beside it, and alone it is the plain pipeline's."""
+"""The law: a row's picture does not depend on the rows beside it, and alone it is the plain pipeline's.
+
+All samplers are drawn in one crowd, each with everything else different from its neighbours; a case says what they
+have in common. The plain pipeline's pictures are drawn once and serve all tests.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from itertools import cycle
+from typing import Any
 
 import pytest
 import torch
 
-from models.diffusion.batching import predict
+from models.diffusion.denoising import Denoising
 from models.diffusion.engine import Engine
-from models.diffusion.row import Row, admit
+from models.diffusion.events import Event, Progressed
 from models.errors import DrawingFailed
-from models.params import Txt2ImgParams
+from models.params import DrawParams
 from models.samplers import SAMPLERS
-from tests.models.diffusion.rig import CPU, Studio, failures, params, pictures, poisoned, run, spec_of
+from tests.models.diffusion.driving import plain_name
+from tests.models.diffusion.rig import CPU, Studio, begun, failures, join, params, pictures, poisoned, run, spec_of
 from tests.tiny import build_tiny_sd
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Should have t[ab]:UserWarning:torchsde"),
+]
 
-GUIDANCE = {
-    "guided": (5.0, (2.5, 7.5, 12.0)),
-    "unguided": (1.0, (1.0, 0.0)),
-    "guided among mixed": (5.0, (1.0, 7.5)),
-    "unguided among mixed": (1.0, (7.5, 1.0)),
+GUIDED, UNGUIDED = (5.0, 2.5, 7.5, 12.0), (1.0, 0.0, 1.0, 0.5)
+CASES: Mapping[str, Callable[[int], Mapping[str, Any]]] = {
+    "guided": lambda number: {"guidance_scale": GUIDED[number % 4]},
+    "unguided": lambda number: {"guidance_scale": UNGUIDED[number % 4]},
+    "mixed": lambda number: {"guidance_scale": (GUIDED, UNGUIDED)[number % 2][number % 4]},
+    "mixed the other way": lambda number: {"guidance_scale": (UNGUIDED, GUIDED)[number % 2][number % 4]},
 }
-"""The guidance scale of the row that is looked at, and those of the others in turn."""
+"""What the rows of a crowd are drawn with, by their number in it, beside :func:`crowd`'s own."""
 
+PLAIN = [name for name in SAMPLERS if plain_name(name) == name]
+"""The samplers without those that differ from others in the layout of their steps only."""
+
+every_case = pytest.mark.parametrize("case", CASES)
 every_sampler = pytest.mark.parametrize("sampler", SAMPLERS)
-every_guidance = pytest.mark.parametrize("guidance", GUIDANCE)
 
 
-def company(sampler: str, guidance: str, size: int = 8) -> dict[str, Txt2ImgParams]:
-    """The row that is looked at, and others that differ from it, and from one another, in everything they may."""
-    own, others = GUIDANCE[guidance]
-    rows = {"subject": params(sampler=sampler, guidance_scale=own, num_inference_steps=5, negative_prompt="ugly")}
-    for number in range(size - 1):
-        rows[f"other {number}"] = params(
-            sampler=list(SAMPLERS)[number % len(SAMPLERS)],
-            guidance_scale=others[number % len(others)],
-            num_inference_steps=3 + number % 4,
-            prompt=("a dog", "a red house", "")[number % 3],
-            negative_prompt=("", "blurry")[number % 2],
+def crowd(case: str, samplers: Iterable[str] = SAMPLERS) -> dict[str, DrawParams]:
+    """A row for each sampler, by its name; neighbours differ in everything they may."""
+    return {
+        sampler: params(
+            sampler=sampler,
+            num_inference_steps=4 + number % 3,
+            prompt=("a cat", "a dog", "a red house", "")[number % 4],
+            negative_prompt=("ugly", "", "blurry")[number % 3],
             seed=100 + number,
+            **CASES[case](number),
         )
-    return rows
+        for number, sampler in enumerate(samplers)
+    }
 
 
-def draw_together(studio: Studio, rows: dict[str, Txt2ImgParams]) -> None:
-    """Draw all of them at once and hold each against the plain pipeline."""
-    engine = studio.engine()
+def draw_together(studio: Studio, rows: Mapping[str, DrawParams], capacity: int = 8) -> None:
+    """Draw all of them, ``capacity`` at a time, and hold each against the plain pipeline."""
+    engine = studio.engine(rows=capacity)
     for row_id, wanted in rows.items():
-        engine.join(row_id, wanted, studio.spec)
-    drawn = pictures(run(engine))
-    assert {row_id: studio.off_by(wanted, drawn[row_id]) > 1 for row_id, wanted in rows.items()} == dict.fromkeys(
-        rows, False
-    )
+        join(engine, row_id, wanted, studio.spec)
+    check(studio, rows, run(engine))
 
 
-def latents_alone(row: Row) -> torch.Tensor:
+def check(studio: Studio, rows: Mapping[str, DrawParams], events: list[Event]) -> None:
+    """Each of ``rows``, and no other, was drawn as the plain pipeline draws it."""
+    drawn = pictures(events)
+    assert drawn.keys() == rows.keys(), failures(events)
+    off_by = {row_id: studio.off_by(wanted, drawn[row_id]) for row_id, wanted in rows.items()}
+    assert {row_id: off for row_id, off in off_by.items() if off > 1} == {}
+
+
+def latents_alone(row: Denoising) -> torch.Tensor:
     """Take all steps of a row, with nothing around it."""
     with torch.inference_mode():
-        while not row.is_done:
-            (output,) = predict([row])
+        while row.step < row.steps:
+            (output,) = row.forward([row])
             assert isinstance(output, torch.Tensor)
-            row.advance(row.guide(output))
+            row.advance(output)
     return row.latents
 
 
-def check_alone(studio: Studio, wanted: Txt2ImgParams) -> None:
+def check_alone(studio: Studio, wanted: DrawParams) -> None:
     """Picture and latents are the plain pipeline's to the bit."""
     engine = studio.engine()
-    engine.join("row", wanted, studio.spec)
+    join(engine, "row", wanted, studio.spec)
     assert studio.off_by(wanted, pictures(run(engine))["row"]) == 0
-    row = admit("row", wanted, studio.spec, studio.checkpoint)
+    row = begun(studio, wanted)
     assert torch.equal(latents_alone(row), studio.call_plain(wanted, output_type="latent"))
 
 
 @every_sampler
-@pytest.mark.parametrize("guidance_scale", [5.0, 1.0])
-@pytest.mark.parametrize("model", ["tiny_sd", "tiny_house", "tiny_distilled"])
-def test_alone_it_is_the_plain_pipelines_picture_to_the_bit(
-    request: pytest.FixtureRequest, model: str, sampler: str, guidance_scale: float
-) -> None:
-    studio: Studio = request.getfixturevalue(model)
-    wanted = params(sampler=sampler, guidance_scale=guidance_scale, negative_prompt="ugly", num_inference_steps=6)
-    check_alone(studio, wanted)
+@pytest.mark.parametrize("case", ["guided", "unguided"])
+def test_alone_it_is_the_plain_pipelines_picture_to_the_bit(tiny_sd: Studio, case: str, sampler: str) -> None:
+    check_alone(tiny_sd, crowd(case)[sampler])
 
 
-@every_sampler
-@every_guidance
-@pytest.mark.parametrize("size", range(2, 9))
-def test_in_a_batch(tiny_sd: Studio, sampler: str, guidance: str, size: int) -> None:
-    draw_together(tiny_sd, company(sampler, guidance, size))
-
-
-@every_sampler
+@pytest.mark.parametrize("sampler", PLAIN)
 @pytest.mark.parametrize("model", ["tiny_house", "tiny_distilled"])
-def test_in_a_batch_of_another_kind_of_model(request: pytest.FixtureRequest, model: str, sampler: str) -> None:
-    draw_together(request.getfixturevalue(model), company(sampler, "guided among mixed"))
+def test_alone_with_another_kind_of_model(request: pytest.FixtureRequest, model: str, sampler: str) -> None:
+    check_alone(request.getfixturevalue(model), crowd("mixed")[sampler])
 
 
-@pytest.mark.parametrize("model", ["tiny_sd", "tiny_house"])
-def test_over_many_steps(request: pytest.FixtureRequest, model: str) -> None:
-    steps = zip(SAMPLERS, range(20, 32, 2), strict=True)
-    rows = {name: params(sampler=name, num_inference_steps=count, guidance_scale=7.5) for name, count in steps}
-    draw_together(request.getfixturevalue(model), rows)
+@pytest.mark.parametrize(
+    ("case", "capacity"),
+    [*((case, 8) for case in CASES), *(("mixed", capacity) for capacity in range(2, 8))],
+)
+def test_in_a_batch(tiny_sd: Studio, case: str, capacity: int) -> None:
+    draw_together(tiny_sd, crowd(case), capacity)
 
 
-@every_sampler
-@every_guidance
-def test_joining_late(tiny_sd: Studio, sampler: str, guidance: str) -> None:
-    rows = company(sampler, guidance)
-    engine, events = tiny_sd.engine(), []
-    for row_id in sorted(rows):  # the others first, one more at each tick
-        engine.join(row_id, rows[row_id], tiny_sd.spec)
+@pytest.mark.parametrize("model", ["tiny_house", "tiny_distilled"])
+def test_in_a_batch_of_another_kind_of_model(request: pytest.FixtureRequest, model: str) -> None:
+    draw_together(request.getfixturevalue(model), crowd("mixed"))
+
+
+def test_over_many_steps(tiny_sd: Studio) -> None:
+    steps = zip(PLAIN, cycle(range(20, 32, 2)), strict=False)
+    draw_together(tiny_sd, {name: params(sampler=name, num_inference_steps=count) for name, count in steps})
+
+
+@every_case
+def test_joining_late(tiny_sd: Studio, case: str) -> None:
+    rows = crowd(case)
+    engine, events = tiny_sd.engine(rows=len(rows)), []
+    for row_id, wanted in rows.items():
+        join(engine, row_id, wanted, tiny_sd.spec)
         events += engine.tick()
-    drawn = pictures(events + run(engine))
-    assert all(tiny_sd.off_by(wanted, drawn[row_id]) <= 1 for row_id, wanted in rows.items())
+    check(tiny_sd, rows, events + run(engine))
 
 
-@every_sampler
-@every_guidance
-def test_others_joining_later(tiny_sd: Studio, sampler: str, guidance: str) -> None:
-    rows = company(sampler, guidance)
-    engine, events = tiny_sd.engine(), []
-    for row_id, wanted in rows.items():
-        engine.join(row_id, wanted, tiny_sd.spec)
-        events += engine.tick()
-    assert tiny_sd.off_by(rows["subject"], pictures(events + run(engine))["subject"]) <= 1
+@every_case
+def test_neighbours_cancelled(tiny_sd: Studio, case: str) -> None:
+    rows, engine, events = crowd(case), tiny_sd.engine(), []
+    for number, (row_id, wanted) in enumerate(rows.items()):
+        join(engine, row_id, wanted, tiny_sd.spec)
+        if number % 3 == 0:
+            join(engine, f"leaver {row_id}", params(seed=number, num_inference_steps=9), tiny_sd.spec)
+    while not engine.is_idle:
+        for event in engine.tick():
+            if isinstance(event, Progressed) and event.row_id.startswith("leaver") and event.step == 3:
+                engine.leave(event.row_id)
+            events.append(event)
+    check(tiny_sd, rows, events)
 
 
-@every_sampler
-@every_guidance
-def test_a_neighbour_cancelled(tiny_sd: Studio, sampler: str, guidance: str) -> None:
-    rows = company(sampler, guidance, size=5)
-    engine = tiny_sd.engine()
-    for row_id, wanted in rows.items():
-        engine.join(row_id, wanted, tiny_sd.spec)
-    events = engine.tick() + engine.tick()
-    engine.leave("other 1")
-    drawn = pictures(events + run(engine))
-    del rows["other 1"]
-    assert drawn.keys() == rows.keys()
-    assert all(tiny_sd.off_by(wanted, drawn[row_id]) <= 1 for row_id, wanted in rows.items())
+@every_case
+def test_neighbours_failed(tiny_sd: Studio, case: str) -> None:
+    rows, engine = crowd(case), tiny_sd.engine(poisoned(tiny_sd, "poison"))
+    for number, (row_id, wanted) in enumerate(rows.items()):
+        join(engine, row_id, wanted, tiny_sd.spec)
+        if number % 3 == 0:
+            guidance_scale = wanted.guidance_scale
+            join(engine, f"victim {row_id}", params(prompt="poison", guidance_scale=guidance_scale), tiny_sd.spec)
+    events = run(engine)
+    check(tiny_sd, rows, events)
+    assert len(failures(events)) == len(range(0, len(rows), 3))
+    assert all(isinstance(failure, DrawingFailed) for failure in failures(events).values())
 
 
-@every_sampler
-@every_guidance
-def test_a_neighbour_failed(tiny_sd: Studio, sampler: str, guidance: str) -> None:
-    rows = company(sampler, guidance, size=5)
-    engine = tiny_sd.engine(poisoned(tiny_sd, "poison"))
-    for row_id, wanted in rows.items():
-        engine.join(row_id, wanted, tiny_sd.spec)
-    events = engine.tick()
-    engine.join("victim", params(prompt="poison", guidance_scale=rows["other 1"].guidance_scale), tiny_sd.spec)
-    events += run(engine)
-    drawn = pictures(events)
-    assert isinstance(failures(events)["victim"], DrawingFailed)
-    assert all(tiny_sd.off_by(wanted, drawn[row_id]) <= 1 for row_id, wanted in rows.items())
-
-
-@every_sampler
-def test_other_sizes_at_once(tiny_sd: Studio, sampler: str) -> None:
-    sizes = ((64, 64), (32, 64), (64, 32), (96, 64))
-    draw_together(tiny_sd, {str(size): params(sampler=sampler, width=size[0], height=size[1]) for size in sizes})
+def test_other_sizes_at_once(tiny_sd: Studio) -> None:
+    sizes = cycle(((64, 64), (32, 64), (64, 32), (96, 64)))
+    sized = zip(SAMPLERS, sizes, strict=False)
+    draw_together(tiny_sd, {name: params(sampler=name, width=width, height=height) for name, (width, height) in sized})
 
 
 def test_two_checkpoints_at_once(tiny_sd: Studio, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -170,7 +176,7 @@ def test_two_checkpoints_at_once(tiny_sd: Studio, tmp_path_factory: pytest.TempP
     engine = Engine(lambda spec: studios[spec.name].checkpoint)
     rows = {f"{name} {seed}": params(model=name, seed=seed) for name in studios for seed in range(3)}
     for row_id, wanted in rows.items():
-        engine.join(row_id, wanted, spec_of(studios[wanted.model].spec.folder, name=wanted.model))
+        join(engine, row_id, wanted, spec_of(studios[wanted.model].spec.folder, name=wanted.model))
     drawn = pictures(run(engine))
     assert all(studios[wanted.model].off_by(wanted, drawn[row_id]) <= 1 for row_id, wanted in rows.items())
     assert tiny_sd.off_by(rows["tiny 0"], drawn["other 0"]) > 20, "the checkpoints draw alike: the test shows nothing"
@@ -186,6 +192,6 @@ def test_the_comparison_can_tell(tiny_sd: Studio) -> None:
 def test_the_shared_pipeline_is_never_changed(tiny_sd: Studio) -> None:
     pipeline = tiny_sd.checkpoint.pipeline
     before = (pipeline.scheduler, dict(pipeline.scheduler.config), dict(vars(pipeline)))
-    draw_together(tiny_sd, company("LCM", "guided among mixed", 3))
+    draw_together(tiny_sd, crowd("mixed", ["LCM", "DPM++ SDE", "Euler"]))
     assert (pipeline.scheduler, dict(pipeline.scheduler.config), dict(vars(pipeline))) == before
     assert tiny_sd.checkpoint.device == CPU

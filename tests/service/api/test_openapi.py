@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
+from models.params import KINDS
 from service.api.app import create_app
+from service.api.wire_bodies import JobBody
 from service.backbone.settings import Settings
 
 ROUTES = {
@@ -15,7 +17,9 @@ ROUTES = {
     ("get", "/v1/jobs/{job_id}/events"), ("get", "/v1/models"), ("get", "/v1/samplers"),
     ("get", "/images/{image_id}.png"), ("head", "/images/{image_id}.png"), ("get", "/healthz"), ("get", "/readyz"),
     ("post", "/v1/sd/generate"), ("post", "/v1/job"), ("get", "/v1/job/{job_id}"), ("get", "/v1/sd/models"),
-    ("get", "/v1/models/list"), ("get", "/v1/sd/samplers"),
+    ("get", "/v1/models/list"), ("get", "/v1/sd/samplers"), ("post", "/v1/inputs"), ("get", "/v1/capabilities"),
+    ("get", "/v1/loras"), ("get", "/v1/embeddings"), ("get", "/v1/controlnets"), ("get", "/v1/upscalers"),
+    ("get", "/v1/preprocessors"), ("get", "/v1/styles"),
 }  # fmt: skip
 OPEN = {"/images/{image_id}.png", "/healthz", "/readyz"}
 
@@ -63,6 +67,21 @@ def test_bodies_and_errors_are_shown(document):
     prodia = operations(document)["post", "/v1/sd/generate"]
     assert prodia["responses"]["400"]["content"]["text/plain"]["example"] == "Invalid Generation Parameters"
     assert set(document["components"]["securitySchemes"]) == {"Bearer", "X-API-Key", "X-Prodia-Key"}
+
+
+def test_every_kind_has_its_schema_and_an_example(document):
+    content = operations(document)["post", "/v1/jobs"]["requestBody"]["content"]["application/json"]
+    assert set(content["examples"]) == set(KINDS)
+    schemas = document["components"]["schemas"]
+    mapping = schemas["JobBody"]["discriminator"]["mapping"]
+    assert set(mapping) == set(KINDS)
+    for kind, example in content["examples"].items():
+        assert JobBody.model_validate(example["value"]).root.kind == kind
+        params = schemas[mapping[kind].rpartition("/")[2]]["properties"]["params"]["$ref"].rpartition("/")[2]
+        assert all("description" in each or "$ref" in str(each) for each in schemas[params]["properties"].values())
+    assert not {"image", "mask", "strength"} & set(schemas["Txt2ImgBody"]["properties"])
+    assert {"image", "strength"} <= set(schemas["Img2ImgBody"]["properties"])
+    assert "mask" in schemas["InpaintBody"]["required"]
 
 
 def test_the_page_is_open(anonymous):

@@ -10,7 +10,7 @@ from redis import Redis
 
 from models.catalog import Catalog
 from models.job import Ticket, new_job_id
-from models.params import Txt2ImgRequest
+from models.params import DrawRequest
 from models.tickets import open_ticket
 from service.backbone.ledger import Ledger
 from service.backbone.queue import Intake
@@ -31,7 +31,7 @@ def ticket() -> Callable[..., Ticket]:
     """Opens a ticket for a small picture."""
 
     def make(job_id: str | None = None, owner: str = "owner", **params: Any) -> Ticket:
-        request = Txt2ImgRequest(**{"prompt": "x", **params})
+        request = DrawRequest(**{"prompt": "x", **params})
         return open_ticket(request, Catalog({}), job_id=job_id or new_job_id(), owner=owner)
 
     return make

@@ -13,7 +13,7 @@ from redis import Redis
 from models.catalog import Catalog
 from models.diffusion.check import main as check_model
 from models.families import SDXL
-from models.params import Txt2ImgRequest
+from models.params import DrawRequest
 from models.tickets import complete
 from service.backbone.records import MODEL_PROBLEMS_KEY
 from service.commands.models import main
@@ -216,7 +216,7 @@ def test_sdxl_is_added_with_its_size(tmp_path: Path) -> None:
     options = ["--name", "sdxl", "--family", "sdxl", "--size", "1024", "--default", "--revision", "0" * 40]
     assert main(["--data", str(tmp_path), "add", "stabilityai/stable-diffusion-xl-base-1.0", *options]) == 0
     catalog = Catalog.load(tmp_path / "catalog.toml")
-    params = complete(Txt2ImgRequest(prompt="a cat"), catalog)
+    params = complete(DrawRequest(prompt="a cat"), catalog)
     assert (catalog[params.model].family, params.width, params.height) == (SDXL, 1024, 1024)
 
 

@@ -1,0 +1,159 @@
+"""One picture's latents on their way from noise: the same steps in the same order as the plain pipeline takes."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL.Image import Image
+
+from models.diffusion.checkpoint import Checkpoint
+from models.diffusion.control.controlnet import ControlGuide, Share, residuals
+from models.diffusion.decoding import decode
+from models.diffusion.denoiser import Conditioning
+from models.diffusion.row import drawing_sort
+from models.diffusion.sampling import Scheduler, predict_original
+from models.errors import DrawingFailed, JobFailure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blend:
+    """Keeps the part of a picture that is not masked: it is put back after each step, as noisy as the rest.
+
+    As ``StableDiffusionInpaintPipeline`` does for UNets that take no mask.
+    """
+
+    mask: torch.Tensor
+    """[1, 1, h, w], 1 where the picture is drawn anew."""
+    original: torch.Tensor
+    """The latents of the picture, without noise."""
+    noise: torch.Tensor
+
+
+@dataclass(eq=False, kw_only=True)
+class Denoising:
+    """A piece of work: one picture in progress."""
+
+    checkpoint: Checkpoint
+    size: tuple[int, int]
+    """Width and height in pixels at which it is drawn."""
+    scheduler: Scheduler
+    options: dict[str, Any]
+    """What the scheduler's step takes beside the latents; the generator among it, where it is random."""
+    timesteps: torch.Tensor
+    """[steps], those of the scheduler's timesteps that are run."""
+    latents: torch.Tensor
+    """[1, ...], of the family's shape."""
+    conditioning: Conditioning
+    """Of one input; of two under classifier-free guidance, first without the prompt and then with it."""
+    guidance_scale: float
+    masked: torch.Tensor | None = None
+    """[1, ...], the channels of mask and masked picture that an inpainting UNet takes beside the latents."""
+    blend: Blend | None = None
+    controls: tuple[ControlGuide, ...] = ()
+    keeps_latents: bool = False
+    """Whether the outcome is the latents, for another model to go on with, and not a picture."""
+    step: int = 0
+
+    @property
+    def steps(self) -> int:
+        """Steps in all, by the scheduler's own count."""
+        return len(self.timesteps)
+
+    @property
+    def group_key(self) -> Hashable:
+        """Checkpoint, LoRAs included, size, dtype and what else must be equal for tensors to fit together."""
+        states = self.conditioning.hidden_states
+        channels = None if self.masked is None else self.masked.shape[1]
+        return (
+            id(self.checkpoint), self.size, self.latents.dtype, states.shape[1:], channels, self.is_plain,
+            self.keeps_latents,
+        )  # fmt: skip
+
+    @property
+    def sort(self) -> Hashable:
+        """Model, size, and whether torch has to run it."""
+        return drawing_sort(self.checkpoint.spec.name, self.size, is_plain=self.is_plain)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether any backend can predict for it; else torch must."""
+        return not self.controls and not self.checkpoint.has_loras
+
+    @property
+    def device(self) -> torch.device:
+        """The checkpoint's."""
+        return self.checkpoint.device
+
+    @property
+    def inputs(self) -> int:
+        """How many inputs the picture adds to a forward: 2 with classifier-free guidance, 1 without."""
+        return len(self.conditioning.hidden_states)
+
+    @property
+    def timestep(self) -> torch.Tensor:
+        """The timestep of the step to come, a scalar of the scheduler's own type."""
+        return self.timesteps[self.step]
+
+    def model_input(self) -> torch.Tensor:
+        """The latents for the next forward [1, ...], as the scheduler wants them scaled."""
+        scaled = self.scheduler.scale_model_input(self.latents, self.timestep)
+        return scaled if self.masked is None else torch.cat([scaled, self.masked], dim=1)
+
+    def forward(self, batch: Sequence[Denoising]) -> list[torch.Tensor | JobFailure]:
+        """One forward for all of ``batch``; each one's raw model output [inputs, ...]."""
+        repeated = [(each, each.model_input()) for each in batch]
+        latents = torch.cat([model_input.expand(each.inputs, *model_input.shape[1:]) for each, model_input in repeated])
+        timesteps = torch.cat([each.timestep.float().expand(each.inputs) for each in batch]).to(latents.device)
+        conditioning = Conditioning.cat([each.conditioning for each in batch])
+        shares = [Share(each.inputs, each.controls, each.step, each.steps) for each in batch]
+        added = residuals(shares, latents, timesteps, conditioning)
+        denoiser = self.checkpoint.denoiser if added is None else self.checkpoint.eager
+        output = denoiser.denoise(latents, timesteps, conditioning, added)
+        sizes = [each.inputs for each in batch]
+        finite = output.isfinite().flatten(1).all(1).cpu().split(sizes)  # one wait for the device, for all rows
+        return [
+            part if is_finite.all() else DrawingFailed("the model's prediction is not finite")
+            for part, is_finite in zip(output.split(sizes), finite, strict=True)
+        ]
+
+    def guide(self, output: torch.Tensor) -> torch.Tensor:
+        """One prediction [1, ...] from the model's ``output`` [inputs, ...].
+
+        Classifier-free guidance: Ho and Salimans 2022, arXiv 2207.12598.
+        """
+        if self.inputs == 1:
+            return output
+        without, prompted = output.chunk(2)
+        return without + self.guidance_scale * (prompted - without)
+
+    def preview(self, output: torch.Tensor) -> Image | None:
+        """A look at what the picture is heading for, half as wide and high as it is drawn."""
+        scaled = self.scheduler.scale_model_input(self.latents, self.timestep)
+        original = predict_original(self.scheduler, scaled, self.timestep, self.guide(output))
+        return self.checkpoint.preview(original, self.size)
+
+    def advance(self, output: torch.Tensor) -> None:
+        """Take one step.
+
+        Raises:
+            Exception: whatever the scheduler has to complain about.
+        """
+        prediction = self.guide(output)
+        self.latents = self.scheduler.step(prediction, self.timestep, self.latents, **self.options)[0]
+        self.step += 1
+        if self.blend is not None:
+            self.latents = self._blended(self.blend)
+
+    def _blended(self, blend: Blend) -> torch.Tensor:
+        original = blend.original
+        if self.step < self.steps:
+            family = self.checkpoint.family
+            original = family.add_noise(self.scheduler, original, blend.noise, self.timestep)
+        return (1 - blend.mask) * original + blend.mask * self.latents
+
+    def finish(self, batch: Sequence[Denoising]) -> list[Any]:
+        """The pictures, decoded together; or the latents [1, ...], if they are to be kept."""
+        return [each.latents for each in batch] if self.keeps_latents else decode(batch)

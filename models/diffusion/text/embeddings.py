@@ -1,0 +1,92 @@
+"""Embeddings of textual inversion: read from files, and put in the place of words without changing the text encoder."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from models.diffusion.failures import summary
+from models.errors import ModelUnavailable
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """Learnt vectors that stand for a word (textual inversion, arXiv 2208.01618)."""
+
+    name: str
+    """The file's stem."""
+    vectors: tuple[torch.Tensor, ...]
+    """[n, width] for each of the model's text encoders, in their order; n is the same for all."""
+
+    @property
+    def length(self) -> int:
+        """How many tokens it takes the place of."""
+        return len(self.vectors[0])
+
+
+def load_embedding(path: Path) -> Embedding:
+    """Read a ``.safetensors`` file that holds one embedding.
+
+    Its tensors are ``emb_params`` (A1111, one text encoder), ``clip_l`` and ``clip_g`` (SDXL), or one under the name
+    of its token (diffusers); each [n, width] or [width].
+
+    Raises:
+        ModelUnavailable: there is no such file, or it holds something else.
+    """
+    if path.suffix != ".safetensors":
+        raise ModelUnavailable(
+            f"embedding {path.name}: only .safetensors files are read, for pickles can run code; convert it first"
+        )
+    try:
+        tensors = load_file(path)
+    except Exception as error:
+        raise ModelUnavailable(f"embedding {path.name} cannot be read: {summary(error)}") from error
+    vectors = tuple(tensor.reshape(-1, tensor.shape[-1]) for tensor in _pick(tensors) if 1 <= tensor.ndim <= 2)
+    if not vectors or len({len(each) for each in vectors}) > 1 or not all(_is_sound(each) for each in vectors):
+        held = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items())
+        raise ModelUnavailable(f"embedding {path.name} holds no vectors of a known form, but: {held[:200]}")
+    return Embedding(path.stem, vectors)
+
+
+def _pick(tensors: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
+    """The tensors that matter, one for each text encoder; none if the file is of no known form."""
+    for names in (("clip_l", "clip_g"), ("emb_params",)):
+        if all(name in tensors for name in names):
+            return [tensors[name] for name in names]
+    return list(tensors.values()) if len(tensors) == 1 else []
+
+
+def _is_sound(vectors: torch.Tensor) -> bool:
+    return vectors.numel() > 0 and vectors.is_floating_point() and bool(vectors.isfinite().all())
+
+
+@contextmanager
+def placed(layer: torch.nn.Module, vectors: Sequence[tuple[int, torch.Tensor]]) -> Iterator[None]:
+    """Within it, and in this thread only, the embedding ``layer`` gives ``vectors`` instead of tokens' own.
+
+    Args:
+        layer: gives [1, tokens, width]; a text encoder's ``get_input_embeddings()``.
+        vectors: the first of the tokens replaced, and what replaces it and those after it, [n, width].
+    """
+    if not vectors:
+        yield
+        return
+    thread = threading.get_ident()
+
+    def replace(_module: torch.nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:
+        if threading.get_ident() == thread:
+            for start, replacement in vectors:
+                output[0, start : start + len(replacement)] = replacement.to(output)
+        return output
+
+    handle = layer.register_forward_hook(replace)
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -1,0 +1,114 @@
+"""One text encoder, which many rows share, and what it makes of one chunk of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from models.diffusion.text.chunks import Chunk
+from models.diffusion.text.embeddings import Embedding, placed
+from models.errors import DrawingFailed
+
+MEAN_FLOOR = 0.01
+"""Means below this share of the mean magnitude are rounding errors as much as means; none is divided by."""
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """One text encoder and its tokenizer."""
+
+    number: int
+    """0, or 1 for SDXL's second: which of an embedding's vectors are its own."""
+    tokenizer: Any
+    model: Any
+    is_sdxl: bool
+    device: torch.device
+
+    def check(self, clip_skip: int) -> None:
+        """Refuse a layer that is not there.
+
+        Raises:
+            DrawingFailed: the text encoder has no such layer, or is not CLIP.
+        """
+        layers = self.model.config.num_hidden_layers
+        if not 1 <= clip_skip <= layers:
+            raise DrawingFailed(f"clip_skip {clip_skip}: this model's text encoder has layers 1 to {layers}")
+        if clip_skip > 1 and not self._is_clip:
+            raise DrawingFailed(
+                f"clip_skip {clip_skip}: this model's text encoder is not CLIP and skips no layers; use 1"
+            )
+
+    def misfit(self, embedding: Embedding) -> str | None:
+        """Why ``embedding`` is not made for this text encoder, ``None`` if it is."""
+        wanted = 2 if self.is_sdxl else 1
+        if len(embedding.vectors) != wanted:
+            return f"it has vectors for {len(embedding.vectors)} text encoders, not {wanted}"
+        width, own = embedding.vectors[self.number].shape[1], self.model.get_input_embeddings().embedding_dim
+        return None if width == own else f"its vectors are {width} wide, not {own}"
+
+    def encode(self, chunk: Chunk, clip_skip: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Hidden states [1, tokens, width] of one chunk, weighted, and its projection [1, width] if there is one.
+
+        Chunks go through the model one by one, for a larger batch would change the last bits.
+        """
+        start, end = self.tokenizer("").input_ids
+        ids = [start, *(number for unit in chunk for number in unit.ids), end]
+        padding = self.tokenizer.model_max_length - len(ids)
+        tokens = torch.tensor([ids + [self.tokenizer.pad_token_id] * padding], device=self.device)
+        mask = None
+        if getattr(self.model.config, "use_attention_mask", False):
+            mask = torch.tensor([[1] * len(ids) + [0] * padding], device=self.device)
+        with placed(self.model.get_input_embeddings(), self._vectors(chunk)):
+            output = self.model(tokens, attention_mask=mask, output_hidden_states=self.is_sdxl or clip_skip > 1)
+        weights = [1.0, *(unit.weight for unit in chunk for _ in unit.ids)]
+        states = _weigh(self._layer(output, clip_skip), weights, keep_mean=self._is_clip and not self.is_sdxl)
+        return states, output.get("text_embeds")
+
+    def _layer(self, output: Any, clip_skip: int) -> torch.Tensor:
+        """The hidden states [1, tokens, width] that the family's ``encode_prompt`` picks."""
+        if self.is_sdxl:
+            states: torch.Tensor = output.hidden_states[-max(clip_skip, 2)]
+        elif clip_skip == 1:
+            states = output.last_hidden_state
+        else:
+            states = self._norm_owner.final_layer_norm(output.hidden_states[-clip_skip])
+        return states
+
+    @property
+    def _is_clip(self) -> bool:
+        return hasattr(self._norm_owner, "final_layer_norm")
+
+    @property
+    def _norm_owner(self) -> Any:
+        """The model itself, or for some versions and classes the one inside it."""
+        return getattr(self.model, "text_model", self.model)
+
+    def _vectors(self, chunk: Chunk) -> list[tuple[int, torch.Tensor]]:
+        """The vectors of the chunk's embeddings, each with the index of its first token."""
+        found, index = [], 1
+        for unit in chunk:
+            if unit.embedding is not None:
+                found.append((index, unit.embedding.vectors[self.number]))
+            index += len(unit.ids)
+        return found
+
+
+def _weigh(states: torch.Tensor, weights: Sequence[float], keep_mean: bool) -> torch.Tensor:
+    """Hidden states [1, tokens, width] times ``weights``, one for each of the first tokens, as A1111 weighs them.
+
+    A1111 also scales all by the ratio of the old mean to the new. Only the last layers of Stable Diffusion's CLIP have
+    a mean that bears it; for SDXL the ratio made artefacts, and A1111 got an option without (its pull request 14874).
+    """
+    if all(weight == 1 for weight in weights):
+        return states
+    factors = torch.ones(states.shape[1], device=states.device)
+    factors[: len(weights)] = torch.tensor(weights, device=states.device)
+    plain = states.float()
+    weighted = plain * factors[:, None]
+    before, after = plain.mean(), weighted.mean()
+    if keep_mean and min(before.abs(), after.abs()) > MEAN_FLOOR * plain.abs().mean():
+        weighted *= before / after
+    return weighted.to(states.dtype)

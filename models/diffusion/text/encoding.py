@@ -1,0 +1,119 @@
+"""Hidden states of prompts, as Stable Diffusion and SDXL take them, from text encoders that many rows share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import torch
+
+from models.diffusion.pipeline import Pipeline
+from models.diffusion.text.chunks import Chunk, split
+from models.diffusion.text.embeddings import Embedding
+from models.diffusion.text.encoder import Encoder
+from models.errors import ModelUnavailable
+
+SUFFIXES = ("", "_2")
+"""Of the names that diffusers gives to a pipeline's text encoders, in order."""
+
+
+@dataclass(frozen=True)
+class TextEncoding:
+    """What text encoders make of one prompt. Nobody changes its tensors: they may be shared."""
+
+    hidden_states: torch.Tensor
+    """[1, tokens, width]; tokens is the tokenizer's maximum length times the number of chunks, width that of all text
+    encoders together."""
+    pooled: torch.Tensor | None
+    """[1, width], SDXL's only: the second encoder's projection of the first chunk."""
+
+
+@torch.no_grad()
+def encode_clip(
+    pipeline: Pipeline,
+    prompts: Sequence[str | None],
+    *,
+    clip_skip: int = 1,
+    embeddings: Mapping[str, Embedding] = MappingProxyType({}),
+    device: torch.device,
+) -> tuple[TextEncoding, ...]:
+    """Encode prompts in A1111's syntax; all come out with as many chunks as the longest of them has.
+
+    A prompt that fits one chunk, without weights or embeddings, gives what ``pipeline.encode_prompt`` gives, to the
+    bit. Longer ones are encoded chunk by chunk, each between its own special tokens, and concatenated; shorter ones
+    are filled up with empty chunks. Weights multiply the tokens' hidden states; with a single CLIP encoder the chunk is
+    then scaled so that its mean is what it was, as in A1111. LoRA tags are passed over.
+
+    Args:
+        pipeline: with one text encoder (Stable Diffusion, the built-in model), two (SDXL) or only the second of these.
+        prompts: ``None`` is no prompt: zeros if ``force_zeros_for_empty_prompt`` (SDXL), else an empty text.
+        clip_skip: which layer from the end gives the hidden states, by A1111's count: 1 is the last, 2 the last but
+            one, which diffusers calls ``clip_skip=1``. SDXL takes the last but one anyway: 1 and 2 are the same there,
+            and 3 is diffusers' ``clip_skip=1``. It holds for all prompts; diffusers spares the negative one.
+        embeddings: textual inversion by the words in the prompts; only those that occur need fit the model.
+        device: where the text encoders are.
+
+    Raises:
+        PromptError: as :func:`models.prompts.parse`.
+        ModelUnavailable: an embedding in a prompt is made for another model, or too long.
+        DrawingFailed: the prompt is too long, or the text encoder has no such layer.
+    """
+    encoders = _encoders(pipeline, device)
+    for encoder in encoders:
+        encoder.check(clip_skip)
+    has_zeros = _has_zeros(pipeline)
+    wanted = [prompt if prompt is not None or has_zeros else "" for prompt in prompts]
+    texts = [text for text in dict.fromkeys(wanted) if text is not None] or [""]
+    chunks = {text: [split(encoder.tokenizer, text, embeddings) for encoder in encoders] for text in texts}
+    count = max(len(each) for parts in chunks.values() for each in parts)
+    encodings = {text: _encode(encoders, chunks[text], count, clip_skip) for text in texts}
+    return tuple(_zeros_like(encodings[texts[0]]) if text is None else encodings[text] for text in wanted)
+
+
+def _has_zeros(pipeline: Any) -> bool:
+    """Whether zeros stand for no prompt, as SDXL was trained."""
+    return bool(pipeline.config.get("force_zeros_for_empty_prompt", False))
+
+
+def _encoders(pipeline: Any, device: torch.device) -> list[Encoder]:
+    """The pipeline's text encoders: one, SDXL's two, or the second of these alone, as its refiner has it."""
+    found = [suffix for suffix in SUFFIXES if getattr(pipeline, f"text_encoder{suffix}", None) is not None]
+    return [
+        Encoder(
+            number=SUFFIXES.index(suffix),
+            tokenizer=getattr(pipeline, f"tokenizer{suffix}"),
+            model=getattr(pipeline, f"text_encoder{suffix}"),
+            is_sdxl="_2" in found,
+            device=device,
+        )
+        for suffix in found
+    ]
+
+
+def _encode(encoders: Sequence[Encoder], chunks: Sequence[list[Chunk]], count: int, clip_skip: int) -> TextEncoding:
+    """One prompt, split for each of ``encoders``, filled up to ``count`` chunks."""
+    _check_embeddings(encoders, chunks[0])
+    states, pooled = [], None
+    for encoder, own in zip(encoders, chunks, strict=True):
+        encoded = [encoder.encode(chunk, clip_skip) for chunk in own]
+        if len(own) < count:
+            encoded += [encoder.encode([], clip_skip)] * (count - len(own))
+        states.append(torch.cat([each for each, _ in encoded], dim=1))
+        pooled = encoded[0][1]
+    return TextEncoding(torch.cat(states, dim=-1).to(encoders[-1].model.dtype), pooled)
+
+
+def _check_embeddings(encoders: Sequence[Encoder], chunks: list[Chunk]) -> None:
+    """Refuse embeddings made for other text encoders."""
+    for embedding in {unit.embedding for chunk in chunks for unit in chunk if unit.embedding is not None}:
+        for encoder in encoders:
+            problem = encoder.misfit(embedding)
+            if problem is not None:
+                raise ModelUnavailable(f"embedding {embedding.name!r} is made for another kind of model: {problem}")
+
+
+def _zeros_like(encoding: TextEncoding) -> TextEncoding:
+    pooled = None if encoding.pooled is None else torch.zeros_like(encoding.pooled)
+    return TextEncoding(torch.zeros_like(encoding.hidden_states), pooled)

@@ -1,0 +1,66 @@
+"""Between faces as they are in a picture and the upright square that face models are trained on."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+FACE_PX = 512
+"""The side of the square."""
+_FEATHER_PX = 48
+
+Pixels: TypeAlias = NDArray[np.uint8]
+"""RGB [height, width, 3]."""
+Points: TypeAlias = NDArray[np.float64]
+"""Eyes, tip of the nose, corners of the mouth, in each pair the viewer's left one first: x, y in px [5, 2]."""
+Transform: TypeAlias = NDArray[np.float64]
+"""From a picture's coordinates to the square's [2, 3]."""
+
+
+def landmarks_in_square() -> Points:
+    """Where the landmarks are in the square: the average of FFHQ (Karras et al. 2019), as facexlib aligns to it."""
+    return np.array([
+        (192.98138, 239.94708), (318.90277, 240.19360), (256.63416, 314.01935), (201.26117, 371.41043),
+        (313.08905, 371.15118),
+    ])  # fmt: skip
+
+
+def align(landmarks: Points) -> Transform:
+    """The shift, turn and scaling that brings ``landmarks`` nearest to the square's (Umeyama 1991, least squares)."""
+    target = landmarks_in_square()
+    source_centre, target_centre = landmarks.mean(axis=0), target.mean(axis=0)
+    source = (landmarks - source_centre) @ (1, 1j)
+    turn = np.vdot(source, (target - target_centre) @ (1, 1j)) / np.vdot(source, source).real
+    linear = np.array([(turn.real, -turn.imag), (turn.imag, turn.real)])
+    return np.column_stack([linear, target_centre - linear @ source_centre])
+
+
+def cut_out(picture: Pixels, transform: Transform) -> Pixels:
+    """The face, upright in the square; what lies outside the picture repeats its edges."""
+    return _bytes(
+        cv2.warpAffine(picture, transform, (FACE_PX, FACE_PX), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    )
+
+
+def paste(picture: Pixels, face: Pixels, transform: Transform) -> Pixels:
+    """``picture`` with ``face`` [512, 512, 3] back in its place, fading out towards the square's border."""
+    height, width = picture.shape[:2]
+    back = cv2.invertAffineTransform(transform)
+    placed = cv2.warpAffine(face, back, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    share = cv2.warpAffine(_feathered_square(), back, (width, height), flags=cv2.INTER_LINEAR)[..., None]
+    return _bytes(np.rint(placed * share + picture * (1 - share)))
+
+
+def _feathered_square() -> NDArray[np.float32]:
+    """1 in the middle, falling to 0 at the border [512, 512]."""
+    to_border_px = np.minimum(np.arange(FACE_PX), np.arange(FACE_PX)[::-1])
+    ramp = np.clip(to_border_px / _FEATHER_PX, 0, 1)
+    return np.minimum.outer(ramp, ramp).astype(np.float32)
+
+
+def _bytes(values: Any) -> Pixels:
+    pixels: Pixels = values.astype(np.uint8)
+    return pixels

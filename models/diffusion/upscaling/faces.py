@@ -1,0 +1,95 @@
+"""Restoring the faces in one picture: found, turned upright, restored one a step, and put back."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from models.diffusion.upscaling.face_alignment import align, cut_out, paste
+from models.diffusion.upscaling.face_detector import FaceDetector
+from models.diffusion.upscaling.pixels import from_unit, to_bytes, to_unit
+from models.diffusion.upscaling.postprocess import Postprocess
+from models.diffusion.upscaling.weights import failure_to_load, read_model
+from models.errors import DrawingFailed, ModelUnavailable
+
+
+@dataclass(eq=False, frozen=True)
+class FaceRestorer:
+    """A model for upright faces that many jobs share, and what finds the faces."""
+
+    gfpgan: nn.Module
+    """GFPGAN (Wang et al. 2021, arXiv 2101.04061), the variant without custom CUDA operators, in float32."""
+    detector: FaceDetector
+
+    @torch.inference_mode()
+    def __call__(self, faces: Tensor) -> Tensor:
+        """Restore uint8 [n, 3, 512, 512] to float32 values from 0 to 1 [n, 3, 512, 512], on the CPU.
+
+        The noise is the one stored with the weights, not drawn anew, so that the same face gives the same values.
+        """
+        values = to_unit(faces, next(self.gfpgan.parameters()).device, torch.float32)
+        restored: Tensor = self.gfpgan(values * 2 - 1, return_rgb=False, randomize_noise=False)[0]
+        return (restored / 2 + 0.5).clamp(0, 1).cpu()
+
+
+def load_face_restorer(weights: Path, detector: Path, device: torch.device) -> FaceRestorer:
+    """Read GFPGAN's ``weights`` onto ``device``, always in float32, and the ``detector`` YuNet, which runs on the CPU.
+
+    Raises:
+        ModelUnavailable: a file cannot be read, or is no such model.
+        OutOfMemory: the weights do not fit the device.
+    """
+    finder = FaceDetector(detector)
+    descriptor = read_model(weights)
+    if descriptor.architecture.id != "GFPGAN":
+        raise ModelUnavailable(
+            f"{weights} is no GFPGAN, the one face restorer there is, but {descriptor.architecture.id}"
+        )
+    try:
+        return FaceRestorer(descriptor.model.to(device), finder)
+    except Exception as error:
+        raise failure_to_load(weights, error) from error
+
+
+class FaceRestoration(Postprocess):
+    """Restores each face of a picture, one a step; the picture keeps its size.
+
+    Args:
+        picture: RGB, of any size. The faces in it are found at once, in tens of milliseconds.
+
+    Raises:
+        DrawingFailed: there is no face in the picture.
+        ValueError: the picture is not RGB.
+    """
+
+    def __init__(self, picture: Image.Image, restorer: FaceRestorer) -> None:
+        self.model = restorer
+        self._source = to_bytes(picture).permute(1, 2, 0).contiguous().numpy()
+        self._canvas = self._source
+        self._faces = [align(landmarks) for landmarks in restorer.detector.find(self._source)]
+        if not self._faces:
+            raise DrawingFailed("no face was found in the picture")
+        self.steps = len(self._faces)
+
+    @property
+    def group_key(self) -> Hashable:
+        return self.model
+
+    def next_input(self) -> Tensor:
+        face = cut_out(self._source, self._faces[self.step])
+        return torch.from_numpy(face).permute(2, 0, 1)[None]
+
+    def advance(self, output: Tensor) -> None:
+        if not output.isfinite().all():
+            raise DrawingFailed("the face restorer gave numbers that are no picture")
+        face = from_unit(output[0]).permute(1, 2, 0).contiguous().numpy()
+        self._canvas = paste(self._canvas, face, self._faces[self.step])
+        self.step += 1
+
+    def picture(self) -> Image.Image:
+        return Image.fromarray(self._canvas)

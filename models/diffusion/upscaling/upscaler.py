@@ -1,0 +1,74 @@
+"""Upscalers: super-resolution and restoration models read from one file, ready on one device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.diffusion.upscaling.pixels import to_unit
+from models.diffusion.upscaling.weights import failure_to_load, read_model
+from models.errors import ModelUnavailable
+
+_PURPOSES = ("SR", "Restoration")
+
+
+@dataclass(eq=False, frozen=True)
+class Upscaler:
+    """A model that many jobs share."""
+
+    descriptor: Any
+    """spandrel's ``ImageModelDescriptor``; it pads inputs to the sizes that the model needs."""
+    tile_px: int
+    """The side of the tiles that larger pictures are cut into."""
+    overlap_px: int
+
+    @property
+    def scale(self) -> int:
+        """How many times as wide and high the model makes a picture; 1 for one that only restores."""
+        return int(self.descriptor.scale)
+
+    @torch.inference_mode()
+    def __call__(self, tiles: Tensor) -> Tensor:
+        """Enlarge uint8 [n, 3, h, w] to float32 values from 0 to 1 [n, 3, h * scale, w * scale], on the CPU."""
+        values = to_unit(tiles, self.descriptor.device, self.descriptor.dtype)
+        enlarged: Tensor = self.descriptor(values)
+        return enlarged.float().cpu()
+
+
+def load_upscaler(path: Path, device: torch.device, dtype: torch.dtype) -> Upscaler:
+    """Read the weights in ``path`` onto ``device``; formats and safety are :func:`read_model`'s.
+
+    Accepted is what takes and gives one RGB picture: super-resolution (ESRGAN, Real-ESRGAN, Compact, SPAN, SwinIR,
+    DAT, HAT and others) and restoration at the same size (SCUNet and others). A model that cannot be computed in
+    ``dtype`` is in float32.
+
+    Raises:
+        ModelUnavailable: the file cannot be read, or is no such model.
+        OutOfMemory: the weights do not fit the device.
+    """
+    descriptor = read_model(path)
+    problem = _misfit(descriptor)
+    if problem is not None:
+        raise ModelUnavailable(f"{path} is no upscaler: {problem}")
+    try:
+        descriptor.to(device, _supported(descriptor, dtype))
+    except Exception as error:
+        raise failure_to_load(path, error) from error
+    tile_px, overlap_px = (512, 32) if device.type == "cuda" else (128, 16)
+    return Upscaler(descriptor, tile_px, overlap_px)
+
+
+def _misfit(descriptor: Any) -> str | None:
+    if descriptor.purpose not in _PURPOSES:
+        return f"{descriptor.architecture.name} is a model for {descriptor.purpose}"
+    channels = (descriptor.input_channels, descriptor.output_channels)
+    return None if channels == (3, 3) else "it takes {} and gives {} channels, not 3".format(*channels)
+
+
+def _supported(descriptor: Any, dtype: torch.dtype) -> torch.dtype:
+    unsupported = {torch.float16: not descriptor.supports_half, torch.bfloat16: not descriptor.supports_bfloat16}
+    return torch.float32 if unsupported.get(dtype, False) else dtype

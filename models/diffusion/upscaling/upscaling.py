@@ -1,0 +1,122 @@
+"""Enlarging one picture: with an upscaler, tile by tile, or by plain resampling."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from functools import partial
+from types import MappingProxyType
+
+import torch
+from PIL import Image
+from PIL.Image import Resampling
+from torch import Tensor
+
+from models.diffusion.upscaling.pixels import from_unit, to_bytes, to_picture
+from models.diffusion.upscaling.postprocess import Postprocess
+from models.diffusion.upscaling.tiles import Cut
+from models.diffusion.upscaling.upscaler import Upscaler
+from models.errors import DrawingFailed
+
+FILTERS: Mapping[str, Resampling] = MappingProxyType({"Lanczos": Resampling.LANCZOS, "Nearest": Resampling.NEAREST})
+"""How Pillow calls the built-in upscalers."""
+
+
+class Upscaling(Postprocess):
+    """Enlarges a picture with an upscaler, one tile a step.
+
+    The model runs once, at its own scale; a Lanczos filter brings that to exactly ``scale``. Until the job is done it
+    holds 12 bytes for each pixel at the model's scale.
+
+    Args:
+        picture: RGB, of any size.
+        scale: the picture becomes round(width * scale) x round(height * scale).
+
+    Raises:
+        ValueError: the picture is not RGB.
+    """
+
+    def __init__(self, picture: Image.Image, scale: float, upscaler: Upscaler) -> None:
+        self.model = upscaler
+        self._source = to_bytes(picture)
+        self._size = enlarged_size(picture, scale)
+        self._rows, self._columns = (
+            Cut(length, min(upscaler.tile_px, length), upscaler.overlap_px) for length in self._source.shape[1:]
+        )
+        self._native_scale = native = upscaler.scale
+        self._row_weights, self._column_weights = self._rows.weights(native), self._columns.weights(native)
+        self._canvas = torch.zeros(3, self._rows.length_px * native, self._columns.length_px * native)
+        self.steps = len(self._rows.starts) * len(self._columns.starts)
+
+    @property
+    def group_key(self) -> Hashable:
+        return self.model, self._rows.tile_px, self._columns.tile_px
+
+    def next_input(self) -> Tensor:
+        row, column = self._place()
+        return _window(self._source, self._rows, self._columns, row, column, 1)[None]
+
+    def advance(self, output: Tensor) -> None:
+        if not output.isfinite().all():
+            raise DrawingFailed("the upscaler gave numbers that are no picture")
+        row, column = self._place()
+        weights = self._row_weights[row, :, None] * self._column_weights[column]
+        _window(self._canvas, self._rows, self._columns, row, column, self._native_scale).add_(output[0] * weights)
+        self.step += 1
+
+    def picture(self) -> Image.Image:
+        enlarged = to_picture(from_unit(self._canvas))
+        return enlarged if enlarged.size == self._size else enlarged.resize(self._size, Resampling.LANCZOS)
+
+    def _place(self) -> tuple[int, int]:
+        """The row and column of the tile to come."""
+        return divmod(self.step, len(self._columns.starts))
+
+
+class Resizing(Postprocess):
+    """Enlarges a picture with one of the built-in upscalers, in one step and without weights.
+
+    Args:
+        picture: RGB, of any size.
+        scale: the picture becomes round(width * scale) x round(height * scale).
+        name: one of ``FILTERS``.
+
+    Raises:
+        ValueError: the picture is not RGB.
+    """
+
+    steps = 1
+
+    def __init__(self, picture: Image.Image, scale: float, name: str) -> None:
+        self._source = to_bytes(picture)
+        self._size = enlarged_size(picture, scale)
+        self._name = name
+        self.model = partial(_resize, size=self._size, resampling=FILTERS[name])
+
+    @property
+    def group_key(self) -> Hashable:
+        return self._name, self._source.shape, self._size
+
+    def next_input(self) -> Tensor:
+        return self._source[None]
+
+    def advance(self, output: Tensor) -> None:
+        self._source = output[0]
+        self.step += 1
+
+    def picture(self) -> Image.Image:
+        return to_picture(self._source)
+
+
+def enlarged_size(picture: Image.Image, scale: float) -> tuple[int, int]:
+    """Width and height in pixels of ``picture`` enlarged ``scale`` times."""
+    return round(picture.width * scale), round(picture.height * scale)
+
+
+def _window(pixels: Tensor, rows: Cut, columns: Cut, row: int, column: int, scale: int) -> Tensor:
+    """The part of ``pixels`` [3, height * scale, width * scale] that one tile covers."""
+    top, left = rows.starts[row] * scale, columns.starts[column] * scale
+    return pixels[:, top : top + rows.tile_px * scale, left : left + columns.tile_px * scale]
+
+
+def _resize(pixels: Tensor, size: tuple[int, int], resampling: Resampling) -> Tensor:
+    return torch.stack([to_bytes(to_picture(each).resize(size, resampling)) for each in pixels])

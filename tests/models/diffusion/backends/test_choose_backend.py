@@ -1,0 +1,83 @@
+"""Which backend is chosen, and that torch serves whatever another cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+
+from models.diffusion.backends.choose import choose_backend
+from models.diffusion.backends.eager import EagerDenoiser
+from models.errors import ModelUnavailable
+from tests.models.diffusion.backends.unets import build_unet, inputs_for, run_denoiser, run_torch
+
+
+class Untraceable(UNet2DConditionModel):
+    """Cannot be exported."""
+
+    def forward(self, *args: Any, **options: Any) -> Any:
+        if torch.jit.is_tracing():
+            raise RuntimeError("no tracing here")
+        return super().forward(*args, **options)
+
+
+class Different(UNet2DConditionModel):
+    """Computes something else once it is exported."""
+
+    def forward(self, *args: Any, **options: Any) -> Any:
+        (output,) = super().forward(*args, **options)
+        return (output * (1.01 if torch.jit.is_tracing() else 1),)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "name"), [("auto", "openvino"), ("openvino", "openvino"), ("onnxruntime", "onnxruntime")]
+)
+def test_an_exported_backend_is_chosen_and_measured(wanted: str, name: str, graphs: Path) -> None:
+    eager = EagerDenoiser(build_unet())
+    chosen = choose_backend(eager, wanted, graphs)
+    assert chosen.name == name
+    assert chosen.relative_error is not None and 0 < chosen.relative_error < 1e-5
+
+
+def test_torch_serves_when_it_is_asked_for_or_nothing_else_is_sure_to(graphs: Path) -> None:
+    eager, half = EagerDenoiser(build_unet()), EagerDenoiser(build_unet().to(torch.bfloat16))
+    assert choose_backend(eager, "eager", graphs) is eager
+    assert choose_backend(half, "auto", graphs) is half
+    assert (eager.name, eager.relative_error) == ("eager", None)
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize(
+    ("unet_class", "reason"), [(Untraceable, "no tracing here"), (Different, "differs from torch's by 0.01")]
+)
+def test_torch_serves_what_a_backend_cannot(
+    backend: str, unet_class: type[Any], reason: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    eager = EagerDenoiser(build_unet(unet_class=unet_class))
+    assert choose_backend(eager, backend, tmp_path) is eager
+    assert f"backend {backend} cannot be used, torch runs the UNet" in caplog.text
+    assert reason in caplog.text
+
+
+def test_a_cache_that_cannot_be_written_is_no_reason_to_fail(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    eager = EagerDenoiser(build_unet())
+    assert choose_backend(eager, "openvino", tmp_path / "file") is eager
+
+
+def test_an_unknown_backend_is_refused(graphs: Path) -> None:
+    with pytest.raises(ModelUnavailable, match="unknown backend 'tensorrt'; there are auto, eager, compiled"):
+        choose_backend(EagerDenoiser(build_unet()), "tensorrt", graphs)
+
+
+def test_eager_is_the_plain_forward() -> None:
+    unet = build_unet()
+    inputs = inputs_for(unet)
+    output = run_denoiser(EagerDenoiser(unet), inputs)
+    with torch.no_grad():
+        states = inputs.conditioning.hidden_states
+        expected = unet(inputs.latents, inputs.timesteps, encoder_hidden_states=states).sample
+    assert torch.equal(output, expected) and torch.equal(run_torch(unet, inputs), expected)
