@@ -25,6 +25,7 @@ $(READY): pyproject.toml clients/python/pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt "torch==2.13.0"
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e clients/python -e ".[dev]"
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps spandrel==0.4.2  # it asks for a torchvision
 	touch $(READY)
 
 clean:  ## Remove the environment and everything that was built.

@@ -32,6 +32,7 @@ from models.diffusion.sampling import build_scheduler
 BATCHES = (1, 2, 4, 8, 16)
 PROMPTS = ("a red apple", "a cat", "a sailing boat", "a green tree")
 TOKENS = 64
+STEPS = 20
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def load(eager: EagerDenoiser, backend: str, cache: Path) -> tuple[Denoiser, flo
     seconds = []
     for _ in range(2):
         began_at = time.perf_counter()
-        chosen = choose_backend(eager, backend, cache)
+        chosen = choose_backend(eager, backend, cache / backend)
         seconds.append(time.perf_counter() - began_at)
     if chosen.name != backend:
         raise SystemExit(f"backend {backend} cannot be used; the log says why")
@@ -97,14 +98,14 @@ def run_by(denoiser: Denoiser, unet: Any) -> Iterator[None]:
     del unet.forward
 
 
-def draw(pipeline: Any) -> np.ndarray:
-    """One picture for each of ``PROMPTS`` with the model's defaults, as numbers from 0 to 255."""
+def draw(pipeline: Any, steps: int) -> np.ndarray:
+    """One picture for each of ``PROMPTS`` with the model's defaults but the steps, as numbers from 0 to 255."""
     chosen = house_spec().defaults
     pictures = []
     for seed, prompt in enumerate(PROMPTS):
         pipeline.scheduler = build_scheduler(chosen.sampler, pipeline.scheduler.config, seed)
         pictures += pipeline(
-            prompt, num_inference_steps=chosen.num_inference_steps, guidance_scale=chosen.guidance_scale,
+            prompt, num_inference_steps=steps, guidance_scale=chosen.guidance_scale,
             width=chosen.width, height=chosen.height, generator=torch.Generator().manual_seed(seed),
         ).images  # fmt: skip
     return np.stack([np.asarray(picture).astype(int) for picture in pictures])
@@ -113,7 +114,7 @@ def draw(pipeline: Any) -> np.ndarray:
 def measure(backends: Sequence[str], cache: Path, repeats: int) -> list[Figures]:
     """Each backend's figures."""
     pipeline = load_pipeline()
-    unet, expected = pipeline.unet, draw(pipeline)
+    unet, expected = pipeline.unet, draw(pipeline, STEPS)
     eager = EagerDenoiser(unet)
     loaded = {name: load(eager, name, cache) for name in backends}
     denoisers = {name: denoiser for name, (denoiser, *_) in loaded.items()}
@@ -121,7 +122,7 @@ def measure(backends: Sequence[str], cache: Path, repeats: int) -> list[Figures]
     results = []
     for name, (denoiser, first_s, later_s) in loaded.items():
         with run_by(denoiser, unet):
-            off = np.abs(draw(pipeline) - expected)
+            off = np.abs(draw(pipeline, STEPS) - expected)
         speed = {batch: seconds[batch]["eager"] / seconds[batch][name] for batch in BATCHES}
         results.append(
             Figures(name, first_s, later_s, speed, denoiser.relative_error, int(off.max()), float(off.mean()))

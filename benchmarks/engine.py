@@ -1,24 +1,24 @@
-"""Compares three ways to serve the same jobs with the same weights: ``python -m benchmarks.engine``.
+"""Compares three ways to serve the same jobs with the same weights, on each backend: ``python -m benchmarks.engine``.
 
 - one by one: each job is a call of the plain diffusers pipeline, first come, first served;
 - static batches: jobs that have arrived and have equal sampler and steps share one call of the plain pipeline;
 - continuous: the engine, where jobs join and leave at every step.
 
-The clock is the real one: jobs arrive on a fixed schedule, a way that has nothing to do sleeps until the next arrival,
-and a job's latency runs from its arrival to its decoded picture. The default schedule sends three jobs in the time that
-one takes alone, so that a queue forms. All ways draw the same pictures, which is checked; previews are off. Run it on a
-machine that does nothing else, and read the ratios.
+With another backend than eager, the plain pipeline calls that backend in the place of its UNet. The clock is the real
+one: jobs arrive on a fixed schedule, a way that has nothing to do sleeps until the next arrival, and a job's latency
+runs from its arrival to its decoded picture. Under load, jobs come several times as fast as one by one can draw them;
+at low load, one comes in the time that one by one takes for two. All ways draw the same pictures, which is checked;
+previews are off. Run it on a machine that does nothing else, and read the ratios.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,17 @@ import numpy as np
 import torch
 from PIL.Image import Image
 
-from models.catalog import ModelSpec, house_spec
+from models.catalog import Catalog, ModelSpec, house_spec
+from models.diffusion.calibration import calibrate
+from models.diffusion.capacity import Capacity
 from models.diffusion.checkpoint import Checkpoint, load_checkpoint
+from models.diffusion.denoiser import Conditioning
 from models.diffusion.engine import Engine
 from models.diffusion.events import Drawn, Failed
 from models.diffusion.sampling import build_scheduler
-from models.params import DrawParams
+from models.diffusion.work import Task
+from models.families import SDXL
+from models.params import TXT2IMG, DrawParams
 
 SHORT_STEPS = 15
 PROMPTS = ("a red apple", "a cat", "a sailing boat", "a house", "a blue car", "a green tree")
@@ -89,44 +94,48 @@ class Clock:
         time.sleep(max(0.0, moment_s - self.now()))
 
 
-Way = Callable[[Sequence[Job], Checkpoint, int], Iterator[Finished]]
-"""Takes the jobs in order of arrival, the model, and how many rows may be drawn at once."""
+Way = Callable[[Sequence[Job], Checkpoint], Iterator[Finished]]
+"""Takes the jobs in order of arrival, and the model."""
+STATIC_ROWS = 8
 
 
-def one_by_one(jobs: Sequence[Job], checkpoint: Checkpoint, rows: int) -> Iterator[Finished]:
+def one_by_one(jobs: Sequence[Job], checkpoint: Checkpoint) -> Iterator[Finished]:
     """The plain pipeline, one job after the other."""
     return static_batches(jobs, checkpoint, 1)
 
 
-def static_batches(jobs: Sequence[Job], checkpoint: Checkpoint, rows: int) -> Iterator[Finished]:
+def static_batches(jobs: Sequence[Job], checkpoint: Checkpoint, rows: int = STATIC_ROWS) -> Iterator[Finished]:
     """The plain pipeline; the oldest job takes along all that have arrived with its sampler and steps."""
     clock, queue, pipeline = Clock(), list(jobs), plain_pipeline(checkpoint)
     while queue:
         clock.sleep_until(queue[0].arrival_s)
         now = clock.now()
         batch = [job for job in queue if job.arrival_s <= now and kind(job) == kind(queue[0])][:rows]
-        pictures = call(pipeline, checkpoint, [job.params for job in batch])
+        pictures = call(pipeline, [job.params for job in batch])
         finished_s = clock.now()
         queue = [job for job in queue if job not in batch]
         yield from (Finished(job, picture, finished_s) for job, picture in zip(batch, pictures, strict=True))
 
 
-def continuous(jobs: Sequence[Job], checkpoint: Checkpoint, rows: int) -> Iterator[Finished]:
-    """The engine."""
+def continuous(jobs: Sequence[Job], checkpoint: Checkpoint, capacity: Capacity | None = None) -> Iterator[Finished]:
+    """The engine, as a worker sets it up: how many rows are worthwhile is measured before the first job."""
+    engine = Engine(lambda spec: checkpoint, device=checkpoint.device, capacity=capacity, preview_every=0)
+    calibrate(engine.load(checkpoint.spec), engine.capacity)
     clock, queue = Clock(), list(jobs)
-    engine = Engine(lambda spec: checkpoint, row_limit=rows, preview_every=0)
     by_id = {str(job.params.seed): job for job in jobs}
+    catalog = Catalog({checkpoint.spec.name: checkpoint.spec})
     while queue or not engine.is_idle:
         if engine.is_idle:
             clock.sleep_until(queue[0].arrival_s)
         while queue and queue[0].arrival_s <= clock.now():
-            job = queue.pop(0)
-            engine.join(str(job.params.seed), job.params, checkpoint.spec)
+            params = queue.pop(0).params
+            engine.join(str(params.seed), Task(kind=TXT2IMG, params=params, catalog=catalog, pictures={}))
         for event in engine.tick():
             if isinstance(event, Failed):
                 raise event.failure
             if isinstance(event, Drawn):
                 yield Finished(by_id[event.row_id], event.picture, clock.now())
+    engine.close()
 
 
 WAYS: dict[str, Way] = {"one by one": one_by_one, "static batches": static_batches, "continuous": continuous}
@@ -137,18 +146,45 @@ def kind(job: Job) -> tuple[str, int]:
     return job.params.sampler, job.params.num_inference_steps
 
 
+class AsUNet:
+    """A backend in the place of a plain pipeline's UNet."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._unet, self._denoiser = checkpoint.pipeline.unet, checkpoint.denoiser
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._unet, name)
+
+    def __call__(
+        self,
+        latents: torch.Tensor,
+        timestep: torch.Tensor,
+        encoder_hidden_states: torch.Tensor,
+        added_cond_kwargs: Mapping[str, torch.Tensor] | None = None,
+        **_: object,
+    ) -> tuple[torch.Tensor]:
+        """As ``UNet2DConditionModel``, for a pipeline that conditions on text alone."""
+        timesteps = timestep.float().expand(len(latents)).to(latents.device)
+        conditioning = Conditioning(encoder_hidden_states, None, added_cond_kwargs or {})
+        return (self._denoiser.denoise(latents, timesteps, conditioning),)
+
+
 def plain_pipeline(checkpoint: Checkpoint) -> Any:
-    """A pipeline of its own, so that its scheduler may be set, on the checkpoint's weights."""
+    """A pipeline of its own, so that its scheduler may be set, on the checkpoint's weights and backend."""
     shared: Any = checkpoint.pipeline
-    pipeline = type(shared)(**shared.components, requires_safety_checker=False)
+    quiet = "add_watermarker" if checkpoint.spec.family == SDXL else "requires_safety_checker"
+    pipeline = type(shared)(**shared.components, **{quiet: False})
     pipeline.set_progress_bar_config(disable=True)
+    if checkpoint.denoiser is not checkpoint.eager:
+        pipeline.unet = AsUNet(checkpoint)
     return pipeline
 
 
-def call(pipeline: Any, checkpoint: Checkpoint, batch: Sequence[DrawParams]) -> list[Image]:
+@torch.inference_mode()
+def call(pipeline: Any, batch: Sequence[DrawParams]) -> list[Image]:
     """One call of the plain pipeline for all of ``batch``, each with a generator of its own."""
     first = batch[0]
-    pipeline.scheduler = build_scheduler(first.sampler, checkpoint.pipeline.scheduler.config)
+    pipeline.scheduler = build_scheduler(first.sampler, pipeline.scheduler.config, first.seed)
     pictures: list[Image] = pipeline(
         [params.prompt for params in batch],
         negative_prompt=[params.negative_prompt for params in batch],
@@ -187,12 +223,12 @@ def make_jobs(spec: ModelSpec, count: int, gap_s: float, samplers: Sequence[str]
 def time_alone(checkpoint: Checkpoint) -> float:
     """Seconds that one 20-step job takes in the plain pipeline, when warm."""
     (job,) = make_jobs(checkpoint.spec, 1, 0.0, MIXED_SAMPLERS)
-    pipeline, seconds = plain_pipeline(checkpoint), 0.0
-    for _ in range(2):
+    pipeline, seconds = plain_pipeline(checkpoint), []
+    for _ in range(4):
         clock = Clock()
-        call(pipeline, checkpoint, [job.params])
-        seconds = clock.now() * 20 / job.params.num_inference_steps
-    return seconds
+        call(pipeline, [job.params])
+        seconds.append(clock.now() * 20 / job.params.num_inference_steps)
+    return min(seconds)
 
 
 def figures(way: str, finished: Sequence[Finished], reference: Sequence[Finished]) -> Figures:
@@ -210,33 +246,33 @@ def figures(way: str, finished: Sequence[Finished], reference: Sequence[Finished
     )
 
 
-def table(results: Sequence[Figures]) -> str:
-    """A markdown table; in brackets, how many times better than one by one."""
-    base = results[0]
-    lines = [
-        f"| | images/s | mean latency, s | p95, s | jobs of <= {SHORT_STEPS} steps, s | pixels off by |",
-        "|---|---|---|---|---|---|",
-    ]
+def table(results: Sequence[Figures], base: Figures) -> str:
+    """Rows of a markdown table; in brackets, how many times better than ``base``."""
+    lines = []
     for each in results:
         cells = [
             f"{each.images_per_s:.2f} ({each.images_per_s / base.images_per_s:.2f}x)",
-            f"{each.mean_latency_s:.2f} ({base.mean_latency_s / each.mean_latency_s:.2f}x)",
-            f"{each.p95_latency_s:.2f} ({base.p95_latency_s / each.p95_latency_s:.2f}x)",
-            f"{each.short_latency_s:.2f} ({base.short_latency_s / each.short_latency_s:.2f}x)",
+            f"{each.mean_latency_s:.2f} ({each.mean_latency_s / base.mean_latency_s:.2f}x)",
+            f"{each.p95_latency_s:.2f} ({each.p95_latency_s / base.p95_latency_s:.2f}x)",
+            f"{each.short_latency_s:.2f} ({each.short_latency_s / base.short_latency_s:.2f}x)",
             f"{each.off_by}/255",
         ]
         lines.append(f"| {each.way} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def measure(jobs: Sequence[Job], checkpoint: Checkpoint, rows: int, repeats: int) -> list[Figures]:
+HEADER = f"""| | images/s | mean latency, s | p95, s | jobs of <= {SHORT_STEPS} steps, s | pixels off by |
+|---|---|---|---|---|---|"""
+
+
+def measure(jobs: Sequence[Job], checkpoint: Checkpoint, ways: Sequence[str], repeats: int) -> list[Figures]:
     """Each way's run of median throughput; the ways take turns, so that a slow minute does not hit one alone."""
-    runs: dict[str, list[Figures]] = {name: [] for name in WAYS}
+    runs: dict[str, list[Figures]] = {name: [] for name in ways}
     for _ in range(repeats):
-        finished = {name: list(way(jobs, checkpoint, rows)) for name, way in WAYS.items()}
-        for name in WAYS:
-            runs[name].append(figures(name, finished[name], finished["one by one"]))
-    return [sorted(each, key=lambda run: run.images_per_s)[repeats // 2] for each in runs.values()]
+        finished = {name: list(WAYS[name](jobs, checkpoint)) for name in ways}
+        for name in ways:
+            runs[name].append(figures(name, finished[name], finished[ways[0]]))
+    return [sorted(each, key=lambda run: run.mean_latency_s)[repeats // 2] for each in runs.values()]
 
 
 def main() -> None:
@@ -244,22 +280,51 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model-folder", type=Path, help="a diffusers folder; by default the built-in model")
     parser.add_argument("--px", type=int, help="the side of the pictures; by default the model's own")
-    parser.add_argument("--jobs", type=int, default=16)
-    parser.add_argument("--rows", type=int, default=8, help="how many rows are drawn at once")
-    parser.add_argument("--gap-s", type=float, help="seconds between arrivals; by default a third of a job's own time")
-    parser.add_argument("--mixed-samplers", action="store_true", help="four samplers in turn instead of one")
+    parser.add_argument("--jobs", type=int, default=24)
+    parser.add_argument("--load", type=float, default=6.0, help="jobs that come in the time of one, on eager")
+    parser.add_argument("--backends", default="eager,openvino")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--cache", type=Path, default=Path("build/backends"))
     options = parser.parse_args()
-    checkpoint = load_checkpoint(chosen_spec(options.model_folder, options.px), torch.device(options.device))
-    gap_s = options.gap_s if options.gap_s is not None else time_alone(checkpoint) / 3
-    samplers = MIXED_SAMPLERS if options.mixed_samplers else MIXED_SAMPLERS[:1]
-    jobs = make_jobs(checkpoint.spec, options.jobs, gap_s, samplers)
-    results = measure(jobs, checkpoint, options.rows, options.repeats)
-    print(table(results))
-    setting = {"model": checkpoint.spec.source, "device": options.device, "threads": torch.get_num_threads(),
-               "jobs": options.jobs, "rows": options.rows, "gap_s": round(gap_s, 3), "samplers": samplers}  # fmt: skip
-    print(json.dumps({**setting, "results": [asdict(each) for each in results]}))
+    spec, device = chosen_spec(options.model_folder, options.px), torch.device(options.device)
+    checkpoints = {
+        backend: load_checkpoint(spec, device, backend=backend, cache=options.cache)
+        for backend in options.backends.split(",")
+    }
+    alone_s = {backend: time_alone(checkpoint) for backend, checkpoint in checkpoints.items()}
+    print(f"{spec.name}, {device}, {torch.get_num_threads()} threads; 20 steps alone: {_seconds(alone_s)}\n")
+    first = next(iter(checkpoints))
+    for samplers in (MIXED_SAMPLERS[:1], MIXED_SAMPLERS):
+        under_load(checkpoints, samplers, options.jobs, alone_s[first] / options.load, options.repeats)
+    for backend, checkpoint in checkpoints.items():
+        at_low_load(backend, checkpoint, options.jobs, 2 * alone_s[backend], options.repeats)
+
+
+def under_load(
+    checkpoints: Mapping[str, Checkpoint], samplers: Sequence[str], count: int, gap_s: float, repeats: int
+) -> None:
+    """Print the table of all ways on all backends; the base is one by one on the first."""
+    print(f"Under load: {count} jobs, one every {gap_s:.3f} s, {len(samplers)} sampler(s)\n\n{HEADER}")
+    base: Figures | None = None
+    for backend, checkpoint in checkpoints.items():
+        jobs = make_jobs(checkpoint.spec, count, gap_s, samplers)
+        results = measure(jobs, checkpoint, list(WAYS), repeats)
+        base = base or results[0]
+        print(table([replace(each, way=f"{backend}: {each.way}") for each in results], base), flush=True)
+    print()
+
+
+def at_low_load(backend: str, checkpoint: Checkpoint, count: int, gap_s: float, repeats: int) -> None:
+    """Print how the engine compares with one by one where there is hardly a queue."""
+    print(f"At low load, {backend}: one job every {gap_s:.3f} s\n\n{HEADER}")
+    jobs = make_jobs(checkpoint.spec, count, gap_s, MIXED_SAMPLERS)
+    results = measure(jobs, checkpoint, ["one by one", "continuous"], repeats)
+    print(table(results, results[0]), "\n", flush=True)
+
+
+def _seconds(each: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {seconds:.3f} s" for name, seconds in each.items())
 
 
 def chosen_spec(folder: Path | None, px: int | None) -> ModelSpec:

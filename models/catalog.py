@@ -11,7 +11,7 @@ from typing import Any
 
 from models.errors import CatalogError
 from models.extras import Extra, Extras, discover, read_extras, without_hash
-from models.families import STABLE_DIFFUSION
+from models.families import FAMILIES, STABLE_DIFFUSION
 from models.params import GUIDANCE_MAX, SIZE_MULTIPLE_PX
 from models.samplers import SAMPLERS
 from models.tables import read_table, subtables
@@ -67,6 +67,8 @@ class ModelSpec:
     """The commit, tag or branch of ``repository``; pin a commit."""
     file: Path | None = None
     """A single ``.safetensors`` file."""
+    config: Path | None = None
+    """A diffusers folder with the configurations and tokenizers for ``file``; ``None`` looks for them at the hub."""
     dtype: str = "auto"
     """``float32``, ``float16``, ``bfloat16``; ``auto`` is float32 on a CPU and float16 on a GPU."""
     native_px: int | None = None
@@ -79,6 +81,8 @@ class ModelSpec:
     def __post_init__(self) -> None:
         if sum(getattr(self, source) is not None for source in SOURCES) != 1:
             raise CatalogError(f"model {self.name!r} needs exactly one of {', '.join(SOURCES)}")
+        if self.config is not None and self.file is None:
+            raise CatalogError(f"model {self.name!r}: config is for models in a single file")
         if self.defaults.sampler not in SAMPLERS:
             raise CatalogError(f"model {self.name!r}: unknown default sampler {self.defaults.sampler!r}")
         for key, value, low, high in self._bounds():
@@ -109,8 +113,9 @@ class ModelSpec:
 
     def problem(self) -> str | None:
         """Why the model certainly cannot be loaded, as far as a look at the disk tells; ``None`` if it may."""
-        if self.folder is not None and not (self.folder / "model_index.json").is_file():
-            return f"there is no diffusers pipeline in {self.folder} (no model_index.json)"
+        for folder in (self.folder, self.config):
+            if folder is not None and not (folder / "model_index.json").is_file():
+                return f"there is no diffusers pipeline in {folder} (no model_index.json)"
         if self.file is not None and not self.file.is_file():
             return f"there is no file {self.file}"
         return None
@@ -256,5 +261,9 @@ class Catalog(Mapping[str, ModelSpec]):
 
 
 def _read_spec(name: str, entry: Mapping[str, Any], relative_to: Path) -> ModelSpec:
+    """One ``[models.name]`` table; what its defaults leave out is the family's own."""
     table = {"family": STABLE_DIFFUSION, **entry, "name": name}
+    facts = FAMILIES.get(table["family"]) if isinstance(table["family"], str) else None
+    if facts is not None and isinstance(table.setdefault("defaults", {}), dict):
+        table["defaults"] = {**facts.defaults, **table["defaults"]}
     return read_table(f"models.{name}", ModelSpec, table, relative_to)

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 from models.errors import FieldProblem, InvalidTicket
 from models.extras import Extra, Extras
-from models.params import PROMPT_MAX_CHARS
+from models.families import FamilyFacts
+from models.params import PROMPT_MAX_CHARS, SEED_MAX
+from models.samplers import REFUSED, SAMPLERS, sampler_problem
 
 _LISTED_MAX = 12
 
@@ -66,4 +68,20 @@ def extra_problem(what: str, name: str, extra: Extra | None, extras: Extras, fam
         return unknown(what, name, extras)
     if extra.family not in (None, family):
         return f"the {what} {extra.name!r} is made for models of {extra.family}, not of {family}"
+    return None
+
+
+def sampling_problem(name: str, steps: int, facts: FamilyFacts, *, img2img: bool) -> str | None:
+    """Unless models of the family can sample by ``name``, with so many steps, over a picture if ``img2img``."""
+    if name not in SAMPLERS and name not in REFUSED:
+        return unknown("sampler", name, SAMPLERS)
+    return sampler_problem(name, num_inference_steps=max(steps, 1), kind=facts.trained_on, img2img=img2img)
+
+
+def strength_problem(strength: float, steps: int) -> str | None:
+    """Unless some of the steps are run; pipelines run ``int(steps * strength)`` of them."""
+    if not 0 < strength <= 1:
+        return "must be above 0 and at most 1"
+    if steps >= 1 and int(min(steps, SEED_MAX) * strength) < 1:
+        return f"leaves none of {steps} steps to be run; it must be at least {1 / steps:.3g}"
     return None

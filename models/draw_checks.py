@@ -6,42 +6,29 @@ import math
 from collections.abc import Mapping
 
 from models.catalog import Catalog, ModelSpec
-from models.checks import Problems, choice_problem, extra_problem, range_problem, text_problem, unknown
-from models.families import SDXL
+from models.checks import Problems, choice_problem, range_problem, sampling_problem, strength_problem, text_problem
+from models.families import FAMILIES, FamilyFacts
+from models.helper_checks import check_helpers
 from models.params import (
     ASPECT_RATIOS,
     CLIP_SKIP_MAX,
-    CONTROL_MODES,
     FILLS,
     GUIDANCE_MAX,
     IMG2IMG,
     INPAINT,
-    LORA_WEIGHT_MAX,
     MASK_MAX_PX,
     PRIORITY_MAX,
     RESIZE_MODES,
     SEED_MAX,
     SIZE_MULTIPLE_PX,
     TXT2IMG,
-    Control,
     DrawParams,
     DrawRequest,
     Mask,
-    Refiner,
-    SecondPass,
 )
-from models.preprocessors import PREPROCESSORS, Preprocessor, find_preprocessor
 from models.prompts import PromptError, parse
-from models.samplers import REFUSED, SAMPLERS, sampler_problem
-from models.upscalers import upscaler_problem
 
-LORAS_MAX = 8
-CONTROLS_MAX = 4
-CONTROL_WEIGHT_MAX = 2.0
 REUSE_INTERVAL_MAX = 10
-SECOND_PASS_SCALE_MAX = 4.0
-SECOND_PASS_SIZE = 2
-"""A second pass may make a picture so many times as wide and high as the model's ``max_px``."""
 
 _NEEDED: Mapping[str, tuple[str, ...]] = {TXT2IMG: (), IMG2IMG: ("image",), INPAINT: ("image", "mask")}
 _FOREIGN: Mapping[str, Mapping[str, str]] = {
@@ -64,39 +51,57 @@ def check_kind(request: DrawRequest, problems: Problems) -> None:
 
 def check(kind: str, params: DrawParams, model: ModelSpec, catalog: Catalog, problems: Problems) -> None:
     """Note everything about ``params`` that ``model``, with the helpers in ``catalog``, cannot draw."""
+    facts = FAMILIES.get(model.family)
+    if facts is None:
+        problems.note(
+            "model", f"{model.name} is of the family {model.family!r}; only {', '.join(FAMILIES)} can be drawn"
+        )
+        return
+    _check_family(kind, params, model, facts, problems)
     _check_texts(params, problems)
-    _check_numbers(params, model, problems)
-    _check_sampling(kind, params, problems)
+    _check_numbers(params, model, facts, problems)
+    _check_sampling(kind, params, facts, problems)
     if params.mask is not None:
         _check_mask(params.mask, problems)
-    _check_loras(params, problems)
-    if len(params.controls) > CONTROLS_MAX:
-        problems.note("controls", f"there may be at most {CONTROLS_MAX}, and there are {len(params.controls)}")
-    for index, control in enumerate(params.controls[:CONTROLS_MAX]):
-        _check_control(f"controls[{index}]", control, params, model, catalog, problems)
-    if params.second_pass is not None:
-        _check_second_pass(params.second_pass, params, model, catalog, problems)
-    if params.refiner is not None:
-        _check_refiner(params.refiner, model, catalog, problems)
+    check_helpers(params, model, facts, catalog, problems)
+
+
+def _check_family(kind: str, params: DrawParams, model: ModelSpec, facts: FamilyFacts, problems: Problems) -> None:
+    if kind not in facts.kinds:
+        problems.note("model", f"{model.name} cannot draw kind {kind}, but {' and '.join(facts.kinds)}")
+    unable = f"means nothing to models of {model.family}"
+    if params.negative_prompt and not facts.takes_negative_prompt:
+        problems.note("negative_prompt", unable)
+    if params.clip_skip > 1 and not facts.takes_clip_skip:
+        problems.note("clip_skip", unable)
+    if params.controls and not facts.takes_controlnets:
+        problems.note("controls", f"not available: ControlNets for models of {model.family}")
 
 
 def aspect_size(name: str, model: ModelSpec, problems: Problems) -> tuple[int, int]:
     """Width and height of that aspect ratio: the area of the model's default size, but never beyond its limits.
 
-    The sides are rounded to multiples of 8. Where the longer one would exceed ``max_px``, both shrink.
+    The sides are rounded to multiples of 8, or of what the family needs. Where the longer one would exceed ``max_px``,
+    both shrink.
     """
     defaults, limits = model.defaults, model.limits
     if name not in ASPECT_RATIOS:
         problems.note("aspect_ratio", choice_problem(name, ASPECT_RATIOS))
         return defaults.width, defaults.height
     across, down = ASPECT_RATIOS[name]
+    grid_px = _grid_px(model)
     unit_px = math.sqrt(defaults.width * defaults.height / (across * down))
-    unit_px = min(unit_px, limits.max_px // SIZE_MULTIPLE_PX * SIZE_MULTIPLE_PX / max(across, down))
-    width, height = (round(side * unit_px / SIZE_MULTIPLE_PX) * SIZE_MULTIPLE_PX for side in (across, down))
+    unit_px = min(unit_px, limits.max_px // grid_px * grid_px / max(across, down))
+    width, height = (round(side * unit_px / grid_px) * grid_px for side in (across, down))
     if min(width, height) < limits.min_px:
         problems.note("aspect_ratio", f"{width} x {height} px would be below the {limits.min_px} px of {model.name}")
         return defaults.width, defaults.height
     return width, height
+
+
+def _grid_px(model: ModelSpec) -> int:
+    facts = FAMILIES.get(model.family)
+    return SIZE_MULTIPLE_PX if facts is None else facts.size_multiple_px
 
 
 def _check_texts(params: DrawParams, problems: Problems) -> None:
@@ -116,120 +121,32 @@ def _syntax_problem(text: str) -> str | None:
     return "names a LoRA; LoRAs work on the whole picture: name them in the prompt" if parsed.loras else None
 
 
-def _check_numbers(params: DrawParams, model: ModelSpec, problems: Problems) -> None:
+def _check_numbers(params: DrawParams, model: ModelSpec, facts: FamilyFacts, problems: Problems) -> None:
     problems.note("num_inference_steps", range_problem(params.num_inference_steps, 1, model.limits.max_steps))
     problems.note("guidance_scale", range_problem(params.guidance_scale, 0, GUIDANCE_MAX))
     problems.note("seed", range_problem(params.seed, 0, SEED_MAX))
-    problems.note("width", _size_problem(params.width, model))
-    problems.note("height", _size_problem(params.height, model))
+    problems.note("width", _size_problem(params.width, model, facts.size_multiple_px))
+    problems.note("height", _size_problem(params.height, model, facts.size_multiple_px))
     problems.note("clip_skip", range_problem(params.clip_skip, 1, CLIP_SKIP_MAX))
     problems.note("resize_mode", choice_problem(params.resize_mode, RESIZE_MODES))
     problems.note("reuse_interval", range_problem(params.reuse_interval, 1, REUSE_INTERVAL_MAX))
     problems.note("priority", range_problem(params.priority, -PRIORITY_MAX, PRIORITY_MAX))
 
 
-def _size_problem(size_px: int, model: ModelSpec) -> str | None:
+def _size_problem(size_px: int, model: ModelSpec, grid_px: int) -> str | None:
     limits = model.limits
-    if limits.min_px <= size_px <= limits.max_px and size_px % SIZE_MULTIPLE_PX == 0:
+    if limits.min_px <= size_px <= limits.max_px and size_px % grid_px == 0:
         return None
-    return f"must be a multiple of {SIZE_MULTIPLE_PX} from {limits.min_px} to {limits.max_px} for {model.name}"
+    return f"must be a multiple of {grid_px} from {limits.min_px} to {limits.max_px} for {model.name}"
 
 
-def _check_sampling(kind: str, params: DrawParams, problems: Problems) -> None:
-    steps, is_from_picture = params.num_inference_steps, kind != TXT2IMG
-    if params.sampler not in SAMPLERS and params.sampler not in REFUSED:
-        problems.note("sampler", unknown("sampler", params.sampler, SAMPLERS))
-    else:
-        problem = sampler_problem(params.sampler, num_inference_steps=max(steps, 1), img2img=is_from_picture)
-        problems.note("sampler", problem)
-    problems.note("strength", _strength_problem(params.strength, steps))
-
-
-def _strength_problem(strength: float, steps: int) -> str | None:
-    """Unless some of the steps are run; pipelines run ``int(steps * strength)`` of them."""
-    if not 0 < strength <= 1:
-        return "must be above 0 and at most 1"
-    if steps >= 1 and int(min(steps, SEED_MAX) * strength) < 1:
-        return f"leaves none of {steps} steps to be run; it must be at least {1 / steps:.3g}"
-    return None
+def _check_sampling(kind: str, params: DrawParams, facts: FamilyFacts, problems: Problems) -> None:
+    steps = params.num_inference_steps
+    problems.note("sampler", sampling_problem(params.sampler, steps, facts, img2img=kind != TXT2IMG))
+    problems.note("strength", strength_problem(params.strength, steps))
 
 
 def _check_mask(mask: Mask, problems: Problems) -> None:
     problems.note("mask.blur_px", range_problem(mask.blur_px, 0, MASK_MAX_PX))
     problems.note("mask.padding_px", range_problem(mask.padding_px, 0, MASK_MAX_PX))
     problems.note("mask.fill", choice_problem(mask.fill, FILLS))
-
-
-def _check_loras(params: DrawParams, problems: Problems) -> None:
-    for lora in params.loras:
-        problem = range_problem(lora.weight, -LORA_WEIGHT_MAX, LORA_WEIGHT_MAX)
-        problems.note("loras", problem and f"the weight of {lora.name!r} {problem}, and is {lora.weight:g}")
-
-
-def _check_control(
-    place: str, control: Control, params: DrawParams, model: ModelSpec, catalog: Catalog, problems: Problems
-) -> None:
-    found = catalog.controlnets.resolve(control.model)
-    problems.note(
-        f"{place}.model", extra_problem("ControlNet", control.model, found, catalog.controlnets, model.family)
-    )
-    if control.image is None and params.image is None:
-        problems.note(f"{place}.image", "is required where the job starts from no picture")
-    problems.note(f"{place}.weight", range_problem(control.weight, 0, CONTROL_WEIGHT_MAX))
-    if not 0 <= control.start < control.end <= 1:
-        problems.note(f"{place}.start", "must be at least 0 and below end, which must be at most 1")
-    problems.note(f"{place}.mode", choice_problem(control.mode, CONTROL_MODES))
-    problems.note(f"{place}.resize_mode", choice_problem(control.resize_mode, RESIZE_MODES))
-    _check_preprocessor(place, control, catalog, problems)
-
-
-def _check_preprocessor(place: str, control: Control, catalog: Catalog, problems: Problems) -> None:
-    found = find_preprocessor(control.preprocessor)
-    if found is None:
-        problems.note(f"{place}.preprocessor", unknown("preprocessor", control.preprocessor, PREPROCESSORS))
-        return
-    problems.note(f"{place}.preprocessor", preprocessor_problem(found, catalog))
-    for field in ("threshold_a", "threshold_b"):
-        value, threshold = getattr(control, field), getattr(found, field)
-        if value is None:
-            continue
-        if threshold is None:
-            problems.note(f"{place}.{field}", f"means nothing to the preprocessor {found.name!r}")
-        else:
-            problems.note(f"{place}.{field}", range_problem(value, threshold.low, threshold.high))
-
-
-def preprocessor_problem(preprocessor: Preprocessor, catalog: Catalog) -> str | None:
-    """Why ``preprocessor`` cannot be used with the weights that the catalog has; ``None`` if it can."""
-    name, weights = preprocessor.name, preprocessor.weights
-    if preprocessor.refusal is not None:
-        return f"{name} is not available: {preprocessor.refusal}"
-    if weights is None or catalog.preprocessors.resolve(weights) is not None:
-        return None
-    return f"{name} is not available: it needs weights; set file or folder in [preprocessors.{weights}]"
-
-
-def _check_second_pass(
-    second: SecondPass, params: DrawParams, model: ModelSpec, catalog: Catalog, problems: Problems
-) -> None:
-    steps, max_px = second.num_inference_steps or 0, model.limits.max_px * SECOND_PASS_SIZE
-    if not 1 < second.scale <= SECOND_PASS_SCALE_MAX:
-        problems.note("second_pass.scale", f"must be above 1 and at most {SECOND_PASS_SCALE_MAX:g}")
-    elif max(params.width, params.height) > max_px / second.scale:
-        problems.note("second_pass.scale", f"makes the picture larger than {max_px} x {max_px} px")
-    problems.note("second_pass.upscaler", upscaler_problem(second.upscaler, catalog.upscalers))
-    problems.note("second_pass.num_inference_steps", range_problem(steps, 1, model.limits.max_steps))
-    problems.note("second_pass.strength", _strength_problem(second.strength, steps))
-    if params.sampler in SAMPLERS:
-        problem = sampler_problem(params.sampler, num_inference_steps=max(steps, 1), img2img=True)
-        problems.note("second_pass", problem)
-
-
-def _check_refiner(refiner: Refiner, model: ModelSpec, catalog: Catalog, problems: Problems) -> None:
-    found = catalog.resolve(refiner.model)
-    if found is None:
-        problems.note("refiner.model", unknown("model", refiner.model, catalog))
-    elif found.family != SDXL or model.family != SDXL:
-        problems.note("refiner.model", "refiner and model must both be of the family sdxl")
-    if not 0 < refiner.start < 1:
-        problems.note("refiner.start", "must be above 0 and below 1")

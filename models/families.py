@@ -1,15 +1,60 @@
-"""The families of pipelines that can be drawn with, and the module that knows each; listed without importing any."""
+"""The families of pipelines that can be drawn with, and what a request must know of each; none is imported here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
+
+from models.params import DRAWN_KINDS, IMG2IMG, INPAINT, SIZE_MULTIPLE_PX
+from models.samplers import FLOW_MATCHING, NOISE_SCHEDULE
 
 STABLE_DIFFUSION = "stable-diffusion"
 SDXL = "sdxl"
+SDXL_REFINER = "sdxl-refiner"
+SD3 = "sd3"
+FLUX = "flux"
 
-FAMILIES: Mapping[str, str] = MappingProxyType({
-    STABLE_DIFFUSION: "models.diffusion.families.stable_diffusion",
-    SDXL: "models.diffusion.families.sdxl",
+_LARGE: Mapping[str, int | float | str] = MappingProxyType({"width": 1024, "height": 1024})
+
+
+@dataclass(frozen=True, kw_only=True)
+class FamilyFacts:
+    """What one family can do, as far as it is the same for all its models."""
+
+    module: str
+    """The path of the module that draws."""
+    kinds: tuple[str, ...] = DRAWN_KINDS
+    """The kinds of job, of ``models.params``; single models may do less."""
+    trained_on: str = NOISE_SCHEDULE
+    """``NOISE_SCHEDULE`` or ``FLOW_MATCHING``; decides which samplers there are."""
+    size_multiple_px: int = SIZE_MULTIPLE_PX
+    """Of what both sides of a picture that is drawn must be a multiple."""
+    takes_negative_prompt: bool = True
+    takes_clip_skip: bool = True
+    takes_controlnets: bool = True
+    refiner: str | None = None
+    """The family of the models that may draw the last steps."""
+    defaults: Mapping[str, int | float | str] = field(default_factory=dict)
+    """What a catalog's entry has where it says nothing, by the names of ``models.catalog.Defaults``."""
+
+
+FAMILIES: Mapping[str, FamilyFacts] = MappingProxyType({
+    STABLE_DIFFUSION: FamilyFacts(module="models.diffusion.families.stable_diffusion"),
+    SDXL: FamilyFacts(module="models.diffusion.families.sdxl", refiner=SDXL_REFINER, defaults=_LARGE),
+    SDXL_REFINER: FamilyFacts(
+        module="models.diffusion.families.sdxl_refiner", kinds=(IMG2IMG, INPAINT), takes_controlnets=False,
+        defaults=_LARGE,
+    ),
+    SD3: FamilyFacts(
+        module="models.diffusion.families.sd3", trained_on=FLOW_MATCHING, size_multiple_px=16,
+        takes_controlnets=False,
+        defaults={**_LARGE, "sampler": "Euler", "num_inference_steps": 28, "guidance_scale": 7.0},
+    ),
+    FLUX: FamilyFacts(
+        module="models.diffusion.families.flux", trained_on=FLOW_MATCHING, size_multiple_px=16,
+        takes_negative_prompt=False, takes_clip_skip=False, takes_controlnets=False,
+        defaults={**_LARGE, "sampler": "Euler", "num_inference_steps": 28, "guidance_scale": 3.5},
+    ),
 })  # fmt: skip
-"""Module paths by the name that the catalog uses."""
+"""By the names that the catalog uses."""

@@ -9,9 +9,10 @@ from typing import TypeVar
 
 from models.catalog import Catalog, ModelSpec
 from models.checks import Problems, extra_problem, unknown
-from models.draw_checks import LORAS_MAX, aspect_size, check, check_kind
+from models.draw_checks import aspect_size, check, check_kind
 from models.errors import FieldProblem, InvalidTicket
 from models.faces import SWAP_REFUSAL, restore_problem
+from models.helper_checks import LORAS_MAX
 from models.job import Ticket
 from models.params import (
     DRAWN_SEED_MAX,
@@ -34,7 +35,7 @@ from models.params import (
 from models.prompts import PromptError, extract_loras
 from models.sources import source_problem, sources_of
 from models.styles import find_style
-from models.upscalers import UPSCALE_FACTORS, upscaler_problem
+from models.upscalers import BUILT_IN_UPSCALERS, UPSCALE_FACTORS, find_upscaler, upscaler_problem
 
 IMG2IMG_STRENGTH = 0.75
 """The strength of img2img where the request leaves it open; an inpainted area is drawn from noise alone."""
@@ -78,14 +79,18 @@ def complete_any(request: Request, catalog: Catalog) -> Params:
 
 def _complete_upscale(request: UpscaleRequest, catalog: Catalog) -> UpscaleParams:
     problems = _source_problems(request)
-    params = UpscaleParams(
-        image=request.image, scale=_or(request.scale, UPSCALE_FACTORS[0]), upscaler=_or(request.upscaler, UPSCALER)
-    )
-    if params.scale not in UPSCALE_FACTORS:
+    scale, upscaler = _or(request.scale, UPSCALE_FACTORS[0]), _or(request.upscaler, UPSCALER)
+    if scale not in UPSCALE_FACTORS:
         problems.note("scale", f"must be {' or '.join(map(str, UPSCALE_FACTORS))}")
-    problems.note("upscaler", upscaler_problem(params.upscaler, catalog.upscalers))
+    problems.note("upscaler", upscaler_problem(upscaler, catalog.upscalers))
     problems.raise_if_any()
-    return params
+    return UpscaleParams(image=request.image, scale=scale, upscaler=_upscaler(upscaler, catalog))
+
+
+def _upscaler(name: str, catalog: Catalog) -> str:
+    """What the catalog calls the weights of ``name``, if it needs some."""
+    found = None if name in BUILT_IN_UPSCALERS else find_upscaler(name, catalog.upscalers)
+    return name if found is None else found.name
 
 
 def _complete_face_restore(request: FaceRestoreRequest, catalog: Catalog) -> FaceRestoreParams:
@@ -139,7 +144,7 @@ def _filled_in(request: DrawRequest, model: ModelSpec, catalog: Catalog, problem
         resize_mode=_or(request.resize_mode, DrawParams.resize_mode),
         mask=request.mask,
         controls=tuple(_control(control, catalog) for control in request.controls),
-        second_pass=_second_pass(request.second_pass, steps),
+        second_pass=_second_pass(request.second_pass, steps, catalog),
         refiner=_refiner(request.refiner, catalog),
         reuse_interval=_or(request.reuse_interval, DrawParams.reuse_interval),
         priority=_or(request.priority, DrawParams.priority),
@@ -213,10 +218,14 @@ def _control(control: Control, catalog: Catalog) -> Control:
     return control if found is None else replace(control, model=found.name)
 
 
-def _second_pass(second_pass: SecondPass | None, steps: int) -> SecondPass | None:
+def _second_pass(second_pass: SecondPass | None, steps: int, catalog: Catalog) -> SecondPass | None:
     if second_pass is None:
         return None
-    return replace(second_pass, num_inference_steps=_or(second_pass.num_inference_steps, steps))
+    return replace(
+        second_pass,
+        num_inference_steps=_or(second_pass.num_inference_steps, steps),
+        upscaler=_upscaler(second_pass.upscaler, catalog),
+    )
 
 
 def _refiner(refiner: Refiner | None, catalog: Catalog) -> Refiner | None:

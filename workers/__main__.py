@@ -16,19 +16,23 @@ from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 from models.catalog import ModelSpec
+from models.diffusion.capacity import Capacity
 from models.diffusion.checkpoint import Checkpoint, load_checkpoint
 from models.diffusion.engine import Engine
 from models.errors import CatalogError, JobFailure
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.connections import connect
+from service.backbone.inputs import InputStore
 from service.backbone.ledger import Ledger
 from service.backbone.logs import configure_logging
 from service.backbone.settings import Settings, SettingsError
 from service.backbone.store import ImageStore
 from workers.batch_worker import BatchWorker
 from workers.drawing import Drawing
+from workers.fetch import FetchLimits
 from workers.finish import Finish
 from workers.heartbeat import Heartbeat
+from workers.pictures import PictureLoader
 
 log = logging.getLogger(__name__)
 
@@ -62,11 +66,14 @@ def run(settings: Settings, redis_url: str, name: str, load: Loader = load_check
     """Load the default model with ``load``, then take and draw jobs until a signal comes."""
     device = pick_device(settings.device)
     catalog = CatalogFile(settings.catalog_path)
-    engine = Engine(lambda spec: load(spec, device), row_limit=settings.rows)
+    engine = Engine(lambda spec: load(spec, device), device=device, capacity=Capacity(settings.rows))
     connection = connect(redis_url, name)
     ledger = Ledger(connection, settings.record_ttl_s)
-    worker = BatchWorker(connection, ledger, name, lambda model: catalog.current().get(model))
-    drawing = Drawing(worker, engine, Finish(worker, ImageStore(settings.images_folder)), settings.job_timeout_s)
+    worker = BatchWorker(connection, ledger, name, catalog.current)
+    images = ImageStore(settings.images_folder)
+    limits = FetchLimits(max_bytes=settings.max_input_bytes, allow_private=settings.fetch_private)
+    loader = PictureLoader(InputStore(settings.inputs_folder), images, limits)
+    drawing = Drawing(worker, engine, loader, Finish(worker, images), settings.job_timeout_s)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: drawing.request_stop())
     _load_default(engine, catalog, ledger)

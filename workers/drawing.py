@@ -10,9 +10,11 @@ from redis.exceptions import RedisError
 
 from models.diffusion.engine import Engine
 from models.diffusion.events import Drawn, Event, Failed, Progressed
+from models.diffusion.work import Task
 from models.errors import DeadlineExceeded
 from workers.batch_worker import BatchWorker
 from workers.finish import Finish
+from workers.pictures import PictureLoader
 from workers.prepare import Prepare
 from workers.report import Report
 from workers.slots import Slot
@@ -27,10 +29,12 @@ DRAIN_S = 3.0
 class Drawing:
     """Joins the stages; :meth:`run` is the worker's life."""
 
-    def __init__(self, worker: BatchWorker, engine: Engine, finish: Finish, job_timeout_s: float) -> None:
+    def __init__(
+        self, worker: BatchWorker, engine: Engine, loader: PictureLoader, finish: Finish, job_timeout_s: float
+    ) -> None:
         self._worker, self._engine, self._finish = worker, engine, finish
         self._job_timeout_s = job_timeout_s
-        self._prepare = Prepare(worker, engine.row_limit)
+        self._prepare = Prepare(worker, finish, loader, engine.capacity.row_limit)
         self._report = Report(worker)
         self._stopping = False
 
@@ -60,7 +64,9 @@ class Drawing:
             except queue.Empty:
                 return
             if not slot.is_ending:  # canceled before it could join
-                self._engine.join(slot.row_id, slot.record.params, slot.spec)
+                record = slot.record
+                task = Task(kind=record.kind, params=record.params, catalog=slot.catalog, pictures=slot.pictures)
+                self._engine.join(slot.row_id, task)
             wait_s = 0.0
 
     def _drop_unwanted(self) -> None:

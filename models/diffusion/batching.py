@@ -15,7 +15,7 @@ from models.errors import JobFailure, OutOfMemory
 _W = TypeVar("_W", bound=Work)
 
 
-def whose_turn(rows: Iterable[Row], limit: Callable[[Row], int]) -> list[Row]:
+def whose_turn(rows: Iterable[Row], limit: Callable[[Hashable], int]) -> list[Row]:
     """The rows to take a step further now: those of one group, as many as ``limit`` inputs allow.
 
     The group is the one with the row that has had the least of the device's time. Each forward's time is shared out to
@@ -30,7 +30,7 @@ def whose_turn(rows: Iterable[Row], limit: Callable[[Row], int]) -> list[Row]:
         assert row.work is not None
         groups.setdefault(row.work.group_key, []).append(row)
     first = groups[next(iter(groups))]
-    return _up_to(limit(first[0]), first)
+    return _up_to(limit(first[0].sort), first)
 
 
 def _up_to(inputs: int, rows: Sequence[Row]) -> list[Row]:

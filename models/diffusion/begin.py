@@ -18,6 +18,7 @@ from models.diffusion.denoiser import Conditioning
 from models.diffusion.denoising import Blend, Denoising
 from models.diffusion.sampling import Scheduler, build_scheduler, step_options
 from models.errors import DrawingFailed
+from models.params import IMG2IMG, INPAINT, TXT2IMG
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,19 +60,28 @@ def begin(
         further: ControlNets, as :class:`Denoising` takes them.
 
     Raises:
-        DrawingFailed: the sampler is unknown, or no step is left to be run.
+        DrawingFailed: the model cannot do this, the sampler is unknown, or no step is left to be run.
         ValueError: the scheduler cannot take so many, or so few, steps.
     """
+    problem = checkpoint.family.problem(checkpoint.pipeline, _kind(canvas), size)
+    if problem is not None:
+        raise DrawingFailed(problem)
     draft = _draft(checkpoint, sampling, size, conditioning, further)
     generator = torch.Generator().manual_seed(sampling.seed)
     draft.options = step_options(draft.scheduler, generator)
     if canvas is None:
-        draft.latents = _noise(draft, generator) * draft.scheduler.init_noise_sigma
+        draft.latents = checkpoint.family.first_latents(draft.scheduler, _noise(draft, generator))
         return draft
     _skip(draft, sampling)
     if canvas.mask is None:
         return _over_picture(draft, canvas, generator)
     return _over_mask(draft, canvas, sampling, generator)
+
+
+def _kind(canvas: Canvas | None) -> str:
+    if canvas is None:
+        return TXT2IMG
+    return IMG2IMG if canvas.mask is None else INPAINT
 
 
 def go_on(
@@ -138,10 +148,10 @@ def _draft(
 def _skip(draft: Denoising, sampling: Sampling) -> None:
     """Leave out the first steps, by the strength."""
     steps = sampling.num_inference_steps
-    run = min(int(steps * sampling.strength), steps)
-    if run < 1:
+    skipped = draft.checkpoint.family.skipped_steps(steps, sampling.strength)
+    if skipped >= steps:
         raise DrawingFailed(f"a strength of {sampling.strength:g} leaves none of {steps} steps")
-    _begin_at(draft, (steps - run) * draft.scheduler.order)
+    _begin_at(draft, skipped * draft.scheduler.order)
 
 
 def _begin_at(draft: Denoising, first: int) -> None:
@@ -169,7 +179,7 @@ def _over_mask(draft: Denoising, canvas: Canvas, sampling: Sampling, generator: 
         original = _filled(_encode(draft, pixels, generator), mask, canvas.fill, sampling.seed)
     noise = _noise(draft, generator)
     if from_noise:
-        draft.latents = noise * draft.scheduler.init_noise_sigma
+        draft.latents = family.first_latents(draft.scheduler, noise)
     else:
         draft.latents = family.add_noise(draft.scheduler, original, noise, draft.timestep)
     masked = _encode(draft, pixels * (pixel_mask < 0.5), generator)  # draws from the generator, wanted or not

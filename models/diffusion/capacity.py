@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Hashable
 from dataclasses import dataclass, field
-from statistics import median
 
 from models.diffusion.row import Row
 
@@ -47,7 +46,7 @@ class _Measured:
         """Seconds that a forward takes at least, and for each input more; ``None`` before two sizes were seen."""
         if len(self.seconds) < 2:
             return None
-        points = [(inputs, median(samples)) for inputs, samples in self.seconds.items()]
+        points = [(inputs, min(samples)) for inputs, samples in self.seconds.items()]
         mean_x, mean_y = (sum(values) / len(points) for values in zip(*points, strict=True))
         spread = sum((x - mean_x) ** 2 for x, _ in points)
         each = sum((x - mean_x) * (y - mean_y) for x, y in points) / spread
@@ -74,25 +73,22 @@ class Capacity:
             return False
         sort = newcomer.sort
         beside = sum(_inputs(row) for row in rows if row.sort == sort)
-        return not beside or beside + _inputs(newcomer) <= self._limit(sort)
+        return not beside or beside + _inputs(newcomer) <= self.inputs_of(sort)
 
-    def inputs_of(self, row: Row) -> int:
-        """How many inputs a forward with ``row`` may have."""
-        return self._limit(row.sort)
-
-    def _limit(self, sort: Hashable) -> int:
+    def inputs_of(self, sort: Hashable) -> int:
+        """How many inputs a forward of rows of ``sort`` may have."""
         measured = self._measured.get(sort, _Measured())
         worthwhile = self.row_limit * _ROW_INPUTS if self._is_fixed else measured.worthwhile_inputs()
         return worthwhile if measured.memory_limit is None else min(worthwhile, measured.memory_limit)
 
-    def note(self, row: Row, inputs: int, seconds: float) -> None:
-        """Learn what a forward with ``row`` took."""
-        measured = self._measured.setdefault(row.sort, _Measured())
+    def note(self, sort: Hashable, inputs: int, seconds: float) -> None:
+        """Learn what a forward of rows of ``sort`` took."""
+        measured = self._measured.setdefault(sort, _Measured())
         measured.seconds.setdefault(inputs, deque(maxlen=_SAMPLES)).append(seconds)
 
-    def note_too_many(self, row: Row, inputs: int) -> None:
-        """Learn that a forward with ``row`` did not fit into the device's memory."""
-        self._measured.setdefault(row.sort, _Measured()).memory_limit = max(1, inputs // 2)
+    def note_too_many(self, sort: Hashable, inputs: int) -> None:
+        """Learn that a forward of rows of ``sort`` did not fit into the device's memory."""
+        self._measured.setdefault(sort, _Measured()).memory_limit = max(1, inputs // 2)
 
 
 def _inputs(row: Row) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from PIL.Image import Image
 from torch import nn
 
@@ -17,11 +18,12 @@ from models.diffusion.backends.choose import choose_backend
 from models.diffusion.backends.eager import EagerDenoiser
 from models.diffusion.denoiser import Denoiser
 from models.diffusion.failures import is_out_of_memory, summary
-from models.diffusion.families.family import Family, load_family
+from models.diffusion.families.family import Family, load_family, tokenizer_misfit
 from models.diffusion.pipeline import Pipeline
 from models.diffusion.preview import Previewer, build_previewer
 from models.errors import ModelUnavailable, OutOfMemory
 from models.families import FAMILIES
+from models.single_file import family_of
 
 if TYPE_CHECKING:
     from models.diffusion.lora import Adapters
@@ -59,9 +61,9 @@ class Checkpoint:
             return []
         return [each for each in self.pipeline.components.values() if isinstance(each, nn.Module)]
 
-    def preview(self, latents: torch.Tensor, size: tuple[int, int]) -> Image:
-        """A rough look at noiseless latents [1, ...] of a picture that is drawn at ``size``."""
-        return self._previewer(self.family.unpack(self.pipeline, latents, size))
+    def preview(self, latents: torch.Tensor) -> Image:
+        """A rough look at noiseless latents [1, channels, h, w]."""
+        return self._previewer(latents)
 
     @cached_property
     def _previewer(self) -> Previewer:
@@ -87,7 +89,8 @@ def load_checkpoint(
     problem = spec.problem() or _unsupported(spec)
     if problem is not None:
         raise ModelUnavailable(f"model {spec.name!r}: {problem}")
-    family, dtype = load_family(spec.family), _dtype(spec, device)
+    family = load_family(spec.family)
+    dtype = _dtype(spec, device, family)
     try:
         pipeline = _read(spec, family, dtype).to(device)
         family.prepare(pipeline)
@@ -95,12 +98,12 @@ def load_checkpoint(
         if is_out_of_memory(error):
             raise OutOfMemory(f"model {spec.name!r} does not fit into the device's memory") from error
         raise ModelUnavailable(f"model {spec.name!r} cannot be loaded: {summary(error)}") from error
-    problem = family.misfit(pipeline)
+    problem = family.misfit(pipeline) or family.channel_misfit(pipeline) or tokenizer_misfit(pipeline)
     if problem is not None:
         raise ModelUnavailable(f"model {spec.name!r} is no {spec.family} pipeline: {problem}")
     eager = family.eager(pipeline)
     chosen = eager
-    if cache is not None and isinstance(eager, EagerDenoiser):
+    if cache is not None and family.is_exportable and isinstance(eager, EagerDenoiser):
         chosen = choose_backend(eager, backend, cache)
     return Checkpoint(spec, family, pipeline, chosen, eager, device, dtype)
 
@@ -110,14 +113,24 @@ def _unsupported(spec: ModelSpec) -> str | None:
         return f"unknown family {spec.family!r}; there are {', '.join(FAMILIES)}"
     if spec.dtype not in {"auto", *DTYPES}:
         return f"unknown dtype {spec.dtype!r}; there are auto, {', '.join(DTYPES)}"
-    if spec.file is not None and spec.file.suffix != ".safetensors":
-        return f"{spec.file} is no .safetensors file"
-    return None
+    return None if spec.file is None else _file_problem(spec.file, spec.family)
 
 
-def _dtype(spec: ModelSpec, device: torch.device) -> torch.dtype:
+def _file_problem(file: Path, family: str) -> str | None:
+    if file.suffix != ".safetensors":
+        return f"{file} is no .safetensors file"
+    try:
+        found = family_of(file)
+    except ModelUnavailable as error:
+        return str(error)
+    if found is None:
+        return f"{file} cannot be loaded: it holds no checkpoint in its authors' own layout, with text encoder and VAE"
+    return None if found == family else f'{file} is a checkpoint of another family; set family = "{found}"'
+
+
+def _dtype(spec: ModelSpec, device: torch.device, family: Family) -> torch.dtype:
     if spec.dtype == "auto":
-        return torch.float16 if device.type == "cuda" else torch.float32
+        return family.half if device.type == "cuda" else torch.float32
     return DTYPES[spec.dtype]
 
 
@@ -126,8 +139,28 @@ def _read(spec: ModelSpec, family: Family, dtype: torch.dtype) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # outdated scheduler configs, which diffusers mends by itself
         if spec.file is not None:
-            return family.pipeline_class.from_single_file(str(spec.file), **options)
+            return _read_file(spec.file, spec.config, family, options)
         source, revision = (spec.folder, None) if spec.folder is not None else (spec.repository, spec.revision)
-        return family.pipeline_class.from_pretrained(
-            source, revision=revision, use_safetensors=True, local_files_only=spec.folder is not None, **options
-        )
+        place = {"revision": revision, "local_files_only": spec.folder is not None}
+        options |= _absent(family, source, place)
+        return family.pipeline_class.from_pretrained(source, use_safetensors=True, **place, **options)
+
+
+def _read_file(file: Path, config: Path | None, family: Family, options: dict[str, Any]) -> Any:
+    """What a file holds is weights alone; without ``config``, diffusers looks for the rest at the model hub."""
+    place = {} if config is None else {"config": str(config), "local_files_only": True}
+    try:
+        return family.pipeline_class.from_single_file(str(file), **place, **options)
+    except LocalEntryNotFoundError as error:
+        raise ModelUnavailable(
+            "the file holds neither configurations nor tokenizers, and the model hub has none now; set config = "
+            '"FOLDER" beside file, a diffusers folder of any model of the same kind (its weights are not needed)'
+        ) from error
+
+
+def _absent(family: Family, source: Path | str | None, place: dict[str, Any]) -> dict[str, None]:
+    """The family's optional parts that ``source`` does not have; diffusers wants to be told."""
+    if not family.optional:
+        return {}
+    index = family.pipeline_class.load_config(source, **place)
+    return {name: None for name in family.optional if (index.get(name) or [None])[0] is None}

@@ -99,8 +99,12 @@ class Denoising:
 
     def model_input(self) -> torch.Tensor:
         """The latents for the next forward [1, ...], as the scheduler wants them scaled."""
-        scaled = self.scheduler.scale_model_input(self.latents, self.timestep)
+        scaled = self._scaled
         return scaled if self.masked is None else torch.cat([scaled, self.masked], dim=1)
+
+    @property
+    def _scaled(self) -> torch.Tensor:
+        return self.checkpoint.family.scale_input(self.scheduler, self.latents, self.timestep)
 
     def forward(self, batch: Sequence[Denoising]) -> list[torch.Tensor | JobFailure]:
         """One forward for all of ``batch``; each one's raw model output [inputs, ...]."""
@@ -131,9 +135,8 @@ class Denoising:
 
     def preview(self, output: torch.Tensor) -> Image | None:
         """A look at what the picture is heading for, half as wide and high as it is drawn."""
-        scaled = self.scheduler.scale_model_input(self.latents, self.timestep)
-        original = predict_original(self.scheduler, scaled, self.timestep, self.guide(output))
-        return self.checkpoint.preview(original, self.size)
+        original = predict_original(self.scheduler, self._scaled, self.timestep, self.guide(output))
+        return self.checkpoint.preview(original)
 
     def advance(self, output: torch.Tensor) -> None:
         """Take one step.

@@ -216,8 +216,8 @@ class Engine:
     def _step(self, rows: Sequence[Row]) -> Iterator[Event]:
         began_at = time.monotonic()
         batch = [row.work for row in rows if row.work is not None]
-        outputs = predict(batch, partial(self.capacity.note_too_many, rows[0]))
-        self.capacity.note(rows[0], sum(work.inputs for work in batch), time.monotonic() - began_at)
+        outputs = predict(batch, partial(self.capacity.note_too_many, rows[0].sort))
+        self.capacity.note(rows[0].sort, sum(work.inputs for work in batch), time.monotonic() - began_at)
         for row, output in zip(rows, outputs, strict=True):
             if row.row_id in self._rows:
                 yield self._advance(row, output)

@@ -12,10 +12,15 @@ class Pipeline(Protocol):
     """A diffusers pipeline, as far as the engine uses it. Many rows share it: nobody changes or calls it."""
 
     unet: Any
+    transformer: Any
+    """In place of the UNet, FLUX's and Stable Diffusion 3's."""
     vae: Any
     text_encoder: Any
     text_encoder_2: Any
-    """SDXL's."""
+    text_encoder_3: Any
+    tokenizer: Any
+    tokenizer_2: Any
+    tokenizer_3: Any
     scheduler: Any
     """Only its ``config`` is used: schedulers hold state, so each row has its own."""
     image_processor: Any

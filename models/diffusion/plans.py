@@ -178,15 +178,18 @@ def _condition(task: Task, params: DrawParams, control: Control, size: Size, can
 
 def _enlarge(picture: Image, scale: float, upscaler: str, catalog: Catalog, tools: Tools) -> Plan:
     if upscaler in FILTERS:
-        return (yield Resizing(picture, scale, upscaler))
-    loaded = yield upscaler_load(_known(catalog.upscalers, upscaler), tools.device)
-    return (yield Upscaling(picture, scale, loaded))
+        enlarged: Image = yield Resizing(picture, scale, upscaler)
+    else:
+        loaded = yield upscaler_load(_known(catalog.upscalers, upscaler), tools.device)
+        enlarged = yield Upscaling(picture, scale, loaded)
+    return enlarged
 
 
 def _restore_faces(task: Task, params: FaceRestoreParams, tools: Tools) -> Plan:
     restorer, detector = (_known(task.catalog.faces, name) for name in ("restorer", "detector"))
     loaded = yield face_restorer_load(restorer, detector, tools.device)
-    return (yield FaceRestoration(task.pictures[params.image], loaded))
+    restored: Image = yield FaceRestoration(task.pictures[params.image], loaded)
+    return restored
 
 
 def _known(extras: Extras, name: str) -> Extra:

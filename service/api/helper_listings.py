@@ -8,8 +8,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from models.catalog import Catalog
-from models.draw_checks import preprocessor_problem
 from models.extras import Extra, Extras
+from models.helper_checks import preprocessor_problem
 from models.preprocessors import PREPROCESSORS, Threshold
 from models.styles import STYLES
 from models.upscalers import KNOWN_UPSCALERS, upscaler_problem

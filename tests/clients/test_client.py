@@ -1,5 +1,7 @@
 """Each method of both clients against a server that behaves."""
 
+import base64
+
 import httpx
 import pytest
 from photogram import AsyncPhotogram, Conflict, JobCanceled, JobFailed, Photogram, WaitTimeout
@@ -16,6 +18,41 @@ async def test_generate_brings_a_picture(client: Either, server: WireServer, tmp
     assert image.save(tmp_path / "cat.png").read_bytes() == PNG
     [record] = server.records.values()
     assert record.body == {"kind": "txt2img", "params": {"prompt": "a cat", "num_inference_steps": 3}}
+
+
+async def test_pictures_make_the_kind_and_travel_as_base64(client: Either, server: WireServer, tmp_path):
+    file = tmp_path / "cat.png"
+    file.write_bytes(PNG)
+    sent = base64.b64encode(PNG).decode()
+    control = {"model": "canny", "image": PNG, "weight": None}
+    await client.generate("oil", image=file, strength=0.5, controls=(control,))
+    await client.generate("a hat", image="https://example.org/cat.png", mask=PNG)
+    await client.generate("a hat", image=PNG, mask={"image": file, "blur_px": 2, "fill": None})
+    await client.submit("a hat", kind="img2img", image="image:1")
+
+    bodies = [record.body for record in server.records.values()]
+    assert bodies == [
+        {"kind": "img2img",
+         "params": {"prompt": "oil", "image": sent, "strength": 0.5, "controls": [{"model": "canny", "image": sent}]}},
+        {"kind": "inpaint",
+         "params": {"prompt": "a hat", "image": "https://example.org/cat.png", "mask": {"image": sent}}},
+        {"kind": "inpaint", "params": {"prompt": "a hat", "image": sent, "mask": {"image": sent, "blur_px": 2}}},
+        {"kind": "img2img", "params": {"prompt": "a hat", "image": "image:1"}},
+    ]  # fmt: skip
+
+
+async def test_upscale_brings_a_larger_picture(client: Either, server: WireServer):
+    image = await client.upscale(PNG, scale=4)
+
+    assert image.data == PNG
+    [record] = server.records.values()
+    assert record.body == {"kind": "upscale", "params": {"image": base64.b64encode(PNG).decode(), "scale": 4}}
+
+
+async def test_a_file_that_is_not_there_is_the_callers_error(client: Either, server: WireServer, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        await client.submit("oil", image=tmp_path / "none.png")
+    assert not server.records
 
 
 async def test_generate_tells_what_happens(client: Either):

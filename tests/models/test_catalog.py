@@ -106,8 +106,53 @@ NONSENSE = {
     "limits no table": ('[models.a]\nfolder = "x"\nlimits = []', "a.limits"),
     "limits the wrong way": ('[models.a]\nfolder = "x"\nlimits = {min_px = 512, max_px = 256}', "limits.min_px"),
     "a limit of nothing": ('[models.a]\nfolder = "x"\nlimits = {min_px = 0}', "limits.min_px"),
+    "loras no table": ("loras = 3", "loras"),
+    "helper no table": ("[loras]\na = 3", "'a'"),
+    "helper of nowhere": ('[loras.a]\nfamily = "sdxl"', "exactly one of file, folder"),
+    "helper in two places": ('[loras.a]\nfile = "x"\nfolder = "y"', "exactly one of file, folder"),
+    "helper's path no text": ("[loras.a]\nfile = 3", "loras.a"),
+    "helper's family unknown": ('[loras.a]\nfile = "x"\nfamily = "sd9"', "sd9"),
+    "helper's key unknown": ('[loras.a]\nfile = "x"\nweight = 1', "weight"),
     "boundless steps": ('[models.a]\nfolder = "x"\nlimits = {max_steps = 9223372036854775807}', "limits.max_steps"),
 }  # fmt: skip
+
+
+HELPERS = """
+[loras."Film Look"]
+file = "weights/film-v1.safetensors"
+family = "sdxl"
+aliases = ["film", "old [0123abcd]"]
+licence = "CC0-1.0"
+
+[controlnets.canny]
+folder = "~/canny"
+"""
+
+
+def test_helpers_are_named_in_the_file_or_dropped_into_folders(tmp_path: Path) -> None:
+    (tmp_path / "loras").mkdir()
+    for name in ("grain.safetensors", "anime.pth", "notes.txt", ".hidden"):
+        (tmp_path / "loras" / name).write_bytes(b"")
+    (tmp_path / "preprocessors" / "depth").mkdir(parents=True)
+    (tmp_path / "preprocessors" / "empty").mkdir()
+    (tmp_path / "preprocessors" / "depth" / "config.json").write_text("{}")
+    catalog = load(tmp_path, HELPERS)
+    assert list(catalog.loras) == ["anime", "grain", "Film Look"]
+    film = catalog.loras["Film Look"]
+    assert (film.path, film.family, film.licence) == (tmp_path / "weights/film-v1.safetensors", "sdxl", "CC0-1.0")
+    for name in ("film look", "FILM", "film-v1.safetensors [99aa]", "film-v1", "old [0123abcd]"):
+        assert catalog.loras.resolve(name) is film
+    assert catalog.loras.resolve("old") is None
+    assert catalog.controlnets["canny"].path == Path("~/canny").expanduser()
+    assert list(catalog.preprocessors) == ["depth"] and not catalog.upscalers
+    assert film.problem() is not None and catalog.loras["grain"].problem() is None
+
+
+def test_a_family_has_its_own_defaults(tmp_path: Path) -> None:
+    text = '[models.xl]\nfamily = "sdxl"\nfolder = "x"\ndefaults = { width = 768 }\n[models.sd]\nfolder = "y"'
+    catalog = load(tmp_path, text)
+    assert (catalog["xl"].defaults.width, catalog["xl"].defaults.height) == (768, 1024)
+    assert (catalog["sd"].defaults.width, catalog["sd"].defaults.height) == (512, 512)
 
 
 @pytest.mark.parametrize("case", NONSENSE)

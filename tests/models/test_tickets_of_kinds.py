@@ -42,8 +42,14 @@ def named(*extras: Extra) -> dict[str, Extra]:
 
 SD = ModelSpec(name="sd", family="stable-diffusion", folder=Path("/nowhere"))
 XL = replace(SD, name="xl", family="sdxl", aliases=("big",), defaults=Defaults(width=1024, height=1024))
+FLUX = replace(XL, name="flux", family="flux", aliases=(), defaults=Defaults(sampler="Euler", width=1024, height=1024))
 CATALOG = Catalog(
-    {"sd": SD, "xl": XL, "xl-refiner": replace(XL, name="xl-refiner", aliases=("fine",))},
+    {
+        "sd": SD,
+        "xl": XL,
+        "fine": replace(XL, name="fine", family="sdxl-refiner", aliases=("xl-refiner",)),
+        "flux": FLUX,
+    },
     default="sd",
     extras={
         "loras": named(
@@ -281,12 +287,25 @@ def test_a_second_pass_may_reach_twice_the_models_largest_side() -> None:
     assert list(problems(width=10**400, second_pass=SecondPass())) == ["width", "second_pass.scale"]
 
 
-def test_a_refiner_is_an_sdxl_model_for_an_sdxl_model() -> None:
-    assert drawn(model="big", refiner=Refiner(model="fine")).refiner == Refiner(model="xl-refiner", start=0.8)
-    assert "family sdxl" in problems(refiner=Refiner(model="fine"))["refiner.model"]
-    assert "family sdxl" in problems(model="xl", refiner=Refiner(model="sd"))["refiner.model"]
+def test_a_refiner_goes_with_sdxl_alone() -> None:
+    assert drawn(model="big", refiner=Refiner(model="xl-refiner")).refiner == Refiner(model="fine", start=0.8)
+    assert drawn(model="xl", refiner=Refiner(model="big")).refiner == Refiner(model="xl", start=0.8)
+    assert "means nothing" in problems(refiner=Refiner(model="fine"))["refiner"]
+    assert "of the family stable-diffusion" in problems(model="xl", refiner=Refiner(model="sd"))["refiner.model"]
     found = problems(model="xl", refiner=Refiner(model="nobody", start=1.0))
     assert set(found) == {"refiner.model", "refiner.start"}
+
+
+def test_what_a_family_cannot_do_is_refused() -> None:
+    assert "cannot draw kind txt2img" in problems(model="fine")["model"]
+    found = problems(
+        model="flux", negative_prompt="rain", clip_skip=2, sampler="DDIM", width=1000,
+        controls=(Control(model="canny", image=INPUT),),
+    )  # fmt: skip
+    assert set(found) == {"negative_prompt", "clip_skip", "sampler", "width", "controls", "controls[0].model"}
+    assert drawn(model="flux", aspect_ratio="4:7").width % 16 == 0
+    odd = Catalog({"odd": replace(SD, name="odd", family="kandinsky")}, default="odd")
+    assert "kandinsky" in refused(DrawRequest(prompt="x"), odd)["model"]
 
 
 # Other kinds
@@ -295,7 +314,8 @@ def test_a_refiner_is_an_sdxl_model_for_an_sdxl_model() -> None:
 def test_an_upscale_is_completed() -> None:
     ticket = open_ticket(UpscaleRequest(image=INPUT), CATALOG, job_id="x", owner="me")
     assert (ticket.kind, ticket.params) == ("upscale", UpscaleParams(image=INPUT, scale=2, upscaler="Lanczos"))
-    assert complete_any(UpscaleRequest(image=INPUT, scale=4, upscaler="R-ESRGAN 4x+"), CATALOG)
+    params = complete_any(UpscaleRequest(image=INPUT, scale=4, upscaler="R-ESRGAN 4x+"), CATALOG)
+    assert params == UpscaleParams(image=INPUT, scale=4, upscaler="RealESRGAN_x4plus")
 
 
 def test_an_upscale_that_cannot_be_done() -> None:

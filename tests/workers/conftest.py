@@ -15,7 +15,7 @@ from redis import Redis
 
 from models.catalog import Catalog
 from models.job import JobRecord, JobStatus, new_job_id
-from models.params import DrawRequest
+from models.params import DrawRequest, Request
 from models.tickets import open_ticket
 from service.backbone.ledger import Ledger
 from service.backbone.queue import Intake
@@ -78,8 +78,11 @@ class World:
         self.redis.close()
 
     def submit(self, prompt: str = "a cat", **choices: object) -> str:
-        ticket = open_ticket(DrawRequest(prompt=prompt, **choices), self._catalog, job_id=new_job_id(), owner="me")
-        return self._intake.accept(ticket, {"prompt": prompt}).record.job_id
+        return self.submit_request(DrawRequest(prompt=prompt, **choices))
+
+    def submit_request(self, request: Request) -> str:
+        ticket = open_ticket(request, self._catalog, job_id=new_job_id(), owner="me")
+        return self._intake.accept(ticket, {}).record.job_id
 
     def start_worker(self, *command: str) -> subprocess.Popen[bytes]:
         """A worker that already takes jobs; ``command`` is what Python runs, the ordinary worker if empty."""

@@ -16,16 +16,17 @@ from workers.__main__ import run
 
 
 def load_poisoned(spec: ModelSpec, device: torch.device) -> Checkpoint:
-    """The real checkpoint, with a trap in front of its text encoder."""
+    """The real checkpoint, with a trap in its tokenizer."""
     checkpoint = load_checkpoint(spec, device)
-    encode_prompt = checkpoint.pipeline.encode_prompt
+    tokenizer = checkpoint.pipeline.tokenizer
 
-    def trap(prompt: str, *args: Any, **kwargs: Any) -> Any:
-        if "poison" in prompt:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return encode_prompt(prompt, *args, **kwargs)
+    class Trap(type(tokenizer)):  # type: ignore[misc]
+        def __call__(self, text: Any = None, *args: Any, **options: Any) -> Any:
+            if "poison" in str(text):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().__call__(text, *args, **options)
 
-    checkpoint.pipeline.encode_prompt = trap
+    tokenizer.__class__ = Trap
     return checkpoint
 
 

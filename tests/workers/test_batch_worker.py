@@ -5,13 +5,17 @@ from __future__ import annotations
 import inspect
 import signal
 import time
+from io import BytesIO
 
 import pytest
+from PIL import Image
 from rq.queue import Queue
 from rq.worker import BaseWorker
 
 from models import png
 from models.job import JobStatus
+from models.params import DrawParams, Mask, UpscaleRequest
+from service.backbone.inputs import InputStore
 from service.backbone.store import ImageStore
 from workers.batch_worker import EXECUTION_TTL_S, HEARTBEAT_S
 
@@ -40,10 +44,36 @@ def test_draws_mixed_jobs_together_and_leaves_nothing_behind(world) -> None:
         (image,) = record.images
         path = store.path(image.image_id)
         assert path is not None
-        assert png.read_request(path.read_bytes()) == {"kind": "txt2img", "params": record.params.to_payload()}
+        request = png.read_request(path.read_bytes())
+        assert request is not None and request["kind"] == "txt2img"
+        assert DrawParams.from_payload(request["params"]) == record.params
         assert (image.width, image.height) == (record.params.width, 64)
         assert record.step == record.steps
         assert set(record.timings) == {"prepare_s", "denoise_s", "finish_s"}
+    assert rq_leftovers(world) == []
+
+
+def test_jobs_start_from_pictures_that_were_sent_drawn_or_cannot_be_had(world) -> None:
+    red, mask = BytesIO(), BytesIO()
+    Image.new("RGB", (64, 64), "red").save(red, "PNG")
+    Image.linear_gradient("L").resize((64, 64)).save(mask, "PNG")
+    inputs = InputStore(world.data / "inputs")
+    image, hole = (f"input:{inputs.add(each.getvalue())}" for each in (red, mask))
+    over = world.submit(kind="img2img", image=image, strength=0.5)
+    inside = world.submit(kind="inpaint", image=image, mask=Mask(image=hole))
+    private = world.submit(kind="img2img", image="http://127.0.0.1/cat.png")
+    world.start_worker()
+    drawn, painted, refused = world.until_over(over, inside, private)
+    assert [drawn.status, painted.status] == [JobStatus.SUCCEEDED] * 2, (drawn.error_message, painted.error_message)
+    assert (refused.status, refused.error_code) == (JobStatus.FAILED, "input_unavailable")
+    assert "not on the public internet" in (refused.error_message or "")
+    larger = world.submit_request(UpscaleRequest(image=f"image:{drawn.images[0].image_id}"))
+    (enlarged,) = world.until_over(larger)
+    assert enlarged.status is JobStatus.SUCCEEDED, enlarged.error_message
+    (picture,) = enlarged.images
+    assert (picture.width, picture.height) == (128, 128)
+    path = ImageStore(world.data / "images").path(picture.image_id)
+    assert path is not None and (png.read_request(path.read_bytes()) or {})["kind"] == "upscale"
     assert rq_leftovers(world) == []
 
 

@@ -42,7 +42,7 @@ def connection(server: ValkeyServer) -> Iterator[Redis]:
 
 @pytest.fixture
 def worker(connection: Redis) -> BatchWorker:
-    return BatchWorker(connection, Ledger(connection, 600), "one", CATALOG.get)
+    return BatchWorker(connection, Ledger(connection, 600), "one", lambda: CATALOG)
 
 
 @pytest.fixture

@@ -65,10 +65,11 @@ def tracing() -> Iterator[None]:
 def export_key(runtime: str, version: str, unet: Any) -> str:
     """The name of a UNet's graph in the cache: it changes with the weights and with all that makes the graph of them.
 
-    Every weight is read: about a second for each 1.5 GB.
+    Every weight is read: about a second for each GB.
     """
     digest = hashlib.sha256(json.dumps([RECIPE, version, torch.__version__, diffusers.__version__]).encode())
-    digest.update(json.dumps(dict(unet.config), sort_keys=True, default=str).encode())
+    config = {key: value for key, value in unet.config.items() if not key.startswith("_")}  # such as where it was read
+    digest.update(json.dumps(config, sort_keys=True).encode())
     for name, weights in unet.state_dict().items():
         digest.update(f"{name} {weights.dtype} {tuple(weights.shape)}".encode())
         digest.update(weights.detach().cpu().reshape(-1).view(torch.uint8).numpy())

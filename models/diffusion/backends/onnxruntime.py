@@ -100,7 +100,7 @@ def _export(unet: Any, folder: Path) -> None:
         torch.onnx.export(
             Exportable(unet, example).eval(),
             tuple(named.values()),
-            folder / GRAPH,
+            str(folder / GRAPH),  # beyond 2 GB the exporter takes no Path
             input_names=list(named),
             output_names=[OUTPUT],
             dynamic_axes={**{name: varying(name) for name in named}, OUTPUT: varying("latents")},

@@ -17,6 +17,7 @@ from models.diffusion.pipeline import Pipeline
 from models.diffusion.sampling import Scheduler
 from models.diffusion.text import Embedding
 from models.families import FAMILIES
+from models.params import INPAINT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,16 +38,42 @@ class Family(ABC):
     What is here serves the families with a UNet; a family overrides what it does in another way.
     """
 
+    name: str
+    """Its key in :data:`models.families.FAMILIES`."""
     pipeline_class: Any
     """A subclass of ``DiffusionPipeline``; its plain call is what the engine's pictures are held against."""
     options: Mapping[str, Any]
     """What the class is to be loaded with, beside the dtype."""
+    optional: tuple[str, ...] = ()
+    """Parts that a pipeline may do without, though the class asks for them."""
     module = "unet"
     """The pipeline's attribute that denoises."""
+    is_exportable = True
+    """Whether other backends than torch can run the denoiser."""
+    half = torch.float16
+    """The dtype on a GPU where nobody asks for another."""
 
     @abstractmethod
     def misfit(self, pipeline: Pipeline) -> str | None:
         """Why a loaded pipeline is none of this family, ``None`` if it is one."""
+
+    def channel_misfit(self, pipeline: Pipeline) -> str | None:
+        """Why the denoiser cannot take the VAE's latents, ``None`` if it can."""
+        channels, taken = pipeline.vae.config.latent_channels, getattr(pipeline, self.module).config.in_channels
+        if taken == channels or self.takes_mask(pipeline):
+            return None
+        return f"its {self.module} takes {taken} channels, its VAE has {channels}"
+
+    def problem(self, pipeline: Pipeline, kind: str, size: tuple[int, int]) -> str | None:
+        """Why the model cannot do a job of ``kind`` at ``size`` (width, height), ``None`` if it can."""
+        facts = FAMILIES[self.name]
+        if any(side % facts.size_multiple_px for side in size):
+            return f"{size[0]} x {size[1]} px: both sides must be multiples of {facts.size_multiple_px}"
+        if kind not in facts.kinds:
+            return f"models of the family {self.name} do not do {kind}, but {', '.join(facts.kinds)}"
+        if kind != INPAINT and self.takes_mask(pipeline):
+            return f"this model was made for {INPAINT} and cannot do {kind}: it needs a picture and a mask"
+        return None
 
     def prepare(self, pipeline: Pipeline) -> None:
         """Do what is to be done once to a pipeline that was just loaded: nothing."""
@@ -90,6 +117,18 @@ class Family(ABC):
         """Lay out the timesteps of ``scheduler`` for latents of ``shape``."""
         scheduler.set_timesteps(steps)
 
+    def skipped_steps(self, steps: int, strength: float) -> int:
+        """How many of the first ``steps`` are left out when a picture is drawn over with ``strength``."""
+        return steps - min(int(steps * strength), steps)
+
+    def first_latents(self, scheduler: Scheduler, noise: torch.Tensor) -> torch.Tensor:
+        """Normal ``noise`` as the latents before the first step."""
+        return noise * scheduler.init_noise_sigma
+
+    def scale_input(self, scheduler: Scheduler, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        """``latents`` as the denoiser takes them at ``timestep``."""
+        return scheduler.scale_model_input(latents, timestep)
+
     def add_noise(
         self, scheduler: Scheduler, latents: torch.Tensor, noise: torch.Tensor, timestep: torch.Tensor
     ) -> torch.Tensor:
@@ -105,15 +144,11 @@ class Family(ABC):
         return scale_latents(encoded.latents, vae.config)
 
     def to_pixels(self, pipeline: Pipeline, latents: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        """Latents [N, ...] to RGB [N, 3, H, W], about -1..1, exactly as the pipeline's plain call does."""
-        return self.decode(pipeline, self.unpack(pipeline, latents, size))
-
-    def unpack(self, pipeline: Pipeline, latents: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        """Latents [N, ...], as the denoiser has them, to planes [N, channels, h, w], as the VAE has them."""
-        return latents
+        """:meth:`decode`."""
+        return self.decode(pipeline, latents)
 
     def decode(self, pipeline: Pipeline, latents: torch.Tensor) -> torch.Tensor:
-        """Planes of latents [N, channels, h, w] to RGB [N, 3, H, W], about -1..1."""
+        """Latents [N, channels, h, w] to RGB [N, 3, H, W], about -1..1, exactly as the pipeline's plain call does."""
         vae = pipeline.vae
         pixels: torch.Tensor = vae.decode(unscale_latents(latents.to(vae.dtype), vae.config), return_dict=False)[0]
         return pixels
@@ -124,7 +159,7 @@ def scale_latents(latents: torch.Tensor, config: Any) -> torch.Tensor:
     scale: float = config.scaling_factor
     statistics = _statistics(latents, config)
     if statistics is None:
-        return latents * scale
+        return (latents - _shift(config)) * scale
     mean, deviation = statistics
     return (latents - mean) * scale / deviation
 
@@ -134,9 +169,14 @@ def unscale_latents(latents: torch.Tensor, config: Any) -> torch.Tensor:
     scale: float = config.scaling_factor
     statistics = _statistics(latents, config)
     if statistics is None:
-        return latents / scale
+        return latents / scale + _shift(config)
     mean, deviation = statistics
     return latents * deviation / scale + mean
+
+
+def _shift(config: Any) -> float:
+    """What the VAEs of flow matching add to their latents."""
+    return getattr(config, "shift_factor", None) or 0.0
 
 
 def _statistics(latents: torch.Tensor, config: Any) -> tuple[torch.Tensor, torch.Tensor] | None:
@@ -148,11 +188,24 @@ def _statistics(latents: torch.Tensor, config: Any) -> tuple[torch.Tensor, torch
     return mean, deviation
 
 
+def tokenizer_misfit(pipeline: Pipeline) -> str | None:
+    """Why a tokenizer cannot be its text encoder's, ``None`` if all can; transformers makes up one that is missing."""
+    for suffix in ("", "_2", "_3"):
+        tokenizer = getattr(pipeline, f"tokenizer{suffix}", None)
+        text_encoder = getattr(pipeline, f"text_encoder{suffix}", None)
+        if tokenizer is None or text_encoder is None:
+            continue
+        given, known = len(tokenizer), text_encoder.config.vocab_size
+        if given < known / 2:
+            return f"its tokenizer{suffix} has {given} tokens, its text encoder {known}; is there a vocabulary?"
+    return None
+
+
 def load_family(name: str) -> Family:
     """The family of that name, its module imported now.
 
     Raises:
         KeyError: there is no such family.
     """
-    family: Family = import_module(FAMILIES[name]).FAMILY
+    family: Family = import_module(FAMILIES[name].module).FAMILY
     return family

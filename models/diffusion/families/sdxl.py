@@ -11,15 +11,17 @@ from models.diffusion.denoiser import Conditioning
 from models.diffusion.families.family import Family, Wording
 from models.diffusion.pipeline import Pipeline, embed_guidance, is_guided
 from models.diffusion.text import TextEncoding, encode_clip
-
-SIZE_NUMBERS = 6
-"""How many numbers tell the UNet of sizes: the original's, the crop's corner, the target's, two each."""
+from models.families import SDXL
 
 
 class StableDiffusionXL(Family):
     """As ``StableDiffusionXLPipeline``."""
 
+    name = SDXL
     pipeline_class = StableDiffusionXLPipeline
+    has_first_encoder = True
+    other = 'is it a refiner? then set family = "sdxl-refiner"'
+    """What a pipeline may be that is none of this family."""
     options = MappingProxyType({"feature_extractor": None, "add_watermarker": False})
 
     def misfit(self, pipeline: Pipeline) -> str | None:
@@ -29,13 +31,14 @@ class StableDiffusionXL(Family):
             return 'this is a Stable Diffusion pipeline; set family = "stable-diffusion"'
         if config.addition_embed_type != "text_time":
             return f"its UNet wants further inputs ({config.addition_embed_type})"
-        if pipeline.text_encoder is None:
-            return 'it has no first text encoder; if it is a refiner, set family = "sdxl-refiner"'
         if pipeline.text_encoder_2 is None:
             return "it has no second text encoder"
+        if (pipeline.text_encoder is None) == self.has_first_encoder:
+            return f"it has {'no' if self.has_first_encoder else 'a'} first text encoder; {self.other}"
         wanted = config.projection_class_embeddings_input_dim
-        given = pipeline.text_encoder_2.config.projection_dim + SIZE_NUMBERS * config.addition_time_embed_dim
-        return None if wanted == given else f"its UNet takes {wanted} further inputs, not {given}; is it a refiner?"
+        numbers = self.size_numbers((0, 0), 1).shape[1]
+        given = pipeline.text_encoder_2.config.projection_dim + numbers * config.addition_time_embed_dim
+        return None if wanted == given else f"its UNet takes {wanted} further inputs, not {given}; {self.other}"
 
     def prepare(self, pipeline: Pipeline) -> None:
         """Keep a VAE that overflows in float16 in float32; the plain pipeline moves it to and fro for each picture."""
@@ -59,14 +62,13 @@ class StableDiffusionXL(Family):
             device=device,
         )
         states = torch.cat([each.hidden_states for each in encodings])
-        numbers = self.size_numbers(size)
-        further = {"text_embeds": pooled(encodings), "time_ids": numbers.to(states).expand(len(states), -1)}
+        further = {"text_embeds": pooled(encodings), "time_ids": self.size_numbers(size, len(states)).to(states)}
         return Conditioning(states, embed_guidance(pipeline, wording.guidance_scale, states), further)
 
-    def size_numbers(self, size: tuple[int, int]) -> torch.Tensor:
-        """[1, 6]: nothing scaled, nothing cropped (arXiv 2307.01952, section 2.2)."""
+    def size_numbers(self, size: tuple[int, int], inputs: int) -> torch.Tensor:
+        """[inputs, 6]: nothing scaled, nothing cropped (arXiv 2307.01952, section 2.2)."""
         width, height = size
-        return torch.tensor([[height, width, 0, 0, height, width]])
+        return torch.tensor([[height, width, 0, 0, height, width]] * inputs)
 
 
 def pooled(encodings: tuple[TextEncoding, ...]) -> torch.Tensor:

@@ -11,15 +11,15 @@ from models.diffusion.denoiser import Conditioning
 from models.diffusion.families.family import Family, Wording
 from models.diffusion.pipeline import Pipeline, embed_guidance, is_guided
 from models.diffusion.text import encode_clip
+from models.families import STABLE_DIFFUSION
 
 
 class StableDiffusion(Family):
     """As ``StableDiffusionPipeline``."""
 
+    name = STABLE_DIFFUSION
     pipeline_class = StableDiffusionPipeline
-    options = MappingProxyType(
-        {"safety_checker": None, "requires_safety_checker": False, "feature_extractor": None}
-    )
+    options = MappingProxyType({"safety_checker": None, "requires_safety_checker": False, "feature_extractor": None})
 
     def misfit(self, pipeline: Pipeline) -> str | None:
         """Judged by the inputs that the UNet wants beside the hidden states."""

@@ -2,7 +2,7 @@
 
 All work on latents to which noise of standard deviation sigma was added, and on a falling list of sigmas that ends in
 zero. Euler, Heun, DPM2 and LMS: Karras et al. 2022 (arXiv 2206.00364) and its reference code k-diffusion; DPM++: Lu et
-al. 2022 (arXiv 2211.01095).
+al. 2022 (arXiv 2211.01095); PLMS: Liu et al. 2022 (arXiv 2202.09778); LCM: Luo et al. 2023 (arXiv 2310.04378).
 """
 
 from __future__ import annotations
@@ -68,6 +68,24 @@ def lms(denoise: Denoise, x: torch.Tensor, sigmas: Sequence[float], noise: Noise
     return x
 
 
+def plms(denoise: Denoise, x: torch.Tensor, sigmas: Sequence[float], noise: Noise) -> torch.Tensor:
+    weights = ((1.0,), (3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 / 24, 37 / 24, -9 / 24))
+    slopes: list[torch.Tensor] = []
+    for now, then in pairwise(sigmas):
+        slopes = [_slope(denoise, x, now), *slopes][:4]
+        slope = sum((w * each for w, each in zip(weights[len(slopes) - 1], slopes, strict=True)), torch.zeros_like(x))
+        if len(slopes) == 1:
+            slope = (slope + _slope(denoise, x + (then - now) * slope, then)) / 2
+        x = x + (then - now) * slope
+    return x
+
+
+def lcm(denoise: Denoise, x: torch.Tensor, sigmas: Sequence[float], noise: Noise) -> torch.Tensor:
+    for now, then in pairwise(sigmas[:-1]):
+        x = denoise(x, now) + then * noise(now, then)
+    return denoise(x, sigmas[-2])
+
+
 def dpmpp_2m(denoise: Denoise, x: torch.Tensor, sigmas: Sequence[float], noise: Noise) -> torch.Tensor:
     past = None
     for now, then in pairwise(sigmas[:-1]):
@@ -101,7 +119,7 @@ def dpmpp_sde(denoise: Denoise, x: torch.Tensor, sigmas: Sequence[float], noise:
 SOLVERS: Mapping[str, Solver] = {
     "Euler": euler, "Euler a": euler_ancestral, "DDIM": euler, "LMS": lms, "Heun": heun, "DPM2": dpm2,
     "DPM2 a": dpm2_ancestral, "DPM++ 2M": dpmpp_2m, "DPM++ SDE": dpmpp_sde, "DPM++ 2M SDE": dpmpp_2m_sde,
-    "DPM++ 2M SDE Heun": dpmpp_2m_sde_heun,
+    "DPM++ 2M SDE Heun": dpmpp_2m_sde_heun, "PLMS": plms, "LCM": lcm,
 }  # fmt: skip
 """By A1111's names."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,10 @@ from safetensors.torch import save_file
 
 from models.catalog import ModelSpec
 from models.diffusion.checkpoint import load_checkpoint
+from models.diffusion.families.family import load_family
 from models.errors import ModelUnavailable, OutOfMemory
+from models.families import FAMILIES
+from models.samplers import FLOW_MATCHING
 from tests.models.diffusion.rig import CPU, spec_of
 
 
@@ -57,6 +61,11 @@ def test_missing_weights(own_folder: Path) -> None:
     assert "cannot be loaded" in reason(spec_of(own_folder))
 
 
+def test_a_missing_tokenizer(own_folder: Path) -> None:
+    shutil.rmtree(own_folder / "tokenizer")
+    assert "its text encoder 190; is there a vocabulary?" in reason(spec_of(own_folder))
+
+
 def test_pickled_weights_are_not_read(own_folder: Path) -> None:
     weights = own_folder / "unet" / "diffusion_pytorch_model.safetensors"
     torch.save({}, own_folder / "unet" / "diffusion_pytorch_model.bin")
@@ -72,7 +81,7 @@ def test_a_broken_index(own_folder: Path) -> None:
 def test_a_broken_single_file(tmp_path: Path) -> None:
     path = tmp_path / "broken.safetensors"
     path.write_bytes(b"no weights at all")
-    assert "cannot be loaded" in reason(spec_of(None, file=path))
+    assert reason(spec_of(None, file=path)) == f"model 'tiny': {path} cannot be read: it is no .safetensors file"
 
 
 def test_a_single_file_of_something_else(tmp_path: Path) -> None:
@@ -107,12 +116,24 @@ def test_another_architecture(own_folder: Path) -> None:
     assert "cannot be loaded" in reason(spec_of(own_folder))
 
 
-def test_an_inpainting_unet(own_folder: Path) -> None:
+def test_a_unet_that_takes_another_picture(own_folder: Path) -> None:
+    """As those that were trained to edit by instruction."""
     config = own_folder / "unet" / "config.json"
     pipeline = StableDiffusionPipeline.from_pretrained(own_folder, safety_checker=None, requires_safety_checker=False)
-    unet = type(pipeline.unet).from_config(pipeline.unet.config, in_channels=9)
+    unet = type(pipeline.unet).from_config(pipeline.unet.config, in_channels=8)
     unet.save_pretrained(config.parent)
-    assert "its UNet takes 9 channels, its VAE has 4" in reason(spec_of(own_folder))
+    assert "its unet takes 8 channels, its VAE has 4" in reason(spec_of(own_folder))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_half_precision_is_the_familys(family: str) -> None:
+    expected = torch.bfloat16 if FAMILIES[family].trained_on == FLOW_MATCHING else torch.float16
+    assert load_family(family).half == expected
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_families_know_their_names(family: str) -> None:
+    assert load_family(family).name == family
 
 
 def test_no_memory(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

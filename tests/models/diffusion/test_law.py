@@ -41,7 +41,7 @@ CASES: Mapping[str, Callable[[int], Mapping[str, Any]]] = {
 PLAIN = [name for name in SAMPLERS if plain_name(name) == name]
 """The samplers without those that differ from others in the layout of their steps only."""
 
-every_case = pytest.mark.parametrize("case", CASES)
+mixed_cases = pytest.mark.parametrize("case", [case for case in CASES if case.startswith("mixed")])
 every_sampler = pytest.mark.parametrize("sampler", SAMPLERS)
 
 
@@ -125,7 +125,7 @@ def test_over_many_steps(tiny_sd: Studio) -> None:
     draw_together(tiny_sd, {name: params(sampler=name, num_inference_steps=count) for name, count in steps})
 
 
-@every_case
+@mixed_cases
 def test_joining_late(tiny_sd: Studio, case: str) -> None:
     rows = crowd(case)
     engine, events = tiny_sd.engine(rows=len(rows)), []
@@ -135,7 +135,7 @@ def test_joining_late(tiny_sd: Studio, case: str) -> None:
     check(tiny_sd, rows, events + run(engine))
 
 
-@every_case
+@mixed_cases
 def test_neighbours_cancelled(tiny_sd: Studio, case: str) -> None:
     rows, engine, events = crowd(case), tiny_sd.engine(), []
     for number, (row_id, wanted) in enumerate(rows.items()):
@@ -150,7 +150,7 @@ def test_neighbours_cancelled(tiny_sd: Studio, case: str) -> None:
     check(tiny_sd, rows, events)
 
 
-@every_case
+@mixed_cases
 def test_neighbours_failed(tiny_sd: Studio, case: str) -> None:
     rows, engine = crowd(case), tiny_sd.engine(poisoned(tiny_sd, "poison"))
     for number, (row_id, wanted) in enumerate(rows.items()):

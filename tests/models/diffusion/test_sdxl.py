@@ -64,8 +64,8 @@ def test_other_sizes_at_once(tiny_sdxl: Studio) -> None:
 def test_both_families_at_once(tiny_sd: Studio, tiny_sdxl: Studio) -> None:
     studios = {"sd": tiny_sd, "sdxl": tiny_sdxl}
     engine = Engine(lambda spec: studios[spec.name].checkpoint)
-    rows = {f"{name} {number}": replace(wanted, model=name, seed=number)
-            for name in studios for number, wanted in enumerate(crowd("guided", ["Euler a", "Euler", "DDIM"]).values())}  # fmt: skip
+    company = crowd("guided", ["Euler a", "Euler", "DDIM"])
+    rows = {f"{name} {sampler}": replace(wanted, model=name) for name in studios for sampler, wanted in company.items()}
     for row_id, wanted in rows.items():
         join(engine, row_id, wanted, replace(studios[wanted.model].spec, name=wanted.model))
     drawn = pictures(run(engine))

@@ -13,7 +13,7 @@ import torch
 from diffusers.schedulers.scheduling_dpmsolver_sde import BrownianTreeNoiseSampler
 
 from models.samplers import REFUSED, SAMPLERS
-from tests.models.diffusion.driving import BETAS, SHAPE, Gaussian, build, end_of, plain_name, start_of
+from tests.models.diffusion.driving import BETAS, SHAPE, Gaussian, alpha_of, build, end_of, plain_name, start_of
 from tests.models.diffusion.solvers import SOLVERS, Noise, Solver, dpmpp_3m_sde
 
 pytestmark = [
@@ -27,14 +27,15 @@ def sigmas_of(scheduler: Any) -> Sequence[float]:
     """What the steps begin and end with, each once."""
     if hasattr(scheduler, "sigmas"):
         return [float(each) for each in torch.unique_consecutive(scheduler.sigmas)]
-    alphas = scheduler.alphas_cumprod[scheduler.timesteps]
+    alphas = scheduler.alphas_cumprod[torch.unique_consecutive(scheduler.timesteps)]
     return [*(float(each) for each in ((1 - alphas) / alphas).sqrt()), 0.0]
 
 
 def noise_of(scheduler: Any, sigmas: Sequence[float], seed: int = 1) -> Noise:
     """The noise that the scheduler will draw for the same seed."""
     if isinstance(scheduler, diffusers.DPMSolverSDEScheduler):
-        return BrownianTreeNoiseSampler(torch.zeros(SHAPE), sigmas[-2], sigmas[0], seed)
+        tree: Noise = BrownianTreeNoiseSampler(torch.zeros(SHAPE), sigmas[-2], sigmas[0], seed)
+        return tree
     generator = torch.Generator().manual_seed(seed)
     return lambda now, then: torch.randn(SHAPE, generator=generator)
 
@@ -52,8 +53,16 @@ def solver_error(scheduler: Any, solver: Solver) -> float:
 
 @pytest.mark.parametrize("sampler", [name for name in SAMPLERS if plain_name(name) in SOLVERS])
 def test_it_is_the_solver_of_its_name(sampler: str) -> None:
-    config = {"set_alpha_to_one": True} if sampler == "DDIM" else {}
-    assert solver_error(build(sampler, 10, **config), SOLVERS[plain_name(sampler)]) < 2e-3
+    scheduler = build(sampler, 10, set_alpha_to_one=True)
+    assert solver_error(scheduler, SOLVERS[plain_name(sampler)]) < 1e-3
+
+
+def test_unipc_comes_to_what_is_known() -> None:
+    data, scheduler = Gaussian(0.5), build("UniPC", 100)
+    start = start_of(scheduler)
+    alpha = alpha_of(scheduler, scheduler.timesteps[0])
+    expected = start * data.spread / math.sqrt(alpha * data.spread**2 + 1 - alpha)
+    assert float((end_of(scheduler, data, start) - expected).std()) < 0.01 * data.spread
 
 
 def test_the_comparison_can_tell() -> None:

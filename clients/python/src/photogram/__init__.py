@@ -23,6 +23,7 @@ from ._errors import (
 )
 from ._events import Event, Previewed, Progressed, StatusChanged
 from ._models import Failure, GeneratedImage, Image, Job, Model, Params, Progress, Result, Sampler, Timings
+from ._pictures import Picture
 from ._version import __version__
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "PermissionDenied",
     "Photogram",
     "PhotogramError",
+    "Picture",
     "Previewed",
     "Problem",
     "Progress",

@@ -13,6 +13,7 @@ from ._errors import APIError
 from ._events import Event
 from ._flows import Effect, Flow, Flows, Listen, Send, Sleep, job_id_of
 from ._models import GeneratedImage, Job, Model, Params, Sampler
+from ._pictures import Picture, kind_of
 
 T = TypeVar("T")
 
@@ -49,13 +50,26 @@ class AsyncPhotogram:
         **params: Unpack[Params],
     ) -> GeneratedImage:
         """Draw one picture and bring it here, as `Photogram.generate` does; `on_event` is a plain function."""
-        return await self._run(self._flows.generate(prompt, timeout_s, on_event, params))
+        return await self._run(self._flows.generate(kind_of(params), timeout_s, on_event, {"prompt": prompt, **params}))
+
+    async def upscale(
+        self,
+        image: Picture,
+        *,
+        scale: int | None = None,
+        upscaler: str | None = None,
+        timeout_s: float | None = None,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> GeneratedImage:
+        """Enlarge a picture and bring it here, as `Photogram.upscale` does."""
+        params = {"image": image, "scale": scale, "upscaler": upscaler}
+        return await self._run(self._flows.generate("upscale", timeout_s, on_event, params))
 
     async def submit(
-        self, prompt: str, *, kind: str = "txt2img", job_id: str | None = None, **params: Unpack[Params]
+        self, prompt: str, *, kind: str | None = None, job_id: str | None = None, **params: Unpack[Params]
     ) -> Job:
         """Queue a job and return at once; an own `job_id` makes that repeatable, as in `Photogram.submit`."""
-        return await self._run(self._flows.submit(prompt, kind, job_id, params))
+        return await self._run(self._flows.submit(kind or kind_of(params), job_id, {"prompt": prompt, **params}))
 
     async def get(self, job_id: str) -> Job:
         """The job as it is now; raises NotFound."""

@@ -13,6 +13,7 @@ from ._errors import APIError
 from ._events import Event
 from ._flows import Effect, Flow, Flows, Listen, Send, Sleep, job_id_of
 from ._models import GeneratedImage, Job, Model, Params, Sampler
+from ._pictures import Picture, kind_of
 
 T = TypeVar("T")
 
@@ -57,20 +58,44 @@ class Photogram:
         """Draw one picture and bring it here.
 
             image = client.generate("a cat", num_inference_steps=20, width=512, height=512)
+            image = client.generate("a cat in oil", image=Path("cat.png"), strength=0.6)
+            image = client.generate("a hat", image=Path("cat.png"), mask=Path("head.png"))
 
+        With an `image` the picture is drawn over it, with a `mask` only where that is light: each a file, bytes, or a
+        string that the server knows: a URL, `input:...` or `image:...`. A mask may also be a mapping of all its fields.
         `on_event` is called with every event of the job while it is drawn. When this call ends before the job does -
         Ctrl-C, `timeout_s` seconds over, the connection gone - the job is canceled. Raises InvalidParams for bad
         parameters, JobFailed, JobCanceled, WaitTimeout.
         """
-        return self._run(self._flows.generate(prompt, timeout_s, on_event, params))
+        return self._run(self._flows.generate(kind_of(params), timeout_s, on_event, {"prompt": prompt, **params}))
 
-    def submit(self, prompt: str, *, kind: str = "txt2img", job_id: str | None = None, **params: Unpack[Params]) -> Job:
-        """Queue a job and return at once.
+    def upscale(
+        self,
+        image: Picture,
+        *,
+        scale: int | None = None,
+        upscaler: str | None = None,
+        timeout_s: float | None = None,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> GeneratedImage:
+        """Enlarge a picture to `scale` (2 or 4) times its width and height, and bring it here.
+
+            image = client.upscale(Path("cat.png"), scale=4)
+
+        Ends and raises as `generate` does.
+        """
+        params = {"image": image, "scale": scale, "upscaler": upscaler}
+        return self._run(self._flows.generate("upscale", timeout_s, on_event, params))
+
+    def submit(
+        self, prompt: str, *, kind: str | None = None, job_id: str | None = None, **params: Unpack[Params]
+    ) -> Job:
+        """Queue a job and return at once; a `kind` that is left out goes by the pictures, as in `generate`.
 
         With a `job_id` of your own (1 to 64 letters, digits, `_`, `-`) submitting the same again, also from another
         process, gives the same job; submitting something else under it raises Conflict.
         """
-        return self._run(self._flows.submit(prompt, kind, job_id, params))
+        return self._run(self._flows.submit(kind or kind_of(params), job_id, {"prompt": prompt, **params}))
 
     def get(self, job_id: str) -> Job:
         """The job as it is now; raises NotFound."""

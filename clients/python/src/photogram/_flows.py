@@ -78,8 +78,8 @@ class Flows:
         self._requests = Requests(config)
         self._backoff = Backoff(config.max_retries)
 
-    def submit(self, prompt: str, kind: str, job_id: str | None, params: Mapping[str, object]) -> Flow[Job]:
-        return (yield from self._job(self._requests.submit(prompt, kind, job_id, params)))
+    def submit(self, kind: str, job_id: str | None, params: Mapping[str, object]) -> Flow[Job]:
+        return (yield from self._job(self._requests.submit(kind, job_id, params)))
 
     def get(self, job_id: str) -> Flow[Job]:
         return (yield from self._job(self._requests.job(job_id)))
@@ -114,15 +114,16 @@ class Flows:
 
     def generate(
         self,
-        prompt: str,
+        kind: str,
         timeout_s: float | None,
         on_event: Callable[[Event], None] | None,
         params: Mapping[str, object],
     ) -> Flow[GeneratedImage]:
         # With an id chosen here a job can be cancelled also when the answer to its submission never came.
         job_id = new_job_id()
+        submission = self._requests.submit(kind, job_id, params)
         try:
-            job = yield from self.submit(prompt, "txt2img", job_id, params)
+            job = yield from self._job(submission)
             if on_event is not None:
                 yield Listen(job, on_event, timeout_s)
             finished = yield from self.wait(job_id, timeout_s)

@@ -1,10 +1,12 @@
 """The nouns of the wire as frozen dataclasses, read with tolerance for keys that newer servers add."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypedDict
+
+from ._pictures import Picture
 
 Payload = Mapping[str, Any]
 
@@ -22,6 +24,19 @@ class Params(TypedDict, total=False):
     seed: int | None
     width: int | None
     height: int | None
+    aspect_ratio: str | None
+    style_preset: str | None
+    clip_skip: int | None
+    image: Picture | None
+    strength: float | None
+    resize_mode: str | None
+    mask: Picture | Mapping[str, Any] | None
+    loras: Sequence[Mapping[str, Any]] | None
+    controls: Sequence[Mapping[str, Any]] | None
+    second_pass: Mapping[str, Any] | None
+    refiner: Mapping[str, Any] | None
+    reuse_interval: int | None
+    priority: int | None
 
 
 @dataclass(frozen=True, slots=True)

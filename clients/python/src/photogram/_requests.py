@@ -8,6 +8,7 @@ import httpx
 
 from ._config import Config
 from ._errors import UnexpectedResponse
+from ._pictures import wire_params
 from ._version import __version__
 
 # The server sends a comment every 15 s on an idle event stream: three missing ones mean that it is gone.
@@ -22,7 +23,7 @@ def new_job_id() -> str:
 
 
 class Requests:
-    """Builds requests for one server; opens nothing."""
+    """Builds requests for one server; opens nothing but files of pictures that are sent along."""
 
     def __init__(self, config: Config) -> None:
         self._base_url = config.base_url
@@ -30,9 +31,8 @@ class Requests:
         self._headers = {"User-Agent": f"photogram-python/{__version__}", "Accept": "application/json"}
         self._key = {"Authorization": f"Bearer {config.api_key}"} if config.api_key else {}
 
-    def submit(self, prompt: str, kind: str, job_id: str | None, params: Mapping[str, object]) -> httpx.Request:
-        given = {name: value for name, value in params.items() if value is not None}
-        body = {"kind": kind, "params": {"prompt": prompt, **given}}
+    def submit(self, kind: str, job_id: str | None, params: Mapping[str, object]) -> httpx.Request:
+        body = {"kind": kind, "params": wire_params(params)}
         if job_id is not None:
             return self._api("PUT", _path_of(job_id), body=body)
         return self._api("POST", "/v1/jobs", body=body, headers={"Idempotency-Key": uuid.uuid4().hex})

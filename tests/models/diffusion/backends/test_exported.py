@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,14 @@ def test_exporting_in_inference_mode_leaves_the_unet_alone(backend: str, tmp_pat
     assert torch.is_grad_enabled() and not torch.jit.is_tracing()
 
 
+def test_openvino_neither_silences_the_log_nor_reports_to_its_makers(tmp_path: Path) -> None:
+    root = logging.getLogger()
+    before = (root.level, list(root.handlers), list(root.filters))
+    open_openvino("openvino", build_unet(), GraphCache(tmp_path))
+    assert (root.level, root.handlers, root.filters) == before
+    assert sys.modules["openvino_telemetry"] is None
+
+
 def test_a_graph_is_exported_once(backend: str, cache: GraphCache, monkeypatch: pytest.MonkeyPatch) -> None:
     unet = build_unet()
     open_backend(backend, unet, cache)
@@ -114,6 +124,24 @@ def test_torch_may_run_beside_it(backend: str, cache: GraphCache) -> None:
     thread.join()
     assert all(torch.equal(output, alone) for output in outputs)
     assert len(beside) == 30 and all(torch.equal(output, expected) for output in beside)
+
+
+def test_torch_may_run_beside_the_export(backend: str, tmp_path: Path) -> None:
+    unet, served = build_unet(), build_unet("house")
+    inputs = inputs_for(served)
+    expected, beside, done = run_torch(served, inputs), [], threading.Event()
+
+    def serve() -> None:
+        while not done.is_set():
+            beside.append(run_torch(served, inputs))
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    denoiser = open_backend(backend, unet, GraphCache(tmp_path))
+    done.set()
+    thread.join()
+    assert len(beside) > 5 and all(torch.equal(output, expected) for output in beside)
+    assert difference(denoiser, unet).relative < 1e-5
 
 
 def test_bfloat16_is_near_and_float32_exact_on_the_same_graph(cache: GraphCache) -> None:

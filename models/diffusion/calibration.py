@@ -1,0 +1,56 @@
+"""Measuring at start-up what forwards of each size take, so that the first jobs find the row limit known."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import torch
+
+from models.diffusion.begin import Sampling, begin
+from models.diffusion.capacity import Capacity
+from models.diffusion.checkpoint import Checkpoint
+from models.diffusion.denoising import Denoising
+from models.diffusion.families.family import Wording
+
+log = logging.getLogger(__name__)
+
+ROWS = (1, 2, 4, 8)
+REPEATS = 3
+
+
+@torch.inference_mode()
+def calibrate(checkpoint: Checkpoint, capacity: Capacity, budget_s: float = 5.0) -> None:
+    """Let ``capacity`` know what forwards of 1, 2, 4 and 8 rows take at the model's default size.
+
+    Stops after ``budget_s``, but for the forward that runs then; what is not measured here is learnt from jobs.
+    """
+    denoising = _first_step(checkpoint)
+    denoising.forward([denoising])  # the first one is slower than those to come
+    until = time.monotonic() + budget_s
+    for rows in ROWS:
+        for _ in range(REPEATS):
+            began_at = time.monotonic()
+            if began_at > until:
+                return
+            denoising.forward([denoising] * rows)
+            _wait_for(checkpoint.device)
+            capacity.note(denoising.sort, rows * denoising.inputs, time.monotonic() - began_at)
+    worthwhile = capacity.inputs_of(denoising.sort) // denoising.inputs
+    log.info("%s: up to %d pictures are worth drawing at once", checkpoint.spec.name, worthwhile)
+
+
+def _first_step(checkpoint: Checkpoint) -> Denoising:
+    """A picture of the model's default size, guided, before its first step."""
+    spec = checkpoint.spec
+    size = spec.drawn_size(spec.defaults.width, spec.defaults.height)
+    guidance_scale = max(2.0, spec.defaults.guidance_scale)
+    wording = Wording(prompt="a", negative_prompt="", guidance_scale=guidance_scale, clip_skip=1, embeddings={})
+    conditioning = checkpoint.family.encode(checkpoint.pipeline, wording, size, checkpoint.device)
+    sampling = Sampling(sampler=spec.defaults.sampler, num_inference_steps=4, guidance_scale=guidance_scale, seed=0)
+    return begin(checkpoint, sampling, size, conditioning)
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,214 @@
+"""Whole jobs through the engine, each kind of helper in them, beside one another: what comes is what diffusers draws."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import (
+    ControlNetModel,
+    DiffusionPipeline,
+    StableDiffusionControlNetPipeline,
+    StableDiffusionImg2ImgPipeline,
+)
+from PIL import Image
+from safetensors.torch import save_file
+
+from models.catalog import Catalog
+from models.diffusion.events import Failed, Progressed
+from models.diffusion.work import Task
+from models.errors import DrawingFailed, ModelUnavailable
+from models.extras import Extra
+from models.params import (
+    IMG2IMG,
+    INPAINT,
+    TXT2IMG,
+    UPSCALE,
+    Control,
+    DrawParams,
+    LoraUse,
+    Mask,
+    SecondPass,
+    UpscaleParams,
+)
+from tests.models.diffusion.rig import PLAIN_OPTIONS, Studio, failures, join, params, pictures, pixel_difference, run
+from tests.models.diffusion.test_law_pictures import PICTURES, photo
+from tests.tiny import build_tiny_controlnet, build_tiny_lora
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Already found a `peft_config`:UserWarning"),  # in the plain pipeline
+]
+
+
+@pytest.fixture(scope="module")
+def extras(tiny_sd: Studio, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Extra]]:
+    """A catalog's helpers for the tiny model."""
+    folder, own = tmp_path_factory.mktemp("extras"), tiny_sd.spec.folder
+    assert own is not None
+    loras = {name: build_tiny_lora(folder / f"{name}.safetensors", own, seed=seed) for seed, name in enumerate("ab")}
+    controlnets = {name: build_tiny_controlnet(folder / name, own, seed=seed) for seed, name in enumerate(["lines"])}
+    save_file({"emb_params": torch.randn(2, 32)}, folder / "sunny.safetensors")
+    return {
+        "loras": {name: Extra(name=name, path=path) for name, path in loras.items()},
+        "controlnets": {name: Extra(name=name, path=path) for name, path in controlnets.items()},
+        "embeddings": {"sunny": Extra(name="sunny", path=folder / "sunny.safetensors")},
+    }
+
+
+def options(wanted: DrawParams) -> dict[str, Any]:
+    """How the plain pipeline is called for the same."""
+    return {
+        "prompt": wanted.prompt, "guidance_scale": wanted.guidance_scale, "generator": seeded(wanted.seed),
+        "num_inference_steps": wanted.num_inference_steps,
+    }  # fmt: skip
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def own_pipeline(studio: Studio) -> Any:
+    """A plain pipeline that the test may change."""
+    pipeline = DiffusionPipeline.from_pretrained(studio.spec.folder, **PLAIN_OPTIONS[studio.spec.family])
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def draw(studio: Studio, rows: dict[str, tuple[str, DrawParams]], extras: Any) -> dict[str, Image.Image]:
+    """All rows in one engine."""
+    engine = studio.engine()
+    for row_id, (kind, wanted) in rows.items():
+        join(engine, row_id, wanted, studio.spec, kind, PICTURES, **extras)
+    events = run(engine)
+    assert failures(events) == {}
+    return pictures(events)
+
+
+def test_rows_with_different_loras_are_never_mixed_up(tiny_sd: Studio, extras: Any) -> None:
+    uses = {"none": (), "a": (("a", 0.8),), "b": (("b", 1.0),), "both": (("a", 0.5), ("b", -0.4)), "none too": ()}
+    rows = {
+        name: params(seed=seed, loras=tuple(LoraUse(name=lora, weight=weight) for lora, weight in used))
+        for seed, (name, used) in enumerate(uses.items())
+    }
+    drawn = draw(tiny_sd, {name: (TXT2IMG, wanted) for name, wanted in rows.items()}, extras)
+    for name, wanted in rows.items():
+        plain = own_pipeline(tiny_sd)
+        plain.scheduler = tiny_sd.scheduler(wanted)
+        for lora in wanted.loras:
+            plain.load_lora_weights(str(extras["loras"][lora.name].path), adapter_name=lora.name)
+        if wanted.loras:
+            plain.set_adapters([lora.name for lora in wanted.loras], [lora.weight for lora in wanted.loras])
+        picture = plain(width=64, height=64, **options(wanted)).images[0]
+        assert pixel_difference(picture, drawn[name]) <= 1, name
+    assert pixel_difference(drawn["a"], tiny_sd.draw_plain(params(seed=1))) > 1, "the LoRA shows"
+
+
+def test_rows_with_and_without_controlnets(tiny_sd: Studio, extras: Any) -> None:
+    lines = Control(model="lines", image="input:photo", weight=0.7, end=0.6)
+    rows = {
+        "plain": params(seed=1),
+        "guided": params(seed=2, controls=(lines,)),
+        "unguided": params(seed=3, guidance_scale=1.0, controls=(lines,)),
+    }
+    drawn = draw(tiny_sd, {name: (TXT2IMG, wanted) for name, wanted in rows.items()}, extras)
+    assert tiny_sd.off_by(rows["plain"], drawn["plain"]) <= 1
+    controlnet = ControlNetModel.from_pretrained(extras["controlnets"]["lines"].path)
+    for name in ("guided", "unguided"):
+        wanted = rows[name]
+        plain = StableDiffusionControlNetPipeline(
+            **{**tiny_sd.plain.components, "scheduler": tiny_sd.scheduler(wanted), "safety_checker": None},
+            controlnet=controlnet, requires_safety_checker=False,
+        )  # fmt: skip
+        plain.set_progress_bar_config(disable=True)
+        picture = plain(
+            image=photo(), controlnet_conditioning_scale=0.7, control_guidance_end=0.6, **options(wanted)
+        ).images[0]
+        assert pixel_difference(picture, drawn[name]) <= 1, name
+
+
+def test_a_second_pass_enlarges_and_draws_over(tiny_sd: Studio, extras: Any) -> None:
+    second = SecondPass(scale=1.5, strength=0.5, num_inference_steps=6)
+    wanted = params(second_pass=second, sampler="Euler a")
+    drawn = draw(tiny_sd, {"twice": (TXT2IMG, wanted), "once": (TXT2IMG, params())}, extras)
+    first = tiny_sd.draw_plain(params(sampler="Euler a")).resize((96, 96), Image.Resampling.LANCZOS)
+    plain = StableDiffusionImg2ImgPipeline(
+        **{**tiny_sd.plain.components, "scheduler": tiny_sd.scheduler(wanted), "safety_checker": None},
+        requires_safety_checker=False,
+    )
+    plain.set_progress_bar_config(disable=True)
+    picture = plain(image=first, strength=0.5, **options(wanted) | {"num_inference_steps": 6}).images[0]
+    assert drawn["twice"].size == (96, 96)
+    assert pixel_difference(picture, drawn["twice"]) <= 2, "twice through eight bits"
+
+
+def test_progress_goes_on_through_a_second_pass(tiny_sd: Studio) -> None:
+    engine = tiny_sd.engine()
+    join(engine, "row", params(second_pass=SecondPass(strength=0.5)), tiny_sd.spec)
+    steps = [event.step for event in run(engine) if isinstance(event, Progressed)]
+    assert steps == list(range(1, len(steps) + 1))
+    assert len(steps) == 4 + 1 + 2, "four steps, the enlargement, half of four"
+
+
+@pytest.mark.parametrize("changes", [{"style_preset": "anime"}, {"prompt": "a (cat:1.4)"}, {"prompt": "a sunny cat"},
+                                     {"clip_skip": 2}])  # fmt: skip
+def test_what_changes_the_words_changes_the_picture(tiny_sd: Studio, extras: Any, changes: dict[str, Any]) -> None:
+    plain = {"prompt": "a bright cat"} if "sunny" in changes.get("prompt", "") else {}
+    rows = {"changed": (TXT2IMG, params(**changes)), "plain": (TXT2IMG, params(**plain))}
+    drawn = draw(tiny_sd, rows, extras)
+    assert tiny_sd.off_by(params(**plain), drawn["plain"]) <= 1
+    assert pixel_difference(drawn["plain"], drawn["changed"]) > 1
+
+
+def test_a_finished_picture_is_enlarged_beside_drawing(tiny_sd: Studio) -> None:
+    engine = tiny_sd.engine()
+    join(engine, "drawn", params(), tiny_sd.spec)
+    task = Task(
+        kind=UPSCALE,
+        params=UpscaleParams(image="input:photo", scale=4, upscaler="Nearest"),
+        catalog=Catalog({}),
+        pictures=PICTURES,
+    )
+    engine.join("enlarged", task)
+    drawn = pictures(run(engine))
+    assert tiny_sd.off_by(params(), drawn["drawn"]) == 0
+    assert pixel_difference(drawn["enlarged"], photo().resize((256, 256), Image.Resampling.NEAREST)) == 0
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kind", "reason"),
+    [
+        (params(loras=(LoraUse(name="gone"),)), TXT2IMG, "'gone' is in the catalog no longer"),
+        (params(controls=(Control(model="lines"),)), TXT2IMG, "has no picture to go by"),
+        (
+            params(image="input:photo", mask=Mask(image="input:photo", only_masked=True, invert=True)),
+            INPAINT,
+            "",
+        ),
+        (params(image="input:photo", strength=0.1, num_inference_steps=5), IMG2IMG, "leaves none of 5 steps"),
+    ],
+)
+def test_what_cannot_be_done_fails_its_row_alone(
+    tiny_sd: Studio, extras: Any, wanted: DrawParams, kind: str, reason: str
+) -> None:
+    engine = tiny_sd.engine()
+    join(engine, "good", params(), tiny_sd.spec)
+    join(engine, "bad", wanted, tiny_sd.spec, kind, PICTURES, **extras)
+    events = run(engine)
+    assert tiny_sd.off_by(params(), pictures(events)["good"]) <= 1
+    if reason:
+        (failed,) = [event for event in events if isinstance(event, Failed)]
+        assert isinstance(failed.failure, DrawingFailed | ModelUnavailable)
+        assert reason in str(failed.failure)
+
+
+def test_weights_that_are_damaged_are_named(tiny_sd: Studio, tmp_path: Path) -> None:
+    (tmp_path / "bad.safetensors").write_bytes(b"nothing")
+    extra = {"loras": {"bad": Extra(name="bad", path=tmp_path / "bad.safetensors")}}
+    engine = tiny_sd.engine()
+    join(engine, "bad", params(loras=(LoraUse(name="bad"),)), tiny_sd.spec, **extra)
+    failure = failures(run(engine))["bad"]
+    assert isinstance(failure, ModelUnavailable)
+    assert "LoRA 'bad'" in str(failure)

@@ -1,0 +1,260 @@
+"""Fetching for strangers: only what is public is reached, only so much is read, and only for so long."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from models.errors import InputUnavailable
+from workers.fetch import Deadline, FetchLimits, fetch, is_public
+
+LIMITS = FetchLimits(max_bytes=100_000, allow_private=True)
+PUBLIC = "93.184.215.14"
+"""Where ``public.example`` is, as far as these tests say; connections to it end at the local server."""
+
+
+class Site(BaseHTTPRequestHandler):
+    """Answers by the path: ``/ok``, ``/status/404``, ``/to?<url>``, ``/large``, ``/endless``, ``/drip``, ..."""
+
+    def do_GET(self) -> None:
+        self.server.asked.append((self.path, self.headers["Host"], self.headers["Authorization"]))  # type: ignore[attr-defined]
+        path, _, query = self.path.partition("?")
+        answers: dict[str, Callable[[], None]] = {
+            "status": lambda: self.answer(int(path.rpartition("/")[2])),
+            "to": lambda: self.answer(302, {"Location": query}),
+            "large": lambda: self.answer(200, {"Content-Length": "100001"}, b"x" * 100_001),
+            "endless": lambda: self.never_end(10_000, 0),
+            "drip": lambda: self.never_end(1, 0.05),
+            "headers": lambda: self.answer(200, {"X-Long": "x" * 70_000}),
+            "silent": lambda: time.sleep(2),
+            "loop": lambda: self.answer(307, {"Location": self.path}),
+            "nowhere": lambda: self.answer(302),
+        }
+        picture = partial(self.answer, 200, {"Content-Length": "7"}, b"picture")
+        with suppress(OSError):
+            answers.get(path.split("/")[1], picture)()
+
+    def answer(self, status: int, headers: dict[str, str] | None = None, body: bytes = b"") -> None:
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def never_end(self, size: int, pause_s: float) -> None:
+        self.answer(200)
+        while True:
+            self.wfile.write(b"x" * size)
+            time.sleep(pause_s)
+
+    def log_message(self, *_: object) -> None:
+        """Keep still."""
+
+
+@pytest.fixture
+def site() -> Iterator[ThreadingHTTPServer]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
+        server.asked = []  # type: ignore[attr-defined]
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def url(site: ThreadingHTTPServer) -> str:
+    return f"http://127.0.0.1:{site.server_port}"
+
+
+def get(url: str, **limits: object) -> bytes:
+    chosen = FetchLimits(**{"max_bytes": 100_000, "allow_private": True, **limits})  # type: ignore[arg-type]
+    return fetch(url, chosen, Deadline(chosen.deadline_s))
+
+
+def test_a_picture_is_fetched(url: str, site: ThreadingHTTPServer) -> None:
+    assert get(f"{url}/ok.png?size=l#top") == b"picture"
+    assert get(f"{url}?size=l") == b"picture"
+    host = f"127.0.0.1:{site.server_port}"
+    assert site.asked == [("/ok.png?size=l", host, None), ("/?size=l", host, None)]  # type: ignore[attr-defined]
+
+
+def test_redirects_are_followed_so_many_times(url: str) -> None:
+    assert get(f"{url}/to?/to?/to?/ok") == b"picture"
+    for path in ("/to?/to?/to?/to?/ok", "/loop"):
+        with pytest.raises(InputUnavailable, match="more than 3 times"):
+            get(url + path)
+    with pytest.raises(InputUnavailable, match="answers 302"):
+        get(f"{url}/nowhere")
+
+
+@pytest.mark.parametrize("status", [204, 206, 401, 404, 500])
+def test_an_answer_that_is_no_picture_is_a_failure(url: str, status: int) -> None:
+    with pytest.raises(InputUnavailable, match=f"127.0.0.1 answers {status}"):
+        get(f"{url}/status/{status}")
+
+
+@pytest.mark.parametrize("path", ["/large", "/endless"])
+def test_no_more_is_read_than_may_be(url: str, path: str) -> None:
+    with pytest.raises(InputUnavailable, match="more than 100000 bytes"):
+        get(url + path)
+
+
+@pytest.mark.parametrize("path", ["/drip", "/silent", "/to?/drip"])
+def test_the_deadline_holds_whatever_comes(url: str, path: str) -> None:
+    began_at = time.monotonic()
+    with pytest.raises(InputUnavailable, match=r"did not give the picture within 0\.4 s"):
+        get(url + path, deadline_s=0.4)
+    assert time.monotonic() - began_at < 2
+
+
+def test_one_deadline_serves_several_fetches(url: str) -> None:
+    deadline = Deadline(0.0)
+    with pytest.raises(InputUnavailable, match="did not give"):
+        fetch(f"{url}/ok", LIMITS, deadline)
+
+
+def test_headers_without_end_are_a_failure(url: str) -> None:
+    with pytest.raises(InputUnavailable, match="cannot be reached"):
+        get(f"{url}/headers")
+
+
+@pytest.mark.parametrize(
+    "target", ["ftp://example.org/x", "file:///etc/passwd", "http://u:p@127.0.0.1/", "//", "http://", "http://[x/"]
+)
+def test_a_redirect_to_what_is_no_web_address_is_refused(url: str, target: str) -> None:
+    with pytest.raises(InputUnavailable):
+        get(f"{url}/to?{target}")
+
+
+def test_nobody_answers() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        with pytest.raises(InputUnavailable, match="cannot be reached: "):
+            get(f"http://127.0.0.1:{closed.getsockname()[1]}/")
+
+
+# What is public
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "localhost", "0.0.0.0", "2130706433", "0x7f.1", "127.1", "[::1]", "[::]", "[::ffff:127.0.0.1]"],
+)
+def test_this_machine_is_not_fetched_from(site: ThreadingHTTPServer, host: str) -> None:
+    with pytest.raises(InputUnavailable, match=r"not on the public internet|is not known"):
+        get(f"http://{host}:{site.server_port}/ok", allow_private=False)
+    assert site.asked == []  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "192.0.2.1", "198.18.0.1", "ff0e::1",
+        "224.0.0.1", "239.255.255.250", "240.0.0.1", "255.255.255.255", "0.0.0.0", "::1", "::", "fe80::1",
+        "fe80::1%eth0", "fc00::1", "fec0::1", "2001:db8::1", "::ffff:10.0.0.1", "::10.0.0.1", "2002:a00:1::",
+        "64:ff9b::a00:1",
+    ],
+)  # fmt: skip
+def test_addresses_that_are_not_public(address: str) -> None:
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize("address", ["1.1.1.1", PUBLIC, "2606:4700::1111", "64:ff9b::101:101", "::ffff:1.1.1.1"])
+def test_addresses_that_are_public(address: str) -> None:
+    assert is_public(address)
+
+
+@pytest.fixture
+def internet(monkeypatch: pytest.MonkeyPatch, site: ThreadingHTTPServer) -> Callable[..., list[str]]:
+    """Has names lead to addresses, anew with each look-up, and ``PUBLIC`` to the site; gives what was connected to."""
+    reached: list[str] = []
+    connect = socket.create_connection
+
+    def look_up(host: str, port: int, *_: object, **__: object) -> list[tuple[object, ...]]:
+        answers = names.get(host, [[host]])
+        found = answers.pop(0) if len(answers) > 1 else answers[0]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in found]
+
+    def reach(place: tuple[str, int], timeout: float) -> socket.socket:
+        reached.append(place[0])
+        return connect(("127.0.0.1", site.server_port), timeout)
+
+    names: dict[str, list[list[str]]] = {}
+
+    def set_up(**answers: list[list[str]]) -> list[str]:
+        names.update({f"{name}.example": each for name, each in answers.items()})
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        monkeypatch.setattr(socket, "create_connection", reach)
+        return reached
+
+    return set_up
+
+
+def test_a_redirect_from_the_public_to_the_private_is_refused(
+    internet: Callable[..., list[str]], site: ThreadingHTTPServer
+) -> None:
+    reached = internet(public=[[PUBLIC]], inside=[["10.0.0.7"]])
+    with pytest.raises(InputUnavailable, match=r"inside\.example is not on the public internet"):
+        get("http://public.example/to?http://inside.example/secret", allow_private=False)
+    assert reached == [PUBLIC]
+    assert [path for path, *_ in site.asked] == ["/to?http://inside.example/secret"]  # type: ignore[attr-defined]
+
+
+def test_a_name_is_looked_up_once_and_reached_where_it_was_found(
+    internet: Callable[..., list[str]], site: ThreadingHTTPServer
+) -> None:
+    reached = internet(public=[[PUBLIC], ["127.0.0.1"]])
+    assert get("http://public.example/ok", allow_private=False) == b"picture"
+    assert reached == [PUBLIC]
+    assert site.asked[0][1] == "public.example"  # type: ignore[attr-defined]
+
+
+def test_one_private_address_among_public_ones_is_one_too_many(internet: Callable[..., list[str]]) -> None:
+    reached = internet(public=[[PUBLIC, "192.168.0.1"]])
+    with pytest.raises(InputUnavailable, match="not on the public internet"):
+        get("http://public.example/ok", allow_private=False)
+    assert reached == []
+
+
+# TLS
+
+
+@pytest.fixture
+def safe_url(site: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The site behind a certificate for ``localhost`` that is trusted here."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("there is no openssl to make a certificate with")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out", str(certificate)]
+    more = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "1"]
+    subprocess.run([*command, *more], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    site.socket = context.wrap_socket(site.socket, server_side=True)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    return f"https://localhost:{site.server_port}"
+
+
+def test_a_picture_is_fetched_over_tls(safe_url: str) -> None:
+    assert get(f"{safe_url}/ok") == b"picture"
+    with pytest.raises(InputUnavailable, match="did not give the picture"):
+        get(f"{safe_url}/drip", deadline_s=0.5)
+
+
+def test_a_certificate_for_somebody_else_is_refused(safe_url: str) -> None:
+    with pytest.raises(InputUnavailable, match="certificate"):
+        get(f"{safe_url.replace('localhost', '127.0.0.1')}/ok")
