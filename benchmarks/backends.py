@@ -22,8 +22,9 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 
+from models.backends import BACKENDS
 from models.catalog import HOUSE_FOLDER, house_spec
-from models.diffusion.backends.choose import BACKENDS, choose_backend
+from models.diffusion.backends.choose import choose_backend
 from models.diffusion.backends.eager import EagerDenoiser
 from models.diffusion.backends.inputs import seeded_inputs
 from models.diffusion.denoiser import Conditioning, Denoiser

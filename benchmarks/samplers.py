@@ -109,7 +109,7 @@ def measure(steps: int, seeds: int) -> dict[str, float]:
 
     @torch.inference_mode()
     def decode(params: DrawParams, latents: torch.Tensor) -> torch.Tensor:
-        return checkpoint.family.to_pixels(checkpoint.pipeline, latents, (params.width, params.height))
+        return checkpoint.family.decode(checkpoint.pipeline, latents)
 
     for params, latents in draw_together(checkpoint, all_params(steps, seeds)):
         alone = draw_alone(plain, params, checkpoint.pipeline.scheduler.config)

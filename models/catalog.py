@@ -26,9 +26,9 @@ _SHORT_SIDE_PX = 64
 _MAX_PX, _MAX_STEPS = 8192, 1000
 
 
-def _on_grid(size_px: float) -> int:
-    """The largest multiple of 8 that is not above ``size_px``, but for what floating point loses."""
-    return int(size_px / SIZE_MULTIPLE_PX + 1e-6) * SIZE_MULTIPLE_PX
+def _on_grid(size_px: float, grid_px: int) -> int:
+    """The largest multiple of ``grid_px`` that is not above ``size_px``, but for what floating point loses."""
+    return int(size_px / grid_px + 1e-6) * grid_px
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,17 +120,23 @@ class ModelSpec:
             return f"there is no file {self.file}"
         return None
 
+    @property
+    def grid_px(self) -> int:
+        """Of what both sides of a drawn picture are a multiple."""
+        facts = FAMILIES.get(self.family)
+        return SIZE_MULTIPLE_PX if facts is None else facts.size_multiple_px
+
     def drawn_size(self, width: int, height: int) -> tuple[int, int]:
         """The size in pixels at which the model really draws a picture of ``width`` x ``height``.
 
-        Never more than the native area. The aspect ratio is kept as far as multiples of 8, and at least 64 px for the
-        shorter side, allow.
+        Never more than the native area. The aspect ratio is kept as far as the family's multiple, and at least 64 px
+        for the shorter side, allow.
         """
         if self.native_px is None or width * height <= self.native_px**2:
             return width, height
-        short_px = max(_SHORT_SIDE_PX, _on_grid(self.native_px * (min(width, height) / max(width, height)) ** 0.5))
-        long_px = _on_grid(min(self.native_px * (max(width, height) / min(width, height)) ** 0.5,
-                               self.native_px**2 / short_px))  # fmt: skip
+        stretch = (max(width, height) / min(width, height)) ** 0.5
+        short_px = max(_SHORT_SIDE_PX, _on_grid(self.native_px / stretch, self.grid_px))
+        long_px = _on_grid(min(self.native_px * stretch, self.native_px**2 / short_px), self.grid_px)
         return (long_px, short_px) if width >= height else (short_px, long_px)
 
 

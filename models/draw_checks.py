@@ -20,7 +20,6 @@ from models.params import (
     PRIORITY_MAX,
     RESIZE_MODES,
     SEED_MAX,
-    SIZE_MULTIPLE_PX,
     TXT2IMG,
     DrawParams,
     DrawRequest,
@@ -63,7 +62,7 @@ def check(kind: str, params: DrawParams, model: ModelSpec, catalog: Catalog, pro
     _check_sampling(kind, params, facts, problems)
     if params.mask is not None:
         _check_mask(params.mask, problems)
-    check_helpers(params, model, facts, catalog, problems)
+    check_helpers(kind, params, model, facts, catalog, problems)
 
 
 def _check_family(kind: str, params: DrawParams, model: ModelSpec, facts: FamilyFacts, problems: Problems) -> None:
@@ -74,6 +73,8 @@ def _check_family(kind: str, params: DrawParams, model: ModelSpec, facts: Family
         problems.note("negative_prompt", unable)
     if params.clip_skip > 1 and not facts.takes_clip_skip:
         problems.note("clip_skip", unable)
+    if params.reuse_interval > 1 and (params.controls or facts.denoiser != FamilyFacts.denoiser):
+        problems.note("reuse_interval", "only UNets reuse features, and not beside ControlNets; leave it at 1")
     if params.controls and not facts.takes_controlnets:
         problems.note("controls", f"not available: ControlNets for models of {model.family}")
 
@@ -89,7 +90,7 @@ def aspect_size(name: str, model: ModelSpec, problems: Problems) -> tuple[int, i
         problems.note("aspect_ratio", choice_problem(name, ASPECT_RATIOS))
         return defaults.width, defaults.height
     across, down = ASPECT_RATIOS[name]
-    grid_px = _grid_px(model)
+    grid_px = model.grid_px
     unit_px = math.sqrt(defaults.width * defaults.height / (across * down))
     unit_px = min(unit_px, limits.max_px // grid_px * grid_px / max(across, down))
     width, height = (round(side * unit_px / grid_px) * grid_px for side in (across, down))
@@ -97,11 +98,6 @@ def aspect_size(name: str, model: ModelSpec, problems: Problems) -> tuple[int, i
         problems.note("aspect_ratio", f"{width} x {height} px would be below the {limits.min_px} px of {model.name}")
         return defaults.width, defaults.height
     return width, height
-
-
-def _grid_px(model: ModelSpec) -> int:
-    facts = FAMILIES.get(model.family)
-    return SIZE_MULTIPLE_PX if facts is None else facts.size_multiple_px
 
 
 def _check_texts(params: DrawParams, problems: Problems) -> None:

@@ -24,6 +24,8 @@ class FamilyFacts:
 
     module: str
     """The path of the module that draws."""
+    denoiser: str = "UNet2DConditionModel"
+    """The class of the pipeline's part that denoises, as its ``model_index.json`` names it."""
     kinds: tuple[str, ...] = DRAWN_KINDS
     """The kinds of job, of ``models.params``; single models may do less."""
     trained_on: str = NOISE_SCHEDULE
@@ -47,13 +49,13 @@ FAMILIES: Mapping[str, FamilyFacts] = MappingProxyType({
         defaults=_LARGE,
     ),
     SD3: FamilyFacts(
-        module="models.diffusion.families.sd3", trained_on=FLOW_MATCHING, size_multiple_px=16,
-        takes_controlnets=False,
+        module="models.diffusion.families.sd3", denoiser="SD3Transformer2DModel", trained_on=FLOW_MATCHING,
+        size_multiple_px=16, takes_controlnets=False,
         defaults={**_LARGE, "sampler": "Euler", "num_inference_steps": 28, "guidance_scale": 7.0},
     ),
     FLUX: FamilyFacts(
-        module="models.diffusion.families.flux", trained_on=FLOW_MATCHING, size_multiple_px=16,
-        takes_negative_prompt=False, takes_clip_skip=False, takes_controlnets=False,
+        module="models.diffusion.families.flux", denoiser="FluxTransformer2DModel", trained_on=FLOW_MATCHING,
+        size_multiple_px=16, takes_negative_prompt=False, takes_clip_skip=False, takes_controlnets=False,
         defaults={**_LARGE, "sampler": "Euler", "num_inference_steps": 28, "guidance_scale": 3.5},
     ),
 })  # fmt: skip

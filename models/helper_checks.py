@@ -15,6 +15,7 @@ from models.checks import (
 from models.families import FamilyFacts
 from models.params import (
     CONTROL_MODES,
+    INPAINT,
     LORA_WEIGHT_MAX,
     RESIZE_MODES,
     Control,
@@ -35,7 +36,7 @@ SECOND_PASS_SIZE = 2
 
 
 def check_helpers(
-    params: DrawParams, model: ModelSpec, facts: FamilyFacts, catalog: Catalog, problems: Problems
+    kind: str, params: DrawParams, model: ModelSpec, facts: FamilyFacts, catalog: Catalog, problems: Problems
 ) -> None:
     """Note every helper of ``params`` that cannot be used with ``model``, or not in that way."""
     _check_loras(params, problems)
@@ -46,7 +47,7 @@ def check_helpers(
     if params.second_pass is not None:
         _check_second_pass(params.second_pass, params, model, facts, catalog, problems)
     if params.refiner is not None:
-        _check_refiner(params.refiner, model, facts, catalog, problems)
+        _check_refiner(kind, params.refiner, model, facts, catalog, problems)
 
 
 def _check_loras(params: DrawParams, problems: Problems) -> None:
@@ -119,7 +120,7 @@ def _check_second_pass(
 
 
 def _check_refiner(
-    refiner: Refiner, model: ModelSpec, facts: FamilyFacts, catalog: Catalog, problems: Problems
+    kind: str, refiner: Refiner, model: ModelSpec, facts: FamilyFacts, catalog: Catalog, problems: Problems
 ) -> None:
     found, able = catalog.resolve(refiner.model), (facts.refiner, model.family)
     if facts.refiner is None:
@@ -130,5 +131,7 @@ def _check_refiner(
         problems.note(
             "refiner.model", f"{found.name} is of the family {found.family}, not {' or '.join(map(str, able))}"
         )
+    if kind == INPAINT:
+        problems.note("refiner", "not available: a refiner for kind inpaint")
     if not 0 < refiner.start < 1:
         problems.note("refiner.start", "must be above 0 and below 1")

@@ -79,3 +79,5 @@ class JobRecord:
     started_at: float | None
     finished_at: float | None
     is_cancel_requested: bool = False
+    loading: str | None = None
+    """What the job waits for before its first step, in words; only while it does."""

@@ -13,12 +13,15 @@ from collections.abc import Callable
 
 import torch
 from diffusers.utils import logging as diffusers_logging
+from redis.exceptions import RedisError
 from transformers.utils import logging as transformers_logging
 
 from models.catalog import ModelSpec
+from models.diffusion.calibration import calibrate
 from models.diffusion.capacity import Capacity
 from models.diffusion.checkpoint import Checkpoint, load_checkpoint
 from models.diffusion.engine import Engine
+from models.diffusion.loads import weights_of
 from models.errors import CatalogError, JobFailure
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.connections import connect
@@ -33,10 +36,12 @@ from workers.fetch import FetchLimits
 from workers.finish import Finish
 from workers.heartbeat import Heartbeat
 from workers.pictures import PictureLoader
+from workers.warm import Standing
 
 log = logging.getLogger(__name__)
 
-Loader = Callable[[ModelSpec, torch.device], Checkpoint]
+Loader = Callable[..., Checkpoint]
+"""As :func:`~models.diffusion.checkpoint.load_checkpoint`."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -66,10 +71,24 @@ def run(settings: Settings, redis_url: str, name: str, load: Loader = load_check
     """Load the default model with ``load``, then take and draw jobs until a signal comes."""
     device = pick_device(settings.device)
     catalog = CatalogFile(settings.catalog_path)
-    engine = Engine(lambda spec: load(spec, device), device=device, capacity=Capacity(settings.rows))
     connection = connect(redis_url, name)
     ledger = Ledger(connection, settings.record_ttl_s)
-    worker = BatchWorker(connection, ledger, name, catalog.current)
+
+    def load_noted(spec: ModelSpec) -> Checkpoint:
+        checkpoint = load(spec, device, backend=settings.backend, cache=settings.backends_folder)
+        _note_backend(ledger, checkpoint)
+        return checkpoint
+
+    engine = Engine(
+        load_noted, device=device, capacity=Capacity(settings.rows), budget_bytes=budget_bytes(settings, device)
+    )
+
+    def standing() -> Standing:
+        loaded, known = engine.loaded, catalog.current()
+        names = [model for model, spec in known.items() if weights_of(spec) in loaded]
+        return Standing(names, has_room=engine.waiting == 0)
+
+    worker = BatchWorker(connection, ledger, name, catalog.current, standing)
     images = ImageStore(settings.images_folder)
     limits = FetchLimits(max_bytes=settings.max_input_bytes, allow_private=settings.fetch_private)
     loader = PictureLoader(InputStore(settings.inputs_folder), images, limits)
@@ -77,7 +96,10 @@ def run(settings: Settings, redis_url: str, name: str, load: Loader = load_check
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: drawing.request_stop())
     _load_default(engine, catalog, ledger)
-    _live(worker, drawing, Heartbeat(worker, settings.job_timeout_s))
+    try:
+        _live(worker, drawing, Heartbeat(worker, settings.job_timeout_s))
+    finally:
+        engine.close()
 
 
 def quiet_libraries() -> None:
@@ -105,12 +127,30 @@ def _load_default(engine: Engine, catalog: CatalogFile, ledger: Ledger) -> None:
     """Warm up; a default model that cannot be loaded is noted, other models may still work."""
     known = catalog.current()
     try:
-        engine.load(known[known.default])
+        calibrate(engine.load(known[known.default]), engine.capacity)
     except JobFailure as failure:
         log.error("the default model %s cannot be loaded: %s", known.default, failure)
         ledger.note_model_problem(known.default, str(failure))
     else:
         ledger.note_model_problem(known.default, None)
+
+
+def _note_backend(ledger: Ledger, checkpoint: Checkpoint) -> None:
+    """Tell the model listing what computes the model; that Redis is away is no reason not to draw."""
+    denoiser = checkpoint.denoiser
+    try:
+        ledger.note_model_backend(checkpoint.spec.name, denoiser.name, denoiser.relative_error)
+    except RedisError as error:
+        log.warning("the backend of %s was not noted: %s", checkpoint.spec.name, error)
+
+
+def budget_bytes(settings: Settings, device: torch.device) -> int:
+    """How much of what was loaded may be kept: as set, else half of the device's memory."""
+    if settings.model_bytes is not None:
+        return settings.model_bytes
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory // 2)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 def _live(worker: BatchWorker, drawing: Drawing, heartbeat: Heartbeat) -> None:
@@ -122,7 +162,7 @@ def _live(worker: BatchWorker, drawing: Drawing, heartbeat: Heartbeat) -> None:
         drawing.run()
     finally:
         heartbeat.stop()
-        worker.ledger.sign_off(worker.name)
+        worker.sign_off()
         worker.teardown()
 
 

@@ -32,6 +32,7 @@ from service.backbone.ledger import Ledger
 from service.backbone.queue import open_queue
 from service.backbone.records import CANCEL_CHANNEL
 from workers.slots import Slot
+from workers.warm import Standing, WarmRouting
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,14 @@ class BatchWorker(BaseWorker):  # type: ignore[misc]
 
     death_penalty_class = NoDeathPenalty
 
-    def __init__(self, connection: Redis, ledger: Ledger, name: str, catalog: Callable[[], Catalog]) -> None:
+    def __init__(
+        self,
+        connection: Redis,
+        ledger: Ledger,
+        name: str,
+        catalog: Callable[[], Catalog],
+        standing: Callable[[], Standing],
+    ) -> None:
         super().__init__(
             [open_queue(connection)], name=name, connection=connection, serializer=JSONSerializer, worker_ttl=60
         )
@@ -72,6 +80,7 @@ class BatchWorker(BaseWorker):  # type: ignore[misc]
         self.canceled: set[str] = set()
         """The rows that are to stop; the drawing loop takes them out."""
         self._catalog = catalog
+        self._warm = WarmRouting(connection, name, standing)
         self._slots: dict[str, Slot] = {}
         self._lock = threading.Lock()
         self._stranded_since: dict[str, float] = {}
@@ -108,16 +117,36 @@ class BatchWorker(BaseWorker):  # type: ignore[misc]
 
     def _dequeue(self, timeout_s: int) -> tuple[Job, Queue] | None:
         key = self.queues[0].key
-        found: Any = self.connection.blmove(key, self.queues[0].intermediate_queue.key, timeout_s)
-        if found is None:
+        job_id = self._next_id(timeout_s)
+        if job_id is None:
             return None
-        job_id = found.decode()
         fetched: tuple[Job, Queue] | None = self.queue_class._fetch_dequeued_job(
             self.connection, key, job_id, self.job_class, self.serializer, self.death_penalty_class
         )
         if fetched is None:
             self.queues[0].intermediate_queue.remove(job_id)
         return fetched
+
+    def _next_id(self, timeout_s: int) -> str | None:
+        """The next job's id, from now on in the intermediate list; not one that another worker can begin at once."""
+        queue = self.queues[0]
+        claimed = self._warm.claim(queue.intermediate_queue.key)
+        if claimed is not None:
+            return claimed
+        found: Any = self.connection.blmove(queue.key, queue.intermediate_queue.key, timeout_s)
+        if found is None:
+            return None
+        job_id: str = found.decode()
+        return None if self._left_to_another(job_id) else job_id
+
+    def _left_to_another(self, job_id: str) -> bool:
+        """Whether the job was set aside for a worker that has its model loaded."""
+        if not self._warm.has_company:
+            return False
+        record = self.ledger.read(job_id)
+        if record is None or not isinstance(record.params, DrawParams):
+            return False
+        return self._warm.set_aside(job_id, record.params.model, self.queues[0].intermediate_queue.key)
 
     def _hold(self, record: JobRecord, job: Job, queue: Queue, execution: Execution, crashes: int) -> Slot | None:
         catalog = self._catalog()
@@ -174,11 +203,17 @@ class BatchWorker(BaseWorker):  # type: ignore[misc]
         """One round of signs of life, and of looking after what dead workers left."""
         self.heartbeat()
         self.ledger.beat(self.name)
+        self._warm.beat(self.queues[0].key)
         for slot in self.slots:
             self.maintain_heartbeats(slot.job, slot.execution)
         if self.connection.set(MAINTENANCE_KEY, self.name, nx=True, ex=MAINTENANCE_LOCK_S):
             self.run_maintenance_tasks()
             self.connection.delete(MAINTENANCE_KEY)
+
+    def sign_off(self) -> None:
+        """Take no more jobs."""
+        self.ledger.sign_off(self.name)
+        self._warm.sign_off()
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
         """How long an execution lives without a sign of life, in seconds."""

@@ -9,7 +9,7 @@ import time
 from redis.exceptions import RedisError
 
 from models.diffusion.engine import Engine
-from models.diffusion.events import Drawn, Event, Failed, Progressed
+from models.diffusion.events import Drawn, Event, Failed, Loading, Progressed
 from models.diffusion.work import Task
 from models.errors import DeadlineExceeded
 from workers.batch_worker import BatchWorker
@@ -34,7 +34,7 @@ class Drawing:
     ) -> None:
         self._worker, self._engine, self._finish = worker, engine, finish
         self._job_timeout_s = job_timeout_s
-        self._prepare = Prepare(worker, finish, loader, engine.capacity.row_limit)
+        self._prepare = Prepare(worker, finish, loader, lambda: engine.waiting)
         self._report = Report(worker)
         self._stopping = False
 
@@ -89,6 +89,8 @@ class Drawing:
         if slot is None or slot.is_ending:
             return
         match event:
+            case Loading():
+                self._report.note_loading(slot, event.name)
             case Progressed():
                 self._report.note(slot, event.step, event.steps, event.preview)
             case Drawn():

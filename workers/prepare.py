@@ -6,6 +6,7 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Callable
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -19,7 +20,7 @@ from workers.slots import Slot
 log = logging.getLogger(__name__)
 
 PREFETCH = 2
-"""Jobs that are taken beyond what can be drawn now, so that a free row finds one waiting."""
+"""How many jobs wait for a place among those that are drawn; the rest is left in the queue, for any worker."""
 LOADERS = 4
 """Threads that load pictures."""
 LOADING_MAX = 8
@@ -31,11 +32,11 @@ _REDIS_PAUSE_S = 1.0
 class Prepare(threading.Thread):
     """Feeds ``ready`` with jobs that lack nothing; a job that ended two workers waits until it has no neighbour."""
 
-    def __init__(self, worker: BatchWorker, finish: Finish, loader: PictureLoader, rows: int) -> None:
+    def __init__(self, worker: BatchWorker, finish: Finish, loader: PictureLoader, waiting: Callable[[], int]) -> None:
         super().__init__(name="prepare", daemon=True)
         self.ready: queue.SimpleQueue[Slot] = queue.SimpleQueue()
         self._worker, self._finish, self._loader = worker, finish, loader
-        self._held_max = rows + PREFETCH
+        self._waiting = waiting
         self._loading: queue.SimpleQueue[Slot] = queue.SimpleQueue()
         self._loading_ids: set[str] = set()
         self._stopping = threading.Event()
@@ -75,8 +76,7 @@ class Prepare(threading.Thread):
             self._pass_on(slot)
 
     def _has_room(self) -> bool:
-        loading = len(self._loading_ids)
-        return loading < LOADING_MAX and len(self._worker.slots) - loading < self._held_max
+        return len(self._loading_ids) < LOADING_MAX and self.ready.qsize() + self._waiting() < PREFETCH
 
     def _wait_for_held(self, count: int) -> None:
         while len(self._worker.slots) > count and not self._stopping.is_set():

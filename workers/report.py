@@ -28,6 +28,8 @@ class _Latest:
     step: int
     steps: int
     preview: Image.Image | None
+    loading: str | None = None
+    """What the row waits for, before its first step."""
 
 
 class Report(threading.Thread):
@@ -48,6 +50,12 @@ class Report(threading.Thread):
             self._latest[slot.row_id] = _Latest(slot, step, steps, kept)
         self._noted.set()
 
+    def note_loading(self, slot: Slot, name: str) -> None:
+        """Remember what the row waits for; returns at once."""
+        with self._lock:
+            self._latest[slot.row_id] = _Latest(slot, 0, slot.record.steps, None, name)
+        self._noted.set()
+
     def run(self) -> None:
         """Write what was noted, for as long as the process lives."""
         while True:
@@ -66,7 +74,9 @@ class Report(threading.Thread):
     def _write(self, latest: _Latest) -> None:
         slot, preview = latest.slot, latest.preview
         url = None if preview is None else _data_url(preview)
-        verdict = self._worker.ledger.progress(slot.job_id, slot.row_id, latest.step, latest.steps, url)
+        verdict = self._worker.ledger.progress(
+            slot.job_id, slot.row_id, latest.step, latest.steps, preview=url, loading=latest.loading
+        )
         if verdict != "go" and self._worker.slot(slot.row_id) is not None:
             self._worker.canceled.add(slot.row_id)
 

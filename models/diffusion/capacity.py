@@ -40,7 +40,7 @@ class _Measured:
         fixed, each = line
         if each <= 0:
             return 2 * max(self.seconds)  # what was measured came free; look further
-        return max(1, int((2 - MIN_GAIN) * fixed / ((MIN_GAIN - 1) * each)))
+        return max(1, int((2 - MIN_GAIN) * fixed / ((MIN_GAIN - 1) * each) + 1e-6))
 
     def _line(self) -> tuple[float, float] | None:
         """Seconds that a forward takes at least, and for each input more; ``None`` before two sizes were seen."""

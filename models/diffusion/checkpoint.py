@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import nn
 
 from models.catalog import ModelSpec
 from models.diffusion.backends.choose import choose_backend
+from models.diffusion.backends.deepcache import DeepCacheUNet
 from models.diffusion.backends.eager import EagerDenoiser
 from models.diffusion.denoiser import Denoiser
 from models.diffusion.failures import is_out_of_memory, summary
@@ -53,6 +55,11 @@ class Checkpoint:
         from models.diffusion.lora import Adapters  # which knows checkpoints
 
         return Adapters(self)
+
+    @cached_property
+    def deepcache(self) -> DeepCacheUNet:
+        """The UNet in two forms, for pictures that reuse its deep features."""
+        return DeepCacheUNet(self.pipeline.unet)
 
     @property
     def modules(self) -> list[nn.Module]:
@@ -142,7 +149,11 @@ def _read(spec: ModelSpec, family: Family, dtype: torch.dtype) -> Any:
             return _read_file(spec.file, spec.config, family, options)
         source, revision = (spec.folder, None) if spec.folder is not None else (spec.repository, spec.revision)
         place = {"revision": revision, "local_files_only": spec.folder is not None}
-        options |= _absent(family, source, place)
+        index = family.pipeline_class.load_config(source, **place)
+        problem = _index_problem(index, spec.family)
+        if problem is not None:
+            raise ModelUnavailable(problem)
+        options |= {name: None for name in family.optional if (index.get(name) or [None])[0] is None}
         return family.pipeline_class.from_pretrained(source, use_safetensors=True, **place, **options)
 
 
@@ -158,9 +169,10 @@ def _read_file(file: Path, config: Path | None, family: Family, options: dict[st
         ) from error
 
 
-def _absent(family: Family, source: Path | str | None, place: dict[str, Any]) -> dict[str, None]:
-    """The family's optional parts that ``source`` does not have; diffusers wants to be told."""
-    if not family.optional:
-        return {}
-    index = family.pipeline_class.load_config(source, **place)
-    return {name: None for name in family.optional if (index.get(name) or [None])[0] is None}
+def _index_problem(index: Mapping[str, Any], family: str) -> str | None:
+    """Unless a ``model_index.json`` has the denoiser of ``family``."""
+    found = next((index[part][1] for part in ("unet", "transformer") if part in index), None)
+    if found == FAMILIES[family].denoiser:
+        return None
+    fitting = " or ".join(f'"{name}"' for name, facts in FAMILIES.items() if facts.denoiser == found)
+    return f"its denoiser is {found or 'missing'}; " + (f"set family = {fitting}" if fitting else "no family has that")

@@ -30,7 +30,7 @@ def decode(batch: Sequence[Denoising]) -> list[Image | JobFailure]:
 def _pixels(batch: Sequence[Denoising]) -> Sequence[torch.Tensor]:
     checkpoint = batch[0].checkpoint
     latents = torch.cat([each.latents for each in batch])
-    pixels = checkpoint.family.to_pixels(checkpoint.pipeline, latents, batch[0].size)
+    pixels = checkpoint.family.decode(checkpoint.pipeline, latents)
     return list(pixels[:, None])
 
 

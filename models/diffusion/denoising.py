@@ -10,12 +10,13 @@ import torch
 from PIL.Image import Image
 
 from models.diffusion.checkpoint import Checkpoint
-from models.diffusion.control.controlnet import ControlGuide, Share, residuals
+from models.diffusion.control.controlnet import ControlGuide
 from models.diffusion.decoding import decode
 from models.diffusion.denoiser import Conditioning
+from models.diffusion.forwards import predict
 from models.diffusion.row import drawing_sort
 from models.diffusion.sampling import Scheduler, predict_original
-from models.errors import DrawingFailed, JobFailure
+from models.errors import JobFailure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,10 @@ class Denoising:
     """[1, ...], the channels of mask and masked picture that an inpainting UNet takes beside the latents."""
     blend: Blend | None = None
     controls: tuple[ControlGuide, ...] = ()
+    reuse_interval: int = 1
+    """Deep features are computed at one step in so many, and reused at the others (DeepCache, arXiv 2312.00858)."""
+    deep: torch.Tensor | None = None
+    """The deep features [inputs, ...] that were computed last, if any are to be reused."""
     keeps_latents: bool = False
     """Whether the outcome is the latents, for another model to go on with, and not a picture."""
     step: int = 0
@@ -69,7 +74,7 @@ class Denoising:
         channels = None if self.masked is None else self.masked.shape[1]
         return (
             id(self.checkpoint), self.size, self.latents.dtype, states.shape[1:], channels, self.is_plain,
-            self.keeps_latents,
+            self.reuse_interval > 1, self.keeps_latents,
         )  # fmt: skip
 
     @property
@@ -80,7 +85,7 @@ class Denoising:
     @property
     def is_plain(self) -> bool:
         """Whether any backend can predict for it; else torch must."""
-        return not self.controls and not self.checkpoint.has_loras
+        return not self.controls and not self.checkpoint.has_loras and self.reuse_interval == 1
 
     @property
     def device(self) -> torch.device:
@@ -107,21 +112,8 @@ class Denoising:
         return self.checkpoint.family.scale_input(self.scheduler, self.latents, self.timestep)
 
     def forward(self, batch: Sequence[Denoising]) -> list[torch.Tensor | JobFailure]:
-        """One forward for all of ``batch``; each one's raw model output [inputs, ...]."""
-        repeated = [(each, each.model_input()) for each in batch]
-        latents = torch.cat([model_input.expand(each.inputs, *model_input.shape[1:]) for each, model_input in repeated])
-        timesteps = torch.cat([each.timestep.float().expand(each.inputs) for each in batch]).to(latents.device)
-        conditioning = Conditioning.cat([each.conditioning for each in batch])
-        shares = [Share(each.inputs, each.controls, each.step, each.steps) for each in batch]
-        added = residuals(shares, latents, timesteps, conditioning)
-        denoiser = self.checkpoint.denoiser if added is None else self.checkpoint.eager
-        output = denoiser.denoise(latents, timesteps, conditioning, added)
-        sizes = [each.inputs for each in batch]
-        finite = output.isfinite().flatten(1).all(1).cpu().split(sizes)  # one wait for the device, for all rows
-        return [
-            part if is_finite.all() else DrawingFailed("the model's prediction is not finite")
-            for part, is_finite in zip(output.split(sizes), finite, strict=True)
-        ]
+        """Each one's raw model output [inputs, ...]."""
+        return predict(batch)
 
     def guide(self, output: torch.Tensor) -> torch.Tensor:
         """One prediction [1, ...] from the model's ``output`` [inputs, ...].

@@ -20,7 +20,7 @@ from models.extras import Extra
 
 def weights_of(spec: ModelSpec) -> Hashable:
     """What decides the weights: entries of the catalog that differ only in name or defaults share them."""
-    return spec.family, spec.source, spec.dtype
+    return spec.family, spec.source, spec.dtype, spec.config
 
 
 def checkpoint_load(spec: ModelSpec, load: Callable[[ModelSpec], Checkpoint]) -> Load:

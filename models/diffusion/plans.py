@@ -31,7 +31,8 @@ from models.diffusion.wording import wording_of
 from models.diffusion.work import Load, Plan, Task, Work
 from models.errors import DrawingFailed, ModelUnavailable
 from models.extras import Extra, Extras
-from models.params import SIZE_MULTIPLE_PX, Control, DrawParams, FaceRestoreParams, SecondPass, UpscaleParams
+from models.families import FAMILIES
+from models.params import Control, DrawParams, FaceRestoreParams, SecondPass, UpscaleParams
 
 Size = tuple[int, int]
 ENCODINGS_BYTES = 256 << 20
@@ -89,7 +90,15 @@ def _one_pass(
     sampling = _sampling(params)
     conditioning = _conditioning(task, params, tools, checkpoint, size)
     controls = yield from _guides(task, params, checkpoint, size, prepared.canvas)
-    denoising = begin(checkpoint, sampling, size, conditioning, prepared.canvas, controls=controls)
+    denoising = begin(
+        checkpoint,
+        sampling,
+        size,
+        conditioning,
+        prepared.canvas,
+        controls=controls,
+        reuse_interval=params.reuse_interval,
+    )
     if params.refiner is None:
         picture: Image = yield denoising
         return prepared.finish(picture)
@@ -105,7 +114,8 @@ def _draw_again(
 ) -> Plan:
     """Enlarge ``picture`` and draw over it, with the same words, seed and helpers."""
     picture = yield from _enlarge(picture, second.scale, second.upscaler, task.catalog, tools)
-    asked = _on_grid(picture.width), _on_grid(picture.height)
+    grid_px = FAMILIES[checkpoint.spec.family].size_multiple_px
+    asked = _on_grid(picture.width, grid_px), _on_grid(picture.height, grid_px)
     drawn = checkpoint.spec.drawn_size(*asked)
     again = replace(
         params,
@@ -117,8 +127,8 @@ def _draw_again(
     return (yield from _one_pass(task, again, tools, checkpoint, drawn, prepared))
 
 
-def _on_grid(side_px: int) -> int:
-    return max(SIZE_MULTIPLE_PX, side_px // SIZE_MULTIPLE_PX * SIZE_MULTIPLE_PX)
+def _on_grid(side_px: int, grid_px: int) -> int:
+    return max(grid_px, side_px // grid_px * grid_px)
 
 
 def _sampling(params: DrawParams) -> Sampling:

@@ -19,7 +19,7 @@ def expected_sort(task: Task) -> Hashable:
     if not isinstance(params, DrawParams):
         return task.kind
     size = task.catalog[params.model].drawn_size(params.width, params.height)
-    return drawing_sort(params.model, size, is_plain=not (params.loras or params.controls))
+    return drawing_sort(params.model, size, is_plain=not (params.loras or params.controls or params.reuse_interval > 1))
 
 
 def drawing_sort(model: str, size: tuple[int, int], *, is_plain: bool) -> Hashable:

@@ -10,6 +10,7 @@ from models.catalog import Catalog
 from models.diffusion.families.family import Wording
 from models.diffusion.text import Embedding, load_embedding
 from models.extras import Extras
+from models.families import FAMILIES
 from models.params import DrawParams
 from models.styles import apply_style, find_style
 
@@ -21,9 +22,11 @@ def wording_of(params: DrawParams, catalog: Catalog) -> Wording:
         ModelUnavailable: an embedding cannot be read.
     """
     prompt, negative_prompt = params.prompt, params.negative_prompt
+    facts = FAMILIES[catalog[params.model].family]
     style = None if params.style_preset is None else find_style(params.style_preset)
     if style is not None:
-        prompt, negative_prompt = apply_style(style, prompt, negative_prompt)
+        prompt, styled = apply_style(style, prompt, negative_prompt)
+        negative_prompt = styled if facts.takes_negative_prompt else negative_prompt
     return Wording(
         prompt=prompt,
         negative_prompt=negative_prompt,

@@ -31,6 +31,7 @@ class ProgressView(BaseModel):
 
     step: int
     steps: int
+    loading: str | None = Field(None, description="What the job waits for before its first step.")
 
 
 class FailureView(BaseModel):
@@ -64,13 +65,17 @@ def job_view(record: JobRecord, base_url: str) -> JobView:
         kind=record.kind,
         status=record.status,
         params=record.params,
-        progress=ProgressView(step=record.step, steps=record.steps),
+        progress=ProgressView(step=record.step, steps=record.steps, loading=_loading(record)),
         result=_result(record, base_url) if record.status is JobStatus.SUCCEEDED else None,
         error=_failure(record),
         created_at=datetime.fromtimestamp(record.created_at, UTC),
         started_at=_moment(record.started_at),
         finished_at=_moment(record.finished_at),
     )
+
+
+def _loading(record: JobRecord) -> str | None:
+    return record.loading if record.status is JobStatus.RUNNING else None
 
 
 def _result(record: JobRecord, base_url: str) -> ResultView:

@@ -52,11 +52,30 @@ class Ledger:
         answer, crashes = self._run(self._start, job_id, execution_id, CRASH_LIMIT, CRASH_MESSAGE)
         return int(crashes) if answer == b"started" else None
 
-    def progress(self, job_id: str, execution_id: str, step: int, steps: int, preview: str | None = None) -> Verdict:
-        """Report ``step`` of ``steps``, with a preview as a data URL if there is one; says whether to go on."""
-        kind = "progress" if preview is None else "preview"
-        data = {"step": step, "steps": steps} if preview is None else {"step": step, "image": preview}
-        answer = self._run(self._progress, job_id, execution_id, step, steps, kind, json.dumps(data))
+    def progress(
+        self,
+        job_id: str,
+        execution_id: str,
+        step: int,
+        steps: int,
+        *,
+        preview: str | None = None,
+        loading: str | None = None,
+    ) -> Verdict:
+        """Report ``step`` of ``steps``; says whether to go on.
+
+        Args:
+            preview: a look at the picture, as a data URL.
+            loading: what the job waits for, in words.
+        """
+        data: dict[str, object]
+        if loading is not None:
+            kind, data = "loading", {"name": loading}
+        elif preview is not None:
+            kind, data = "preview", {"step": step, "image": preview}
+        else:
+            kind, data = "progress", {"step": step, "steps": steps}
+        answer = self._run(self._progress, job_id, execution_id, step, steps, kind, json.dumps(data), loading or "")
         verdict: Verdict = answer.decode()
         return verdict
 

@@ -73,6 +73,7 @@ def read_hash(fields: Mapping[bytes, bytes]) -> JobRecord:
         started_at=_time(text.get("started_at")),
         finished_at=_time(text.get("finished_at")),
         is_cancel_requested=text.get("cancel_requested") == "1",
+        loading=text.get("loading") or None,
     )
 
 

@@ -56,15 +56,18 @@ return {'started', crashes}
 PROGRESS = (
     _COMMON
     + """
-local execution, step, steps, kind, data = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+local execution, step, steps, kind, data, loading = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 if not is_ours(execution) then return 'over' end
 if get('cancel_requested') == '1' then return 'cancel' end
-redis.call('HSET', record, 'step', step, 'steps', steps)
+redis.call('HSET', record, 'step', step, 'steps', steps, 'loading', loading)
 emit(kind, data)
 return 'go'
 """
 )
-"""A worker got on. ARGV: execution, step, steps, event kind, event data. Gives ``go``, ``cancel`` or ``over``."""
+"""A worker got on. ARGV: execution, step, steps, event kind, event data, what is being loaded.
+
+Gives ``go``, ``cancel`` or ``over``.
+"""
 
 FINISH = (
     _COMMON

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from models.backends import AUTO, BACKENDS
+
 DEFAULT_DATA = Path("~/.local/share/photogram")
 PRODIA_LIST_TYPES = ("text/plain;charset=UTF-8", "application/json")
 
@@ -42,8 +44,12 @@ class Settings:
     """How long a job may run, all tries of it apart."""
     record_ttl_s: int = 7 * 24 * 3600
     """How long a finished job can be read."""
-    rows: int = 8
-    """Pictures that one worker draws at a time."""
+    rows: int | None = None
+    """Pictures that one worker draws at a time; ``None`` is as many as are measured to be worth it."""
+    backend: str = AUTO
+    """What runs the denoisers, one of ``models.backends``."""
+    model_bytes: int | None = None
+    """How much memory models that no job uses may keep; ``None`` is half of the device's."""
     device: str = "auto"
     """``cpu``, ``cuda``, ``cuda:1``; ``auto`` takes a GPU where there is one."""
     prodia_list_type: str = PRODIA_LIST_TYPES[0]
@@ -58,6 +64,11 @@ class Settings:
     def images_folder(self) -> Path:
         """Where finished pictures lie."""
         return self.data / "images"
+
+    @property
+    def backends_folder(self) -> Path:
+        """Where models lie that were exported for another runtime than torch; it may be removed at any time."""
+        return self.data / "backends"
 
     @property
     def inputs_folder(self) -> Path:
@@ -84,7 +95,9 @@ class Settings:
             max_queued=_whole(given, "PHOTOGRAM_MAX_QUEUED", cls.max_queued),
             job_timeout_s=float(_whole(given, "PHOTOGRAM_JOB_TIMEOUT_S", int(cls.job_timeout_s))),
             record_ttl_s=_whole(given, "PHOTOGRAM_RECORD_TTL_S", cls.record_ttl_s),
-            rows=_whole(given, "PHOTOGRAM_ROWS", cls.rows),
+            rows=_whole(given, "PHOTOGRAM_ROWS", 0, lowest=0) or None,
+            backend=_one_of(given, "PHOTOGRAM_BACKEND", (AUTO, *BACKENDS)),
+            model_bytes=_whole(given, "PHOTOGRAM_MODEL_BYTES", 0, lowest=0) or None,
             device=given.get("PHOTOGRAM_DEVICE", cls.device),
             prodia_list_type=_one_of(given, "PHOTOGRAM_PRODIA_LIST_TYPE", PRODIA_LIST_TYPES),
         )

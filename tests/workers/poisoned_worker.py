@@ -15,9 +15,9 @@ from service.backbone.settings import Settings
 from workers.__main__ import run
 
 
-def load_poisoned(spec: ModelSpec, device: torch.device) -> Checkpoint:
+def load_poisoned(spec: ModelSpec, device: torch.device, **options: Any) -> Checkpoint:
     """The real checkpoint, with a trap in its tokenizer."""
-    checkpoint = load_checkpoint(spec, device)
+    checkpoint = load_checkpoint(spec, device, **options)
     tokenizer = checkpoint.pipeline.tokenizer
 
     class Trap(type(tokenizer)):  # type: ignore[misc]

@@ -21,6 +21,7 @@ from service.backbone.store import ImageStore
 from workers.batch_worker import BatchWorker
 from workers.finish import Finish
 from workers.slots import Slot
+from workers.warm import Standing
 
 CATALOG = Catalog({})
 
@@ -42,7 +43,7 @@ def connection(server: ValkeyServer) -> Iterator[Redis]:
 
 @pytest.fixture
 def worker(connection: Redis) -> BatchWorker:
-    return BatchWorker(connection, Ledger(connection, 600), "one", lambda: CATALOG)
+    return BatchWorker(connection, Ledger(connection, 600), "one", lambda: CATALOG, lambda: Standing((), True))
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ from workers.finish import Finish
 from workers.pictures import PictureLoader
 from workers.prepare import LOADERS, PREFETCH, Prepare
 from workers.slots import Slot
+from workers.warm import Standing
 
 CATALOG = Catalog({})
 DEADLINE_S = 1.0
@@ -77,11 +78,11 @@ class Stage:
 
 @pytest.fixture
 def stage(redis: Redis, tmp_path: Path) -> Iterator[Stage]:
-    worker = BatchWorker(redis, Ledger(redis, 600), "one", lambda: CATALOG)
+    worker = BatchWorker(redis, Ledger(redis, 600), "one", lambda: CATALOG, lambda: Standing((), True))
     inputs, images = InputStore(tmp_path / "inputs"), ImageStore(tmp_path / "images")
     loader = PictureLoader(inputs, images, FetchLimits(max_bytes=100_000, deadline_s=DEADLINE_S, allow_private=True))
     finish = Finish(worker, images)
-    prepare = Prepare(worker, finish, loader, rows=2)
+    prepare = Prepare(worker, finish, loader, waiting=lambda: 0)
     prepare.start()
     yield Stage(redis, worker, finish, loader, prepare, inputs, images)
     prepare.stop()
@@ -180,7 +181,7 @@ def test_a_suspect_has_its_pictures_loaded_with_no_neighbour(stage: Stage) -> No
     for execution in ("one", "two"):
         stage.worker.ledger.start(job, execution)
     neighbour = stage.submit()
-    again = Prepare(stage.worker, stage.finish, stage.loader, rows=2)
+    again = Prepare(stage.worker, stage.finish, stage.loader, waiting=lambda: 0)
     again.start()
     slot = again.ready.get(timeout=10)
     assert slot.job_id == job and slot.is_suspect and list(slot.pictures)

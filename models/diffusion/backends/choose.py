@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from models.backends import AUTO, BACKENDS
 from models.diffusion.backends.cache import GraphCache
 from models.diffusion.backends.compiled import CompiledDenoiser
 from models.diffusion.backends.eager import EagerDenoiser
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from models.diffusion.backends.openvino import OpenVinoDenoiser
 
 log = logging.getLogger(__name__)
-
-AUTO = "auto"
-BACKENDS = ("eager", "compiled", "openvino", "openvino-bf16", "onnxruntime")
 
 
 def choose_backend(eager: EagerDenoiser, wanted: str, cache: Path) -> Denoiser:

@@ -143,10 +143,6 @@ class Family(ABC):
             return scale_latents(encoded.latent_dist.sample(generator), vae.config)
         return scale_latents(encoded.latents, vae.config)
 
-    def to_pixels(self, pipeline: Pipeline, latents: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        """:meth:`decode`."""
-        return self.decode(pipeline, latents)
-
     def decode(self, pipeline: Pipeline, latents: torch.Tensor) -> torch.Tensor:
         """Latents [N, channels, h, w] to RGB [N, 3, H, W], about -1..1, exactly as the pipeline's plain call does."""
         vae = pipeline.vae

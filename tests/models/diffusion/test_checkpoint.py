@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,10 @@ from models.catalog import ModelSpec
 from models.diffusion.checkpoint import load_checkpoint
 from models.diffusion.families.family import load_family
 from models.errors import ModelUnavailable, OutOfMemory
-from models.families import FAMILIES
+from models.families import FAMILIES, FLUX, STABLE_DIFFUSION
 from models.samplers import FLOW_MATCHING
 from tests.models.diffusion.rig import CPU, spec_of
+from tests.tiny import build_tiny_flux, build_tiny_sd, build_tiny_sd3
 
 
 def reason(spec: ModelSpec) -> str:
@@ -113,7 +116,19 @@ def test_another_architecture(own_folder: Path) -> None:
     parts = json.loads(index.read_text())
     del parts["unet"]
     index.write_text(json.dumps(parts))
-    assert "cannot be loaded" in reason(spec_of(own_folder))
+    assert "its denoiser is missing; no family has that" in reason(spec_of(own_folder))
+
+
+@pytest.mark.parametrize(
+    ("build", "family", "advice"),
+    [
+        (partial(build_tiny_flux, guidance_embeds=True), STABLE_DIFFUSION, 'set family = "flux"'),
+        (build_tiny_sd3, FLUX, 'set family = "sd3"'),
+        (build_tiny_sd, FLUX, 'set family = "stable-diffusion" or "sdxl" or "sdxl-refiner"'),
+    ],
+)
+def test_a_family_taken_for_another(tmp_path: Path, build: Callable[[Path], Path], family: str, advice: str) -> None:
+    assert reason(spec_of(build(tmp_path), family=family)).endswith(advice)
 
 
 def test_a_unet_that_takes_another_picture(own_folder: Path) -> None:

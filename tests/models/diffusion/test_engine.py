@@ -65,7 +65,7 @@ def test_a_row_joins_once(tiny_sd: Studio) -> None:
 
 @pytest.mark.parametrize("options", [{"rows": -1}, {"preview_every": -1}])
 def test_impossible_settings_are_refused(tiny_sd: Studio, options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="must be at least 1"):
+    with pytest.raises(ValueError, match="must be at least"):
         tiny_sd.engine(**options)
 
 

@@ -1,7 +1,8 @@
-"""Whole jobs through the engine, each kind of helper in them, beside one another: what comes is what diffusers draws."""
+"""Whole jobs through the engine, with each kind of helper, beside one another: what comes is what diffusers draws."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -183,9 +184,9 @@ def test_a_finished_picture_is_enlarged_beside_drawing(tiny_sd: Studio) -> None:
         (params(loras=(LoraUse(name="gone"),)), TXT2IMG, "'gone' is in the catalog no longer"),
         (params(controls=(Control(model="lines"),)), TXT2IMG, "has no picture to go by"),
         (
-            params(image="input:photo", mask=Mask(image="input:photo", only_masked=True, invert=True)),
+            params(image="input:photo", mask=Mask(image="input:mask", only_masked=True, blur_px=200)),
             INPAINT,
-            "",
+            "the mask is empty",
         ),
         (params(image="input:photo", strength=0.1, num_inference_steps=5), IMG2IMG, "leaves none of 5 steps"),
     ],
@@ -198,10 +199,9 @@ def test_what_cannot_be_done_fails_its_row_alone(
     join(engine, "bad", wanted, tiny_sd.spec, kind, PICTURES, **extras)
     events = run(engine)
     assert tiny_sd.off_by(params(), pictures(events)["good"]) <= 1
-    if reason:
-        (failed,) = [event for event in events if isinstance(event, Failed)]
-        assert isinstance(failed.failure, DrawingFailed | ModelUnavailable)
-        assert reason in str(failed.failure)
+    (failed,) = [event for event in events if isinstance(event, Failed)]
+    assert isinstance(failed.failure, DrawingFailed | ModelUnavailable)
+    assert reason in str(failed.failure)
 
 
 def test_weights_that_are_damaged_are_named(tiny_sd: Studio, tmp_path: Path) -> None:
@@ -212,3 +212,18 @@ def test_weights_that_are_damaged_are_named(tiny_sd: Studio, tmp_path: Path) -> 
     failure = failures(run(engine))["bad"]
     assert isinstance(failure, ModelUnavailable)
     assert "LoRA 'bad'" in str(failure)
+
+
+@pytest.mark.parametrize("sampler", ["Euler", "Heun"])
+def test_reused_features_stay_in_their_row(tiny_sd: Studio, sampler: str) -> None:
+    """Each picture is the one it is alone, whatever intervals its neighbours have; the others are the plain ones."""
+    rows = {
+        f"{interval} {seed}": params(sampler=sampler, num_inference_steps=7, seed=seed, reuse_interval=interval)
+        for seed, interval in enumerate((1, 2, 3, 2, 1, 5))
+    }
+    drawn = draw(tiny_sd, {name: (TXT2IMG, wanted) for name, wanted in rows.items()}, {})
+    for name, wanted in rows.items():
+        alone = draw(tiny_sd, {"alone": (TXT2IMG, wanted)}, {})["alone"]
+        assert pixel_difference(alone, drawn[name]) <= 1, name
+        exact = tiny_sd.draw_plain(replace(wanted, reuse_interval=1))
+        assert (pixel_difference(exact, drawn[name]) <= 1) == (wanted.reuse_interval == 1), name

@@ -24,14 +24,13 @@ pytestmark = [
 def test_the_fitted_map_finds_a_decoder_that_is_linear() -> None:
     truth = torch.randn(5, 3 * 4 * 4, generator=torch.Generator().manual_seed(1)) / 50
 
-    def decode(latents: torch.Tensor, return_dict: bool) -> tuple[torch.Tensor]:
+    def decode(_: Any, latents: torch.Tensor) -> torch.Tensor:
         half_size = torch.cat([apply_linear(truth, one[None]) for one in latents])
-        return (half_size.repeat_interleave(2, 2).repeat_interleave(2, 3),)
+        return half_size.repeat_interleave(2, 2).repeat_interleave(2, 3)
 
-    config = SimpleNamespace(latent_channels=4, scaling_factor=1.0)
-    vae = SimpleNamespace(config=config, device="cpu", dtype=torch.float32, decode=decode)
+    vae = SimpleNamespace(config=SimpleNamespace(latent_channels=4), device="cpu", dtype=torch.float32)
     pipeline: Any = SimpleNamespace(vae=vae, vae_scale_factor=8)
-    assert torch.allclose(fit_linear(pipeline), truth, atol=1e-4)
+    assert torch.allclose(fit_linear(pipeline, decode), truth, atol=1e-4)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

@@ -108,7 +108,7 @@ class Hand:
         assert self.ledger.start(job_id, EXECUTION) == 0
 
     def progress(self, job_id: str, step: int, preview: str | None = None) -> None:
-        assert self.ledger.progress(job_id, EXECUTION, step, 20, preview) == "go"
+        assert self.ledger.progress(job_id, EXECUTION, step, 20, preview=preview) == "go"
 
     def succeed(self, job_id: str) -> None:
         image_id = self.ledger.read(job_id).image_id

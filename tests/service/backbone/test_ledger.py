@@ -25,7 +25,7 @@ def events(redis, job: str) -> list[tuple[str, str]]:
 def test_a_job_from_start_to_end(ledger, job, redis):
     assert ledger.start(job, "a") == 0
     assert ledger.progress(job, "a", 1, 20) == "go"
-    assert ledger.progress(job, "a", 2, 20, "data:,x") == "go"
+    assert ledger.progress(job, "a", 2, 20, preview="data:,x") == "go"
     assert ledger.succeed(job, "a", [IMAGE], {"denoise_s": 1.5})
     record = ledger.read(job)
     assert (record.status, record.images, record.timings) == (JobStatus.SUCCEEDED, (IMAGE,), {"denoise_s": 1.5})

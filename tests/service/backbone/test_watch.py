@@ -112,7 +112,7 @@ def test_settings_name_the_variable_that_makes_no_sense():
     assert Settings.from_environment({}).prodia_list_type == "text/plain;charset=UTF-8"
     for name, value in {
         "PHOTOGRAM_PRODIA_LIST_TYPE": "xml",
-        "PHOTOGRAM_ROWS": "0",
+        "PHOTOGRAM_ROWS": "many",
         "PHOTOGRAM_MAX_QUEUED": "x",
     }.items():
         with pytest.raises(SettingsError, match=name):
