@@ -107,11 +107,12 @@ def one_by_one(jobs: Sequence[Job], checkpoint: Checkpoint) -> Iterator[Finished
 def static_batches(jobs: Sequence[Job], checkpoint: Checkpoint, rows: int = STATIC_ROWS) -> Iterator[Finished]:
     """The plain pipeline; the oldest job takes along all that have arrived with its sampler and steps."""
     clock, queue, pipeline = Clock(), list(jobs), plain_pipeline(checkpoint)
+    own_schedule = checkpoint.pipeline.scheduler.config
     while queue:
         clock.sleep_until(queue[0].arrival_s)
         now = clock.now()
         batch = [job for job in queue if job.arrival_s <= now and kind(job) == kind(queue[0])][:rows]
-        pictures = call(pipeline, [job.params for job in batch])
+        pictures = call(pipeline, own_schedule, [job.params for job in batch])
         finished_s = clock.now()
         queue = [job for job in queue if job not in batch]
         yield from (Finished(job, picture, finished_s) for job, picture in zip(batch, pictures, strict=True))
@@ -181,10 +182,10 @@ def plain_pipeline(checkpoint: Checkpoint) -> Any:
 
 
 @torch.inference_mode()
-def call(pipeline: Any, batch: Sequence[DrawParams]) -> list[Image]:
+def call(pipeline: Any, schedule: Mapping[str, Any], batch: Sequence[DrawParams]) -> list[Image]:
     """One call of the plain pipeline for all of ``batch``, each with a generator of its own."""
     first = batch[0]
-    pipeline.scheduler = build_scheduler(first.sampler, pipeline.scheduler.config, first.seed)
+    pipeline.scheduler = build_scheduler(first.sampler, schedule, first.seed)
     pictures: list[Image] = pipeline(
         [params.prompt for params in batch],
         negative_prompt=[params.negative_prompt for params in batch],
@@ -226,7 +227,7 @@ def time_alone(checkpoint: Checkpoint) -> float:
     pipeline, seconds = plain_pipeline(checkpoint), []
     for _ in range(4):
         clock = Clock()
-        call(pipeline, [job.params])
+        call(pipeline, checkpoint.pipeline.scheduler.config, [job.params])
         seconds.append(clock.now() * 20 / job.params.num_inference_steps)
     return min(seconds)
 

@@ -156,7 +156,9 @@ def house_spec() -> ModelSpec:
 class Catalog(Mapping[str, ModelSpec]):
     """The models by name, the default one, and the aliases. The built-in model is always there.
 
-    ``extras`` are the helpers of each sort of :data:`EXTRAS`; a sort that is left out has none.
+    ``extras`` are the helpers of each sort of :data:`EXTRAS`; a sort that is left out has none. ``aliases`` are further
+    names of models. ``unknown`` is the model that names nobody knows mean to dialects whose clients have names of
+    another server built in; ``None`` is the default one.
     """
 
     def __init__(
@@ -164,20 +166,32 @@ class Catalog(Mapping[str, ModelSpec]):
         models: Mapping[str, ModelSpec],
         default: str = HOUSE,
         extras: Mapping[str, Mapping[str, Extra]] = MappingProxyType({}),
+        aliases: Mapping[str, str] = MappingProxyType({}),
+        unknown: str | None = None,
     ) -> None:
         self._models = {HOUSE: house_spec(), **models}
         self._extras = {sort: Extras(extras.get(sort, {})) for sort in EXTRAS}
         if default not in self._models:
             raise CatalogError(f"the default model {default!r} is not in the catalog")
         self.default = default
+        if unknown is not None and unknown not in self._models:
+            raise CatalogError(f"unknown means {unknown!r}, which is not in the catalog")
+        self._unknown = default if unknown is None else unknown
         self._aliases: dict[str, str] = {}
+        for alias, name in aliases.items():
+            self._add_alias(alias, name)
         for model in self._models.values():
             for alias in model.aliases:
-                if alias in self._models or self._aliases.setdefault(alias, model.name) != model.name:
-                    raise CatalogError(f"the alias {alias!r} of {model.name!r} is taken")
+                self._add_alias(alias, model.name)
         for model in self._models.values():
             if model.file is not None:
                 self._aliases.setdefault(model.file.name, model.name)
+
+    def _add_alias(self, alias: str, name: str) -> None:
+        if name not in self._models:
+            raise CatalogError(f"the alias {alias!r} means {name!r}, which is not in the catalog")
+        if alias in self._models or self._aliases.setdefault(alias, name) != name:
+            raise CatalogError(f"the alias {alias!r} of {name!r} is taken")
 
     @property
     def loras(self) -> Extras:
@@ -229,19 +243,20 @@ class Catalog(Mapping[str, ModelSpec]):
             document = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise CatalogError(f"{path}: {error}") from error
-        unknown = set(document) - {"default", "models", *EXTRAS}
-        if unknown:
-            raise CatalogError(f"{path}: unknown key {sorted(unknown)[0]!r}")
+        foreign = set(document) - {"default", "unknown", "aliases", "models", *EXTRAS}
+        if foreign:
+            raise CatalogError(f"{path}: unknown key {sorted(foreign)[0]!r}")
         entries = subtables("models", document.get("models", {}))
         specs = {name: _read_spec(name, entry, path.parent) for name, entry in entries.items()}
-        default = document.get("default", HOUSE)
-        if not isinstance(default, str):
-            raise CatalogError(f"{path}: default must be the name of a model")
+        default, unknown = document.get("default", HOUSE), document.get("unknown")
+        for key, name in (("default", default), ("unknown", unknown)):
+            if not isinstance(name, str | None):
+                raise CatalogError(f"{path}: {key} must be the name of a model")
         extras = {
             sort: {**discover(path.parent / sort), **read_extras(sort, document.get(sort, {}), path.parent)}
             for sort in EXTRAS
         }
-        return cls(specs, default, extras)
+        return cls(specs, default, extras, _read_aliases(document.get("aliases", {})), unknown)
 
     def resolve(self, name: str | None) -> ModelSpec | None:
         """The model of that name, alias or file, ``[hash]`` behind it or not; the default one for ``None``.
@@ -256,6 +271,10 @@ class Catalog(Mapping[str, ModelSpec]):
                 return found
         return None
 
+    def resolve_any(self, name: str | None) -> ModelSpec:
+        """As :meth:`resolve`, but for the model that ``unknown`` stands for where nobody knows the name."""
+        return self.resolve(name) or self._models[self._unknown]
+
     def __getitem__(self, name: str) -> ModelSpec:
         return self._models[name]
 
@@ -264,6 +283,13 @@ class Catalog(Mapping[str, ModelSpec]):
 
     def __len__(self) -> int:
         return len(self._models)
+
+
+def _read_aliases(table: Any) -> Mapping[str, str]:
+    """The ``[aliases]`` table: models by the other names that they have."""
+    if not isinstance(table, dict) or not all(isinstance(name, str) for name in table.values()):
+        raise CatalogError('aliases must be a table of names, such as "v1-5-pruned-emaonly.safetensors" = "sd15"')
+    return table
 
 
 def _read_spec(name: str, entry: Mapping[str, Any], relative_to: Path) -> ModelSpec:

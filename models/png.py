@@ -1,4 +1,4 @@
-"""Pictures as PNG files that carry how they were made: A1111's ``parameters`` text and our own JSON chunk."""
+"""Pictures that carry how they were made: A1111's ``parameters`` text in any format, our own JSON chunk in PNG."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ from PIL.PngImagePlugin import PngInfo
 from models.a1111 import a1111_parameters
 from models.errors import UnreadablePicture
 from models.params import Params
+from models.pictures import FORMATS, measure
 
 PARAMETERS_CHUNK = "parameters"
 JSON_CHUNK = "photogram"
+
+_EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
+_CODE_BYTES = 8
+"""EXIF's user comment begins with the name of its character code, filled up with zeros."""
 
 
 def encode(picture: Image.Image, kind: str, params: Params) -> bytes:
@@ -53,3 +58,34 @@ def read_request(data: bytes) -> dict[str, Any] | None:
     if request is not None and not isinstance(request, dict):
         raise UnreadablePicture("the picture's own parameters are no JSON object")
     return request
+
+
+def read_texts(data: bytes) -> tuple[str, dict[str, str]]:
+    """What a picture says of how it was made, as A1111 writes it, and the other texts in it, by name.
+
+    PNG has it in the chunk ``parameters``, JPEG and WebP in EXIF's ``UserComment``, GIF in its comment. Texts that a
+    PNG has behind its pixels are not looked for.
+
+    Raises:
+        UnreadablePicture: ``data`` is no picture, or damaged.
+    """
+    measure(data)
+    try:
+        with Image.open(BytesIO(data), formats=FORMATS) as picture:
+            texts = {name: value for name, value in picture.info.items() if isinstance(value, str)}
+            comment = _comment(picture)
+    except Exception as error:  # Pillow's readers raise whatever damaged bytes lead them to
+        raise UnreadablePicture(f"the picture cannot be read: {error}") from error
+    return texts.pop(PARAMETERS_CHUNK, comment), {str(name): value for name, value in texts.items()}
+
+
+def _comment(picture: Image.Image) -> str:
+    comment = picture.getexif().get_ifd(_EXIF_IFD).get(_USER_COMMENT, picture.info.get("comment", b""))
+    if isinstance(comment, str):
+        return comment
+    code, text = comment[:_CODE_BYTES], comment[_CODE_BYTES:]
+    if code.startswith(b"UNICODE"):
+        # UTF-16 in either byte order, and no mark that says in which; most text has zeros in the upper bytes.
+        is_little = text[1::2].count(0) > text[::2].count(0)
+        return str(text.decode("utf-16-le" if is_little else "utf-16-be", "replace"))
+    return str((text if code.startswith(b"ASCII") else comment).decode("utf-8", "replace"))

@@ -43,6 +43,9 @@ def _stop(process: subprocess.Popen[str]) -> None:
         process.wait(STOP_S)
     except subprocess.TimeoutExpired:
         process.kill()
+    finally:
+        assert process.stdout is not None
+        process.stdout.close()
 
 
 def free_port() -> int:

@@ -14,6 +14,15 @@ from service.backbone.keys import add_key, make_key
 from service.backbone.settings import Settings
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The cache of every process that a test starts: models are exported once in a run."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PHOTOGRAM_CACHE", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def valkey_url() -> Iterator[str]:
     """One Valkey for the whole run."""

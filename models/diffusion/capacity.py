@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from models.diffusion.row import Row
 
-MIN_GAIN = 1.1
+MIN_GAIN = 1.05
 """A batch is worth doubling while that makes so many times the pictures in the same time."""
 ROWS_MAX = 32
 """How many rows are drawn at once at the most, for the sake of memory."""

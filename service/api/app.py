@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from service.api import health, helper_listings, images, inputs, jobs, listings, prodia_v1
+from service.api import health, helper_listings, images, inputs, jobs, listings, openai, prodia_v1, prodia_v2, sdapi
 from service.api.documented import DocumentedApi
 from service.api.errors import ErrorRenderer
 from service.api.middleware import BodyLimit, ErrorRendering, RequestId
@@ -23,6 +23,9 @@ _TAGS = [
     {"name": "listings", "description": "What can be asked for."},
     {"name": "images", "description": "Finished pictures."},
     {"name": "prodia v1", "description": "For clients of Prodia's v1."},
+    {"name": "prodia v2", "description": "For clients of Prodia's v2."},
+    {"name": "openai", "description": "For clients of OpenAI's Images API."},
+    {"name": "a1111", "description": "For clients of A1111's stable-diffusion-webui."},
     {"name": "health", "description": "For whoever watches over the server."},
 ]
 
@@ -35,9 +38,9 @@ def create_app(settings: Settings) -> FastAPI:
         async with open_gateway(settings) as gateway:
             yield {"gateway": gateway}
 
-    renderer = ErrorRenderer([prodia_v1.DIALECT])
+    renderer = ErrorRenderer([prodia_v1.DIALECT, prodia_v2.DIALECT, openai.DIALECT, sdapi.DIALECT])
     app = DocumentedApi(
-        wire_models=(JobBody, prodia_v1.GenerateBody),
+        wire_models=(JobBody, *prodia_v1.WIRE_MODELS, *prodia_v2.WIRE_MODELS, *openai.WIRE_MODELS, *sdapi.WIRE_MODELS),
         title="Photogram",
         version="1",
         description="Pictures from words, by a durable queue. Errors are explained in docs/errors.md.",
@@ -52,6 +55,8 @@ def create_app(settings: Settings) -> FastAPI:
         ],
         exception_handlers={HTTPException: renderer, RequestValidationError: renderer},
     )
-    for module in (jobs, inputs, listings, helper_listings, images, prodia_v1, health):
+    for module in (prodia_v1, prodia_v2, jobs, inputs, listings, helper_listings, images, openai, sdapi, health):
         app.include_router(module.router)
+    if settings.prodia_keyless:
+        app.include_router(prodia_v1.keyless_router)
     return app

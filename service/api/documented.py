@@ -12,7 +12,20 @@ from pydantic.json_schema import models_json_schema
 from service.api.errors import PROBLEM_TYPE, ErrorCode, Problem
 
 _REFERENCE = "#/components/schemas/{model}"
+_FRAMEWORK_ERROR = "HTTPValidationError"
 REQUEST_ID_EXAMPLE = "0b7c2f0e-6f0e-4b43-9a55-3f6a3e1f7a11"
+
+EVENT_STREAM: Mapping[str, Any] = {
+    "text/event-stream": {
+        "schema": {
+            "type": "object",
+            "description": "Each event.",
+            "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
+            "required": ["event", "data"],
+        }
+    }
+}
+"""The page's content of an answer by server-sent events."""
 
 
 class DocumentedApi(FastAPI):
@@ -28,7 +41,18 @@ class DocumentedApi(FastAPI):
         models = [(model, "validation") for model in (*self._wire_models, Problem)]
         _, found = models_json_schema(models, ref_template=_REFERENCE)  # type: ignore[arg-type]
         document["components"]["schemas"].update(found["$defs"])
+        _drop_framework_errors(document)
         return document
+
+
+def _drop_framework_errors(document: dict[str, Any]) -> None:
+    """FastAPI shows a 422 of its own on every route with parameters; what ours answer, they say themselves."""
+    for item in document["paths"].values():
+        for operation in item.values():
+            if _FRAMEWORK_ERROR in str(operation["responses"].get("422")):
+                del operation["responses"]["422"]
+    for name in (_FRAMEWORK_ERROR, "ValidationError"):
+        document["components"]["schemas"].pop(name, None)
 
 
 def json_body(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:

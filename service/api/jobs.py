@@ -12,7 +12,7 @@ from models.errors import FieldProblem, InvalidTicket
 from models.job import JOB_ID_PATTERN, JobStatus
 from service.api.auth import Owner
 from service.api.bodies import read_body, require_json_type
-from service.api.documented import json_bodies, problems
+from service.api.documented import EVENT_STREAM, json_bodies, problems
 from service.api.errors import ErrorCode
 from service.api.events import event_stream, resume_point
 from service.api.images import base_url
@@ -157,7 +157,7 @@ async def cancel_job(request: Request, response: Response, gateway: GatewayState
     responses={
         200: {
             "description": "Events `status` (data: the job), `progress` and `preview` until the job is over.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": EVENT_STREAM,
         },
         **problems(*_READING, ErrorCode.INVALID_PARAMS),
     },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
@@ -42,10 +43,21 @@ class ModelView(BaseModel):
     relative_error: float | None = Field(description="How far its outputs are from torch's.")
 
 
+class OpenAiModel(BaseModel):
+    """One model in OpenAI's terms."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = Field(description="When its files came here, in seconds since the epoch; 0 for models of the hub.")
+    owned_by: str = "photogram"
+
+
 class ModelList(BaseModel):
-    """All models."""
+    """All models: `models` in our own terms, `object` and `data` in OpenAI's."""
 
     models: list[ModelView]
+    object: Literal["list"] = "list"
+    data: list[OpenAiModel]
 
 
 class SamplerView(BaseModel):
@@ -78,7 +90,13 @@ class CapabilityList(BaseModel):
     "/v1/models",
     operation_id="listModels",
     summary="The models",
-    responses=problems(ErrorCode.UNAUTHORIZED, ErrorCode.LEDGER_UNAVAILABLE),
+    responses={
+        200: {
+            "description": "The models; asked with the header `X-Prodia-Key`, their names alone, as Prodia's v1 does.",
+            "content": {"text/plain": {"schema": {"type": "string"}, "example": '["house"]'}},
+        },
+        **problems(ErrorCode.UNAUTHORIZED, ErrorCode.LEDGER_UNAVAILABLE),
+    },
 )
 async def list_models(gateway: GatewayState, owner: Owner) -> ModelList:
     """Every model of the catalog, with what is wrong with it if anything is."""
@@ -89,7 +107,17 @@ async def list_models(gateway: GatewayState, owner: Owner) -> ModelList:
 
 def _model_list(catalog: Catalog, noted: Mapping[str, str], backends: Mapping[str, ModelBackend]) -> ModelList:
     views = [_model_view(spec, catalog, noted.get(spec.name), backends.get(spec.name)) for spec in catalog.values()]
-    return ModelList(models=views)
+    return ModelList(models=views, data=[openai_model(spec) for spec in catalog.values()])
+
+
+def openai_model(spec: ModelSpec) -> OpenAiModel:
+    """``spec`` in OpenAI's terms; blocking."""
+    place = spec.folder or spec.file
+    try:
+        created = 0 if place is None else int(place.stat().st_mtime)
+    except OSError:
+        created = 0
+    return OpenAiModel(id=spec.name, created=created)
 
 
 def _model_view(spec: ModelSpec, catalog: Catalog, noted: str | None, backend: ModelBackend | None) -> ModelView:

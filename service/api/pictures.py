@@ -14,7 +14,7 @@ from models.sources import IMAGE, INPUT, is_url, sources_of, with_sources
 from service.api.state import Gateway
 
 _DATA_URL = re.compile(r"data:image/[a-z0-9.+-]+;base64,", re.IGNORECASE)
-_OUR_PICTURE = re.compile(r"/images/([0-9a-f-]{36})\.png(\?[^#]*)?")
+_OUR_PICTURE = re.compile(r"(?:/images)?/([0-9a-f-]{36})\.png(\?[^#]*)?")
 _SHOWN_CHARS = 40
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, TypedDict
 from fastapi import Depends, Request
 
 from service.api.sweeping import sweep_regularly
+from service.backbone.callers import Callers
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.connections import connect, connect_async
 from service.backbone.inputs import InputStore
@@ -35,6 +36,7 @@ class Gateway:
     watcher: JobWatcher
     store: ImageStore
     inputs: InputStore
+    callers: Callers
 
 
 class State(TypedDict):
@@ -69,6 +71,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             watcher=watcher,
             store=images,
             inputs=inputs,
+            callers=Callers(connection),
         )
     finally:
         sweeping.cancel()

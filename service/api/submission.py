@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -27,11 +27,13 @@ async def submit(
     our_url: str | None = None,
     job_id: str | None = None,
     idempotency_key: str | None = None,
+    asked: Mapping[str, Any] | None = None,
 ) -> Accepted:
     """Queue ``request`` for ``owner``.
 
     Args:
         wire_name: gives a parameter's name in the dialect, for errors.
+        asked: the request in the dialect's own words, for the record; ``None`` keeps it in ours.
         our_url: what links to our own pictures start with; ``None`` is the address that is set, if one is.
 
     Raises:
@@ -43,7 +45,7 @@ async def submit(
     def accept() -> Accepted:
         taken = take_in(gateway, request, our_url or gateway.settings.public_url)
         ticket = open_ticket(taken, gateway.catalog.current(), job_id=job_id or new_job_id(), owner=owner)
-        return gateway.intake.accept(ticket, _requested(taken), idempotency_key)
+        return gateway.intake.accept(ticket, _requested(taken) if asked is None else asked, idempotency_key)
 
     try:
         return await run_in_threadpool(accept)

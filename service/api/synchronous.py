@@ -7,18 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from models.errors import PhotogramError
 from models.job import JobRecord
+from service.api.errors import ApiError, ErrorCode
 from service.api.state import Gateway
 
 _LOOK_S = 0.5
 """How often a waiting call looks whether its client is still there."""
 
 
-class ClientGone(PhotogramError):
-    """The client closed the connection; whatever is answered now, nobody reads."""
+class ClientGone(PhotogramError, ClientDisconnect):
+    """The client closed the connection: there is nobody to answer, so routes let this through."""
 
 
 async def wait_for_all(gateway: Gateway, request: Request, job_ids: Sequence[str]) -> list[JobRecord]:
@@ -26,19 +27,26 @@ async def wait_for_all(gateway: Gateway, request: Request, job_ids: Sequence[str
 
     Raises:
         ClientGone: the client went away first; those jobs that were not over are canceled.
+        ApiError: the ledger has lost a job; the others are canceled.
     """
     try:
         return [await _wait(gateway, request, job_id) for job_id in job_ids]
-    except (ClientGone, asyncio.CancelledError):
-        for job_id in job_ids:
-            await asyncio.shield(gateway.watcher.cancel(job_id))
+    except (ClientGone, ApiError, asyncio.CancelledError):
+        await asyncio.shield(_cancel_all(gateway, job_ids))
         raise
+
+
+async def _cancel_all(gateway: Gateway, job_ids: Sequence[str]) -> None:
+    for job_id in job_ids:
+        await gateway.watcher.cancel(job_id)
 
 
 async def _wait(gateway: Gateway, request: Request, job_id: str) -> JobRecord:
     while True:
         record = await gateway.watcher.wait(job_id, _LOOK_S)
-        if record is not None and record.status.is_terminal:
+        if record is None:
+            raise ApiError(ErrorCode.JOB_NOT_FOUND, "the job's record is gone")
+        if record.status.is_terminal:
             return record
         if await request.is_disconnected():
             raise ClientGone(job_id)
@@ -48,13 +56,16 @@ async def read_pictures(gateway: Gateway, record: JobRecord) -> list[bytes]:
     """The job's finished pictures as the PNG files that they are stored as.
 
     Raises:
-        FileNotFoundError: a picture was removed in the meantime.
+        ApiError: a picture was removed in the meantime.
     """
     paths = [gateway.store.path(image.image_id) for image in record.images]
     return [await run_in_threadpool(_read, path) for path in paths]
 
 
 def _read(path: Path | None) -> bytes:
-    if path is None:
-        raise FileNotFoundError("the picture is not there any more")
-    return path.read_bytes()
+    try:
+        if path is not None:
+            return path.read_bytes()
+    except FileNotFoundError:
+        pass
+    raise ApiError(ErrorCode.IMAGE_NOT_FOUND, "the picture is not there any more")

@@ -35,7 +35,7 @@ def remove_entry(path: Path, name: str) -> None:
     """Remove ``[models.name]``; requests that name no model go to the built-in one if it was the default.
 
     Raises:
-        CatalogError: there is no such entry, or it is the built-in model.
+        CatalogError: there is no such entry, it is the built-in model, or another entry names it; the file stays.
     """
     if name == HOUSE:
         raise CatalogError(f"{HOUSE!r} is built in and stays")
@@ -46,6 +46,7 @@ def remove_entry(path: Path, name: str) -> None:
     del models[name]
     if document.get("default") == name:
         del document["default"]
+    Catalog.parse(tomlkit.dumps(document), path)
     _write(path, document)
 
 

@@ -11,6 +11,7 @@ from typing import Self
 from models.backends import AUTO, BACKENDS
 
 DEFAULT_DATA = Path("~/.local/share/photogram")
+DEFAULT_CACHE = Path("~/.cache/photogram")
 PRODIA_LIST_TYPES = ("text/plain;charset=UTF-8", "application/json")
 
 
@@ -26,6 +27,8 @@ class Settings:
     """Where Redis or Valkey listens; ``None`` lets ``photogram up`` start its own."""
     data: Path = DEFAULT_DATA
     """The folder of the catalog, the pictures and the embedded Valkey's files."""
+    cache: Path = DEFAULT_CACHE
+    """The folder of what can be made anew at any time."""
     public_url: str | None = None
     """How clients reach the gateway, for absolute links; ``None`` takes it from each request."""
     bootstrap_key: str | None = None
@@ -54,6 +57,8 @@ class Settings:
     """``cpu``, ``cuda``, ``cuda:1``; ``auto`` takes a GPU where there is one."""
     prodia_list_type: str = PRODIA_LIST_TYPES[0]
     """The content type of Prodia's lists; some of its clients need one, some the other."""
+    prodia_keyless: bool = False
+    """Whether everybody may queue jobs by Prodia's ``GET /generate``, which knows no keys."""
 
     @property
     def catalog_path(self) -> Path:
@@ -68,7 +73,7 @@ class Settings:
     @property
     def backends_folder(self) -> Path:
         """Where models lie that were exported for another runtime than torch; it may be removed at any time."""
-        return self.data / "backends"
+        return self.cache / "backends"
 
     @property
     def inputs_folder(self) -> Path:
@@ -86,6 +91,7 @@ class Settings:
         return cls(
             redis_url=given.get("REDIS_URL"),
             data=Path(given.get("PHOTOGRAM_DATA", DEFAULT_DATA)).expanduser().absolute(),
+            cache=Path(given.get("PHOTOGRAM_CACHE", DEFAULT_CACHE)).expanduser().absolute(),
             public_url=given.get("PHOTOGRAM_PUBLIC_URL", "").rstrip("/") or None,
             bootstrap_key=given.get("PHOTOGRAM_BOOTSTRAP_KEY"),
             max_body_bytes=_whole(given, "PHOTOGRAM_MAX_BODY_BYTES", cls.max_body_bytes),
@@ -100,6 +106,7 @@ class Settings:
             model_bytes=_whole(given, "PHOTOGRAM_MODEL_BYTES", 0, lowest=0) or None,
             device=given.get("PHOTOGRAM_DEVICE", cls.device),
             prodia_list_type=_one_of(given, "PHOTOGRAM_PRODIA_LIST_TYPE", PRODIA_LIST_TYPES),
+            prodia_keyless=_one_of(given, "PHOTOGRAM_PRODIA_KEYLESS", ("0", "1")) == "1",
         )
 
 

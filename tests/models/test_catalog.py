@@ -51,6 +51,16 @@ def test_a_full_catalog_is_read(tmp_path: Path) -> None:
     assert catalog.resolve("nobody") is None
 
 
+def test_aliases_may_stand_in_a_table_of_their_own(tmp_path: Path) -> None:
+    aliases = '[aliases]\n"v1-5-pruned-emaonly.safetensors" = "paint"\n"sdv1_4.ckpt [7460a6fa]" = "house"\n'
+    catalog = load(tmp_path, f'unknown = "hub"\n{FULL}{aliases}')
+    paint, hub, house = catalog["paint"], catalog["hub"], catalog[HOUSE]
+    assert catalog.resolve("v1-5-pruned-emaonly.safetensors [d7049739]") is paint
+    assert catalog.resolve("sdv1_4.ckpt [7460a6fa]") is house and catalog.resolve("sdv1_4.ckpt") is None
+    assert [catalog.resolve_any(name) for name in (None, "oil", "nobody")] == [paint, paint, hub]
+    assert load(tmp_path, FULL).resolve_any("nobody").name == "paint"
+
+
 def test_the_built_in_model_is_always_there(tmp_path: Path) -> None:
     for catalog in (Catalog({}), Catalog.load(tmp_path / "none.toml"), load(tmp_path, ""), load(tmp_path, FULL)):
         assert catalog[HOUSE].folder == HOUSE_FOLDER
@@ -113,6 +123,14 @@ NONSENSE = {
     "helper's path no text": ("[loras.a]\nfile = 3", "loras.a"),
     "helper's family unknown": ('[loras.a]\nfile = "x"\nfamily = "sd9"', "sd9"),
     "helper's key unknown": ('[loras.a]\nfile = "x"\nweight = 1', "weight"),
+    "aliases no table": ('aliases = ["a"]', "aliases"),
+    "an alias of a number": ("[aliases]\na = 3", "aliases"),
+    "an alias of nobody": ('[aliases]\na = "nobody"', "'nobody'"),
+    "an alias of an alias": ('[aliases]\na = "house"\nb = "a"', "'a'"),
+    "an alias that is a model": ('[aliases]\nhouse = "house"', "'house' of"),
+    "an alias of two in two places": ('[aliases]\nc="house"\n[models.b]\nfolder="x"\naliases=["c"]', "'c' of 'b'"),
+    "unknown is unknown": ('unknown = "nobody"', "nobody"),
+    "unknown no text": ("unknown = 3", "unknown"),
     "boundless steps": ('[models.a]\nfolder = "x"\nlimits = {max_steps = 9223372036854775807}', "limits.max_steps"),
 }  # fmt: skip
 

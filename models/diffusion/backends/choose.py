@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +16,8 @@ from models.backends import AUTO, BACKENDS
 from models.diffusion.backends.cache import GraphCache
 from models.diffusion.backends.compiled import CompiledDenoiser
 from models.diffusion.backends.eager import EagerDenoiser
-from models.diffusion.backends.exporting import Unusable
-from models.diffusion.backends.measure import FLOAT32_BOUND, HALF_BOUND, difference
+from models.diffusion.backends.exporting import Unusable, export_key
+from models.diffusion.backends.measure import FLOAT32_BOUND, HALF_BOUND, RACE_INPUTS, difference, forward_s
 from models.diffusion.denoiser import Denoiser
 from models.diffusion.failures import summary
 from models.errors import ModelUnavailable
@@ -24,6 +27,12 @@ if TYPE_CHECKING:
     from models.diffusion.backends.openvino import OpenVinoDenoiser
 
 log = logging.getLogger(__name__)
+
+EXACT = {"openvino": "openvino", "onnxruntime": "onnxruntime"}
+"""The backends that compute as torch does, and the package that each needs; the first is taken unmeasured."""
+MEASURED_MAX_BYTES = 1 << 30
+"""Weights beyond this are not exported twice for the sake of a measurement."""
+CHOICE = "fastest.txt"
 
 
 def choose_backend(eager: EagerDenoiser, wanted: str, cache: Path) -> Denoiser:
@@ -35,8 +44,8 @@ def choose_backend(eager: EagerDenoiser, wanted: str, cache: Path) -> Denoiser:
 
     Args:
         eager: the UNet where and as it was loaded. It is not changed.
-        wanted: one of ``BACKENDS``, or ``AUTO``: OpenVINO in float32 for a float32 UNet on a CPU if it is installed,
-            else eager.
+        wanted: one of ``BACKENDS``, or ``AUTO``: for a float32 UNet on a CPU the fastest of those that are exact, else
+            eager.
         cache: the folder that exported graphs are kept in.
 
     Raises:
@@ -44,25 +53,43 @@ def choose_backend(eager: EagerDenoiser, wanted: str, cache: Path) -> Denoiser:
     """
     if wanted not in (AUTO, *BACKENDS):
         raise ModelUnavailable(f"unknown backend {wanted!r}; there are {', '.join((AUTO, *BACKENDS))}")
-    name = _automatic(eager.unet) if wanted == AUTO else wanted
-    if name == eager.name:
+    if wanted == AUTO:
+        return _fastest(eager, cache)
+    return eager if wanted == eager.name else _usable(wanted, eager, cache) or eager
+
+
+def _fastest(eager: EagerDenoiser, cache: Path) -> Denoiser:
+    """The exact backend that is the fastest here, as it was measured when this UNet was first loaded."""
+    candidates = [name for name, package in EXACT.items() if importlib.util.find_spec(package)]
+    if (eager.unet.device.type, eager.unet.dtype) != ("cpu", torch.float32) or not candidates:
         return eager
+    if sum(each.nbytes for each in eager.unet.parameters()) > MEASURED_MAX_BYTES:
+        return _usable(candidates[0], eager, cache) or eager
+    versions = ",".join(f"{name} {version(EXACT[name])}" for name in candidates)
+    key = export_key("fastest", f"{versions}, {torch.get_num_threads()} threads, {platform.processor()}", eager.unet)
+    chosen = GraphCache(cache).obtain(key, lambda folder: _race(candidates, eager, cache, folder)) / CHOICE
+    name = chosen.read_text(encoding="utf-8")
+    return eager if name == eager.name else _usable(name, eager, cache) or eager
+
+
+def _race(candidates: Sequence[str], eager: EagerDenoiser, cache: Path, folder: Path) -> None:
+    """Write the name of the fastest into ``folder``."""
+    opened = [eager, *filter(None, (_usable(name, eager, cache) for name in candidates))]
+    seconds = forward_s(opened, eager.unet)
+    told = ", ".join(f"{each.name} {time_s * 1000:.1f} ms" for each, time_s in zip(opened, seconds, strict=True))
+    log.info("a forward of %d inputs takes: %s", RACE_INPUTS, told)
+    fastest = min(zip(seconds, opened, strict=True), key=lambda pair: pair[0])[1]
+    (folder / CHOICE).write_text(fastest.name, encoding="utf-8")
+
+
+def _usable(name: str, eager: EagerDenoiser, cache: Path) -> Denoiser | None:
+    """The backend of that name, if it works and computes the same."""
     try:
         return _checked(name, eager.unet, GraphCache(cache))
     except Exception as error:  # a runtime may fail on a UNet in any way, and torch can always serve it
-        foreseen = isinstance(error, Unusable | ImportError)
-        log.warning(
-            "backend %s cannot be used, torch runs the UNet: %s",
-            name,
-            summary(error),
-            exc_info=None if foreseen else error,
-        )
-        return eager
-
-
-def _automatic(unet: Any) -> str:
-    on_cpu = unet.device.type == "cpu" and unet.dtype == torch.float32
-    return "openvino" if on_cpu and importlib.util.find_spec("openvino") else "eager"
+        log.warning("backend %s cannot be used: %s", name, summary(error))
+        log.debug("backend %s", name, exc_info=error)
+        return None
 
 
 def _checked(name: str, unet: Any, cache: GraphCache) -> Denoiser:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +18,9 @@ SIZE = (16, 16)
 TOKENS = 77
 FLOAT32_BOUND, HALF_BOUND = 1e-3, 6e-2
 """The largest relative difference that a backend may have, where it computes in float32 and where in 16 bits."""
+
+
+RACE_INPUTS, RACE_TURNS = 8, 6
 
 
 @dataclass(frozen=True)
@@ -37,3 +42,21 @@ def difference(denoiser: Denoiser, unet: Any) -> Difference:
     expected = call_unet(unet, inputs.latents, inputs.timesteps, inputs.conditioning).float()
     off = denoiser.denoise(inputs.latents, inputs.timesteps, inputs.conditioning).float() - expected
     return Difference(float(off.norm() / expected.norm()), float(off.abs().max()))
+
+
+@torch.inference_mode()
+def forward_s(denoisers: Sequence[Denoiser], unet: Any) -> list[float]:
+    """The least seconds that a forward of eight inputs takes in each of ``denoisers``, all of the same ``unet``.
+
+    They take turns, so that a slow moment does not hit one alone. Latents are of the size that the UNet was made for,
+    but 64 x 64 at most.
+    """
+    side = min(64, int(unet.config.sample_size or SIZE[0]))
+    inputs = seeded_inputs(unet, RACE_INPUTS, (side, side), TOKENS)
+    best = [float("inf")] * len(denoisers)
+    for _ in range(RACE_TURNS):
+        for number, denoiser in enumerate(denoisers):
+            began_at = time.perf_counter()
+            denoiser.denoise(inputs.latents, inputs.timesteps, inputs.conditioning)
+            best[number] = min(best[number], time.perf_counter() - began_at)
+    return best

@@ -50,7 +50,8 @@ class Fields(BaseModel):
         None, ge=0, le=100, description="The quality of jpeg and webp; 100 if left out."
     )
     response_format: Literal["url", "b64_json"] | None = Field(
-        None, description="If left out, `b64_json` for model names that begin with `gpt-image` or `chatgpt`, else `url`."
+        None,
+        description="If left out, `url`; `b64_json` for names that begin with `gpt-image` or `chatgpt-`.",
     )
     user: str | None = Field(None, description="A label, which is kept nowhere.")
     safety_identifier: str | None = Field(None, description="A label, which is kept nowhere.")

@@ -38,7 +38,7 @@ def admitted(capacity: Capacity, studio: Studio) -> int:
 
 @pytest.mark.parametrize(
     ("fixed_s", "each_s", "expected"),
-    [(0.0, 0.1, 1), (0.1, 0.1, 4), (0.05, 0.05, 4), (0.2, 0.1, 9), (0.4, 0.1, 18), (1.0, 0.01, ROWS_MAX)],
+    [(0.0, 0.1, 1), (0.1, 0.1, 9), (0.05, 0.05, 9), (0.2, 0.1, 19), (0.3, 0.1, 28), (1.0, 0.01, ROWS_MAX)],
 )
 def test_rows_are_added_while_a_batch_is_worth_doubling(
     tiny_sd: Studio, fixed_s: float, each_s: float, expected: int

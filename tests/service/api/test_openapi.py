@@ -21,7 +21,7 @@ ROUTES = {
     ("get", "/v1/loras"), ("get", "/v1/embeddings"), ("get", "/v1/controlnets"), ("get", "/v1/upscalers"),
     ("get", "/v1/preprocessors"), ("get", "/v1/styles"),
 }  # fmt: skip
-OPEN = {"/images/{image_id}.png", "/healthz", "/readyz"}
+OPEN = {"/images/{image_id}.png", "/{job_id}.png", "/healthz", "/readyz"}
 
 
 @pytest.fixture(scope="module")

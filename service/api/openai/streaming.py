@@ -1,0 +1,119 @@
+"""Pictures as server-sent events: previews while they are drawn, then each one when it is finished."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from models.job import JobRecord, JobStatus
+from service.api.errors import ApiError
+from service.api.events import FROM_THE_START, KEEP_ALIVE_S
+from service.api.openai.answers import Usage, draw_params, shown_quality, shown_size
+from service.api.openai.errors import describe, failed_job
+from service.api.openai.fields import Fields
+from service.api.openai.output import Output
+from service.api.state import Gateway
+from service.api.synchronous import read_pictures
+
+GENERATION, EDIT = "image_generation", "image_edit"
+_KEEP_ALIVE = ": keep-alive\n\n"
+_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What the events of one request have in common."""
+
+    gateway: Gateway
+    name: str
+    """``GENERATION`` or ``EDIT``."""
+    fields: Fields
+    output: Output
+
+    async def events(self, records: list[JobRecord]) -> AsyncIterator[str]:
+        """The events of all jobs, one job after the other; an error ends them."""
+        for record in records:
+            async with aclosing(self._previews(record)) as previews:  # type: ignore[type-var]
+                async for preview in previews:
+                    yield preview
+            try:
+                yield await self._completed(record)
+            except ApiError as error:
+                description = dict(describe(error)[1])
+                yield _frame("error", {"type": "error", "error": description})
+                return
+
+    async def _previews(self, record: JobRecord) -> AsyncIterator[str]:
+        """Previews at even distances, as many as were asked for; fewer if the picture has fewer."""
+        sent = 0
+        async with aclosing(self.gateway.watcher.events(record.job_id, FROM_THE_START, KEEP_ALIVE_S)) as events:
+            async for event in events:
+                if event is None:
+                    yield _KEEP_ALIVE
+                elif event.kind == "preview" and sent < self.output.partial_images:
+                    preview = json.loads(event.data)
+                    if await self._is_due(record, preview["step"], sent):
+                        yield await self._partial(record, preview["image"], sent)
+                        sent += 1
+
+    async def _is_due(self, record: JobRecord, step: int, sent: int) -> bool:
+        """Whether the next preview belongs at ``step`` or before it; only the worker knows of how many steps."""
+        current = await self.gateway.watcher.read(record.job_id) or record
+        return step * (self.output.partial_images + 1) >= current.steps * (sent + 1)
+
+    async def _partial(self, record: JobRecord, data_url: str, index: int) -> str:
+        params = draw_params(record)
+        file = await run_in_threadpool(self.output.preview, data_url, (params.width, params.height))
+        return self._frame("partial_image", record, file, partial_image_index=index)
+
+    async def _completed(self, record: JobRecord) -> str:
+        over = await self.gateway.watcher.read(record.job_id) or record
+        if over.status is not JobStatus.SUCCEEDED:
+            raise failed_job(over)
+        (png,) = await read_pictures(self.gateway, over)
+        file = await run_in_threadpool(self.output.encoded, png)
+        return self._frame("completed", over, file, usage=Usage().model_dump())
+
+    def _frame(self, kind: str, record: JobRecord, file: bytes, **more: Any) -> str:
+        name = f"{self.name}.{kind}"
+        return _frame(name, {
+            "type": name,
+            "b64_json": base64.b64encode(file).decode(),
+            "background": "opaque",
+            "created_at": int(record.finished_at or record.created_at),
+            "output_format": self.output.file_format,
+            "quality": shown_quality(self.fields),
+            "size": shown_size(draw_params(record)),
+            **more,
+        })  # fmt: skip
+
+
+def _frame(name: str, data: dict[str, Any]) -> str:
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n"
+
+
+class JobStream(StreamingResponse):
+    """Events of jobs; those jobs that are not over when it ends, for the client left, are canceled."""
+
+    def __init__(self, stream: Stream, records: list[JobRecord]) -> None:
+        super().__init__(stream.events(records), headers=_HEADERS, media_type="text/event-stream")
+        self._watcher = stream.gateway.watcher
+        self._job_ids = [record.job_id for record in records]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events; on a client that leaves, the server's cancellation ends it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            with anyio.CancelScope(shield=True):
+                for job_id in self._job_ids:
+                    await self._watcher.cancel(job_id)

@@ -1,0 +1,62 @@
+"""Prodia's API before it had keys: ``GET /generate`` and ``GET /job/{id}`` at the host's root, open to everybody."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse
+from pydantic import AliasChoices, Field, model_validator
+
+from service.api.images import base_url
+from service.api.prodia_v1.bodies import ProdiaGenerateBody
+from service.api.prodia_v1.errors import told
+from service.api.prodia_v1.fields import Number, wire_name
+from service.api.prodia_v1.routes import QUEUING, READING
+from service.api.prodia_v1.views import ProdiaJob, known_job, new_job
+from service.api.state import GatewayState
+from service.api.submission import find_job, submit
+
+OWNER = "prodia-keyless"
+"""The owner of all jobs that are queued without a key; no key has this id."""
+
+router = APIRouter(tags=["prodia v1"])
+
+
+class GenerateQuery(ProdiaGenerateBody):
+    """GenerateRequest as a query, in which an empty value is the same as an absent one."""
+
+    cfg_scale: Number = Field(None, validation_alias=AliasChoices("cfg", "cfg_scale"))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in fields.items() if value != ""}
+
+
+@router.get(
+    "/generate",
+    operation_id="prodiaGenerateWithoutKey",
+    summary="Draw a picture, without a key",
+    response_model=ProdiaJob,
+    deprecated=True,
+    responses=told(*QUEUING),
+)
+async def generate(request: Request, gateway: GatewayState, query: Annotated[GenerateQuery, Query()]) -> JSONResponse:
+    """Queue a job that everybody may read. Only there with `PHOTOGRAM_PRODIA_KEYLESS=1`."""
+    wanted = query.to_request(gateway.catalog.current(), is_sdxl=False)
+    accepted = await submit(gateway, OWNER, wanted, wire_name=wire_name, our_url=base_url(request, gateway))
+    return new_job(accepted.record)
+
+
+@router.get(
+    "/job/{job_id}",
+    operation_id="prodiaGetJobWithoutKey",
+    summary="Read a job that was queued without a key",
+    response_model=ProdiaJob,
+    deprecated=True,
+    responses=told(*READING),
+)
+async def get_job(request: Request, gateway: GatewayState, job_id: str) -> JSONResponse:
+    """The job as it is now. Only there with `PHOTOGRAM_PRODIA_KEYLESS=1`."""
+    return known_job(await find_job(gateway, OWNER, job_id), request, gateway)

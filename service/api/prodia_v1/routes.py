@@ -1,0 +1,178 @@
+"""The routes of Prodia's v1 that queue jobs and read them, each also at the paths that older clients know."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import FileResponse, JSONResponse
+
+from service.api.auth import Owner
+from service.api.bodies import read_body
+from service.api.documented import json_body, problems
+from service.api.errors import ErrorCode
+from service.api.images import base_url, get_image
+from service.api.prodia_v1.bodies import (
+    Body,
+    ProdiaControlNetBody,
+    ProdiaFaceRestoreBody,
+    ProdiaFaceSwapBody,
+    ProdiaGenerateBody,
+    ProdiaInpaintingBody,
+    ProdiaPhotoMakerBody,
+    ProdiaTransformBody,
+    ProdiaUpscaleBody,
+)
+from service.api.prodia_v1.errors import told
+from service.api.prodia_v1.fields import wire_name
+from service.api.prodia_v1.views import ProdiaJob, known_job, new_job
+from service.api.state import GatewayState
+from service.api.submission import find_job, submit
+
+_PICTURE = "https://example.com/image.png"
+_WORDS = {"prompt": "puppies in a cloud, 4k", "steps": 20, "cfg_scale": 7, "seed": -1, "sampler": "DPM++ 2M Karras"}
+_TRANSFORM = {"imageUrl": _PICTURE, "denoising_strength": 0.7, **_WORDS}
+_INPAINTING = {
+    **_TRANSFORM, "maskUrl": "https://example.com/mask.png", "mask_blur": 4, "inpainting_fill": 1,
+    "inpainting_mask_invert": 0, "inpainting_full_res": False,
+}  # fmt: skip
+_CONTROLNET = {
+    **_WORDS, "imageUrl": _PICTURE, "controlnet_model": "control_v11p_sd15_canny [d14c016b]",
+    "controlnet_module": "canny", "control_mode": 0, "threshold_a": 100, "threshold_b": 200, "resize_mode": 1,
+}  # fmt: skip
+_UPSCALE = {"imageUrl": _PICTURE, "resize": 2, "model": "Lanczos"}
+_FACE = {"imageUrl": _PICTURE}
+_FACESWAP = {"sourceUrl": _PICTURE, "targetUrl": _PICTURE}
+_PHOTOMAKER = {"imageUrls": [_PICTURE], "prompt": "man img wearing a hat", "strength": 20}
+
+QUEUING = (ErrorCode.INVALID_PARAMS, ErrorCode.QUEUE_FULL, ErrorCode.INTERNAL_ERROR)
+"""How queuing a job fails, whoever asks; reading one, as ``READING`` says."""
+READING = (ErrorCode.JOB_NOT_FOUND, ErrorCode.LEDGER_UNAVAILABLE, ErrorCode.INTERNAL_ERROR)
+
+router = APIRouter(tags=["prodia v1"])
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One thing that clients ask for; the first of its paths is Prodia's present one."""
+
+    name: str
+    summary: str
+    body: type[Body]
+    example: dict[str, Any]
+    paths: tuple[str, ...]
+    is_sdxl: bool = False
+
+
+OPERATIONS = (
+    Operation(
+        "Generate", "Draw a picture", ProdiaGenerateBody, _WORDS,
+        ("/v1/sd/generate", "/v1/job", "/v1"),
+    ),
+    Operation(
+        "Transform", "Draw over a picture", ProdiaTransformBody, _TRANSFORM,
+        ("/v1/sd/transform", "/v1/transform"),
+    ),
+    Operation(
+        "Inpainting", "Draw a part of a picture anew", ProdiaInpaintingBody, _INPAINTING,
+        ("/v1/sd/inpainting", "/v1/sd/inpaint"),
+    ),
+    Operation(
+        "Controlnet", "Draw along another picture", ProdiaControlNetBody, _CONTROLNET,
+        ("/v1/sd/controlnet", "/v1/controlnet"),
+    ),
+    Operation(
+        "SdxlGenerate", "Draw a picture with SDXL", ProdiaGenerateBody, _WORDS,
+        ("/v1/sdxl/generate",), is_sdxl=True,
+    ),
+    Operation(
+        "SdxlTransform", "Draw over a picture with SDXL", ProdiaTransformBody, _TRANSFORM,
+        ("/v1/sdxl/transform",), is_sdxl=True,
+    ),
+    Operation(
+        "SdxlInpainting", "Draw a part of a picture anew with SDXL", ProdiaInpaintingBody, _INPAINTING,
+        ("/v1/sdxl/inpainting", "/v1/sdxl/inpaint"), is_sdxl=True,
+    ),
+    Operation("Upscale", "Enlarge a picture", ProdiaUpscaleBody, _UPSCALE, ("/v1/upscale",)),
+    Operation("FaceSwap", "Put a face into another picture", ProdiaFaceSwapBody, _FACESWAP, ("/v1/faceswap",)),
+    Operation("FaceRestore", "Restore the faces in a picture", ProdiaFaceRestoreBody, _FACE, ("/v1/facerestore",)),
+    Operation("PhotoMaker", "Draw a person from photographs", ProdiaPhotoMakerBody, _PHOTOMAKER, ("/v1/photomaker",)),
+)  # fmt: skip
+
+
+def _creating(operation: Operation) -> Callable[..., Awaitable[JSONResponse]]:
+    async def create(request: Request, gateway: GatewayState, owner: Owner) -> JSONResponse:
+        body = await read_body(request, operation.body)
+        wanted = body.to_request(gateway.catalog.current(), is_sdxl=operation.is_sdxl)
+        our_url = base_url(request, gateway)
+        accepted = await submit(gateway, owner, wanted, wire_name=wire_name, our_url=our_url)
+        return new_job(accepted.record)
+
+    return create
+
+
+def _add(operation: Operation) -> None:
+    create = _creating(operation)
+    for age, path in enumerate(operation.paths):
+        router.add_api_route(
+            path,
+            create,
+            methods=["POST"],
+            operation_id=f"prodia{operation.name}" + (f"ByOldName{age}" if age else ""),
+            summary=operation.summary,
+            description="Queue a job. A refusal says why in the header `X-Photogram-Reason`.",
+            response_model=ProdiaJob,
+            deprecated=True if age else None,
+            openapi_extra=json_body(operation.body, operation.example),
+            responses=told(ErrorCode.UNAUTHORIZED, ErrorCode.BODY_TOO_LARGE, *QUEUING),
+        )
+
+
+for _operation in OPERATIONS:
+    _add(_operation)
+
+
+@router.get(
+    "/v1/job/{job_id}",
+    operation_id="prodiaGetJob",
+    summary="Read a job",
+    response_model=ProdiaJob,
+    responses=told(ErrorCode.UNAUTHORIZED, *READING),
+)
+@router.get(
+    "/v1/sd/generate/job/{job_id}",
+    operation_id="prodiaGetJobByOldName1",
+    summary="Read a job, below the path that queued it",
+    response_model=ProdiaJob,
+    deprecated=True,
+    responses=told(ErrorCode.UNAUTHORIZED, *READING),
+)
+@router.get(
+    "/v1/sdxl/generate/job/{job_id}",
+    operation_id="prodiaGetJobByOldName2",
+    summary="Read a job, below the path that queued it",
+    response_model=ProdiaJob,
+    deprecated=True,
+    responses=told(ErrorCode.UNAUTHORIZED, *READING),
+)
+async def get_job(request: Request, gateway: GatewayState, owner: Owner, job_id: str) -> JSONResponse:
+    """The job as it is now. A canceled job is shown as failed; the header `X-Photogram-Reason` says why it failed."""
+    return known_job(await find_job(gateway, owner, job_id), request, gateway)
+
+
+@router.get(
+    "/{job_id:uuid}.png",
+    operation_id="prodiaGetImage",
+    summary="A finished picture, by its job",
+    response_class=FileResponse,
+    responses={
+        200: {"description": "The picture.", "content": {"image/png": {}}},
+        **problems(ErrorCode.IMAGE_NOT_FOUND),
+    },
+)
+def get_picture(gateway: GatewayState, job_id: UUID, download: str | None = None) -> Response:
+    """The picture as PNG, where clients look for it that only know the job. Needs no key."""
+    return get_image(gateway, str(job_id), download)

@@ -1,0 +1,127 @@
+"""What A1111 answers to a call that drew: the pictures in Base64, the request, and all about it as JSON in a string."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from models.a1111 import a1111_parameters, parse_parameters
+from models.catalog import Catalog
+from models.job import JobRecord
+from models.params import TXT2IMG, DrawParams
+from models.styles import apply_style, find_style
+from service.api.formats import convert
+from service.api.sdapi.fields import SdDrawBody
+from service.api.sdapi.names import model_hash
+from service.api.sdapi.settings import Chosen
+
+_IN_FIELDS = (
+    "Prompt", "Negative prompt", "Steps", "Sampler", "CFG scale", "Seed", "Size-1", "Size-2", "Model", "Clip skip",
+    "Version",
+)  # fmt: skip
+"""What the info has in fields of its own."""
+
+
+class DrawAnswer(BaseModel):
+    """A1111's TextToImageResponse and ImageToImageResponse."""
+
+    images: list[str] = Field(description="The pictures in Base64, without a `data:` prefix.")
+    parameters: dict[str, Any] = Field(description="The request, with the model's defaults filled in.")
+    info: str = Field(description="JSON: `seed`, `all_seeds`, `infotexts`, `sd_model_name` and more.")
+
+
+Drawn = tuple[JobRecord, bytes]
+"""A job that succeeded and its picture, as PNG."""
+
+
+def draw_answer(
+    body: SdDrawBody, records: Sequence[JobRecord], drawn: Sequence[Drawn], settings: Chosen, catalog: Catalog
+) -> dict[str, Any]:
+    """The answer for the jobs ``records``, of which those in ``drawn`` were not interrupted. Blocking."""
+    pictures = [convert(png, settings.file_format, quality=settings.quality) for _, png in drawn]
+    images = [base64.b64encode(picture).decode() for picture in pictures] if body.send_images else []
+    info = _info(body, [record for record, _ in drawn] or records[:1], catalog)
+    return {"images": images, "parameters": _parameters(body, records[0]), "info": json.dumps(info)}
+
+
+def _parameters(body: SdDrawBody, record: JobRecord) -> dict[str, Any]:
+    """The request as it was sent, and the model's defaults where it left a choice open."""
+    params, echo = _params(record), body.echo()
+    defaults = {
+        "negative_prompt": params.negative_prompt,
+        "sampler_name": params.sampler,
+        "steps": params.num_inference_steps,
+        "cfg_scale": params.guidance_scale,
+        "width": params.width,
+        "height": params.height,
+    }
+    return {**echo, **{name: value for name, value in defaults.items() if echo[name] is None}}
+
+
+def _params(record: JobRecord) -> DrawParams:
+    assert isinstance(record.params, DrawParams)
+    return record.params
+
+
+def _info(body: SdDrawBody, records: Sequence[JobRecord], catalog: Catalog) -> dict[str, Any]:
+    """A1111's ``Processed`` as JSON; nothing is varied, resized or restored, so those fields are neutral."""
+    first, seeds = _params(records[0]), [_params(record).seed for record in records]
+    infotexts = [a1111_parameters(record.kind, _params(record)) for record in records]
+    prompt, negative_prompt = _in_style(first)
+    model = catalog.resolve(first.model)
+    return {
+        "prompt": prompt,
+        "all_prompts": [prompt] * len(records),
+        "negative_prompt": negative_prompt,
+        "all_negative_prompts": [negative_prompt] * len(records),
+        "seed": seeds[0],
+        "all_seeds": seeds,
+        "subseed": body.subseed,
+        "all_subseeds": [body.subseed] * len(records),
+        "subseed_strength": 0,
+        "width": first.width,
+        "height": first.height,
+        "sampler_name": first.sampler,
+        "cfg_scale": first.guidance_scale,
+        "steps": first.num_inference_steps,
+        "batch_size": body.batch_size,
+        "restore_faces": False,
+        "face_restoration_model": None,
+        "sd_model_name": first.model,
+        "sd_model_hash": None if model is None else model_hash(model),
+        "sd_vae_name": None,
+        "sd_vae_hash": None,
+        "seed_resize_from_w": -1,
+        "seed_resize_from_h": -1,
+        "denoising_strength": _denoising_strength(records[0].kind, first),
+        "extra_generation_params": _extra(infotexts[0]),
+        "index_of_first_image": 0,
+        "infotexts": infotexts,
+        "styles": body.styles,
+        "job_timestamp": datetime.fromtimestamp(records[0].created_at).strftime("%Y%m%d%H%M%S"),
+        "clip_skip": first.clip_skip,
+        "is_using_inpainting_conditioning": False,
+        "version": "Photogram",
+    }
+
+
+def _in_style(params: DrawParams) -> tuple[str, str]:
+    style = find_style(params.style_preset or "")
+    return (
+        apply_style(style, params.prompt, params.negative_prompt) if style else (params.prompt, params.negative_prompt)
+    )
+
+
+def _denoising_strength(kind: str, params: DrawParams) -> float | None:
+    if kind != TXT2IMG:
+        return params.strength
+    return None if params.second_pass is None else params.second_pass.strength
+
+
+def _extra(infotext: str) -> Mapping[str, str]:
+    return {name: value for name, value in parse_parameters(infotext).items() if name not in _IN_FIELDS}

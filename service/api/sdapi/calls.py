@@ -1,0 +1,99 @@
+"""One call and its jobs: queued all or none, noted while they are waited for, canceled if the client goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from starlette.requests import Request
+
+from models.job import JobRecord, JobStatus
+from models.params import DrawParams, DrawRequest
+from models.params import Request as JobRequest
+from models.payload import build
+from service.api.images import base_url
+from service.api.sdapi.errors import failed_job
+from service.api.sdapi.translation import wire_name
+from service.api.state import Gateway
+from service.api.submission import submit
+from service.api.synchronous import wait_for_all
+from service.backbone.callers import Call
+
+
+async def draw_all(
+    gateway: Gateway, request: Request, owner: str, wanted: DrawRequest, count: int, *, name: str, task_id: str | None
+) -> list[JobRecord]:
+    """Have ``count`` pictures drawn as ``wanted``, of seeds each one above the last; gives their jobs once over.
+
+    Args:
+        name: what the call is shown as while it is under way; ``task_id`` is what its client calls it by.
+
+    Raises:
+        InvalidTicket: they cannot be done.
+        QueueFull: too many jobs wait.
+        SdError: one of them failed.
+        ClientGone: the client went away.
+    """
+    queued: list[JobRecord] = []
+    async with _all_or_none(gateway, queued):
+        for index in range(count):
+            following = _again(queued[0], index) if queued else wanted
+            queued.append(await _submit(gateway, request, owner, following))
+    return await _wait(gateway, request, owner, queued, name, task_id)
+
+
+async def do_all(
+    gateway: Gateway, request: Request, owner: str, wanted: Sequence[JobRequest], *, name: str
+) -> list[JobRecord]:
+    """Have all of ``wanted`` done; gives their jobs once they are over, and raises as :func:`draw_all` does."""
+    queued: list[JobRecord] = []
+    async with _all_or_none(gateway, queued):
+        for each in wanted:
+            queued.append(await _submit(gateway, request, owner, each))
+    return await _wait(gateway, request, owner, queued, name, None)
+
+
+async def _submit(gateway: Gateway, request: Request, owner: str, wanted: JobRequest) -> JobRecord:
+    our_url = base_url(request, gateway)
+    return (await submit(gateway, owner, wanted, wire_name=wire_name, our_url=our_url)).record
+
+
+def _again(first: JobRecord, index: int) -> DrawRequest:
+    """The request for what ``first`` draws, with a seed that is ``index`` above."""
+    assert isinstance(first.params, DrawParams)
+    payload = {**first.params.to_payload(), "kind": first.kind, "seed": first.params.seed + index}
+    return build(DrawRequest, payload)
+
+
+@asynccontextmanager
+async def _all_or_none(gateway: Gateway, queued: Sequence[JobRecord]) -> AsyncIterator[None]:
+    try:
+        yield
+    except BaseException:
+        await asyncio.shield(_cancel(gateway, [record.job_id for record in queued]))
+        raise
+
+
+async def _cancel(gateway: Gateway, job_ids: Sequence[str]) -> None:
+    for job_id in job_ids:
+        await gateway.watcher.cancel(job_id)
+
+
+async def _wait(
+    gateway: Gateway, request: Request, owner: str, queued: Sequence[JobRecord], name: str, task_id: str | None
+) -> list[JobRecord]:
+    job_ids = tuple(record.job_id for record in queued)
+    made = f"task({name}-{secrets.token_hex(8)})"
+    call = Call(task_id=task_id or made, name=name, job_ids=job_ids, started_at=time.time())
+    try:
+        await gateway.callers.begin(owner, call)
+        records = await wait_for_all(gateway, request, job_ids)
+    finally:
+        await asyncio.shield(gateway.callers.end(owner, call))
+    for record in records:
+        if record.status is JobStatus.FAILED:
+            raise failed_job(record)
+    return records

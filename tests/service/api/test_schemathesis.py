@@ -1,0 +1,97 @@
+"""Every operation of the OpenAPI document keeps to it, whatever is sent: schemathesis makes up the requests.
+
+Jobs succeed as soon as they are queued, so that calls which wait for pictures are answered.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from io import BytesIO
+
+import pytest
+import schemathesis
+from fastapi import FastAPI
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from PIL import Image as Picture
+from redis import Redis
+from schemathesis import Case
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from service.api.app import create_app
+from service.backbone.connections import connect
+from service.backbone.keys import add_key
+from service.backbone.ledger import Ledger
+from service.backbone.records import WORKERS_KEY
+from service.backbone.settings import Settings
+from service.backbone.store import ImageStore
+from tests.service.api.conftest import QUEUE_KEY, Hand
+
+KEY = "a-key-for-schemathesis"
+EXAMPLES = 12
+TIMEOUT_S = 20
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+
+
+def bitmap() -> bytes:
+    buffer = BytesIO()
+    Picture.new("RGB", (8, 8)).save(buffer, "BMP")
+    return buffer.getvalue()
+
+
+schemathesis.openapi.media_type("image/bmp", st.sampled_from([bitmap(), b"no picture"]))
+schema = schemathesis.openapi.from_dict(create_app(Settings(prodia_keyless=True)).openapi())
+
+
+@pytest.fixture(scope="module")
+def ledger(valkey_url: str) -> Iterator[Redis]:
+    """A connection to the Valkey, which has nothing but our key."""
+    connection = connect(valkey_url, "photogram-schemathesis")
+    connection.flushall()
+    add_key(connection, KEY, "schemathesis")
+    yield connection
+    connection.close()
+
+
+@pytest.fixture(scope="module")
+def gateway(
+    ledger: Redis,
+    valkey_url: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    serve: Callable[[FastAPI], AbstractContextManager[str]],
+) -> Iterator[str]:
+    """The URL of a server, with a worker's hand at work behind it."""
+    data = tmp_path_factory.mktemp("schemathesis")
+    hand, ending = Hand(Ledger(ledger, 3600), ImageStore(data / "images")), threading.Event()
+    thread = threading.Thread(target=work, args=(ledger, hand, ending))
+    thread.start()
+    with serve(create_app(Settings(redis_url=valkey_url, data=data, prodia_keyless=True))) as url:
+        yield url
+    ending.set()
+    thread.join()
+
+
+def work(redis: Redis, hand: Hand, ending: threading.Event) -> None:
+    """Finish every job that is queued, unless it is canceled, until it is time to end."""
+    while not ending.is_set():
+        redis.zadd(WORKERS_KEY, {"hand": time.time()})
+        taken = redis.blpop(QUEUE_KEY, timeout=0.2)
+        if taken is not None and hand.ledger.read(job_id := taken[1].decode()).status == "queued":
+            hand.draw(job_id)
+
+
+@schema.parametrize()
+@settings(
+    max_examples=EXAMPLES, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+)
+def test_every_operation_keeps_to_the_document(case: Case, gateway: str) -> None:
+    headers = {"Authorization": f"Bearer {KEY}"}
+    case.call_and_validate(base_url=gateway, headers=headers, checks=CHECKS, timeout=TIMEOUT_S)
