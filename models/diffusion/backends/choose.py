@@ -87,8 +87,8 @@ def _usable(name: str, eager: EagerDenoiser, cache: Path) -> Denoiser | None:
     try:
         return _checked(name, eager.unet, GraphCache(cache))
     except Exception as error:  # a runtime may fail on a UNet in any way, and torch can always serve it
-        log.warning("backend %s cannot be used: %s", name, summary(error))
-        log.debug("backend %s", name, exc_info=error)
+        foreseen = isinstance(error, Unusable | ImportError)
+        log.warning("backend %s cannot be used: %s", name, summary(error), exc_info=None if foreseen else error)
         return None
 
 

@@ -41,11 +41,13 @@ def model_names(catalog: Catalog, noted: Mapping[str, str], is_sdxl: bool) -> li
 
 def _model_name(spec: ModelSpec, catalog: Catalog) -> str:
     """As A1111 shows a model in a single file, ``file.safetensors [0123abcd]``; else the catalog's own name."""
-    if spec.file is None:
+    if spec.file is None or catalog.resolve(spec.file.name) is not spec:
         return spec.name
-    status = spec.file.stat()
-    name = f"{spec.file.name} [{_short_hash(spec.file, status.st_mtime_ns, status.st_size)}]"
-    return name if catalog.resolve(name) is spec else spec.name
+    try:
+        status = spec.file.stat()
+        return f"{spec.file.name} [{_short_hash(spec.file, status.st_mtime_ns, status.st_size)}]"
+    except OSError:  # the gateway need not be able to read what workers can
+        return spec.file.name
 
 
 @lru_cache(maxsize=1024)

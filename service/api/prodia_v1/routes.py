@@ -163,15 +163,25 @@ async def get_job(request: Request, gateway: GatewayState, owner: Owner, job_id:
     return known_job(await find_job(gateway, owner, job_id), request, gateway)
 
 
+_PICTURE_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The picture.", "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}},
+    **problems(ErrorCode.IMAGE_NOT_FOUND),
+}
+
+
 @router.get(
     "/{job_id:uuid}.png",
     operation_id="prodiaGetImage",
     summary="A finished picture, by its job",
     response_class=FileResponse,
-    responses={
-        200: {"description": "The picture.", "content": {"image/png": {}}},
-        **problems(ErrorCode.IMAGE_NOT_FOUND),
-    },
+    responses=_PICTURE_RESPONSES,
+)
+@router.head(
+    "/{job_id:uuid}.png",
+    operation_id="prodiaHeadImage",
+    summary="Whether a job's picture is finished",
+    response_class=FileResponse,
+    responses=_PICTURE_RESPONSES,
 )
 def get_picture(gateway: GatewayState, job_id: UUID, download: str | None = None) -> Response:
     """The picture as PNG, where clients look for it that only know the job. Needs no key."""

@@ -18,7 +18,7 @@ class ExtrasBody(SdBody):
     gfpgan_visibility: float = Field(0, description="1 restores faces, alone; 0 does not; others are refused.")
     codeformer_visibility: float = Field(0, description="Refused unless it is 0.")
     codeformer_weight: float = 0
-    upscaling_resize: float = Field(2, description="2 or 4.")
+    upscaling_resize: float = Field(2.0, description="2 or 4.")
     upscaling_resize_w: int = Field(512, description="Pixels: 2 or 4 times the picture's.")
     upscaling_resize_h: int = Field(512, description="Pixels: 2 or 4 times the picture's.")
     upscaling_crop: bool = Field(True, description="Without effect: the sides keep their proportion.")

@@ -47,10 +47,10 @@ class Service:
 
     def newest_job(self, wanted: Callable[[JobRecord], bool]) -> JobRecord | None:
         """The job that was accepted last of those that are ``wanted``, as the service's own Valkey has it."""
-        lines = (process.info["cmdline"] or () for process in psutil.process_iter(["cmdline"]))
-        line = next(line for line in lines if str(self.data / "valkey") in line)
-        with connect(f"unix://{line[line.index('--unixsocket') + 1]}", "photogram-test") as connection:
-            records = [read_hash(connection.hgetall(key)) for key in connection.scan_iter(record_key("*"))]
+        environments = (process.info["environ"] or {} for process in psutil.process_iter(["environ"]))
+        ours = (each for each in environments if each.get("PHOTOGRAM_DATA") == str(self.data) and "REDIS_URL" in each)
+        with connect(next(ours)["REDIS_URL"], "photogram-test") as connection:
+            records = [read_hash(connection.hgetall(key)) for key in connection.scan_iter(record_key(36 * "?"))]
         return max(filter(wanted, records), key=lambda record: record.created_at, default=None)
 
 

@@ -78,8 +78,8 @@ def test_a_form_made_by_hand_with_named_pictures_in_another_order(client, disc, 
 
 
 def test_a_poller_that_asks_for_the_file(client, disc):
-    parts = [("input", ("a.png", disc)), ("job", ("job.json", json.dumps(
-        {"type": "inference.upscale.v1", "config": {"image": "a.png", "scale": 2}, "name": "upscale_2x"}).encode()))]  # fmt: skip
+    asked = {"type": "inference.upscale.v1", "config": {"image": "a.png", "scale": 2}, "name": "upscale_2x"}
+    parts = [("input", ("a.png", disc)), ("job", ("job.json", json.dumps(asked).encode()))]
     answer = client.post("/job/async?price=true", files=parts, headers={"Accept": "application/json"})
     assert answer.status_code == 201 and answer.json()["price"]["dollars"] == 0
     base = f"/job/async/{answer.json()['id']}"

@@ -134,8 +134,21 @@ def test_a_picture_is_found_by_its_job_and_drawn_over(client, worker, server_url
     assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
     assert Picture.open(BytesIO(answer.content)).size == (128, 128)
     assert ("download" in link) is ("content-disposition" in answer.headers)
+    assert httpx.head(link).headers["content-length"] == str(len(answer.content))
     again = native(client, generate(client, "/v1/sd/transform", imageUrl=link))
     assert again["params"]["image"] == f"image:{job_id}"
+
+
+def test_the_link_starts_with_the_public_url(serve, redis_url, data, key, worker):
+    settings = Settings(redis_url=redis_url, data=data, public_url="https://pictures.example.org/draw")
+    with (
+        serve(create_app(settings)) as url,
+        httpx.Client(base_url=url, headers={"X-Prodia-Key": key}, timeout=20) as client,
+    ):
+        job_id = generate(client)["job"]
+        worker.draw(job_id)
+        link = client.get(f"/v1/job/{job_id}").json()["imageUrl"]
+    assert link == f"https://pictures.example.org/draw/images/{job_id}.png"
 
 
 @pytest.mark.parametrize("content_type", [None, "text/plain;charset=UTF-8", "application/json"])

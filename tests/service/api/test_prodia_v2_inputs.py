@@ -323,7 +323,8 @@ NASTY = [
 FIELDS = [
     "prompt", "negative_prompt", "model", "steps", "width", "height", "aspect_ratio", "seed", "style_preset", "loras",
     "guidance_scale", "cfg_scale", "guidance", "sampler", "strength", "image", "images", "mask", "refiner",
-    "progressive", "resize_mode", "clip_skip", "controls", "second_pass", "reuse_interval", "priority", "scale", "upscale", "upscaler",
+    "progressive", "resize_mode", "clip_skip", "controls", "second_pass", "reuse_interval", "priority", "scale",
+    "upscale", "upscaler",
 ]  # fmt: skip
 
 

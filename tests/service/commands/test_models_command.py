@@ -168,6 +168,16 @@ def test_what_is_removed_is_no_default_any_more(catalog_path: Path, capsys: pyte
         assert reason in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("entry", ['unknown = "two"\n{}', '{}\n[aliases]\nother = "two"\n'])
+def test_what_another_entry_names_is_not_removed(
+    catalog_path: Path, capsys: pytest.CaptureFixture[str], entry: str
+) -> None:
+    catalog_path.write_text(entry.format(COMMENTED))
+    assert main(["remove", "two"]) == 1
+    assert "'two', which is not in the catalog" in capsys.readouterr().err
+    assert "two" in Catalog.load(catalog_path)
+
+
 @pytest.mark.parametrize("command", [["list"], ["remove", "one"], ["add", "a/b", "--revision", "c"]])
 @pytest.mark.parametrize("text", ["[models", "models = 3", "\ufeff= x"])
 def test_a_broken_catalog_is_said_and_left_alone(
