@@ -38,7 +38,7 @@ PHOTOMAKER_REFUSAL = (
 )
 _ASPECTS_PX = {"square": (512, 512), "portrait": (512, 768), "landscape": (768, 512)}
 _STRENGTH = 0.7
-"""What Prodia documents for ``denoising_strength``; its other examples are the defaults of models here."""
+"""How much a picture is drawn over unless the request says it: Prodia's example for ``denoising_strength``."""
 _UPSCALER = "ESRGAN_4x"
 """What Prodia enlarges with unless it is told otherwise."""
 
@@ -61,7 +61,7 @@ class ProdiaGenerateBody(Body):
     """Prodia's GenerateRequest and SDXLGenerateRequest."""
 
     prompt: str = Field(examples=["puppies in a cloud, 4k"])
-    model: str | None = Field(None, description="What the catalog says a name that is not known means.")
+    model: str | None = Field(None, description="A name that is not known means the catalog's choice.")
     negative_prompt: str | None = None
     style_preset: str | None = Field(None, examples=["anime"])
     steps: Whole = Field(None, examples=[20])

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
+from starlette.concurrency import run_in_threadpool
 
 from service.api.auth import Owner
 from service.api.bodies import read_body
@@ -106,7 +107,8 @@ OPERATIONS = (
 def _creating(operation: Operation) -> Callable[..., Awaitable[JSONResponse]]:
     async def create(request: Request, gateway: GatewayState, owner: Owner) -> JSONResponse:
         body = await read_body(request, operation.body)
-        wanted = body.to_request(gateway.catalog.current(), is_sdxl=operation.is_sdxl)
+        # In a thread: the body may hold pictures of many megabytes.
+        wanted = await run_in_threadpool(body.to_request, gateway.catalog.current(), is_sdxl=operation.is_sdxl)
         our_url = base_url(request, gateway)
         accepted = await submit(gateway, owner, wanted, wire_name=wire_name, our_url=our_url)
         return new_job(accepted.record)

@@ -103,18 +103,18 @@ FILE: Entries = {
 }
 
 
-def errors(*statuses: int) -> Entries:
-    """The page's entries for errors with these statuses, beside the wrong token's."""
+def errors(*statuses: int, with_forms: bool = False) -> Entries:
+    """The page's entries for errors with these statuses, beside the wrong token's; some may come as forms."""
     unauthorized = {
         "description": "The token is not known here.",
         "content": {"text/plain": {"schema": {"type": "string"}, "example": TOKEN_TEXT}},
     }
-    return {401: unauthorized, **{status: _error(status) for status in statuses}}
+    return {401: unauthorized, **{status: _error(status, with_forms) for status in statuses}}
 
 
-def _error(status: int) -> dict[str, Any]:
+def _error(status: int, with_forms: bool) -> dict[str, Any]:
     fields = {"error": {"type": "string"}}
-    told, is_form = {"error": _ERRORS[status]}, status in (400, 413, 429)
+    told, is_form = {"error": _ERRORS[status]}, with_forms and status < 500
     form = {
         "schema": {"type": "object", "properties": {"job": {"type": "object", "properties": fields}}},
         "example": {"job": {"id": REQUEST_ID_EXAMPLE, **told}},

@@ -72,7 +72,7 @@ class TypeList(BaseModel):
     summary="Have a job done, and wait for its picture",
     response_class=Response,
     openapi_extra=BODY,
-    responses=ANSWERS | errors(*_CREATING, 404),
+    responses=ANSWERS | errors(*_CREATING, 404, with_forms=True),
 )
 async def create_job(request: Request, gateway: GatewayState, owner: _Owner, price: _Price = False) -> Response:
     """Have a job done. A client that closes the connection cancels it."""
@@ -126,7 +126,7 @@ async def _picture(gateway: Gateway, record: JobRecord, asked: Asked) -> bytes:
     status_code=201,
     response_class=Response,
     openapi_extra=BODY,
-    responses=CREATED | errors(*_CREATING),
+    responses=CREATED | errors(*_CREATING, with_forms=True),
 )
 async def create_async_job(request: Request, gateway: GatewayState, owner: _Owner, price: _Price = False) -> Response:
     """Queue a job, to be read by its `id`. The Accept header chooses the format of its picture."""

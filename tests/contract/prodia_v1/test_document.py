@@ -1,6 +1,6 @@
 """Prodia's OpenAPI document 1.3.0, replayed: each operation, and each field with each value that the document shows.
 
-``openapi-1.3.0.json`` holds the document's facts without its descriptions. The gateway is real, but nothing is drawn: the
+``openapi-1.3.0.json`` holds the document's facts without its descriptions. The gateway is real, but draws nothing: the
 weights in the catalog are empty files, so that every name is there that Photogram could draw with.
 """
 

@@ -110,9 +110,7 @@ def test_pictures_come_in_other_formats(http, name, expected):
     assert said["parameters"]["Prompt"] == "a blue car" and said["info"] in answer["info"].replace("\\n", "\n")
 
 
-@pytest.mark.parametrize(
-    "headers", [{"Authorization": f"Bearer {KEY}"}, {"X-API-Key": KEY}, {"X-Prodia-Key": KEY}]
-)
+@pytest.mark.parametrize("headers", [{"Authorization": f"Bearer {KEY}"}, {"X-API-Key": KEY}, {"X-Prodia-Key": KEY}])
 def test_the_key_may_come_in_other_headers(service_url, headers):
     assert httpx.get(f"{service_url}/sdapi/v1/sd-models", headers=headers).status_code == 200
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,7 @@ from models.catalog import ModelSpec
 from models.diffusion.capacity import Capacity
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.engine import Engine
-from models.diffusion.events import Drawn
+from models.diffusion.events import Drawn, Event, Loading
 from tests.models.diffusion.rig import (
     Studio,
     WatchedDenoiser,
@@ -177,7 +178,7 @@ def slow_for_large(studio: Studio) -> WatchedDenoiser:
     denoiser = WatchedDenoiser(studio.checkpoint.denoiser)
 
     def dawdle(output: torch.Tensor, conditioning: object) -> torch.Tensor:
-        time.sleep(0.2 if output.shape[-1] == 12 else 0.0)
+        time.sleep(0.2 if output.shape[-1] >= 12 else 0.0)
         return output
 
     denoiser.after = dawdle
@@ -204,3 +205,32 @@ def test_small_pictures_do_not_starve_a_large_one(tiny_sd: Studio) -> None:
         if any(isinstance(event, Drawn) and event.row_id == "large" for event in engine.tick()):
             return
     raise AssertionError("the large picture was never drawn")
+
+
+def test_a_row_whose_model_must_be_loaded_says_so_and_holds_up_nobody(tiny_sd: Studio) -> None:
+    release = threading.Event()
+
+    def load(spec: ModelSpec) -> Checkpoint:
+        if spec.dtype == "float64":
+            assert release.wait(10)
+        return replace(tiny_sd.checkpoint)
+
+    engine = Engine(load, capacity=Capacity(8))
+    engine.load(tiny_sd.spec)
+    join(engine, "cold", params(model="cold"), replace(tiny_sd.spec, dtype="float64"))
+    join(engine, "warm", params(), tiny_sd.spec)
+    events: list[Event] = []
+    while "warm" in engine.row_ids:
+        events += engine.tick()
+    assert [event for event in events if event.row_id == "cold"] == [Loading("cold", "model cold")]
+    assert tiny_sd.off_by(params(), pictures(events)["warm"]) == 0
+    release.set()
+    assert pictures(run(engine)).keys() == {"cold"}
+
+
+def test_a_higher_priority_gets_more_of_the_device(tiny_sd: Studio) -> None:
+    engine = tiny_sd.engine(slow_for_large(tiny_sd), rows=8)
+    for row_id, height, priority in (("usual", 96, 0), ("urgent", 104, 1)):
+        join(engine, row_id, params(width=96, height=height, num_inference_steps=20, priority=priority), tiny_sd.spec)
+    events = [event for _ in range(20) for event in engine.tick()]
+    assert len(progress(events, "urgent")) >= 3 * len(progress(events, "usual")) > 0

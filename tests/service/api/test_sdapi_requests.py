@@ -2,69 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import threading
-import time
-from collections.abc import Callable
-from io import BytesIO
-from typing import Any
-
 import httpx
 import pytest
-from PIL import Image
-from redis import Redis
 
-from models.job import JobRecord
 from models.styles import STYLES
-
-QUEUE_KEY = "rq:queue:photogram"
-
-
-def picture(size: tuple[int, int] = (32, 32)) -> str:
-    buffer = BytesIO()
-    Image.effect_noise(size, 80).save(buffer, "PNG")
-    return base64.b64encode(buffer.getvalue()).decode()
-
+from service.api.app import create_app
+from service.backbone.ledger import Ledger
+from service.backbone.store import ImageStore
+from tests.service.api.sdapi_calls import Calls, picture
 
 PICTURE = picture()
-
-
-class Calls:
-    """Sends calls that wait, and finishes the jobs that they make."""
-
-    def __init__(self, client: httpx.Client, worker: Any, redis: Redis) -> None:
-        self._client, self._worker, self._redis = client, worker, redis
-
-    def queued(self, count: int = 1) -> list[str]:
-        for _ in range(300):
-            ids = [job_id.decode() for job_id in self._redis.lrange(QUEUE_KEY, 0, -1)]
-            if len(ids) >= count:
-                return ids
-            time.sleep(0.01)
-        raise AssertionError("nothing was queued")
-
-    def begin(self, path: str, **body: Any) -> tuple[threading.Thread, list[httpx.Response]]:
-        answers: list[httpx.Response] = []
-        thread = threading.Thread(target=lambda: answers.append(self._client.post(path, json=body)))
-        thread.start()
-        return thread, answers
-
-    def jobs(self, path: str, count: int = 1, **body: Any) -> tuple[list[JobRecord], dict[str, Any]]:
-        """The jobs of a call that succeeded, and its answer."""
-        thread, answers = self.begin(path, **body)
-        ids = self.queued(count) if not answers else []
-        records = [self._worker.ledger.read(job_id) for job_id in ids]
-        for job_id in ids:
-            self._worker.draw(job_id)
-        self._redis.delete(QUEUE_KEY)
-        thread.join()
-        assert answers[0].status_code == 200, answers[0].text
-        assert len(records) == count
-        return records, answers[0].json()
-
-    def job(self, path: str, **body: Any) -> JobRecord:
-        (record,), _ = self.jobs(f"/sdapi/v1/{path}", **{"prompt": "a cat", **body})
-        return record
 
 
 @pytest.fixture
@@ -179,8 +126,112 @@ def test_extras_are_upscale_jobs(calls):
     assert [record.params.scale for record in batch] == [2, 2] and len(answer["images"]) == 2
 
 
-def test_faces_are_restored_where_there_are_weights(serve_with: Callable[..., Any]):
-    with serve_with("[faces.restorer]\nfile = 'a.pth'\n[faces.detector]\nfile = 'b.onnx'\n") as calls:
-        restored, _ = calls.jobs("/sdapi/v1/extra-single-image", image=PICTURE, gfpgan_visibility=1)
-        assert restored[0].kind == "face_restore"
-        assert calls.client.get("/sdapi/v1/face-restorers").json() == [{"name": "GFPGAN", "cmd_dir": None}]
+CATALOG = """
+[faces]
+restorer = { file = "a.pth" }
+detector = { file = "b.onnx" }
+[models.fine]
+folder = "fine"
+family = "sdxl"
+[models."base one"]
+folder = "base"
+family = "sdxl"
+defaults = { width = 128, height = 128 }
+[controlnets]
+canny = { file = "canny.safetensors", aliases = ["control_v11p_sd15_canny"] }
+[embeddings]
+good = { file = "canny.safetensors" }
+lost = { file = "lost.safetensors" }
+[upscalers]
+"R-ESRGAN 4x+" = { file = "canny.safetensors" }
+"""
+
+
+@pytest.fixture
+def cataloged(serve, settings, data, key, redis, worker):
+    """The same with a server of its own, whose catalog has something of everything."""
+    (data / "canny.safetensors").write_bytes(b"x")
+    for model in ("fine", "base"):
+        (data / model).mkdir()
+        (data / model / "model_index.json").write_text("{}")
+    (data / "catalog.toml").write_text(CATALOG)
+    hand = type(worker)(Ledger(redis, 3600), ImageStore(settings.images_folder))
+    with serve(create_app(settings)) as url, httpx.Client(base_url=url, auth=("x", key), timeout=20) as client:
+        yield Calls(client, hand, redis)
+
+
+def test_faces_are_restored_where_there_are_weights(cataloged):
+    assert cataloged.client.get("/sdapi/v1/face-restorers").json() == [{"name": "GFPGAN", "cmd_dir": None}]
+    restored, _ = cataloged.jobs("/sdapi/v1/extra-single-image", image=PICTURE, gfpgan_visibility=1)
+    assert restored[0].kind == "face_restore"
+
+
+def test_lists_have_what_can_be_used(cataloged):
+    def names(path: str, key: str) -> list[str]:
+        return [each[key] for each in cataloged.client.get(f"/sdapi/v1/{path}").json()]
+
+    assert names("upscalers", "name") == ["None", "Lanczos", "Nearest", "R-ESRGAN 4x+"]
+    assert names("realesrgan-models", "name") == ["R-ESRGAN 4x+"]
+    assert names("sd-models", "model_name") == ["house", "fine", "base one"]
+    embeddings = cataloged.client.get("/sdapi/v1/embeddings").json()
+    assert (list(embeddings["loaded"]), list(embeddings["skipped"])) == (["good"], ["lost"])
+
+
+def test_a_model_is_known_by_all_its_names(cataloged):
+    shown = cataloged.client.get("/sdapi/v1/sd-models").json()[2]
+    assert shown["title"] == f"base one.safetensors [{shown['hash']}]" and shown["filename"] == "base one.safetensors"
+    for name in (shown["title"], shown["hash"], "base one", "base one.ckpt [0123456789]", " base one "):
+        params = cataloged.job("txt2img", override_settings={"sd_model_checkpoint": name}).params
+        assert params.model == "base one"
+
+
+def test_a_refiner_draws_the_end(cataloged):
+    base = {"override_settings": {"sd_model_checkpoint": "base one"}}
+    refiner = cataloged.job("txt2img", refiner_checkpoint="fine.safetensors", **base).params.refiner
+    assert (refiner.model, refiner.start) == ("fine", 0.8)
+    refiner = cataloged.job("txt2img", refiner_checkpoint="fine", refiner_switch_at=0.6, **base).params.refiner
+    assert refiner.start == 0.6
+
+
+@pytest.mark.parametrize(
+    ("unit", "effective"),
+    [
+        ({"image": PICTURE}, {"preprocessor": "none", "mode": "balanced", "resize_mode": "crop", "weight": 1, "end": 1}),
+        ({"input_image": PICTURE, "module": "Canny", "threshold_a": 50, "threshold_b": 90, "guidance": 0.5},
+         {"preprocessor": "canny", "threshold_a": 50, "threshold_b": 90, "end": 0.5}),
+        ({"image": {"image": PICTURE, "mask": None}, "module": "canny", "threshold_a": -1, "threshold_b": 5000},
+         {"threshold_a": None, "threshold_b": None}),
+        ({"image": PICTURE, "module": "none", "threshold_a": 64, "processor_res": 512, "pixel_perfect": True,
+          "low_vram": True}, {"threshold_a": None}),
+        ({"image": PICTURE, "module": "t2ia_color_grid", "resize_mode": 2, "control_mode": 1},
+         {"preprocessor": "color", "resize_mode": "fill", "mode": "prompt"}),
+        ({"image": PICTURE, "module": "invert (from white bg & black line)", "resize_mode": "Scale to Fit (Inner Fit)",
+          "control_mode": "ControlNet is more important", "guidance_start": 0.25, "weight": 0.5},
+         {"preprocessor": "invert", "resize_mode": "crop", "mode": "control", "start": 0.25, "weight": 0.5}),
+    ],
+)  # fmt: skip
+def test_units_of_controlnet(cataloged, unit, effective):
+    (model,) = cataloged.client.get("/controlnet/model_list").json()["model_list"]
+    off = {"enabled": False, "model": "nobody's"}
+    for name, script in (
+        ("ControlNet", {"args": [off, {"model": model, **unit}]}),
+        ("controlnet", [{"model": model, **unit}]),
+    ):
+        (control,) = cataloged.job(
+            "txt2img", alwayson_scripts={name: script, "ADetailer": {"args": [False]}}
+        ).params.controls
+        assert control.model == "canny" and control.image.startswith("input:")
+        assert {name: getattr(control, name) for name in effective} == effective
+
+
+def test_a_unit_without_a_picture_takes_the_one_to_start_from(cataloged):
+    units = {"controlnet": {"args": [{"model": "control_v11p_sd15_canny [d14c016b]", "image": ""}]}}
+    (control,) = cataloged.job("img2img", init_images=[PICTURE], alwayson_scripts=units).params.controls
+    assert control.image is None
+
+
+def test_modules_are_listed_with_their_thresholds(client):
+    shown = client.get("/controlnet/module_list").json()
+    assert "openpose" not in shown["module_list"] and set(shown["module_list"]) == set(shown["module_detail"])
+    assert [slider["value"] for slider in shown["module_detail"]["canny"]["sliders"]] == [100, 200]
+    assert client.get("/controlnet/settings").json() == {"control_net_unit_count": 4}

@@ -155,3 +155,13 @@ def test_model_problems_are_noted_and_forgotten(ledger, redis):
     assert redis.hgetall("photogram:model-problems") == {b"paint": b"no such file"}
     ledger.note_model_problem("paint", None)
     assert not redis.exists("photogram:model-problems")
+
+
+def test_what_a_job_waits_for_is_told_until_its_first_step(ledger, job):
+    ledger.start(job, "a")
+    ledger.progress(job, "a", 0, 20, loading="model sdxl")
+    waiting = ledger.read(job)
+    ledger.progress(job, "a", 1, 20)
+    drawing = ledger.read(job)
+    assert waiting is not None and drawing is not None
+    assert (waiting.loading, drawing.loading) == ("model sdxl", None)
