@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Json, WithJsonSchema
 
+from models.params import PROMPT_MAX_CHARS
 from service.api.wire_bodies import LoraBody
 
 N_MAX = 10
@@ -70,7 +71,7 @@ class Fields(BaseModel):
 class GenerateBody(Fields):
     """A picture from words."""
 
-    prompt: str = Field(description="1 to 10000 characters.")
+    prompt: str = Field(min_length=1, max_length=PROMPT_MAX_CHARS)
     style: Literal["vivid", "natural"] | None = Field(
         None, description="The style preset `cinematic` or `photographic`, the nearest there are."
     )
@@ -81,7 +82,18 @@ class GenerateBody(Fields):
     loras: list[LoraBody] | None = Field(None, description="Photogram's own: at most 8.")
 
 
+def _without_null(schema: dict[str, Any]) -> None:
+    """Take null out of a form's schema: its fields are text or files, or they are left out."""
+    for shown in schema["properties"].values():
+        kinds = [kind for kind in shown.pop("anyOf", ()) if kind != {"type": "null"}]
+        shown.update(*kinds)
+        if shown.get("default", "") is None:
+            del shown["default"]
+
+
 class _Form(Fields):
+    model_config = ConfigDict(json_schema_extra=_without_null)
+
     loras: Annotated[Json[list[LoraBody]], WithJsonSchema({"type": "string"})] | None = Field(
         None, description='Photogram\'s own, as JSON text: `[{"name": "film", "weight": 0.6}]`.'
     )
@@ -99,7 +111,7 @@ class EditForm(_Form):
         description="A picture of the same size; drawn anew is where it is fully transparent. If it is left out, where "
         "`image` is fully transparent, or else all of it.",
     )
-    prompt: str = Field(description="1 to 10000 characters.")
+    prompt: str = Field(min_length=1, max_length=PROMPT_MAX_CHARS)
     input_fidelity: Literal["low", "high"] | None = Field(
         None, description="Without a mask: `high` is a strength of 0.5, `low` of 0.75."
     )
@@ -114,5 +126,8 @@ class VariationForm(_Form):
 
     image: Upload = Field(description="The picture.")
     prompt: str | None = Field(
-        None, description="Photogram's own. If left out, the prompt that a picture drawn here carries."
+        None,
+        min_length=1,
+        max_length=PROMPT_MAX_CHARS,
+        description="Photogram's own. If left out, the prompt that a picture drawn here carries.",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from starlette.requests import Request
@@ -41,24 +41,31 @@ async def draw_all(
     async with _all_or_none(gateway, queued):
         for index in range(count):
             following = _again(queued[0], index) if queued else wanted
-            queued.append(await _submit(gateway, request, owner, following))
+            queued.append(await _submit(gateway, request, owner, following, wire_name))
     return await _wait(gateway, request, owner, queued, name, task_id)
 
 
 async def do_all(
-    gateway: Gateway, request: Request, owner: str, wanted: Sequence[JobRequest], *, name: str
+    gateway: Gateway,
+    request: Request,
+    owner: str,
+    wanted: Sequence[JobRequest],
+    *,
+    name: str,
+    wire_names: Mapping[str, str],
 ) -> list[JobRecord]:
-    """Have all of ``wanted`` done; gives their jobs once they are over, and raises as :func:`draw_all` does."""
+    """Have all of ``wanted`` done, whose fields clients call by ``wire_names``; else as :func:`draw_all`."""
     queued: list[JobRecord] = []
     async with _all_or_none(gateway, queued):
         for each in wanted:
-            queued.append(await _submit(gateway, request, owner, each))
+            queued.append(await _submit(gateway, request, owner, each, lambda field: wire_names.get(field, field)))
     return await _wait(gateway, request, owner, queued, name, None)
 
 
-async def _submit(gateway: Gateway, request: Request, owner: str, wanted: JobRequest) -> JobRecord:
-    our_url = base_url(request, gateway)
-    return (await submit(gateway, owner, wanted, wire_name=wire_name, our_url=our_url)).record
+async def _submit(
+    gateway: Gateway, request: Request, owner: str, wanted: JobRequest, name_of: Callable[[str], str]
+) -> JobRecord:
+    return (await submit(gateway, owner, wanted, wire_name=name_of, our_url=base_url(request, gateway))).record
 
 
 def _again(first: JobRecord, index: int) -> DrawRequest:

@@ -59,8 +59,9 @@ def _read_unit(given: Any, problems: Problems, place: str) -> Control | None:
     try:
         unit = ControlNetUnit.model_validate(given)
     except ValidationError as error:
-        for problem in field_problems(error.errors(include_url=False, include_context=False, include_input=False)):
-            problems.note(f"{place}.{problem.field}", problem.message)
+        for found in error.errors(include_url=False, include_context=False, include_input=False):
+            (problem,) = field_problems([found])
+            problems.note(f"{place}.{problem.field}" if found["loc"] else place, problem.message)
         return None
     return _control(unit, problems, place) if unit.enabled else None
 

@@ -38,6 +38,7 @@ from service.api.synchronous import read_pictures
 router = APIRouter(tags=["a1111"])
 
 _NONE = ("", "none")
+_WIRE_NAMES = {"scale": "upscaling_resize", "upscaler": "upscaler_1", "kind": "gfpgan_visibility"}
 
 
 @router.post(
@@ -79,7 +80,7 @@ async def _work(
 ) -> tuple[str, list[str]]:
     """A1111's words on what was done, and the pictures in Base64."""
     wanted = [await run_in_threadpool(_wanted, gateway, body, picture(source)) for source in sources]
-    records = await do_all(gateway, request, owner, wanted, name="extras")
+    records = await do_all(gateway, request, owner, wanted, name="extras", wire_names=_WIRE_NAMES)
     done = [record for record in records if record.status is JobStatus.SUCCEEDED]
     files = [(await read_pictures(gateway, record))[0] for record in done]
     return _html_info(records[0]), [base64.b64encode(file).decode() for file in files]

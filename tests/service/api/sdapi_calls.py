@@ -27,11 +27,11 @@ class Calls:
     """Sends calls that wait, and finishes the jobs that they make."""
 
     def __init__(self, client: httpx.Client, worker: Any, redis: Redis) -> None:
-        self.client, self.worker, self._redis = client, worker, redis
+        self.client, self.worker, self.redis = client, worker, redis
 
     def queued(self, count: int = 1) -> list[str]:
         for _ in range(300):
-            ids = [job_id.decode() for job_id in self._redis.lrange(QUEUE_KEY, 0, -1)]
+            ids = [job_id.decode() for job_id in self.redis.lrange(QUEUE_KEY, 0, -1)]
             if len(ids) >= count:
                 return ids
             time.sleep(0.01)
@@ -50,7 +50,7 @@ class Calls:
         records = [self.worker.ledger.read(job_id) for job_id in ids]
         for job_id in ids:
             self.worker.draw(job_id)
-        self._redis.delete(QUEUE_KEY)
+        self.redis.delete(QUEUE_KEY)
         thread.join()
         assert answers[0].status_code == 200, answers[0].text
         assert len(records) == count

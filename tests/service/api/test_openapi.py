@@ -21,7 +21,7 @@ ROUTES = {
     ("get", "/v1/loras"), ("get", "/v1/embeddings"), ("get", "/v1/controlnets"), ("get", "/v1/upscalers"),
     ("get", "/v1/preprocessors"), ("get", "/v1/styles"),
 }  # fmt: skip
-OPEN = {"/images/{image_id}.png", "/{job_id}.png", "/healthz", "/readyz"}
+OPEN = {"/images/{image_id}.png", "/{job_id}.png", "/healthz", "/readyz", "/internal/ping"}
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_bodies_and_errors_are_shown(document):
     assert list(create["responses"]["422"]["content"]) == ["application/problem+json"]
     prodia = operations(document)["post", "/v1/sd/generate"]
     assert prodia["responses"]["400"]["content"]["text/plain"]["example"] == "Invalid Generation Parameters"
-    assert set(document["components"]["securitySchemes"]) == {"Bearer", "X-API-Key", "X-Prodia-Key"}
+    assert set(document["components"]["securitySchemes"]) == {"Bearer", "Basic", "X-API-Key", "X-Prodia-Key"}
 
 
 def test_every_kind_has_its_schema_and_an_example(document):

@@ -6,7 +6,6 @@ Jobs succeed as soon as they are queued, so that calls which wait for pictures a
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from io import BytesIO
@@ -31,10 +30,9 @@ from service.api.app import create_app
 from service.backbone.connections import connect
 from service.backbone.keys import add_key
 from service.backbone.ledger import Ledger
-from service.backbone.records import WORKERS_KEY
 from service.backbone.settings import Settings
 from service.backbone.store import ImageStore
-from tests.service.api.conftest import QUEUE_KEY, Hand
+from tests.service.api.conftest import EXECUTION, QUEUE_KEY, Hand
 
 KEY = "a-key-for-schemathesis"
 EXAMPLES = 12
@@ -86,10 +84,10 @@ def gateway(
 def work(redis: Redis, hand: Hand, ending: threading.Event) -> None:
     """Finish every job that is queued, unless it is canceled, until it is time to end."""
     while not ending.is_set():
-        redis.zadd(WORKERS_KEY, {"hand": time.time()})
+        hand.ledger.beat("hand")
         taken = redis.blpop(QUEUE_KEY, timeout=0.2)
-        if taken is not None and hand.ledger.read(job_id := taken[1].decode()).status == "queued":
-            hand.draw(job_id)
+        if taken is not None and hand.ledger.start(job_id := taken[1].decode(), EXECUTION) is not None:
+            hand.succeed(job_id)
 
 
 @schema.parametrize()

@@ -196,7 +196,7 @@ def test_a_refiner_draws_the_end(cataloged):
 @pytest.mark.parametrize(
     ("unit", "effective"),
     [
-        ({"image": PICTURE}, {"preprocessor": "none", "mode": "balanced", "resize_mode": "crop", "weight": 1, "end": 1}),
+        ({"image": PICTURE}, {"preprocessor": "none", "mode": "balanced", "resize_mode": "crop", "weight": 1}),
         ({"input_image": PICTURE, "module": "Canny", "threshold_a": 50, "threshold_b": 90, "guidance": 0.5},
          {"preprocessor": "canny", "threshold_a": 50, "threshold_b": 90, "end": 0.5}),
         ({"image": {"image": PICTURE, "mask": None}, "module": "canny", "threshold_a": -1, "threshold_b": 5000},
