@@ -34,7 +34,7 @@ async def draw_all(
     Raises:
         InvalidTicket: they cannot be done.
         QueueFull: too many jobs wait.
-        SdError: one of them failed.
+        ApiError: one of them failed.
         ClientGone: the client went away.
     """
     queued: list[JobRecord] = []

@@ -81,11 +81,14 @@ def as_json(content: Any, status: int = 200, headers: Mapping[str, str] | None =
 DIALECT = Dialect(re.compile(r"/(sdapi|controlnet|internal)/"), render_error)
 
 
-def failed_job(record: JobRecord) -> SdError:
+def failed_job(record: JobRecord) -> ApiError:
     """The error for a job that failed, which a client may have caused by a link that leads nowhere."""
     assert record.status is JobStatus.FAILED
     code = record.error_code or "failed"
-    return SdError(422 if code == _CLIENTS_FAULT else 500, record.error_message or code, name=code)
+    message = record.error_message or code
+    if code == _CLIENTS_FAULT:
+        return ApiError(ErrorCode.INVALID_PARAMS, message, [FieldProblem("body", message)])
+    return SdError(500, message, name=code)
 
 
 def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -106,7 +109,7 @@ _ANSWERS: Mapping[int, dict[str, Any]] = {
     413: _answer(413, "The body is too large.", "Body Too Large", "a body may have at most 67108864 bytes"),
     422: {
         "model": InvalidRequest,
-        "description": "The request cannot be done; or, as the four texts, a picture could not be fetched.",
+        "description": "The request cannot be done, or a picture cannot be fetched.",
         "content": {"application/json": {"example": _INVALID_EXAMPLE}},
     },
     500: _answer(500, "The picture could not be drawn.", "out_of_memory", "the job does not fit the device"),

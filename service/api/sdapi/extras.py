@@ -21,7 +21,6 @@ from service.api.documented import json_body
 from service.api.sdapi.calls import do_all
 from service.api.sdapi.errors import DRAWING, SdError, answers, as_json
 from service.api.sdapi.extras_bodies import (
-    EXAMPLE_PICTURE,
     BatchAnswer,
     BatchBody,
     ExtrasBody,
@@ -30,6 +29,7 @@ from service.api.sdapi.extras_bodies import (
     SingleAnswer,
     SingleBody,
 )
+from service.api.sdapi.fields import EXAMPLE_PICTURE
 from service.api.sdapi.sources import factor_of, read_source
 from service.api.sdapi.translation import picture
 from service.api.state import Gateway, GatewayState

@@ -7,7 +7,6 @@ from pydantic import BaseModel, Field
 from service.api.sdapi.fields import SdBody
 
 BATCH_MAX = 32
-EXAMPLE_PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
 
 
 class ExtrasBody(SdBody):

@@ -138,13 +138,15 @@ class SdImg2ImgBody(SdDrawBody):
         return {**self.model_dump(), **hidden}
 
 
+EXAMPLE_PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
+"""One transparent pixel, as PNG in Base64."""
 TXT2IMG_EXAMPLE: dict[str, Any] = {
     "prompt": "a red apple on a table", "negative_prompt": "blurry", "seed": 42, "steps": 20, "cfg_scale": 7,
     "width": 512, "height": 512, "sampler_name": "DPM++ 2M", "scheduler": "Karras",
 }  # fmt: skip
 IMG2IMG_EXAMPLE: dict[str, Any] = {
     "prompt": "a cat in oil",
-    "init_images": ["https://example.org/cat.png"],
+    "init_images": [EXAMPLE_PICTURE],
     "denoising_strength": 0.6,
     "steps": 20,
 }

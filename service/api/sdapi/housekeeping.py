@@ -13,8 +13,7 @@ from service.api.auth import BasicOwner
 from service.api.bodies import read_body
 from service.api.documented import json_body
 from service.api.sdapi.errors import READING, answers
-from service.api.sdapi.extras_bodies import EXAMPLE_PICTURE
-from service.api.sdapi.fields import SdBody
+from service.api.sdapi.fields import EXAMPLE_PICTURE, SdBody
 from service.api.sdapi.refusals import CONTROLNET
 from service.api.state import GatewayState
 

@@ -32,7 +32,7 @@ async def get_options(gateway: GatewayState, owner: BasicOwner) -> dict[str, Any
     "/sdapi/v1/options",
     operation_id="sdSetOptions",
     summary="Set my options",
-    openapi_extra=json_body(OptionsBody, {"sd_model_checkpoint": "house", "CLIP_stop_at_last_layers": 2}),
+    openapi_extra=json_body(OptionsBody, {"sd_model_checkpoint": "house"}),
     responses=answers(401, 413, 422, 503),
 )
 async def set_options(request: Request, gateway: GatewayState, owner: BasicOwner) -> None:
