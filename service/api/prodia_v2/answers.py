@@ -67,7 +67,7 @@ def render_error(error: ApiError, request_id: str) -> Response:
     return json_response({"error": error.detail}, status=status, headers=error.headers)
 
 
-DIALECT = Dialect(re.compile(r"/v2(/|$)"), render_error)
+DIALECT = Dialect(re.compile(r"/v2/(job|types)(/|$)"), render_error)
 
 
 def json_response(document: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

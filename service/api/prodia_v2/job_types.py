@@ -81,10 +81,10 @@ REFUSED_OPERATIONS: Mapping[str, str] = MappingProxyType({
 })  # fmt: skip
 """Operations, the last word but one of a type's name, that no type here has."""
 REFUSED_FAMILIES: Mapping[str, str] = MappingProxyType({
-    "flux.pro": _NOT_HERE, "flux.pro11": _NOT_HERE, "flux.pro11ultra": _NOT_HERE, "flux-kontext": _NOT_HERE,
-    "flux-2": _NO_PIPELINE, "flux-fast.dev-kontext": _NO_PIPELINE, "flux-control": _NO_PIPELINE, "qwen": _NO_PIPELINE,
-    "hypir": _NO_PIPELINE, "recraft": _NOT_HERE, "nano-banana": _NOT_HERE, "gemini-3-pro": _NOT_HERE,
-    "seedream-4": _NOT_HERE, "remove-background": _NO_CUT, "mask-background": _NO_CUT,
+    "flux.pro": _NOT_HERE, "flux-kontext": _NOT_HERE, "gemini": _NOT_HERE, "nano-banana": _NOT_HERE,
+    "recraft": _NOT_HERE, "seedream": _NOT_HERE, "flux-2": _NO_PIPELINE, "flux-control": _NO_PIPELINE,
+    "flux-fast.dev": _NO_PIPELINE, "hypir": _NO_PIPELINE, "qwen": _NO_PIPELINE, "mask-background": _NO_CUT,
+    "remove-background": _NO_CUT,
 })  # fmt: skip
 """Beginnings of types' names, behind ``inference.``, that Prodia has and Photogram has not."""
 
@@ -104,10 +104,10 @@ def find_job_type(name: str) -> JobType:
 def _refusal(name: str) -> str:
     words = name.split(".")
     reasons = [REFUSED_OPERATIONS.get(words[-2])] if len(words) > 2 else []
-    reasons += [why for family, why in REFUSED_FAMILIES.items() if name.startswith(f"inference.{family}.")]
+    reasons += [why for family, why in REFUSED_FAMILIES.items() if name.startswith(f"inference.{family}")]
     reason = next(filter(None, reasons), None)
     if reason is not None:
-        return f"{name} is not available: {reason}"
+        return f"{name[:100]} is not available: {reason}"
     shown = [each.removeprefix("inference.") for each in JOB_TYPES]
     return f"unknown job type {name[:100]!r}; known are, each behind 'inference.': {', '.join(shown)}"
 
@@ -123,8 +123,8 @@ def choose_model(job_type: JobType, asked: str | None, catalog: Catalog) -> str 
     if asked is not None:
         return _asked_model(job_type, asked, catalog)
     usual, default = catalog.resolve(job_type.usual), catalog.resolve(None)
-    candidates = [*filter(None, (usual, default)), *catalog.values()]
-    found = next((spec for spec in candidates if spec.family == job_type.family), None)
+    named = (spec for spec in (usual, default) if spec is not None and spec.family == job_type.family)
+    found = next(named, None) or first_of(job_type.family, catalog)
     if found is None:
         raise InvalidTicket([FieldProblem("type", missing_family(job_type.family))])
     return found.name
@@ -144,8 +144,9 @@ def missing_family(family: str) -> str:
 
 
 def first_of(family: str, catalog: Catalog) -> ModelSpec | None:
-    """The catalog's first model of that family."""
-    return next((spec for spec in catalog.values() if spec.family == family), None)
+    """The catalog's first model of that family; the built-in one only if there is no other."""
+    ordered = sorted(catalog.values(), key=lambda spec: spec.name == HOUSE)
+    return next((spec for spec in ordered if spec.family == family), None)
 
 
 def choose_upscaler(job_type: JobType, catalog: Catalog) -> str:
@@ -156,13 +157,12 @@ def choose_upscaler(job_type: JobType, catalog: Catalog) -> str:
 
 def type_problem(job_type: JobType, catalog: Catalog) -> str | None:
     """Why jobs of that type cannot be done with this catalog; ``None`` if they can."""
-    match job_type.kind:
-        case kind if kind == FACE_SWAP:
-            return SWAP_REFUSAL
-        case kind if kind == FACE_RESTORE:
-            return restore_problem(catalog.faces)
-        case kind if kind == UPSCALE:
-            return upscaler_problem(choose_upscaler(job_type, catalog), catalog.upscalers)
-    if job_type.family is not None and first_of(job_type.family, catalog) is None:
-        return missing_family(job_type.family)
-    return None
+    if job_type.kind == FACE_SWAP:
+        return SWAP_REFUSAL
+    if job_type.kind == FACE_RESTORE:
+        return restore_problem(catalog.faces)
+    if job_type.kind == UPSCALE:
+        return upscaler_problem(choose_upscaler(job_type, catalog), catalog.upscalers)
+    if job_type.family is None or first_of(job_type.family, catalog) is not None:
+        return None
+    return missing_family(job_type.family)

@@ -73,7 +73,7 @@ def _control(unit: ControlNetUnit, problems: Problems, place: str) -> Control:
     problems.note(f"{place}.mask", "not available: masks of ControlNets" if unit.mask else None)
     problems.note(f"{place}.resize_mode", _unknown_word(unit.resize_mode, resize_mode))
     problems.note(f"{place}.control_mode", _unknown_word(unit.control_mode, mode))
-    problems.note(f"{place}.advanced_weighting", "not available" if unit.advanced_weighting else None)
+    problems.note(f"{place}.advanced_weighting", "not available: use weight" if unit.advanced_weighting else None)
     if unit.hr_option.lower() != _BOTH_PASSES:
         problems.note(f"{place}.hr_option", "not available: a ControlNet steers both passes")
     return Control(

@@ -12,10 +12,10 @@ Refusal = tuple[str, bool, str]
 """A field, whether it asks for something, and what is to be said then."""
 
 CONTROLNET = "controlnet"
-_NO_SAME = ("", "none", "use same checkpoint", "use same sampler", "use same scheduler")
+_SAME = ("", "none", "use same checkpoint", "use same sampler", "use same scheduler")
 _NO_SCRIPTS = "not available: this server runs no scripts"
 _ENABLED = ("enabled", "enable")
-_NOISY = (" a", " a Karras", " a Exponential")
+_ANCESTRAL = " a"
 
 
 def refuse(body: SdDrawBody, sampler: str | None, problems: Problems) -> None:
@@ -37,13 +37,13 @@ def _refusals(body: SdDrawBody, sampler: str | None) -> Iterator[Refusal]:
 def _of_any(body: SdDrawBody, sampler: str | None) -> Iterator[Refusal]:
     yield "n_iter", body.count > PICTURES_MAX, f"makes more than {PICTURES_MAX} pictures with batch_size"
     yield "subseed_strength", body.subseed_strength != 0, "not available: variations of a seed"
-    yield "seed_resize_from_w", body.seed_resize_from_w > 0, "not available"
-    yield "seed_resize_from_h", body.seed_resize_from_h > 0, "not available"
+    for field in ("seed_resize_from_w", "seed_resize_from_h"):
+        yield field, getattr(body, field) > 0, "not available: noise is drawn at the picture's own size"
     restore = "not available while drawing: post the picture to extra-single-image with gfpgan_visibility 1"
     yield "restore_faces", body.restore_faces, restore
-    yield "tiling", body.tiling, "not available"
+    yield "tiling", body.tiling, "not available: pictures are not made to repeat"
     yield "s_min_uncond", body.s_min_uncond != 0, "not available: guidance works in every step"
-    yield "s_churn", body.s_churn != 0, "not available"
+    yield "s_churn", body.s_churn != 0, "not available: no noise is added but the sampler's own"
     yield "s_noise", body.s_noise not in (0, 1), "not available: noise is never scaled"
     yield "eta", not _is_usual_eta(body.eta, sampler), "not available: samplers draw as much noise as is usual for them"
     yield "script_name", bool(body.script_name), _NO_SCRIPTS
@@ -51,7 +51,7 @@ def _of_any(body: SdDrawBody, sampler: str | None) -> Iterator[Refusal]:
 
 def _is_usual_eta(eta: float | None, sampler: str | None) -> bool:
     """1, which clients send with every sampler, or 0 for those that draw no noise."""
-    is_noisy = sampler is not None and (sampler.endswith(_NOISY) or "SDE" in sampler or sampler == "LCM")
+    is_noisy = sampler is not None and (sampler.endswith(_ANCESTRAL) or "SDE" in sampler or sampler == "LCM")
     return eta is None or eta == 1 or (eta == 0 and not is_noisy)
 
 
@@ -60,7 +60,7 @@ def _of_hires(body: SdTxt2ImgBody) -> Iterator[Refusal]:
     latent = "not available: latents are not enlarged; use Lanczos or another of GET /sdapi/v1/upscalers"
     yield "hr_upscaler", is_latent, latent
     for field in ("hr_checkpoint_name", "hr_sampler_name", "hr_scheduler"):
-        same = (*_NO_SAME, *_own(body, field))
+        same = (*_SAME, *_own(body, field))
         yield field, (getattr(body, field) or "").lower() not in same, "not available: it is the first pass's"
     for field in ("hr_prompt", "hr_negative_prompt"):
         same_text = ("", getattr(body, field.removeprefix("hr_")))
@@ -83,7 +83,7 @@ def _of_img2img(body: SdImg2ImgBody) -> Iterator[Refusal]:
     uneven = body.mask_blur is None and body.mask_blur_x != body.mask_blur_y
     yield "mask_blur_x", uneven, "not available: blurs that differ across and down"
     yield "mask_round", not body.mask_round, "not available: areas are drawn anew or kept"
-    yield "latent_mask", bool(body.latent_mask), "not available"
+    yield "latent_mask", bool(body.latent_mask), "not available: use mask"
     noise = body.initial_noise_multiplier
     yield "initial_noise_multiplier", noise not in (None, 1), "not available: noise is never scaled"
 

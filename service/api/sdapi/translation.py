@@ -79,8 +79,8 @@ def to_request(body: SdDrawBody, settings: Chosen, catalog: Catalog, problems: P
         SdError: there is no such sampler, or no picture to start from.
         InvalidTicket: with what is in ``problems`` already, and everything else that cannot be had.
     """
-    sampler = _sampler(body)
-    refuse(body, sampler, problems)
+    sampler, model = _sampler(body), catalog.resolve(settings.model)
+    refuse(body, model.defaults.sampler if sampler is None and model is not None else sampler, problems)
     prompt, negative_prompt, style = _styled(body, problems)
     request = DrawRequest(
         prompt=prompt,

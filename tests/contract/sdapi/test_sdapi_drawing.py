@@ -115,6 +115,36 @@ def test_the_key_may_come_in_other_headers(service_url, headers):
     assert httpx.get(f"{service_url}/sdapi/v1/sd-models", headers=headers).status_code == 200
 
 
+def test_the_calls_of_sillytavern(http):
+    """In its order, with its fields: ``src/endpoints/stable-diffusion.js`` and the extension's ``index.js``."""
+    for path in ("options", "upscalers", "latent-upscale-modes", "sd-vae", "samplers", "schedulers", "sd-models"):
+        assert http.get(f"/sdapi/v1/{path}").status_code == 200
+    model = http.get("/sdapi/v1/sd-models").json()[1]["title"]
+    assert http.post("/sdapi/v1/options", json={"sd_model_checkpoint": model}).status_code == 200
+    progress = http.get("/sdapi/v1/progress").json()
+    assert progress["progress"] == 0 and progress["state"]["job_count"] == 0
+    answer = post(
+        http, "txt2img", **SMALL, url="http://x", auth="me:secret", negative_prompt="rain", sampler_name="Euler a",
+        scheduler="Automatic", cfg_scale=7, restore_faces=False, enable_hr=False, hr_upscaler="Latent", hr_scale=2,
+        denoising_strength=0.7, hr_second_pass_steps=0, seed=None, save_images=True, send_images=True,
+        override_settings={"CLIP_stop_at_last_layers": 1, "sd_vae": "Automatic"}, clip_skip=1,
+        override_settings_restore_afterwards=True, do_not_save_grid=False, do_not_save_samples=False,
+    )  # fmt: skip
+    pixels(files(answer)[0])
+    assert f'"sd_model_name": "{model.partition(".")[0]}"' in answer["info"]
+
+
+def test_the_calls_of_open_webui(http):
+    """In its order, with its fields: ``backend/open_webui/routers/images.py``."""
+    options = http.get("/sdapi/v1/options").json()
+    titles = [model["title"] for model in http.get("/sdapi/v1/sd-models").json()]
+    options["sd_model_checkpoint"] = next(title for title in titles if title.startswith("paint"))
+    assert http.post("/sdapi/v1/options", json=options).status_code == 200
+    answer = post(http, "txt2img", prompt="a boat", batch_size=2, width=64, height=64, steps=2, cfg_scale=4.0)
+    assert len([pixels(data) for data in files(answer)]) == 2
+    assert {"Model: paint" in text for text in [read_texts(data)[0] for data in files(answer)]} == {True}
+
+
 class Slow:
     """A long call under way in a thread of its own."""
 

@@ -19,7 +19,7 @@ from redis import Redis
 
 from models.errors import InputUnavailable, ModelUnavailable
 from service.api.app import create_app
-from service.backbone.records import WORKERS_KEY
+from service.backbone.records import WORKERS_KEY, record_key
 from service.backbone.settings import Settings
 from tests.service.api.conftest import EXECUTION, QUEUE_KEY, Hand
 
@@ -250,7 +250,7 @@ def test_a_ping_is_not_asynchronous(client):
 def test_a_query_that_makes_no_sense_and_a_route_that_is_not_there(client):
     answer = client.post("/v2/job?price=perhaps", json=PING)
     assert answer.status_code == 400 and answer.json()["error"].startswith("price: ")
-    assert client.get("/v2/jobs").json() == {"error": "there is no such route"}
+    assert client.get("/v2/job/async/x/nothing").json() == {"error": "there is no such route"}
     assert client.get("/v2/job").status_code == 405
 
 
@@ -382,6 +382,23 @@ def test_a_job_that_is_canceled_while_its_client_waits(client, redis):
     answer = client.post("/v2/job", json=APPLE)
     thread.join()
     assert (answer.status_code, answer.json()["error"]) == (400, "the job was canceled")
+
+
+def test_a_job_whose_record_is_lost_while_its_client_waits(client, redis):
+    thread = threading.Thread(target=lambda: redis.delete(record_key(first_queued(redis))))
+    thread.start()
+    answer = client.post("/v2/job", json=APPLE)
+    thread.join()
+    assert (answer.status_code, answer.json()["error"]) == (404, "the job's record is gone")
+
+
+def test_a_picture_that_is_lost(client, worker, server_data):
+    job_id = created(client)
+    worker.draw(job_id)
+    image_id = worker.ledger.read(job_id).image_id
+    next((server_data / "images").rglob(f"{image_id}.png")).unlink()
+    answer = client.get(f"/v2/job/async/{job_id}/output/output.jpg")
+    assert (answer.status_code, answer.json()["error"]) == (404, "the picture is not there any more")
 
 
 @pytest.mark.parametrize("is_running", [False, True], ids=["queued", "running"])

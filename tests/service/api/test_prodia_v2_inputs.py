@@ -174,6 +174,15 @@ def test_each_type_draws_with_a_model_of_its_family(ask, name, config, model):
     assert ask(name, {"prompt": "x", **config}).model == model
 
 
+def test_the_built_in_model_stands_back_behind_others_of_its_family(serve, redis_url, key, tmp_path):
+    (tmp_path / "catalog.toml").write_text('default = "xl"\n' + CATALOG)
+    headers = {"Authorization": f"Bearer {key}"}
+    with serve(create_app(Settings(redis_url=redis_url, data=tmp_path))) as url:
+        types = httpx.get(f"{url}/v2/types", headers=headers).json()["types"]
+    models = {each["type"]: each["model"] for each in types}
+    assert models["inference.sd15.txt2img.v1"] == "other" and models["inference.photogram.txt2img.v1"] == "xl"
+
+
 def test_a_model_of_another_family_is_refused(http):
     told = refusal(http, "sdxl.txt2img.v1", {"prompt": "x", "model": "house"})
     assert told == "model: house is of the family stable-diffusion, and inference.sdxl.txt2img.v1 draws with sdxl"

@@ -19,7 +19,6 @@ from PIL import Image as Picture
 from redis import Redis
 from schemathesis import Case
 from schemathesis.checks import not_a_server_error
-from schemathesis.config import CacheConfig, SchemathesisConfig
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
@@ -47,10 +46,7 @@ def bitmap() -> bytes:
 
 
 schemathesis.openapi.media_type("image/bmp", st.sampled_from([bitmap(), b"no picture"]))
-schema = schemathesis.openapi.from_dict(
-    create_app(Settings(prodia_keyless=True)).openapi(),
-    config=SchemathesisConfig(cache=CacheConfig(enabled=False)),
-)
+schema = schemathesis.openapi.from_dict(create_app(Settings(prodia_keyless=True)).openapi())
 
 
 @pytest.fixture(scope="module")

@@ -85,6 +85,7 @@ def test_loading_is_the_workers_matter(client):
         ("txt2img", {"prompt": "x <lora:y:1>"}, ["prompt"]),
         ("txt2img", {"prompt": "[a:b:0.5]"}, ["prompt"]),
         ("txt2img", {"prompt": "x", "eta": 0, "sampler_name": "Euler a"}, ["eta"]),
+        ("txt2img", {"prompt": "x", "eta": 0.5}, ["eta"]),
         ("txt2img", {"prompt": "x", "s_churn": 1}, ["s_churn"]),
         ("txt2img", {"prompt": "x", "s_noise": 1.1}, ["s_noise"]),
         ("txt2img", {"prompt": "x", "seed_resize_from_w": 64}, ["seed_resize_from_w"]),

@@ -7,10 +7,12 @@ import time
 import httpx
 import pytest
 
+from models.errors import InputUnavailable
 from models.job import JobStatus
 from service.backbone.callers import Callers
 from service.backbone.connections import connect_async
 from service.backbone.keys import owner_id
+from tests.service.api.conftest import EXECUTION
 from tests.service.api.sdapi_calls import QUEUE_KEY, Calls
 
 
@@ -93,7 +95,7 @@ def test_interrupting_ends_the_keys_own_calls(client, stranger, calls, worker):
     assert worker.ledger.read(ids[2]).status is JobStatus.QUEUED
     assert client.post("/sdapi/v1/interrupt").json() == {}
     assert client.get("/sdapi/v1/progress").json()["state"]["interrupted"] is True
-    worker.ledger.cancel(ids[1], "execution-1")
+    worker.ledger.cancel(ids[1], EXECUTION)
     thread.join()
     answer = answers[0].json()
     assert answers[0].status_code == 200 and len(answer["images"]) == 1
@@ -106,7 +108,7 @@ def test_skipping_ends_what_is_being_drawn(client, calls, worker):
     worker.start(first)
     assert client.post("/sdapi/v1/skip").json() is None
     assert worker.ledger.read(first).is_cancel_requested
-    worker.ledger.cancel(first, "execution-1")
+    worker.ledger.cancel(first, EXECUTION)
     worker.draw(second)
     thread.join()
     assert len(answers[0].json()["images"]) == 1
@@ -138,6 +140,16 @@ def test_a_job_that_fails_is_told_in_a1111s_words(calls, worker):
     told = answers[0].json()
     assert told == {"error": "drawing_failed", "detail": told["detail"], "body": "", "errors": told["detail"]}
     assert told["detail"].startswith("the picture is all")
+
+
+def test_a_link_that_leads_nowhere_is_the_clients_matter(calls, worker):
+    thread, answers = calls.begin("/sdapi/v1/img2img", prompt="x", init_images=["https://example.org/a.png"])
+    (job_id,) = calls.queued()
+    worker.start(job_id)
+    assert worker.ledger.fail(job_id, EXECUTION, InputUnavailable("nothing there"))
+    thread.join()
+    assert answers[0].status_code == 422
+    assert answers[0].json() == {"detail": [{"loc": ["body"], "msg": "nothing there", "type": "value_error"}]}
 
 
 async def test_a_call_that_lost_its_gateway_is_not_shown(client, calls, worker, key, redis_url):
