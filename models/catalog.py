@@ -12,7 +12,7 @@ from typing import Any
 from models.errors import CatalogError
 from models.extras import Extra, Extras, discover, read_extras, without_hash
 from models.families import FAMILIES, STABLE_DIFFUSION
-from models.params import GUIDANCE_MAX, SIZE_MULTIPLE_PX
+from models.params import CLIP_SKIP_MAX, GUIDANCE_MAX, SIZE_MULTIPLE_PX
 from models.samplers import SAMPLERS
 from models.tables import read_table, subtables
 
@@ -50,6 +50,7 @@ class Limits:
     min_px: int = 64
     max_px: int = 1024
     max_steps: int = 150
+    max_clip_skip: int = CLIP_SKIP_MAX
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +99,7 @@ class ModelSpec:
         yield "limits.min_px", limits.min_px, SIZE_MULTIPLE_PX, limits.max_px
         yield "limits.max_px", limits.max_px, limits.min_px, _MAX_PX
         yield "limits.max_steps", limits.max_steps, 1, _MAX_STEPS
+        yield "limits.max_clip_skip", limits.max_clip_skip, 1, CLIP_SKIP_MAX
         yield "defaults.width", defaults.width, limits.min_px, limits.max_px
         yield "defaults.height", defaults.height, limits.min_px, limits.max_px
         yield "defaults.num_inference_steps", defaults.num_inference_steps, 1, limits.max_steps
@@ -148,6 +150,7 @@ def house_spec() -> ModelSpec:
         folder=HOUSE_FOLDER,
         dtype="float32",
         native_px=128,
+        limits=Limits(max_px=2048, max_clip_skip=1),
         licence="Apache-2.0",
         defaults=Defaults(sampler="DPM++ 2M", num_inference_steps=20, guidance_scale=3.0, width=128, height=128),
     )

@@ -11,7 +11,6 @@ from models.families import FAMILIES, FamilyFacts
 from models.helper_checks import check_helpers
 from models.params import (
     ASPECT_RATIOS,
-    CLIP_SKIP_MAX,
     FILLS,
     GUIDANCE_MAX,
     IMG2IMG,
@@ -123,7 +122,7 @@ def _check_numbers(params: DrawParams, model: ModelSpec, facts: FamilyFacts, pro
     problems.note("seed", range_problem(params.seed, 0, SEED_MAX))
     problems.note("width", _size_problem(params.width, model, facts.size_multiple_px))
     problems.note("height", _size_problem(params.height, model, facts.size_multiple_px))
-    problems.note("clip_skip", range_problem(params.clip_skip, 1, CLIP_SKIP_MAX))
+    problems.note("clip_skip", range_problem(params.clip_skip, 1, model.limits.max_clip_skip))
     problems.note("resize_mode", choice_problem(params.resize_mode, RESIZE_MODES))
     problems.note("reuse_interval", range_problem(params.reuse_interval, 1, REUSE_INTERVAL_MAX))
     problems.note("priority", range_problem(params.priority, -PRIORITY_MAX, PRIORITY_MAX))

@@ -193,6 +193,7 @@ class UpscaleRequest:
     image: str
     scale: int | None = None
     upscaler: str | None = None
+    priority: int | None = None
     kind: str = UPSCALE
 
 
@@ -217,6 +218,7 @@ class FaceRestoreRequest:
     """A request to restore the faces in a picture."""
 
     image: str
+    priority: int | None = None
     kind: str = FACE_RESTORE
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from models.catalog import Catalog, ModelSpec
-from models.checks import Problems, extra_problem, unknown
+from models.checks import Problems, extra_problem, range_problem, unknown
 from models.draw_checks import aspect_size, check, check_kind
 from models.errors import FieldProblem, InvalidTicket
 from models.faces import SWAP_REFUSAL, restore_problem
@@ -17,6 +17,7 @@ from models.job import Ticket
 from models.params import (
     DRAWN_SEED_MAX,
     INPAINT,
+    PRIORITY_MAX,
     TXT2IMG,
     Control,
     DrawParams,
@@ -83,8 +84,9 @@ def _complete_upscale(request: UpscaleRequest, catalog: Catalog) -> UpscaleParam
     if scale not in UPSCALE_FACTORS:
         problems.note("scale", f"must be {' or '.join(map(str, UPSCALE_FACTORS))}")
     problems.note("upscaler", upscaler_problem(upscaler, catalog.upscalers))
+    priority = _priority(request.priority, problems)
     problems.raise_if_any()
-    return UpscaleParams(image=request.image, scale=scale, upscaler=_upscaler(upscaler, catalog))
+    return UpscaleParams(image=request.image, scale=scale, upscaler=_upscaler(upscaler, catalog), priority=priority)
 
 
 def _upscaler(name: str, catalog: Catalog) -> str:
@@ -96,8 +98,15 @@ def _upscaler(name: str, catalog: Catalog) -> str:
 def _complete_face_restore(request: FaceRestoreRequest, catalog: Catalog) -> FaceRestoreParams:
     problems = _source_problems(request)
     problems.note("kind", restore_problem(catalog.faces))
+    priority = _priority(request.priority, problems)
     problems.raise_if_any()
-    return FaceRestoreParams(image=request.image)
+    return FaceRestoreParams(image=request.image, priority=priority)
+
+
+def _priority(requested: int | None, problems: Problems) -> int:
+    priority = _or(requested, 0)
+    problems.note("priority", range_problem(priority, -PRIORITY_MAX, PRIORITY_MAX))
+    return priority
 
 
 def _source_problems(request: Request) -> Problems:

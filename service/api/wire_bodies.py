@@ -29,6 +29,9 @@ SOURCE = (
 )
 
 
+PRIORITY = "-2 to 2; each step up is four times the share of the device."
+
+
 class _Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -74,6 +77,7 @@ class SecondPassBody(_Body):
 
     scale: float | None = Field(None, description="Above 1, at most 4, and twice the model's `max_px`; 2 if left out.")
     upscaler: str | None = Field(None, description="A name from `GET /v1/upscalers`; `Lanczos` if left out.")
+    priority: int | None = Field(None, description=PRIORITY)
     strength: float | None = Field(None, description="Above 0, at most 1; 0.5 if left out.")
     num_inference_steps: int | None = Field(None, description="As many as in the first pass if left out.")
 
@@ -109,7 +113,7 @@ class Txt2ImgBody(_Body):
     reuse_interval: int | None = Field(
         None, description="1 to 10: deep features are computed anew at each so-many-th step; 1 is always, and exact."
     )
-    priority: int | None = Field(None, description="-2 to 2; each step up is four times the share of the device.")
+    priority: int | None = Field(None, description=PRIORITY)
     # For kinds further down; here so that effective parameters can be posted again, and misuse is told clearly.
     image: SkipJsonSchema[str | None] = None
     strength: SkipJsonSchema[float | None] = None
@@ -147,6 +151,7 @@ class FaceRestoreBody(_Body):
     """A picture whose faces are restored."""
 
     image: str = Field(description=SOURCE)
+    priority: int | None = Field(None, description=PRIORITY)
 
 
 class FaceSwapBody(_Body):

@@ -17,7 +17,7 @@ def test_a_posted_job_is_shown_whole(client, body, queued):
     job = answer.json()
     assert (answer.status_code, answer.headers["location"]) == (202, f"/v1/jobs/{job['id']}")
     assert list(job) == KEYS
-    assert (job["status"], job["kind"], job["progress"]) == ("queued", "txt2img", {"step": 0, "steps": 20})
+    assert (job["status"], job["kind"], job["progress"]) == ("queued", "txt2img", {"step": 0, "steps": 20, "loading": None})
     assert job["params"] == {
         "prompt": "a red apple", "negative_prompt": "", "model": "house", "sampler": "DPM++ 2M",
         "num_inference_steps": 20, "guidance_scale": 5.0, "seed": 7, "width": 128, "height": 128,
@@ -43,7 +43,7 @@ def test_a_finished_job_has_its_result(client, new_job, worker, server_url):
     worker.start(job_id)
     worker.progress(job_id, 5)
     running = client.get(f"/v1/jobs/{job_id}").json()
-    assert (running["status"], running["progress"]) == ("running", {"step": 5, "steps": 20})
+    assert (running["status"], running["progress"]) == ("running", {"step": 5, "steps": 20, "loading": None})
     assert running["started_at"] and not running["finished_at"]
     worker.succeed(job_id)
     job = client.get(f"/v1/jobs/{job_id}").json()

@@ -45,7 +45,7 @@ GENERATE_REFUSED = {
     "a number as text": ({"prompt": "x", "n": "1"}, "n", "invalid_value"),
     "a boolean as a number": ({"prompt": "x", "n": True}, "n", "invalid_value"),
     "no pictures": ({"prompt": "x", "n": 0}, "n", "invalid_value"),
-    "a size too large": ({"prompt": "x", "size": "1792x1024"}, "size", "invalid_value"),
+    "a size too large": ({"prompt": "x", "size": "4096x4096"}, "size", "invalid_value"),
     "a huge size": ({"prompt": "x", "size": "9" * 5000 + "x8"}, "size", "invalid_value"),
     "an unknown quality": ({"prompt": "x", "quality": "best"}, "quality", "invalid_value"),
     "quality and steps": ({"prompt": "x", "quality": "hd", "steps": 3}, "quality", "invalid_value"),

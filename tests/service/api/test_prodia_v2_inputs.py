@@ -115,7 +115,7 @@ def refusal(http: httpx.Client, name: str, config: dict[str, Any], *inputs: tupl
 def test_every_field_of_a_picture(ask):
     params = ask("photogram.txt2img.v1", {
         "prompt": "a cat", "negative_prompt": "rain", "model": "house", "steps": 7.0, "width": 256, "height": 128,
-        "seed": 5, "style_preset": "anime", "cfg_scale": 3, "guidance": 3.0, "sampler": "k_euler_a", "clip_skip": 2,
+        "seed": 5, "style_preset": "anime", "cfg_scale": 3, "guidance": 3.0, "sampler": "k_euler_a", "clip_skip": 1,
         "loras": ["film@0.5", {"name": "film", "weight": 0.25}], "second_pass": {"scale": 2}, "priority": -1,
         "refiner": False, "strength": None, "reuse_interval": 2,
     })  # fmt: skip
@@ -126,7 +126,7 @@ def test_every_field_of_a_picture(ask):
         "anime",
         3.0,
         "Euler a",
-        2,
+        1,
     )
     assert params.loras == (LoraUse(name="film", weight=0.75),)
     assert params.second_pass is not None and params.priority == -1 and params.reuse_interval == 2
@@ -260,7 +260,7 @@ def test_pictures_from_elsewhere(ask):
         ("upscale.v1", {"scale": 8}, [("a", RED)], "scale: must be 2 or 4"),
         ("upscale.v1", {"scale": 2, "upscale": 4}, [("a", RED)], "and differ"),
         ("sd15.txt2img.v1", {"cfg_scale": 3, "guidance_scale": 4}, [], "guidance_scale and cfg_scale: are names"),
-        ("sd15.txt2img.v1", {"width": 9000}, [], "width: maximum: got 9,000, want 1,024 (must be a multiple of 8"),
+        ("sd15.txt2img.v1", {"width": 9000}, [], "width: maximum: got 9,000, want 2,048 (must be a multiple of 8"),
         ("sd15.txt2img.v1", {"width": 8}, [], "width: minimum: got 8, want 64 ("),
         ("sd15.txt2img.v1", {"steps": 0}, [], "steps: minimum: got 0, want 1 ("),
         ("sd15.txt2img.v1", {"width": 100}, [], "width: must be a multiple of 8"),

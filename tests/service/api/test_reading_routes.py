@@ -53,7 +53,7 @@ def test_models_are_listed_without_the_servers_paths(cataloged, redis, data):
         "sampler": "Euler a", "num_inference_steps": 20, "guidance_scale": 7.0, "width": 256, "height": 256,
         "negative_prompt": "",
     }  # fmt: skip
-    assert paint["limits"] == {"min_px": 64, "max_px": 512, "max_steps": 150}
+    assert paint["limits"] == {"min_px": 64, "max_px": 512, "max_steps": 150, "max_clip_skip": 12}
     assert (paint["is_available"], "https://example.org/a/b" in paint["problem"]) == (False, True)
     assert models["gone"]["problem"] == "its file is missing"
     assert models["empty"]["problem"] == "its folder holds no diffusers pipeline"
