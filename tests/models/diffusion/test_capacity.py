@@ -15,8 +15,6 @@ from models.params import TXT2IMG, UPSCALE, Control, DrawParams, UpscaleParams
 from tests.models.diffusion.rig import Studio, WatchedDenoiser, join, params, pictures, run
 from tests.models.diffusion.test_isolation import refuse_more_than
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
-
 
 def task(studio: Studio, wanted: DrawParams) -> Task:
     return Task(kind=TXT2IMG, params=wanted, catalog=Catalog({"tiny": studio.spec}), pictures={})

@@ -27,8 +27,6 @@ from tests.models.diffusion.rig import (
     run,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 
 @pytest.mark.parametrize("model", ["tiny_sd", "tiny_sdxl"])
 def test_one_forward_serves_all_rows_of_a_group(request: pytest.FixtureRequest, model: str) -> None:

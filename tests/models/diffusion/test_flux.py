@@ -32,8 +32,6 @@ from tests.models.diffusion.rig import (
 from tests.models.diffusion.test_law_pictures import PICTURES, over
 from tests.tiny import build_tiny_flux, build_tiny_lora
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
-
 KINDS = (TXT2IMG, IMG2IMG, INPAINT)
 
 

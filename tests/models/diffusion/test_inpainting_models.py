@@ -12,8 +12,6 @@ from tests.models.diffusion.rig import Studio, failures, join, run
 from tests.models.diffusion.test_law_pictures import PICTURES, over
 from tests.tiny import build_tiny_inpaint
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
-
 SAMPLERS = ("Euler", "Euler a", "DPM++ 2M Karras", "DDIM", "Heun", "DPM++ 2M SDE")
 
 

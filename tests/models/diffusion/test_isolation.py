@@ -19,8 +19,6 @@ from models.errors import DrawingFailed, InternalFailure, ModelUnavailable, OutO
 from models.params import DrawParams
 from tests.models.diffusion.rig import Studio, WatchedDenoiser, failures, join, params, pictures, poisoned, run
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 GOOD = params(sampler="DDIM")
 
 

@@ -23,12 +23,6 @@ from tests.models.diffusion.driving import plain_name
 from tests.models.diffusion.rig import CPU, Studio, begun, failures, join, params, pictures, poisoned, run, spec_of
 from tests.tiny import build_tiny_sd
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:Should have t[ab]:UserWarning:torchsde"),
-]
-
 GUIDED, UNGUIDED = (5.0, 2.5, 7.5, 12.0), (1.0, 0.0, 1.0, 0.5)
 CASES: Mapping[str, Callable[[int], Mapping[str, Any]]] = {
     "guided": lambda number: {"guidance_scale": GUIDED[number % 4]},

@@ -10,18 +10,15 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from models.diffusion.engine import Engine
+from models.diffusion.events import Event, Progressed
+from models.errors import DrawingFailed
 from models.params import IMG2IMG, INPAINT, TXT2IMG, DrawParams, Mask
 from models.samplers import SAMPLERS
-from tests.models.diffusion.rig import Studio, join, params, pictures, pixel_difference, run
-
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:Should have ta:UserWarning"),  # torchsde, of rounding
-]
+from tests.models.diffusion.rig import Studio, failures, join, params, pictures, pixel_difference, poisoned, run
 
 SIZE = (64, 64)
 STARTABLE = [name for name, sampler in SAMPLERS.items() if sampler.img2img_problem is None]
-SOURCES = {"input:photo": "photo", "input:mask": "mask"}
 
 
 def photo() -> Image.Image:
@@ -56,10 +53,19 @@ def over(kind: str, **changes: Any) -> DrawParams:
     return params(**({"num_inference_steps": 5} | further | changes))
 
 
+_PLAIN_PICTURES: dict[tuple[str, DrawParams], Image.Image] = {}
+
+
 def draw_plain(studio: Studio, kind: str, wanted: DrawParams) -> Image.Image:
-    """What diffusers itself draws, and, for inpaint, with the rest of the photo as it was."""
+    """What diffusers itself draws, and, for inpaint, with the rest of the photo as it was; each drawn once."""
     if kind == TXT2IMG:
         return studio.draw_plain(wanted)
+    if (kind, wanted) not in _PLAIN_PICTURES:
+        _PLAIN_PICTURES[kind, wanted] = _call_plain(studio, kind, wanted)
+    return _PLAIN_PICTURES[kind, wanted]
+
+
+def _call_plain(studio: Studio, kind: str, wanted: DrawParams) -> Image.Image:
     pipeline = PLAIN[kind](
         **{**studio.plain.components, "scheduler": studio.scheduler(wanted), "safety_checker": None},
         requires_safety_checker=False,
@@ -74,56 +80,106 @@ def draw_plain(studio: Studio, kind: str, wanted: DrawParams) -> Image.Image:
     return picture if wanted.mask is None else Image.composite(picture, photo(), mask())
 
 
-def check(studio: Studio, rows: dict[str, tuple[str, DrawParams]], late: int = 0) -> None:
-    """Draw all rows together, those after the first ``late`` steps later; hold each against its plain pipeline."""
-    engine = studio.engine(rows=16)
-    events = []
-    for row_id, (kind, wanted) in rows.items():
-        join(engine, row_id, wanted, studio.spec, kind, PICTURES)
-        events += [event for _ in range(late) for event in engine.tick()]
-    drawn = pictures([*events, *run(engine)])
-    worst = {
-        row_id: pixel_difference(draw_plain(studio, kind, wanted), drawn[row_id])
-        for row_id, (kind, wanted) in rows.items()
+Rows = dict[str, tuple[str, DrawParams]]
+
+
+def crowd(guidance_scales: tuple[float, ...]) -> Rows:
+    """Every sampler in both tasks; neighbours differ in everything they may."""
+    return {
+        f"{kind} {sampler}": (
+            kind,
+            over(
+                kind,
+                sampler=sampler,
+                guidance_scale=guidance_scales[number % len(guidance_scales)],
+                prompt=("a cat", "a dog", "a red house")[number % 3],
+                negative_prompt=("ugly", "")[number % 2],
+                strength=(0.6, 0.8, 1.0)[number % 3],
+                seed=number,
+            ),
+        )
+        for number, sampler in enumerate(STARTABLE)
+        for kind in (IMG2IMG, INPAINT)
     }
-    assert {row_id: difference for row_id, difference in worst.items() if difference > 1} == {}
 
 
-@pytest.mark.parametrize("kind", [IMG2IMG, INPAINT])
-@pytest.mark.parametrize("guidance_scale", [5.0, 1.0])
-@pytest.mark.parametrize("sampler", STARTABLE)
-def test_alone(tiny_sd: Studio, sampler: str, guidance_scale: float, kind: str) -> None:
-    check(tiny_sd, {"row": (kind, over(kind, sampler=sampler, guidance_scale=guidance_scale))})
+MIXED, GUIDED, UNGUIDED = (5.0, 1.0, 2.5), (5.0, 7.5), (1.0, 0.0)
 
 
-@pytest.mark.parametrize("late", [0, 1], ids=["together", "joining late"])
-@pytest.mark.parametrize("part", range(4))
-def test_in_mixed_company(tiny_sd: Studio, part: int, late: int) -> None:
-    """Every sampler in every task, guided and not, eight or more in each batch."""
-    rows = {}
-    for number, sampler in enumerate(STARTABLE[part::4]):
-        kind = (IMG2IMG, INPAINT, TXT2IMG)[number % 3]
-        wanted = over(kind, sampler=sampler, guidance_scale=(5.0, 1.0, 2.5)[number % 3 - part % 2], seed=number)
-        rows[f"{number} {kind} {sampler}"] = (kind, wanted)
-    check(tiny_sd, rows, late)
+def check(studio: Studio, rows: Rows, events: list[Event]) -> None:
+    """Each of ``rows`` was drawn as its plain pipeline draws it."""
+    drawn = pictures(events)
+    assert drawn.keys() == rows.keys(), failures(events)
+    off_by = {row_id: pixel_difference(draw_plain(studio, *row), drawn[row_id]) for row_id, row in rows.items()}
+    assert {row_id: off for row_id, off in off_by.items() if off > 1} == {}
+
+
+def enter(engine: Engine, studio: Studio, row_id: str, kind: str, wanted: DrawParams) -> None:
+    join(engine, row_id, wanted, studio.spec, kind, PICTURES)
+
+
+@pytest.mark.parametrize("guidance_scales", [GUIDED, UNGUIDED], ids=["guided", "unguided"])
+def test_alone(tiny_sd: Studio, guidance_scales: tuple[float, ...]) -> None:
+    for row_id, (kind, wanted) in crowd(guidance_scales).items():
+        engine = tiny_sd.engine()
+        enter(engine, tiny_sd, row_id, kind, wanted)
+        check(tiny_sd, {row_id: (kind, wanted)}, run(engine))
+
+
+@pytest.mark.parametrize(
+    ("guidance_scales", "capacity"),
+    [(GUIDED, 8), (UNGUIDED, 8), *((MIXED, capacity) for capacity in range(2, 9))],
+)
+def test_in_a_batch(tiny_sd: Studio, guidance_scales: tuple[float, ...], capacity: int) -> None:
+    rows, engine = crowd(guidance_scales), tiny_sd.engine(rows=capacity)
+    for row_id, row in rows.items():
+        enter(engine, tiny_sd, row_id, *row)
+    check(tiny_sd, rows, run(engine))
+
+
+def test_joining_late_beside_pictures_from_words(tiny_sd: Studio) -> None:
+    rows, events = crowd(MIXED), []
+    for number, sampler in enumerate(STARTABLE[::4]):
+        rows[f"words {sampler}"] = (TXT2IMG, over(TXT2IMG, sampler=sampler, seed=number))
+    engine = tiny_sd.engine(rows=len(rows))
+    for row_id, row in rows.items():
+        enter(engine, tiny_sd, row_id, *row)
+        events += engine.tick()
+    check(tiny_sd, rows, events + run(engine))
+
+
+def test_neighbours_cancelled(tiny_sd: Studio) -> None:
+    rows, engine, events = crowd(MIXED), tiny_sd.engine(), []
+    for number, (row_id, (kind, wanted)) in enumerate(rows.items()):
+        enter(engine, tiny_sd, row_id, kind, wanted)
+        if number % 3 == 0:
+            leaver = over(kind, seed=number, num_inference_steps=9, strength=1.0)
+            enter(engine, tiny_sd, f"leaver {row_id}", kind, leaver)
+    while not engine.is_idle:
+        for event in engine.tick():
+            if isinstance(event, Progressed) and event.row_id.startswith("leaver") and event.step == 3:
+                engine.leave(event.row_id)
+            events.append(event)
+    check(tiny_sd, rows, events)
+
+
+def test_neighbours_failed(tiny_sd: Studio) -> None:
+    rows, engine = crowd(MIXED), tiny_sd.engine(poisoned(tiny_sd, "poison"))
+    for number, (row_id, (kind, wanted)) in enumerate(rows.items()):
+        enter(engine, tiny_sd, row_id, kind, wanted)
+        if number % 3 == 0:
+            victim = over(kind, prompt="poison", guidance_scale=wanted.guidance_scale)
+            enter(engine, tiny_sd, f"victim {row_id}", kind, victim)
+    events = run(engine)
+    check(tiny_sd, rows, events)
+    assert len(failures(events)) == len(range(0, len(rows), 3))
+    assert all(isinstance(failure, DrawingFailed) for failure in failures(events).values())
 
 
 @pytest.mark.parametrize("strength", [0.2, 0.99, 1.0])
 @pytest.mark.parametrize("kind", [IMG2IMG, INPAINT])
 @pytest.mark.parametrize("sampler", ["Euler a", "DDIM", "Heun"])
 def test_every_strength(tiny_sd: Studio, kind: str, strength: float, sampler: str) -> None:
-    check(tiny_sd, {"row": (kind, over(kind, sampler=sampler, strength=strength))})
-
-
-@pytest.mark.parametrize("kind", [IMG2IMG, INPAINT])
-def test_a_neighbour_that_leaves_changes_nothing(tiny_sd: Studio, kind: str) -> None:
-    engine = tiny_sd.engine()
-    for number in range(3):
-        wanted = over(kind, seed=number, sampler="DPM++ 2M SDE Karras")
-        join(engine, str(number), wanted, tiny_sd.spec, kind, PICTURES)
-    engine.tick()
-    engine.leave("1")
-    drawn = pictures(run(engine))
-    for number in (0, 2):
-        wanted = over(kind, seed=number, sampler="DPM++ 2M SDE Karras")
-        assert pixel_difference(draw_plain(tiny_sd, kind, wanted), drawn[str(number)]) <= 1
+    engine, wanted = tiny_sd.engine(), over(kind, sampler=sampler, strength=strength)
+    enter(engine, tiny_sd, "row", kind, wanted)
+    check(tiny_sd, {"row": (kind, wanted)}, run(engine))

@@ -31,7 +31,6 @@ from tests.models.diffusion.rig import PLAIN_OPTIONS, Studio, pixel_difference
 from tests.tiny import build_tiny_lora
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:Already found a `peft_config`:UserWarning"),  # in the plain pipeline
 ]
 

@@ -39,7 +39,6 @@ from tests.models.diffusion.test_law_pictures import PICTURES, photo
 from tests.tiny import build_tiny_controlnet, build_tiny_lora
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:Already found a `peft_config`:UserWarning"),  # in the plain pipeline
 ]
 

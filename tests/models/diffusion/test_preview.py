@@ -14,12 +14,6 @@ from models.diffusion.preview import apply_linear, fit_linear
 from models.samplers import SAMPLERS
 from tests.models.diffusion.rig import Studio, join, params, pictures, progress, run
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:Should have t[ab]:UserWarning:torchsde"),
-]
-
 
 def test_the_fitted_map_finds_a_decoder_that_is_linear() -> None:
     truth = torch.randn(5, 3 * 4 * 4, generator=torch.Generator().manual_seed(1)) / 50

@@ -33,8 +33,6 @@ from tests.models.diffusion.rig import (
 from tests.models.diffusion.test_law_pictures import over
 from tests.tiny import build_tiny_refiner
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
-
 SAMPLERS = ("Euler", "Euler a", "DPM++ 2M Karras", "DDIM", "Heun", "UniPC")
 
 

@@ -29,13 +29,6 @@ from tests.models.diffusion.driving import (
 )
 from tests.models.diffusion.rig import Studio, pixel_difference
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:Should have t[ab]:UserWarning:torchsde"),
-]
-
-
 FLOW = {"num_train_timesteps": 1000, "shift": 3.0, "use_dynamic_shifting": False}
 CLASHES: dict[str, Any] = {
     "use_karras_sigmas": True, "use_exponential_sigmas": True, "use_beta_sigmas": True, "use_lu_lambdas": True,

@@ -16,8 +16,6 @@ from tests.models.diffusion.rig import Studio, failures, join, params, pictures,
 from tests.models.diffusion.test_law_pictures import over
 from tests.tiny import build_tiny_lora, build_tiny_sd3
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
-
 KINDS = (TXT2IMG, IMG2IMG, INPAINT)
 
 

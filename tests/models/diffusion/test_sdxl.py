@@ -27,12 +27,6 @@ from tests.models.diffusion.rig import (
 from tests.models.diffusion.test_law import PLAIN, check, check_alone, crowd, draw_together
 from tests.tiny import POOLED_WIDTH, build_tiny_sdxl
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:Should have t[ab]:UserWarning:torchsde"),
-]
-
 
 @pytest.mark.parametrize("sampler", PLAIN)
 @pytest.mark.parametrize(("guidance_scale", "negative_prompt"), [(5.0, "ugly"), (5.0, ""), (1.0, "ugly")])

@@ -20,8 +20,6 @@ from models.single_file import family_of, tensor_names
 from tests.models.diffusion.rig import CPU, Studio, join, params, pictures, run, spec_of
 from tests.tiny import build_tiny_file, build_tiny_inpaint, build_tiny_refiner, build_tiny_sd, build_tiny_sdxl
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
-
 BUILDS: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "Stable Diffusion": (STABLE_DIFFUSION, build_tiny_sd),
     "inpainting": (STABLE_DIFFUSION, build_tiny_inpaint),

@@ -16,12 +16,6 @@ from models.samplers import REFUSED, SAMPLERS
 from tests.models.diffusion.driving import BETAS, SHAPE, Gaussian, alpha_of, build, end_of, plain_name, start_of
 from tests.models.diffusion.solvers import SOLVERS, Noise, Solver, dpmpp_3m_sde
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:Should have t[ab]:UserWarning:torchsde"),
-]
-
 
 def sigmas_of(scheduler: Any) -> Sequence[float]:
     """What the steps begin and end with, each once."""

@@ -20,8 +20,6 @@ from models.errors import DrawingFailed, ModelUnavailable
 from models.prompts import UnsupportedPromptSyntax
 from tests.tiny import POOLED_WIDTH, TEXT_WIDTH, build_tiny_house, build_tiny_sd, build_tiny_sdxl
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 CPU = torch.device("cpu")
 SHORT = ["", "a cat, a dog", "UPPER and lower-case! 2 + 2", "x" * 75]
 Texts = Mapping[str, Embedding]

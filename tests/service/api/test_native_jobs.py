@@ -17,7 +17,11 @@ def test_a_posted_job_is_shown_whole(client, body, queued):
     job = answer.json()
     assert (answer.status_code, answer.headers["location"]) == (202, f"/v1/jobs/{job['id']}")
     assert list(job) == KEYS
-    assert (job["status"], job["kind"], job["progress"]) == ("queued", "txt2img", {"step": 0, "steps": 20, "loading": None})
+    assert (job["status"], job["kind"], job["progress"]) == (
+        "queued",
+        "txt2img",
+        {"step": 0, "steps": 20, "loading": None},
+    )
     assert job["params"] == {
         "prompt": "a red apple", "negative_prompt": "", "model": "house", "sampler": "DPM++ 2M",
         "num_inference_steps": 20, "guidance_scale": 5.0, "seed": 7, "width": 128, "height": 128,

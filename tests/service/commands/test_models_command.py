@@ -19,7 +19,6 @@ from service.backbone.records import MODEL_PROBLEMS_KEY
 from service.commands.models import main
 from tests.tiny import build_tiny_sd
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 COMMENTED = """# My models, in the order I like them.
 default = "one"  # the best
 

@@ -11,8 +11,6 @@ from models.diffusion.backends.choose import choose_backend
 from models.diffusion.backends.eager import EagerDenoiser
 from tests.models.diffusion.rig import Studio, WatchedDenoiser, join, params, pictures, run
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 WANTED: dict[str, dict[str, Any]] = {
     "guided": {"sampler": "Euler a", "num_inference_steps": 7},
     "unguided": {"sampler": "DDIM", "guidance_scale": 1.0, "seed": 2},

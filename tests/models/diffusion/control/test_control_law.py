@@ -11,8 +11,6 @@ from models.diffusion.control.controlnet import Share, prepare_condition, residu
 from models.diffusion.denoiser import Conditioning
 from tests.models.diffusion.control.rig import CPU, PX, Control, ControlStudio, Wish, condition
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
 WISHES = {
     "none": Wish(),
     "one": Wish((Control("a"),)),
