@@ -8,9 +8,10 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from models.job import JobRecord
+from models.job import JobRecord, JobStatus
 from models.params import DrawParams
 from models.styles import apply_style, find_style
+from service.api.openai.errors import failed_job
 from service.api.openai.fields import Fields
 from service.api.openai.output import Output
 
@@ -95,3 +96,10 @@ def draw_params(record: JobRecord) -> DrawParams:
     """The parameters of a job that draws; others are never queued here."""
     assert isinstance(record.params, DrawParams)
     return record.params
+
+
+def require_pictures(records: list[JobRecord]) -> None:
+    """Raise :class:`OpenAiError` if a job gave no picture."""
+    for record in records:
+        if record.status is not JobStatus.SUCCEEDED:
+            raise failed_job(record)

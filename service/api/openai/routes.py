@@ -16,14 +16,14 @@ from service.api.documented import EVENT_STREAM, json_body
 from service.api.images import base_url
 from service.api.listings import OpenAiModel, openai_model
 from service.api.openai import streaming
-from service.api.openai.answers import ImageData, ImagesAnswer, draw_params, image_data, images_answer
+from service.api.openai.answers import ImageData, ImagesAnswer, draw_params, image_data, images_answer, require_pictures
 from service.api.openai.errors import MODEL_NOT_FOUND, OpenAiError, responses
 from service.api.openai.fields import EditForm, Fields, GenerateBody, VariationForm
-from service.api.openai.jobs import queue_all, require_pictures
 from service.api.openai.output import Output
 from service.api.openai.pictures import take_in
 from service.api.openai.reading import read_form, read_json
-from service.api.openai.translation import edit, generation, variation
+from service.api.openai.translation import edit, generation, openai_name, variation
+from service.api.series import submit_series
 from service.api.state import Gateway, GatewayState
 from service.api.synchronous import read_pictures, wait_for_all
 
@@ -94,7 +94,7 @@ async def _answer(
 ) -> Response:
     """Queue ``wanted`` as often as ``fields`` say, and answer with the pictures, or with ``events`` of that name."""
     output = Output.of(fields)
-    queued = await queue_all(gateway, owner, wanted, fields.n or 1)
+    queued = await submit_series(gateway, owner, wanted, fields.n or 1, wire_name=openai_name)
     if events is not None:
         return streaming.JobStream(streaming.Stream(gateway, events, fields, output), queued)
     records = await wait_for_all(gateway, request, [record.job_id for record in queued])

@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 
 from starlette.requests import Request
 
 from models.job import JobRecord, JobStatus
-from models.params import DrawParams, DrawRequest
+from models.params import DrawRequest
 from models.params import Request as JobRequest
-from models.payload import build
 from service.api.images import base_url
 from service.api.sdapi.errors import failed_job
 from service.api.sdapi.translation import wire_name
+from service.api.series import submit_all, submit_series
 from service.api.state import Gateway
-from service.api.submission import submit
 from service.api.synchronous import wait_for_all
 from service.backbone.callers import Call
 
@@ -37,11 +35,8 @@ async def draw_all(
         ApiError: one of them failed.
         ClientGone: the client went away.
     """
-    queued: list[JobRecord] = []
-    async with _all_or_none(gateway, queued):
-        for index in range(count):
-            following = _again(queued[0], index) if queued else wanted
-            queued.append(await _submit(gateway, request, owner, following, wire_name))
+    our_url = base_url(request, gateway)
+    queued = await submit_series(gateway, owner, wanted, count, wire_name=wire_name, our_url=our_url)
     return await _wait(gateway, request, owner, queued, name, task_id)
 
 
@@ -55,38 +50,14 @@ async def do_all(
     wire_names: Mapping[str, str],
 ) -> list[JobRecord]:
     """Have all of ``wanted`` done, whose fields clients call by ``wire_names``; else as :func:`draw_all`."""
-    queued: list[JobRecord] = []
-    async with _all_or_none(gateway, queued):
-        for each in wanted:
-            queued.append(await _submit(gateway, request, owner, each, lambda field: wire_names.get(field, field)))
+    queued = await submit_all(
+        gateway,
+        owner,
+        wanted,
+        wire_name=lambda field: wire_names.get(field, field),
+        our_url=base_url(request, gateway),
+    )
     return await _wait(gateway, request, owner, queued, name, None)
-
-
-async def _submit(
-    gateway: Gateway, request: Request, owner: str, wanted: JobRequest, name_of: Callable[[str], str]
-) -> JobRecord:
-    return (await submit(gateway, owner, wanted, wire_name=name_of, our_url=base_url(request, gateway))).record
-
-
-def _again(first: JobRecord, index: int) -> DrawRequest:
-    """The request for what ``first`` draws, with a seed that is ``index`` above."""
-    assert isinstance(first.params, DrawParams)
-    payload = {**first.params.to_payload(), "kind": first.kind, "seed": first.params.seed + index}
-    return build(DrawRequest, payload)
-
-
-@asynccontextmanager
-async def _all_or_none(gateway: Gateway, queued: Sequence[JobRecord]) -> AsyncIterator[None]:
-    try:
-        yield
-    except BaseException:
-        await asyncio.shield(_cancel(gateway, [record.job_id for record in queued]))
-        raise
-
-
-async def _cancel(gateway: Gateway, job_ids: Sequence[str]) -> None:
-    for job_id in job_ids:
-        await gateway.watcher.cancel(job_id)
 
 
 async def _wait(
