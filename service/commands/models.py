@@ -13,8 +13,9 @@ from huggingface_hub import HfApi
 from redis.exceptions import RedisError
 
 from models.catalog import Catalog, ModelSpec
-from models.errors import CatalogError
+from models.errors import CatalogError, ModelUnavailable
 from models.families import FAMILIES, STABLE_DIFFUSION
+from models.single_file import family_of
 from service.backbone.catalog_edit import add_entry, remove_entry
 from service.backbone.connections import connect
 from service.backbone.records import MODEL_PROBLEMS_KEY
@@ -52,7 +53,10 @@ def _add_arguments(add_parser: argparse.ArgumentParser) -> None:
     add_parser.add_argument(
         "--revision", help="the repository's commit; by default its newest one, looked up and pinned"
     )
-    add_parser.add_argument("--family", choices=tuple(FAMILIES), help=f"the architecture (default {STABLE_DIFFUSION})")
+    add_parser.add_argument(
+        "--family", choices=tuple(FAMILIES), help=f"the architecture; a file tells it, else {STABLE_DIFFUSION}"
+    )
+    add_parser.add_argument("--config", help="a diffusers folder with the file's configuration and tokenizers")
     add_parser.add_argument("--dtype", choices=("auto", "float32", "float16", "bfloat16"))
     add_parser.add_argument("--licence", help="under which the weights come")
     add_parser.add_argument("--alias", action="append", default=[], help="another name; may be given several times")
@@ -124,10 +128,22 @@ def _source(options: argparse.Namespace) -> dict[str, object]:
     if path.is_dir():
         return {"folder": str(path.absolute())}
     if path.suffix == ".safetensors":
-        return {"file": str(path.absolute())}
+        return _file(path, options.config)
     if options.source.count("/") != 1 or options.source.startswith((".", "/", "~")):
         raise CatalogError(f"{options.source} is no folder, no .safetensors file and no hub repository (owner/name)")
     return {"repository": options.source, "revision": options.revision or _newest_commit(options.source)}
+
+
+def _file(path: Path, config: str | None) -> dict[str, object]:
+    """A single file, with the family that its weights' names tell."""
+    entry: dict[str, object] = {"file": str(path.absolute())}
+    if config is not None:
+        entry["config"] = str(Path(config).expanduser().absolute())
+    try:
+        family = family_of(path) if path.is_file() else None
+    except ModelUnavailable as error:
+        raise CatalogError(str(error)) from error
+    return entry if family is None else {**entry, "family": family}
 
 
 def _newest_commit(repository: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,12 +14,12 @@ from redis import Redis
 
 from models.catalog import Catalog
 from models.diffusion.check import main as check_model
-from models.families import SDXL
+from models.families import SDXL, STABLE_DIFFUSION
 from models.params import DrawRequest
 from models.tickets import complete
 from service.backbone.records import MODEL_PROBLEMS_KEY
 from service.commands.models import main
-from tests.tiny import build_tiny_sd
+from tests.tiny import build_tiny_file, build_tiny_sd, build_tiny_sdxl
 
 COMMENTED = """# My models, in the order I like them.
 default = "one"  # the best
@@ -219,6 +221,22 @@ def test_check_says_why_a_broken_model_cannot_be_used(
     assert main(["check", "broken"]) == 1
     captured = capfd.readouterr()
     assert "broken: model 'broken' cannot be loaded" in captured.err and "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize(
+    ("build", "family"), [(build_tiny_sd, STABLE_DIFFUSION), (partial(build_tiny_sdxl, second_width=48), SDXL)]
+)
+def test_a_files_family_is_told_from_it_and_drawn_with_its_config(
+    data: Path, tmp_path: Path, build: Callable[..., Path], family: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = build(tmp_path / "folder")
+    file = build_tiny_file(tmp_path / "one.safetensors", folder)
+    options = ["--config", str(folder), "--size", "64", "--steps", "2"]
+    assert main(["add", str(file), *options]) == 0
+    one = Catalog.load(data / "catalog.toml")["one"]
+    assert (one.family, one.config) == (family, folder)
+    assert check_model([str(data / "catalog.toml"), "one"]) == 0, capsys.readouterr().err
+    assert "one: ok" in capsys.readouterr().out
 
 
 def test_sdxl_is_added_with_its_size(tmp_path: Path) -> None:
