@@ -3,6 +3,7 @@
 PhotogramError
 ├── InvalidTicket         the request asks for what nobody can draw; nothing was queued
 ├── CatalogError          the catalog file, or an edit of it, makes no sense
+├── PromptError           a prompt cannot be read; in models.prompts
 ├── UnreadablePicture     the bytes are no picture, too large a one, or what it says of itself is damaged
 └── JobFailure            why a job ended as failed; ``code`` is for programs, the message for people
     ├── ModelUnavailable  the checkpoint cannot be loaded
