@@ -11,7 +11,9 @@ from models.diffusion.begin import Sampling, begin
 from models.diffusion.capacity import Capacity
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.denoising import Denoising
+from models.diffusion.failures import attempt, release_memory
 from models.diffusion.families.family import Wording
+from models.errors import JobFailure
 
 log = logging.getLogger(__name__)
 
@@ -19,25 +21,36 @@ ROWS = (1, 2, 4, 8)
 REPEATS = 3
 
 
-@torch.inference_mode()
 def calibrate(checkpoint: Checkpoint, capacity: Capacity, budget_s: float = 5.0) -> None:
     """Let ``capacity`` know what forwards of 1, 2, 4 and 8 rows take at the model's default size.
 
-    Stops after ``budget_s``, but for the forward that runs then; what is not measured here is learnt from jobs.
+    Stops after ``budget_s``, but for the forward that runs then, and at the first that fails, for instance because the
+    memory is too small; what is not measured here is learnt from jobs.
     """
+    outcome = attempt(lambda: _measure(checkpoint, capacity, budget_s))
+    if isinstance(outcome, JobFailure):
+        log.warning(
+            "%s: how many pictures are worth drawing at once is learnt from jobs: %s", checkpoint.spec.name, outcome
+        )
+        release_memory(checkpoint.device)
+    else:
+        log.info("%s: up to %d pictures are worth drawing at once", checkpoint.spec.name, outcome)
+
+
+@torch.inference_mode()
+def _measure(checkpoint: Checkpoint, capacity: Capacity, budget_s: float) -> int:
+    """How many rows are worthwhile, as far as was measured in time."""
     denoising = _first_step(checkpoint)
     denoising.forward([denoising])  # the first one is slower than those to come
     until = time.monotonic() + budget_s
-    for rows in ROWS:
-        for _ in range(REPEATS):
-            began_at = time.monotonic()
-            if began_at > until:
-                return
-            denoising.forward([denoising] * rows)
-            _wait_for(checkpoint.device)
-            capacity.note(denoising.sort, rows * denoising.inputs, time.monotonic() - began_at)
-    worthwhile = capacity.inputs_of(denoising.sort) // denoising.inputs
-    log.info("%s: up to %d pictures are worth drawing at once", checkpoint.spec.name, worthwhile)
+    for rows in (rows for rows in ROWS for _ in range(REPEATS)):
+        began_at = time.monotonic()
+        if began_at > until:
+            break
+        denoising.forward([denoising] * rows)
+        _wait_for(checkpoint.device)
+        capacity.note(denoising.sort, rows * denoising.inputs, time.monotonic() - began_at)
+    return max(1, capacity.inputs_of(denoising.sort) // denoising.inputs)
 
 
 def _first_step(checkpoint: Checkpoint) -> Denoising:

@@ -84,6 +84,13 @@ def test_calibration_ends_in_time(tiny_sd: Studio) -> None:
     assert len(denoiser.batches) <= 2
 
 
+def test_calibration_survives_a_memory_that_is_too_small(tiny_sd: Studio) -> None:
+    capacity, denoiser = Capacity(), WatchedDenoiser(tiny_sd.checkpoint.denoiser, before=refuse_more_than(4))
+    calibrate(replace(tiny_sd.checkpoint, denoiser=denoiser), capacity)
+    (measured,) = capacity._measured.values()
+    assert measured.seconds.keys() == {2, 4}
+
+
 def test_what_did_not_fit_is_not_tried_again(tiny_sd: Studio) -> None:
     denoiser = WatchedDenoiser(tiny_sd.checkpoint.denoiser, before=refuse_more_than(4))
     engine = tiny_sd.engine(denoiser)
