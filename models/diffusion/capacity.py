@@ -12,8 +12,10 @@ MIN_GAIN = 1.05
 """A batch is worth doubling while that makes so many times the pictures in the same time."""
 ROWS_MAX = 32
 """How many rows are drawn at once at the most, for the sake of memory."""
-UNMEASURED_ROWS = 2
-"""How many rows of one sort are drawn at once before it is known what they cost."""
+ROWS_MIN = 2
+"""How many rows of one sort are drawn at once at the least, so that there are always two sizes to learn from."""
+FORGOTTEN_AFTER = 256
+"""A size that was not seen for so many forwards is forgotten, so that a slow moment does not count for ever."""
 _SAMPLES = 9
 _ROW_INPUTS = 2
 """Inputs of a row that is not prepared yet."""
@@ -25,8 +27,20 @@ class _Measured:
 
     seconds: dict[int, deque[float]] = field(default_factory=dict)
     """The latest forwards' times by how many inputs they had."""
+    last_seen: dict[int, int] = field(default_factory=dict)
+    """By how many inputs: the number of the last such forward."""
+    forwards: int = 0
     memory_limit: int | None = None
     """Inputs that the device's memory certainly holds."""
+
+    def note(self, inputs: int, seconds: float) -> None:
+        """Learn what one more forward took."""
+        self.forwards += 1
+        self.seconds.setdefault(inputs, deque(maxlen=_SAMPLES)).append(seconds)
+        self.last_seen[inputs] = self.forwards
+        for size in [size for size, seen in self.last_seen.items() if self.forwards - seen > FORGOTTEN_AFTER]:
+            if len(self.seconds) > 2:
+                del self.seconds[size], self.last_seen[size]
 
     def worthwhile_inputs(self) -> int:
         """The largest batch that is worth its doubling.
@@ -36,11 +50,11 @@ class _Measured:
         """
         line = self._line()
         if line is None:
-            return UNMEASURED_ROWS * _ROW_INPUTS
+            return ROWS_MIN * _ROW_INPUTS
         fixed, each = line
         if each <= 0:
             return 2 * max(self.seconds)  # what was measured came free; look further
-        return max(1, int((2 - MIN_GAIN) * fixed / ((MIN_GAIN - 1) * each) + 1e-6))
+        return max(ROWS_MIN * _ROW_INPUTS, int((2 - MIN_GAIN) * fixed / ((MIN_GAIN - 1) * each) + 1e-6))
 
     def _line(self) -> tuple[float, float] | None:
         """Seconds that a forward takes at least, and for each input more; ``None`` before two sizes were seen."""
@@ -83,8 +97,7 @@ class Capacity:
 
     def note(self, sort: Hashable, inputs: int, seconds: float) -> None:
         """Learn what a forward of rows of ``sort`` took."""
-        measured = self._measured.setdefault(sort, _Measured())
-        measured.seconds.setdefault(inputs, deque(maxlen=_SAMPLES)).append(seconds)
+        self._measured.setdefault(sort, _Measured()).note(inputs, seconds)
 
     def note_too_many(self, sort: Hashable, inputs: int) -> None:
         """Learn that a forward of rows of ``sort`` did not fit into the device's memory."""

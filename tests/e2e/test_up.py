@@ -111,7 +111,8 @@ def test_the_first_key_is_shown_once(data_with_tiny: Path, stacks: list[Stack]) 
     (line,) = [line for line in first.errors if line.startswith("API key")]
     key = line.split()[-1]
     answer = httpx.get(f"{first.url}/v1/samplers", headers={"X-API-Key": key})
-    assert [sampler["name"] for sampler in answer.json()["samplers"]] == list(SAMPLERS)
+    listed = answer.json()["samplers"]
+    assert {sampler["name"] for sampler in listed if sampler["problem"] is None} >= set(SAMPLERS)
     first.stop()
     stacks.append(second := Stack(data_with_tiny, PHOTOGRAM_BOOTSTRAP_KEY=""))
     assert second.ready and not [line for line in second.errors if "API key" in line]

@@ -8,7 +8,7 @@ import pytest
 
 from models.catalog import Catalog
 from models.diffusion.calibration import calibrate
-from models.diffusion.capacity import ROWS_MAX, Capacity
+from models.diffusion.capacity import FORGOTTEN_AFTER, ROWS_MAX, Capacity
 from models.diffusion.row import Row, expected_sort
 from models.diffusion.work import Task
 from models.params import TXT2IMG, UPSCALE, Control, DrawParams, UpscaleParams
@@ -36,7 +36,7 @@ def admitted(capacity: Capacity, studio: Studio) -> int:
 
 @pytest.mark.parametrize(
     ("fixed_s", "each_s", "expected"),
-    [(0.0, 0.1, 1), (0.1, 0.1, 9), (0.05, 0.05, 9), (0.2, 0.1, 19), (0.3, 0.1, 28), (1.0, 0.01, ROWS_MAX)],
+    [(0.0, 0.1, 2), (0.1, 0.1, 9), (0.05, 0.05, 9), (0.2, 0.1, 19), (0.3, 0.1, 28), (1.0, 0.01, ROWS_MAX)],
 )
 def test_rows_are_added_while_a_batch_is_worth_doubling(
     tiny_sd: Studio, fixed_s: float, each_s: float, expected: int
@@ -46,6 +46,17 @@ def test_rows_are_added_while_a_batch_is_worth_doubling(
         for noise in (1.0, 1.3, 2.0):
             capacity.note(expected_sort(rows(tiny_sd, 1)[0].task), inputs, noise * (fixed_s + each_s * inputs))
     assert admitted(capacity, tiny_sd) == expected
+
+
+def test_a_slow_moment_does_not_count_for_ever(tiny_sd: Studio) -> None:
+    capacity, sort = Capacity(), expected_sort(rows(tiny_sd, 1)[0].task)
+    for inputs, seconds in ((2, 0.15), (4, 0.2), (8, 1.0), (16, 2.0)):
+        capacity.note(sort, inputs, seconds)
+    assert admitted(capacity, tiny_sd) == 2
+    for _ in range(FORGOTTEN_AFTER):
+        capacity.note(sort, 2, 0.15)
+        capacity.note(sort, 4, 0.2)
+    assert admitted(capacity, tiny_sd) >= 9
 
 
 def test_before_anything_is_known_two_rows_are_drawn_at_once(tiny_sd: Studio) -> None:
@@ -69,8 +80,8 @@ def test_each_sort_has_room_of_its_own(tiny_sd: Studio) -> None:
 
 def test_calibration_measures_forwards_of_every_size(tiny_sd: Studio) -> None:
     capacity, denoiser = Capacity(), WatchedDenoiser(tiny_sd.checkpoint.denoiser)
-    calibrate(replace(tiny_sd.checkpoint, denoiser=denoiser), capacity)
-    assert {size: denoiser.batches.count(size) for size in (2, 4, 8, 16)} == {2: 4, 4: 3, 8: 3, 16: 3}
+    calibrate(replace(tiny_sd.checkpoint, denoiser=denoiser), capacity, budget_s=60.0)
+    assert {size: denoiser.batches.count(size) for size in (2, 4, 8, 16)} == {2: 6, 4: 5, 8: 5, 16: 5}
     spec = tiny_sd.spec
     wanted = params(width=spec.defaults.width, height=spec.defaults.height)
     (measured,) = capacity._measured.items()
