@@ -172,7 +172,7 @@ class Engine:
         yield from self._await(self._aside.submit(partial(_next, row, outcome)), handle)
 
     def _fulfil(self, row: Row, wish: _Next) -> Iterator[Event]:
-        if row.row_id not in self._rows:
+        if not self._holds(row):
             return  # left while it was prepared
         match wish:
             case JobFailure():
@@ -202,7 +202,7 @@ class Engine:
 
         def handle(loaded: Any) -> Iterator[Event]:
             row.prepare_s += time.monotonic() - began_at
-            if row.row_id not in self._rows:
+            if not self._holds(row):
                 return
             if isinstance(loaded, JobFailure):
                 yield self._fail(row, loaded)
@@ -219,7 +219,7 @@ class Engine:
         outputs = predict(batch, partial(self.capacity.note_too_many, rows[0].sort))
         self.capacity.note(rows[0].sort, sum(work.inputs for work in batch), time.monotonic() - began_at)
         for row, output in zip(rows, outputs, strict=True):
-            if row.row_id in self._rows:
+            if self._holds(row):
                 yield self._advance(row, output)
         share_s = (time.monotonic() - began_at) / len(rows)
         for row in rows:
@@ -245,7 +245,7 @@ class Engine:
         return None if isinstance(preview, JobFailure) else preview
 
     def _is_done(self, row: Row) -> bool:
-        return row.row_id in self._rows and row.work is not None and row.work.step == row.work.steps
+        return self._holds(row) and row.work is not None and row.work.step == row.work.steps
 
     def _finish(self, rows: Sequence[Row]) -> Iterator[Event]:
         """Let the rows' finished pieces of work come to something, all of them together."""
@@ -268,12 +268,16 @@ class Engine:
         yield from self._await(self._aside.submit(partial(_outcomes, batch)), handle)
 
     def _hand_on(self, row: Row, outcome: Any) -> Iterator[Event]:
-        if row.row_id not in self._rows:
+        if not self._holds(row):
             return  # left while it was finished
         if isinstance(outcome, JobFailure):
             yield self._fail(row, outcome)
         else:
             yield from self._go_on(row, outcome)
+
+    def _holds(self, row: Row) -> bool:
+        """Whether ``row`` has not left; another of the same id may have come since."""
+        return self._rows.get(row.row_id) is row
 
     def _fail(self, row: Row, failure: JobFailure) -> Failed:
         self._rows.pop(row.row_id, None)

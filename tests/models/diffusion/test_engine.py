@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import wait
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from models.diffusion.capacity import Capacity
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.engine import Engine
 from models.diffusion.events import Drawn, Event, Loading
+from models.errors import ModelUnavailable
 from tests.models.diffusion.rig import (
     Studio,
     WatchedDenoiser,
@@ -232,3 +234,26 @@ def test_a_higher_priority_gets_more_of_the_device(tiny_sd: Studio) -> None:
         join(engine, row_id, params(width=96, height=height, num_inference_steps=20, priority=priority), tiny_sd.spec)
     events = [event for _ in range(20) for event in engine.tick()]
     assert len(progress(events, "urgent")) >= 3 * len(progress(events, "usual")) > 0
+
+
+def test_what_becomes_of_a_row_that_left_does_not_reach_its_successor(tiny_sd: Studio) -> None:
+    release = threading.Event()
+
+    def load(spec: ModelSpec) -> Checkpoint:
+        if spec.dtype == "float64":
+            assert release.wait(10)
+            raise ModelUnavailable("gone")
+        return replace(tiny_sd.checkpoint)
+
+    engine = Engine(load, capacity=Capacity(8))
+    engine.load(tiny_sd.spec)
+    join(engine, "row", params(seed=5), replace(tiny_sd.spec, dtype="float64"))
+    engine.tick()
+    engine.leave("row")
+    join(engine, "row", params(seed=6, num_inference_steps=30), tiny_sd.spec)
+    events = engine.tick()
+    release.set()
+    wait([future for future, _ in engine._pending])
+    events += run(engine)
+    assert tiny_sd.off_by(params(seed=6, num_inference_steps=30), pictures(events)["row"]) == 0
+    assert [event.step for event in progress(events, "row")] == list(range(1, 31))
