@@ -187,6 +187,8 @@ class Engine:
 
     def _retry_or_fail(self, row: Row, failure: JobFailure) -> Iterator[Event]:
         """Without memory, the row is begun once more with nothing around that no row uses."""
+        if isinstance(failure, OutOfMemory):
+            self._tools.encodings.clear()
         if isinstance(failure, OutOfMemory) and not row.steps_done and self._shelf.drop_unused():
             row.plan = plan(row.task, self._tools)
             yield from self._go_on(row, None)
