@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from models.params import Params
+from models.params import DrawParams, Params
+from models.rewrite import Rewrite
 
 JOB_ID_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What a client may choose as a job's id; ids drawn here are lower-case UUIDs, version 4."""
@@ -81,3 +82,12 @@ class JobRecord:
     is_cancel_requested: bool = False
     loading: str | None = None
     """What the job waits for before its first step, in words; only while it does."""
+    rewrite: Rewrite | None = None
+    """What became of the prompt, if it was to be rewritten and that was tried."""
+
+    @property
+    def drawn_params(self) -> Params:
+        """The parameters as they are drawn: ``params`` with the rewritten prompt, if there is one."""
+        if self.rewrite is None or not isinstance(self.params, DrawParams):
+            return self.params
+        return self.rewrite.applied_to(self.params)

@@ -139,6 +139,9 @@ class DrawRequest:
     refiner: Refiner | None = None
     reuse_interval: int | None = None
     priority: int | None = None
+    enhance_prompt: bool | None = None
+    """``None`` is what the API key prefers; so it is for ``enhance_negative_prompt``."""
+    enhance_negative_prompt: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +178,10 @@ class DrawParams(Payload):
     """Deep features are computed anew at each so-many-th step; 1 is always, and exact."""
     priority: int = 0
     """-2..2; each step up is four times the share of the device."""
+    enhance_prompt: bool = False
+    """Have the language model rewrite the prompt before it is drawn."""
+    enhance_negative_prompt: bool = False
+    """Have it write a negative prompt too, where there is none and the prompt is rewritten."""
 
     @property
     def sources(self) -> Iterator[str]:

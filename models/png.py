@@ -16,26 +16,37 @@ from models.pictures import FORMATS, measure
 
 PARAMETERS_CHUNK = "parameters"
 JSON_CHUNK = "photogram"
+ORIGINAL_CHUNK = "original_prompt"
+"""What the user wrote, where the prompt that was drawn is another."""
 
 _EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
 _CODE_BYTES = 8
 """EXIF's user comment begins with the name of its character code, filled up with zeros."""
 
 
-def encode(picture: Image.Image, kind: str, params: Params) -> bytes:
-    """``picture`` as a PNG file with both text chunks.
+def encode(picture: Image.Image, kind: str, params: Params, original_prompt: str | None = None) -> bytes:
+    """``picture`` as a PNG file with its texts: how it was drawn, for A1111 and for us, and what the user wrote.
 
     The JSON leaves out what says nothing about the picture: what is null, and the priority.
+
+    Args:
+        params: as they were drawn.
+        original_prompt: if the prompt was rewritten.
     """
     info = PngInfo()
-    text = a1111_parameters(kind, params)
-    # tEXt is Latin-1 only; iTXt is what A1111 itself writes for other scripts.
-    write = info.add_text if text.isascii() else info.add_itxt
-    write(PARAMETERS_CHUNK, text)
+    _write(info, PARAMETERS_CHUNK, a1111_parameters(kind, params))
     info.add_text(JSON_CHUNK, json.dumps({"kind": kind, "params": repeatable(params)}))
+    if original_prompt is not None:
+        _write(info, ORIGINAL_CHUNK, original_prompt)
     buffer = BytesIO()
     picture.save(buffer, "PNG", pnginfo=info)
     return buffer.getvalue()
+
+
+def _write(info: PngInfo, name: str, text: str) -> None:
+    # tEXt is Latin-1 only; iTXt is what A1111 itself writes for other scripts.
+    write = info.add_text if text.isascii() else info.add_itxt
+    write(name, text)
 
 
 def repeatable(params: Params) -> dict[str, Any]:

@@ -157,6 +157,8 @@ def _filled_in(request: DrawRequest, model: ModelSpec, catalog: Catalog, problem
         refiner=_refiner(request.refiner, catalog),
         reuse_interval=_or(request.reuse_interval, DrawParams.reuse_interval),
         priority=_or(request.priority, DrawParams.priority),
+        enhance_prompt=_or(request.enhance_prompt, DrawParams.enhance_prompt),
+        enhance_negative_prompt=_or(request.enhance_negative_prompt, DrawParams.enhance_negative_prompt),
     )
 
 

@@ -32,6 +32,7 @@ from models.params import (
     SecondPass,
     UpscaleParams,
 )
+from models.rewrite import Rewrite
 
 PARAMS = DrawParams(
     prompt="a cat", negative_prompt="rain", model="house", sampler="DPM++ 2M Karras", num_inference_steps=20,
@@ -186,3 +187,23 @@ def test_damage_at_any_byte_is_no_surprise() -> None:
                 png.read_request(broken)
             except UnreadablePicture:
                 continue
+
+
+@pytest.mark.parametrize("original", ["a cat", "eine Katze mit Hut, 猫"])
+def test_a_picture_of_a_rewritten_prompt_says_what_the_user_wrote(original: str) -> None:
+    drawn = replace(PARAMS, prompt=f"{original}, golden hour")
+    data = png.encode(PICTURE, TXT2IMG, drawn, original)
+    assert opened(data).info["original_prompt"] == original
+    request = png.read_request(data)
+    assert request is not None and DrawParams.from_payload(request["params"]) == drawn
+    assert "original_prompt" not in opened(png.encode(PICTURE, TXT2IMG, drawn)).info
+
+
+def test_a_rewrite_is_applied_once_and_for_all() -> None:
+    asked = replace(PARAMS, enhance_prompt=True, enhance_negative_prompt=True, negative_prompt="")
+    drawn = Rewrite(status="applied", revised_prompt="a cat, rain", revised_negative_prompt="fog").applied_to(asked)
+    assert (drawn.prompt, drawn.negative_prompt) == ("a cat, rain", "fog")
+    assert not drawn.enhance_prompt and not drawn.enhance_negative_prompt
+    assert Rewrite(status="timeout").applied_to(asked) == replace(
+        asked, enhance_prompt=False, enhance_negative_prompt=False
+    )

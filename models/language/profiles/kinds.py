@@ -1,0 +1,24 @@
+"""What a prompt may be about, and how a small language model is asked which of these it is."""
+
+from __future__ import annotations
+
+from models.language.profiles.shape import Template
+
+PERSON, ANIMAL, SEA, FOOD, PLANT = "person", "animal", "sea creature", "food", "plant"
+VEHICLE, BUILDING, LANDSCAPE, ITEM, FANTASY = "vehicle", "building", "landscape", "item", "fantasy"
+LEAD = ": "
+"""Between the user's words and what they are about."""
+
+KIND = Template(
+    system="You say what kind of thing it is.",
+    examples=tuple((words, LEAD + kind) for words, kind in (
+        ("a deer", ANIMAL), ("pancakes with syrup", FOOD), ("a wizard", PERSON), ("lavender", PLANT),
+        ("an old van", VEHICLE), ("a ruined temple", BUILDING), ("rolling hills", LANDSCAPE), ("a squid", SEA),
+        ("a wyvern", FANTASY), ("a teacup", ITEM), ("boots", ITEM), ("a rowing boat", VEHICLE),
+        ("daisies in a jar", PLANT), ("an old camera", ITEM), ("a fisherman's hut", BUILDING), ("a starfish", SEA),
+        ("a nurse", PERSON), ("a town square", BUILDING), ("an orange", FOOD), ("a canyon", LANDSCAPE),
+        ("a goblin", FANTASY), ("a duck", ANIMAL), ("a violin", ITEM), ("a bunch of lilies", PLANT),
+        ("a steam ship", VEHICLE), ("a church", BUILDING),
+    )),
+    tokens_max=16,
+)  # fmt: skip

@@ -1,0 +1,92 @@
+"""The profiles' data: whole, well-formed, and in step with what the models were taught."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from models.catalog import ModelSpec, house_spec
+from models.families import FAMILIES, FLUX, SD3
+from models.house.pictures import GROUNDS as TAUGHT
+from models.language.budget import budget_of, estimate
+from models.language.cleaning import Phrases, clean, plain
+from models.language.profiles import GROUNDS, PROFILES, Profile, Template, profile_of
+from models.prompts import Fragment, parse
+
+EVERY = pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+
+
+def templates(profile: Profile) -> list[Template]:
+    return [each for each in (profile.free, profile.guided, profile.kind, profile.negative) if each is not None]
+
+
+def test_the_grounds_are_those_that_the_built_in_model_was_taught() -> None:
+    assert set(GROUNDS) == set(TAUGHT)
+
+
+def test_each_model_has_its_profile() -> None:
+    assert profile_of(house_spec()).name == "icons"
+    for family in FAMILIES:
+        profile = profile_of(ModelSpec(name="x", family=family, folder=Path("x")))
+        assert profile.name == ("sentence" if family in (FLUX, SD3) else "tags")
+
+
+@EVERY
+def test_every_kind_has_phrases_that_are_plain_text(profile: Profile) -> None:
+    assert len(profile.kinds) == 10
+    for kind in profile.kinds.values():
+        for slot in kind.slots:
+            assert len(set(slot.phrases)) == len(slot.phrases) > 1
+            assert all(re.fullmatch(r"[a-z][a-z -]*[a-z]", phrase) for phrase in slot.phrases)
+        text = "a cat" + "".join(slot.lead + slot.phrases[-1] for slot in kind.slots) + "x".join(kind.negatives)
+        assert parse(text).fragments == (Fragment(text),)
+        assert re.fullmatch(
+            "".join(slot.regex for slot in kind.slots), text[5 : len(text) - len("x".join(kind.negatives))]
+        )
+
+
+@EVERY
+def test_the_longest_choice_fits_the_budget(profile: Profile) -> None:
+    count, limit = (estimate, 75) if profile.name != "icons" else (budget_of(house_spec()).count, 22)
+    for kind in profile.kinds.values():
+        longest = "".join(slot.lead + max(slot.phrases, key=count) for slot in kind.slots)
+        assert count(longest) <= 0.75 * limit
+
+
+@EVERY
+def test_examples_are_what_is_wanted(profile: Profile) -> None:
+    for template in templates(profile):
+        assert template.system.isprintable() and template.examples
+        for said, answer in template.examples:
+            assert plain(said) == said
+            if template is profile.free and not profile.free_slots:
+                taken = Phrases(said)
+                kept = "".join([*taken.feed(answer), *taken.end(False)])
+                assert kept == answer.rstrip(".")
+            if not template.is_continuation:
+                assert all(clean(phrase) == phrase for phrase in answer.split(", "))
+
+
+@EVERY
+def test_guided_examples_are_among_the_choices(profile: Profile) -> None:
+    wanted = [*profile.free_slots, *(slot for kind in profile.kinds.values() for slot in kind.slots)]
+    for _, answer in profile.guided.examples:
+        rest = answer
+        while rest:
+            found = [
+                slot.lead + phrase for slot in wanted for phrase in slot.phrases if rest.startswith(slot.lead + phrase)
+            ]
+            assert found, rest
+            rest = rest.removeprefix(max(found, key=len))
+    for _, answer in profile.kind.examples:
+        assert answer.removeprefix(": ") in profile.kinds
+
+
+def test_no_example_is_a_prompt_that_rewriting_is_measured_by() -> None:
+    held_out = Path(__file__).parents[3] / "benchmarks" / "data" / "held_out_prompts.txt"
+    prompts = {line.strip().casefold() for line in held_out.read_text(encoding="utf-8").splitlines()}
+    for profile in PROFILES.values():
+        for template in templates(profile):
+            assert not prompts & {said.casefold() for said, _ in template.examples}
