@@ -1,0 +1,138 @@
+"""JSON schemas of tools: made fit for engines, and held against arguments, with complaints for a model to act upon."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jsonschema_rs
+
+TEXT_MAX_CHARS = 600
+"""What :func:`bounded` allows a text whose schema says nothing about its length."""
+ITEMS_MAX = 8
+"""What :func:`bounded` allows a list whose schema says nothing about it."""
+COMPLAINTS_MAX = 5
+_COMPLAINT_MAX_CHARS = 200
+
+Schema = dict[str, Any]
+
+_REASONS: Mapping[str, str] = {
+    "multipleOf": "must be a multiple of {}",
+    "minimum": "must be at least {}",
+    "maximum": "must be at most {}",
+    "exclusiveMinimum": "must be more than {}",
+    "exclusiveMaximum": "must be less than {}",
+    "minLength": "must have at least {} characters",
+    "maxLength": "must have at most {} characters",
+    "minItems": "must have at least {} entries",
+    "maxItems": "must have at most {} entries",
+    "pattern": "must match the pattern {}",
+    "const": "must be {}",
+}
+"""By the keyword that was violated; the braces stand for what it asks for."""
+
+
+def closed(schema: Mapping[str, Any]) -> Schema:
+    """The same schema, in which no object has other properties than those listed."""
+    return _rebuilt(schema, _close)
+
+
+def strict(schema: Mapping[str, Any]) -> Schema:
+    """:func:`closed`, as OpenAI's ``strict`` wants it: every property is required, those that were not may be null.
+
+    :func:`without_idle_nulls` undoes that in the arguments.
+    """
+    return _rebuilt(schema, lambda part: _require_all(_close(part)))
+
+
+def bounded(schema: Mapping[str, Any]) -> Schema:
+    """:func:`closed`, with a length for every text and list that lacks one, so that a call comes to an end."""
+    return _rebuilt(schema, lambda part: _bound(_close(part)))
+
+
+def _rebuilt(schema: Mapping[str, Any], change: Callable[[Schema], Schema]) -> Schema:
+    """A copy with ``change`` applied to every schema within, the inner ones first."""
+    copy = dict(schema)
+    if isinstance(properties := copy.get("properties"), Mapping):
+        copy["properties"] = {name: _rebuilt(part, change) for name, part in properties.items()}
+    if isinstance(items := copy.get("items"), Mapping):
+        copy["items"] = _rebuilt(items, change)
+    for keyword in ("anyOf", "oneOf", "allOf"):
+        if keyword in copy:
+            copy[keyword] = [_rebuilt(part, change) for part in copy[keyword]]
+    return change(copy)
+
+
+def _close(schema: Schema) -> Schema:
+    return schema | {"additionalProperties": False} if "properties" in schema else schema
+
+
+def _require_all(schema: Schema) -> Schema:
+    if "properties" not in schema:
+        return schema
+    required = schema.get("required", ())
+    properties = {
+        name: part if name in required or _allows_null(part) else {"anyOf": [part, {"type": "null"}]}
+        for name, part in schema["properties"].items()
+    }
+    return schema | {"properties": properties, "required": list(properties)}
+
+
+def _bound(schema: Schema) -> Schema:
+    if schema.get("type") == "string" and not {"enum", "const", "pattern", "format"} & schema.keys():
+        return {"maxLength": TEXT_MAX_CHARS} | schema
+    return {"maxItems": ITEMS_MAX} | schema if schema.get("type") == "array" else schema
+
+
+def _allows_null(schema: Mapping[str, Any]) -> bool:
+    return jsonschema_rs.is_valid(dict(schema), None, offline=True)
+
+
+def without_idle_nulls(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments without those nulls that only say that an optional argument is absent."""
+    kept: dict[str, Any] = {}
+    for name, value in arguments.items():
+        part = schema.get("properties", {}).get(name)
+        if part is not None and value is None and name not in schema.get("required", ()) and not _allows_null(part):
+            continue
+        kept[name] = without_idle_nulls(part, value) if part is not None and isinstance(value, dict) else value
+    return kept
+
+
+def complaints(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> list[str]:
+    """What is wrong with ``arguments``, such as ``width: must be a multiple of 8``; at most ``COMPLAINTS_MAX``."""
+    checker = jsonschema_rs.validator_for(closed(schema), offline=True)
+    found = (complaint for error in checker.iter_errors(dict(arguments)) for complaint in _complaints(error))
+    return [complaint[:_COMPLAINT_MAX_CHARS] for complaint, _ in zip(found, range(COMPLAINTS_MAX), strict=False)]
+
+
+def _complaints(error: jsonschema_rs.ValidationError) -> Iterator[str]:
+    where = ".".join(str(step) for step in error.instance_path)
+    match error.kind:
+        case jsonschema_rs.ValidationErrorKind.AdditionalProperties(unexpected=names):
+            yield from (f"{_joined(where, name)}: there is no such argument" for name in names)
+        case jsonschema_rs.ValidationErrorKind.Required(property=name):
+            yield f"{_joined(where, str(name))}: is missing"
+        case _:
+            yield f"{where or 'arguments'}: {_reason(error)}"
+
+
+def _reason(error: jsonschema_rs.ValidationError) -> str:
+    name, value = error.kind.name, error.kind.value
+    match error.kind:
+        case jsonschema_rs.ValidationErrorKind.AnyOf(context=branches):
+            return " or ".join(dict.fromkeys(_reason(branch[0]) for branch in branches if branch))
+        case jsonschema_rs.ValidationErrorKind.Type(types=types):
+            return "must be of type " + " or ".join(sorted(types))
+        case jsonschema_rs.ValidationErrorKind.Enum():
+            return "must be one of " + ", ".join(map(_shown, value))
+    return _REASONS[name].format(_shown(value)) if name in _REASONS else error.message
+
+
+def _joined(where: str, name: str) -> str:
+    return f"{where}.{name}" if where else name
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
