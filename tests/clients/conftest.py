@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
-from photogram import AsyncPhotogram, Event, Photogram
+from photogram import AsyncPhotogram, Event, Photogram, RewrittenPrompt
 
 from .wire_server import WireServer
 
@@ -15,7 +15,7 @@ TLS = ssl.create_default_context()
 
 
 class Either:
-    """A sync or an async client: `await either.get(id)` calls whichever it is, `events` collects its stream."""
+    """A sync or an async client: `await either.get(id)` calls it either way; `events` and `pieces` collect a stream."""
 
     def __init__(self, kind: str, **settings: object) -> None:
         self.kind = kind
@@ -31,9 +31,14 @@ class Either:
         return lambda *args, **kwargs: asyncio.to_thread(method, *args, **kwargs)
 
     async def events(self, *args: object, **kwargs: object) -> list[Event]:
-        stream = self.client.stream(*args, **kwargs)
+        return await self._all(self.client.stream(*args, **kwargs))
+
+    async def pieces(self, *args: object, **kwargs: object) -> list[str | RewrittenPrompt]:
+        return await self._all(self.client.stream_rewrite(*args, **kwargs))
+
+    async def _all(self, stream):
         if self.kind == "async":
-            return [event async for event in stream]
+            return [each async for each in stream]
         return await asyncio.to_thread(list, stream)
 
 

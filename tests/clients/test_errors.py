@@ -36,6 +36,24 @@ async def test_a_refusal_has_its_class(client: Either, server: WireServer, statu
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "name", "parent"),
+    [
+        (503, "language_unavailable", "LanguageUnavailable", "ServiceUnavailable"),
+        (422, "no_proposal", "NoProposal", "APIError"),
+    ],
+)
+async def test_a_refusal_of_the_language_model_has_its_class_and_is_not_tried_again(
+    client: Either, server: WireServer, status: int, code: str, name: str, parent: str
+):
+    server.answer_next(lambda: problem(status, code, "why it is so"))
+    with pytest.raises(getattr(photogram, name), match="why it is so") as caught:
+        await client.assist("a cat")
+
+    assert type(caught.value).__mro__[1] is getattr(photogram, parent)
+    assert len(server.requests) == 1
+
+
 @pytest.mark.parametrize(("status", "name"), [(429, "TooManyRequests"), (503, "ServiceUnavailable")])
 async def test_a_refusal_that_would_last_too_long_is_raised_at_once(
     client: Either, server: WireServer, status: int, name: str

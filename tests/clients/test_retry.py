@@ -25,6 +25,12 @@ async def test_a_busy_server_is_asked_again(client: Either, server: WireServer, 
     assert len(server.requests) == 3
 
 
+async def test_a_language_model_that_says_when_is_asked_again(client: Either, server: WireServer):
+    server.answer_next(lambda: problem(503, "language_unavailable", "starting", {"Retry-After": "0"}))
+    assert (await client.assist("a cat")).kind == "txt2img"
+    assert len(server.requests) == 2
+
+
 async def test_retry_after_is_honoured(client: Either, server: WireServer):
     server.answer_next(busy(after="1"))
     began = time.monotonic()

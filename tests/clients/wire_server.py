@@ -19,6 +19,15 @@ PNG = b"\x89PNG\r\n\x1a\nnot much of a picture"
 PREVIEW = b"\x89PNG a preview"
 DEFAULTS = {"model": "house", "sampler": "euler", "num_inference_steps": 4, "seed": 77, "width": 64, "height": 48}
 FINAL = {"succeeded", "failed", "canceled"}
+APPLIED = {"status": "applied", "revised_prompt": "a cat, sleeping", "revised_negative_prompt": None, "engine": "tiny"}
+APPLIED |= {"template": "tags-1", "elapsed_s": 0.5, "reason": None, "of_a_later_version": 1}
+LATE = {**APPLIED, "status": "timeout", "revised_prompt": None, "elapsed_s": 2.5, "reason": "no answer in 2.5 s"}
+TOKENS = {"count": 6, "limit": 75, "counted": "tokenizer", "of_a_later_version": 1}
+PROPOSED = {"kind": "txt2img", "params": {"prompt": "a cat", "aspect_ratio": "3:2", "seed": 5, "style_preset": None}}
+CALLS = [
+    {"name": "find_models", "arguments": {"about": "cats"}, "outcome": "answered", "of_a_later_version": 1},
+    {"name": "create_image", "arguments": {"prompt": "a cat"}, "outcome": "proposed"},
+]
 
 
 def now() -> str:
@@ -83,12 +92,18 @@ class WireServer:
         self.step_s = 0.0
         self.faults: Counter[str] = Counter()
         self.outcome = "succeeded"
+        self.rewrite = APPLIED
+        self.asked: list[dict[str, object]] = []
         self.needs_key = False
         self.image_url = "{base}/images/{id}.png"
         self.images_answer: Callable[[], Response] = lambda: Response(PNG, media_type="image/png")
 
     def misbehave(self, name: str, times: int = 1) -> None:
-        """Faults: loses_the_answer, drops_the_events, ends_the_events, holds_the_events_open, never_waits."""
+        """Have a fault happen so often.
+
+        Faults: loses_the_answer, drops_the_events, ends_the_events, holds_the_events_open, never_waits,
+        drops_the_pieces.
+        """
         self.faults[name] = times
 
     def answer_next(self, *answers: Callable[[], Response]) -> None:
@@ -113,6 +128,8 @@ class WireServer:
         app.get("/v1/jobs/{job_id}")(self._get)
         app.delete("/v1/jobs/{job_id}")(self._delete)
         app.get("/v1/jobs/{job_id}/events")(self._events)
+        app.post("/v1/prompts/rewrite")(self._rewrite)
+        app.post("/v1/assist")(self._assist)
         app.get("/v1/models")(self._models)
         app.get("/v1/samplers")(self._samplers)
         app.get("/images/{name}")(self._image)
@@ -160,6 +177,9 @@ class WireServer:
     async def _draw(self, record: Record) -> None:
         steps = record.job["params"]["num_inference_steps"]
         await record.turn("running", started_at=now(), progress={"step": 0, "steps": steps})
+        if record.job["params"].get("enhance_prompt"):
+            record.job |= {"rewrite": self.rewrite, "revised_prompt": self.rewrite["revised_prompt"]}
+            await record.tell("rewrite", self.rewrite)
         for step in range(1, steps + 1):
             await asyncio.sleep(self.step_s)
             record.job["progress"] = {"step": step, "steps": steps}
@@ -227,6 +247,30 @@ class WireServer:
             await asyncio.wait_for(watch(), wait_s)
         except TimeoutError:
             return
+
+    async def _rewrite(self, request: Request) -> Response:
+        body = await request.json()
+        self.asked.append(body)
+        revised = self.rewrite["revised_prompt"] or body["prompt"]
+        answer = {"prompt": body["prompt"], "revised_prompt": revised, "revised_negative_prompt": None}
+        answer |= {"profile": "tags", "rewrite": self.rewrite, "tokens": TOKENS, "of_a_later_version": 1}
+        if not body.get("stream"):
+            return Response(json.dumps(answer), media_type="application/json")
+        return StreamingResponse(self._pieces(answer), media_type="text/event-stream")
+
+    async def _pieces(self, answer: dict[str, object]) -> AsyncIterator[str]:
+        yield ": keep-alive\n\n"
+        for text in ("a cat, ", "\u2028sleeping"):
+            yield f"event: delta\ndata: {json.dumps({'text': text}, ensure_ascii=False)}\n\n"
+            if self._takes("drops_the_pieces"):
+                raise ConnectionAbortedError
+        yield 'event: weather\ndata: {"of": "a later version"}\n\n'
+        yield f"event: rewrite\ndata: {json.dumps(answer)}\n\n"
+
+    async def _assist(self, request: Request) -> Response:
+        self.asked.append(await request.json())
+        answer = {"status": "proposed", "job": PROPOSED, "message": "Here is a cat.", "calls": CALLS}
+        return JSONResponse({**answer, "rounds": 2, "engine": "tiny", "of_a_later_version": 1})
 
     async def _models(self) -> Response:
         limits = {"width": [64, 512]}

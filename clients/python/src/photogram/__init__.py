@@ -11,6 +11,8 @@ from ._errors import (
     InvalidParams,
     JobCanceled,
     JobFailed,
+    LanguageUnavailable,
+    NoProposal,
     NotFound,
     PermissionDenied,
     PhotogramError,
@@ -21,8 +23,9 @@ from ._errors import (
     UnexpectedResponse,
     WaitTimeout,
 )
-from ._events import Event, Previewed, Progressed, StatusChanged
-from ._models import Failure, GeneratedImage, Image, Job, Model, Params, Progress, Result, Sampler, Timings
+from ._events import Event, Previewed, Progressed, Rewritten, StatusChanged
+from ._language import Proposal, RewriteOptions, RewrittenPrompt, TokenCount, ToolCall
+from ._models import Failure, GeneratedImage, Image, Job, Model, Params, Progress, Result, Rewrite, Sampler, Timings
 from ._pictures import Picture
 from ._version import __version__
 
@@ -41,7 +44,9 @@ __all__ = [
     "Job",
     "JobCanceled",
     "JobFailed",
+    "LanguageUnavailable",
     "Model",
+    "NoProposal",
     "NotFound",
     "Params",
     "PermissionDenied",
@@ -52,13 +57,20 @@ __all__ = [
     "Problem",
     "Progress",
     "Progressed",
+    "Proposal",
     "Result",
+    "Rewrite",
+    "RewriteOptions",
+    "Rewritten",
+    "RewrittenPrompt",
     "Sampler",
     "ServerError",
     "ServiceUnavailable",
     "StatusChanged",
     "Timings",
+    "TokenCount",
     "TooManyRequests",
+    "ToolCall",
     "UnexpectedResponse",
     "WaitTimeout",
     "__version__",

@@ -1,7 +1,7 @@
 """The asyncio client: performs each effect of a flow by awaiting it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
@@ -10,10 +10,11 @@ import httpx
 
 from ._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT_S, Config
 from ._errors import APIError
-from ._events import Event
-from ._flows import Effect, Flow, Flows, Listen, Send, Sleep, job_id_of
+from ._events import Event, Reading
+from ._flows import Effect, Flow, Flows, Listen, Send, Sleep, job_id_of, order_of
+from ._language import Proposal, RewriteOptions, RewrittenPrompt
 from ._models import GeneratedImage, Job, Model, Params, Sampler
-from ._pictures import Picture, kind_of
+from ._pictures import Picture
 
 T = TypeVar("T")
 
@@ -43,14 +44,15 @@ class AsyncPhotogram:
 
     async def generate(
         self,
-        prompt: str,
+        prompt: str | Proposal,
         *,
         timeout_s: float | None = None,
         on_event: Callable[[Event], None] | None = None,
         **params: Unpack[Params],
     ) -> GeneratedImage:
         """Draw one picture and bring it here, as `Photogram.generate` does; `on_event` is a plain function."""
-        return await self._run(self._flows.generate(kind_of(params), timeout_s, on_event, {"prompt": prompt, **params}))
+        kind, order = order_of(prompt, None, params)
+        return await self._run(self._flows.generate(kind, timeout_s, on_event, order))
 
     async def upscale(
         self,
@@ -66,10 +68,11 @@ class AsyncPhotogram:
         return await self._run(self._flows.generate("upscale", timeout_s, on_event, params))
 
     async def submit(
-        self, prompt: str, *, kind: str | None = None, job_id: str | None = None, **params: Unpack[Params]
+        self, prompt: str | Proposal, *, kind: str | None = None, job_id: str | None = None, **params: Unpack[Params]
     ) -> Job:
         """Queue a job and return at once; an own `job_id` makes that repeatable, as in `Photogram.submit`."""
-        return await self._run(self._flows.submit(kind or kind_of(params), job_id, {"prompt": prompt, **params}))
+        kind, order = order_of(prompt, kind, params)
+        return await self._run(self._flows.submit(kind, job_id, order))
 
     async def get(self, job_id: str) -> Job:
         """The job as it is now; raises NotFound."""
@@ -96,21 +99,29 @@ class AsyncPhotogram:
         Leave the loop early only inside `contextlib.aclosing`, so that the connection is given back at once.
         """
         reading = self._flows.reading(await self.get(job) if isinstance(job, str) else job, timeout_s)
-        while not reading.is_over:
-            error: httpx.RequestError | APIError | None = None
-            try:
-                async with aclosing(await self._http.send(reading.request(), stream=True)) as response:
-                    if not response.is_success:
-                        await response.aread()
-                    reading.check(response)
-                    async for chunk in response.aiter_bytes():
-                        for event in reading.feed(chunk):
-                            yield event
-                        if reading.is_over:
-                            break
-            except (httpx.RequestError, APIError) as caught:
-                error = caught
-            await asyncio.sleep(reading.pause_s(error))
+        async with aclosing(self._follow(reading)) as events:
+            async for event in events:
+                yield event
+
+    async def rewrite(self, prompt: str, **options: Unpack[RewriteOptions]) -> RewrittenPrompt:
+        """Have the server's language model write a prompt anew, as `Photogram.rewrite` does."""
+        return await self._run(self._flows.rewrite({"prompt": prompt, **options}))
+
+    def stream_rewrite(
+        self, prompt: str, **options: Unpack[RewriteOptions]
+    ) -> AsyncGenerator[str | RewrittenPrompt, None]:
+        """The pieces of a rewrite and its result, as `Photogram.stream_rewrite` gives them; see `stream` on leaving."""
+        return self._follow(self._flows.reading_rewrite({"prompt": prompt, **options}))
+
+    async def assist(
+        self,
+        message: str,
+        *,
+        job: Job | Proposal | Mapping[str, object] | None = None,
+        images: Picture | Sequence[Picture] = (),
+    ) -> Proposal:
+        """Have the server's language model turn a wish into a job, as `Photogram.assist` does."""
+        return await self._run(self._flows.assist(message, job, images))
 
     async def models(self) -> list[Model]:
         """The models that can be asked for by name."""
@@ -131,6 +142,23 @@ class AsyncPhotogram:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
+
+    async def _follow(self, reading: Reading[T]) -> AsyncGenerator[T, None]:
+        while not reading.is_over:
+            error: httpx.RequestError | APIError | None = None
+            try:
+                async with aclosing(await self._http.send(reading.request(), stream=True)) as response:
+                    if not response.is_success:
+                        await response.aread()
+                    reading.check(response)
+                    async for chunk in response.aiter_bytes():
+                        for piece in reading.feed(chunk):
+                            yield piece
+                        if reading.is_over:
+                            break
+            except (httpx.RequestError, APIError) as caught:
+                error = caught
+            await asyncio.sleep(reading.pause_s(error))
 
     async def _run(self, flow: Flow[T]) -> T:
         try:

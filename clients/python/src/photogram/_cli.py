@@ -9,10 +9,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ._cli_output import display_for, job_lines, picture_json, picture_lines, to_json
+from ._cli_output import (
+    display_for,
+    job_lines,
+    picture_json,
+    picture_lines,
+    proposal_lines,
+    rewritten_lines,
+    to_json,
+)
 from ._client import Photogram
 from ._commands import SERVER_COMMANDS, CommandBroken, found_commands, help_of, load
 from ._errors import ConnectionFailed, PhotogramError
+from ._language import Proposal
 from ._models import Job, Params
 from ._version import __version__
 
@@ -21,7 +30,8 @@ DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 # Fewer than the SDK's: at a prompt, "nothing is running there" should not take eight seconds.
 _MAX_RETRIES = 3
 
-_OWN_COMMANDS = frozenset({"generate", "jobs", "samplers"})
+_OWN_COMMANDS = frozenset({"generate", "rewrite", "assist", "jobs", "samplers"})
+_DEFAULT_FILE = Path("photogram.png")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,8 +78,6 @@ def _run_own(options: argparse.Namespace) -> int:
 
 
 def _generate(options: argparse.Namespace, client: Photogram) -> None:
-    path: Path = options.output
-    _check_writable(path)
     params: Params = {
         "negative_prompt": options.negative_prompt,
         "model": options.model,
@@ -79,13 +87,40 @@ def _generate(options: argparse.Namespace, client: Photogram) -> None:
         "seed": options.seed,
         "width": options.width,
         "height": options.height,
+        "enhance_prompt": options.enhance,
     }
+    _check_writable(options.output)
+    _draw(client, options.prompt, params, options.output, options.json)
+
+
+def _draw(client: Photogram, prompt: str | Proposal, params: Params, path: Path, as_json: bool) -> None:
     began = time.monotonic()
     with display_for(Console(stderr=True)) as display:
-        image = client.generate(options.prompt, on_event=display.show, **params)
+        image = client.generate(prompt, on_event=display.show, **params)
     image.save(path)
     total_s = time.monotonic() - began
-    _print([picture_json(image, path, total_s)] if options.json else picture_lines(image, path, total_s))
+    proposal = prompt if isinstance(prompt, Proposal) else None
+    _print([picture_json(image, path, total_s, proposal)] if as_json else picture_lines(image, path, total_s))
+
+
+def _rewrite(options: argparse.Namespace, client: Photogram) -> None:
+    rewritten = client.rewrite(options.prompt, model=options.model)
+    _print([to_json(asdict(rewritten))] if options.json else rewritten_lines(rewritten))
+
+
+def _assist(options: argparse.Namespace, client: Photogram) -> None:
+    if options.output is not None and not options.draw:
+        raise ValueError("--output is where the picture goes, and only --draw makes one")
+    path = options.output or _DEFAULT_FILE
+    if options.draw:
+        _check_writable(path)
+    proposal = client.assist(options.message, images=options.image)
+    if not options.json:
+        _print(proposal_lines(proposal))
+    elif not options.draw:
+        _print([to_json(asdict(proposal))])
+    if options.draw:
+        _draw(client, proposal, {}, path, options.json)
 
 
 def _get_job(options: argparse.Namespace, client: Photogram) -> None:
@@ -111,6 +146,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_generate_options(generate)
     generate.set_defaults(run=_generate)
 
+    _add_language_commands(commands, common)
+
     jobs = commands.add_parser("jobs", help="look at a job, or cancel it")
     verbs = jobs.add_subparsers(title="verbs", metavar="VERB", required=True)
     for verb, run, text in (("get", _get_job, "show a job"), ("cancel", _cancel_job, "cancel a job")):
@@ -130,6 +167,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_language_commands(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", common: argparse.ArgumentParser
+) -> None:
+    rewrite = commands.add_parser("rewrite", parents=[common], help="have a prompt rewritten, and draw nothing")
+    rewrite.add_argument("prompt", metavar="PROMPT", help="what is to be drawn")
+    rewrite.add_argument("--model", metavar="NAME", help="the picture model that the prompt is for")
+    rewrite.set_defaults(run=_rewrite)
+
+    assist = commands.add_parser("assist", parents=[common], help="have a wish turned into a job")
+    assist.add_argument("message", metavar="MESSAGE", help="the wish, in plain words")
+    assist.add_argument("--image", metavar="FILE", type=Path, action="append", default=[], help="a picture for it")
+    assist.add_argument("--draw", action="store_true", help="draw what is proposed")
+    assist.add_argument("-o", "--output", metavar="FILE", type=Path, help=f"where to (else {_DEFAULT_FILE})")
+    assist.set_defaults(run=_assist)
+
+
 def _common_options() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(add_help=False)
     options.add_argument("--url", help="the server's address (else PHOTOGRAM_URL, else http://127.0.0.1:8000)")
@@ -140,7 +193,9 @@ def _common_options() -> argparse.ArgumentParser:
 
 def _add_generate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", metavar="PROMPT", help="what to draw")
-    parser.add_argument("-o", "--output", metavar="FILE", type=Path, default=Path("photogram.png"), help="where to")
+    parser.add_argument("-o", "--output", metavar="FILE", type=Path, default=_DEFAULT_FILE, help="where to")
+    enhance = "have the language model rewrite the prompt first, or not (else as the key prefers)"
+    parser.add_argument("--enhance", action=argparse.BooleanOptionalAction, help=enhance)
     parser.add_argument("--negative-prompt", metavar="TEXT", help="what to keep out")
     parser.add_argument("--model", metavar="NAME", help="the model (photogram models list)")
     parser.add_argument("--sampler", metavar="NAME", help="the sampler (photogram samplers)")

@@ -1,6 +1,7 @@
 """What the command line shows: progress on stderr while a job runs, plain lines about jobs on stdout."""
 
 import json
+import re
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -10,10 +11,14 @@ from typing import Protocol, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ._events import Event, Progressed, StatusChanged
-from ._models import GeneratedImage, Job, Timings
+from ._events import Event, Progressed, Rewritten, StatusChanged
+from ._language import Proposal, RewrittenPrompt
+from ._models import GeneratedImage, Job, Rewrite, Timings
 
 _LABEL_WIDTH = 9
+
+# What a language model or another user wrote may hold codes that a terminal obeys, line ends, and halves of characters.
+_NOT_SHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class Display(Protocol):
@@ -77,6 +82,8 @@ class LineDisplay:
             case Progressed(step, steps) if step * 10 // max(steps, 1) > self._tenth:
                 self._tenth = step * 10 // max(steps, 1)
                 self._line(f"step {step}/{steps}")
+            case Rewritten(rewrite):
+                self._line(f"rewrite {rewrite.status}")
 
     def _line(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -90,8 +97,10 @@ def display_for(console: Console) -> Display:
 def picture_lines(image: GeneratedImage, path: Path, total_s: float) -> list[str]:
     """What `photogram generate` prints: one line each."""
     params = image.job.params
+    prompts = _known({"prompt": params.get("prompt"), **_revisions(image.job.rewrite)}) if image.job.rewrite else []
     return [
         _line("file", path),
+        *prompts,
         _line("seed", image.seed),
         _line("model", params.get("model")),
         _line("sampler", params.get("sampler")),
@@ -101,10 +110,10 @@ def picture_lines(image: GeneratedImage, path: Path, total_s: float) -> list[str
     ]
 
 
-def picture_json(image: GeneratedImage, path: Path, total_s: float) -> str:
-    """The same for programs: the file, the seconds and the whole job."""
+def picture_json(image: GeneratedImage, path: Path, total_s: float, proposal: Proposal | None = None) -> str:
+    """The same for programs: the file, the seconds, the whole job, and what it was proposed as, if it was."""
     document = {"file": str(path), "timings": _seconds_of(image.job, total_s), "job": asdict(image.job)}
-    return to_json(document)
+    return to_json(document if proposal is None else {**document, "proposal": asdict(proposal)})
 
 
 def job_lines(job: Job) -> list[str]:
@@ -115,6 +124,7 @@ def job_lines(job: Job) -> list[str]:
         "status": job.status,
         "progress": f"{job.progress.step}/{job.progress.steps}" if job.progress else None,
         "prompt": job.params.get("prompt"),
+        **_revisions(job.rewrite),
         "model": job.params.get("model"),
         "seed": job.params.get("seed"),
         "error": f"{job.error.message} ({job.error.code})" if job.error else None,
@@ -123,16 +133,59 @@ def job_lines(job: Job) -> list[str]:
         "finished": _time_text(job.finished_at),
     }
     images = [_line("image", image.url) for image in (job.result.images if job.result else ())]
-    return [_line(label, value) for label, value in known.items() if value is not None] + images
+    return _known(known) + images
+
+
+def rewritten_lines(rewritten: RewrittenPrompt) -> list[str]:
+    """What `photogram rewrite` prints."""
+    tokens, rewrite = rewritten.tokens, rewritten.rewrite
+    counted = "" if tokens.counted == "tokenizer" else f" ({tokens.counted})"
+    return _known(
+        {
+            "prompt": rewritten.prompt,
+            **_revisions(rewrite),
+            "tokens": f"{tokens.count} of {tokens.limit}{counted}",
+            "profile": rewritten.profile,
+            "engine": rewrite.engine,
+            "timings": None if rewrite.elapsed_s is None else f"rewrite {rewrite.elapsed_s:.2f} s",
+        }
+    )
+
+
+def proposal_lines(proposal: Proposal) -> list[str]:
+    """What `photogram assist` prints: the model's words, its steps, and the job."""
+    calls = [_line("call", f"{call.name}: {call.outcome}") for call in proposal.calls]
+    given = {name: value for name, value in proposal.params.items() if value is not None and name != "prompt"}
+    params = ", ".join(_param_text(name, value) for name, value in given.items())
+    job = {"kind": proposal.kind, "prompt": proposal.params.get("prompt"), "params": params or None}
+    return calls + _known({"says": proposal.message or None, **job})
 
 
 def to_json(document: object) -> str:
     """Indented JSON; moments as ISO 8601."""
-    return json.dumps(document, indent=2, ensure_ascii=False, default=_time_text)
+    text = json.dumps(document, indent=2, ensure_ascii=False, default=_time_text)
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _revisions(rewrite: Rewrite | None) -> dict[str, object]:
+    if rewrite is None:
+        return {}
+    if not rewrite.is_applied:
+        return {"rewrite": f"{rewrite.status}: {rewrite.reason}" if rewrite.reason else rewrite.status}
+    return {"revised": rewrite.revised_prompt, "negative": rewrite.revised_negative_prompt}
+
+
+def _param_text(name: str, value: object) -> str:
+    return f"{name}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+
+
+def _known(values: dict[str, object]) -> list[str]:
+    return [_line(label, value) for label, value in values.items() if value is not None]
 
 
 def _line(label: str, value: object) -> str:
-    return f"{label:<{_LABEL_WIDTH}}{'-' if value is None else value}"
+    text = _NOT_SHOWN.sub(lambda found: f"\\u{ord(found[0]):04x}", str(value))
+    return f"{label:<{_LABEL_WIDTH}}{'-' if value is None else text}"
 
 
 def _seconds_of(job: Job, total_s: float) -> dict[str, float | None]:

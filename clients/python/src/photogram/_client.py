@@ -1,7 +1,7 @@
 """The blocking client: performs each effect of a flow in the calling thread."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
@@ -10,10 +10,11 @@ import httpx
 
 from ._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT_S, Config
 from ._errors import APIError
-from ._events import Event
-from ._flows import Effect, Flow, Flows, Listen, Send, Sleep, job_id_of
+from ._events import Event, Reading
+from ._flows import Effect, Flow, Flows, Listen, Send, Sleep, job_id_of, order_of
+from ._language import Proposal, RewriteOptions, RewrittenPrompt
 from ._models import GeneratedImage, Job, Model, Params, Sampler
-from ._pictures import Picture, kind_of
+from ._pictures import Picture
 
 T = TypeVar("T")
 
@@ -49,7 +50,7 @@ class Photogram:
 
     def generate(
         self,
-        prompt: str,
+        prompt: str | Proposal,
         *,
         timeout_s: float | None = None,
         on_event: Callable[[Event], None] | None = None,
@@ -63,11 +64,14 @@ class Photogram:
 
         With an `image` the picture is drawn over it, with a `mask` only where that is light: each a file, bytes, or a
         string that the server knows: a URL, `input:...` or `image:...`. A mask may also be a mapping of all its fields.
+        With `enhance_prompt=True` the server's language model rewrites the prompt first, if it can; `image.job` tells
+        both. A proposal of `assist` may stand in place of the prompt; `params` then change what it says.
         `on_event` is called with every event of the job while it is drawn. When this call ends before the job does -
         Ctrl-C, `timeout_s` seconds over, the connection gone - the job is canceled. Raises InvalidParams for bad
         parameters, JobFailed, JobCanceled, WaitTimeout.
         """
-        return self._run(self._flows.generate(kind_of(params), timeout_s, on_event, {"prompt": prompt, **params}))
+        kind, order = order_of(prompt, None, params)
+        return self._run(self._flows.generate(kind, timeout_s, on_event, order))
 
     def upscale(
         self,
@@ -88,14 +92,15 @@ class Photogram:
         return self._run(self._flows.generate("upscale", timeout_s, on_event, params))
 
     def submit(
-        self, prompt: str, *, kind: str | None = None, job_id: str | None = None, **params: Unpack[Params]
+        self, prompt: str | Proposal, *, kind: str | None = None, job_id: str | None = None, **params: Unpack[Params]
     ) -> Job:
         """Queue a job and return at once; a `kind` that is left out goes by the pictures, as in `generate`.
 
         With a `job_id` of your own (1 to 64 letters, digits, `_`, `-`) submitting the same again, also from another
         process, gives the same job; submitting something else under it raises Conflict.
         """
-        return self._run(self._flows.submit(kind or kind_of(params), job_id, {"prompt": prompt, **params}))
+        kind, order = order_of(prompt, kind, params)
+        return self._run(self._flows.submit(kind, job_id, order))
 
     def get(self, job_id: str) -> Job:
         """The job as it is now; raises NotFound."""
@@ -126,21 +131,43 @@ class Photogram:
         A dropped connection is taken up where it broke off. Raises WaitTimeout after `timeout_s` seconds (noticed with
         the server's next word, 15 s later at most).
         """
-        reading = self._flows.reading(self.get(job) if isinstance(job, str) else job, timeout_s)
-        while not reading.is_over:
-            error: httpx.RequestError | APIError | None = None
-            try:
-                with closing(self._http.send(reading.request(), stream=True)) as response:
-                    if not response.is_success:
-                        response.read()
-                    reading.check(response)
-                    for chunk in response.iter_bytes():
-                        yield from reading.feed(chunk)
-                        if reading.is_over:
-                            break
-            except (httpx.RequestError, APIError) as caught:
-                error = caught
-            time.sleep(reading.pause_s(error))
+        yield from self._follow(self._flows.reading(self.get(job) if isinstance(job, str) else job, timeout_s))
+
+    def rewrite(self, prompt: str, **options: Unpack[RewriteOptions]) -> RewrittenPrompt:
+        """Have the server's language model write a prompt anew, and draw nothing.
+
+            client.rewrite("a fox", model="sdxl").revised_prompt
+
+        It writes as suits the picture model `model`, or by the `profile` named, and the same for the same `seed`; with
+        `negative_prompt=True` it writes such a one too. Without a language model the prompt comes back as it is, and
+        `.rewrite.reason` says why. Raises InvalidParams.
+        """
+        return self._run(self._flows.rewrite({"prompt": prompt, **options}))
+
+    def stream_rewrite(self, prompt: str, **options: Unpack[RewriteOptions]) -> Iterator[str | RewrittenPrompt]:
+        """As `rewrite`, in pieces of text while they are written, and the RewrittenPrompt last.
+
+        The pieces are what the language model says; only the result tells whether that is used. Raises ConnectionFailed
+        where the stream breaks off after its first piece.
+        """
+        return self._follow(self._flows.reading_rewrite({"prompt": prompt, **options}))
+
+    def assist(
+        self,
+        message: str,
+        *,
+        job: Job | Proposal | Mapping[str, object] | None = None,
+        images: Picture | Sequence[Picture] = (),
+    ) -> Proposal:
+        """Have the server's language model turn a wish into a job; `generate` and `submit` take what it proposes.
+
+            proposal = client.assist("a postcard of a lighthouse, wide")
+            client.generate(proposal).save("postcard.png")
+
+        With a `job` (or a proposal, or a mapping with kind and params) the wish is to change that. `images` are one or
+        more pictures to draw over, each as in `generate`. Raises NoProposal, LanguageUnavailable, InvalidParams.
+        """
+        return self._run(self._flows.assist(message, job, images))
 
     def models(self) -> list[Model]:
         """The models that can be asked for by name."""
@@ -161,6 +188,22 @@ class Photogram:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def _follow(self, reading: Reading[T]) -> Iterator[T]:
+        while not reading.is_over:
+            error: httpx.RequestError | APIError | None = None
+            try:
+                with closing(self._http.send(reading.request(), stream=True)) as response:
+                    if not response.is_success:
+                        response.read()
+                    reading.check(response)
+                    for chunk in response.iter_bytes():
+                        yield from reading.feed(chunk)
+                        if reading.is_over:
+                            break
+            except (httpx.RequestError, APIError) as caught:
+                error = caught
+            time.sleep(reading.pause_s(error))
 
     def _run(self, flow: Flow[T]) -> T:
         try:

@@ -12,6 +12,7 @@ SERVER_COMMANDS = {
     "gateway": "start the REST gateway alone",
     "worker": "start one GPU or CPU worker",
     "models": "list, add, remove and check the server's models",
+    "llm": "install, list and serve language models",
 }
 
 Command: TypeAlias = Callable[[list[str]], int]

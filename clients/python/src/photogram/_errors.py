@@ -9,8 +9,10 @@ PhotogramError
 │   ├── NotFound                404: no such job, or it is gone
 │   ├── Conflict                409: the id or idempotency key belongs to another request
 │   ├── InvalidParams           422: .problems names each field
+│   ├── NoProposal              422: the language model proposed nothing that could be drawn
 │   ├── TooManyRequests         429: come back after .retry_after_s
 │   ├── ServiceUnavailable      503: come back after .retry_after_s
+│   │   └── LanguageUnavailable     503: the server has no language model, or cannot reach it
 │   └── ServerError             any other 5xx
 ├── JobFailed               the job ended without a picture: .job.error says why
 ├── JobCanceled             the job was canceled before it had a picture: .job
@@ -103,12 +105,20 @@ class InvalidParams(APIError):
     """422: the parameters are out of bounds; `.problems` names each field with a message."""
 
 
+class NoProposal(APIError):
+    """422: the language model proposed nothing that could be drawn; other words may help."""
+
+
 class TooManyRequests(APIError):
     """429: too many requests or jobs for this key; `.retry_after_s` says when to come back."""
 
 
 class ServiceUnavailable(APIError):
     """503: the server takes no job now; `.retry_after_s` says when to come back."""
+
+
+class LanguageUnavailable(ServiceUnavailable):
+    """503: the server has no language model, or cannot reach it; tried again only if the server says when."""
 
 
 class ServerError(APIError):

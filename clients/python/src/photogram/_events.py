@@ -1,4 +1,4 @@
-"""A job's event stream as typed events, followed across dropped connections."""
+"""Event streams read piece by piece: a job's as typed events, followed across dropped connections."""
 
 import base64
 import json
@@ -6,12 +6,12 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 import httpx
 
 from ._errors import APIError, ConnectionFailed, UnexpectedResponse, WaitTimeout
-from ._models import Job, Progress
+from ._models import Job, Progress, Rewrite
 from ._requests import EVENTS_SILENCE_S, Requests
 from ._responses import error_of, read_event
 from ._retry import Backoff, connection_failure
@@ -42,15 +42,38 @@ class Previewed:
     media_type: str
 
 
-Event: TypeAlias = StatusChanged | Progressed | Previewed
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """The server's language model is done with the prompt, whatever came of it."""
+
+    rewrite: Rewrite
+
+
+Event: TypeAlias = StatusChanged | Progressed | Previewed | Rewritten
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Reading(Protocol[T_co]):
+    """The state of reading one stream. It does no I/O.
+
+    The client asks `request()`, hands the answer to `check` and its bytes to `feed`, and at the end of each connection,
+    whatever ended it, asks `pause_s` how long to wait, until `is_over`.
+    """
+
+    is_over: bool
+
+    def request(self) -> httpx.Request: ...
+
+    def check(self, response: httpx.Response) -> None: ...
+
+    def feed(self, chunk: bytes) -> Iterator[T_co]: ...
+
+    def pause_s(self, error: httpx.RequestError | APIError | None) -> float: ...
 
 
 class EventReading:
-    """The state of following one job: what was seen, what to ask for next, when to give up.
-
-    It does no I/O. The client asks `request()`, hands the answer to `check` and its bytes to `feed`, and at the end of
-    each connection, whatever ended it, asks `pause_s` how long to wait, until `is_over`.
-    """
+    """The reading of one job's events: what was seen, what to ask for next, when to give up."""
 
     def __init__(self, requests: Requests, backoff: Backoff, job: Job, timeout_s: float | None) -> None:
         self.is_over = False
@@ -73,11 +96,7 @@ class EventReading:
 
     def check(self, response: httpx.Response) -> None:
         """Raise what a refusal (its body read) stands for."""
-        if not response.is_success:
-            raise error_of(response)
-        kind = response.headers.get("content-type", "")
-        if not kind.startswith("text/event-stream"):
-            raise UnexpectedResponse(f"{response.request.url} answered with {kind or 'no type'}, not with events")
+        check_stream(response)
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
         """The events that `chunk` completes; those that this version does not know are passed over."""
@@ -117,6 +136,15 @@ class EventReading:
         return connection_failure(self._url, cause)
 
 
+def check_stream(response: httpx.Response) -> None:
+    """Raise what `response` stands for where it is no stream of events; a refusal's body must be read."""
+    if not response.is_success:
+        raise error_of(response)
+    kind = response.headers.get("content-type", "")
+    if not kind.startswith("text/event-stream"):
+        raise UnexpectedResponse(f"{response.request.url} answered with {kind or 'no type'}, not with events")
+
+
 def _event_of(frame: Frame) -> Event | None:
     reader = _READERS.get(frame.name)
     return None if reader is None else read_event(reader, frame.data)
@@ -137,8 +165,13 @@ def _previewed(data: str) -> Previewed:
     return Previewed(int(payload["step"]), base64.b64decode(encoded, validate=True), head.removeprefix("data:"))
 
 
+def _rewritten(data: str) -> Rewritten:
+    return Rewritten(Rewrite.from_payload(json.loads(data)))
+
+
 _READERS: dict[str, Callable[[str], Event]] = {
     "status": _status_changed,
     "progress": _progressed,
     "preview": _previewed,
+    "rewrite": _rewritten,
 }

@@ -8,7 +8,7 @@ import contextlib
 import itertools
 import math
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -26,10 +26,13 @@ from ._errors import (
     WaitTimeout,
 )
 from ._events import Event, EventReading
+from ._language import Proposal, RewrittenPrompt
 from ._models import GeneratedImage, Job, Model, Sampler
+from ._pictures import Picture, kind_of
 from ._requests import Requests, new_job_id
 from ._responses import error_of, read
 from ._retry import Backoff, connection_failure
+from ._rewriting import RewriteReading
 
 # The server waits 60 s at most; proxies often give up at 60 s themselves.
 LONGEST_POLL_S = 30
@@ -134,6 +137,19 @@ class Flows:
             raise
         return (yield from self.download(finished, 0))
 
+    def rewrite(self, asked: Mapping[str, object]) -> Flow[RewrittenPrompt]:
+        response = yield from self._call(self._requests.rewrite(asked))
+        return read(response, RewrittenPrompt.from_payload)
+
+    def assist(
+        self, message: str, job: Job | Proposal | Mapping[str, object] | None, images: Picture | Sequence[Picture]
+    ) -> Flow[Proposal]:
+        if isinstance(job, Job | Proposal):
+            job = {"kind": job.kind, "params": job.params}
+        pictures = (images,) if isinstance(images, Picture) else images
+        response = yield from self._call(self._requests.assist(message, job, pictures))
+        return read(response, Proposal.from_payload)
+
     def models(self) -> Flow[list[Model]]:
         response = yield from self._call(self._requests.models())
         return read(response, lambda payload: [Model.from_payload(model) for model in payload["models"]])
@@ -144,6 +160,9 @@ class Flows:
 
     def reading(self, job: Job, timeout_s: float | None) -> EventReading:
         return EventReading(self._requests, self._backoff, job, timeout_s)
+
+    def reading_rewrite(self, asked: Mapping[str, object]) -> RewriteReading:
+        return RewriteReading(self._requests, self._backoff, asked)
 
     def _job(self, request: httpx.Request) -> Flow[Job]:
         response = yield from self._call(request)
@@ -172,6 +191,13 @@ class Flows:
                 raise failure
             yield Sleep(pause_s)
         raise AssertionError("attempts are counted without end")
+
+
+def order_of(prompt: str | Proposal, kind: str | None, params: Mapping[str, object]) -> tuple[str, dict[str, object]]:
+    """Kind and parameters of the job that draws `prompt`; of a proposal, `params` take the place of its own."""
+    if isinstance(prompt, Proposal):
+        return kind or prompt.kind, {**prompt.params, **params}
+    return kind or kind_of(params), {"prompt": prompt, **params}
 
 
 def job_id_of(job: Job | str) -> str:

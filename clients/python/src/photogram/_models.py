@@ -37,6 +37,8 @@ class Params(TypedDict, total=False):
     refiner: Mapping[str, Any] | None
     reuse_interval: int | None
     priority: int | None
+    enhance_prompt: bool | None
+    enhance_negative_prompt: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +105,46 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Rewrite:
+    """What became of a prompt that the server's language model was to rewrite.
+
+    `status` is `applied`, or why the prompt is drawn as it is: `skipped` (nothing to add), `timeout`, `unavailable` (no
+    language model), `refused` (its text was unfit); `reason` says more.
+    """
+
+    status: str
+    revised_prompt: str | None = None
+    revised_negative_prompt: str | None = None
+    engine: str | None = None
+    template: str | None = None
+    elapsed_s: float | None = None
+    reason: str | None = None
+
+    @classmethod
+    def from_payload(cls, payload: Payload) -> "Rewrite":
+        return cls(
+            status=str(payload["status"]),
+            revised_prompt=_text(payload.get("revised_prompt")),
+            revised_negative_prompt=_text(payload.get("revised_negative_prompt")),
+            engine=_text(payload.get("engine")),
+            template=_text(payload.get("template")),
+            elapsed_s=_seconds(payload.get("elapsed_s")),
+            reason=_text(payload.get("reason")),
+        )
+
+    @property
+    def is_applied(self) -> bool:
+        """Whether the revised prompt is drawn in place of the original."""
+        return self.status == "applied"
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
-    """One job as the server last told it; `params` holds the effective values, the drawn seed among them."""
+    """One job as the server last told it; `params` holds the effective values, the drawn seed among them.
+
+    `revised_prompt` is what is drawn in place of the prompt if the server's language model rewrote it; `rewrite` says
+    what became of that, once it was tried.
+    """
 
     id: str
     kind: str
@@ -116,11 +156,14 @@ class Job:
     created_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    revised_prompt: str | None = None
+    rewrite: Rewrite | None = None
 
     @classmethod
     def from_payload(cls, payload: Payload) -> "Job":
         """Read a job's JSON, such as the body of a webhook; raises KeyError, TypeError or ValueError."""
         progress, result, error = payload.get("progress"), payload.get("result"), payload.get("error")
+        rewrite = payload.get("rewrite")
         return cls(
             id=str(payload["id"]),
             kind=str(payload["kind"]),
@@ -132,6 +175,8 @@ class Job:
             created_at=_moment(payload.get("created_at")),
             started_at=_moment(payload.get("started_at")),
             finished_at=_moment(payload.get("finished_at")),
+            revised_prompt=_text(payload.get("revised_prompt")),
+            rewrite=Rewrite.from_payload(rewrite) if rewrite else None,
         )
 
     @property
@@ -210,3 +255,7 @@ def _moment(text: str | None) -> datetime | None:
 
 def _seconds(value: float | None) -> float | None:
     return None if value is None else float(value)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

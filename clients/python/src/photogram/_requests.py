@@ -2,17 +2,19 @@
 
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import httpx
 
 from ._config import Config
 from ._errors import UnexpectedResponse
-from ._pictures import wire_params
+from ._pictures import Picture, source_of, wire_params
 from ._version import __version__
 
 # The server sends a comment every 15 s on an idle event stream: three missing ones mean that it is gone.
 EVENTS_SILENCE_S = 45.0
+# A proposal takes several rounds of a language model, and nothing is heard meanwhile.
+ASSIST_SILENCE_S = 180.0
 
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -52,6 +54,15 @@ class Requests:
         if last_event_id is not None:
             headers["Last-Event-ID"] = last_event_id
         return self._api("GET", _path_of(job_id) + "/events", headers=headers, read_s=silence_s)
+
+    def rewrite(self, asked: Mapping[str, object]) -> httpx.Request:
+        accept = "text/event-stream" if asked.get("stream") else "application/json"
+        return self._api("POST", "/v1/prompts/rewrite", body=wire_params(asked), headers={"Accept": accept})
+
+    def assist(self, message: str, job: Mapping[str, object] | None, images: Iterable[Picture]) -> httpx.Request:
+        sources = [source_of(image) for image in images]
+        body = wire_params({"message": message, "job": job, "images": sources or None})
+        return self._api("POST", "/v1/assist", body=body, read_s=max(self._timeout_s, ASSIST_SILENCE_S))
 
     def models(self) -> httpx.Request:
         return self._api("GET", "/v1/models")

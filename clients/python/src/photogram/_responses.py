@@ -13,6 +13,8 @@ from ._errors import (
     Conflict,
     FieldProblem,
     InvalidParams,
+    LanguageUnavailable,
+    NoProposal,
     NotFound,
     PermissionDenied,
     PhotogramError,
@@ -36,6 +38,12 @@ _BY_STATUS: dict[int, type[APIError]] = {
     503: ServiceUnavailable,
 }
 
+# These say more than their status, which other refusals share.
+_BY_CODE: dict[str, type[APIError]] = {
+    "language_unavailable": LanguageUnavailable,
+    "no_proposal": NoProposal,
+}
+
 # What a payload of another shape than expected makes a reader raise.
 _MISREAD = (KeyError, TypeError, ValueError, AttributeError)
 
@@ -53,7 +61,7 @@ def read_event(reader: Callable[[str], T], data: str) -> T:
     try:
         return reader(data)
     except _MISREAD as error:
-        raise UnexpectedResponse(f"an event of the job's stream cannot be read: {_why(error)}") from error
+        raise UnexpectedResponse(f"an event of the stream cannot be read: {_why(error)}") from error
 
 
 def error_of(response: httpx.Response) -> PhotogramError:
@@ -62,7 +70,9 @@ def error_of(response: httpx.Response) -> PhotogramError:
         target = response.headers.get("location", "nowhere")
         return UnexpectedResponse(f"{response.request.url} answered {response.status_code} and points to {target}")
     fallback = ServerError if response.status_code >= 500 else APIError
-    return _BY_STATUS.get(response.status_code, fallback)(_problem_of(response))
+    problem = _problem_of(response)
+    kind = _BY_CODE.get(problem.code) or _BY_STATUS.get(response.status_code, fallback)
+    return kind(problem)
 
 
 def retry_after_s(headers: httpx.Headers) -> float | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from ._errors import APIError, ConnectionFailed, PhotogramError
+from ._errors import APIError, ConnectionFailed, LanguageUnavailable, PhotogramError
 
 # 504 is what a proxy says of a gateway that is being restarted, as 502 and 503 are.
 RETRIED_STATUSES = frozenset({429, 502, 503, 504})
@@ -46,4 +46,7 @@ def connection_failure(url: str, error: httpx.RequestError) -> ConnectionFailed:
 def _may_pass(failure: PhotogramError) -> bool:
     if isinstance(failure, ConnectionFailed):
         return isinstance(failure.__cause__, _PASSING)
+    if isinstance(failure, LanguageUnavailable):
+        # It is switched off more often than busy, and then every pause is in vain.
+        return failure.retry_after_s is not None
     return isinstance(failure, APIError) and failure.status in RETRIED_STATUSES
