@@ -4,15 +4,15 @@ OUT ?= photogram.png
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo serve test check benchmark clean
+.PHONY: demo serve test check benchmark clean language
 
-demo: $(READY)  ## Start everything, draw PROMPT, write photogram.png, stop everything.
+demo: $(READY) language  ## Start everything, draw PROMPT, write photogram.png, stop everything.
 	$(BIN)/python -m service.demo "$(PROMPT)" --output "$(OUT)"
 
-serve: $(READY)  ## Start everything and keep it running.
+serve: $(READY) language  ## Start everything and keep it running.
 	$(BIN)/photogram up
 
-test: $(READY)  ## All tests.
+test: $(READY) language  ## All tests.
 	$(BIN)/python -m pytest
 
 check: $(READY)  ## Style, types, and who may import whom.
@@ -21,6 +21,9 @@ check: $(READY)  ## Style, types, and who may import whom.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+language: $(READY)  ## Set up the language engine, which rewrites prompts; everything else works without it.
+	@$(BIN)/photogram llm install || echo "Going on without prompt rewriting; with PHOTOGRAM_LLM=off no set-up is tried." >&2
+
 $(READY): pyproject.toml clients/python/pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt "torch==2.13.0"
@@ -28,5 +31,5 @@ $(READY): pyproject.toml clients/python/pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps spandrel==0.4.2  # it asks for a torchvision
 	touch $(READY)
 
-clean:  ## Remove the environment and everything that was built.
-	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache
+clean:  ## Remove the environments and everything that was built.
+	rm -rf .venv .venv-llm build .mypy_cache .ruff_cache .pytest_cache

@@ -14,16 +14,17 @@ STOP_S = 15.0
 
 
 @contextmanager
-def running_service(data: str, key: str, **variables: str) -> Iterator[str]:
+def running_service(data: str, key: str, *, llm: bool = False, **variables: str) -> Iterator[str]:
     """Start the service with ``key`` as its first API key, its files in ``data``, and more environment variables.
 
-    Gives its address once a job could run, and stops it in the end.
+    Gives its address once a job could run, and stops it in the end. Without ``llm`` no prompt is rewritten, and no
+    language engine takes the cores; with it the environment decides.
 
     Raises:
         RuntimeError: it did not start; it said why on standard error.
     """
     ours = {"PHOTOGRAM_BOOTSTRAP_KEY": key, "PHOTOGRAM_DATA": data}
-    environment = os.environ | ours | variables
+    environment = os.environ | ours | ({} if llm else {"PHOTOGRAM_LLM": "off"}) | variables
     environment.pop("REDIS_URL", None)
     command = [sys.executable, "-m", "service", "--port", str(free_port())]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True)

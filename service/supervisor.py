@@ -20,13 +20,14 @@ _HEALTHY_AFTER_S = 30.0
 
 
 class Child:
-    """One process that should be running."""
+    """One process that should be running; ``starts`` counts its starts, the last one at ``started_at`` (monotonic)."""
 
     def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
         self.name = name
         self._command, self._environment = list(command), dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
-        self._started_at = 0.0
+        self.starts = 0
+        self.started_at = 0.0
         self._deaths_in_a_row = 0
         self._restart_at = 0.0
 
@@ -42,14 +43,15 @@ class Child:
 
     def start(self) -> None:
         """Start the process; what it prints goes to our standard error, which keeps standard output ours."""
-        self._started_at = time.monotonic()
+        self.starts += 1
+        self.started_at = time.monotonic()
         self._process = subprocess.Popen(
             self._command,
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr.fileno(),
             start_new_session=True,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=die_with_parent if sys.platform == "linux" else None,
         )
 
     def keep_running(self) -> None:
@@ -59,7 +61,7 @@ class Child:
         now = time.monotonic()
         if self._restart_at == 0.0:
             log.warning("%s ended with code %s; starting it again", self.name, self.exit_code)
-            self._deaths_in_a_row = 0 if now - self._started_at > _HEALTHY_AFTER_S else self._deaths_in_a_row + 1
+            self._deaths_in_a_row = 0 if now - self.started_at > _HEALTHY_AFTER_S else self._deaths_in_a_row + 1
             self._restart_at = now + _RESTART_PAUSES_S[min(self._deaths_in_a_row, len(_RESTART_PAUSES_S) - 1)]
         if now >= self._restart_at:
             self._restart_at = 0.0
@@ -93,6 +95,6 @@ def stop_in_order(stages: Sequence[Sequence[Child]], stage_s: Sequence[float]) -
             child.end_by(deadline)
 
 
-def _die_with_parent() -> None:
-    """Have the kernel end this child should the supervisor be killed."""
+def die_with_parent() -> None:
+    """For a new child to call: have the kernel ask it to end should its parent be killed."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -22,6 +22,8 @@ from redis.exceptions import RedisError
 from service.backbone.connections import connect, wait_for_redis
 from service.backbone.logs import configure_logging
 from service.backbone.settings import Settings, SettingsError
+from service.llm.install import EngineMissing
+from service.llm.own_engine import OwnEngine
 from service.supervisor import Child, stop_in_order
 from service.valkey import socket_url, valkey_command
 
@@ -31,7 +33,7 @@ REDIS_START_S = 60.0
 """How long Valkey may take to read a long append-only file."""
 LOOK_S = 0.2
 STOP_S = (7.0, 2.0)
-"""How long gateway and workers, and then Valkey, get to stop."""
+"""How long gateway, workers and language engine, and then Valkey, get to stop."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -70,7 +72,9 @@ def _alone_in(settings: Settings) -> Iterator[None]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="photogram up", description="Run Valkey, the gateway and the workers.")
+    parser = argparse.ArgumentParser(
+        prog="photogram up", description="Run Valkey, the gateway, the workers and the language engine."
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (8000)")
     parser.add_argument("--data", help="folder of catalog, pictures and queue (PHOTOGRAM_DATA)")
@@ -84,8 +88,19 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _own_engine(settings: Settings) -> OwnEngine | None:
+    """The language engine to start, if it is wanted, no other is named, and it is installed."""
+    if settings.llm == "off" or settings.llm_url is not None:
+        return None
+    try:
+        return OwnEngine(settings.llm_folder, os.environ)
+    except EngineMissing as error:
+        print(f"photogram up: prompt rewriting is off: {error}, run `photogram llm install`", file=sys.stderr)
+        return None
+
+
 class Stack:
-    """Valkey, gateway and workers, as one thing that is started and stopped."""
+    """Valkey, gateway, workers and language engine, as one thing that is started and stopped."""
 
     def __init__(self, settings: Settings, options: argparse.Namespace, runtime: Path) -> None:
         valkey_socket = runtime / "valkey.sock"
@@ -95,6 +110,7 @@ class Stack:
         self._listening = (options.host, options.port)
         self._address = f"http://{host}:{options.port}"
         self._probe = self._address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
+        self._engine = _own_engine(settings)
         environment = self._environment(options.workers)
         python = [sys.executable, "-m"]
         valkey = valkey_command(settings.data / "valkey", valkey_socket)
@@ -110,6 +126,7 @@ class Stack:
             "OMP_NUM_THREADS": str(threads),
             "TRANSFORMERS_VERBOSITY": "error",  # or every worker starts with notices about parts it does not use
             **os.environ,
+            **({} if self._engine is None else self._engine.variables(os.environ)),
             "REDIS_URL": self._redis_url,
             "PHOTOGRAM_DATA": str(self._settings.data),
             "PYTHONUNBUFFERED": "1",
@@ -123,7 +140,8 @@ class Stack:
             print(f"photogram up: {error}", file=sys.stderr)
             return 1
         finally:
-            stop_in_order([[self._gateway, *self._workers], self._storage], STOP_S)
+            engine = [] if self._engine is None else [self._engine.child]
+            stop_in_order([[self._gateway, *self._workers, *engine], self._storage], STOP_S)
 
     def _run(self, stopping: threading.Event) -> int:
         self._try_port()
@@ -144,10 +162,17 @@ class Stack:
                 return 1
             for child in (*self._storage, self._gateway, *self._workers):
                 child.keep_running()
-            if not is_ready and self._could_run_a_job():
+            if is_ready:
+                self._look_after_engine()
+            elif self._could_run_a_job():
                 is_ready = True
                 print(f"ready {self._address}", flush=True)
         return 0
+
+    def _look_after_engine(self) -> None:
+        """Start it once pictures can be drawn: they wait neither for it, nor for the cores that its start takes."""
+        if self._engine is not None:
+            self._engine.keep_running()
 
     def _try_port(self) -> None:
         """Raise :class:`OSError` if the gateway could not listen; whoever has the port might look ready to us."""

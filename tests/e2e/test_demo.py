@@ -8,11 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
+from photogram import LanguageUnavailable, Photogram, RewrittenPrompt
 from PIL import Image
 
+from service import demo
 from tests.e2e.conftest import KEY, ROOT, Stack
+from tests.tiny.engine_stub import EngineStub
 
 
 def mean_colour(path: Path) -> np.ndarray:
@@ -21,22 +25,53 @@ def mean_colour(path: Path) -> np.ndarray:
         return np.asarray(picture.convert("RGB"))[40:-40, 40:-40].reshape(-1, 3).mean(0)
 
 
-def test_the_demo_draws_a_red_apple_and_says_how(tmp_path: Path) -> None:
-    output = tmp_path / "photogram.png"
+def run_demo(output: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [sys.executable, "-m", "service.demo", "a red apple", "--output", str(output)],
-        cwd=ROOT, env=os.environ | {"HF_HUB_OFFLINE": "1"}, capture_output=True, text=True, timeout=120,
+        cwd=ROOT, env=os.environ | {"HF_HUB_OFFLINE": "1", **variables}, capture_output=True, text=True, timeout=180,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     red, green, blue = mean_colour(output)
     assert red > green + 60 and red > blue + 60
+    return done
+
+
+def test_the_demo_draws_a_red_apple_and_says_how(tmp_path: Path) -> None:
+    done = run_demo(tmp_path / "photogram.png", PHOTOGRAM_LLM="off")
     for word in ("seed", "model", "house", "steps", "total"):
         assert word in done.stdout.lower()
+    assert done.stderr.count("The prompt is drawn as it is: PHOTOGRAM_LLM=off.\n") == 1
+    assert "Waiting" not in done.stderr and "revised" not in done.stdout
+
+
+def test_the_demo_shows_how_the_prompt_was_rewritten(tmp_path: Path) -> None:
+    with EngineStub() as stub:
+        done = run_demo(
+            tmp_path / "photogram.png",
+            PHOTOGRAM_LLM="auto",
+            PHOTOGRAM_LLM_URL=stub.url,
+            PHOTOGRAM_LLM_PRESET="smollm2-135m",
+            PHOTOGRAM_LLM_DEADLINE_S="30",
+        )
+    assert "Waiting for the language engine" in done.stderr
+    prompts = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert prompts["prompt"] == "a red apple"
+    assert prompts["revised"].startswith("a red apple on ")
+
+
+def test_an_engine_that_does_not_come_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "REWRITER_START_S", 0.0)
+    rewrite = {"status": "unavailable", "reason": "nobody answers"}
+    tokens = {"count": 3, "limit": 75, "counted": "tokenizer"}
+    answer = {"prompt": "a", "revised_prompt": "a", "profile": "sentence", "rewrite": rewrite, "tokens": tokens}
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, json=answer))
+    with Photogram(transport=transport) as client:
+        assert demo._wait_for_rewriter(client) == "nobody answers"
 
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory):
-    stack = Stack(tmp_path_factory.mktemp("house"))
+    stack = Stack(tmp_path_factory.mktemp("house"), PHOTOGRAM_LLM="off")
     yield stack
     stack.stop()
     stack.close()
@@ -79,3 +114,19 @@ def test_a_larger_picture_is_enlarged_from_the_native_size(house: Stack, tmp_pat
         assert picture.size == (512, 512)
     red, green, _ = mean_colour(tmp_path / "large.png")
     assert red > green + 60
+
+
+def test_without_a_language_model_a_prompt_stays_as_it_is(house: Stack) -> None:
+    with house.client() as client:
+        rewritten = client.rewrite("a red apple", negative_prompt=True)
+        *pieces, streamed = client.stream_rewrite("a red apple")
+        job = client.generate("a red apple", enhance_prompt=True).job
+        with pytest.raises(LanguageUnavailable, match="PHOTOGRAM_LLM_URL"):
+            client.assist("draw me a red apple", job=job)
+    assert isinstance(streamed, RewrittenPrompt)
+    assert pieces == []
+    for result in (rewritten, streamed):
+        assert result.revised_prompt == "a red apple" and result.rewrite.status == "unavailable"
+        assert result.rewrite.reason and 0 < result.tokens.count <= result.tokens.limit
+    assert job.rewrite is not None and job.rewrite.status == "unavailable"
+    assert job.revised_prompt is None and job.params["prompt"] == "a red apple"

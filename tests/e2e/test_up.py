@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +18,7 @@ from PIL import Image, ImageChops
 
 from models import png
 from tests.e2e.conftest import KEY, Stack
+from tests.llm.engines import LLM_FOLDER, python_or_skip, shared_memory
 
 SAMPLERS = ("Euler", "Euler a", "DDIM", "DPM++ 2M", "DPM++ 2M Karras", "LCM")
 
@@ -128,3 +130,75 @@ def test_a_port_that_is_taken_is_said_and_nothing_stays(
         assert stack.ready == ""
         assert stack.process.wait(15) == 1
     assert any("could not start" in line for line in stack.errors)
+
+
+def until(condition: Callable[[], object], timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def engine_of(stack: Stack) -> list[psutil.Process]:
+    """The language engine's processes, its guard first."""
+    guards = [process for process in stack.family() if "service.llm.guard" in process.cmdline()]
+    return [process for guard in guards for process in (guard, *guard.children(recursive=True))]
+
+
+@pytest.fixture
+def llm_cache(tmp_path: Path) -> str:
+    """A cache where the language model is, if the engine is installed at all."""
+    python_or_skip()
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "language").symlink_to(LLM_FOLDER)
+    return str(tmp_path / "cache")
+
+
+def test_without_a_language_model_everything_else_runs(
+    data_with_tiny: Path, stacks: list[Stack], tmp_path: Path
+) -> None:
+    stacks.append(stack := Stack(data_with_tiny, PHOTOGRAM_LLM="auto", PHOTOGRAM_CACHE=str(tmp_path / "cache")))
+    (line,) = [line for line in stack.errors if "rewriting" in line]
+    assert line.startswith("photogram up: prompt rewriting is off: ") and "run `photogram llm install`" in line
+    with stack.client() as client:
+        assert client.generate("a cat").data
+    assert engine_of(stack) == []
+
+
+@pytest.mark.llm
+def test_pictures_do_not_wait_for_the_language_engine(
+    data_with_tiny: Path, stacks: list[Stack], llm_cache: str
+) -> None:
+    stacks.append(stack := Stack(data_with_tiny, PHOTOGRAM_LLM="auto", PHOTOGRAM_CACHE=llm_cache))
+    assert stack.ready == f"ready {stack.url}"
+
+    def said() -> list[str]:
+        return [line for line in stack.errors if "language engine" in line]
+
+    with stack.client() as client:
+        client.generate("a cat")
+    assert said() == []
+    until(said, 150)
+    assert [line.startswith("language engine ready after ") for line in said()] == [True]
+    answer = httpx.post(
+        f"{stack.url}/v1/prompts/rewrite", json={"prompt": "a cat", "profile": "sentence"},
+        headers={"Authorization": f"Bearer {KEY}"}, timeout=30,
+    )  # fmt: skip
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["rewrite"]["status"] == "applied", answer.text
+    everyone = stack.family()
+    assert len(engine_of(stack)) >= 4 and (memory := shared_memory(everyone))
+    assert stack.stop() == 0
+    assert psutil.wait_procs(everyone, timeout=1)[1] == []
+    assert not [path for path in memory if path.exists()]
+
+
+@pytest.mark.llm
+def test_a_killed_supervisor_leaves_no_engine_that_was_just_starting(
+    data_with_tiny: Path, stacks: list[Stack], llm_cache: str
+) -> None:
+    stacks.append(stack := Stack(data_with_tiny, PHOTOGRAM_LLM="auto", PHOTOGRAM_CACHE=llm_cache))
+    until(lambda: len(engine_of(stack)) >= 4, 150)  # guard, server, helper, and the engine that they lead to
+    everyone = stack.family()
+    stack.process.kill()
+    assert psutil.wait_procs(everyone, timeout=15)[1] == []

@@ -1,0 +1,78 @@
+"""SmolLM2-135M-Instruct as vLLM reads it: converted once from the GGUF file that a package carries.
+
+The file holds 4-bit weights, which vLLM for processors does not read; transformers makes 16-bit ones of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+VERSION = "1"
+"""Of the conversion; folders that another version made are made anew."""
+_MARK = "photogram-conversion"
+
+
+def is_converted(folder: Path) -> bool:
+    """Whether ``folder`` holds a whole model of this version."""
+    try:
+        return (folder / _MARK).read_text(encoding="utf-8") == VERSION
+    except OSError:
+        return False
+
+
+def convert(source: Path, folder: Path) -> None:
+    """Make ``folder``, with configuration, tokenizer and bfloat16 weights, of the GGUF file ``source``.
+
+    Whole or not at all: it is written beside ``folder`` and renamed. Takes about 20 s and 1.5 GB of memory.
+
+    Raises:
+        OSError: ``source`` cannot be read, or ``folder`` not be written.
+        ValueError: ``source`` is no GGUF file.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+        made = Path(scratch) / folder.name
+        _write(source, made)
+        (made / _MARK).write_text(VERSION, encoding="utf-8")
+        if folder.exists():
+            os.rename(folder, Path(scratch) / "old")
+        os.rename(made, folder)
+
+
+def _write(source: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    where, name = str(source.parent), source.name
+    tokenizer = AutoTokenizer.from_pretrained(where, gguf_file=name)
+    model: Any = AutoModelForCausalLM.from_pretrained(where, gguf_file=name, dtype=torch.float32)
+    model.to(dtype=torch.bfloat16)
+    # The weights are no longer quantized, which transformers does not notice: it would refuse to save them.
+    del model.hf_quantizer
+    del model.config.quantization_config
+    model.is_quantized = False
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """``python -m models.language.smollm2 FILE FOLDER``; gives the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m models.language.smollm2", description=__doc__)
+    parser.add_argument("source", type=Path, help="the GGUF file")
+    parser.add_argument("folder", type=Path, help="the folder to make")
+    options = parser.parse_args(argv)
+    try:
+        convert(options.source, options.folder)
+    except (OSError, ValueError) as error:
+        print(f"{options.source} was not converted: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
