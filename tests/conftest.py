@@ -20,6 +20,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PHOTOGRAM_CACHE", str(folder))
+        patch.setenv("PHOTOGRAM_LLM", "off")  # but where a test asks for it
         yield folder
 
 

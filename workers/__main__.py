@@ -36,6 +36,7 @@ from workers.fetch import FetchLimits
 from workers.finish import Finish
 from workers.heartbeat import Heartbeat
 from workers.pictures import PictureLoader
+from workers.rewriting import Rewriting, rewriter_of
 from workers.warm import Standing
 
 log = logging.getLogger(__name__)
@@ -92,7 +93,8 @@ def run(settings: Settings, redis_url: str, name: str, load: Loader = load_check
     images = ImageStore(settings.images_folder)
     limits = FetchLimits(max_bytes=settings.max_input_bytes, allow_private=settings.fetch_private)
     loader = PictureLoader(InputStore(settings.inputs_folder), images, limits)
-    drawing = Drawing(worker, engine, loader, Finish(worker, images), settings.job_timeout_s)
+    rewriting = Rewriting(lambda: rewriter_of(settings, redis_url, name))
+    drawing = Drawing(worker, engine, loader, rewriting, Finish(worker, images), settings.job_timeout_s)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: drawing.request_stop())
     _load_default(engine, catalog, ledger)

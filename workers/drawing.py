@@ -17,6 +17,7 @@ from workers.finish import Finish
 from workers.pictures import PictureLoader
 from workers.prepare import Prepare
 from workers.report import Report
+from workers.rewriting import Rewriting
 from workers.slots import Slot
 
 log = logging.getLogger(__name__)
@@ -30,11 +31,17 @@ class Drawing:
     """Joins the stages; :meth:`run` is the worker's life."""
 
     def __init__(
-        self, worker: BatchWorker, engine: Engine, loader: PictureLoader, finish: Finish, job_timeout_s: float
+        self,
+        worker: BatchWorker,
+        engine: Engine,
+        loader: PictureLoader,
+        rewriting: Rewriting,
+        finish: Finish,
+        job_timeout_s: float,
     ) -> None:
         self._worker, self._engine, self._finish = worker, engine, finish
         self._job_timeout_s = job_timeout_s
-        self._prepare = Prepare(worker, finish, loader, lambda: engine.waiting)
+        self._prepare = Prepare(worker, finish, loader, rewriting, lambda: engine.waiting)
         self._report = Report(worker)
         self._stopping = False
 
@@ -65,7 +72,7 @@ class Drawing:
                 return
             if not slot.is_ending:  # canceled before it could join
                 record = slot.record
-                task = Task(kind=record.kind, params=record.params, catalog=slot.catalog, pictures=slot.pictures)
+                task = Task(kind=record.kind, params=record.drawn_params, catalog=slot.catalog, pictures=slot.pictures)
                 self._engine.join(slot.row_id, task)
             wait_s = 0.0
 

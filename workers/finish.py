@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from PIL.Image import Image as PilImage
 from redis.exceptions import RedisError
 
 from models import png
 from models.diffusion.events import Drawn
 from models.errors import InternalFailure, JobFailure, ModelUnavailable
-from models.job import Image
+from models.job import Image, JobRecord
 from models.params import DrawParams
 from service.backbone.store import ImageStore
 from workers.batch_worker import BatchWorker
@@ -82,7 +83,7 @@ class Finish:
     def _succeed(self, slot: Slot, drawn: Drawn) -> None:
         started = time.monotonic()
         record, picture = slot.record, drawn.picture
-        self._store.write(record.image_id, png.encode(picture, record.kind, record.params))
+        self._store.write(record.image_id, _encoded(picture, record))
         timings = {
             "prepare_s": round(drawn.prepare_s, 4),
             "denoise_s": round(drawn.denoise_s, 4),
@@ -92,6 +93,14 @@ class Finish:
         self._worker.succeed(slot, [image], timings)
         if slot.spec is not None:
             self._note_problem(slot.spec.name, None)
+
+
+def _encoded(picture: PilImage, record: JobRecord) -> bytes:
+    """The picture's file, with what it was drawn from in it, and what the user wrote if that is another prompt."""
+    drawn, original = record.drawn_params, None
+    if isinstance(record.params, DrawParams) and isinstance(drawn, DrawParams) and drawn.prompt != record.params.prompt:
+        original = record.params.prompt
+    return png.encode(picture, record.kind, drawn, original)
 
 
 def _needs_only_its_model(slot: Slot) -> bool:

@@ -1,4 +1,4 @@
-"""The first stage: takes jobs while there is room, has their pictures loaded, and keeps suspects apart."""
+"""The first stage: takes jobs while there is room, has prompts rewritten and pictures loaded, keeps suspects apart."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable
 
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from models.errors import InternalFailure, JobFailure
 from workers.batch_worker import BatchWorker
 from workers.finish import Finish
 from workers.pictures import PictureLoader
+from workers.rewriting import Rewriting, wants_rewrite
 from workers.slots import Slot
 
 log = logging.getLogger(__name__)
@@ -23,8 +25,8 @@ PREFETCH = 2
 """How many jobs wait for a place among those that are drawn; the rest is left in the queue, for any worker."""
 LOADERS = 4
 """Threads that load pictures."""
-LOADING_MAX = 8
-"""Jobs whose pictures are being loaded, or wait for that; they take up no place of those that can be drawn."""
+PREPARED_MAX = 8
+"""Jobs whose prompt is being rewritten or whose pictures are being loaded; they take no place of those to be drawn."""
 _POLL_S = 0.02
 _REDIS_PAUSE_S = 1.0
 
@@ -32,22 +34,31 @@ _REDIS_PAUSE_S = 1.0
 class Prepare(threading.Thread):
     """Feeds ``ready`` with jobs that lack nothing; a job that ended two workers waits until it has no neighbour."""
 
-    def __init__(self, worker: BatchWorker, finish: Finish, loader: PictureLoader, waiting: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        worker: BatchWorker,
+        finish: Finish,
+        loader: PictureLoader,
+        rewriting: Rewriting,
+        waiting: Callable[[], int],
+    ) -> None:
         super().__init__(name="prepare", daemon=True)
         self.ready: queue.SimpleQueue[Slot] = queue.SimpleQueue()
-        self._worker, self._finish, self._loader = worker, finish, loader
+        self._worker, self._finish, self._loader, self._rewriting = worker, finish, loader, rewriting
         self._waiting = waiting
         self._loading: queue.SimpleQueue[Slot] = queue.SimpleQueue()
-        self._loading_ids: set[str] = set()
+        self._prepared_ids: set[str] = set()
         self._stopping = threading.Event()
 
     def stop(self) -> None:
         """Take no more jobs; returns once none can appear any more."""
         self._stopping.set()
         self.join()
+        self._rewriting.stop()
 
     def run(self) -> None:
         """Take jobs until stopped; a Redis that is away is waited for."""
+        self._rewriting.start()
         for number in range(LOADERS):
             threading.Thread(target=self._load_for_ever, name=f"load-{number}", daemon=True).start()
         while not self._stopping.is_set():
@@ -76,19 +87,23 @@ class Prepare(threading.Thread):
             self._pass_on(slot)
 
     def _has_room(self) -> bool:
-        return len(self._loading_ids) < LOADING_MAX and self.ready.qsize() + self._waiting() < PREFETCH
+        return len(self._prepared_ids) < PREPARED_MAX and self.ready.qsize() + self._waiting() < PREFETCH
 
     def _wait_for_held(self, count: int) -> None:
         while len(self._worker.slots) > count and not self._stopping.is_set():
             time.sleep(_POLL_S)
 
     def _pass_on(self, slot: Slot) -> None:
-        """Call the job ready, at once if it starts from no picture."""
-        if any(True for _ in slot.record.params.sources):
-            self._loading_ids.add(slot.row_id)
-            self._loading.put(slot)
-        else:
+        """Call the job ready: at once if it starts from no picture and its prompt stays as it is."""
+        is_rewritten = wants_rewrite(slot)
+        if not is_rewritten and not any(True for _ in slot.record.params.sources):
             self.ready.put(slot)
+            return
+        self._prepared_ids.add(slot.row_id)
+        if is_rewritten:
+            self._rewriting.begin(slot, self._loading.put)
+        else:
+            self._loading.put(slot)
 
     def _load_for_ever(self) -> None:
         while True:
@@ -96,12 +111,13 @@ class Prepare(threading.Thread):
             try:
                 self._load(slot)
             finally:
-                self._loading_ids.discard(slot.row_id)
+                self._prepared_ids.discard(slot.row_id)
 
     def _load(self, slot: Slot) -> None:
         """Load the job's pictures; one that fails ends this job only, one that was canceled meanwhile is dropped."""
         if self._worker.slot(slot.row_id) is None:
             return
+        self._note_rewrite(slot)
         try:
             slot.pictures = self._loader.load(slot.record.params)
         except JobFailure as failure:
@@ -111,6 +127,14 @@ class Prepare(threading.Thread):
             self._fail(slot, InternalFailure("its pictures could not be loaded"))
         else:
             self.ready.put(slot)
+
+    def _note_rewrite(self, slot: Slot) -> None:
+        """Tell the ledger what became of the prompt, if it was to be rewritten."""
+        try:
+            if slot.record.rewrite is not None:
+                self._worker.ledger.note_rewrite(slot.job_id, slot.row_id, slot.record.rewrite)
+        except RedisError as error:
+            log.warning("what became of the prompt of job %s was not noted: %s", slot.job_id, error)
 
     def _fail(self, slot: Slot, failure: JobFailure) -> None:
         """End the job, unless it is over; a worker that stops hands it back instead."""

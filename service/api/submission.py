@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
 from models.errors import FieldProblem, InvalidTicket
 from models.job import JOB_ID_PATTERN, JobRecord, new_job_id
-from models.params import Request
+from models.params import DrawRequest, Request
 from models.tickets import open_ticket
 from service.api.errors import ApiError, ErrorCode
 from service.api.pictures import take_in
@@ -42,10 +42,12 @@ async def submit(
         QueueFull: too many jobs wait.
     """
 
+    preferred = await _with_preferences(gateway, owner, request)
+
     def accept() -> Accepted:
-        taken = take_in(gateway, request, our_url or gateway.settings.public_url)
+        taken = take_in(gateway, preferred, our_url or gateway.settings.public_url)
         ticket = open_ticket(taken, gateway.catalog.current(), job_id=job_id or new_job_id(), owner=owner)
-        return gateway.intake.accept(ticket, _requested(taken) if asked is None else asked, idempotency_key)
+        return gateway.intake.accept(ticket, _requested(taken, request) if asked is None else asked, idempotency_key)
 
     try:
         return await run_in_threadpool(accept)
@@ -54,11 +56,24 @@ async def submit(
         raise InvalidTicket(named) from error
 
 
-def _requested(request: Request) -> dict[str, Any]:
-    """The request's own words, without what was left open."""
-    given = asdict(request)
+async def _with_preferences(gateway: Gateway, owner: str, request: Request) -> Request:
+    """``request`` with what the key prefers where it says nothing of rewriting."""
+    if not isinstance(request, DrawRequest) or None not in (request.enhance_prompt, request.enhance_negative_prompt):
+        return request
+    preferred = await gateway.preferences.get(owner)
+    enhance, negative = request.enhance_prompt, request.enhance_negative_prompt
+    return replace(
+        request,
+        enhance_prompt=preferred.enhance_prompt if enhance is None else enhance,
+        enhance_negative_prompt=preferred.enhance_negative_prompt if negative is None else negative,
+    )
+
+
+def _requested(taken: Request, request: Request) -> dict[str, Any]:
+    """What ``request`` itself says, without what it left open; its pictures as they were ``taken`` in."""
+    given = {name: value for name, value in asdict(taken).items() if getattr(request, name) not in (None, ())}
     kind = given.pop("kind")
-    return {"kind": kind, "params": {name: value for name, value in given.items() if value not in (None, ())}}
+    return {"kind": kind, "params": given}
 
 
 async def find_job(gateway: Gateway, owner: str, job_id: str) -> JobRecord:

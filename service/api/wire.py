@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, Field
 
 from models.job import JobRecord, JobStatus
 from models.params import DrawParams, FaceRestoreParams, UpscaleParams
+from models.rewrite import Rewrite
 
 
 class ImageView(BaseModel):
@@ -41,6 +43,18 @@ class FailureView(BaseModel):
     message: str
 
 
+class RewriteView(BaseModel):
+    """What became of a prompt that was to be rewritten."""
+
+    status: Literal["applied", "skipped", "timeout", "unavailable", "refused"]
+    revised_prompt: str | None = Field(description="What is drawn instead of the prompt; only if applied.")
+    revised_negative_prompt: str | None
+    engine: str | None = Field(description="The language model.")
+    template: str | None = Field(description="Name and version of the instructions that it was given.")
+    elapsed_s: float
+    reason: str | None = Field(description="Why it was not applied.")
+
+
 class JobView(BaseModel):
     """A job as its owner sees it."""
 
@@ -48,8 +62,10 @@ class JobView(BaseModel):
     kind: str
     status: JobStatus
     params: DrawParams | UpscaleParams | FaceRestoreParams = Field(
-        description="The effective parameters: defaults filled in, the seed drawn."
+        description="The effective parameters: defaults filled in, the seed drawn, the prompt as it was sent."
     )
+    revised_prompt: str | None = Field(description="What is drawn instead of the prompt, if that was rewritten.")
+    rewrite: RewriteView | None = Field(description="There once `enhance_prompt` was tried.")
     progress: ProgressView
     result: ResultView | None
     error: FailureView | None
@@ -65,6 +81,8 @@ def job_view(record: JobRecord, base_url: str) -> JobView:
         kind=record.kind,
         status=record.status,
         params=record.params,
+        revised_prompt=None if record.rewrite is None else record.rewrite.revised_prompt,
+        rewrite=rewrite_view(record.rewrite),
         progress=ProgressView(step=record.step, steps=record.steps, loading=_loading(record)),
         result=_result(record, base_url) if record.status is JobStatus.SUCCEEDED else None,
         error=_failure(record),
@@ -72,6 +90,11 @@ def job_view(record: JobRecord, base_url: str) -> JobView:
         started_at=_moment(record.started_at),
         finished_at=_moment(record.finished_at),
     )
+
+
+def rewrite_view(rewrite: Rewrite | None) -> RewriteView | None:
+    """``rewrite`` as clients see it."""
+    return None if rewrite is None else RewriteView(**rewrite.to_payload())
 
 
 def _loading(record: JobRecord) -> str | None:

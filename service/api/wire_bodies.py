@@ -114,6 +114,12 @@ class Txt2ImgBody(_Body):
         None, description="1 to 10: deep features are computed anew at each so-many-th step; 1 is always, and exact."
     )
     priority: int | None = Field(None, description=PRIORITY)
+    enhance_prompt: bool | None = Field(
+        None, description="Have the language model enrich the prompt; as `/v1/preferences` has it if left out."
+    )
+    enhance_negative_prompt: bool | None = Field(
+        None, description="Have it write a negative prompt too, if there is none; as preferred if left out."
+    )
     # For kinds further down; here so that effective parameters can be posted again, and misuse is told clearly.
     image: SkipJsonSchema[str | None] = None
     strength: SkipJsonSchema[float | None] = None

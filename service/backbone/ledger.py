@@ -12,6 +12,7 @@ from redis import Redis
 
 from models.errors import JobFailure
 from models.job import Image, JobRecord, JobStatus
+from models.rewrite import Rewrite
 from service.backbone import scripts
 from service.backbone.records import (
     MODEL_BACKENDS_KEY,
@@ -39,6 +40,7 @@ class Ledger:
         self._ttl_s = record_ttl_s
         self._start = connection.register_script(scripts.START)
         self._progress = connection.register_script(scripts.PROGRESS)
+        self._rewritten = connection.register_script(scripts.REWRITTEN)
         self._finish = connection.register_script(scripts.FINISH)
         self._hand_back = connection.register_script(scripts.HAND_BACK)
 
@@ -78,6 +80,10 @@ class Ledger:
         answer = self._run(self._progress, job_id, execution_id, step, steps, kind, json.dumps(data), loading or "")
         verdict: Verdict = answer.decode()
         return verdict
+
+    def note_rewrite(self, job_id: str, execution_id: str, rewrite: Rewrite) -> bool:
+        """Remember what became of the job's prompt; ``False`` if it was no longer this execution's."""
+        return bool(self._run(self._rewritten, job_id, execution_id, json.dumps(rewrite.to_payload())))
 
     def succeed(self, job_id: str, execution_id: str, images: Sequence[Image], timings: dict[str, float]) -> bool:
         """Finish the job with its pictures; ``False`` if it was no longer this execution's."""

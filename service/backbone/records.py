@@ -8,6 +8,7 @@ from typing import Any
 
 from models.job import Image, JobRecord, JobStatus, Ticket
 from models.params import PARAMS_OF, DrawParams, Params
+from models.rewrite import Rewrite
 
 WAKE_CHANNEL = "photogram:wake"
 """Every change of a job is announced here by the job's id, for whoever waits for it."""
@@ -74,6 +75,7 @@ def read_hash(fields: Mapping[bytes, bytes]) -> JobRecord:
         finished_at=_time(text.get("finished_at")),
         is_cancel_requested=text.get("cancel_requested") == "1",
         loading=text.get("loading") or None,
+        rewrite=Rewrite.from_payload(json.loads(text["rewrite"])) if "rewrite" in text else None,
     )
 
 

@@ -69,6 +69,17 @@ return 'go'
 Gives ``go``, ``cancel`` or ``over``.
 """
 
+REWRITTEN = (
+    _COMMON
+    + """
+if not is_ours(ARGV[3]) then return 0 end
+redis.call('HSET', record, 'rewrite', ARGV[4])
+emit('rewrite', ARGV[4])
+return 1
+"""
+)
+"""What became of the job's prompt. ARGV: execution, the rewrite as JSON. Gives 1 if the record took it."""
+
 FINISH = (
     _COMMON
     + """

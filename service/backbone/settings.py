@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 from models.backends import AUTO, BACKENDS
+from models.language.presets import PRESETS
 
 DEFAULT_DATA = Path("~/.local/share/photogram")
 DEFAULT_CACHE = Path("~/.cache/photogram")
+DEFAULT_LLM_PRESET = "generic"
+LLM_CHOICES = ("auto", "off")
 PRODIA_LIST_TYPES = ("text/plain;charset=UTF-8", "application/json")
 
 
@@ -59,6 +63,18 @@ class Settings:
     """The content type of Prodia's lists; some of its clients need one, some the other."""
     prodia_keyless: bool = False
     """Whether everybody may queue jobs by Prodia's ``GET /generate``, which knows no keys."""
+    llm: str = LLM_CHOICES[0]
+    """``off`` has no language engine, wherever it may be; ``auto`` lets ``photogram up`` start one if no URL is set."""
+    llm_url: str | None = None
+    """Where a language engine speaks OpenAI's chat completions, ``/v1`` included; ``None`` has prompts left alone."""
+    llm_model: str | None = None
+    """The name that the engine serves the model under; ``None`` takes the first that it lists."""
+    llm_key: str | None = None
+    """The engine's API key."""
+    llm_preset: str = DEFAULT_LLM_PRESET
+    """What kind of model it is, one of ``models.language.presets``."""
+    llm_deadline_s: float = 2.5
+    """How long a prompt may take to be rewritten before it is drawn as it is."""
 
     @property
     def catalog_path(self) -> Path:
@@ -74,6 +90,11 @@ class Settings:
     def backends_folder(self) -> Path:
         """Where models lie that were exported for another runtime than torch; it may be removed at any time."""
         return self.cache / "backends"
+
+    @property
+    def llm_folder(self) -> Path:
+        """Where the language model lies that ``photogram up`` serves; it may be made anew at any time."""
+        return self.cache / "language"
 
     @property
     def inputs_folder(self) -> Path:
@@ -107,6 +128,12 @@ class Settings:
             device=given.get("PHOTOGRAM_DEVICE", cls.device),
             prodia_list_type=_one_of(given, "PHOTOGRAM_PRODIA_LIST_TYPE", PRODIA_LIST_TYPES),
             prodia_keyless=_one_of(given, "PHOTOGRAM_PRODIA_KEYLESS", ("0", "1")) == "1",
+            llm=_one_of(given, "PHOTOGRAM_LLM", LLM_CHOICES),
+            llm_url=_url(given, "PHOTOGRAM_LLM_URL"),
+            llm_model=given.get("PHOTOGRAM_LLM_MODEL"),
+            llm_key=given.get("PHOTOGRAM_LLM_KEY"),
+            llm_preset=_one_of(given, "PHOTOGRAM_LLM_PRESET", (DEFAULT_LLM_PRESET, *PRESETS)),
+            llm_deadline_s=_seconds(given, "PHOTOGRAM_LLM_DEADLINE_S", cls.llm_deadline_s),
         )
 
 
@@ -115,6 +142,27 @@ def _whole(given: Mapping[str, str], name: str, default: int, lowest: int = 1) -
     if not text.isdecimal() or int(text) < lowest:
         raise SettingsError(f"{name} must be a whole number of at least {lowest}, not {text!r}")
     return int(text)
+
+
+def _seconds(given: Mapping[str, str], name: str, default: float) -> float:
+    text = given.get(name, str(default))
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise SettingsError(f"{name} must be a number of seconds above 0, not {text!r}")
+    return seconds
+
+
+def _url(given: Mapping[str, str], name: str) -> str | None:
+    text = given.get(name)
+    if text is None:
+        return None
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise SettingsError(f"{name} must be an http:// or https:// address, not {text!r}")
+    return text.rstrip("/")
 
 
 def _one_of(given: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:

@@ -17,9 +17,10 @@ from models.catalog import Catalog
 from models.job import JobRecord, JobStatus, new_job_id
 from models.params import DrawRequest, Request
 from models.tickets import open_ticket
+from service.backbone import scripts
 from service.backbone.ledger import Ledger
 from service.backbone.queue import Intake
-from service.backbone.records import WORKERS_KEY
+from service.backbone.records import WORKERS_KEY, events_key, record_key
 from tests.tiny import build_tiny_sd
 
 ROOT = Path(__file__).parents[2]
@@ -77,12 +78,21 @@ class World:
             process.wait()
         self.redis.close()
 
+    def set_environment(self, **variables: str) -> None:
+        """Variables of the workers that are started from now on."""
+        self._environment |= variables
+
     def submit(self, prompt: str = "a cat", **choices: object) -> str:
         return self.submit_request(DrawRequest(prompt=prompt, **choices))
 
     def submit_request(self, request: Request) -> str:
         ticket = open_ticket(request, self._catalog, job_id=new_job_id(), owner="me")
         return self._intake.accept(ticket, {}).record.job_id
+
+    def cancel(self, job_id: str) -> None:
+        """What the gateway does when a client gives up."""
+        script = self.redis.register_script(scripts.CANCEL)
+        script(keys=[record_key(job_id), events_key(job_id)], args=[repr(time.time()), 600])
 
     def start_worker(self, *command: str) -> subprocess.Popen[bytes]:
         """A worker that already takes jobs; ``command`` is what Python runs, the ordinary worker if empty."""

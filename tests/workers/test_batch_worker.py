@@ -78,14 +78,10 @@ def test_jobs_start_from_pictures_that_were_sent_drawn_or_cannot_be_had(world) -
 
 
 def test_cancel_takes_a_running_job_out_and_leaves_its_neighbour(world) -> None:
-    from service.backbone import scripts
-    from service.backbone.records import events_key, record_key
-
     canceled, kept = world.submit(**LONG), world.submit("neighbour", num_inference_steps=300, sampler="DDIM")
     world.start_worker()
     world.until_step(canceled, 3)
-    cancel = world.redis.register_script(scripts.CANCEL)
-    cancel(keys=[record_key(canceled), events_key(canceled)], args=[repr(time.time()), 600])
+    world.cancel(canceled)
     assert world.until_over(canceled, timeout_s=5)[0].status is JobStatus.CANCELED
     assert world.record(canceled).step < 900
     assert world.until_over(kept)[0].status is JobStatus.SUCCEEDED

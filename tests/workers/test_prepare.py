@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -15,6 +16,8 @@ from redis import Redis
 
 from models.catalog import Catalog
 from models.job import JobRecord, JobStatus, new_job_id
+from models.language.presets import GENERIC
+from models.language.rewriting import Rewriter
 from models.params import DrawRequest, Mask, Request, UpscaleRequest
 from models.tickets import open_ticket
 from service.backbone import scripts
@@ -28,6 +31,7 @@ from workers.fetch import FetchLimits
 from workers.finish import Finish
 from workers.pictures import PictureLoader
 from workers.prepare import LOADERS, PREFETCH, Prepare
+from workers.rewriting import Rewriting
 from workers.slots import Slot
 from workers.warm import Standing
 
@@ -39,6 +43,11 @@ def encoded(colour: str, mode: str = "RGB") -> bytes:
     buffer = BytesIO()
     Image.new(mode, (8, 4), colour).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def unable() -> Rewriting:
+    """Rewriting without an engine."""
+    return Rewriting(lambda: nullcontext(Rewriter(None, GENERIC)))
 
 
 @dataclass
@@ -82,7 +91,7 @@ def stage(redis: Redis, tmp_path: Path) -> Iterator[Stage]:
     inputs, images = InputStore(tmp_path / "inputs"), ImageStore(tmp_path / "images")
     loader = PictureLoader(inputs, images, FetchLimits(max_bytes=100_000, deadline_s=DEADLINE_S, allow_private=True))
     finish = Finish(worker, images)
-    prepare = Prepare(worker, finish, loader, waiting=lambda: 0)
+    prepare = Prepare(worker, finish, loader, unable(), waiting=lambda: 0)
     prepare.start()
     yield Stage(redis, worker, finish, loader, prepare, inputs, images)
     prepare.stop()
@@ -181,7 +190,7 @@ def test_a_suspect_has_its_pictures_loaded_with_no_neighbour(stage: Stage) -> No
     for execution in ("one", "two"):
         stage.worker.ledger.start(job, execution)
     neighbour = stage.submit()
-    again = Prepare(stage.worker, stage.finish, stage.loader, waiting=lambda: 0)
+    again = Prepare(stage.worker, stage.finish, stage.loader, unable(), waiting=lambda: 0)
     again.start()
     slot = again.ready.get(timeout=10)
     assert slot.job_id == job and slot.is_suspect and list(slot.pictures)

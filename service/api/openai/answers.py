@@ -41,7 +41,9 @@ class ImageData(BaseModel):
 
     url: str | None = Field(None, description="There if links were asked for.")
     b64_json: str | None = Field(None, description="There if Base64 was asked for.")
-    revised_prompt: str = Field(description="The prompt as it was drawn, with the words of its style preset.")
+    revised_prompt: str = Field(
+        description="The prompt as it was drawn: rewritten, if it was, and with the words of its style preset."
+    )
     seed: int = Field(description="Photogram's own.")
 
 
@@ -93,9 +95,10 @@ def images_answer(records: list[JobRecord], data: list[ImageData], fields: Field
 
 
 def draw_params(record: JobRecord) -> DrawParams:
-    """The parameters of a job that draws; others are never queued here."""
-    assert isinstance(record.params, DrawParams)
-    return record.params
+    """The parameters as a job draws with them; others are never queued here."""
+    params = record.drawn_params
+    assert isinstance(params, DrawParams)
+    return params
 
 
 def require_pictures(records: list[JobRecord]) -> None:

@@ -64,21 +64,22 @@ def _parameters(body: SdDrawBody, record: JobRecord) -> dict[str, Any]:
 
 
 def _params(record: JobRecord) -> DrawParams:
-    assert isinstance(record.params, DrawParams)
-    return record.params
+    params = record.drawn_params
+    assert isinstance(params, DrawParams)
+    return params
 
 
 def _info(body: SdDrawBody, records: Sequence[JobRecord], catalog: Catalog) -> dict[str, Any]:
     """A1111's ``Processed`` as JSON; nothing is varied, resized or restored, so those fields are neutral."""
     first, seeds = _params(records[0]), [_params(record).seed for record in records]
     infotexts = [a1111_parameters(record.kind, _params(record)) for record in records]
-    prompt, negative_prompt = _in_style(first)
+    prompts, negative_prompts = zip(*(_in_style(_params(record)) for record in records), strict=True)
     model = catalog.resolve(first.model)
     return {
-        "prompt": prompt,
-        "all_prompts": [prompt] * len(records),
-        "negative_prompt": negative_prompt,
-        "all_negative_prompts": [negative_prompt] * len(records),
+        "prompt": prompts[0],
+        "all_prompts": list(prompts),
+        "negative_prompt": negative_prompts[0],
+        "all_negative_prompts": list(negative_prompts),
         "seed": seeds[0],
         "all_seeds": seeds,
         "subseed": body.subseed,

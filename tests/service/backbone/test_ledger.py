@@ -6,6 +6,7 @@ import json
 
 from models.errors import OutOfMemory
 from models.job import Image, JobStatus
+from models.rewrite import Rewrite
 from service.backbone import scripts
 from service.backbone.ledger import CRASH_LIMIT
 from service.backbone.records import CANCEL_CHANNEL, WAKE_CHANNEL, events_key, record_key
@@ -40,6 +41,18 @@ def test_a_job_from_start_to_end(ledger, job, redis):
     ]
     assert 3500 < redis.ttl(record_key(job)) <= 3600
     assert 3500 < redis.ttl(events_key(job)) <= 3600
+
+
+def test_what_became_of_a_prompt_is_kept_and_announced(ledger, job, redis):
+    rewrite = Rewrite(status="applied", revised_prompt="a cat, rain", engine="m", template="tags-1", elapsed_s=0.5)
+    assert not ledger.note_rewrite(job, "a", rewrite)
+    ledger.start(job, "a")
+    assert ledger.note_rewrite(job, "a", rewrite)
+    assert not ledger.note_rewrite(job, "other", Rewrite(status="timeout"))
+    record = ledger.read(job)
+    assert record.rewrite == rewrite and record.drawn_params.prompt == "a cat, rain" != record.params.prompt
+    kind, data = events(redis, job)[-1]
+    assert kind == "rewrite" and Rewrite.from_payload(json.loads(data)) == rewrite
 
 
 def test_a_job_that_waits_or_runs_does_not_expire(ledger, job, redis):

@@ -1,0 +1,1 @@
+"""The language engine, and what rewriting costs and gives; ``python -m benchmarks.llm`` runs it all."""

@@ -1,0 +1,91 @@
+"""What rewriting costs the pictures: the latency of jobs under load, with it and without it, by turns."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import statistics
+import tempfile
+import time
+from typing import Any
+
+from photogram import AsyncPhotogram
+
+from models.house.concepts import load_concepts, with_article
+from models.house.pictures import COLOURS
+from service.short_lived import running_service
+
+CLIENTS = 16
+"""More than are drawn at a time, so that the queue is never empty."""
+JOBS = 64
+ROUNDS = 3
+READY_S = 300.0
+ALONE = 12
+
+
+def measure() -> dict[str, Any]:
+    """The median latency with rewriting as a ratio to that without, under load and one job at a time."""
+    key = secrets.token_urlsafe(32)
+    with tempfile.TemporaryDirectory() as data, running_service(data, key, llm=True) as url:
+        return asyncio.run(_measure(url, key))
+
+
+async def _measure(url: str, key: str) -> dict[str, Any]:
+    prompts = _prompts()
+    latencies: dict[str, list[float]] = {"off": [], "on": [], "alone_off": [], "alone_on": []}
+    statuses: dict[str, int] = {}
+    rates: dict[str, list[float]] = {"off": [], "on": []}
+    async with AsyncPhotogram(url, key) as client:
+        await _until_ready(client)
+        for _ in range(ROUNDS):
+            for name, enhance in (("off", False), ("on", True)):
+                began_at = time.perf_counter()
+                latencies[name] += await _load(client, [next(prompts) for _ in range(JOBS)], enhance, CLIENTS, statuses)
+                rates[name].append(JOBS / (time.perf_counter() - began_at))
+                few = [next(prompts) for _ in range(ALONE)]
+                latencies[f"alone_{name}"] += await _load(client, few, enhance, 1, statuses)
+    medians = {name: statistics.median(values) for name, values in latencies.items()}
+    return {
+        "clients": CLIENTS,
+        "p50_s": {name: round(value, 3) for name, value in medians.items()},
+        "p95_s": {name: round(statistics.quantiles(values, n=20)[-1], 3) for name, values in latencies.items()},
+        "images_per_s": {name: round(statistics.median(values), 2) for name, values in rates.items()},
+        "ratio_under_load": round(medians["on"] / medians["off"], 3),
+        "ratio_alone": round(medians["alone_on"] / medians["alone_off"], 3),
+        "statuses": statuses,
+    }
+
+
+def _prompts() -> Any:
+    """Prompts for the built-in model, each once: nothing comes out of a cache."""
+    texts = [with_article(f"{colour} {concept.words[0]}") for concept in load_concepts() for colour in COLOURS]
+    random.Random(5).shuffle(texts)
+    return iter(texts)
+
+
+async def _until_ready(client: AsyncPhotogram) -> None:
+    """Wait for the language engine, which starts behind the service."""
+    deadline = time.monotonic() + READY_S
+    while (await client.rewrite("a warm-up")).rewrite.status == "unavailable":
+        if time.monotonic() > deadline:
+            raise RuntimeError("the language engine did not start")
+        await asyncio.sleep(2)
+
+
+async def _load(
+    client: AsyncPhotogram, prompts: list[str], enhance: bool, at_once: int, statuses: dict[str, int]
+) -> list[float]:
+    """The latency of each job, from its submission to its end, ``at_once`` jobs under way at any time."""
+    gate = asyncio.Semaphore(at_once)
+
+    async def draw(prompt: str) -> float:
+        async with gate:
+            began_at = time.perf_counter()
+            image = await client.generate(prompt, enhance_prompt=enhance)
+            seconds = time.perf_counter() - began_at
+        if image.job.rewrite is not None:
+            statuses[image.job.rewrite.status] = statuses.get(image.job.rewrite.status, 0) + 1
+        return seconds
+
+    return list(await asyncio.gather(*(draw(prompt) for prompt in prompts)))

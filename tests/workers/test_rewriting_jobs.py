@@ -1,0 +1,177 @@
+"""Jobs whose prompt is rewritten, in real worker processes, by a stub of a language engine that goes as it likes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from redis import Redis
+
+from models import png
+from models.catalog import Catalog
+from models.job import JobRecord, JobStatus, new_job_id
+from models.language.client import LanguageEngine
+from models.language.presets import GENERIC
+from models.language.rewriting import Rewriter
+from models.params import DrawRequest
+from models.tickets import open_ticket
+from service.backbone.inputs import InputStore
+from service.backbone.ledger import Ledger
+from service.backbone.queue import Intake
+from service.backbone.store import ImageStore
+from tests.tiny.engine_stub import HTML, Drip, EngineStub, Hang, HangUp, Raw, Say, error
+from workers.batch_worker import BatchWorker
+from workers.fetch import FetchLimits
+from workers.finish import Finish
+from workers.pictures import PictureLoader
+from workers.prepare import Prepare
+from workers.rewriting import Rewriting
+from workers.warm import Standing
+
+DEADLINE_S = 1.0
+ADDED = ", soft morning light"
+
+
+@pytest.fixture
+def engine(world) -> Iterator[EngineStub]:
+    with EngineStub() as stub:
+        stub.answer_with(ADDED)
+        world.set_environment(
+            PHOTOGRAM_LLM="auto", PHOTOGRAM_LLM_URL=stub.url, PHOTOGRAM_LLM_DEADLINE_S=str(DEADLINE_S)
+        )
+        yield stub
+
+
+def drawn_file(world, record: JobRecord) -> bytes:
+    path = ImageStore(world.data / "images").path(record.images[0].image_id)
+    assert path is not None
+    return path.read_bytes()
+
+
+def test_a_rewritten_prompt_is_drawn_and_told_everywhere(world, engine: EngineStub) -> None:
+    asked = world.submit("a cat", enhance_prompt=True, seed=5)
+    plain = world.submit("a cat", seed=5)
+    direct = world.submit(f"a cat{ADDED}", seed=5)
+    world.start_worker()
+    record, untouched, same = world.until_over(asked, plain, direct)
+    assert [each.status for each in (record, untouched, same)] == [JobStatus.SUCCEEDED] * 3
+    assert record.rewrite is not None and record.rewrite.status == "applied"
+    assert record.rewrite.revised_prompt == f"a cat{ADDED}" and record.rewrite.engine == "stub"
+    assert record.params.prompt == "a cat" and record.drawn_params.prompt == f"a cat{ADDED}"
+    assert untouched.rewrite is None
+    file = drawn_file(world, record)
+    request = png.read_request(file)
+    assert request is not None and request["params"]["prompt"] == f"a cat{ADDED}"
+    assert request["params"]["enhance_prompt"] is False  # or a key that prefers it would have it rewritten once more
+    with Image.open(BytesIO(file)) as picture, Image.open(BytesIO(drawn_file(world, same))) as expected:
+        assert picture.info["original_prompt"] == "a cat"
+        assert picture.info["parameters"].startswith(f"a cat{ADDED}\n")
+        assert picture.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (Hang(), "timeout"),
+        (Drip(), "timeout"),
+        (error(500), "unavailable"),
+        (HangUp(), "unavailable"),
+        (HTML, "refused"),
+        (Raw(body=b'{"choices": []}'), "refused"),
+        (Say(text="\x00\x07"), "refused"),
+    ],
+)
+def test_whatever_the_engine_does_the_job_gets_on(redis: Redis, tmp_path: Path, answer, status: str) -> None:
+    catalog, ledger = Catalog({}), Ledger(redis, 600)
+    worker = BatchWorker(redis, ledger, "one", lambda: catalog, lambda: Standing((), True))
+    images = ImageStore(tmp_path)
+    finish = Finish(worker, images)
+    loader = PictureLoader(InputStore(tmp_path), images, FetchLimits(max_bytes=1))
+    ticket = open_ticket(DrawRequest(prompt="a cat", enhance_prompt=True), catalog, job_id=new_job_id(), owner="me")
+    Intake(redis, 9).accept(ticket, {})
+    with EngineStub() as stub:
+        stub.answer_with(answer)
+        rewriting = Rewriting(lambda: nullcontext(Rewriter(LanguageEngine(stub.url), GENERIC, deadline_s=DEADLINE_S)))
+        prepare = Prepare(worker, finish, loader, rewriting, waiting=lambda: 0)
+        prepare.start()
+        slot = prepare.ready.get(timeout=20)
+        prepare.stop()
+        finish.close()
+    record = ledger.read(ticket.job_id)
+    assert record is not None and record.rewrite is not None and record.rewrite == slot.record.rewrite
+    assert (record.rewrite.status, record.rewrite.revised_prompt) == (status, None) and record.rewrite.reason
+    assert record.drawn_params == replace(ticket.params, enhance_prompt=False)
+
+
+def test_without_an_engine_prompts_are_drawn_as_they_are(world) -> None:
+    asked = world.submit("a cat", enhance_prompt=True)
+    world.start_worker()
+    (record,) = world.until_over(asked)
+    assert record.status is JobStatus.SUCCEEDED
+    assert record.rewrite is not None and record.rewrite.status == "unavailable"
+    request = png.read_request(drawn_file(world, record))
+    assert request is not None and request["params"]["prompt"] == "a cat"
+
+
+def test_an_engine_that_dies_under_load_fails_no_job(world, engine: EngineStub) -> None:
+    engine.answer_with(Say(text=ADDED, delay_s=0.05))
+    jobs = [world.submit(f"cat number {number}", enhance_prompt=True, seed=number) for number in range(40)]
+    world.start_worker()
+    world.until(lambda: sum(world.record(job).status.is_terminal for job in jobs) >= 5)
+    engine.stop()
+    records = world.until_over(*jobs)
+    assert [record.status for record in records] == [JobStatus.SUCCEEDED] * 40
+    statuses = [record.rewrite.status for record in records if record.rewrite is not None]
+    assert len(statuses) == 40 and {"applied", "unavailable"} <= set(statuses)
+
+
+def test_jobs_that_need_no_rewriting_do_not_wait_for_it(world, engine: EngineStub) -> None:
+    engine.answer_with(Hang())
+    slow = world.submit("a cat", enhance_prompt=True)
+    quick = world.submit("a dog")
+    world.start_worker()
+    (dog,) = world.until_over(quick)
+    cat = world.until_over(slow)[0]
+    assert dog.finished_at < cat.finished_at
+
+
+def test_a_job_may_need_both_a_picture_and_a_new_prompt(world, engine: EngineStub) -> None:
+    red = BytesIO()
+    Image.new("RGB", (64, 64), "red").save(red, "PNG")
+    source = f"input:{InputStore(world.data / 'inputs').add(red.getvalue())}"
+    asked = world.submit("a cat", kind="img2img", image=source, enhance_prompt=True)
+    world.start_worker()
+    (record,) = world.until_over(asked)
+    assert record.status is JobStatus.SUCCEEDED and record.drawn_params.prompt == f"a cat{ADDED}"
+
+
+def test_a_job_that_is_canceled_while_its_prompt_is_rewritten_is_over_at_once(world, engine: EngineStub) -> None:
+    engine.answer_with(Hang())
+    asked = world.submit("a cat", enhance_prompt=True)
+    world.start_worker()
+    world.until(lambda: engine.requests)
+    world.cancel(asked)
+    started = time.monotonic()
+    (record,) = world.until_over(asked)
+    assert record.status is JobStatus.CANCELED and time.monotonic() - started < 10
+    assert record.rewrite is None
+
+
+def test_a_redelivered_job_keeps_its_prompt(world, engine: EngineStub) -> None:
+    asked = world.submit("a cat", enhance_prompt=True, num_inference_steps=999, sampler="DDIM")
+    first = world.start_worker()
+    world.until_step(asked, 1)
+    engine.answer_with(", at midnight")
+    world.kill(first)
+    world.start_worker()
+    world.until(lambda: world.redis.hget(f"photogram:job:{asked}", "crashes") == b"1")
+    world.until_step(asked, 1)
+    record = world.record(asked)
+    assert record.rewrite is not None and record.rewrite.revised_prompt == f"a cat{ADDED}"
+    assert len(engine.requests) == 1
