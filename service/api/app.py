@@ -10,7 +10,21 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from service.api import health, helper_listings, images, inputs, jobs, listings, openai, prodia_v1, prodia_v2, sdapi
+from service.api import (
+    assist,
+    health,
+    helper_listings,
+    images,
+    inputs,
+    jobs,
+    listings,
+    openai,
+    preferences,
+    prodia_v1,
+    prodia_v2,
+    prompts,
+    sdapi,
+)
 from service.api.documented import DocumentedApi
 from service.api.errors import ErrorRenderer
 from service.api.middleware import BodyLimit, ErrorRendering, RequestId
@@ -22,12 +36,17 @@ _TAGS = [
     {"name": "jobs", "description": "The native dialect."},
     {"name": "listings", "description": "What can be asked for."},
     {"name": "images", "description": "Finished pictures."},
+    {"name": "language", "description": "Prompts rewritten, and wishes turned into jobs, by a language model."},
+    {"name": "preferences", "description": "What holds for all requests of an API key."},
     {"name": "prodia v1", "description": "For clients of Prodia's v1."},
     {"name": "prodia v2", "description": "For clients of Prodia's v2."},
     {"name": "openai", "description": "For clients of OpenAI's Images API."},
     {"name": "a1111", "description": "For clients of A1111's stable-diffusion-webui."},
     {"name": "health", "description": "For whoever watches over the server."},
 ]
+
+_WITH_BODIES = (prompts, assist, preferences, prodia_v1, prodia_v2, openai, sdapi)
+"""Those that read bodies themselves."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -40,7 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     renderer = ErrorRenderer([prodia_v1.DIALECT, prodia_v2.DIALECT, openai.DIALECT, sdapi.DIALECT])
     app = DocumentedApi(
-        wire_models=(JobBody, *prodia_v1.WIRE_MODELS, *prodia_v2.WIRE_MODELS, *openai.WIRE_MODELS, *sdapi.WIRE_MODELS),
+        wire_models=(JobBody, *(model for module in _WITH_BODIES for model in module.WIRE_MODELS)),
         title="Photogram",
         version="1",
         description="Pictures from words, by a durable queue. Errors are explained in docs/errors.md.",
@@ -55,7 +74,10 @@ def create_app(settings: Settings) -> FastAPI:
         ],
         exception_handlers={HTTPException: renderer, RequestValidationError: renderer},
     )
-    for module in (prodia_v1, prodia_v2, jobs, inputs, listings, helper_listings, images, openai, sdapi, health):
+    for module in (
+        prodia_v1, prodia_v2, jobs, inputs, listings, helper_listings, images, prompts, assist, preferences, openai,
+        sdapi, health,
+    ):  # fmt: skip
         app.include_router(module.router)
     if settings.prodia_keyless:
         app.include_router(prodia_v1.keyless_router)

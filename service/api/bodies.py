@@ -58,7 +58,7 @@ def _parse(body: bytes, model: type[_Body]) -> _Body:
 def _in_body(error: ErrorDetails) -> ErrorDetails:
     """``error`` with its place in the body: of bodies with a ``kind``, pydantic names the kind, and not the field."""
     if error["type"].startswith("union_tag_"):
-        return error | {"loc": ("kind",), "msg": f"must be one of {', '.join(KINDS)}"}
+        return error | {"loc": (*error["loc"], "kind"), "msg": f"must be one of {', '.join(KINDS)}"}
     if error["loc"][:1] and error["loc"][0] in KINDS:
         return error | {"loc": error["loc"][1:]}
     return error

@@ -51,10 +51,12 @@ class ErrorCode(Enum):
     ALREADY_USED = (409, "Already Used")
     BODY_TOO_LARGE = (413, "Body Too Large")
     UNSUPPORTED_MEDIA_TYPE = (415, "Unsupported Media Type")
+    NO_PROPOSAL = (422, "No Proposal")
     INTERNAL_ERROR = (500, "Internal Error")
     QUEUE_FULL = (503, "Queue Full")
     LEDGER_UNAVAILABLE = (503, "Ledger Unavailable")
     NO_WORKERS = (503, "No Workers")
+    LANGUAGE_UNAVAILABLE = (503, "Language Engine Unavailable")
 
     def __init__(self, status: int, title: str) -> None:
         self.status = status
@@ -184,6 +186,13 @@ def _place(location: Sequence[int | str]) -> str:
 
 def render_problem(error: ApiError, request_id: str) -> Response:
     """The native form of ``error``: RFC 9457."""
+    # ASCII only: a client may have sent us half of a surrogate pair.
+    body = json.dumps(problem_document(error, request_id))
+    return Response(body, error.code.status, error.headers, PROBLEM_TYPE)
+
+
+def problem_document(error: ApiError, request_id: str) -> dict[str, Any]:
+    """What the native form of ``error`` says."""
     body: dict[str, Any] = {
         "type": f"/docs/errors#{error.code.wire}",
         "title": error.code.title,
@@ -196,5 +205,4 @@ def render_problem(error: ApiError, request_id: str) -> Response:
         body["errors"] = [
             {"field": problem.field, "message": problem.message[:_DETAIL_MAX_CHARS]} for problem in error.problems
         ]
-    # ASCII only: a client may have sent us half of a surrogate pair.
-    return Response(json.dumps(body), error.code.status, error.headers, PROBLEM_TYPE)
+    return body

@@ -10,12 +10,17 @@ from typing import Annotated, TypedDict
 
 from fastapi import Depends, Request
 
+from models.language.breaker import CircuitBreaker
+from models.language.client import LanguageEngine
+from models.language.rewriting import Rewriter
 from service.api.sweeping import sweep_regularly
 from service.backbone.callers import Callers
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.connections import connect, connect_async
 from service.backbone.inputs import InputStore
 from service.backbone.keys import KeyRing
+from service.backbone.language import open_engine, open_rewriter
+from service.backbone.preferences import Preferences
 from service.backbone.queue import Intake
 from service.backbone.settings import Settings, SettingsError
 from service.backbone.store import ImageStore
@@ -37,6 +42,12 @@ class Gateway:
     store: ImageStore
     inputs: InputStore
     callers: Callers
+    preferences: Preferences
+    engine: LanguageEngine | None
+    """``None`` if there is none, or it is off."""
+    rewriter: Rewriter
+    breaker: CircuitBreaker
+    """Of conversations with the engine; the rewriter has one of its own."""
 
 
 class State(TypedDict):
@@ -59,6 +70,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     intake_connection = connect(settings.redis_url, "photogram-gateway-intake")
     connection = connect_async(settings.redis_url, "photogram-gateway")
     watcher = JobWatcher(connection, settings.record_ttl_s)
+    engine = open_engine(settings)
     images, inputs = ImageStore(settings.images_folder), InputStore(settings.inputs_folder)
     listening = asyncio.create_task(watcher.listen())
     sweeping = asyncio.create_task(sweep_regularly(settings, images, inputs))
@@ -72,12 +84,18 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             store=images,
             inputs=inputs,
             callers=Callers(connection),
+            preferences=Preferences(connection),
+            engine=engine,
+            rewriter=open_rewriter(settings, engine, connection),
+            breaker=CircuitBreaker(),
         )
     finally:
         sweeping.cancel()
         while not listening.done():  # the Redis client may swallow a cancellation while it connects
             listening.cancel()
             await asyncio.wait([listening], timeout=_CANCEL_AGAIN_S)
+        if engine is not None:
+            await engine.aclose()
         await connection.aclose(close_connection_pool=True)
         intake_connection.close()
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from service import demo
 from tests.e2e.conftest import KEY, ROOT, Stack
-from tests.tiny.engine_stub import EngineStub
+from tests.engine_stub import EngineStub
 
 
 def mean_colour(path: Path) -> np.ndarray:

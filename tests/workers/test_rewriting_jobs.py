@@ -25,7 +25,7 @@ from service.backbone.inputs import InputStore
 from service.backbone.ledger import Ledger
 from service.backbone.queue import Intake
 from service.backbone.store import ImageStore
-from tests.tiny.engine_stub import HTML, Drip, EngineStub, Hang, HangUp, Raw, Say, error
+from tests.engine_stub import HTML, Drip, EngineStub, Hang, HangUp, Raw, Say, error
 from workers.batch_worker import BatchWorker
 from workers.fetch import FetchLimits
 from workers.finish import Finish

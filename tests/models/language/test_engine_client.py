@@ -13,7 +13,7 @@ import pytest
 from models.language.client import Delta, LanguageEngine
 from models.language.errors import EngineMisbehaved, EngineTimeout, EngineUnavailable
 from models.language.wire import ANSWER_MAX_BYTES, LINE_MAX_BYTES
-from tests.tiny.engine_stub import GARBAGE, HTML, Drip, EngineStub, Flood, Hang, HangUp, Raw, Say, error, sse
+from tests.engine_stub import GARBAGE, HTML, Drip, EngineStub, Flood, Hang, HangUp, Raw, Say, error, sse
 
 SOON_S = 0.3
 BODY = {"messages": [{"role": "user", "content": "hello \udcff"}]}

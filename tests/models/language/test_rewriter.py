@@ -18,7 +18,7 @@ from models.language.presets import GENERIC, SMOLLM2, Preset
 from models.language.profiles import PROFILES
 from models.language.rewriting import Rewriter, RewriteRequest
 from models.rewrite import APPLIED, REFUSED, SKIPPED, TIMEOUT, UNAVAILABLE, Rewrite
-from tests.tiny.engine_stub import GARBAGE, HTML, Drip, EngineStub, Flood, Hang, HangUp, Raw, Say, error, first_allowed
+from tests.engine_stub import GARBAGE, HTML, Drip, EngineStub, Flood, Hang, HangUp, Raw, Say, error, first_allowed
 
 SOON_S = 0.3
 SAMPLED = Preset(name="lots", repository=None, licence="", sampling={"temperature": 0.7})

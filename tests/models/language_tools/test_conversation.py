@@ -27,7 +27,7 @@ from models.language.tools.conversation import (
     ToolProblem,
 )  # fmt: skip
 from models.language.tools.nouns import Said, Text
-from tests.tiny.engine_stub import EngineStub, Hang, Say, error
+from tests.engine_stub import EngineStub, Hang, Say, error
 
 CREATE = Tool(
     name="create_image",

@@ -21,6 +21,7 @@ from redis import Redis
 
 from models.errors import DrawingFailed
 from models.job import Image
+from models.rewrite import Rewrite
 from service.api.app import create_app
 from service.backbone.keys import add_key, make_key
 from service.backbone.ledger import Ledger
@@ -109,6 +110,9 @@ class Hand:
 
     def progress(self, job_id: str, step: int, preview: str | None = None) -> None:
         assert self.ledger.progress(job_id, EXECUTION, step, 20, preview=preview) == "go"
+
+    def rewrite(self, job_id: str, rewrite: Rewrite) -> None:
+        assert self.ledger.note_rewrite(job_id, EXECUTION, rewrite)
 
     def succeed(self, job_id: str) -> None:
         image_id = self.ledger.read(job_id).image_id

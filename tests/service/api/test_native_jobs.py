@@ -9,7 +9,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-KEYS = ["id", "kind", "status", "params", "progress", "result", "error", "created_at", "started_at", "finished_at"]
+KEYS = [
+    "id", "kind", "status", "params", "revised_prompt", "rewrite", "progress", "result", "error", "created_at",
+    "started_at", "finished_at",
+]  # fmt: skip
 
 
 def test_a_posted_job_is_shown_whole(client, body, queued):
@@ -27,6 +30,7 @@ def test_a_posted_job_is_shown_whole(client, body, queued):
         "num_inference_steps": 20, "guidance_scale": 5.0, "seed": 7, "width": 128, "height": 128,
         "style_preset": None, "clip_skip": 1, "loras": [], "image": None, "strength": 1.0, "resize_mode": "crop",
         "mask": None, "controls": [], "second_pass": None, "refiner": None, "reuse_interval": 1, "priority": 0,
+        "enhance_prompt": False, "enhance_negative_prompt": False,
     }  # fmt: skip
     created = datetime.fromisoformat(job["created_at"])
     assert created.tzinfo == UTC and abs(created.timestamp() - time.time()) < 10

@@ -1,6 +1,7 @@
 """Every operation of the OpenAPI document keeps to it, whatever is sent: schemathesis makes up the requests.
 
-Jobs succeed as soon as they are queued, so that calls which wait for pictures are answered.
+Jobs succeed as soon as they are queued, so that calls which wait for pictures are answered; the language engine
+proposes a job whatever it is asked.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from service.backbone.keys import add_key
 from service.backbone.ledger import Ledger
 from service.backbone.settings import Settings
 from service.backbone.store import ImageStore
+from tests.engine_stub import EngineStub, Say
 from tests.service.api.conftest import EXECUTION, QUEUE_KEY, Hand
 
 KEY = "a-key-for-schemathesis"
@@ -71,8 +73,11 @@ def gateway(
     hand, ending = Hand(Ledger(ledger, 3600), ImageStore(data / "images")), threading.Event()
     thread = threading.Thread(target=work, args=(ledger, hand, ending))
     thread.start()
-    with serve(create_app(Settings(redis_url=valkey_url, data=data, prodia_keyless=True))) as url:
-        yield url
+    with EngineStub() as engine:
+        engine.answer_with(Say(calls=(("create_image", '{"prompt": "a fox"}'),)))
+        settings = Settings(redis_url=valkey_url, data=data, prodia_keyless=True, llm_url=engine.url)
+        with serve(create_app(settings)) as url:
+            yield url
     ending.set()
     thread.join()
 

@@ -1,0 +1,119 @@
+"""From a client's words to what is put before the language model; pictures are stored and checked on the way."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from models.checks import text_problem
+from models.errors import FieldProblem, InvalidTicket
+from models.params import IMG2IMG, INPAINT, TXT2IMG, UPSCALE, Request, UpscaleRequest
+from models.sources import source_problem, sources_of
+from service.api.assist.instructions import CHANGE, PICTURES
+from service.api.assist.proposals import Job, Wish
+from service.api.assist.tools import CREATE, EDIT, ENLARGE, job_fields, picture_name
+from service.api.assist.wire import AssistBody, JobToChange
+from service.api.pictures import take_in
+from service.api.state import Gateway
+
+_TOOL_OF = {TXT2IMG: CREATE, IMG2IMG: EDIT, INPAINT: EDIT, UPSCALE: ENLARGE}
+_SHOWN_MAX_CHARS = 1000
+_KIND_IN_PLACE = re.compile(rf"^job\.(?:{'|'.join(_TOOL_OF)})(?=\.)")
+
+
+def told_by_field(error: InvalidTicket) -> InvalidTicket:
+    """``error`` without the kinds of jobs that pydantic puts into the places of their fields."""
+    return InvalidTicket([_told(each) for each in error.problems])
+
+
+def _told(problem: FieldProblem) -> FieldProblem:
+    if problem.field == "job.kind":
+        return FieldProblem(problem.field, f"must be one of {', '.join(_TOOL_OF)}")
+    return FieldProblem(_KIND_IN_PLACE.sub("job", problem.field), problem.message)
+
+
+def read_wish(gateway: Gateway, body: AssistBody, our_url: str) -> Wish:
+    """What the client gave beside the words; blocking.
+
+    Raises:
+        InvalidTicket: the message says nothing, or a picture cannot be used.
+    """
+    problem = text_problem(body.message) or (None if body.message.strip() else "must not be empty")
+    if problem is not None:
+        raise InvalidTicket([FieldProblem("message", problem)])
+    images = [
+        _taken(gateway, UpscaleRequest(image=source), our_url, {"image": f"images[{index}]"}).image
+        for index, source in enumerate(body.images or ())
+    ]
+    job = None if body.job is None else _job(gateway, body.job, our_url)
+    of_job = None if job is None else job["params"].get("image")
+    if of_job is not None and of_job not in images:
+        images.append(of_job)
+    return Wish(catalog=gateway.catalog.current(), pictures=tuple(images), job=job)
+
+
+def _job(gateway: Gateway, given: JobToChange, our_url: str) -> Job:
+    """The job to change in the wire's words, its pictures stored."""
+    job: Job = {"kind": given.kind, "params": given.params.model_dump(exclude_none=True)}
+    taken = _taken(gateway, given.to_request(), our_url, {})
+    for field, source in sources_of(taken):
+        _put(job["params"], field, source)
+    return job
+
+
+def _taken(gateway: Gateway, request: Request, our_url: str, names: dict[str, str]) -> Any:
+    """``request`` with its pictures stored; ``names`` are what fields are called in problems."""
+    try:
+        taken = take_in(gateway, request, our_url)
+        found = [FieldProblem(field, text) for field, text in _source_problems(taken)]
+    except InvalidTicket as error:
+        found = list(error.problems)
+        taken = request
+    if found:
+        named = [FieldProblem(names.get(each.field, f"job.params.{each.field}"), each.message) for each in found]
+        raise InvalidTicket(named)
+    return taken
+
+
+def _source_problems(request: Request) -> Iterator[tuple[str, str]]:
+    for field, source in sources_of(request):
+        problem = source_problem(source)
+        if problem is not None:
+            yield field, problem
+
+
+def _put(params: dict[str, Any], field: str, source: str) -> None:
+    """Put ``source`` into the place that ``field`` names, as ``controls[1].image``."""
+    found = re.fullmatch(r"(\w+)(?:\[(\d+)\])?(?:\.(\w+))?", field)
+    assert found is not None
+    place, index, inner = found.groups()
+    if inner is None:
+        params[place] = source
+    else:
+        (params[place] if index is None else params[place][int(index)])[inner] = source
+
+
+def user_message(message: str, wish: Wish) -> str:
+    """All that the language model is told by the user: the words, the pictures, and the job to change."""
+    parts = [message]
+    if wish.pictures:
+        parts.append(f"{PICTURES} {', '.join(map(picture_name, range(len(wish.pictures))))}")
+    if wish.job is not None:
+        parts.append(f"{CHANGE} {json.dumps(_shown(wish.job, wish), ensure_ascii=False)}")
+    return "\n\n".join(parts)
+
+
+def _shown(job: Job, wish: Wish) -> dict[str, Any]:
+    """``job`` as the call that would have proposed it; what no call can say is left out, and kept all the same."""
+    tool = _TOOL_OF[job["kind"]]
+    arguments = {field: _shortened(job["params"][field]) for field in job_fields(tool) if field in job["params"]}
+    if "image" in arguments:
+        arguments["image"] = picture_name(wish.pictures.index(job["params"]["image"]))
+    return {"tool": tool, "arguments": arguments}
+
+
+def _shortened(value: Any) -> Any:
+    """What a context has room for; whatever no call changes stays whole in the job."""
+    return f"{value[:_SHOWN_MAX_CHARS]} ..." if isinstance(value, str) and len(value) > _SHOWN_MAX_CHARS else value

@@ -1,0 +1,105 @@
+"""What an API key prefers: read, changed, apart from other keys', and kept."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+
+import pytest
+
+from service.api.app import create_app
+from service.backbone import preferences
+from service.backbone.connections import connect_async
+from service.backbone.preferences import Preferences, PreferenceValues
+from service.backbone.rewrite_cache import TTL_S, RedisRewriteCache
+
+PATH = "/v1/preferences"
+DEFAULTS = {"enhance_prompt": False, "enhance_negative_prompt": False}
+BOTH = {"enhance_prompt": True, "enhance_negative_prompt": True}
+
+
+def test_nothing_is_enhanced_unless_somebody_wants_it(client):
+    answer = client.get(PATH)
+    assert (answer.status_code, answer.json()) == (200, DEFAULTS)
+
+
+def test_what_is_named_changes_and_the_rest_stays(client):
+    for sent, expected in [
+        ({"enhance_prompt": True}, DEFAULTS | {"enhance_prompt": True}),
+        ({"enhance_negative_prompt": True}, BOTH),
+        ({}, BOTH),
+        ({"enhance_prompt": None}, DEFAULTS | {"enhance_negative_prompt": True}),
+        ({"enhance_prompt": False, "enhance_negative_prompt": None}, DEFAULTS),
+    ]:
+        changed = client.patch(PATH, json=sent)
+        assert (changed.status_code, changed.json()) == (200, expected)
+        assert client.get(PATH).json() == expected
+
+
+def test_each_key_has_its_own(client, stranger):
+    client.patch(PATH, json=BOTH)
+    assert (client.get(PATH).json(), stranger.get(PATH).json()) == (BOTH, DEFAULTS)
+
+
+def test_nobody_has_any_without_a_key(anonymous):
+    for answer in (anonymous.get(PATH), anonymous.patch(PATH, json=BOTH)):
+        assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "field"),
+    [
+        (b'{"enhance_promt": true}', "invalid_params", "enhance_promt"),
+        (b'{"enhance_prompt": 1}', "invalid_params", "enhance_prompt"),
+        (b'{"enhance_prompt": "true"}', "invalid_params", "enhance_prompt"),
+        (b'{"enhance_prompt": [true]}', "invalid_params", "enhance_prompt"),
+        (b"[]", "invalid_params", "body"),
+        (b"null", "invalid_params", "body"),
+        (b'{"enhance_prompt": true, "enhance_prompt": false}', "malformed_json", None),
+        (b"{", "malformed_json", None),
+        (b"", "malformed_json", None),
+    ],
+)
+def test_hostile_changes_change_nothing(client, content, code, field):
+    answer = client.patch(PATH, content=content, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (422, code)
+    assert field is None or answer.json()["errors"][0]["field"] == field
+    assert client.get(PATH).json() == DEFAULTS
+
+
+def test_other_content_types_are_refused(client):
+    answer = client.patch(PATH, content=b'{"enhance_prompt": true}', headers={"Content-Type": "text/plain"})
+    assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
+
+
+def test_another_gateway_sees_them(client, key, serve, settings):
+    client.patch(PATH, json=BOTH)
+    with serve(create_app(settings)) as url:
+        assert client.get(f"{url}{PATH}").json() == BOTH
+
+
+async def test_what_was_read_is_remembered_for_a_while(redis, redis_url, monkeypatch):
+    now = time.monotonic()
+    monkeypatch.setattr(preferences.time, "monotonic", lambda: now)
+    connection = connect_async(redis_url, "photogram-test")
+    ours, theirs = Preferences(connection), Preferences(connection)
+    assert await ours.get("owner") == PreferenceValues()
+    await theirs.change("owner", {"enhance_prompt": True})
+    assert asdict(await ours.get("owner")) == DEFAULTS
+    now += 5.1
+    assert asdict(await ours.get("owner")) == DEFAULTS | {"enhance_prompt": True}
+    await connection.aclose(close_connection_pool=True)
+
+
+async def test_rewritten_prompts_are_kept_for_a_week(redis, redis_url):
+    connection = connect_async(redis_url, "photogram-test")
+    cache = RedisRewriteCache(connection)
+    assert await cache.get("a") is None
+    await cache.put("a", {"text": "ein Fuchs, 狐狸", "count": 2})
+    assert await cache.get("a") == {"text": "ein Fuchs, 狐狸", "count": 2}
+    assert await cache.get("b") is None
+    assert TTL_S - 60 < redis.ttl("photogram:rewrite:a") <= TTL_S == 7 * 24 * 3600
+    redis.set("photogram:rewrite:list", json.dumps([1]))
+    assert await cache.get("list") is None
+    await connection.aclose(close_connection_pool=True)
