@@ -123,6 +123,12 @@ class ModelSpec:
         return None
 
     @property
+    def takes_negative_prompt(self) -> bool:
+        """Whether a negative prompt means anything to it."""
+        facts = FAMILIES.get(self.family)
+        return facts is not None and facts.takes_negative_prompt
+
+    @property
     def grid_px(self) -> int:
         """Of what both sides of a drawn picture are a multiple."""
         facts = FAMILIES.get(self.family)

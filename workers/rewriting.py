@@ -110,7 +110,7 @@ def _request_of(slot: Slot) -> RewriteRequest:
         seed=params.seed,
         budget=budget_of(spec),
         beside=_style_words(params),
-        wants_negative=params.enhance_negative_prompt and not params.negative_prompt,
+        wants_negative=params.enhance_negative_prompt and not params.negative_prompt and spec.takes_negative_prompt,
     )
 
 

@@ -65,7 +65,7 @@ class Author:
         if not self._preset.is_small:
             return None
         profile = question.profile
-        choice = {"structured_outputs": {"choice": [LEAD + name for name in profile.kinds]}}
+        choice = self._held({"choice": [LEAD + name for name in profile.kinds]})
         answer = continuation(await self._ask(question, profile.kind, choice), question.said)
         try:
             return profile.kinds[answer.strip().removeprefix(LEAD)]
@@ -110,11 +110,15 @@ class Author:
             raise NothingToAdd("the prompt says already all that could be added")
         template = question.profile.free if kind is None else question.profile.guided
         regex = "".join(slot.regex for slot in open_slots)
-        answer = await self._ask(question, template, {"structured_outputs": {"regex": regex}})
+        answer = await self._ask(question, template, self._held({"regex": regex}))
         match = re.fullmatch(regex, continuation(answer, question.said).rstrip())
         if match is None:
             raise NotFit(OUTSIDE)
         return [slot.lead + phrase for slot, phrase in zip(open_slots, match.groups(), strict=True)]
+
+    def _held(self, rule: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What holds an answer to ``rule``; an engine without grammars has only the examples to go by."""
+        return {"structured_outputs": rule} if self._preset.has_grammar else {"stop": ["\n"]}
 
     async def _written(self, question: Question, is_streamed: bool) -> AsyncGenerator[Delta, None]:
         """What the model writes after the user's words, the beginning of it in one piece."""

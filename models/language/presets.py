@@ -32,6 +32,8 @@ class Preset:
     """Roughly what serving takes, weights and cache, in 16 bits."""
     is_small: bool = False
     """Whether the model writes so badly that its rewriting is held to a grammar, and tools are out of its reach."""
+    has_grammar: bool = True
+    """Whether the engine holds answers to ``structured_outputs``; one that cannot may refuse to be asked."""
     sampling: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({"temperature": 0.0}))
     """What rewriting requests say about sampling, in the fields of OpenAI's API and vLLM's additions to it."""
     limits: str = ""
@@ -113,6 +115,7 @@ _ALL = (
             repository=f"BlinkDL/{repository}",
             licence="Apache-2.0",
             engine=RWKV,
+            has_grammar=False,
             tool_dialect="hermes",
             memory_gib=memory_gib,
             limits=_RWKV_LIMITS,

@@ -7,10 +7,10 @@ from contextlib import aclosing
 
 from models.errors import FieldProblem, InvalidTicket
 from models.job import JobRecord, JobStatus
+from service.api.sse import KEEP_ALIVE, KEEP_ALIVE_S, text_frame
 from service.api.wire import as_of
 from service.backbone.watch import JobEvent, JobWatcher
 
-KEEP_ALIVE_S = 15.0
 FROM_THE_START = "0-0"
 _ID_PART_MAX = 2**63
 """Parts of a stream's ids are 64 bit numbers; ours never come near."""
@@ -35,21 +35,16 @@ async def event_stream(
     async with aclosing(watcher.events(job_id, after, keep_alive_s)) as events:
         async for event in events:
             if event is None:
-                yield ": keep-alive\n\n"
+                yield KEEP_ALIVE
             elif event.kind != "status":
-                yield _frame(event.kind, event.data, event.event_id)
+                yield text_frame(event.kind, event.data, event.event_id)
             elif record := await watcher.read(job_id):
                 is_over = JobStatus(event.data).is_terminal
                 yield _status_frame(event, record, render)
     # The last event may be older than what the stream kept, or than where the client resumed.
     if not is_over and (record := await watcher.read(job_id)):
-        yield _frame("status", render(record), None)
+        yield text_frame("status", render(record))
 
 
 def _status_frame(event: JobEvent, record: JobRecord, render: Callable[[JobRecord], str]) -> str:
-    return _frame("status", render(as_of(record, JobStatus(event.data))), event.event_id)
-
-
-def _frame(kind: str, data: str, event_id: str | None) -> str:
-    name = "" if event_id is None else f"id: {event_id}\n"
-    return f"{name}event: {kind}\ndata: {data}\n\n"
+    return text_frame("status", render(as_of(record, JobStatus(event.data))), event.event_id)

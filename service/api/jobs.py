@@ -16,6 +16,7 @@ from service.api.documented import EVENT_STREAM, json_bodies, problems
 from service.api.errors import ErrorCode
 from service.api.events import event_stream, resume_point
 from service.api.images import base_url
+from service.api.sse import HEADERS
 from service.api.state import Gateway, GatewayState
 from service.api.submission import find_job, submit
 from service.api.wire import JobView, job_view
@@ -156,7 +157,7 @@ async def cancel_job(request: Request, response: Response, gateway: GatewayState
     response_class=StreamingResponse,
     responses={
         200: {
-            "description": "Events `status` (data: the job), `progress` and `preview` until the job is over.",
+            "description": "Events `status` (the job), `rewrite`, `progress` and `preview`, until the job is over.",
             "content": EVENT_STREAM,
         },
         **problems(*_READING, ErrorCode.INVALID_PARAMS),
@@ -174,5 +175,4 @@ async def watch_job(
     await find_job(gateway, owner, job_id)
     base = base_url(request, gateway)
     events = event_stream(gateway.watcher, job_id, after, lambda record: job_view(record, base).model_dump_json())
-    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+    return StreamingResponse(events, media_type="text/event-stream", headers=HEADERS)

@@ -12,10 +12,9 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-from models.catalog import Catalog, ModelSpec
+from models.catalog import Catalog
 from models.checks import choice_problem, text_problem, unknown
 from models.errors import FieldProblem, InvalidTicket
-from models.families import FAMILIES
 from models.language.budget import budget_of
 from models.language.profiles import PROFILES, profile_of
 from models.language.rewriting import RewriteRequest
@@ -153,14 +152,9 @@ def _understand(body: RewriteBody, catalog: Catalog) -> _Asked:
         profile=PROFILES[body.profile] if body.profile else profile_of(spec),
         seed=body.seed,
         budget=budget_of(spec),
-        wants_negative=bool(body.negative_prompt) and _takes_negative_prompt(spec),
+        wants_negative=bool(body.negative_prompt) and spec.takes_negative_prompt,
     )
     return _Asked(prompt=body.prompt, tags=" ".join(_tag(*lora) for lora in loras), request=request)
-
-
-def _takes_negative_prompt(spec: ModelSpec) -> bool:
-    facts = FAMILIES.get(spec.family)
-    return facts is not None and facts.takes_negative_prompt
 
 
 def _prompt_problem(prompt: str) -> str | None:

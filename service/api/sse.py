@@ -1,4 +1,4 @@
-"""Answers of the language model as they come: server-sent events, and work that ends when its client leaves."""
+"""Answers as they come: server-sent events, and work that ends when its client leaves."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from service.api.events import KEEP_ALIVE_S
 from service.api.synchronous import ClientGone
 
-_KEEP_ALIVE = ": keep-alive\n\n"
-_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+KEEP_ALIVE_S = 15.0
+"""How often something is sent where there is nothing to say, lest a proxy hang up."""
+KEEP_ALIVE = ": keep-alive\n\n"
+HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 _LOOK_S = 0.5
 """How often a waiting call looks whether its client is still there."""
 
@@ -25,8 +26,14 @@ _T = TypeVar("_T")
 
 
 def frame(name: str, data: dict[str, Any]) -> str:
-    """One event; ASCII only, for what the model writes may be half of a character."""
-    return f"event: {name}\ndata: {json.dumps(data)}\n\n"
+    """One event; ASCII only, for what a language model writes may be half of a character."""
+    return text_frame(name, json.dumps(data))
+
+
+def text_frame(name: str, line: str, event_id: str | None = None) -> str:
+    """One event with ``line`` for its data, which has no line ends; a client may resume after ``event_id``."""
+    numbered = "" if event_id is None else f"id: {event_id}\n"
+    return f"{numbered}event: {name}\ndata: {line}\n\n"
 
 
 def json_answer(document: dict[str, Any]) -> Response:
@@ -39,7 +46,7 @@ class EventResponse(StreamingResponse):
 
     def __init__(self, frames: AsyncGenerator[str, None], keep_alive_s: float = KEEP_ALIVE_S) -> None:
         self._frames = _kept_alive(frames, keep_alive_s)
-        super().__init__(self._frames, headers=_HEADERS, media_type="text/event-stream")
+        super().__init__(self._frames, headers=HEADERS, media_type="text/event-stream")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events; on a client that leaves, the server's cancellation ends it."""
@@ -77,7 +84,7 @@ async def _drain(waiting: asyncio.Queue[str | None], keep_alive_s: float) -> Asy
         try:
             each = await asyncio.wait_for(waiting.get(), keep_alive_s)
         except TimeoutError:
-            yield _KEEP_ALIVE
+            yield KEEP_ALIVE
             continue
         if each is None:
             return

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
 import pytest
+from photogram import Job
 from PIL import Image, ImageChops
 
 from models import png
@@ -165,8 +167,33 @@ def test_without_a_language_model_everything_else_runs(
     assert engine_of(stack) == []
 
 
+def rewritten(stack: Stack, prompt: str) -> dict[str, Any]:
+    """What the gateway makes of a prompt."""
+    body, headers = {"prompt": prompt, "profile": "sentence"}, {"Authorization": f"Bearer {KEY}"}
+    answer = httpx.post(f"{stack.url}/v1/prompts/rewrite", json=body, headers=headers, timeout=30)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["rewrite"]
+
+
+def kill_the_engine_under_load(stack: Stack) -> None:
+    """No job fails, whatever was going on with its prompt; and the engine comes back."""
+
+    def draw(number: int) -> Job:
+        return client.generate(f"a cat with {number} kittens", enhance_prompt=True, seed=number).job
+
+    with stack.client() as client, ThreadPoolExecutor(12) as pool:
+        drawings = [pool.submit(draw, number) for number in range(48)]
+        until(lambda: sum(drawing.done() for drawing in drawings) >= 6, 60)
+        engine_of(stack)[1].kill()
+        jobs = [drawing.result(timeout=120) for drawing in drawings]
+    assert [job.status for job in jobs] == ["succeeded"] * 48
+    statuses = {job.rewrite.status for job in jobs if job.rewrite is not None}
+    assert {"applied", "unavailable"} <= statuses <= {"applied", "unavailable", "timeout"}
+    until(lambda: rewritten(stack, "a horse")["status"] == "applied", 150)
+
+
 @pytest.mark.llm
-def test_pictures_do_not_wait_for_the_language_engine(
+def test_pictures_do_not_wait_for_the_language_engine_nor_fail_with_it(
     data_with_tiny: Path, stacks: list[Stack], llm_cache: str
 ) -> None:
     stacks.append(stack := Stack(data_with_tiny, PHOTOGRAM_LLM="auto", PHOTOGRAM_CACHE=llm_cache))
@@ -180,12 +207,8 @@ def test_pictures_do_not_wait_for_the_language_engine(
     assert said() == []
     until(said, 150)
     assert [line.startswith("language engine ready after ") for line in said()] == [True]
-    answer = httpx.post(
-        f"{stack.url}/v1/prompts/rewrite", json={"prompt": "a cat", "profile": "sentence"},
-        headers={"Authorization": f"Bearer {KEY}"}, timeout=30,
-    )  # fmt: skip
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["rewrite"]["status"] == "applied", answer.text
+    assert rewritten(stack, "a cat")["status"] == "applied"
+    kill_the_engine_under_load(stack)
     everyone = stack.family()
     assert len(engine_of(stack)) >= 4 and (memory := shared_memory(everyone))
     assert stack.stop() == 0

@@ -45,7 +45,8 @@ def json_object(text: str) -> dict[str, Any]:
         ToolCallError: it is something else, names a key twice, or has numbers that JSON does not have.
     """
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_reject_constant)
+        # not strict: vLLM's grammars let line ends into strings; what may be in a prompt is checked with the job
+        value = json.loads(text, strict=False, object_pairs_hook=_unique, parse_constant=_reject_constant)
     except json.JSONDecodeError as error:
         raise ToolCallError(f"the call is not valid JSON: {error.msg} (character {error.pos + 1})") from None
     except (ValueError, RecursionError) as error:

@@ -16,17 +16,16 @@ from starlette.types import Receive, Scope, Send
 
 from models.job import JobRecord, JobStatus
 from service.api.errors import ApiError
-from service.api.events import FROM_THE_START, KEEP_ALIVE_S
+from service.api.events import FROM_THE_START
 from service.api.openai.answers import Usage, draw_params, shown_quality, shown_size
 from service.api.openai.errors import describe, failed_job
 from service.api.openai.fields import Fields
 from service.api.openai.output import Output
+from service.api.sse import HEADERS, KEEP_ALIVE, KEEP_ALIVE_S, frame
 from service.api.state import Gateway
 from service.api.synchronous import read_pictures
 
 GENERATION, EDIT = "image_generation", "image_edit"
-_KEEP_ALIVE = ": keep-alive\n\n"
-_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Stream:
                 yield await self._completed(record)
             except ApiError as error:
                 description = dict(describe(error)[1])
-                yield _frame("error", {"type": "error", "error": description})
+                yield frame("error", {"type": "error", "error": description})
                 return
 
     async def _previews(self, record: JobRecord) -> AsyncIterator[str]:
@@ -58,7 +57,7 @@ class Stream:
         async with aclosing(self.gateway.watcher.events(record.job_id, FROM_THE_START, KEEP_ALIVE_S)) as events:
             async for event in events:
                 if event is None:
-                    yield _KEEP_ALIVE
+                    yield KEEP_ALIVE
                 elif event.kind == "preview" and sent < self.output.partial_images:
                     preview = json.loads(event.data)
                     if await self._is_due(record, preview["step"], sent):
@@ -85,7 +84,7 @@ class Stream:
 
     def _frame(self, kind: str, record: JobRecord, file: bytes, **more: Any) -> str:
         name = f"{self.name}.{kind}"
-        return _frame(name, {
+        return frame(name, {
             "type": name,
             "b64_json": base64.b64encode(file).decode(),
             "background": "opaque",
@@ -97,15 +96,11 @@ class Stream:
         })  # fmt: skip
 
 
-def _frame(name: str, data: dict[str, Any]) -> str:
-    return f"event: {name}\ndata: {json.dumps(data)}\n\n"
-
-
 class JobStream(StreamingResponse):
     """Events of jobs; those jobs that are not over when it ends, for the client left, are canceled."""
 
     def __init__(self, stream: Stream, records: list[JobRecord]) -> None:
-        super().__init__(stream.events(records), headers=_HEADERS, media_type="text/event-stream")
+        super().__init__(stream.events(records), headers=HEADERS, media_type="text/event-stream")
         self._watcher = stream.gateway.watcher
         self._job_ids = [record.job_id for record in records]
 

@@ -14,7 +14,7 @@ import pytest
 from models.language.breaker import CircuitBreaker
 from models.language.budget import Budget, estimate
 from models.language.client import LanguageEngine
-from models.language.presets import GENERIC, SMOLLM2, Preset
+from models.language.presets import GENERIC, PRESETS, SMOLLM2, Preset
 from models.language.profiles import PROFILES
 from models.language.rewriting import Rewriter, RewriteRequest
 from models.rewrite import APPLIED, REFUSED, SKIPPED, TIMEOUT, UNAVAILABLE, Rewrite
@@ -384,3 +384,12 @@ async def test_words_beside_the_prompt_are_not_said_again_and_take_their_room(st
     crowded = await rewrite(stub, asking("a samurai", limit=24, beside=style), SMOLLM2)
     assert crowded.revised_prompt and len(crowded.revised_prompt) < len(styled.revised_prompt)
     assert (await rewrite(stub, asking("a samurai", limit=16, beside=style), SMOLLM2)).status == SKIPPED
+
+
+async def test_an_engine_without_grammars_is_not_asked_for_one(stub: EngineStub) -> None:
+    stub.answer_with(" on a teal background", " on a plain table")
+    recurrent = PRESETS["rwkv-5-world-1b5"]
+    chosen = await rewrite(stub, asking("a cat", "icons"), recurrent)
+    other = await rewrite(stub, asking("a cat", "icons"), recurrent)
+    assert chosen.revised_prompt == "a cat on a teal background" and other.status == REFUSED
+    assert all("structured_outputs" not in request for request in stub.requests)
