@@ -29,6 +29,8 @@ def main(command: Sequence[str]) -> int:
 
     Whatever else is in our process group is killed then.
     """
+    if os.getpgrp() != os.getpid():
+        os.setpgrp()  # what is killed in the end must be ours alone
     asked: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: asked.append(number))

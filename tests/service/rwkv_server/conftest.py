@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 from fastapi import FastAPI
 
 from models.language.rwkv.engine import Engine
@@ -19,25 +16,10 @@ from models.language.rwkv.model import Model
 from models.language.rwkv.vocabulary import Vocabulary
 from service.rwkv_server.app import create_app
 from service.rwkv_server.settings import Limits
+from tests.serving import serving
 from tests.tiny.rwkv import save
 
 LIMITS = Limits(body_bytes=20_000, prompt_tokens=1000, completion_tokens=600, waiting=8)
-
-
-@contextmanager
-def serving(app: FastAPI) -> Iterator[str]:
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    while not server.started and thread.is_alive():
-        time.sleep(0.01)
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()
 
 
 @pytest.fixture(scope="session")

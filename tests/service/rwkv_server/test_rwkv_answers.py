@@ -15,7 +15,13 @@ import openai
 import pytest
 from fastapi import FastAPI
 
+from models.language.budget import Budget, estimate
+from models.language.client import LanguageEngine
+from models.language.presets import PRESETS
+from models.language.profiles import PROFILES
+from models.language.rewriting import Rewriter, RewriteRequest
 from models.language.rwkv.engine import Engine
+from models.rewrite import APPLIED, REFUSED
 from service.rwkv_server.app import create_app
 from service.rwkv_server.settings import Limits
 
@@ -232,3 +238,14 @@ def test_a_model_that_fails_is_told_and_the_server_lives_on(
             assert json.loads(line.removeprefix("data: "))["error"]["code"] == "internal_error"
         assert client.get("/health").status_code == 200
         assert client.post(TEXT, json={"prompt": "x"}).status_code == 200
+
+
+async def test_prompts_can_be_sent_to_be_rewritten(rwkv_url: str) -> None:
+    engine = LanguageEngine(f"{rwkv_url}/v1")
+    budget = Budget(limit=75, counted="estimate", count_plain=estimate)
+    rewriter = Rewriter(engine, PRESETS["rwkv-5-world-1b5"])
+    for profile in PROFILES.values():
+        request = RewriteRequest(prompt="a cat", profile=profile, seed=0, budget=budget, wants_negative=True)
+        rewrite = await rewriter.rewrite(request)
+        assert rewrite.status in (APPLIED, REFUSED) and rewrite.engine == "tiny", rewrite  # what it writes is noise
+    await engine.aclose()
