@@ -8,6 +8,7 @@ import secrets
 import statistics
 import tempfile
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from photogram import AsyncPhotogram
@@ -19,6 +20,8 @@ from service.short_lived import running_service
 CLIENTS = 16
 """More than are drawn at a time, so that the queue is never empty."""
 JOBS = 64
+LONG_JOBS, LONG_STEPS = 24, 60
+"""Jobs that take three times as long, for a rewriting costs the same whatever the picture costs."""
 ROUNDS = 3
 READY_S = 300.0
 ALONE = 12
@@ -33,7 +36,9 @@ def measure() -> dict[str, Any]:
 
 async def _measure(url: str, key: str) -> dict[str, Any]:
     prompts = _prompts()
-    latencies: dict[str, list[float]] = {"off": [], "on": [], "alone_off": [], "alone_on": []}
+    latencies: dict[str, list[float]] = {
+        f"{load}_{name}": [] for load in ("short", "long", "alone") for name in ("off", "on")
+    }
     statuses: dict[str, int] = {}
     rates: dict[str, list[float]] = {"off": [], "on": []}
     async with AsyncPhotogram(url, key) as client:
@@ -41,18 +46,21 @@ async def _measure(url: str, key: str) -> dict[str, Any]:
         for _ in range(ROUNDS):
             for name, enhance in (("off", False), ("on", True)):
                 began_at = time.perf_counter()
-                latencies[name] += await _load(client, [next(prompts) for _ in range(JOBS)], enhance, CLIENTS, statuses)
+                load = _Load(client, enhance, statuses)
+                latencies[f"short_{name}"] += await load.draw([next(prompts) for _ in range(JOBS)], CLIENTS)
                 rates[name].append(JOBS / (time.perf_counter() - began_at))
-                few = [next(prompts) for _ in range(ALONE)]
-                latencies[f"alone_{name}"] += await _load(client, few, enhance, 1, statuses)
+                long = [next(prompts) for _ in range(LONG_JOBS)]
+                latencies[f"long_{name}"] += await load.draw(long, CLIENTS, num_inference_steps=LONG_STEPS)
+                latencies[f"alone_{name}"] += await load.draw([next(prompts) for _ in range(ALONE)], 1)
     medians = {name: statistics.median(values) for name, values in latencies.items()}
     return {
         "clients": CLIENTS,
         "p50_s": {name: round(value, 3) for name, value in medians.items()},
         "p95_s": {name: round(statistics.quantiles(values, n=20)[-1], 3) for name, values in latencies.items()},
         "images_per_s": {name: round(statistics.median(values), 2) for name, values in rates.items()},
-        "ratio_under_load": round(medians["on"] / medians["off"], 3),
-        "ratio_alone": round(medians["alone_on"] / medians["alone_off"], 3),
+        "ratio": {
+            load: round(medians[f"{load}_on"] / medians[f"{load}_off"], 3) for load in ("short", "long", "alone")
+        },
         "statuses": statuses,
     }
 
@@ -73,19 +81,25 @@ async def _until_ready(client: AsyncPhotogram) -> None:
         await asyncio.sleep(2)
 
 
-async def _load(
-    client: AsyncPhotogram, prompts: list[str], enhance: bool, at_once: int, statuses: dict[str, int]
-) -> list[float]:
-    """The latency of each job, from its submission to its end, ``at_once`` jobs under way at any time."""
-    gate = asyncio.Semaphore(at_once)
+@dataclass(frozen=True)
+class _Load:
+    """Jobs with rewriting or without it; what became of their prompts is counted in ``statuses``."""
 
-    async def draw(prompt: str) -> float:
-        async with gate:
-            began_at = time.perf_counter()
-            image = await client.generate(prompt, enhance_prompt=enhance)
-            seconds = time.perf_counter() - began_at
-        if image.job.rewrite is not None:
-            statuses[image.job.rewrite.status] = statuses.get(image.job.rewrite.status, 0) + 1
-        return seconds
+    client: AsyncPhotogram
+    enhance: bool
+    statuses: dict[str, int]
 
-    return list(await asyncio.gather(*(draw(prompt) for prompt in prompts)))
+    async def draw(self, prompts: list[str], at_once: int, **params: int) -> list[float]:
+        """The seconds of each job, from its submission to its end, ``at_once`` jobs under way at any time."""
+        gate = asyncio.Semaphore(at_once)
+
+        async def draw(prompt: str) -> float:
+            async with gate:
+                began_at = time.perf_counter()
+                image = await self.client.generate(prompt, enhance_prompt=self.enhance, **params)  # type: ignore[arg-type]
+                seconds = time.perf_counter() - began_at
+            if (rewrite := image.job.rewrite) is not None:
+                self.statuses[rewrite.status] = self.statuses.get(rewrite.status, 0) + 1
+            return seconds
+
+        return list(await asyncio.gather(*(draw(prompt) for prompt in prompts)))

@@ -14,7 +14,6 @@ from models.language.cleaning import NotFit, Phrases, continuation
 from models.language.client import Delta, LanguageEngine
 from models.language.presets import Preset
 from models.language.profiles import Kind, Profile, Slot, Template
-from models.language.profiles.kinds import LEAD
 
 CONTINUE: Mapping[str, Any] = {"add_generation_prompt": False, "continue_final_message": True}
 """vLLM's way to have the answer go on from the last message, which is the assistant's; other servers ignore it."""
@@ -64,13 +63,8 @@ class Author:
         """What the prompt is about, if the model is a small one."""
         if not self._preset.is_small:
             return None
-        profile = question.profile
-        choice = self._held({"choice": [LEAD + name for name in profile.kinds]})
-        answer = continuation(await self._ask(question, profile.kind, choice), question.said)
-        try:
-            return profile.kinds[answer.strip().removeprefix(LEAD)]
-        except KeyError:
-            raise NotFit(OUTSIDE) from None
+        kinds = question.profile.kinds
+        return kinds[await self._picked(question, question.profile.kind, list(kinds))]
 
     async def phrases(self, question: Question, kind: Kind | None, is_streamed: bool) -> AsyncGenerator[str, None]:
         """What goes on from the user's words, phrase by phrase, each with what separates it."""
@@ -109,12 +103,26 @@ class Author:
         if not open_slots:
             raise NothingToAdd("the prompt says already all that could be added")
         template = question.profile.free if kind is None else question.profile.guided
+        if template.begins:
+            return [slot.text(await self._picked(question, template, slot.phrases)) for slot in open_slots]
         regex = "".join(slot.regex for slot in open_slots)
         answer = await self._ask(question, template, self._held({"regex": regex}))
         match = re.fullmatch(regex, continuation(answer, question.said).rstrip())
         if match is None:
             raise NotFit(OUTSIDE)
-        return [slot.lead + phrase for slot, phrase in zip(open_slots, match.groups(), strict=True)]
+        return [slot.text(phrase) for slot, phrase in zip(open_slots, match.groups(), strict=True)]
+
+    async def _picked(self, question: Question, template: Template, names: Sequence[str]) -> str:
+        """The one of ``names`` that the answer goes on with; no two begin alike, and one token tells."""
+        limit = {"max_tokens": 1} if self._preset.is_small else {}
+        answer = await self._ask(
+            question, template, {**self._held({"choice": [f" {name}" for name in names]}), **limit}
+        )
+        said = continuation(answer, question.said + template.begins).strip()
+        found = [name for name in names if said.startswith(name)] or [name for name in names if name.startswith(said)]
+        if not said or len(found) != 1:
+            raise NotFit(OUTSIDE)
+        return found[0]
 
     def _held(self, rule: Mapping[str, Any]) -> Mapping[str, Any]:
         """What holds an answer to ``rule``; an engine without grammars has only the examples to go by."""

@@ -13,3 +13,5 @@ def configure_logging(process: str) -> None:
     wanted = os.environ.get("PHOTOGRAM_LOG_LEVEL", "").upper()
     level = wanted if wanted in _LEVELS else "INFO"
     logging.basicConfig(level=level, format=f"%(asctime)s {process} %(levelname)s %(message)s")
+    if level == "INFO":
+        logging.getLogger("httpx").setLevel("WARNING")  # or every question to the language engine is a line

@@ -31,9 +31,11 @@ def cpu_program(python: Path, model: str) -> list[str]:
     """The vLLM for processors, with a folder or a repository.
 
     As a module, for its ``vllm`` command does not start; and isolated, for the user's folder and path are none of its
-    business.
+    business. Its worker runs within its engine: apart, each would wait for the other at full speed, on a core of its
+    own, for a second after every token.
     """
-    return [str(python), "-I", "-W", "ignore", "-m", "vllm.entrypoints.openai.api_server", "--model", model]
+    module = ["-I", "-W", "ignore", "-m", "vllm.entrypoints.openai.api_server"]
+    return [str(python), *module, "--model", model, "--distributed-executor-backend", "uni"]
 
 
 def own_engine_command(python: Path, preset: Preset, model: Path, port: int) -> list[str]:
@@ -57,12 +59,16 @@ def own_engine_environment(base: Mapping[str, str], key: str) -> dict[str, str]:
 
 
 def cpu_environment(base: Mapping[str, str]) -> dict[str, str]:
-    """The variables for any vLLM on processors: half of the cores, no pinning to them, no reports to its makers."""
+    """The variables for any vLLM on processors: half of the cores, no pinning to them, no reports to its makers.
+
+    Without multiprocessing's variable, it would not let the worker run within the engine.
+    """
     kept = {name: value for name, value in base.items() if not name.startswith(_NOT_THE_ENGINES)}
     return kept | {
         "VLLM_CPU_KVCACHE_SPACE": str(CACHE_GIB),
         "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // 2)),
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "VLLM_NO_USAGE_STATS": "1",
     }
 

@@ -1,7 +1,7 @@
 """``python -m service.llm.guard COMMAND...``: a server of several processes, of which nothing outlives the first.
 
-vLLM's engine and worker go on if its API server is killed, with all their memory; and killing the whole group at once
-kills the helper too that removes their shared memory. This process ends them in the right order.
+vLLM's engine goes on if its API server is killed, with all its memory; and killing the whole group at once kills the
+helper too that removes their shared memory, where they have some. This process ends them in the right order.
 """
 
 from __future__ import annotations

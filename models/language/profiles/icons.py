@@ -21,9 +21,7 @@ _NAMES = {"grey": "gray", "violet": "purple", "golden": "yellow", "gold": "yello
 
 
 def _slot(*grounds: str) -> Slot:
-    return Slot(
-        phrases=tuple(f"on {'an' if ground == 'orange' else 'a'} {ground} background" for ground in grounds), lead=" "
-    )
+    return Slot(phrases=grounds, lead=" on a ", tail=" background")
 
 
 def _skips(said: str) -> str | None:
@@ -36,11 +34,10 @@ def _skips(said: str) -> str | None:
     return None
 
 
-def _allows(said: str, phrase: str) -> bool:
+def _allows(said: str, ground: str) -> bool:
     """A thing does not stand out from a ground of its own colour; each word of it counts: ``light blue`` is blue."""
     words = {_NAMES.get(word, word) for word in re.findall(r"[a-z]+", said.lower())}
-    colours = {word for ground in GROUNDS for word in ground.split() if word in phrase.split()}
-    return colours.isdisjoint(words)
+    return words.isdisjoint(ground.split())
 
 
 _EXAMPLES = tuple((words, f" on {ground} background") for words, ground in (
@@ -48,14 +45,18 @@ _EXAMPLES = tuple((words, f" on {ground} background") for words, ground in (
     ("a watermelon", "a pink"), ("a tractor", "a brown"), ("a lemon", "a blue"), ("a comet", "an orange"),
 ))  # fmt: skip
 _TEMPLATE = Template(
-    system="You choose a plain background for an icon: a colour that suits the thing and lets it stand out.",
+    system=(
+        "You choose a plain background for an icon: a colour that suits the thing and lets it stand out. Answer with "
+        "that one colour."
+    ),
     examples=_EXAMPLES,
-    tokens_max=40,
+    tokens_max=16,
+    begins=" on a",
 )
 
 ICONS = Profile(
     name="icons",
-    version=1,
+    version=2,
     free=_TEMPLATE,
     guided=_TEMPLATE,
     kind=kinds.KIND,

@@ -21,7 +21,7 @@ def _kind(kind: phrases.Phrases) -> Kind:
 
 SENTENCE = Profile(
     name="sentence",
-    version=1,
+    version=2,
     free=Template(
         system=(
             "You finish short descriptions of pictures. The description is kept word for word and goes on for one or "
@@ -43,7 +43,7 @@ SENTENCE = Profile(
     guided=Template(
         system=(
             "You turn a short idea into a description of a picture. Say where it is, the light, the colours, the style "
-            "and the view that suit it best."
+            "and the view that suit it best, in order."
         ),
         examples=(
             ("a fox", " in its natural habitat, with soft morning light, in natural colours. Style: wildlife "

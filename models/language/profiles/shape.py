@@ -13,7 +13,11 @@ GUIDED_MAX = 192
 
 @dataclass(frozen=True, kw_only=True)
 class Template:
-    """What the language model reads before the user's words, and how much it may write."""
+    """What the language model reads before the user's words, and how much it may write.
+
+    What all requests share is read once, but by whole pages: of those for the small model that comes along, the last
+    page is full, or nearly nothing would be left to share of it.
+    """
 
     system: str
     examples: tuple[tuple[str, str], ...]
@@ -21,13 +25,15 @@ class Template:
     is_continuation: bool = True
     """Whether the answer goes on from the user's own words, so that it cannot lose them."""
     tokens_max: int = 64
+    begins: str = ""
+    """What a continuation begins with in any case: it is given, so that the next token is already the choice."""
 
     def messages(self, said: str) -> list[dict[str, Any]]:
         """The whole conversation; the last message is what the answer continues or answers."""
         messages = [{"role": "system", "content": self.system}]
         for asked, answered in self.examples:
             messages += self._turn(asked, asked + answered if self.is_continuation else answered)
-        return messages + self._turn(said, said if self.is_continuation else None)
+        return messages + self._turn(said, said + self.begins if self.is_continuation else None)
 
     def _turn(self, asked: str, answered: str | None) -> list[dict[str, Any]]:
         answer = [] if answered is None else [{"role": "assistant", "content": answered}]
@@ -42,7 +48,8 @@ class Slot:
     """Letters, spaces and hyphens."""
     lead: str = ", "
     """What separates it from what comes before."""
-
+    tail: str = ""
+    """What belongs to each phrase and is not worth asking for."""
     unless: str = r"(?!)"
     """A pattern of the user's words that say this already."""
 
@@ -52,6 +59,11 @@ class Slot:
             return None
         phrases = tuple(phrase for phrase in self.phrases if allows(said, phrase))
         return replace(self, phrases=phrases) if phrases else None
+
+    def text(self, phrase: str) -> str:
+        """``phrase`` with what stands before and behind it; the article fits."""
+        lead = f"{self.lead[:-1]}n " if self.lead.endswith(" a ") and phrase[0] in "aeio" else self.lead
+        return lead + phrase + self.tail
 
     @property
     def regex(self) -> str:

@@ -35,7 +35,7 @@ NEGATIVE = Template(
 
 TAGS = Profile(
     name="tags",
-    version=1,
+    version=2,
     free=Template(
         system=(
             "You finish short ideas for pictures. The idea is kept word for word, and phrases are added behind it, "
@@ -58,8 +58,8 @@ TAGS = Profile(
     ),
     guided=Template(
         system=(
-            "You turn a short idea into a prompt for a picture. Say where it is, the light, the colours, the view and "
-            "the style that suit it best."
+            "You turn a short idea into a prompt for a picture. Keep what it says already, and say where it is, the "
+            "light, the colours, the view and the style that suit it best, all in that order."
         ),
         examples=(
             ("a fox", ", in its natural habitat, soft morning light, natural colours, close-up, wildlife photograph"),

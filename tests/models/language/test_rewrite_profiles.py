@@ -40,18 +40,26 @@ def test_every_kind_has_phrases_that_are_plain_text(profile: Profile) -> None:
         for slot in kind.slots:
             assert len(set(slot.phrases)) == len(slot.phrases) > 1
             assert all(re.fullmatch(r"[a-z][a-z -]*[a-z]", phrase) for phrase in slot.phrases)
-        text = "a cat" + "".join(slot.lead + slot.phrases[-1] for slot in kind.slots) + "x".join(kind.negatives)
+        added = "".join(slot.text(slot.phrases[-1]) for slot in kind.slots)
+        text = "a cat" + added + "x".join(kind.negatives)
         assert parse(text).fragments == (Fragment(text),)
-        assert re.fullmatch(
-            "".join(slot.regex for slot in kind.slots), text[5 : len(text) - len("x".join(kind.negatives))]
-        )
+        assert profile.guided.begins or re.fullmatch("".join(slot.regex for slot in kind.slots), added)
+
+
+@EVERY
+def test_one_token_tells_what_is_picked(profile: Profile) -> None:
+    picked = [tuple(profile.kinds)]
+    if profile.guided.begins:
+        picked += [slot.phrases for kind in profile.kinds.values() for slot in kind.slots]
+    for names in picked:
+        assert len({name[:3] for name in names}) == len(names)
 
 
 @EVERY
 def test_the_longest_choice_fits_the_budget(profile: Profile) -> None:
     count, limit = (estimate, 75) if profile.name != "icons" else (budget_of(house_spec()).count, 22)
     for kind in profile.kinds.values():
-        longest = "".join(slot.lead + max(slot.phrases, key=count) for slot in kind.slots)
+        longest = "".join(slot.text(max(slot.phrases, key=count)) for slot in kind.slots)
         assert count(longest) <= 0.75 * limit
 
 
@@ -75,9 +83,8 @@ def test_guided_examples_are_among_the_choices(profile: Profile) -> None:
     for _, answer in profile.guided.examples:
         rest = answer
         while rest:
-            found = [
-                slot.lead + phrase for slot in wanted for phrase in slot.phrases if rest.startswith(slot.lead + phrase)
-            ]
+            offered = (slot.text(phrase) for slot in wanted for phrase in slot.phrases)
+            found = [text for text in offered if rest.startswith(text)]
             assert found, rest
             rest = rest.removeprefix(max(found, key=len))
     for _, answer in profile.kind.examples:

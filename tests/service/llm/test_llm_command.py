@@ -47,6 +47,7 @@ def test_our_own_engine_listens_to_this_machine_alone() -> None:
     assert option(command, "--host") == "127.0.0.1" and option(command, "--port") == "1234"
     assert option(command, "--model") == "/models/small" and option(command, "--served-model-name") == SMOLLM2.name
     assert option(command, "--max-model-len") == "2048" and "--enforce-eager" in command
+    assert option(command, "--distributed-executor-backend") == "uni"  # or two processes spin while they wait
 
 
 def test_its_key_is_on_no_command_line_and_ours_are_not_told_it() -> None:
@@ -58,7 +59,7 @@ def test_its_key_is_on_no_command_line_and_ours_are_not_told_it() -> None:
     }
     environment = own_engine_environment(given, "the-key")
     assert environment["VLLM_API_KEY"] == "the-key" and "secret" not in str(environment)
-    assert environment["PATH"] == "/bin"
+    assert environment["PATH"] == "/bin" and environment["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"
     assert int(environment["OMP_NUM_THREADS"]) == max(1, (os.cpu_count() or 1) // 2)
     assert "the-key" not in str(own_engine_command(Path("python"), SMOLLM2, Path("model"), 1))
 
