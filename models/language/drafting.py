@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
@@ -42,8 +43,8 @@ class Question:
 class Author:
     """Asks one engine.
 
-    A small model only chooses: first what the prompt is about, then one phrase for each slot of that kind, held to it
-    by the engine's grammar, and held to it again here. Other models write, and what they wrote is cleaned. All methods
+    A small model only chooses: first what the prompt is about, then, unless that settles it, one phrase for each slot
+    of that kind, held to it by the engine's grammar, and held to it again here. Other models write, and what they wrote is cleaned. All methods
     raise ``EngineUnavailable``, ``EngineTimeout`` and ``EngineMisbehaved``, ``NotFit`` for answers of no use, and
     ``NothingToAdd``.
     """
@@ -102,6 +103,8 @@ class Author:
         open_slots = [slot for each in slots if (slot := each.narrowed(said, question.profile.allows))]
         if not open_slots:
             raise NothingToAdd("the prompt says already all that could be added")
+        if kind is not None and question.profile.is_settled_by_kind:
+            return [slot.text(_drawn(slot.phrases, question.said)) for slot in open_slots]
         template = question.profile.free if kind is None else question.profile.guided
         if template.begins:
             return [slot.text(await self._picked(question, template, slot.phrases)) for slot in open_slots]
@@ -172,6 +175,11 @@ class Author:
         if "structured_outputs" in extra:
             body.pop("repetition_penalty", None)  # it is against words that the examples have
         return body | {"messages": template.messages(question.said)}
+
+
+def _drawn(phrases: Sequence[str], said: str) -> str:
+    """One of ``phrases``: always the same for the same words."""
+    return phrases[int.from_bytes(hashlib.sha256(said.encode()).digest()[:4]) % len(phrases)]
 
 
 def is_sampled(preset: Preset) -> bool:

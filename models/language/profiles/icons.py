@@ -56,10 +56,11 @@ _TEMPLATE = Template(
 
 ICONS = Profile(
     name="icons",
-    version=2,
+    version=3,
     free=_TEMPLATE,
     guided=_TEMPLATE,
     kind=kinds.KIND,
+    is_settled_by_kind=True,
     kinds={
         kinds.PERSON: Kind(slots=(_slot("teal", "purple", "gray"),)),
         kinds.ANIMAL: Kind(slots=(_slot("green", "yellow", "light blue"),)),

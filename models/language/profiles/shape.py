@@ -94,6 +94,8 @@ class Profile:
     kinds: Mapping[str, Kind]
     """By what the small model calls them, to choose from first."""
     kind: Template
+    is_settled_by_kind: bool = False
+    """Whether a small model is asked for the kind alone: its phrases are equally good, and the prompt draws the lot."""
     negative: Template | None = None
     """For language models that write well; ``None`` if negative prompts are no use here."""
     free_slots: tuple[Slot, ...] = ()
