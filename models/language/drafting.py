@@ -44,9 +44,9 @@ class Author:
     """Asks one engine.
 
     A small model only chooses: first what the prompt is about, then, unless that settles it, one phrase for each slot
-    of that kind, held to it by the engine's grammar, and held to it again here. Other models write, and what they wrote is cleaned. All methods
-    raise ``EngineUnavailable``, ``EngineTimeout`` and ``EngineMisbehaved``, ``NotFit`` for answers of no use, and
-    ``NothingToAdd``.
+    of that kind, held to it by the engine's grammar, and held to it again here. Other models write, and what they wrote
+    is cleaned. All methods raise ``EngineUnavailable``, ``EngineTimeout`` and ``EngineMisbehaved``, ``NotFit`` for
+    answers of no use, and ``NothingToAdd``.
     """
 
     def __init__(self, engine: LanguageEngine, preset: Preset, breaker: CircuitBreaker) -> None:
