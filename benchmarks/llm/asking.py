@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from service.backbone.settings import Settings
 from service.llm.command import own_engine_command, own_engine_environment
 from service.llm.install import engine_python, model_folder
 from service.short_lived import free_port
+from service.supervisor import Child, stop_in_order
 
 HELD_OUT = Path(__file__).parents[1] / "data" / "held_out_prompts.txt"
 TOKENS = 48
@@ -95,17 +95,17 @@ def own_engine(threads: int | None = None) -> Iterator[Engine]:
     environment = own_engine_environment(os.environ, KEY)
     if threads is not None:
         environment["OMP_NUM_THREADS"] = str(threads)
-    process = subprocess.Popen([sys.executable, "-m", "service.llm.guard", *command], env=environment)
+    child = Child("llm", [sys.executable, "-m", "service.llm.guard", *command], environment)
+    child.start()
     try:
-        yield Engine(_ready(process, f"http://127.0.0.1:{port}"))
+        yield Engine(_ready(child, f"http://127.0.0.1:{port}"))
     finally:
-        process.terminate()
-        process.wait(STOP_S)
+        stop_in_order([[child]], [STOP_S])
 
 
-def _ready(process: subprocess.Popen[bytes], url: str) -> str:
+def _ready(child: Child, url: str) -> str:
     deadline = time.monotonic() + START_S
-    while process.poll() is None and time.monotonic() < deadline:
+    while child.is_running and time.monotonic() < deadline:
         try:
             if httpx.get(f"{url}/health", timeout=2).status_code == 200:
                 return url
