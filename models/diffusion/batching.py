@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from itertools import pairwise
 from typing import TypeVar
 
 import torch
@@ -42,6 +43,12 @@ def _up_to(inputs: int, rows: Sequence[Row]) -> list[Row]:
             break
         taken.append(row)
     return taken
+
+
+def divided(batch: Sequence[_W], count: int) -> list[Sequence[_W]]:
+    """``batch`` in ``count`` parts of nearly the same number of rows, the order kept."""
+    bounds = [len(batch) * part // count for part in range(count + 1)]
+    return [batch[begin:end] for begin, end in pairwise(bounds)]
 
 
 def predict(batch: Sequence[_W], on_memory: Callable[[int], None]) -> list[torch.Tensor | JobFailure]:

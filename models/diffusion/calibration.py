@@ -7,8 +7,9 @@ import time
 
 import torch
 
+from models.diffusion.batching import divided
 from models.diffusion.begin import Sampling, begin
-from models.diffusion.capacity import Capacity
+from models.diffusion.capacity import PARTS, Capacity
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.denoising import Denoising
 from models.diffusion.failures import attempt, release_memory
@@ -17,12 +18,12 @@ from models.errors import JobFailure
 
 log = logging.getLogger(__name__)
 
-ROWS = (1, 2, 4, 8)
-REPEATS = 5
+ROWS = (2, 4, 8)
+REPEATS = 3
 
 
 def calibrate(checkpoint: Checkpoint, capacity: Capacity, budget_s: float = 5.0) -> None:
-    """Let ``capacity`` know what forwards of 1, 2, 4 and 8 rows take at the model's default size.
+    """Let ``capacity`` know what forwards of 2, 4 and 8 rows take at the model's default size, whole and divided.
 
     Stops after ``budget_s``, but for the forward that runs then, and at the first that fails, for instance because the
     memory is too small; what is not measured here is learnt from jobs.
@@ -43,13 +44,14 @@ def _measure(checkpoint: Checkpoint, capacity: Capacity, budget_s: float) -> int
     denoising = _first_step(checkpoint)
     denoising.forward([denoising])  # the first one is slower than those to come
     until = time.monotonic() + budget_s
-    for rows in ROWS * REPEATS:  # by turns, so that a slow moment does not hit one size alone
+    for rows, count in ((size, parts) for size in ROWS for _ in range(REPEATS) for parts in (1, min(PARTS, size))):
         began_at = time.monotonic()
         if began_at > until:
             break
-        denoising.forward([denoising] * rows)
+        for part in divided([denoising] * rows, count):
+            denoising.forward(part)
         _wait_for(checkpoint.device)
-        capacity.note(denoising.sort, rows * denoising.inputs, time.monotonic() - began_at)
+        capacity.note(denoising.sort, rows * denoising.inputs, time.monotonic() - began_at, count)
     return max(1, capacity.inputs_of(denoising.sort) // denoising.inputs)
 
 

@@ -1,22 +1,32 @@
-"""How many rows are worth drawing at once, from what forwards of each size were measured to take."""
+"""How many rows are worth drawing at once, from what whole forwards and divided ones were measured to take."""
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections import deque
 from collections.abc import Collection, Hashable
 from dataclasses import dataclass, field
 
 from models.diffusion.row import Row
 
-MIN_GAIN = 1.05
+MIN_GAIN = 1.06
 """A batch is worth doubling while that makes so many times the pictures in the same time."""
 ROWS_MAX = 32
 """How many rows are drawn at once at the most, for the sake of memory."""
 ROWS_MIN = 2
-"""How many rows of one sort are drawn at once at the least, so that there are always two sizes to learn from."""
-FORGOTTEN_AFTER = 256
-"""A size that was not seen for so many forwards is forgotten, so that a slow moment does not count for ever."""
-_SAMPLES = 9
+"""How many rows of one sort are drawn at once at the least, so that there is always something to divide."""
+PARTS = 4
+"""Forwards that take the place of one when it is divided, if it has so many rows."""
+DIVIDED_EVERY = 32
+"""Forwards, of which one is divided: each costs what three forwards cost beside their inputs, a percent of so many."""
+DIVIDED_EVERY_AT_FIRST = 2
+"""The same as long as little is known."""
+_SAMPLES = 7
+_SAMPLES_MIN = 3
+"""Measurements without which nothing is concluded."""
+_REACH = 4
+"""So many times its own size, or that part of it, is the most that a measurement tells of."""
 _ROW_INPUTS = 2
 """Inputs of a row that is not prepared yet."""
 
@@ -25,46 +35,48 @@ _ROW_INPUTS = 2
 class _Measured:
     """What is known about one sort of rows."""
 
-    seconds: dict[int, deque[float]] = field(default_factory=dict)
-    """The latest forwards' times by how many inputs they had."""
-    last_seen: dict[int, int] = field(default_factory=dict)
-    """By how many inputs: the number of the last such forward."""
-    forwards: int = 0
+    worthwhile: int = ROWS_MIN * _ROW_INPUTS
+    """Inputs of the largest batch that is worth its doubling."""
+    overheads: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=_SAMPLES))
+    """By how many inputs a forward had: what it took beside them, as so many inputs more; the latest."""
+    whole: tuple[int, float] | None = None
+    """Inputs and seconds of the forward just before, unless it was divided."""
+    since_divided: int = 0
+    """Forwards."""
     memory_limit: int | None = None
     """Inputs that the device's memory certainly holds."""
 
-    def note(self, inputs: int, seconds: float) -> None:
-        """Learn what one more forward took."""
-        self.forwards += 1
-        self.seconds.setdefault(inputs, deque(maxlen=_SAMPLES)).append(seconds)
-        self.last_seen[inputs] = self.forwards
-        for size in [size for size, seen in self.last_seen.items() if self.forwards - seen > FORGOTTEN_AFTER]:
-            if len(self.seconds) > 2:
-                del self.seconds[size], self.last_seen[size]
+    def is_due(self, inputs: int) -> bool:
+        """Whether the next forward, of so many inputs, is to be divided: not while the batch is far from its limit."""
+        every = DIVIDED_EVERY if len(self.overheads) == _SAMPLES else DIVIDED_EVERY_AT_FIRST
+        is_like_the_last = self.whole is not None and self.whole[0] == inputs
+        return is_like_the_last and self.since_divided >= every and 2 * inputs >= self.worthwhile
 
-    def worthwhile_inputs(self) -> int:
-        """The largest batch that is worth its doubling.
+    def note(self, inputs: int, seconds: float, parts: int) -> None:
+        """Learn what one more forward took, or the ``parts`` that took its place."""
+        if parts == 1:
+            self.whole, self.since_divided = (inputs, seconds), self.since_divided + 1
+            return
+        if self.whole is not None and self.whole[0] == inputs:
+            self._learn(inputs, self.whole[1], seconds, parts)
+        self.whole, self.since_divided = None, 0
 
-        A forward of n inputs takes about ``fixed + each * n`` seconds, fitted by least squares. Doubling n / 2 to n
-        gains as long as ``2 * (fixed + each * n / 2) >= MIN_GAIN * (fixed + each * n)``.
+    def _learn(self, inputs: int, whole_s: float, divided_s: float, parts: int) -> None:
+        """Compare a forward with the parts of the one just after it, so that a slow moment hits both.
+
+        A forward of n inputs takes about ``fixed + each * n``, its parts together ``parts * fixed + each * n``.
+        Doubling n / 2 to n gains as long as ``2 * (fixed + each * n / 2) >= MIN_GAIN * (fixed + each * n)``. The line
+        is not straight over all sizes: what batches of quite other sizes told is forgotten.
         """
-        line = self._line()
-        if line is None:
-            return ROWS_MIN * _ROW_INPUTS
-        fixed, each = line
-        if each <= 0:
-            return 2 * max(self.seconds)  # what was measured came free; look further
-        return max(ROWS_MIN * _ROW_INPUTS, int((2 - MIN_GAIN) * fixed / ((MIN_GAIN - 1) * each) + 1e-6))
-
-    def _line(self) -> tuple[float, float] | None:
-        """Seconds that a forward takes at least, and for each input more; ``None`` before two sizes were seen."""
-        if len(self.seconds) < 2:
-            return None
-        points = [(inputs, min(samples)) for inputs, samples in self.seconds.items()]
-        mean_x, mean_y = (sum(values) / len(points) for values in zip(*points, strict=True))
-        spread = sum((x - mean_x) ** 2 for x, _ in points)
-        each = sum((x - mean_x) * (y - mean_y) for x, y in points) / spread
-        return max(0.0, mean_y - each * mean_x), each
+        fixed_s = (divided_s - whole_s) / (parts - 1)
+        each_s = (whole_s - fixed_s) / inputs
+        alike = [(size, known) for size, known in self.overheads if inputs <= 2 * size and size <= 2 * inputs]
+        self.overheads = deque([*alike, (inputs, fixed_s / each_s if each_s > 0 else math.inf)], maxlen=_SAMPLES)
+        if len(self.overheads) < _SAMPLES_MIN:
+            return
+        overhead = statistics.median(overhead for _, overhead in self.overheads)
+        found = min(max((2 - MIN_GAIN) / (MIN_GAIN - 1) * overhead, inputs / _REACH), _REACH * inputs)
+        self.worthwhile = max(ROWS_MIN * _ROW_INPUTS, int(found + 1e-6))
 
 
 class Capacity:
@@ -92,12 +104,22 @@ class Capacity:
     def inputs_of(self, sort: Hashable) -> int:
         """How many inputs a forward of rows of ``sort`` may have."""
         measured = self._measured.get(sort, _Measured())
-        worthwhile = self.row_limit * _ROW_INPUTS if self._is_fixed else measured.worthwhile_inputs()
+        worthwhile = self.row_limit * _ROW_INPUTS if self._is_fixed else measured.worthwhile
         return worthwhile if measured.memory_limit is None else min(worthwhile, measured.memory_limit)
 
-    def note(self, sort: Hashable, inputs: int, seconds: float) -> None:
-        """Learn what a forward of rows of ``sort`` took."""
-        self._measured.setdefault(sort, _Measured()).note(inputs, seconds)
+    def parts(self, sort: Hashable, inputs: int, rows: int) -> int:
+        """Into how many forwards the next one of ``sort``, of so many inputs and rows, is divided, to measure it.
+
+        Nearly always one. What the parts took together is to be noted.
+        """
+        measured = self._measured.get(sort)
+        if self._is_fixed or measured is None or not measured.is_due(inputs):
+            return 1
+        return min(PARTS, rows)
+
+    def note(self, sort: Hashable, inputs: int, seconds: float, parts: int = 1) -> None:
+        """Learn what a forward of rows of ``sort`` took, or the ``parts`` that took its place."""
+        self._measured.setdefault(sort, _Measured()).note(inputs, seconds, parts)
 
     def note_too_many(self, sort: Hashable, inputs: int) -> None:
         """Learn that a forward of rows of ``sort`` did not fit into the device's memory."""

@@ -13,7 +13,7 @@ import torch
 from PIL.Image import Image
 
 from models.catalog import ModelSpec
-from models.diffusion.batching import predict, whose_turn
+from models.diffusion.batching import divided, predict, whose_turn
 from models.diffusion.capacity import Capacity
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.events import Drawn, Event, Failed, Loading, Progressed
@@ -217,9 +217,11 @@ class Engine:
 
     def _step(self, rows: Sequence[Row]) -> Iterator[Event]:
         began_at = time.monotonic()
-        batch = [row.work for row in rows if row.work is not None]
-        outputs = predict(batch, partial(self.capacity.note_too_many, rows[0].sort))
-        self.capacity.note(rows[0].sort, sum(work.inputs for work in batch), time.monotonic() - began_at)
+        batch, sort = [row.work for row in rows if row.work is not None], rows[0].sort
+        inputs = sum(work.inputs for work in batch)
+        parts = divided(batch, self.capacity.parts(sort, inputs, len(batch)))
+        outputs = [output for part in parts for output in predict(part, partial(self.capacity.note_too_many, sort))]
+        self.capacity.note(sort, inputs, time.monotonic() - began_at, len(parts))
         for row, output in zip(rows, outputs, strict=True):
             if self._holds(row):
                 yield self._advance(row, output)

@@ -70,7 +70,7 @@ class Studio:
         plain.set_progress_bar_config(disable=True)
         return cls(spec, checkpoint, plain)
 
-    def engine(self, denoiser: Denoiser | None = None, rows: int = 8, **options: Any) -> Engine:
+    def engine(self, denoiser: Denoiser | None = None, rows: int | None = 8, **options: Any) -> Engine:
         """An engine on the loaded checkpoint, perhaps with another denoiser."""
         checkpoint = replace(self.checkpoint, denoiser=denoiser or self.checkpoint.denoiser)
         engine = Engine(lambda spec: checkpoint, capacity=Capacity(rows), **options)
