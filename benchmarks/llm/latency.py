@@ -19,9 +19,11 @@ from service.short_lived import running_service
 
 CLIENTS = 48
 """More than are ever drawn at a time, so that the queue is never empty."""
+STEPS = 10, 30
+"""Of a job, from and to, drawn by lot and the same for both sides: jobs that are all alike come and go in waves."""
 JOBS = 4 * CLIENTS
 """Of which the first and the last ``CLIENTS`` are not counted: the queue fills and empties with them."""
-ROUNDS = 2
+ROUNDS = 3
 READY_S = 300.0
 ALONE = 12
 
@@ -87,13 +89,14 @@ class _Load:
         """The seconds of each job, from its submission to its end, ``at_once`` jobs under way at any time."""
         gate = asyncio.Semaphore(at_once)
 
-        async def draw(prompt: str) -> float:
+        async def draw(prompt: str, steps: int) -> float:
             async with gate:
                 began_at = time.perf_counter()
-                image = await self.client.generate(prompt, enhance_prompt=self.enhance)
+                image = await self.client.generate(prompt, num_inference_steps=steps, enhance_prompt=self.enhance)
                 seconds = time.perf_counter() - began_at
             if (rewrite := image.job.rewrite) is not None:
                 self.statuses[rewrite.status] = self.statuses.get(rewrite.status, 0) + 1
             return seconds
 
-        return list(await asyncio.gather(*(draw(prompt) for prompt in prompts)))
+        lots = random.Random(len(prompts))
+        return list(await asyncio.gather(*(draw(prompt, lots.randint(*STEPS)) for prompt in prompts)))
