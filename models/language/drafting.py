@@ -103,9 +103,9 @@ class Author:
         open_slots = [slot for each in slots if (slot := each.narrowed(said, question.profile.allows))]
         if not open_slots:
             raise NothingToAdd("the prompt says already all that could be added")
-        if kind is not None and question.profile.is_settled_by_kind:
-            return [slot.text(_drawn(slot.phrases, question.said)) for slot in open_slots]
         template = question.profile.free if kind is None else question.profile.guided
+        if template is None:
+            return [slot.text(_drawn(slot.phrases, question.said)) for slot in open_slots]
         if template.begins:
             return [slot.text(await self._picked(question, template, slot.phrases)) for slot in open_slots]
         regex = "".join(slot.regex for slot in open_slots)

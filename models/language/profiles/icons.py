@@ -44,23 +44,19 @@ _EXAMPLES = tuple((words, f" on {ground} background") for words, ground in (
     ("a polar bear", "a light blue"), ("a grape", "a green"), ("a skull", "a black"), ("a gold coin", "a purple"),
     ("a watermelon", "a pink"), ("a tractor", "a brown"), ("a lemon", "a blue"), ("a comet", "an orange"),
 ))  # fmt: skip
-_TEMPLATE = Template(
-    system=(
-        "You choose a plain background for an icon: a colour that suits the thing and lets it stand out. Answer with "
-        "that one colour."
-    ),
-    examples=_EXAMPLES,
-    tokens_max=16,
-    begins=" on a",
-)
-
 ICONS = Profile(
     name="icons",
     version=3,
-    free=_TEMPLATE,
-    guided=_TEMPLATE,
+    free=Template(
+        system=(
+            "You choose a plain background for an icon: a colour that suits the thing and lets it stand out. Answer "
+            "with that one colour."
+        ),
+        examples=_EXAMPLES,
+        tokens_max=16,
+        begins=" on a",
+    ),
     kind=kinds.KIND,
-    is_settled_by_kind=True,
     kinds={
         kinds.PERSON: Kind(slots=(_slot("teal", "purple", "gray"),)),
         kinds.ANIMAL: Kind(slots=(_slot("green", "yellow", "light blue"),)),

@@ -89,13 +89,11 @@ class Profile:
     """Raised with every change of instructions, examples or phrases: rewritten prompts are kept under it."""
     free: Template
     """For language models that write well."""
-    guided: Template
-    """For small ones, which only choose."""
     kinds: Mapping[str, Kind]
     """By what the small model calls them, to choose from first."""
     kind: Template
-    is_settled_by_kind: bool = False
-    """Whether a small model is asked for the kind alone: its phrases are equally good, and the prompt draws the lot."""
+    guided: Template | None = None
+    """For small ones, which only choose; ``None``: a kind's phrases are equally good, and the prompt draws the lot."""
     negative: Template | None = None
     """For language models that write well; ``None`` if negative prompts are no use here."""
     free_slots: tuple[Slot, ...] = ()
