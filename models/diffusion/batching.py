@@ -13,6 +13,7 @@ from models.diffusion.row import Row
 from models.diffusion.work import Work
 from models.errors import JobFailure, OutOfMemory
 
+_T = TypeVar("_T")
 _W = TypeVar("_W", bound=Work)
 
 
@@ -45,7 +46,7 @@ def _up_to(inputs: int, rows: Sequence[Row]) -> list[Row]:
     return taken
 
 
-def divided(batch: Sequence[_W], count: int) -> list[Sequence[_W]]:
+def divided(batch: Sequence[_T], count: int) -> list[Sequence[_T]]:
     """``batch`` in ``count`` parts of nearly the same number of rows, the order kept."""
     bounds = [len(batch) * part // count for part in range(count + 1)]
     return [batch[begin:end] for begin, end in pairwise(bounds)]

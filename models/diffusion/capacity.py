@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import statistics
-from collections import deque
 from collections.abc import Collection, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from models.diffusion.row import Row
 
@@ -21,12 +19,10 @@ PARTS = 4
 DIVIDED_EVERY = 32
 """Forwards, of which one is divided: each costs what three forwards cost beside their inputs, a percent of so many."""
 DIVIDED_EVERY_AT_FIRST = 2
-"""The same as long as little is known."""
-_SAMPLES = 7
-_SAMPLES_MIN = 3
-"""Measurements without which nothing is concluded."""
-_REACH = 4
-"""So many times its own size, or that part of it, is the most that a measurement tells of."""
+"""The same until :data:`AT_FIRST` were divided."""
+AT_FIRST = 16
+STEP = 1.2
+"""What one measurement at most multiplies or divides the number of inputs by, whatever it says."""
 _ROW_INPUTS = 2
 """Inputs of a row that is not prepared yet."""
 
@@ -35,48 +31,47 @@ _ROW_INPUTS = 2
 class _Measured:
     """What is known about one sort of rows."""
 
-    worthwhile: int = ROWS_MIN * _ROW_INPUTS
+    worthwhile: float = ROWS_MIN * _ROW_INPUTS
     """Inputs of the largest batch that is worth its doubling."""
-    overheads: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=_SAMPLES))
-    """By how many inputs a forward had: what it took beside them, as so many inputs more; the latest."""
     whole: tuple[int, float] | None = None
     """Inputs and seconds of the forward just before, unless it was divided."""
     since_divided: int = 0
     """Forwards."""
+    times_divided: int = 0
     memory_limit: int | None = None
     """Inputs that the device's memory certainly holds."""
 
     def is_due(self, inputs: int) -> bool:
         """Whether the next forward, of so many inputs, is to be divided: not while the batch is far from its limit."""
-        every = DIVIDED_EVERY if len(self.overheads) == _SAMPLES else DIVIDED_EVERY_AT_FIRST
-        is_like_the_last = self.whole is not None and self.whole[0] == inputs
-        return is_like_the_last and self.since_divided >= every and 2 * inputs >= self.worthwhile
+        every = DIVIDED_EVERY if self.times_divided >= AT_FIRST else DIVIDED_EVERY_AT_FIRST
+        return self._whole_s(inputs) is not None and self.since_divided >= every and 2 * inputs >= self.worthwhile
 
     def note(self, inputs: int, seconds: float, parts: int) -> None:
         """Learn what one more forward took, or the ``parts`` that took its place."""
         if parts == 1:
             self.whole, self.since_divided = (inputs, seconds), self.since_divided + 1
             return
-        if self.whole is not None and self.whole[0] == inputs:
-            self._learn(inputs, self.whole[1], seconds, parts)
+        if (whole_s := self._whole_s(inputs)) is not None:
+            self._learn(inputs, whole_s, seconds, parts)
         self.whole, self.since_divided = None, 0
+
+    def _whole_s(self, inputs: int) -> float | None:
+        """What the forward just before took, if it was a whole one of as many inputs."""
+        return self.whole[1] if self.whole is not None and self.whole[0] == inputs else None
 
     def _learn(self, inputs: int, whole_s: float, divided_s: float, parts: int) -> None:
         """Compare a forward with the parts of the one just after it, so that a slow moment hits both.
 
         A forward of n inputs takes about ``fixed + each * n``, its parts together ``parts * fixed + each * n``.
-        Doubling n / 2 to n gains as long as ``2 * (fixed + each * n / 2) >= MIN_GAIN * (fixed + each * n)``. The line
-        is not straight over all sizes: what batches of quite other sizes told is forgotten.
+        Doubling n / 2 to n gains as long as ``2 * (fixed + each * n / 2) >= MIN_GAIN * (fixed + each * n)``. Noise is
+        met by small steps, and so are devices on which that line is straight only nearby.
         """
         fixed_s = (divided_s - whole_s) / (parts - 1)
         each_s = (whole_s - fixed_s) / inputs
-        alike = [(size, known) for size, known in self.overheads if inputs <= 2 * size and size <= 2 * inputs]
-        self.overheads = deque([*alike, (inputs, fixed_s / each_s if each_s > 0 else math.inf)], maxlen=_SAMPLES)
-        if len(self.overheads) < _SAMPLES_MIN:
-            return
-        overhead = statistics.median(overhead for _, overhead in self.overheads)
-        found = min(max((2 - MIN_GAIN) / (MIN_GAIN - 1) * overhead, inputs / _REACH), _REACH * inputs)
-        self.worthwhile = max(ROWS_MIN * _ROW_INPUTS, int(found + 1e-6))
+        found = (2 - MIN_GAIN) / (MIN_GAIN - 1) * fixed_s / each_s if each_s > 0 else math.inf
+        stepped = min(max(found, self.worthwhile / STEP), self.worthwhile * STEP)
+        self.worthwhile = min(max(stepped, ROWS_MIN * _ROW_INPUTS), ROWS_MAX * _ROW_INPUTS)
+        self.times_divided += 1
 
 
 class Capacity:
@@ -104,7 +99,7 @@ class Capacity:
     def inputs_of(self, sort: Hashable) -> int:
         """How many inputs a forward of rows of ``sort`` may have."""
         measured = self._measured.get(sort, _Measured())
-        worthwhile = self.row_limit * _ROW_INPUTS if self._is_fixed else measured.worthwhile
+        worthwhile = self.row_limit * _ROW_INPUTS if self._is_fixed else int(measured.worthwhile)
         return worthwhile if measured.memory_limit is None else min(worthwhile, measured.memory_limit)
 
     def parts(self, sort: Hashable, inputs: int, rows: int) -> int:
@@ -117,7 +112,7 @@ class Capacity:
             return 1
         return min(PARTS, rows)
 
-    def note(self, sort: Hashable, inputs: int, seconds: float, parts: int = 1) -> None:
+    def note(self, sort: Hashable, inputs: int, seconds: float, parts: int) -> None:
         """Learn what a forward of rows of ``sort`` took, or the ``parts`` that took its place."""
         self._measured.setdefault(sort, _Measured()).note(inputs, seconds, parts)
 
