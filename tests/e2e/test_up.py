@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from photogram import Job
+from photogram import Job, Progressed
 from PIL import Image, ImageChops
 
 from models import png
@@ -26,24 +25,37 @@ SAMPLERS = ("Euler", "Euler a", "DDIM", "DPM++ 2M", "DPM++ 2M Karras", "LCM")
 
 
 def test_thirty_two_clients_and_a_killed_worker_cost_nothing(data_with_tiny: Path, stacks: list[Stack]) -> None:
-    stacks.append(stack := Stack(data_with_tiny, "--workers", "2"))
+    stacks.append(stack := Stack(data_with_tiny, "--workers", "2", PHOTOGRAM_ROWS="8"))
     assert stack.ready == f"ready {stack.url}"
     family = stack.family()
+    killed = stack.workers()[0]
+    steps: list[list[int]] = [[] for _ in range(32)]
+    finished: list[int] = []
 
     def draw(number: int) -> Image.Image:
         with stack.client() as client:
-            drawn = client.generate(
-                f"picture {number}", seed=number, sampler=SAMPLERS[number % 6], num_inference_steps=5 + number % 20,
-                guidance_scale=1.0 + number % 4, width=32 + 32 * (number % 2),
+            job = client.submit(
+                f"picture {number}", seed=number, sampler=SAMPLERS[number % 6], num_inference_steps=30 + number % 20,
+                guidance_scale=1.0 + number % 4, width=128 + 128 * (number % 2), height=256,
             )  # fmt: skip
-            return Image.open(BytesIO(drawn.data))
+            for event in client.stream(job):
+                if isinstance(event, Progressed):
+                    steps[number].append(event.step)
+            finished.append(number)
+            return Image.open(BytesIO(client.download(job.id).data))
 
-    threading.Timer(1.0, lambda: stack.workers()[0].kill()).start()
+    def drawn_at_once() -> int:
+        return sum(bool(steps[number]) and number not in finished for number in range(32))
+
     with ThreadPoolExecutor(32) as pool:
-        pictures = list(pool.map(draw, range(32)))
-    assert [picture.size for picture in pictures] == [(32 + 32 * (number % 2), 64) for number in range(32)]
-    restarted = set(stack.workers()) - set(family)
-    assert len(stack.workers()) == 2 and len(restarted) == 1
+        drawings = [pool.submit(draw, number) for number in range(32)]
+        until(lambda: drawn_at_once() > 8, 60)  # more than one worker draws
+        killed.kill()
+        pictures = [drawing.result(timeout=120) for drawing in drawings]
+    assert [picture.size for picture in pictures] == [(128 + 128 * (number % 2), 256) for number in range(32)]
+    assert any(told != sorted(told) for told in steps), "the killed worker drew nothing that was begun anew"
+    workers = stack.workers()
+    assert len(workers) == 2 and killed not in workers and len(set(workers) - set(family)) == 1
     everyone = stack.family()
     assert stack.stop() == 0
     assert psutil.wait_procs(everyone, timeout=1)[1] == []
