@@ -9,7 +9,7 @@ import torch
 
 from models.diffusion.batching import divided
 from models.diffusion.begin import Sampling, begin
-from models.diffusion.capacity import PARTS, Capacity
+from models.diffusion.capacity import PARTS, Capacity, Forward
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.denoising import Denoising
 from models.diffusion.failures import attempt, release_memory
@@ -48,10 +48,10 @@ def _measure(checkpoint: Checkpoint, capacity: Capacity, budget_s: float) -> int
         began_at = time.monotonic()
         if began_at > until:
             break
-        for part in divided([denoising] * rows, count):
+        batch = [denoising] * rows
+        for part in divided(batch, count):
             denoising.forward(part)
-        _wait_for(checkpoint.device)
-        capacity.note(denoising.sort, rows * denoising.inputs, time.monotonic() - began_at, count)
+        capacity.note(Forward.of(batch), time.monotonic() - began_at, count)
     return max(1, capacity.inputs_of(denoising.sort) // denoising.inputs)
 
 
@@ -64,8 +64,3 @@ def _first_step(checkpoint: Checkpoint) -> Denoising:
     conditioning = checkpoint.family.encode(checkpoint.pipeline, wording, size, checkpoint.device)
     sampling = Sampling(sampler=spec.defaults.sampler, num_inference_steps=4, guidance_scale=guidance_scale, seed=0)
     return begin(checkpoint, sampling, size, conditioning)
-
-
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Hashable
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Collection, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Self
 
 from models.diffusion.row import Row
+from models.diffusion.work import Work
 
 MIN_GAIN = 1.06
 """A batch is worth doubling while that makes so many times the pictures in the same time."""
@@ -23,8 +26,28 @@ DIVIDED_EVERY_AT_FIRST = 2
 AT_FIRST = 16
 STEP = 1.2
 """What one measurement at most multiplies or divides the number of inputs by, whatever it says."""
+NEAR = 6
+"""The latest forwards, among which an equal of the divided one is looked for: a slow moment is to hit both."""
 _ROW_INPUTS = 2
 """Inputs of a row that is not prepared yet."""
+
+
+@dataclass(frozen=True)
+class Forward:
+    """What a forward has to do; equal ones take equally long, but for noise."""
+
+    sort: Hashable
+    rows: int
+    inputs: int
+    efforts: Hashable = None
+    """Of which group its rows are, and what the steps are that they take."""
+
+    @classmethod
+    def of(cls, batch: Sequence[Work]) -> Self:
+        """That of ``batch``, whose pieces may share a forward."""
+        efforts = frozenset(Counter(work.effort for work in batch).items())
+        inputs = sum(work.inputs for work in batch)
+        return cls(batch[0].sort, len(batch), inputs, (batch[0].group_key, efforts))
 
 
 @dataclass
@@ -33,34 +56,36 @@ class _Measured:
 
     worthwhile: float = ROWS_MIN * _ROW_INPUTS
     """Inputs of the largest batch that is worth its doubling."""
-    whole: tuple[int, float] | None = None
-    """Inputs and seconds of the forward just before, unless it was divided."""
+    whole: deque[tuple[Forward, float]] = field(default_factory=lambda: deque(maxlen=NEAR))
+    """The latest forwards that were not divided, and their seconds."""
     since_divided: int = 0
     """Forwards."""
     times_divided: int = 0
     memory_limit: int | None = None
     """Inputs that the device's memory certainly holds."""
 
-    def is_due(self, inputs: int) -> bool:
-        """Whether the next forward, of so many inputs, is to be divided: not while the batch is far from its limit."""
+    def is_due(self, forward: Forward) -> bool:
+        """Whether the next forward is to be divided: not while the batch is far from its limit."""
         every = DIVIDED_EVERY if self.times_divided >= AT_FIRST else DIVIDED_EVERY_AT_FIRST
-        return self._whole_s(inputs) is not None and self.since_divided >= every and 2 * inputs >= self.worthwhile
+        is_large = 2 * forward.inputs >= self.worthwhile
+        return is_large and self.since_divided >= every and self._whole_s(forward) is not None
 
-    def note(self, inputs: int, seconds: float, parts: int) -> None:
+    def note(self, forward: Forward, seconds: float, parts: int) -> None:
         """Learn what one more forward took, or the ``parts`` that took its place."""
         if parts == 1:
-            self.whole, self.since_divided = (inputs, seconds), self.since_divided + 1
+            self.whole.append((forward, seconds))
+            self.since_divided += 1
             return
-        if (whole_s := self._whole_s(inputs)) is not None:
-            self._learn(inputs, whole_s, seconds, parts)
-        self.whole, self.since_divided = None, 0
+        if (whole_s := self._whole_s(forward)) is not None:
+            self._learn(forward.inputs, whole_s, seconds, parts)
+        self.since_divided = 0
 
-    def _whole_s(self, inputs: int) -> float | None:
-        """What the forward just before took, if it was a whole one of as many inputs."""
-        return self.whole[1] if self.whole is not None and self.whole[0] == inputs else None
+    def _whole_s(self, forward: Forward) -> float | None:
+        """What the latest equal forward took that was not divided."""
+        return next((seconds for whole, seconds in reversed(self.whole) if whole == forward), None)
 
     def _learn(self, inputs: int, whole_s: float, divided_s: float, parts: int) -> None:
-        """Compare a forward with the parts of the one just after it, so that a slow moment hits both.
+        """Compare a forward with the parts of an equal one.
 
         A forward of n inputs takes about ``fixed + each * n``, its parts together ``parts * fixed + each * n``.
         Doubling n / 2 to n gains as long as ``2 * (fixed + each * n / 2) >= MIN_GAIN * (fixed + each * n)``. Noise is
@@ -102,19 +127,19 @@ class Capacity:
         worthwhile = self.row_limit * _ROW_INPUTS if self._is_fixed else int(measured.worthwhile)
         return worthwhile if measured.memory_limit is None else min(worthwhile, measured.memory_limit)
 
-    def parts(self, sort: Hashable, inputs: int, rows: int) -> int:
-        """Into how many forwards the next one of ``sort``, of so many inputs and rows, is divided, to measure it.
+    def parts(self, forward: Forward) -> int:
+        """Into how many ``forward``, the next one, is divided, to measure it.
 
         Nearly always one. What the parts took together is to be noted.
         """
-        measured = self._measured.get(sort)
-        if self._is_fixed or measured is None or not measured.is_due(inputs):
+        measured = self._measured.get(forward.sort)
+        if self._is_fixed or measured is None or not measured.is_due(forward):
             return 1
-        return min(PARTS, rows)
+        return min(PARTS, forward.rows)
 
-    def note(self, sort: Hashable, inputs: int, seconds: float, parts: int) -> None:
-        """Learn what a forward of rows of ``sort`` took, or the ``parts`` that took its place."""
-        self._measured.setdefault(sort, _Measured()).note(inputs, seconds, parts)
+    def note(self, forward: Forward, seconds: float, parts: int) -> None:
+        """Learn what ``forward`` took, or the ``parts`` that took its place."""
+        self._measured.setdefault(forward.sort, _Measured()).note(forward, seconds, parts)
 
     def note_too_many(self, sort: Hashable, inputs: int) -> None:
         """Learn that a forward of rows of ``sort`` did not fit into the device's memory."""

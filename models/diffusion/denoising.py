@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from PIL.Image import Image
 
+from models.diffusion.backends.deepcache import takes_full_step
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.control.controlnet import ControlGuide
 from models.diffusion.decoding import decode
@@ -81,6 +82,13 @@ class Denoising:
     def sort(self) -> Hashable:
         """Model, size, and whether torch has to run it."""
         return drawing_sort(self.checkpoint.spec.name, self.size, is_plain=self.is_plain)
+
+    @property
+    def effort(self) -> Hashable:
+        """Whether the step to come is a full one, and the ControlNets that steer it or its prompted input alone."""
+        active = [guide for guide in self.controls if guide.is_active(self.step, self.steps)]
+        steered_by = tuple((id(guide.model), guide.prompted_only) for guide in active)
+        return takes_full_step(self.step, self.reuse_interval), steered_by
 
     @property
     def is_plain(self) -> bool:

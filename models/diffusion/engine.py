@@ -14,7 +14,7 @@ from PIL.Image import Image
 
 from models.catalog import ModelSpec
 from models.diffusion.batching import divided, predict, whose_turn
-from models.diffusion.capacity import Capacity
+from models.diffusion.capacity import Capacity, Forward
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.events import Drawn, Event, Failed, Loading, Progressed
 from models.diffusion.failures import attempt
@@ -217,11 +217,12 @@ class Engine:
 
     def _step(self, rows: Sequence[Row]) -> Iterator[Event]:
         began_at = time.monotonic()
-        batch, sort = [row.work for row in rows if row.work is not None], rows[0].sort
-        inputs = sum(work.inputs for work in batch)
-        parts = divided(batch, self.capacity.parts(sort, inputs, len(batch)))
-        outputs = [output for part in parts for output in predict(part, partial(self.capacity.note_too_many, sort))]
-        self.capacity.note(sort, inputs, time.monotonic() - began_at, len(parts))
+        batch = [row.work for row in rows if row.work is not None]
+        forward = Forward.of(batch)
+        on_memory = partial(self.capacity.note_too_many, forward.sort)
+        parts = divided(batch, self.capacity.parts(forward))
+        outputs = [output for part in parts for output in predict(part, on_memory)]
+        self.capacity.note(forward, time.monotonic() - began_at, len(parts))
         for row, output in zip(rows, outputs, strict=True):
             if self._holds(row):
                 yield self._advance(row, output)

@@ -52,6 +52,10 @@ class Work(Protocol):
         """How many inputs the piece adds to a forward."""
 
     @property
+    def effort(self) -> Hashable:
+        """What decides, besides, how long the forward of the step to come takes; not all steps need be alike."""
+
+    @property
     def device(self) -> torch.device:
         """Where it runs."""
 

@@ -31,7 +31,6 @@ def test_thirty_two_clients_and_a_killed_worker_cost_nothing(data_with_tiny: Pat
     family = stack.family()
     killed = stack.workers()[0]
     steps: list[list[int]] = [[] for _ in range(32)]
-    finished: list[int] = []
 
     def draw(number: int) -> Image.Image:
         with stack.client() as client:
@@ -42,15 +41,12 @@ def test_thirty_two_clients_and_a_killed_worker_cost_nothing(data_with_tiny: Pat
             for event in client.stream(job):
                 if isinstance(event, Progressed):
                     steps[number].append(event.step)
-            finished.append(number)
             return Image.open(BytesIO(client.download(job.id).data))
-
-    def drawn_at_once() -> int:
-        return sum(bool(steps[number]) and number not in finished for number in range(32))
 
     with ThreadPoolExecutor(32) as pool:
         drawings = [pool.submit(draw, number) for number in range(32)]
-        until(lambda: drawn_at_once() > 8, 60)  # more than one worker draws
+        drawn = list(zip(steps, drawings, strict=True))
+        until(lambda: sum(bool(told) and not drawing.done() for told, drawing in drawn) > 8, 60)  # more than one draws
         killed.kill()
         pictures = [drawing.result(timeout=120) for drawing in drawings]
     assert [picture.size for picture in pictures] == [(128 + 128 * (number % 2), 256) for number in range(32)]
@@ -82,8 +78,7 @@ def test_a_killed_valkey_comes_back_and_costs_nothing(data_with_tiny: Path, stac
     with stack.client() as client:
         long = {"num_inference_steps": 400, "sampler": "DDIM", "width": 256, "height": 256}
         jobs = [client.submit(f"picture {number}", **long) for number in range(4)]
-        while client.get(jobs[-1].id).progress.step < 1:
-            time.sleep(0.05)
+        until(lambda: client.get(jobs[-1].id).progress.step, 60)
         time.sleep(1.5)  # the append-only file is flushed once a second
         killed_at = datetime.now(UTC)
         next(child for child in stack.family() if "valkey" in child.name()).kill()
@@ -122,8 +117,7 @@ def test_a_running_job_is_canceled_within_moments(data_with_tiny: Path, stacks: 
     stacks.append(stack := Stack(data_with_tiny))
     with stack.client() as client:
         job = client.submit("a long one", num_inference_steps=999, sampler="DDIM", width=256, height=256)
-        while client.get(job.id).progress.step < 1:
-            time.sleep(0.05)
+        until(lambda: client.get(job.id).progress.step, 60)
         asked_at = time.monotonic()
         client.cancel(job)
         assert client.wait(job.id, timeout_s=10).status == "canceled"

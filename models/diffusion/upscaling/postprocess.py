@@ -25,6 +25,7 @@ class Postprocess(ABC):
     device = torch.device("cpu")
     """Where the picture is; the model may be elsewhere."""
     inputs = 1
+    effort = None
 
     @property
     def is_done(self) -> bool:

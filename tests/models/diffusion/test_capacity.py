@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
-from itertools import count, repeat
+from itertools import count, cycle, repeat
 
 import pytest
 
 from models.catalog import Catalog
 from models.diffusion.batching import divided
 from models.diffusion.calibration import calibrate
-from models.diffusion.capacity import ROWS_MAX, Capacity
+from models.diffusion.capacity import NEAR, ROWS_MAX, Capacity, Forward
 from models.diffusion.row import Row, expected_sort
 from models.diffusion.work import Task
 from models.params import TXT2IMG, UPSCALE, Control, DrawParams, UpscaleParams
@@ -39,20 +39,26 @@ def admitted(capacity: Capacity, studio: Studio) -> int:
 
 
 class Model:
-    """Stands for a model whose forward of n inputs takes ``seconds(n)``, times what ``noise`` yields."""
+    """Stands for a model whose forward of n inputs takes ``seconds(n)``, times what ``noise`` yields.
 
-    def __init__(self, seconds: Callable[[int], float], noise: Iterator[float] | None = None) -> None:
-        self.seconds, self.noise = seconds, noise or repeat(1.0)
+    By turns it takes so many times as long as ``efforts`` say, as rows do that reuse features or that have ControlNets.
+    """
+
+    def __init__(
+        self, seconds: Callable[[int], float], noise: Iterator[float] | None = None, efforts: Sequence[float] = (1.0,)
+    ) -> None:
+        self.seconds, self.noise, self.efforts = seconds, noise or repeat(1.0), cycle(efforts)
         self.divided = 0
 
     def draw(self, capacity: Capacity, sort: Hashable, forwards: int, waiting: int = 100) -> None:
         """Forwards of as many rows of two inputs as ``capacity`` admits of those that are ``waiting``."""
         for _ in range(forwards):
             rows = range(min(waiting, capacity.inputs_of(sort) // 2, ROWS_MAX))
-            parts = divided(rows, capacity.parts(sort, 2 * len(rows), len(rows)))
+            forward = Forward(sort, len(rows), 2 * len(rows), effort := next(self.efforts))
+            parts = divided(rows, capacity.parts(forward))
             self.divided += len(parts) > 1
-            seconds = sum(self.seconds(2 * len(part)) for part in parts) * next(self.noise)
-            capacity.note(sort, 2 * len(rows), seconds, len(parts))
+            seconds = sum(self.seconds(2 * len(part)) for part in parts) * next(self.noise) * effort
+            capacity.note(forward, seconds, len(parts))
 
 
 def line(fixed_s: float, each_s: float) -> Callable[[int], float]:
@@ -114,8 +120,9 @@ def test_one_measurement_moves_the_number_little(tiny_sd: Studio) -> None:
     model.draw(capacity, sort, 500)
     known = capacity.inputs_of(sort)
     for whole_s, divided_s in ((1.0, 1000.0), (1000.0, 1.0)):
-        capacity.note(sort, known, whole_s, 1)
-        capacity.note(sort, known, divided_s, 4)
+        forward = Forward(sort, known // 2, known)
+        capacity.note(forward, whole_s, 1)
+        capacity.note(forward, divided_s, 4)
         assert abs(capacity.inputs_of(sort) - known) <= 0.2 * known + 1
 
 
@@ -131,9 +138,28 @@ def test_only_forwards_of_the_same_size_are_compared(tiny_sd: Studio) -> None:
     capacity, model, sort = Capacity(), Model(line(0.2, 0.1)), sort_of(tiny_sd)
     model.draw(capacity, sort, 500)
     model.divided = 0
-    for waiting in (15, 14) * 100:
+    sizes = range(15, 15 - NEAR - 1, -1)
+    assert 2 * sizes[-1] >= 15, "all large enough to be divided"
+    for waiting in [*sizes] * 50:
         model.draw(capacity, sort, 1, waiting)
     assert model.divided == 0
+
+
+@pytest.mark.parametrize("efforts", [(1.0, 0.4), (1.0, 0.4, 0.4), (1.0, 0.4, 0.4, 0.4, 0.4)])
+def test_only_forwards_with_the_same_to_do_are_compared(tiny_sd: Studio, efforts: Sequence[float]) -> None:
+    """As there are dear and cheap ones by turns, of rows of one sort."""
+    capacity, model, sort = Capacity(), Model(line(0.2, 0.1), efforts=efforts), sort_of(tiny_sd)
+    model.draw(capacity, sort, 1000)
+    assert admitted(capacity, tiny_sd) == 15
+
+
+def test_it_is_compared_with_the_latest_of_them(tiny_sd: Studio) -> None:
+    capacity, model, sort = Capacity(), Model(line(0.2, 0.1)), sort_of(tiny_sd)
+    model.draw(capacity, sort, 500)
+    forward = Forward(sort, 15, known := capacity.inputs_of(sort))
+    for seconds, parts in ((1000.0, 1), (1.0, 1), (10.0, 4)):
+        capacity.note(forward, seconds, parts)
+    assert capacity.inputs_of(sort) > known
 
 
 def test_with_little_to_do_nothing_is_divided_and_what_is_known_is_kept(tiny_sd: Studio) -> None:

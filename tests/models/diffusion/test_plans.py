@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -127,6 +128,23 @@ def test_rows_with_and_without_controlnets(tiny_sd: Studio, extras: Any) -> None
             image=photo(), controlnet_conditioning_scale=0.7, control_guidance_end=0.6, **options(wanted)
         ).images[0]
         assert pixel_difference(picture, drawn[name]) <= 1, name
+
+
+def test_capacity_is_told_what_each_step_has_to_do(tiny_sd: Studio, extras: Any) -> None:
+    lines = Control(model="lines", image="input:photo", end=0.5)
+    for wanted, expected in (
+        (params(num_inference_steps=6, reuse_interval=3), "fssfss"),
+        (params(num_inference_steps=6, controls=(lines,)), "fffsss"),
+        (params(num_inference_steps=6), "ffffff"),
+    ):
+        engine = tiny_sd.engine(rows=None)
+        with patch.object(engine.capacity, "note", wraps=engine.capacity.note) as note:
+            for row_id in "ab":
+                join(engine, row_id, wanted, tiny_sd.spec, pictures=PICTURES, **extras)
+            assert failures(run(engine)) == {}
+        forwards = [call.args[0] for call in note.call_args_list]
+        assert {forward.rows for forward in forwards} == {2}
+        assert "".join("f" if forward == forwards[0] else "s" for forward in forwards) == expected
 
 
 def test_a_second_pass_enlarges_and_draws_over(tiny_sd: Studio, extras: Any) -> None:
