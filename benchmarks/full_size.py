@@ -15,10 +15,10 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from models.catalog import Defaults, Limits, ModelSpec
+from models.catalog.catalog import Defaults, Limits, ModelSpec
+from models.catalog.families import STABLE_DIFFUSION
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.families.family import load_family
-from models.families import STABLE_DIFFUSION
 
 _SCHEDULE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
 _VAE_BLOCKS = {
@@ -31,7 +31,7 @@ _TOKENS = 49408
 
 
 def build(family: str, px: int, device: torch.device, dtype: torch.dtype) -> Checkpoint:
-    """A checkpoint of ``family``, one of "stable-diffusion" and "sdxl", for pictures of ``px`` x ``px``."""
+    """A checkpoint of ``family``, one of "stable-diffusion" and "sdxl", for images of ``px`` x ``px``."""
     torch.manual_seed(0)
     with torch.device(device):
         pipeline = (_sd15 if family == STABLE_DIFFUSION else _sdxl)()

@@ -1,9 +1,9 @@
 """What the engine makes of a GPU: ``python -m benchmarks.gpu``. SD 1.5 and SDXL at full size, random weights, bfloat16.
 
-For each model and size: the time of one forward at batches of 1 to 16 pictures; and, under arrivals in a steady beat of
+For each model and size: the time of one forward at batches of 1 to 16 images; and, under arrivals in a steady beat of
 jobs of 10 to 30 steps with mixed samplers, images/s, p95 latency, the share of the time in which the GPU computes, and
 the most memory used, for the plain diffusers pipeline one by one, in static batches of 8, and for the engine drawing
-1, 4, 8 and 16 pictures at once and as many as it finds worthwhile. Jobs come six times as fast as one by one can draw
+1, 4, 8 and 16 images at once and as many as it finds worthwhile. Jobs come six times as fast as one by one can draw
 them. The share is that of forwards between CUDA events: text encoding and decoding do not count.
 """
 
@@ -32,10 +32,10 @@ from benchmarks.engine import (
     time_alone,
 )
 from benchmarks.full_size import build
+from models.catalog.families import SDXL, STABLE_DIFFUSION
 from models.diffusion.capacity import Capacity
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.denoiser import Conditioning, Denoiser, Residuals
-from models.families import SDXL, STABLE_DIFFUSION
 
 CASES = ((STABLE_DIFFUSION, 512), (STABLE_DIFFUSION, 1024), (SDXL, 512), (SDXL, 1024))
 BATCHES = (1, 4, 8, 16)
@@ -104,8 +104,8 @@ def main() -> None:
 
 @torch.inference_mode()
 def print_forwards(checkpoint: Checkpoint) -> None:
-    """The table of one guided forward's time by how many pictures share it."""
-    print("| pictures | forward, ms | pictures/s against one alone |\n|---|---|---|")
+    """The table of one guided forward's time by how many images share it."""
+    print("| images | forward, ms | images/s against one alone |\n|---|---|---|")
     (job,) = make_jobs(checkpoint.spec, 1, 0.0, MIXED_SAMPLERS)
     alone_s = 0.0
     for batch in BATCHES:
@@ -116,7 +116,7 @@ def print_forwards(checkpoint: Checkpoint) -> None:
 
 
 def time_forward(checkpoint: Checkpoint, job: Job, batch: int) -> float:
-    """Seconds of one guided forward of ``batch`` pictures, the median of several."""
+    """Seconds of one guided forward of ``batch`` images, the median of several."""
     width, height = (side // checkpoint.pipeline.vae_scale_factor for side in (job.params.width, job.params.height))
     latents = torch.randn(2 * batch, 4, height, width, device=checkpoint.device, dtype=checkpoint.dtype)
     states = torch.randn(
@@ -162,7 +162,7 @@ def ways() -> dict[str, Way]:
 
 
 def run(way: Way, jobs: Sequence[Job], checkpoint: Checkpoint) -> Result:
-    """One run; pictures are not compared, for in bfloat16 and with random weights they mean little."""
+    """One run; images are not compared, for in bfloat16 and with random weights they mean little."""
     timed = TimedDenoiser(checkpoint.denoiser)
     watched = replace(checkpoint, denoiser=timed)
     torch.cuda.reset_peak_memory_stats()

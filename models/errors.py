@@ -3,15 +3,15 @@
 PhotogramError
 ├── InvalidTicket         the request asks for what nobody can draw; nothing was queued
 ├── CatalogError          the catalog file, or an edit of it, makes no sense
-├── PromptError           a prompt cannot be read; in models.prompts
-├── UnreadablePicture     the bytes are no picture, too large a one, or what it says of itself is damaged
+├── PromptError           a prompt cannot be read; in models.jobs.prompts
+├── UnreadableImage     the bytes are no image, too large a one, or what it says of itself is damaged
 └── JobFailure            why a job ended as failed; ``code`` is for programs, the message for people
     ├── ModelUnavailable  the checkpoint cannot be loaded
-    ├── InputUnavailable  a picture that the job starts from cannot be had
+    ├── InputUnavailable  an image that the job starts from cannot be had
     ├── OutOfMemory       the job does not fit the device, even alone
     ├── WorkerCrashed     the job ended its worker too often
     ├── DeadlineExceeded  the job took longer than it may
-    ├── DrawingFailed     the sampler produced no picture
+    ├── DrawingFailed     the sampler produced no image
     └── InternalFailure   anything else; the log has the traceback
 """
 
@@ -45,8 +45,8 @@ class CatalogError(PhotogramError):
     """The catalog file, or an edit of it, makes no sense."""
 
 
-class UnreadablePicture(PhotogramError):
-    """The bytes are no picture, too large a one, or what it says of itself is damaged."""
+class UnreadableImage(PhotogramError):
+    """The bytes are no image, too large a one, or what it says of itself is damaged."""
 
 
 class JobFailure(PhotogramError):
@@ -62,7 +62,7 @@ class ModelUnavailable(JobFailure):
 
 
 class InputUnavailable(JobFailure):
-    """A picture that the job starts from cannot be fetched, or cannot be read; the message says why."""
+    """An image that the job starts from cannot be fetched, or cannot be read; the message says why."""
 
     code = "input_unavailable"
 
@@ -86,7 +86,7 @@ class DeadlineExceeded(JobFailure):
 
 
 class DrawingFailed(JobFailure):
-    """The sampler produced numbers that are no picture, or refused the request's settings."""
+    """The sampler produced numbers that are no image, or refused the request's settings."""
 
     code = "drawing_failed"
 

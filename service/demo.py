@@ -1,4 +1,4 @@
-"""``make demo``: start everything on a free port, draw one picture over HTTP, stop everything."""
+"""``make demo``: start everything on a free port, draw one image over HTTP, stop everything."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from service.llm.install import EngineMissing, engine_python, model_folder
 from service.short_lived import running_service
 
 REWRITER_START_S = 180.0
-"""How long the picture waits for the language engine; loading it takes about 40 s on two cores that are free."""
+"""How long the image waits for the language engine; loading it takes about 40 s on two cores that are free."""
 _LOOK_S = 1.0
 _PROBE = "a lighthouse"
 """Another prompt than the one to draw, so that this one is not remembered from before."""
@@ -26,7 +26,7 @@ _PROBE_PROFILE = "sentence"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Draw one picture with a service of our own; gives the exit code."""
+    """Draw one image with a service of our own; gives the exit code."""
     parser = argparse.ArgumentParser(prog="python -m service.demo", description=__doc__)
     parser.add_argument("prompt", nargs="?", default="a red apple")
     parser.add_argument("--output", default="photogram.png")

@@ -58,7 +58,7 @@ def key(redis: Redis) -> str:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """An empty folder for catalog and pictures."""
+    """An empty folder for catalog and images."""
     folder = tmp_path / "data"
     folder.mkdir()
     return folder

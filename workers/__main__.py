@@ -16,7 +16,7 @@ from diffusers.utils import logging as diffusers_logging
 from redis.exceptions import RedisError
 from transformers.utils import logging as transformers_logging
 
-from models.catalog import ModelSpec
+from models.catalog.catalog import ModelSpec
 from models.diffusion.calibration import calibrate
 from models.diffusion.capacity import Capacity
 from models.diffusion.checkpoint import Checkpoint, load_checkpoint
@@ -35,7 +35,7 @@ from workers.drawing import Drawing
 from workers.fetch import FetchLimits
 from workers.finish import Finish
 from workers.heartbeat import Heartbeat
-from workers.pictures import PictureLoader
+from workers.images import ImageLoader
 from workers.rewriting import Rewriting, rewriter_of
 from workers.warm import Standing
 
@@ -92,7 +92,7 @@ def run(settings: Settings, redis_url: str, name: str, load: Loader = load_check
     worker = BatchWorker(connection, ledger, name, catalog.current, standing)
     images = ImageStore(settings.images_folder)
     limits = FetchLimits(max_bytes=settings.max_input_bytes, allow_private=settings.fetch_private)
-    loader = PictureLoader(InputStore(settings.inputs_folder), images, limits)
+    loader = ImageLoader(InputStore(settings.inputs_folder), images, limits)
     rewriting = Rewriting(lambda: rewriter_of(settings, redis_url, name))
     drawing = Drawing(worker, engine, loader, rewriting, Finish(worker, images), settings.job_timeout_s)
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -24,10 +24,10 @@ from rq.timeouts import BaseDeathPenalty
 from rq.utils import now
 from rq.worker import BaseWorker
 
-from models.catalog import Catalog
+from models.catalog.catalog import Catalog
 from models.errors import JobFailure, ModelUnavailable
-from models.job import Image, JobRecord
-from models.params import DrawParams
+from models.jobs.params import DrawParams
+from models.jobs.records import Image, JobRecord
 from service.backbone.ledger import Ledger
 from service.backbone.queue import open_queue
 from service.backbone.records import CANCEL_CHANNEL
@@ -161,7 +161,7 @@ class BatchWorker(BaseWorker):  # type: ignore[misc]
         return slot
 
     def succeed(self, slot: Slot, images: Sequence[Image], timings: dict[str, float]) -> None:
-        """End the job with its pictures."""
+        """End the job with its images."""
         self._settle(slot, self.ledger.succeed(slot.job_id, slot.row_id, images, timings))
 
     def fail(self, slot: Slot, failure: JobFailure) -> None:

@@ -1,4 +1,4 @@
-"""The middle stage: the one thread that owns the device turns the engine, row by row in, picture by picture out."""
+"""The middle stage: the one thread that owns the device turns the engine, row by row in, image by image out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models.diffusion.work import Task
 from models.errors import DeadlineExceeded
 from workers.batch_worker import BatchWorker
 from workers.finish import Finish
-from workers.pictures import PictureLoader
+from workers.images import ImageLoader
 from workers.prepare import Prepare
 from workers.report import Report
 from workers.rewriting import Rewriting
@@ -34,7 +34,7 @@ class Drawing:
         self,
         worker: BatchWorker,
         engine: Engine,
-        loader: PictureLoader,
+        loader: ImageLoader,
         rewriting: Rewriting,
         finish: Finish,
         job_timeout_s: float,
@@ -72,7 +72,7 @@ class Drawing:
                 return
             if not slot.is_ending:  # canceled before it could join
                 record = slot.record
-                task = Task(kind=record.kind, params=record.drawn_params, catalog=slot.catalog, pictures=slot.pictures)
+                task = Task(kind=record.kind, params=record.drawn_params, catalog=slot.catalog, images=slot.images)
                 self._engine.join(slot.row_id, task)
             wait_s = 0.0
 

@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from models.errors import InputUnavailable
-from models.sources import url_problem
+from models.jobs.sources import url_problem
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _CHUNK_BYTES = 1 << 16
@@ -35,7 +35,7 @@ class FetchLimits:
 
     max_bytes: int
     deadline_s: float = 15.0
-    """For all pictures of a job, redirects included."""
+    """For all images of a job, redirects included."""
     redirects_max: int = 3
     allow_private: bool = False
     """Whether addresses may be reached that are not public."""
@@ -70,7 +70,7 @@ def _attempt(url: str, limits: FetchLimits, deadline: Deadline) -> tuple[bytes |
     """The body at ``url``, or ``None`` and the URL to go to instead."""
     problem = url_problem(url)
     if problem is not None:
-        raise InputUnavailable(f"the picture's URL leads to what cannot be fetched: {problem}")
+        raise InputUnavailable(f"the image's URL leads to what cannot be fetched: {problem}")
     host = str(urlsplit(url).hostname)
     try:
         with _response(url, limits, deadline) as response:
@@ -78,11 +78,11 @@ def _attempt(url: str, limits: FetchLimits, deadline: Deadline) -> tuple[bytes |
             if response.status in _REDIRECTS and location:
                 return None, urljoin(url, location)
             if response.status != http.client.OK:
-                raise InputUnavailable(f"{host} answers {response.status} instead of a picture")
+                raise InputUnavailable(f"{host} answers {response.status} instead of an image")
             return _read(response, limits, host), url
     except (OSError, http.client.HTTPException, ValueError) as error:
         if not deadline.left_s:
-            raise InputUnavailable(f"{host} did not give the picture within {limits.deadline_s:g} s") from error
+            raise InputUnavailable(f"{host} did not give the image within {limits.deadline_s:g} s") from error
         raise InputUnavailable(f"{host} cannot be reached: {_reason(error)}") from error
 
 
@@ -95,7 +95,7 @@ def _read(response: http.client.HTTPResponse, limits: FetchLimits, host: str) ->
     while chunk := response.read(_CHUNK_BYTES):
         body += chunk
         if len(body) > limits.max_bytes:
-            raise InputUnavailable(f"the picture from {host} has more than {limits.max_bytes} bytes")
+            raise InputUnavailable(f"the image from {host} has more than {limits.max_bytes} bytes")
     return bytes(body)
 
 

@@ -1,4 +1,4 @@
-"""The last stage: threads that encode the picture, store it, and close the job in the ledger and then in RQ."""
+"""The last stage: threads that encode the image, store it, and close the job in the ledger and then in RQ."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from PIL.Image import Image as PilImage
 from redis.exceptions import RedisError
 
-from models import png
 from models.diffusion.events import Drawn
 from models.errors import InternalFailure, JobFailure, ModelUnavailable
-from models.job import Image, JobRecord
-from models.params import DrawParams
+from models.jobs.params import DrawParams
+from models.jobs.records import Image, JobRecord
+from models.media import png
 from service.backbone.store import ImageStore
 from workers.batch_worker import BatchWorker
 from workers.slots import Slot
@@ -33,7 +33,7 @@ class Finish:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="finish")
 
     def succeed(self, slot: Slot, drawn: Drawn) -> None:
-        """Store the picture and end the job as succeeded."""
+        """Store the image and end the job as succeeded."""
         self._submit(slot, lambda: self._succeed(slot, drawn))
 
     def fail(self, slot: Slot, failure: JobFailure) -> None:
@@ -64,7 +64,7 @@ class Finish:
     def _fail_or_abandon(self, slot: Slot) -> None:
         """Say that finishing failed; if even that fails, the execution expires and the job is delivered anew."""
         try:
-            self._worker.fail(slot, InternalFailure("the picture was drawn but could not be stored"))
+            self._worker.fail(slot, InternalFailure("the image was drawn but could not be stored"))
         except Exception:
             log.exception("job %s is left to be delivered anew", slot.job_id)
             self._worker.abandon(slot)
@@ -82,25 +82,25 @@ class Finish:
 
     def _succeed(self, slot: Slot, drawn: Drawn) -> None:
         started = time.monotonic()
-        record, picture = slot.record, drawn.picture
-        self._store.write(record.image_id, _encoded(picture, record))
+        record, image = slot.record, drawn.image
+        self._store.write(record.image_id, _encoded(image, record))
         timings = {
             "prepare_s": round(drawn.prepare_s, 4),
             "denoise_s": round(drawn.denoise_s, 4),
             "finish_s": round(drawn.finish_s + time.monotonic() - started, 4),
         }
-        image = Image(record.image_id, picture.width, picture.height)
-        self._worker.succeed(slot, [image], timings)
+        stored = Image(record.image_id, image.width, image.height)
+        self._worker.succeed(slot, [stored], timings)
         if slot.spec is not None:
             self._note_problem(slot.spec.name, None)
 
 
-def _encoded(picture: PilImage, record: JobRecord) -> bytes:
-    """The picture's file, with what it was drawn from in it, and what the user wrote if that is another prompt."""
+def _encoded(image: PilImage, record: JobRecord) -> bytes:
+    """The image's file, with what it was drawn from in it, and what the user wrote if that is another prompt."""
     drawn, original = record.drawn_params, None
     if isinstance(record.params, DrawParams) and isinstance(drawn, DrawParams) and drawn.prompt != record.params.prompt:
         original = record.params.prompt
-    return png.encode(picture, record.kind, drawn, original)
+    return png.encode(image, record.kind, drawn, original)
 
 
 def _needs_only_its_model(slot: Slot) -> bool:

@@ -1,4 +1,4 @@
-"""The first stage: takes jobs while there is room, has prompts rewritten and pictures loaded, keeps suspects apart."""
+"""The first stage: takes jobs while there is room, has prompts rewritten and images loaded, keeps suspects apart."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from models.errors import InternalFailure, JobFailure
 from workers.batch_worker import BatchWorker
 from workers.finish import Finish
-from workers.pictures import PictureLoader
+from workers.images import ImageLoader
 from workers.rewriting import Rewriting, wants_rewrite
 from workers.slots import Slot
 
@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 PREFETCH = 2
 """How many jobs wait for a place among those that are drawn; the rest is left in the queue, for any worker."""
 LOADERS = 4
-"""Threads that load pictures."""
+"""Threads that load images."""
 PREPARED_MAX = 8
-"""Jobs whose prompt is being rewritten or whose pictures are being loaded; they take no place of those to be drawn."""
+"""Jobs whose prompt is being rewritten or whose images are being loaded; they take no place of those to be drawn."""
 _POLL_S = 0.02
 _REDIS_PAUSE_S = 1.0
 
@@ -38,7 +38,7 @@ class Prepare(threading.Thread):
         self,
         worker: BatchWorker,
         finish: Finish,
-        loader: PictureLoader,
+        loader: ImageLoader,
         rewriting: Rewriting,
         waiting: Callable[[], int],
     ) -> None:
@@ -94,7 +94,7 @@ class Prepare(threading.Thread):
             time.sleep(_POLL_S)
 
     def _pass_on(self, slot: Slot) -> None:
-        """Call the job ready: at once if it starts from no picture and its prompt stays as it is."""
+        """Call the job ready: at once if it starts from no image and its prompt stays as it is."""
         is_rewritten = wants_rewrite(slot)
         if not is_rewritten and not any(True for _ in slot.record.params.sources):
             self.ready.put(slot)
@@ -114,17 +114,17 @@ class Prepare(threading.Thread):
                 self._prepared_ids.discard(slot.row_id)
 
     def _load(self, slot: Slot) -> None:
-        """Load the job's pictures; one that fails ends this job only, one that was canceled meanwhile is dropped."""
+        """Load the job's images; one that fails ends this job only, one that was canceled meanwhile is dropped."""
         if self._worker.slot(slot.row_id) is None:
             return
         self._note_rewrite(slot)
         try:
-            slot.pictures = self._loader.load(slot.record.params)
+            slot.images = self._loader.load(slot.record.params)
         except JobFailure as failure:
             self._fail(slot, failure)
         except Exception:
-            log.exception("the pictures of job %s could not be loaded", slot.job_id)
-            self._fail(slot, InternalFailure("its pictures could not be loaded"))
+            log.exception("the images of job %s could not be loaded", slot.job_id)
+            self._fail(slot, InternalFailure("its images could not be loaded"))
         else:
             self.ready.put(slot)
 

@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 
+from models.catalog.styles import apply_style, find_style
+from models.jobs.params import DrawParams
+from models.jobs.rewrite import APPLIED, UNAVAILABLE, Rewrite
 from models.language.budget import budget_of
 from models.language.profiles import profile_of
 from models.language.rewriting import Rewriter, RewriteRequest
-from models.params import DrawParams
-from models.rewrite import APPLIED, UNAVAILABLE, Rewrite
-from models.styles import apply_style, find_style
 from service.backbone.connections import connect_async
 from service.backbone.language import open_engine, open_rewriter
 from service.backbone.settings import Settings

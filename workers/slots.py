@@ -11,8 +11,8 @@ from rq import Queue
 from rq.executions import Execution
 from rq.job import Job
 
-from models.catalog import Catalog, ModelSpec
-from models.job import JobRecord
+from models.catalog.catalog import Catalog, ModelSpec
+from models.jobs.records import JobRecord
 
 
 @dataclass(eq=False)
@@ -30,7 +30,7 @@ class Slot:
     crashes: int
     """How often the job ended a worker before."""
     taken_at: float = field(default_factory=time.monotonic)
-    pictures: Mapping[str, Image] = field(default_factory=dict)
+    images: Mapping[str, Image] = field(default_factory=dict)
     """By source: what the job starts from, once it is loaded."""
     is_ending: bool = False
     """Whether the job's end is on its way to the ledger; only the drawing thread says so."""

@@ -1,4 +1,4 @@
-"""What rewriting costs the pictures: the latency of jobs under load, with it and without it, by turns."""
+"""What rewriting costs the images: the latency of jobs under load, with it and without it, by turns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from photogram import AsyncPhotogram
 
 from models.house.concepts import load_concepts, with_article
-from models.house.pictures import COLOURS
+from models.house.images import COLOURS
 from service.short_lived import running_service
 
 CLIENTS = 48

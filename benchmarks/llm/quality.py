@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.llm.asking import KEY, Engine, own_engine, prompts
-from models.catalog import house_spec
+from models.catalog.catalog import house_spec
+from models.jobs.rewrite import APPLIED, Rewrite
 from models.language.budget import CLIP_LENGTH, ESTIMATE, LENGTH_MAX, SPECIAL_TOKENS, Budget, budget_of, estimate
 from models.language.client import LanguageEngine
 from models.language.presets import SMOLLM2
 from models.language.profiles import PROFILES
 from models.language.rewriting import Rewriter, RewriteRequest
-from models.rewrite import APPLIED, Rewrite
 
 OUTPUT = Path("build") / "rewrites.tsv"
 

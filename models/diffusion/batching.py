@@ -22,7 +22,7 @@ def whose_turn(rows: Iterable[Row], limit: Callable[[Hashable], int]) -> list[Ro
 
     The group is the one with the row that has had the least of the device's time. Each forward's time is shared out to
     its rows, so that rows get equal shares of the device, by their priorities, whatever their sizes: many cheap
-    forwards go by for each dear one, and a large picture never holds up small ones for longer than one forward. Nor do
+    forwards go by for each dear one, and a large image never holds up small ones for longer than one forward. Nor do
     small ones starve it, however many follow: newcomers begin level with the least served row, and of level rows the
     older goes first.
     """

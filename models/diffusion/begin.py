@@ -13,17 +13,17 @@ import torch
 from PIL.Image import Image
 from torch.nn.functional import interpolate
 
+from models.catalog.families import IMG2IMG, INPAINT, TXT2IMG
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.denoiser import Conditioning
 from models.diffusion.denoising import Blend, Denoising
 from models.diffusion.sampling import Scheduler, build_scheduler, step_options
 from models.errors import DrawingFailed
-from models.params import IMG2IMG, INPAINT, TXT2IMG
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How a picture is sampled."""
+    """How an image is sampled."""
 
     sampler: str
     num_inference_steps: int
@@ -34,14 +34,14 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Canvas:
-    """A picture to draw over, and where; both of the size that is drawn."""
+    """An image to draw over, and where; both of the size that is drawn."""
 
-    picture: Image
+    image: Image
     """RGB."""
     mask: Image | None = None
     """L, light where it is drawn anew; ``None`` is everywhere."""
     fill: str = "original"
-    """What the masked area starts from, one of :data:`models.params.FILLS`; "fill" is in the picture already."""
+    """What the masked area starts from, one of :data:`models.jobs.params.FILLS`; "fill" is in the image already."""
 
 
 @torch.inference_mode()
@@ -53,7 +53,7 @@ def begin(
     canvas: Canvas | None = None,
     **further: Any,
 ) -> Denoising:
-    """The picture before its first step, from noise alone or over a canvas.
+    """The image before its first step, from noise alone or over a canvas.
 
     Args:
         size: width and height in pixels.
@@ -74,7 +74,7 @@ def begin(
         return draft
     _skip(draft, sampling)
     if canvas.mask is None:
-        return _over_picture(draft, canvas, generator)
+        return _over_image(draft, canvas, generator)
     return _over_mask(draft, canvas, sampling, generator)
 
 
@@ -160,8 +160,8 @@ def _begin_at(draft: Denoising, first: int) -> None:
         draft.scheduler.set_begin_index(first)
 
 
-def _over_picture(draft: Denoising, canvas: Canvas, generator: torch.Generator) -> Denoising:
-    original = _encode(draft, _pixels(draft, canvas.picture), generator)
+def _over_image(draft: Denoising, canvas: Canvas, generator: torch.Generator) -> Denoising:
+    original = _encode(draft, _pixels(draft, canvas.image), generator)
     noise = _noise(draft, generator)
     draft.latents = draft.checkpoint.family.add_noise(draft.scheduler, original, noise, draft.timestep)
     return draft
@@ -170,7 +170,7 @@ def _over_picture(draft: Denoising, canvas: Canvas, generator: torch.Generator) 
 def _over_mask(draft: Denoising, canvas: Canvas, sampling: Sampling, generator: torch.Generator) -> Denoising:
     family, pipeline = draft.checkpoint.family, draft.checkpoint.pipeline
     takes_mask = family.takes_mask(pipeline)
-    pixels = _pixels(draft, canvas.picture)
+    pixels = _pixels(draft, canvas.image)
     pixel_mask = _mask(canvas)
     mask = interpolate(pixel_mask, size=family.latents_shape(pipeline, draft.size)[-2:]).to(draft.latents)
     from_noise = sampling.strength == 1.0
@@ -207,9 +207,9 @@ def _encode(draft: Denoising, pixels: torch.Tensor, generator: torch.Generator) 
     return checkpoint.family.to_latents(checkpoint.pipeline, pixels, generator).to(draft.latents)
 
 
-def _pixels(draft: Denoising, picture: Image) -> torch.Tensor:
+def _pixels(draft: Denoising, image: Image) -> torch.Tensor:
     """[1, 3, H, W], -1..1, float32 on the CPU."""
-    pixels: torch.Tensor = draft.checkpoint.pipeline.image_processor.preprocess(picture)
+    pixels: torch.Tensor = draft.checkpoint.pipeline.image_processor.preprocess(image)
     return pixels
 
 

@@ -31,11 +31,11 @@ def calibrate(checkpoint: Checkpoint, capacity: Capacity, budget_s: float = 5.0)
     outcome = attempt(lambda: _measure(checkpoint, capacity, budget_s))
     if isinstance(outcome, JobFailure):
         log.warning(
-            "%s: how many pictures are worth drawing at once is learnt from jobs: %s", checkpoint.spec.name, outcome
+            "%s: how many images are worth drawing at once is learnt from jobs: %s", checkpoint.spec.name, outcome
         )
         release_memory(checkpoint.device)
     else:
-        log.info("%s: up to %d pictures are worth drawing at once", checkpoint.spec.name, outcome)
+        log.info("%s: up to %d images are worth drawing at once", checkpoint.spec.name, outcome)
 
 
 @torch.inference_mode()
@@ -56,7 +56,7 @@ def _measure(checkpoint: Checkpoint, capacity: Capacity, budget_s: float) -> int
 
 
 def _first_step(checkpoint: Checkpoint) -> Denoising:
-    """A picture of the model's default size, guided, before its first step."""
+    """An image of the model's default size, guided, before its first step."""
     spec = checkpoint.spec
     size = spec.drawn_size(spec.defaults.width, spec.defaults.height)
     guidance_scale = max(2.0, spec.defaults.guidance_scale)

@@ -12,7 +12,7 @@ from models.diffusion.row import Row
 from models.diffusion.work import Work
 
 MIN_GAIN = 1.06
-"""A batch is worth doubling while that makes so many times the pictures in the same time."""
+"""A batch is worth doubling while that makes so many times the images in the same time."""
 ROWS_MAX = 32
 """How many rows are drawn at once at the most, for the sake of memory."""
 ROWS_MIN = 2

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import torch
 
-from models.catalog import Catalog
+from models.catalog.catalog import Catalog
+from models.catalog.families import TXT2IMG
 from models.diffusion.checkpoint import load_checkpoint
 from models.diffusion.engine import Engine
 from models.diffusion.events import Drawn, Failed
 from models.diffusion.work import Task
 from models.errors import PhotogramError
-from models.params import TXT2IMG, DrawRequest
-from models.tickets import complete
+from models.jobs.params import DrawRequest
+from models.jobs.tickets import complete
 
 STEPS = 2
 
@@ -42,7 +43,7 @@ def _draw(catalog: Catalog, name: str) -> None:
     params = complete(DrawRequest(prompt="a cat", model=name, seed=0), catalog)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     engine = Engine(lambda wanted: load_checkpoint(wanted, device), device=device)
-    task = Task(kind=TXT2IMG, params=replace(params, num_inference_steps=STEPS), catalog=catalog, pictures={})
+    task = Task(kind=TXT2IMG, params=replace(params, num_inference_steps=STEPS), catalog=catalog, images={})
     engine.join("check", task)
     while True:
         for event in engine.tick():

@@ -14,7 +14,9 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from PIL.Image import Image
 from torch import nn
 
-from models.catalog import ModelSpec
+from models.catalog.catalog import ModelSpec
+from models.catalog.families import FAMILIES
+from models.catalog.single_file import family_of
 from models.diffusion.backends.choose import choose_backend
 from models.diffusion.backends.deepcache import DeepCacheUNet
 from models.diffusion.backends.eager import EagerDenoiser
@@ -24,8 +26,6 @@ from models.diffusion.families.family import Family, load_family, tokenizer_misf
 from models.diffusion.pipeline import Pipeline
 from models.diffusion.preview import Previewer, build_previewer
 from models.errors import ModelUnavailable, OutOfMemory
-from models.families import FAMILIES
-from models.single_file import family_of
 
 if TYPE_CHECKING:
     from models.diffusion.lora import Adapters
@@ -58,7 +58,7 @@ class Checkpoint:
 
     @cached_property
     def deepcache(self) -> DeepCacheUNet:
-        """The UNet in two forms, for pictures that reuse its deep features."""
+        """The UNet in two forms, for images that reuse its deep features."""
         return DeepCacheUNet(self.pipeline.unet)
 
     @property

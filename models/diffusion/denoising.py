@@ -1,4 +1,4 @@
-"""One picture's latents on their way from noise: the same steps in the same order as the plain pipeline takes."""
+"""One image's latents on their way from noise: the same steps in the same order as the plain pipeline takes."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from models.errors import JobFailure
 
 @dataclass(frozen=True, kw_only=True)
 class Blend:
-    """Keeps the part of a picture that is not masked: it is put back after each step, as noisy as the rest.
+    """Keeps the part of an image that is not masked: it is put back after each step, as noisy as the rest.
 
     As ``StableDiffusionInpaintPipeline`` does for UNets that take no mask.
     """
 
     mask: torch.Tensor
-    """[1, 1, h, w], 1 where the picture is drawn anew."""
+    """[1, 1, h, w], 1 where the image is drawn anew."""
     original: torch.Tensor
-    """The latents of the picture, without noise."""
+    """The latents of the image, without noise."""
     noise: torch.Tensor
 
 
 @dataclass(eq=False, kw_only=True)
 class Denoising:
-    """A piece of work: one picture in progress."""
+    """A piece of work: one image in progress."""
 
     checkpoint: Checkpoint
     size: tuple[int, int]
@@ -52,7 +52,7 @@ class Denoising:
     """Of one input; of two under classifier-free guidance, first without the prompt and then with it."""
     guidance_scale: float
     masked: torch.Tensor | None = None
-    """[1, ...], the channels of mask and masked picture that an inpainting UNet takes beside the latents."""
+    """[1, ...], the channels of mask and masked image that an inpainting UNet takes beside the latents."""
     blend: Blend | None = None
     controls: tuple[ControlGuide, ...] = ()
     reuse_interval: int = 1
@@ -60,7 +60,7 @@ class Denoising:
     deep: torch.Tensor | None = None
     """The deep features [inputs, ...] that were computed last, if any are to be reused."""
     keeps_latents: bool = False
-    """Whether the outcome is the latents, for another model to go on with, and not a picture."""
+    """Whether the outcome is the latents, for another model to go on with, and not an image."""
     step: int = 0
 
     @property
@@ -102,7 +102,7 @@ class Denoising:
 
     @property
     def inputs(self) -> int:
-        """How many inputs the picture adds to a forward: 2 with classifier-free guidance, 1 without."""
+        """How many inputs the image adds to a forward: 2 with classifier-free guidance, 1 without."""
         return len(self.conditioning.hidden_states)
 
     @property
@@ -134,7 +134,7 @@ class Denoising:
         return without + self.guidance_scale * (prompted - without)
 
     def preview(self, output: torch.Tensor) -> Image | None:
-        """A look at what the picture is heading for, half as wide and high as it is drawn."""
+        """A look at what the image is heading for, half as wide and high as it is drawn."""
         original = predict_original(self.scheduler, self._scaled, self.timestep, self.guide(output))
         return self.checkpoint.preview(original)
 
@@ -158,5 +158,5 @@ class Denoising:
         return (1 - blend.mask) * original + blend.mask * self.latents
 
     def finish(self, batch: Sequence[Denoising]) -> list[Any]:
-        """The pictures, decoded together; or the latents [1, ...], if they are to be kept."""
+        """The images, decoded together; or the latents [1, ...], if they are to be kept."""
         return [each.latents for each in batch] if self.keeps_latents else decode(batch)

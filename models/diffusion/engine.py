@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from PIL.Image import Image
 
-from models.catalog import ModelSpec
+from models.catalog.catalog import ModelSpec
 from models.diffusion.batching import divided, predict, whose_turn
 from models.diffusion.capacity import Capacity, Forward
 from models.diffusion.checkpoint import Checkpoint
@@ -32,24 +32,24 @@ _WAIT_S = 0.05
 
 
 @dataclass(frozen=True)
-class _Picture:
+class _Image:
     """What a plan returned."""
 
-    picture: Image
+    image: Image
 
 
-_Next = Load | Work | _Picture | JobFailure
+_Next = Load | Work | _Image | JobFailure
 
 
 class Engine:
     """Continuous batching at the level of steps, on one device.
 
-    The law: a row's picture does not depend on the rows beside it. Alone it is the very picture that the family's
+    The law: a row's image does not depend on the rows beside it. Alone it is the very image that the family's
     plain diffusers pipeline draws with the same seed; in company it is the same within 1/255 on a CPU in float32.
     What fails in one row fails that row only. One thread owns the engine and calls :meth:`tick`; :meth:`join` and
     :meth:`leave` may be called from any thread, also while a tick runs.
 
-    On a GPU, prompts are encoded and pictures decoded in a thread beside the ticks; on a CPU that thread would only
+    On a GPU, prompts are encoded and images decoded in a thread beside the ticks; on a CPU that thread would only
     take the cores from them. Checkpoints are always loaded in a thread of their own.
 
     Args:
@@ -177,9 +177,9 @@ class Engine:
         match wish:
             case JobFailure():
                 yield from self._retry_or_fail(row, wish)
-            case _Picture(picture):
+            case _Image(image):
                 del self._rows[row.row_id]
-                yield Drawn(row.row_id, picture, row.prepare_s, row.denoise_s, row.finish_s)
+                yield Drawn(row.row_id, image, row.prepare_s, row.denoise_s, row.finish_s)
             case Load():
                 yield from self._fetch(row, wish)
             case _:
@@ -312,7 +312,7 @@ def _next(row: Row, outcome: Any) -> _Next:
         try:
             return row.plan.send(outcome)
         except StopIteration as end:
-            return _Picture(end.value)
+            return _Image(end.value)
 
     return attempt(send)
 

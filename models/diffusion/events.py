@@ -28,18 +28,18 @@ class Progressed:
     steps: int
     """Steps in all, as far as is known: some samplers take more, or fewer, than they were asked for."""
     preview: Image | None
-    """A rough look at the picture to come, if one was due."""
+    """A rough look at the image to come, if one was due."""
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A row became a picture and has left the engine."""
+    """A row became an image and has left the engine."""
 
     row_id: str
-    picture: Image
+    image: Image
     """RGB."""
     prepare_s: float
-    """Spent before the first step: encoding prompts and pictures, drawing the noise; waiting for a load included."""
+    """Spent before the first step: encoding prompts and images, drawing the noise; waiting for a load included."""
     denoise_s: float
     """From the first step of each piece of work to its last, the time in which others had the device included."""
     finish_s: float

@@ -1,4 +1,4 @@
-"""The model's forwards for pictures of one group: one for all of them, or two where some reuse what they computed."""
+"""The model's forwards for images of one group: one for all of them, or two where some reuse what they computed."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Inputs:
-    """What a model takes for several pictures, one after the other, N inputs in all."""
+    """What a model takes for several images, one after the other, N inputs in all."""
 
     latents: torch.Tensor
     timesteps: torch.Tensor
     conditioning: Conditioning
     sizes: list[int]
-    """How many inputs each picture has."""
+    """How many inputs each image has."""
 
     @classmethod
     def of(cls, batch: Sequence[Denoising]) -> _Inputs:
@@ -37,7 +37,7 @@ class _Inputs:
 
 
 def predict(batch: Sequence[Denoising]) -> list[torch.Tensor | JobFailure]:
-    """Each picture's raw model output [inputs, ...], or why it has none."""
+    """Each image's raw model output [inputs, ...], or why it has none."""
     if batch[0].reuse_interval == 1:
         return _checked(*_denoise(batch))
     full = [each for each in batch if takes_full_step(each.step, each.reuse_interval)]
@@ -47,7 +47,7 @@ def predict(batch: Sequence[Denoising]) -> list[torch.Tensor | JobFailure]:
 
 
 def _denoise(batch: Sequence[Denoising]) -> tuple[torch.Tensor, list[int]]:
-    """One forward, with what the pictures' ControlNets add to it."""
+    """One forward, with what the images' ControlNets add to it."""
     inputs, checkpoint = _Inputs.of(batch), batch[0].checkpoint
     shares = [Share(each.inputs, each.controls, each.step, each.steps) for each in batch]
     added = residuals(shares, inputs.latents, inputs.timesteps, inputs.conditioning)
@@ -56,7 +56,7 @@ def _denoise(batch: Sequence[Denoising]) -> tuple[torch.Tensor, list[int]]:
 
 
 def _full(batch: Sequence[Denoising]) -> list[torch.Tensor | JobFailure]:
-    """The whole model; each picture keeps its deep features [inputs, ...] for the steps to come."""
+    """The whole model; each image keeps its deep features [inputs, ...] for the steps to come."""
     if not batch:
         return []
     inputs, unet = _Inputs.of(batch), batch[0].checkpoint.deepcache
@@ -67,7 +67,7 @@ def _full(batch: Sequence[Denoising]) -> list[torch.Tensor | JobFailure]:
 
 
 def _shallow(batch: Sequence[Denoising]) -> list[torch.Tensor | JobFailure]:
-    """The model without its deep half, for which each picture's kept features stand in."""
+    """The model without its deep half, for which each image's kept features stand in."""
     if not batch:
         return []
     inputs, unet = _Inputs.of(batch), batch[0].checkpoint.deepcache
@@ -77,7 +77,7 @@ def _shallow(batch: Sequence[Denoising]) -> list[torch.Tensor | JobFailure]:
 
 
 def _checked(output: torch.Tensor, sizes: list[int]) -> list[torch.Tensor | JobFailure]:
-    """Each picture's part of ``output``; a failure where it is not finite."""
+    """Each image's part of ``output``; a failure where it is not finite."""
     finite = output.isfinite().flatten(1).all(1).cpu().split(sizes)  # one wait for the device, for all rows
     return [
         part if is_finite.all() else DrawingFailed("the model's prediction is not finite")

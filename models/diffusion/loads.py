@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from models.catalog import ModelSpec
+from models.catalog.auxiliary import Extra
+from models.catalog.catalog import ModelSpec
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.control.loading import load_controlnet
 from models.diffusion.upscaling.faces import load_face_restorer
 from models.diffusion.upscaling.upscaler import load_upscaler
 from models.diffusion.work import Load
-from models.extras import Extra
 
 
 def weights_of(spec: ModelSpec) -> Hashable:

@@ -19,11 +19,11 @@ from peft.tuners.lora import LoraLayer
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from models.catalog.auxiliary import Extra
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.failures import is_out_of_memory, summary
 from models.diffusion.pipeline import Pipeline
 from models.errors import ModelUnavailable, OutOfMemory
-from models.extras import Extra
 
 log = logging.getLogger(__name__)
 

@@ -36,7 +36,7 @@ class Pipeline(Protocol):
 
 
 def is_guided(pipeline: Pipeline, guidance_scale: float) -> bool:
-    """Whether a picture takes two inputs, for classifier-free guidance; distilled UNets do without the second."""
+    """Whether an image takes two inputs, for classifier-free guidance; distilled UNets do without the second."""
     return guidance_scale > 1 and pipeline.unet.config.time_cond_proj_dim is None
 
 

@@ -1,4 +1,4 @@
-"""From task to picture: what each kind of job needs, does and waits for, one after the other."""
+"""From task to image: what each kind of job needs, does and waits for, one after the other."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from PIL.Image import Image
 
-from models.catalog import Catalog, ModelSpec
+from models.catalog.auxiliary import Extra, Extras
+from models.catalog.catalog import Catalog, ModelSpec
+from models.catalog.families import FAMILIES
 from models.diffusion.begin import Canvas, Sampling, begin, go_on, stop_at
-from models.diffusion.canvas import Prepared, fit, over_mask, over_picture, resized
+from models.diffusion.canvas import Prepared, fit, over_image, over_mask, resized
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.control.controlnet import ControlGuide, prepare_condition
 from models.diffusion.control.preprocessors import preprocess
@@ -30,9 +32,7 @@ from models.diffusion.upscaling.upscaling import FILTERS, Resizing, Upscaling
 from models.diffusion.wording import wording_of
 from models.diffusion.work import Load, Plan, Task, Work
 from models.errors import DrawingFailed, ModelUnavailable
-from models.extras import Extra, Extras
-from models.families import FAMILIES
-from models.params import Control, DrawParams, FaceRestoreParams, SecondPass, UpscaleParams
+from models.jobs.params import Control, DrawParams, FaceRestoreParams, SecondPass, UpscaleParams
 
 Size = tuple[int, int]
 ENCODINGS_BYTES = 256 << 20
@@ -54,39 +54,39 @@ def plan(task: Task, tools: Tools) -> Plan:
         case DrawParams() as params:
             return _draw(task, params, tools)
         case UpscaleParams() as params:
-            return _enlarge(task.pictures[params.image], params.scale, params.upscaler, task.catalog, tools)
+            return _enlarge(task.images[params.image], params.scale, params.upscaler, task.catalog, tools)
         case FaceRestoreParams() as params:
             return _restore_faces(task, params, tools)
 
 
 def _draw(task: Task, params: DrawParams, tools: Tools) -> Plan:
-    """A picture by a diffusion model: one pass, with a refiner if there is one, and a second pass if there is to be."""
+    """An image by a diffusion model: one pass, with a refiner if there is one, and a second pass if there is to be."""
     spec = task.catalog[params.model]
     base: Checkpoint = yield checkpoint_load(spec, tools.load)
     uses = [(_known(task.catalog.loras, use.name), use.weight) for use in params.loras]
     checkpoint: Checkpoint = (yield lora_load(base, uses)) if uses else base
     asked = params.width, params.height
     prepared = _prepare(task, params, asked, spec.drawn_size(*asked))
-    picture: Image = yield from _one_pass(task, params, tools, checkpoint, spec.drawn_size(*asked), prepared)
+    image: Image = yield from _one_pass(task, params, tools, checkpoint, spec.drawn_size(*asked), prepared)
     if params.second_pass is None:
-        return picture
-    return (yield from _draw_again(task, params, params.second_pass, tools, checkpoint, picture))
+        return image
+    return (yield from _draw_again(task, params, params.second_pass, tools, checkpoint, image))
 
 
 def _prepare(task: Task, params: DrawParams, asked: Size, drawn: Size) -> Prepared:
     """What is drawn over, if anything is; and how what was drawn becomes what was asked for."""
     if params.image is None:
-        return Prepared(None, lambda picture: resized(picture, asked))
-    picture = task.pictures[params.image]
+        return Prepared(None, lambda image: resized(image, asked))
+    image = task.images[params.image]
     if params.mask is None:
-        return over_picture(picture, asked, drawn, params.resize_mode)
-    return over_mask(picture, task.pictures[params.mask.image], params.mask, asked, drawn, params.resize_mode)
+        return over_image(image, asked, drawn, params.resize_mode)
+    return over_mask(image, task.images[params.mask.image], params.mask, asked, drawn, params.resize_mode)
 
 
 def _one_pass(
     task: Task, params: DrawParams, tools: Tools, checkpoint: Checkpoint, size: Size, prepared: Prepared
 ) -> Plan:
-    """From noise, or a canvas, to the finished picture."""
+    """From noise, or a canvas, to the finished image."""
     sampling = _sampling(params)
     conditioning = _conditioning(task, params, tools, checkpoint, size)
     controls = yield from _guides(task, params, checkpoint, size, prepared.canvas)
@@ -100,22 +100,22 @@ def _one_pass(
         reuse_interval=params.reuse_interval,
     )
     if params.refiner is None:
-        picture: Image = yield denoising
-        return prepared.finish(picture)
+        image: Image = yield denoising
+        return prepared.finish(image)
     latents = yield stop_at(denoising, params.refiner.start)
     refiner: Checkpoint = yield checkpoint_load(task.catalog[params.refiner.model], tools.load)
     conditioning = _conditioning(task, params, tools, refiner, size)
-    picture = yield go_on(refiner, sampling, size, conditioning, latents, params.refiner.start)
-    return prepared.finish(picture)
+    image = yield go_on(refiner, sampling, size, conditioning, latents, params.refiner.start)
+    return prepared.finish(image)
 
 
 def _draw_again(
-    task: Task, params: DrawParams, second: SecondPass, tools: Tools, checkpoint: Checkpoint, picture: Image
+    task: Task, params: DrawParams, second: SecondPass, tools: Tools, checkpoint: Checkpoint, image: Image
 ) -> Plan:
-    """Enlarge ``picture`` and draw over it, with the same words, seed and helpers."""
-    picture = yield from _enlarge(picture, second.scale, second.upscaler, task.catalog, tools)
+    """Enlarge ``image`` and draw over it, with the same words, seed and helpers."""
+    image = yield from _enlarge(image, second.scale, second.upscaler, task.catalog, tools)
     grid_px = FAMILIES[checkpoint.spec.family].size_multiple_px
-    asked = _on_grid(picture.width, grid_px), _on_grid(picture.height, grid_px)
+    asked = _on_grid(image.width, grid_px), _on_grid(image.height, grid_px)
     drawn = checkpoint.spec.drawn_size(*asked)
     again = replace(
         params,
@@ -123,7 +123,7 @@ def _draw_again(
         num_inference_steps=second.num_inference_steps or params.num_inference_steps,
         refiner=None,
     )
-    prepared = over_picture(picture, asked, drawn, "stretch")
+    prepared = over_image(image, asked, drawn, "stretch")
     return (yield from _one_pass(task, again, tools, checkpoint, drawn, prepared))
 
 
@@ -154,11 +154,11 @@ def _guides(
     guides = []
     for control in params.controls:
         model = yield controlnet_load(_known(task.catalog.controlnets, control.model), checkpoint)
-        picture = _condition(task, params, control, size, canvas)
+        image = _condition(task, params, control, size, canvas)
         guides.append(
             ControlGuide(
                 model=model,
-                condition=prepare_condition(picture, checkpoint.dtype, checkpoint.device),
+                condition=prepare_condition(image, checkpoint.dtype, checkpoint.device),
                 weight=control.weight,
                 start=control.start,
                 end=control.end,
@@ -170,14 +170,14 @@ def _guides(
 
 def _condition(task: Task, params: DrawParams, control: Control, size: Size, canvas: Canvas | None) -> Image:
     if control.image is not None:
-        picture = fit(task.pictures[control.image], size, control.resize_mode)
+        image = fit(task.images[control.image], size, control.resize_mode)
     elif canvas is not None:
-        picture = canvas.picture
+        image = canvas.image
     else:
-        raise DrawingFailed(f"ControlNet {control.model!r} has no picture to go by")
+        raise DrawingFailed(f"ControlNet {control.model!r} has no image to go by")
     return preprocess(
         control.preprocessor,
-        picture,
+        image,
         size=size,
         threshold_a=control.threshold_a,
         threshold_b=control.threshold_b,
@@ -186,19 +186,19 @@ def _condition(task: Task, params: DrawParams, control: Control, size: Size, can
     )
 
 
-def _enlarge(picture: Image, scale: float, upscaler: str, catalog: Catalog, tools: Tools) -> Plan:
+def _enlarge(image: Image, scale: float, upscaler: str, catalog: Catalog, tools: Tools) -> Plan:
     if upscaler in FILTERS:
-        enlarged: Image = yield Resizing(picture, scale, upscaler)
+        enlarged: Image = yield Resizing(image, scale, upscaler)
     else:
         loaded = yield upscaler_load(_known(catalog.upscalers, upscaler), tools.device)
-        enlarged = yield Upscaling(picture, scale, loaded)
+        enlarged = yield Upscaling(image, scale, loaded)
     return enlarged
 
 
 def _restore_faces(task: Task, params: FaceRestoreParams, tools: Tools) -> Plan:
     restorer, detector = (_known(task.catalog.faces, name) for name in ("restorer", "detector"))
     loaded = yield face_restorer_load(restorer, detector, tools.device)
-    restored: Image = yield FaceRestoration(task.pictures[params.image], loaded)
+    restored: Image = yield FaceRestoration(task.images[params.image], loaded)
     return restored
 
 

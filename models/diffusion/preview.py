@@ -12,13 +12,13 @@ from torch.nn.functional import avg_pool2d, interpolate, pixel_shuffle, pixel_un
 from models.diffusion.pipeline import Pipeline
 
 Previewer = Callable[[torch.Tensor], Image]
-"""Takes noiseless latents [1, channels, h, w], gives an RGB picture."""
+"""Takes noiseless latents [1, channels, h, w], gives an RGB image."""
 
 Decode = Callable[[Pipeline, torch.Tensor], torch.Tensor]
 """Takes latents [N, channels, h, w], gives RGB [N, 3, H, W], about -1..1."""
 
 SHRINK = 2
-"""How many times smaller a preview is than the picture, along one side."""
+"""How many times smaller a preview is than the image, along one side."""
 
 
 def build_previewer(pipeline: Pipeline, decode: Decode) -> Previewer:
@@ -27,8 +27,8 @@ def build_previewer(pipeline: Pipeline, decode: Decode) -> Previewer:
 
     def preview(latents: torch.Tensor) -> Image:
         pixels = apply_linear(weights, latents).nan_to_num()
-        picture: Image = pipeline.image_processor.postprocess(pixels)[0]
-        return picture
+        image: Image = pipeline.image_processor.postprocess(pixels)[0]
+        return image
 
     return preview
 
@@ -36,7 +36,7 @@ def build_previewer(pipeline: Pipeline, decode: Decode) -> Previewer:
 def fit_linear(pipeline: Pipeline, decode: Decode) -> torch.Tensor:
     """The map [channels + 1, 3 * side**2] from a latent, and a constant 1, to ``side`` x ``side`` pixels of a preview.
 
-    Fitted by least squares on decoded random latents that are even over blocks of 2 x 2, as pictures mostly are.
+    Fitted by least squares on decoded random latents that are even over blocks of 2 x 2, as images mostly are.
     """
     vae = pipeline.vae
     blocks = torch.randn(2, vae.config.latent_channels, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from models.diffusion.work import Plan, Task, Work
-from models.params import DrawParams
+from models.jobs.params import DrawParams
 
 SHARE_BASE = 4.0
 """How many times the share of the device each step of priority is worth."""

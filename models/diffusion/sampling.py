@@ -1,4 +1,4 @@
-"""Schedulers: a fresh one for each row, what its step takes, and the picture it is heading for."""
+"""Schedulers: a fresh one for each row, what its step takes, and the image it is heading for."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, Protocol
 import diffusers
 import torch
 
+from models.catalog.samplers import FLOW_MATCHING, NOISE_SCHEDULE, SAMPLERS, Sampler
 from models.errors import DrawingFailed
-from models.samplers import FLOW_MATCHING, NOISE_SCHEDULE, SAMPLERS, Sampler
 
 
 class Scheduler(Protocol):
-    """The part of a diffusers scheduler that the engine uses. It holds state: one belongs to one picture."""
+    """The part of a diffusers scheduler that the engine uses. It holds state: one belongs to one image."""
 
     config: Any
     order: int
@@ -53,9 +53,9 @@ def build_scheduler(sampler: str, config: Mapping[str, Any], seed: int) -> Sched
     """A fresh scheduler for ``sampler``, on the noise schedule of the checkpoint's own, whose ``config`` this is.
 
     Args:
-        sampler: a name in ``models.samplers.SAMPLERS``.
+        sampler: a name in ``models.catalog.samplers.SAMPLERS``.
         config: what it says of the noise and of the layout of the steps is kept; what it says of the solver is not.
-        seed: of the picture; samplers that draw their noise from a Brownian tree grow it from this.
+        seed: of the image; samplers that draw their noise from a Brownian tree grow it from this.
 
     Raises:
         DrawingFailed: nobody knows the sampler, or it cannot draw with such a checkpoint.

@@ -1,4 +1,4 @@
-"""What a picture's text encoders are told: the prompts in their style, and the embeddings that they name."""
+"""What an image's text encoders are told: the prompts in their style, and the embeddings that they name."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from models.catalog import Catalog
+from models.catalog.auxiliary import Extras
+from models.catalog.catalog import Catalog
+from models.catalog.families import FAMILIES
+from models.catalog.styles import apply_style, find_style
 from models.diffusion.families.family import Wording
 from models.diffusion.text import Embedding, load_embedding
-from models.extras import Extras
-from models.families import FAMILIES
-from models.params import DrawParams
-from models.styles import apply_style, find_style
+from models.jobs.params import DrawParams
 
 
 def wording_of(params: DrawParams, catalog: Catalog) -> Wording:

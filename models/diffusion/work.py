@@ -9,9 +9,9 @@ from typing import Any, Protocol, Self
 import torch
 from PIL.Image import Image
 
-from models.catalog import Catalog
+from models.catalog.catalog import Catalog
 from models.errors import JobFailure
-from models.params import Params
+from models.jobs.params import Params
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class Task:
     params: Params
     catalog: Catalog
     """As it was when the job was taken; says where models and helpers are."""
-    pictures: Mapping[str, Image]
+    images: Mapping[str, Image]
     """By source: everything that ``params.sources`` names."""
 
 
@@ -85,8 +85,8 @@ class Load:
 
 
 Plan = Generator[Load | Work, Any, Image]
-"""A row's way from task to picture.
+"""A row's way from task to image.
 
 It yields what it needs next and is sent what came of it: for a :class:`Load` what was loaded, for a piece of work what
-its ``finish`` gave. What lies between is preparation. It returns the picture.
+its ``finish`` gave. What lies between is preparation. It returns the image.
 """

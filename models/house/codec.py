@@ -16,7 +16,7 @@ WHITENING = 0.7
 
 @dataclass(frozen=True)
 class PatchCodec:
-    """An invertible-as-far-as-it-goes linear map between pictures and latents."""
+    """An invertible-as-far-as-it-goes linear map between images and latents."""
 
     mean: torch.Tensor
     """[3 * PATCH_PX**2], the mean patch."""
@@ -26,9 +26,9 @@ class PatchCodec:
     """[CHANNELS], what each coordinate is multiplied by."""
 
     @classmethod
-    def fit(cls, pictures: torch.Tensor) -> PatchCodec:
-        """Fit to RGB ``pictures`` [N, 3, H, W] in -1..1."""
-        patches = _to_patches(pictures).flatten(0, 2).double()
+    def fit(cls, images: torch.Tensor) -> PatchCodec:
+        """Fit to RGB ``images`` [N, 3, H, W] in -1..1."""
+        patches = _to_patches(images).flatten(0, 2).double()
         mean = patches.mean(0)
         _, basis = torch.linalg.eigh((patches - mean).T @ (patches - mean) / len(patches))
         basis = basis.flip(1).T[:CHANNELS]
@@ -37,16 +37,16 @@ class PatchCodec:
         scale = scale / (std * scale).square().mean().sqrt()
         return cls(mean.float(), basis.float().contiguous(), scale.float())
 
-    def encode(self, pictures: torch.Tensor) -> torch.Tensor:
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
         """RGB [N, 3, H, W] in -1..1 to latents [N, CHANNELS, H / 8, W / 8] of about unit variance."""
-        return (((_to_patches(pictures) - self.mean) @ self.basis.T) * self.scale).permute(0, 3, 1, 2)
+        return (((_to_patches(images) - self.mean) @ self.basis.T) * self.scale).permute(0, 3, 1, 2)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """The linear inverse of :meth:`encode`, clamped to -1..1; the trained decoder draws much better."""
         patches = (latents.permute(0, 2, 3, 1) / self.scale) @ self.basis + self.mean
         n, h, w, _ = patches.shape
-        pictures = patches.view(n, h, w, 3, PATCH_PX, PATCH_PX).permute(0, 3, 1, 4, 2, 5)
-        return pictures.reshape(n, 3, h * PATCH_PX, w * PATCH_PX).clamp(-1, 1)
+        images = patches.view(n, h, w, 3, PATCH_PX, PATCH_PX).permute(0, 3, 1, 4, 2, 5)
+        return images.reshape(n, 3, h * PATCH_PX, w * PATCH_PX).clamp(-1, 1)
 
     def save(self, path: Path) -> None:
         """Write the three tensors to a safetensors file."""
@@ -58,8 +58,8 @@ class PatchCodec:
         return cls(**load_file(path))
 
 
-def _to_patches(pictures: torch.Tensor) -> torch.Tensor:
+def _to_patches(images: torch.Tensor) -> torch.Tensor:
     """[N, 3, H, W] to [N, H / 8, W / 8, 3 * 64]."""
-    n, c, h, w = pictures.shape
-    grid = pictures.view(n, c, h // PATCH_PX, PATCH_PX, w // PATCH_PX, PATCH_PX)
+    n, c, h, w = images.shape
+    grid = images.view(n, c, h // PATCH_PX, PATCH_PX, w // PATCH_PX, PATCH_PX)
     return grid.permute(0, 2, 4, 1, 3, 5).reshape(n, h // PATCH_PX, w // PATCH_PX, -1)

@@ -14,7 +14,7 @@ _PLURAL = ("cherries", "french fries", "fries", "glasses", "sunglasses", "jeans"
            "headphones", "crossed swords", "traffic lights", "logs", "money", "cash", "popcorn", "sushi", "bread",
            "bacon", "corn", "cheese", "rain", "coffee", "wine", "beer", "soda", "milk", "fire", "love", "pasta",
            "ramen", "champagne", "chocolate", "broccoli", "poop", "wheat", "tennis", "bowling", "earth")  # fmt: skip
-_TEMPLATES = ("{x}", "{x}", "{x}", "{a}", "{a}", "{a}", "a picture of {a}", "a drawing of {a}", "a photo of {a}",
+_TEMPLATES = ("{x}", "{x}", "{x}", "{a}", "{a}", "{a}", "an image of {a}", "a drawing of {a}", "a photo of {a}",
               "an emoji of {a}", "{a} icon", "a cute {x}", "one {x}")  # fmt: skip
 _WHITE = ("", "", "", "", "", " on a white background")
 
@@ -48,7 +48,7 @@ def with_article(noun: str) -> str:
 
 
 def caption(concept: Concept, rng: random.Random, colour: str | None = None, ground: str | None = None) -> str:
-    """One caption for a picture of ``concept``, in ``colour`` and on ``ground`` where they are given."""
+    """One caption for an image of ``concept``, in ``colour`` and on ``ground`` where they are given."""
     word = concept.words[0] if rng.random() < 0.7 else rng.choice(concept.words)
     if colour is not None:
         word = f"{colour} {word}"

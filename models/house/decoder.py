@@ -11,7 +11,7 @@ import torch
 from diffusers import AutoencoderTiny
 from safetensors.torch import load_file, save_file
 
-from models.house import pictures
+from models.house import images
 from models.house.codec import CHANNELS, PATCH_PX, PatchCodec
 from models.house.concepts import Concept, caption
 
@@ -38,21 +38,21 @@ def build_autoencoder() -> AutoencoderTiny:
     )
 
 
-def draw_pictures(concepts: list[Concept], icons: Path, per_concept: int) -> torch.Tensor:
-    """A fresh set of augmented pictures, RGB uint8 [N, 3, 128, 128]."""
+def draw_images(concepts: list[Concept], icons: Path, per_concept: int) -> torch.Tensor:
+    """A fresh set of augmented images, RGB uint8 [N, 3, 128, 128]."""
     rng = random.Random(2)
-    rendered = pictures.render(icons, concepts)
+    rendered = images.render(icons, concepts)
     drawn = [draw_sample(concept, rendered[concept.icon], rng)[0] for concept in concepts for _ in range(per_concept)]
     return torch.stack(drawn)
 
 
-def draw_sample(concept: Concept, picture: pictures.Picture, rng: random.Random) -> tuple[torch.Tensor, str]:
+def draw_sample(concept: Concept, image: images.PixelArray, rng: random.Random) -> tuple[torch.Tensor, str]:
     """One augmented sample: RGB uint8 [3, 128, 128] and its caption."""
-    colour = rng.choice(list(pictures.COLOURS)) if rng.random() < 0.22 else None
+    colour = rng.choice(list(images.COLOURS)) if rng.random() < 0.22 else None
     on_ground = rng.random() < 0.2 or colour == "white"
-    ground = rng.choice([name for name in pictures.GROUNDS if name != colour]) if on_ground else None
-    shown = pictures.recolour(picture, colour) if colour else picture
-    flat = torch.from_numpy(pictures.compose(shown, rng, ground)).permute(2, 0, 1)
+    ground = rng.choice([name for name in images.GROUNDS if name != colour]) if on_ground else None
+    shown = images.recolour(image, colour) if colour else image
+    flat = torch.from_numpy(images.compose(shown, rng, ground)).permute(2, 0, 1)
     return (flat * 255).round().to(torch.uint8), caption(concept, rng, colour, ground)
 
 
@@ -90,7 +90,7 @@ def _draw_crops(drawn: torch.Tensor, batch: int, generator: torch.Generator) -> 
 def _losses(
     autoencoder: AutoencoderTiny, shown: torch.Tensor, codec: PatchCodec, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What to descend, and the decoder's mean squared error with pictures in 0..1."""
+    """What to descend, and the decoder's mean squared error with images in 0..1."""
     latents = codec.encode(shown)
     strength = torch.rand(len(shown), 1, 1, 1, generator=generator) * LATENT_NOISE
     noisy = latents + strength * torch.randn(latents.shape, generator=generator)

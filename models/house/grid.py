@@ -19,7 +19,7 @@ GAP_PX = 4
 
 
 def draw(folder: Path, prompts: list[str], *, steps: int, guidance: float, seed: int) -> list[Image.Image]:
-    """One picture a prompt, every one with the same seed."""
+    """One image a prompt, every one with the same seed."""
     pipeline = DiffusionPipeline.from_pretrained(folder, safety_checker=None, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     generators = [torch.Generator().manual_seed(seed) for _ in prompts]
@@ -29,13 +29,13 @@ def draw(folder: Path, prompts: list[str], *, steps: int, guidance: float, seed:
     return drawn
 
 
-def arrange(pictures: list[Image.Image]) -> Image.Image:
-    """The pictures in rows of eight, as one picture."""
-    side = pictures[0].width + GAP_PX
-    rows = -(-len(pictures) // COLUMNS)
+def arrange(images: list[Image.Image]) -> Image.Image:
+    """The images in rows of eight, as one image."""
+    side = images[0].width + GAP_PX
+    rows = -(-len(images) // COLUMNS)
     sheet = Image.new("RGB", (COLUMNS * side + GAP_PX, rows * side + GAP_PX), (200, 200, 200))
-    for index, picture in enumerate(pictures):
-        sheet.paste(picture, (GAP_PX + index % COLUMNS * side, GAP_PX + index // COLUMNS * side))
+    for index, image in enumerate(images):
+        sheet.paste(image, (GAP_PX + index % COLUMNS * side, GAP_PX + index // COLUMNS * side))
     return sheet
 
 

@@ -1,7 +1,7 @@
 """Train the built-in checkpoint: ``python -m models.house.train --icons icons.json --work build/house``.
 
 The icons come from the npm package ``@iconify-json/noto`` (Noto Emoji, Apache-2.0). Four stages follow one another,
-each kept as files in the work folder, so that a run that was stopped goes on where it was: pictures and text states,
+each kept as files in the work folder, so that a run that was stopped goes on where it was: images and text states,
 the denoiser, the decoder, and the pipeline folder that is shipped.
 """
 
@@ -18,7 +18,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
-from models.house import codec, decoder, pictures, text, unet
+from models.house import codec, decoder, images, text, unet
 from models.house.concepts import Concept, load_concepts
 from models.house.decoder import draw_sample
 from models.house.export import export
@@ -56,12 +56,12 @@ def prepare(icons: Path, work: Path) -> Prepared:
 
 def _prepare(concepts: list[Concept], icons: Path, work: Path, path: Path) -> None:
     rng = random.Random(0)
-    rendered = pictures.render(icons, concepts)
+    rendered = images.render(icons, concepts)
     drawn = [draw_sample(concept, rendered[concept.icon], rng) for concept in concepts
              for _ in range(concept.weight * SAMPLES_PER_WEIGHT)]  # fmt: skip
-    patches = codec.PatchCodec.fit(torch.stack([picture for picture, _ in drawn[::20]]).float() / 127.5 - 1)
+    patches = codec.PatchCodec.fit(torch.stack([image for image, _ in drawn[::20]]).float() / 127.5 - 1)
     patches.save(work / "codec.safetensors")
-    latents = [patches.encode(picture[None].float() / 127.5 - 1)[0].bfloat16() for picture, _ in drawn]
+    latents = [patches.encode(image[None].float() / 127.5 - 1)[0].bfloat16() for image, _ in drawn]
     rows = {words: row for row, words in enumerate(dict.fromkeys(["", *(words for _, words in drawn)]))}
     text.prune(text.minilm_folder(), work / "text_encoder")
     tokenizer, model = text.load(work / "text_encoder")
@@ -186,7 +186,7 @@ def main() -> None:
 def finish(icons: Path, work: Path, training: DenoiserTraining, decoder_steps: int) -> None:
     """Train the decoder and write the pipeline folder."""
     patches = codec.PatchCodec.load(work / "codec.safetensors")
-    drawn = decoder.draw_pictures(load_concepts(), icons, per_concept=20)
+    drawn = decoder.draw_images(load_concepts(), icons, per_concept=20)
     decoder.train_autoencoder(drawn, patches, work / "autoencoder.safetensors", decoder_steps)
     autoencoder = decoder.load_autoencoder(work / "autoencoder.safetensors")
     export(work / "text_encoder", autoencoder, training.averaged_unet(), work / "checkpoint")

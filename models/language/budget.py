@@ -11,9 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from models.catalog import ModelSpec
-from models.families import FLUX, SDXL_REFINER
-from models.prompts import Fragment, PromptError, parse
+from models.catalog.catalog import ModelSpec
+from models.catalog.families import FLUX, SDXL_REFINER
+from models.jobs.prompts import Fragment, PromptError, parse
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from models.prompts import Fragment, PromptError, parse
+from models.jobs.prompts import Fragment, PromptError, parse
 
 PHRASES_MAX = 8
 PHRASE_MAX = 200
@@ -43,7 +43,7 @@ def plain(prompt: str) -> str:
     """What ``prompt`` says, on one line: no weights, tags or brackets, so nothing that a chat template means by them.
 
     Raises:
-        PromptError: as :func:`models.prompts.parse`.
+        PromptError: as :func:`models.jobs.prompts.parse`.
     """
     texts = [part.text if isinstance(part, Fragment) else ", " for part in parse(prompt).fragments]
     text = "".join(each if each.isprintable() else " " for each in "".join(texts))

@@ -33,7 +33,7 @@ class Question:
 
     said: str
     beside: str
-    """Words that the picture model reads too, and that need no repetition."""
+    """Words that the image model reads too, and that need no repetition."""
     profile: Profile
     seed: int | None
     ends_at: float

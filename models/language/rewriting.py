@@ -1,4 +1,4 @@
-"""Prompts rewritten before they are drawn: in time, within what the picture model reads, or not at all."""
+"""Prompts rewritten before they are drawn: in time, within what the image model reads, or not at all."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any, Protocol
 
+from models.jobs.prompts import PromptError
+from models.jobs.rewrite import APPLIED, REFUSED, SKIPPED, TIMEOUT, UNAVAILABLE, Rewrite
 from models.language.breaker import CircuitBreaker
 from models.language.budget import TokenBudget
 from models.language.cleaning import NotFit, plain
@@ -21,8 +23,6 @@ from models.language.drafting import Author, NothingToAdd, Question, is_sampled
 from models.language.errors import EngineMisbehaved, EngineTimeout, EngineUnavailable, LanguageError
 from models.language.presets import Preset
 from models.language.profiles import Kind, Profile
-from models.prompts import PromptError
-from models.rewrite import APPLIED, REFUSED, SKIPPED, TIMEOUT, UNAVAILABLE, Rewrite
 
 log = logging.getLogger(__name__)
 

@@ -10,32 +10,17 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from service.api import (
-    assist,
-    health,
-    helper_listings,
-    images,
-    inputs,
-    jobs,
-    listings,
-    openai,
-    preferences,
-    prodia_v1,
-    prodia_v2,
-    prompts,
-    sdapi,
-)
-from service.api.documented import DocumentedApi
+from service.api import assist, health, images, native, openai, prodia_v1, prodia_v2, sdapi
+from service.api.documentation import DocumentedApi
 from service.api.errors import ErrorRenderer
 from service.api.middleware import BodyLimit, ErrorRendering, RequestId
 from service.api.state import State, open_gateway
-from service.api.wire_bodies import JobBody
 from service.backbone.settings import Settings
 
 _TAGS = [
     {"name": "jobs", "description": "The native dialect."},
     {"name": "listings", "description": "What can be asked for."},
-    {"name": "images", "description": "Finished pictures."},
+    {"name": "images", "description": "Finished images."},
     {"name": "language", "description": "Prompts rewritten, and wishes turned into jobs, by a language model."},
     {"name": "preferences", "description": "What holds for all requests of an API key."},
     {"name": "prodia v1", "description": "For clients of Prodia's v1."},
@@ -45,7 +30,7 @@ _TAGS = [
     {"name": "health", "description": "For whoever watches over the server."},
 ]
 
-_WITH_BODIES = (prompts, assist, preferences, prodia_v1, prodia_v2, openai, sdapi)
+_WITH_BODIES = (native, assist, prodia_v1, prodia_v2, openai, sdapi)
 """Those that read bodies themselves."""
 
 
@@ -59,10 +44,10 @@ def create_app(settings: Settings) -> FastAPI:
 
     renderer = ErrorRenderer([prodia_v1.DIALECT, prodia_v2.DIALECT, openai.DIALECT, sdapi.DIALECT])
     app = DocumentedApi(
-        wire_models=(JobBody, *(model for module in _WITH_BODIES for model in module.WIRE_MODELS)),
+        wire_models=tuple(model for module in _WITH_BODIES for model in module.WIRE_MODELS),
         title="Photogram",
         version="1",
-        description="Pictures from words, by a durable queue. Errors are explained in docs/errors.md.",
+        description="Images from words, by a durable queue. Errors are explained in docs/errors.md.",
         openapi_tags=_TAGS,
         lifespan=lifespan,
         redirect_slashes=False,
@@ -74,10 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
         ],
         exception_handlers={HTTPException: renderer, RequestValidationError: renderer},
     )
-    for module in (
-        prodia_v1, prodia_v2, jobs, inputs, listings, helper_listings, images, prompts, assist, preferences, openai,
-        sdapi, health,
-    ):  # fmt: skip
+    for module in (prodia_v1, prodia_v2, native, images, assist, openai, sdapi, health):
         app.include_router(module.router)
     if settings.prodia_keyless:
         app.include_router(prodia_v1.keyless_router)

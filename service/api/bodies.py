@@ -12,7 +12,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from models.errors import InvalidTicket
-from models.params import KINDS
+from models.jobs.params import KINDS
 from service.api.errors import ApiError, ErrorCode, field_problems
 
 _Body = TypeVar("_Body", bound=BaseModel)

@@ -1,4 +1,4 @@
-"""The gateway's housekeeping: pictures that nobody needs any more are removed."""
+"""The gateway's housekeeping: images that nobody needs any more are removed."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ async def sweep_regularly(settings: Settings, images: ImageStore, inputs: InputS
         try:
             await run_in_threadpool(sweep, settings, images, inputs)
         except OSError:
-            log.exception("old pictures could not be removed")
+            log.exception("old images could not be removed")
         await asyncio.sleep(SWEEP_EVERY_S)
 
 
 def sweep(settings: Settings, images: ImageStore, inputs: InputStore) -> None:
-    """Remove uploads as old as the records that name them, and finished pictures if they are kept for a time only."""
+    """Remove uploads as old as the records that name them, and finished images if they are kept for a time only."""
     removed = inputs.sweep(settings.record_ttl_s)
     if settings.image_ttl_s is not None:
         removed += images.sweep(settings.image_ttl_s)
     if removed:
-        log.info("removed %d old pictures", removed)
+        log.info("removed %d old images", removed)

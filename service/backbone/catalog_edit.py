@@ -11,7 +11,7 @@ from typing import Any
 import tomlkit
 from tomlkit.exceptions import ParseError
 
-from models.catalog import HOUSE, Catalog
+from models.catalog.catalog import HOUSE, Catalog
 from models.errors import CatalogError
 
 

@@ -6,7 +6,7 @@ import logging
 import threading
 from pathlib import Path
 
-from models.catalog import EXTRAS, Catalog
+from models.catalog.catalog import EXTRAS, Catalog
 from models.errors import CatalogError
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""The input store: uploaded pictures as files named by their contents."""
+"""The input store: uploaded images as files named by their contents."""
 
 from __future__ import annotations
 

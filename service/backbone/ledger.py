@@ -11,8 +11,8 @@ from typing import Any, Literal
 from redis import Redis
 
 from models.errors import JobFailure
-from models.job import Image, JobRecord, JobStatus
-from models.rewrite import Rewrite
+from models.jobs.records import Image, JobRecord, JobStatus
+from models.jobs.rewrite import Rewrite
 from service.backbone import scripts
 from service.backbone.records import (
     MODEL_BACKENDS_KEY,
@@ -67,7 +67,7 @@ class Ledger:
         """Report ``step`` of ``steps``; says whether to go on.
 
         Args:
-            preview: a look at the picture, as a data URL.
+            preview: a look at the image, as a data URL.
             loading: what the job waits for, in words.
         """
         data: dict[str, object]
@@ -86,7 +86,7 @@ class Ledger:
         return bool(self._run(self._rewritten, job_id, execution_id, json.dumps(rewrite.to_payload())))
 
     def succeed(self, job_id: str, execution_id: str, images: Sequence[Image], timings: dict[str, float]) -> bool:
-        """Finish the job with its pictures; ``False`` if it was no longer this execution's."""
+        """Finish the job with its images; ``False`` if it was no longer this execution's."""
         drawn = json.dumps([asdict(image) for image in images])
         return self._conclude(job_id, execution_id, JobStatus.SUCCEEDED, images=drawn, timings=json.dumps(timings))
 

@@ -20,7 +20,7 @@ class PreferenceValues:
     enhance_prompt: bool = False
     """Whether prompts are rewritten by the language model before they are drawn."""
     enhance_negative_prompt: bool = False
-    """Whether what must not be in the picture is rewritten too."""
+    """Whether what must not be in the image is rewritten too."""
 
 
 _NAMES = tuple(field.name for field in fields(PreferenceValues))

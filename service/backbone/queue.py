@@ -15,7 +15,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from models.errors import PhotogramError
-from models.job import JobRecord, JobStatus, Ticket
+from models.jobs.records import JobRecord, JobStatus, Ticket
 from service.backbone.records import WAKE_CHANNEL, events_key, new_hash, read_hash, record_key
 
 QUEUE_NAME = "photogram"

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from models.job import Image, JobRecord, JobStatus, Ticket
-from models.params import PARAMS_OF, DrawParams, Params
-from models.rewrite import Rewrite
+from models.jobs.params import PARAMS_OF, DrawParams, Params
+from models.jobs.records import Image, JobRecord, JobStatus, Ticket
+from models.jobs.rewrite import Rewrite
 
 WAKE_CHANNEL = "photogram:wake"
 """Every change of a job is announced here by the job's id, for whoever waits for it."""

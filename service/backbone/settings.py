@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from models.backends import AUTO, BACKENDS
+from models.catalog.backends import AUTO, BACKENDS
 from models.language.presets import PRESETS
 
 DEFAULT_DATA = Path("~/.local/share/photogram")
@@ -30,7 +30,7 @@ class Settings:
     redis_url: str | None = None
     """Where Redis or Valkey listens; ``None`` lets ``photogram up`` start its own."""
     data: Path = DEFAULT_DATA
-    """The folder of the catalog, the pictures and the embedded Valkey's files."""
+    """The folder of the catalog, the images and the embedded Valkey's files."""
     cache: Path = DEFAULT_CACHE
     """The folder of what can be made anew at any time."""
     public_url: str | None = None
@@ -38,13 +38,13 @@ class Settings:
     bootstrap_key: str | None = None
     """The first API key; ``None`` lets ``photogram up`` make one."""
     max_body_bytes: int = 64 << 20
-    """Requests may hold pictures, which Base64 makes a third larger."""
+    """Requests may hold images, which Base64 makes a third larger."""
     max_input_bytes: int = 20 << 20
-    """The largest picture that a job may start from, as a file."""
+    """The largest image that a job may start from, as a file."""
     image_ttl_s: int | None = None
-    """How long finished pictures are kept; ``None`` is for ever."""
+    """How long finished images are kept; ``None`` is for ever."""
     fetch_private: bool = False
-    """Whether jobs may fetch pictures from addresses that are not public."""
+    """Whether jobs may fetch images from addresses that are not public."""
     max_queued: int = 10_000
     """Jobs that may wait; further ones are refused with 503."""
     job_timeout_s: float = 600.0
@@ -52,9 +52,9 @@ class Settings:
     record_ttl_s: int = 7 * 24 * 3600
     """How long a finished job can be read."""
     rows: int | None = None
-    """Pictures that one worker draws at a time; ``None`` is as many as are measured to be worth it."""
+    """Images that one worker draws at a time; ``None`` is as many as are measured to be worth it."""
     backend: str = AUTO
-    """What runs the denoisers, one of ``models.backends``."""
+    """What runs the denoisers, one of ``models.catalog.backends``."""
     model_bytes: int | None = None
     """How much memory models that no job uses may keep; ``None`` is half of the device's."""
     device: str = "auto"
@@ -83,7 +83,7 @@ class Settings:
 
     @property
     def images_folder(self) -> Path:
-        """Where finished pictures lie."""
+        """Where finished images lie."""
         return self.data / "images"
 
     @property
@@ -98,7 +98,7 @@ class Settings:
 
     @property
     def inputs_folder(self) -> Path:
-        """Where uploaded pictures lie."""
+        """Where uploaded images lie."""
         return self.data / "inputs"
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The image store: finished pictures as files that appear whole or not at all."""
+"""The image store: finished images as files that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ImageStore:
         self._folder = folder
 
     def path(self, image_id: str) -> Path | None:
-        """The file of that picture, or ``None`` if there is none (or the id is none that we give)."""
+        """The file of that image, or ``None`` if there is none (or the id is none that we give)."""
         if not _IMAGE_ID.fullmatch(image_id):
             return None
         path = self._place(image_id)
@@ -28,7 +28,7 @@ class ImageStore:
         write_whole(self._place(image_id), png)
 
     def sweep(self, ttl_s: float) -> int:
-        """Remove the pictures that are older than ``ttl_s``; gives how many."""
+        """Remove the images that are older than ``ttl_s``; gives how many."""
         return remove_old(self._folder, ttl_s)
 
     def _place(self, image_id: str) -> Path:

@@ -13,7 +13,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from models.job import JobRecord, JobStatus
+from models.jobs.records import JobRecord, JobStatus
 from service.backbone import scripts
 from service.backbone.records import (
     MODEL_BACKENDS_KEY,

@@ -12,10 +12,10 @@ from pathlib import Path
 from huggingface_hub import HfApi
 from redis.exceptions import RedisError
 
-from models.catalog import Catalog, ModelSpec
+from models.catalog.catalog import Catalog, ModelSpec
+from models.catalog.families import FAMILIES, STABLE_DIFFUSION
+from models.catalog.single_file import family_of
 from models.errors import CatalogError, ModelUnavailable
-from models.families import FAMILIES, STABLE_DIFFUSION
-from models.single_file import family_of
 from service.backbone.catalog_edit import add_entry, remove_entry
 from service.backbone.connections import connect
 from service.backbone.records import MODEL_PROBLEMS_KEY
@@ -164,7 +164,7 @@ def remove(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def check(options: argparse.Namespace, settings: Settings) -> int:
-    """Load the model in a process of its own and draw one small picture with it."""
+    """Load the model in a process of its own and draw one small image with it."""
     command = [sys.executable, "-m", "models.diffusion.check", str(settings.catalog_path), options.name]
     return subprocess.run(command, check=False).returncode
 

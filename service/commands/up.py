@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (8000)")
-    parser.add_argument("--data", help="folder of catalog, pictures and queue (PHOTOGRAM_DATA)")
+    parser.add_argument("--data", help="folder of catalog, images and queue (PHOTOGRAM_DATA)")
     parser.add_argument("--workers", type=_positive, default=1, metavar="N", help="worker processes (1)")
     return parser
 
@@ -170,7 +170,7 @@ class Stack:
         return 0
 
     def _look_after_engine(self) -> None:
-        """Start it once pictures can be drawn: they wait neither for it, nor for the cores that its start takes."""
+        """Start it once images can be drawn: they wait neither for it, nor for the cores that its start takes."""
         if self._engine is not None:
             self._engine.keep_running()
 

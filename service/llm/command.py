@@ -10,7 +10,7 @@ from pathlib import Path
 from models.language.presets import RWKV, Preset, template_path
 
 NICENESS = 5
-"""Pictures go first: a prompt waits for a turn of theirs, not they for its whole rewriting."""
+"""Images go first: a prompt waits for a turn of theirs, not they for its whole rewriting."""
 CACHE_GIB = 1
 _QUIET = ("--disable-uvicorn-access-log", "--uvicorn-log-level", "warning", "--no-use-tqdm-on-load")
 _NOT_THE_ENGINES = ("PHOTOGRAM_", "REDIS_URL")

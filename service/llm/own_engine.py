@@ -1,4 +1,4 @@
-"""The engine that ``photogram up`` starts: kept running beside the pictures, and given up if it never gets ready."""
+"""The engine that ``photogram up`` starts: kept running beside the images, and given up if it never gets ready."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from service.short_lived import free_port
 from service.supervisor import Child
 
 DEADLINE_S = "10"
-"""How long a prompt may take with an engine that has half of a machine's cores, and leaves them to pictures first."""
+"""How long a prompt may take with an engine that has half of a machine's cores, and leaves them to images first."""
 MOST_FAILURES = 3
 _LOOK_S = 1.0
 

@@ -10,7 +10,7 @@ from .conftest import Either
 from .wire_server import DEFAULTS, KEY, PNG, WireServer
 
 
-async def test_generate_brings_a_picture(client: Either, server: WireServer, tmp_path):
+async def test_generate_brings_an_image(client: Either, server: WireServer, tmp_path):
     image = await client.generate("a cat", num_inference_steps=3, seed=None)
 
     assert (image.data, image.width, image.height, image.seed) == (PNG, 64, 48, 77)
@@ -20,7 +20,7 @@ async def test_generate_brings_a_picture(client: Either, server: WireServer, tmp
     assert record.body == {"kind": "txt2img", "params": {"prompt": "a cat", "num_inference_steps": 3}}
 
 
-async def test_pictures_make_the_kind_and_travel_as_base64(client: Either, server: WireServer, tmp_path):
+async def test_images_make_the_kind_and_travel_as_base64(client: Either, server: WireServer, tmp_path):
     file = tmp_path / "cat.png"
     file.write_bytes(PNG)
     sent = base64.b64encode(PNG).decode()
@@ -41,7 +41,7 @@ async def test_pictures_make_the_kind_and_travel_as_base64(client: Either, serve
     ]  # fmt: skip
 
 
-async def test_upscale_brings_a_larger_picture(client: Either, server: WireServer):
+async def test_upscale_brings_a_larger_image(client: Either, server: WireServer):
     image = await client.upscale(PNG, scale=4)
 
     assert image.data == PNG

@@ -14,9 +14,9 @@ def test_defaults_environment_and_arguments(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("PHOTOGRAM_API_KEY", raising=False)
     assert (resolve().base_url, resolve().api_key) == ("http://127.0.0.1:8000", None)
 
-    monkeypatch.setenv("PHOTOGRAM_URL", "https://pictures.test/")
+    monkeypatch.setenv("PHOTOGRAM_URL", "https://images.test/")
     monkeypatch.setenv("PHOTOGRAM_API_KEY", "from-env")
-    assert (resolve().base_url, resolve().api_key) == ("https://pictures.test", "from-env")
+    assert (resolve().base_url, resolve().api_key) == ("https://images.test", "from-env")
     assert (resolve("http://a.test").base_url, resolve(api_key="b").api_key) == ("http://a.test", "b")
     assert resolve(api_key="").api_key is None
 

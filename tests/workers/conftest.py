@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from models.catalog import Catalog
-from models.job import JobRecord, JobStatus, new_job_id
-from models.params import DrawRequest, Request
-from models.tickets import open_ticket
+from models.catalog.catalog import Catalog
+from models.jobs.params import DrawRequest, Request
+from models.jobs.records import JobRecord, JobStatus, new_job_id
+from models.jobs.tickets import open_ticket
 from service.backbone import scripts
 from service.backbone.ledger import Ledger
 from service.backbone.queue import Intake

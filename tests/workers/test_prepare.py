@@ -1,4 +1,4 @@
-"""The first stage on a real queue: pictures are loaded on the way, and a slow or broken one harms its own job only."""
+"""The first stage on a real queue: images are loaded on the way, and a slow or broken one harms its own job only."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 from redis import Redis
 
-from models.catalog import Catalog
-from models.job import JobRecord, JobStatus, new_job_id
+from models.catalog.catalog import Catalog
+from models.jobs.params import DrawRequest, Mask, Request, UpscaleRequest
+from models.jobs.records import JobRecord, JobStatus, new_job_id
+from models.jobs.tickets import open_ticket
 from models.language.presets import GENERIC
 from models.language.rewriting import Rewriter
-from models.params import DrawRequest, Mask, Request, UpscaleRequest
-from models.tickets import open_ticket
 from service.backbone import scripts
 from service.backbone.inputs import InputStore
 from service.backbone.ledger import Ledger
@@ -29,7 +29,7 @@ from service.backbone.store import ImageStore
 from workers.batch_worker import BatchWorker
 from workers.fetch import FetchLimits
 from workers.finish import Finish
-from workers.pictures import PictureLoader
+from workers.images import ImageLoader
 from workers.prepare import LOADERS, PREFETCH, Prepare
 from workers.rewriting import Rewriting
 from workers.slots import Slot
@@ -57,7 +57,7 @@ class Stage:
     redis: Redis
     worker: BatchWorker
     finish: Finish
-    loader: PictureLoader
+    loader: ImageLoader
     prepare: Prepare
     inputs: InputStore
     images: ImageStore
@@ -89,7 +89,7 @@ class Stage:
 def stage(redis: Redis, tmp_path: Path) -> Iterator[Stage]:
     worker = BatchWorker(redis, Ledger(redis, 600), "one", lambda: CATALOG, lambda: Standing((), True))
     inputs, images = InputStore(tmp_path / "inputs"), ImageStore(tmp_path / "images")
-    loader = PictureLoader(inputs, images, FetchLimits(max_bytes=100_000, deadline_s=DEADLINE_S, allow_private=True))
+    loader = ImageLoader(inputs, images, FetchLimits(max_bytes=100_000, deadline_s=DEADLINE_S, allow_private=True))
     finish = Finish(worker, images)
     prepare = Prepare(worker, finish, loader, unable(), waiting=lambda: 0)
     prepare.start()
@@ -105,7 +105,7 @@ def slow_url() -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/slow.png"
 
 
-def test_every_picture_of_a_job_is_there_when_it_is_ready(stage: Stage) -> None:
+def test_every_image_of_a_job_is_there_when_it_is_ready(stage: Stage) -> None:
     red, mask = (f"input:{stage.inputs.add(encoded(colour))}" for colour in ("red", "white"))
     drawn = new_job_id()
     stage.images.write(drawn, encoded("blue"))
@@ -113,16 +113,16 @@ def test_every_picture_of_a_job_is_there_when_it_is_ready(stage: Stage) -> None:
     request = DrawRequest(kind="inpaint", prompt="x", image=red, mask=Mask(image=mask))
     stage.submit(request)
     slot = stage.next_ready()
-    assert {source: picture.mode for source, picture in slot.pictures.items()} == {red: "RGB", mask: "L"}
-    assert slot.pictures[red].getpixel((0, 0)) == (255, 0, 0) and slot.spec is not None and slot.catalog is CATALOG
+    assert {source: image.mode for source, image in slot.images.items()} == {red: "RGB", mask: "L"}
+    assert slot.images[red].getpixel((0, 0)) == (255, 0, 0) and slot.spec is not None and slot.catalog is CATALOG
     stage.worker.cancel(slot)
     stage.submit(DrawRequest(kind="inpaint", prompt="x", image=clear, mask=Mask(image=clear)))
     slot = stage.next_ready()
-    assert slot.pictures[clear].getpixel((0, 0)) == (255, 255, 255)
+    assert slot.images[clear].getpixel((0, 0)) == (255, 255, 255)
     stage.worker.cancel(slot)
     stage.submit(UpscaleRequest(image=f"image:{drawn}"))
     slot = stage.next_ready()
-    assert slot.spec is None and list(slot.pictures) == [f"image:{drawn}"]
+    assert slot.spec is None and list(slot.images) == [f"image:{drawn}"]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_every_picture_of_a_job_is_there_when_it_is_ready(stage: Stage) -> None:
         ("http://no-such-host.invalid/x.png", "not known"),
     ],
 )
-def test_a_picture_that_cannot_be_had_fails_its_job_only(stage: Stage, source: str, words: str) -> None:
+def test_an_image_that_cannot_be_had_fails_its_job_only(stage: Stage, source: str, words: str) -> None:
     broken, good = stage.img2img(source), stage.submit()
     assert stage.next_ready().job_id == good
     stage.until(lambda: stage.record(broken).status.is_terminal)
@@ -144,13 +144,13 @@ def test_a_picture_that_cannot_be_had_fails_its_job_only(stage: Stage, source: s
     stage.until(lambda: [slot.job_id for slot in stage.worker.slots] == [good])
 
 
-def test_bytes_that_are_no_picture_fail_their_job(stage: Stage) -> None:
+def test_bytes_that_are_no_image_fail_their_job(stage: Stage) -> None:
     job = stage.img2img(f"input:{stage.inputs.add(encoded('red')[:50])}")
     stage.until(lambda: stage.record(job).status.is_terminal)
     assert stage.record(job).error_code == "input_unavailable"
 
 
-def test_slow_pictures_hold_up_nobody_else(stage: Stage, slow_url: str) -> None:
+def test_slow_images_hold_up_nobody_else(stage: Stage, slow_url: str) -> None:
     slow = [stage.img2img(slow_url) for _ in range(LOADERS + 2)]
     quick = [stage.submit() for _ in range(2 + PREFETCH)]
     began_at = time.monotonic()
@@ -161,7 +161,7 @@ def test_slow_pictures_hold_up_nobody_else(stage: Stage, slow_url: str) -> None:
     assert "within 1 s" in (stage.record(slow[0]).error_message or "")
 
 
-def test_a_job_is_canceled_while_its_picture_is_fetched(stage: Stage, slow_url: str) -> None:
+def test_a_job_is_canceled_while_its_image_is_fetched(stage: Stage, slow_url: str) -> None:
     job = stage.img2img(slow_url)
     stage.until(lambda: [slot.job_id for slot in stage.worker.slots] == [job])
     stage.redis.register_script(scripts.CANCEL)(keys=[record_key(job), events_key(job)], args=[repr(time.time()), 600])
@@ -184,7 +184,7 @@ def test_a_worker_that_stops_hands_back_what_it_is_loading(stage: Stage, slow_ur
     assert stage.record(job).status is JobStatus.QUEUED
 
 
-def test_a_suspect_has_its_pictures_loaded_with_no_neighbour(stage: Stage) -> None:
+def test_a_suspect_has_its_images_loaded_with_no_neighbour(stage: Stage) -> None:
     stage.prepare.stop()
     job = stage.img2img(f"input:{stage.inputs.add(encoded('red'))}")
     for execution in ("one", "two"):
@@ -193,7 +193,7 @@ def test_a_suspect_has_its_pictures_loaded_with_no_neighbour(stage: Stage) -> No
     again = Prepare(stage.worker, stage.finish, stage.loader, unable(), waiting=lambda: 0)
     again.start()
     slot = again.ready.get(timeout=10)
-    assert slot.job_id == job and slot.is_suspect and list(slot.pictures)
+    assert slot.job_id == job and slot.is_suspect and list(slot.images)
     time.sleep(0.3)
     assert again.ready.empty()
     stage.worker.cancel(slot)

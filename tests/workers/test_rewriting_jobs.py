@@ -13,14 +13,14 @@ import pytest
 from PIL import Image
 from redis import Redis
 
-from models import png
-from models.catalog import Catalog
-from models.job import JobRecord, JobStatus, new_job_id
+from models.catalog.catalog import Catalog
+from models.jobs.params import DrawRequest
+from models.jobs.records import JobRecord, JobStatus, new_job_id
+from models.jobs.tickets import open_ticket
 from models.language.client import LanguageEngine
 from models.language.presets import GENERIC
 from models.language.rewriting import Rewriter
-from models.params import DrawRequest
-from models.tickets import open_ticket
+from models.media import png
 from service.backbone.inputs import InputStore
 from service.backbone.ledger import Ledger
 from service.backbone.queue import Intake
@@ -29,7 +29,7 @@ from tests.engine_stub import HTML, Drip, EngineStub, Hang, HangUp, Raw, Say, er
 from workers.batch_worker import BatchWorker
 from workers.fetch import FetchLimits
 from workers.finish import Finish
-from workers.pictures import PictureLoader
+from workers.images import ImageLoader
 from workers.prepare import Prepare
 from workers.rewriting import Rewriting
 from workers.warm import Standing
@@ -69,10 +69,10 @@ def test_a_rewritten_prompt_is_drawn_and_told_everywhere(world, engine: EngineSt
     request = png.read_request(file)
     assert request is not None and request["params"]["prompt"] == f"a cat{ADDED}"
     assert request["params"]["enhance_prompt"] is False  # or a key that prefers it would have it rewritten once more
-    with Image.open(BytesIO(file)) as picture, Image.open(BytesIO(drawn_file(world, same))) as expected:
-        assert picture.info["original_prompt"] == "a cat"
-        assert picture.info["parameters"].startswith(f"a cat{ADDED}\n")
-        assert picture.tobytes() == expected.tobytes()
+    with Image.open(BytesIO(file)) as image, Image.open(BytesIO(drawn_file(world, same))) as expected:
+        assert image.info["original_prompt"] == "a cat"
+        assert image.info["parameters"].startswith(f"a cat{ADDED}\n")
+        assert image.tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_whatever_the_engine_does_the_job_gets_on(redis: Redis, tmp_path: Path, 
     worker = BatchWorker(redis, ledger, "one", lambda: catalog, lambda: Standing((), True))
     images = ImageStore(tmp_path)
     finish = Finish(worker, images)
-    loader = PictureLoader(InputStore(tmp_path), images, FetchLimits(max_bytes=1))
+    loader = ImageLoader(InputStore(tmp_path), images, FetchLimits(max_bytes=1))
     ticket = open_ticket(DrawRequest(prompt="a cat", enhance_prompt=True), catalog, job_id=new_job_id(), owner="me")
     Intake(redis, 9).accept(ticket, {})
     with EngineStub() as stub:
@@ -141,7 +141,7 @@ def test_jobs_that_need_no_rewriting_do_not_wait_for_it(world, engine: EngineStu
     assert dog.finished_at < cat.finished_at
 
 
-def test_a_job_may_need_both_a_picture_and_a_new_prompt(world, engine: EngineStub) -> None:
+def test_a_job_may_need_both_an_image_and_a_new_prompt(world, engine: EngineStub) -> None:
     red = BytesIO()
     Image.new("RGB", (64, 64), "red").save(red, "PNG")
     source = f"input:{InputStore(world.data / 'inputs').add(red.getvalue())}"

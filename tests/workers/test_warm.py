@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 from redis import Redis
 
-from models.catalog import Catalog
-from models.job import new_job_id
-from models.params import DrawRequest
-from models.tickets import open_ticket
+from models.catalog.catalog import Catalog
+from models.jobs.params import DrawRequest
+from models.jobs.records import new_job_id
+from models.jobs.tickets import open_ticket
 from service.backbone.ledger import Ledger
 from service.backbone.queue import Intake, open_queue
 from workers import warm

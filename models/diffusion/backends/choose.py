@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from models.backends import AUTO, BACKENDS
+from models.catalog.backends import AUTO, BACKENDS
 from models.diffusion.backends.cache import GraphCache
 from models.diffusion.backends.compiled import CompiledDenoiser
 from models.diffusion.backends.eager import EagerDenoiser

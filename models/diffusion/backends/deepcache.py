@@ -1,7 +1,7 @@
 """A UNet whose deep half can be left out for a step, with what it gave at an earlier one in its place.
 
 Neighbouring steps differ little in their deep features, and the deep blocks are most of the work: DeepCache, Ma et al.
-2023, arXiv 2312.00858. The pictures are not those of the plain pipeline; docs/backends.md says how far off they are.
+2023, arXiv 2312.00858. The images are not those of the plain pipeline; docs/backends.md says how far off they are.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""ControlNets: from a picture to a condition image, and from that to residuals for the UNet."""
+"""ControlNets: from an image to a condition image, and from that to residuals for the UNet."""

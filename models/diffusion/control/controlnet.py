@@ -1,4 +1,4 @@
-"""What ControlNets add to one forward of the UNet, each picture by its own ControlNets, weights, steps and mode."""
+"""What ControlNets add to one forward of the UNet, each image by its own ControlNets, weights, steps and mode."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _SOFTNESS = 0.825
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ControlGuide:
-    """One ControlNet and the condition image by which it steers one picture (Zhang et al. 2023, arXiv 2302.05543)."""
+    """One ControlNet and the condition image by which it steers one image (Zhang et al. 2023, arXiv 2302.05543)."""
 
     model: ControlNetModel
     condition: torch.Tensor
-    """[1, 3, H, W], 0..1, as :func:`prepare_condition` makes it; H and W are the pixels of the picture drawn."""
+    """[1, 3, H, W], 0..1, as :func:`prepare_condition` makes it; H and W are the pixels of the image drawn."""
     weight: float = 1.0
     """By which the residuals are multiplied: ``controlnet_conditioning_scale``."""
     start: float = 0.0
@@ -30,7 +30,7 @@ class ControlGuide:
     end: float = 1.0
     """The share of the steps after which it does nothing: ``control_guidance_end``."""
     mode: str = "balanced"
-    """One of :data:`models.params.CONTROL_MODES`."""
+    """One of :data:`models.jobs.params.CONTROL_MODES`."""
 
     def is_active(self, step: int, steps: int) -> bool:
         """Whether it takes part in ``step``, from 0, of ``steps``: if all of the step lies from start to end."""
@@ -57,9 +57,9 @@ class ControlGuide:
         return scales * self.weight
 
 
-def prepare_condition(picture: Image, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+def prepare_condition(image: Image, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """The condition image [1, 3, H, W], 0..1, as diffusers' ControlNet pipelines prepare it; RGB, of the drawn size."""
-    condition: torch.Tensor = VaeImageProcessor(do_convert_rgb=True, do_normalize=False).preprocess(picture)
+    condition: torch.Tensor = VaeImageProcessor(do_convert_rgb=True, do_normalize=False).preprocess(image)
     return condition.contiguous().to(device=device, dtype=dtype)
 
 

@@ -24,7 +24,7 @@ _STEEPNESS = 2 * np.pi
 
 @dataclass(frozen=True)
 class Estimator:
-    """A vision model and what prepares pictures for it."""
+    """A vision model and what prepares images for it."""
 
     model: Any
     processor: Any
@@ -51,7 +51,7 @@ class Estimator:
 
     @torch.inference_mode()
     def __call__(self, pixels: Pixels) -> Any:
-        """The model's output for one picture."""
+        """The model's output for one image."""
         return self.model(**self.processor(images=pixels, return_tensors="pt"))
 
 
@@ -93,7 +93,7 @@ def segmentation(pixels: Pixels, folder: Path) -> Pixels:
 
 
 def _nearness(pixels: Pixels, folder: Path) -> NDArray[np.float32]:
-    """How near things are, [H, W] of the picture: 0 the farthest, 1 the nearest.
+    """How near things are, [H, W] of the image: 0 the farthest, 1 the nearest.
 
     Most models predict this up to scale and shift. Others predict distances, of which the nearest 2 and the farthest
     15 percent are cut off, as A1111 does for ZoeDepth.
@@ -106,7 +106,7 @@ def _nearness(pixels: Pixels, folder: Path) -> NDArray[np.float32]:
 
 
 def _unpadded(estimator: Estimator, predicted: torch.Tensor, pixels: Pixels) -> torch.Tensor:
-    """The prediction [1, h, w] at the picture's size [H, W], without the margin that ZoeDepth's processor adds.
+    """The prediction [1, h, w] at the image's size [H, W], without the margin that ZoeDepth's processor adds.
 
     transformers' own ``post_process_depth_estimation`` does the same, but needs torchvision for ZoeDepth.
     """

@@ -2,7 +2,7 @@
 
 What each computes is defined by A1111's extension sd-webui-controlnet (``scripts/processor.py`` and ``annotator``),
 on whose condition images the ControlNets are usually run. It works at a resolution of its own and scales the result;
-here everything happens at the picture's size, so that radii are in the pixels of the picture that is drawn.
+here everything happens at the image's size, so that radii are in the pixels of the image that is drawn.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def canny(pixels: Pixels, low: float, high: float) -> Pixels:
 
 
 def color(pixels: Pixels) -> Pixels:
-    """Squares of 64 px in the colours of the picture there; the T2I colour adapter's condition."""
+    """Squares of 64 px in the colours of the image there; the T2I colour adapter's condition."""
     height, width = pixels.shape[:2]
     squares = (max(1, width // _SQUARE_PX), max(1, height // _SQUARE_PX))
     few = cv2.resize(pixels, squares, interpolation=cv2.INTER_CUBIC)
@@ -58,7 +58,7 @@ def scribble_xdog(pixels: Pixels, threshold: float) -> Pixels:
 
 
 def shuffle(pixels: Pixels, seed: int) -> Pixels:
-    """Each pixel taken from a place that drifts smoothly over the whole picture; the same ``seed``, the same places."""
+    """Each pixel taken from a place that drifts smoothly over the whole image; the same ``seed``, the same places."""
     generator = np.random.default_rng(seed)
     height, width = pixels.shape[:2]
     across, down = (_waves(generator, height, width) * (side - 1) for side in (width, height))

@@ -1,4 +1,4 @@
-"""From a picture to the condition image: a preprocessor found by its name, its thresholds and weights checked, run."""
+"""From an image to the condition image: a preprocessor found by its name, its thresholds and weights checked, run."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from models.catalog.preprocessors import Preprocessor, Threshold, find_preprocessor
 from models.diffusion.control import estimators, filters
 from models.diffusion.control.filters import Pixels
 from models.errors import DrawingFailed, ModelUnavailable
-from models.preprocessors import Preprocessor, Threshold, find_preprocessor
 
 
 @dataclass(frozen=True)
 class _Settings:
-    """What a preprocessor may look at beside the picture; whatever it has no use for means nothing."""
+    """What a preprocessor may look at beside the image; whatever it has no use for means nothing."""
 
     threshold_a: float
     threshold_b: float
@@ -54,10 +54,10 @@ def preprocess(
     seed: int,
     weights: Mapping[str, Path],
 ) -> Image.Image:
-    """The condition image, RGB, for the picture ``image``.
+    """The condition image, RGB, for the image ``image``.
 
     Args:
-        name: one of ``models.preprocessors.PREPROCESSORS``.
+        name: one of ``models.catalog.preprocessors.PREPROCESSORS``.
         image: stretched to ``size`` first, if it has another size.
         size: (width, height) in pixels, at which the preprocessor works.
         threshold_a: what it means is the preprocessor's matter; ``None`` for its default. So with ``threshold_b``.

@@ -11,18 +11,17 @@ from typing import Any
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 
+from models.catalog.families import FAMILIES, INPAINT
 from models.diffusion.backends.eager import EagerDenoiser
 from models.diffusion.denoiser import Conditioning, Denoiser
 from models.diffusion.pipeline import Pipeline
 from models.diffusion.sampling import Scheduler
 from models.diffusion.text import Embedding
-from models.families import FAMILIES
-from models.params import INPAINT
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wording:
-    """What a picture's text encoders are told."""
+    """What an image's text encoders are told."""
 
     prompt: str
     negative_prompt: str
@@ -39,9 +38,9 @@ class Family(ABC):
     """
 
     name: str
-    """Its key in :data:`models.families.FAMILIES`."""
+    """Its key in :data:`models.catalog.families.FAMILIES`."""
     pipeline_class: Any
-    """A subclass of ``DiffusionPipeline``; its plain call is what the engine's pictures are held against."""
+    """A subclass of ``DiffusionPipeline``; its plain call is what the engine's images are held against."""
     options: Mapping[str, Any]
     """What the class is to be loaded with, beside the dtype."""
     optional: tuple[str, ...] = ()
@@ -72,7 +71,7 @@ class Family(ABC):
         if kind not in facts.kinds:
             return f"models of the family {self.name} do not do {kind}, but {', '.join(facts.kinds)}"
         if kind != INPAINT and self.takes_mask(pipeline):
-            return f"this model was made for {INPAINT} and cannot do {kind}: it needs a picture and a mask"
+            return f"this model was made for {INPAINT} and cannot do {kind}: it needs an image and a mask"
         return None
 
     def prepare(self, pipeline: Pipeline) -> None:
@@ -81,7 +80,7 @@ class Family(ABC):
 
     @abstractmethod
     def encode(self, pipeline: Pipeline, wording: Wording, size: tuple[int, int], device: torch.device) -> Conditioning:
-        """What the denoiser is told of a picture that is drawn at ``size`` (width, height).
+        """What the denoiser is told of an image that is drawn at ``size`` (width, height).
 
         One input, or two under classifier-free guidance: first without the prompt and then with it.
         """
@@ -91,7 +90,7 @@ class Family(ABC):
         return EagerDenoiser(getattr(pipeline, self.module))
 
     def latents_shape(self, pipeline: Pipeline, size: tuple[int, int]) -> tuple[int, ...]:
-        """The shape of one picture's latents, the batch's 1 first; ``size`` is (width, height) in pixels."""
+        """The shape of one image's latents, the batch's 1 first; ``size`` is (width, height) in pixels."""
         width, height = (side // pipeline.vae_scale_factor for side in size)
         return 1, pipeline.vae.config.latent_channels, height, width
 
@@ -109,7 +108,7 @@ class Family(ABC):
         return noise
 
     def takes_mask(self, pipeline: Pipeline) -> bool:
-        """Whether the denoiser was made for inpainting, and takes mask and masked picture beside the latents."""
+        """Whether the denoiser was made for inpainting, and takes mask and masked image beside the latents."""
         channels: int = pipeline.vae.config.latent_channels
         return bool(getattr(pipeline, self.module).config.in_channels == 2 * channels + 1)
 
@@ -118,7 +117,7 @@ class Family(ABC):
         scheduler.set_timesteps(steps)
 
     def skipped_steps(self, steps: int, strength: float) -> int:
-        """How many of the first ``steps`` are left out when a picture is drawn over with ``strength``."""
+        """How many of the first ``steps`` are left out when an image is drawn over with ``strength``."""
         return steps - min(int(steps * strength), steps)
 
     def first_latents(self, scheduler: Scheduler, noise: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,7 @@ from models.errors import DrawingFailed
 
 
 class FlowMatching(Family):
-    """A family of transformers that predict the way from picture to noise, whose schedulers scale nothing."""
+    """A family of transformers that predict the way from image to noise, whose schedulers scale nothing."""
 
     half = torch.bfloat16
     module = "transformer"
@@ -39,13 +39,13 @@ class FlowMatching(Family):
 
 
 def shift(config: Any, tokens: int, max_shift: float) -> float:
-    """How far the timesteps of a picture of ``tokens`` are shifted towards noise: the ``mu`` of ``set_timesteps``.
+    """How far the timesteps of an image of ``tokens`` are shifted towards noise: the ``mu`` of ``set_timesteps``.
 
     On the line through two points that the scheduler's ``config`` gives, as the pipelines' ``calculate_shift``.
 
     Args:
         config: a ``FlowMatchEulerDiscreteScheduler``'s.
-        tokens: patches of the picture.
+        tokens: patches of the image.
         max_shift: the second point's, where ``config`` has none.
     """
     first, last = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from diffusers import FluxPipeline
 
+from models.catalog.families import FLUX
 from models.diffusion.denoiser import Conditioning, Residuals
 from models.diffusion.families.family import Wording
 from models.diffusion.families.flow import FlowMatching, check_length, shift
 from models.diffusion.pipeline import Pipeline
 from models.diffusion.sampling import Scheduler
 from models.errors import DrawingFailed
-from models.families import FLUX
 
 PATCH = 2
 """The side of the squares of latents that are one token."""
@@ -40,7 +40,7 @@ class Flux(FlowMatching):
         return None
 
     def channel_misfit(self, pipeline: Pipeline) -> str | None:
-        """Each token is a patch of all channels; those of FLUX.1 Fill, Depth and Canny hold another picture too."""
+        """Each token is a patch of all channels; those of FLUX.1 Fill, Depth and Canny hold another image too."""
         channels, taken = pipeline.vae.config.latent_channels, pipeline.transformer.config.in_channels
         if taken == PATCH**2 * channels:
             return None
@@ -74,7 +74,7 @@ class Flux(FlowMatching):
         return False
 
     def lay_out(self, pipeline: Pipeline, scheduler: Scheduler, steps: int, shape: tuple[int, ...]) -> None:
-        """Evenly spaced noise, shifted by the picture's size if the checkpoint's scheduler does so."""
+        """Evenly spaced noise, shifted by the image's size if the checkpoint's scheduler does so."""
         flow: Any = scheduler
         tokens = (shape[-2] // PATCH) * (shape[-1] // PATCH)
         flow.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=shift(flow.config, tokens, max_shift=1.15))

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from diffusers import StableDiffusion3Pipeline
 
+from models.catalog.families import SD3
 from models.diffusion.denoiser import Conditioning, Residuals
 from models.diffusion.families.family import Wording
 from models.diffusion.families.flow import FlowMatching, check_length, shift
 from models.diffusion.pipeline import Pipeline
 from models.diffusion.sampling import Scheduler
 from models.errors import DrawingFailed
-from models.families import SD3
 
 T5_TOKENS = 256
 """How many tokens of the prompt T5 reads, the pipelines' default."""
@@ -64,7 +64,7 @@ class StableDiffusion3(FlowMatching):
         return SD3Denoiser(pipeline.transformer)
 
     def lay_out(self, pipeline: Pipeline, scheduler: Scheduler, steps: int, shape: tuple[int, ...]) -> None:
-        """As the scheduler has it, shifted by the picture's size if it does so."""
+        """As the scheduler has it, shifted by the image's size if it does so."""
         flow: Any = scheduler
         if not flow.config.get("use_dynamic_shifting"):
             flow.set_timesteps(steps)

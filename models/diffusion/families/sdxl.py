@@ -1,4 +1,4 @@
-"""Stable Diffusion XL, the base model: two text encoders, and a UNet that is told the picture's size."""
+"""Stable Diffusion XL, the base model: two text encoders, and a UNet that is told the image's size."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from types import MappingProxyType
 import torch
 from diffusers import StableDiffusionXLPipeline
 
+from models.catalog.families import SDXL
 from models.diffusion.denoiser import Conditioning
 from models.diffusion.families.family import Family, Wording
 from models.diffusion.pipeline import Pipeline, embed_guidance, is_guided
 from models.diffusion.text import TextEncoding, encode_clip
-from models.families import SDXL
 
 
 class StableDiffusionXL(Family):
@@ -41,7 +41,7 @@ class StableDiffusionXL(Family):
         return None if wanted == given else f"its UNet takes {wanted} further inputs, not {given}; {self.other}"
 
     def prepare(self, pipeline: Pipeline) -> None:
-        """Keep a VAE that overflows in float16 in float32; the plain pipeline moves it to and fro for each picture."""
+        """Keep a VAE that overflows in float16 in float32; the plain pipeline moves it to and fro for each image."""
         if pipeline.vae.dtype == torch.float16 and pipeline.vae.config.force_upcast:
             pipeline.vae.to(torch.float32)
 

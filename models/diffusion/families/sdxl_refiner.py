@@ -1,15 +1,15 @@
-"""The refiner of Stable Diffusion XL: it draws the last steps of what the base model began, or over a picture."""
+"""The refiner of Stable Diffusion XL: it draws the last steps of what the base model began, or over an image."""
 
 from __future__ import annotations
 
 import torch
 from diffusers import StableDiffusionXLImg2ImgPipeline
 
+from models.catalog.families import SDXL_REFINER
 from models.diffusion.families.sdxl import StableDiffusionXL
-from models.families import SDXL_REFINER
 
 AESTHETIC_SCORE, NEGATIVE_AESTHETIC_SCORE = 6.0, 2.5
-"""How good a picture the UNet is to think of with the prompt, and without it; the pipeline's defaults."""
+"""How good an image the UNet is to think of with the prompt, and without it; the pipeline's defaults."""
 
 
 class StableDiffusionXLRefiner(StableDiffusionXL):

@@ -7,11 +7,11 @@ from types import MappingProxyType
 import torch
 from diffusers import StableDiffusionPipeline
 
+from models.catalog.families import STABLE_DIFFUSION
 from models.diffusion.denoiser import Conditioning
 from models.diffusion.families.family import Family, Wording
 from models.diffusion.pipeline import Pipeline, embed_guidance, is_guided
 from models.diffusion.text import encode_clip
-from models.families import STABLE_DIFFUSION
 
 
 class StableDiffusion(Family):

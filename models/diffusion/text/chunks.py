@@ -9,7 +9,7 @@ from typing import Any
 
 from models.diffusion.text.embeddings import Embedding
 from models.errors import DrawingFailed, ModelUnavailable
-from models.prompts import Break, Fragment, parse
+from models.jobs.prompts import Break, Fragment, parse
 
 MAX_CHUNKS = 32
 """More than 10 000 characters of English take; without a bound, a prompt of nothing but BREAK would fill the memory."""
@@ -33,7 +33,7 @@ def count_tokens(tokenizer: Any, prompt: str) -> int:
     """How many tokens the prompt's text takes, special ones not counted; tags and ``BREAK`` are no text.
 
     Raises:
-        PromptError: as :func:`models.prompts.parse`.
+        PromptError: as :func:`models.jobs.prompts.parse`.
     """
     texts = (fragment.text for fragment in parse(prompt).fragments if isinstance(fragment, Fragment))
     return sum(len(_ids(tokenizer, text)) for text in texts)
@@ -48,12 +48,12 @@ def split(tokenizer: Any, prompt: str, embeddings: Mapping[str, Embedding]) -> l
 
     Args:
         tokenizer: the text encoder's.
-        prompt: in the syntax of :func:`models.prompts.parse`.
+        prompt: in the syntax of :func:`models.jobs.prompts.parse`.
         embeddings: by the word that they stand for. Case does not matter, and a word is not part of a longer one,
             hyphens and underscores included.
 
     Raises:
-        PromptError: as :func:`models.prompts.parse`.
+        PromptError: as :func:`models.jobs.prompts.parse`.
         ModelUnavailable: an embedding in the prompt has more vectors than a chunk can hold.
         DrawingFailed: there are more than ``MAX_CHUNKS`` chunks.
     """

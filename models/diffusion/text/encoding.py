@@ -56,7 +56,7 @@ def encode_clip(
         device: where the text encoders are.
 
     Raises:
-        PromptError: as :func:`models.prompts.parse`.
+        PromptError: as :func:`models.jobs.prompts.parse`.
         ModelUnavailable: an embedding in a prompt is made for another model, or too long.
         DrawingFailed: the prompt is too long, or the text encoder has no such layer.
     """

@@ -1,4 +1,4 @@
-"""Between faces as they are in a picture and the upright square that face models are trained on."""
+"""Between faces as they are in an image and the upright square that face models are trained on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Pixels: TypeAlias = NDArray[np.uint8]
 Points: TypeAlias = NDArray[np.float64]
 """Eyes, tip of the nose, corners of the mouth, in each pair the viewer's left one first: x, y in px [5, 2]."""
 Transform: TypeAlias = NDArray[np.float64]
-"""From a picture's coordinates to the square's [2, 3]."""
+"""From an image's coordinates to the square's [2, 3]."""
 
 
 def landmarks_in_square() -> Points:
@@ -38,20 +38,20 @@ def align(landmarks: Points) -> Transform:
     return np.column_stack([linear, target_centre - linear @ source_centre])
 
 
-def cut_out(picture: Pixels, transform: Transform) -> Pixels:
-    """The face, upright in the square; what lies outside the picture repeats its edges."""
+def cut_out(image: Pixels, transform: Transform) -> Pixels:
+    """The face, upright in the square; what lies outside the image repeats its edges."""
     return _bytes(
-        cv2.warpAffine(picture, transform, (FACE_PX, FACE_PX), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        cv2.warpAffine(image, transform, (FACE_PX, FACE_PX), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     )
 
 
-def paste(picture: Pixels, face: Pixels, transform: Transform) -> Pixels:
-    """``picture`` with ``face`` [512, 512, 3] back in its place, fading out towards the square's border."""
-    height, width = picture.shape[:2]
+def paste(image: Pixels, face: Pixels, transform: Transform) -> Pixels:
+    """``image`` with ``face`` [512, 512, 3] back in its place, fading out towards the square's border."""
+    height, width = image.shape[:2]
     back = cv2.invertAffineTransform(transform)
     placed = cv2.warpAffine(face, back, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     share = cv2.warpAffine(_feathered_square(), back, (width, height), flags=cv2.INTER_LINEAR)[..., None]
-    return _bytes(np.rint(placed * share + picture * (1 - share)))
+    return _bytes(np.rint(placed * share + image * (1 - share)))
 
 
 def _feathered_square() -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Restoring the faces in one picture: found, turned upright, restored one a step, and put back."""
+"""Restoring the faces in one image: found, turned upright, restored one a step, and put back."""
 
 from __future__ import annotations
 
@@ -57,23 +57,23 @@ def load_face_restorer(weights: Path, detector: Path, device: torch.device) -> F
 
 
 class FaceRestoration(Postprocess):
-    """Restores each face of a picture, one a step; the picture keeps its size.
+    """Restores each face of an image, one a step; the image keeps its size.
 
     Args:
-        picture: RGB, of any size. The faces in it are found at once, in tens of milliseconds.
+        image: RGB, of any size. The faces in it are found at once, in tens of milliseconds.
 
     Raises:
-        DrawingFailed: there is no face in the picture.
-        ValueError: the picture is not RGB.
+        DrawingFailed: there is no face in the image.
+        ValueError: the image is not RGB.
     """
 
-    def __init__(self, picture: Image.Image, restorer: FaceRestorer) -> None:
+    def __init__(self, image: Image.Image, restorer: FaceRestorer) -> None:
         self.model = restorer
-        self._source = to_bytes(picture).permute(1, 2, 0).contiguous().numpy()
+        self._source = to_bytes(image).permute(1, 2, 0).contiguous().numpy()
         self._canvas = self._source
         self._faces = [align(landmarks) for landmarks in restorer.detector.find(self._source)]
         if not self._faces:
-            raise DrawingFailed("no face was found in the picture")
+            raise DrawingFailed("no face was found in the image")
         self.steps = len(self._faces)
 
     @property
@@ -86,10 +86,10 @@ class FaceRestoration(Postprocess):
 
     def advance(self, output: Tensor) -> None:
         if not output.isfinite().all():
-            raise DrawingFailed("the face restorer gave numbers that are no picture")
+            raise DrawingFailed("the face restorer gave numbers that are no image")
         face = from_unit(output[0]).permute(1, 2, 0).contiguous().numpy()
         self._canvas = paste(self._canvas, face, self._faces[self.step])
         self.step += 1
 
-    def picture(self) -> Image.Image:
+    def image(self) -> Image.Image:
         return Image.fromarray(self._canvas)

@@ -1,4 +1,4 @@
-"""Between Pillow's pictures and tensors of pixels."""
+"""Between Pillow's images and tensors of pixels."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from PIL import Image
 from torch import Tensor
 
 
-def to_bytes(picture: Image.Image) -> Tensor:
-    """An RGB picture as uint8 [3, height, width].
+def to_bytes(image: Image.Image) -> Tensor:
+    """An RGB image as uint8 [3, height, width].
 
     Raises:
-        ValueError: the picture is not RGB; transparency and palettes must have been resolved before.
+        ValueError: the image is not RGB; transparency and palettes must have been resolved before.
     """
-    if picture.mode != "RGB":
-        raise ValueError(f"an RGB picture is needed, this one is {picture.mode}")
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+    if image.mode != "RGB":
+        raise ValueError(f"an RGB image is needed, this one is {image.mode}")
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
-def to_picture(pixels: Tensor) -> Image.Image:
-    """uint8 [3, height, width] as an RGB picture."""
+def to_image(pixels: Tensor) -> Image.Image:
+    """uint8 [3, height, width] as an RGB image."""
     return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
 
 

@@ -1,4 +1,4 @@
-"""Jobs on finished pictures, as the engine sees them: steps, each of which takes part in a forward with others'."""
+"""Jobs on finished images, as the engine sees them: steps, each of which takes part in a forward with others'."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models.errors import JobFailure
 
 
 class Postprocess(ABC):
-    """One job on one picture. Each step is one input of ``model``; nothing else is shared with other jobs."""
+    """One job on one image. Each step is one input of ``model``; nothing else is shared with other jobs."""
 
     model: Callable[[Tensor], Tensor]
     """Takes and gives batches; no output depends on the other inputs of the batch."""
@@ -23,13 +23,13 @@ class Postprocess(ABC):
     """Steps taken."""
 
     device = torch.device("cpu")
-    """Where the picture is; the model may be elsewhere."""
+    """Where the image is; the model may be elsewhere."""
     inputs = 1
     effort = None
 
     @property
     def is_done(self) -> bool:
-        """Whether :meth:`picture` is final."""
+        """Whether :meth:`image` is final."""
         return self.step == self.steps
 
     @property
@@ -55,8 +55,8 @@ class Postprocess(ABC):
         """
 
     @abstractmethod
-    def picture(self) -> Image.Image:
-        """The RGB picture that came of it; to be asked for when the job is done."""
+    def image(self) -> Image.Image:
+        """The RGB image that came of it; to be asked for when the job is done."""
 
     def forward(self, batch: Sequence[Postprocess]) -> list[Tensor | JobFailure]:
         """One output [1, 3, height, width] for the next step of each job; they all have the same ``group_key``."""
@@ -64,9 +64,9 @@ class Postprocess(ABC):
         return list(outputs.split(1))
 
     def preview(self, output: Tensor) -> Image.Image | None:
-        """None: the picture is known already, only smaller."""
+        """None: the image is known already, only smaller."""
         return None
 
     def finish(self, batch: Sequence[Postprocess]) -> list[Image.Image]:
-        """Each job's picture."""
-        return [each.picture() for each in batch]
+        """Each job's image."""
+        return [each.image() for each in batch]

@@ -23,12 +23,12 @@ class Upscaler:
     descriptor: Any
     """spandrel's ``ImageModelDescriptor``; it pads inputs to the sizes that the model needs."""
     tile_px: int
-    """The side of the tiles that larger pictures are cut into."""
+    """The side of the tiles that larger images are cut into."""
     overlap_px: int
 
     @property
     def scale(self) -> int:
-        """How many times as wide and high the model makes a picture; 1 for one that only restores."""
+        """How many times as wide and high the model makes an image; 1 for one that only restores."""
         return int(self.descriptor.scale)
 
     @torch.inference_mode()
@@ -42,7 +42,7 @@ class Upscaler:
 def load_upscaler(path: Path, device: torch.device, dtype: torch.dtype) -> Upscaler:
     """Read the weights in ``path`` onto ``device``; formats and safety are :func:`read_model`'s.
 
-    Accepted is what takes and gives one RGB picture: super-resolution (ESRGAN, Real-ESRGAN, Compact, SPAN, SwinIR,
+    Accepted is what takes and gives one RGB image: super-resolution (ESRGAN, Real-ESRGAN, Compact, SPAN, SwinIR,
     DAT, HAT and others) and restoration at the same size (SCUNet and others). A model that cannot be computed in
     ``dtype`` is in float32.
 

@@ -1,12 +1,12 @@
-"""How prompts for each sort of picture model are rewritten: instructions, examples, and phrases to choose from."""
+"""How prompts for each sort of image model are rewritten: instructions, examples, and phrases to choose from."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from models.catalog import HOUSE_FOLDER, ModelSpec
-from models.families import FLUX, SD3
+from models.catalog.catalog import HOUSE_FOLDER, ModelSpec
+from models.catalog.families import FLUX, SD3
 from models.language.profiles.icons import GROUNDS, ICONS
 from models.language.profiles.sentence import SENTENCE
 from models.language.profiles.shape import Kind, Profile, Slot, Template

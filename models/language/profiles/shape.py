@@ -82,7 +82,7 @@ class Kind:
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """How prompts for one sort of picture model are rewritten."""
+    """How prompts for one sort of image model are rewritten."""
 
     name: str
     version: int

@@ -158,7 +158,7 @@ def _failure(error: LanguageError) -> ApiError:
 
 def _offers(wish: Wish) -> list[Offer]:
     """The tools, and what they do."""
-    tools = job_tools(wish.catalog, len(wish.pictures), is_change=wish.job is not None)
+    tools = job_tools(wish.catalog, len(wish.images), is_change=wish.job is not None)
     proposing = [Offer(tool=tool, handler=_proposer(tool.name, wish)) for tool in tools]
     return [*proposing, *(Offer(tool=tool, handler=_informer(tool.name, wish)) for tool in information_tools())]
 

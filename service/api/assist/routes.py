@@ -16,7 +16,7 @@ from service.api.assist.reading import read_wish, told_by_field
 from service.api.assist.wire import EXAMPLE, AssistBody, AssistView
 from service.api.auth import Owner
 from service.api.bodies import read_body, require_json_type
-from service.api.documented import EVENT_STREAM, json_body, problems
+from service.api.documentation import EVENT_STREAM, json_body, problems
 from service.api.errors import ApiError, ErrorCode, problem_document
 from service.api.images import base_url
 from service.api.sse import EventResponse, frame, json_answer, while_connected

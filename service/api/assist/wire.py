@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.api.wire_bodies import SOURCE, Img2ImgJob, InpaintJob, Txt2ImgJob, UpscaleJob
+from service.api.native.schemas import SOURCE, Img2ImgJob, InpaintJob, Txt2ImgJob, UpscaleJob
 
 MESSAGE_MAX_CHARS = 2000
 """Language models with contexts of 4096 tokens need half of that for the tools."""
@@ -26,7 +26,7 @@ class AssistBody(BaseModel):
         None, description="A job to change, as it was posted, or with the effective `params` of an answer."
     )
     images: list[str] | None = Field(
-        None, max_length=IMAGES_MAX, description=f"Pictures that the message may speak of, in this order. {SOURCE}"
+        None, max_length=IMAGES_MAX, description=f"Images that the message may speak of, in this order. {SOURCE}"
     )
     stream: bool | None = Field(None, description="Answer by server-sent events.")
 
@@ -35,7 +35,7 @@ class ProposedJob(BaseModel):
     """A job that nobody has queued yet."""
 
     kind: str
-    params: dict[str, Any] = Field(description="As `POST /v1/jobs` takes them; pictures are stored already.")
+    params: dict[str, Any] = Field(description="As `POST /v1/jobs` takes them; images are stored already.")
 
 
 class CallView(BaseModel):

@@ -15,7 +15,7 @@ from service.api.prodia_v1.fields import Number, wire_name
 from service.api.prodia_v1.routes import QUEUING, READING
 from service.api.prodia_v1.views import ProdiaJob, known_job, new_job
 from service.api.state import GatewayState
-from service.api.submission import find_job, submit
+from service.jobs.submission import find_job, submit
 
 OWNER = "prodia-keyless"
 """The owner of all jobs that are queued without a key; no key has this id."""
@@ -37,7 +37,7 @@ class GenerateQuery(ProdiaGenerateBody):
 @router.get(
     "/generate",
     operation_id="prodiaGenerateWithoutKey",
-    summary="Draw a picture, without a key",
+    summary="Draw an image, without a key",
     response_model=ProdiaJob,
     deprecated=True,
     responses=told(*QUEUING),

@@ -15,10 +15,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.routing import Match
 from starlette.types import Scope
 
-from models.catalog import Catalog, ModelSpec
-from models.extras import Extra, Extras
-from models.families import SDXL, SDXL_REFINER, STABLE_DIFFUSION
-from models.samplers import SAMPLERS
+from models.catalog.auxiliary import Extra, Extras
+from models.catalog.catalog import Catalog, ModelSpec
+from models.catalog.families import SDXL, SDXL_REFINER, STABLE_DIFFUSION
+from models.catalog.samplers import SAMPLERS
 from service.api.auth import Owner
 from service.api.errors import ErrorCode
 from service.api.prodia_v1.errors import told

@@ -7,16 +7,16 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.catalog import Catalog
+from models.catalog.catalog import Catalog
+from models.catalog.families import SDXL_REFINER
+from models.catalog.samplers import find_sampler
 from models.errors import FieldProblem, InvalidTicket
-from models.families import SDXL_REFINER
-from models.params import Control, DrawRequest, LoraUse, Mask, Refiner, SecondPass
-from models.payload import build
-from models.samplers import find_sampler
+from models.jobs.params import Control, DrawRequest, LoraUse, Mask, Refiner, SecondPass
+from models.jobs.payload import build
+from service.api.native.schemas import ControlBody, LoraBody, RefinerBody, SecondPassBody
 from service.api.prodia_v2.fields import Config, Number, Whole
 from service.api.prodia_v2.inputs import Inputs, assign
 from service.api.prodia_v2.job_types import JobType, choose_model, first_of, missing_family
-from service.api.wire_bodies import ControlBody, LoraBody, RefinerBody, SecondPassBody
 
 _Noun = TypeVar("_Noun")
 
@@ -25,7 +25,7 @@ _NAMED = "A filename of an `input`, or a URL, Base64, `input:<sha256>` or `image
 
 
 class MaskConfig(BaseModel):
-    """How a part of a picture is drawn anew, where the picture of the mask alone does not say enough."""
+    """How a part of an image is drawn anew, where the image of the mask alone does not say enough."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -38,7 +38,7 @@ class MaskConfig(BaseModel):
 
 
 class DrawConfig(Config):
-    """What a picture is drawn from. The last eight keys are Photogram's own; `docs/native-api.md` explains them."""
+    """What an image is drawn from. The last eight keys are Photogram's own; `docs/native-api.md` explains them."""
 
     prompt: str
     negative_prompt: str | None = None
@@ -56,7 +56,7 @@ class DrawConfig(Config):
     sampler: str | None = None
     strength: Number = Field(None, description="Of img2img and inpainting: above 0, at most 1.")
     image: str | None = Field(None, description=_NAMED + "The first `input` if it is left out.")
-    images: list[str] | None = Field(None, description="The same for all pictures that the job starts from, in order.")
+    images: list[str] | None = Field(None, description="The same for all images that the job starts from, in order.")
     mask: str | MaskConfig | None = Field(None, description=_NAMED + "The second `input` if it is left out.")
     refiner: bool | RefinerBody | None = Field(None, description="True takes the catalog's first SDXL refiner.")
     progressive: bool | None = Field(None, description="Of JPEG: a progressive one.")

@@ -1,4 +1,4 @@
-"""Prodia v2's calls: a job that is answered with its picture, the asynchronous ones, and the list of types."""
+"""Prodia v2's calls: a job that is answered with its image, the asynchronous ones, and the list of types."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
-from models.catalog import Catalog
+from models.catalog.catalog import Catalog
+from models.catalog.families import DRAWN_KINDS
 from models.errors import FieldProblem, InvalidTicket
-from models.job import JobRecord, JobStatus
-from models.params import DRAWN_KINDS
+from models.jobs.records import JobRecord, JobStatus
 from service.api.auth import authenticate
 from service.api.errors import ApiError, ErrorCode
 from service.api.formats import convert
@@ -26,8 +26,8 @@ from service.api.prodia_v2.job_types import JOB_TYPES, PING, JobType, choose_mod
 from service.api.prodia_v2.taking import require_capacity, take
 from service.api.prodia_v2.views import WORDS, Asked, V2Job, ping_job, v2_job
 from service.api.state import Gateway, GatewayState
-from service.api.submission import find_job
-from service.api.synchronous import read_pictures, wait_for_all
+from service.jobs.submission import find_job
+from service.jobs.waiting import read_images, wait_for_all
 
 _CREATING = (400, 413, 429, 500, 503)
 _READING = (404, 500, 503)
@@ -54,7 +54,7 @@ class TypeView(BaseModel):
     """One job type."""
 
     type: str
-    inputs: tuple[str, ...] = Field(description="What the pictures that come along mean, in their order.")
+    inputs: tuple[str, ...] = Field(description="What the images that come along mean, in their order.")
     model: str | None = Field(description="The model that draws unless the config names another one.")
     is_async: bool = Field(description="Whether the asynchronous calls take it.")
     problem: str | None = Field(description="Why it cannot be done here; null if it can.")
@@ -69,7 +69,7 @@ class TypeList(BaseModel):
 @router.post(
     "/v2/job",
     operation_id="prodiaV2Job",
-    summary="Have a job done, and wait for its picture",
+    summary="Have a job done, and wait for its image",
     response_class=Response,
     openapi_extra=BODY,
     responses=ANSWERS | errors(*_CREATING, 404, with_forms=True),
@@ -108,15 +108,15 @@ async def _done(gateway: Gateway, record: JobRecord, job: V2Job, wanted: Wanted)
     if wanted.form == "job":
         return json_response(job.as_json())
     asked = Asked.of(record)
-    picture = await _picture(gateway, record, asked)
-    if wanted.form == "picture":
-        return Response(picture, media_type=asked.media_type)
-    return form_response(job.as_json(), (asked.filename, asked.media_type, picture))
+    image = await _image(gateway, record, asked)
+    if wanted.form == "image":
+        return Response(image, media_type=asked.media_type)
+    return form_response(job.as_json(), (asked.filename, asked.media_type, image))
 
 
-async def _picture(gateway: Gateway, record: JobRecord, asked: Asked) -> bytes:
-    (png,) = await read_pictures(gateway, record)
-    return await run_in_threadpool(convert, png, asked.picture, is_progressive=asked.is_progressive)
+async def _image(gateway: Gateway, record: JobRecord, asked: Asked) -> bytes:
+    (png,) = await read_images(gateway, record)
+    return await run_in_threadpool(convert, png, asked.image, is_progressive=asked.is_progressive)
 
 
 @router.post(
@@ -129,7 +129,7 @@ async def _picture(gateway: Gateway, record: JobRecord, asked: Asked) -> bytes:
     responses=CREATED | errors(*_CREATING, with_forms=True),
 )
 async def create_async_job(request: Request, gateway: GatewayState, owner: _Owner, price: _Price = False) -> Response:
-    """Queue a job, to be read by its `id`. The Accept header chooses the format of its picture."""
+    """Queue a job, to be read by its `id`. The Accept header chooses the format of its image."""
     with told_in_kind(request):
         call = await read_call(request)
         job_type = find_job_type(call.type)
@@ -200,7 +200,7 @@ async def get_output(gateway: GatewayState, owner: _Owner, job_id: str, filename
     asked = Asked.of(record)
     if record.status is not JobStatus.SUCCEEDED or filename != asked.filename:
         raise ApiError(ErrorCode.IMAGE_NOT_FOUND, "the job has no such output file, or not yet")
-    return Response(await _picture(gateway, record, asked), media_type=asked.media_type)
+    return Response(await _image(gateway, record, asked), media_type=asked.media_type)
 
 
 @router.get("/v2/types", operation_id="prodiaV2ListTypes", summary="The job types", responses=errors(500, 503))

@@ -10,12 +10,11 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from models import params
 from models.errors import FieldProblem, InvalidTicket
-from models.job import JobRecord
+from models.jobs import params
+from models.jobs.records import JobRecord
 from service.api.errors import ErrorCode, unavailable
 from service.api.images import base_url
-from service.api.pictures import Refused, store_input
 from service.api.prodia_v2.accept import Wanted
 from service.api.prodia_v2.calls import Call
 from service.api.prodia_v2.configs import config_of, translate
@@ -23,7 +22,8 @@ from service.api.prodia_v2.inputs import Inputs
 from service.api.prodia_v2.job_types import JobType
 from service.api.prodia_v2.views import Asked
 from service.api.state import Gateway
-from service.api.submission import submit
+from service.jobs.inputs import Refused, store_input
+from service.jobs.submission import submit
 
 _OUR_NAMES: Mapping[str, str] = {"num_inference_steps": "steps", "kind": "type"}
 _RANGE = re.compile(r"from (-?[\d.]+) to ([\d.]+)")
@@ -53,7 +53,7 @@ async def take(
     asked = Asked(
         type=job_type.name,
         config=config.told(call.config),
-        media_type=wanted.picture.media_type,
+        media_type=wanted.image.media_type,
         warnings=(*call.warnings, *config.warnings(call.config)),
     )
     await require_capacity(gateway)

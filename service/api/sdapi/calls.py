@@ -9,22 +9,22 @@ from collections.abc import Mapping, Sequence
 
 from starlette.requests import Request
 
-from models.job import JobRecord, JobStatus
-from models.params import DrawRequest
-from models.params import Request as JobRequest
+from models.jobs.params import DrawRequest
+from models.jobs.params import Request as JobRequest
+from models.jobs.records import JobRecord, JobStatus
 from service.api.images import base_url
 from service.api.sdapi.errors import failed_job
 from service.api.sdapi.translation import wire_name
-from service.api.series import submit_all, submit_series
 from service.api.state import Gateway
-from service.api.synchronous import wait_for_all
 from service.backbone.callers import Call
+from service.jobs.series import submit_all, submit_series
+from service.jobs.waiting import wait_for_all
 
 
 async def draw_all(
     gateway: Gateway, request: Request, owner: str, wanted: DrawRequest, count: int, *, name: str, task_id: str | None
 ) -> list[JobRecord]:
-    """Have ``count`` pictures drawn as ``wanted``, of seeds each one above the last; gives their jobs once over.
+    """Have ``count`` images drawn as ``wanted``, of seeds each one above the last; gives their jobs once over.
 
     Args:
         name: what the call is shown as while it is under way; ``task_id`` is what its client calls it by.

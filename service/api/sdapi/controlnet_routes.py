@@ -5,15 +5,15 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
-from models.catalog import Catalog
+from models.catalog.catalog import Catalog
+from models.catalog.preprocessors import PREPROCESSORS, Preprocessor, Threshold
 from models.errors import FieldProblem, InvalidTicket
-from models.helper_checks import CONTROLS_MAX, preprocessor_problem
-from models.preprocessors import PREPROCESSORS, Preprocessor, Threshold
+from models.jobs.auxiliary_checks import CONTROLS_MAX, preprocessor_problem
 from service.api.auth import BasicOwner
 from service.api.bodies import read_body
-from service.api.documented import json_body
+from service.api.documentation import json_body
 from service.api.sdapi.errors import READING, answers
-from service.api.sdapi.fields import EXAMPLE_PICTURE, SdBody
+from service.api.sdapi.fields import EXAMPLE_IMAGE, SdBody
 from service.api.sdapi.names import controlnet_title
 from service.api.state import GatewayState
 
@@ -65,7 +65,7 @@ class SettingsView(BaseModel):
 
 
 class DetectBody(SdBody):
-    """Pictures to preprocess."""
+    """Images to preprocess."""
 
     controlnet_module: str = Field("none", description="From `GET /controlnet/module_list`.")
     controlnet_input_images: list[str] = Field([], description="Base64.")
@@ -116,12 +116,12 @@ async def get_settings(owner: BasicOwner) -> SettingsView:
 @router.post(
     "/controlnet/detect",
     operation_id="sdControlNetDetect",
-    summary="Preprocess pictures: refused",
-    openapi_extra=json_body(DetectBody, {"controlnet_module": "canny", "controlnet_input_images": [EXAMPLE_PICTURE]}),
+    summary="Preprocess images: refused",
+    openapi_extra=json_body(DetectBody, {"controlnet_module": "canny", "controlnet_input_images": [EXAMPLE_IMAGE]}),
     responses=answers(401, 413, 422, 503),
 )
 async def detect(request: Request, gateway: GatewayState, owner: BasicOwner) -> None:
-    """Preprocessors are run where pictures are drawn, and give nothing back."""
+    """Preprocessors are run where images are drawn, and give nothing back."""
     body = await read_body(request, DetectBody)
-    reason = f"not available: {body.controlnet_module!r} is run while a picture is drawn; name it in a unit's module"
+    reason = f"not available: {body.controlnet_module!r} is run while an image is drawn; name it in a unit's module"
     raise InvalidTicket([FieldProblem("controlnet_module", reason)])

@@ -1,16 +1,16 @@
-"""The calls that draw: txt2img and img2img, answered with the pictures."""
+"""The calls that draw: txt2img and img2img, answered with the images."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from models.catalog import Catalog
-from models.checks import Problems
-from models.job import JobRecord, JobStatus
+from models.catalog.catalog import Catalog
+from models.jobs.checks import Problems
+from models.jobs.records import JobRecord, JobStatus
 from service.api.auth import BasicOwner
 from service.api.bodies import read_body
-from service.api.documented import json_body
+from service.api.documentation import json_body
 from service.api.sdapi.answers import DrawAnswer, Drawn, draw_answer
 from service.api.sdapi.calls import draw_all
 from service.api.sdapi.errors import DRAWING, as_json
@@ -18,7 +18,7 @@ from service.api.sdapi.fields import IMG2IMG_EXAMPLE, TXT2IMG_EXAMPLE, SdDrawBod
 from service.api.sdapi.settings import Chosen, chosen, read_options
 from service.api.sdapi.translation import to_request
 from service.api.state import Gateway, GatewayState
-from service.api.synchronous import read_pictures
+from service.jobs.waiting import read_images
 
 router = APIRouter(tags=["a1111"])
 
@@ -26,20 +26,20 @@ router = APIRouter(tags=["a1111"])
 @router.post(
     "/sdapi/v1/txt2img",
     operation_id="sdTxt2Img",
-    summary="Draw pictures from words",
+    summary="Draw images from words",
     response_model=DrawAnswer,
     openapi_extra=json_body(SdTxt2ImgBody, TXT2IMG_EXAMPLE),
     responses=DRAWING,
 )
 async def txt2img(request: Request, gateway: GatewayState, owner: BasicOwner) -> Response:
-    """Answers once all pictures are drawn. A client that goes away cancels them."""
+    """Answers once all images are drawn. A client that goes away cancels them."""
     return await _draw(request, gateway, owner, await read_body(request, SdTxt2ImgBody))
 
 
 @router.post(
     "/sdapi/v1/img2img",
     operation_id="sdImg2Img",
-    summary="Draw over a picture",
+    summary="Draw over an image",
     response_model=DrawAnswer,
     openapi_extra=json_body(SdImg2ImgBody, IMG2IMG_EXAMPLE),
     responses=DRAWING,
@@ -64,5 +64,5 @@ def _settings(kept: dict[str, object], body: SdDrawBody, catalog: Catalog, probl
 
 
 async def _read(gateway: Gateway, record: JobRecord) -> Drawn:
-    (picture,) = await read_pictures(gateway, record)
-    return record, picture
+    (image,) = await read_images(gateway, record)
+    return record, image

@@ -11,9 +11,9 @@ from pydantic import BaseModel, Field
 from models.errors import FieldProblem, InvalidTicket
 from service.api.auth import BasicOwner
 from service.api.bodies import read_body
-from service.api.documented import json_body
+from service.api.documentation import json_body
 from service.api.sdapi.errors import READING, answers
-from service.api.sdapi.fields import EXAMPLE_PICTURE, SdBody
+from service.api.sdapi.fields import EXAMPLE_IMAGE, SdBody
 from service.api.sdapi.refusals import CONTROLNET
 from service.api.state import GatewayState
 
@@ -44,7 +44,7 @@ class ScriptView(BaseModel):
 
 
 class InterrogateBody(SdBody):
-    """A picture to describe."""
+    """An image to describe."""
 
     image: str = Field("", description="Base64.")
     model: str = Field("clip", description="Refused, whatever it is.")
@@ -87,14 +87,14 @@ async def list_script_infos(owner: BasicOwner) -> list[ScriptView]:
 @router.post(
     "/sdapi/v1/interrogate",
     operation_id="sdInterrogate",
-    summary="Describe a picture: refused",
-    openapi_extra=json_body(InterrogateBody, {"image": EXAMPLE_PICTURE, "model": "clip"}),
+    summary="Describe an image: refused",
+    openapi_extra=json_body(InterrogateBody, {"image": EXAMPLE_IMAGE, "model": "clip"}),
     responses=answers(401, 413, 422, 503),
 )
 async def interrogate(request: Request, gateway: GatewayState, owner: BasicOwner) -> None:
-    """This server has no model that describes pictures."""
+    """This server has no model that describes images."""
     body = await read_body(request, InterrogateBody)
-    reason = f"not available: this server has no model that describes pictures, and so not {body.model!r}"
+    reason = f"not available: this server has no model that describes images, and so not {body.model!r}"
     raise InvalidTicket([FieldProblem("model", reason)])
 
 

@@ -8,12 +8,12 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-from models.catalog import Catalog
-from models.extras import Extras
-from models.faces import restore_problem
-from models.samplers import SAMPLERS, find_sampler
-from models.styles import STYLES
-from models.upscalers import KNOWN_UPSCALERS, upscaler_problem
+from models.catalog.auxiliary import Extras
+from models.catalog.catalog import Catalog
+from models.catalog.faces import restore_problem
+from models.catalog.samplers import SAMPLERS, find_sampler
+from models.catalog.styles import STYLES
+from models.catalog.upscalers import KNOWN_UPSCALERS, upscaler_problem
 from service.api.auth import BasicOwner
 from service.api.sdapi.errors import READING
 from service.api.sdapi.names import model_file, model_hash, model_title

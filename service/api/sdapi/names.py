@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from models.catalog import Catalog, ModelSpec
-from models.extras import Extra, without_hash
-from models.params import CONTROL_MODES, RESIZE_MODES
-from models.preprocessors import PREPROCESSORS
+from models.catalog.auxiliary import Extra, without_hash
+from models.catalog.catalog import Catalog, ModelSpec
+from models.catalog.preprocessors import PREPROCESSORS
+from models.jobs.params import CONTROL_MODES, RESIZE_MODES
 
 _HASH_CHARS = 10
 _SUFFIXES = (".safetensors", ".ckpt")

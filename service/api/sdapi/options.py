@@ -7,10 +7,10 @@ from typing import Any
 from fastapi import APIRouter, Request
 from pydantic import RootModel
 
-from models.checks import Problems
+from models.jobs.checks import Problems
 from service.api.auth import BasicOwner
 from service.api.bodies import read_body
-from service.api.documented import json_body
+from service.api.documentation import json_body
 from service.api.sdapi.errors import READING, answers
 from service.api.sdapi.settings import read_options, show_options
 from service.api.state import GatewayState

@@ -11,10 +11,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
-from models.job import JobRecord, JobStatus
+from models.jobs.records import JobRecord, JobStatus
 from service.api.auth import BasicOwner
 from service.api.bodies import read_body
-from service.api.documented import json_body
+from service.api.documentation import json_body
 from service.api.sdapi.errors import READING, answers
 from service.api.sdapi.fields import TASK_ID, SdBody
 from service.api.state import Gateway, GatewayState
@@ -33,9 +33,9 @@ class StateView(BaseModel):
     interrupted: bool = False
     stopping_generation: bool = False
     job: str = ""
-    job_count: int = Field(default=0, description="Pictures of the call; 0 if there is none.")
+    job_count: int = Field(default=0, description="Images of the call; 0 if there is none.")
     job_timestamp: str = "0"
-    job_no: int = Field(default=0, description="Pictures that are over.")
+    job_no: int = Field(default=0, description="Images that are over.")
     sampling_step: int = 0
     sampling_steps: int = 0
 
@@ -47,7 +47,7 @@ class SdProgressView(BaseModel):
     eta_relative: float = Field(default=0, description="Seconds that are left, if it goes on as so far.")
     state: StateView = StateView()
     current_image: str | None = Field(default=None, description="A preview in Base64, without a `data:` prefix.")
-    textinfo: str | None = Field(default=None, description="What the picture waits for before its first step.")
+    textinfo: str | None = Field(default=None, description="What the image waits for before its first step.")
     current_task: str | None = None
 
 
@@ -175,7 +175,7 @@ async def get_task_progress(request: Request, gateway: GatewayState, owner: Basi
 
 
 async def _preview(gateway: Gateway, body: TaskBody, current: JobRecord) -> tuple[str | None, int]:
-    """The picture's newest preview and its number, the step it was asked at; none if the client has it already."""
+    """The image's newest preview and its number, the step it was asked at; none if the client has it already."""
     if not body.live_preview or current.step == body.id_live_preview:
         return None, body.id_live_preview
     preview = await gateway.callers.preview(current.job_id)
@@ -184,16 +184,16 @@ async def _preview(gateway: Gateway, body: TaskBody, current: JobRecord) -> tupl
 
 @router.post("/sdapi/v1/interrupt", operation_id="sdInterrupt", summary="End my calls", responses=READING)
 async def interrupt(gateway: GatewayState, owner: BasicOwner) -> dict[str, str]:
-    """Cancel the pictures of all calls of this key; the calls answer with those that are drawn already."""
+    """Cancel the images of all calls of this key; the calls answer with those that are drawn already."""
     for each in await _under_way(gateway, owner):
         for record in each.records:
             await gateway.watcher.cancel(record.job_id)
     return {}
 
 
-@router.post("/sdapi/v1/skip", operation_id="sdSkip", summary="Leave my current picture out", responses=READING)
+@router.post("/sdapi/v1/skip", operation_id="sdSkip", summary="Leave my current image out", responses=READING)
 async def skip(gateway: GatewayState, owner: BasicOwner) -> None:
-    """Cancel what is being drawn for the key's oldest call, which goes on with its other pictures."""
+    """Cancel what is being drawn for the key's oldest call, which goes on with its other images."""
     for each in (await _under_way(gateway, owner))[:1]:
         for record in each.records:
             if record.status is JobStatus.RUNNING:

@@ -9,19 +9,20 @@ from itertools import count, cycle, repeat
 
 import pytest
 
-from models.catalog import Catalog
+from models.catalog.catalog import Catalog
+from models.catalog.families import TXT2IMG
 from models.diffusion.batching import divided
 from models.diffusion.calibration import calibrate
 from models.diffusion.capacity import NEAR, ROWS_MAX, Capacity, Forward
 from models.diffusion.row import Row, expected_sort
 from models.diffusion.work import Task
-from models.params import TXT2IMG, UPSCALE, Control, DrawParams, UpscaleParams
-from tests.models.diffusion.rig import Studio, WatchedDenoiser, join, params, pictures, run
+from models.jobs.params import UPSCALE, Control, DrawParams, UpscaleParams
+from tests.models.diffusion.rig import Studio, WatchedDenoiser, images, join, params, run
 from tests.models.diffusion.test_isolation import refuse_more_than
 
 
 def task(studio: Studio, wanted: DrawParams) -> Task:
-    return Task(kind=TXT2IMG, params=wanted, catalog=Catalog({"tiny": studio.spec}), pictures={})
+    return Task(kind=TXT2IMG, params=wanted, catalog=Catalog({"tiny": studio.spec}), images={})
 
 
 def rows(studio: Studio, how_many: int, wanted: DrawParams | None = None) -> list[Row]:
@@ -225,18 +226,18 @@ def test_what_did_not_fit_is_not_tried_again(tiny_sd: Studio) -> None:
     wanted = {str(seed): params(seed=seed, num_inference_steps=4) for seed in range(4)}
     for row_id, each in wanted.items():
         join(engine, row_id, each, tiny_sd.spec)
-    drawn = pictures(run(engine))
+    drawn = images(run(engine))
     assert all(tiny_sd.off_by(each, drawn[row_id]) <= 1 for row_id, each in wanted.items())
     assert denoiser.batches[0] == 8
     assert max(denoiser.batches[1:]) == 4
 
 
-def test_rows_of_divided_forwards_are_the_same_pictures(tiny_sd: Studio) -> None:
+def test_rows_of_divided_forwards_are_the_same_images(tiny_sd: Studio) -> None:
     denoiser = WatchedDenoiser(tiny_sd.checkpoint.denoiser)
     engine = tiny_sd.engine(denoiser, rows=None)
     wanted = {str(seed): params(seed=seed, num_inference_steps=8) for seed in range(3)}
     for row_id, each in wanted.items():
         join(engine, row_id, each, tiny_sd.spec)
-    drawn = pictures(run(engine))
+    drawn = images(run(engine))
     assert denoiser.batches[:4] == [4, 4, 2, 2], "two rows at once, then the same two apart"
     assert all(tiny_sd.off_by(each, drawn[row_id]) <= 1 for row_id, each in wanted.items())

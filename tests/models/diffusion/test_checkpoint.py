@@ -14,12 +14,12 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import save_file
 
-from models.catalog import ModelSpec
+from models.catalog.catalog import ModelSpec
+from models.catalog.families import FAMILIES, FLUX, STABLE_DIFFUSION
+from models.catalog.samplers import FLOW_MATCHING
 from models.diffusion.checkpoint import load_checkpoint
 from models.diffusion.families.family import load_family
 from models.errors import ModelUnavailable, OutOfMemory
-from models.families import FAMILIES, FLUX, STABLE_DIFFUSION
-from models.samplers import FLOW_MATCHING
 from tests.models.diffusion.rig import CPU, spec_of
 from tests.tiny import build_tiny_flux, build_tiny_sd, build_tiny_sd3
 
@@ -131,7 +131,7 @@ def test_a_family_taken_for_another(tmp_path: Path, build: Callable[[Path], Path
     assert reason(spec_of(build(tmp_path), family=family)).endswith(advice)
 
 
-def test_a_unet_that_takes_another_picture(own_folder: Path) -> None:
+def test_a_unet_that_takes_another_image(own_folder: Path) -> None:
     """As those that were trained to edit by instruction."""
     config = own_folder / "unet" / "config.json"
     pipeline = StableDiffusionPipeline.from_pretrained(own_folder, safety_checker=None, requires_safety_checker=False)

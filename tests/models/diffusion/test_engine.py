@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL.Image import Resampling
 
-from models.catalog import ModelSpec
+from models.catalog.catalog import ModelSpec
 from models.diffusion.capacity import Capacity
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.engine import Engine
@@ -21,9 +21,9 @@ from models.errors import ModelUnavailable
 from tests.models.diffusion.rig import (
     Studio,
     WatchedDenoiser,
+    images,
     join,
     params,
-    pictures,
     pixel_difference,
     progress,
     run,
@@ -50,7 +50,7 @@ def test_rows_wait_for_room(tiny_sd: Studio) -> None:
     assert {event.row_id for event in engine.tick()} == {"a", "b"}
     assert {event.row_id for event in engine.tick()} == {"a", "b"}
     assert (engine.waiting, engine.row_ids) == (1, ("c",))
-    assert pictures(run(engine)).keys() == {"c"}
+    assert images(run(engine)).keys() == {"c"}
     assert (engine.is_idle, engine.tick()) == (True, [])
 
 
@@ -101,7 +101,7 @@ def test_cancelling_while_the_tick_runs(tiny_sd: Studio) -> None:
     denoiser.before = lambda inputs: engine.leave("cancelled")
     events = run(engine)
     assert {event.row_id for event in events} == {"other"}
-    assert tiny_sd.off_by(rows["other"], pictures(events)["other"]) <= 1
+    assert tiny_sd.off_by(rows["other"], images(events)["other"]) <= 1
 
 
 def test_cancelling_while_being_admitted(tiny_sd: Studio) -> None:
@@ -111,7 +111,7 @@ def test_cancelling_while_being_admitted(tiny_sd: Studio) -> None:
 
     engine = Engine(load, capacity=Capacity(8))
     join(engine, "row", params(), tiny_sd.spec)
-    assert not pictures(run(engine))
+    assert not images(run(engine))
 
 
 def test_the_same_id_may_come_again_after_it_left(tiny_sd: Studio) -> None:
@@ -120,7 +120,7 @@ def test_the_same_id_may_come_again_after_it_left(tiny_sd: Studio) -> None:
     engine.tick()
     engine.leave("row")
     join(engine, "row", params(seed=6), tiny_sd.spec)
-    assert tiny_sd.off_by(params(seed=6), pictures(run(engine))["row"]) == 0
+    assert tiny_sd.off_by(params(seed=6), images(run(engine))["row"]) == 0
 
 
 @pytest.mark.parametrize("model", ["tiny_sd", "tiny_house"])
@@ -149,18 +149,18 @@ def test_a_preview_that_fails_harms_nobody(tiny_sd: Studio) -> None:
     events = engine.tick()
     engine._rows["row"].work.checkpoint.__dict__["_previewer"] = broken
     events += run(engine)
-    assert tiny_sd.off_by(wanted, pictures(events)["row"]) == 0
+    assert tiny_sd.off_by(wanted, images(events)["row"]) == 0
     assert [event.preview is None for event in progress(events, "row")] == [False, True, True, True]
 
 
-def test_large_pictures_are_drawn_at_the_models_own_area_and_enlarged(tiny_sd: Studio) -> None:
+def test_large_images_are_drawn_at_the_models_own_area_and_enlarged(tiny_sd: Studio) -> None:
     spec = replace(tiny_sd.spec, native_px=96)
     engine = tiny_sd.engine()
     join(engine, "row", params(width=192, height=96), spec)
-    picture = pictures(run(engine))["row"]
+    image = images(run(engine))["row"]
     small = tiny_sd.draw_plain(params(width=128, height=64))
     assert spec.drawn_size(192, 96) == small.size
-    assert pixel_difference(picture, small.resize((192, 96), Resampling.LANCZOS)) == 0
+    assert pixel_difference(image, small.resize((192, 96), Resampling.LANCZOS)) == 0
 
 
 def test_timings_add_up(tiny_sd: Studio) -> None:
@@ -174,7 +174,7 @@ def test_timings_add_up(tiny_sd: Studio) -> None:
 
 
 def slow_for_large(studio: Studio) -> WatchedDenoiser:
-    """A denoiser that takes a fifth of a second for 96 x 96 pictures, and next to nothing for 32 x 32."""
+    """A denoiser that takes a fifth of a second for 96 x 96 images, and next to nothing for 32 x 32."""
     denoiser = WatchedDenoiser(studio.checkpoint.denoiser)
 
     def dawdle(output: torch.Tensor, conditioning: object) -> torch.Tensor:
@@ -185,7 +185,7 @@ def slow_for_large(studio: Studio) -> WatchedDenoiser:
     return denoiser
 
 
-def test_a_large_picture_does_not_hold_up_small_ones(tiny_sd: Studio) -> None:
+def test_a_large_image_does_not_hold_up_small_ones(tiny_sd: Studio) -> None:
     engine = tiny_sd.engine(slow_for_large(tiny_sd))
     join(engine, "large", params(width=96, height=96, num_inference_steps=12), tiny_sd.spec)
     engine.tick()
@@ -193,10 +193,10 @@ def test_a_large_picture_does_not_hold_up_small_ones(tiny_sd: Studio) -> None:
     events = run(engine)
     upto = next(number for number, event in enumerate(events) if isinstance(event, Drawn) and event.row_id == "small")
     assert len(progress(events[:upto], "large")) <= 5, "equal shares of the steps, not of the time"
-    assert pictures(events).keys() == {"large", "small"}
+    assert images(events).keys() == {"large", "small"}
 
 
-def test_small_pictures_do_not_starve_a_large_one(tiny_sd: Studio) -> None:
+def test_small_images_do_not_starve_a_large_one(tiny_sd: Studio) -> None:
     engine = tiny_sd.engine(slow_for_large(tiny_sd), rows=3)
     join(engine, "large", params(width=96, height=96, num_inference_steps=3), tiny_sd.spec)
     for number in range(200):
@@ -204,7 +204,7 @@ def test_small_pictures_do_not_starve_a_large_one(tiny_sd: Studio) -> None:
             join(engine, row_id, params(width=32, height=32, num_inference_steps=2, guidance_scale=1.0), tiny_sd.spec)
         if any(isinstance(event, Drawn) and event.row_id == "large" for event in engine.tick()):
             return
-    raise AssertionError("the large picture was never drawn")
+    raise AssertionError("the large image was never drawn")
 
 
 def test_a_row_whose_model_must_be_loaded_says_so_and_holds_up_nobody(tiny_sd: Studio) -> None:
@@ -223,9 +223,9 @@ def test_a_row_whose_model_must_be_loaded_says_so_and_holds_up_nobody(tiny_sd: S
     while "warm" in engine.row_ids:
         events += engine.tick()
     assert [event for event in events if event.row_id == "cold"] == [Loading("cold", "model cold")]
-    assert tiny_sd.off_by(params(), pictures(events)["warm"]) == 0
+    assert tiny_sd.off_by(params(), images(events)["warm"]) == 0
     release.set()
-    assert pictures(run(engine)).keys() == {"cold"}
+    assert images(run(engine)).keys() == {"cold"}
 
 
 def test_a_higher_priority_gets_more_of_the_device(tiny_sd: Studio) -> None:
@@ -255,5 +255,5 @@ def test_what_becomes_of_a_row_that_left_does_not_reach_its_successor(tiny_sd: S
     release.set()
     wait([future for future, _ in engine._pending])
     events += run(engine)
-    assert tiny_sd.off_by(params(seed=6, num_inference_steps=30), pictures(events)["row"]) == 0
+    assert tiny_sd.off_by(params(seed=6, num_inference_steps=30), images(events)["row"]) == 0
     assert [event.step for event in progress(events, "row")] == list(range(1, 31))

@@ -9,27 +9,27 @@ import diffusers
 import pytest
 import torch
 
+from models.catalog.auxiliary import Extra
+from models.catalog.families import FLUX, IMG2IMG, INPAINT, TXT2IMG
 from models.diffusion.checkpoint import load_checkpoint
 from models.diffusion.families.flux import pack, positions, unpack
 from models.errors import DrawingFailed, ModelUnavailable
-from models.extras import Extra
-from models.families import FLUX
-from models.params import IMG2IMG, INPAINT, TXT2IMG, LoraUse
+from models.jobs.params import LoraUse
 from tests.models.diffusion import plain
 from tests.models.diffusion.rig import (
     CPU,
     Studio,
     WatchedDenoiser,
     failures,
+    images,
     join,
     params,
-    pictures,
     pixel_difference,
     progress,
     run,
     spec_of,
 )
-from tests.models.diffusion.test_law_pictures import PICTURES, over
+from tests.models.diffusion.test_law_images import IMAGES, over
 from tests.tiny import build_tiny_flux, build_tiny_lora
 
 KINDS = (TXT2IMG, IMG2IMG, INPAINT)
@@ -87,7 +87,7 @@ def test_different_guidance_shares_a_forward(dev: Studio) -> None:
     watched = WatchedDenoiser(dev.checkpoint.denoiser)
     engine = dev.engine(watched)
     for row_id, (kind, wanted) in crowd(4).items():
-        join(engine, row_id, wanted, dev.spec, kind, PICTURES)
+        join(engine, row_id, wanted, dev.spec, kind, IMAGES)
     run(engine)
     assert max(watched.batches) == 4
 
@@ -105,7 +105,7 @@ def test_a_lora(dev: Studio, tmp_path: Path) -> None:
     engine = dev.engine()
     for row_id, loras in uses.items():
         join(engine, row_id, params(loras=loras), dev.spec, loras={"lora": Extra(name="lora", path=file)})
-    drawn = pictures(run(engine))
+    drawn = images(run(engine))
     studio = plain.open_studio(dev.spec.folder, FLUX)
     assert pixel_difference(drawn["none"], plain.draw(studio, TXT2IMG, params())) <= 1
     own: Any = studio.plain
@@ -137,7 +137,7 @@ def test_what_it_refuses(dev: Studio, changes: dict[str, Any], reason: str) -> N
     join(engine, "odd", params(**changes), dev.spec)
     join(engine, "even", params(), dev.spec)
     events = run(engine)
-    assert pictures(events).keys() == {"even"}
+    assert images(events).keys() == {"even"}
     failure = failures(events)["odd"]
     assert isinstance(failure, DrawingFailed)
     assert reason in str(failure)
@@ -150,7 +150,7 @@ def test_schnell_reads_less(schnell: Studio) -> None:
 
 
 def test_a_transformer_for_other_tasks(dev: Studio, tmp_path: Path) -> None:
-    """As that of FLUX.1 Fill, whose tokens hold mask and masked picture too."""
+    """As that of FLUX.1 Fill, whose tokens hold mask and masked image too."""
     pipeline: Any = diffusers.FluxPipeline.from_pretrained(dev.spec.folder)
     pipeline.transformer = type(pipeline.transformer).from_config(pipeline.transformer.config, in_channels=96)
     pipeline.save_pretrained(tmp_path)

@@ -1,15 +1,14 @@
-"""Models that were made for inpainting, whose UNets take mask and masked picture: the law, and what they cannot do."""
+"""Models that were made for inpainting, whose UNets take mask and masked image: the law, and what they cannot do."""
 
 from __future__ import annotations
 
 import pytest
 
+from models.catalog.families import IMG2IMG, INPAINT, STABLE_DIFFUSION, TXT2IMG
 from models.errors import DrawingFailed
-from models.families import STABLE_DIFFUSION
-from models.params import IMG2IMG, INPAINT, TXT2IMG
 from tests.models.diffusion import plain
 from tests.models.diffusion.rig import Studio, failures, join, run
-from tests.models.diffusion.test_law_pictures import PICTURES, over
+from tests.models.diffusion.test_law_images import IMAGES, over
 from tests.tiny import build_tiny_inpaint
 
 SAMPLERS = ("Euler", "Euler a", "DPM++ 2M Karras", "DDIM", "Heun", "DPM++ 2M SDE")
@@ -39,7 +38,7 @@ def test_in_company(studio: Studio, late: int) -> None:
 @pytest.mark.parametrize("kind", [TXT2IMG, IMG2IMG])
 def test_without_a_mask_it_draws_nothing(studio: Studio, kind: str) -> None:
     engine = studio.engine()
-    join(engine, "row", over(kind), studio.spec, kind, PICTURES)
+    join(engine, "row", over(kind), studio.spec, kind, IMAGES)
     failure = failures(run(engine))["row"]
     assert isinstance(failure, DrawingFailed)
-    assert str(failure) == f"this model was made for inpaint and cannot do {kind}: it needs a picture and a mask"
+    assert str(failure) == f"this model was made for inpaint and cannot do {kind}: it needs an image and a mask"

@@ -1,7 +1,7 @@
-"""The law: a row's picture does not depend on the rows beside it, and alone it is the plain pipeline's.
+"""The law: a row's image does not depend on the rows beside it, and alone it is the plain pipeline's.
 
 All samplers are drawn in one crowd, each with everything else different from its neighbours; a case says what they
-have in common. The plain pipeline's pictures are drawn once and serve all tests.
+have in common. The plain pipeline's images are drawn once and serve all tests.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 import torch
 
+from models.catalog.samplers import SAMPLERS
 from models.diffusion.denoising import Denoising
 from models.diffusion.engine import Engine
 from models.diffusion.events import Event, Progressed
 from models.errors import DrawingFailed
-from models.params import DrawParams
-from models.samplers import SAMPLERS
+from models.jobs.params import DrawParams
 from tests.models.diffusion.driving import plain_name
-from tests.models.diffusion.rig import CPU, Studio, begun, failures, join, params, pictures, poisoned, run, spec_of
+from tests.models.diffusion.rig import CPU, Studio, begun, failures, images, join, params, poisoned, run, spec_of
 from tests.tiny import build_tiny_sd
 
 GUIDED, UNGUIDED = (5.0, 2.5, 7.5, 12.0), (1.0, 0.0, 1.0, 0.5)
@@ -64,7 +64,7 @@ def draw_together(studio: Studio, rows: Mapping[str, DrawParams], capacity: int 
 
 def check(studio: Studio, rows: Mapping[str, DrawParams], events: list[Event]) -> None:
     """Each of ``rows``, and no other, was drawn as the plain pipeline draws it."""
-    drawn = pictures(events)
+    drawn = images(events)
     assert drawn.keys() == rows.keys(), failures(events)
     off_by = {row_id: studio.off_by(wanted, drawn[row_id]) for row_id, wanted in rows.items()}
     assert {row_id: off for row_id, off in off_by.items() if off > 1} == {}
@@ -81,17 +81,17 @@ def latents_alone(row: Denoising) -> torch.Tensor:
 
 
 def check_alone(studio: Studio, wanted: DrawParams) -> None:
-    """Picture and latents are the plain pipeline's to the bit."""
+    """Image and latents are the plain pipeline's to the bit."""
     engine = studio.engine()
     join(engine, "row", wanted, studio.spec)
-    assert studio.off_by(wanted, pictures(run(engine))["row"]) == 0
+    assert studio.off_by(wanted, images(run(engine))["row"]) == 0
     row = begun(studio, wanted)
     assert torch.equal(latents_alone(row), studio.call_plain(wanted, output_type="latent"))
 
 
 @every_sampler
 @pytest.mark.parametrize("case", ["guided", "unguided"])
-def test_alone_it_is_the_plain_pipelines_picture_to_the_bit(tiny_sd: Studio, case: str, sampler: str) -> None:
+def test_alone_it_is_the_plain_pipelines_image_to_the_bit(tiny_sd: Studio, case: str, sampler: str) -> None:
     check_alone(tiny_sd, crowd(case)[sampler])
 
 
@@ -171,7 +171,7 @@ def test_two_checkpoints_at_once(tiny_sd: Studio, tmp_path_factory: pytest.TempP
     rows = {f"{name} {seed}": params(model=name, seed=seed) for name in studios for seed in range(3)}
     for row_id, wanted in rows.items():
         join(engine, row_id, wanted, spec_of(studios[wanted.model].spec.folder, name=wanted.model))
-    drawn = pictures(run(engine))
+    drawn = images(run(engine))
     assert all(studios[wanted.model].off_by(wanted, drawn[row_id]) <= 1 for row_id, wanted in rows.items())
     assert tiny_sd.off_by(rows["tiny 0"], drawn["other 0"]) > 20, "the checkpoints draw alike: the test shows nothing"
 

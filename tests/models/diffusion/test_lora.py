@@ -22,11 +22,11 @@ from diffusers import (
 )
 from safetensors.torch import load_file, save_file
 
+from models.catalog.auxiliary import Extra
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.denoiser import Conditioning
 from models.diffusion.lora import Adapters, load, twin, weigh
 from models.errors import ModelUnavailable
-from models.extras import Extra
 from tests.models.diffusion.rig import PLAIN_OPTIONS, Studio, pixel_difference
 from tests.tiny import build_tiny_lora
 
@@ -97,17 +97,17 @@ def test_two_loras_work_as_in_the_plain_pipeline(studio: Studio, make: Make) -> 
 
 
 @torch.inference_mode()
-def picture(pipeline: Any) -> Any:
+def image(pipeline: Any) -> Any:
     """What the pipeline itself draws."""
     generator = torch.Generator().manual_seed(1)
     return pipeline("a cat", num_inference_steps=3, width=64, height=64, generator=generator).images[0]
 
 
-def test_pictures_are_those_of_the_plain_pipeline(studio: Studio, make: Make) -> None:
+def test_images_are_those_of_the_plain_pipeline(studio: Studio, make: Make) -> None:
     uses = [(make("a", studio, seed=1), 0.7), (make("b", studio, seed=2), -0.3)]
     ours: Any = Adapters(studio.checkpoint).get(uses).pipeline
     ours.set_progress_bar_config(disable=True)
-    assert pixel_difference(picture(ours), picture(plain_pipeline(studio, uses))) <= 1
+    assert pixel_difference(image(ours), image(plain_pipeline(studio, uses))) <= 1
 
 
 def test_kohya_files_are_the_same_loras(studio: Studio, make: Make) -> None:

@@ -1,4 +1,4 @@
-"""SDXL's refiner: it draws the last steps of the base model's picture, or over a picture, as diffusers does."""
+"""SDXL's refiner: it draws the last steps of the base model's image, or over an image, as diffusers does."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import pytest
 import torch
 from PIL import Image
 
-from models.catalog import Catalog
+from models.catalog.catalog import Catalog
+from models.catalog.families import IMG2IMG, INPAINT, SDXL, SDXL_REFINER, TXT2IMG
 from models.diffusion.checkpoint import load_checkpoint
 from models.diffusion.engine import Engine
 from models.diffusion.work import Task
 from models.errors import DrawingFailed, ModelUnavailable
-from models.families import SDXL, SDXL_REFINER
-from models.params import IMG2IMG, INPAINT, TXT2IMG, DrawParams, Refiner
+from models.jobs.params import DrawParams, Refiner
 from tests.models.diffusion import plain
 from tests.models.diffusion.rig import (
     CPU,
     Studio,
     failures,
+    images,
     join,
     params,
-    pictures,
     pixel_difference,
     progress,
     run,
     spec_of,
 )
-from tests.models.diffusion.test_law_pictures import over
+from tests.models.diffusion.test_law_images import over
 from tests.tiny import build_tiny_refiner
 
 SAMPLERS = ("Euler", "Euler a", "DPM++ 2M Karras", "DDIM", "Heun", "UniPC")
@@ -50,11 +50,11 @@ def engine_of(base: Studio, refiner: Studio) -> Engine:
 def join_refined(engine: Engine, row_id: str, base: Studio, refiner: Studio, wanted: DrawParams) -> None:
     """Let a row join whose last steps the refiner draws."""
     catalog = Catalog({"tiny": base.spec, "refiner": replace(refiner.spec, name="refiner")})
-    engine.join(row_id, Task(kind=TXT2IMG, params=wanted, catalog=catalog, pictures={}))
+    engine.join(row_id, Task(kind=TXT2IMG, params=wanted, catalog=catalog, images={}))
 
 
 def refined(**changes: Any) -> DrawParams:
-    """A request for a refined picture."""
+    """A request for a refined image."""
     return params(**({"num_inference_steps": 10, "refiner": Refiner(model="refiner")} | changes))
 
 
@@ -70,11 +70,11 @@ def draw_refined(base: Studio, refiner: Studio, wanted: DrawParams) -> Image.Ima
         **options, width=wanted.width, height=wanted.height, denoising_end=wanted.refiner.start,
         output_type="latent", generator=torch.Generator().manual_seed(wanted.seed),
     ).images  # fmt: skip
-    picture: Image.Image = plain.pipeline(refiner, IMG2IMG, wanted)(
+    image: Image.Image = plain.pipeline(refiner, IMG2IMG, wanted)(
         **options, image=latents, denoising_start=wanted.refiner.start,
         generator=torch.Generator().manual_seed(wanted.seed),
     ).images[0]  # fmt: skip
-    return picture
+    return image
 
 
 @pytest.mark.parametrize("guidance_scale", [5.0, 1.0])
@@ -83,8 +83,8 @@ def test_the_last_steps(tiny_sdxl: Studio, refiner: Studio, sampler: str, guidan
     wanted = refined(sampler=sampler, guidance_scale=guidance_scale, negative_prompt="ugly")
     engine = engine_of(tiny_sdxl, refiner)
     join_refined(engine, "row", tiny_sdxl, refiner, wanted)
-    picture = pictures(run(engine))["row"]
-    assert pixel_difference(draw_refined(tiny_sdxl, refiner, wanted), picture) <= 1
+    image = images(run(engine))["row"]
+    assert pixel_difference(draw_refined(tiny_sdxl, refiner, wanted), image) <= 1
 
 
 def test_in_company(tiny_sdxl: Studio, refiner: Studio) -> None:
@@ -100,7 +100,7 @@ def test_in_company(tiny_sdxl: Studio, refiner: Studio) -> None:
     for row_id, wanted in rows.items():
         join_refined(engine, row_id, tiny_sdxl, refiner, wanted)
         events += engine.tick()
-    drawn = pictures(events + run(engine))
+    drawn = images(events + run(engine))
     for row_id, wanted in rows.items():
         expected = tiny_sdxl.draw_plain(wanted) if wanted.refiner is None else draw_refined(tiny_sdxl, refiner, wanted)
         assert pixel_difference(expected, drawn[row_id]) <= 1, row_id
@@ -128,7 +128,7 @@ def test_both_must_have_a_step(tiny_sdxl: Studio, refiner: Studio, start: float)
 
 @pytest.mark.parametrize("guidance_scale", [5.0, 1.0])
 @pytest.mark.parametrize("kind", [IMG2IMG, INPAINT])
-def test_over_a_picture(refiner: Studio, kind: str, guidance_scale: float) -> None:
+def test_over_an_image(refiner: Studio, kind: str, guidance_scale: float) -> None:
     rows = {
         sampler: (kind, over(kind, sampler=sampler, guidance_scale=guidance_scale, seed=number, negative_prompt="ugly"))
         for number, sampler in enumerate(SAMPLERS)

@@ -13,9 +13,9 @@ import torch
 from diffusers import StableDiffusionImg2ImgPipeline
 from PIL import Image
 
+from models.catalog.samplers import FLOW_MATCHING, NOISE_SCHEDULE, SAMPLERS
 from models.diffusion.sampling import build_scheduler, kind_of, predict_original, step_options
 from models.errors import DrawingFailed
-from models.samplers import FLOW_MATCHING, NOISE_SCHEDULE, SAMPLERS
 from tests.models.diffusion.driving import (
     BETAS,
     SHAPE,
@@ -174,11 +174,11 @@ def test_the_plain_img2img_pipeline_takes_the_scheduler(tiny_sd: Studio, sampler
     pipeline.scheduler = build_scheduler(sampler, tiny_sd.checkpoint.pipeline.scheduler.config, 1)
 
     def draw(colour: str, steps: int, strength: float) -> Image.Image:
-        picture: Image.Image = pipeline(
+        image: Image.Image = pipeline(
             "a cat", image=Image.new("RGB", (64, 64), colour), num_inference_steps=steps, strength=strength,
             generator=torch.Generator().manual_seed(1),
         ).images[0]  # fmt: skip
-        return picture
+        return image
 
     for steps, strength in ((4, 0.5), (3, 0.4), (2, 0.5)):
         assert pixel_difference(draw("red", steps, strength), draw("navy", steps, strength)) > 8

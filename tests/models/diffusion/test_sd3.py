@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from models.catalog.auxiliary import Extra
+from models.catalog.families import IMG2IMG, INPAINT, SD3, TXT2IMG
 from models.errors import DrawingFailed
-from models.extras import Extra
-from models.families import SD3
-from models.params import IMG2IMG, INPAINT, TXT2IMG, LoraUse
+from models.jobs.params import LoraUse
 from tests.models.diffusion import plain
-from tests.models.diffusion.rig import Studio, failures, join, params, pictures, pixel_difference, progress, run
-from tests.models.diffusion.test_law_pictures import over
+from tests.models.diffusion.rig import Studio, failures, images, join, params, pixel_difference, progress, run
+from tests.models.diffusion.test_law_images import over
 from tests.tiny import build_tiny_lora, build_tiny_sd3
 
 KINDS = (TXT2IMG, IMG2IMG, INPAINT)
@@ -76,8 +76,8 @@ def test_other_sizes_at_once(small: Studio) -> None:
 def test_clip_skip_is_counted_as_for_sdxl(full: Studio, clip_skip: int, theirs: int | None) -> None:
     engine, wanted = full.engine(), params(clip_skip=clip_skip)
     join(engine, "row", wanted, full.spec)
-    (picture,) = plain.call(full, TXT2IMG, wanted, clip_skip=theirs)
-    assert pixel_difference(pictures(run(engine))["row"], picture) <= 1
+    (image,) = plain.call(full, TXT2IMG, wanted, clip_skip=theirs)
+    assert pixel_difference(images(run(engine))["row"], image) <= 1
 
 
 def test_previews(full: Studio) -> None:
@@ -101,7 +101,7 @@ def test_what_it_refuses(full: Studio, changes: dict[str, Any], reason: str) -> 
     join(engine, "odd", params(**changes), full.spec)
     join(engine, "even", params(), full.spec)
     events = run(engine)
-    assert pictures(events).keys() == {"even"}
+    assert images(events).keys() == {"even"}
     failure = failures(events)["odd"]
     assert isinstance(failure, DrawingFailed)
     assert reason in str(failure)
@@ -120,7 +120,7 @@ def test_a_lora(full: Studio, tmp_path: Path) -> None:
     loras = {"lora": Extra(name="lora", path=file)}
     join(engine, "with", params(loras=(LoraUse(name="lora", weight=0.7),)), full.spec, loras=loras)
     join(engine, "none", params(), full.spec, loras=loras)
-    drawn = pictures(run(engine))
+    drawn = images(run(engine))
     own: Any = plain.open_studio(full.spec.folder, SD3)
     own.plain.load_lora_weights(str(file), adapter_name="plain")
     own.plain.set_adapters(["plain"], [0.7])

@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 
+from models.catalog.families import SDXL, STABLE_DIFFUSION
 from models.diffusion.checkpoint import load_checkpoint
 from models.diffusion.denoiser import Conditioning, Denoiser, Residuals
 from models.diffusion.engine import Engine
 from models.errors import ModelUnavailable
-from models.families import SDXL, STABLE_DIFFUSION
 from tests.models.diffusion.rig import (
     CPU,
     Studio,
     begun,
+    images,
     join,
     params,
-    pictures,
     progress,
     run,
     spec_of,
@@ -30,7 +30,7 @@ from tests.tiny import POOLED_WIDTH, build_tiny_sdxl
 
 @pytest.mark.parametrize("sampler", PLAIN)
 @pytest.mark.parametrize(("guidance_scale", "negative_prompt"), [(5.0, "ugly"), (5.0, ""), (1.0, "ugly")])
-def test_alone_it_is_the_plain_pipelines_picture_to_the_bit(
+def test_alone_it_is_the_plain_pipelines_image_to_the_bit(
     tiny_sdxl: Studio, sampler: str, guidance_scale: float, negative_prompt: str
 ) -> None:
     check_alone(tiny_sdxl, params(sampler=sampler, guidance_scale=guidance_scale, negative_prompt=negative_prompt))
@@ -62,7 +62,7 @@ def test_both_families_at_once(tiny_sd: Studio, tiny_sdxl: Studio) -> None:
     rows = {f"{name} {sampler}": replace(wanted, model=name) for name in studios for sampler, wanted in company.items()}
     for row_id, wanted in rows.items():
         join(engine, row_id, wanted, replace(studios[wanted.model].spec, name=wanted.model))
-    drawn = pictures(run(engine))
+    drawn = images(run(engine))
     assert all(studios[wanted.model].off_by(wanted, drawn[row_id]) <= 1 for row_id, wanted in rows.items())
 
 
@@ -108,7 +108,7 @@ class BlindDenoiser:
 def test_what_the_unet_is_told_shows(tiny_sdxl: Studio, hidden: str) -> None:
     engine = tiny_sdxl.engine(BlindDenoiser(tiny_sdxl.checkpoint.denoiser, hidden))
     join(engine, "row", params(), tiny_sdxl.spec)
-    assert tiny_sdxl.off_by(params(), pictures(run(engine))["row"]) > 8
+    assert tiny_sdxl.off_by(params(), images(run(engine))["row"]) > 8
 
 
 def test_the_unet_is_told_the_size_that_is_drawn(tiny_sdxl: Studio) -> None:

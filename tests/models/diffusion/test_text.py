@@ -13,11 +13,11 @@ from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from safetensors.torch import save_file
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
-from models.catalog import house_spec
+from models.catalog.catalog import house_spec
 from models.diffusion.text import Embedding, TextEncoding, count_tokens, encode_clip, load_embedding
 from models.diffusion.text.chunks import MAX_CHUNKS, split
 from models.errors import DrawingFailed, ModelUnavailable
-from models.prompts import UnsupportedPromptSyntax
+from models.jobs.prompts import UnsupportedPromptSyntax
 from tests.tiny import POOLED_WIDTH, TEXT_WIDTH, build_tiny_house, build_tiny_sd, build_tiny_sdxl
 
 CPU = torch.device("cpu")

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
+from models.jobs.prompts import Fragment, PromptError, parse
 from models.language.cleaning import PHRASES_MAX, NotFit, Phrases, clean, continuation, plain
-from models.prompts import Fragment, PromptError, parse
 
 
 def phrases(answer: str, said: str = "a cat", is_cut_off: bool = False) -> list[str]:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from models.catalog import ModelSpec, house_spec
-from models.families import FAMILIES, FLUX, SD3
-from models.house.pictures import GROUNDS as TAUGHT
+from models.catalog.catalog import ModelSpec, house_spec
+from models.catalog.families import FAMILIES, FLUX, SD3
+from models.house.images import GROUNDS as TAUGHT
+from models.jobs.prompts import Fragment, parse
 from models.language.budget import budget_of, estimate
 from models.language.cleaning import Phrases, clean, plain
 from models.language.profiles import GROUNDS, PROFILES, Profile, Template, profile_of
-from models.prompts import Fragment, parse
 
 EVERY = pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 

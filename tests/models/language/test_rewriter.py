@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
+from models.jobs.rewrite import APPLIED, REFUSED, SKIPPED, TIMEOUT, UNAVAILABLE, Rewrite
 from models.language.breaker import CircuitBreaker
 from models.language.budget import Budget, estimate
 from models.language.client import LanguageEngine
 from models.language.presets import GENERIC, PRESETS, SMOLLM2, Preset
 from models.language.profiles import PROFILES
 from models.language.rewriting import Rewriter, RewriteRequest
-from models.rewrite import APPLIED, REFUSED, SKIPPED, TIMEOUT, UNAVAILABLE, Rewrite
 from tests.engine_stub import GARBAGE, HTML, Drip, EngineStub, Flood, Hang, HangUp, Raw, Say, error, first_allowed
 
 SOON_S = 0.3

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from models.params import KINDS
+from models.jobs.params import KINDS
 from service.api.app import create_app
-from service.api.wire_bodies import JobBody
+from service.api.native.schemas import JobBody
 from service.backbone.settings import Settings
 
 ROUTES = {

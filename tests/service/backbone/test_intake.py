@@ -8,7 +8,7 @@ import pytest
 from redis import ResponseError
 from redis.client import Pipeline
 
-from models.job import JobStatus
+from models.jobs.records import JobStatus
 from service.backbone.queue import AlreadyUsed, QueueFull, open_queue
 
 QUEUE = "rq:queue:photogram"

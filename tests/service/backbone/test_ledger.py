@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from models.errors import OutOfMemory
-from models.job import Image, JobStatus
-from models.rewrite import Rewrite
+from models.jobs.records import Image, JobStatus
+from models.jobs.rewrite import Rewrite
 from service.backbone import scripts
 from service.backbone.ledger import CRASH_LIMIT
 from service.backbone.records import CANCEL_CHANNEL, WAKE_CHANNEL, events_key, record_key

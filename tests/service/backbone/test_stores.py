@@ -1,4 +1,4 @@
-"""Files of pictures: named by contents or by id, whole or not there, and gone when they are old."""
+"""Files of images: named by contents or by id, whole or not there, and gone when they are old."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def age(path: Path, seconds: float) -> None:
 
 def test_an_input_is_named_by_its_contents_and_kept_once(tmp_path: Path) -> None:
     store = InputStore(tmp_path)
-    sha256 = store.add(b"picture")
-    assert sha256 == hashlib.sha256(b"picture").hexdigest() == store.add(b"picture")
+    sha256 = store.add(b"image")
+    assert sha256 == hashlib.sha256(b"image").hexdigest() == store.add(b"image")
     path = store.path(sha256)
-    assert path is not None and path.read_bytes() == b"picture"
+    assert path is not None and path.read_bytes() == b"image"
     assert [each for each in tmp_path.glob("*/*")] == [path]
     assert path.stat().st_mode & 0o777 == 0o644
 
@@ -51,7 +51,7 @@ def test_old_inputs_go_unless_they_are_used_again(tmp_path: Path) -> None:
     assert (store.path(old), store.path(used) is None, store.path(again) is None) == (None, False, False)
 
 
-def test_finished_pictures_are_kept_for_ever_unless_a_time_is_set(tmp_path: Path) -> None:
+def test_finished_images_are_kept_for_ever_unless_a_time_is_set(tmp_path: Path) -> None:
     images, inputs = ImageStore(tmp_path / "images"), InputStore(tmp_path / "inputs")
     images.write(IMAGE_ID, b"x")
     path = images.path(IMAGE_ID)
@@ -65,7 +65,7 @@ def test_finished_pictures_are_kept_for_ever_unless_a_time_is_set(tmp_path: Path
     assert images.path(IMAGE_ID) is None
 
 
-def test_settings_of_pictures_are_read() -> None:
+def test_settings_of_images_are_read() -> None:
     settings = Settings.from_environment({})
     assert (settings.max_body_bytes, settings.max_input_bytes) == (64 << 20, 20 << 20)
     assert (settings.image_ttl_s, settings.fetch_private) == (None, False)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from models.job import JobStatus
+from models.jobs.records import JobStatus
 from service.backbone.connections import connect_async
 from service.backbone.keys import KeyRing, add_key, make_key, owner_id
 from service.backbone.records import events_key

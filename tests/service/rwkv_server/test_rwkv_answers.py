@@ -15,13 +15,13 @@ import openai
 import pytest
 from fastapi import FastAPI
 
+from models.jobs.rewrite import APPLIED, REFUSED
 from models.language.budget import Budget, estimate
 from models.language.client import LanguageEngine
 from models.language.presets import PRESETS
 from models.language.profiles import PROFILES
 from models.language.rewriting import Rewriter, RewriteRequest
 from models.language.rwkv.engine import Engine
-from models.rewrite import APPLIED, REFUSED
 from service.rwkv_server.app import create_app
 from service.rwkv_server.settings import Limits
 

@@ -24,9 +24,9 @@ from ._errors import (
     WaitTimeout,
 )
 from ._events import Event, Previewed, Progressed, Rewritten, StatusChanged
+from ._images import ImageSource
 from ._language import Proposal, RewriteOptions, RewrittenPrompt, TokenCount, ToolCall
 from ._models import Failure, GeneratedImage, Image, Job, Model, Params, Progress, Result, Rewrite, Sampler, Timings
-from ._pictures import Picture
 from ._version import __version__
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "FieldProblem",
     "GeneratedImage",
     "Image",
+    "ImageSource",
     "InvalidParams",
     "Job",
     "JobCanceled",
@@ -52,7 +53,6 @@ __all__ = [
     "PermissionDenied",
     "Photogram",
     "PhotogramError",
-    "Picture",
     "Previewed",
     "Problem",
     "Progress",

@@ -12,9 +12,9 @@ from ._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT_S, Config
 from ._errors import APIError
 from ._events import Event, Reading
 from ._flows import Effect, Flow, Flows, Listen, Send, Sleep, job_id_of, order_of
+from ._images import ImageSource
 from ._language import Proposal, RewriteOptions, RewrittenPrompt
 from ._models import GeneratedImage, Job, Model, Params, Sampler
-from ._pictures import Picture
 
 T = TypeVar("T")
 
@@ -50,20 +50,20 @@ class AsyncPhotogram:
         on_event: Callable[[Event], None] | None = None,
         **params: Unpack[Params],
     ) -> GeneratedImage:
-        """Draw one picture and bring it here, as `Photogram.generate` does; `on_event` is a plain function."""
+        """Draw one image and bring it here, as `Photogram.generate` does; `on_event` is a plain function."""
         kind, order = order_of(prompt, None, params)
         return await self._run(self._flows.generate(kind, timeout_s, on_event, order))
 
     async def upscale(
         self,
-        image: Picture,
+        image: ImageSource,
         *,
         scale: int | None = None,
         upscaler: str | None = None,
         timeout_s: float | None = None,
         on_event: Callable[[Event], None] | None = None,
     ) -> GeneratedImage:
-        """Enlarge a picture and bring it here, as `Photogram.upscale` does."""
+        """Enlarge an image and bring it here, as `Photogram.upscale` does."""
         params = {"image": image, "scale": scale, "upscaler": upscaler}
         return await self._run(self._flows.generate("upscale", timeout_s, on_event, params))
 
@@ -87,7 +87,7 @@ class AsyncPhotogram:
         return await self._run(self._flows.cancel(job_id_of(job)))
 
     async def download(self, job: Job | str, index: int = 0) -> GeneratedImage:
-        """Bring a picture of a succeeded job here; raises as `Photogram.download` does."""
+        """Bring an image of a succeeded job here; raises as `Photogram.download` does."""
         return await self._run(self._flows.download(job, index))
 
     async def stream(self, job: Job | str, timeout_s: float | None = None) -> AsyncGenerator[Event, None]:
@@ -118,7 +118,7 @@ class AsyncPhotogram:
         message: str,
         *,
         job: Job | Proposal | Mapping[str, object] | None = None,
-        images: Picture | Sequence[Picture] = (),
+        images: ImageSource | Sequence[ImageSource] = (),
     ) -> Proposal:
         """Have the server's language model turn a wish into a job, as `Photogram.assist` does."""
         return await self._run(self._flows.assist(message, job, images))

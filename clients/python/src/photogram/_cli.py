@@ -11,9 +11,9 @@ from rich.console import Console
 
 from ._cli_output import (
     display_for,
+    image_json,
+    image_lines,
     job_lines,
-    picture_json,
-    picture_lines,
     proposal_lines,
     rewritten_lines,
     to_json,
@@ -100,7 +100,7 @@ def _draw(client: Photogram, prompt: str | Proposal, params: Params, path: Path,
     image.save(path)
     total_s = time.monotonic() - began
     proposal = prompt if isinstance(prompt, Proposal) else None
-    _print([picture_json(image, path, total_s, proposal)] if as_json else picture_lines(image, path, total_s))
+    _print([image_json(image, path, total_s, proposal)] if as_json else image_lines(image, path, total_s))
 
 
 def _rewrite(options: argparse.Namespace, client: Photogram) -> None:
@@ -110,7 +110,7 @@ def _rewrite(options: argparse.Namespace, client: Photogram) -> None:
 
 def _assist(options: argparse.Namespace, client: Photogram) -> None:
     if options.output is not None and not options.draw:
-        raise ValueError("--output is where the picture goes, and only --draw makes one")
+        raise ValueError("--output is where the image goes, and only --draw makes one")
     path = options.output or _DEFAULT_FILE
     if options.draw:
         _check_writable(path)
@@ -137,12 +137,12 @@ def _samplers(options: argparse.Namespace, client: Photogram) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="photogram", description="Draw pictures with a Photogram server.")
+    parser = argparse.ArgumentParser(prog="photogram", description="Draw images with a Photogram server.")
     parser.add_argument("--version", action="version", version=f"photogram {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     common = _common_options()
 
-    generate = commands.add_parser("generate", parents=[common], help="draw a picture and save it")
+    generate = commands.add_parser("generate", parents=[common], help="draw an image and save it")
     _add_generate_options(generate)
     generate.set_defaults(run=_generate)
 
@@ -172,12 +172,12 @@ def _add_language_commands(
 ) -> None:
     rewrite = commands.add_parser("rewrite", parents=[common], help="have a prompt rewritten, and draw nothing")
     rewrite.add_argument("prompt", metavar="PROMPT", help="what is to be drawn")
-    rewrite.add_argument("--model", metavar="NAME", help="the picture model that the prompt is for")
+    rewrite.add_argument("--model", metavar="NAME", help="the image model that the prompt is for")
     rewrite.set_defaults(run=_rewrite)
 
     assist = commands.add_parser("assist", parents=[common], help="have a wish turned into a job")
     assist.add_argument("message", metavar="MESSAGE", help="the wish, in plain words")
-    assist.add_argument("--image", metavar="FILE", type=Path, action="append", default=[], help="a picture for it")
+    assist.add_argument("--image", metavar="FILE", type=Path, action="append", default=[], help="an image for it")
     assist.add_argument("--draw", action="store_true", help="draw what is proposed")
     assist.add_argument("-o", "--output", metavar="FILE", type=Path, help=f"where to (else {_DEFAULT_FILE})")
     assist.set_defaults(run=_assist)
@@ -201,13 +201,13 @@ def _add_generate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sampler", metavar="NAME", help="the sampler (photogram samplers)")
     parser.add_argument("--steps", metavar="N", type=int, help="number of denoising steps")
     parser.add_argument("--guidance", metavar="SCALE", type=float, help="how closely to follow the prompt")
-    parser.add_argument("--seed", metavar="N", type=int, help="the same seed draws the same picture")
+    parser.add_argument("--seed", metavar="N", type=int, help="the same seed draws the same image")
     parser.add_argument("--width", metavar="PX", type=int, help="width in pixels")
     parser.add_argument("--height", metavar="PX", type=int, help="height in pixels")
 
 
 def _check_writable(path: Path) -> None:
-    # Before the job and not after it: nobody should wait for a picture that has no place.
+    # Before the job and not after it: nobody should wait for an image that has no place.
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a directory, not a file to write")
     if not path.parent.is_dir():

@@ -94,7 +94,7 @@ def display_for(console: Console) -> Display:
     return BarDisplay(console) if console.is_terminal else LineDisplay(console)
 
 
-def picture_lines(image: GeneratedImage, path: Path, total_s: float) -> list[str]:
+def image_lines(image: GeneratedImage, path: Path, total_s: float) -> list[str]:
     """What `photogram generate` prints: one line each."""
     params = image.job.params
     prompts = _known({"prompt": params.get("prompt"), **_revisions(image.job.rewrite)}) if image.job.rewrite else []
@@ -110,7 +110,7 @@ def picture_lines(image: GeneratedImage, path: Path, total_s: float) -> list[str
     ]
 
 
-def picture_json(image: GeneratedImage, path: Path, total_s: float, proposal: Proposal | None = None) -> str:
+def image_json(image: GeneratedImage, path: Path, total_s: float, proposal: Proposal | None = None) -> str:
     """The same for programs: the file, the seconds, the whole job, and what it was proposed as, if it was."""
     document = {"file": str(path), "timings": _seconds_of(image.job, total_s), "job": asdict(image.job)}
     return to_json(document if proposal is None else {**document, "proposal": asdict(proposal)})

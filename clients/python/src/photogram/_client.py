@@ -12,9 +12,9 @@ from ._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT_S, Config
 from ._errors import APIError
 from ._events import Event, Reading
 from ._flows import Effect, Flow, Flows, Listen, Send, Sleep, job_id_of, order_of
+from ._images import ImageSource
 from ._language import Proposal, RewriteOptions, RewrittenPrompt
 from ._models import GeneratedImage, Job, Model, Params, Sampler
-from ._pictures import Picture
 
 T = TypeVar("T")
 
@@ -56,13 +56,13 @@ class Photogram:
         on_event: Callable[[Event], None] | None = None,
         **params: Unpack[Params],
     ) -> GeneratedImage:
-        """Draw one picture and bring it here.
+        """Draw one image and bring it here.
 
             image = client.generate("a cat", num_inference_steps=20, width=512, height=512)
             image = client.generate("a cat in oil", image=Path("cat.png"), strength=0.6)
             image = client.generate("a hat", image=Path("cat.png"), mask=Path("head.png"))
 
-        With an `image` the picture is drawn over it, with a `mask` only where that is light: each a file, bytes, or a
+        With an `image` the image is drawn over it, with a `mask` only where that is light: each a file, bytes, or a
         string that the server knows: a URL, `input:...` or `image:...`. A mask may also be a mapping of all its fields.
         With `enhance_prompt=True` the server's language model rewrites the prompt first, if it can; `image.job` tells
         both. A proposal of `assist` may stand in place of the prompt; `params` then change what it says.
@@ -75,14 +75,14 @@ class Photogram:
 
     def upscale(
         self,
-        image: Picture,
+        image: ImageSource,
         *,
         scale: int | None = None,
         upscaler: str | None = None,
         timeout_s: float | None = None,
         on_event: Callable[[Event], None] | None = None,
     ) -> GeneratedImage:
-        """Enlarge a picture to `scale` (2 or 4) times its width and height, and bring it here.
+        """Enlarge an image to `scale` (2 or 4) times its width and height, and bring it here.
 
             image = client.upscale(Path("cat.png"), scale=4)
 
@@ -94,7 +94,7 @@ class Photogram:
     def submit(
         self, prompt: str | Proposal, *, kind: str | None = None, job_id: str | None = None, **params: Unpack[Params]
     ) -> Job:
-        """Queue a job and return at once; a `kind` that is left out goes by the pictures, as in `generate`.
+        """Queue a job and return at once; a `kind` that is left out goes by the images, as in `generate`.
 
         With a `job_id` of your own (1 to 64 letters, digits, `_`, `-`) submitting the same again, also from another
         process, gives the same job; submitting something else under it raises Conflict.
@@ -115,7 +115,7 @@ class Photogram:
         return self._run(self._flows.cancel(job_id_of(job)))
 
     def download(self, job: Job | str, index: int = 0) -> GeneratedImage:
-        """Bring a picture of a succeeded job here.
+        """Bring an image of a succeeded job here.
 
         Raises JobFailed or JobCanceled for a job that has none, ValueError for one that is not finished.
         """
@@ -138,7 +138,7 @@ class Photogram:
 
             client.rewrite("a fox", model="sdxl").revised_prompt
 
-        It writes as suits the picture model `model`, or by the `profile` named, and the same for the same `seed`; with
+        It writes as suits the image model `model`, or by the `profile` named, and the same for the same `seed`; with
         `negative_prompt=True` it writes such a one too. Without a language model the prompt comes back as it is, and
         `.rewrite.reason` says why. Raises InvalidParams.
         """
@@ -157,7 +157,7 @@ class Photogram:
         message: str,
         *,
         job: Job | Proposal | Mapping[str, object] | None = None,
-        images: Picture | Sequence[Picture] = (),
+        images: ImageSource | Sequence[ImageSource] = (),
     ) -> Proposal:
         """Have the server's language model turn a wish into a job; `generate` and `submit` take what it proposes.
 
@@ -165,7 +165,7 @@ class Photogram:
             client.generate(proposal).save("postcard.png")
 
         With a `job` (or a proposal, or a mapping with kind and params) the wish is to change that. `images` are one or
-        more pictures to draw over, each as in `generate`. Raises NoProposal, LanguageUnavailable, InvalidParams.
+        more images to draw over, each as in `generate`. Raises NoProposal, LanguageUnavailable, InvalidParams.
         """
         return self._run(self._flows.assist(message, job, images))
 

@@ -14,8 +14,8 @@ PhotogramError
 │   ├── ServiceUnavailable      503: come back after .retry_after_s
 │   │   └── LanguageUnavailable     503: the server has no language model, or cannot reach it
 │   └── ServerError             any other 5xx
-├── JobFailed               the job ended without a picture: .job.error says why
-├── JobCanceled             the job was canceled before it had a picture: .job
+├── JobFailed               the job ended without an image: .job.error says why
+├── JobCanceled             the job was canceled before it had an image: .job
 └── WaitTimeout             the job was not finished in time: .job is its last known state
 
 Arguments that cannot be sent at all raise the built-in ValueError.
@@ -142,7 +142,7 @@ class JobFailed(_CarriesJob):
 
 
 class JobCanceled(_CarriesJob):
-    """The job was canceled before it had a picture."""
+    """The job was canceled before it had an image."""
 
     def __str__(self) -> str:
         return f"job {self.job.id} was canceled"

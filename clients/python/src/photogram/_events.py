@@ -35,7 +35,7 @@ class Progressed:
 
 @dataclass(frozen=True, slots=True)
 class Previewed:
-    """How the picture looks at step `step`: encoded bytes and their media type."""
+    """How the image looks at step `step`: encoded bytes and their media type."""
 
     step: int
     data: bytes = field(repr=False)

@@ -26,9 +26,9 @@ from ._errors import (
     WaitTimeout,
 )
 from ._events import Event, EventReading
+from ._images import ImageSource, kind_of
 from ._language import Proposal, RewrittenPrompt
 from ._models import GeneratedImage, Job, Model, Sampler
-from ._pictures import Picture, kind_of
 from ._requests import Requests, new_job_id
 from ._responses import error_of, read
 from ._retry import Backoff, connection_failure
@@ -142,12 +142,15 @@ class Flows:
         return read(response, RewrittenPrompt.from_payload)
 
     def assist(
-        self, message: str, job: Job | Proposal | Mapping[str, object] | None, images: Picture | Sequence[Picture]
+        self,
+        message: str,
+        job: Job | Proposal | Mapping[str, object] | None,
+        images: ImageSource | Sequence[ImageSource],
     ) -> Flow[Proposal]:
         if isinstance(job, Job | Proposal):
             job = {"kind": job.kind, "params": job.params}
-        pictures = (images,) if isinstance(images, Picture) else images
-        response = yield from self._call(self._requests.assist(message, job, pictures))
+        sources = (images,) if isinstance(images, ImageSource) else images
+        response = yield from self._call(self._requests.assist(message, job, sources))
         return read(response, Proposal.from_payload)
 
     def models(self) -> Flow[list[Model]]:
@@ -216,7 +219,7 @@ def _check_succeeded(job: Job) -> None:
 def _image_bytes(response: httpx.Response) -> bytes:
     kind = response.headers.get("content-type", "")
     if not kind.startswith("image/"):
-        raise UnexpectedResponse(f"{response.request.url} answered with {kind or 'no type'}, not with a picture")
+        raise UnexpectedResponse(f"{response.request.url} answered with {kind or 'no type'}, not with an image")
     return response.content
 
 

@@ -33,7 +33,7 @@ class RewrittenPrompt:
     """A prompt and what to draw in its place.
 
     `revised_prompt` is the prompt itself unless `rewrite.is_applied`; `revised_negative_prompt` is there if it was
-    asked for and written; `profile` is the way of writing that suits the picture model; `tokens` counts the
+    asked for and written; `profile` is the way of writing that suits the image model; `tokens` counts the
     revised prompt.
     """
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypedDict
 
-from ._pictures import Picture
+from ._images import ImageSource
 
 Payload = Mapping[str, Any]
 
@@ -14,7 +14,7 @@ FINAL_STATUSES = frozenset({"succeeded", "failed", "canceled"})
 
 
 class Params(TypedDict, total=False):
-    """What a picture can be asked for beside its prompt; a key left out or None is decided by the server."""
+    """What an image can be asked for beside its prompt; a key left out or None is decided by the server."""
 
     negative_prompt: str | None
     model: str | None
@@ -27,10 +27,10 @@ class Params(TypedDict, total=False):
     aspect_ratio: str | None
     style_preset: str | None
     clip_skip: int | None
-    image: Picture | None
+    image: ImageSource | None
     strength: float | None
     resize_mode: str | None
-    mask: Picture | Mapping[str, Any] | None
+    mask: ImageSource | Mapping[str, Any] | None
     loras: Sequence[Mapping[str, Any]] | None
     controls: Sequence[Mapping[str, Any]] | None
     second_pass: Mapping[str, Any] | None
@@ -55,7 +55,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """Where a finished picture lies; sizes in pixels."""
+    """Where a finished image lies; sizes in pixels."""
 
     url: str
     width: int
@@ -81,7 +81,7 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a succeeded job left: its pictures and how long they took."""
+    """What a succeeded job left: its images and how long they took."""
 
     images: tuple[Image, ...]
     timings: Timings
@@ -194,7 +194,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class GeneratedImage:
-    """A picture in hand: encoded bytes, pixel size, seed, and the job it came from."""
+    """An image in hand: encoded bytes, pixel size, seed, and the job it came from."""
 
     data: bytes = field(repr=False)
     width: int

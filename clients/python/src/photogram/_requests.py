@@ -8,7 +8,7 @@ import httpx
 
 from ._config import Config
 from ._errors import UnexpectedResponse
-from ._pictures import Picture, source_of, wire_params
+from ._images import ImageSource, source_of, wire_params
 from ._version import __version__
 
 # The server sends a comment every 15 s on an idle event stream: three missing ones mean that it is gone.
@@ -25,7 +25,7 @@ def new_job_id() -> str:
 
 
 class Requests:
-    """Builds requests for one server; opens nothing but files of pictures that are sent along."""
+    """Builds requests for one server; opens nothing but files of images that are sent along."""
 
     def __init__(self, config: Config) -> None:
         self._base_url = config.base_url
@@ -59,7 +59,7 @@ class Requests:
         accept = "text/event-stream" if asked.get("stream") else "application/json"
         return self._api("POST", "/v1/prompts/rewrite", body=wire_params(asked), headers={"Accept": accept})
 
-    def assist(self, message: str, job: Mapping[str, object] | None, images: Iterable[Picture]) -> httpx.Request:
+    def assist(self, message: str, job: Mapping[str, object] | None, images: Iterable[ImageSource]) -> httpx.Request:
         sources = [source_of(image) for image in images]
         body = wire_params({"message": message, "job": job, "images": sources or None})
         return self._api("POST", "/v1/assist", body=body, read_s=max(self._timeout_s, ASSIST_SILENCE_S))
@@ -71,11 +71,11 @@ class Requests:
         return self._api("GET", "/v1/samplers")
 
     def image(self, url: str) -> httpx.Request:
-        """A request without the key: pictures need none, and they may lie on another host."""
+        """A request without the key: images need none, and they may lie on another host."""
         try:
             target = httpx.URL(self._base_url + "/").join(url)
         except httpx.InvalidURL as error:
-            raise UnexpectedResponse(f"the server gave a picture's address that cannot be read: {url!r}") from error
+            raise UnexpectedResponse(f"the server gave an image's address that cannot be read: {url!r}") from error
         return httpx.Request("GET", target, headers={**self._headers, "Accept": "image/*"}, extensions=self._limits())
 
     def _api(

@@ -1,0 +1,1 @@
+"""The catalog: which models and auxiliary models there are, and what each of them can do."""

@@ -1,0 +1,30 @@
+"""What jobs on faces need, and what to answer where it is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from models.catalog.auxiliary import Extra
+
+RESTORER, DETECTOR = "restorer", "detector"
+"""The names in the catalog's table ``faces``."""
+
+USUAL_WEIGHTS: Mapping[str, str] = MappingProxyType({
+    RESTORER: "GFPGANv1.4.pth",
+    DETECTOR: "face_detection_yunet_2023mar.onnx",
+})  # fmt: skip
+"""Files that face restoration works with, by their names in the catalog."""
+
+SWAP_REFUSAL = (
+    "face swap is not available: Photogram does not implement it, because its usual weights, inswapper_128, are "
+    "licensed for research alone"
+)
+
+
+def restore_problem(faces: Mapping[str, Extra]) -> str | None:
+    """Why faces cannot be restored with the weights that the catalog has; ``None`` if they can."""
+    missing = [f"file in [faces.{name}] ({usual})" for name, usual in USUAL_WEIGHTS.items() if name not in faces]
+    if not missing:
+        return None
+    return f"face restoration is not available: it needs weights; set {' and '.join(missing)}"

@@ -1,0 +1,1 @@
+"""Images as files: decoding, encoding, and the metadata that they carry."""

@@ -1,0 +1,13 @@
+"""The native dialect, below ``/v1``: jobs, the images that they start from, listings, rewriting and preferences."""
+
+from fastapi import APIRouter
+
+from service.api.native import auxiliary_listings, inputs, listings, preferences, prompts, routes
+from service.api.native.schemas import JobBody
+
+WIRE_MODELS = (JobBody, *prompts.WIRE_MODELS, *preferences.WIRE_MODELS)
+"""The bodies that routes read themselves, for the OpenAPI document."""
+
+router = APIRouter()
+for _module in (routes, inputs, listings, auxiliary_listings, prompts, preferences):
+    router.include_router(_module.router)
