@@ -27,7 +27,8 @@ from rq.worker import BaseWorker
 from models.catalog.catalog import Catalog
 from models.errors import JobFailure, ModelUnavailable
 from models.jobs.params import DrawParams
-from models.jobs.records import Image, JobRecord
+from models.jobs.records import JobRecord
+from models.jobs.results import Image
 from service.backbone.ledger import Ledger
 from service.backbone.queue import open_queue
 from service.backbone.records import CANCEL_CHANNEL

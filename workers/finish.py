@@ -13,7 +13,8 @@ from redis.exceptions import RedisError
 from models.diffusion.events import Drawn
 from models.errors import InternalFailure, JobFailure, ModelUnavailable
 from models.jobs.params import DrawParams
-from models.jobs.records import Image, JobRecord
+from models.jobs.records import JobRecord
+from models.jobs.results import Image
 from models.media import png
 from service.backbone.store import ImageStore
 from workers.batch_worker import BatchWorker

@@ -5,7 +5,7 @@ from __future__ import annotations
 from PIL.Image import Image
 
 from models.errors import InputUnavailable, UnreadableImage
-from models.jobs.params import DrawParams, Params
+from models.jobs.params import DrawParams, JobParams
 from models.jobs.sources import IMAGE, INPUT, is_url
 from models.media.images import decode, decode_mask
 from service.backbone.inputs import InputStore
@@ -19,7 +19,7 @@ class ImageLoader:
     def __init__(self, inputs: InputStore, images: ImageStore, limits: FetchLimits) -> None:
         self._inputs, self._images, self._limits = inputs, images, limits
 
-    def load(self, params: Params) -> dict[str, Image]:
+    def load(self, params: JobParams) -> dict[str, Image]:
         """Every image that ``params`` name, by source: masks as L, all others as RGB.
 
         A source that is both a mask and another image is RGB.
@@ -47,7 +47,7 @@ class ImageLoader:
         return path.read_bytes()
 
 
-def _only_masks(params: Params) -> set[str]:
+def _only_masks(params: JobParams) -> set[str]:
     if not isinstance(params, DrawParams) or params.mask is None:
         return set()
     others = {params.image, *(control.image for control in params.controls)}

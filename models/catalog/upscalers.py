@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from models.catalog.auxiliary import Extra, Extras
+from models.errors import Problem, ProblemCode
 
 UPSCALE_FACTORS = (2, 4)
 """How many times as wide and high an image may be asked to become."""
@@ -49,13 +50,16 @@ def find_upscaler(name: str, upscalers: Extras) -> Extra | None:
     return next((extra for extra in found if extra is not None), None)
 
 
-def upscaler_problem(name: str, upscalers: Extras) -> str | None:
+def upscaler_problem(name: str, upscalers: Extras) -> Problem | None:
     """Why ``name`` cannot be used with the weights that the catalog has; ``None`` if it can."""
     known = KNOWN_UPSCALERS.get(name)
     if known is not None and known.refusal is not None:
-        return f"the upscaler {name!r} cannot be used: {known.refusal}"
+        return Problem(f"the upscaler {name!r} cannot be used: {known.refusal}", ProblemCode.UNAVAILABLE)
     if name in BUILT_IN_UPSCALERS or find_upscaler(name, upscalers) is not None:
         return None
     if known is None:
-        return f"there is no upscaler {name!r}; there are: {', '.join((*BUILT_IN_UPSCALERS, *upscalers))}"
-    return f'the upscaler {name!r} needs weights, {known.weights[0]}.pth for one: set file in [upscalers."{name}"]'
+        names = (*BUILT_IN_UPSCALERS, *upscalers)
+        message = f"there is no upscaler {name!r}; there are: {', '.join(names)}"
+        return Problem(message, ProblemCode.UNKNOWN_NAME, allowed=names)
+    message = f'the upscaler {name!r} needs weights, such as {known.weights[0]}.pth: set file in [upscalers."{name}"]'
+    return Problem(message, ProblemCode.UNAVAILABLE)

@@ -57,6 +57,8 @@ def plan(task: Task, tools: Tools) -> Plan:
             return _enlarge(task.images[params.image], params.scale, params.upscaler, task.catalog, tools)
         case FaceRestoreParams() as params:
             return _restore_faces(task, params, tools)
+        case _:
+            raise DrawingFailed(f"the engine has no plan for jobs of kind {task.kind}")
 
 
 def _draw(task: Task, params: DrawParams, tools: Tools) -> Plan:

@@ -11,7 +11,7 @@ from PIL.Image import Image
 
 from models.catalog.catalog import Catalog
 from models.errors import JobFailure
-from models.jobs.params import Params
+from models.jobs.params import JobParams
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class Task:
     """One job, as the engine is given it."""
 
     kind: str
-    params: Params
+    params: JobParams
     catalog: Catalog
     """As it was when the job was taken; says where models and helpers are."""
     images: Mapping[str, Image]

@@ -1,4 +1,4 @@
-"""A job: its states, the ticket that opens it, and the record that clients read."""
+"""The record of a job: its states, its parameters, and what became of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from models.jobs.params import DrawParams, Params
+from models.jobs.params import DrawParams, JobParams
+from models.jobs.results import Image, Json, StoredFile
 from models.jobs.rewrite import Rewrite
 
 JOB_ID_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -36,28 +37,6 @@ def new_job_id() -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ticket:
-    """One job to do, with nothing left open but the work."""
-
-    job_id: str
-    kind: str
-    owner: str
-    """The id of the API key that asked; only it may read or cancel the job."""
-    params: Params
-    image_id: str
-    """The name of the image to come; never guessable."""
-
-
-@dataclass(frozen=True)
-class Image:
-    """One finished image in the store."""
-
-    image_id: str
-    width: int
-    height: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class JobRecord:
     """A job as the ledger knows it; times are seconds since the epoch."""
 
@@ -65,13 +44,16 @@ class JobRecord:
     kind: str
     owner: str
     status: JobStatus
-    params: Params
+    params: JobParams
     requested: dict[str, Any]
     """The request's own body, for telling a repeat from another request under the same id."""
     image_id: str
     step: int
     steps: int
     images: tuple[Image, ...]
+    document: Json
+    """The JSON result of kinds that have one; ``None`` until succeeded."""
+    files: tuple[StoredFile, ...]
     timings: dict[str, float]
     """Seconds spent in each stage: ``prepare_s``, ``denoise_s``, ``finish_s``; empty until succeeded."""
     error_code: str | None
@@ -86,7 +68,7 @@ class JobRecord:
     """What became of the prompt, if it was to be rewritten and that was tried."""
 
     @property
-    def drawn_params(self) -> Params:
+    def drawn_params(self) -> JobParams:
         """The parameters as they are drawn: ``params`` with the rewritten prompt, if there is one."""
         if self.rewrite is None or not isinstance(self.params, DrawParams):
             return self.params

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from models.catalog.families import TXT2IMG
 from models.catalog.samplers import find_sampler
-from models.jobs.params import Control, DrawParams, Mask, Params, SecondPass, UpscaleParams
+from models.jobs.params import Control, DrawParams, JobParams, Mask, SecondPass, UpscaleParams
 
 Setting = tuple[str, object]
 
@@ -22,7 +22,7 @@ _IMPLIED = {"Clip skip": "1", "Schedule type": "Automatic"}
 """What A1111 means where it writes nothing."""
 
 
-def a1111_parameters(kind: str, params: Params) -> str:
+def a1111_parameters(kind: str, params: JobParams) -> str:
     """The text that A1111 writes under ``parameters``: the prompts, then ``name: value`` pairs on one line."""
     if not isinstance(params, DrawParams):
         return _line([*_postprocessing(params), ("Version", "Photogram")])
@@ -110,7 +110,7 @@ def _second_pass(kind: str, second_pass: SecondPass) -> Iterator[Setting]:
     yield "Hires upscaler", second_pass.upscaler
 
 
-def _postprocessing(params: Params) -> Iterator[Setting]:
+def _postprocessing(params: JobParams) -> Iterator[Setting]:
     if isinstance(params, UpscaleParams):
         yield "Postprocess upscale by", params.scale
         yield "Postprocess upscaler", params.upscaler

@@ -10,7 +10,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from models.errors import UnreadableImage
-from models.jobs.params import Params
+from models.jobs.params import JobParams
 from models.media.images import FORMATS, measure
 from models.media.infotext import a1111_parameters
 
@@ -24,7 +24,7 @@ _CODE_BYTES = 8
 """EXIF's user comment begins with the name of its character code, filled up with zeros."""
 
 
-def encode(image: Image.Image, kind: str, params: Params, original_prompt: str | None = None) -> bytes:
+def encode(image: Image.Image, kind: str, params: JobParams, original_prompt: str | None = None) -> bytes:
     """``image`` as a PNG file with its texts: how it was drawn, for A1111 and for us, and what the user wrote.
 
     The JSON leaves out what says nothing about the image: what is null, and the priority.
@@ -49,7 +49,7 @@ def _write(info: PngInfo, name: str, text: str) -> None:
     write(name, text)
 
 
-def repeatable(params: Params) -> dict[str, Any]:
+def repeatable(params: JobParams) -> dict[str, Any]:
     """``params`` as a request that gives the same image again."""
     return {name: value for name, value in params.to_payload().items() if value is not None and name != "priority"}
 

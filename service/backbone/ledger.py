@@ -11,7 +11,8 @@ from typing import Any, Literal
 from redis import Redis
 
 from models.errors import JobFailure
-from models.jobs.records import Image, JobRecord, JobStatus
+from models.jobs.records import JobRecord, JobStatus
+from models.jobs.results import Image
 from models.jobs.rewrite import Rewrite
 from service.backbone import scripts
 from service.backbone.records import (

@@ -15,7 +15,8 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from models.errors import PhotogramError
-from models.jobs.records import JobRecord, JobStatus, Ticket
+from models.jobs.records import JobRecord, JobStatus
+from models.jobs.tickets import Ticket
 from service.backbone.records import WAKE_CHANNEL, events_key, new_hash, read_hash, record_key
 
 QUEUE_NAME = "photogram"

@@ -6,9 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from models.jobs.params import PARAMS_OF, DrawParams, Params
-from models.jobs.records import Image, JobRecord, JobStatus, Ticket
+from models.jobs.kinds import find_kind
+from models.jobs.records import JobRecord, JobStatus
+from models.jobs.results import Image, StoredFile
 from models.jobs.rewrite import Rewrite
+from models.jobs.tickets import Ticket
 
 WAKE_CHANNEL = "photogram:wake"
 """Every change of a job is announced here by the job's id, for whoever waits for it."""
@@ -43,14 +45,9 @@ def new_hash(ticket: Ticket, requested: Mapping[str, Any], now: float) -> dict[s
         "requested": json.dumps(requested, sort_keys=True),
         "image_id": ticket.image_id,
         "step": "0",
-        "steps": str(_steps(ticket.params)),
+        "steps": str(ticket.params.expected_steps),
         "created_at": repr(now),
     }
-
-
-def _steps(params: Params) -> int:
-    """How many steps the job is believed to have until its worker says so."""
-    return params.num_inference_steps if isinstance(params, DrawParams) else 1
 
 
 def read_hash(fields: Mapping[bytes, bytes]) -> JobRecord:
@@ -61,12 +58,14 @@ def read_hash(fields: Mapping[bytes, bytes]) -> JobRecord:
         kind=text["kind"],
         owner=text["owner"],
         status=JobStatus(text["status"]),
-        params=PARAMS_OF[text["kind"]].from_payload(json.loads(text["params"])),
+        params=find_kind(text["kind"]).params.from_payload(json.loads(text["params"])),
         requested=json.loads(text["requested"]),
         image_id=text["image_id"],
         step=int(text["step"]),
         steps=int(text["steps"]),
         images=tuple(Image(**image) for image in json.loads(text.get("images", "[]"))),
+        document=json.loads(text.get("document", "null")),
+        files=tuple(StoredFile(**file) for file in json.loads(text.get("files", "[]"))),
         timings=json.loads(text.get("timings", "{}")),
         error_code=text.get("error_code"),
         error_message=text.get("error_message"),

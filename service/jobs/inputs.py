@@ -8,7 +8,7 @@ import re
 
 from models.errors import UnreadableImage
 from models.jobs.checks import Problems
-from models.jobs.params import Request
+from models.jobs.params import JobRequest
 from models.jobs.sources import IMAGE, INPUT, is_url, sources_of, with_sources
 from models.media.images import measure
 from service.api.state import Gateway
@@ -22,7 +22,7 @@ class Refused(Exception):
     """A source that cannot be used; the text says why."""
 
 
-def take_in(gateway: Gateway, request: Request, our_url: str | None) -> Request:
+def take_in(gateway: Gateway, request: JobRequest, our_url: str | None) -> JobRequest:
     """``request`` with its images stored and checked; blocking.
 
     Base64 becomes ``input:<sha256>``, a link below ``our_url`` becomes ``image:<id>``; both must exist. Other URLs are

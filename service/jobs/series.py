@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from models.errors import FieldProblem, InvalidTicket
-from models.jobs.params import SEED_MAX, DrawParams, DrawRequest, Request
+from models.jobs.params import SEED_MAX, DrawParams, DrawRequest, JobRequest
 from models.jobs.payload import build
 from models.jobs.records import JobRecord
 from service.api.state import Gateway
@@ -43,7 +43,7 @@ async def submit_series(
 async def submit_all(
     gateway: Gateway,
     owner: str,
-    wanted: Sequence[Request],
+    wanted: Sequence[JobRequest],
     *,
     wire_name: Callable[[str], str],
     our_url: str | None = None,

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 
 from models.errors import FieldProblem, InvalidTicket
-from models.jobs.params import DrawRequest, Request
+from models.jobs.params import DrawRequest, JobRequest
 from models.jobs.records import JOB_ID_PATTERN, JobRecord, new_job_id
 from models.jobs.tickets import open_ticket
 from service.api.errors import ApiError, ErrorCode
@@ -21,7 +21,7 @@ from service.jobs.inputs import take_in
 async def submit(
     gateway: Gateway,
     owner: str,
-    request: Request,
+    request: JobRequest,
     *,
     wire_name: Callable[[str], str],
     our_url: str | None = None,
@@ -56,7 +56,7 @@ async def submit(
         raise InvalidTicket(named) from error
 
 
-async def _with_preferences(gateway: Gateway, owner: str, request: Request) -> Request:
+async def _with_preferences(gateway: Gateway, owner: str, request: JobRequest) -> JobRequest:
     """``request`` with what the key prefers where it says nothing of rewriting."""
     if not isinstance(request, DrawRequest) or None not in (request.enhance_prompt, request.enhance_negative_prompt):
         return request
@@ -69,7 +69,7 @@ async def _with_preferences(gateway: Gateway, owner: str, request: Request) -> R
     )
 
 
-def _requested(taken: Request, request: Request) -> dict[str, Any]:
+def _requested(taken: JobRequest, request: JobRequest) -> dict[str, Any]:
     """What ``request`` itself says, without what it left open; its images as they were ``taken`` in."""
     given = {name: value for name, value in asdict(taken).items() if getattr(request, name) not in (None, ())}
     kind = given.pop("kind")

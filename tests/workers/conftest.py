@@ -14,7 +14,7 @@ import pytest
 from redis import Redis
 
 from models.catalog.catalog import Catalog
-from models.jobs.params import DrawRequest, Request
+from models.jobs.params import DrawRequest, JobRequest
 from models.jobs.records import JobRecord, JobStatus, new_job_id
 from models.jobs.tickets import open_ticket
 from service.backbone import scripts
@@ -85,7 +85,7 @@ class World:
     def submit(self, prompt: str = "a cat", **choices: object) -> str:
         return self.submit_request(DrawRequest(prompt=prompt, **choices))
 
-    def submit_request(self, request: Request) -> str:
+    def submit_request(self, request: JobRequest) -> str:
         ticket = open_ticket(request, self._catalog, job_id=new_job_id(), owner="me")
         return self._intake.accept(ticket, {}).record.job_id
 

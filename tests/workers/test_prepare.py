@@ -15,7 +15,7 @@ from PIL import Image
 from redis import Redis
 
 from models.catalog.catalog import Catalog
-from models.jobs.params import DrawRequest, Mask, Request, UpscaleRequest
+from models.jobs.params import DrawRequest, JobRequest, Mask, UpscaleRequest
 from models.jobs.records import JobRecord, JobStatus, new_job_id
 from models.jobs.tickets import open_ticket
 from models.language.presets import GENERIC
@@ -62,7 +62,7 @@ class Stage:
     inputs: InputStore
     images: ImageStore
 
-    def submit(self, request: Request | None = None) -> str:
+    def submit(self, request: JobRequest | None = None) -> str:
         ticket = open_ticket(request or DrawRequest(prompt="x"), CATALOG, job_id=new_job_id(), owner="me")
         Intake(self.redis, 1000).accept(ticket, {})
         return ticket.job_id

@@ -10,7 +10,7 @@ from typing import Any
 from models.catalog.families import IMG2IMG, INPAINT, TXT2IMG
 from models.errors import FieldProblem, InvalidTicket
 from models.jobs.checks import text_problem
-from models.jobs.params import UPSCALE, Request, UpscaleRequest
+from models.jobs.params import UPSCALE, JobRequest, UpscaleRequest
 from models.jobs.sources import source_problem, sources_of
 from service.api.assist.instructions import CHANGE, IMAGES
 from service.api.assist.proposals import Job, Wish
@@ -64,7 +64,7 @@ def _job(gateway: Gateway, given: JobToChange, our_url: str) -> Job:
     return job
 
 
-def _taken(gateway: Gateway, request: Request, our_url: str, names: dict[str, str]) -> Any:
+def _taken(gateway: Gateway, request: JobRequest, our_url: str, names: dict[str, str]) -> Any:
     """``request`` with its images stored; ``names`` are what fields are called in problems."""
     try:
         taken = take_in(gateway, request, our_url)
@@ -78,7 +78,7 @@ def _taken(gateway: Gateway, request: Request, our_url: str, names: dict[str, st
     return taken
 
 
-def _source_problems(request: Request) -> Iterator[tuple[str, str]]:
+def _source_problems(request: JobRequest) -> Iterator[tuple[str, str]]:
     for field, source in sources_of(request):
         problem = source_problem(source)
         if problem is not None:

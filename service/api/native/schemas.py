@@ -1,242 +1,160 @@
-"""The native wire's bodies: what clients send to have a job done, one shape for each kind."""
+"""The native bodies: one pydantic model per kind of job, made from the declarations of its parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Iterable
+from functools import cache, partial
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, Union
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
 from pydantic.json_schema import SkipJsonSchema
 
-from models.catalog.families import IMG2IMG, INPAINT, TXT2IMG
-from models.jobs.params import (
-    FACE_RESTORE,
-    FACE_SWAP,
-    UPSCALE,
-    DrawRequest,
-    FaceRestoreRequest,
-    FaceSwapRequest,
-    Request,
-    UpscaleRequest,
-)
+from models.jobs.kinds import JobKind, job_kinds
+from models.jobs.parameters import Field as DeclaredField
+from models.jobs.parameters import Parameter, declared
+from models.jobs.params import JobRequest
 from models.jobs.payload import build
 
-SOURCE = (
-    "An image: an `https://` or `http://` URL, Base64 (bare or as a `data:` URL), `input:<sha256>` from "
-    "`POST /v1/inputs`, or `image:<id>` of an image that was drawn here."
-)
-
-
-PRIORITY = "-2 to 2; each step up is four times the share of the device."
+_Value = TypeVar("_Value")
 
 
 class _Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-class LoraBody(_Body):
-    """A LoRA."""
+class NestedBody(_Body):
+    """The base of the bodies of nested objects, such as one LoRA."""
 
-    name: str = Field(description="A name or alias from `GET /v1/loras`.")
-    weight: float | None = Field(None, description="-10 to 10; 1 if it is left out.")
+    declaration: ClassVar[type]
 
-
-class MaskBody(_Body):
-    """Which part of an image is drawn anew."""
-
-    image: str = Field(description=SOURCE + " It is drawn anew where the mask is light.")
-    blur_px: int | None = Field(None, description="0 to 256: how far the mask's edge is softened; 4 if left out.")
-    fill: str | None = Field(
-        None,
-        description="What the area starts from: `original` (if left out), `fill`, `latent_noise`, `latent_nothing`.",
-    )
-    invert: bool | None = Field(None, description="Draw anew where the mask is dark.")
-    only_masked: bool | None = Field(None, description="Draw only the area, at the full size, and put it back.")
-    padding_px: int | None = Field(None, description="0 to 256: surroundings seen with `only_masked`; 32 if left out.")
+    def to_value(self) -> Any:
+        """The dataclass that declares the object; fields that are null get their defaults."""
+        return build(self.declaration, self.model_dump(exclude_none=True))
 
 
-class ControlBody(_Body):
-    """A ControlNet."""
+class BodyOf(Generic[_Value]):
+    """``BodyOf[LoraUse]`` is the pydantic model of what ``LoraUse`` declares, for the bodies of other dialects."""
 
-    model: str = Field(description="A name or alias from `GET /v1/controlnets`.")
-    image: str | None = Field(None, description=SOURCE + " If it is left out, the image that the job starts from.")
-    preprocessor: str | None = Field(None, description="A name from `GET /v1/preprocessors`; `none` if left out.")
-    threshold_a: float | None = Field(None, description="What it means is listed with the preprocessor.")
-    threshold_b: float | None = Field(None, description="What it means is listed with the preprocessor.")
-    weight: float | None = Field(None, description="0 to 2; 1 if left out.")
-    start: float | None = Field(None, description="The share of the steps after which it begins; 0 if left out.")
-    end: float | None = Field(None, description="The share of the steps after which it stops; 1 if left out.")
-    mode: str | None = Field(None, description="`balanced` (if left out), `prompt` or `control`.")
-    resize_mode: str | None = Field(None, description="`crop` (if left out), `stretch` or `fill`.")
+    def __class_getitem__(cls, declaration: type) -> type[NestedBody]:
+        return nested_body(declaration)
 
+    def to_value(self) -> _Value:
+        """As :meth:`NestedBody.to_value`."""
+        raise NotImplementedError
 
-class SecondPassBody(_Body):
-    """Enlarge the image when it is drawn, and draw over it once more."""
-
-    scale: float | None = Field(None, description="Above 1, at most 4, and twice the model's `max_px`; 2 if left out.")
-    upscaler: str | None = Field(None, description="A name from `GET /v1/upscalers`; `Lanczos` if left out.")
-    priority: int | None = Field(None, description=PRIORITY)
-    strength: float | None = Field(None, description="Above 0, at most 1; 0.5 if left out.")
-    num_inference_steps: int | None = Field(None, description="As many as in the first pass if left out.")
+    def model_dump(self, *, exclude_none: bool = False) -> dict[str, Any]:
+        """As :meth:`pydantic.BaseModel.model_dump`."""
+        raise NotImplementedError
 
 
-class RefinerBody(_Body):
-    """A second SDXL model that draws the last steps."""
+class JobEnvelope(_Body):
+    """The base of all bodies that submit a job: ``kind``, and the ``params`` of that kind."""
 
-    model: str = Field(description="A name or alias from `GET /v1/models`.")
-    start: float | None = Field(None, description="The share of the noise taken away before; 0.8 if left out.")
-
-
-class Txt2ImgBody(_Body):
-    """What an image is drawn from; a choice that is left out, or null, is the model's own default."""
-
-    prompt: str = Field(description="1 to 10000 characters, not only spaces; `<lora:name:weight>` is understood.")
-    negative_prompt: str | None = Field(None, description="What must not be in the image.")
-    model: str | None = Field(None, description="A name or alias from `GET /v1/models`.")
-    sampler: str | None = Field(None, description="A name from `GET /v1/samplers`.")
-    num_inference_steps: int | None = Field(None, description="1 to the model's `max_steps`.")
-    guidance_scale: float | None = Field(None, description="0 to 50; 1 or less draws without guidance.")
-    seed: int | None = Field(None, description="0 to 2^53 - 1; -1, like none, draws a seed.")
-    width: int | None = Field(None, description="Pixels: a multiple of 8 within the model's limits.")
-    height: int | None = Field(None, description="Pixels: a multiple of 8 within the model's limits.")
-    aspect_ratio: str | None = Field(
-        None, description="Instead of width and height: `16:9`, `portrait`, ..., at the model's usual area."
-    )
-    style_preset: str | None = Field(None, description="A name from `GET /v1/styles`.")
-    clip_skip: int | None = Field(None, description="1 to 12, by A1111's count: 2 skips the text encoder's last layer.")
-    loras: list[LoraBody] | None = Field(None, description="At most 8, those in the prompt included.")
-    controls: list[ControlBody] | None = Field(None, description="At most 4.")
-    second_pass: SecondPassBody | None = Field(None, description="A1111's hires fix.")
-    refiner: RefinerBody | None = None
-    reuse_interval: int | None = Field(
-        None, description="1 to 10: deep features are computed anew at each so-many-th step; 1 is always, and exact."
-    )
-    priority: int | None = Field(None, description=PRIORITY)
-    enhance_prompt: bool | None = Field(
-        None, description="Have the language model enrich the prompt; as `/v1/preferences` has it if left out."
-    )
-    enhance_negative_prompt: bool | None = Field(
-        None, description="Have it write a negative prompt too, if there is none; as preferred if left out."
-    )
-    # For kinds further down; here so that effective parameters can be posted again, and misuse is told clearly.
-    image: SkipJsonSchema[str | None] = None
-    strength: SkipJsonSchema[float | None] = None
-    resize_mode: SkipJsonSchema[str | None] = None
-    mask: SkipJsonSchema[MaskBody | None] = None
-
-
-class Img2ImgBody(Txt2ImgBody):
-    """The same, and the image to start from."""
-
-    image: str = Field(description=SOURCE)
-    strength: float | None = Field(
-        None, description="Above 0, at most 1: how much of the image is drawn over. 0.75 if left out, 1 for inpaint."
-    )
-    resize_mode: str | None = Field(
-        None, description="How it comes to width x height: `crop` (if left out), `stretch` or `fill`."
-    )
-
-
-class InpaintBody(Img2ImgBody):
-    """The same, and the part of the image that is drawn anew."""
-
-    mask: MaskBody
-
-
-class UpscaleBody(_Body):
-    """An image to enlarge."""
-
-    image: str = Field(description=SOURCE)
-    scale: int | None = Field(None, description="2 (if left out) or 4.")
-    upscaler: str | None = Field(None, description="A name from `GET /v1/upscalers`; `Lanczos` if left out.")
-
-
-class FaceRestoreBody(_Body):
-    """An image whose faces are restored."""
-
-    image: str = Field(description=SOURCE)
-    priority: int | None = Field(None, description=PRIORITY)
-
-
-class FaceSwapBody(_Body):
-    """Two images; refused, with the reason, by every Photogram."""
-
-    source: str = Field(description=SOURCE + " Its face is taken.")
-    target: str = Field(description=SOURCE + " Its face is replaced.")
-
-
-class _Job(_Body):
-    noun: ClassVar[type[Request]] = DrawRequest
+    request: ClassVar[type[JobRequest]]
     kind: str
     params: BaseModel
 
-    def to_request(self) -> Request:
-        """The same as the noun that every dialect is translated into."""
-        return build(self.noun, {"kind": self.kind, **self.params.model_dump(exclude_none=True)})
+    def to_request(self) -> JobRequest:
+        """The request that all dialects are translated into; parameters that are null count as left out."""
+        return build(self.request, {"kind": self.kind, **self.params.model_dump(exclude_none=True)})
 
 
-class Txt2ImgJob(_Job):
-    """Draw an image from words."""
-
-    kind: Literal["txt2img"]
-    params: Txt2ImgBody
+def job_body(kinds: tuple[JobKind, ...] | None = None, name: str = "JobBody") -> type[RootModel[Any]]:
+    """The body of ``POST /v1/jobs`` for the OpenAPI document: a union of ``kinds``, or of all registered ones."""
+    return _union(job_kinds() if kinds is None else kinds, name)
 
 
-class Img2ImgJob(_Job):
-    """Draw over an image."""
-
-    kind: Literal["img2img"]
-    params: Img2ImgBody
-
-
-class InpaintJob(_Job):
-    """Draw a part of an image anew."""
-
-    kind: Literal["inpaint"]
-    params: InpaintBody
+@cache
+def _union(kinds: tuple[JobKind, ...], name: str) -> type[RootModel[Any]]:
+    union: Any = Union[tuple(envelope(kind) for kind in kinds)]  # noqa: UP007
+    root: Any = RootModel[Annotated[union, Field(discriminator="kind")]]
+    return type(name, (root,), {"__doc__": "A job to submit.", "__module__": __name__})
 
 
-class UpscaleJob(_Job):
-    """Enlarge an image."""
-
-    noun = UpscaleRequest
-    kind: Literal["upscale"]
-    params: UpscaleBody
+def job_examples() -> dict[str, dict[str, Any]]:
+    """One body of each kind, by the kind's name."""
+    return {kind.name: {"kind": kind.name, "params": dict(kind.example)} for kind in job_kinds()}
 
 
-class FaceRestoreJob(_Job):
-    """Restore the faces in an image."""
-
-    noun = FaceRestoreRequest
-    kind: Literal["face_restore"]
-    params: FaceRestoreBody
-
-
-class FaceSwapJob(_Job):
-    """Put the face of one image into another."""
-
-    noun = FaceSwapRequest
-    kind: Literal["face_swap"]
-    params: FaceSwapBody
+@cache
+def envelope(kind: JobKind) -> type[JobEnvelope]:
+    """The body that submits a job of ``kind``."""
+    shape: Any = {"kind": (Literal[kind.name], ...), "params": (params_body(kind), ...)}  # type: ignore[name-defined]
+    made: type[JobEnvelope] = create_model(
+        f"{_camel(kind.name)}Job", __base__=JobEnvelope, __doc__=kind.summary, **shape
+    )
+    made.request = kind.request
+    return made
 
 
-AnyJob = Txt2ImgJob | Img2ImgJob | InpaintJob | UpscaleJob | FaceRestoreJob | FaceSwapJob
+@cache
+def params_body(kind: JobKind) -> type[BaseModel]:
+    """The ``params`` of ``kind``; a field that has no effect on the kind is accepted, and not documented."""
+    shape: Any = {
+        each.name: _field(
+            each, is_required=each.is_required or each.name in kind.needs, is_documented=each.name not in kind.ignores
+        )
+        for each in declared(kind.request)
+    }
+    name = f"{_camel(kind.name)}Body"
+    made: type[BaseModel] = create_model(name, __base__=_Body, __doc__=kind.request.__doc__, **shape)
+    return made
 
 
-class JobBody(RootModel[Annotated[AnyJob, Field(discriminator="kind")]]):
-    """A job to be done."""
+@cache
+def nested_body(declaration: type) -> type[NestedBody]:
+    """The body of one object that ``declaration`` declares, as ``LoraUseBody``."""
+    shape: Any = {each.name: _field(each, is_required=each.is_required) for each in declared(declaration)}
+    name = f"{declaration.__name__}Body"
+    made: type[NestedBody] = create_model(name, __base__=NestedBody, __doc__=declaration.__doc__, **shape)
+    made.declaration = declaration
+    return made
 
 
-_IMAGE, _MASK = "https://example.org/cat.png", "https://example.org/mask.png"
-_PARAMS_EXAMPLES: Mapping[str, dict[str, Any]] = {
-    TXT2IMG: {"prompt": "a red apple on a table", "num_inference_steps": 20, "seed": 42, "width": 512, "height": 512},
-    IMG2IMG: {"prompt": "a cat in oil", "image": _IMAGE, "strength": 0.6},
-    INPAINT: {"prompt": "a hat", "image": _IMAGE, "mask": {"image": _MASK, "blur_px": 8}},
-    UPSCALE: {"image": _IMAGE, "scale": 2, "upscaler": "Lanczos"},
-    FACE_RESTORE: {"image": _IMAGE},
-    FACE_SWAP: {"source": "https://example.org/face.png", "target": _IMAGE},
-}
-JOB_BODY_EXAMPLES: Mapping[str, dict[str, Any]] = {
-    kind: {"kind": kind, "params": params} for kind, params in _PARAMS_EXAMPLES.items()
-}
-"""One body of each kind."""
+def _field(field: DeclaredField, *, is_required: bool, is_documented: bool = True) -> Any:
+    """Type and default of one field, as :func:`pydantic.create_model` takes them."""
+    inner: Any = field.type if field.nested is None else nested_body(field.nested)
+    if field.type is not field.item_type:
+        inner = list[inner]
+    if not is_documented:
+        return (SkipJsonSchema[inner | None], None)
+    described = Field(
+        description=_description(field, is_required),
+        json_schema_extra=partial(_add_bounds, bounds=_schema_bounds(field.parameter)),
+    )
+    if is_required:
+        return (Annotated[inner, described], ...)
+    return (Annotated[inner | None, described], None)
+
+
+def _description(field: DeclaredField, is_required: bool) -> str:
+    parameter, left_out = field.parameter, field.parameter.if_left_out
+    if left_out is None and field.default not in (None, ()):
+        left_out = f"`{field.default}`" if isinstance(field.default, str) else _plain(field.default)
+    return parameter.text if is_required or left_out is None else f"{parameter.text} Default: {left_out}."
+
+
+def _plain(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}"  # type: ignore[str-format]
+
+
+def _schema_bounds(parameter: Parameter) -> dict[str, Any]:
+    """The bounds as JSON Schema says them; they are documented here, and checked when the ticket is opened."""
+    names = {
+        "exclusiveMinimum" if parameter.excludes_low else "minimum": parameter.low,
+        "exclusiveMaximum" if parameter.excludes_high else "maximum": parameter.high,
+        "enum": None if parameter.choices is None else list(parameter.choices),
+        "maxItems": parameter.max_items,
+    }
+    return {name: value for name, value in names.items() if value is not None}
+
+
+def _add_bounds(shown: dict[str, Any], bounds: dict[str, Any]) -> None:
+    """Put ``bounds`` beside the type that they limit: in the branch of a nullable field that is not null."""
+    branches: Iterable[dict[str, Any]] = shown.get("anyOf", [shown])
+    next(each for each in branches if each.get("type") != "null").update(bounds)
+
+
+def _camel(name: str) -> str:
+    """``face_restore`` as ``FaceRestore``; ``txt2img`` as ``Txt2Img``, as A1111's own schemas spell it."""
+    return "".join(part.capitalize().replace("2img", "2Img") for part in name.split("_"))

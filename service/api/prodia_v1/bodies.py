@@ -25,8 +25,8 @@ from models.jobs.params import (
     DrawRequest,
     FaceRestoreRequest,
     FaceSwapRequest,
+    JobRequest,
     Mask,
-    Request,
     SecondPass,
     UpscaleRequest,
 )
@@ -52,7 +52,7 @@ class Body(BaseModel, ABC):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     @abstractmethod
-    def to_request(self, catalog: Catalog, *, is_sdxl: bool) -> Request:
+    def to_request(self, catalog: Catalog, *, is_sdxl: bool) -> JobRequest:
         """The same in our words; raises :class:`InvalidTicket` for what cannot be done here."""
 
 

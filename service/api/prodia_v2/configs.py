@@ -11,7 +11,7 @@ from models.catalog.catalog import Catalog
 from models.catalog.faces import SWAP_REFUSAL
 from models.catalog.families import DRAWN_KINDS
 from models.errors import FieldProblem, InvalidTicket
-from models.jobs.params import FACE_RESTORE, UPSCALE, FaceRestoreRequest, Request, UpscaleRequest
+from models.jobs.params import FACE_RESTORE, UPSCALE, FaceRestoreRequest, JobRequest, UpscaleRequest
 from service.api.prodia_v2.draw_config import DrawConfig
 from service.api.prodia_v2.fields import Config, Whole
 from service.api.prodia_v2.inputs import Inputs, assign
@@ -71,6 +71,6 @@ def config_of(job_type: JobType) -> type[DrawConfig | UpscaleConfig | FaceRestor
     return _CONFIGS[job_type.kind]
 
 
-def translate(job_type: JobType, config: Mapping[str, Any], catalog: Catalog, inputs: Inputs) -> Request:
+def translate(job_type: JobType, config: Mapping[str, Any], catalog: Catalog, inputs: Inputs) -> JobRequest:
     """The request that ``config`` makes; raises :class:`InvalidTicket` if it makes none."""
     return config_of(job_type).read(config).to_request(job_type, catalog, inputs)

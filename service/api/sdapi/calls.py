@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from starlette.requests import Request
 
-from models.jobs.params import DrawRequest
-from models.jobs.params import Request as JobRequest
+from models.jobs.params import DrawRequest, JobRequest
 from models.jobs.records import JobRecord, JobStatus
 from service.api.images import base_url
 from service.api.sdapi.errors import failed_job

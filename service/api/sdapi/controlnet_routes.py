@@ -8,7 +8,8 @@ from pydantic import BaseModel, Field
 from models.catalog.catalog import Catalog
 from models.catalog.preprocessors import PREPROCESSORS, Preprocessor, Threshold
 from models.errors import FieldProblem, InvalidTicket
-from models.jobs.auxiliary_checks import CONTROLS_MAX, preprocessor_problem
+from models.jobs.auxiliary_checks import preprocessor_problem
+from models.jobs.params import CONTROLS_MAX
 from service.api.auth import BasicOwner
 from service.api.bodies import read_body
 from service.api.documentation import json_body

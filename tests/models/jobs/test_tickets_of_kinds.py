@@ -18,10 +18,10 @@ from models.jobs.params import (
     DrawRequest,
     FaceRestoreRequest,
     FaceSwapRequest,
+    JobRequest,
     LoraUse,
     Mask,
     Refiner,
-    Request,
     SecondPass,
     UpscaleParams,
     UpscaleRequest,
@@ -66,7 +66,7 @@ def drawn(**choices: Any) -> DrawParams:
     return complete(DrawRequest(**{"prompt": "a cat", **choices}), CATALOG)
 
 
-def refused(request: Request, catalog: Catalog = CATALOG) -> dict[str, str]:
+def refused(request: JobRequest, catalog: Catalog = CATALOG) -> dict[str, str]:
     with pytest.raises(InvalidTicket) as caught:
         complete_any(request, catalog)
     fields = [problem.field for problem in caught.value.problems]

@@ -21,9 +21,9 @@ from models.jobs.params import (
     Control,
     DrawParams,
     FaceRestoreParams,
+    JobParams,
     LoraUse,
     Mask,
-    Params,
     Refiner,
     SecondPass,
     UpscaleParams,
@@ -121,7 +121,7 @@ def test_the_text_of_everything_at_once_is_what_a1111_writes() -> None:
         ("face_restore", FaceRestoreParams(image="input:0"), "Version: Photogram"),
     ],
 )
-def test_every_kind_comes_back_but_for_its_priority(kind: str, params: Params, text: str) -> None:
+def test_every_kind_comes_back_but_for_its_priority(kind: str, params: JobParams, text: str) -> None:
     data = png.encode(IMAGE, kind, params)
     request = png.read_request(data)
     assert request is not None and request["kind"] == kind and "priority" not in request["params"]

@@ -15,7 +15,7 @@ from PIL import Image as PilImage
 from redis import Redis
 
 from models.errors import DrawingFailed
-from models.jobs.records import Image
+from models.jobs.results import Image
 from models.jobs.rewrite import Rewrite
 from service.api.app import create_app
 from service.backbone.keys import add_key, make_key

@@ -10,8 +10,8 @@ from redis import Redis
 
 from models.catalog.catalog import Catalog
 from models.jobs.params import DrawRequest
-from models.jobs.records import Ticket, new_job_id
-from models.jobs.tickets import open_ticket
+from models.jobs.records import new_job_id
+from models.jobs.tickets import Ticket, open_ticket
 from service.backbone.ledger import Ledger
 from service.backbone.queue import Intake
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from models.errors import OutOfMemory
-from models.jobs.records import Image, JobStatus
+from models.jobs.records import JobStatus
+from models.jobs.results import Image
 from models.jobs.rewrite import Rewrite
 from service.backbone import scripts
 from service.backbone.ledger import CRASH_LIMIT

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image as Image
 from redis import Redis
 
-from models.jobs.params import DrawParams, LoraUse, Params
+from models.jobs.params import DrawParams, JobParams, LoraUse
 from service.api.app import create_app
 from service.backbone.ledger import Ledger
 from service.backbone.records import WORKERS_KEY
@@ -80,14 +80,14 @@ def http(catalog_url: str, redis: Redis, key: str) -> Iterator[httpx.Client]:
         yield client
 
 
-Ask = Callable[..., Params]
+Ask = Callable[..., JobParams]
 
 
 @pytest.fixture
 def ask(http: httpx.Client, redis: Redis) -> Ask:
     """Queues a job of a type; gives the parameters that a worker would get."""
 
-    def post(name: str, config: dict[str, Any], *inputs: tuple[str, bytes]) -> Params:
+    def post(name: str, config: dict[str, Any], *inputs: tuple[str, bytes]) -> JobParams:
         answer = send(http, name, config, *inputs)
         assert answer.status_code == 201, answer.text
         record = Ledger(redis, 60).read(answer.json()["id"])
