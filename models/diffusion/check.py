@@ -17,8 +17,8 @@ from models.diffusion.engine import Engine
 from models.diffusion.events import Drawn, Failed
 from models.diffusion.work import Task
 from models.errors import PhotogramError
-from models.jobs.kinds import find_kind
 from models.jobs.params import DrawParams, DrawRequest
+from models.jobs.tickets import complete
 
 STEPS = 2
 
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _draw(catalog: Catalog, name: str) -> None:
-    params = find_kind(TXT2IMG).complete_request(DrawRequest(prompt="a cat", model=name, seed=0), catalog)
+    params = complete(DrawRequest(prompt="a cat", model=name, seed=0), catalog)
     assert isinstance(params, DrawParams)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     engine = Engine(lambda wanted: load_checkpoint(wanted, device), device=device)

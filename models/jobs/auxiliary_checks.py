@@ -16,7 +16,15 @@ from models.jobs.checks import (
     schedule_problem,
     unknown_name,
 )
-from models.jobs.params import CONTROLS_MAX, LORA_WEIGHT_MAX, Control, DrawParams, Refiner, SecondPass
+from models.jobs.params import (
+    CONTROLS_MAX,
+    LORA_WEIGHT_MAX,
+    SECOND_PASS_SCALE_MAX,
+    Control,
+    DrawParams,
+    Refiner,
+    SecondPass,
+)
 
 SECOND_PASS_SIZE = 2
 """A second pass may make an image this many times as wide and high as the model's ``max_px``."""
@@ -36,7 +44,7 @@ def check_auxiliaries(
 
 
 def _check_loras(params: DrawParams, problems: Problems) -> None:
-    """The weights as they add up, tags in the prompt included; single weights are checked by their declaration."""
+    """Check the sums of the weights that the request and its prompt give to one LoRA."""
     for lora in params.loras:
         if not -LORA_WEIGHT_MAX <= lora.weight <= LORA_WEIGHT_MAX:
             bounds = f"from {-LORA_WEIGHT_MAX:g} to {LORA_WEIGHT_MAX:g}"
@@ -96,7 +104,7 @@ def _check_second_pass(
     problems: Problems,
 ) -> None:
     steps, max_px = second.num_inference_steps or 0, model.limits.max_px * SECOND_PASS_SIZE
-    if second.scale > 1 and max(params.width, params.height) > max_px / second.scale:
+    if 1 < second.scale <= SECOND_PASS_SCALE_MAX and max(params.width, params.height) > max_px / second.scale:
         message = f"makes the image larger than {max_px} x {max_px} px"
         problems.note("second_pass.scale", Problem(message, ProblemCode.OUT_OF_RANGE))
     problems.note("second_pass.upscaler", upscaler_problem(second.upscaler, catalog.upscalers))

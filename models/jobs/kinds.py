@@ -6,6 +6,7 @@ Photogram add theirs with :func:`register`; the setting ``PHOTOGRAM_JOB_KINDS`` 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,10 +16,10 @@ from typing import Any
 from models.catalog.catalog import Catalog
 from models.catalog.faces import SWAP_REFUSAL, restore_problem
 from models.catalog.families import IMG2IMG, INPAINT, TXT2IMG
-from models.errors import PhotogramError, Problem, ProblemCode
+from models.errors import FieldProblem, InvalidTicket, PhotogramError, Problem, ProblemCode
 from models.jobs.checks import Problems, check_sources
 from models.jobs.drawing import complete_drawing
-from models.jobs.parameters import bound_problems
+from models.jobs.parameters import bound_problems, declared
 from models.jobs.params import (
     FACE_RESTORE,
     FACE_SWAP,
@@ -56,7 +57,7 @@ def _always_possible(catalog: Catalog) -> str | None:
     return None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class JobKind:
     """One kind of job.
 
@@ -101,8 +102,15 @@ class JobKind:
         self._check_fields(request, problems)
         problems.add(bound_problems(self.request, request))
         params = self.complete(request, catalog, problems)
-        problems.raise_if_any()
+        if problems.found:
+            raise InvalidTicket(sorted(problems.found, key=self._position))
         return params
+
+    def _position(self, problem: FieldProblem) -> int:
+        """Where the problem's field stands in the request, so that problems come in the order of the fields."""
+        names = [field.name for field in declared(self.request)]
+        name = re.split(r"[.\[]", problem.field)[0]
+        return names.index(name) if name in names else -1
 
     def _check_fields(self, request: JobRequest, problems: Problems) -> None:
         for name in self.needs:

@@ -6,7 +6,7 @@ document, the schemas of the assistant's tools and the checks of bounds all read
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
@@ -28,8 +28,8 @@ class Parameter:
     excludes_low: bool = False
     """Whether the value must be above ``low`` instead of at least ``low``; so ``excludes_high``."""
     excludes_high: bool = False
-    limited_by_model: bool = False
-    """Whether a model's own limits are narrower; then the value is checked once the model is known, not here."""
+    is_checked_later: bool = False
+    """Whether the bounds are only documented here, because more than the value decides: a model's own limits, a sum."""
     choices: tuple[str | int, ...] | None = None
     max_items: int | None = None
     """The most entries that a list may have."""
@@ -63,9 +63,14 @@ class Field:
         return found if isinstance(found, type) and is_dataclass(found) else None
 
 
-@cache
-def declared(request: type) -> tuple[Field, ...]:
+def declared(request: type[Any]) -> tuple[Field, ...]:
     """The declared fields of ``request``, in order; a field without a :class:`Parameter` (``kind``) is left out."""
+    hashable: Hashable = request  # mypy takes the class for one of its instances
+    return _declared(hashable)
+
+
+@cache
+def _declared(request: Any) -> tuple[Field, ...]:
     hints = get_type_hints(request, include_extras=True)
     found = []
     for each in fields(request):
@@ -123,9 +128,10 @@ def _list_problems(field: Field, found: tuple[Any, ...], place: str) -> Iterator
 def bound_problem(parameter: Parameter, value: object) -> Problem | None:
     """Why ``value`` is outside of what ``parameter`` allows; ``None`` if it is inside."""
     if parameter.choices is not None and value not in parameter.choices:
-        message = f"must be one of {', '.join(map(str, parameter.choices))}"
+        names = [str(each) for each in parameter.choices]
+        message = f"must be {' or '.join(names)}" if len(names) == 2 else f"must be one of {', '.join(names)}"
         return Problem(message, ProblemCode.NOT_ALLOWED, allowed=parameter.choices)
-    if isinstance(value, int | float) and not (parameter.limited_by_model or _is_within(parameter, value)):
+    if isinstance(value, int | float) and not (parameter.is_checked_later or _is_within(parameter, value)):
         return Problem(range_text(parameter), ProblemCode.OUT_OF_RANGE, parameter.low, parameter.high)
     return None
 

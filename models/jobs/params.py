@@ -30,6 +30,7 @@ DRAWN_SEED_MAX = 2**32 - 1
 LORA_WEIGHT_MAX = 10.0
 LORAS_MAX = 8
 CONTROLS_MAX = 4
+SECOND_PASS_SCALE_MAX = 4.0
 MASK_MAX_PX = 256
 """The largest ``blur_px`` and ``padding_px`` of a mask."""
 PRIORITY_MAX = 2
@@ -54,7 +55,7 @@ SOURCE_TEXT = (
 _BY_MODEL = "the model's default"
 _SIZE = Parameter(
     text=f"In pixels, a multiple of {SIZE_MULTIPLE_PX} within the model's limits.",
-    low=SIZE_MULTIPLE_PX, limited_by_model=True, if_left_out=_BY_MODEL,
+    low=SIZE_MULTIPLE_PX, is_checked_later=True, if_left_out=_BY_MODEL,
 )  # fmt: skip
 _PRIORITY = Parameter(
     text="Each step up gives the job four times the share of the device.", low=-PRIORITY_MAX, high=PRIORITY_MAX
@@ -74,7 +75,9 @@ class LoraUse:
     """A LoRA."""
 
     name: Annotated[str, Parameter(text="A name or alias from `GET /v1/loras`.")]
-    weight: Annotated[float, Parameter(text="How strong it is.", low=-LORA_WEIGHT_MAX, high=LORA_WEIGHT_MAX)] = 1.0
+    weight: Annotated[
+        float, Parameter(text="How strong it is.", low=-LORA_WEIGHT_MAX, high=LORA_WEIGHT_MAX, is_checked_later=True)
+    ] = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +135,7 @@ class SecondPass:
         float,
         Parameter(
             text="Factor of the enlargement; width and height may reach twice the model's `max_px`.",
-            low=1, high=4, excludes_low=True,
+            low=1, high=SECOND_PASS_SCALE_MAX, excludes_low=True,
         ),
     ] = 2.0  # fmt: skip
     upscaler: Annotated[str, Parameter(text="A name from `GET /v1/upscalers`.")] = "Lanczos"
@@ -142,7 +145,7 @@ class SecondPass:
     num_inference_steps: Annotated[
         int | None,
         Parameter(
-            text="From 1 to the model's `max_steps`.", low=1, limited_by_model=True,
+            text="From 1 to the model's `max_steps`.", low=1, is_checked_later=True,
             if_left_out="as many as in the first pass",
         ),
     ] = None  # fmt: skip
@@ -183,7 +186,7 @@ class DrawRequest(JobRequest):
     sampler: Annotated[str | None, Parameter(text="A name from `GET /v1/samplers`.", if_left_out=_BY_MODEL)] = None
     num_inference_steps: Annotated[
         int | None,
-        Parameter(text="From 1 to the model's `max_steps`.", low=1, limited_by_model=True, if_left_out=_BY_MODEL),
+        Parameter(text="From 1 to the model's `max_steps`.", low=1, is_checked_later=True, if_left_out=_BY_MODEL),
     ] = None
     guidance_scale: Annotated[
         float | None,
@@ -209,7 +212,7 @@ class DrawRequest(JobRequest):
         int | None,
         Parameter(
             text="A1111's count: 2 skips the last layer of the text encoder.", low=1, high=CLIP_SKIP_MAX,
-            limited_by_model=True, if_left_out="1, which skips none",
+            is_checked_later=True, if_left_out="1, which skips none",
         ),
     ] = None  # fmt: skip
     loras: Annotated[

@@ -30,8 +30,13 @@ def open_ticket(request: JobRequest, catalog: Catalog, *, job_id: str, owner: st
         InvalidTicket: with every problem found, if the request cannot be done. What this server lacks is reported as
             ``... not available: ...``.
     """
-    params = find_kind(request.kind).complete_request(request, catalog)
+    params = complete(request, catalog)
     return Ticket(job_id=job_id, kind=request.kind, owner=owner, params=params, image_id=_image_id(job_id))
+
+
+def complete(request: JobRequest, catalog: Catalog) -> JobParams:
+    """The effective parameters of ``request``; raises :class:`~models.errors.InvalidTicket` with every problem."""
+    return find_kind(request.kind).complete_request(request, catalog)
 
 
 def _image_id(job_id: str) -> str:

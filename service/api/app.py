@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -14,6 +14,7 @@ from service.api import assist, health, images, native, openai, prodia_v1, prodi
 from service.api.documentation import DocumentedApi
 from service.api.errors import ErrorRenderer
 from service.api.middleware import BodyLimit, ErrorRendering, RequestId
+from service.api.native.schemas import document_jobs, job_body, params_classes
 from service.api.state import State, open_gateway
 from service.backbone.settings import Settings
 
@@ -34,6 +35,13 @@ _WITH_BODIES = (native, assist, prodia_v1, prodia_v2, openai, sdapi)
 """Those that read bodies themselves."""
 
 
+def _wire_models() -> Iterable[type]:
+    yield job_body()
+    yield from params_classes()
+    for module in _WITH_BODIES:
+        yield from module.WIRE_MODELS
+
+
 def create_app(settings: Settings) -> FastAPI:
     """The gateway; nothing is opened before its lifespan starts."""
 
@@ -44,7 +52,8 @@ def create_app(settings: Settings) -> FastAPI:
 
     renderer = ErrorRenderer([prodia_v1.DIALECT, prodia_v2.DIALECT, openai.DIALECT, sdapi.DIALECT])
     app = DocumentedApi(
-        wire_models=tuple(model for module in _WITH_BODIES for model in module.WIRE_MODELS),
+        wire_models=_wire_models,
+        complete=document_jobs,
         title="Photogram",
         version="1",
         description="Images from words, by a durable queue. Errors are explained in docs/errors.md.",

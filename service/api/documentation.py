@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fastapi import FastAPI
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic import BaseModel, TypeAdapter
 
 from service.api.errors import PROBLEM_TYPE, ErrorCode, Problem
 
@@ -29,18 +28,29 @@ EVENT_STREAM: Mapping[str, Any] = {
 
 
 class DocumentedApi(FastAPI):
-    """A FastAPI application whose page also shows ``wire_models``, which routes only refer to."""
+    """A FastAPI application whose OpenAPI document also has ``wire_models``, which routes only refer to.
 
-    def __init__(self, wire_models: tuple[type[BaseModel], ...], **options: Any) -> None:
+    Args:
+        wire_models: gives pydantic models and dataclasses, once the document is asked for.
+        complete: changes the finished document in place.
+    """
+
+    def __init__(
+        self,
+        wire_models: Callable[[], Iterable[type]],
+        complete: Callable[[dict[str, Any]], None],
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
-        self._wire_models = wire_models
+        self._wire_models, self._complete = wire_models, complete
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""
         document = super().openapi()
-        models = [(model, "validation") for model in (*self._wire_models, Problem)]
-        _, found = models_json_schema(models, ref_template=_REFERENCE)  # type: ignore[arg-type]
+        adapters: Any = [(model, "validation", TypeAdapter(model)) for model in (*self._wire_models(), Problem)]
+        _, found = TypeAdapter.json_schemas(adapters, ref_template=_REFERENCE)
         document["components"]["schemas"].update(found["$defs"])
+        self._complete(document)
         _drop_framework_errors(document)
         return document
 
@@ -58,13 +68,6 @@ def _drop_framework_errors(document: dict[str, Any]) -> None:
 def json_body(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
     """The page's entry for a body that the route reads as ``model``."""
     content = {"application/json": {"schema": _reference(model), "example": example}}
-    return {"requestBody": {"required": True, "content": content}}
-
-
-def json_bodies(model: type[BaseModel], examples: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """The same for a body of which there are several sorts, with an example of each."""
-    shown = {name: {"value": example} for name, example in examples.items()}
-    content = {"application/json": {"schema": _reference(model), "examples": shown}}
     return {"requestBody": {"required": True, "content": content}}
 
 

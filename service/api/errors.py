@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import Enum
 from re import Pattern
@@ -26,6 +27,7 @@ from starlette.responses import Response
 from models.errors import FieldProblem, InvalidTicket, PhotogramError, ProblemCode
 from models.errors import Problem as ValueProblem
 from service.backbone.queue import AlreadyUsed, QueueFull
+from service.jobs.errors import ImageGone, JobNotFound
 
 PROBLEM_TYPE = "application/problem+json"
 LEDGER_ERRORS = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError)
@@ -98,6 +100,12 @@ class ApiError(PhotogramError):
         self.headers = dict(headers or {})
 
 
+_CODE_OF: Mapping[type[PhotogramError], ErrorCode] = {
+    JobNotFound: ErrorCode.JOB_NOT_FOUND,
+    ImageGone: ErrorCode.IMAGE_NOT_FOUND,
+    AlreadyUsed: ErrorCode.ALREADY_USED,
+}
+
 Renderer = Callable[[ApiError, str], Response]
 """Puts an error and the request's id in a dialect's own words."""
 
@@ -158,8 +166,8 @@ def to_api_error(error: Exception) -> ApiError:
             return error
         case InvalidTicket():
             return ApiError(ErrorCode.INVALID_PARAMS, str(error), error.problems)
-        case AlreadyUsed():
-            return ApiError(ErrorCode.ALREADY_USED, str(error))
+        case JobNotFound() | ImageGone() | AlreadyUsed():
+            return ApiError(_CODE_OF[type(error)], str(error))
         case QueueFull():
             return unavailable(ErrorCode.QUEUE_FULL, str(error))
         case RequestValidationError() | HTTPException():
@@ -183,6 +191,15 @@ def _from_framework(error: RequestValidationError | HTTPException) -> ApiError:
 def unavailable(code: ErrorCode, detail: str) -> ApiError:
     """An error that will pass: the client is told when to try again."""
     return ApiError(code, detail, headers={"Retry-After": str(_RETRY_AFTER_S)})
+
+
+@contextmanager
+def renamed_problems(wire_name: Callable[[str], str]) -> Iterator[None]:
+    """Raise the block's :class:`InvalidTicket` with the fields named as ``wire_name`` has them in a dialect."""
+    try:
+        yield
+    except InvalidTicket as error:
+        raise InvalidTicket([each.renamed(wire_name(each.field)) for each in error.problems]) from error
 
 
 def field_problems(errors: Iterable[Any], skip: int = 0) -> list[FieldProblem]:

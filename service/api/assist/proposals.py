@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from pydantic import ValidationError
 
 from models.catalog.catalog import Catalog
 from models.catalog.families import DRAWN_KINDS, IMG2IMG, INPAINT, TXT2IMG
@@ -16,8 +13,8 @@ from models.jobs.params import UPSCALE
 from models.jobs.records import new_job_id
 from models.jobs.tickets import open_ticket
 from service.api.assist.tools import CREATE, EDIT, ENLARGE, NO_STYLE, image_index, image_name, job_fields
-from service.api.errors import field_problems
-from service.api.native.schemas import JobBody
+from service.api.errors import renamed_problems
+from service.api.native.translate import parse_job
 
 Job = dict[str, Any]
 """``kind`` and ``params``, as ``POST /v1/jobs`` takes them."""
@@ -25,7 +22,6 @@ Job = dict[str, Any]
 _KINDS = {CREATE: TXT2IMG, EDIT: IMG2IMG, ENLARGE: UPSCALE}
 _OF_IMAGES = ("image", "strength", "resize_mode", "mask")
 """Fields that mean nothing to an image drawn from words alone."""
-_IN_UNION = re.compile(rf"^(?:{'|'.join(_KINDS.values())}|{INPAINT})\.(?:params\.?)?|^params\.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,11 +97,8 @@ def _image(name: object, of_job: str | None, wish: Wish) -> str:
 
 
 def _checked(job: Job, catalog: Catalog) -> Job:
-    try:
-        request = JobBody.model_validate(job).root.to_request()
-    except ValidationError as error:
-        found = field_problems(error.errors(include_url=False, include_context=False, include_input=False))
-        named = [FieldProblem(_IN_UNION.sub("", each.field) or "arguments", each.message) for each in found]
-        raise InvalidTicket(named) from error
+    """``job``; raises :class:`InvalidTicket` with the fields named as the tool's arguments are."""
+    with renamed_problems(lambda field: field.removeprefix("params.").removeprefix("params") or "arguments"):
+        request = parse_job(job).to_request()
     open_ticket(request, catalog, job_id=new_job_id(), owner="")
     return job

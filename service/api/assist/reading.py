@@ -8,31 +8,20 @@ from collections.abc import Iterator
 from typing import Any
 
 from models.catalog.families import IMG2IMG, INPAINT, TXT2IMG
-from models.errors import FieldProblem, InvalidTicket
-from models.jobs.checks import text_problem
+from models.errors import FieldProblem, InvalidTicket, Problem
+from models.jobs.checks import required_text_problem
 from models.jobs.params import UPSCALE, JobRequest, UpscaleRequest
 from models.jobs.sources import source_problem, sources_of
 from service.api.assist.instructions import CHANGE, IMAGES
 from service.api.assist.proposals import Job, Wish
 from service.api.assist.tools import CREATE, EDIT, ENLARGE, image_name, job_fields
-from service.api.assist.wire import AssistBody, JobToChange
+from service.api.assist.wire import CHANGED_KINDS, AssistBody
+from service.api.native.schemas import JobEnvelope
+from service.api.native.translate import parse_job
 from service.api.state import Gateway
-from service.jobs.inputs import take_in
 
 _TOOL_OF = {TXT2IMG: CREATE, IMG2IMG: EDIT, INPAINT: EDIT, UPSCALE: ENLARGE}
 _SHOWN_MAX_CHARS = 1000
-_KIND_IN_PLACE = re.compile(rf"^job\.(?:{'|'.join(_TOOL_OF)})(?=\.)")
-
-
-def told_by_field(error: InvalidTicket) -> InvalidTicket:
-    """``error`` without the kinds of jobs that pydantic puts into the places of their fields."""
-    return InvalidTicket([_told(each) for each in error.problems])
-
-
-def _told(problem: FieldProblem) -> FieldProblem:
-    if problem.field == "job.kind":
-        return FieldProblem(problem.field, f"must be one of {', '.join(_TOOL_OF)}")
-    return FieldProblem(_KIND_IN_PLACE.sub("job", problem.field), problem.message)
 
 
 def read_wish(gateway: Gateway, body: AssistBody, our_url: str) -> Wish:
@@ -41,21 +30,21 @@ def read_wish(gateway: Gateway, body: AssistBody, our_url: str) -> Wish:
     Raises:
         InvalidTicket: the message says nothing, or an image cannot be used.
     """
-    problem = text_problem(body.message) or (None if body.message.strip() else "must not be empty")
+    problem = required_text_problem(body.message)
     if problem is not None:
-        raise InvalidTicket([FieldProblem("message", problem)])
+        raise InvalidTicket([FieldProblem.of("message", problem)])
     images = [
         _taken(gateway, UpscaleRequest(image=source), our_url, {"image": f"images[{index}]"}).image
         for index, source in enumerate(body.images or ())
     ]
-    job = None if body.job is None else _job(gateway, body.job, our_url)
+    job = None if body.job is None else _job(gateway, parse_job(body.job, CHANGED_KINDS, "job."), our_url)
     of_job = None if job is None else job["params"].get("image")
     if of_job is not None and of_job not in images:
         images.append(of_job)
     return Wish(catalog=gateway.catalog.current(), images=tuple(images), job=job)
 
 
-def _job(gateway: Gateway, given: JobToChange, our_url: str) -> Job:
+def _job(gateway: Gateway, given: JobEnvelope, our_url: str) -> Job:
     """The job to change in the wire's words, its images stored."""
     job: Job = {"kind": given.kind, "params": given.params.model_dump(exclude_none=True)}
     taken = _taken(gateway, given.to_request(), our_url, {})
@@ -67,18 +56,17 @@ def _job(gateway: Gateway, given: JobToChange, our_url: str) -> Job:
 def _taken(gateway: Gateway, request: JobRequest, our_url: str, names: dict[str, str]) -> Any:
     """``request`` with its images stored; ``names`` are what fields are called in problems."""
     try:
-        taken = take_in(gateway, request, our_url)
-        found = [FieldProblem(field, text) for field, text in _source_problems(taken)]
+        taken = gateway.jobs.take_in(request, our_url)
+        found = [FieldProblem.of(field, problem) for field, problem in _source_problems(taken)]
     except InvalidTicket as error:
         found = list(error.problems)
         taken = request
     if found:
-        named = [FieldProblem(names.get(each.field, f"job.params.{each.field}"), each.message) for each in found]
-        raise InvalidTicket(named)
+        raise InvalidTicket([each.renamed(names.get(each.field, f"job.params.{each.field}")) for each in found])
     return taken
 
 
-def _source_problems(request: JobRequest) -> Iterator[tuple[str, str]]:
+def _source_problems(request: JobRequest) -> Iterator[tuple[str, Problem]]:
     for field, source in sources_of(request):
         problem = source_problem(source)
         if problem is not None:

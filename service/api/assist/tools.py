@@ -10,13 +10,15 @@ from pydantic import BaseModel
 
 from models.catalog.bounds import GUIDANCE_MAX
 from models.catalog.catalog import Catalog
+from models.catalog.families import IMG2IMG, TXT2IMG
 from models.catalog.styles import STYLES
 from models.catalog.upscalers import KNOWN_UPSCALERS, UPSCALE_FACTORS, upscaler_problem
-from models.jobs.params import SEED_MAX
+from models.jobs.kinds import find_kind
+from models.jobs.params import SEED_MAX, UPSCALE
 from models.language.tools import Tool
 from models.language.tools.nouns import Example
 from service.api.assist.instructions import ARGUMENTS, CHANGES, EXAMPLES, TOOLS
-from service.api.native.schemas import Img2ImgBody, Txt2ImgBody, UpscaleBody
+from service.api.native.schemas import params_body
 
 CREATE, EDIT, ENLARGE = "create_image", "edit_image", "upscale"
 NO_STYLE = "none"
@@ -27,9 +29,9 @@ DRAWN_FIELDS = (
 )  # fmt: skip
 """The fields of a job that somebody may mean in plain words."""
 _JOBS: Mapping[str, tuple[type[BaseModel], tuple[str, ...]]] = {
-    CREATE: (Txt2ImgBody, DRAWN_FIELDS),
-    EDIT: (Img2ImgBody, ("image", *DRAWN_FIELDS, "strength")),
-    ENLARGE: (UpscaleBody, ("image", "scale", "upscaler")),
+    CREATE: (params_body(find_kind(TXT2IMG)), DRAWN_FIELDS),
+    EDIT: (params_body(find_kind(IMG2IMG)), ("image", *DRAWN_FIELDS, "strength")),
+    ENLARGE: (params_body(find_kind(UPSCALE)), ("image", "scale", "upscaler")),
 }
 SHAPES = ("1:1", "2:3", "3:2", "3:4", "4:3", "9:16", "16:9", "9:21", "21:9")
 """The aspect ratios that are offered: those of jobs without the ones that hardly anybody can tell apart."""

@@ -3,9 +3,8 @@
 from fastapi import APIRouter
 
 from service.api.native import auxiliary_listings, inputs, listings, preferences, prompts, routes
-from service.api.native.schemas import JobBody
 
-WIRE_MODELS = (JobBody, *prompts.WIRE_MODELS, *preferences.WIRE_MODELS)
+WIRE_MODELS = (*prompts.WIRE_MODELS, *preferences.WIRE_MODELS)
 """The bodies that routes read themselves, for the OpenAPI document."""
 
 router = APIRouter()

@@ -12,8 +12,9 @@ from models.catalog.catalog import Catalog
 from models.catalog.preprocessors import PREPROCESSORS, Threshold
 from models.catalog.styles import STYLES
 from models.catalog.upscalers import KNOWN_UPSCALERS, upscaler_problem
+from models.errors import Problem
 from models.jobs.auxiliary_checks import preprocessor_problem
-from service.api.auth import Owner
+from service.api.auth import CurrentCaller
 from service.api.documentation import problems
 from service.api.errors import ErrorCode
 from service.api.state import GatewayState
@@ -96,19 +97,19 @@ class StyleList(BaseModel):
 
 
 @router.get("/v1/loras", operation_id="listLoras", summary="The LoRAs", responses=_RESPONSES)
-def list_loras(gateway: GatewayState, owner: Owner) -> LoraList:
+def list_loras(gateway: GatewayState, caller: CurrentCaller) -> LoraList:
     """Every LoRA of the catalog."""
     return LoraList(loras=_views(gateway.catalog.current().loras))
 
 
 @router.get("/v1/embeddings", operation_id="listEmbeddings", summary="The embeddings", responses=_RESPONSES)
-def list_embeddings(gateway: GatewayState, owner: Owner) -> EmbeddingList:
+def list_embeddings(gateway: GatewayState, caller: CurrentCaller) -> EmbeddingList:
     """Every textual-inversion embedding of the catalog; a prompt uses it by its name."""
     return EmbeddingList(embeddings=_views(gateway.catalog.current().embeddings))
 
 
 @router.get("/v1/controlnets", operation_id="listControlNets", summary="The ControlNets", responses=_RESPONSES)
-def list_controlnets(gateway: GatewayState, owner: Owner) -> ControlNetList:
+def list_controlnets(gateway: GatewayState, caller: CurrentCaller) -> ControlNetList:
     """Every ControlNet of the catalog."""
     return ControlNetList(controlnets=_views(gateway.catalog.current().controlnets))
 
@@ -128,17 +129,17 @@ def _view(extra: Extra) -> HelperView:
 
 
 @router.get("/v1/upscalers", operation_id="listUpscalers", summary="The upscalers", responses=_RESPONSES)
-def list_upscalers(gateway: GatewayState, owner: Owner) -> UpscalerList:
+def list_upscalers(gateway: GatewayState, caller: CurrentCaller) -> UpscalerList:
     """Every upscaler by the name under which requests ask for it, also those that lack their weights."""
     upscalers = gateway.catalog.current().upscalers
     names = dict.fromkeys((*KNOWN_UPSCALERS, *upscalers))
     return UpscalerList(
-        upscalers=[UpscalerView(name=name, problem=upscaler_problem(name, upscalers)) for name in names]
+        upscalers=[UpscalerView(name=name, problem=_message(upscaler_problem(name, upscalers))) for name in names]
     )
 
 
 @router.get("/v1/preprocessors", operation_id="listPreprocessors", summary="The preprocessors", responses=_RESPONSES)
-def list_preprocessors(gateway: GatewayState, owner: Owner) -> PreprocessorList:
+def list_preprocessors(gateway: GatewayState, caller: CurrentCaller) -> PreprocessorList:
     """Every preprocessor by the name under which ControlNets ask for it, also those that cannot be used."""
     return PreprocessorList(preprocessors=_preprocessors(gateway.catalog.current()))
 
@@ -157,7 +158,7 @@ def _preprocessors(catalog: Catalog) -> list[PreprocessorView]:
 
 
 @router.get("/v1/styles", operation_id="listStyles", summary="The style presets", responses=_RESPONSES)
-async def list_styles(owner: Owner) -> StyleList:
+async def list_styles(caller: CurrentCaller) -> StyleList:
     """Every style preset, with the words that it adds."""
     styles = STYLES.values()
     return StyleList(
@@ -166,3 +167,7 @@ async def list_styles(owner: Owner) -> StyleList:
             for style in styles
         ]
     )
+
+
+def _message(problem: Problem | None) -> str | None:
+    return None if problem is None else problem.message

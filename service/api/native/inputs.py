@@ -10,11 +10,11 @@ from starlette.concurrency import run_in_threadpool
 
 from models.errors import FieldProblem, InvalidTicket
 from models.media.images import FORMATS
-from service.api.auth import Owner
+from service.api.auth import CurrentCaller
 from service.api.documentation import problems
 from service.api.errors import ApiError, ErrorCode
 from service.api.state import GatewayState
-from service.jobs.inputs import Refused, store_input
+from service.jobs.errors import ImageRefused
 
 router = APIRouter(tags=["jobs"])
 
@@ -49,16 +49,16 @@ class InputView(BaseModel):
         ErrorCode.INTERNAL_ERROR,
     ),
 )
-async def create_input(request: Request, gateway: GatewayState, owner: Owner) -> InputView:
+async def create_input(request: Request, gateway: GatewayState, caller: CurrentCaller) -> InputView:
     """Keep the image in the body for as long as finished jobs are kept, counted from its last use."""
     if not request.headers.get("content-type", "").strip().lower().startswith("image/"):
         raise ApiError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, "the body must be an image, sent as image/png or the like")
     data = await _body(request, gateway.settings.max_input_bytes)
     try:
-        source, (width, height) = await run_in_threadpool(store_input, gateway, data)
-    except Refused as error:
+        stored = await run_in_threadpool(gateway.jobs.store_image, data)
+    except ImageRefused as error:
         raise InvalidTicket([FieldProblem("body", str(error))]) from error
-    return InputView(source=source, width=width, height=height)
+    return InputView(source=stored.source, width=stored.width, height=stored.height)
 
 
 async def _body(request: Request, max_bytes: int) -> bytes:

@@ -11,10 +11,9 @@ from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from models.catalog.catalog import Catalog, Defaults, Limits, ModelSpec
-from models.catalog.faces import SWAP_REFUSAL, restore_problem
 from models.catalog.samplers import REFUSED, SAMPLERS
-from models.jobs.params import FACE_RESTORE, FACE_SWAP, KINDS
-from service.api.auth import Owner
+from models.jobs.kinds import job_kinds
+from service.api.auth import CurrentCaller
 from service.api.documentation import problems
 from service.api.errors import ErrorCode
 from service.api.state import GatewayState
@@ -98,7 +97,7 @@ class CapabilityList(BaseModel):
         **problems(ErrorCode.UNAUTHORIZED, ErrorCode.LEDGER_UNAVAILABLE),
     },
 )
-async def list_models(gateway: GatewayState, owner: Owner) -> ModelList:
+async def list_models(gateway: GatewayState, caller: CurrentCaller) -> ModelList:
     """Every model of the catalog, with what is wrong with it if anything is."""
     noted = await gateway.watcher.model_problems()
     backends = await gateway.watcher.model_backends()
@@ -154,7 +153,7 @@ def without_paths(text: str, spec: ModelSpec) -> str:
 @router.get(
     "/v1/samplers", operation_id="listSamplers", summary="The samplers", responses=problems(ErrorCode.UNAUTHORIZED)
 )
-async def list_samplers(owner: Owner) -> SamplerList:
+async def list_samplers(caller: CurrentCaller) -> SamplerList:
     """Every sampler by the name under which requests ask for it, also those that are refused."""
     usable = [SamplerView(name=name, problem=None) for name in SAMPLERS]
     return SamplerList(samplers=usable + [SamplerView(name=name, problem=why) for name, why in REFUSED.items()])
@@ -166,7 +165,7 @@ async def list_samplers(owner: Owner) -> SamplerList:
     summary="The kinds of jobs",
     responses=problems(ErrorCode.UNAUTHORIZED),
 )
-async def list_capabilities(gateway: GatewayState, owner: Owner) -> CapabilityList:
+async def list_capabilities(gateway: GatewayState, caller: CurrentCaller) -> CapabilityList:
     """Every kind of job, with the reason if this server cannot do it."""
-    lacking = {FACE_RESTORE: restore_problem(gateway.catalog.current().faces), FACE_SWAP: SWAP_REFUSAL}
-    return CapabilityList(kinds=[CapabilityView(kind=kind, problem=lacking.get(kind)) for kind in KINDS])
+    catalog = gateway.catalog.current()
+    return CapabilityList(kinds=[CapabilityView(kind=kind.name, problem=kind.problem(catalog)) for kind in job_kinds()])

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.api.auth import Owner
+from service.api.auth import CurrentCaller
 from service.api.bodies import read_body, require_json_type
 from service.api.documentation import json_body, problems
 from service.api.errors import ErrorCode
@@ -54,9 +54,9 @@ WIRE_MODELS = (PreferencesBody,)
     summary="What the key prefers",
     responses=problems(*_READING),
 )
-async def get_preferences(gateway: GatewayState, owner: Owner) -> PreferencesView:
+async def get_preferences(gateway: GatewayState, caller: CurrentCaller) -> PreferencesView:
     """The preferences of the API key that asks."""
-    return _view(await gateway.preferences.get(owner))
+    return _view(await gateway.preferences.get(caller.key_id))
 
 
 @router.patch(
@@ -66,11 +66,11 @@ async def get_preferences(gateway: GatewayState, owner: Owner) -> PreferencesVie
     openapi_extra=json_body(PreferencesBody, _EXAMPLE),
     responses=problems(*_CHANGING),
 )
-async def change_preferences(request: Request, gateway: GatewayState, owner: Owner) -> PreferencesView:
+async def change_preferences(request: Request, gateway: GatewayState, caller: CurrentCaller) -> PreferencesView:
     """Change some preferences of the API key that asks; other processes follow within five seconds."""
     require_json_type(request.headers)
     body = await read_body(request, PreferencesBody)
-    return _view(await gateway.preferences.change(owner, body.model_dump(exclude_unset=True)))
+    return _view(await gateway.preferences.change(caller.key_id, body.model_dump(exclude_unset=True)))
 
 
 def _view(values: PreferenceValues) -> PreferencesView:

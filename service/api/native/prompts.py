@@ -13,15 +13,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from models.catalog.catalog import Catalog
-from models.errors import FieldProblem, InvalidTicket
-from models.jobs.checks import choice_problem, text_problem, unknown
+from models.errors import Problem, ProblemCode
+from models.jobs.checks import Problems, choice_problem, required_text_problem, text_problem, unknown_name
 from models.jobs.params import PROMPT_MAX_CHARS, SEED_MAX
 from models.jobs.prompts import PromptError, extract_loras, parse
 from models.jobs.rewrite import APPLIED, Rewrite
 from models.language.budget import budget_of
 from models.language.profiles import PROFILES, profile_of
 from models.language.rewriting import RewriteRequest
-from service.api.auth import Owner
+from service.api.auth import CurrentCaller
 from service.api.bodies import read_body, require_json_type
 from service.api.documentation import EVENT_STREAM, json_body, problems
 from service.api.errors import ErrorCode
@@ -124,7 +124,7 @@ class _Asked:
     },
     response_model=RewrittenView,
 )
-async def rewrite_prompt(request: Request, gateway: GatewayState, owner: Owner) -> Response:
+async def rewrite_prompt(request: Request, gateway: GatewayState, caller: CurrentCaller) -> Response:
     """Enrich a prompt as the image model likes it. The language engine's failures are told in `rewrite.status`."""
     require_json_type(request.headers)
     body = await read_body(request, RewriteBody)
@@ -138,14 +138,12 @@ async def rewrite_prompt(request: Request, gateway: GatewayState, owner: Owner) 
 def _understand(body: RewriteBody, catalog: Catalog) -> _Asked:
     """Resolve names, and look at the prompt as a job would; blocking, for a tokenizer may have to be opened."""
     spec = catalog.resolve(body.model)
-    found = {
-        "prompt": _prompt_problem(body.prompt),
-        "model": unknown("model", str(body.model), catalog) if spec is None else None,
-        "profile": None if body.profile is None else choice_problem(body.profile, PROFILES),
-    }
-    wrong = [FieldProblem(field, message) for field, message in found.items() if message is not None]
-    if wrong or spec is None:
-        raise InvalidTicket(wrong)
+    problems = Problems()
+    problems.note("prompt", _prompt_problem(body.prompt))
+    problems.note("model", unknown_name("model", str(body.model), catalog) if spec is None else None)
+    problems.note("profile", None if body.profile is None else choice_problem(body.profile, PROFILES))
+    problems.raise_if_any()
+    assert spec is not None
     text, loras = extract_loras(body.prompt)
     request = RewriteRequest(
         prompt=text.strip(),
@@ -157,14 +155,14 @@ def _understand(body: RewriteBody, catalog: Catalog) -> _Asked:
     return _Asked(prompt=body.prompt, tags=" ".join(_tag(*lora) for lora in loras), request=request)
 
 
-def _prompt_problem(prompt: str) -> str | None:
+def _prompt_problem(prompt: str) -> Problem | None:
     """Why nobody could draw the prompt; ``None`` if it can be read."""
     try:
         text, _ = extract_loras(prompt)
         parse(text)
     except PromptError as error:
-        return str(error)
-    return text_problem(prompt) or (None if text.strip() else "must not be empty")
+        return Problem(str(error), ProblemCode.MALFORMED)
+    return text_problem(prompt) or required_text_problem(text)
 
 
 def _tag(name: str, weight: float) -> str:

@@ -10,18 +10,18 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.errors import FieldProblem, InvalidTicket
 from models.jobs.records import JOB_ID_PATTERN, JobStatus
-from service.api.auth import Owner
-from service.api.bodies import read_body, require_json_type
-from service.api.documentation import EVENT_STREAM, json_bodies, problems
-from service.api.errors import ErrorCode
+from service.api.auth import CurrentCaller
+from service.api.bodies import parse_json, parsed, require_json_type
+from service.api.documentation import EVENT_STREAM, problems
+from service.api.errors import ErrorCode, renamed_problems
 from service.api.images import base_url
 from service.api.native.events import event_stream, resume_point
-from service.api.native.schemas import JOB_BODY_EXAMPLES, JobBody
+from service.api.native.schemas import JOB_BODY
+from service.api.native.translate import parse_job, wire_name
 from service.api.native.views import JobView, job_view
 from service.api.sse import HEADERS
 from service.api.state import Gateway, GatewayState
-from service.backbone.queue import Accepted
-from service.jobs.submission import find_job, submit
+from service.jobs.caller import Caller
 
 WAIT_MAX_S = 60.0
 
@@ -53,7 +53,7 @@ class WaitQuery(BaseModel):
     operation_id="createJob",
     summary="Have a job done",
     status_code=202,
-    openapi_extra=json_bodies(JobBody, JOB_BODY_EXAMPLES),
+    openapi_extra=JOB_BODY,
     responses={
         202: {"description": "The job is queued; `Location` says where to read it."},
         200: {"model": JobView, "description": "The job that the same request made before under its Idempotency-Key."},
@@ -64,11 +64,11 @@ async def create_job(
     request: Request,
     response: Response,
     gateway: GatewayState,
-    owner: Owner,
+    caller: CurrentCaller,
     idempotency_key: Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)] = None,
 ) -> JobView:
     """Queue a job under a new id. The same `Idempotency-Key` with the same body gives the same job again."""
-    return await _queue(request, response, gateway, owner, idempotency_key=idempotency_key)
+    return await _queue(request, response, gateway, caller, idempotency_key=idempotency_key)
 
 
 @router.put(
@@ -76,43 +76,41 @@ async def create_job(
     operation_id="putJob",
     summary="Have a job done, under an id of your own",
     status_code=202,
-    openapi_extra=json_bodies(JobBody, JOB_BODY_EXAMPLES),
+    openapi_extra=JOB_BODY,
     responses={
         202: {"description": "The job is queued."},
         200: {"model": JobView, "description": "The job that the same request made before."},
         **problems(*_CREATING),
     },
 )
-async def put_job(request: Request, response: Response, gateway: GatewayState, owner: Owner, job_id: str) -> JobView:
+async def put_job(
+    request: Request, response: Response, gateway: GatewayState, caller: CurrentCaller, job_id: str
+) -> JobView:
     """Queue a job under an id of 1 to 64 letters, digits, `-` and `_`; to repeat the request is safe."""
     if not JOB_ID_PATTERN.fullmatch(job_id):
         raise InvalidTicket([FieldProblem("job_id", "must be 1 to 64 letters, digits, - and _")])
-    return await _queue(request, response, gateway, owner, job_id=job_id)
+    return await _queue(request, response, gateway, caller, job_id=job_id)
 
 
 async def _queue(
     request: Request,
     response: Response,
     gateway: Gateway,
-    owner: str,
+    caller: Caller,
     *,
     job_id: str | None = None,
     idempotency_key: str | None = None,
 ) -> JobView:
     require_json_type(request.headers)
-    body = await read_body(request, JobBody)
+    body = await parsed(await request.body(), lambda data: parse_job(parse_json(data)))
     our_url = base_url(request, gateway)
-    accepted: Accepted = await submit(
-        gateway, owner, body.root.to_request(), wire_name=_wire_name, our_url=our_url,
-        job_id=job_id, idempotency_key=idempotency_key,
-    )  # fmt: skip
+    with renamed_problems(wire_name):
+        accepted = await gateway.jobs.submit(
+            caller, body.to_request(), our_url=our_url, job_id=job_id, idempotency_key=idempotency_key
+        )
     response.status_code = 202 if accepted.is_new else 200
     response.headers["Location"] = f"/v1/jobs/{accepted.record.job_id}"
     return job_view(accepted.record, our_url)
-
-
-def _wire_name(field: str) -> str:
-    return field if field == "kind" else f"params.{field}"
 
 
 @router.get(
@@ -122,12 +120,10 @@ def _wire_name(field: str) -> str:
     responses=problems(*_READING, ErrorCode.INVALID_PARAMS),
 )
 async def get_job(
-    request: Request, gateway: GatewayState, owner: Owner, job_id: str, query: Annotated[WaitQuery, Query()]
+    request: Request, gateway: GatewayState, caller: CurrentCaller, job_id: str, query: Annotated[WaitQuery, Query()]
 ) -> JobView:
     """The job as it is now; with `wait`, as it is once it is over, or after so many seconds."""
-    record = await find_job(gateway, owner, job_id)
-    if query.wait > 0 and not record.status.is_terminal:
-        record = await gateway.watcher.wait(job_id, query.wait) or record
+    record = await gateway.jobs.wait(caller, job_id, query.wait)
     return job_view(record, base_url(request, gateway))
 
 
@@ -141,11 +137,11 @@ async def get_job(
         **problems(*_READING),
     },
 )
-async def cancel_job(request: Request, response: Response, gateway: GatewayState, owner: Owner, job_id: str) -> JobView:
+async def cancel_job(
+    request: Request, response: Response, gateway: GatewayState, caller: CurrentCaller, job_id: str
+) -> JobView:
     """Cancel the job: at once if it is queued, within a step if it is being drawn, not at all if it is over."""
-    await find_job(gateway, owner, job_id)
-    await gateway.watcher.cancel(job_id)
-    record = await find_job(gateway, owner, job_id)
+    record = await gateway.jobs.cancel(caller, job_id)
     response.status_code = 202 if record.status is JobStatus.RUNNING else 200
     return job_view(record, base_url(request, gateway))
 
@@ -166,13 +162,13 @@ async def cancel_job(request: Request, response: Response, gateway: GatewayState
 async def watch_job(
     request: Request,
     gateway: GatewayState,
-    owner: Owner,
+    caller: CurrentCaller,
     job_id: str,
     last_event_id: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
 ) -> StreamingResponse:
     """The job's events as they come. `Last-Event-ID` resumes after that event."""
     after = resume_point(last_event_id)
-    await find_job(gateway, owner, job_id)
+    await gateway.jobs.find(caller, job_id)
     base = base_url(request, gateway)
     events = event_stream(gateway.watcher, job_id, after, lambda record: job_view(record, base).model_dump_json())
     return StreamingResponse(events, media_type="text/event-stream", headers=HEADERS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache, partial
+from types import GenericAlias
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, Union
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
@@ -12,10 +13,11 @@ from pydantic.json_schema import SkipJsonSchema
 from models.jobs.kinds import JobKind, job_kinds
 from models.jobs.parameters import Field as DeclaredField
 from models.jobs.parameters import Parameter, declared
-from models.jobs.params import JobRequest
+from models.jobs.params import JobParams, JobRequest
 from models.jobs.payload import build
 
 _Value = TypeVar("_Value")
+_Undocumented: Any = SkipJsonSchema
 
 
 class _Body(BaseModel):
@@ -71,6 +73,32 @@ def _union(kinds: tuple[JobKind, ...], name: str) -> type[RootModel[Any]]:
     return type(name, (root,), {"__doc__": "A job to submit.", "__module__": __name__})
 
 
+JOB_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/JobBody"}}},
+    }
+}
+"""The OpenAPI entry of the body; :func:`document_jobs` adds the examples."""
+
+
+def document_jobs(document: dict[str, Any]) -> None:
+    """Complete the OpenAPI ``document`` by what depends on the registered kinds: examples, and effective parameters."""
+    examples = {name: {"value": body} for name, body in job_examples().items()}
+    for item in document["paths"].values():
+        for operation in item.values():
+            media = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+            if media.get("schema") == {"$ref": "#/components/schemas/JobBody"}:
+                media["examples"] = examples
+    shown = document["components"]["schemas"]["JobView"]["properties"]["params"]
+    shown["anyOf"] = [{"$ref": f"#/components/schemas/{each.__name__}"} for each in params_classes()]
+
+
+def params_classes() -> tuple[type[JobParams], ...]:
+    """The classes of the effective parameters of all registered kinds, each once."""
+    return tuple(dict.fromkeys(kind.params for kind in job_kinds() if kind.params is not JobParams))
+
+
 def job_examples() -> dict[str, dict[str, Any]]:
     """One body of each kind, by the kind's name."""
     return {kind.name: {"kind": kind.name, "params": dict(kind.example)} for kind in job_kinds()}
@@ -115,9 +143,9 @@ def _field(field: DeclaredField, *, is_required: bool, is_documented: bool = Tru
     """Type and default of one field, as :func:`pydantic.create_model` takes them."""
     inner: Any = field.type if field.nested is None else nested_body(field.nested)
     if field.type is not field.item_type:
-        inner = list[inner]
+        inner = GenericAlias(list, inner)
     if not is_documented:
-        return (SkipJsonSchema[inner | None], None)
+        return (_Undocumented[inner | None], None)
     described = Field(
         description=_description(field, is_required),
         json_schema_extra=partial(_add_bounds, bounds=_schema_bounds(field.parameter)),
@@ -131,7 +159,7 @@ def _description(field: DeclaredField, is_required: bool) -> str:
     parameter, left_out = field.parameter, field.parameter.if_left_out
     if left_out is None and field.default not in (None, ()):
         left_out = f"`{field.default}`" if isinstance(field.default, str) else _plain(field.default)
-    return parameter.text if is_required or left_out is None else f"{parameter.text} Default: {left_out}."
+    return parameter.text if is_required or left_out is None else f"{parameter.text} If left out: {left_out}."
 
 
 def _plain(value: object) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, SkipValidation, WithJsonSchema
 
-from models.jobs.params import DrawParams, FaceRestoreParams, UpscaleParams
+from models.jobs.params import JobParams
 from models.jobs.records import JobRecord, JobStatus
 from models.jobs.rewrite import Rewrite
 
@@ -58,10 +58,11 @@ class RewriteView(BaseModel):
 class JobView(BaseModel):
     """A job as its owner sees it."""
 
+    model_config = ConfigDict(arbitrary_types_allowed=True)
     id: str
     kind: str
     status: JobStatus
-    params: DrawParams | UpscaleParams | FaceRestoreParams = Field(
+    params: Annotated[JobParams, SkipValidation, PlainSerializer(JobParams.to_payload), WithJsonSchema({})] = Field(
         description="The effective parameters: defaults filled in, the seed drawn, the prompt as it was sent."
     )
     revised_prompt: str | None = Field(description="What is drawn instead of the prompt, if that was rewritten.")

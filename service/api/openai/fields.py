@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Json, WithJsonSchema
 
-from models.jobs.params import PROMPT_MAX_CHARS
-from service.api.native.schemas import LoraBody
+from models.jobs.params import PROMPT_MAX_CHARS, LoraUse
+from service.api.native.schemas import BodyOf
 
 N_MAX = 10
 PARTIAL_IMAGES_MAX = 3
@@ -79,7 +79,7 @@ class GenerateBody(Fields):
     partial_images: int | None = Field(
         None, ge=0, le=PARTIAL_IMAGES_MAX, description="How many previews come, at most, before each image."
     )
-    loras: list[LoraBody] | None = Field(None, description="Photogram's own: at most 8.")
+    loras: list[BodyOf[LoraUse]] | None = Field(None, description="Photogram's own: at most 8.")
 
 
 def _without_null(schema: dict[str, Any]) -> None:
@@ -94,7 +94,7 @@ def _without_null(schema: dict[str, Any]) -> None:
 class _Form(Fields):
     model_config = ConfigDict(json_schema_extra=_without_null)
 
-    loras: Annotated[Json[list[LoraBody]], WithJsonSchema({"type": "string"})] | None = Field(
+    loras: Annotated[Json[list[BodyOf[LoraUse]]], WithJsonSchema({"type": "string"})] | None = Field(
         None, description='Photogram\'s own, as JSON text: `[{"name": "film", "weight": 0.6}]`.'
     )
     strength: float | None = Field(

@@ -13,7 +13,7 @@ from models.media.images import FORMATS
 from models.media.png import read_request
 from service.api.openai.errors import OpenAiError
 from service.api.state import Gateway
-from service.jobs.inputs import Refused, store_input
+from service.jobs.errors import ImageRefused
 
 _TURNED = (5, 6, 7, 8)
 """EXIF's orientations in which width and height change places."""
@@ -55,8 +55,8 @@ def take_in(gateway: Gateway, image: bytes, mask: bytes | None = None) -> Images
 
 def _stored(gateway: Gateway, data: bytes, param: str) -> str:
     try:
-        return store_input(gateway, data)[0]
-    except Refused as error:
+        return gateway.jobs.store_image(data).source
+    except ImageRefused as error:
         raise OpenAiError(f"{param}: {error}", param=param) from error
 
 

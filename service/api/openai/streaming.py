@@ -23,7 +23,6 @@ from service.api.openai.fields import Fields
 from service.api.openai.output import Output
 from service.api.sse import HEADERS, KEEP_ALIVE, KEEP_ALIVE_S, frame
 from service.api.state import Gateway
-from service.jobs.waiting import read_images
 
 GENERATION, EDIT = "image_generation", "image_edit"
 
@@ -78,7 +77,7 @@ class Stream:
         over = await self.gateway.watcher.read(record.job_id) or record
         if over.status is not JobStatus.SUCCEEDED:
             raise failed_job(over)
-        (png,) = await read_images(self.gateway, over)
+        (png,) = await run_in_threadpool(self.gateway.jobs.read_images, over)
         file = await run_in_threadpool(self.output.encoded, png)
         return self._frame("completed", over, file, usage=Usage().model_dump())
 

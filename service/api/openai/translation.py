@@ -10,9 +10,9 @@ from models.catalog.bounds import SIZE_MULTIPLE_PX
 from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.families import FAMILIES, IMG2IMG, INPAINT
 from models.catalog.samplers import find_sampler
-from models.jobs.checks import unknown
+from models.jobs.checks import unknown_name
 from models.jobs.params import DrawRequest, LoraUse, Mask
-from service.api.native.schemas import LoraBody
+from service.api.native.schemas import BodyOf
 from service.api.openai.errors import MODEL_NOT_FOUND, OpenAiError
 from service.api.openai.fields import EditForm, Fields, GenerateBody, VariationForm
 from service.api.openai.images import Images
@@ -42,7 +42,7 @@ def find_model(name: str | None, catalog: Catalog) -> ModelSpec:
     if found is None and name is not None and _OPENAI_MODEL.fullmatch(name):
         found = catalog.resolve_any(name)
     if found is None:
-        message = unknown("model", str(name), catalog)
+        message = unknown_name("model", str(name), catalog).message
         raise OpenAiError(f"model: {message}", param="model", code=MODEL_NOT_FOUND, status=404)
     return found
 
@@ -107,7 +107,7 @@ def _drawn_over(form: EditForm | VariationForm, images: Images, spec: ModelSpec)
     return {"image": images.image, "width": width, "height": height, "loras": _loras(form.loras)}
 
 
-def _loras(loras: list[LoraBody] | None) -> tuple[LoraUse, ...]:
+def _loras(loras: list[BodyOf[LoraUse]] | None) -> tuple[LoraUse, ...]:
     return tuple(LoraUse(**lora.model_dump(exclude_none=True)) for lora in loras or ())
 
 

@@ -19,7 +19,7 @@ from models.catalog.auxiliary import Extra, Extras
 from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.families import SDXL, SDXL_REFINER, STABLE_DIFFUSION
 from models.catalog.samplers import SAMPLERS
-from service.api.auth import Owner
+from service.api.auth import CurrentCaller
 from service.api.errors import ErrorCode
 from service.api.prodia_v1.errors import told
 from service.api.state import GatewayState
@@ -90,7 +90,7 @@ class _WithProdiaKey(APIRoute):
 
 
 def _listing(name: Namer, is_sdxl: bool) -> Callable[..., Awaitable[Response]]:
-    async def list_names(gateway: GatewayState, owner: Owner) -> Response:
+    async def list_names(gateway: GatewayState, caller: CurrentCaller) -> Response:
         noted = await gateway.watcher.model_problems()
         names = await run_in_threadpool(name, gateway.catalog.current(), noted, is_sdxl)
         return Response(json.dumps(names), headers={"Content-Type": gateway.settings.prodia_list_type})

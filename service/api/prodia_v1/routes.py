@@ -11,10 +11,10 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from service.api.auth import Owner
+from service.api.auth import CurrentCaller
 from service.api.bodies import read_body
 from service.api.documentation import json_body, problems
-from service.api.errors import ErrorCode
+from service.api.errors import ErrorCode, renamed_problems
 from service.api.images import base_url, get_image
 from service.api.prodia_v1.bodies import (
     Body,
@@ -31,7 +31,6 @@ from service.api.prodia_v1.errors import told
 from service.api.prodia_v1.fields import wire_name
 from service.api.prodia_v1.views import ProdiaJob, known_job, new_job
 from service.api.state import GatewayState
-from service.jobs.submission import find_job, submit
 
 _IMAGE = "https://example.com/image.png"
 _WORDS = {"prompt": "puppies in a cloud, 4k", "steps": 20, "cfg_scale": 7, "seed": -1, "sampler": "DPM++ 2M Karras"}
@@ -105,12 +104,13 @@ OPERATIONS = (
 
 
 def _creating(operation: Operation) -> Callable[..., Awaitable[JSONResponse]]:
-    async def create(request: Request, gateway: GatewayState, owner: Owner) -> JSONResponse:
+    async def create(request: Request, gateway: GatewayState, caller: CurrentCaller) -> JSONResponse:
         body = await read_body(request, operation.body)
         # In a thread: the body may hold images of many megabytes.
         wanted = await run_in_threadpool(body.to_request, gateway.catalog.current(), is_sdxl=operation.is_sdxl)
         our_url = base_url(request, gateway)
-        accepted = await submit(gateway, owner, wanted, wire_name=wire_name, our_url=our_url)
+        with renamed_problems(wire_name):
+            accepted = await gateway.jobs.submit(caller, wanted, our_url=our_url)
         return new_job(accepted.record)
 
     return create
@@ -160,9 +160,9 @@ for _operation in OPERATIONS:
     deprecated=True,
     responses=told(ErrorCode.UNAUTHORIZED, *READING),
 )
-async def get_job(request: Request, gateway: GatewayState, owner: Owner, job_id: str) -> JSONResponse:
+async def get_job(request: Request, gateway: GatewayState, caller: CurrentCaller, job_id: str) -> JSONResponse:
     """The job as it is now. A canceled job is shown as failed; the header `X-Photogram-Reason` says why it failed."""
-    return known_job(await find_job(gateway, owner, job_id), request, gateway)
+    return known_job(await gateway.jobs.find(caller, job_id), request, gateway)
 
 
 _IMAGE_RESPONSES: dict[int | str, dict[str, Any]] = {

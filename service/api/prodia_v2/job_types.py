@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from models.catalog.catalog import HOUSE, Catalog, ModelSpec
-from models.catalog.faces import SWAP_REFUSAL, restore_problem
 from models.catalog.families import DRAWN_KINDS, FLUX, IMG2IMG, INPAINT, SDXL, STABLE_DIFFUSION, TXT2IMG
 from models.catalog.upscalers import upscaler_problem
 from models.errors import FieldProblem, InvalidTicket
+from models.jobs.kinds import find_kind
 from models.jobs.params import FACE_RESTORE, FACE_SWAP, UPSCALE
 
 PING = "ping"
@@ -23,7 +23,7 @@ class JobType:
 
     name: str
     kind: str
-    """Of ``models.jobs.params.KINDS``, or ``PING``."""
+    """The name of a registered kind, or ``PING``."""
     family: str | None = None
     """The family whose models draw it; ``None`` leaves that to the request's ``model``."""
     usual: str = ""
@@ -157,12 +157,14 @@ def choose_upscaler(job_type: JobType, catalog: Catalog) -> str:
 
 def type_problem(job_type: JobType, catalog: Catalog) -> str | None:
     """Why jobs of that type cannot be done with this catalog; ``None`` if they can."""
-    if job_type.kind == FACE_SWAP:
-        return SWAP_REFUSAL
-    if job_type.kind == FACE_RESTORE:
-        return restore_problem(catalog.faces)
+    if job_type.kind == PING:
+        return None
     if job_type.kind == UPSCALE:
-        return upscaler_problem(choose_upscaler(job_type, catalog), catalog.upscalers)
+        refusal = upscaler_problem(choose_upscaler(job_type, catalog), catalog.upscalers)
+        return None if refusal is None else refusal.message
+    refusal_of_kind = find_kind(job_type.kind).problem(catalog)
+    if refusal_of_kind is not None:
+        return refusal_of_kind
     if job_type.family is None or first_of(job_type.family, catalog) is not None:
         return None
     return missing_family(job_type.family)

@@ -15,7 +15,7 @@ from models.jobs.params import FaceRestoreRequest, UpscaleRequest
 from models.jobs.records import JobRecord, JobStatus
 from models.media.infotext import a1111_parameters, parse_parameters
 from models.media.png import read_texts
-from service.api.auth import BasicOwner
+from service.api.auth import CurrentBasicCaller
 from service.api.bodies import read_body
 from service.api.documentation import json_body
 from service.api.sdapi.calls import do_all
@@ -33,7 +33,7 @@ from service.api.sdapi.fields import EXAMPLE_IMAGE
 from service.api.sdapi.sources import factor_of, read_source
 from service.api.sdapi.translation import readable_source
 from service.api.state import Gateway, GatewayState
-from service.jobs.waiting import read_images
+from service.jobs.caller import Caller
 
 router = APIRouter(tags=["a1111"])
 
@@ -49,10 +49,10 @@ _WIRE_NAMES = {"scale": "upscaling_resize", "upscaler": "upscaler_1", "kind": "g
     openapi_extra=json_body(SingleBody, {"image": EXAMPLE_IMAGE, "upscaler_1": "Lanczos", "upscaling_resize": 2}),
     responses=DRAWING,
 )
-async def extra_single_image(request: Request, gateway: GatewayState, owner: BasicOwner) -> Response:
+async def extra_single_image(request: Request, gateway: GatewayState, caller: CurrentBasicCaller) -> Response:
     """Answers once it is done."""
     body = await read_body(request, SingleBody)
-    info, images = await _work(request, gateway, owner, body, [body.image])
+    info, images = await _work(request, gateway, caller, body, [body.image])
     if not images:
         raise SdError(500, "the call was interrupted", name="interrupted")
     return as_json({"html_info": info, "image": images[0]})
@@ -68,21 +68,21 @@ async def extra_single_image(request: Request, gateway: GatewayState, owner: Bas
     ),
     responses=DRAWING,
 )
-async def extra_batch_images(request: Request, gateway: GatewayState, owner: BasicOwner) -> Response:
+async def extra_batch_images(request: Request, gateway: GatewayState, caller: CurrentBasicCaller) -> Response:
     """Answers once all are done, in the same order; interrupted ones are left out."""
     body = await read_body(request, BatchBody)
-    info, images = await _work(request, gateway, owner, body, [file.data for file in body.imageList])
+    info, images = await _work(request, gateway, caller, body, [file.data for file in body.imageList])
     return as_json({"html_info": info, "images": images})
 
 
 async def _work(
-    request: Request, gateway: Gateway, owner: str, body: ExtrasBody, sources: Sequence[str]
+    request: Request, gateway: Gateway, caller: Caller, body: ExtrasBody, sources: Sequence[str]
 ) -> tuple[str, list[str]]:
     """A1111's words on what was done, and the images in Base64."""
     wanted = [await run_in_threadpool(_wanted, gateway, body, readable_source(source)) for source in sources]
-    records = await do_all(gateway, request, owner, wanted, name="extras", wire_names=_WIRE_NAMES)
+    records = await do_all(gateway, request, caller, wanted, name="extras", wire_names=_WIRE_NAMES)
     done = [record for record in records if record.status is JobStatus.SUCCEEDED]
-    files = [(await read_images(gateway, record))[0] for record in done]
+    files = [(await run_in_threadpool(gateway.jobs.read_images, record))[0] for record in done]
     return _html_info(records[0]), [base64.b64encode(file).decode() for file in files]
 
 
@@ -124,7 +124,7 @@ def _refuse(body: ExtrasBody, has_upscaler: bool, problems: Problems) -> None:
     openapi_extra=json_body(PngInfoBody, {"image": EXAMPLE_IMAGE}),
     responses=answers(401, 413, 422, 503),
 )
-async def png_info(request: Request, gateway: GatewayState, owner: BasicOwner) -> PngInfo:
+async def png_info(request: Request, gateway: GatewayState, caller: CurrentBasicCaller) -> PngInfo:
     """Reads PNG, JPEG, WebP and GIF, whoever wrote them. To draw the image again, send `info` as `infotext`."""
     body = await read_body(request, PngInfoBody)
     return await run_in_threadpool(_png_info, gateway, body.image)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from models.catalog.catalog import Catalog
-from models.jobs.checks import Problems, unknown
+from models.jobs.checks import Problems, unknown_name
 from service.api.formats import JPEG, PNG, WEBP, ImageFormat
 from service.api.sdapi.names import find_model, model_hash, model_title
 
@@ -125,7 +125,7 @@ def _read_model(value: Any, catalog: Catalog) -> Read:
         return None, None
     found = find_model(value, catalog) if isinstance(value, str) else None
     return (
-        (None, unknown("model", str(value), map(model_title, catalog.values())))
+        (None, unknown_name("model", str(value), map(model_title, catalog.values())).message)
         if found is None
         else (found.name, None)
     )

@@ -10,7 +10,6 @@ from models.jobs.params import UpscaleRequest
 from models.jobs.sources import IMAGE, INPUT, is_url
 from models.media.images import measure
 from service.api.state import Gateway
-from service.jobs.inputs import take_in
 
 
 def read_source(gateway: Gateway, source: str) -> bytes:
@@ -19,7 +18,7 @@ def read_source(gateway: Gateway, source: str) -> bytes:
     Raises:
         InvalidTicket: it is no image, or a link, which only workers follow.
     """
-    taken = take_in(gateway, UpscaleRequest(image=source), gateway.settings.public_url)
+    taken = gateway.jobs.take_in(UpscaleRequest(image=source))
     assert isinstance(taken, UpscaleRequest)
     path = _path(gateway, taken.image)
     if path is None:

@@ -9,6 +9,7 @@ import pytest
 from models.catalog.auxiliary import Extra, Extras
 from models.catalog.faces import restore_problem
 from models.catalog.upscalers import BUILT_IN_UPSCALERS, KNOWN_UPSCALERS, find_upscaler, upscaler_problem
+from models.errors import Problem, ProblemCode
 
 NONE = Extras()
 
@@ -26,13 +27,13 @@ def test_the_built_in_ones_need_nothing(name: str):
 def test_each_other_one_says_which_weights_it_needs_and_where_to_put_them(name: str):
     problem = upscaler_problem(name, NONE)
     assert problem is not None
-    assert KNOWN_UPSCALERS[name].weights[0] in problem
-    assert f'[upscalers."{name}"]' in problem
+    assert KNOWN_UPSCALERS[name].weights[0] in problem.message
+    assert f'[upscalers."{name}"]' in problem.message
 
 
 @pytest.mark.parametrize("extras", [NONE, configured(LDSR="ldsr.safetensors")])
 def test_ldsr_is_refused_even_with_weights(extras: Extras):
-    assert "Photogram does not implement" in (upscaler_problem("LDSR", extras) or "")
+    assert "Photogram does not implement" in str(upscaler_problem("LDSR", extras))
 
 
 def test_weights_are_found_by_the_clients_name_and_by_the_published_one():
@@ -53,8 +54,10 @@ def test_weights_are_found_by_the_clients_name_and_by_the_published_one():
 
 
 def test_an_unknown_name_is_answered_with_those_that_there_are():
-    assert upscaler_problem("Magic", configured(mine="mine.pth")) == (
-        "there is no upscaler 'Magic'; there are: Lanczos, Nearest, mine"
+    assert upscaler_problem("Magic", configured(mine="mine.pth")) == Problem(
+        "there is no upscaler 'Magic'; there are: Lanczos, Nearest, mine",
+        ProblemCode.UNKNOWN_NAME,
+        allowed=("Lanczos", "Nearest", "mine"),
     )
 
 

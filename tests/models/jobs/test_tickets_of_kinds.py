@@ -26,7 +26,7 @@ from models.jobs.params import (
     UpscaleParams,
     UpscaleRequest,
 )
-from models.jobs.tickets import complete, complete_any, open_ticket
+from models.jobs.tickets import complete, open_ticket
 
 INPUT = f"input:{'0' * 64}"
 URL = "https://example.org/a%20cat.png?x=1"
@@ -68,7 +68,7 @@ def drawn(**choices: Any) -> DrawParams:
 
 def refused(request: JobRequest, catalog: Catalog = CATALOG) -> dict[str, str]:
     with pytest.raises(InvalidTicket) as caught:
-        complete_any(request, catalog)
+        complete(request, catalog)
     fields = [problem.field for problem in caught.value.problems]
     assert len(set(fields)) == len(fields)
     return {problem.field: problem.message for problem in caught.value.problems}
@@ -209,7 +209,7 @@ def test_loras_of_prompt_and_list_come_together_by_their_own_names() -> None:
         ({"loras": (LoraUse(name="film", weight=float("nan")),)}, "loras", "nan"),
         ({"loras": (LoraUse(name="film"),) * 8, "prompt": "x <lora:film>"}, "loras", "at most 8"),
         ({"prompt": "<lora:film>"}, "prompt", "must not be empty"),
-        ({"negative_prompt": "<lora:film>"}, "negative_prompt", "name them in the prompt"),
+        ({"negative_prompt": "<lora:film>"}, "negative_prompt", "put the tag into the prompt"),
     ],
 )
 def test_loras_that_cannot_be_used(choices: dict[str, Any], field: str, words: str) -> None:
@@ -236,10 +236,10 @@ def test_a_controlnet_is_found_as_a1111_names_it() -> None:
         ({"preprocessor": "openpose"}, "preprocessor", "not available"),
         ({"preprocessor": "segmentation"}, "preprocessor", "[preprocessors.segmentation]"),
         ({"preprocessor": "canny", "threshold_a": 256.0}, "threshold_a", "from 1 to 255"),
-        ({"preprocessor": "none", "threshold_b": 1.0}, "threshold_b", "means nothing"),
+        ({"preprocessor": "none", "threshold_b": 1.0}, "threshold_b", "has no effect"),
         ({"weight": 2.1}, "weight", "from 0 to 2"),
         ({"start": 0.5, "end": 0.5}, "start", "below end"),
-        ({"end": 1.1}, "start", "at most 1"),
+        ({"end": 1.1}, "end", "from 0 to 1"),
         ({"mode": "both"}, "mode", "balanced, prompt, control"),
         ({"resize_mode": "both"}, "resize_mode", "stretch, crop, fill"),
     ],
@@ -290,14 +290,14 @@ def test_a_second_pass_may_reach_twice_the_models_largest_side() -> None:
 def test_a_refiner_goes_with_sdxl_alone() -> None:
     assert drawn(model="big", refiner=Refiner(model="xl-refiner")).refiner == Refiner(model="fine", start=0.8)
     assert drawn(model="xl", refiner=Refiner(model="big")).refiner == Refiner(model="xl", start=0.8)
-    assert "means nothing" in problems(refiner=Refiner(model="fine"))["refiner"]
+    assert "has no effect" in problems(refiner=Refiner(model="fine"))["refiner"]
     assert "of the family stable-diffusion" in problems(model="xl", refiner=Refiner(model="sd"))["refiner.model"]
     found = problems(model="xl", refiner=Refiner(model="nobody", start=1.0))
     assert set(found) == {"refiner.model", "refiner.start"}
 
 
 def test_what_a_family_cannot_do_is_refused() -> None:
-    assert "cannot draw kind txt2img" in problems(model="fine")["model"]
+    assert "cannot do kind txt2img" in problems(model="fine")["model"]
     found = problems(
         model="flux", negative_prompt="rain", clip_skip=2, sampler="DDIM", width=1000,
         controls=(Control(model="canny", image=INPUT),),
@@ -314,7 +314,7 @@ def test_what_a_family_cannot_do_is_refused() -> None:
 def test_an_upscale_is_completed() -> None:
     ticket = open_ticket(UpscaleRequest(image=INPUT), CATALOG, job_id="x", owner="me")
     assert (ticket.kind, ticket.params) == ("upscale", UpscaleParams(image=INPUT, scale=2, upscaler="Lanczos"))
-    params = complete_any(UpscaleRequest(image=INPUT, scale=4, upscaler="R-ESRGAN 4x+"), CATALOG)
+    params = complete(UpscaleRequest(image=INPUT, scale=4, upscaler="R-ESRGAN 4x+"), CATALOG)
     assert params == UpscaleParams(image=INPUT, scale=4, upscaler="RealESRGAN_x4plus")
 
 

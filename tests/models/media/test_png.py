@@ -13,8 +13,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from models.catalog.families import IMG2IMG, INPAINT, TXT2IMG
 from models.errors import UnreadableImage
+from models.jobs.kinds import find_kind
 from models.jobs.params import (
-    PARAMS_OF,
     PROMPT_MAX_CHARS,
     SEED_MAX,
     UPSCALE,
@@ -125,7 +125,7 @@ def test_every_kind_comes_back_but_for_its_priority(kind: str, params: JobParams
     data = png.encode(IMAGE, kind, params)
     request = png.read_request(data)
     assert request is not None and request["kind"] == kind and "priority" not in request["params"]
-    assert PARAMS_OF[kind].from_payload(request["params"]) == replace(params, priority=0)
+    assert find_kind(kind).params.from_payload(request["params"]) == replace(params, priority=0)
     assert text in opened(data).info["parameters"]
 
 

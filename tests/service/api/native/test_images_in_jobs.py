@@ -124,12 +124,12 @@ def test_an_upload_is_named_ever_after(gateway, queued):
     ("image", "words"),
     [
         ("", "cannot be read|no image"),
-        ("cat.png", "neither a URL nor a known source"),
-        ("/etc/passwd", "neither a URL"),
-        ("file:///etc/passwd", "neither a URL"),
+        ("cat.png", "is not a URL"),
+        ("/etc/passwd", "is not a URL"),
+        ("file:///etc/passwd", "is not a URL"),
         ("data:text/html,hello", "data: URL"),
-        ("data:image/png;base64,%%%", "no Base64"),
-        (base64_of(PNG)[:-3], "no Base64"),
+        ("data:image/png;base64,%%%", "not Base64"),
+        (base64_of(PNG)[:-3], "not Base64"),
         (base64_of(PNG)[:40], "cannot be read|no image"),
         (base64_of(b"hello, I am no image"), "no image"),
         (base64_of(bomb()), "more than 50000000 pixels"),
@@ -140,8 +140,8 @@ def test_an_upload_is_named_ever_after(gateway, queued):
         ("image:00000000-0000-4000-8000-000000000000", "no such image"),
         ("http://user:secret@example.org/x.png", "name or password"),
         ("https:///x.png", "must name a host"),
-        ("\ud800", "neither a URL"),
-        ("ü" * 100, "neither a URL"),
+        ("\ud800", "is not a URL"),
+        ("ü" * 100, "is not a URL"),
     ],
 )  # fmt: skip
 def test_bad_images_are_refused_by_their_field(gateway, queued, image, words):
@@ -218,7 +218,7 @@ def test_what_cannot_be_done_here_says_so(gateway, queued):
 def test_a_kind_without_its_image_says_what_is_missing(gateway):
     for kind, field in (("img2img", "params.image"), ("inpaint", "params.image"), ("upscale", "params.image")):
         errors = gateway.post("/v1/jobs", json={"kind": kind, "params": {"prompt": "x"}}).json()["errors"]
-        assert errors[0] == {"field": field, "message": "is required"}
+        assert errors[0] == {"field": field, "message": "is required", "code": "required"}
     stray = {"kind": "txt2img", "params": {"prompt": "x", "image": base64_of(PNG), "strength": 0.5}}
     errors = gateway.post("/v1/jobs", json=stray).json()["errors"]
     assert [(each["field"], each["message"].endswith("use kind img2img")) for each in errors] == [

@@ -193,7 +193,7 @@ def test_a_refiner_by_its_name_or_without(ask, http):
     assert ask("sdxl.txt2img.v1", {"prompt": "x", "refiner": True}).refiner.model == "xl refiner"
     named = {"prompt": "x", "refiner": {"model": "xl refiner", "start": 0.5}}
     assert ask("sdxl.txt2img.v1", named).refiner.start == 0.5
-    assert "refiner: means nothing" in refusal(http, "sd15.txt2img.v1", {"prompt": "x", "refiner": True})
+    assert "refiner: has no effect" in refusal(http, "sd15.txt2img.v1", {"prompt": "x", "refiner": True})
 
 
 FILE_TWICE = (("mine.png", RED), ("image.jpg", RED))
@@ -249,7 +249,7 @@ def test_images_from_elsewhere(ask):
         ("sd15.img2img.v1", {}, [], "image: is required for kind img2img"),
         ("sd15.inpainting.v1", {}, [("a", RED)], "mask: is required for kind inpaint"),
         ("sd15.txt2img.v1", {}, [("a", RED)], "input: 1 came where the job takes 0"),
-        ("sd15.txt2img.v1", {"image": "a"}, [("a", RED)], "image: means nothing to kind txt2img"),
+        ("sd15.txt2img.v1", {"image": "a"}, [("a", RED)], "image: has no effect on kind txt2img"),
         ("sd15.img2img.v1", {}, [("a", RED), ("b", GREEN)], "input: 2 came where the job takes 1"),
         ("sd15.img2img.v1", {"image": "c"}, [("a", RED), ("b", GREEN)], "no input named 'c'; there are: 'a', 'b'"),
         ("sd15.img2img.v1", {"image": "a"}, [("a", RED), ("a", GREEN)], "there are 2 inputs named 'a'"),

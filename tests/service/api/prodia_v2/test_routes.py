@@ -389,7 +389,7 @@ def test_a_job_whose_record_is_lost_while_its_client_waits(client, redis):
     thread.start()
     answer = client.post("/v2/job", json=APPLE)
     thread.join()
-    assert (answer.status_code, answer.json()["error"]) == (404, "the job's record is gone")
+    assert (answer.status_code, answer.json()["error"]) == (404, "there is no such job")
 
 
 def test_an_image_that_is_lost(client, worker, server_data):
