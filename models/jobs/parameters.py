@@ -6,7 +6,7 @@ document, the schemas of the assistant's tools and the checks of bounds all read
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
@@ -65,8 +65,7 @@ class Field:
 
 def declared(request: type[Any]) -> tuple[Field, ...]:
     """The declared fields of ``request``, in order; a field without a :class:`Parameter` (``kind``) is left out."""
-    hashable: Hashable = request  # mypy takes the class for one of its instances
-    return _declared(hashable)
+    return _declared(request)  # type: ignore[arg-type]  # mypy takes the class for one of its instances
 
 
 @cache
