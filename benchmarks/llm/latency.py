@@ -13,9 +13,9 @@ from typing import Any
 
 from photogram import AsyncPhotogram
 
-from models.house.concepts import load_concepts, with_article
-from models.house.images import COLOURS
 from service.short_lived import running_service
+from training.house.concepts import load_concepts, with_article
+from training.house.images import COLOURS
 
 CLIENTS = 48
 """More than are ever drawn at a time, so that the queue is never empty."""

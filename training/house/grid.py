@@ -1,4 +1,4 @@
-"""A grid of what a checkpoint draws for a list of prompts: ``python -m models.house.grid FOLDER grid.png``."""
+"""A contact sheet of a checkpoint's images for a list of prompts: ``python -m training.house.grid FOLDER grid.png``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 NAMED = ("cat", "dog", "red apple", "car", "house", "sun", "pizza", "heart",
          "tree", "rocket", "fish", "guitar", "crown", "rose", "ghost", "robot")  # fmt: skip
-"""The sixteen prompts that a person must name without seeing them."""
+"""The sixteen prompts of the blind naming test: raters see only the images."""
 COLOURED = ("a blue car", "a green heart", "a cat on a red background", "a pink house", "a purple fish",
             "a black horse", "a yellow rose", "a green apple on a blue background")  # fmt: skip
 COLUMNS = 8
@@ -19,7 +19,7 @@ GAP_PX = 4
 
 
 def draw(folder: Path, prompts: list[str], *, steps: int, guidance: float, seed: int) -> list[Image.Image]:
-    """One image a prompt, every one with the same seed."""
+    """One image for each prompt, all with the same seed."""
     pipeline = DiffusionPipeline.from_pretrained(folder, safety_checker=None, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     generators = [torch.Generator().manual_seed(seed) for _ in prompts]
@@ -30,7 +30,7 @@ def draw(folder: Path, prompts: list[str], *, steps: int, guidance: float, seed:
 
 
 def arrange(images: list[Image.Image]) -> Image.Image:
-    """The images in rows of eight, as one image."""
+    """One image with ``images`` in rows of eight."""
     side = images[0].width + GAP_PX
     rows = -(-len(images) // COLUMNS)
     sheet = Image.new("RGB", (COLUMNS * side + GAP_PX, rows * side + GAP_PX), (200, 200, 200))
@@ -40,7 +40,6 @@ def arrange(images: list[Image.Image]) -> Image.Image:
 
 
 def main() -> None:
-    """Draw the named prompts and the coloured ones."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("output", type=Path)

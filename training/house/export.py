@@ -1,4 +1,4 @@
-"""The pipeline folder that is shipped, put together from what the training stages left."""
+"""Assembles the shipped pipeline folder from the results of the training stages."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderTiny, StableDiffusionPipeline, UNet2DConditionModel
 
-from models.house import text
-from models.house.unet import build_scheduler
+from training.house import text
+from training.house.unet import build_scheduler
 
 
 def export(text_encoder: Path, autoencoder: AutoencoderTiny, unet: UNet2DConditionModel, target: Path) -> None:
-    """Write a Stable Diffusion folder in half precision to ``target``, replacing what was there."""
+    """Write a Stable Diffusion folder in float16 to ``target``, replacing an existing one."""
     tokenizer, encoder = text.load(text_encoder)
     pipeline = StableDiffusionPipeline(
         vae=autoencoder, text_encoder=encoder, tokenizer=tokenizer, unet=unet, scheduler=build_scheduler(),

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from models.house.images import COLOURS, GROUNDS, SIZE_PX, PixelArray, compose, recolour
+from training.house.images import COLOURS, GROUNDS, SIZE_PX, PixelArray, compose, recolour
 
 RED, BLUE = (0.85, 0.1, 0.1), (0.1, 0.2, 0.8)
 BODY, WINDOW = (slice(20, 108), slice(20, 108)), (slice(50, 70), slice(50, 70))

@@ -1,4 +1,4 @@
-"""The AutoencoderTiny that reads and writes the closed-form latents, and its training."""
+"""Training of the AutoencoderTiny that encodes to and decodes from the codec's latents."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import torch
 from diffusers import AutoencoderTiny
 from safetensors.torch import load_file, save_file
 
-from models.house import images
-from models.house.codec import CHANNELS, PATCH_PX, PatchCodec
-from models.house.concepts import Concept, caption
+from training.house import images
+from training.house.codec import CHANNELS, PATCH_PX, PatchCodec
+from training.house.concepts import Concept, caption
 
 log = logging.getLogger(__name__)
 
 LATENT_SCALE = 3.0
-"""The decoder squashes its input to within 3, so it gets latents divided by this."""
+"""The decoder limits its input to -3..3 with tanh, so latents are divided by this factor first."""
 LATENT_NOISE = 0.2
-"""Up to so much noise is added to the latents in training, so that the decoder also mends the denoiser's errors."""
+"""Largest deviation of the noise added to training latents; it teaches the decoder to correct the UNet's errors."""
 PEAK_RATE = 2e-3
 CROP_PX = 64
 """The autoencoder is convolutional, so it trains on crops, at a quarter of the cost."""
 
 
 def build_autoencoder() -> AutoencoderTiny:
-    """A small autoencoder with a factor of 8; the encoder is smaller still."""
+    """An autoencoder that scales by 8; its encoder, used for img2img only, has fewer blocks than its decoder."""
     return AutoencoderTiny(
         latent_channels=CHANNELS,
         encoder_block_out_channels=(32, 32, 32, 32),
@@ -39,7 +39,7 @@ def build_autoencoder() -> AutoencoderTiny:
 
 
 def draw_images(concepts: list[Concept], icons: Path, per_concept: int) -> torch.Tensor:
-    """A fresh set of augmented images, RGB uint8 [N, 3, 128, 128]."""
+    """Augmented images, ``per_concept`` of each concept, RGB uint8 [N, 3, 128, 128]."""
     rng = random.Random(2)
     rendered = images.render(icons, concepts)
     drawn = [draw_sample(concept, rendered[concept.icon], rng)[0] for concept in concepts for _ in range(per_concept)]
@@ -57,7 +57,7 @@ def draw_sample(concept: Concept, image: images.PixelArray, rng: random.Random) 
 
 
 def train_autoencoder(drawn: torch.Tensor, codec: PatchCodec, path: Path, steps: int, batch: int = 16) -> None:
-    """Train for ``steps`` and write the weights to ``path``; nothing is done if they are there."""
+    """Train for ``steps`` and write the weights to ``path``; return at once if ``path`` exists."""
     if path.exists():
         return
     autoencoder = build_autoencoder().train()
@@ -90,7 +90,7 @@ def _draw_crops(drawn: torch.Tensor, batch: int, generator: torch.Generator) -> 
 def _losses(
     autoencoder: AutoencoderTiny, shown: torch.Tensor, codec: PatchCodec, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What to descend, and the decoder's mean squared error with images in 0..1."""
+    """The loss to minimise, and the decoder's mean squared error for images in 0..1."""
     latents = codec.encode(shown)
     strength = torch.rand(len(shown), 1, 1, 1, generator=generator) * LATENT_NOISE
     noisy = latents + strength * torch.randn(latents.shape, generator=generator)
@@ -104,13 +104,12 @@ def _losses(
 
 
 def _edges(shown: torch.Tensor) -> torch.Tensor:
-    """Differences of neighbours, right and down, [N, 6, H - 1, W - 1]."""
+    """Differences to the neighbours on the right and below, [N, 6, H - 1, W - 1]."""
     corner = shown[..., :-1, :-1]
     return torch.cat([shown[..., :-1, 1:] - corner, shown[..., 1:, :-1] - corner], 1)
 
 
 def load_autoencoder(path: Path) -> AutoencoderTiny:
-    """The trained autoencoder."""
     autoencoder = build_autoencoder()
     autoencoder.load_state_dict(load_file(path))
     return autoencoder.eval()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.house.codec import CHANNELS, PatchCodec
+from training.house.codec import CHANNELS, PatchCodec
 
 
 def smooth_images(count: int, seed: int) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The denoiser's shape and noise schedule, and the loss it is trained with."""
+"""Architecture, noise schedule and training loss of the UNet."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 
-from models.house.codec import CHANNELS
+from training.house.codec import CHANNELS
 
 LATENT_SIZE = 16
 NOISY_FROM = 650
-"""Half of the timesteps are drawn from here up: that is where the text decides the shape."""
+"""Half of the timesteps are drawn from here up: at these noise levels the text decides the shape."""
 
 
 def build_unet() -> UNet2DConditionModel:
-    """The UNet, about 16 M parameters; the text also enters pooled, through the time embedding."""
+    """The UNet, about 17 M parameters; the pooled text also enters through the time embedding."""
     unet = UNet2DConditionModel(
         sample_size=LATENT_SIZE,
         in_channels=CHANNELS,
@@ -57,7 +57,7 @@ def build_scheduler() -> DDIMScheduler:
 
 
 def draw_timesteps(count: int, generator: torch.Generator) -> torch.Tensor:
-    """``count`` timesteps, half of them from the noisy end."""
+    """``count`` timesteps, half of them from ``NOISY_FROM`` up."""
     uniform = torch.randint(0, 1000, (count,), generator=generator)
     noisy = torch.randint(NOISY_FROM, 1000, (count,), generator=generator)
     return torch.where(torch.rand(count, generator=generator) < 0.5, noisy, uniform)
@@ -71,9 +71,9 @@ def velocity_losses(
     timesteps: torch.Tensor,
     noise: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The weighted loss to descend, and each row's plain mean squared error for the log [N].
+    """The weighted loss to minimise, and each row's unweighted mean squared error [N] for the log.
 
-    Velocity: Salimans and Ho 2022, arXiv 2202.00512. The weight min(1, 2 / (snr + 1)) keeps the noisy steps whole.
+    Velocity: Salimans and Ho 2022, arXiv 2202.00512. The weight min(1, 2 / (snr + 1)) is 1 at noisy timesteps.
     """
     alpha = alphas_cumprod[timesteps]
     signal, sigma = alpha.sqrt()[:, None, None, None], (1 - alpha).sqrt()[:, None, None, None]

@@ -1,8 +1,8 @@
-"""Train the built-in checkpoint: ``python -m models.house.train --icons icons.json --work build/house``.
+"""Train the built-in checkpoint: ``python -m training.house.train --icons icons.json --work build/house``.
 
-The icons come from the npm package ``@iconify-json/noto`` (Noto Emoji, Apache-2.0). Four stages follow one another,
-each kept as files in the work folder, so that a run that was stopped goes on where it was: images and text states,
-the denoiser, the decoder, and the pipeline folder that is shipped.
+The icons come from the npm package ``@iconify-json/noto`` (Noto Emoji, Apache-2.0). The four stages are images and text
+states, the UNet, the decoder, and the shipped pipeline folder. Each writes its result to the work folder, so that an
+interrupted run can be resumed.
 """
 
 from __future__ import annotations
@@ -18,36 +18,36 @@ import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
-from models.house import codec, decoder, images, text, unet
-from models.house.concepts import Concept, load_concepts
-from models.house.decoder import draw_sample
-from models.house.export import export
+from training.house import codec, decoder, images, text, unet
+from training.house.concepts import Concept, load_concepts
+from training.house.decoder import draw_sample
+from training.house.export import export
 
-log = logging.getLogger("models.house.train")
+log = logging.getLogger("training.house.train")
 
 SAMPLES_PER_WEIGHT = 170
 PEAK_RATE = 1e-3
 WARMUP_STEPS = 200
 DECAY_FROM = 0.6
-"""The share of all samples after which the learning rate falls along a cosine to a fiftieth."""
+"""The share of all samples after which the learning rate begins to fall."""
 EMA_DECAY = 0.995
 CAPTION_DROPOUT = 0.1
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the denoiser is trained on, all in memory."""
+    """The UNet's training set, in memory."""
 
     latents: torch.Tensor
     """[N, CHANNELS, 16, 16], bfloat16."""
     captions: torch.Tensor
-    """[N], each sample's row in ``states``."""
+    """[N], the row of ``states`` for each sample."""
     states: torch.Tensor
-    """[M, MAX_TOKENS, 384], bfloat16; row 0 is the empty caption's."""
+    """[M, MAX_TOKENS, 384], bfloat16; row 0 is the empty caption."""
 
 
 def prepare(icons: Path, work: Path) -> Prepared:
-    """Render, caption and encode the training set once; later calls read the files back."""
+    """Render, caption and encode the training set; later calls read the result from ``work``."""
     path = work / "prepared.safetensors"
     if not path.exists():
         _prepare(load_concepts(), icons, work, path)
@@ -74,7 +74,7 @@ def _prepare(concepts: list[Concept], icons: Path, work: Path, path: Path) -> No
 
 
 class DenoiserTraining:
-    """The denoiser, its optimiser and its moving average; saved to and resumed from one folder."""
+    """The UNet, its optimiser and the moving average of its weights; saved to and resumed from one folder."""
 
     def __init__(self, prepared: Prepared, folder: Path, device: str, batch: int, compiled: bool) -> None:
         self.prepared, self.folder, self.device, self.batch = prepared, folder, device, batch
@@ -97,7 +97,7 @@ class DenoiserTraining:
         self.generator.manual_seed(self.steps)
 
     def save(self) -> None:
-        """Write everything a later run needs, in one rename."""
+        """Write the whole state atomically, by a rename."""
         self.folder.mkdir(parents=True, exist_ok=True)
         partial = self.folder / "state.partial"
         torch.save({"unet": self.unet.state_dict(), "optimizer": self.optimizer.state_dict(), "ema": self.ema,
@@ -105,7 +105,7 @@ class DenoiserTraining:
         partial.replace(self.folder / "state.pt")
 
     def step(self, rate: float) -> torch.Tensor:
-        """Descend once on a random batch; gives rows of (timestep, plain loss) [batch, 2]."""
+        """One optimiser step on a random batch; returns rows of (timestep, unweighted loss) [batch, 2]."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate * min(1.0, (self.steps + 1) / WARMUP_STEPS)
         rows = torch.randint(0, len(self.prepared.latents), (self.batch,), generator=self.generator)
@@ -128,7 +128,7 @@ class DenoiserTraining:
         return torch.stack([timesteps.float(), errors], 1)
 
     def averaged_unet(self) -> UNet2DConditionModel:
-        """A copy of the denoiser that wears the moving average."""
+        """A copy of the UNet with the averaged weights."""
         copy = unet.build_unet()
         for parameter, average in zip(copy.parameters(), self.ema, strict=True):
             parameter.data.copy_(average)
@@ -136,7 +136,7 @@ class DenoiserTraining:
 
 
 def rate_at(share: float) -> float:
-    """The learning rate after ``share`` (0..1) of the samples: flat, then a cosine down to a fiftieth."""
+    """The learning rate after ``share`` (0..1) of the samples: constant, then a cosine down to 1/50."""
     if share < DECAY_FROM:
         return PEAK_RATE
     falling = (1 + torch.cos(torch.tensor(torch.pi * min(1.0, (share - DECAY_FROM) / (1 - DECAY_FROM))))) / 2
@@ -144,7 +144,7 @@ def rate_at(share: float) -> float:
 
 
 def train_denoiser(training: DenoiserTraining, samples: int, save_every_s: float) -> None:
-    """Train until ``samples`` have been seen in all, saving and logging on the way."""
+    """Train until ``samples`` have been seen in total, over all runs; log and save periodically."""
     saved_at = logged_at = time.monotonic()
     recent: list[torch.Tensor] = []
     while training.samples < samples:
@@ -162,16 +162,17 @@ def train_denoiser(training: DenoiserTraining, samples: int, save_every_s: float
 
 
 def main() -> None:
-    """Run the stages named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--icons", type=Path, required=True, help="icons.json of @iconify-json/noto")
-    parser.add_argument("--work", type=Path, default=Path("build/house"), help="where the stages keep their files")
-    parser.add_argument("--samples", type=int, default=450_000, help="samples the denoiser sees in all")
+    parser.add_argument("--work", type=Path, default=Path("build/house"), help="folder for the results of the stages")
+    parser.add_argument("--samples", type=int, default=450_000, help="samples that the UNet is trained on, in total")
     parser.add_argument("--decoder-steps", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves the choice to torch")
-    parser.add_argument("--compile", action="store_true", help="compile the denoiser: minutes once, then 1.5x as fast")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 is the default of torch")
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the UNet: takes minutes, then trains 1.5x as fast"
+    )
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if options.threads:
@@ -184,7 +185,7 @@ def main() -> None:
 
 
 def finish(icons: Path, work: Path, training: DenoiserTraining, decoder_steps: int) -> None:
-    """Train the decoder and write the pipeline folder."""
+    """Train the decoder and write the pipeline folder to ``work``/checkpoint."""
     patches = codec.PatchCodec.load(work / "codec.safetensors")
     drawn = decoder.draw_images(load_concepts(), icons, per_concept=20)
     decoder.train_autoencoder(drawn, patches, work / "autoencoder.safetensors", decoder_steps)

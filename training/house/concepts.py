@@ -1,4 +1,4 @@
-"""The concepts the built-in checkpoint is taught, read from concepts.txt, and the captions drawn for them."""
+"""The concepts that the built-in checkpoint is trained on, read from concepts.txt, and their random captions."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-CONCEPTS_FILE = Path(__file__).with_name("concepts.txt")
+import models.house
+
+CONCEPTS_FILE = Path(models.house.__file__).with_name("concepts.txt")
 EMPHASIS = 3
-"""How often a starred concept is drawn for each time that a plain one is."""
+"""How many times as often a starred concept occurs in the training set as a plain one."""
 
 _PLURAL = ("cherries", "french fries", "fries", "glasses", "sunglasses", "jeans", "pants", "trousers", "scissors",
            "headphones", "crossed swords", "traffic lights", "logs", "money", "cash", "popcorn", "sushi", "bread",
@@ -41,7 +43,7 @@ def _parse(line: str) -> Concept:
 
 
 def with_article(noun: str) -> str:
-    """``noun`` with a or an before it, unless it takes none."""
+    """``noun`` with its indefinite article; plurals and mass nouns stay without."""
     if noun.endswith(_PLURAL) or noun.endswith("s face"):
         return noun
     return ("an " if noun[0] in "aeio" else "a ") + noun

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from models.house.concepts import EMPHASIS, Concept, caption, load_concepts, with_article
+from training.house.concepts import EMPHASIS, Concept, caption, load_concepts, with_article
 
 
 def test_the_list_has_three_hundred_concepts_that_differ() -> None:

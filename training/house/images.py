@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from models.house.concepts import Concept
+from training.house.concepts import Concept
 
 SIZE_PX = 128
 MARGIN_PX = 6
@@ -65,7 +65,7 @@ def recolour(image: PixelArray, colour: str) -> PixelArray:
 
 
 def _main_colour_mask(hue: PixelArray, sat: PixelArray, val: PixelArray, alpha: PixelArray) -> PixelArray:
-    """1 where a pixel wears the icon's main colour: its main hue, or any light pixel of a colourless icon."""
+    """1 for pixels of the icon's main colour: its most frequent hue, or, in a gray icon, every light pixel."""
     vivid = (sat > 0.18) & (val > 0.15) & (alpha > 0.5)
     if vivid.sum() < 0.2 * (alpha > 0.5).sum():
         return ((alpha > 0) & (val > 0.3)).astype(np.float32)
@@ -90,7 +90,7 @@ def _to_rgb(hue: PixelArray, sat: PixelArray, val: PixelArray) -> PixelArray:
 
 
 def compose(image: PixelArray, rng: random.Random, ground: str | None) -> PixelArray:
-    """Flatten RGBA ``image`` onto ``ground`` (white if None), moved by up to 3 px; gives RGB [128, 128, 3]."""
+    """Flatten RGBA ``image`` onto ``ground`` (white if None), shifted by up to 3 px; RGB [128, 128, 3] in 0..1."""
     shift = (rng.randint(-3, 3), rng.randint(-3, 3))
     moved = np.roll(image, shift, (0, 1))
     base = np.ones(3, dtype=np.float32)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.house.codec import CHANNELS
-from models.house.text import MAX_TOKENS
-from models.house.train import DECAY_FROM, PEAK_RATE, DenoiserTraining, Prepared, rate_at
-from models.house.unet import LATENT_SIZE, NOISY_FROM, build_scheduler, draw_timesteps, velocity_losses
+from training.house.codec import CHANNELS
+from training.house.text import MAX_TOKENS
+from training.house.train import DECAY_FROM, PEAK_RATE, DenoiserTraining, Prepared, rate_at
+from training.house.unet import LATENT_SIZE, NOISY_FROM, build_scheduler, draw_timesteps, velocity_losses
 
 
 def test_half_of_the_timesteps_come_from_the_noisy_end() -> None:

@@ -1,4 +1,4 @@
-"""Latents in closed form: PCA of 8x8 patches, which an AutoencoderTiny then learns to read and write."""
+"""A linear latent codec, fitted by PCA of 8x8 patches; an AutoencoderTiny then learns to produce its latents."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from safetensors.torch import load_file, save_file
 PATCH_PX = 8
 CHANNELS = 12
 WHITENING = 0.7
-"""Channels are divided by their standard deviation to this power: 1 would make noise of the fine detail."""
+"""Channels are divided by their standard deviation to this power: 1 would amplify the noise in fine detail."""
 
 
 @dataclass(frozen=True)
 class PatchCodec:
-    """An invertible-as-far-as-it-goes linear map between images and latents."""
+    """A linear map from images to latents and its pseudo-inverse."""
 
     mean: torch.Tensor
     """[3 * PATCH_PX**2], the mean patch."""
     basis: torch.Tensor
-    """[CHANNELS, 3 * PATCH_PX**2], orthonormal rows, the widest direction first."""
+    """[CHANNELS, 3 * PATCH_PX**2], orthonormal rows, in order of falling variance."""
     scale: torch.Tensor
-    """[CHANNELS], what each coordinate is multiplied by."""
+    """[CHANNELS], the factor of each channel."""
 
     @classmethod
     def fit(cls, images: torch.Tensor) -> PatchCodec:
@@ -42,19 +42,17 @@ class PatchCodec:
         return (((_to_patches(images) - self.mean) @ self.basis.T) * self.scale).permute(0, 3, 1, 2)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """The linear inverse of :meth:`encode`, clamped to -1..1; the trained decoder draws much better."""
+        """The pseudo-inverse of :meth:`encode`, clamped to -1..1; the trained decoder gives better images."""
         patches = (latents.permute(0, 2, 3, 1) / self.scale) @ self.basis + self.mean
         n, h, w, _ = patches.shape
         images = patches.view(n, h, w, 3, PATCH_PX, PATCH_PX).permute(0, 3, 1, 4, 2, 5)
         return images.reshape(n, 3, h * PATCH_PX, w * PATCH_PX).clamp(-1, 1)
 
     def save(self, path: Path) -> None:
-        """Write the three tensors to a safetensors file."""
         save_file({"mean": self.mean, "basis": self.basis, "scale": self.scale}, path)
 
     @classmethod
     def load(cls, path: Path) -> PatchCodec:
-        """Read what :meth:`save` wrote."""
         return cls(**load_file(path))
 
 
