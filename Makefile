@@ -27,8 +27,8 @@ language: $(READY)  ## Set up the language engine, which rewrites prompts; every
 $(READY): pyproject.toml clients/python/pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt "torch==2.13.0"
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e clients/python -e ".[dev]"
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps spandrel==0.4.2  # it asks for a torchvision
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e clients/python -e ".[dev,rwkv,gguf]"
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt --no-deps spandrel  # its metadata requires torchvision
 	touch $(READY)
 
 clean:  ## Remove the environments and everything that was built.

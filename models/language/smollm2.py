@@ -12,6 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from models.language.extras import ExtraMissing, require_extra
+
 VERSION = "1"
 """Of the conversion; folders that another version made are made anew."""
 _MARK = "photogram-conversion"
@@ -31,9 +33,11 @@ def convert(source: Path, folder: Path) -> None:
     Whole or not at all: it is written beside ``folder`` and renamed. Takes about 20 s and 1.5 GB of memory.
 
     Raises:
-        OSError: ``source`` cannot be read, or ``folder`` not be written.
-        ValueError: ``source`` is no GGUF file.
+        ExtraMissing: the package ``gguf`` is not installed.
+        OSError: ``source`` cannot be read, or ``folder`` cannot be written.
+        ValueError: ``source`` is not a GGUF file.
     """
+    require_gguf()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
         made = Path(scratch) / folder.name
@@ -42,6 +46,11 @@ def convert(source: Path, folder: Path) -> None:
         if folder.exists():
             os.rename(folder, Path(scratch) / "old")
         os.rename(made, folder)
+
+
+def require_gguf() -> None:
+    """Raise :class:`ExtraMissing` unless GGUF files can be read here."""
+    require_extra("gguf", "converting the language model")
 
 
 def _write(source: Path, folder: Path) -> None:
@@ -68,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         convert(options.source, options.folder)
-    except (OSError, ValueError) as error:
+    except (ExtraMissing, OSError, ValueError) as error:
         print(f"{options.source} was not converted: {error}", file=sys.stderr)
         return 1
     return 0

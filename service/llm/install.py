@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from models.language.extras import ExtraMissing
 from models.language.presets import SMOLLM2
-from models.language.smollm2 import is_converted
+from models.language.smollm2 import is_converted, require_gguf
 from service.supervisor import die_with_parent
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
@@ -74,6 +75,8 @@ def install(llm_folder: Path, venv: Path | None = None, *, say: Callable[[str], 
     """
     chosen = (venv or default_venv()).absolute()
     model = llm_folder / SMOLLM2.name
+    if not is_converted(model):
+        _require_gguf()
     if not _is_complete(chosen):
         _refuse_if_unfit(chosen)
         say(f"Installing the language engine in {chosen}; this takes some minutes ...")
@@ -85,6 +88,14 @@ def install(llm_folder: Path, venv: Path | None = None, *, say: Callable[[str], 
             _make_model(chosen, model)
     if chosen != default_venv():
         (llm_folder / _POINTER).write_text(str(chosen), encoding="utf-8")
+
+
+def _require_gguf() -> None:
+    """Fail before the long installation rather than after it."""
+    try:
+        require_gguf()
+    except ExtraMissing as error:
+        raise EngineMissing(str(error)) from error
 
 
 def obstacle(venv: Path, cpu_info: Path = Path("/proc/cpuinfo")) -> str | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 import uvicorn
 
+from models.language.extras import ExtraMissing
 from models.language.rwkv.engine import Engine
 from models.language.rwkv.model import DTYPES, Model
 from models.language.rwkv.vocabulary import Vocabulary
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         model = Model(options.model, dtype=DTYPES[options.dtype], device=options.device)
         engine = Engine(model, Vocabulary.world(), max_sequences=options.max_sequences)
-    except (BadWeights, RuntimeError) as error:  # torch raises the latter where memory is short
+    except (BadWeights, ExtraMissing, RuntimeError) as error:  # torch raises RuntimeError when memory is short
         print(f"rwkv_server: {str(error).splitlines()[0]}", file=sys.stderr)
         return 2
     uvicorn.run(

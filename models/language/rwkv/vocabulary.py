@@ -7,6 +7,8 @@ import codecs
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 
+from models.language.extras import require_extra
+
 END = 0
 """The token that ends a text; the vocabulary gives it no bytes."""
 _WORLD = "rwkv_vocab_v20230424.txt"
@@ -27,7 +29,12 @@ class Vocabulary:
 
     @classmethod
     def world(cls) -> Vocabulary:
-        """The vocabulary of all World models, 65529 pieces; reading it takes a quarter of a second."""
+        """The vocabulary of all World models, 65529 pieces; reading it takes about 0.25 s.
+
+        Raises:
+            ExtraMissing: the package ``rwkv``, which carries the file, is not installed.
+        """
+        require_extra("rwkv", "the RWKV server")
         text = files("rwkv").joinpath(_WORLD).read_text("utf-8")
         return cls(dict(map(_entry, text.split("\n")[:-1])))
 

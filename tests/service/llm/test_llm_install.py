@@ -200,3 +200,12 @@ def test_a_file_that_is_no_model_leaves_no_half_of_one(tmp_path: Path) -> None:
     (broken := tmp_path / "broken.gguf").write_bytes(b"GGUF" + bytes(60))
     assert smollm2.main([str(broken), str(tmp_path / "models" / "small")]) == 1
     assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_without_the_package_that_reads_the_model_nothing_is_installed(
+    venv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    with pytest.raises(EngineMissing, match=r"pip install 'photogram-server\[gguf\]'"):
+        install(tmp_path / "language", say=pytest.fail)
+    assert not venv.exists()
