@@ -70,10 +70,10 @@ def engine_rate(engine: Engine, tokens: int, at_once: int) -> float:
         prompt = tuple(range(1 + number, 1 + number + _PROMPT_TOKENS))
         engine.add(Request(prompt=prompt, max_tokens=10**9, sampling=_GREEDY))
     while len(engine.running) < at_once:
-        engine.tick()
+        engine.step()
     written, began_at = engine.generated_tokens, time.perf_counter()
     for _ in range(tokens):
-        engine.tick()
+        engine.step()
     rate = (engine.generated_tokens - written) / (time.perf_counter() - began_at)
     engine.clear()
     return rate
@@ -84,7 +84,7 @@ def first_token_s(engine: Engine, start: Sequence[int], end: int) -> float:
     began_at = time.perf_counter()
     engine.add(Request(prompt=(*start, end), max_tokens=1, sampling=_GREEDY))
     while not engine.is_idle:
-        engine.tick()
+        engine.step()
     return time.perf_counter() - began_at
 
 

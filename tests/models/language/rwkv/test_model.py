@@ -83,7 +83,7 @@ def test_rows_of_a_pool_join_late_and_leave_early(tiny: Model) -> None:
         seen.append(step(tiny, [first[6 + at], second[3 + at], third[at]], pool.rows(0, 3))[0])
     expected = alone(tiny, first[:9])
     torch.testing.assert_close(torch.stack(seen), expected, atol=TOLERANCE, rtol=0)
-    pool.rows(0, 1).take(pool.rows(2, 3))  # the first leaves: the last takes its place
+    pool.rows(0, 1).assign(pool.rows(2, 3))  # the first leaves: the last takes its place
     logits = step(tiny, [third[3], second[6]], pool.rows(0, 2))
     torch.testing.assert_close(logits[0], alone(tiny, third[:4])[-1], atol=TOLERANCE, rtol=0)
     torch.testing.assert_close(logits[1], alone(tiny, second[:7])[-1], atol=TOLERANCE, rtol=0)
