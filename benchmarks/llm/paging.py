@@ -19,7 +19,7 @@ ROUNDS = 5
 AT_ONCE = 16
 LONG_TOKENS = 128
 """Of the answers whose memory is looked at: long enough to look often."""
-LOOK_S = 0.1
+POLL_S = 0.1
 
 
 def measure() -> dict[str, Any]:
@@ -89,7 +89,7 @@ async def _waste(client: httpx.AsyncClient) -> dict[str, Any]:
     while not running.done():
         text = (await client.get("/metrics")).text
         watch.note(float(metrics(text, "vllm:kv_cache_usage_perc")["value"]))
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(POLL_S)
     lengths = await running
     mean = statistics.mean(lengths)
     return {

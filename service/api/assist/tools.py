@@ -14,7 +14,7 @@ from models.catalog.styles import STYLES
 from models.catalog.upscalers import KNOWN_UPSCALERS, UPSCALE_FACTORS, upscaler_problem
 from models.jobs.params import SEED_MAX
 from models.language.tools import Tool
-from models.language.tools.nouns import Example
+from models.language.tools.types import Example
 from service.api.assist.instructions import ARGUMENTS, CHANGES, EXAMPLES, TOOLS
 from service.api.native.schemas import Img2ImgBody, Txt2ImgBody, UpscaleBody
 

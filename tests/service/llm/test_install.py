@@ -146,7 +146,7 @@ def test_an_install_that_was_cut_short_is_begun_anew(quick: Path, llm_folder: Pa
 def test_somebody_elses_folder_is_left_alone(venv: Path, llm_folder: Path) -> None:
     (venv / "thesis.txt").parent.mkdir()
     (venv / "thesis.txt").write_text("years of work")
-    with pytest.raises(EngineMissing, match="no environment of the language engine's"):
+    with pytest.raises(EngineMissing, match="is not an environment of the language engine"):
         install(llm_folder, say=say_nothing)
     assert [entry.name for entry in venv.iterdir()] == ["thesis.txt"]
 
@@ -186,7 +186,7 @@ def test_two_installs_at_once_make_one(quick: Path, llm_folder: Path) -> None:
 def test_a_model_of_another_conversion_is_made_anew(quick: Path, llm_folder: Path) -> None:
     (llm_folder / SMOLLM2.name / "photogram-conversion").write_text("0")
     (unfinished := llm_folder / f".{SMOLLM2.name}-1234").mkdir()
-    with pytest.raises(EngineMissing, match="model is not there"):
+    with pytest.raises(EngineMissing, match="model is not installed"):
         model_folder(llm_folder)
     with pytest.raises(EngineMissing, match="weights are not in"):  # for this environment holds no packages
         install(llm_folder, say=say_nothing)

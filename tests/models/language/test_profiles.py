@@ -11,7 +11,7 @@ from models.catalog.catalog import ModelSpec, house_spec
 from models.catalog.families import FAMILIES, FLUX, SD3
 from models.jobs.prompts import Fragment, parse
 from models.language.budget import budget_of, estimate
-from models.language.cleaning import Phrases, clean, plain
+from models.language.cleaning import PhraseFilter, clean, plain_text
 from models.language.profiles import GROUNDS, PROFILES, Profile, Template, profile_of
 from training.house.images import GROUNDS as TAUGHT
 
@@ -19,7 +19,7 @@ EVERY = pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 
 
 def templates(profile: Profile) -> list[Template]:
-    return [each for each in (profile.free, profile.guided, profile.kind, profile.negative) if each is not None]
+    return [each for each in (profile.free, profile.guided, profile.subject, profile.negative) if each is not None]
 
 
 def test_the_grounds_are_those_that_the_built_in_model_was_taught() -> None:
@@ -35,22 +35,22 @@ def test_each_model_has_its_profile() -> None:
 
 @EVERY
 def test_every_kind_has_phrases_that_are_plain_text(profile: Profile) -> None:
-    assert len(profile.kinds) == 10
-    for kind in profile.kinds.values():
-        for slot in kind.slots:
-            assert len(set(slot.phrases)) == len(slot.phrases) > 1
-            assert all(re.fullmatch(r"[a-z][a-z -]*[a-z]", phrase) for phrase in slot.phrases)
-        added = "".join(slot.text(slot.phrases[-1]) for slot in kind.slots)
-        text = "a cat" + added + "x".join(kind.negatives)
+    assert len(profile.subjects) == 10
+    for subject in profile.subjects.values():
+        for choice in subject.choices:
+            assert len(set(choice.phrases)) == len(choice.phrases) > 1
+            assert all(re.fullmatch(r"[a-z][a-z -]*[a-z]", phrase) for phrase in choice.phrases)
+        added = "".join(choice.text(choice.phrases[-1]) for choice in subject.choices)
+        text = "a cat" + added + "x".join(subject.negatives)
         assert parse(text).fragments == (Fragment(text),)
-        assert profile.guided is None or re.fullmatch("".join(slot.regex for slot in kind.slots), added)
+        assert profile.guided is None or re.fullmatch("".join(choice.regex for choice in subject.choices), added)
 
 
 @EVERY
 def test_one_token_tells_what_is_picked(profile: Profile) -> None:
-    picked = [tuple(profile.kinds)]
+    picked = [tuple(profile.subjects)]
     if profile.guided is None:
-        picked += [slot.phrases for kind in profile.kinds.values() for slot in kind.slots]
+        picked += [choice.phrases for subject in profile.subjects.values() for choice in subject.choices]
     for names in picked:
         assert len({name[:3] for name in names}) == len(names)
 
@@ -58,8 +58,8 @@ def test_one_token_tells_what_is_picked(profile: Profile) -> None:
 @EVERY
 def test_the_longest_choice_fits_the_budget(profile: Profile) -> None:
     count, limit = (estimate, 75) if profile.name != "icons" else (budget_of(house_spec()).count, 22)
-    for kind in profile.kinds.values():
-        longest = "".join(slot.text(max(slot.phrases, key=count)) for slot in kind.slots)
+    for subject in profile.subjects.values():
+        longest = "".join(choice.text(max(choice.phrases, key=count)) for choice in subject.choices)
         assert count(longest) <= 0.75 * limit
 
 
@@ -67,28 +67,28 @@ def test_the_longest_choice_fits_the_budget(profile: Profile) -> None:
 def test_examples_are_what_is_wanted(profile: Profile) -> None:
     for template in templates(profile):
         assert template.system.isprintable() and template.examples
-        for said, answer in template.examples:
-            assert plain(said) == said
-            if template is profile.free and not profile.free_slots:
-                taken = Phrases(said)
-                kept = "".join([*taken.feed(answer), *taken.end(False)])
-                assert kept == answer.rstrip(".")
+        for user_text, answer in template.examples:
+            assert plain_text(user_text) == user_text
+            if template is profile.free and not profile.free_choices:
+                taken = PhraseFilter(user_text)
+                cached = "".join([*taken.feed(answer), *taken.end(False)])
+                assert cached == answer.rstrip(".")
             if not template.is_continuation:
                 assert all(clean(phrase) == phrase for phrase in answer.split(", "))
 
 
 @EVERY
 def test_guided_examples_are_among_the_choices(profile: Profile) -> None:
-    wanted = [*profile.free_slots, *(slot for kind in profile.kinds.values() for slot in kind.slots)]
+    wanted = [*profile.free_choices, *(choice for subject in profile.subjects.values() for choice in subject.choices)]
     for _, answer in (profile.guided or profile.free).examples:
         rest = answer
         while rest:
-            offered = (slot.text(phrase) for slot in wanted for phrase in slot.phrases)
+            offered = (choice.text(phrase) for choice in wanted for phrase in choice.phrases)
             found = [text for text in offered if rest.startswith(text)]
             assert found, rest
             rest = rest.removeprefix(max(found, key=len))
-    for _, answer in profile.kind.examples:
-        assert answer.removeprefix(": ") in profile.kinds
+    for _, answer in profile.subject.examples:
+        assert answer.removeprefix(": ") in profile.subjects
 
 
 def test_no_example_is_a_prompt_that_rewriting_is_measured_by() -> None:
@@ -96,4 +96,4 @@ def test_no_example_is_a_prompt_that_rewriting_is_measured_by() -> None:
     prompts = {line.strip().casefold() for line in held_out.read_text(encoding="utf-8").splitlines()}
     for profile in PROFILES.values():
         for template in templates(profile):
-            assert not prompts & {said.casefold() for said, _ in template.examples}
+            assert not prompts & {user_text.casefold() for user_text, _ in template.examples}

@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from models.language.schemas import bounded, closed, complaints, strict, without_idle_nulls
+from models.language.schemas import bounded, closed, strict, violations, without_optional_nulls
 
 SCHEMA = {
     "type": "object",
@@ -34,11 +34,11 @@ SCHEMA = {
     ],
 )
 def test_good_arguments(arguments: dict[str, Any]):
-    assert complaints(SCHEMA, arguments) == []
+    assert violations(SCHEMA, arguments) == []
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("arguments", "violation"),
     [
         ({}, "prompt: is missing"),
         ({"prompt": ""}, "prompt: must have at least 1 characters"),
@@ -60,13 +60,13 @@ def test_good_arguments(arguments: dict[str, Any]):
         ({"prompt": "a", "height": 1}, "height: there is no such argument"),
     ],
 )
-def test_bad_arguments(arguments: dict[str, Any], complaint: str):
-    assert complaints(SCHEMA, arguments) == [complaint]
+def test_bad_arguments(arguments: dict[str, Any], violation: str):
+    assert violations(SCHEMA, arguments) == [violation]
 
 
 def test_complaints_are_few_and_short():
-    found = complaints(SCHEMA, {"prompt": "a"} | {f"{'x' * 500}{number}": 1 for number in range(100)})
-    assert len(found) == 5 and all(len(complaint) <= 200 for complaint in found)
+    found = violations(SCHEMA, {"prompt": "a"} | {f"{'x' * 500}{number}": 1 for number in range(100)})
+    assert len(found) == 5 and all(len(violation) <= 200 for violation in found)
 
 
 def test_strict_allows_what_was_allowed_with_nulls_for_what_is_absent():
@@ -74,14 +74,14 @@ def test_strict_allows_what_was_allowed_with_nulls_for_what_is_absent():
     arguments = dict.fromkeys(SCHEMA["properties"], None) | {"prompt": "cat"}
     assert jsonschema_rs.is_valid(made, arguments)
     assert not jsonschema_rs.is_valid(made, {"prompt": "cat"})
-    assert without_idle_nulls(SCHEMA, arguments) == {"prompt": "cat", "style": None, "seed": None}
-    assert complaints(SCHEMA, without_idle_nulls(SCHEMA, arguments)) == []
+    assert without_optional_nulls(SCHEMA, arguments) == {"prompt": "cat", "style": None, "seed": None}
+    assert violations(SCHEMA, without_optional_nulls(SCHEMA, arguments)) == []
 
 
 def test_nulls_that_mean_something_stay():
-    assert without_idle_nulls(SCHEMA, {"prompt": None, "odd": None}) == {"prompt": None, "odd": None}
+    assert without_optional_nulls(SCHEMA, {"prompt": None, "odd": None}) == {"prompt": None, "odd": None}
     nested = {"type": "object", "properties": {"a": {"type": "object", "properties": {"b": {"type": "integer"}}}}}
-    assert without_idle_nulls(nested, {"a": {"b": None}}) == {"a": {}}
+    assert without_optional_nulls(nested, {"a": {"b": None}}) == {"a": {}}
 
 
 def test_bounded_ends_texts_and_lists():

@@ -52,7 +52,7 @@ def test_a_data_folder_that_is_in_use_is_left_alone(data: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = up(data, "--port", "1")
     assert (done.returncode, done.stdout) == (1, "")
-    assert f"another photogram up runs with {data}" in done.stderr
+    assert f"another photogram up is running with {data}" in done.stderr
     assert list(data.iterdir()) == [data / "up.lock"]
 
 

@@ -92,8 +92,8 @@ def test_a_folder_of_ones_own_is_served_instead(recorded: str, tmp_path: Path) -
     [
         (("serve", "rwkv-7-world"), 1, "needs --model, one of the .pth files of BlinkDL/rwkv-7-world"),
         (("serve", "generic"), 2, "invalid choice"),
-        (("serve", "smollm2-135m"), 1, "the language model is not there"),
-        (("install",), 1, "prompt rewriting is off: PHOTOGRAM_LLM says so"),
+        (("serve", "smollm2-135m"), 1, "the language model is not installed"),
+        (("install",), 1, "prompt rewriting is off: PHOTOGRAM_LLM is off"),
         ((), 2, "COMMAND"),
     ],
 )

@@ -78,7 +78,7 @@ def test_the_list_does_without_a_redis_that_is_away(
     monkeypatch.setenv("REDIS_URL", f"unix://{tmp_path}/nobody.sock")
     assert main(["list"]) == 0
     captured = capsys.readouterr()
-    assert captured.out.startswith("house (default): ") and "Redis was not asked" in captured.err
+    assert captured.out.startswith("house (default): ") and "Redis is not reachable" in captured.err
 
 
 def test_a_folder_is_added_with_all_that_was_said(data: Path, tiny_folder: Path) -> None:
@@ -136,8 +136,8 @@ BAD_ADDS = {
     "no steps": (["{tiny}", "--name", "tiny", "--steps", "0"], "num_inference_steps"),
     "guidance is no number": (["{tiny}", "--name", "tiny", "--guidance", "nan"], "guidance_scale"),
     "revision of a folder": (["{tiny}", "--name", "tiny", "--revision", "abc"], "--revision"),
-    "source is nothing": (["nothing"], "is no folder, no .safetensors file and no hub repository"),
-    "source is no folder": (["./not/there"], "is no folder"),
+    "source is nothing": (["nothing"], "is not a folder, a .safetensors file or a hub repository"),
+    "source is no folder": (["./not/there"], "is not a folder"),
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What a prompt may be about, and how a small language model is asked which of these it is."""
+"""The subjects that a prompt may have, and the template by which a small language model chooses one."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ PERSON, ANIMAL, SEA, FOOD, PLANT = "person", "animal", "sea creature", "food", "
 VEHICLE, BUILDING, LANDSCAPE, ITEM, FANTASY = "vehicle", "building", "landscape", "item", "fantasy"
 _LEAD = ":"
 
-KIND = Template(
+SUBJECT = Template(
     system="You say in one or two words what kind of thing it is.",
-    examples=tuple((words, f"{_LEAD} {kind}") for words, kind in (
+    examples=tuple((words, f"{_LEAD} {subject}") for words, subject in (
         ("a deer", ANIMAL), ("pancakes with syrup", FOOD), ("a wizard", PERSON), ("lavender", PLANT),
         ("an old van", VEHICLE), ("a ruined temple", BUILDING), ("rolling hills", LANDSCAPE), ("a squid", SEA),
         ("a wyvern", FANTASY), ("a teacup", ITEM), ("boots", ITEM), ("a rowing boat", VEHICLE),
