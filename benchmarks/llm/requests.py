@@ -1,4 +1,4 @@
-"""The engine that ``photogram up`` would start, alone, and the questions that every part asks of it."""
+"""The language engine of ``photogram up``, started alone, and the requests that all parts send to it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from service.supervisor import Child, stop_in_order
 
 HELD_OUT = Path(__file__).parents[1] / "data" / "held_out_prompts.txt"
 TOKENS = 48
-"""Of each answer: what a rewritten prompt takes. Every answer has exactly as many, so that rates can be compared."""
+"""The exact length of every answer, so that rates are comparable; about the length of a rewritten prompt."""
 KEY = "benchmark"
 START_S = 300.0
 STOP_S = 15.0
@@ -33,12 +33,9 @@ STOP_S = 15.0
 
 @dataclass(frozen=True)
 class Engine:
-    """Where it listens."""
-
     url: str
 
     def client(self) -> httpx.AsyncClient:
-        """Connections to it."""
         headers = {"Authorization": f"Bearer {KEY}"}
         return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=600, limits=httpx.Limits())
 
@@ -50,18 +47,18 @@ def prompts() -> list[str]:
 
 
 def many_prompts(count: int) -> list[str]:
-    """``count`` prompts, none of which the engine can have seen before: the held-out ones, numbered at random."""
+    """``count`` prompts that are not in the engine's cache: the held-out ones with random numbers."""
     held_out = prompts()
     return [f"{held_out[index % len(held_out)]} {random.randrange(10**6)}" for index in range(count)]
 
 
 def conversation(prompt: str) -> list[dict[str, Any]]:
-    """The rewriting request as it is sent for a Stable Diffusion model, its answer begun with the prompt."""
+    """The messages of a rewrite for a Stable Diffusion model; the last one is the beginning of the answer."""
     return PROFILES["tags"].free.messages(prompt)
 
 
 def body(prompt: str, **more: Any) -> dict[str, Any]:
-    """The same as a request for an answer of :data:`TOKENS` tokens."""
+    """A request with these messages for an answer of :data:`TOKENS` tokens."""
     return {
         "model": SMOLLM2.name,
         "messages": conversation(prompt),
@@ -74,22 +71,22 @@ def body(prompt: str, **more: Any) -> dict[str, Any]:
     }
 
 
-async def answer_all(client: httpx.AsyncClient, asked: Sequence[Mapping[str, Any]], at_once: int) -> float:
-    """Seconds until all are answered, never more than ``at_once`` under way."""
-    gate = asyncio.Semaphore(at_once)
+async def answer_all(client: httpx.AsyncClient, bodies: Sequence[Mapping[str, Any]], concurrency: int) -> float:
+    """The seconds for all requests, at most ``concurrency`` at a time."""
+    gate = asyncio.Semaphore(concurrency)
 
     async def answer(each: Mapping[str, Any]) -> None:
         async with gate:
             (await client.post("/v1/chat/completions", json=each)).raise_for_status()
 
     began_at = time.perf_counter()
-    await asyncio.gather(*(answer(each) for each in asked))
+    await asyncio.gather(*(answer(each) for each in bodies))
     return time.perf_counter() - began_at
 
 
 @contextmanager
 def own_engine(threads: int | None = None) -> Iterator[Engine]:
-    """The engine as ``photogram up`` starts it, with ``threads`` instead of half of the cores if they are given."""
+    """The engine as ``photogram up`` starts it; ``threads`` overrides the default of half the cores."""
     folder, port = Settings.from_environment().llm_folder, free_port()
     command = own_engine_command(engine_python(folder), SMOLLM2, model_folder(folder), port)
     environment = own_engine_environment(os.environ, KEY)
@@ -116,7 +113,7 @@ def _ready(child: Child, url: str) -> str:
 
 
 def metrics(text: str, name: str) -> dict[str, str | float]:
-    """The value of the metric ``name`` in Prometheus' format as ``value``, and its labels."""
+    """The labels of the Prometheus metric ``name``, and its value as ``value``."""
     line = next(line for line in text.splitlines() if line.startswith(name + "{"))
     labels = line[line.index("{") + 1 : line.rindex("}")]
     pairs = (pair.partition("=") for pair in labels.split(",") if "=" in pair)
