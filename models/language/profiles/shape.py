@@ -31,13 +31,13 @@ class Template:
     def messages(self, user_text: str) -> list[dict[str, Any]]:
         """The messages of the request; the answer continues or answers the last one."""
         messages = [{"role": "system", "content": self.system}]
-        for asked, answered in self.examples:
-            messages += self._turn(asked, asked + answered if self.is_continuation else answered)
+        for request, answer_text in self.examples:
+            messages += self._turn(request, request + answer_text if self.is_continuation else answer_text)
         return messages + self._turn(user_text, user_text + self.begins if self.is_continuation else None)
 
-    def _turn(self, asked: str, answered: str | None) -> list[dict[str, Any]]:
-        answer = [] if answered is None else [{"role": "assistant", "content": answered}]
-        return [{"role": "user", "content": asked}, *answer]
+    def _turn(self, request: str, answer_text: str | None) -> list[dict[str, Any]]:
+        answer = [] if answer_text is None else [{"role": "assistant", "content": answer_text}]
+        return [{"role": "user", "content": request}, *answer]
 
 
 @dataclass(frozen=True, kw_only=True)

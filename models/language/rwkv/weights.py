@@ -87,9 +87,9 @@ def check(tensors: Mapping[str, Tensor], shapes: Mapping[str, str], optional: Co
 
 def _refuse(what: str, names: Collection[str]) -> None:
     if names:
-        told = ", ".join(sorted(names)[:_NAMES_MAX])
+        listed = ", ".join(sorted(names)[:_NAMES_MAX])
         more = f" and {len(names) - _NAMES_MAX} more" if len(names) > _NAMES_MAX else ""
-        raise BadWeights(f"the checkpoint {what} {told[:400]}{more}")
+        raise BadWeights(f"the checkpoint {what} {listed[:400]}{more}")
 
 
 def _check_shape(name: str, tensor: Tensor, pattern: list[str], sizes: dict[str, int]) -> None:

@@ -255,9 +255,9 @@ def _tool_turn(answer: _Answer, attempt: ToolCall | BadCall, outcome: Answered) 
     """The turn for the history of the next round."""
     call = attempt if isinstance(attempt, ToolCall) else None
     raw = attempt.raw if isinstance(attempt, BadCall) else ""
-    told = _shortened(as_json(outcome.result), RESULT_MAX_CHARS) if outcome.error is None else outcome.error
+    reply = _shortened(as_json(outcome.result), RESULT_MAX_CHARS) if outcome.error is None else outcome.error
     text = _shortened("\n".join(filter(None, (answer.text, raw))), _QUOTE_MAX_CHARS)
-    return ToolTurn(text=text, call=call, answer=told, is_error=outcome.error is not None)
+    return ToolTurn(text=text, call=call, answer=reply, is_error=outcome.error is not None)
 
 
 def _names(tools: Sequence[Tool]) -> str:
