@@ -49,7 +49,7 @@ class OwnEngine:
         }
 
     def keep_running(self) -> None:
-        """Start the engine, report when it is ready, and restart it if it ended; give up after repeated failed starts."""
+        """Start the engine, report when it is ready, and restart it if it ended; give up after repeated failures."""
         now = time.monotonic()
         if self._is_given_up or now - self._polled_at < _POLL_S:
             return
