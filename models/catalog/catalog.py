@@ -207,7 +207,7 @@ class Catalog(Mapping[str, ModelSpec]):
         if name not in self._models:
             raise CatalogError(f"the alias {alias!r} means {name!r}, which is not in the catalog")
         if alias in self._models or self._aliases.setdefault(alias, name) != name:
-            raise CatalogError(f"the alias {alias!r} of {name!r} is the name or an alias of another model")
+            raise CatalogError(f"the alias {alias!r} of {name!r} is already the name or an alias of a model")
 
     @property
     def loras(self) -> Extras:

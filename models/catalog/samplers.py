@@ -33,7 +33,7 @@ class Sampler:
     flow_scheduler: str | None = None
     """The class for flow-matching models, with the checkpoint's own configuration; ``None`` if there is none."""
     even_steps: bool = False
-    """Whether each step covers ``num_train_timesteps // num_inference_steps`` timesteps, wherever the next one starts."""
+    """Whether each step covers ``num_train_timesteps // num_inference_steps`` timesteps, wherever the next starts."""
     min_steps: int = 1
     max_steps: int | None = None
     img2img_problem: str | None = None
@@ -86,7 +86,7 @@ _LAYOUTS: Mapping[str, Mapping[str, Any]] = {
     " Karras": _EVEN | {"use_karras_sigmas": True, "timestep_spacing": "linspace"},
     " Exponential": _EVEN | {"use_exponential_sigmas": True, "timestep_spacing": "linspace"},
 }
-"""What each ending of a name sets. ``linspace`` covers the full range; for a single step it gives only the clean end."""
+"""What each ending of a name sets. ``linspace`` covers the full range; a single step gets only the clean end."""
 
 
 def _laid_out(sampler: Sampler, ending: str) -> Sampler:
