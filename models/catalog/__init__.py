@@ -1,1 +1,1 @@
-"""The catalog: which models and auxiliary models there are, and what each of them can do."""
+"""The catalog: the models and auxiliary models of this server, and what each of them can do."""

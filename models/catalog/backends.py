@@ -1,7 +1,7 @@
-"""What may run a model's denoiser, by name; how each does it is the engine's matter."""
+"""The names of the backends that can run a model's denoiser; the engine implements them."""
 
 from __future__ import annotations
 
 AUTO = "auto"
-"""The fastest of those that are installed and exact, as it was measured; large models take OpenVINO unmeasured."""
+"""The fastest installed backend that is exact, as measured; large models use OpenVINO without a measurement."""
 BACKENDS = ("eager", "compiled", "openvino", "openvino-bf16", "onnxruntime")

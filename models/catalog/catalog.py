@@ -1,4 +1,4 @@
-"""The catalog: which models can be drawn with, where they are, and their defaults and limits; data, not code."""
+"""The catalog of models: where their weights are, their defaults and their limits; data, not code."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ HOUSE = "house"
 HOUSE_FOLDER = Path(__file__).parents[1] / "house" / "checkpoint"
 SOURCES = ("folder", "repository", "file")
 EXTRAS = ("loras", "embeddings", "controlnets", "upscalers", "preprocessors", "faces")
-"""The tables of the catalog beside ``models``, and the folders beside the catalog's file that fill them too."""
+"""The tables of auxiliary models; files in a folder of the same name beside the catalog file are added to them."""
 _SHORT_SIDE_PX = 64
-"""Nothing is drawn smaller than this for the sake of ``native_px``."""
+"""The smallest width or height of an image that is generated at a smaller size because of ``native_px``."""
 _MAX_PX, _MAX_STEPS = 8192, 1000
 
 
 def _on_grid(size_px: float, grid_px: int) -> int:
-    """The largest multiple of ``grid_px`` that is not above ``size_px``, but for what floating point loses."""
+    """The largest multiple of ``grid_px`` that is at most ``size_px``, with a tolerance for rounding errors."""
     return int(size_px / grid_px + 1e-6) * grid_px
 
 
 @dataclass(frozen=True, kw_only=True)
 class Defaults:
-    """What a request gets where it leaves a choice open."""
+    """The values of parameters that a request leaves out."""
 
     sampler: str = "Euler a"
     num_inference_steps: int = 20
@@ -45,7 +45,7 @@ class Defaults:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a request may ask for."""
+    """The bounds of a request, as far as they depend on the model."""
 
     min_px: int = 64
     max_px: int = 1024
@@ -59,21 +59,21 @@ class ModelSpec:
 
     name: str
     family: str
-    """The pipeline's architecture, one of ``models.catalog.families``."""
+    """The architecture of the pipeline, a key of :data:`models.catalog.families.FAMILIES`."""
     folder: Path | None = None
     """A diffusers folder, with its ``model_index.json``."""
     repository: str | None = None
-    """A hub repository, loaded through the usual cache."""
+    """A repository of the model hub, loaded through its usual cache."""
     revision: str | None = None
     """The commit, tag or branch of ``repository``; pin a commit."""
     file: Path | None = None
     """A single ``.safetensors`` file."""
     config: Path | None = None
-    """A diffusers folder with the configurations and tokenizers for ``file``; ``None`` looks for them at the hub."""
+    """A diffusers folder with the configurations and tokenizers for ``file``; ``None`` reads them from the hub."""
     dtype: str = "auto"
-    """``float32``, ``float16``, ``bfloat16``; ``auto`` is float32 on a CPU and float16 on a GPU."""
+    """``float32``, ``float16`` or ``bfloat16``; ``auto`` is float32 on a CPU and the family's 16-bit type on a GPU."""
     native_px: int | None = None
-    """The side of the squares the model was trained on. Larger images are drawn at this area and then enlarged."""
+    """The side of the squares that the model was trained on. Larger images are generated at this area and enlarged."""
     aliases: tuple[str, ...] = ()
     licence: str = ""
     defaults: Defaults = field(default_factory=Defaults)
@@ -108,13 +108,13 @@ class ModelSpec:
 
     @property
     def source(self) -> str:
-        """Where the weights are, in words."""
+        """The folder, file or repository of the weights, as text for people."""
         if self.repository is not None:
             return f"{self.repository}@{self.revision or 'main'}"
         return str(self.folder or self.file)
 
     def problem(self) -> str | None:
-        """Why the model certainly cannot be loaded, as far as a look at the disk tells; ``None`` if it may."""
+        """Why it cannot be loaded, as far as the disk shows without reading the weights; ``None`` if it may load."""
         for folder in (self.folder, self.config):
             if folder is not None and not (folder / "model_index.json").is_file():
                 return f"there is no diffusers pipeline in {folder} (no model_index.json)"
@@ -124,21 +124,21 @@ class ModelSpec:
 
     @property
     def takes_negative_prompt(self) -> bool:
-        """Whether a negative prompt means anything to it."""
+        """Whether a negative prompt has an effect."""
         facts = FAMILIES.get(self.family)
         return facts is not None and facts.takes_negative_prompt
 
     @property
     def grid_px(self) -> int:
-        """Of what both sides of a drawn image are a multiple."""
+        """Width and height of a generated image are multiples of this."""
         facts = FAMILIES.get(self.family)
         return SIZE_MULTIPLE_PX if facts is None else facts.size_multiple_px
 
     def drawn_size(self, width: int, height: int) -> tuple[int, int]:
-        """The size in pixels at which the model really draws an image of ``width`` x ``height``.
+        """The size in pixels at which the model generates an image that is requested with ``width`` x ``height``.
 
-        Never more than the native area. The aspect ratio is kept as far as the family's multiple, and at least 64 px
-        for the shorter side, allow.
+        Its area is at most the native area. The aspect ratio is kept as far as two rules allow: both sides are
+        multiples of :attr:`grid_px`, and the shorter side has at least 64 px.
         """
         if self.native_px is None or width * height <= self.native_px**2:
             return width, height
@@ -163,11 +163,18 @@ def house_spec() -> ModelSpec:
 
 
 class Catalog(Mapping[str, ModelSpec]):
-    """The models by name, the default one, and the aliases. The built-in model is always there.
+    """The models by name, the default model and the aliases. The built-in model is always included.
 
-    ``extras`` are the helpers of each sort of :data:`EXTRAS`; a sort that is left out has none. ``aliases`` are further
-    names of models. ``unknown`` is the model that names nobody knows mean to dialects whose clients have names of
-    another server built in; ``None`` is the default one.
+    Args:
+        models: the models by name.
+        default: the name of the model for requests without one.
+        extras: the auxiliary models of each table of :data:`EXTRAS`; a table that is left out is empty.
+        aliases: alias to model name, in addition to the aliases in the models themselves.
+        unknown: the model for unknown names in dialects whose clients have the model names of another server built in;
+            ``None`` is the default model.
+
+    Raises:
+        CatalogError: a name that is not in the catalog, or an alias that is used twice.
     """
 
     def __init__(
@@ -184,7 +191,7 @@ class Catalog(Mapping[str, ModelSpec]):
             raise CatalogError(f"the default model {default!r} is not in the catalog")
         self.default = default
         if unknown is not None and unknown not in self._models:
-            raise CatalogError(f"unknown means {unknown!r}, which is not in the catalog")
+            raise CatalogError(f"the model for unknown names, {unknown!r}, is not in the catalog")
         self._unknown = default if unknown is None else unknown
         self._aliases: dict[str, str] = {}
         for alias, name in aliases.items():
@@ -200,7 +207,7 @@ class Catalog(Mapping[str, ModelSpec]):
         if name not in self._models:
             raise CatalogError(f"the alias {alias!r} means {name!r}, which is not in the catalog")
         if alias in self._models or self._aliases.setdefault(alias, name) != name:
-            raise CatalogError(f"the alias {alias!r} of {name!r} is taken")
+            raise CatalogError(f"the alias {alias!r} of {name!r} is already the name or an alias of a model")
 
     @property
     def loras(self) -> Extras:
@@ -234,10 +241,10 @@ class Catalog(Mapping[str, ModelSpec]):
 
     @classmethod
     def load(cls, path: Path) -> Catalog:
-        """Read ``catalog.toml``; a file that is not there is a catalog of the built-in model alone.
+        """Read ``catalog.toml``; if the file does not exist, the catalog has only the built-in model.
 
         Raises:
-            CatalogError: the file is no TOML, or an entry in it makes no sense.
+            CatalogError: the file is not TOML, or an entry in it is invalid.
         """
         try:
             text = path.read_text(encoding="utf-8") if path.exists() else ""
@@ -268,9 +275,9 @@ class Catalog(Mapping[str, ModelSpec]):
         return cls(specs, default, extras, _read_aliases(document.get("aliases", {})), unknown)
 
     def resolve(self, name: str | None) -> ModelSpec | None:
-        """The model of that name, alias or file, ``[hash]`` behind it or not; the default one for ``None``.
+        """The model with this name, alias or file name, which may be followed by ``[hash]``; ``None`` if unknown.
 
-        ``None`` if nobody knows it.
+        Without a name, this is the default model.
         """
         if name is None:
             return self._models[self.default]
@@ -281,7 +288,7 @@ class Catalog(Mapping[str, ModelSpec]):
         return None
 
     def resolve_any(self, name: str | None) -> ModelSpec:
-        """As :meth:`resolve`, but for the model that ``unknown`` stands for where nobody knows the name."""
+        """As :meth:`resolve`, but with the model ``unknown`` for a name that is not in the catalog."""
         return self.resolve(name) or self._models[self._unknown]
 
     def __getitem__(self, name: str) -> ModelSpec:
@@ -295,14 +302,14 @@ class Catalog(Mapping[str, ModelSpec]):
 
 
 def _read_aliases(table: Any) -> Mapping[str, str]:
-    """The ``[aliases]`` table: models by the other names that they have."""
+    """The ``[aliases]`` table: alias to model name."""
     if not isinstance(table, dict) or not all(isinstance(name, str) for name in table.values()):
-        raise CatalogError('aliases must be a table of names, such as "v1-5-pruned-emaonly.safetensors" = "sd15"')
+        raise CatalogError('aliases must be a table of model names, such as "v1-5-pruned-emaonly.safetensors" = "sd15"')
     return table
 
 
 def _read_spec(name: str, entry: Mapping[str, Any], relative_to: Path) -> ModelSpec:
-    """One ``[models.name]`` table; what its defaults leave out is the family's own."""
+    """One ``[models.name]`` table; defaults that it leaves out are those of its family."""
     table = {"family": STABLE_DIFFUSION, **entry, "name": name}
     facts = FAMILIES.get(table["family"]) if isinstance(table["family"], str) else None
     if facts is not None and isinstance(table.setdefault("defaults", {}), dict):

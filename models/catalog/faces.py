@@ -1,4 +1,4 @@
-"""What jobs on faces need, and what to answer where it is not there."""
+"""The weights that face restoration needs, and the texts with which jobs on faces are refused."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ USUAL_WEIGHTS: Mapping[str, str] = MappingProxyType({
     RESTORER: "GFPGANv1.4.pth",
     DETECTOR: "face_detection_yunet_2023mar.onnx",
 })  # fmt: skip
-"""Files that face restoration works with, by their names in the catalog."""
+"""The published file that each of these names usually has."""
 
 SWAP_REFUSAL = (
     "face swap is not available: Photogram does not implement it, because its usual weights, inswapper_128, are "
-    "licensed for research alone"
+    "licensed for research only"
 )
 
 

@@ -1,4 +1,4 @@
-"""The families of pipelines that can be drawn with, and what a request must know of each; none is imported here."""
+"""The families of diffusion models, and the facts about each that checks of requests need; torch is not imported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TXT2IMG = "txt2img"
 IMG2IMG = "img2img"
 INPAINT = "inpaint"
 DRAWN_KINDS = (TXT2IMG, IMG2IMG, INPAINT)
-"""The kinds of job that a diffusion model draws."""
+"""The job kinds that generate an image with a diffusion model."""
 
 STABLE_DIFFUSION = "stable-diffusion"
 SDXL = "sdxl"
@@ -26,25 +26,25 @@ _LARGE: Mapping[str, int | float | str] = MappingProxyType({"width": 1024, "heig
 
 @dataclass(frozen=True, kw_only=True)
 class FamilyFacts:
-    """What one family can do, as far as it is the same for all its models."""
+    """What all models of one family have in common."""
 
     module: str
-    """The path of the module that draws."""
+    """The dotted name of the module that implements the family."""
     denoiser: str = "UNet2DConditionModel"
-    """The class of the pipeline's part that denoises, as its ``model_index.json`` names it."""
+    """The class of the pipeline's denoiser, as in ``model_index.json``."""
     kinds: tuple[str, ...] = DRAWN_KINDS
-    """Of :data:`DRAWN_KINDS`; a single model may draw fewer."""
+    """A subset of :data:`DRAWN_KINDS`; a single model may support fewer."""
     trained_on: str = NOISE_SCHEDULE
-    """``NOISE_SCHEDULE`` or ``FLOW_MATCHING``; decides which samplers there are."""
+    """``NOISE_SCHEDULE`` or ``FLOW_MATCHING``; decides which samplers can be used."""
     size_multiple_px: int = SIZE_MULTIPLE_PX
-    """Of what both sides of an image that is drawn must be a multiple."""
+    """Width and height of a generated image must be multiples of this."""
     takes_negative_prompt: bool = True
     takes_clip_skip: bool = True
     takes_controlnets: bool = True
     refiner: str | None = None
-    """The family of the models that may draw the last steps."""
+    """The family of the models that may run the last steps."""
     defaults: Mapping[str, int | float | str] = field(default_factory=dict)
-    """What a catalog's entry has where it says nothing, by the names of ``models.catalog.catalog.Defaults``."""
+    """Defaults of catalog entries, by the field names of :class:`models.catalog.catalog.Defaults`."""
 
 
 FAMILIES: Mapping[str, FamilyFacts] = MappingProxyType({
@@ -65,4 +65,4 @@ FAMILIES: Mapping[str, FamilyFacts] = MappingProxyType({
         defaults={**_LARGE, "sampler": "Euler", "num_inference_steps": 28, "guidance_scale": 3.5},
     ),
 })  # fmt: skip
-"""By the names that the catalog uses."""
+"""By the value of ``family`` in the catalog."""

@@ -1,4 +1,4 @@
-"""The preprocessors that a ControlNet job can name, by A1111's names as Prodia v1 lists them."""
+"""The preprocessors of ControlNets, by A1111's names as Prodia v1 lists them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 @dataclass(frozen=True)
 class Threshold:
-    """What ``threshold_a`` or ``threshold_b`` means to one preprocessor."""
+    """The meaning, default and bounds of ``threshold_a`` or ``threshold_b`` for one preprocessor."""
 
     meaning: str
     default: float
@@ -19,20 +19,20 @@ class Threshold:
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessor:
-    """One way from an image to the condition image that a ControlNet was trained on."""
+    """A preprocessor makes the condition image that a ControlNet was trained on from an image."""
 
     name: str
     description: str
     weights: str | None = None
-    """The name under which the catalog keeps the weights it is run with; ``None`` if it needs none."""
+    """The name of its weights in the catalog; ``None`` if it needs none."""
     threshold_a: Threshold | None = None
-    """``None`` if ``threshold_a`` means nothing to it; so with ``threshold_b``."""
+    """``None`` if the preprocessor does not use it; the same holds for ``threshold_b``."""
     threshold_b: Threshold | None = None
     refusal: str | None = None
-    """Why it cannot be run, whatever weights there are; ``None`` if it can."""
+    """Why no server can run it, even with weights; ``None`` if it can be run."""
 
 
-_NO_NETWORK = "no library that Photogram uses has the network that it needs"
+_NO_NETWORK = "none of the libraries that Photogram uses contains its network"
 _ONEFORMER = "Photogram does not run OneFormer; use segmentation"
 _NEAR = Threshold("nearest part to leave out, percent", 0, 0, 100)
 _FAR = Threshold("farthest part to leave out, percent", 0, 0, 100)
@@ -45,12 +45,12 @@ def _unknown(name: str, description: str, a: Threshold | None = None, b: Thresho
 
 
 def _reference(name: str, description: str) -> Preprocessor:
-    refusal = "it steers the UNet's own attention by a second image and is no preprocessor of a ControlNet"
+    refusal = "it changes the UNet's attention by a second image and makes no condition image for a ControlNet"
     return Preprocessor(name=name, description=description, refusal=refusal, threshold_a=_FIDELITY)
 
 
 def _inpaint(name: str, description: str) -> Preprocessor:
-    refusal = "it needs a mask, which preprocessors are not given"
+    refusal = "it needs a mask, and preprocessors get none"
     return Preprocessor(name=name, description=description, refusal=refusal)
 
 
@@ -62,7 +62,7 @@ def _colour_fix(name: str, description: str, sharpness: Threshold | None = None)
 
 
 _ALL = (
-    Preprocessor(name="none", description="the image as it is, already a condition image"),
+    Preprocessor(name="none", description="the image unchanged, for images that are condition images already"),
     Preprocessor(
         name="canny", description="hard edges, white on black",
         threshold_a=Threshold("gradient below which nothing is an edge", 100, 1, 255),
@@ -83,7 +83,7 @@ _ALL = (
     ),
     Preprocessor(
         name="normal_map", description="surface normals from relative depth", weights="depth",
-        threshold_a=Threshold("depth below which all is background", 0.4, 0, 1),
+        threshold_a=Threshold("depth below which everything is background", 0.4, 0, 1),
     ),
     _unknown("openpose", "the body's pose"),
     _unknown("openpose_hand", "the body's and the hands' pose"),
@@ -92,7 +92,7 @@ _ALL = (
     _unknown("openpose_full", "the body's and the hands' pose, and the face"),
     Preprocessor(
         name="clip_vision", description="CLIP's image embedding",
-        refusal="it makes no image; it is for T2I style adapters",
+        refusal="it makes no image; it is meant for T2I style adapters",
     ),
     Preprocessor(name="color", description="squares of 64 px in the image's colours"),
     _unknown("pidinet", "soft edges by PiDiNet"),
@@ -100,7 +100,7 @@ _ALL = (
     _unknown("pidinet_sketch", "filtered soft edges by PiDiNet"),
     _unknown("pidinet_scribble", "thick strokes from PiDiNet's edges"),
     Preprocessor(
-        name="scribble_xdog", description="strokes where the image is darker than around",
+        name="scribble_xdog", description="strokes where the image is darker than its surroundings",
         threshold_a=Threshold("how much darker, in half grey levels", 32, 1, 64),
     ),
     _unknown("scribble_hed", "thick strokes from HED's edges"),
@@ -117,7 +117,7 @@ _ALL = (
     _unknown("lineart_coarse", "coarse lines"),
     _unknown("lineart_anime", "lines of drawings"),
     Preprocessor(name="lineart_standard", description="dark lines on a light ground, as white on black"),
-    Preprocessor(name="shuffle", description="the image warped beyond recognition; the seed says how"),
+    Preprocessor(name="shuffle", description="the image warped beyond recognition, controlled by the seed"),
     Preprocessor(
         name="tile_resample", description="the image without its finest detail",
         threshold_a=Threshold("down-sampling rate", 1, 1, 8),
@@ -128,11 +128,11 @@ _ALL = (
     _reference("reference_adain", "the style of an image, through the statistics of its features"),
     _reference("reference_adain+attn", "the style of an image, through both"),
     _inpaint("inpaint", "the image with a hole"),
-    _inpaint("inpaint_only", "the image with a hole; the rest stays as it is"),
+    _inpaint("inpaint_only", "the image with a hole; the rest is unchanged"),
     _inpaint("inpaint_only+lama", "the image with a hole that LaMa filled"),
-    _colour_fix("tile_colorfix", "the image, whose colours are kept"),
+    _colour_fix("tile_colorfix", "the image with its colours kept"),
     _colour_fix(
-        "tile_colorfix+sharp", "the image, whose colours and sharpness are kept", Threshold("sharpness", 1, 0, 2)
+        "tile_colorfix+sharp", "the image with its colours and sharpness kept", Threshold("sharpness", 1, 0, 2)
     ),
 )  # fmt: skip
 
@@ -141,5 +141,5 @@ PREPROCESSORS: Mapping[str, Preprocessor] = MappingProxyType({each.name: each fo
 
 
 def find_preprocessor(name: str) -> Preprocessor | None:
-    """The preprocessor of that name; ``None`` if nobody knows it."""
+    """The preprocessor called ``name``; ``None`` if there is none."""
     return PREPROCESSORS.get(name)

@@ -1,9 +1,9 @@
-"""The samplers by the names that Prodia and A1111 give them, the diffusers scheduler each one is, and who is refused.
+"""The samplers by the names of Prodia and A1111: the diffusers scheduler of each, or why it is refused.
 
-A sampler is drawn with only if diffusers has the same solver. A1111 takes most of its own from k-diffusion
-(https://github.com/crowsonkb/k-diffusion, ``sampling.py``), so that is what they are compared with; docs/samplers.md
-has the result. The steps lie where the checkpoint's scheduler puts them, but for names that end in Karras or
-Exponential, whose steps reach from the noisiest trained timestep to the cleanest, as A1111's do.
+A sampler is supported only if diffusers has the same solver. A1111 takes most of its solvers from k-diffusion
+(https://github.com/crowsonkb/k-diffusion, ``sampling.py``), so the samplers are compared with these; docs/samplers.md
+has the results. The checkpoint's scheduler configuration decides the positions of the steps, except for names that end
+in Karras or Exponential: their steps go from the noisiest trained timestep to the cleanest one, as in A1111.
 """
 
 from __future__ import annotations
@@ -15,29 +15,32 @@ from types import MappingProxyType
 from typing import Any
 
 NOISE_SCHEDULE = "noise schedule"
-"""Models that were trained on noise that grows with a schedule of betas: Stable Diffusion 1 and 2, SDXL."""
+"""Models that were trained on a noise schedule given by betas: Stable Diffusion 1 and 2, SDXL."""
 FLOW_MATCHING = "flow matching"
-"""Models that were trained on the straight line from image to noise: Stable Diffusion 3, FLUX."""
+"""Models that were trained by flow matching, on the straight line from image to noise: Stable Diffusion 3, FLUX."""
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """One sampler: ``scheduler`` is a class name in diffusers, ``config`` what it changes in the checkpoint's own."""
+    """A solver and a layout of its steps.
+
+    ``scheduler`` is a class of diffusers, and ``config`` overrides the checkpoint's scheduler configuration.
+    """
 
     name: str
     scheduler: str
     config: Mapping[str, Any] = field(default_factory=dict)
     flow_scheduler: str | None = None
-    """The class for models of flow matching, on the checkpoint's own configuration; ``None`` if there is none."""
+    """The class for flow-matching models, with the checkpoint's own configuration; ``None`` if there is none."""
     even_steps: bool = False
-    """Every step ends ``num_train_timesteps // num_inference_steps`` further on, wherever the next one begins."""
+    """Whether each step covers ``num_train_timesteps // num_inference_steps`` timesteps, wherever the next starts."""
     min_steps: int = 1
     max_steps: int | None = None
     img2img_problem: str | None = None
-    """Why it cannot start in the middle of its steps, as an image to start from demands; ``None`` if it can."""
+    """Why it cannot start in the middle of its steps, as img2img needs; ``None`` if it can."""
 
     def serves(self, kind: str) -> bool:
-        """Whether it draws with models of ``kind``: ``NOISE_SCHEDULE`` or ``FLOW_MATCHING``."""
+        """Whether it can be used with models of ``kind``: ``NOISE_SCHEDULE`` or ``FLOW_MATCHING``."""
         return kind == NOISE_SCHEDULE or self.flow_scheduler is not None
 
 
@@ -52,10 +55,10 @@ _UNIPC_CONFIG = _EVEN | {
     "solver_order": 3, "solver_type": "bh1", "predict_x0": True, "lower_order_final": True,
     "final_sigmas_type": "sigma_min", "use_flow_sigmas": False, "thresholding": False,
 }  # fmt: skip
-"""As A1111 has it by default; ``bh1`` divides by zero if the last step ends without any noise."""
+"""A1111's defaults; ``bh1`` divides by zero if the last step ends without noise."""
 
-_LMS_PROBLEM = "starting from an image, diffusers weighs the first steps as if there had been others before them"
-_PLMS_PROBLEM = "starting from an image, diffusers is one timestep ahead of the noise that the image has"
+_LMS_PROBLEM = "when it starts from an image, diffusers weights its first steps as if other steps had come before them"
+_PLMS_PROBLEM = "when it starts from an image, diffusers' timesteps are one step ahead of the noise in the image"
 
 _ANY_LAYOUT = (
     Sampler("Euler", "EulerDiscreteScheduler", {"interpolation_type": "linear", "final_sigmas_type": "zero"},
@@ -83,7 +86,7 @@ _LAYOUTS: Mapping[str, Mapping[str, Any]] = {
     " Karras": _EVEN | {"use_karras_sigmas": True, "timestep_spacing": "linspace"},
     " Exponential": _EVEN | {"use_exponential_sigmas": True, "timestep_spacing": "linspace"},
 }
-"""What each ending of a name sets; ``linspace`` is the full range, of which the first of a single step is the end."""
+"""What each ending of a name sets. ``linspace`` covers the full range; a single step gets only the clean end."""
 
 
 def _laid_out(sampler: Sampler, ending: str) -> Sampler:
@@ -102,19 +105,19 @@ def _all() -> dict[str, Sampler]:
 
 
 SAMPLERS: Mapping[str, Sampler] = MappingProxyType(_all())
-"""Those that can be drawn with, by name, in the order in which listings show them."""
+"""The supported samplers by name, in the order of the listings."""
 
-_NO_2S = "diffusers has no ancestral single-step DPM-Solver++: its DPMSolverSinglestepScheduler is another method"
-_BAD_3M = "the third-order SDE step of diffusers 0.42.1 has a sign wrong, which leaves noise in the images"
-_NO_LAYOUT = "diffusers' EulerAncestralDiscreteScheduler knows neither Karras' steps nor exponential ones"
+_NO_2S = "diffusers has no ancestral single-step DPM-Solver++; its DPMSolverSinglestepScheduler is another method"
+_BAD_3M = "the third-order SDE step of diffusers 0.42.1 has a wrong sign, which leaves noise in the images"
+_NO_LAYOUT = "diffusers' EulerAncestralDiscreteScheduler supports neither Karras nor exponential steps"
 REFUSED: Mapping[str, str] = MappingProxyType({
     **{f"DPM++ 2S a{ending}": _NO_2S for ending in _LAYOUTS},
     **{f"DPM++ 3M SDE{ending}": _BAD_3M for ending in _LAYOUTS},
     **{f"Euler a{ending}": _NO_LAYOUT for ending in _LAYOUTS if ending},
-    "DPM fast": "diffusers' DPMSolverSinglestepScheduler takes other steps than DPM-Solver-fast, of other lengths",
-    "DPM adaptive": "diffusers has no solver that chooses the lengths of its steps itself",
+    "DPM fast": "diffusers' DPMSolverSinglestepScheduler takes other steps than DPM-Solver-fast, with other step sizes",
+    "DPM adaptive": "diffusers has no solver with adaptive step sizes",
 })  # fmt: skip
-"""Samplers of Prodia and A1111 that diffusers has no equal of, and why."""
+"""Samplers of Prodia and A1111 without an equal in diffusers, and the reason."""
 
 _SHORT = {"ancestral": "a", "karras": "ka", "exponential": "exp", "adaptive": "ad"}
 _ENDINGS = {"uniform": "", "ka": " Karras", "exp": " Exponential"}
@@ -122,11 +125,11 @@ _AUTOMATIC = {
     "DPM2": " Karras", "DPM2 a": " Karras", "DPM++ 2S a": " Karras", "DPM++ 2M": " Karras", "DPM++ SDE": " Karras",
     "DPM++ 2M SDE": " Exponential", "DPM++ 2M SDE Heun": " Exponential", "DPM++ 3M SDE": " Exponential",
 }  # fmt: skip
-"""The layout that A1111 takes for a sampler if it is asked to choose one; the even one for all others."""
+"""The layout that A1111's scheduler ``Automatic`` chooses; it is even for all other samplers."""
 
 
 def _key(name: str) -> str:
-    """What all spellings of a name have in common: ``DPM++ 2M Karras`` and ``k_dpmpp_2m_ka`` give ``dpmpp2mka``."""
+    """A key that all spellings of a name share: ``DPM++ 2M Karras`` and ``k_dpmpp_2m_ka`` give ``dpmpp2mka``."""
     words = re.split(r"[\s_-]+", name.strip().lower().replace("++", "pp"))
     return "".join(_SHORT.get(word, word) for word in words[words[0] == "k" :])
 
@@ -135,14 +138,14 @@ _NAMES = {_key(name): name for name in (*SAMPLERS, *REFUSED)}
 
 
 def find_sampler(name: str, scheduler: str | None = None) -> str | None:
-    """The name in ``SAMPLERS`` or ``REFUSED`` of what A1111 calls ``name``, perhaps in two parts, or by an alias.
+    """The key in ``SAMPLERS`` or ``REFUSED`` for one of A1111's spellings of a sampler.
 
     Args:
         name: as ``DPM++ 2M Karras``, ``dpm++ 2m karras`` or ``k_dpmpp_2m_ka``.
-        scheduler: how A1111 is to lay out the steps: ``Karras``, ``Exponential``, ``Uniform`` or ``Automatic``.
+        scheduler: A1111's name of the step layout: ``Karras``, ``Exponential``, ``Uniform`` or ``Automatic``.
 
     Returns:
-        ``None`` if nobody knows the sampler or the layout, or the two do not go together.
+        ``None`` if the sampler or the layout is unknown, or the two cannot be combined.
     """
     found = _NAMES.get(_key(name))
     if found is None or scheduler is None:
@@ -158,13 +161,13 @@ def find_sampler(name: str, scheduler: str | None = None) -> str | None:
 def sampler_problem(
     name: str, *, num_inference_steps: int, kind: str = NOISE_SCHEDULE, img2img: bool = False
 ) -> str | None:
-    """Why ``name`` cannot draw an image, in words for who asked for it; ``None`` if it can.
+    """Why ``name`` cannot be used for an image, as text for the user; ``None`` if it can.
 
     Args:
         name: as in ``SAMPLERS``.
-        num_inference_steps: those asked for, before img2img leaves some out.
+        num_inference_steps: as requested, before img2img skips some.
         kind: of the model, ``NOISE_SCHEDULE`` or ``FLOW_MATCHING``.
-        img2img: whether it starts from an image.
+        img2img: whether the job starts from an image.
     """
     sampler = SAMPLERS.get(name)
     if name in REFUSED:

@@ -1,4 +1,4 @@
-"""Single files: which family a ``.safetensors`` checkpoint is of, told by the names in its header alone."""
+"""Recognises the family of a ``.safetensors`` checkpoint by the tensor names in its header."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _MARKS = (
     ("conditioner.embedders.0.model.", SDXL_REFINER),
     ("cond_stage_model.", STABLE_DIFFUSION),
 )
-"""What a name begins with in the authors' own layout, perhaps behind :data:`_PREFIX`; the first that is there tells."""
+"""Beginnings of tensor names in the authors' layout, after an optional :data:`_PREFIX`; the first match decides."""
 _PREFIX = "model.diffusion_model."
 _LENGTH_BYTES = 8
 _HEADER_MAX_BYTES = 100_000_000
-"""The format's own bound."""
+"""The bound that the format sets."""
 
 
 def tensor_names(file: Path) -> frozenset[str]:
-    """The names of all tensors in a ``.safetensors`` file, which is not read any further.
+    """The names of all tensors in a ``.safetensors`` file; only its header is read.
 
     The format: https://github.com/huggingface/safetensors#format.
 
@@ -42,7 +42,7 @@ def tensor_names(file: Path) -> frozenset[str]:
 
 
 def family_of(file: Path) -> str | None:
-    """The family of the checkpoint in ``file``, one of ``models.catalog.families``, if there is one.
+    """The family of the checkpoint in ``file``, or ``None`` if it is of no supported family.
 
     Raises:
         ModelUnavailable: as :func:`tensor_names`.

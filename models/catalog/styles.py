@@ -1,4 +1,4 @@
-"""Style presets: words put around a prompt to draw it in a named style, the names those of Prodia v1."""
+"""Style presets, which add words around a prompt; their names are those of Prodia v1."""
 
 from __future__ import annotations
 
@@ -91,15 +91,15 @@ _PRESETS = (
 STYLES: Mapping[str, Style] = MappingProxyType({style.name: style for style in _PRESETS})
 """All presets by name."""
 ALIASES: Mapping[str, str] = MappingProxyType({"fantasty-art": "fantasy-art"})
-"""Spellings that clients send, as Prodia's own documentation has them, and the preset that is meant."""
+"""Misspelt names from Prodia's documentation that clients send, and the preset for each."""
 
 
 def find_style(name: str) -> Style | None:
-    """The preset of that name or alias, ``None`` if there is none."""
+    """The preset with this name or alias; ``None`` if there is none."""
     return STYLES.get(ALIASES.get(name, name))
 
 
 def apply_style(style: Style, prompt: str, negative_prompt: str) -> tuple[str, str]:
-    """Prompt and negative prompt in that style; what the user wrote comes before the style's negative words."""
+    """Prompt and negative prompt with the words of ``style``; the style's negative words follow the user's."""
     started = " ".join(filter(None, (style.prefix, prompt)))
     return ", ".join(filter(None, (started, style.suffix))), ", ".join(filter(None, (negative_prompt, style.negative)))

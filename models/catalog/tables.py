@@ -1,4 +1,4 @@
-"""TOML tables as frozen dataclasses, strictly: every key known, every value of its type."""
+"""Reads TOML tables as frozen dataclasses and refuses unknown keys and values of the wrong type."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _T = TypeVar("_T")
 
 
 def read_table(title: str, cls: type[_T], table: Any, relative_to: Path) -> _T:
-    """A ``cls`` from ``table``; paths start from ``relative_to`` or from a home folder, tables may hold tables.
+    """An instance of ``cls`` from ``table``; relative paths start from ``relative_to``, and tables may be nested.
 
     Raises:
         CatalogError: naming the key that is unknown or of the wrong type.
@@ -51,7 +51,7 @@ def _read(title: str, key: str, hint: Any, value: Any, relative_to: Path) -> Any
 
 def _names(title: str, key: str, value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(each, str) and each for each in value):
-        raise CatalogError(f"{title}: {key} must be a list of names")
+        raise CatalogError(f"{title}: {key} must be a list of non-empty strings")
     return tuple(value)
 
 
@@ -66,7 +66,7 @@ def subtables(title: str, table: Any) -> Mapping[str, Any]:
     """The tables in ``table``, by name.
 
     Raises:
-        CatalogError: it is no table, holds something else, or a name is empty.
+        CatalogError: ``table`` is not a table of tables, or a name is empty.
     """
     if not isinstance(table, dict):
         raise CatalogError(f"{title} must be a table")

@@ -1,4 +1,4 @@
-"""The upscalers by the names that Prodia and A1111 give them, and the weights that each one needs."""
+"""The upscalers by the names of Prodia and A1111, and the weights that each of them needs."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from models.catalog.auxiliary import Extra, Extras
 from models.errors import Problem, ProblemCode
 
 UPSCALE_FACTORS = (2, 4)
-"""How many times as wide and high an image may be asked to become."""
+"""The factors by which the job kind ``upscale`` can enlarge width and height."""
 BUILT_IN_UPSCALERS = ("Lanczos", "Nearest")
-"""Always available: plain resampling."""
+"""Plain resampling, which needs no weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class KnownUpscaler:
-    """An upscaler that clients may ask for by name."""
+    """An upscaler whose name clients of Prodia and A1111 know."""
 
     name: str
     weights: tuple[str, ...] = ()
     """The names, without suffix, of the files in which its weights are usually published."""
     refusal: str | None = None
-    """Why nobody can use it, weights or not; ``None`` if it can be used."""
+    """Why no server can run it, even with weights; ``None`` if it can be run."""
 
 
 _ALL = (
     KnownUpscaler(name="ESRGAN_4x", weights=("ESRGAN_4x", "ESRGAN")),
     KnownUpscaler(name="Lanczos"),
     KnownUpscaler(name="Nearest"),
-    KnownUpscaler(name="LDSR", refusal="it is a latent diffusion model of its own, which Photogram does not implement"),
+    KnownUpscaler(name="LDSR", refusal="it is a separate latent diffusion model, which Photogram does not implement"),
     KnownUpscaler(name="R-ESRGAN 4x+", weights=("RealESRGAN_x4plus",)),
     KnownUpscaler(name="R-ESRGAN 4x+ Anime6B", weights=("RealESRGAN_x4plus_anime_6B",)),
     KnownUpscaler(name="ScuNET GAN", weights=("scunet_color_real_gan",)),
@@ -39,7 +39,7 @@ _ALL = (
 )
 
 KNOWN_UPSCALERS: Mapping[str, KnownUpscaler] = MappingProxyType({upscaler.name: upscaler for upscaler in _ALL})
-"""By name, in the order in which Prodia v1 lists them. The catalog may have others."""
+"""By name, in the order of Prodia v1. The catalog may have others."""
 
 
 def find_upscaler(name: str, upscalers: Extras) -> Extra | None:

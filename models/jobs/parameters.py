@@ -19,24 +19,24 @@ SourceRole = Literal["image", "mask"]
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """The declaration of one parameter: what holds for every model, and what callers are told."""
+    """The declaration of one parameter: its bounds for every model, and its description."""
 
     text: str
     """One line for people, in Markdown."""
     low: float | None = None
     high: float | None = None
     excludes_low: bool = False
-    """Whether the value must be above ``low`` instead of at least ``low``; so ``excludes_high``."""
+    """Whether the value must be above ``low``, not at least ``low``; ``excludes_high`` is the same for ``high``."""
     excludes_high: bool = False
     is_checked_later: bool = False
-    """Whether the bounds are only documented here, because more than the value decides: a model's own limits, a sum."""
+    """Whether the bounds are only documented here, and checked elsewhere because they depend on the model or a sum."""
     choices: tuple[str | int, ...] | None = None
     max_items: int | None = None
     """The most entries that a list may have."""
     source: SourceRole | None = None
     """Set if the value names an image that the job starts from: how that image is decoded."""
     if_left_out: str | None = None
-    """What a request gets that leaves the parameter out, where the dataclass has no plain default."""
+    """The effective value if a request leaves the parameter out, as text; set where there is no plain default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class Field:
 
     @property
     def nested(self) -> type | None:
-        """The dataclass that the field holds one or several of, if it does."""
+        """The dataclass of the field or of the entries of its list; ``None`` for other types."""
         found = self.item_type
         return found if isinstance(found, type) and is_dataclass(found) else None
 
@@ -98,7 +98,7 @@ def bound_problems(request: type, value: Any, prefix: str = "") -> Iterator[Fiel
     """Every field of ``value`` that breaks a bound that ``request`` declares, in the order of the declarations.
 
     Args:
-        value: has the fields of ``request``: a request, or the effective parameters that came of one.
+        value: has the fields of ``request``: a request, or effective parameters.
         prefix: the path of ``value`` in the whole request, ending in a dot if it is not empty.
     """
     for field in declared(request):

@@ -46,7 +46,7 @@ ASPECT_RATIOS: Mapping[str, tuple[int, int]] = MappingProxyType({
     name: (int(name.partition(":")[0]), int(name.partition(":")[2]))
     for name in ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "4:7", "7:4", "9:16", "16:9", "9:21", "21:9")
 } | {"square": (1, 1), "portrait": (2, 3), "landscape": (3, 2)})  # fmt: skip
-"""Width to height, by name."""
+"""Width and height of each aspect ratio, by name."""
 
 SOURCE_TEXT = (
     "An image: an `https://` or `http://` URL, Base64 (bare or as a `data:` URL), `input:<sha256>` from "

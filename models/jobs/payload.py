@@ -1,4 +1,4 @@
-"""Frozen dataclasses from JSON-ready values: what ``dataclasses.asdict`` wrote, read back."""
+"""Builds frozen dataclasses from JSON-ready values, the reverse of ``dataclasses.asdict``."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def _value(hint: Any, value: Any) -> Any:
 
 
 class Payload:
-    """A dataclass that travels as JSON."""
+    """The base of dataclasses that are stored or sent as JSON."""
 
     def to_payload(self) -> dict[str, Any]:
-        """As JSON-ready values, the keys named as on the native wire."""
+        """JSON-ready values; the keys are those of the native API."""
         return asdict(self)  # type: ignore[call-overload, no-any-return]
 
     @classmethod

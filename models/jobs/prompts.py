@@ -1,4 +1,4 @@
-"""The prompt language: A1111's weights, ``BREAK`` and LoRA tags, read from a prompt's text."""
+"""Parses the prompt syntax of A1111: weights, ``BREAK`` and LoRA tags."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from types import MappingProxyType
 from models.errors import PhotogramError
 
 WEIGHT_MAX = 100.0
-"""The largest magnitude of a weight, of a text or of a LoRA."""
+"""The largest absolute value of a weight, of a text or of a LoRA."""
 STEP = 1.1
-"""What one pair of brackets without a number multiplies or divides the weight by."""
+"""The factor of one pair of brackets without a number; square brackets divide by it."""
 
 _FACTORS: Mapping[str, float] = MappingProxyType({"(": STEP, "[": 1 / STEP})
 _OPENING_OF: Mapping[str, str] = MappingProxyType({")": "(", "]": "["})
@@ -27,16 +27,16 @@ _TOKEN = re.compile(
     | (?P<when>:\s*+{_NUMBER}(?:e[+-]?\d++)?(?=\s*+\]))  # the end of [from:to:0.5], without the bracket
     | [()\[\]|]
     | [^\\()\[\]:|<]++
-    | .                                            # a backslash, colon or < that means nothing
+    | .                                            # a backslash, colon or < without a meaning
     """,
     re.VERBOSE | re.DOTALL,
 )
 _EDITING = "prompt editing [from:to:when] is not supported; to weaken a text, write (text:0.9)"
-_ALTERNATION = "alternating texts [a|b] are not supported; write one of them, or both"
+_ALTERNATION = "alternating texts [a|b] are not supported; write one of the texts, or both"
 
 
 class PromptError(PhotogramError, ValueError):
-    """A prompt that says something impossible; ``position`` is the index of the character where."""
+    """A prompt with an error; ``position`` is the index of the character."""
 
     def __init__(self, reason: str, position: int) -> None:
         super().__init__(f"{reason} (at character {position + 1} of the prompt)")
@@ -45,12 +45,12 @@ class PromptError(PhotogramError, ValueError):
 
 
 class UnsupportedPromptSyntax(PromptError):
-    """A prompt that A1111 would understand and Photogram does not draw."""
+    """A prompt with syntax of A1111 that Photogram does not support."""
 
 
 @dataclass(frozen=True)
 class Fragment:
-    """A run of text of one weight, brackets removed and escapes resolved."""
+    """Text of one weight, with brackets removed and escapes resolved."""
 
     text: str
     weight: float = 1.0
@@ -58,38 +58,38 @@ class Fragment:
 
 @dataclass(frozen=True)
 class Break:
-    """The word ``BREAK``: what follows starts a new chunk of tokens."""
+    """The word ``BREAK``: the text after it starts a new chunk of tokens."""
 
 
 @dataclass(frozen=True)
 class Parsed:
-    """A prompt, read."""
+    """A parsed prompt."""
 
     fragments: tuple[Fragment | Break, ...]
-    """In order. No text is empty, and two texts side by side differ in weight."""
+    """In order. No text is empty, and neighbouring texts differ in weight."""
     loras: tuple[tuple[str, float], ...]
     """Name and weight of each tag, in order."""
 
 
 def parse(prompt: str) -> Parsed:
-    r"""Read a prompt, in time linear in its length.
+    r"""Parse a prompt, in time linear in its length.
 
     ==================  ==============================================================================================
     ``(text)``          the weight of the text is multiplied by 1.1; brackets nest, and their factors multiply
     ``(text:1.3)``      ... by 1.3; signs are allowed, exponents are not
     ``[text]``          ... by 1 / 1.1
     ``\( \) \[ \] \\``  the character itself
-    ``BREAK``           a new chunk, wherever the word stands alone in capitals; the whitespace around it goes away
-    ``<lora:n:0.8>``    a LoRA and its weight; ``<lora:n>`` has weight 1; the tag itself is no text
+    ``BREAK``           a new chunk, if the word stands alone in capitals; the whitespace around it is removed
+    ``<lora:n:0.8>``    a LoRA and its weight; ``<lora:n>`` has weight 1; the tag is not part of the text
     ==================  ==============================================================================================
 
-    A bracket that is never closed weighs everything up to the end; one that closes nothing is text. Round and square
-    brackets are matched independently: ``(a [b) c]`` weighs ``b`` by both. All this is as A1111 does it
-    (``parse_prompt_attention``), except that ``BREAK`` works inside brackets too.
+    A bracket that is never closed applies to the rest of the prompt; a closing bracket without an opening one is text.
+    Round and square brackets are matched independently: in ``(a [b) c]`` both apply to ``b``. This is the behaviour of
+    A1111 (``parse_prompt_attention``), except that ``BREAK`` also works inside brackets.
 
     Raises:
-        UnsupportedPromptSyntax: ``[from:to:0.5]``, ``[text:0.5]``, ``[a|b]``, or a tag of something other than a LoRA.
-        PromptError: a weight is no number or beyond ``WEIGHT_MAX``, or a tag has no name or no end.
+        UnsupportedPromptSyntax: ``[from:to:0.5]``, ``[text:0.5]``, ``[a|b]``, or a tag of a type other than LoRA.
+        PromptError: a weight is not a number or exceeds ``WEIGHT_MAX``, or a tag has no name or no end.
     """
     tokens = list(_TOKEN.finditer(prompt))
     brackets = _Brackets.match(tokens)
@@ -97,7 +97,7 @@ def parse(prompt: str) -> Parsed:
 
 
 def extract_loras(prompt: str) -> tuple[str, list[tuple[str, float]]]:
-    """The prompt without its LoRA tags, everything else untouched, and each tag's name and weight.
+    """The prompt without its LoRA tags and otherwise unchanged, and the name and weight of each tag.
 
     Raises:
         PromptError, UnsupportedPromptSyntax: for tags, as :func:`parse`.
@@ -106,14 +106,13 @@ def extract_loras(prompt: str) -> tuple[str, list[tuple[str, float]]]:
 
 
 def _lora(tag: re.Match[str]) -> tuple[str, float]:
-    """Name and weight of one tag."""
     if tag["tag"] != "lora":
-        raise UnsupportedPromptSyntax(f"<{tag['tag']}:...> is not supported; <lora:name:weight> is", tag.start())
+        raise UnsupportedPromptSyntax(f"<{tag['tag']}:...> is not supported, only <lora:name:weight>", tag.start())
     if tag["closed"] is None:
-        raise PromptError("a LoRA's tag lacks its >; write <lora:name:weight>", tag.start())
+        raise PromptError("a LoRA tag has no closing >; write <lora:name:weight>", tag.start())
     name, colon, number = (part.strip() for part in tag["body"].partition(":"))
     if not name:
-        raise PromptError("a LoRA's tag lacks the name; write <lora:name:weight>", tag.start())
+        raise PromptError("a LoRA tag has no name; write <lora:name:weight>", tag.start())
     return name, _weight(number, tag.start()) if colon else 1.0
 
 
@@ -124,22 +123,22 @@ def _weight(number: str, position: int) -> float:
 
 
 def _bounded(weight: float, position: int) -> float:
-    if not abs(weight) <= WEIGHT_MAX:  # so is what nested brackets make: infinite, or no number at all
-        raise PromptError(f"weights may reach from -{WEIGHT_MAX:g} to {WEIGHT_MAX:g}", position)
+    if not abs(weight) <= WEIGHT_MAX:  # nested brackets can give infinity or NaN
+        raise PromptError(f"weights must be from -{WEIGHT_MAX:g} to {WEIGHT_MAX:g}", position)
     return weight
 
 
 @dataclass
 class _Brackets:
-    """Which tokens work as brackets; the others that look like one are text."""
+    """The tokens that are brackets; other tokens that look like brackets are text."""
 
     factors: dict[int, float] = field(default_factory=dict)
-    """What each opening bracket multiplies the weight by, by its index among the tokens."""
+    """The factor of each opening bracket, by the index of its token."""
     closing: dict[int, str] = field(default_factory=dict)
-    """Which bracket is closed, ``(`` or ``[``, by the index of the token that closes it."""
+    """The type of each closed bracket, ``(`` or ``[``, by the index of the closing token."""
     _open: dict[str, list[int]] = field(default_factory=lambda: {"(": [], "[": []})
     _bars: dict[int, int] = field(default_factory=dict)
-    """The position of the first ``|`` by the index of the square bracket that is the innermost around it."""
+    """The position of the first ``|`` directly inside a square bracket, by the index of that bracket."""
 
     @classmethod
     def match(cls, tokens: list[re.Match[str]]) -> _Brackets:
@@ -163,12 +162,12 @@ class _Brackets:
         return brackets
 
     def _innermost_square(self) -> int | None:
-        """The index of the bracket opened last, if it is a square one."""
+        """The index of the bracket that was opened last, if it is a square one."""
         round_, square = ((opened or [-1])[-1] for opened in self._open.values())
         return square if square > round_ else None
 
     def _close(self, index: int, token: re.Match[str]) -> None:
-        """Close the bracket that was opened last of the token's kind, if there is one."""
+        """Close the last open bracket of the token's type, if there is one."""
         bracket = _OPENING_OF[token[0][-1]]
         if not self._open[bracket]:
             return
@@ -194,7 +193,7 @@ def _fragments(tokens: list[re.Match[str]], brackets: _Brackets) -> Iterator[Fra
 
 
 def _weighed(tokens: list[re.Match[str]], brackets: _Brackets) -> Iterator[tuple[str, float]]:
-    """Every token that is text, and its weight: the product of the factors of all brackets around it."""
+    """The text of each token that is text, and the product of the factors of all brackets around it."""
     products: dict[str, list[float]] = {"(": [1.0], "[": [1.0]}
     for index, token in enumerate(tokens):
         text = token[0]

@@ -1,4 +1,4 @@
-"""The record of a job: its states, its parameters, and what became of it."""
+"""The record of a job: its state, its parameters and its result."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from models.jobs.results import Image, Json, StoredFile
 from models.jobs.rewrite import Rewrite
 
 JOB_ID_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,64}")
-"""What a client may choose as a job's id; ids drawn here are lower-case UUIDs, version 4."""
+"""The ids that clients may choose; ids that the server makes are lower-case UUIDs of version 4."""
 
 
 class JobStatus(StrEnum):
-    """The five states of a job; each dialect has its own words for them."""
+    """The five states of a job; each dialect translates them."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -27,18 +27,18 @@ class JobStatus(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the job will never change again."""
+        """Whether the job has ended, so that its state is final."""
         return self in (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED)
 
 
 def new_job_id() -> str:
-    """A fresh id."""
+    """A random UUID of version 4 in lower case."""
     return str(uuid.uuid4())
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobRecord:
-    """A job as the ledger knows it; times are seconds since the epoch."""
+    """A job as it is in the ledger; times are in seconds since the epoch."""
 
     job_id: str
     kind: str
@@ -46,7 +46,7 @@ class JobRecord:
     status: JobStatus
     params: JobParams
     requested: dict[str, Any]
-    """The request's own body, for telling a repeat from another request under the same id."""
+    """The body of the request; it tells a repeated request from another one with the same id."""
     image_id: str
     step: int
     steps: int
@@ -63,13 +63,13 @@ class JobRecord:
     finished_at: float | None
     is_cancel_requested: bool = False
     loading: str | None = None
-    """What the job waits for before its first step, in words; only while it does."""
+    """The model that the job waits for before its first step, as text for people; only while it waits."""
     rewrite: Rewrite | None = None
-    """What became of the prompt, if it was to be rewritten and that was tried."""
+    """The outcome of rewriting the prompt, if that was tried."""
 
     @property
     def drawn_params(self) -> JobParams:
-        """The parameters as they are drawn: ``params`` with the rewritten prompt, if there is one."""
+        """The parameters that the image is generated from: ``params`` with the rewritten prompt, if there is one."""
         if self.rewrite is None or not isinstance(self.params, DrawParams):
             return self.params
         return self.rewrite.applied_to(self.params)

@@ -1,4 +1,4 @@
-"""What became of a prompt that was to be rewritten."""
+"""The outcome of rewriting the prompt of a job."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from models.jobs.payload import Payload
 
 APPLIED = "applied"
 SKIPPED = "skipped"
-"""There was nothing to add: the prompt is long already, or says all that its model understands."""
+"""There was nothing to add: the prompt is long already, or says all that its image model understands."""
 TIMEOUT = "timeout"
 UNAVAILABLE = "unavailable"
-"""The language engine is off, away, or failed too often a moment ago."""
+"""The language engine is disabled or cannot be reached, or the circuit breaker is open."""
 REFUSED = "refused"
-"""What the language model wrote was not fit for use."""
+"""The text of the language model was not usable."""
 STATUSES = (APPLIED, SKIPPED, TIMEOUT, UNAVAILABLE, REFUSED)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rewrite(Payload):
-    """The outcome of one attempt; whatever it is, there is a prompt to draw."""
+    """The outcome of one attempt to rewrite a prompt; the job continues in every case."""
 
     status: str
     """One of :data:`STATUSES`."""
     revised_prompt: str | None = None
-    """What is drawn instead of the prompt; only if applied."""
+    """The prompt that replaces the original one; only if the rewrite was applied."""
     revised_negative_prompt: str | None = None
-    """The same for the negative prompt, if one was asked for."""
+    """The same for the negative prompt, if a rewrite of it was requested."""
     engine: str | None = None
-    """The language model, as its server calls it."""
+    """The name of the language model on its server."""
     template: str | None = None
-    """Name and version of the instructions that it was given, as ``tags-1``."""
+    """The name and version of the instructions, for example ``tags-1``."""
     elapsed_s: float = 0.0
     reason: str | None = None
-    """Why it was not applied, in words."""
+    """Why it was not applied, as text for people."""
 
     def applied_to(self, params: DrawParams) -> DrawParams:
-        """What is really drawn: ``params`` with what was rewritten in its place, and nothing more to be rewritten."""
+        """``params`` with the rewritten prompts, and with rewriting turned off."""
         return replace(
             params,
             prompt=self.revised_prompt or params.prompt,

@@ -63,7 +63,7 @@ def sources_of(request: JobRequest) -> Iterator[tuple[str, str]]:
 
 
 def with_sources(request: _Value, replaced: Mapping[str, str], prefix: str = "") -> _Value:
-    """A copy of ``request`` in which the sources at the paths in ``replaced`` are others."""
+    """A copy of ``request`` with other sources at the paths in ``replaced``."""
     changes: dict[str, Any] = {}
     for field in declared(type(request)):
         found, path = getattr(request, field.name), prefix + field.name

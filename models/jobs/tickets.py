@@ -12,7 +12,7 @@ from models.jobs.params import JobParams, JobRequest
 
 @dataclass(frozen=True, kw_only=True)
 class Ticket:
-    """One job to do; a worker decides nothing about it any more."""
+    """One complete job; nothing about it is left for the worker to decide."""
 
     job_id: str
     kind: str

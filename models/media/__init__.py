@@ -1,1 +1,1 @@
-"""Images as files: decoding, encoding, and the metadata that they carry."""
+"""Image files: decoding, encoding and their metadata."""

@@ -1,4 +1,4 @@
-"""Images that come from outside: which formats there are, how large they may be, and how they are read."""
+"""Decodes images from outside the server: accepted formats, largest size, transparency and orientation."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from models.errors import UnreadableImage
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
-"""What is read, by its first bytes; of a moving image, the first frame."""
+"""The accepted formats, recognised by the first bytes. Of an animation, the first frame is read."""
 INPUT_MAX_PX = 50_000_000
-"""The largest area of an image, in pixels: decoded, it has three or four bytes for each."""
+"""The largest area of an image, in pixels; a decoded image takes three or four bytes per pixel."""
 
 _WHITE, _BLACK = (255, 255, 255, 255), (0, 0, 0, 255)
 _LEVELS_PER_LEVEL = 257
-"""Levels of 16 bits to one of 8."""
+"""The number of 16-bit grey levels per 8-bit level."""
 
 
 def measure(data: bytes) -> tuple[int, int]:
-    """Width and height in pixels, as they are stored, of the image in ``data``; its pixels are not decoded.
+    """Width and height in pixels of the image in ``data``, before EXIF rotation; its pixels are not decoded.
 
     Raises:
-        UnreadableImage: it is none, is damaged as far as its checksums tell, or is too large.
+        UnreadableImage: ``data`` is not an image, its checksums are wrong, or it has too many pixels.
     """
     with _opened(data) as image:
         size: tuple[int, int] = image.size
@@ -33,7 +33,7 @@ def measure(data: bytes) -> tuple[int, int]:
 
 
 def decode(data: bytes) -> Image.Image:
-    """The image in ``data`` as RGB, turned upright as its EXIF says, what is transparent on white.
+    """The image in ``data`` as RGB, rotated by its EXIF orientation; transparent areas become white.
 
     Raises:
         UnreadableImage: as :func:`measure`, or its pixels cannot be decoded.
@@ -43,7 +43,7 @@ def decode(data: bytes) -> Image.Image:
 
 
 def decode_mask(data: bytes) -> Image.Image:
-    """The image in ``data`` as L, turned upright as its EXIF says; what is transparent counts as dark.
+    """The image in ``data`` as grey levels (mode L), rotated by its EXIF orientation; transparent areas become black.
 
     Raises:
         UnreadableImage: as :func:`decode`.
@@ -63,8 +63,8 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableImage(_too_large()) from error
     except UnidentifiedImageError as error:
-        raise UnreadableImage(f"this is no image; it may be {', '.join(FORMATS)}") from error
-    except Exception as error:  # Pillow's readers raise whatever damaged bytes lead them to
+        raise UnreadableImage(f"this is no image, or its format is not one of {', '.join(FORMATS)}") from error
+    except Exception as error:  # damaged bytes can make Pillow raise anything
         raise UnreadableImage(f"the image cannot be read: {error}") from error
 
 
@@ -79,7 +79,7 @@ def _too_large() -> str:
 
 def _flattened(image: Image.Image, ground: tuple[int, int, int, int]) -> Image.Image:
     upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I"):  # 16 bits of grey: Pillow's own conversion cuts them off instead of scaling
+    if upright.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion clips the levels instead of scaling them
         return upright.convert("F").point(lambda level: level * (1 / _LEVELS_PER_LEVEL) + 0).convert("L")
     if not upright.has_transparency_data:
         return upright

@@ -1,4 +1,4 @@
-"""The settings of an image in A1111's words, which galleries and old clients parse; and such texts read back."""
+"""A1111's infotext: the settings of an image as text, which galleries and other tools read. Written and parsed here."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ PROMPT, NEGATIVE_PROMPT = "Prompt", "Negative prompt"
 _SETTING = re.compile(r'[ ]*+([^,:"\n]++):[ ]*+("(?:\\.|[^"\\])*+"(?=[ ]*+(?:,|$))|[^,]*+),?|[^,]*+,?')
 _SIZE = re.compile(r"(\d{1,9})x(\d{1,9})")
 _SETTINGS_MIN = 3
-"""A last line with fewer of them is a line of the prompt, as A1111 has it."""
+"""A last line with fewer settings is part of the prompt, as in A1111."""
 _IMPLIED = {"Clip skip": "1", "Schedule type": "Automatic"}
-"""What A1111 means where it writes nothing."""
+"""The values that A1111 does not write."""
 
 
 def a1111_parameters(kind: str, params: JobParams) -> str:
-    """The text that A1111 writes under ``parameters``: the prompts, then ``name: value`` pairs on one line."""
+    """The text that A1111 stores as ``parameters``: the prompts, and then ``name: value`` pairs on one line."""
     if not isinstance(params, DrawParams):
         return _line([*_postprocessing(params), ("Version", "Photogram")])
     lines = [_prompt(params)]
@@ -34,7 +34,7 @@ def a1111_parameters(kind: str, params: JobParams) -> str:
 
 
 def _prompt(params: DrawParams) -> str:
-    """With the LoRAs as tags, which is where A1111 has them."""
+    """The prompt with its LoRAs as tags, as in A1111."""
     return " ".join((params.prompt, *(f"<lora:{lora.name}:{_number(lora.weight)}>" for lora in params.loras)))
 
 
@@ -47,7 +47,7 @@ def _quoted(value: str) -> str:
 
 
 def _number(value: float) -> str:
-    """All digits that tell ``value`` from others, without an exponent, and without a point if it is whole."""
+    """The shortest text that gives ``value`` again, without an exponent, and without a point if it is whole."""
     return format(Decimal(repr(float(value))).normalize(), "f")
 
 
@@ -77,7 +77,7 @@ def _settings(kind: str, params: DrawParams) -> Iterator[Setting]:
 
 def _sampler(name: str) -> Iterator[Setting]:
     yield "Sampler", name
-    if find_sampler(name, "Automatic") != name:  # which is what A1111 takes if it is not told
+    if find_sampler(name, "Automatic") != name:  # A1111 uses the layout of Automatic if none is given
         yield "Schedule type", "Uniform"
 
 
@@ -119,10 +119,10 @@ def _postprocessing(params: JobParams) -> Iterator[Setting]:
 
 
 def parse_parameters(text: str) -> dict[str, str]:
-    """The settings in a text that A1111, or :func:`a1111_parameters`, wrote; in time linear in its length.
+    """The settings in a text from A1111 or from :func:`a1111_parameters`, parsed in time linear in its length.
 
-    The prompts are under ``Prompt`` and ``Negative prompt``; a size is split into ``Size-1``, the width, and
-    ``Size-2``. A text without settings is all prompt; an empty one gives an empty mapping.
+    The prompts have the keys ``Prompt`` and ``Negative prompt``. A size is split into ``Size-1``, the width, and
+    ``Size-2``, the height. A text without settings is a prompt; an empty text gives an empty mapping.
     """
     *lines, last = text.strip().split("\n")
     settings = _read_line(last)
