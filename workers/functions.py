@@ -99,6 +99,7 @@ class FunctionExecutor:
         self._functions, self._wake = functions, wake
         self._inbox: queue.SimpleQueue[_Call] = queue.SimpleQueue()
         self._events: queue.SimpleQueue[tuple[_Call, Event]] = queue.SimpleQueue()
+        self._has_woken = threading.Event()
         self._calls: dict[str, _Call] = {}
         self._running_since: dict[_Call, float] = {}
         for number in range(threads):
@@ -129,6 +130,7 @@ class FunctionExecutor:
 
     def poll(self) -> list[Event]:
         """What happened since the last poll."""
+        self._has_woken.clear()
         events = []
         while not self._events.empty():
             call, event = self._events.get()
@@ -190,4 +192,6 @@ class FunctionExecutor:
 
     def _emit(self, call: _Call, event: Event) -> None:
         self._events.put((call, event))
-        self._wake()
+        if not self._has_woken.is_set():  # one wake-up serves all events until the next poll
+            self._has_woken.set()
+            self._wake()

@@ -62,9 +62,9 @@ class JobWatcher:
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
 
     async def read(self, job_id: str) -> JobRecord | None:
-        """The job's record, or ``None`` if there is none; raises :class:`UnknownKind`."""
+        """The job's record, or ``None`` if there is none, or its kind is not registered in this process."""
         fields: Any = await self._connection.hgetall(record_key(job_id))
-        return read_hash(fields) if fields else None
+        return _read_known(fields)
 
     async def recent(self, owner: str, limit: int, before: float | None = None) -> list[JobRecord]:
         """The newest jobs of ``owner``, the newest first, at most ``limit``.

@@ -10,20 +10,28 @@ import pytest
 from PIL import Image
 
 from models.errors import PhotogramError
-from models.jobs.kinds import find_kind
+from models.jobs import kinds
+from models.jobs.kinds import DIFFUSION_QUEUE, find_kind, register
 from models.jobs.records import JobStatus
 from service.backbone.inputs import InputStore
 from service.backbone.store import FileStore
-from tests.workers import toy_kinds
-from tests.workers.toy_kinds import ToyRequest
+from tests.workers.toys import KINDS, QUEUE, ToyRequest
 from workers.functions import load_functions
 
 
 @pytest.fixture
-def toys(world):
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The toys are registered in this process too, for one test: other tests look at all registered kinds."""
+    monkeypatch.setattr(kinds, "_KINDS", dict(kinds._KINDS))
+    for kind in KINDS:
+        register(kind)
+
+
+@pytest.fixture
+def toys(world, registered: None):
     """A world whose workers serve the toys' queue."""
-    world.set_environment(PHOTOGRAM_JOB_KINDS=toy_kinds.__name__)
-    world.queue = toy_kinds.QUEUE
+    world.set_environment(PHOTOGRAM_JOB_KINDS="tests.workers.toy_kinds")
+    world.queue = QUEUE
     return world
 
 
@@ -110,15 +118,24 @@ def test_a_worker_that_is_asked_to_stop_requeues_a_running_function(toys) -> Non
     worker = toys.start_worker()
     toys.until_step(job, 1)
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(20) == 0
+    assert worker.wait(60) == 0
     assert toys.record(job).status is JobStatus.QUEUED
     assert toys.redis.lrange("rq:queue:toys", 0, -1) == [job.encode()]
 
 
-def test_a_function_that_cannot_be_imported_is_named() -> None:
-    class Missing:
-        name, function = "toy", "tests.workers.toy_kinds:nothing"
+def test_a_worker_of_the_diffusion_queue_runs_plans_and_functions(toys) -> None:
+    toys.queue = DIFFUSION_QUEUE
+    drawn, described = toys.submit(), toys.submit_request(ToyRequest(kind="describe_here", text="abc"))
+    toys.start_worker()
+    image, document = toys.until_over(drawn, described)
+    assert (image.status, len(image.images)) == (JobStatus.SUCCEEDED, 1)
+    assert document.document["letters"] == 3 and "torch" in document.document["heavy"]
 
-    with pytest.raises(PhotogramError, match=r"tests\.workers\.toy_kinds:nothing"):
+
+def test_a_function_that_cannot_be_imported_is_named(registered: None) -> None:
+    class Missing:
+        name, function = "toy", "tests.workers.toys:nothing"
+
+    with pytest.raises(PhotogramError, match=r"tests\.workers\.toys:nothing"):
         load_functions([Missing])
     assert list(load_functions([find_kind("describe"), find_kind("txt2img")])) == ["describe"]
