@@ -1,4 +1,4 @@
-"""What the job loop needs of an executor: to start and stop jobs, and to be told what became of them."""
+"""The interface between the job loop and what runs its jobs: executors, and the events that they return."""
 
 from __future__ import annotations
 

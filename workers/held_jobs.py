@@ -205,7 +205,7 @@ class HeldJobs:
 
     def take_cancel_requests(self) -> list[HeldJob]:
         """The jobs to cancel, each once; for the loop alone."""
-        if not self._cancel_requests:  # asked at every step, and nearly always empty
+        if not self._cancel_requests:  # the loop calls this at every step, and nearly always there are none
             return []
         with self._lock:
             requested, self._cancel_requests = self._cancel_requests, set()

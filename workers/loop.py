@@ -40,7 +40,7 @@ class JobLoop:
         self._stopping = True
 
     def run(self) -> None:
-        """Run jobs until asked to stop; then finish what ends within three seconds, and requeue the rest."""
+        """Run jobs until :meth:`request_stop`; then finish those that end within 3 s, and requeue the rest."""
         self._prepare.start()
         self._report.start()
         while not self._stopping:

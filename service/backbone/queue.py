@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +30,9 @@ REDELIVERIES_MAX = 100
 RQ_TRACE_TTL_S = 60
 IDEMPOTENCY_TTL_S = 24 * 3600
 OWNER_JOBS_MAX = 10_000
-"""How many jobs of one owner can be listed; the oldest are dropped from the list."""
+"""How many jobs of one owner can be listed; the oldest are dropped from the list when it is trimmed."""
+TRIM_PROBABILITY = 1 / 16
+"""How often an accepted job trims the list of its owner: often enough to bound it, and cheaper than every time."""
 
 
 class QueueFull(PhotogramError):
@@ -97,15 +100,17 @@ class Intake:
             transaction.set(guard, ticket.job_id, ex=IDEMPOTENCY_TTL_S)
         queue.enqueue_job(self._delivery(ticket.job_id), pipeline=transaction)
         transaction.execute()
-        return Accepted(read_hash({name.encode(): value.encode() for name, value in fields.items()}), is_new=True)
+        encoded = {name.encode(): value.encode() for name, value in fields.items()}
+        return Accepted(read_hash(encoded, ticket.params), is_new=True)
 
     def _list(self, transaction: Any, ticket: Ticket, now: float) -> None:
-        """Add the job to those of its owner, and drop those whose records may have expired."""
+        """Add the job to those of its owner; now and then, drop those whose records may have expired."""
         key = owner_jobs_key(ticket.owner)
         transaction.zadd(key, {ticket.job_id: now})
-        transaction.zremrangebyscore(key, "-inf", now - self._record_ttl_s)
-        transaction.zremrangebyrank(key, 0, -OWNER_JOBS_MAX - 1)
         transaction.expire(key, self._record_ttl_s)
+        if random.random() < TRIM_PROBABILITY:
+            transaction.zremrangebyscore(key, "-inf", now - self._record_ttl_s)
+            transaction.zremrangebyrank(key, 0, -OWNER_JOBS_MAX - 1)
 
     def _queue(self, name: str) -> Queue:
         if name not in self._queues:

@@ -9,6 +9,7 @@ from typing import Any
 
 from models.errors import InternalFailure
 from models.jobs.kinds import find_kind
+from models.jobs.params import JobParams
 from models.jobs.records import JobRecord, JobStatus
 from models.jobs.results import Image, Json, StoredFile
 from models.jobs.rewrite import Rewrite
@@ -63,8 +64,11 @@ def _document_text(document: Json) -> str:
     return text
 
 
-def read_hash(fields: Mapping[bytes, bytes]) -> JobRecord:
+def read_hash(fields: Mapping[bytes, bytes], params: JobParams | None = None) -> JobRecord:
     """The record in a hash that Redis returned.
+
+    Args:
+        params: the parameters, if the caller has them, which saves reading them.
 
     Raises:
         UnknownKind: this process has no job kind of that name.
@@ -75,7 +79,7 @@ def read_hash(fields: Mapping[bytes, bytes]) -> JobRecord:
         kind=text["kind"],
         owner=text["owner"],
         status=JobStatus(text["status"]),
-        params=find_kind(text["kind"]).params.from_payload(json.loads(text["params"])),
+        params=params or find_kind(text["kind"]).params.from_payload(json.loads(text["params"])),
         requested=json.loads(text["requested"]),
         image_id=text["image_id"],
         step=int(text["step"]),

@@ -90,7 +90,7 @@ class Settings:
 
     @property
     def files_folder(self) -> Path:
-        """The folder of files that jobs gave back."""
+        """The folder of files that jobs made."""
         return self.data / "files"
 
     @property

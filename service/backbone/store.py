@@ -48,6 +48,6 @@ class ImageStore(_UuidStore):
 
 
 class FileStore(_UuidStore):
-    """Files that jobs give back, of any type; the job's record has their names and media types."""
+    """Files of any type that jobs made; the record of a job has their names and media types."""
 
     suffix = ""

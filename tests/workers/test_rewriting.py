@@ -1,4 +1,4 @@
-"""Jobs whose prompt is rewritten, in real worker processes, by a stub of a language engine that goes as it likes."""
+"""Jobs whose prompt is rewritten, in real worker processes, with a stub of a language engine that may misbehave."""
 
 from __future__ import annotations
 

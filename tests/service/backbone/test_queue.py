@@ -98,6 +98,7 @@ def test_each_kind_waits_in_the_queue_that_it_names(intake, ticket, redis, monke
 
 def test_the_jobs_of_an_owner_are_listed_for_as_long_as_records_live(redis, ticket, monkeypatch):
     monkeypatch.setattr(queue, "OWNER_JOBS_MAX", 3)
+    monkeypatch.setattr(queue, "TRIM_PROBABILITY", 1.0)
     intake = Intake(redis, max_queued=10, record_ttl_s=100)
     redis.zadd(owner_jobs_key("owner"), {"expired": time.time() - 101, "old": time.time() - 50})
     for number in range(3):
