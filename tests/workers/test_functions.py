@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import signal
+import threading
+import time
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -13,10 +16,11 @@ from models.errors import PhotogramError
 from models.jobs import kinds
 from models.jobs.kinds import DIFFUSION_QUEUE, find_kind, register
 from models.jobs.records import JobStatus
+from models.jobs.results import JobOutput
 from service.backbone.inputs import InputStore
 from service.backbone.store import FileStore
 from tests.workers.toys import KINDS, QUEUE, ToyRequest
-from workers.functions import load_functions
+from workers.functions import FunctionCall, FunctionExecutor, JobCanceled, load_functions
 
 
 @pytest.fixture
@@ -139,3 +143,28 @@ def test_a_function_that_cannot_be_imported_is_named(registered: None) -> None:
     with pytest.raises(PhotogramError, match=r"tests\.workers\.toys:nothing"):
         load_functions([Missing])
     assert list(load_functions([find_kind("describe"), find_kind("txt2img")])) == ["describe"]
+
+
+def test_reports_between_two_polls_wake_the_loop_once() -> None:
+    reported, wakes = threading.Event(), []
+
+    def chatty(call: FunctionCall) -> JobOutput:
+        for step in range(100):
+            call.report(step, 100)
+        reported.set()
+        while not call.is_canceled():
+            time.sleep(0.01)
+        raise JobCanceled
+
+    record = SimpleNamespace(drawn_params=None)
+    kind = SimpleNamespace(name="chatty", function="x:chatty")
+    job = SimpleNamespace(execution_id="e", job_id="j", kind=kind, record=record, catalog=None, images={})
+    executor = FunctionExecutor({"chatty": chatty}, wake=lambda: wakes.append(1), threads=1)
+    executor.start(job)
+    assert reported.wait(30)
+    assert len(wakes) == 1
+    assert len(executor.poll()) == 100 and executor.longest_call_s > 0
+    executor.stop("e")
+    while executor.longest_call_s > 0:
+        time.sleep(0.01)
+    assert executor.poll() == [] and len(wakes) == 1
