@@ -1,11 +1,11 @@
-"""The images that jobs start from: fetched or read, and decoded, on a thread that may take its time."""
+"""Loading the images that jobs start from: fetched from URLs or read from the stores, and decoded."""
 
 from __future__ import annotations
 
 from PIL.Image import Image
 
 from models.errors import InputUnavailable, UnreadableImage
-from models.jobs.params import DrawParams, JobParams
+from models.jobs.params import JobParams
 from models.jobs.sources import IMAGE, INPUT, is_url
 from models.media.images import decode, decode_mask
 from service.backbone.inputs import InputStore
@@ -14,20 +14,20 @@ from workers.fetch import Deadline, FetchLimits, fetch
 
 
 class ImageLoader:
-    """Brings images in from wherever their sources say that they are."""
+    """Loads images by their sources; blocking."""
 
     def __init__(self, inputs: InputStore, images: ImageStore, limits: FetchLimits) -> None:
         self._inputs, self._images, self._limits = inputs, images, limits
 
     def load(self, params: JobParams) -> dict[str, Image]:
-        """Every image that ``params`` name, by source: masks as L, all others as RGB.
+        """All images that ``params`` names, by source: masks as L, all others as RGB.
 
         A source that is both a mask and another image is RGB.
 
         Raises:
-            InputUnavailable: one of them cannot be had, or is no image.
+            InputUnavailable: an image cannot be fetched or found, or is not an image.
         """
-        masks, deadline = _only_masks(params), Deadline(self._limits.deadline_s)
+        masks, deadline = params.mask_sources, Deadline(self._limits.deadline_s)
         return {source: self._load(source, source in masks, deadline) for source in dict.fromkeys(params.sources)}
 
     def _load(self, source: str, is_mask: bool, deadline: Deadline) -> Image:
@@ -47,12 +47,6 @@ class ImageLoader:
         return path.read_bytes()
 
 
-def _only_masks(params: JobParams) -> set[str]:
-    if not isinstance(params, DrawParams) or params.mask is None:
-        return set()
-    others = {params.image, *(control.image for control in params.controls)}
-    return {params.mask.image} - {each for each in others if each is not None}
-
-
 def _shown(source: str) -> str:
+    """``source`` without a query, which may hold credentials."""
     return source.partition("?")[0]

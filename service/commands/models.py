@@ -18,7 +18,7 @@ from models.catalog.single_file import family_of
 from models.errors import CatalogError, ModelUnavailable
 from service.backbone.catalog_edit import add_entry, remove_entry
 from service.backbone.connections import connect
-from service.backbone.records import MODEL_PROBLEMS_KEY
+from service.backbone.keyspace import MODEL_PROBLEMS_KEY
 from service.backbone.settings import Settings, SettingsError
 
 

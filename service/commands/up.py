@@ -19,6 +19,7 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
+from models.jobs.kinds import DIFFUSION_QUEUE, job_kinds, load_kinds
 from service.backbone.connections import connect, wait_for_redis
 from service.backbone.logs import configure_logging
 from service.backbone.settings import Settings, SettingsError
@@ -46,7 +47,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = Settings.from_environment(os.environ | ({"PHOTOGRAM_DATA": options.data} if options.data else {}))
         settings.data.mkdir(parents=True, exist_ok=True)
-    except (SettingsError, OSError) as error:
+        load_kinds(settings.job_kinds)
+    except (SettingsError, OSError, ImportError, ValueError) as error:
         print(f"photogram up: {error}", file=sys.stderr)
         return 2
     try:
@@ -99,6 +101,11 @@ def _own_engine(settings: Settings) -> OwnEngine | None:
         return None
 
 
+def _further_queues() -> list[str]:
+    """The queues besides the diffusion queue that kinds with a function use; each gets one worker."""
+    return sorted({kind.queue for kind in job_kinds() if kind.function is not None} - {DIFFUSION_QUEUE})
+
+
 class Stack:
     """Valkey, gateway, workers and language engine; they start and stop together."""
 
@@ -119,6 +126,8 @@ class Stack:
         self._gateway = Child("gateway", [*python, *gateway], environment)
         numbers = range(1, options.workers + 1)
         self._workers = [Child(f"worker {number}", [*python, "workers"], environment) for number in numbers]
+        for queue in _further_queues():
+            self._workers.append(Child(f"worker {queue}", [*python, "workers", "--queue", queue], environment))
 
     def _environment(self, workers: int) -> dict[str, str]:
         threads = max(1, (os.cpu_count() or 1) // workers)

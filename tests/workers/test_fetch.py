@@ -37,7 +37,7 @@ class Site(BaseHTTPRequestHandler):
             "endless": lambda: self.never_end(10_000, 0),
             "drip": lambda: self.never_end(1, 0.05),
             "headers": lambda: self.answer(200, {"X-Long": "x" * 70_000}),
-            "silent": lambda: time.sleep(2),
+            "silent": lambda: threading.Event().wait(),
             "loop": lambda: self.answer(307, {"Location": self.path}),
             "nowhere": lambda: self.answer(302),
         }
@@ -114,10 +114,8 @@ def test_no_more_is_read_than_may_be(url: str, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/drip", "/silent", "/to?/drip"])
 def test_the_deadline_holds_whatever_comes(url: str, path: str) -> None:
-    began_at = time.monotonic()
     with pytest.raises(InputUnavailable, match=r"did not give the image within 0\.4 s"):
-        get(url + path, deadline_s=0.4)
-    assert time.monotonic() - began_at < 2
+        get(url + path, deadline_s=0.4)  # the site itself would never end
 
 
 def test_one_deadline_serves_several_fetches(url: str) -> None:

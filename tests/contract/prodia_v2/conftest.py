@@ -14,7 +14,8 @@ from PIL import Image, ImageDraw
 from models.catalog.catalog import HOUSE_FOLDER
 from models.jobs.records import JobRecord
 from service.backbone.connections import connect
-from service.backbone.records import read_hash, record_key
+from service.backbone.keyspace import record_key
+from service.backbone.records import read_hash
 from service.short_lived import running_service
 from tests.tiny import build_tiny_sdxl
 

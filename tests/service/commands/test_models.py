@@ -17,7 +17,7 @@ from models.catalog.families import SDXL, STABLE_DIFFUSION
 from models.diffusion.check import main as check_model
 from models.jobs.params import DrawRequest
 from models.jobs.tickets import complete
-from service.backbone.records import MODEL_PROBLEMS_KEY
+from service.backbone.keyspace import MODEL_PROBLEMS_KEY
 from service.commands.models import main
 from tests.tiny import build_tiny_file, build_tiny_sd, build_tiny_sdxl
 

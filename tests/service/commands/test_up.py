@@ -8,10 +8,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
+from models.jobs import kinds
+from models.jobs.kinds import find_kind
+from service.backbone.settings import Settings
+from service.commands.up import Stack, _parser
 
 ROOT = Path(__file__).parents[3]
 
@@ -61,3 +67,19 @@ def test_arguments_that_make_no_sense_are_refused(data: Path, arguments: tuple[s
     done = up(data, *arguments)
     assert done.returncode in (1, 2) and done.stdout == ""
     assert "photogram up: " in done.stderr and "Traceback" not in done.stderr
+
+
+def test_modules_of_job_kinds_that_cannot_be_imported_are_named(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHOTOGRAM_JOB_KINDS", "no_such_module")
+    done = up(data)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no_such_module" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_each_further_queue_of_functions_has_one_worker(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy = replace(find_kind("txt2img"), name="toy", plan=None, function="toys:run", queue="toys")
+    monkeypatch.setattr(kinds, "_KINDS", {**kinds._KINDS, "toy": toy, "toy2": replace(toy, name="toy2")})
+    stack = Stack(Settings(data=data, llm="off"), _parser().parse_args(["--workers", "2"]), tmp_path)
+    assert [child.name for child in stack._workers] == ["worker 1", "worker 2", "worker toys"]

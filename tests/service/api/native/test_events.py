@@ -11,7 +11,7 @@ import pytest
 from service.api.native.events import event_stream
 from service.api.native.views import job_view
 from service.backbone.connections import connect_async
-from service.backbone.records import events_key
+from service.backbone.keyspace import events_key
 from service.backbone.watch import JobWatcher
 
 

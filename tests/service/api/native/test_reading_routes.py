@@ -67,7 +67,7 @@ def test_the_catalog_is_read_anew_when_it_changes(cataloged, data, caplog):
     assert cataloged.post("/v1/jobs", json=job).json()["params"]["model"] == "paint"
     catalog.write_text("this is no TOML")
     assert "paint" in models_of(cataloged)
-    assert "kept as it was" in caplog.text
+    assert "stays in use" in caplog.text
     catalog.write_text('[models.other]\nrepository = "example/other"\n')
     os.utime(catalog, (time.time() + 5, time.time() + 5))
     assert list(models_of(cataloged)) == ["house", "other"]

@@ -18,7 +18,7 @@ from redis import Redis
 from models.jobs.params import DrawParams, JobParams, LoraUse
 from service.api.app import create_app
 from service.backbone.ledger import Ledger
-from service.backbone.records import WORKERS_KEY
+from service.backbone.keyspace import workers_key
 from service.backbone.settings import Settings
 
 CATALOG = """
@@ -75,7 +75,7 @@ def catalog_url(serve: Callable[..., Any], valkey_url: str, tmp_path_factory: py
 
 @pytest.fixture
 def http(catalog_url: str, redis: Redis, key: str) -> Iterator[httpx.Client]:
-    redis.zadd(WORKERS_KEY, {"worker": time.time()})
+    redis.zadd(workers_key(), {"worker": time.time()})
     with httpx.Client(base_url=catalog_url, headers={"Authorization": f"Bearer {key}"}) as client:
         yield client
 

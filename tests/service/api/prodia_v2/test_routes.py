@@ -19,7 +19,7 @@ from redis import Redis
 
 from models.errors import InputUnavailable, ModelUnavailable
 from service.api.app import create_app
-from service.backbone.records import WORKERS_KEY, record_key
+from service.backbone.keyspace import record_key, workers_key
 from service.backbone.settings import Settings
 from tests.service.api.conftest import EXECUTION, QUEUE_KEY, Hand
 
@@ -31,7 +31,7 @@ PING = {"type": "inference.ping.v1"}
 @pytest.fixture(autouse=True)
 def capacity(redis: Redis) -> None:
     """A worker that is said to be there."""
-    redis.zadd(WORKERS_KEY, {"worker": time.time()})
+    redis.zadd(workers_key(), {"worker": time.time()})
 
 
 @pytest.fixture
@@ -255,7 +255,7 @@ def test_a_query_that_makes_no_sense_and_a_route_that_is_not_there(client):
 
 
 def test_nobody_waits_where_there_is_no_worker(client, redis, queued):
-    redis.delete(WORKERS_KEY)
+    redis.delete(workers_key())
     for path, asked in (("/v2/job", APPLE), ("/v2/job/async", APPLE), ("/v2/job", PING)):
         answer = client.post(path, json=asked)
         assert answer.status_code == 429 and answer.headers["retry-after"] == "5"
