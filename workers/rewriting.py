@@ -109,7 +109,7 @@ def _request_of(slot: Slot) -> RewriteRequest:
         profile=profile_of(spec),
         seed=params.seed,
         budget=budget_of(spec),
-        beside=_style_words(params),
+        style_text=_style_words(params),
         wants_negative=params.enhance_negative_prompt and not params.negative_prompt and spec.takes_negative_prompt,
     )
 

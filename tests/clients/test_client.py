@@ -49,6 +49,13 @@ async def test_upscale_brings_a_larger_image(client: Either, server: WireServer)
     assert record.body == {"kind": "upscale", "params": {"image": base64.b64encode(PNG).decode(), "scale": 4}}
 
 
+async def test_restore_faces_runs_a_job_of_its_own_kind(client: Either, server: WireServer):
+    image = await client.restore_faces(PNG, priority=1)
+    [record] = server.records.values()
+    assert image.data == PNG
+    assert record.body == {"kind": "face_restore", "params": {"image": base64.b64encode(PNG).decode(), "priority": 1}}
+
+
 async def test_a_file_that_is_not_there_is_the_callers_error(client: Either, server: WireServer, tmp_path):
     with pytest.raises(FileNotFoundError):
         await client.submit("oil", image=tmp_path / "none.png")
@@ -133,7 +140,7 @@ async def test_download_wants_a_finished_job_and_an_image_it_has(client: Either,
 
     server.outcome = "succeeded"
     done = await client.wait(await client.submit("a cat"))
-    with pytest.raises(ValueError, match="has 1 images, there is no image 1"):
+    with pytest.raises(ValueError, match="has 1 images, so there is no image 1"):
         await client.download(done, index=1)
 
 

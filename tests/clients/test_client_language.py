@@ -97,7 +97,7 @@ async def test_garbage_among_the_pieces(client: Either, server: WireServer, even
 
 async def test_what_is_no_stream_of_pieces(client: Either, server: WireServer):
     server.answer_next(lambda: HTMLResponse("<html>Welcome</html>"))
-    with pytest.raises(UnexpectedResponse, match="not with events"):
+    with pytest.raises(UnexpectedResponse, match="instead of text/event-stream"):
         await client.pieces("a cat")
 
 

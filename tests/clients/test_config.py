@@ -31,7 +31,7 @@ def test_a_bad_address_is_refused(url: str):
 
 @pytest.mark.parametrize("key", ["with space", "line\n", "schlüssel"])
 def test_a_bad_key_is_refused_without_being_told(key: str):
-    with pytest.raises(ValueError, match="the API key holds") as caught:
+    with pytest.raises(ValueError, match="the API key contains") as caught:
         Photogram(api_key=key)
     assert key not in str(caught.value)
 

@@ -140,7 +140,7 @@ async def test_an_image_that_is_none(client: Either, server: WireServer):
 
 async def test_an_image_without_a_readable_address(client: Either, server: WireServer):
     server.image_url = "http://host:port/x.png"
-    with pytest.raises(UnexpectedResponse, match="cannot be read"):
+    with pytest.raises(UnexpectedResponse, match="invalid image URL"):
         await client.generate("a cat")
 
 

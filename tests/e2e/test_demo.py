@@ -40,7 +40,7 @@ def test_the_demo_draws_a_red_apple_and_says_how(tmp_path: Path) -> None:
     done = run_demo(tmp_path / "photogram.png", PHOTOGRAM_LLM="off")
     for word in ("seed", "model", "house", "steps", "total"):
         assert word in done.stdout.lower()
-    assert done.stderr.count("The prompt is drawn as it is: PHOTOGRAM_LLM=off.\n") == 1
+    assert done.stderr.count("The prompt is used unchanged: PHOTOGRAM_LLM=off.\n") == 1
     assert "Waiting" not in done.stderr and "revised" not in done.stdout
 
 

@@ -16,7 +16,7 @@ from models.catalog.upscalers import KNOWN_UPSCALERS, UPSCALE_FACTORS, upscaler_
 from models.jobs.kinds import find_kind
 from models.jobs.params import SEED_MAX, UPSCALE
 from models.language.tools import Tool
-from models.language.tools.nouns import Example
+from models.language.tools.types import Example
 from service.api.assist.instructions import ARGUMENTS, CHANGES, EXAMPLES, TOOLS
 from service.api.native.schemas import params_body
 

@@ -26,7 +26,17 @@ from ._errors import (
 from ._events import Event, Previewed, Progressed, Rewritten, StatusChanged
 from ._images import ImageSource
 from ._language import Proposal, RewriteOptions, RewrittenPrompt, TokenCount, ToolCall
-from ._models import Failure, GeneratedImage, Image, Job, Model, Params, Progress, Result, Rewrite, Sampler, Timings
+from ._models import Failure, GeneratedImage, Image, Job, Model, Progress, Result, Rewrite, Sampler, Timings
+from ._params import (
+    ControlParams,
+    FaceRestoreParams,
+    LoraParams,
+    MaskParams,
+    Params,
+    RefinerParams,
+    SecondPassParams,
+    UpscaleParams,
+)
 from ._version import __version__
 
 __all__ = [
@@ -35,7 +45,9 @@ __all__ = [
     "AuthenticationError",
     "Conflict",
     "ConnectionFailed",
+    "ControlParams",
     "Event",
+    "FaceRestoreParams",
     "Failure",
     "FieldProblem",
     "GeneratedImage",
@@ -46,6 +58,8 @@ __all__ = [
     "JobCanceled",
     "JobFailed",
     "LanguageUnavailable",
+    "LoraParams",
+    "MaskParams",
     "Model",
     "NoProposal",
     "NotFound",
@@ -58,12 +72,14 @@ __all__ = [
     "Progress",
     "Progressed",
     "Proposal",
+    "RefinerParams",
     "Result",
     "Rewrite",
     "RewriteOptions",
     "Rewritten",
     "RewrittenPrompt",
     "Sampler",
+    "SecondPassParams",
     "ServerError",
     "ServiceUnavailable",
     "StatusChanged",
@@ -72,6 +88,7 @@ __all__ = [
     "TooManyRequests",
     "ToolCall",
     "UnexpectedResponse",
+    "UpscaleParams",
     "WaitTimeout",
     "__version__",
 ]

@@ -1,4 +1,4 @@
-"""The images that jobs start from, as the wire has them, and the kind of job that they make."""
+"""The images that jobs start from: their encoding for requests, and the kind of job that they imply."""
 
 import base64
 from collections.abc import Mapping
@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 ImageSource: TypeAlias = str | bytes | Path
-"""A URL or another source that the server knows (`input:...`, `image:...`), the bytes of an image, or its file."""
+"""An image: a URL or another source that the server resolves (`input:...`, `image:...`), its bytes, or its file."""
 
 
 def source_of(image: ImageSource) -> str:
-    """What the wire has for `image`: Base64 of bytes and files, a string as it is; raises OSError."""
+    """The source to send for `image`: Base64 for bytes and files, a string unchanged; raises OSError."""
     if isinstance(image, str):
         return image
     data = image.read_bytes() if isinstance(image, Path) else image
@@ -18,14 +18,14 @@ def source_of(image: ImageSource) -> str:
 
 
 def kind_of(params: Mapping[str, object]) -> str:
-    """What a request for an image is: it draws from words, over an image, or inside a mask."""
+    """The kind of job that the images in `params` imply: inpaint, img2img or txt2img."""
     if params.get("mask") is not None:
         return "inpaint"
     return "txt2img" if params.get("image") is None else "img2img"
 
 
 def wire_params(params: Mapping[str, object]) -> dict[str, object]:
-    """`params` without what was left open, every image in it as its source."""
+    """`params` without None, and with every image replaced by its source."""
     given = {name: value for name, value in params.items() if value is not None}
     if isinstance(given.get("mask"), str | bytes | Path):
         given["mask"] = {"image": given["mask"]}

@@ -10,7 +10,6 @@ import torch
 
 from models.language.rwkv.engine import FAILED, LENGTH, STOP, Engine, Request, Sequence
 from models.language.rwkv.model import Model
-from models.language.rwkv.prefixes import PrefixCache
 from models.language.rwkv.sampling import Sampling
 from models.language.rwkv.vocabulary import END, Vocabulary
 from models.language.rwkv.weights import BadWeights
@@ -26,18 +25,18 @@ def asked(text: str, max_tokens: int = 12, **more: Any) -> Request:
     return Request(prompt=prompt(text), max_tokens=max_tokens, **({"sampling": GREEDY} | more))
 
 
-def finish(engine: Engine, ticks: int = 500) -> dict[Sequence, tuple[str, str]]:
-    """Tick until nothing is left to do: text and reason of every sequence that came to an end."""
+def finish(engine: Engine, steps: int = 500) -> dict[Sequence, tuple[str, str]]:
+    """Step until the engine is idle; text and finish reason of every sequence that ended."""
     texts: dict[Sequence, str] = {}
     done = {}
-    for _ in range(ticks):
-        for progress in engine.tick():
+    for _ in range(steps):
+        for progress in engine.step():
             texts[progress.sequence] = texts.get(progress.sequence, "") + progress.text
             if progress.finish is not None:
                 done[progress.sequence] = (texts[progress.sequence], progress.finish)
         if engine.is_idle:
             return done
-    raise AssertionError("the engine goes on and on")
+    raise AssertionError("the engine does not become idle")
 
 
 def written(model: Model, vocabulary: Vocabulary, request: Request) -> tuple[str, str]:
@@ -55,39 +54,39 @@ def all_alone(model: Model, vocabulary: Vocabulary, requests: Sequence_[Request]
 def test_answers_are_those_of_each_request_alone(tiny: Model, letters: Vocabulary, max_sequences: int) -> None:
     requests = [asked(f"{'long ' * number} prompt {number}", 5 + 3 * number) for number in range(8)]
     requests += [asked("drawn", 20, sampling=Sampling(seed=number, top_p=0.9)) for number in range(2)]
-    engine = Engine(tiny, letters, max_sequences=max_sequences, read_tokens=16)
+    engine = Engine(tiny, letters, max_sequences=max_sequences, prefill_tokens=16)
     sequences = [engine.add(request) for request in requests]
     done = finish(engine)
     assert [done[sequence] for sequence in sequences] == all_alone(tiny, letters, requests)
     assert len({text for text, _ in done.values()}) == len(requests)
 
 
-def test_late_joins_and_cancellations_disturb_nobody(tiny: Model, letters: Vocabulary) -> None:
+def test_late_joins_and_cancellations_change_no_other_sequence(tiny: Model, letters: Vocabulary) -> None:
     requests = [asked(f"prompt number {number}", 30) for number in range(5)]
     expected = all_alone(tiny, letters, requests)
-    engine = Engine(tiny, letters, max_sequences=3, read_tokens=4)
+    engine = Engine(tiny, letters, max_sequences=3, prefill_tokens=4)
     texts: dict[Sequence, str] = {}
     sequences = []
     for number in range(60):
         if number % 4 == 0 and len(sequences) < 5:
             sequences.append(engine.add(requests[len(sequences)]))
-        for progress in engine.tick():
+        for progress in engine.step():
             texts[progress.sequence] = texts.get(progress.sequence, "") + progress.text
         if number == 14:
             assert sequences[0] in engine.running
             engine.cancel(sequences[0])
             engine.cancel(sequences[0])
     while not engine.is_idle:
-        for progress in engine.tick():
+        for progress in engine.step():
             texts[progress.sequence] = texts.get(progress.sequence, "") + progress.text
     assert expected[0][0].startswith(texts[sequences[0]]) and sequences[0].completion_tokens < 30
     assert [texts[each] for each in sequences[1:]] == [text for text, _ in expected[1:]]
 
 
-def test_those_that_wait_and_those_that_are_read_can_be_cancelled(tiny: Model, letters: Vocabulary) -> None:
-    engine = Engine(tiny, letters, max_sequences=1, read_tokens=4)
+def test_waiting_and_prefilling_sequences_can_be_cancelled(tiny: Model, letters: Vocabulary) -> None:
+    engine = Engine(tiny, letters, max_sequences=1, prefill_tokens=4)
     read, waiting, stays = (engine.add(asked(text * 9)) for text in ("abc", "def", "ghi"))
-    assert engine.tick() == [] and len(engine.waiting) == 2
+    assert engine.step() == [] and len(engine.waiting) == 2
     engine.cancel(read)
     engine.cancel(waiting)
     assert finish(engine) == {stays: written(tiny, letters, asked("ghi" * 9))}
@@ -105,8 +104,8 @@ def test_a_sequence_ends_by_length_by_stop_string_or_by_the_end_token(tiny: Mode
     assert written(tiny, letters, asked("hello", 40, stop=(stop,))) == (text[: text.index(stop)], STOP)
     engine = Engine(tiny, letters)
     ended = engine.add(asked("hello", 40))
-    engine.tick()
-    ended._sampler.pick = lambda _: END  # type: ignore[method-assign]
+    engine.step()
+    ended._sampler.sample = lambda _: END  # type: ignore[method-assign]
     assert finish(engine)[ended][1] == STOP
     assert engine.generated_tokens == ended.completion_tokens == 2
 
@@ -115,14 +114,14 @@ def test_the_start_can_be_trimmed(tiny: Model, letters: Vocabulary) -> None:
     engine = Engine(tiny, letters)
     sequence = engine.add(asked("hello", 4, trims_start=True))
     tokens = iter(prompt(" \n a "))
-    sequence._sampler.pick = lambda _: next(tokens)  # type: ignore[method-assign]
+    sequence._sampler.sample = lambda _: next(tokens)  # type: ignore[method-assign]
     assert finish(engine)[sequence] == ("a", LENGTH)
 
 
 def test_a_model_without_numbers_ends_its_own_sequence_only(tiny: Model, letters: Vocabulary) -> None:
     engine = Engine(tiny, letters, max_sequences=2)
     broken, fine = engine.add(asked("broken", 9)), engine.add(asked("fine", 9))
-    first = {progress.sequence: progress.text for progress in engine.tick()}
+    first = {progress.sequence: progress.text for progress in engine.step()}
     engine._pool.wkv[:, 0] = torch.nan
     done = finish(engine)
     assert done[broken] == ("", FAILED)
@@ -135,9 +134,9 @@ def test_a_model_that_lacks_tokens_of_the_vocabulary_is_refused(tiny: Model, wor
         Engine(tiny, world)
 
 
-def test_a_common_start_is_read_once(tiny: Model, letters: Vocabulary) -> None:
+def test_a_common_prefix_is_prefilled_once(tiny: Model, letters: Vocabulary) -> None:
     requests = [asked("You expand ideas into prompts. " * 4 + idea) for idea in ("a cat", "red car", "the sea", "fog")]
-    engine = Engine(tiny, letters, read_tokens=50)
+    engine = Engine(tiny, letters, prefill_tokens=50)
     sequences = [engine.add(request) for request in requests]
     done = finish(engine)
     assert [done[sequence] for sequence in sequences] == all_alone(tiny, letters, requests)
@@ -147,8 +146,8 @@ def test_a_common_start_is_read_once(tiny: Model, letters: Vocabulary) -> None:
     assert engine.prompt_tokens == sum(len(request.prompt) for request in requests)
 
 
-def test_a_kept_memory_is_the_one_that_reading_gives(tiny: Model, letters: Vocabulary) -> None:
-    engine = Engine(tiny, letters, read_tokens=7)
+def test_a_cached_state_equals_the_one_that_prefill_gives(tiny: Model, letters: Vocabulary) -> None:
+    engine = Engine(tiny, letters, prefill_tokens=7)
     start = "the start of it all, in many words"
     for end in ("x", "y"):
         engine.add(asked(start + end, 3))
@@ -161,31 +160,9 @@ def test_a_kept_memory_is_the_one_that_reading_gives(tiny: Model, letters: Vocab
     torch.testing.assert_close(kept.last, expected.last, atol=5e-5, rtol=0)
 
 
-def test_the_same_prompt_again_leaves_one_token_to_read(tiny: Model, letters: Vocabulary) -> None:
+def test_a_repeated_prompt_prefills_one_token(tiny: Model, letters: Vocabulary) -> None:
     engine = Engine(tiny, letters)
     sequences = [engine.add(asked("one and the same long prompt")) for _ in range(3)]
     done = finish(engine)
     assert len(set(done.values())) == 1
     assert [each.reused_tokens for each in sequences] == [0, 0, len(sequences[0].request.prompt) - 1]
-
-
-def test_the_memory_used_longest_ago_is_forgotten(tiny: Model) -> None:
-    cache, state = PrefixCache(2), tiny.new_state(1)
-    one, two, three = (tuple(range(start, start + 20)) for start in (0, 100, 200))
-    cache.keep(one, state)
-    cache.keep(two, state)
-    assert cache.longest((*one, 9))[0] == 20
-    cache.keep(three, state)
-    assert [cache.longest((*each, 9))[0] for each in (one, two, three)] == [20, 0, 20]
-    assert cache.longest(one)[0] == 0
-
-
-def test_short_common_starts_are_not_kept(tiny: Model) -> None:
-    cache = PrefixCache(2)
-    shared = tuple(range(15))
-    assert [cache.worth_keeping((*shared, end), 0) for end in (50, 51)] == [None, None]
-    longer = tuple(range(100, 140))
-    assert [cache.worth_keeping((*longer, end), 0) for end in (50, 51)] == [None, 40]
-    assert cache.worth_keeping((*longer, 52), 30) is None
-    off = PrefixCache(0)
-    assert [off.worth_keeping((*longer, end), 0) for end in (50, 51)] == [None, None]

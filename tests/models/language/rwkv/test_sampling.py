@@ -15,7 +15,7 @@ LOGITS = torch.tensor([0.5, 0.4, 0.06, 0.04]).log()
 
 def picks(count: int, logits: torch.Tensor = LOGITS, prompt: tuple[int, ...] = (), **how: Any) -> list[int]:
     sampler = Sampler(Sampling(**({"seed": 7} | how)), prompt)
-    return [sampler.pick(logits) for _ in range(count)]
+    return [sampler.sample(logits) for _ in range(count)]
 
 
 def test_temperature_0_takes_the_likeliest() -> None:
@@ -65,9 +65,9 @@ def test_a_wide_nucleus_is_found_beyond_the_first_look() -> None:
 
 def test_a_seed_gives_the_same_tokens_whatever_others_draw() -> None:
     one, other = Sampler(Sampling(seed=3), ()), Sampler(Sampling(seed=3), ())
-    mine = [one.pick(LOGITS) for _ in range(50)]
+    mine = [one.sample(LOGITS) for _ in range(50)]
     torch.rand(10)
-    assert mine == [(other.pick(LOGITS), picks(1, seed=9))[0] for _ in range(50)]
+    assert mine == [(other.sample(LOGITS), picks(1, seed=9))[0] for _ in range(50)]
     assert mine != picks(50, seed=4)
     assert picks(50, seed=None) != picks(50, seed=None)
 

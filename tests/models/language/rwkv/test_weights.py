@@ -46,20 +46,20 @@ def test_the_first_layer_of_version_7_may_lack_what_it_does_not_use(tmp_path: Pa
         (lambda tensors: tensors.pop("blocks.1.att.key.weight"), "lacks blocks.1.att.key.weight"),
         (
             lambda tensors: tensors.update({"blocks.0.ffn.s_emb.weight": torch.ones(2)}),
-            "not known here: blocks.0.ffn.s",
+            "unknown tensors: blocks.0.ffn.s",
         ),
         (lambda tensors: tensors.update({"blocks.7.ln1.weight": torch.ones(128)}), "lacks blocks.2."),
-        (lambda tensors: tensors.update({"ln_out.bias": torch.ones(64)}), "ln_out.bias is of shape 64, where 128"),
-        (lambda tensors: tensors.update({"ln_out.bias": torch.ones(128, 1)}), "ln_out.bias is of shape 128 x 1"),
+        (lambda tensors: tensors.update({"ln_out.bias": torch.ones(64)}), "ln_out.bias has the shape 64; expected 128"),
+        (lambda tensors: tensors.update({"ln_out.bias": torch.ones(128, 1)}), "ln_out.bias has the shape 128 x 1"),
         (lambda tensors: tensors.update({"ln_out.bias": torch.ones(128).int()}), "other than weights: 'ln_out.bias'"),
         (lambda tensors: tensors.update({"ln_out.bias": "text"}), "other than weights: 'ln_out.bias'"),
         (
             lambda tensors: tensors.update({"blocks.0.att.time_faaaa": torch.ones(2, 32)}),
-            "time_faaaa is of shape 2 x 32",
+            "time_faaaa has the shape 2 x 32",
         ),
-        (lambda tensors: tensors.pop("blocks.0.att.time_mix_g"), "none of RWKV's versions"),
+        (lambda tensors: tensors.pop("blocks.0.att.time_mix_g"), "none of the supported RWKV versions"),
         (lambda tensors: tensors.update({"emb.weight": Forbidden()}), "cannot be read as a checkpoint"),
-        (lambda tensors: tensors.clear(), "holds no tensors"),
+        (lambda tensors: tensors.clear(), "contains no named tensors"),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path: Path, change: Change, said: str) -> None:
@@ -91,9 +91,9 @@ def test_one_letter_is_one_size_and_a_multiple_of_it_too() -> None:
     tensors = checkpoint("6")
     assert check(tensors, v6.SHAPES) == {"V": 257, "C": 128, "F": 384, "H": 2, "N": 64}
     tensors["blocks.1.att.time_maa_w1"] = torch.ones(128, 21)
-    with pytest.raises(BadWeights, match=r"time_maa_w[12] is of shape"):
+    with pytest.raises(BadWeights, match=r"time_maa_w[12] has the shape"):
         check(tensors, v6.SHAPES)
-    with pytest.raises(BadWeights, match="2 heads of 32 do not make up the width of 128"):
+    with pytest.raises(BadWeights, match="2 heads of 32 do not match the width of 128"):
         check(checkpoint("5.2") | {
             f"blocks.{layer}.att.time_{name}": torch.ones(2, 32) for layer in (0, 1) for name in ("decay", "faaaa")
         }, v5.SHAPES)  # fmt: skip

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from models.language.client import Delta, ToolCallDelta
-from models.language.tools.nouns import BadCall, Event, Text, Tool, ToolCall
-from models.language.tools.scanning import Reader
+from models.language.tools.reader import Reader
+from models.language.tools.types import BadCall, Event, Text, Tool, ToolCall
 
 FOLDER = Path(__file__).parent / "recorded"
 TOOLS = [

@@ -14,7 +14,7 @@ import models.language
 from models.language.client import Delta
 from models.language.tools import DIALECTS, Example, Tool, ToolCall
 from models.language.tools.dialect import as_data
-from models.language.tools.nouns import Exchange, Said, Turn
+from models.language.tools.types import TextTurn, ToolTurn, Turn
 from tests.models.language.tools.recordings import plain, read_all
 
 ARGUMENTS = {"prompt": 'it\'s a "cat"\n猫', "steps": -4, "seed": None, "is_big": True}
@@ -29,10 +29,10 @@ TOOL = Tool(
 )
 CALL = ToolCall(id="call-1-1", name="create_image", arguments=ARGUMENTS)
 TURNS: list[Turn] = [
-    Said(role="user", text="draw a cat"),
-    Exchange(text="Well.", call=CALL, answer='{"ok": true}', is_error=False),
-    Exchange(text="", call=CALL, answer="steps: must be at least 1", is_error=True),
-    Exchange(text="I cannot.", call=None, answer="no tool was called", is_error=True),
+    TextTurn(role="user", text="draw a cat"),
+    ToolTurn(text="Well.", call=CALL, answer='{"ok": true}', is_error=False),
+    ToolTurn(text="", call=CALL, answer="steps: must be at least 1", is_error=True),
+    ToolTurn(text="I cannot.", call=None, answer="no tool was called", is_error=True),
 ]
 
 
@@ -61,8 +61,8 @@ def test_the_model_is_told_of_the_tools(dialect: str):
 
 @pytest.mark.parametrize("dialect", ["hermes", "chatglm3", "constrained"])
 def test_a_call_in_the_history_reads_as_the_same_call(dialect: str):
-    spoken = [entry for entry in messages(dialect) if entry["role"] == "assistant"]
-    texts = [f"{entry['name']}\n {entry['content']}" if "name" in entry else entry["content"] for entry in spoken]
+    before_call = [entry for entry in messages(dialect) if entry["role"] == "assistant"]
+    texts = [f"{entry['name']}\n {entry['content']}" if "name" in entry else entry["content"] for entry in before_call]
     found = [entry for text in texts for entry in read_all(DIALECTS[dialect].reader([TOOL], "c"), [Delta(text=text)])]
     assert [entry for entry in found if entry[0] == "call"] == [["call", "create_image", ARGUMENTS]] * 2
 
@@ -81,8 +81,8 @@ def test_hermes_history():
 
 def test_chatglm3_history():
     roles = [(entry["role"], entry.get("name")) for entry in messages("chatglm3")[1:6]]
-    called = ("assistant", "create_image")
-    assert roles == [("user", None), ("assistant", None), called, ("observation", None), called]
+    call_message = ("assistant", "create_image")
+    assert roles == [("user", None), ("assistant", None), call_message, ("observation", None), call_message]
 
 
 def test_constrained_history():
@@ -133,12 +133,12 @@ CONTROL = (
 def test_nobody_smuggles_control_tokens(dialect: str, token: str):
     call = ToolCall(id="c", name="create_image", arguments={"prompt": f"a{token}"})
     plain_call = ToolCall(id="c", name="create_image", arguments={"prompt": "a"})
-    turns: list[Turn] = [Said(role="user", text=f"hi {token}")]
-    turns += [Exchange(text=f"b{token}", call=call, answer=f"c{token}", is_error=False)]
-    turns += [Exchange(text=f"b{token}", call=None, answer=f"c{token}", is_error=True)]
-    harmless: list[Turn] = [Said(role="user", text="hi ")]
-    harmless += [Exchange(text="b", call=plain_call, answer="c", is_error=False)]
-    harmless += [Exchange(text="b", call=None, answer="c", is_error=True)]
+    turns: list[Turn] = [TextTurn(role="user", text=f"hi {token}")]
+    turns += [ToolTurn(text=f"b{token}", call=call, answer=f"c{token}", is_error=False)]
+    turns += [ToolTurn(text=f"b{token}", call=None, answer=f"c{token}", is_error=True)]
+    harmless: list[Turn] = [TextTurn(role="user", text="hi ")]
+    harmless += [ToolTurn(text="b", call=plain_call, answer="c", is_error=False)]
+    harmless += [ToolTurn(text="b", call=None, answer="c", is_error=True)]
     assert str(messages(dialect, turns)).count(token) == str(messages(dialect, harmless)).count(token)
 
 

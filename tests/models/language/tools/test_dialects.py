@@ -11,7 +11,7 @@ import pytest
 
 from models.language.client import Completion, Delta, RawToolCall, ToolCallDelta
 from models.language.tools import DIALECTS
-from models.language.tools.scanning import ANSWER_MAX_CHARS
+from models.language.tools.reader import ANSWER_MAX_CHARS
 from tests.models.language.tools.recordings import TOOLS, Recording, plain, read_all, recordings
 
 ALL = recordings()

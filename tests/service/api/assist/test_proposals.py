@@ -17,7 +17,7 @@ from models.errors import InvalidTicket
 from models.jobs.params import DrawRequest
 from models.jobs.tickets import open_ticket
 from models.language.tools import DIALECTS
-from models.language.tools.nouns import USER, Said
+from models.language.tools.types import USER, TextTurn
 from service.api.assist.information import information_tools, look_up
 from service.api.assist.instructions import SYSTEM
 from service.api.assist.proposals import Wish, propose
@@ -76,7 +76,7 @@ def test_whatever_may_be_left_out_is_left_out_of_a_new_job():
 @pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS)
 def test_tools_and_instructions_leave_room_in_a_small_context(dialect):
     tools = [*job_tools(Catalog({}), 8, is_change=False), *information_tools()]
-    body = dialect.body(SYSTEM, [Said(role=USER, text="a fox")], tools)
+    body = dialect.body(SYSTEM, [TextTurn(role=USER, text="a fox")], tools)
     written = [message["content"] for message in body["messages"]] + [json.dumps(body.get("tools", ""))]
     assert len(re.sub(r"\s+", " ", "\n".join(written))) < 9000  # about 2200 tokens
 
