@@ -191,7 +191,7 @@ class Catalog(Mapping[str, ModelSpec]):
             raise CatalogError(f"the default model {default!r} is not in the catalog")
         self.default = default
         if unknown is not None and unknown not in self._models:
-            raise CatalogError(f"the model for unknown names, {unknown!r}, is not in the catalog")
+            raise CatalogError(f"the key 'unknown' names {unknown!r}, which is not in the catalog")
         self._unknown = default if unknown is None else unknown
         self._aliases: dict[str, str] = {}
         for alias, name in aliases.items():

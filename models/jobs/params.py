@@ -72,7 +72,7 @@ class JobRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class LoraUse:
-    """A LoRA."""
+    """A LoRA and its weight."""
 
     name: Annotated[str, Parameter(text="A name or alias from `GET /v1/loras`.")]
     weight: Annotated[
@@ -101,7 +101,7 @@ class Mask:
 
 @dataclass(frozen=True, kw_only=True)
 class Control:
-    """A ControlNet."""
+    """A ControlNet, its condition image and its settings."""
 
     model: Annotated[str, Parameter(text="A name or alias from `GET /v1/controlnets`.")]
     image: Annotated[
@@ -379,8 +379,6 @@ class DrawParams(JobParams):
 
 @dataclass(frozen=True, kw_only=True)
 class UpscaleParams(JobParams):
-    """The effective parameters of an enlargement."""
-
     declaration: ClassVar[type[JobRequest]] = UpscaleRequest
 
     image: str
@@ -391,8 +389,6 @@ class UpscaleParams(JobParams):
 
 @dataclass(frozen=True, kw_only=True)
 class FaceRestoreParams(JobParams):
-    """The effective parameters of a face restoration."""
-
     declaration: ClassVar[type[JobRequest]] = FaceRestoreRequest
 
     image: str

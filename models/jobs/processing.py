@@ -22,7 +22,6 @@ UPSCALER = "Lanczos"
 
 
 def complete_upscale(request: UpscaleRequest, catalog: Catalog, problems: Problems) -> UpscaleParams:
-    """The effective parameters of an enlargement."""
     upscaler = value_or(request.upscaler, UPSCALER)
     problems.note("upscaler", upscaler_problem(upscaler, catalog.upscalers))
     return UpscaleParams(
@@ -34,7 +33,6 @@ def complete_upscale(request: UpscaleRequest, catalog: Catalog, problems: Proble
 
 
 def complete_face_restore(request: FaceRestoreRequest, catalog: Catalog, problems: Problems) -> FaceRestoreParams:
-    """The effective parameters of a face restoration."""
     refusal = restore_problem(catalog.faces)
     problems.note("kind", None if refusal is None else Problem(refusal, ProblemCode.UNAVAILABLE))
     return FaceRestoreParams(image=request.image, priority=value_or(request.priority, 0))

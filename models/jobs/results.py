@@ -12,7 +12,7 @@ Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | Non
 
 @dataclass(frozen=True)
 class FileOutput:
-    """A file that a job made."""
+    """A file in the result of a job, before it is stored."""
 
     name: str
     """What clients may save it as, for example ``model.onnx``."""

@@ -117,12 +117,12 @@ NONSENSE = {
     "limits the wrong way": ('[models.a]\nfolder = "x"\nlimits = {min_px = 512, max_px = 256}', "limits.min_px"),
     "a limit of nothing": ('[models.a]\nfolder = "x"\nlimits = {min_px = 0}', "limits.min_px"),
     "loras no table": ("loras = 3", "loras"),
-    "helper no table": ("[loras]\na = 3", "'a'"),
-    "helper of nowhere": ('[loras.a]\nfamily = "sdxl"', "exactly one of file, folder"),
-    "helper in two places": ('[loras.a]\nfile = "x"\nfolder = "y"', "exactly one of file, folder"),
-    "helper's path no text": ("[loras.a]\nfile = 3", "loras.a"),
-    "helper's family unknown": ('[loras.a]\nfile = "x"\nfamily = "sd9"', "sd9"),
-    "helper's key unknown": ('[loras.a]\nfile = "x"\nweight = 1', "weight"),
+    "auxiliary model no table": ("[loras]\na = 3", "'a'"),
+    "auxiliary model without a path": ('[loras.a]\nfamily = "sdxl"', "exactly one of file, folder"),
+    "auxiliary model in two places": ('[loras.a]\nfile = "x"\nfolder = "y"', "exactly one of file, folder"),
+    "path of an auxiliary model no text": ("[loras.a]\nfile = 3", "loras.a"),
+    "family of an auxiliary model unknown": ('[loras.a]\nfile = "x"\nfamily = "sd9"', "sd9"),
+    "key of an auxiliary model unknown": ('[loras.a]\nfile = "x"\nweight = 1', "weight"),
     "aliases no table": ('aliases = ["a"]', "aliases"),
     "an alias of a number": ("[aliases]\na = 3", "aliases"),
     "an alias of nobody": ('[aliases]\na = "nobody"', "'nobody'"),
@@ -147,7 +147,7 @@ folder = "~/canny"
 """
 
 
-def test_helpers_are_named_in_the_file_or_dropped_into_folders(tmp_path: Path) -> None:
+def test_auxiliary_models_are_named_in_the_file_or_dropped_into_folders(tmp_path: Path) -> None:
     (tmp_path / "loras").mkdir()
     for name in ("grain.safetensors", "anime.pth", "notes.txt", ".hidden"):
         (tmp_path / "loras" / name).write_bytes(b"")
