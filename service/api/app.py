@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
+from models.jobs.kinds import load_kinds
 from service.api import assist, health, images, native, openai, prodia_v1, prodia_v2, sdapi
 from service.api.documentation import DocumentedApi
 from service.api.errors import ErrorRenderer
@@ -43,7 +44,12 @@ def _wire_models() -> Iterable[type]:
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The gateway; nothing is opened before its lifespan starts."""
+    """The gateway; nothing is opened before its lifespan starts.
+
+    Raises:
+        ImportError: a module of ``settings.job_kinds`` cannot be imported.
+    """
+    load_kinds(settings.job_kinds)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:

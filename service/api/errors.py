@@ -27,7 +27,7 @@ from starlette.responses import Response
 from models.errors import FieldProblem, InvalidTicket, PhotogramError, ProblemCode
 from models.errors import Problem as ValueProblem
 from service.backbone.queue import AlreadyUsed, QueueFull
-from service.jobs.errors import ImageGone, JobNotFound
+from service.jobs.errors import FileGone, ImageGone, JobNotFound
 
 PROBLEM_TYPE = "application/problem+json"
 LEDGER_ERRORS = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError)
@@ -62,6 +62,7 @@ class ErrorCode(Enum):
     NOT_FOUND = (404, "Not Found")
     JOB_NOT_FOUND = (404, "Job Not Found")
     IMAGE_NOT_FOUND = (404, "Image Not Found")
+    FILE_NOT_FOUND = (404, "File Not Found")
     METHOD_NOT_ALLOWED = (405, "Method Not Allowed")
     ALREADY_USED = (409, "Already Used")
     BODY_TOO_LARGE = (413, "Body Too Large")
@@ -103,6 +104,7 @@ class ApiError(PhotogramError):
 _CODE_OF: Mapping[type[PhotogramError], ErrorCode] = {
     JobNotFound: ErrorCode.JOB_NOT_FOUND,
     ImageGone: ErrorCode.IMAGE_NOT_FOUND,
+    FileGone: ErrorCode.FILE_NOT_FOUND,
     AlreadyUsed: ErrorCode.ALREADY_USED,
 }
 
@@ -166,7 +168,7 @@ def to_api_error(error: Exception) -> ApiError:
             return error
         case InvalidTicket():
             return ApiError(ErrorCode.INVALID_PARAMS, str(error), error.problems)
-        case JobNotFound() | ImageGone() | AlreadyUsed():
+        case JobNotFound() | ImageGone() | FileGone() | AlreadyUsed():
             return ApiError(_CODE_OF[type(error)], str(error))
         case QueueFull():
             return unavailable(ErrorCode.QUEUE_FULL, str(error))

@@ -23,7 +23,7 @@ from service.backbone.language import open_engine, open_rewriter
 from service.backbone.preferences import Preferences
 from service.backbone.queue import Intake
 from service.backbone.settings import Settings, SettingsError
-from service.backbone.store import ImageStore
+from service.backbone.store import FileStore, ImageStore
 from service.backbone.watch import JobWatcher
 from service.jobs.images import ImageIntake
 from service.jobs.service import JobService
@@ -73,8 +73,9 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     watcher = JobWatcher(connection, settings.record_ttl_s)
     preferences, engine = Preferences(connection), open_engine(settings)
     images, inputs = ImageStore(settings.images_folder), InputStore(settings.inputs_folder)
+    files = FileStore(settings.files_folder)
     listening = asyncio.create_task(watcher.listen())
-    sweeping = asyncio.create_task(sweep_regularly(settings, images, inputs))
+    sweeping = asyncio.create_task(sweep_regularly(settings, images, inputs, files))
     try:
         yield Gateway(
             settings=settings,
@@ -86,6 +87,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
                 watcher=watcher,
                 preferences=preferences,
                 images=images,
+                files=files,
                 image_intake=ImageIntake(inputs, images, settings.max_input_bytes),
                 public_url=settings.public_url,
             ),

@@ -3,6 +3,7 @@
 PhotogramError
 ├── JobNotFound    there is no such job, or it belongs to another key
 ├── ImageGone      an image of a finished job was removed from the store
+├── FileGone       a file of a finished job was removed from the store
 └── ImageRefused   bytes or a source that cannot be used as an image of a job
 """
 
@@ -17,6 +18,10 @@ class JobNotFound(PhotogramError):
 
 class ImageGone(PhotogramError):
     """An image of a finished job was removed from the store."""
+
+
+class FileGone(PhotogramError):
+    """A file of a finished job was removed from the store."""
 
 
 class ImageRefused(PhotogramError):

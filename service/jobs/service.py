@@ -15,14 +15,15 @@ from models.errors import FieldProblem, InvalidTicket, Problem, ProblemCode
 from models.jobs.params import SEED_MAX, DrawParams, DrawRequest, JobRequest
 from models.jobs.payload import build
 from models.jobs.records import JOB_ID_PATTERN, JobRecord, new_job_id
+from models.jobs.results import StoredFile
 from models.jobs.tickets import open_ticket
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.preferences import Preferences
 from service.backbone.queue import Accepted, Intake
-from service.backbone.store import ImageStore
+from service.backbone.store import FileStore, ImageStore
 from service.backbone.watch import JobEvent, JobWatcher
 from service.jobs.caller import Caller
-from service.jobs.errors import ImageGone, JobNotFound
+from service.jobs.errors import FileGone, ImageGone, JobNotFound
 from service.jobs.images import ImageIntake, StoredInput
 
 
@@ -42,11 +43,13 @@ class JobService:
         watcher: JobWatcher,
         preferences: Preferences,
         images: ImageStore,
+        files: FileStore,
         image_intake: ImageIntake,
         public_url: str | None,
     ) -> None:
         self._catalog, self._intake, self._watcher, self._preferences = catalog, intake, watcher, preferences
-        self._images, self._image_intake, self._public_url = images, image_intake, public_url
+        self._images, self._files, self._image_intake = images, files, image_intake
+        self._public_url = public_url
 
     # Submitting
 
@@ -131,7 +134,7 @@ class JobService:
             await asyncio.shield(self.abandon([record.job_id for record in queued]))
             raise
 
-    # Images that jobs start from, and images that came of jobs; all three block
+    # Images that jobs start from, and what came of jobs; these methods block
 
     def store_image(self, data: bytes) -> StoredInput:
         """Store an uploaded image; raises :class:`~service.jobs.errors.ImageRefused`."""
@@ -146,6 +149,13 @@ class JobService:
         paths = [self._images.path(image.image_id) for image in record.images]
         return [_read(path) for path in paths]
 
+    def file_path(self, file: StoredFile) -> Path:
+        """Where a file of a finished job lies; raises :class:`~service.jobs.errors.FileGone`."""
+        path = self._files.path(file.file_id)
+        if path is None:
+            raise FileGone("the file is not there any more")
+        return path
+
     # Jobs that were submitted
 
     async def find(self, caller: Caller, job_id: str) -> JobRecord:
@@ -154,6 +164,14 @@ class JobService:
         if record is None or record.owner != caller.key_id:
             raise JobNotFound("there is no such job")
         return record
+
+    async def list(self, caller: Caller, *, limit: int, before: float | None = None) -> list[JobRecord]:
+        """The newest jobs of ``caller``, at most ``limit``, the newest first.
+
+        Args:
+            before: only jobs created before this time, in seconds since the epoch.
+        """
+        return await self._watcher.recent(caller.key_id, limit, before)
 
     async def wait(self, caller: Caller, job_id: str, timeout_s: float) -> JobRecord:
         """The job once it is over, or as it is after ``timeout_s``; raises :class:`JobNotFound`."""

@@ -18,12 +18,13 @@ from service.api.images import base_url
 from service.api.native.events import event_stream, resume_point
 from service.api.native.schemas import JOB_BODY
 from service.api.native.translate import parse_job, wire_name
-from service.api.native.views import JobView, job_view
+from service.api.native.views import JobListView, JobView, job_view
 from service.api.sse import HEADERS
 from service.api.state import Gateway, GatewayState
 from service.jobs.caller import Caller
 
 WAIT_MAX_S = 60.0
+LIST_MAX = 100
 
 _READING = (ErrorCode.UNAUTHORIZED, ErrorCode.JOB_NOT_FOUND, ErrorCode.LEDGER_UNAVAILABLE, ErrorCode.INTERNAL_ERROR)
 _CREATING = (
@@ -46,6 +47,29 @@ class WaitQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     wait: float = Field(0, ge=0, le=WAIT_MAX_S, allow_inf_nan=False, description="Seconds to wait for the end.")
+
+
+class ListQuery(BaseModel):
+    """Which of the key's jobs are listed."""
+
+    model_config = ConfigDict(extra="forbid")
+    limit: int = Field(20, ge=1, le=LIST_MAX, description="The most jobs to list.")
+    before: str | None = Field(None, description="The id of a job: only jobs that were submitted before it are listed.")
+
+
+@router.get(
+    "/v1/jobs",
+    operation_id="listJobs",
+    summary="List the newest jobs",
+    responses=problems(*_READING, ErrorCode.INVALID_PARAMS),
+)
+async def list_jobs(
+    request: Request, gateway: GatewayState, caller: CurrentCaller, query: Annotated[ListQuery, Query()]
+) -> JobListView:
+    """The jobs of the API key, the newest first. To read on, send the id of the last one as `before`."""
+    before = None if query.before is None else (await gateway.jobs.find(caller, query.before)).created_at
+    records = await gateway.jobs.list(caller, limit=query.limit, before=before)
+    return JobListView(jobs=[job_view(record, base_url(request, gateway)) for record in records])
 
 
 @router.post(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, SkipValidation, WithJsonSchema
 
@@ -21,10 +21,21 @@ class ImageView(BaseModel):
     height: int
 
 
+class FileView(BaseModel):
+    """A file that a job made."""
+
+    url: str = Field(description="Needs the API key of the job.")
+    name: str
+    media_type: str
+    size_bytes: int
+
+
 class ResultView(BaseModel):
     """What came of a job."""
 
     images: list[ImageView]
+    document: Any = Field(None, description="The JSON result of kinds that have one.")
+    files: list[FileView] = Field(default_factory=list, description="The files of kinds that have some.")
     timings: dict[str, float] = Field(description="Seconds per stage: `prepare_s`, `denoise_s`, `finish_s`.")
 
 
@@ -75,6 +86,12 @@ class JobView(BaseModel):
     finished_at: AwareDatetime | None
 
 
+class JobListView(BaseModel):
+    """Some jobs of the API key."""
+
+    jobs: list[JobView] = Field(description="The newest first.")
+
+
 def job_view(record: JobRecord, base_url: str) -> JobView:
     """``record`` as clients see it, with links that start with ``base_url``."""
     return JobView(
@@ -107,7 +124,16 @@ def _result(record: JobRecord, base_url: str) -> ResultView:
         ImageView(url=f"{base_url}/images/{image.image_id}.png", width=image.width, height=image.height)
         for image in record.images
     ]
-    return ResultView(images=images, timings=record.timings)
+    files = [
+        FileView(
+            url=f"{base_url}/v1/jobs/{record.job_id}/files/{index}",
+            name=file.name,
+            media_type=file.media_type,
+            size_bytes=file.size_bytes,
+        )
+        for index, file in enumerate(record.files)
+    ]
+    return ResultView(images=images, document=record.document, files=files, timings=record.timings)
 
 
 def _failure(record: JobRecord) -> FailureView | None:

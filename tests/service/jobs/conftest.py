@@ -14,7 +14,7 @@ from service.backbone.connections import connect_async
 from service.backbone.inputs import InputStore
 from service.backbone.preferences import Preferences
 from service.backbone.queue import Intake
-from service.backbone.store import ImageStore
+from service.backbone.store import FileStore, ImageStore
 from service.backbone.watch import JobWatcher
 from service.jobs.images import ImageIntake
 from service.jobs.service import JobService
@@ -34,6 +34,7 @@ async def jobs(redis: Redis, redis_url: str, tmp_path: Path) -> AsyncIterator[Jo
         watcher=watcher,
         preferences=Preferences(connection),
         images=images,
+        files=FileStore(tmp_path / "files"),
         image_intake=ImageIntake(inputs, images, max_bytes=100_000),
         public_url="https://example.org",
     )

@@ -17,8 +17,8 @@ from redis import Redis
 
 from models.jobs.params import DrawParams, JobParams, LoraUse
 from service.api.app import create_app
-from service.backbone.ledger import Ledger
 from service.backbone.keyspace import workers_key
+from service.backbone.ledger import Ledger
 from service.backbone.settings import Settings
 
 CATALOG = """
