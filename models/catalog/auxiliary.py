@@ -17,7 +17,7 @@ _PLACES = ("file", "folder")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Extra:
+class AuxiliaryModel:
     """Weights of one helper, in one file or one diffusers or transformers folder."""
 
     name: str
@@ -36,23 +36,23 @@ class Extra:
             raise CatalogError(f"{self.name!r}: unknown family {self.family!r}; there are {', '.join(FAMILIES)}")
 
 
-class Extras(Mapping[str, Extra]):
+class AuxiliaryModels(Mapping[str, AuxiliaryModel]):
     """The helpers of one sort by name; found by an alias or by the file's name too, and with a hash behind it."""
 
-    def __init__(self, extras: Mapping[str, Extra] = MappingProxyType({})) -> None:
+    def __init__(self, extras: Mapping[str, AuxiliaryModel] = MappingProxyType({})) -> None:
         self._extras = dict(extras)
         self._names: dict[str, str] = {}
         for extra in self._extras.values():
             for known_as in (extra.name, *extra.aliases, extra.path.name, extra.path.stem):
                 self._names.setdefault(known_as.casefold(), extra.name)
 
-    def resolve(self, name: str) -> Extra | None:
+    def resolve(self, name: str) -> AuxiliaryModel | None:
         """The helper that ``name`` means: a name, an alias or a file's name, ``[hash]`` behind it or not."""
         known_as = (name.casefold(), without_hash(name).casefold())
         found = next((self._names[each] for each in known_as if each in self._names), None)
         return None if found is None else self._extras[found]
 
-    def __getitem__(self, name: str) -> Extra:
+    def __getitem__(self, name: str) -> AuxiliaryModel:
         return self._extras[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -68,30 +68,30 @@ def without_hash(name: str) -> str:
     return stem if bracket and rest.endswith("]") else name
 
 
-def read_extras(sort: str, entries: Any, relative_to: Path) -> dict[str, Extra]:
+def read_auxiliary_models(sort: str, entries: Any, relative_to: Path) -> dict[str, AuxiliaryModel]:
     """The helpers in the catalog's table ``sort``; each has a ``file`` or a ``folder``.
 
     Raises:
         CatalogError: naming the key that is missing, unknown or of the wrong type.
     """
     tables = subtables(sort, entries).items()
-    return {name: _read_extra(f"{sort}.{name}", name, entry, relative_to) for name, entry in tables}
+    return {name: _read_auxiliary_model(f"{sort}.{name}", name, entry, relative_to) for name, entry in tables}
 
 
-def _read_extra(title: str, name: str, entry: Mapping[str, Any], relative_to: Path) -> Extra:
+def _read_auxiliary_model(title: str, name: str, entry: Mapping[str, Any], relative_to: Path) -> AuxiliaryModel:
     places = [key for key in _PLACES if key in entry]
     if len(places) != 1:
         raise CatalogError(f"{title} needs exactly one of {', '.join(_PLACES)}")
     others = {key: value for key, value in entry.items() if key not in _PLACES}
-    return read_table(title, Extra, {**others, "name": name, "path": entry[places[0]]}, relative_to)
+    return read_table(title, AuxiliaryModel, {**others, "name": name, "path": entry[places[0]]}, relative_to)
 
 
-def discover(folder: Path) -> Mapping[str, Extra]:
+def discover(folder: Path) -> Mapping[str, AuxiliaryModel]:
     """What was dropped into ``folder``: files of weights, and folders with a ``config.json``, by their stems."""
     if not folder.is_dir():
         return {}
     found = (path for path in sorted(folder.iterdir()) if _is_weights(path))
-    return {path.stem: Extra(name=path.stem, path=path) for path in found}
+    return {path.stem: AuxiliaryModel(name=path.stem, path=path) for path in found}
 
 
 def _is_weights(path: Path) -> bool:

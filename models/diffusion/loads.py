@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from models.catalog.auxiliary import Extra
+from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.catalog import ModelSpec
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.control.loading import load_controlnet
@@ -28,14 +28,14 @@ def checkpoint_load(spec: ModelSpec, load: Callable[[ModelSpec], Checkpoint]) ->
     return Load(weights_of(spec), f"model {spec.name}", partial(load, spec))
 
 
-def lora_load(base: Checkpoint, uses: Sequence[tuple[Extra, float]]) -> Load:
+def lora_load(base: Checkpoint, uses: Sequence[tuple[AuxiliaryModel, float]]) -> Load:
     """``base`` under LoRAs."""
     stamped = tuple((_stamp(extra.path), weight) for extra, weight in uses)
     names = ", ".join(extra.name for extra, _ in uses)
     return Load(("loras", weights_of(base.spec), stamped), f"LoRA {names}", partial(base.adapters.get, uses))
 
 
-def controlnet_load(extra: Extra, checkpoint: Checkpoint) -> Load:
+def controlnet_load(extra: AuxiliaryModel, checkpoint: Checkpoint) -> Load:
     """The ControlNet of ``extra``, for the UNet of ``checkpoint``."""
     unet: Any = checkpoint.pipeline.unet
     key = ("controlnet", _stamp(extra.path), weights_of(checkpoint.spec))
@@ -43,14 +43,14 @@ def controlnet_load(extra: Extra, checkpoint: Checkpoint) -> Load:
     return Load(key, f"ControlNet {extra.name}", read)
 
 
-def upscaler_load(extra: Extra, device: torch.device) -> Load:
+def upscaler_load(extra: AuxiliaryModel, device: torch.device) -> Load:
     """The upscaler of ``extra``; half precision on a GPU."""
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     read = partial(load_upscaler, extra.path, device, dtype)
     return Load(("upscaler", _stamp(extra.path)), f"upscaler {extra.name}", read)
 
 
-def face_restorer_load(restorer: Extra, detector: Extra, device: torch.device) -> Load:
+def face_restorer_load(restorer: AuxiliaryModel, detector: AuxiliaryModel, device: torch.device) -> Load:
     """A face restorer with its detector."""
     key = ("faces", _stamp(restorer.path), _stamp(detector.path))
     return Load(key, "face restorer", partial(load_face_restorer, restorer.path, detector.path, device))

@@ -19,7 +19,7 @@ from peft.tuners.lora import LoraLayer
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from models.catalog.auxiliary import Extra
+from models.catalog.auxiliary import AuxiliaryModel
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.failures import is_out_of_memory, summary
 from models.diffusion.pipeline import Pipeline
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 PARTS = ("unet", "transformer", "text_encoder", "text_encoder_2")
 """The modules of a pipeline that LoRAs may change."""
 
-Weights = tuple[tuple[Extra, float], ...]
+Weights = tuple[tuple[AuxiliaryModel, float], ...]
 """LoRAs and what their update is multiplied by, in UNet and text encoders alike: each once, by name, none of them 0."""
 
 _LORA_KEY = re.compile(r"lora.*[._](up|down|A|B)\.(weight|bias)$|\.alpha$")
@@ -59,7 +59,7 @@ class Adapters:
         self._made: OrderedDict[Weights, Checkpoint] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, uses: Iterable[tuple[Extra, float]]) -> Checkpoint:
+    def get(self, uses: Iterable[tuple[AuxiliaryModel, float]]) -> Checkpoint:
         """The checkpoint under ``uses``, the same object for equal ones, in whatever order; without any, the base.
 
         The weights of a LoRA that is named twice add up, and weight 0 is none. May be called from any thread; one
@@ -97,9 +97,9 @@ class Adapters:
         return replace(self._base, pipeline=pipeline, denoiser=eager, eager=eager, has_loras=True)
 
 
-def add_up(uses: Iterable[tuple[Extra, float]]) -> Weights:
+def add_up(uses: Iterable[tuple[AuxiliaryModel, float]]) -> Weights:
     """``uses`` in the one form that they share with all equal ones."""
-    totals: dict[Extra, float] = {}
+    totals: dict[AuxiliaryModel, float] = {}
     for lora, weight in uses:
         totals[lora] = totals.get(lora, 0.0) + weight
     return tuple((lora, totals[lora]) for lora in sorted(totals, key=lambda each: each.name) if totals[lora])
@@ -116,7 +116,7 @@ def twin(pipeline: Pipeline) -> Pipeline:
     return second
 
 
-def load(pipeline: Pipeline, loras: Sequence[Extra]) -> None:
+def load(pipeline: Pipeline, loras: Sequence[AuxiliaryModel]) -> None:
     """Put ``loras`` into the modules of ``pipeline``, by diffusers' own loader; :func:`weigh` takes the same order.
 
     After an error the pipeline is not fit for use.
@@ -159,7 +159,7 @@ def _adapter_names(count: int) -> list[str]:
     return [f"photogram_{number:04}" for number in range(count)]
 
 
-def _keys(lora: Extra) -> list[str]:
+def _keys(lora: AuxiliaryModel) -> list[str]:
     """What the file holds, from its header alone."""
     if lora.path.suffix != ".safetensors":
         raise ModelUnavailable(f"LoRA {lora.name!r}: {lora.path} is no .safetensors file")
@@ -175,7 +175,7 @@ def _keys(lora: Extra) -> list[str]:
     return keys
 
 
-def _load_file(pipeline: Any, lora: Extra, adapter: str, has_alphas: bool) -> None:
+def _load_file(pipeline: Any, lora: AuxiliaryModel, adapter: str, has_alphas: bool) -> None:
     try:
         source = scale_by_alphas(load_file(lora.path)) if has_alphas else str(lora.path)
         with _without_false_alarms():

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from PIL.Image import Image
 
-from models.catalog.auxiliary import Extra, Extras
+from models.catalog.auxiliary import AuxiliaryModel, AuxiliaryModels
 from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.families import FAMILIES
 from models.diffusion.begin import Canvas, Sampling, begin, go_on, stop_at
@@ -202,7 +202,7 @@ def _restore_faces(task: Task, params: FaceRestoreParams, tools: Tools) -> Plan:
     return restored
 
 
-def _known(extras: Extras, name: str) -> Extra:
+def _known(extras: AuxiliaryModels, name: str) -> AuxiliaryModel:
     """A helper that was in the catalog when the job was accepted."""
     extra = extras.resolve(name)
     if extra is None:

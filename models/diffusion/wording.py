@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from models.catalog.auxiliary import Extras
+from models.catalog.auxiliary import AuxiliaryModels
 from models.catalog.catalog import Catalog
 from models.catalog.families import FAMILIES
 from models.catalog.styles import apply_style, find_style
@@ -36,7 +36,7 @@ def wording_of(params: DrawParams, catalog: Catalog) -> Wording:
     )
 
 
-def _named_in(text: str, extras: Extras) -> Mapping[str, Embedding]:
+def _named_in(text: str, extras: AuxiliaryModels) -> Mapping[str, Embedding]:
     """The embeddings whose names occur in ``text``; which of them are words of their own, the encoding finds out."""
     named = (extra for extra in extras.values() if extra.name.casefold() in text)
     return {extra.name: _load(extra.path, extra.path.stat().st_mtime_ns) for extra in named if extra.path.exists()}

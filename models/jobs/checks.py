@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from models.catalog.auxiliary import Extra, Extras
+from models.catalog.auxiliary import AuxiliaryModel, AuxiliaryModels
 from models.catalog.families import FamilyFacts
 from models.catalog.samplers import REFUSED, SAMPLERS, sampler_problem
 from models.errors import FieldProblem, InvalidTicket
@@ -62,7 +62,9 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     return f"there is no {what} {name!r}; there are: {', '.join(names[:_LISTED_MAX])}{more}"
 
 
-def extra_problem(what: str, name: str, extra: Extra | None, extras: Extras, family: str) -> str | None:
+def extra_problem(
+    what: str, name: str, extra: AuxiliaryModel | None, extras: AuxiliaryModels, family: str
+) -> str | None:
     """Unless ``extra``, which ``name`` was resolved to, can be used with models of ``family``."""
     if extra is None:
         return unknown(what, name, extras)

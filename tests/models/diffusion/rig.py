@@ -14,7 +14,7 @@ import torch
 from diffusers import DiffusionPipeline
 from PIL.Image import Image
 
-from models.catalog.auxiliary import Extra
+from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.families import SDXL, STABLE_DIFFUSION, TXT2IMG
 from models.catalog.samplers import SAMPLERS
@@ -110,7 +110,7 @@ def join(
     spec: ModelSpec,
     kind: str = TXT2IMG,
     images: Mapping[str, Image] = MappingProxyType({}),
-    **extras: Mapping[str, Extra],
+    **extras: Mapping[str, AuxiliaryModel],
 ) -> None:
     """Let a row join that is drawn with the model of ``spec``, in a catalog of it and ``extras`` alone."""
     catalog = Catalog({wanted.model: replace(spec, name=wanted.model)}, extras=extras)

@@ -9,7 +9,7 @@ import diffusers
 import pytest
 import torch
 
-from models.catalog.auxiliary import Extra
+from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.families import FLUX, IMG2IMG, INPAINT, TXT2IMG
 from models.diffusion.checkpoint import load_checkpoint
 from models.diffusion.families.flux import pack, positions, unpack
@@ -104,7 +104,7 @@ def test_a_lora(dev: Studio, tmp_path: Path) -> None:
     uses = {"none": (), "with": (LoraUse(name="lora", weight=0.7),)}
     engine = dev.engine()
     for row_id, loras in uses.items():
-        join(engine, row_id, params(loras=loras), dev.spec, loras={"lora": Extra(name="lora", path=file)})
+        join(engine, row_id, params(loras=loras), dev.spec, loras={"lora": AuxiliaryModel(name="lora", path=file)})
     drawn = images(run(engine))
     studio = plain.open_studio(dev.spec.folder, FLUX)
     assert pixel_difference(drawn["none"], plain.draw(studio, TXT2IMG, params())) <= 1

@@ -18,7 +18,7 @@ from diffusers import (
 from PIL import Image
 from safetensors.torch import save_file
 
-from models.catalog.auxiliary import Extra
+from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.catalog import Catalog
 from models.catalog.families import IMG2IMG, INPAINT, TXT2IMG
 from models.diffusion.events import Failed, Progressed
@@ -35,7 +35,7 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def extras(tiny_sd: Studio, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Extra]]:
+def extras(tiny_sd: Studio, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, AuxiliaryModel]]:
     """A catalog's helpers for the tiny model."""
     folder, own = tmp_path_factory.mktemp("extras"), tiny_sd.spec.folder
     assert own is not None
@@ -43,9 +43,9 @@ def extras(tiny_sd: Studio, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     controlnets = {name: build_tiny_controlnet(folder / name, own, seed=seed) for seed, name in enumerate(["lines"])}
     save_file({"emb_params": torch.randn(2, 32)}, folder / "sunny.safetensors")
     return {
-        "loras": {name: Extra(name=name, path=path) for name, path in loras.items()},
-        "controlnets": {name: Extra(name=name, path=path) for name, path in controlnets.items()},
-        "embeddings": {"sunny": Extra(name="sunny", path=folder / "sunny.safetensors")},
+        "loras": {name: AuxiliaryModel(name=name, path=path) for name, path in loras.items()},
+        "controlnets": {name: AuxiliaryModel(name=name, path=path) for name, path in controlnets.items()},
+        "embeddings": {"sunny": AuxiliaryModel(name="sunny", path=folder / "sunny.safetensors")},
     }
 
 
@@ -213,7 +213,7 @@ def test_what_cannot_be_done_fails_its_row_alone(
 
 def test_weights_that_are_damaged_are_named(tiny_sd: Studio, tmp_path: Path) -> None:
     (tmp_path / "bad.safetensors").write_bytes(b"nothing")
-    extra = {"loras": {"bad": Extra(name="bad", path=tmp_path / "bad.safetensors")}}
+    extra = {"loras": {"bad": AuxiliaryModel(name="bad", path=tmp_path / "bad.safetensors")}}
     engine = tiny_sd.engine()
     join(engine, "bad", params(loras=(LoraUse(name="bad"),)), tiny_sd.spec, **extra)
     failure = failures(run(engine))["bad"]

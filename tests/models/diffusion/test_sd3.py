@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from models.catalog.auxiliary import Extra
+from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.families import IMG2IMG, INPAINT, SD3, TXT2IMG
 from models.errors import DrawingFailed
 from models.jobs.params import LoraUse
@@ -117,7 +117,7 @@ def test_a_lora(full: Studio, tmp_path: Path) -> None:
     assert full.spec.folder is not None
     file = build_tiny_lora(tmp_path / "lora.safetensors", full.spec.folder, parts=["transformer"])
     engine = full.engine()
-    loras = {"lora": Extra(name="lora", path=file)}
+    loras = {"lora": AuxiliaryModel(name="lora", path=file)}
     join(engine, "with", params(loras=(LoraUse(name="lora", weight=0.7),)), full.spec, loras=loras)
     join(engine, "none", params(), full.spec, loras=loras)
     drawn = images(run(engine))
