@@ -19,9 +19,10 @@ from transformers.utils import logging as transformers_logging
 from models.catalog.catalog import ModelSpec
 from models.diffusion.calibration import calibrate
 from models.diffusion.capacity import Capacity
-from models.diffusion.checkpoint import Checkpoint, load_checkpoint
+from models.diffusion.checkpoint import Checkpoint
+from models.diffusion.checkpoint_loading import load_checkpoint
 from models.diffusion.engine import Engine
-from models.diffusion.loads import weights_of
+from models.diffusion.load_requests import weights_of
 from models.errors import CatalogError, JobFailure
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.connections import connect
@@ -42,7 +43,7 @@ from workers.warm import Standing
 log = logging.getLogger(__name__)
 
 Loader = Callable[..., Checkpoint]
-"""As :func:`~models.diffusion.checkpoint.load_checkpoint`."""
+"""As :func:`~models.diffusion.checkpoint_loading.load_checkpoint`."""
 
 
 def main(argv: list[str] | None = None) -> int:

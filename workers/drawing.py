@@ -9,7 +9,7 @@ import time
 from redis.exceptions import RedisError
 
 from models.diffusion.engine import Engine
-from models.diffusion.events import Drawn, Event, Failed, Loading, Progressed
+from models.diffusion.events import Event, Failed, Finished, Loading, Progressed
 from models.diffusion.work import Task
 from models.errors import DeadlineExceeded
 from workers.batch_worker import BatchWorker
@@ -60,7 +60,7 @@ class Drawing:
     def _turn(self) -> None:
         self._join_ready()
         self._drop_unwanted()
-        for event in self._engine.tick():
+        for event in self._engine.step():
             self._handle(event)
 
     def _join_ready(self) -> None:
@@ -73,7 +73,7 @@ class Drawing:
             if not slot.is_ending:  # canceled before it could join
                 record = slot.record
                 task = Task(kind=record.kind, params=record.drawn_params, catalog=slot.catalog, images=slot.images)
-                self._engine.join(slot.row_id, task)
+                self._engine.add_row(slot.row_id, task)
             wait_s = 0.0
 
     def _drop_unwanted(self) -> None:
@@ -89,7 +89,7 @@ class Drawing:
 
     def _drop(self, slot: Slot) -> None:
         slot.is_ending = True
-        self._engine.leave(slot.row_id)
+        self._engine.cancel_row(slot.row_id)
 
     def _handle(self, event: Event) -> None:
         slot = self._worker.slot(event.row_id)
@@ -100,7 +100,7 @@ class Drawing:
                 self._report.note_loading(slot, event.name)
             case Progressed():
                 self._report.note(slot, event.step, event.steps, event.preview)
-            case Drawn():
+            case Finished():
                 slot.is_ending = True
                 self._finish.succeed(slot, event)
             case Failed():

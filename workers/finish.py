@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from PIL.Image import Image as PilImage
 from redis.exceptions import RedisError
 
-from models.diffusion.events import Drawn
+from models.diffusion.events import Finished
 from models.errors import InternalFailure, JobFailure, ModelUnavailable
 from models.jobs.params import DrawParams
 from models.jobs.records import Image, JobRecord
@@ -32,9 +32,9 @@ class Finish:
         self._noted: dict[str, str | None] = {}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="finish")
 
-    def succeed(self, slot: Slot, drawn: Drawn) -> None:
+    def succeed(self, slot: Slot, finished: Finished) -> None:
         """Store the image and end the job as succeeded."""
-        self._submit(slot, lambda: self._succeed(slot, drawn))
+        self._submit(slot, lambda: self._succeed(slot, finished))
 
     def fail(self, slot: Slot, failure: JobFailure) -> None:
         """End the job as failed."""
@@ -80,14 +80,14 @@ class Finish:
             self._worker.ledger.note_model_problem(model, problem)
             self._noted[model] = problem
 
-    def _succeed(self, slot: Slot, drawn: Drawn) -> None:
+    def _succeed(self, slot: Slot, finished: Finished) -> None:
         started = time.monotonic()
-        record, image = slot.record, drawn.image
+        record, image = slot.record, finished.result
         self._store.write(record.image_id, _encoded(image, record))
         timings = {
-            "prepare_s": round(drawn.prepare_s, 4),
-            "denoise_s": round(drawn.denoise_s, 4),
-            "finish_s": round(drawn.finish_s + time.monotonic() - started, 4),
+            "prepare_s": round(finished.prepare_s, 4),
+            "denoise_s": round(finished.denoise_s, 4),
+            "finish_s": round(finished.finish_s + time.monotonic() - started, 4),
         }
         stored = Image(record.image_id, image.width, image.height)
         self._worker.succeed(slot, [stored], timings)

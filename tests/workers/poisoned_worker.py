@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from models.catalog.catalog import ModelSpec
-from models.diffusion.checkpoint import Checkpoint, load_checkpoint
+from models.diffusion.checkpoint import Checkpoint
+from models.diffusion.checkpoint_loading import load_checkpoint
 from service.backbone.settings import Settings
 from workers.__main__ import run
 

@@ -23,9 +23,9 @@ from diffusers import (
 from safetensors.torch import load_file, save_file
 
 from models.catalog.auxiliary import AuxiliaryModel
-from models.diffusion.checkpoint import Checkpoint
+from models.diffusion.checkpoint import Adapters, Checkpoint
 from models.diffusion.denoiser import Conditioning
-from models.diffusion.lora import Adapters, load, twin, weigh
+from models.diffusion.lora import copy_sharing_tensors, load_loras, set_adapters
 from models.errors import ModelUnavailable
 from tests.models.diffusion.rig import PLAIN_OPTIONS, Studio, pixel_difference
 from tests.tiny import build_tiny_lora
@@ -239,9 +239,11 @@ def test_a_transformer_takes_loras_too(tmp_path: Path) -> None:
     fused = {"lora_up.weight": up, "lora_down.weight": down, "alpha": torch.tensor(2.0)}  # queries, keys, values
     file = tmp_path / "kohya.safetensors"
     save_file({f"lora_unet_double_blocks_0_img_attn_qkv.{name}": tensor for name, tensor in fused.items()}, file)
-    ours: Any = twin(FluxPipeline(FlowMatchEulerDiscreteScheduler(), AutoencoderKL(), None, None, None, None, flux))
-    load(ours, [AuxiliaryModel(name="kohya", path=file)])
-    weigh(ours, [0.5])
+    ours: Any = copy_sharing_tensors(
+        FluxPipeline(FlowMatchEulerDiscreteScheduler(), AutoencoderKL(), None, None, None, None, flux)
+    )
+    load_loras(ours, [AuxiliaryModel(name="kohya", path=file)])
+    set_adapters(ours, [0.5])
     layer, states = "transformer_blocks.0.attn.to_k", torch.randn(1, 3, 32)
     changed, unchanged = (each.get_submodule(layer)(states) for each in (ours.transformer, flux))
     torch.testing.assert_close(changed, unchanged + 0.5 * (2 / 4) * states @ (up[32:64] @ down).T)
