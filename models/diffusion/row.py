@@ -67,6 +67,8 @@ class Row:
     task: Task
     plan: Plan
     state: State = field(default_factory=Waiting)
+    work: Work[object] | None = field(default=None, init=False)
+    """The current piece of work, ``None`` in every state but :class:`Running`."""
     virtual_time_s: float = 0.0
     """Device time used, in seconds divided by the row's share; counted from the least served row at admission."""
     admitted_at: float = 0.0
@@ -83,6 +85,7 @@ class Row:
         now = time.monotonic()
         self._seconds[type(self.state)] += now - self._state_since
         self.state, self._state_since = state, now
+        self.work = state.work if isinstance(state, Running) else None
 
     def charge(self, seconds: float) -> None:
         """Add ``seconds`` of device time to the row's virtual time; a higher priority is charged less."""
@@ -97,11 +100,6 @@ class Row:
     def is_ready(self) -> bool:
         """Whether the future is done that the row waits for."""
         return self.pending is not None and self.pending.done()
-
-    @property
-    def work(self) -> Work[object] | None:
-        """The current piece of work, ``None`` in every state but :class:`Running`."""
-        return self.state.work if isinstance(self.state, Running) else None
 
     @property
     def cost_key(self) -> Hashable:

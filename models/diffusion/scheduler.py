@@ -107,7 +107,8 @@ class Scheduler:
             return []
         runnable.sort(key=lambda row: (row.virtual_time_s, row.admitted_at))
         first = current_work(runnable[0])
-        group = [row for row in runnable if current_work(row).group_key == first.group_key]
+        group_key = first.group_key
+        group = [row for row in runnable if current_work(row).group_key == group_key]
         return _first_rows(group, self._capacity.max_inputs(first.cost_key))
 
     def charge(self, rows: Sequence[Row], seconds: float) -> None:
@@ -117,9 +118,10 @@ class Scheduler:
 
 
 def current_work(row: Row) -> Work[object]:
-    """The work of a running row."""
-    assert row.work is not None
-    return row.work
+    """The work of a row in the state ``Running``."""
+    work = row.work
+    assert work is not None
+    return work
 
 
 def _first_rows(rows: Sequence[Row], max_inputs: int) -> list[Row]:
