@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from benchmarks.backends import PROMPTS, draw, load_pipeline
-from models.diffusion.backends.deepcache import DeepCacheUNet, takes_full_step
+from models.diffusion.backends.deepcache import DeepCacheUNet, is_full_step
 from models.diffusion.denoiser import Conditioning
 
 Forward = Callable[[torch.Tensor, torch.Tensor, Conditioning], torch.Tensor]
@@ -53,7 +53,7 @@ class Reusing:
     ) -> tuple[torch.Tensor]:
         arguments = latents, timestep.float().expand(len(latents)), Conditioning(encoder_hidden_states)
         began_at = time.process_time()
-        if takes_full_step(self._step, self._interval):
+        if is_full_step(self._step, self._interval):
             output, self._deep = self._unet.full(*arguments)
         else:
             output = self._unet.shallow(*arguments, self._deep)

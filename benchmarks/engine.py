@@ -28,12 +28,13 @@ from PIL.Image import Image
 
 from models.catalog.catalog import Catalog, ModelSpec, house_spec
 from models.catalog.families import SDXL, TXT2IMG
+from models.diffusion import events
 from models.diffusion.calibration import calibrate
 from models.diffusion.capacity import Capacity
-from models.diffusion.checkpoint import Checkpoint, load_checkpoint
+from models.diffusion.checkpoint import Checkpoint
+from models.diffusion.checkpoint_loading import load_checkpoint
 from models.diffusion.denoiser import Conditioning
 from models.diffusion.engine import Engine
-from models.diffusion.events import Drawn, Failed
 from models.diffusion.sampling import build_scheduler
 from models.diffusion.work import Task
 from models.jobs.params import DrawParams
@@ -119,7 +120,7 @@ def static_batches(jobs: Sequence[Job], checkpoint: Checkpoint, rows: int = STAT
 
 
 def continuous(jobs: Sequence[Job], checkpoint: Checkpoint, capacity: Capacity | None = None) -> Iterator[Finished]:
-    """The engine, as a worker sets it up: how many rows are worthwhile is measured before the first job."""
+    """The engine, as a worker sets it up: the target batch size is measured before the first job."""
     engine = Engine(lambda spec: checkpoint, device=checkpoint.device, capacity=capacity, preview_every=0)
     calibrate(engine.load(checkpoint.spec), engine.capacity)
     clock, queue = Clock(), list(jobs)
@@ -130,12 +131,13 @@ def continuous(jobs: Sequence[Job], checkpoint: Checkpoint, capacity: Capacity |
             clock.sleep_until(queue[0].arrival_s)
         while queue and queue[0].arrival_s <= clock.now():
             params = queue.pop(0).params
-            engine.join(str(params.seed), Task(kind=TXT2IMG, params=params, catalog=catalog, images={}))
-        for event in engine.tick():
-            if isinstance(event, Failed):
+            engine.add_row(str(params.seed), Task(kind=TXT2IMG, params=params, catalog=catalog, images={}))
+        for event in engine.step():
+            if isinstance(event, events.Failed):
                 raise event.failure
-            if isinstance(event, Drawn):
-                yield Finished(by_id[event.row_id], event.image, clock.now())
+            if isinstance(event, events.Finished):
+                assert isinstance(event.result, Image)
+                yield Finished(by_id[event.row_id], event.result, clock.now())
     engine.close()
 
 

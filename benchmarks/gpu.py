@@ -3,7 +3,7 @@
 For each model and size: the time of one forward at batches of 1 to 16 images; and, under arrivals in a steady beat of
 jobs of 10 to 30 steps with mixed samplers, images/s, p95 latency, the share of the time in which the GPU computes, and
 the most memory used, for the plain diffusers pipeline one by one, in static batches of 8, and for the engine drawing
-1, 4, 8 and 16 images at once and as many as it finds worthwhile. Jobs come six times as fast as one by one can draw
+1, 4, 8 and 16 images at once and as many as it finds worth while. Jobs come six times as fast as one by one can draw
 them. The share is that of forwards between CUDA events: text encoding and decoding do not count.
 """
 

@@ -19,11 +19,12 @@ import torch
 from models.catalog.catalog import Catalog, house_spec
 from models.catalog.families import TXT2IMG
 from models.catalog.samplers import REFUSED, SAMPLERS, Sampler
-from models.diffusion.checkpoint import Checkpoint, load_checkpoint
-from models.diffusion.denoising import Denoising
+from models.diffusion.checkpoint import Checkpoint
+from models.diffusion.checkpoint_loading import load_checkpoint
+from models.diffusion.denoising_work import DenoisingToImage
 from models.diffusion.plans import Tools, plan
 from models.diffusion.sampling import build_scheduler
-from models.diffusion.work import Load, Task
+from models.diffusion.work import LoadRequest, Task
 from models.jobs.params import DrawParams
 
 PAGE = Path(__file__).parent.parent / "docs" / "samplers.md"
@@ -58,24 +59,24 @@ def all_params(steps: int, seeds: int) -> list[DrawParams]:
     ]
 
 
-def begin(checkpoint: Checkpoint, params: DrawParams) -> Denoising:
-    """The image before its first step, as the engine begins it."""
+def prepare(checkpoint: Checkpoint, params: DrawParams) -> DenoisingToImage:
+    """Prepare an image up to its first step, as the engine does."""
     task = Task(kind=TXT2IMG, params=params, catalog=Catalog({}), images={})
-    way = plan(task, Tools(lambda spec: checkpoint, CPU))
-    wish = next(way)
-    while isinstance(wish, Load):
-        wish = way.send(wish.load())
-    assert isinstance(wish, Denoising)
-    return wish
+    generator = plan(task, Tools(lambda spec: checkpoint, CPU))
+    request = next(generator)
+    while isinstance(request, LoadRequest):
+        request = generator.send(request.load())
+    assert isinstance(request, DenoisingToImage)
+    return request
 
 
 @torch.inference_mode()
 def draw_together(checkpoint: Checkpoint, wanted: Sequence[DrawParams]) -> Iterator[tuple[DrawParams, torch.Tensor]]:
     """Each image's last latents, as they get done in company."""
-    waiting, drawn = list(wanted), list[tuple[DrawParams, Denoising]]()
+    waiting, drawn = list(wanted), list[tuple[DrawParams, DenoisingToImage]]()
     while waiting or drawn:
         while waiting and len(drawn) < ROWS:
-            drawn.append((waiting[0], begin(checkpoint, waiting.pop(0))))
+            drawn.append((waiting[0], prepare(checkpoint, waiting.pop(0))))
         batch = [each for _, each in drawn]
         for each, output in zip(batch, batch[0].forward(batch), strict=True):
             if isinstance(output, Exception):

@@ -15,10 +15,11 @@ from models.catalog.catalog import ModelSpec
 from models.diffusion import events
 from models.diffusion.calibration import calibrate
 from models.diffusion.capacity import Capacity
-from models.diffusion.checkpoint import Checkpoint, load_checkpoint
+from models.diffusion.checkpoint import Checkpoint
+from models.diffusion.checkpoint_loading import load_checkpoint
 from models.diffusion.engine import Engine
-from models.diffusion.loads import weights_of
-from models.diffusion.work import Task
+from models.diffusion.load_requests import weights_of
+from models.diffusion.work import Result, Task
 from models.errors import JobFailure
 from models.jobs.results import JobOutput
 from service.backbone.catalog_file import CatalogFile
@@ -31,7 +32,7 @@ from workers.warm import WorkerStatus
 log = logging.getLogger(__name__)
 
 Loader = Callable[..., Checkpoint]
-"""As :func:`~models.diffusion.checkpoint.load_checkpoint`."""
+"""As :func:`~models.diffusion.checkpoint_loading.load_checkpoint`."""
 
 
 def open_diffusion(
@@ -78,15 +79,15 @@ class EngineExecutor:
         """Let the job join the engine as a row."""
         record = job.record
         task = Task(kind=record.kind, params=record.drawn_params, catalog=job.catalog, images=job.images)
-        self._engine.join(job.execution_id, task)
+        self._engine.add_row(job.execution_id, task)
 
     def stop(self, execution_id: str) -> None:
         """Remove the row."""
-        self._engine.leave(execution_id)
+        self._engine.cancel_row(execution_id)
 
     def poll(self) -> list[Event]:
         """Run one step of the engine."""
-        return [_translated(event) for event in self._engine.tick()]
+        return [_translated(event) for event in self._engine.step()]
 
     def close(self) -> None:
         """End the engine's threads."""
@@ -116,11 +117,15 @@ def _translated(event: events.Event) -> Event:
             return Progressed(event.row_id, event.step, event.steps, event.preview)
         case events.Loading():
             return Loading(event.row_id, event.name)
-        case events.Drawn():
+        case events.Finished():
             timings = {"prepare_s": event.prepare_s, "denoise_s": event.denoise_s, "finish_s": event.finish_s}
-            return Finished(event.row_id, JobOutput(images=(event.image,)), timings)
+            return Finished(event.row_id, _output(event.result), timings)
         case events.Failed():
             return Failed(event.row_id, event.failure)
+
+
+def _output(result: Result) -> JobOutput:
+    return result if isinstance(result, JobOutput) else JobOutput(images=(result,))
 
 
 def _silence_libraries() -> None:

@@ -8,13 +8,12 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 
 from PIL.Image import Image
 
 from models.catalog.catalog import Catalog
 from models.errors import InternalFailure, JobFailure, PhotogramError
-from models.jobs.kinds import JobKind
+from models.jobs.kinds import JobKind, resolve
 from models.jobs.params import JobParams
 from models.jobs.results import JobOutput
 from workers.executors import Event, Failed, Finished, Progressed
@@ -69,10 +68,9 @@ def load_functions(kinds: Collection[JobKind]) -> dict[str, JobFunction]:
 
 
 def _load(kind: str, path: str) -> JobFunction:
-    module, _, name = path.partition(":")
     try:
-        function: JobFunction = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+        function: JobFunction = resolve(path)
+    except ImportError as error:
         raise FunctionMissing(f"the function {path!r} of job kind {kind!r} cannot be imported: {error}") from error
     return function
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from models.catalog.auxiliary import Extra, Extras, discover, read_extras, without_hash
+from models.catalog.auxiliary import AuxiliaryModel, AuxiliaryModels, discover, read_auxiliary_models, without_hash
 from models.catalog.bounds import CLIP_SKIP_MAX, GUIDANCE_MAX, SIZE_MULTIPLE_PX
 from models.catalog.families import FAMILIES, STABLE_DIFFUSION
 from models.catalog.samplers import SAMPLERS
@@ -181,12 +181,12 @@ class Catalog(Mapping[str, ModelSpec]):
         self,
         models: Mapping[str, ModelSpec],
         default: str = HOUSE,
-        extras: Mapping[str, Mapping[str, Extra]] = MappingProxyType({}),
+        extras: Mapping[str, Mapping[str, AuxiliaryModel]] = MappingProxyType({}),
         aliases: Mapping[str, str] = MappingProxyType({}),
         unknown: str | None = None,
     ) -> None:
         self._models = {HOUSE: house_spec(), **models}
-        self._extras = {sort: Extras(extras.get(sort, {})) for sort in EXTRAS}
+        self._extras = {sort: AuxiliaryModels(extras.get(sort, {})) for sort in EXTRAS}
         if default not in self._models:
             raise CatalogError(f"the default model {default!r} is not in the catalog")
         self.default = default
@@ -210,32 +210,32 @@ class Catalog(Mapping[str, ModelSpec]):
             raise CatalogError(f"the alias {alias!r} of {name!r} is already the name or an alias of a model")
 
     @property
-    def loras(self) -> Extras:
+    def loras(self) -> AuxiliaryModels:
         """LoRAs."""
         return self._extras["loras"]
 
     @property
-    def embeddings(self) -> Extras:
+    def embeddings(self) -> AuxiliaryModels:
         """Textual-inversion embeddings."""
         return self._extras["embeddings"]
 
     @property
-    def controlnets(self) -> Extras:
+    def controlnets(self) -> AuxiliaryModels:
         """ControlNets."""
         return self._extras["controlnets"]
 
     @property
-    def upscalers(self) -> Extras:
+    def upscalers(self) -> AuxiliaryModels:
         """Upscalers that need weights."""
         return self._extras["upscalers"]
 
     @property
-    def preprocessors(self) -> Extras:
+    def preprocessors(self) -> AuxiliaryModels:
         """The weights of preprocessors that need some."""
         return self._extras["preprocessors"]
 
     @property
-    def faces(self) -> Extras:
+    def faces(self) -> AuxiliaryModels:
         """``detector`` and ``restorer``, which face restoration needs."""
         return self._extras["faces"]
 
@@ -269,7 +269,7 @@ class Catalog(Mapping[str, ModelSpec]):
             if not isinstance(name, str | None):
                 raise CatalogError(f"{path}: {key} must be the name of a model")
         extras = {
-            sort: {**discover(path.parent / sort), **read_extras(sort, document.get(sort, {}), path.parent)}
+            sort: {**discover(path.parent / sort), **read_auxiliary_models(sort, document.get(sort, {}), path.parent)}
             for sort in EXTRAS
         }
         return cls(specs, default, extras, _read_aliases(document.get("aliases", {})), unknown)

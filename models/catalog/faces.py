@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from models.catalog.auxiliary import Extra
+from models.catalog.auxiliary import AuxiliaryModel
 
 RESTORER, DETECTOR = "restorer", "detector"
 """The names in the catalog's table ``faces``."""
@@ -22,7 +22,7 @@ SWAP_REFUSAL = (
 )
 
 
-def restore_problem(faces: Mapping[str, Extra]) -> str | None:
+def restore_problem(faces: Mapping[str, AuxiliaryModel]) -> str | None:
     """Why faces cannot be restored with the weights that the catalog has; ``None`` if they can."""
     missing = [f"file in [faces.{name}] ({usual})" for name, usual in USUAL_WEIGHTS.items() if name not in faces]
     if not missing:

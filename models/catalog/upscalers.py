@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from models.catalog.auxiliary import Extra, Extras
+from models.catalog.auxiliary import AuxiliaryModel, AuxiliaryModels
 from models.errors import Problem, ProblemCode
 
 UPSCALE_FACTORS = (2, 4)
@@ -42,7 +42,7 @@ KNOWN_UPSCALERS: Mapping[str, KnownUpscaler] = MappingProxyType({upscaler.name: 
 """By name, in the order of Prodia v1. The catalog may have others."""
 
 
-def find_upscaler(name: str, upscalers: Extras) -> Extra | None:
+def find_upscaler(name: str, upscalers: AuxiliaryModels) -> AuxiliaryModel | None:
     """The weights of ``name`` among the catalog's: under that name, or under the one they are published by."""
     known = KNOWN_UPSCALERS.get(name)
     names = (name,) if known is None else (name, *known.weights)
@@ -50,7 +50,7 @@ def find_upscaler(name: str, upscalers: Extras) -> Extra | None:
     return next((extra for extra in found if extra is not None), None)
 
 
-def upscaler_problem(name: str, upscalers: Extras) -> Problem | None:
+def upscaler_problem(name: str, upscalers: AuxiliaryModels) -> Problem | None:
     """Why ``name`` cannot be used with the weights that the catalog has; ``None`` if it can."""
     known = KNOWN_UPSCALERS.get(name)
     if known is not None and known.refusal is not None:

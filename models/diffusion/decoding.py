@@ -1,23 +1,20 @@
-"""Decoding: finished latents to images of the size that they were drawn at."""
+"""Decoding: from final latents to images."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from PIL.Image import Image
 
+from models.diffusion.denoising import Denoising
 from models.diffusion.failures import attempt, release_memory
 from models.errors import DrawingFailed, JobFailure
 
-if TYPE_CHECKING:
-    from models.diffusion.denoising import Denoising
-
 
 def decode(batch: Sequence[Denoising]) -> list[Image | JobFailure]:
-    """Each one's image. All are of one group and are decoded together; if that fails, each for itself."""
+    """Decode the latents of ``batch``, whose group keys are equal, together; if that fails, one by one."""
     pixels = attempt(lambda: _pixels(batch))
     if not isinstance(pixels, JobFailure):
         return [attempt(partial(_image, each, one)) for each, one in zip(batch, pixels, strict=True)]
@@ -36,6 +33,6 @@ def _pixels(batch: Sequence[Denoising]) -> Sequence[torch.Tensor]:
 
 def _image(denoising: Denoising, pixels: torch.Tensor) -> Image:
     if not (denoising.latents.isfinite().all() and pixels.isfinite().all()):
-        raise DrawingFailed("the latents, or the pixels that they decode to, are not finite")
+        raise DrawingFailed("the final latents or the decoded pixels are not finite numbers")
     image: Image = denoising.checkpoint.pipeline.image_processor.postprocess(pixels)[0]
     return image

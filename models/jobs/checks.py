@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
-from models.catalog.auxiliary import Extra, Extras
+from models.catalog.auxiliary import AuxiliaryModel, AuxiliaryModels
 from models.catalog.catalog import Catalog
 from models.catalog.families import FamilyFacts
 from models.catalog.samplers import REFUSED, SAMPLERS, sampler_problem
@@ -95,7 +95,9 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> Problem:
     return Problem(message, ProblemCode.UNKNOWN_NAME, allowed=listed)
 
 
-def auxiliary_problem(what: str, name: str, model: Extra | None, models: Extras, family: str) -> Problem | None:
+def auxiliary_problem(
+    what: str, name: str, model: AuxiliaryModel | None, models: AuxiliaryModels, family: str
+) -> Problem | None:
     """A problem unless ``model``, which ``name`` was resolved to, can be used with models of ``family``."""
     if model is None:
         return unknown_name(what, name, models)

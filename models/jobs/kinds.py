@@ -214,6 +214,19 @@ def register(kind: JobKind) -> None:
         raise ValueError(f"there is a job kind {kind.name!r} already")
 
 
+def resolve(path: str) -> Any:
+    """The object that ``path``, a ``plan`` or ``function`` written as ``module:name``, stands for.
+
+    Raises:
+        ImportError: there is no such module, or nothing of that name in it.
+    """
+    module, _, name = path.partition(":")
+    try:
+        return getattr(import_module(module), name)
+    except (AttributeError, ValueError) as error:
+        raise ImportError(f"{path!r} cannot be imported: {error}") from error
+
+
 def load_kinds(modules: tuple[str, ...]) -> None:
     """Import ``modules``, which register further kinds; raises :class:`ImportError` as the import does."""
     for module in modules:

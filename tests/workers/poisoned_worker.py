@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from models.catalog.catalog import ModelSpec
-from models.diffusion.checkpoint import Checkpoint, load_checkpoint
+from models.diffusion.checkpoint import Checkpoint
+from models.diffusion.checkpoint_loading import load_checkpoint
 from service.backbone.settings import Settings
 from workers.diffusion import open_diffusion
 from workers.worker import run

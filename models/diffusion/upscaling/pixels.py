@@ -1,4 +1,4 @@
-"""Between Pillow's images and tensors of pixels."""
+"""Conversions between Pillow images and tensors of pixels."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from torch import Tensor
 
 
 def to_bytes(image: Image.Image) -> Tensor:
-    """An RGB image as uint8 [3, height, width].
+    """From an RGB image to uint8 [3, height, width].
 
     Raises:
-        ValueError: the image is not RGB; transparency and palettes must have been resolved before.
+        ValueError: the image is not RGB; callers convert transparency and palettes.
     """
     if image.mode != "RGB":
-        raise ValueError(f"an RGB image is needed, this one is {image.mode}")
+        raise ValueError(f"the image must be RGB, not {image.mode}")
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
 def to_image(pixels: Tensor) -> Image.Image:
-    """uint8 [3, height, width] as an RGB image."""
+    """From uint8 [3, height, width] to an RGB image."""
     return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
 
 
 def to_unit(pixels: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """uint8 values as numbers from 0 to 1 on ``device``."""
+    """From uint8 to ``dtype`` from 0 to 1 on ``device``."""
     return pixels.to(device).to(dtype) / 255
 
 
 def from_unit(values: Tensor) -> Tensor:
-    """Numbers from 0 to 1 as uint8 values, rounded to the nearest."""
+    """From 0 to 1 to uint8, rounded to the nearest."""
     return (values * 255).round_().clamp_(0, 255).to(torch.uint8)

@@ -1,4 +1,4 @@
-"""Enlarging one image: with an upscaler, tile by tile, or by plain resampling."""
+"""Upscaling one image: with an upscaler, tile by tile, or by plain resampling."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from models.diffusion.upscaling.upscaler import Upscaler
 from models.errors import DrawingFailed
 
 FILTERS: Mapping[str, Resampling] = MappingProxyType({"Lanczos": Resampling.LANCZOS, "Nearest": Resampling.NEAREST})
-"""How Pillow calls the built-in upscalers."""
+"""The built-in upscalers and their filters in Pillow."""
 
 
 class Upscaling(Postprocess):
-    """Enlarges an image with an upscaler, one tile a step.
+    """Enlarges an image with an upscaler, one tile in each step.
 
-    The model runs once, at its own scale; a Lanczos filter brings that to exactly ``scale``. Until the job is done it
-    holds 12 bytes for each pixel at the model's scale.
+    The model enlarges by its own scale; a Lanczos filter then resizes to exactly ``scale``. Until the last step the
+    work holds 12 bytes for each pixel at the model's scale.
 
     Args:
         image: RGB, of any size.
-        scale: the image becomes round(width * scale) x round(height * scale).
+        scale: the result has round(width * scale) x round(height * scale) pixels.
 
     Raises:
         ValueError: the image is not RGB.
@@ -57,7 +57,7 @@ class Upscaling(Postprocess):
 
     def advance(self, output: Tensor) -> None:
         if not output.isfinite().all():
-            raise DrawingFailed("the upscaler gave numbers that are no image")
+            raise DrawingFailed("the upscaler's output is not finite")
         row, column = self._place()
         weights = self._row_weights[row, :, None] * self._column_weights[column]
         _window(self._canvas, self._rows, self._columns, row, column, self._native_scale).add_(output[0] * weights)
@@ -68,16 +68,16 @@ class Upscaling(Postprocess):
         return enlarged if enlarged.size == self._size else enlarged.resize(self._size, Resampling.LANCZOS)
 
     def _place(self) -> tuple[int, int]:
-        """The row and column of the tile to come."""
+        """The row and column of the next tile."""
         return divmod(self.step, len(self._columns.starts))
 
 
 class Resizing(Postprocess):
-    """Enlarges an image with one of the built-in upscalers, in one step and without weights.
+    """Enlarges an image with a built-in upscaler, in one step and without weights.
 
     Args:
         image: RGB, of any size.
-        scale: the image becomes round(width * scale) x round(height * scale).
+        scale: the result has round(width * scale) x round(height * scale) pixels.
         name: one of ``FILTERS``.
 
     Raises:
@@ -108,12 +108,12 @@ class Resizing(Postprocess):
 
 
 def enlarged_size(image: Image.Image, scale: float) -> tuple[int, int]:
-    """Width and height in pixels of ``image`` enlarged ``scale`` times."""
+    """Width and height in pixels of ``image``, enlarged by ``scale``."""
     return round(image.width * scale), round(image.height * scale)
 
 
 def _window(pixels: Tensor, rows: Cut, columns: Cut, row: int, column: int, scale: int) -> Tensor:
-    """The part of ``pixels`` [3, height * scale, width * scale] that one tile covers."""
+    """The view of ``pixels`` [3, height * scale, width * scale] that one tile covers."""
     top, left = rows.starts[row] * scale, columns.starts[column] * scale
     return pixels[:, top : top + rows.tile_px * scale, left : left + columns.tile_px * scale]
 

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from models.catalog.auxiliary import Extra, Extras
+from models.catalog.auxiliary import AuxiliaryModel, AuxiliaryModels
 from models.catalog.catalog import Catalog
 from models.catalog.preprocessors import PREPROCESSORS, Threshold
 from models.catalog.styles import STYLES
@@ -114,11 +114,11 @@ def list_controlnets(gateway: GatewayState, caller: CurrentCaller) -> ControlNet
     return ControlNetList(controlnets=_views(gateway.catalog.current().controlnets))
 
 
-def _views(extras: Extras) -> list[HelperView]:
+def _views(extras: AuxiliaryModels) -> list[HelperView]:
     return [_view(extra) for extra in extras.values()]
 
 
-def _view(extra: Extra) -> HelperView:
+def _view(extra: AuxiliaryModel) -> HelperView:
     return HelperView(
         name=extra.name,
         family=extra.family,

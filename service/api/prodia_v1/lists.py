@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.routing import Match
 from starlette.types import Scope
 
-from models.catalog.auxiliary import Extra, Extras
+from models.catalog.auxiliary import AuxiliaryModel, AuxiliaryModels
 from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.families import SDXL, SDXL_REFINER, STABLE_DIFFUSION
 from models.catalog.samplers import SAMPLERS
@@ -74,7 +74,7 @@ def embedding_names(catalog: Catalog, noted: Mapping[str, str], is_sdxl: bool) -
     return [each.name for each in _of_family(catalog.embeddings, is_sdxl)]
 
 
-def _of_family(extras: Extras, is_sdxl: bool) -> list[Extra]:
+def _of_family(extras: AuxiliaryModels, is_sdxl: bool) -> list[AuxiliaryModel]:
     """Those made for the family, and those of which only their weights tell."""
     families = (None, SDXL if is_sdxl else STABLE_DIFFUSION)
     return [extra for extra in extras.values() if extra.family in families and extra.problem() is None]

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-from models.catalog.auxiliary import Extras
+from models.catalog.auxiliary import AuxiliaryModels
 from models.catalog.catalog import Catalog
 from models.catalog.faces import restore_problem
 from models.catalog.samplers import SAMPLERS, find_sampler
@@ -176,7 +176,7 @@ async def list_realesrgan(gateway: GatewayState, caller: CurrentBasicCaller) -> 
     return [RealesrganItem(name=name) for name in names if name.startswith(_REAL_ESRGAN)]
 
 
-def _upscalers(extras: Extras) -> list[str]:
+def _upscalers(extras: AuxiliaryModels) -> list[str]:
     return [name for name in dict.fromkeys((*KNOWN_UPSCALERS, *extras)) if upscaler_problem(name, extras) is None]
 
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from models.catalog.auxiliary import Extra, without_hash
+from models.catalog.auxiliary import AuxiliaryModel, without_hash
 from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.preprocessors import PREPROCESSORS
 from models.jobs.params import CONTROL_MODES, RESIZE_MODES
@@ -30,7 +30,7 @@ def model_title(spec: ModelSpec) -> str:
     return f"{model_file(spec)} [{model_hash(spec)}]"
 
 
-def controlnet_title(extra: Extra) -> str:
+def controlnet_title(extra: AuxiliaryModel) -> str:
     """As ``name [01234567]``."""
     return f"{extra.name} [{hashlib.sha256(extra.name.encode()).hexdigest()[:8]}]"
 

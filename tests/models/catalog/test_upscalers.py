@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from models.catalog.auxiliary import Extra, Extras
+from models.catalog.auxiliary import AuxiliaryModel, AuxiliaryModels
 from models.catalog.faces import restore_problem
 from models.catalog.upscalers import BUILT_IN_UPSCALERS, KNOWN_UPSCALERS, find_upscaler, upscaler_problem
 from models.errors import Problem, ProblemCode
 
-NONE = Extras()
+NONE = AuxiliaryModels()
 
 
-def configured(**files: str) -> Extras:
-    return Extras({name: Extra(name=name, path=Path(file)) for name, file in files.items()})
+def configured(**files: str) -> AuxiliaryModels:
+    return AuxiliaryModels({name: AuxiliaryModel(name=name, path=Path(file)) for name, file in files.items()})
 
 
 @pytest.mark.parametrize("name", BUILT_IN_UPSCALERS)
@@ -32,15 +32,15 @@ def test_each_other_one_says_which_weights_it_needs_and_where_to_put_them(name: 
 
 
 @pytest.mark.parametrize("extras", [NONE, configured(LDSR="ldsr.safetensors")])
-def test_ldsr_is_refused_even_with_weights(extras: Extras):
+def test_ldsr_is_refused_even_with_weights(extras: AuxiliaryModels):
     assert "Photogram does not implement" in str(upscaler_problem("LDSR", extras))
 
 
 def test_weights_are_found_by_the_clients_name_and_by_the_published_one():
-    extras = Extras({
-        "SwinIR 4x": Extra(name="SwinIR 4x", path=Path("mine.pth")),
-        "RealESRGAN_x4plus": Extra(name="RealESRGAN_x4plus", path=Path("RealESRGAN_x4plus.pth")),
-        "4x-UltraSharp": Extra(name="4x-UltraSharp", path=Path("4x-UltraSharp.pth")),
+    extras = AuxiliaryModels({
+        "SwinIR 4x": AuxiliaryModel(name="SwinIR 4x", path=Path("mine.pth")),
+        "RealESRGAN_x4plus": AuxiliaryModel(name="RealESRGAN_x4plus", path=Path("RealESRGAN_x4plus.pth")),
+        "4x-UltraSharp": AuxiliaryModel(name="4x-UltraSharp", path=Path("4x-UltraSharp.pth")),
     })  # fmt: skip
     for name, file in (
         ("SwinIR 4x", "mine.pth"),
@@ -62,7 +62,7 @@ def test_an_unknown_name_is_answered_with_those_that_there_are():
 
 
 def test_face_restoration_needs_both_files():
-    restorer, detector = (Extra(name=name, path=Path("a")) for name in ("restorer", "detector"))
+    restorer, detector = (AuxiliaryModel(name=name, path=Path("a")) for name in ("restorer", "detector"))
     assert restore_problem({"restorer": restorer, "detector": detector}) is None
     assert "set file in [faces.detector]" in (restore_problem({"restorer": restorer}) or "")
     problem = restore_problem({}) or ""

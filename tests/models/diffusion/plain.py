@@ -11,9 +11,9 @@ from PIL import Image
 
 from models.catalog.families import FLUX, IMG2IMG, INPAINT, SD3, SDXL_REFINER, STABLE_DIFFUSION, TXT2IMG
 from models.catalog.samplers import FLOW_MATCHING, SAMPLERS
-from models.diffusion.checkpoint import load_checkpoint
+from models.diffusion.checkpoint_loading import load_checkpoint
 from models.jobs.params import DrawParams
-from tests.models.diffusion.rig import CPU, Studio, images, join, pixel_difference, run, spec_of
+from tests.models.diffusion.rig import CPU, Studio, add_row, images, pixel_difference, run, spec_of
 from tests.models.diffusion.test_law_images import IMAGES, mask, photo
 
 PIPELINES: dict[tuple[str, str], Any] = {
@@ -110,8 +110,8 @@ def check(studio: Studio, rows: Rows, late: int = 0) -> None:
     engine = studio.engine(rows=16)
     events = []
     for row_id, (kind, wanted) in rows.items():
-        join(engine, row_id, wanted, studio.spec, kind, IMAGES)
-        events += [event for _ in range(late) for event in engine.tick()]
+        add_row(engine, row_id, wanted, studio.spec, kind, IMAGES)
+        events += [event for _ in range(late) for event in engine.step()]
     events += run(engine)
     drawn = images(events)
     assert drawn.keys() == rows.keys(), events

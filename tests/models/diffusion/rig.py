@@ -14,18 +14,19 @@ import torch
 from diffusers import DiffusionPipeline
 from PIL.Image import Image
 
-from models.catalog.auxiliary import Extra
+from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.families import SDXL, STABLE_DIFFUSION, TXT2IMG
 from models.catalog.samplers import SAMPLERS
 from models.diffusion.capacity import Capacity
-from models.diffusion.checkpoint import Checkpoint, load_checkpoint
+from models.diffusion.checkpoint import Checkpoint
+from models.diffusion.checkpoint_loading import load_checkpoint
 from models.diffusion.denoiser import Conditioning, Denoiser, Residuals
 from models.diffusion.denoising import Denoising
 from models.diffusion.engine import Engine
-from models.diffusion.events import Drawn, Event, Failed, Progressed
+from models.diffusion.events import Event, Failed, Finished, Progressed
 from models.diffusion.plans import Tools, plan
-from models.diffusion.work import Load, Task
+from models.diffusion.work import LoadRequest, Task
 from models.errors import JobFailure
 from models.jobs.params import DrawParams
 
@@ -103,33 +104,33 @@ class Studio:
         return pixel_difference(self.draw_plain(wanted), image)
 
 
-def join(
+def add_row(
     engine: Engine,
     row_id: str,
     wanted: DrawParams,
     spec: ModelSpec,
     kind: str = TXT2IMG,
     images: Mapping[str, Image] = MappingProxyType({}),
-    **extras: Mapping[str, Extra],
+    **auxiliary: Mapping[str, AuxiliaryModel],
 ) -> None:
-    """Let a row join that is drawn with the model of ``spec``, in a catalog of it and ``extras`` alone."""
-    catalog = Catalog({wanted.model: replace(spec, name=wanted.model)}, extras=extras)
-    engine.join(row_id, Task(kind=kind, params=wanted, catalog=catalog, images=images))
+    """Add a row that is drawn with the model of ``spec``, in a catalog with it and ``auxiliary`` models only."""
+    catalog = Catalog({wanted.model: replace(spec, name=wanted.model)}, extras=auxiliary)
+    engine.add_row(row_id, Task(kind=kind, params=wanted, catalog=catalog, images=images))
 
 
-def begun(studio: Studio, wanted: DrawParams, spec: ModelSpec | None = None, **task: Any) -> Denoising:
+def prepare(studio: Studio, wanted: DrawParams, spec: ModelSpec | None = None, **task: Any) -> Denoising:
     """An image before its first step, outside any engine."""
     catalog = Catalog({wanted.model: replace(spec or studio.spec, name=wanted.model)})
-    way = plan(
+    generator = plan(
         Task(**{"kind": TXT2IMG, "params": wanted, "catalog": catalog, "images": {}} | task),
         Tools(lambda spec: studio.checkpoint, CPU),
     )
     with torch.inference_mode():
-        wish = next(way)
-        while isinstance(wish, Load):
-            wish = way.send(wish.load())
-    assert isinstance(wish, Denoising)
-    return wish
+        request = next(generator)
+        while isinstance(request, LoadRequest):
+            request = generator.send(request.load())
+    assert isinstance(request, Denoising)
+    return request
 
 
 def pixel_difference(first: Image, second: Image) -> int:
@@ -137,19 +138,19 @@ def pixel_difference(first: Image, second: Image) -> int:
     return int(np.abs(np.asarray(first).astype(int) - np.asarray(second).astype(int)).max())
 
 
-def run(engine: Engine, ticks: int = 500) -> list[Event]:
-    """Tick until there is nothing to do; all events."""
+def run(engine: Engine, steps: int = 500) -> list[Event]:
+    """Take steps until the engine is idle, and return all events."""
     events: list[Event] = []
-    for _ in range(ticks):
+    for _ in range(steps):
         if engine.is_idle:
             return events
-        events += engine.tick()
-    raise AssertionError(f"not idle after {ticks} ticks: {engine.row_ids}")
+        events += engine.step()
+    raise AssertionError(f"not idle after {steps} steps: {engine.row_ids}")
 
 
 def images(events: list[Event]) -> dict[str, Image]:
     """The images by row."""
-    return {event.row_id: event.image for event in events if isinstance(event, Drawn)}
+    return {event.row_id: event.result for event in events if isinstance(event, Finished)}
 
 
 def failures(events: list[Event]) -> dict[str, JobFailure]:

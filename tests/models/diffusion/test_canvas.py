@@ -44,7 +44,7 @@ def test_fill_lengthens_the_edges(size: tuple[int, int], far: tuple[int, int]) -
 
 
 def test_an_unknown_mode_is_refused() -> None:
-    with pytest.raises(DrawingFailed, match="no resize mode 'squeeze'"):
+    with pytest.raises(DrawingFailed, match="resize_mode 'squeeze' is unknown"):
         fit(gradient((8, 8)), (8, 8), "squeeze")
 
 

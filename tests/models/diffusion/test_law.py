@@ -20,7 +20,7 @@ from models.diffusion.events import Event, Progressed
 from models.errors import DrawingFailed
 from models.jobs.params import DrawParams
 from tests.models.diffusion.driving import plain_name
-from tests.models.diffusion.rig import CPU, Studio, begun, failures, images, join, params, poisoned, run, spec_of
+from tests.models.diffusion.rig import CPU, Studio, add_row, failures, images, params, poisoned, prepare, run, spec_of
 from tests.tiny import build_tiny_sd
 
 GUIDED, UNGUIDED = (5.0, 2.5, 7.5, 12.0), (1.0, 0.0, 1.0, 0.5)
@@ -58,7 +58,7 @@ def draw_together(studio: Studio, rows: Mapping[str, DrawParams], capacity: int 
     """Draw all of them, ``capacity`` at a time, and hold each against the plain pipeline."""
     engine = studio.engine(rows=capacity)
     for row_id, wanted in rows.items():
-        join(engine, row_id, wanted, studio.spec)
+        add_row(engine, row_id, wanted, studio.spec)
     check(studio, rows, run(engine))
 
 
@@ -83,9 +83,9 @@ def latents_alone(row: Denoising) -> torch.Tensor:
 def check_alone(studio: Studio, wanted: DrawParams) -> None:
     """Image and latents are the plain pipeline's to the bit."""
     engine = studio.engine()
-    join(engine, "row", wanted, studio.spec)
+    add_row(engine, "row", wanted, studio.spec)
     assert studio.off_by(wanted, images(run(engine))["row"]) == 0
-    row = begun(studio, wanted)
+    row = prepare(studio, wanted)
     assert torch.equal(latents_alone(row), studio.call_plain(wanted, output_type="latent"))
 
 
@@ -124,8 +124,8 @@ def test_joining_late(tiny_sd: Studio, case: str) -> None:
     rows = crowd(case)
     engine, events = tiny_sd.engine(rows=len(rows)), []
     for row_id, wanted in rows.items():
-        join(engine, row_id, wanted, tiny_sd.spec)
-        events += engine.tick()
+        add_row(engine, row_id, wanted, tiny_sd.spec)
+        events += engine.step()
     check(tiny_sd, rows, events + run(engine))
 
 
@@ -133,13 +133,13 @@ def test_joining_late(tiny_sd: Studio, case: str) -> None:
 def test_neighbours_cancelled(tiny_sd: Studio, case: str) -> None:
     rows, engine, events = crowd(case), tiny_sd.engine(), []
     for number, (row_id, wanted) in enumerate(rows.items()):
-        join(engine, row_id, wanted, tiny_sd.spec)
+        add_row(engine, row_id, wanted, tiny_sd.spec)
         if number % 3 == 0:
-            join(engine, f"leaver {row_id}", params(seed=number, num_inference_steps=9), tiny_sd.spec)
+            add_row(engine, f"leaver {row_id}", params(seed=number, num_inference_steps=9), tiny_sd.spec)
     while not engine.is_idle:
-        for event in engine.tick():
+        for event in engine.step():
             if isinstance(event, Progressed) and event.row_id.startswith("leaver") and event.step == 3:
-                engine.leave(event.row_id)
+                engine.cancel_row(event.row_id)
             events.append(event)
     check(tiny_sd, rows, events)
 
@@ -148,10 +148,10 @@ def test_neighbours_cancelled(tiny_sd: Studio, case: str) -> None:
 def test_neighbours_failed(tiny_sd: Studio, case: str) -> None:
     rows, engine = crowd(case), tiny_sd.engine(poisoned(tiny_sd, "poison"))
     for number, (row_id, wanted) in enumerate(rows.items()):
-        join(engine, row_id, wanted, tiny_sd.spec)
+        add_row(engine, row_id, wanted, tiny_sd.spec)
         if number % 3 == 0:
             guidance_scale = wanted.guidance_scale
-            join(engine, f"victim {row_id}", params(prompt="poison", guidance_scale=guidance_scale), tiny_sd.spec)
+            add_row(engine, f"victim {row_id}", params(prompt="poison", guidance_scale=guidance_scale), tiny_sd.spec)
     events = run(engine)
     check(tiny_sd, rows, events)
     assert len(failures(events)) == len(range(0, len(rows), 3))
@@ -170,7 +170,7 @@ def test_two_checkpoints_at_once(tiny_sd: Studio, tmp_path_factory: pytest.TempP
     engine = Engine(lambda spec: studios[spec.name].checkpoint)
     rows = {f"{name} {seed}": params(model=name, seed=seed) for name in studios for seed in range(3)}
     for row_id, wanted in rows.items():
-        join(engine, row_id, wanted, spec_of(studios[wanted.model].spec.folder, name=wanted.model))
+        add_row(engine, row_id, wanted, spec_of(studios[wanted.model].spec.folder, name=wanted.model))
     drawn = images(run(engine))
     assert all(studios[wanted.model].off_by(wanted, drawn[row_id]) <= 1 for row_id, wanted in rows.items())
     assert tiny_sd.off_by(rows["tiny 0"], drawn["other 0"]) > 20, "the checkpoints draw alike: the test shows nothing"

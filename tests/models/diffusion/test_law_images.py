@@ -16,7 +16,7 @@ from models.diffusion.engine import Engine
 from models.diffusion.events import Event, Progressed
 from models.errors import DrawingFailed
 from models.jobs.params import DrawParams, Mask
-from tests.models.diffusion.rig import Studio, failures, images, join, params, pixel_difference, poisoned, run
+from tests.models.diffusion.rig import Studio, add_row, failures, images, params, pixel_difference, poisoned, run
 
 SIZE = (64, 64)
 STARTABLE = [name for name, sampler in SAMPLERS.items() if sampler.img2img_problem is None]
@@ -116,7 +116,7 @@ def check(studio: Studio, rows: Rows, events: list[Event]) -> None:
 
 
 def enter(engine: Engine, studio: Studio, row_id: str, kind: str, wanted: DrawParams) -> None:
-    join(engine, row_id, wanted, studio.spec, kind, IMAGES)
+    add_row(engine, row_id, wanted, studio.spec, kind, IMAGES)
 
 
 @pytest.mark.parametrize("guidance_scales", [GUIDED, UNGUIDED], ids=["guided", "unguided"])
@@ -145,7 +145,7 @@ def test_joining_late_beside_images_from_words(tiny_sd: Studio) -> None:
     engine = tiny_sd.engine(rows=len(rows))
     for row_id, row in rows.items():
         enter(engine, tiny_sd, row_id, *row)
-        events += engine.tick()
+        events += engine.step()
     check(tiny_sd, rows, events + run(engine))
 
 
@@ -157,9 +157,9 @@ def test_neighbours_cancelled(tiny_sd: Studio) -> None:
             leaver = over(kind, seed=number, num_inference_steps=9, strength=1.0)
             enter(engine, tiny_sd, f"leaver {row_id}", kind, leaver)
     while not engine.is_idle:
-        for event in engine.tick():
+        for event in engine.step():
             if isinstance(event, Progressed) and event.row_id.startswith("leaver") and event.step == 3:
-                engine.leave(event.row_id)
+                engine.cancel_row(event.row_id)
             events.append(event)
     check(tiny_sd, rows, events)
 

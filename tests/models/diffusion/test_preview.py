@@ -12,7 +12,7 @@ from PIL.Image import Resampling
 
 from models.catalog.samplers import SAMPLERS
 from models.diffusion.preview import apply_linear, fit_linear
-from tests.models.diffusion.rig import Studio, images, join, params, progress, run
+from tests.models.diffusion.rig import Studio, add_row, images, params, progress, run
 
 
 def test_the_fitted_map_finds_a_decoder_that_is_linear() -> None:
@@ -31,7 +31,7 @@ def test_the_fitted_map_finds_a_decoder_that_is_linear() -> None:
 def test_previews_differ_as_their_images_do(tiny_house: Studio, sampler: str) -> None:
     engine = tiny_house.engine(preview_every=3)
     for seed in (1, 2):
-        join(engine, str(seed), params(sampler=sampler, seed=seed, num_inference_steps=8), tiny_house.spec)
+        add_row(engine, str(seed), params(sampler=sampler, seed=seed, num_inference_steps=8), tiny_house.spec)
     events = run(engine)
     previews = {row_id: [each.preview for each in progress(events, row_id) if each.preview] for row_id in "12"}
     seen = [np.asarray(previews[row_id][-1]).astype(float) for row_id in "12"]

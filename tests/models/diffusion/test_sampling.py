@@ -14,7 +14,7 @@ from diffusers import StableDiffusionImg2ImgPipeline
 from PIL import Image
 
 from models.catalog.samplers import FLOW_MATCHING, NOISE_SCHEDULE, SAMPLERS
-from models.diffusion.sampling import build_scheduler, kind_of, predict_original, step_options
+from models.diffusion.sampling import build_scheduler, predict_original, step_options, training_of
 from models.errors import DrawingFailed
 from tests.models.diffusion.driving import (
     BETAS,
@@ -156,8 +156,8 @@ def test_models_of_flow_matching(sampler: str) -> None:
 
 def test_kinds_of_models() -> None:
     for name in ("DDIMScheduler", "EulerDiscreteScheduler", "PNDMScheduler", "DPMSolverMultistepScheduler"):
-        assert kind_of(getattr(diffusers, name)().config) == NOISE_SCHEDULE
-    assert kind_of(diffusers.FlowMatchEulerDiscreteScheduler().config) == FLOW_MATCHING
+        assert training_of(getattr(diffusers, name)().config) == NOISE_SCHEDULE
+    assert training_of(diffusers.FlowMatchEulerDiscreteScheduler().config) == FLOW_MATCHING
 
 
 @pytest.mark.parametrize("sampler", ["euler", "DPM fast", "", "Euler\0"])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from models.catalog.auxiliary import Extra
+from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.catalog import Catalog, Limits, ModelSpec
 from models.catalog.faces import DETECTOR, RESTORER
 from models.catalog.families import SDXL, SDXL_REFINER
@@ -31,9 +31,9 @@ CATALOG = Catalog(
     },
     default="xl",
     extras={
-        "loras": {"ink": Extra(name="ink", path=PATH)},
-        "controlnets": {"edges": Extra(name="edges", path=PATH)},
-        "faces": {name: Extra(name=name, path=PATH) for name in (RESTORER, DETECTOR)},
+        "loras": {"ink": AuxiliaryModel(name="ink", path=PATH)},
+        "controlnets": {"edges": AuxiliaryModel(name="edges", path=PATH)},
+        "faces": {name: AuxiliaryModel(name=name, path=PATH) for name in (RESTORER, DETECTOR)},
     },
 )
 OTHER_VALUES: dict[str, Any] = {

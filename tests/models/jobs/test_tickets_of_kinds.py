@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from models.catalog.auxiliary import Extra
+from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.catalog import Catalog, Defaults, Limits, ModelSpec
 from models.errors import InvalidTicket
 from models.jobs.params import (
@@ -32,11 +32,11 @@ INPUT = f"input:{'0' * 64}"
 URL = "https://example.org/a%20cat.png?x=1"
 
 
-def extra(name: str, family: str | None = None, *aliases: str) -> Extra:
-    return Extra(name=name, path=Path(f"/nowhere/{name}-file.safetensors"), family=family, aliases=aliases)
+def extra(name: str, family: str | None = None, *aliases: str) -> AuxiliaryModel:
+    return AuxiliaryModel(name=name, path=Path(f"/nowhere/{name}-file.safetensors"), family=family, aliases=aliases)
 
 
-def named(*extras: Extra) -> dict[str, Extra]:
+def named(*extras: AuxiliaryModel) -> dict[str, AuxiliaryModel]:
     return {each.name: each for each in extras}
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from models.diffusion.backends.choose import choose_backend
 from models.diffusion.backends.eager import EagerDenoiser
-from tests.models.diffusion.rig import Studio, WatchedDenoiser, images, join, params, run
+from tests.models.diffusion.rig import Studio, WatchedDenoiser, add_row, images, params, run
 
 WANTED: dict[str, dict[str, Any]] = {
     "guided": {"sampler": "Euler a", "num_inference_steps": 7},
@@ -31,7 +31,7 @@ def test_images_in_mixed_company_are_the_plain_ones(
     engine = studio.engine(watched, preview_every=0)
     wanted = {row_id: params(**changes) for row_id, changes in WANTED.items()}
     for row_id, each in wanted.items():
-        join(engine, row_id, each, studio.spec)
+        add_row(engine, row_id, each, studio.spec)
     drawn = images(run(engine))
     assert max(watched.batches) >= 3
     assert {row_id: studio.off_by(each, drawn[row_id]) for row_id, each in wanted.items()} == pytest.approx(

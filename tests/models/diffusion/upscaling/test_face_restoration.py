@@ -106,7 +106,7 @@ def test_an_image_without_a_face_fails(restorer: FaceRestorer):
 
 
 def test_only_rgb_is_taken(restorer: FaceRestorer):
-    with pytest.raises(ValueError, match="this one is L"):
+    with pytest.raises(ValueError, match="must be RGB, not L"):
         FaceRestoration(image_with_faces((80, 80)).convert("L"), restorer)
 
 
@@ -132,7 +132,7 @@ def _published_layout() -> dict[str, torch.Tensor]:
 
 def test_other_files_are_refused_with_the_reason(tmp_path: Path, detector_file: Path):
     weights = write(esrgan, tmp_path / "esrgan.safetensors")
-    with pytest.raises(ModelUnavailable, match="is no GFPGAN, the one face restorer there is, but ESRGAN"):
+    with pytest.raises(ModelUnavailable, match="has the architecture ESRGAN; face restorers must be GFPGAN"):
         load_face_restorer(weights, detector_file, CPU)
     for content in (b"no network", b""):
         damaged = tmp_path / "damaged.onnx"

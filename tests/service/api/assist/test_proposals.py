@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from models.catalog.auxiliary import Extra
+from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.families import FLUX
 from models.errors import InvalidTicket
@@ -27,7 +27,7 @@ CAT, DOG = "image:0b7c2f0e-6f0e-4b43-9a55-3f6a3e1f7a11", "https://example.org/do
 MASK = {"image": "input:" + "0" * 64, "blur_px": 8}
 CATALOG = Catalog(
     {"large": ModelSpec(name="large", family=FLUX, repository="example/large")},
-    extras={"loras": {"film": Extra(name="film", path=Path("film.safetensors"))}},
+    extras={"loras": {"film": AuxiliaryModel(name="film", path=Path("film.safetensors"))}},
 )
 
 

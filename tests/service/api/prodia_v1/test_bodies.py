@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from models.catalog.auxiliary import Extra
+from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.catalog import Catalog, Limits, ModelSpec
 from models.catalog.families import FLUX, SDXL
 from models.errors import InvalidTicket
@@ -162,7 +162,7 @@ def test_controls(fields, control):
 
 
 def test_what_clients_leave_out_of_an_upscale():
-    weights = Extra(name="ESRGAN_4x", path=Path("/w/ESRGAN_4x.pth"))
+    weights = AuxiliaryModel(name="ESRGAN_4x", path=Path("/w/ESRGAN_4x.pth"))
     able = Catalog({}, extras={"upscalers": {"ESRGAN_4x": weights}})
     body = ProdiaUpscaleBody.model_validate({"imageUrl": URL})
     assert body.to_request(CATALOG, is_sdxl=False) == UpscaleRequest(image=URL)

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from models.catalog.auxiliary import Extra
+from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.families import IMG2IMG, INPAINT, SD3, TXT2IMG
 from models.errors import DrawingFailed
 from models.jobs.params import LoraUse
 from tests.models.diffusion import plain
-from tests.models.diffusion.rig import Studio, failures, images, join, params, pixel_difference, progress, run
+from tests.models.diffusion.rig import Studio, add_row, failures, images, params, pixel_difference, progress, run
 from tests.models.diffusion.test_law_images import over
 from tests.tiny import build_tiny_lora, build_tiny_sd3
 
@@ -75,14 +75,14 @@ def test_other_sizes_at_once(small: Studio) -> None:
 @pytest.mark.parametrize(("clip_skip", "theirs"), [(1, None), (2, None), (3, 1)])
 def test_clip_skip_is_counted_as_for_sdxl(full: Studio, clip_skip: int, theirs: int | None) -> None:
     engine, wanted = full.engine(), params(clip_skip=clip_skip)
-    join(engine, "row", wanted, full.spec)
+    add_row(engine, "row", wanted, full.spec)
     (image,) = plain.call(full, TXT2IMG, wanted, clip_skip=theirs)
     assert pixel_difference(images(run(engine))["row"], image) <= 1
 
 
 def test_previews(full: Studio) -> None:
     engine = full.engine(preview_every=2)
-    join(engine, "row", params(num_inference_steps=6, height=96), full.spec)
+    add_row(engine, "row", params(num_inference_steps=6, height=96), full.spec)
     shown = {event.step: event.preview for event in progress(run(engine), "row") if event.preview}
     assert {step: preview.size for step, preview in shown.items()} == {2: (32, 48), 4: (32, 48)}
 
@@ -90,16 +90,16 @@ def test_previews(full: Studio) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"clip_skip": 4}, "this model's text encoders have layers 1 to 3"),
-        ({"height": 40}, "64 x 40 px: both sides must be multiples of 16"),
-        ({"negative_prompt": "dogs " * 52}, "the prompt takes 261 tokens, and this model reads 256"),
+        ({"clip_skip": 4}, "clip_skip must be from 1 to 3"),
+        ({"height": 40}, "width and height must be multiples of 16 px, not 64 x 40"),
+        ({"negative_prompt": "dogs " * 52}, "the prompt has 261 tokens, and this model takes at most 256"),
         ({"sampler": "DPM++ 2M Karras"}, "cannot draw with models of flow matching"),
     ],
 )
 def test_what_it_refuses(full: Studio, changes: dict[str, Any], reason: str) -> None:
     engine = full.engine()
-    join(engine, "odd", params(**changes), full.spec)
-    join(engine, "even", params(), full.spec)
+    add_row(engine, "odd", params(**changes), full.spec)
+    add_row(engine, "even", params(), full.spec)
     events = run(engine)
     assert images(events).keys() == {"even"}
     failure = failures(events)["odd"]
@@ -109,17 +109,17 @@ def test_what_it_refuses(full: Studio, changes: dict[str, Any], reason: str) -> 
 
 def test_without_t5_clip_is_the_one_that_reads(small: Studio) -> None:
     engine = small.engine()
-    join(engine, "row", params(prompt="c" * 80), small.spec)
-    assert "this model reads 77" in str(failures(run(engine))["row"])
+    add_row(engine, "row", params(prompt="c" * 80), small.spec)
+    assert "this model takes at most 77" in str(failures(run(engine))["row"])
 
 
 def test_a_lora(full: Studio, tmp_path: Path) -> None:
     assert full.spec.folder is not None
     file = build_tiny_lora(tmp_path / "lora.safetensors", full.spec.folder, parts=["transformer"])
     engine = full.engine()
-    loras = {"lora": Extra(name="lora", path=file)}
-    join(engine, "with", params(loras=(LoraUse(name="lora", weight=0.7),)), full.spec, loras=loras)
-    join(engine, "none", params(), full.spec, loras=loras)
+    loras = {"lora": AuxiliaryModel(name="lora", path=file)}
+    add_row(engine, "with", params(loras=(LoraUse(name="lora", weight=0.7),)), full.spec, loras=loras)
+    add_row(engine, "none", params(), full.spec, loras=loras)
     drawn = images(run(engine))
     own: Any = plain.open_studio(full.spec.folder, SD3)
     own.plain.load_lora_weights(str(file), adapter_name="plain")

@@ -149,7 +149,7 @@ def test_the_refiners_single_encoder_is_sdxls_second(folders: dict[str, Path]) -
 
 def test_layers_that_are_not_there_are_refused(sd: Any, house: Any) -> None:
     for clip_skip in (0, 5):
-        with pytest.raises(DrawingFailed, match="layers 1 to 4"):
+        with pytest.raises(DrawingFailed, match="clip_skip must be from 1 to 4"):
             encode(sd, "a cat", clip_skip=clip_skip)
     with pytest.raises(DrawingFailed, match="not CLIP"):
         encode(house, "a cat", clip_skip=2)
@@ -203,7 +203,7 @@ def test_short_chunks_give_up_a_third_of_themselves_at_most(tiny_bert: Any) -> N
 
 def test_too_long_a_prompt_is_refused(sd: Any) -> None:
     assert len(split(sd.tokenizer, "a BREAK " * MAX_CHUNKS, {})) == MAX_CHUNKS
-    with pytest.raises(DrawingFailed, match=f"shorten it to {MAX_CHUNKS}"):
+    with pytest.raises(DrawingFailed, match=f"at most {MAX_CHUNKS} are allowed"):
         encode(sd, "a BREAK " * (MAX_CHUNKS + 1))
 
 
@@ -344,7 +344,7 @@ def test_an_embedding_is_never_divided_between_chunks(sd: Any) -> None:
     embeddings = {"toy": made_up("toy", 10, TEXT_WIDTH)}
     assert lengths(sd.tokenizer, "x" * 70 + " toy y", embeddings) == [70, 11]
     assert lengths(sd.tokenizer, "x" * 65 + " toy y", embeddings) == [75, 1]
-    with pytest.raises(ModelUnavailable, match="80 vectors; 75 are possible"):
+    with pytest.raises(ModelUnavailable, match="80 vectors, and at most 75 are allowed"):
         encode(sd, "toy", embeddings={"toy": made_up("toy", 80, TEXT_WIDTH)})
 
 

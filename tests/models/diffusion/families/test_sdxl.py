@@ -9,17 +9,17 @@ import pytest
 import torch
 
 from models.catalog.families import SDXL, STABLE_DIFFUSION
-from models.diffusion.checkpoint import load_checkpoint
+from models.diffusion.checkpoint_loading import load_checkpoint
 from models.diffusion.denoiser import Conditioning, Denoiser, Residuals
 from models.diffusion.engine import Engine
 from models.errors import ModelUnavailable
 from tests.models.diffusion.rig import (
     CPU,
     Studio,
-    begun,
+    add_row,
     images,
-    join,
     params,
+    prepare,
     progress,
     run,
     spec_of,
@@ -45,8 +45,8 @@ def test_joining_late(tiny_sdxl: Studio) -> None:
     rows = crowd("mixed")
     engine, events = tiny_sdxl.engine(rows=len(rows)), []
     for row_id, wanted in rows.items():
-        join(engine, row_id, wanted, tiny_sdxl.spec)
-        events += engine.tick()
+        add_row(engine, row_id, wanted, tiny_sdxl.spec)
+        events += engine.step()
     check(tiny_sdxl, rows, events + run(engine))
 
 
@@ -61,7 +61,7 @@ def test_both_families_at_once(tiny_sd: Studio, tiny_sdxl: Studio) -> None:
     company = crowd("guided", ["Euler a", "Euler", "DDIM"])
     rows = {f"{name} {sampler}": replace(wanted, model=name) for name in studios for sampler, wanted in company.items()}
     for row_id, wanted in rows.items():
-        join(engine, row_id, wanted, replace(studios[wanted.model].spec, name=wanted.model))
+        add_row(engine, row_id, wanted, replace(studios[wanted.model].spec, name=wanted.model))
     drawn = images(run(engine))
     assert all(studios[wanted.model].off_by(wanted, drawn[row_id]) <= 1 for row_id, wanted in rows.items())
 
@@ -99,24 +99,24 @@ class BlindDenoiser:
         residuals: Residuals | None = None,
     ) -> torch.Tensor:
         """As the real one, with zeros for what is hidden."""
-        zeros = torch.zeros_like(conditioning.further[self._hidden])
-        told = replace(conditioning, further={**conditioning.further, self._hidden: zeros})
+        zeros = torch.zeros_like(conditioning.extra_kwargs[self._hidden])
+        told = replace(conditioning, extra_kwargs={**conditioning.extra_kwargs, self._hidden: zeros})
         return self._inner.denoise(latents, timesteps, told)
 
 
 @pytest.mark.parametrize("hidden", ["text_embeds", "time_ids"])
 def test_what_the_unet_is_told_shows(tiny_sdxl: Studio, hidden: str) -> None:
     engine = tiny_sdxl.engine(BlindDenoiser(tiny_sdxl.checkpoint.denoiser, hidden))
-    join(engine, "row", params(), tiny_sdxl.spec)
+    add_row(engine, "row", params(), tiny_sdxl.spec)
     assert tiny_sdxl.off_by(params(), images(run(engine))["row"]) > 8
 
 
 def test_the_unet_is_told_the_size_that_is_drawn(tiny_sdxl: Studio) -> None:
     spec = replace(tiny_sdxl.spec, native_px=96)
-    row = begun(tiny_sdxl, params(width=192, height=96), spec)
+    row = prepare(tiny_sdxl, params(width=192, height=96), spec)
     assert spec.drawn_size(192, 96) == (128, 64)
-    assert row.conditioning.further["time_ids"].tolist() == [[64, 128, 0, 0, 64, 128]] * 2
-    assert row.conditioning.further["text_embeds"].shape == (2, POOLED_WIDTH)
+    assert row.conditioning.extra_kwargs["time_ids"].tolist() == [[64, 128, 0, 0, 64, 128]] * 2
+    assert row.conditioning.extra_kwargs["text_embeds"].shape == (2, POOLED_WIDTH)
 
 
 @pytest.mark.filterwarnings("ignore:`upcast_vae` is deprecated:FutureWarning")
@@ -136,7 +136,7 @@ def test_latents_with_a_mean_and_a_deviation(tmp_path: Path) -> None:
 
 def test_previews(tiny_sdxl: Studio) -> None:
     engine = tiny_sdxl.engine(preview_every=2)
-    join(engine, "row", params(num_inference_steps=6, height=96), tiny_sdxl.spec)
+    add_row(engine, "row", params(num_inference_steps=6, height=96), tiny_sdxl.spec)
     shown = {event.step: event.preview for event in progress(run(engine), "row") if event.preview}
     assert {step: preview.size for step, preview in shown.items()} == {2: (32, 48), 4: (32, 48)}
 

@@ -1,12 +1,11 @@
-"""Everything before the first step: lay out the timesteps, encode what is drawn over, draw the noise, in this order.
+"""Latents before the first step: timesteps are set, the input image is encoded and noise is drawn, in this order.
 
-The order is the plain pipelines' own, for the generator's numbers depend on it.
+The plain diffusers pipelines keep the same order; random numbers depend on it, since all come from one generator.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -14,16 +13,21 @@ from PIL.Image import Image
 from torch.nn.functional import interpolate
 
 from models.catalog.families import IMG2IMG, INPAINT, TXT2IMG
+from models.diffusion.canvas import Canvas
 from models.diffusion.checkpoint import Checkpoint
+from models.diffusion.control.controlnet import ControlGuide
 from models.diffusion.denoiser import Conditioning
 from models.diffusion.denoising import Blend, Denoising
-from models.diffusion.sampling import Scheduler, build_scheduler, step_options
+from models.diffusion.denoising_work import DenoisingToImage, DenoisingToLatents
+from models.diffusion.sampling import NoiseScheduler, build_scheduler, step_options
 from models.errors import DrawingFailed
+
+Size = tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How an image is sampled."""
+    """The parameters of sampling one image."""
 
     sampler: str
     num_inference_steps: int
@@ -32,50 +36,42 @@ class Sampling:
     strength: float = 1.0
 
 
-@dataclass(frozen=True)
-class Canvas:
-    """An image to draw over, and where; both of the size that is drawn."""
-
-    image: Image
-    """RGB."""
-    mask: Image | None = None
-    """L, light where it is drawn anew; ``None`` is everywhere."""
-    fill: str = "original"
-    """What the masked area starts from, one of :data:`models.jobs.params.FILLS`; "fill" is in the image already."""
-
-
 @torch.inference_mode()
-def begin(
+def prepare_latents(
     checkpoint: Checkpoint,
     sampling: Sampling,
-    size: tuple[int, int],
+    size: Size,
     conditioning: Conditioning,
     canvas: Canvas | None = None,
-    **further: Any,
-) -> Denoising:
-    """The image before its first step, from noise alone or over a canvas.
+    *,
+    controls: tuple[ControlGuide, ...] = (),
+    reuse_interval: int = 1,
+) -> DenoisingToImage:
+    """Prepare an image up to its first step, from noise alone (txt2img) or over a canvas (img2img, inpaint).
 
     Args:
         size: width and height in pixels.
-        further: ControlNets, as :class:`Denoising` takes them.
 
     Raises:
-        DrawingFailed: the model cannot do this, the sampler is unknown, or no step is left to be run.
-        ValueError: the scheduler cannot take so many, or so few, steps.
+        DrawingFailed: the model cannot do this kind of job, the sampler is unknown, or ``strength`` leaves no steps.
+        ValueError: the scheduler cannot take this number of steps.
     """
     problem = checkpoint.family.problem(checkpoint.pipeline, _kind(canvas), size)
     if problem is not None:
         raise DrawingFailed(problem)
-    draft = _draft(checkpoint, sampling, size, conditioning, further)
+    draft = _draft(checkpoint, sampling, size, conditioning)
+    draft.controls, draft.reuse_interval = controls, reuse_interval
     generator = torch.Generator().manual_seed(sampling.seed)
     draft.options = step_options(draft.scheduler, generator)
     if canvas is None:
-        draft.latents = checkpoint.family.first_latents(draft.scheduler, _noise(draft, generator))
+        draft.latents = checkpoint.family.init_latents(draft.scheduler, _noise(draft, generator))
         return draft
-    _skip(draft, sampling)
+    _skip_by_strength(draft, sampling)
     if canvas.mask is None:
-        return _over_image(draft, canvas, generator)
-    return _over_mask(draft, canvas, sampling, generator)
+        _prepare_img2img(draft, canvas, generator)
+    else:
+        _prepare_inpaint(draft, canvas, sampling, generator)
+    return draft
 
 
 def _kind(canvas: Canvas | None) -> str:
@@ -84,55 +80,61 @@ def _kind(canvas: Canvas | None) -> str:
     return IMG2IMG if canvas.mask is None else INPAINT
 
 
-def go_on(
+@torch.inference_mode()
+def continue_from(
     checkpoint: Checkpoint,
     sampling: Sampling,
-    size: tuple[int, int],
+    size: Size,
     conditioning: Conditioning,
     latents: torch.Tensor,
-    start: float,
-    **further: Any,
-) -> Denoising:
-    """What another model left at ``start``, a share of the noise taken away; no new noise is drawn.
+    denoising_start: float,
+) -> DenoisingToImage:
+    """Continue from ``latents`` that another model denoised up to ``denoising_start``; no noise is added.
 
     The timesteps are chosen as ``StableDiffusionXLImg2ImgPipeline`` does for ``denoising_start``.
+
+    Args:
+        size: width and height in pixels.
+        denoising_start: the share of the noise schedule that is done, from 0 to 1.
     """
-    draft = _draft(checkpoint, sampling, size, conditioning, further)
+    draft = _draft(checkpoint, sampling, size, conditioning)
     generator = torch.Generator().manual_seed(sampling.seed)
     draft.options = step_options(draft.scheduler, generator)
-    left = int((draft.timesteps < _cutoff(draft.scheduler, start)).sum())
+    left = int((draft.timesteps < _cutoff(draft.scheduler, denoising_start)).sum())
     if draft.scheduler.order == 2 and left % 2 == 0:
         left += 1
-    _begin_at(draft, len(draft.timesteps) - left)
+    _skip_steps(draft, len(draft.timesteps) - left)
     draft.latents = latents
     return draft
 
 
-def stop_at(denoising: Denoising, end: float) -> Denoising:
-    """The same, but only until the share ``end`` of the noise is taken away; its outcome is the latents."""
-    taken = int((denoising.timesteps >= _cutoff(denoising.scheduler, end)).sum())
+def end_early(denoising: DenoisingToImage, denoising_end: float) -> DenoisingToLatents:
+    """The first part of ``denoising``, up to the share ``denoising_end`` of the noise schedule.
+
+    Raises:
+        DrawingFailed: one of the two parts would have no step.
+    """
+    taken = int((denoising.timesteps >= _cutoff(denoising.scheduler, denoising_end)).sum())
     if not 0 < taken < denoising.steps:
-        raise DrawingFailed(f"of {denoising.steps} steps, none is left for one of the two models")
-    return replace(denoising, timesteps=denoising.timesteps[:taken], keeps_latents=True)
+        message = f"refiner.start {denoising_end:g} leaves no step of {denoising.steps} for one of the two models"
+        raise DrawingFailed(message)
+    state = {field.name: getattr(denoising, field.name) for field in fields(denoising)}
+    return DenoisingToLatents(**state | {"timesteps": denoising.timesteps[:taken]})
 
 
-def _cutoff(scheduler: Scheduler, share: float) -> int:
+def _cutoff(scheduler: NoiseScheduler, share: float) -> int:
     trained: int = scheduler.config.num_train_timesteps
     return round(trained - share * trained)
 
 
-def _draft(
-    checkpoint: Checkpoint,
-    sampling: Sampling,
-    size: tuple[int, int],
-    conditioning: Conditioning,
-    further: dict[str, Any],
-) -> Denoising:
+def _draft(checkpoint: Checkpoint, sampling: Sampling, size: Size, conditioning: Conditioning) -> DenoisingToImage:
+    """A denoising with its timesteps set, its latents still empty."""
     pipeline, family = checkpoint.pipeline, checkpoint.family
     scheduler = build_scheduler(sampling.sampler, pipeline.scheduler.config, sampling.seed)
     shape = family.latents_shape(pipeline, size)
-    family.lay_out(pipeline, scheduler, sampling.num_inference_steps, shape)  # on the CPU: to look up waits for nobody
-    return Denoising(
+    # The timesteps stay on the CPU, where reading one does not wait for the device.
+    family.set_timesteps(pipeline, scheduler, sampling.num_inference_steps, shape)
+    return DenoisingToImage(
         checkpoint=checkpoint,
         size=size,
         scheduler=scheduler,
@@ -141,33 +143,31 @@ def _draft(
         latents=torch.empty(shape, dtype=conditioning.hidden_states.dtype, device=checkpoint.device),
         conditioning=conditioning,
         guidance_scale=sampling.guidance_scale,
-        **further,
     )
 
 
-def _skip(draft: Denoising, sampling: Sampling) -> None:
-    """Leave out the first steps, by the strength."""
+def _skip_by_strength(draft: Denoising, sampling: Sampling) -> None:
+    """Skip the first steps, so that the share ``strength`` of all steps is left."""
     steps = sampling.num_inference_steps
     skipped = draft.checkpoint.family.skipped_steps(steps, sampling.strength)
     if skipped >= steps:
-        raise DrawingFailed(f"a strength of {sampling.strength:g} leaves none of {steps} steps")
-    _begin_at(draft, skipped * draft.scheduler.order)
+        raise DrawingFailed(f"strength {sampling.strength:g} leaves no step of {steps}; raise either of them")
+    _skip_steps(draft, skipped * draft.scheduler.order)
 
 
-def _begin_at(draft: Denoising, first: int) -> None:
+def _skip_steps(draft: Denoising, first: int) -> None:
     draft.timesteps = draft.timesteps[first:]
     if hasattr(draft.scheduler, "set_begin_index"):
         draft.scheduler.set_begin_index(first)
 
 
-def _over_image(draft: Denoising, canvas: Canvas, generator: torch.Generator) -> Denoising:
+def _prepare_img2img(draft: Denoising, canvas: Canvas, generator: torch.Generator) -> None:
     original = _encode(draft, _pixels(draft, canvas.image), generator)
     noise = _noise(draft, generator)
     draft.latents = draft.checkpoint.family.add_noise(draft.scheduler, original, noise, draft.timestep)
-    return draft
 
 
-def _over_mask(draft: Denoising, canvas: Canvas, sampling: Sampling, generator: torch.Generator) -> Denoising:
+def _prepare_inpaint(draft: Denoising, canvas: Canvas, sampling: Sampling, generator: torch.Generator) -> None:
     family, pipeline = draft.checkpoint.family, draft.checkpoint.pipeline
     takes_mask = family.takes_mask(pipeline)
     pixels = _pixels(draft, canvas.image)
@@ -179,19 +179,19 @@ def _over_mask(draft: Denoising, canvas: Canvas, sampling: Sampling, generator: 
         original = _filled(_encode(draft, pixels, generator), mask, canvas.fill, sampling.seed)
     noise = _noise(draft, generator)
     if from_noise:
-        draft.latents = family.first_latents(draft.scheduler, noise)
+        draft.latents = family.init_latents(draft.scheduler, noise)
     else:
         draft.latents = family.add_noise(draft.scheduler, original, noise, draft.timestep)
-    masked = _encode(draft, pixels * (pixel_mask < 0.5), generator)  # draws from the generator, wanted or not
+    # Always encoded, as in the plain pipeline: encoding takes random numbers from the generator.
+    masked = _encode(draft, pixels * (pixel_mask < 0.5), generator)
     if takes_mask:
         draft.masked = torch.cat([mask, masked], dim=1)
     else:
         draft.blend = Blend(mask=mask, original=original, noise=noise)
-    return draft
 
 
 def _filled(original: torch.Tensor, mask: torch.Tensor, fill: str, seed: int) -> torch.Tensor:
-    """Latents [1, C, h, w] with the masked area as ``fill`` has it; the noise is the seed's first."""
+    """Fill the masked area of latents [1, C, h, w] as ``fill`` says; noise comes from a new generator with ``seed``."""
     match fill:
         case "latent_noise":
             noise = torch.randn(original.shape, generator=torch.Generator().manual_seed(seed)).to(original)
@@ -208,7 +208,7 @@ def _encode(draft: Denoising, pixels: torch.Tensor, generator: torch.Generator) 
 
 
 def _pixels(draft: Denoising, image: Image) -> torch.Tensor:
-    """[1, 3, H, W], -1..1, float32 on the CPU."""
+    """[1, 3, H, W], from -1 to 1, float32 on the CPU."""
     pixels: torch.Tensor = draft.checkpoint.pipeline.image_processor.preprocess(image)
     return pixels
 

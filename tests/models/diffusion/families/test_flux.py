@@ -9,9 +9,9 @@ import diffusers
 import pytest
 import torch
 
-from models.catalog.auxiliary import Extra
+from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.families import FLUX, IMG2IMG, INPAINT, TXT2IMG
-from models.diffusion.checkpoint import load_checkpoint
+from models.diffusion.checkpoint_loading import load_checkpoint
 from models.diffusion.families.flux import pack, positions, unpack
 from models.errors import DrawingFailed, ModelUnavailable
 from models.jobs.params import LoraUse
@@ -20,9 +20,9 @@ from tests.models.diffusion.rig import (
     CPU,
     Studio,
     WatchedDenoiser,
+    add_row,
     failures,
     images,
-    join,
     params,
     pixel_difference,
     progress,
@@ -87,7 +87,7 @@ def test_different_guidance_shares_a_forward(dev: Studio) -> None:
     watched = WatchedDenoiser(dev.checkpoint.denoiser)
     engine = dev.engine(watched)
     for row_id, (kind, wanted) in crowd(4).items():
-        join(engine, row_id, wanted, dev.spec, kind, IMAGES)
+        add_row(engine, row_id, wanted, dev.spec, kind, IMAGES)
     run(engine)
     assert max(watched.batches) == 4
 
@@ -104,7 +104,7 @@ def test_a_lora(dev: Studio, tmp_path: Path) -> None:
     uses = {"none": (), "with": (LoraUse(name="lora", weight=0.7),)}
     engine = dev.engine()
     for row_id, loras in uses.items():
-        join(engine, row_id, params(loras=loras), dev.spec, loras={"lora": Extra(name="lora", path=file)})
+        add_row(engine, row_id, params(loras=loras), dev.spec, loras={"lora": AuxiliaryModel(name="lora", path=file)})
     drawn = images(run(engine))
     studio = plain.open_studio(dev.spec.folder, FLUX)
     assert pixel_difference(drawn["none"], plain.draw(studio, TXT2IMG, params())) <= 1
@@ -117,7 +117,7 @@ def test_a_lora(dev: Studio, tmp_path: Path) -> None:
 
 def test_previews(dev: Studio) -> None:
     engine = dev.engine(preview_every=2)
-    join(engine, "row", params(num_inference_steps=6, height=96), dev.spec)
+    add_row(engine, "row", params(num_inference_steps=6, height=96), dev.spec)
     shown = {event.step: event.preview for event in progress(run(engine), "row") if event.preview}
     assert {step: preview.size for step, preview in shown.items()} == {2: (32, 48), 4: (32, 48)}
 
@@ -125,17 +125,17 @@ def test_previews(dev: Studio) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"negative_prompt": "ugly"}, "no negative prompt"),
-        ({"clip_skip": 2}, "skips no layers"),
-        ({"width": 72}, "72 x 64 px: both sides must be multiples of 16"),
-        ({"prompt": "cats " * 103}, "the prompt takes 516 tokens, and this model reads 512"),
+        ({"negative_prompt": "ugly"}, "takes no negative_prompt"),
+        ({"clip_skip": 2}, "clip_skip must be 1 for FLUX, not 2"),
+        ({"width": 72}, "width and height must be multiples of 16 px, not 72 x 64"),
+        ({"prompt": "cats " * 103}, "the prompt has 516 tokens, and this model takes at most 512"),
         ({"sampler": "Euler a"}, "Euler a cannot draw with models of flow matching"),
     ],
 )
 def test_what_it_refuses(dev: Studio, changes: dict[str, Any], reason: str) -> None:
     engine = dev.engine()
-    join(engine, "odd", params(**changes), dev.spec)
-    join(engine, "even", params(), dev.spec)
+    add_row(engine, "odd", params(**changes), dev.spec)
+    add_row(engine, "even", params(), dev.spec)
     events = run(engine)
     assert images(events).keys() == {"even"}
     failure = failures(events)["odd"]
@@ -145,8 +145,8 @@ def test_what_it_refuses(dev: Studio, changes: dict[str, Any], reason: str) -> N
 
 def test_schnell_reads_less(schnell: Studio) -> None:
     engine = schnell.engine()
-    join(engine, "row", params(prompt="cats " * 52), schnell.spec)
-    assert "this model reads 256" in str(failures(run(engine))["row"])
+    add_row(engine, "row", params(prompt="cats " * 52), schnell.spec)
+    assert "this model takes at most 256" in str(failures(run(engine))["row"])
 
 
 def test_a_transformer_for_other_tasks(dev: Studio, tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_a_transformer_for_other_tasks(dev: Studio, tmp_path: Path) -> None:
     pipeline: Any = diffusers.FluxPipeline.from_pretrained(dev.spec.folder)
     pipeline.transformer = type(pipeline.transformer).from_config(pipeline.transformer.config, in_channels=96)
     pipeline.save_pretrained(tmp_path)
-    with pytest.raises(ModelUnavailable, match="takes tokens of 96 numbers, not 16; only dev and schnell fit"):
+    with pytest.raises(ModelUnavailable, match="takes 96 channels, not 16; only dev and schnell are supported"):
         load_checkpoint(spec_of(tmp_path, family=FLUX), CPU)
 
 

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from models.catalog.catalog import ModelSpec
 from models.catalog.families import FAMILIES, FLUX, STABLE_DIFFUSION
 from models.catalog.samplers import FLOW_MATCHING
-from models.diffusion.checkpoint import load_checkpoint
+from models.diffusion.checkpoint_loading import load_checkpoint
 from models.diffusion.families.family import load_family
 from models.errors import ModelUnavailable, OutOfMemory
 from tests.models.diffusion.rig import CPU, spec_of
@@ -66,7 +66,7 @@ def test_missing_weights(own_folder: Path) -> None:
 
 def test_a_missing_tokenizer(own_folder: Path) -> None:
     shutil.rmtree(own_folder / "tokenizer")
-    assert "its text encoder 190; is there a vocabulary?" in reason(spec_of(own_folder))
+    assert "its text encoder 190; is its vocabulary missing?" in reason(spec_of(own_folder))
 
 
 def test_pickled_weights_are_not_read(own_folder: Path) -> None:
@@ -116,7 +116,7 @@ def test_another_architecture(own_folder: Path) -> None:
     parts = json.loads(index.read_text())
     del parts["unet"]
     index.write_text(json.dumps(parts))
-    assert "its denoiser is missing; no family has that" in reason(spec_of(own_folder))
+    assert "its denoiser is missing; no family has this denoiser" in reason(spec_of(own_folder))
 
 
 @pytest.mark.parametrize(

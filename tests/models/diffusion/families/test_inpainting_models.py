@@ -7,7 +7,7 @@ import pytest
 from models.catalog.families import IMG2IMG, INPAINT, STABLE_DIFFUSION, TXT2IMG
 from models.errors import DrawingFailed
 from tests.models.diffusion import plain
-from tests.models.diffusion.rig import Studio, failures, join, run
+from tests.models.diffusion.rig import Studio, add_row, failures, run
 from tests.models.diffusion.test_law_images import IMAGES, over
 from tests.tiny import build_tiny_inpaint
 
@@ -38,7 +38,7 @@ def test_in_company(studio: Studio, late: int) -> None:
 @pytest.mark.parametrize("kind", [TXT2IMG, IMG2IMG])
 def test_without_a_mask_it_draws_nothing(studio: Studio, kind: str) -> None:
     engine = studio.engine()
-    join(engine, "row", over(kind), studio.spec, kind, IMAGES)
+    add_row(engine, "row", over(kind), studio.spec, kind, IMAGES)
     failure = failures(run(engine))["row"]
     assert isinstance(failure, DrawingFailed)
-    assert str(failure) == f"this model was made for inpaint and cannot do {kind}: it needs an image and a mask"
+    assert str(failure) == f"this model is made for inpaint and cannot do {kind}: it needs an image and a mask"

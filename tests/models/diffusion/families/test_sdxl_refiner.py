@@ -12,7 +12,7 @@ from PIL import Image
 
 from models.catalog.catalog import Catalog
 from models.catalog.families import IMG2IMG, INPAINT, SDXL, SDXL_REFINER, TXT2IMG
-from models.diffusion.checkpoint import load_checkpoint
+from models.diffusion.checkpoint_loading import load_checkpoint
 from models.diffusion.engine import Engine
 from models.diffusion.work import Task
 from models.errors import DrawingFailed, ModelUnavailable
@@ -21,9 +21,9 @@ from tests.models.diffusion import plain
 from tests.models.diffusion.rig import (
     CPU,
     Studio,
+    add_row,
     failures,
     images,
-    join,
     params,
     pixel_difference,
     progress,
@@ -50,7 +50,7 @@ def engine_of(base: Studio, refiner: Studio) -> Engine:
 def join_refined(engine: Engine, row_id: str, base: Studio, refiner: Studio, wanted: DrawParams) -> None:
     """Let a row join whose last steps the refiner draws."""
     catalog = Catalog({"tiny": base.spec, "refiner": replace(refiner.spec, name="refiner")})
-    engine.join(row_id, Task(kind=TXT2IMG, params=wanted, catalog=catalog, images={}))
+    engine.add_row(row_id, Task(kind=TXT2IMG, params=wanted, catalog=catalog, images={}))
 
 
 def refined(**changes: Any) -> DrawParams:
@@ -99,7 +99,7 @@ def test_in_company(tiny_sdxl: Studio, refiner: Studio) -> None:
     engine, events = engine_of(tiny_sdxl, refiner), []
     for row_id, wanted in rows.items():
         join_refined(engine, row_id, tiny_sdxl, refiner, wanted)
-        events += engine.tick()
+        events += engine.step()
     drawn = images(events + run(engine))
     for row_id, wanted in rows.items():
         expected = tiny_sdxl.draw_plain(wanted) if wanted.refiner is None else draw_refined(tiny_sdxl, refiner, wanted)
@@ -123,7 +123,7 @@ def test_both_must_have_a_step(tiny_sdxl: Studio, refiner: Studio, start: float)
     join_refined(engine, "row", tiny_sdxl, refiner, refined(refiner=Refiner(model="refiner", start=start)))
     failure = failures(run(engine))["row"]
     assert isinstance(failure, DrawingFailed)
-    assert "none is left for one of the two models" in str(failure)
+    assert "for one of the two models" in str(failure)
 
 
 @pytest.mark.parametrize("guidance_scale", [5.0, 1.0])
@@ -138,8 +138,8 @@ def test_over_an_image(refiner: Studio, kind: str, guidance_scale: float) -> Non
 
 def test_it_draws_nothing_from_noise(refiner: Studio) -> None:
     engine = refiner.engine()
-    join(engine, "row", params(), refiner.spec)
-    assert "the family sdxl-refiner do not do txt2img, but img2img, inpaint" in str(failures(run(engine))["row"])
+    add_row(engine, "row", params(), refiner.spec)
+    assert "the family sdxl-refiner cannot do txt2img, only img2img, inpaint" in str(failures(run(engine))["row"])
 
 
 def reason(folder: Path | None, family: str) -> str:
