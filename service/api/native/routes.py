@@ -136,7 +136,8 @@ async def cancel_job(
     response_class=StreamingResponse,
     responses={
         200: {
-            "description": "Events `status` (the job), `rewrite`, `progress` and `preview`, until the job finishes.",
+            "description": "Events `status` (the job), `rewrite`, `loading`, `progress` and `preview`, until the "
+            "job has finished.",
             "content": EVENT_STREAM,
         },
         **QUERYING_JOB,

@@ -58,7 +58,7 @@ def render_error(error: ApiError, request_id: str) -> Response:
     if error.code is ErrorCode.UNAUTHORIZED:
         return _texts(error.code.status, "HTTPException", _NOT_ALLOWED, error.headers)
     if error.code in _INVALID:
-        problems = error.problems or (FieldProblem("", error.detail),)
+        problems = error.problems or (FieldProblem("", error.detail, ProblemCode.MALFORMED),)
         return json_response({"detail": [_invalid(problem) for problem in problems]}, 422, error.headers)
     return _texts(error.code.status, error.code.title, error.detail, error.headers)
 
