@@ -11,7 +11,6 @@ from pydantic import BaseModel, Field
 from pydantic_core import ErrorDetails
 from starlette.responses import Response
 
-from models.errors import ProblemCode
 from models.jobs.records import JobRecord
 from service.api.errors import ApiError, Dialect, ErrorCode
 from service.api.validation import field_problems
@@ -32,7 +31,8 @@ _RENDERED: Mapping[ErrorCode, tuple[int, str, str]] = {
 }
 """Status, type and code of errors that differ from those of the native API."""
 
-_CODES = {ProblemCode.UNKNOWN_FIELD: "unknown_parameter", ProblemCode.REQUIRED: "missing_required_parameter"}
+_CODES = {"extra_forbidden": "unknown_parameter", "missing": "missing_required_parameter"}
+"""OpenAI's codes by pydantic's type of error."""
 
 
 class OpenAiError(ApiError):
@@ -97,9 +97,10 @@ DIALECT = Dialect(re.compile(r"/v1/images/|/v1/models/(?!list$)"), render_error)
 
 def invalid_fields(errors: Iterable[ErrorDetails]) -> OpenAiError:
     """The error for pydantic's validation errors of a body; the first one decides ``param`` and ``code``."""
-    problems = field_problems(errors)
+    found = list(errors)
+    problems = field_problems(found)
     message = "; ".join(f"{problem.field}: {problem.message}" for problem in problems)
-    return OpenAiError(message, param=problems[0].field, code=_CODES.get(problems[0].code, _INVALID_VALUE))
+    return OpenAiError(message, param=problems[0].field, code=_CODES.get(found[0]["type"], _INVALID_VALUE))
 
 
 def failed_job(record: JobRecord) -> OpenAiError:

@@ -1,22 +1,13 @@
-"""What A1111's clients send, and what the jobs are that come of it; nothing is drawn."""
+"""The requests of A1111's clients, and the jobs that they become; nothing is generated."""
 
 from __future__ import annotations
 
-import httpx
 import pytest
 
 from models.catalog.styles import STYLES
-from service.api.app import create_app
-from service.backbone.ledger import Ledger
-from service.backbone.store import ImageStore
-from tests.service.api.sdapi.sdapi_calls import Calls, image
+from tests.service.api.sdapi.sdapi_calls import image
 
 IMAGE = image()
-
-
-@pytest.fixture
-def calls(client, worker, redis) -> Calls:
-    return Calls(client, worker, redis)
 
 
 @pytest.mark.parametrize(
@@ -116,122 +107,9 @@ def test_a_link_is_left_to_the_worker(calls):
     assert record.params.image == "https://example.org/a%20cat.png"
 
 
-def test_extras_are_upscale_jobs(calls):
-    single, answer = calls.jobs("/sdapi/v1/extra-single-image", image=IMAGE, upscaler_1="Nearest", upscaling_resize=4)
-    assert (single[0].kind, single[0].params.scale, single[0].params.upscaler) == ("upscale", 4, "Nearest")
-    assert set(answer) == {"html_info", "image"}
-    to_size = {"resize_mode": 1, "upscaling_resize_w": 64, "upscaling_resize_h": 64, "upscaler_1": "Lanczos"}
-    images = [{"data": IMAGE, "name": "a"}, {"data": f"data:image/png;base64,{IMAGE}"}]
-    batch, answer = calls.jobs("/sdapi/v1/extra-batch-images", 2, imageList=images, **to_size)
-    assert [record.params.scale for record in batch] == [2, 2] and len(answer["images"]) == 2
-
-
-CATALOG = """
-[faces]
-restorer = { file = "a.pth" }
-detector = { file = "b.onnx" }
-[models.fine]
-folder = "fine"
-family = "sdxl"
-[models."base one"]
-folder = "base"
-family = "sdxl"
-defaults = { width = 128, height = 128 }
-[controlnets]
-canny = { file = "canny.safetensors", aliases = ["control_v11p_sd15_canny"] }
-[embeddings]
-good = { file = "canny.safetensors" }
-lost = { file = "lost.safetensors" }
-[upscalers]
-"R-ESRGAN 4x+" = { file = "canny.safetensors" }
-"""
-
-
-@pytest.fixture
-def cataloged(serve, settings, data, key, redis, worker):
-    """The same with a server of its own, whose catalog has something of everything."""
-    (data / "canny.safetensors").write_bytes(b"x")
-    for model in ("fine", "base"):
-        (data / model).mkdir()
-        (data / model / "model_index.json").write_text("{}")
-    (data / "catalog.toml").write_text(CATALOG)
-    hand = type(worker)(Ledger(redis, 3600), ImageStore(settings.images_folder))
-    with serve(create_app(settings)) as url, httpx.Client(base_url=url, auth=("x", key), timeout=20) as client:
-        yield Calls(client, hand, redis)
-
-
-def test_faces_are_restored_where_there_are_weights(cataloged):
-    assert cataloged.client.get("/sdapi/v1/face-restorers").json() == [{"name": "GFPGAN", "cmd_dir": None}]
-    restored, _ = cataloged.jobs("/sdapi/v1/extra-single-image", image=IMAGE, gfpgan_visibility=1)
-    assert restored[0].kind == "face_restore"
-
-
-def test_lists_have_what_can_be_used(cataloged):
-    def names(path: str, key: str) -> list[str]:
-        return [each[key] for each in cataloged.client.get(f"/sdapi/v1/{path}").json()]
-
-    assert names("upscalers", "name") == ["None", "Lanczos", "Nearest", "R-ESRGAN 4x+"]
-    assert names("realesrgan-models", "name") == ["R-ESRGAN 4x+"]
-    assert names("sd-models", "model_name") == ["house", "fine", "base one"]
-    embeddings = cataloged.client.get("/sdapi/v1/embeddings").json()
-    assert (list(embeddings["loaded"]), list(embeddings["skipped"])) == (["good"], ["lost"])
-
-
-def test_a_model_is_known_by_all_its_names(cataloged):
-    shown = cataloged.client.get("/sdapi/v1/sd-models").json()[2]
-    assert shown["title"] == f"base one.safetensors [{shown['hash']}]" and shown["filename"] == "base one.safetensors"
-    for name in (shown["title"], shown["hash"], "base one", "base one.ckpt [0123456789]", " base one "):
-        params = cataloged.job("txt2img", override_settings={"sd_model_checkpoint": name}).params
-        assert params.model == "base one"
-
-
 def test_a_refiner_draws_the_end(cataloged):
     base = {"override_settings": {"sd_model_checkpoint": "base one"}}
     refiner = cataloged.job("txt2img", refiner_checkpoint="fine.safetensors", **base).params.refiner
     assert (refiner.model, refiner.start) == ("fine", 0.8)
     refiner = cataloged.job("txt2img", refiner_checkpoint="fine", refiner_switch_at=0.6, **base).params.refiner
     assert refiner.start == 0.6
-
-
-@pytest.mark.parametrize(
-    ("unit", "effective"),
-    [
-        ({"image": IMAGE}, {"preprocessor": "none", "mode": "balanced", "resize_mode": "crop", "weight": 1}),
-        ({"input_image": IMAGE, "module": "Canny", "threshold_a": 50, "threshold_b": 90, "guidance": 0.5},
-         {"preprocessor": "canny", "threshold_a": 50, "threshold_b": 90, "end": 0.5}),
-        ({"image": {"image": IMAGE, "mask": None}, "module": "canny", "threshold_a": -1, "threshold_b": 5000},
-         {"threshold_a": None, "threshold_b": None}),
-        ({"image": IMAGE, "module": "none", "threshold_a": 64, "processor_res": 512, "pixel_perfect": True,
-          "low_vram": True}, {"threshold_a": None}),
-        ({"image": IMAGE, "module": "t2ia_color_grid", "resize_mode": 2, "control_mode": 1},
-         {"preprocessor": "color", "resize_mode": "fill", "mode": "prompt"}),
-        ({"image": IMAGE, "module": "invert (from white bg & black line)", "resize_mode": "Scale to Fit (Inner Fit)",
-          "control_mode": "ControlNet is more important", "guidance_start": 0.25, "weight": 0.5},
-         {"preprocessor": "invert", "resize_mode": "crop", "mode": "control", "start": 0.25, "weight": 0.5}),
-    ],
-)  # fmt: skip
-def test_units_of_controlnet(cataloged, unit, effective):
-    (model,) = cataloged.client.get("/controlnet/model_list").json()["model_list"]
-    off = {"enabled": False, "model": "nobody's"}
-    for name, script in (
-        ("ControlNet", {"args": [off, {"model": model, **unit}]}),
-        ("controlnet", [{"model": model, **unit}]),
-    ):
-        (control,) = cataloged.job(
-            "txt2img", alwayson_scripts={name: script, "ADetailer": {"args": [False]}}
-        ).params.controls
-        assert control.model == "canny" and control.image.startswith("input:")
-        assert {name: getattr(control, name) for name in effective} == effective
-
-
-def test_a_unit_without_an_image_takes_the_one_to_start_from(cataloged):
-    units = {"controlnet": {"args": [{"model": "control_v11p_sd15_canny [d14c016b]", "image": ""}]}}
-    (control,) = cataloged.job("img2img", init_images=[IMAGE], alwayson_scripts=units).params.controls
-    assert control.image is None
-
-
-def test_modules_are_listed_with_their_thresholds(client):
-    shown = client.get("/controlnet/module_list").json()
-    assert "openpose" not in shown["module_list"] and set(shown["module_list"]) == set(shown["module_detail"])
-    assert [slider["value"] for slider in shown["module_detail"]["canny"]["sliders"]] == [100, 200]
-    assert client.get("/controlnet/settings").json() == {"control_net_unit_count": 4}
