@@ -20,7 +20,7 @@ from models.language.tools import DIALECTS
 from models.language.tools.types import USER, TextTurn
 from service.api.assist.information import information_tools, look_up
 from service.api.assist.instructions import SYSTEM
-from service.api.assist.proposals import Wish, propose
+from service.api.assist.proposals import AssistRequest, propose
 from service.api.assist.tools import CREATE, EDIT, ENLARGE, image_index, job_tools
 
 CAT, DOG = "image:0b7c2f0e-6f0e-4b43-9a55-3f6a3e1f7a11", "https://example.org/dog.png"
@@ -31,16 +31,16 @@ CATALOG = Catalog(
 )
 
 
-def wish(kind: str | None = None, *images: str, **params: Any) -> Wish:
-    return Wish(catalog=CATALOG, images=images, job=None if kind is None else {"kind": kind, "params": params})
+def wish(kind: str | None = None, *images: str, **params: Any) -> AssistRequest:
+    return AssistRequest(catalog=CATALOG, images=images, job=None if kind is None else {"kind": kind, "params": params})
 
 
-def params_of(name: str, arguments: dict[str, Any], given: Wish) -> dict[str, Any]:
+def params_of(name: str, arguments: dict[str, Any], given: AssistRequest) -> dict[str, Any]:
     job = propose(name, arguments, given)
     return {"kind": job["kind"], **job["params"]}
 
 
-def refusal(name: str, arguments: dict[str, Any], given: Wish) -> dict[str, str]:
+def refusal(name: str, arguments: dict[str, Any], given: AssistRequest) -> dict[str, str]:
     with pytest.raises(InvalidTicket) as caught:
         propose(name, arguments, given)
     return {problem.field: problem.message for problem in caught.value.problems}

