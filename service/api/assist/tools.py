@@ -74,7 +74,7 @@ def _descriptions(name: str) -> dict[str, str | None]:
 
 def _examples(name: str, is_change: bool) -> tuple[Example, ...]:
     shown = CHANGES.get(name, ()) if is_change else EXAMPLES[name]
-    return tuple(Example(wish=wish, arguments=arguments) for wish, arguments in shown)
+    return tuple(Example(request=request, arguments=arguments) for request, arguments in shown)
 
 
 def _parameters(

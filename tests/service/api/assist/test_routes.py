@@ -1,4 +1,4 @@
-"""Wishes over HTTP, by a gateway and a language engine on real ports: what comes back can be posted unchanged."""
+"""Requests in plain words over HTTP, with a gateway and a language engine on real ports: proposals can be posted."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def check(client: httpx.Client, case: Case) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_a_wish_becomes_a_job_that_can_be_posted(assisting, engine, queued, case):
+def test_a_request_in_words_becomes_a_job_that_can_be_posted(assisting, engine, queued, case):
     check(assisting(), case)
     assert queued() == 1
     for body in engine.requests:
@@ -159,11 +159,11 @@ def test_the_same_in_every_dialect(assisting, engine, dialect, is_streamed):
     client = assisting(llm_preset=preset)
     for case in CASES.values():
         changed = CHANGE + ' {"tool": "edit_image"' if case.given.get("job", {}).get("kind") == "img2img" else ""
-        wishes = [understand(case.message + changed)]
+        requests = [understand(case.message + changed)]
         if case.calls:
             looks = json.dumps({"styles": [{"name": "origami", "looks": "folded paper sculpture of"}]})
-            wishes.append(understand(case.message, looks))
-        engine.answer_with(*(spoken(*wish) for wish in wishes))
+            requests.append(understand(case.message, looks))
+        engine.answer_with(*(spoken(*each) for each in requests))
         if is_streamed:
             found = events(client, {"message": case.message, **case.given})
             assert found[-1][0] == "proposal" and found[-1][1]["job"] == case.expected, found
