@@ -83,7 +83,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             keys=KeyRing(connection),
             jobs=JobService(
                 catalog=catalog,
-                intake=Intake(intake_connection, settings.max_queued),
+                intake=Intake(intake_connection, settings.max_queued, settings.record_ttl_s),
                 watcher=watcher,
                 preferences=preferences,
                 images=images,
