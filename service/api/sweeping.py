@@ -1,4 +1,4 @@
-"""Regular removal of expired uploads and images."""
+"""Regular removal of expired uploads, images and files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def sweep_regularly(settings: Settings, images: ImageStore, inputs: InputS
         try:
             await run_in_threadpool(sweep, settings, images, inputs, files)
         except OSError:
-            log.exception("old images could not be removed")
+            log.exception("old files could not be removed")
         await asyncio.sleep(SWEEP_EVERY_S)
 
 

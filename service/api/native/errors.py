@@ -15,6 +15,9 @@ _SERVER = (ErrorCode.LEDGER_UNAVAILABLE, ErrorCode.INTERNAL_ERROR)
 
 READING_JOB = problems(ErrorCode.UNAUTHORIZED, ErrorCode.JOB_NOT_FOUND, *_SERVER)
 QUERYING_JOB = problems(ErrorCode.UNAUTHORIZED, ErrorCode.JOB_NOT_FOUND, *_SERVER, ErrorCode.INVALID_PARAMS)
+READING_FILE = problems(
+    ErrorCode.UNAUTHORIZED, ErrorCode.JOB_NOT_FOUND, ErrorCode.FILE_NOT_FOUND, ErrorCode.INVALID_PARAMS, *_SERVER
+)
 CREATING_JOB = problems(ErrorCode.UNAUTHORIZED, ErrorCode.ALREADY_USED, *_BODY, ErrorCode.QUEUE_FULL, *_SERVER)
 LISTING = problems(ErrorCode.UNAUTHORIZED)
 """Of a route that needs no Redis beyond the API key."""

@@ -1,4 +1,4 @@
-"""The files that jobs made, for the key that submitted the job."""
+"""The route that downloads a file that a job made."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
 from service.api.auth import CurrentCaller
-from service.api.documentation import problems
-from service.api.errors import ErrorCode
+from service.api.native.errors import READING_FILE
 from service.api.state import GatewayState
 from service.jobs.errors import FileGone
 
@@ -21,14 +20,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
         "description": "The file, with its own media type.",
         "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}},
     },
-    **problems(
-        ErrorCode.UNAUTHORIZED,
-        ErrorCode.JOB_NOT_FOUND,
-        ErrorCode.FILE_NOT_FOUND,
-        ErrorCode.INVALID_PARAMS,
-        ErrorCode.LEDGER_UNAVAILABLE,
-        ErrorCode.INTERNAL_ERROR,
-    ),
+    **READING_FILE,
 }
 
 
@@ -46,7 +38,7 @@ async def get_job_file(gateway: GatewayState, caller: CurrentCaller, job_id: str
         raise FileGone(f"the job has {len(record.files)} files")
     file = record.files[index]
     path = await run_in_threadpool(gateway.jobs.file_path, file)
-    # A browser must not run what a job made: nosniff and attachment keep it from guessing another type and showing it.
+    # A browser must not run the file as a page: "attachment" saves it, and "nosniff" forbids guessing another type.
     return FileResponse(
         path, media_type=file.media_type, filename=file.name, headers={"X-Content-Type-Options": "nosniff"}
     )

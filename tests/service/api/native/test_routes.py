@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
+import httpx
 import pytest
 
 KEYS = [
@@ -202,3 +203,31 @@ def test_a_full_queue_takes_no_more(client, body, redis, queued):
     prodia = client.post("/v1/sd/generate", json={"prompt": "x"})
     assert (prodia.status_code, prodia.text) == (503, "Queue Full")
     assert queued() == 50
+
+
+def listed_ids(answer: httpx.Response) -> list[str]:
+    assert answer.status_code == 200, answer.text
+    return [job["id"] for job in answer.json()["jobs"]]
+
+
+def test_the_newest_jobs_come_first_and_page_by_page(client, new_job):
+    made = [new_job(seed=seed) for seed in range(5)]
+    assert listed_ids(client.get("/v1/jobs")) == made[::-1]
+    first = listed_ids(client.get("/v1/jobs", params={"limit": 2}))
+    rest = listed_ids(client.get("/v1/jobs", params={"limit": 100, "before": first[-1]}))
+    assert first + rest == made[::-1]
+
+
+def test_jobs_of_other_keys_are_not_listed(client, stranger, new_job):
+    job_id = new_job()
+    assert listed_ids(stranger.get("/v1/jobs")) == []
+    assert stranger.get("/v1/jobs", params={"before": job_id}).status_code == 404
+
+
+@pytest.mark.parametrize("query", [{"limit": 0}, {"limit": 101}, {"limit": "x"}, {"offset": 1}])
+def test_invalid_queries_of_a_list(client, query):
+    assert client.get("/v1/jobs", params=query).status_code == 422
+
+
+def test_a_list_needs_a_key(anonymous):
+    assert anonymous.get("/v1/jobs").status_code == 401

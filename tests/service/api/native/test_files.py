@@ -1,0 +1,13 @@
+"""Files that jobs made."""
+
+from __future__ import annotations
+
+
+def test_files_that_are_not_there(client, stranger, new_job, worker):
+    job_id = new_job()
+    worker.draw(job_id)
+    for index, status in (("0", 404), ("-1", 404), ("x", 422)):
+        answer = client.get(f"/v1/jobs/{job_id}/files/{index}")
+        assert answer.status_code == status, answer.text
+    assert client.get(f"/v1/jobs/{job_id}/files/0").json()["code"] == "file_not_found"
+    assert stranger.get(f"/v1/jobs/{job_id}/files/0").json()["code"] == "job_not_found"
