@@ -1,0 +1,164 @@
+"""The results of one stage: one JSON and one Markdown file, written anew after every entry."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PASS, FAIL, FIGURE = "pass", "fail", "figure"
+ERROR, TIMEOUT, CRASH, SKIPPED, RUNNING = "error", "timeout", "crash", "skipped", "running"
+"""An exception; over its time; the process died in it; no time was left; it runs now."""
+PACKAGES = ("diffusers", "transformers", "huggingface_hub", "accelerate", "triton", "torchsde", "numpy")
+
+
+@dataclass
+class Outcome:
+    """What one check found."""
+
+    passed: bool | None
+    """``None`` for figures without a bound."""
+    figures: dict[str, Any] = field(default_factory=dict)
+    detail: str = ""
+
+
+@dataclass
+class Entry:
+    """One check or measurement with its result."""
+
+    name: str
+    status: str
+    seconds: float = 0.0
+    figures: dict[str, Any] = field(default_factory=dict)
+    detail: str = ""
+
+
+@dataclass
+class Report:
+    """The entries of one stage in one folder.
+
+    A run that finds the files of an earlier one, cut off by a crash, goes on after its last entry.
+    """
+
+    stage: str
+    folder: Path
+    environment: dict[str, Any]
+    started_at: float = field(default_factory=time.time)
+    entries: list[Entry] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, stage: str, folder: Path, environment: dict[str, Any]) -> Report:
+        """An empty report, or the one that a crashed run left there; the check that ran then is marked as crashed."""
+        folder.mkdir(parents=True, exist_ok=True)
+        report = cls(stage, folder, environment)
+        if report.json_path.exists():
+            found = json.loads(report.json_path.read_text(encoding="utf-8"))
+            report.started_at = found["started_at"]
+            report.entries = [Entry(**entry) for entry in found["entries"]]
+        for entry in report.entries:
+            if entry.status == RUNNING:
+                entry.status, entry.detail = CRASH, "the process ended during this check"
+        return report
+
+    @property
+    def json_path(self) -> Path:
+        """Where the JSON goes."""
+        return self.folder / f"{self.stage}.json"
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the stage began, those before a crash included."""
+        return time.time() - self.started_at
+
+    def has(self, name: str) -> bool:
+        """Whether there is an entry of that name."""
+        return any(entry.name == name for entry in self.entries)
+
+    def begin(self, name: str) -> Entry:
+        """Write down that a check runs now."""
+        entry = Entry(name, RUNNING)
+        self.entries.append(entry)
+        self.write()
+        return entry
+
+    def write(self) -> None:
+        """Write both files."""
+        content = {
+            "stage": self.stage, "started_at": self.started_at, "seconds": self.age_s,
+            "environment": self.environment, "counts": self.counts(), "entries": [asdict(each) for each in self.entries],
+        }  # fmt: skip
+        _replace(self.json_path, json.dumps(plain(content), indent=1, allow_nan=False))
+        _replace(self.folder / f"{self.stage}.md", self.markdown())
+
+    def counts(self) -> dict[str, int]:
+        """How many entries have each status."""
+        statuses = [entry.status for entry in self.entries]
+        return {status: statuses.count(status) for status in dict.fromkeys(statuses)}
+
+    def markdown(self) -> str:
+        """The table of all entries."""
+        facts = ", ".join(f"{name}: {value}" for name, value in self.environment.items())
+        lines = [f"# GPU pass: {self.stage}", "", facts, "", "| check | result | figures | s |", "|---|---|---|---|"]
+        lines += [_line(entry) for entry in self.entries]
+        return "\n".join(lines) + "\n"
+
+
+def _line(entry: Entry) -> str:
+    short = {name: value for name, value in entry.figures.items() if not isinstance(value, Mapping | list)}
+    told = ", ".join(f"{name} {_short(value)}" for name, value in short.items())
+    detail = entry.detail.replace("|", "/").replace("\n", " ")[:300]
+    return f"| {entry.name} | {entry.status} | {'; '.join(filter(None, (told, detail)))} | {entry.seconds:.1f} |"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON can hold it: numbers that are not finite become texts."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file so that a crash leaves the old one or the new one."""
+    draft = path.with_suffix(path.suffix + ".new")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
+
+
+def environment(device: torch.device, *, rehearse: bool) -> dict[str, Any]:
+    """Device, versions and commit; the commit is passed in by ``PHOTOGRAM_COMMIT``, for no .git travels along."""
+    facts: dict[str, Any] = {
+        "device": "CPU", "rehearsal": rehearse, "commit": os.environ.get("PHOTOGRAM_COMMIT") or "unknown",
+        "python": platform.python_version(), "torch": torch.__version__, "threads": torch.get_num_threads(),
+        "cpus": os.cpu_count(), "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }  # fmt: skip
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        facts |= {
+            "device": properties.name, "memory_gib": round(properties.total_memory / 2**30, 1),
+            "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version(),
+        }  # fmt: skip
+    return facts | {name: _version(name) for name in PACKAGES}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "missing"

@@ -1,0 +1,107 @@
+"""Runs the checks of a stage one after the other: what fails, hangs or breaks the device is written down, and the next
+one follows."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+import torch
+
+from benchmarks.gpu_pass.report import ERROR, FAIL, FIGURE, PASS, SKIPPED, TIMEOUT, Entry, Outcome, Report
+
+RESTART = 75
+"""The exit code that asks scripts/gpu_pass.sh to start the process once more: the device answers no longer."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One entry to be."""
+
+    name: str
+    run: Callable[[], Outcome]
+    cap_s: float = 60.0
+    """It is interrupted after this."""
+
+
+class OverTime(BaseException):
+    """A check took too long; no ``except Exception`` on the way may hold it up."""
+
+
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Raise :class:`OverTime` in this, the main, thread after ``seconds``."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise OverTime(f"over {seconds:.0f} s")
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, max(0.01, seconds))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def run_all(checks: Sequence[Check], report: Report, budget_s: float, device: torch.device) -> None:
+    """Run all that have no entry yet, as long as the stage is not older than ``budget_s``."""
+    for check in checks:
+        if report.has(check.name):
+            continue
+        left_s = budget_s - report.age_s
+        entry = report.begin(check.name)
+        if left_s <= 1:
+            entry.status, entry.detail = SKIPPED, "no time was left"
+            continue
+        _run(check, entry, min(left_s, check.cap_s))
+        report.write()
+        print(f"{report.age_s:6.1f} s  {entry.status:8} {entry.name} {entry.detail[:200]}", flush=True)
+        if entry.status not in (PASS, FIGURE):
+            _clean_up(report, entry, device)
+    report.write()
+
+
+def _run(check: Check, entry: Entry, cap_s: float) -> None:
+    began_at = time.perf_counter()
+    try:
+        with limited(cap_s):
+            outcome = check.run()
+        entry.status = FIGURE if outcome.passed is None else PASS if outcome.passed else FAIL
+        entry.figures, entry.detail = outcome.figures, outcome.detail
+    except OverTime as error:
+        entry.status, entry.detail = TIMEOUT, str(error)
+    except Exception as error:
+        entry.status, entry.detail = ERROR, told(error)
+    entry.seconds = time.perf_counter() - began_at
+
+
+def told(error: BaseException) -> str:
+    """The exception, and where in the code it was raised, innermost first."""
+    places = traceback.extract_tb(error.__traceback__)[-4:]
+    where = " < ".join(f"{place.filename.rpartition('/')[2]}:{place.lineno}" for place in reversed(places))
+    return f"{type(error).__name__}: {str(error)[:600]} [{where}]"
+
+
+def _clean_up(report: Report, entry: Entry, device: torch.device) -> None:
+    """Free what a failed check held. If the device answers no longer, end the process."""
+    gc.collect()
+    if device.type != "cuda":
+        return
+    try:
+        torch.cuda.synchronize(device)
+        torch.cuda.empty_cache()
+        assert float((torch.ones(8, device=device) + 1).sum()) == 16
+    except Exception as error:
+        entry.detail += f"; the device answers no longer: {told(error)}"
+        report.write()
+        sys.stdout.flush()
+        os._exit(RESTART)  # no thread that waits for the device may hold this up
