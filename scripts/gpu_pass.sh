@@ -5,13 +5,14 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 export PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false
 export PHOTOGRAM_COMMIT="${PHOTOGRAM_COMMIT:-$(git rev-parse --short HEAD 2>/dev/null || true)}"
-code=0
+resume=()
 for try in 1 2 3 4; do
-    "${PYTHON:-python3}" -m benchmarks.gpu_pass "$@"
+    "${PYTHON:-python3}" -m benchmarks.gpu_pass "$@" "${resume[@]}"
     code=$?
-    # 0: done. 1, 2: it cannot run, an exception or wrong arguments. Others: the device or the process broke, and a new
-    # process goes on after the check that did it.
-    [ "$code" -le 2 ] && break
-    echo "gpu_pass: the process ended with $code; try $try of 4" >&2
+    # 0: done; 2: it cannot run. Any other: the device or the process broke in one check, and a new process goes on
+    # with the next one.
+    if [ "$code" -eq 0 ] || [ "$code" -eq 2 ]; then break; fi
+    echo "gpu_pass: process $try of 4 ended with $code" >&2
+    resume=(--resume)
 done
 exit "$code"

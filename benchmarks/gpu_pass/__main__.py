@@ -6,8 +6,13 @@ import argparse
 import logging
 import os
 import sys
+import traceback
 import warnings
 from pathlib import Path
+from types import ModuleType
+
+CANNOT_RUN = 2
+"""The exit code after which scripts/gpu_pass.sh does not try again."""
 
 
 def main() -> int:
@@ -17,31 +22,51 @@ def main() -> int:
     parser.add_argument("--rehearse", action="store_true", help="tiny models on the CPU, to try the code out")
     parser.add_argument("--out", type=Path, default=Path("build/gpu-pass"), help="the folder of the results")
     parser.add_argument("--budget", type=float, help="seconds after which no further check is begun")
+    parser.add_argument("--only", default="", help="run only the checks with this text in their names")
+    parser.add_argument("--resume", action="store_true", help="go on with the results that are in the folder")
     options = parser.parse_args()
     if options.rehearse:
-        os.environ["TORCH_COMPILE_DISABLE"] = "1"  # before torch is imported
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    return run(options.stage, options.out, options.budget, rehearse=options.rehearse)
+        os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")  # compiling takes minutes; torch reads it at import
+    os.environ |= {"HF_HUB_OFFLINE": "1", "DIFFUSERS_VERBOSITY": "error", "TRANSFORMERS_VERBOSITY": "error"}
+    _use_own_tests()
+    try:
+        return run(options)
+    except Exception:
+        traceback.print_exc()
+        return CANNOT_RUN
 
 
-def run(stage: str, folder: Path, budget_s: float | None, *, rehearse: bool) -> int:
+def _use_own_tests() -> None:
+    """Let ``tests`` be the folder here: it is no regular package, so that an installed one of that name would win."""
+    own = ModuleType("tests")
+    own.__path__ = [str(Path(__file__).parents[2] / "tests")]
+    sys.modules["tests"] = own
+
+
+def run(options: argparse.Namespace) -> int:
     """Import what the stage needs, run it, and print the table."""
     import torch
+
+    stage, rehearse = options.stage, options.rehearse
+    if not rehearse and not torch.cuda.is_available():
+        print("there is no CUDA device here; --rehearse runs the stage on the CPU", file=sys.stderr)
+        return CANNOT_RUN
+    import diffusers
+    import transformers
 
     from benchmarks.gpu_pass import law, speed
     from benchmarks.gpu_pass.report import Report, environment
 
-    if not rehearse and not torch.cuda.is_available():
-        print("there is no CUDA device here; --rehearse runs the stage on the CPU", file=sys.stderr)
-        return 2
     device = torch.device("cpu" if rehearse else "cuda")
     if rehearse:
         torch.set_num_threads(1)
     warnings.simplefilter("ignore")
+    for library in (diffusers, transformers):
+        library.utils.logging.disable_progress_bar()
     logging.getLogger("models").setLevel(logging.CRITICAL)  # failures on purpose would fill the output
-    report = Report.open(stage, folder, environment(device, rehearse=rehearse))
+    report = Report.open(stage, options.out, environment(device, rehearse=rehearse), resume=options.resume)
     module = law if stage == "law" else speed
-    module.run(report, device, budget_s or module.BUDGET_S, rehearse=rehearse)
+    module.run(report, device, options.budget or module.BUDGET_S, options.only, rehearse=rehearse)
     print(report.markdown())
     print(f"{stage}: {report.counts()} in {report.age_s:.0f} s; {report.json_path}")
     return 0

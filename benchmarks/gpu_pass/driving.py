@@ -11,7 +11,7 @@ from PIL.Image import Image
 from benchmarks.gpu_pass.images import Difference
 from benchmarks.gpu_pass.report import Outcome
 from benchmarks.gpu_pass.subjects import Subject
-from benchmarks.gpu_pass.surface import TXT2IMG, DrawParams, Drawn, Engine, Failed, Progressed, join
+from benchmarks.gpu_pass.surface import TXT2IMG, Drawn, DrawParams, Engine, Failed, Progressed, join
 
 SECONDS = 90.0
 """After this, rows that are not done are taken for stuck."""

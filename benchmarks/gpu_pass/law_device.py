@@ -1,4 +1,4 @@
-"""What only a real device shows: the thread beside the ticks, cancelling, rows that break, and memory that comes back."""
+"""What only a device shows: the thread beside the ticks, cancelling, rows that break, memory that comes back."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Poisoned:
     ) -> torch.Tensor:
         """See :meth:`Denoiser.denoise`."""
         output = self.inner.denoise(latents, timesteps, conditioning, residuals)
-        hit = ((conditioning.hidden_states - self.states).abs() < 1e-3).flatten(1).all(1)
+        hit = ((conditioning.hidden_states - self.states).abs() < 0.05).flatten(1).all(1)
         return torch.where(hit[:, None, None, None], torch.nan, output)
 
 
@@ -197,7 +197,7 @@ def checks(subjects: Subjects, jobs: int) -> Iterator[Check]:
         yield Check(f"{prefix}/previews", on(previews))
         yield Check(f"{prefix}/a row that is not a number", on(not_a_number))
         yield Check(f"{prefix}/cancelled on the device", on(cancelled))
-        yield Check(f"{prefix}/memory returns", on(memory_returns, 4))
+        yield Check(f"{prefix}/memory returns", on(memory_returns, 3))
         yield Check(f"{prefix}/inpaint", on(inpaint_rows))
         yield Check(f"{prefix}/reused features", on(reused_features))
         for name in ("tiny-house", "tiny-sdxl"):

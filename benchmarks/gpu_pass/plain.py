@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,7 +28,10 @@ def pipeline_of(checkpoint: Checkpoint, kind: str = TXT2IMG) -> Any:
     own: dict[str, Any] = {"add_watermarker": False} if is_sdxl else {"requires_safety_checker": False}
     if is_sdxl:
         own["force_zeros_for_empty_prompt"] = shared.config.force_zeros_for_empty_prompt
-    pipeline = _CLASSES[is_sdxl, kind](**shared.components, **own)
+    components = dict(shared.components)
+    if shared.vae.dtype != shared.unet.dtype:  # the engine keeps SDXL's VAE in float32, the plain pipeline upcasts it
+        components["vae"] = copy.deepcopy(shared.vae).to(shared.unet.dtype)
+    pipeline = _CLASSES[is_sdxl, kind](**components, **own)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

@@ -44,25 +44,27 @@ class Entry:
 
 @dataclass
 class Report:
-    """The entries of one stage in one folder.
-
-    A run that finds the files of an earlier one, cut off by a crash, goes on after its last entry.
-    """
+    """The entries of one stage in one folder."""
 
     stage: str
     folder: Path
     environment: dict[str, Any]
-    started_at: float = field(default_factory=time.time)
+    spent_s: float = 0.0
+    """What the processes before this one took."""
     entries: list[Entry] = field(default_factory=list)
+    _began_at: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def open(cls, stage: str, folder: Path, environment: dict[str, Any]) -> Report:
-        """An empty report, or the one that a crashed run left there; the check that ran then is marked as crashed."""
+    def open(cls, stage: str, folder: Path, environment: dict[str, Any], *, resume: bool) -> Report:
+        """An empty report; or, to ``resume``, the one that a run left there whose process ended too early.
+
+        The check that ran then is marked as crashed; it is not run again.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         report = cls(stage, folder, environment)
-        if report.json_path.exists():
+        if resume and report.json_path.exists():
             found = json.loads(report.json_path.read_text(encoding="utf-8"))
-            report.started_at = found["started_at"]
+            report.spent_s = found["seconds"]
             report.entries = [Entry(**entry) for entry in found["entries"]]
         for entry in report.entries:
             if entry.status == RUNNING:
@@ -76,8 +78,8 @@ class Report:
 
     @property
     def age_s(self) -> float:
-        """Seconds since the stage began, those before a crash included."""
-        return time.time() - self.started_at
+        """Seconds that the stage has taken, those before a crash included."""
+        return self.spent_s + time.monotonic() - self._began_at
 
     def has(self, name: str) -> bool:
         """Whether there is an entry of that name."""
@@ -93,8 +95,8 @@ class Report:
     def write(self) -> None:
         """Write both files."""
         content = {
-            "stage": self.stage, "started_at": self.started_at, "seconds": self.age_s,
-            "environment": self.environment, "counts": self.counts(), "entries": [asdict(each) for each in self.entries],
+            "stage": self.stage, "seconds": self.age_s, "environment": self.environment, "counts": self.counts(),
+            "entries": [asdict(each) for each in self.entries],
         }  # fmt: skip
         _replace(self.json_path, json.dumps(plain(content), indent=1, allow_nan=False))
         _replace(self.folder / f"{self.stage}.md", self.markdown())

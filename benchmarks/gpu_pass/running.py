@@ -3,6 +3,7 @@ one follows."""
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
 import signal
@@ -18,6 +19,8 @@ import torch
 
 from benchmarks.gpu_pass.report import ERROR, FAIL, FIGURE, PASS, SKIPPED, TIMEOUT, Entry, Outcome, Report
 
+HUNG_S = 20.0
+"""A check that cannot be interrupted, since it waits for the device, ends the process so long after its cap."""
 RESTART = 75
 """The exit code that asks scripts/gpu_pass.sh to start the process once more: the device answers no longer."""
 
@@ -38,16 +41,22 @@ class OverTime(BaseException):
 
 @contextmanager
 def limited(seconds: float) -> Iterator[None]:
-    """Raise :class:`OverTime` in this, the main, thread after ``seconds``."""
+    """Raise :class:`OverTime` in this, the main, thread after ``seconds``.
+
+    And again every few seconds, for Python drops what is raised in a destructor or in a callback of a weak reference.
+    """
+    is_over = False
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        raise OverTime(f"over {seconds:.0f} s")
+        if not is_over:
+            raise OverTime(f"over {seconds:.0f} s")
 
     before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, max(0.01, seconds))
+    signal.setitimer(signal.ITIMER_REAL, max(0.01, seconds), 3.0)
     try:
         yield
     finally:
+        is_over = True
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 
@@ -72,6 +81,7 @@ def run_all(checks: Sequence[Check], report: Report, budget_s: float, device: to
 
 def _run(check: Check, entry: Entry, cap_s: float) -> None:
     began_at = time.perf_counter()
+    faulthandler.dump_traceback_later(cap_s + HUNG_S, exit=True)
     try:
         with limited(cap_s):
             outcome = check.run()
@@ -81,6 +91,7 @@ def _run(check: Check, entry: Entry, cap_s: float) -> None:
         entry.status, entry.detail = TIMEOUT, str(error)
     except Exception as error:
         entry.status, entry.detail = ERROR, told(error)
+    faulthandler.cancel_dump_traceback_later()
     entry.seconds = time.perf_counter() - began_at
 
 

@@ -1,0 +1,145 @@
+"""The GPU pass, rehearsed on the CPU through its script: every check is there, and none fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks.gpu_pass.report import Entry, Outcome, Report
+from benchmarks.gpu_pass.running import Check, run_all
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "scripts" / "gpu_pass.sh"
+DTYPES = ("float32", "float16", "bfloat16")
+COMPILED = ("opens", "agrees", "pads", "together")
+LAW = {
+    *(
+        f"{model}/{dtype}/{check}"
+        for model, dtypes in (("tiny", DTYPES), ("sd15", ("float32", "bfloat16")))
+        for dtype in dtypes
+        for check in (
+            "comparisons can tell", "alone, guided", "alone, unguided", "alone, img2img", "together, guided",
+            "together, mixed guidance", "together, img2img", "joining late", "beside cancelled rows",
+            "same size and place: bitwise", "across batch sizes",
+        )
+    ),
+    *(
+        f"device/{dtype}/{check}"
+        for dtype in ("float32", "float16")
+        for check in (
+            "side thread is used", "side thread under load", "previews", "a row that is not a number",
+            "cancelled on the device", "memory returns", "inpaint", "reused features", "tiny-house", "tiny-sdxl",
+        )
+    ),
+    "memory/float16/a row that cannot fit", "memory/float16/a batch that cannot fit",
+    *(f"compiled/{dtype}/{check}" for dtype in ("float32", "float16") for check in COMPILED),
+    *(f"tiny/{dtype}/channels last: {check}" for dtype in DTYPES for check in ("layout", "agrees")),
+}  # fmt: skip
+BOTH = (
+    "build", "forwards", "engine, 16 rows", "engine, 8 rows", "engine, 4 rows", "engine, 1 row", "plain, one by one",
+    "plain, static batches of 8", "one job alone", "newcomer beside 15", "profile of ticks, 16 rows",
+)  # fmt: skip
+SD15 = ("engine, calibrated", "plain, batches of 8 equal jobs", "compiled forward of 8 images")
+SPEED = {*(f"{model}/{check}" for model in ("sd15", "sdxl") for check in BOTH), *(f"sd15/{check}" for check in SD15)}
+WAYS = ("engine, ", "plain, one", "plain, static")
+
+
+def script(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the script with this Python."""
+    environment = os.environ | {"PYTHON": sys.executable, "OMP_NUM_THREADS": "1", "PHOTOGRAM_COMMIT": "abc1234"}
+    return subprocess.run([SCRIPT, *arguments], env=environment, capture_output=True, text=True, timeout=280)
+
+
+def rehearse(stage: str, folder: Path, *arguments: str) -> dict[str, Any]:
+    """The JSON of a rehearsal."""
+    done = script(stage, "--rehearse", "--out", str(folder), *arguments)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    report: dict[str, Any] = json.loads((folder / f"{stage}.json").read_text(encoding="utf-8"))
+    assert report["environment"].items() >= {"device": "CPU", "rehearsal": True, "commit": "abc1234"}.items()
+    table = (folder / f"{stage}.md").read_text(encoding="utf-8")
+    assert all(f"| {entry['name']} |" in table for entry in report["entries"])
+    return report
+
+
+def told(entries: list[dict[str, Any]], *statuses: str) -> list[tuple[str, str, str]]:
+    """The entries that have none of ``statuses``."""
+    return [(each["name"], each["status"], each["detail"]) for each in entries if each["status"] not in statuses]
+
+
+def texts(value: Any) -> Iterator[str]:
+    """All texts in ``value``: numbers that are not finite are written as such."""
+    if isinstance(value, Mapping):
+        for each in value.values():
+            yield from texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from texts(each)
+    elif isinstance(value, str):
+        yield value
+
+
+def test_the_law_is_kept_on_the_cpu(tmp_path: Path) -> None:
+    report = rehearse("law", tmp_path)
+    entries = report["entries"]
+    assert {each["name"] for each in entries} == LAW
+    assert told(entries, "pass", "figure") == []
+    assert {each["name"] for each in entries if "/float32/" in each["name"] and each["status"] == "figure"} == set()
+    assert all(each["figures"].get("goal_reached", True) for each in entries)
+    assert not {"nan", "inf", "-inf"} & set(texts([each["figures"] for each in entries]))
+
+
+def test_the_speed_is_measured(tmp_path: Path) -> None:
+    entries = rehearse("speed", tmp_path)["entries"]
+    assert {each["name"] for each in entries} == SPEED
+    assert told(entries, "figure") == []
+    assert not list(texts([each["figures"] for each in entries]))
+    ways = {each["name"]: each["figures"] for each in entries if each["name"].partition("/")[2].startswith(WAYS)}
+    assert all(figures["images_per_s"] > 0 and 0 < figures["busy_share"] <= 1 for figures in ways.values()), ways
+
+
+def one_check(run: Callable[[], Outcome], report: Report, budget_s: float = 60.0, cap_s: float = 60.0) -> Entry:
+    """The last entry after a run of one check."""
+    run_all([Check("one", run, cap_s)], report, budget_s, torch.device("cpu"))
+    return report.entries[-1]
+
+
+def test_after_a_crash_the_next_check_follows(tmp_path: Path) -> None:
+    before = Report.open("law", tmp_path, {}, resume=False)
+    before.spent_s = 12.0
+    before.begin("the one that crashes")
+    report = Report.open("law", tmp_path, {}, resume=True)
+    assert one_check(lambda: Outcome(True), report).status == "pass"
+    assert [(each.name, each.status) for each in report.entries] == [("the one that crashes", "crash"), ("one", "pass")]
+    assert report.age_s > 12
+
+
+def test_what_fails_or_hangs_is_written_down(tmp_path: Path) -> None:
+    def fails() -> Outcome:
+        raise ValueError("broken")
+
+    def hangs() -> Outcome:
+        with suppress(Exception):
+            time.sleep(60)
+        return Outcome(True)
+
+    reports = [Report.open(name, tmp_path, {}, resume=False) for name in ("a", "b", "c")]
+    assert "ValueError: broken" in one_check(fails, reports[0]).detail
+    assert one_check(hangs, reports[1], cap_s=0.2).status == "timeout"
+    assert one_check(hangs, reports[2], budget_s=0.5).status == "skipped"
+
+
+@pytest.mark.skipif(os.path.exists("/dev/nvidia0"), reason="there is a GPU here")
+def test_without_a_gpu_it_says_so(tmp_path: Path) -> None:
+    done = script("law", "--out", str(tmp_path))
+    assert done.returncode == 2
+    assert "there is no CUDA device here" in done.stderr
