@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -51,19 +52,38 @@ BOTH = (
 )  # fmt: skip
 SD15 = ("engine, calibrated", "plain, batches of 8 equal jobs", "compiled forward of 8 images")
 SPEED = {*(f"{model}/{check}" for model in ("sd15", "sdxl") for check in BOTH), *(f"sd15/{check}" for check in SD15)}
+Rehearsals = dict[str, tuple[subprocess.Popen[bytes], Path]]
 WAYS = ("engine, ", "plain, one", "plain, static")
 
 
-def script(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the script with this Python."""
+def start(output: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    """The script with this Python, running in a process group of its own; what it prints goes to ``output``."""
     environment = os.environ | {"PYTHON": sys.executable, "OMP_NUM_THREADS": "1", "PHOTOGRAM_COMMIT": "abc1234"}
-    return subprocess.run([SCRIPT, *arguments], env=environment, capture_output=True, text=True, timeout=280)
+    with output.open("wb") as file:
+        return subprocess.Popen(
+            [SCRIPT, *arguments], env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+        )
 
 
-def rehearse(stage: str, folder: Path, *arguments: str) -> dict[str, Any]:
-    """The JSON of a rehearsal."""
-    done = script(stage, "--rehearse", "--out", str(folder), *arguments)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+@pytest.fixture(scope="module")
+def rehearsals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsals]:
+    """Both rehearsals, at the same time, each in a folder of its own."""
+    folders = {stage: tmp_path_factory.mktemp(stage) for stage in ("law", "speed")}
+    started = {
+        stage: (start(folder / "output.txt", stage, "--rehearse", "--out", str(folder)), folder)
+        for stage, folder in folders.items()
+    }
+    yield started
+    for process, _ in started.values():
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def report_of(rehearsals: Rehearsals, stage: str) -> dict[str, Any]:
+    """The JSON of a rehearsal that has ended well."""
+    process, folder = rehearsals[stage]
+    assert process.wait(timeout=280) == 0, (folder / "output.txt").read_text(encoding="utf-8")[-5000:]
     report: dict[str, Any] = json.loads((folder / f"{stage}.json").read_text(encoding="utf-8"))
     assert report["environment"].items() >= {"device": "CPU", "rehearsal": True, "commit": "abc1234"}.items()
     table = (folder / f"{stage}.md").read_text(encoding="utf-8")
@@ -88,9 +108,8 @@ def texts(value: Any) -> Iterator[str]:
         yield value
 
 
-def test_the_law_is_kept_on_the_cpu(tmp_path: Path) -> None:
-    report = rehearse("law", tmp_path)
-    entries = report["entries"]
+def test_the_law_is_kept_on_the_cpu(rehearsals: Rehearsals) -> None:
+    entries = report_of(rehearsals, "law")["entries"]
     assert {each["name"] for each in entries} == LAW
     assert told(entries, "pass", "figure") == []
     assert {each["name"] for each in entries if "/float32/" in each["name"] and each["status"] == "figure"} == set()
@@ -98,8 +117,8 @@ def test_the_law_is_kept_on_the_cpu(tmp_path: Path) -> None:
     assert not {"nan", "inf", "-inf"} & set(texts([each["figures"] for each in entries]))
 
 
-def test_the_speed_is_measured(tmp_path: Path) -> None:
-    entries = rehearse("speed", tmp_path)["entries"]
+def test_the_speed_is_measured(rehearsals: Rehearsals) -> None:
+    entries = report_of(rehearsals, "speed")["entries"]
     assert {each["name"] for each in entries} == SPEED
     assert told(entries, "figure") == []
     assert not list(texts([each["figures"] for each in entries]))
@@ -140,6 +159,6 @@ def test_what_fails_or_hangs_is_written_down(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.path.exists("/dev/nvidia0"), reason="there is a GPU here")
 def test_without_a_gpu_it_says_so(tmp_path: Path) -> None:
-    done = script("law", "--out", str(tmp_path))
-    assert done.returncode == 2
-    assert "there is no CUDA device here" in done.stderr
+    process = start(tmp_path / "output.txt", "law", "--out", str(tmp_path))
+    assert process.wait(timeout=60) == 2
+    assert "there is no CUDA device here" in (tmp_path / "output.txt").read_text(encoding="utf-8")
