@@ -14,7 +14,7 @@ from benchmarks.gpu_pass.report import Outcome, Report
 from benchmarks.gpu_pass.running import Check, run_all
 from benchmarks.gpu_pass.speed_bench import Bench, forwards
 from benchmarks.gpu_pass.speed_single import alone, compiled_forward, newcomer, profiled
-from benchmarks.gpu_pass.speed_ways import engine_way, equal_jobs, plain_way
+from benchmarks.gpu_pass.speed_ways import engine_way, equal_jobs, moderate_load, plain_way
 from benchmarks.gpu_pass.subjects import Subjects
 
 BUDGET_S = 330.0
@@ -87,6 +87,7 @@ def important(plan: Plan) -> Iterator[Check]:
         yield plan.way(model, "one job alone", alone, 0.06, longest_s / 2)
         yield plan.check(model, "newcomer beside 15", newcomer, times)
         yield plan.check(model, "profile of ticks, 16 rows", profiled, 16, 4)
+        yield plan.way(model, "engine, 16 rows, 70 % load", moderate_load, 0.06, longest_s / 2)
         if model == "sd15":
             yield plan.way(model, "plain, static batches of 8", partial(plain_way, rows=8), 0.07, longest_s)
             yield plan.way(model, "engine, 8 rows", _engine(8), 0.07, longest_s)

@@ -24,6 +24,10 @@ OVERLOAD = 1.3
 """Jobs arrive so many times as fast as sixteen at once could be drawn if forwards alone took time."""
 
 
+BURST = 8
+"""Jobs that are there at the start, so that no way begins with too little to do."""
+
+
 @dataclass(frozen=True)
 class Job:
     """One image that somebody asks for, ``arrival_s`` after the start."""
@@ -42,6 +46,8 @@ class Bench:
     """The fewest and the most steps of a job."""
     forward_s: dict[int, float] = field(default_factory=dict)
     """Of guided images, by how many share the forward."""
+    full_rate: float | None = None
+    """Images/s of the engine with sixteen rows, once it was measured."""
 
     @property
     def device(self) -> torch.device:
@@ -61,11 +67,12 @@ class Bench:
         largest = max(self.forward_s)
         return self.forward_s[largest] / largest * self.mean_steps / OVERLOAD
 
-    def jobs(self) -> Iterator[Job]:
-        """Jobs without end, in a steady beat; always the same ones."""
-        rng, gap_s = random.Random(0), self.gap_s
+    def jobs(self, gap_s: float, burst: int = BURST) -> Iterator[Job]:
+        """Jobs without end, one every ``gap_s``, the first ``burst`` at once; always the same ones."""
+        rng = random.Random(0)
         for number in itertools.count():
-            yield Job(f"job {number}", self.params(number, rng.randint(*self.steps)), number * gap_s)
+            arrival_s = max(0, number - burst) * gap_s
+            yield Job(f"job {number}", self.params(number, rng.randint(*self.steps)), arrival_s)
 
     def params(self, number: int, steps: int) -> DrawParams:
         """Those of the job of that number."""

@@ -21,6 +21,8 @@ from benchmarks.gpu_pass.surface import Drawn, Engine, Failed, Progressed, calib
 WARM_UP_S = 20.0
 """The most that a warm-up may take."""
 WHOLE_JOBS = 3
+FULL = 16
+MODERATE = 0.7
 
 
 @dataclass
@@ -61,8 +63,8 @@ def _rank(ordered: Sequence[float], share: float) -> float:
 class Window:
     """A window of time, the jobs that arrive in it, and the run that it makes."""
 
-    def __init__(self, bench: Bench, watch: Watch, window_s: float) -> None:
-        self._jobs, self._next = bench.jobs(), deque[Job]()
+    def __init__(self, bench: Bench, watch: Watch, window_s: float, jobs: Iterator[Job] | None = None) -> None:
+        self._jobs, self._next = jobs or bench.jobs(bench.gap_s), deque[Job]()
         self.window_s, self.run = window_s, Run()
         gc.collect()  # engines refer to themselves in circles, and what they drew with is still allocated
         wait(bench.device)
@@ -108,15 +110,30 @@ def engine_way(bench: Bench, rows: int, window_s: float, *, calibrated: bool = F
         if calibrated:
             calibrate(checkpoint, engine.capacity)
         fill(bench, engine, rows)
-        window = Window(bench, watch, window_s)
-        while window.is_open:
-            for job in window.arrivals():
-                join(engine, job.name, checkpoint, job.params)
-            if engine.is_idle:
-                time.sleep(0.001)
-            _note(engine, window)
-        wait(bench.device)
-        return window.close().outcome(bench, watch)
+        outcome = _serve(bench, engine, Window(bench, watch, window_s), watch)
+    if rows == FULL and not calibrated:
+        bench.full_rate = outcome.figures["images_per_s"]
+    return outcome
+
+
+def moderate_load(bench: Bench, window_s: float) -> Outcome:
+    """The engine with sixteen rows, with jobs coming at :data:`MODERATE` of the rate that it can draw them at."""
+    checkpoint, watch = bench.subject.checkpoint, Watch(bench.device)
+    gap_s = 1 / (MODERATE * bench.full_rate) if bench.full_rate else bench.gap_s / MODERATE
+    with open_engine(checkpoint, FULL) as engine, watch.on(checkpoint.pipeline):
+        return _serve(bench, engine, Window(bench, watch, window_s, bench.jobs(gap_s, burst=0)), watch)
+
+
+def _serve(bench: Bench, engine: Engine, window: Window, watch: Watch) -> Outcome:
+    """Let the engine draw what arrives in ``window``."""
+    while window.is_open:
+        for job in window.arrivals():
+            join(engine, job.name, bench.subject.checkpoint, job.params)
+        if engine.is_idle:
+            time.sleep(0.001)
+        _note(engine, window)
+    wait(bench.device)
+    return window.close().outcome(bench, watch)
 
 
 def _note(engine: Engine, window: Window) -> None:

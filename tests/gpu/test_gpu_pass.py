@@ -49,6 +49,7 @@ LAW = {
 BOTH = (
     "build", "forwards", "engine, 16 rows", "engine, 8 rows", "engine, 4 rows", "engine, 1 row", "plain, one by one",
     "plain, static batches of 8", "one job alone", "newcomer beside 15", "profile of ticks, 16 rows",
+    "engine, 16 rows, 70 % load",
 )  # fmt: skip
 SD15 = ("engine, calibrated", "plain, batches of 8 equal jobs", "compiled forward of 8 images")
 SPEED = {*(f"{model}/{check}" for model in ("sd15", "sdxl") for check in BOTH), *(f"sd15/{check}" for check in SD15)}
