@@ -51,16 +51,18 @@ def side_thread(subject: Subject) -> Outcome:
     seen: dict[str, set[str]] = {}
     pipeline: Any = subject.checkpoint.pipeline
     modules = {"unet": pipeline.unet, "text encoder": pipeline.text_encoder, "vae": pipeline.vae.decoder}
-    with ExitStack() as hooks:
+    rows = short_jobs(subject, 4)
+    with ExitStack() as hooks, open_engine(subject.checkpoint, 4) as engine:
         for name, module in modules.items():
             note = partial(_note_thread, seen.setdefault(name, set()))
             hooks.callback(module.register_forward_pre_hook(note).remove)
-        outcome = together(subject, short_jobs(subject, 4))
-    main, aside = threading.current_thread().name, subject.checkpoint.device.type == "cuda"
-    expected = {name: aside and name != "unet" for name in modules}
-    found = {name: any(each.startswith(SIDE_THREAD) for each in seen[name] - {main}) for name in modules}
+        ended = draw(engine, subject, rows)
+    outcome = judge(subject, rows, ended.images, ended.failures)
+    is_cuda = subject.checkpoint.device.type == "cuda"
+    aside = {name: {each.startswith(SIDE_THREAD) for each in threads} for name, threads in seen.items()}
+    is_right = aside == {name: {is_cuda and name != "unet"} for name in modules}
     figures = outcome.figures | {"threads": {name: sorted(each) for name, each in seen.items()}}
-    return Outcome(outcome.passed is not False and found == expected, figures, outcome.detail)
+    return Outcome(outcome.passed is not False and is_right, figures, outcome.detail)
 
 
 def _note_thread(seen: set[str], *_: object) -> None:
