@@ -4,9 +4,9 @@ OUT ?= photogram.png
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo serve test check benchmark clean language
+.PHONY: demo serve test check clean language
 
-demo: $(READY) language  ## Start everything, draw PROMPT, write photogram.png, stop everything.
+demo: $(READY) language  ## Start everything, generate PROMPT, write photogram.png, stop everything.
 	$(BIN)/python -m service.demo "$(PROMPT)" --output "$(OUT)"
 
 serve: $(READY) language  ## Start everything and keep it running.
@@ -15,21 +15,21 @@ serve: $(READY) language  ## Start everything and keep it running.
 test: $(READY) language  ## All tests.
 	$(BIN)/python -m pytest
 
-check: $(READY)  ## Style, types, and who may import whom.
+check: $(READY)  ## Style, types and import contracts.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-language: $(READY)  ## Set up the language engine, which rewrites prompts; everything else works without it.
-	@$(BIN)/photogram llm install || echo "Going on without prompt rewriting; with PHOTOGRAM_LLM=off no set-up is tried." >&2
+language: $(READY)  ## Install the language engine, which rewrites prompts; everything else works without it.
+	@$(BIN)/photogram llm install || echo "Continuing without prompt rewriting; PHOTOGRAM_LLM=off skips this step." >&2
 
 $(READY): pyproject.toml clients/python/pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt "torch==2.13.0"
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e clients/python -e ".[dev]"
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps spandrel==0.4.2  # it asks for a torchvision
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e clients/python -e ".[dev,rwkv,gguf]"
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt --no-deps spandrel  # its metadata requires torchvision
 	touch $(READY)
 
-clean:  ## Remove the environments and everything that was built.
+clean:  ## Remove the environments and all build results.
 	rm -rf .venv .venv-llm build .mypy_cache .ruff_cache .pytest_cache

@@ -2,7 +2,7 @@
 
 For each backend: seconds to load it with an empty and with a full cache, how many times faster than eager it computes
 one forward (by the least CPU time of several, the backends taking turns), how far its output is from eager's, and the
-worst pixel of pictures that are drawn with it. CPU time counts all threads of this process, so that other programs
+worst pixel of images that are drawn with it. CPU time counts all threads of this process, so that other programs
 disturb little; leave ``--threads`` at 1 for it to mean speed.
 """
 
@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 
-from models.backends import BACKENDS
-from models.catalog import HOUSE_FOLDER, house_spec
+from models.catalog.backends import BACKENDS
+from models.catalog.catalog import HOUSE_FOLDER, house_spec
 from models.diffusion.backends.choose import choose_backend
 from models.diffusion.backends.eager import EagerDenoiser
 from models.diffusion.backends.inputs import seeded_inputs
@@ -47,7 +47,7 @@ class Figures:
     """Times eager's, by the number of inputs."""
     relative_error: float | None
     worst_pixel: int
-    """Of 255, against eager's pictures."""
+    """Of 255, against eager's images."""
     mean_pixel: float
 
 
@@ -100,16 +100,16 @@ def run_by(denoiser: Denoiser, unet: Any) -> Iterator[None]:
 
 
 def draw(pipeline: Any, steps: int) -> np.ndarray:
-    """One picture for each of ``PROMPTS`` with the model's defaults but the steps, as numbers from 0 to 255."""
+    """One image for each of ``PROMPTS`` with the model's defaults but the steps, as numbers from 0 to 255."""
     chosen = house_spec().defaults
-    pictures = []
+    images = []
     for seed, prompt in enumerate(PROMPTS):
         pipeline.scheduler = build_scheduler(chosen.sampler, pipeline.scheduler.config, seed)
-        pictures += pipeline(
+        images += pipeline(
             prompt, num_inference_steps=steps, guidance_scale=chosen.guidance_scale,
             width=chosen.width, height=chosen.height, generator=torch.Generator().manual_seed(seed),
         ).images  # fmt: skip
-    return np.stack([np.asarray(picture).astype(int) for picture in pictures])
+    return np.stack([np.asarray(image).astype(int) for image in images])
 
 
 def measure(backends: Sequence[str], cache: Path, repeats: int) -> list[Figures]:

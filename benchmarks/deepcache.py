@@ -1,7 +1,7 @@
 """What reusing deep features saves and costs with the built-in checkpoint: ``python -m benchmarks.deepcache``.
 
-The same pictures are drawn with the plain UNet and with every n-th step full and the others shallow, taking turns. The
-saving is the UNet's CPU time in all steps; the cost is how far the pictures are from the plain ones.
+The same images are drawn with the plain UNet and with every n-th step full and the others shallow, taking turns. The
+saving is the UNet's CPU time in all steps; the cost is how far the images are from the plain ones.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from benchmarks.backends import PROMPTS, draw, load_pipeline
-from models.diffusion.backends.deepcache import DeepCacheUNet, takes_full_step
+from models.diffusion.backends.deepcache import DeepCacheUNet, is_full_step
 from models.diffusion.denoiser import Conditioning
 
 Forward = Callable[[torch.Tensor, torch.Tensor, Conditioning], torch.Tensor]
@@ -25,7 +25,7 @@ Forward = Callable[[torch.Tensor, torch.Tensor, Conditioning], torch.Tensor]
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one way to run the UNet; differences are to the plain one's pictures."""
+    """Of one way to run the UNet; differences are to the plain one's images."""
 
     depth: int
     interval: int
@@ -38,7 +38,7 @@ class Figures:
 
 
 class Reusing:
-    """The forward of one picture after the other, ``interval`` steps to a full one; 1 is all full."""
+    """The forward of one image after the other, ``interval`` steps to a full one; 1 is all full."""
 
     def __init__(self, unet: DeepCacheUNet, interval: int, steps: int) -> None:
         self._unet = unet
@@ -53,7 +53,7 @@ class Reusing:
     ) -> tuple[torch.Tensor]:
         arguments = latents, timestep.float().expand(len(latents)), Conditioning(encoder_hidden_states)
         began_at = time.process_time()
-        if takes_full_step(self._step, self._interval):
+        if is_full_step(self._step, self._interval):
             output, self._deep = self._unet.full(*arguments)
         else:
             output = self._unet.shallow(*arguments, self._deep)
@@ -67,22 +67,22 @@ def measure(depths: Sequence[int], intervals: Sequence[int], steps: int, repeats
     pipeline = load_pipeline()
     ways = [(1, 1), *((depth, interval) for depth in depths for interval in intervals)]
     seconds: dict[tuple[int, int], list[float]] = {way: [] for way in ways}
-    pictures = {}
+    images = {}
     for _ in range(repeats):
         for depth, interval in ways:
             forward = Reusing(DeepCacheUNet(pipeline.unet, depth), interval, steps)
             pipeline.unet.forward = forward
-            pictures[depth, interval] = draw(pipeline, steps)
+            images[depth, interval] = draw(pipeline, steps)
             seconds[depth, interval].append(forward.seconds)
-    return [_figures(way, pictures, seconds) for way in ways[1:]]
+    return [_figures(way, images, seconds) for way in ways[1:]]
 
 
 def _figures(
     way: tuple[int, int],
-    pictures: dict[tuple[int, int], np.ndarray],
+    images: dict[tuple[int, int], np.ndarray],
     seconds: dict[tuple[int, int], list[float]],
 ) -> Figures:
-    off = np.abs(pictures[way] - pictures[1, 1])
+    off = np.abs(images[way] - images[1, 1])
     psnr_db = 10 * math.log10(255**2 / np.square(off).mean())
     return Figures(*way, min(seconds[1, 1]) / min(seconds[way]), psnr_db, int(off.max()), float(off.mean()))
 
@@ -110,7 +110,7 @@ def main() -> None:
     torch.set_num_threads(1)
     results = measure(options.depths, options.intervals, options.steps, options.repeats)
     print(table(results))
-    print(json.dumps({"steps": options.steps, "pictures": len(PROMPTS), "results": [asdict(each) for each in results]}))
+    print(json.dumps({"steps": options.steps, "images": len(PROMPTS), "results": [asdict(each) for each in results]}))
 
 
 if __name__ == "__main__":

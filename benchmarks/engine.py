@@ -6,8 +6,8 @@
 
 With another backend than eager, the plain pipeline calls that backend in the place of its UNet. The clock is the real
 one: jobs arrive on a fixed schedule, a way that has nothing to do sleeps until the next arrival, and a job's latency
-runs from its arrival to its decoded picture. Under load, jobs come several times as fast as one by one can draw them;
-at low load, one comes in the time that one by one takes for two. All ways draw the same pictures, which is checked;
+runs from its arrival to its decoded image. Under load, jobs come several times as fast as one by one can draw them;
+at low load, one comes in the time that one by one takes for two. All ways draw the same images, which is checked;
 previews are off. Run it on a machine that does nothing else, and read the ratios.
 """
 
@@ -26,17 +26,18 @@ import numpy as np
 import torch
 from PIL.Image import Image
 
-from models.catalog import Catalog, ModelSpec, house_spec
+from models.catalog.catalog import Catalog, ModelSpec, house_spec
+from models.catalog.families import SDXL, TXT2IMG
+from models.diffusion import events
 from models.diffusion.calibration import calibrate
 from models.diffusion.capacity import Capacity
-from models.diffusion.checkpoint import Checkpoint, load_checkpoint
+from models.diffusion.checkpoint import Checkpoint
+from models.diffusion.checkpoint_loading import load_checkpoint
 from models.diffusion.denoiser import Conditioning
 from models.diffusion.engine import Engine
-from models.diffusion.events import Drawn, Failed
 from models.diffusion.sampling import build_scheduler
 from models.diffusion.work import Task
-from models.families import SDXL
-from models.params import TXT2IMG, DrawParams
+from models.jobs.params import DrawParams
 
 SHORT_STEPS = 15
 PROMPTS = ("a red apple", "a cat", "a sailing boat", "a house", "a blue car", "a green tree")
@@ -45,7 +46,7 @@ MIXED_SAMPLERS = ("DPM++ 2M", "Euler a", "DDIM", "DPM++ 2M Karras")
 
 @dataclass(frozen=True)
 class Job:
-    """One picture that somebody asks for, ``arrival_s`` after the start."""
+    """One image that somebody asks for, ``arrival_s`` after the start."""
 
     params: DrawParams
     arrival_s: float
@@ -53,15 +54,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Finished:
-    """A job's picture, and when it was there, in seconds after the start."""
+    """A job's image, and when it was there, in seconds after the start."""
 
     job: Job
-    picture: Image
+    image: Image
     finished_s: float
 
     @property
     def latency_s(self) -> float:
-        """From arrival to picture."""
+        """From arrival to image."""
         return self.finished_s - self.job.arrival_s
 
 
@@ -76,7 +77,7 @@ class Figures:
     short_latency_s: float
     """The mean latency of jobs of at most ``SHORT_STEPS`` steps."""
     off_by: int
-    """The largest difference of any pixel to the one-by-one picture, of 255."""
+    """The largest difference of any pixel to the one-by-one image, of 255."""
 
 
 class Clock:
@@ -112,14 +113,14 @@ def static_batches(jobs: Sequence[Job], checkpoint: Checkpoint, rows: int = STAT
         clock.sleep_until(queue[0].arrival_s)
         now = clock.now()
         batch = [job for job in queue if job.arrival_s <= now and kind(job) == kind(queue[0])][:rows]
-        pictures = call(pipeline, own_schedule, [job.params for job in batch])
+        images = call(pipeline, own_schedule, [job.params for job in batch])
         finished_s = clock.now()
         queue = [job for job in queue if job not in batch]
-        yield from (Finished(job, picture, finished_s) for job, picture in zip(batch, pictures, strict=True))
+        yield from (Finished(job, image, finished_s) for job, image in zip(batch, images, strict=True))
 
 
 def continuous(jobs: Sequence[Job], checkpoint: Checkpoint, capacity: Capacity | None = None) -> Iterator[Finished]:
-    """The engine, as a worker sets it up: how many rows are worthwhile is measured before the first job."""
+    """The engine, as a worker sets it up: the target batch size is measured before the first job."""
     engine = Engine(lambda spec: checkpoint, device=checkpoint.device, capacity=capacity, preview_every=0)
     calibrate(engine.load(checkpoint.spec), engine.capacity)
     clock, queue = Clock(), list(jobs)
@@ -130,12 +131,13 @@ def continuous(jobs: Sequence[Job], checkpoint: Checkpoint, capacity: Capacity |
             clock.sleep_until(queue[0].arrival_s)
         while queue and queue[0].arrival_s <= clock.now():
             params = queue.pop(0).params
-            engine.join(str(params.seed), Task(kind=TXT2IMG, params=params, catalog=catalog, pictures={}))
-        for event in engine.tick():
-            if isinstance(event, Failed):
+            engine.add_row(str(params.seed), Task(kind=TXT2IMG, params=params, catalog=catalog, images={}))
+        for event in engine.step():
+            if isinstance(event, events.Failed):
                 raise event.failure
-            if isinstance(event, Drawn):
-                yield Finished(by_id[event.row_id], event.picture, clock.now())
+            if isinstance(event, events.Finished):
+                assert isinstance(event.result, Image)
+                yield Finished(by_id[event.row_id], event.result, clock.now())
     engine.close()
 
 
@@ -186,7 +188,7 @@ def call(pipeline: Any, schedule: Mapping[str, Any], batch: Sequence[DrawParams]
     """One call of the plain pipeline for all of ``batch``, each with a generator of its own."""
     first = batch[0]
     pipeline.scheduler = build_scheduler(first.sampler, schedule, first.seed)
-    pictures: list[Image] = pipeline(
+    images: list[Image] = pipeline(
         [params.prompt for params in batch],
         negative_prompt=[params.negative_prompt for params in batch],
         num_inference_steps=first.num_inference_steps,
@@ -195,7 +197,7 @@ def call(pipeline: Any, schedule: Mapping[str, Any], batch: Sequence[DrawParams]
         height=first.height,
         generator=[torch.Generator().manual_seed(params.seed) for params in batch],
     ).images
-    return pictures
+    return images
 
 
 def make_jobs(spec: ModelSpec, count: int, gap_s: float, samplers: Sequence[str]) -> list[Job]:
@@ -236,14 +238,14 @@ def figures(way: str, finished: Sequence[Finished], reference: Sequence[Finished
     """The figures of one run; p95 by the nearest rank."""
     latencies = sorted(each.latency_s for each in finished)
     short = [each.latency_s for each in finished if each.job.params.num_inference_steps <= SHORT_STEPS]
-    expected = {each.job: np.asarray(each.picture).astype(int) for each in reference}
+    expected = {each.job: np.asarray(each.image).astype(int) for each in reference}
     return Figures(
         way=way,
         images_per_s=len(finished) / max(each.finished_s for each in finished),
         mean_latency_s=statistics.mean(latencies),
         p95_latency_s=latencies[-(-95 * len(latencies) // 100) - 1],
         short_latency_s=statistics.mean(short) if short else float("nan"),
-        off_by=max(int(np.abs(np.asarray(each.picture) - expected[each.job]).max()) for each in finished),
+        off_by=max(int(np.abs(np.asarray(each.image) - expected[each.job]).max()) for each in finished),
     )
 
 
@@ -280,7 +282,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model-folder", type=Path, help="a diffusers folder; by default the built-in model")
-    parser.add_argument("--px", type=int, help="the side of the pictures; by default the model's own")
+    parser.add_argument("--px", type=int, help="the side of the images; by default the model's own")
     parser.add_argument("--jobs", type=int, default=24)
     parser.add_argument("--load", type=float, default=6.0, help="jobs that come in the time of one, on eager")
     parser.add_argument("--backends", default="eager,openvino")

@@ -17,10 +17,10 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from models.catalog import Defaults, Limits, ModelSpec
+from models.catalog.catalog import Defaults, Limits, ModelSpec
+from models.catalog.families import STABLE_DIFFUSION
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.families.family import load_family
-from models.families import STABLE_DIFFUSION
 
 _SCHEDULE: dict[str, Any] = {
     "beta_start": 0.00085,
@@ -40,10 +40,10 @@ _SMALL_TEXT = (32, 64, 2, 4)
 
 
 def build(family: str, px: int, device: torch.device, dtype: torch.dtype, *, small: bool = False) -> Checkpoint:
-    """A checkpoint of ``family``, one of "stable-diffusion" and "sdxl", for pictures of ``px`` x ``px``.
+    """A checkpoint of ``family``, one of "stable-diffusion" and "sdxl", for images of ``px`` x ``px``.
 
-    The weights are drawn on ``device`` in ``dtype``. ``small`` has the same parts and blocks with few channels, to try
-    code out on a CPU.
+    The random weights are made on ``device`` in ``dtype``. With ``small``, the model has the same modules and blocks
+    but few channels, for tests on a CPU.
     """
     torch.manual_seed(0)
     with torch.device(device), _default_dtype(dtype):

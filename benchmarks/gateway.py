@@ -1,8 +1,8 @@
-"""The gateway alone: how fast one process accepts jobs at a steady rate, and how many status polls it answers.
+"""The speed of one gateway process: latencies of accepted jobs at a fixed rate, and status polls per second.
 
 ``python -m benchmarks.gateway`` starts Valkey and one gateway process without a worker. Jobs are posted on a fixed
-schedule, so that a slow answer does not slow the load down; polls go over keep-alive connections, as fast as answers
-come. Client, gateway and Valkey share the machine.
+schedule, so that a slow response does not reduce the load. Each connection polls again as soon as it has the response
+to its last poll. Client, gateway and Valkey share the machine.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BODY = json.dumps({"kind": "txt2img", "params": {"prompt": "a red apple"}}).enco
 
 
 class Connection:
-    """One keep-alive HTTP/1.1 connection that costs the client next to nothing."""
+    """A minimal HTTP/1.1 keep-alive connection, so that the client takes little of the CPU that is measured."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: str) -> None:
         self._reader, self._writer = reader, writer
@@ -38,23 +38,23 @@ class Connection:
         """Connect to the gateway."""
         return cls(*await asyncio.open_connection("127.0.0.1", port), key)
 
-    async def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
-        """Send one request; gives status and body."""
+    async def request(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+        """Send one request; returns status and body."""
         head = f"{method} {path} HTTP/1.1\r\n{self._headers}Content-Length: {len(body)}\r\n\r\n"
         self._writer.write(head.encode() + body)
-        answer = await self._reader.readuntil(b"\r\n\r\n")
-        length = next(int(line.split(b":")[1]) for line in answer.lower().split(b"\r\n") if b"content-length" in line)
-        return int(answer.split(b" ", 2)[1]), await self._reader.readexactly(length)
+        response = await self._reader.readuntil(b"\r\n\r\n")
+        length = next(int(line.split(b":")[1]) for line in response.lower().split(b"\r\n") if b"content-length" in line)
+        return int(response.split(b" ", 2)[1]), await self._reader.readexactly(length)
 
 
 async def accept_latencies(port: int, key: str, rate: int, seconds: int) -> list[float]:
-    """Milliseconds from the moment each job was due to its 202."""
+    """Milliseconds from the time at which each job was due to its 202 response, sorted."""
     idle = [await Connection.open(port, key) for _ in range(32)]
     latencies: list[float] = []
 
     async def post(due: float) -> None:
         connection = idle.pop() if idle else await Connection.open(port, key)
-        status, _ = await connection.ask("POST", "/v1/jobs", BODY)
+        status, _ = await connection.request("POST", "/v1/jobs", BODY)
         assert status == 202, status
         latencies.append((time.perf_counter() - due) * 1000)
         idle.append(connection)
@@ -69,15 +69,15 @@ async def accept_latencies(port: int, key: str, rate: int, seconds: int) -> list
 
 
 async def polls_per_second(port: int, key: str, connections: int, seconds: float) -> float:
-    """Answered status polls of one queued job."""
-    asker = await Connection.open(port, key)
-    job_id = json.loads((await asker.ask("POST", "/v1/jobs", BODY))[1])["id"]
+    """How many status polls of one queued job the gateway answers per second."""
+    first = await Connection.open(port, key)
+    job_id = json.loads((await first.request("POST", "/v1/jobs", BODY))[1])["id"]
     until = time.perf_counter() + seconds
 
     async def poll() -> int:
         connection, answered = await Connection.open(port, key), 0
         while time.perf_counter() < until:
-            status, _ = await connection.ask("GET", f"/v1/jobs/{job_id}")
+            status, _ = await connection.request("GET", f"/v1/jobs/{job_id}")
             assert status == 200, status
             answered += 1
         return answered
@@ -86,7 +86,7 @@ async def polls_per_second(port: int, key: str, connections: int, seconds: float
 
 
 async def measure(port: int, key: str, rate: int, seconds: int) -> dict[str, float]:
-    """All figures, after a warm-up."""
+    """Run all measurements, after two seconds of warm-up."""
     await accept_latencies(port, key, rate, 2)
     latencies = await accept_latencies(port, key, rate, seconds)
     return {
@@ -98,7 +98,7 @@ async def measure(port: int, key: str, rate: int, seconds: int) -> dict[str, flo
 
 
 def wait_until_listening(port: int, key: str) -> None:
-    """Return once the gateway takes connections."""
+    """Return when the gateway accepts connections."""
     deadline = time.monotonic() + 20
     while True:
         try:
@@ -111,7 +111,7 @@ def wait_until_listening(port: int, key: str) -> None:
 
 
 def main() -> None:
-    """Print the figures as one JSON object."""
+    """Print the results as one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=int, default=100)
     parser.add_argument("--seconds", type=int, default=10)

@@ -1,6 +1,6 @@
 """What the service adds to a pipeline: one job on an idle system, seen by its client, against a direct call.
 
-``python -m benchmarks.overhead`` starts the whole service and takes turns: one picture through it, one by calling the
+``python -m benchmarks.overhead`` starts the whole service and takes turns: one image through it, one by calling the
 same pipeline in this process, both until the PNG's bytes are at hand.
 """
 
@@ -18,7 +18,7 @@ import torch
 from diffusers import DiffusionPipeline
 from photogram import Photogram
 
-from models.catalog import HOUSE_FOLDER, house_spec
+from models.catalog.catalog import HOUSE_FOLDER, house_spec
 from models.diffusion.sampling import build_scheduler
 from service.short_lived import running_service
 
@@ -34,19 +34,19 @@ def load_pipeline() -> DiffusionPipeline:
 
 
 def draw_directly(pipeline: DiffusionPipeline, seed: int) -> bytes:
-    """One picture as PNG bytes."""
+    """One image as PNG bytes."""
     chosen = house_spec().defaults
-    picture = pipeline(
+    image = pipeline(
         PROMPT, num_inference_steps=chosen.num_inference_steps, guidance_scale=chosen.guidance_scale,
         width=chosen.width, height=chosen.height, generator=torch.Generator().manual_seed(seed),
     ).images[0]  # fmt: skip
     buffer = BytesIO()
-    picture.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def measure(client: Photogram, repeats: int) -> dict[str, list[float]]:
-    """Seconds of each picture, the two ways by turns."""
+    """Seconds of each image, the two ways by turns."""
     pipeline = load_pipeline()
     draw_directly(pipeline, 0)
     client.generate(PROMPT)

@@ -1,8 +1,8 @@
-"""What writing many texts at once saves, with a random RWKV of middle size: ``python -m benchmarks.rwkv --version 6``.
+"""The throughput of batched RWKV decoding, with random weights: ``python -m benchmarks.rwkv --version 6``.
 
-All ways take turns in one run: the ``rwkv`` package's own forward, one sequence after the other; the engine with one
-sequence at a time; and the engine with several at once. Beside that, how long a prompt takes to its first token when
-its start was read before. Only ratios mean anything: the machine is shared.
+One run alternates between the package ``rwkv`` with one sequence, our engine with one sequence, and our engine with
+several. It also measures the time to the first token with and without a cached prefix. Only the ratios are meaningful,
+because other programs may run on the machine.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _GREEDY = Sampling(temperature=0)
 
 
 def random_checkpoint(path: Path, version: str, width: int, layers: int, vocabulary: int) -> None:
-    """Write a checkpoint of noise, small enough that nothing overflows."""
+    """Write a checkpoint of random weights, small enough to avoid overflow."""
     sizes = {"V": vocabulary, "C": width, "H": width // 64, "N": 64, "F": 4 * width, "m": 32, "5m": 160}
     shapes = dict(TOP_SHAPES)
     for layer in range(layers):
@@ -46,7 +46,7 @@ def random_checkpoint(path: Path, version: str, width: int, layers: int, vocabul
 
 
 def open_package(path: Path, version: str) -> Any:
-    """The package's own model; it reads its settings as it is imported, prints, and warns."""
+    """The package's model; the package reads its settings at import, prints and warns."""
     os.environ.update(RWKV_JIT_ON="1", RWKV_V7_ON="1" if version == "7" else "0")
     with warnings.catch_warnings(), redirect_stdout(StringIO()):
         warnings.simplefilter("ignore")
@@ -56,7 +56,7 @@ def open_package(path: Path, version: str) -> Any:
 
 
 def package_rate(package: Any, tokens: int) -> float:
-    """Tokens a second of the package's forward, one sequence alone."""
+    """Tokens per second of the package, with one sequence."""
     logits, state = package.forward(list(range(1, _PROMPT_TOKENS + 1)), None)
     began_at = time.perf_counter()
     for _ in range(tokens):
@@ -65,31 +65,31 @@ def package_rate(package: Any, tokens: int) -> float:
 
 
 def engine_rate(engine: Engine, tokens: int, at_once: int) -> float:
-    """Tokens a second of the engine with ``at_once`` sequences, once all have begun."""
+    """Tokens per second of the engine while ``at_once`` sequences are decoded."""
     for number in range(at_once):
         prompt = tuple(range(1 + number, 1 + number + _PROMPT_TOKENS))
         engine.add(Request(prompt=prompt, max_tokens=10**9, sampling=_GREEDY))
     while len(engine.running) < at_once:
-        engine.tick()
+        engine.step()
     written, began_at = engine.generated_tokens, time.perf_counter()
     for _ in range(tokens):
-        engine.tick()
+        engine.step()
     rate = (engine.generated_tokens - written) / (time.perf_counter() - began_at)
     engine.clear()
     return rate
 
 
 def first_token_s(engine: Engine, start: Sequence[int], end: int) -> float:
-    """How long the engine takes to the first token of the prompt ``start`` with ``end`` after it."""
+    """The seconds to the first token of the prompt ``start`` followed by ``end``."""
     began_at = time.perf_counter()
     engine.add(Request(prompt=(*start, end), max_tokens=1, sampling=_GREEDY))
     while not engine.is_idle:
-        engine.tick()
+        engine.step()
     return time.perf_counter() - began_at
 
 
 def prefix_gain(model: Model, vocabulary: Vocabulary) -> float:
-    """How many times sooner the first token comes when the start of a long prompt was read before."""
+    """The speedup of the first token by a cached prefix of a long prompt."""
     engine = Engine(model, vocabulary)
     start = [1 + number % 250 for number in range(_LONG_PROMPT_TOKENS)]
     cold = first_token_s(engine, start, 251)
@@ -98,7 +98,7 @@ def prefix_gain(model: Model, vocabulary: Vocabulary) -> float:
 
 
 def measure(version: str, options: argparse.Namespace) -> dict[str, float]:
-    """The best rate of each way, in tokens a second, and the gain of a known start."""
+    """The best rate of each method in tokens per second, and the speedup by a cached prefix."""
     vocabulary = Vocabulary({token: bytes([token - 1]) for token in range(1, 257)})
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "random.pth"
@@ -118,7 +118,6 @@ def measure(version: str, options: argparse.Namespace) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", choices=sorted(VERSIONS), required=True)  # the package runs one in a process
     parser.add_argument("--width", type=int, default=512)

@@ -1,8 +1,8 @@
 """Holds every sampler, drawn in mixed company, against diffusers alone: ``python -m benchmarks.samplers --write``.
 
-Each sampler draws with the built-in checkpoint, with several seeds and guidance scales. The pictures of all samplers
+Each sampler draws with the built-in checkpoint, with several seeds and guidance scales. The images of all samplers
 are in the batch together, eight at a time: as one is done, the next begins, whatever steps the others are at. Each is
-then compared with the picture that the plain pipeline draws alone; both are decoded alike and not rounded to bytes.
+then compared with the image that the plain pipeline draws alone; both are decoded alike and not rounded to bytes.
 ``--write`` puts the tables into docs/samplers.md.
 """
 
@@ -16,14 +16,16 @@ from typing import Any
 import diffusers
 import torch
 
-from models.catalog import Catalog, house_spec
-from models.diffusion.checkpoint import Checkpoint, load_checkpoint
-from models.diffusion.denoising import Denoising
+from models.catalog.catalog import Catalog, house_spec
+from models.catalog.families import TXT2IMG
+from models.catalog.samplers import REFUSED, SAMPLERS, Sampler
+from models.diffusion.checkpoint import Checkpoint
+from models.diffusion.checkpoint_loading import load_checkpoint
+from models.diffusion.denoising_work import DenoisingToImage
 from models.diffusion.plans import Tools, plan
 from models.diffusion.sampling import build_scheduler
-from models.diffusion.work import Load, Task
-from models.params import TXT2IMG, DrawParams
-from models.samplers import REFUSED, SAMPLERS, Sampler
+from models.diffusion.work import LoadRequest, Task
+from models.jobs.params import DrawParams
 
 PAGE = Path(__file__).parent.parent / "docs" / "samplers.md"
 BEGIN, END = "<!-- benchmarks.samplers -->\n", "<!-- end -->\n"
@@ -37,7 +39,7 @@ LEVELS_PER_UNIT = 127.5
 
 
 def all_params(steps: int, seeds: int) -> list[DrawParams]:
-    """All pictures; those that are neighbours differ in sampler, prompt, guidance, seed and the number of steps."""
+    """All images; those that are neighbours differ in sampler, prompt, guidance, seed and the number of steps."""
     spec = house_spec()
     side_px = spec.defaults.width
     return [
@@ -57,24 +59,24 @@ def all_params(steps: int, seeds: int) -> list[DrawParams]:
     ]
 
 
-def begin(checkpoint: Checkpoint, params: DrawParams) -> Denoising:
-    """The picture before its first step, as the engine begins it."""
-    task = Task(kind=TXT2IMG, params=params, catalog=Catalog({}), pictures={})
-    way = plan(task, Tools(lambda spec: checkpoint, CPU))
-    wish = next(way)
-    while isinstance(wish, Load):
-        wish = way.send(wish.load())
-    assert isinstance(wish, Denoising)
-    return wish
+def prepare(checkpoint: Checkpoint, params: DrawParams) -> DenoisingToImage:
+    """Prepare an image up to its first step, as the engine does."""
+    task = Task(kind=TXT2IMG, params=params, catalog=Catalog({}), images={})
+    generator = plan(task, Tools(lambda spec: checkpoint, CPU))
+    request = next(generator)
+    while isinstance(request, LoadRequest):
+        request = generator.send(request.load())
+    assert isinstance(request, DenoisingToImage)
+    return request
 
 
 @torch.inference_mode()
 def draw_together(checkpoint: Checkpoint, wanted: Sequence[DrawParams]) -> Iterator[tuple[DrawParams, torch.Tensor]]:
-    """Each picture's last latents, as they get done in company."""
-    waiting, drawn = list(wanted), list[tuple[DrawParams, Denoising]]()
+    """Each image's last latents, as they get done in company."""
+    waiting, drawn = list(wanted), list[tuple[DrawParams, DenoisingToImage]]()
     while waiting or drawn:
         while waiting and len(drawn) < ROWS:
-            drawn.append((waiting[0], begin(checkpoint, waiting.pop(0))))
+            drawn.append((waiting[0], prepare(checkpoint, waiting.pop(0))))
         batch = [each for _, each in drawn]
         for each, output in zip(batch, batch[0].forward(batch), strict=True):
             if isinstance(output, Exception):
@@ -85,7 +87,7 @@ def draw_together(checkpoint: Checkpoint, wanted: Sequence[DrawParams]) -> Itera
 
 
 def draw_alone(plain: Any, params: DrawParams, config: Any) -> torch.Tensor:
-    """The last latents of the plain pipeline, called for this picture only."""
+    """The last latents of the plain pipeline, called for this image only."""
     plain.scheduler = build_scheduler(params.sampler, config, params.seed)
     latents: torch.Tensor = plain(
         params.prompt,
@@ -140,7 +142,7 @@ def reasons(problems: Mapping[str, str]) -> Iterator[str]:
 
 
 def tables(worst: dict[str, float]) -> str:
-    """All samplers, those that cannot start from a picture, and those that are refused."""
+    """All samplers, those that cannot start from an image, and those that are refused."""
     starting = {sampler.name: sampler.img2img_problem for sampler in SAMPLERS.values() if sampler.img2img_problem}
     return "\n".join([
         f"| sampler | diffusers' scheduler | model calls for {COUNTED_STEPS} steps | img2img | worst difference |",
@@ -161,8 +163,8 @@ def tables(worst: dict[str, float]) -> str:
 def main() -> None:
     """Measure, print, and perhaps write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--steps", type=int, default=10, help="of most pictures; some take one or two more")
-    parser.add_argument("--seeds", type=int, default=12, help="pictures with each sampler")
+    parser.add_argument("--steps", type=int, default=10, help="of most images; some take one or two more")
+    parser.add_argument("--seeds", type=int, default=12, help="images with each sampler")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/samplers.md")
     options = parser.parse_args()
     found = tables(measure(options.steps, options.seeds))

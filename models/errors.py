@@ -3,34 +3,90 @@
 PhotogramError
 ├── InvalidTicket         the request asks for what nobody can draw; nothing was queued
 ├── CatalogError          the catalog file, or an edit of it, makes no sense
-├── PromptError           a prompt cannot be read; in models.prompts
-├── UnreadablePicture     the bytes are no picture, too large a one, or what it says of itself is damaged
+├── PromptError           a prompt cannot be read; in models.jobs.prompts
+├── UnreadableImage     the bytes are no image, too large a one, or what it says of itself is damaged
 └── JobFailure            why a job ended as failed; ``code`` is for programs, the message for people
     ├── ModelUnavailable  the checkpoint cannot be loaded
-    ├── InputUnavailable  a picture that the job starts from cannot be had
+    ├── InputUnavailable  an image that the job starts from cannot be had
     ├── OutOfMemory       the job does not fit the device, even alone
     ├── WorkerCrashed     the job ended its worker too often
     ├── DeadlineExceeded  the job took longer than it may
-    ├── DrawingFailed     the sampler produced no picture
+    ├── DrawingFailed     the sampler produced no image
     └── InternalFailure   anything else; the log has the traceback
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 
 
 class PhotogramError(Exception):
     """The base of all errors raised on purpose."""
 
 
+class ProblemCode(StrEnum):
+    """What kind of thing is wrong with a field, for programs; the message says it for people."""
+
+    INVALID = "invalid"
+    """Anything that none of the other codes says."""
+    MALFORMED = "malformed"
+    """The value has the wrong type or cannot be parsed."""
+    REQUIRED = "required"
+    UNKNOWN_FIELD = "unknown_field"
+    OUT_OF_RANGE = "out_of_range"
+    """A number is below ``low`` or above ``high``."""
+    TOO_LONG = "too_long"
+    """A text or a list has more than ``high`` characters or entries."""
+    NOT_ALLOWED = "not_allowed"
+    """The value is not one of ``allowed``."""
+    UNKNOWN_NAME = "unknown_name"
+    """Nothing in the catalog has this name; ``allowed`` has the first names that there are."""
+    NOT_APPLICABLE = "not_applicable"
+    """The field has no effect on this kind of job or this model."""
+    CONFLICT = "conflict"
+    """The field contradicts another one."""
+    UNAVAILABLE = "unavailable"
+    """This server lacks what the field asks for."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a value, before anybody knows which field had it."""
+
+    message: str
+    code: ProblemCode = ProblemCode.INVALID
+    low: float | None = None
+    """The smallest number, length or count that is allowed."""
+    high: float | None = None
+    """The largest number, length or count that is allowed."""
+    allowed: tuple[str | int, ...] | None = None
+    """All values that are allowed, or the first few of them."""
+
+
 @dataclass(frozen=True)
 class FieldProblem:
-    """What is wrong with one field of a request."""
+    """What is wrong with one field of a request: a :class:`Problem`, and the field that has it."""
 
     field: str
+    """The path of the field in the request, as in ``controls[0].weight``."""
     message: str
+    code: ProblemCode = ProblemCode.INVALID
+    low: float | None = None
+    high: float | None = None
+    allowed: tuple[str | int, ...] | None = None
+
+    @classmethod
+    def of(cls, field: str, problem: Problem | str) -> FieldProblem:
+        """``problem``, said of ``field``; a bare text is a problem without a code of its own."""
+        if isinstance(problem, str):
+            return cls(field, problem)
+        return cls(field, problem.message, problem.code, problem.low, problem.high, problem.allowed)
+
+    def renamed(self, field: str) -> FieldProblem:
+        """The same problem under the name that the caller's dialect has for the field."""
+        return replace(self, field=field)
 
 
 class InvalidTicket(PhotogramError):
@@ -45,8 +101,8 @@ class CatalogError(PhotogramError):
     """The catalog file, or an edit of it, makes no sense."""
 
 
-class UnreadablePicture(PhotogramError):
-    """The bytes are no picture, too large a one, or what it says of itself is damaged."""
+class UnreadableImage(PhotogramError):
+    """The bytes are no image, too large a one, or what it says of itself is damaged."""
 
 
 class JobFailure(PhotogramError):
@@ -62,7 +118,7 @@ class ModelUnavailable(JobFailure):
 
 
 class InputUnavailable(JobFailure):
-    """A picture that the job starts from cannot be fetched, or cannot be read; the message says why."""
+    """An image that the job starts from cannot be fetched, or cannot be read; the message says why."""
 
     code = "input_unavailable"
 
@@ -86,7 +142,7 @@ class DeadlineExceeded(JobFailure):
 
 
 class DrawingFailed(JobFailure):
-    """The sampler produced numbers that are no picture, or refused the request's settings."""
+    """The sampler produced numbers that are no image, or refused the request's settings."""
 
     code = "drawing_failed"
 

@@ -1,4 +1,4 @@
-"""``make demo``: start everything on a free port, draw one picture over HTTP, stop everything."""
+"""``make demo``: start everything on a free port, generate one image over HTTP, stop everything."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from service.llm.install import EngineMissing, engine_python, model_folder
 from service.short_lived import running_service
 
 REWRITER_START_S = 180.0
-"""How long the picture waits for the language engine; loading it takes about 40 s on two cores that are free."""
-_LOOK_S = 1.0
+"""The longest wait for the language engine; its start takes about 40 s on two idle cores."""
+_POLL_S = 1.0
 _PROBE = "a lighthouse"
-"""Another prompt than the one to draw, so that this one is not remembered from before."""
+"""A prompt for probing; another one than the user's, so that the user's is not answered from the cache."""
 _PROBE_PROFILE = "sentence"
-"""The one that finds something to add to any short prompt, so that the engine is really asked."""
+"""A profile that adds to every short prompt, so that the probe reaches the engine."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Draw one picture with a service of our own; gives the exit code."""
+    """Start a service and generate one image; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m service.demo", description=__doc__)
     parser.add_argument("prompt", nargs="?", default="a red apple")
     parser.add_argument("--output", default="photogram.png")
@@ -41,7 +41,7 @@ def _draw(prompt: str, output: str, data: str) -> int:
     try:
         with running_service(data, key, llm=True, PHOTOGRAM_LOG_LEVEL="WARNING") as url:
             client = [sys.executable, "-m", "photogram", "generate", prompt, "--output", output, "--url", url]
-            if _rewriter_is_there(url, key):
+            if _can_rewrite(url, key):
                 client.append("--enhance")
             return subprocess.run(client, env=os.environ | {"PHOTOGRAM_API_KEY": key}, check=False).returncode
     except RuntimeError:
@@ -49,21 +49,21 @@ def _draw(prompt: str, output: str, data: str) -> int:
         return 1
 
 
-def _rewriter_is_there(url: str, key: str) -> bool:
-    """Whether the prompt can be rewritten; waits for that if there is hope, and says why not if there is none."""
+def _can_rewrite(url: str, key: str) -> bool:
+    """Whether prompts can be rewritten; waits for the engine to start, and prints the reason if they cannot."""
     settings = Settings.from_environment(os.environ)
     if settings.llm == "off":
-        _say("The prompt is drawn as it is: PHOTOGRAM_LLM=off.")
+        _say("The prompt is used unchanged: PHOTOGRAM_LLM=off.")
         return False
     if settings.llm_url is None and not _is_installed(settings):
-        return False  # the service said so when it started
+        return False  # the service has printed this already
     try:
         with Photogram(url, key) as client:
             why_not = _wait_for_rewriter(client)
     except PhotogramError as error:
         why_not = str(error)
     if why_not is not None:
-        _say(f"The prompt is drawn as it is: {why_not}.")
+        _say(f"The prompt is used unchanged: {why_not}.")
     return why_not is None
 
 
@@ -77,7 +77,7 @@ def _is_installed(settings: Settings) -> bool:
 
 
 def _wait_for_rewriter(client: Photogram) -> str | None:
-    """Why the prompt will not be rewritten; ``None`` once it can be."""
+    """Wait until prompts can be rewritten; returns ``None``, or the reason why they cannot."""
     _say(f"Waiting for the language engine, {REWRITER_START_S:.0f} s at most ...")
     deadline = time.monotonic() + REWRITER_START_S
     while True:
@@ -86,7 +86,7 @@ def _wait_for_rewriter(client: Photogram) -> str | None:
             return None
         if time.monotonic() >= deadline:
             return rewrite.reason or rewrite.status
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_S)
 
 
 def _say(text: str) -> None:

@@ -1,4 +1,4 @@
-"""A whole service for a short while: ``photogram up`` on a free port, for the demo and for benchmarks."""
+"""Runs ``photogram up`` on a free port for a short time, for the demo and the benchmarks."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ STOP_S = 15.0
 def running_service(data: str, key: str, *, llm: bool = False, **variables: str) -> Iterator[str]:
     """Start the service with ``key`` as its first API key, its files in ``data``, and more environment variables.
 
-    Gives its address once a job could run, and stops it in the end. Without ``llm`` no prompt is rewritten, and no
-    language engine takes the cores; with it the environment decides.
+    Yields the address when the service is ready, and stops the service at the end. Without ``llm`` rewriting is off and
+    no language engine runs; with it the environment decides.
 
     Raises:
-        RuntimeError: it did not start; it said why on standard error.
+        RuntimeError: the service did not start; the reason is on standard error.
     """
     ours = {"PHOTOGRAM_BOOTSTRAP_KEY": key, "PHOTOGRAM_DATA": data}
     environment = os.environ | ours | ({} if llm else {"PHOTOGRAM_LLM": "off"}) | variables
@@ -50,7 +50,7 @@ def _stop(process: subprocess.Popen[str]) -> None:
 
 
 def free_port() -> int:
-    """A port of the loopback that nobody listens on."""
+    """An unused port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""Child processes: started in groups of their own, restarted when they die, stopped in order, never left behind."""
+"""Supervises child processes: own process groups, restarts with backoff, ordered stop, and no orphans."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HEALTHY_AFTER_S = 30.0
 
 
 class Child:
-    """One process that should be running; ``starts`` counts its starts, the last one at ``started_at`` (monotonic)."""
+    """One supervised process; ``starts`` counts its starts, ``started_at`` is the time of the last one (monotonic)."""
 
     def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
         self.name = name
@@ -28,21 +28,20 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self.starts = 0
         self.started_at = 0.0
-        self._deaths_in_a_row = 0
+        self._failures_in_a_row = 0
         self._restart_at = 0.0
 
     @property
     def is_running(self) -> bool:
-        """Whether the process is alive."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def exit_code(self) -> int | None:
-        """How the process ended, if it has."""
+        """The exit code, or ``None`` before the process has ended."""
         return None if self._process is None else self._process.poll()
 
     def start(self) -> None:
-        """Start the process; what it prints goes to our standard error, which keeps standard output ours."""
+        """Start the process; its standard output goes to our standard error, since ours has the ready line."""
         self.starts += 1
         self.started_at = time.monotonic()
         self._process = subprocess.Popen(
@@ -55,25 +54,25 @@ class Child:
         )
 
     def keep_running(self) -> None:
-        """Start the process anew if it died: at once after a long life, else with growing pauses."""
+        """Restart the process if it has ended: at once after a long run, else with growing pauses."""
         if self.is_running:
             return
         now = time.monotonic()
         if self._restart_at == 0.0:
             log.warning("%s ended with code %s; starting it again", self.name, self.exit_code)
-            self._deaths_in_a_row = 0 if now - self.started_at > _HEALTHY_AFTER_S else self._deaths_in_a_row + 1
-            self._restart_at = now + _RESTART_PAUSES_S[min(self._deaths_in_a_row, len(_RESTART_PAUSES_S) - 1)]
+            self._failures_in_a_row = 0 if now - self.started_at > _HEALTHY_AFTER_S else self._failures_in_a_row + 1
+            self._restart_at = now + _RESTART_PAUSES_S[min(self._failures_in_a_row, len(_RESTART_PAUSES_S) - 1)]
         if now >= self._restart_at:
             self._restart_at = 0.0
             self.start()
 
     def terminate(self) -> None:
-        """Ask the process to end."""
+        """Send SIGTERM."""
         if self._process is not None and self.is_running:
             self._process.terminate()
 
     def end_by(self, deadline: float) -> None:
-        """Wait until ``deadline`` (monotonic), then kill the process and whatever is left of its group."""
+        """Wait until ``deadline`` (monotonic), then kill the process and the rest of its group."""
         if self._process is None:
             return
         try:
@@ -86,7 +85,7 @@ class Child:
 
 
 def stop_in_order(stages: Sequence[Sequence[Child]], stage_s: Sequence[float]) -> None:
-    """Stop each stage's children together, one stage after the other, each within its seconds."""
+    """Stop one stage after the other; the children of a stage stop together, within its time limit in seconds."""
     for children, limit_s in zip(stages, stage_s, strict=True):
         for child in children:
             child.terminate()
@@ -96,5 +95,5 @@ def stop_in_order(stages: Sequence[Sequence[Child]], stage_s: Sequence[float]) -
 
 
 def die_with_parent() -> None:
-    """For a new child to call: have the kernel ask it to end should its parent be killed."""
+    """Call in a new child: the kernel sends it SIGTERM when its parent dies."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

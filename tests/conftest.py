@@ -1,4 +1,4 @@
-"""What all tests of the server share: one real Valkey, emptied for each test, and a folder of data."""
+"""Fixtures for all tests of the server: one real Valkey, which is emptied for each test, and a data folder."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from service.backbone.settings import Settings
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The cache of every process that a test starts: models are exported once in a run."""
+    """The cache folder of all processes that tests start, so that a model is exported once in a run."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PHOTOGRAM_CACHE", str(folder))
-        patch.setenv("PHOTOGRAM_LLM", "off")  # but where a test asks for it
+        patch.setenv("PHOTOGRAM_LLM", "off")  # tests of the language engine set it again
         yield folder
 
 
@@ -35,7 +35,7 @@ def valkey_url() -> Iterator[str]:
 
 @pytest.fixture
 def redis(valkey_url: str) -> Iterator[Redis]:
-    """A connection to the Valkey, which is empty."""
+    """A connection to the empty Valkey."""
     connection = connect(valkey_url, "photogram-test")
     connection.flushall()
     yield connection
@@ -44,13 +44,13 @@ def redis(valkey_url: str) -> Iterator[Redis]:
 
 @pytest.fixture
 def redis_url(valkey_url: str, redis: Redis) -> str:
-    """The URL of the Valkey, which is empty."""
+    """The URL of the empty Valkey."""
     return valkey_url
 
 
 @pytest.fixture
 def key(redis: Redis) -> str:
-    """An API key that is let in."""
+    """A valid API key."""
     made = make_key()
     add_key(redis, made, "test")
     return made
@@ -58,7 +58,7 @@ def key(redis: Redis) -> str:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """An empty folder for catalog and pictures."""
+    """An empty data folder."""
     folder = tmp_path / "data"
     folder.mkdir()
     return folder
@@ -66,5 +66,5 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def settings(redis_url: str, data: Path) -> Settings:
-    """Settings for processes of this test alone."""
+    """Settings for the processes of this test."""
     return Settings(redis_url=redis_url, data=data)

@@ -1,1 +1,1 @@
-"""One process per device: takes jobs from the queue, draws them together, and reports to the ledger."""
+"""The worker: one process per device or queue that takes jobs, runs them, and writes what becomes of them."""

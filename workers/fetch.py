@@ -1,8 +1,8 @@
-"""Guarded fetching: what a URL of a stranger's choosing gives, without reaching anything that is not public.
+"""Fetching images from URLs that clients choose, with a guard against SSRF (server-side request forgery).
 
-The host is looked up once, every address that it has must be public, and the connection is made to one of those very
-addresses, so that a second look-up cannot lead elsewhere. Redirects are followed by hand, each with the same checks.
-One deadline bounds everything, from the look-up to the last byte.
+The host name is resolved once, all its addresses must be public, and the connection goes to one of these addresses, so
+that a second resolution cannot return another one (DNS rebinding). Redirects are followed here, each with the same
+checks. One deadline covers everything from the resolution to the last byte.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from models.errors import InputUnavailable
-from models.sources import url_problem
+from models.jobs.sources import url_problem
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _CHUNK_BYTES = 1 << 16
@@ -31,33 +31,33 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 @dataclass(frozen=True, kw_only=True)
 class FetchLimits:
-    """How far a fetch may go."""
+    """The limits of a fetch."""
 
     max_bytes: int
     deadline_s: float = 15.0
-    """For all pictures of a job, redirects included."""
+    """For all images of a job together, with redirects."""
     redirects_max: int = 3
     allow_private: bool = False
-    """Whether addresses may be reached that are not public."""
+    """Whether private addresses may be fetched from."""
 
 
 class Deadline:
-    """A moment by which something must be over."""
+    """A moment by which something must have ended."""
 
     def __init__(self, seconds: float) -> None:
         self._at = time.monotonic() + seconds
 
     @property
     def left_s(self) -> float:
-        """Seconds until then; 0 once it is past."""
+        """Seconds until the deadline; 0 if it has passed."""
         return max(0.0, self._at - time.monotonic())
 
 
 def fetch(url: str, limits: FetchLimits, deadline: Deadline) -> bytes:
-    """The body at ``url``, whatever it says that it is.
+    """The body at ``url``; its content type is ignored.
 
     Raises:
-        InputUnavailable: the URL may not be fetched, nobody answers, or the answer is no body within the limits.
+        InputUnavailable: the URL is not allowed, the host does not answer, or the body is beyond the limits.
     """
     for _ in range(limits.redirects_max + 1):
         body, url = _attempt(url, limits, deadline)
@@ -67,10 +67,10 @@ def fetch(url: str, limits: FetchLimits, deadline: Deadline) -> bytes:
 
 
 def _attempt(url: str, limits: FetchLimits, deadline: Deadline) -> tuple[bytes | None, str]:
-    """The body at ``url``, or ``None`` and the URL to go to instead."""
+    """The body at ``url``; or ``None``, and the URL that it redirects to."""
     problem = url_problem(url)
     if problem is not None:
-        raise InputUnavailable(f"the picture's URL leads to what cannot be fetched: {problem}")
+        raise InputUnavailable(f"the URL of the image cannot be fetched: {problem}")
     host = str(urlsplit(url).hostname)
     try:
         with _response(url, limits, deadline) as response:
@@ -78,11 +78,11 @@ def _attempt(url: str, limits: FetchLimits, deadline: Deadline) -> tuple[bytes |
             if response.status in _REDIRECTS and location:
                 return None, urljoin(url, location)
             if response.status != http.client.OK:
-                raise InputUnavailable(f"{host} answers {response.status} instead of a picture")
+                raise InputUnavailable(f"{host} answers {response.status} instead of an image")
             return _read(response, limits, host), url
     except (OSError, http.client.HTTPException, ValueError) as error:
         if not deadline.left_s:
-            raise InputUnavailable(f"{host} did not give the picture within {limits.deadline_s:g} s") from error
+            raise InputUnavailable(f"{host} did not give the image within {limits.deadline_s:g} s") from error
         raise InputUnavailable(f"{host} cannot be reached: {_reason(error)}") from error
 
 
@@ -95,7 +95,7 @@ def _read(response: http.client.HTTPResponse, limits: FetchLimits, host: str) ->
     while chunk := response.read(_CHUNK_BYTES):
         body += chunk
         if len(body) > limits.max_bytes:
-            raise InputUnavailable(f"the picture from {host} has more than {limits.max_bytes} bytes")
+            raise InputUnavailable(f"the image from {host} has more than {limits.max_bytes} bytes")
     return bytes(body)
 
 
@@ -104,7 +104,7 @@ def _response(url: str, limits: FetchLimits, deadline: Deadline) -> Iterator[htt
     parts = urlsplit(url)
     host, is_safe = str(parts.hostname), parts.scheme == "https"
     port = parts.port or (443 if is_safe else 80)
-    connection = http.client.HTTPConnection(host, port)  # for https, the socket it gets is encrypted already
+    connection = http.client.HTTPConnection(host, port)  # for https, it gets a socket that is encrypted already
     connected = _connect(_addresses(host, port, limits, deadline), port, deadline)
     with connected, _cut_off(connected, deadline):
         connection.sock = _encrypted(connected, host) if is_safe else connected
@@ -125,7 +125,7 @@ def _encrypted(connected: socket.socket, host: str) -> ssl.SSLSocket:
 
 @contextmanager
 def _cut_off(connected: socket.socket, deadline: Deadline) -> Iterator[None]:
-    """End the connection at the deadline: a timeout of the socket alone starts anew with every byte."""
+    """Close the connection at the deadline; the timeout of a socket starts again with every byte that comes."""
     handle = connected.dup()
 
     def cut() -> None:
@@ -154,7 +154,7 @@ def _connect(addresses: list[str], port: int, deadline: Deadline) -> socket.sock
 
 
 def _addresses(host: str, port: int, limits: FetchLimits, deadline: Deadline) -> list[str]:
-    """Every address of ``host``, all of which may be reached.
+    """All addresses of ``host``.
 
     Raises:
         InputUnavailable: the host is unknown, or one of its addresses is not public.
@@ -167,7 +167,7 @@ def _addresses(host: str, port: int, limits: FetchLimits, deadline: Deadline) ->
 
 
 def _look_up(host: str, port: int, deadline: Deadline) -> list[tuple[Any, ...]]:
-    """What the resolver says, in a thread of its own: it knows no deadline."""
+    """Resolve ``host`` in another thread, because the resolver takes no timeout."""
     answers: queue.SimpleQueue[list[tuple[Any, ...]] | OSError] = queue.SimpleQueue()
 
     def ask() -> None:
@@ -176,7 +176,7 @@ def _look_up(host: str, port: int, deadline: Deadline) -> list[tuple[Any, ...]]:
         except (OSError, UnicodeError) as error:
             answers.put(OSError(str(error)))
 
-    threading.Thread(target=ask, name="look-up", daemon=True).start()
+    threading.Thread(target=ask, name="resolve", daemon=True).start()
     try:
         answer = answers.get(timeout=deadline.left_s)
     except queue.Empty as error:
@@ -187,7 +187,7 @@ def _look_up(host: str, port: int, deadline: Deadline) -> list[tuple[Any, ...]]:
 
 
 def is_public(address: str) -> bool:
-    """Whether ``address`` is on the public internet; one that wraps an IPv4 address is what that is."""
+    """Whether ``address`` is public; an IPv6 address that wraps an IPv4 address is public if the IPv4 address is."""
     parsed = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(parsed, ipaddress.IPv6Address):
         inner = parsed.ipv4_mapped or parsed.sixtofour or (parsed.teredo or (None, None))[1]

@@ -1,49 +1,59 @@
-"""Signs of life: a thread that keeps this worker's jobs its own, and ends the process if the device hangs."""
+"""The heartbeat thread, which also ends the process if its device or one of its functions hangs."""
 
 from __future__ import annotations
 
 import logging
 import os
 import threading
+from collections.abc import Callable
 
 from redis.exceptions import RedisError
 
-from workers.batch_worker import HEARTBEAT_S, BatchWorker
+from workers.held_jobs import HeldJobs
+from workers.maintenance import Maintenance
 
 log = logging.getLogger(__name__)
 
+HEARTBEAT_S = 1.5
 HUNG_GRACE_S = 60.0
-"""A job that is held for so long beyond its deadline shows that the drawing thread hangs."""
+"""A job that is still held so long after its deadline shows that the thread that runs it hangs."""
 HUNG_EXIT_CODE = 70
 
 
 class Heartbeat(threading.Thread):
-    """Beats until stopped."""
+    """Runs the maintenance every 1.5 s until stopped.
 
-    def __init__(self, worker: BatchWorker, job_timeout_s: float) -> None:
+    Args:
+        longest_call_s: how long the oldest call has been running that no held job stands for any more.
+    """
+
+    def __init__(
+        self, maintenance: Maintenance, held: HeldJobs, job_timeout_s: float, longest_call_s: Callable[[], float]
+    ) -> None:
         super().__init__(name="heartbeat", daemon=True)
-        self._worker = worker
+        self._maintenance, self._held, self._longest_call_s = maintenance, held, longest_call_s
         self._hung_after_s = job_timeout_s + HUNG_GRACE_S
         self._stopping = threading.Event()
 
     def stop(self) -> None:
-        """Beat no more."""
+        """Send no more heartbeats; returns when the thread has ended."""
         self._stopping.set()
         self.join()
 
     def run(self) -> None:
-        """Beat; a Redis that is away is waited for."""
+        """Beat until stopped; goes on when Redis cannot be reached."""
         while not self._stopping.wait(HEARTBEAT_S):
             self._exit_if_hung()
             try:
-                self._worker.beat()
+                self._maintenance.beat()
             except RedisError as error:
-                log.warning("no sign of life could be given: %s", error)
+                log.warning("no heartbeat could be sent: %s", error)
             except Exception:
-                log.exception("looking after the queue failed")
+                log.exception("the maintenance of the queue failed")
 
     def _exit_if_hung(self) -> None:
-        for slot in self._worker.slots:
-            if slot.held_s > self._hung_after_s:
-                log.critical("the device hangs on job %s; leaving", slot.job_id)
-                os._exit(HUNG_EXIT_CODE)
+        """End the process: the supervisor starts another one, and RQ delivers the jobs again."""
+        hung = [job.job_id for job in self._held.all() if job.held_s > self._hung_after_s]
+        if hung or self._longest_call_s() > self._hung_after_s:
+            log.critical("this worker hangs (jobs: %s) and ends", ", ".join(hung) or "canceled ones")
+            os._exit(HUNG_EXIT_CODE)

@@ -1,4 +1,4 @@
-"""The first stage: takes jobs while there is room, has prompts rewritten and pictures loaded, keeps suspects apart."""
+"""The first stage: takes jobs while there is room, has prompts rewritten and images loaded, lets suspects run alone."""
 
 from __future__ import annotations
 
@@ -13,54 +13,60 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from models.errors import InternalFailure, JobFailure
-from workers.batch_worker import BatchWorker
-from workers.finish import Finish
-from workers.pictures import PictureLoader
+from workers.consumer import Consumer
+from workers.held_jobs import HeldJob, Phase
+from workers.images import ImageLoader
 from workers.rewriting import Rewriting, wants_rewrite
-from workers.slots import Slot
 
 log = logging.getLogger(__name__)
 
 PREFETCH = 2
-"""How many jobs wait for a place among those that are drawn; the rest is left in the queue, for any worker."""
+"""How many jobs may wait for an executor; all others stay in the queue, where any worker can take them."""
 LOADERS = 4
-"""Threads that load pictures."""
+"""How many jobs have their images loaded at the same time."""
 PREPARED_MAX = 8
-"""Jobs whose prompt is being rewritten or whose pictures are being loaded; they take no place of those to be drawn."""
+"""How many jobs may be in ``PREPARING``; these do not count as waiting for an executor."""
 _POLL_S = 0.02
 _REDIS_PAUSE_S = 1.0
 
+ReadyQueue = queue.SimpleQueue["HeldJob | None"]
+"""Jobs in ``READY`` on their way to the loop; ``None`` only wakes the loop."""
+
 
 class Prepare(threading.Thread):
-    """Feeds ``ready`` with jobs that lack nothing; a job that ended two workers waits until it has no neighbour."""
+    """Takes jobs and puts them into ``ready`` once their prompt and images are there, or could not be had.
+
+    Args:
+        waiting: how many jobs wait for an executor.
+    """
 
     def __init__(
         self,
-        worker: BatchWorker,
-        finish: Finish,
-        loader: PictureLoader,
+        consumer: Consumer,
+        loader: ImageLoader,
         rewriting: Rewriting,
         waiting: Callable[[], int],
+        ready: ReadyQueue,
     ) -> None:
         super().__init__(name="prepare", daemon=True)
-        self.ready: queue.SimpleQueue[Slot] = queue.SimpleQueue()
-        self._worker, self._finish, self._loader, self._rewriting = worker, finish, loader, rewriting
-        self._waiting = waiting
-        self._loading: queue.SimpleQueue[Slot] = queue.SimpleQueue()
-        self._prepared_ids: set[str] = set()
+        self.ready = ready
+        self._consumer, self._held = consumer, consumer.held
+        self._loader, self._rewriting, self._waiting = loader, rewriting, waiting
+        self._loading: queue.SimpleQueue[HeldJob] = queue.SimpleQueue()
+        self._preparing: set[str] = set()
         self._stopping = threading.Event()
 
     def stop(self) -> None:
-        """Take no more jobs; returns once none can appear any more."""
+        """Take no more jobs; returns when no further job can be taken."""
         self._stopping.set()
         self.join()
         self._rewriting.stop()
 
     def run(self) -> None:
-        """Take jobs until stopped; a Redis that is away is waited for."""
+        """Take jobs until stopped; goes on when Redis cannot be reached."""
         self._rewriting.start()
         for number in range(LOADERS):
-            threading.Thread(target=self._load_for_ever, name=f"load-{number}", daemon=True).start()
+            threading.Thread(target=self._load_all, name=f"load-{number}", daemon=True).start()
         while not self._stopping.is_set():
             try:
                 self._turn()
@@ -75,68 +81,69 @@ class Prepare(threading.Thread):
         if not self._has_room():
             time.sleep(_POLL_S)
             return
-        slot = self._worker.take(timeout_s=1)
-        if slot is None:
+        job = self._consumer.take(timeout_s=1)
+        if job is None:
             return
-        if slot.is_suspect:
+        if job.is_suspect:
             self._wait_for_held(1)
-            slot.taken_at = time.monotonic()  # its neighbours' time is not its own
-            self._pass_on(slot)
+            job.restart_clock()  # the time that it waited for other jobs is not its own
+            self._prepare(job)
             self._wait_for_held(0)
         else:
-            self._pass_on(slot)
+            self._prepare(job)
 
     def _has_room(self) -> bool:
-        return len(self._prepared_ids) < PREPARED_MAX and self.ready.qsize() + self._waiting() < PREFETCH
+        return len(self._preparing) < PREPARED_MAX and self.ready.qsize() + self._waiting() < PREFETCH
 
     def _wait_for_held(self, count: int) -> None:
-        while len(self._worker.slots) > count and not self._stopping.is_set():
+        while len(self._held) > count and not self._stopping.is_set():
             time.sleep(_POLL_S)
 
-    def _pass_on(self, slot: Slot) -> None:
-        """Call the job ready: at once if it starts from no picture and its prompt stays as it is."""
-        is_rewritten = wants_rewrite(slot)
-        if not is_rewritten and not any(True for _ in slot.record.params.sources):
-            self.ready.put(slot)
+    def _prepare(self, job: HeldJob) -> None:
+        """Have the prompt rewritten and the images loaded, or call the job ready if it needs neither."""
+        is_rewritten = wants_rewrite(job.record)
+        if not is_rewritten and not any(True for _ in job.record.params.sources):
+            if job.become_ready():
+                self.ready.put(job)
             return
-        self._prepared_ids.add(slot.row_id)
+        if not job.start_preparing():
+            return
+        self._preparing.add(job.execution_id)
         if is_rewritten:
-            self._rewriting.begin(slot, self._loading.put)
+            self._rewriting.begin(job, self._loading.put)
         else:
-            self._loading.put(slot)
+            self._loading.put(job)
 
-    def _load_for_ever(self) -> None:
+    def _load_all(self) -> None:
         while True:
-            slot = self._loading.get()
+            job = self._loading.get()
             try:
-                self._load(slot)
+                self._load(job)
             finally:
-                self._prepared_ids.discard(slot.row_id)
+                self._preparing.discard(job.execution_id)
 
-    def _load(self, slot: Slot) -> None:
-        """Load the job's pictures; one that fails ends this job only, one that was canceled meanwhile is dropped."""
-        if self._worker.slot(slot.row_id) is None:
+    def _load(self, job: HeldJob) -> None:
+        """Load the job's images; a failure ends this job only, and a job that was canceled meanwhile is dropped."""
+        if job.phase is Phase.ENDING:
             return
-        self._note_rewrite(slot)
+        self._write_rewrite(job)
+        images, failure = None, None
         try:
-            slot.pictures = self._loader.load(slot.record.params)
-        except JobFailure as failure:
-            self._fail(slot, failure)
+            images = self._loader.load(job.record.params)
+        except JobFailure as error:
+            failure = error
         except Exception:
-            log.exception("the pictures of job %s could not be loaded", slot.job_id)
-            self._fail(slot, InternalFailure("its pictures could not be loaded"))
-        else:
-            self.ready.put(slot)
+            log.exception("the images of job %s could not be loaded", job.job_id)
+            failure = InternalFailure("the images that the job starts from could not be loaded")
+        if failure is not None and self._stopping.is_set():
+            return  # the loop requeues the job
+        if job.become_ready(images, failure):
+            self.ready.put(job)
 
-    def _note_rewrite(self, slot: Slot) -> None:
-        """Tell the ledger what became of the prompt, if it was to be rewritten."""
+    def _write_rewrite(self, job: HeldJob) -> None:
+        """Write to the ledger what became of the prompt, if it was to be rewritten."""
         try:
-            if slot.record.rewrite is not None:
-                self._worker.ledger.note_rewrite(slot.job_id, slot.row_id, slot.record.rewrite)
+            if job.record.rewrite is not None:
+                self._consumer.ledger.note_rewrite(job.job_id, job.execution_id, job.record.rewrite)
         except RedisError as error:
-            log.warning("what became of the prompt of job %s was not noted: %s", slot.job_id, error)
-
-    def _fail(self, slot: Slot, failure: JobFailure) -> None:
-        """End the job, unless it is over; a worker that stops hands it back instead."""
-        if not self._stopping.is_set() and self._worker.slot(slot.row_id) is not None:
-            self._finish.fail(slot, failure)
+            log.warning("the rewritten prompt of job %s was not written: %s", job.job_id, error)

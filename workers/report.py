@@ -1,4 +1,4 @@
-"""Progress on its way to the ledger: a thread that writes the latest step of each row, never holding up the device."""
+"""Reports of progress: a thread that writes the latest step of each job, so that the loop never waits for Redis."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from io import BytesIO
 from PIL import Image
 from redis.exceptions import RedisError
 
-from workers.batch_worker import BatchWorker
-from workers.slots import Slot
+from service.backbone.ledger import Ledger
+from workers.held_jobs import HeldJob, HeldJobs
 
 log = logging.getLogger(__name__)
 
@@ -24,43 +24,43 @@ PREVIEW_MAX_PX = 256
 
 @dataclass(frozen=True)
 class _Latest:
-    slot: Slot
+    job: HeldJob
     step: int
     steps: int
     preview: Image.Image | None
     loading: str | None = None
-    """What the row waits for, before its first step."""
+    """What the job waits for, before its first step."""
 
 
 class Report(threading.Thread):
-    """Takes notes at any rate and writes at most twenty times a second, the latest of each row."""
+    """Accepts reports at any rate, and writes the latest one of each job at most twenty times a second."""
 
-    def __init__(self, worker: BatchWorker) -> None:
+    def __init__(self, ledger: Ledger, held: HeldJobs) -> None:
         super().__init__(name="report", daemon=True)
-        self._worker = worker
+        self._ledger, self._held = ledger, held
         self._latest: dict[str, _Latest] = {}
         self._lock = threading.Lock()
-        self._noted = threading.Event()
+        self._has_news = threading.Event()
 
-    def note(self, slot: Slot, step: int, steps: int, preview: Image.Image | None) -> None:
-        """Remember how far the row is; returns at once."""
+    def note(self, job: HeldJob, step: int, steps: int, preview: Image.Image | None) -> None:
+        """Report a step of the job; returns at once."""
         with self._lock:
-            earlier = self._latest.get(slot.row_id)
+            earlier = self._latest.get(job.execution_id)
             kept = preview or (earlier.preview if earlier else None)
-            self._latest[slot.row_id] = _Latest(slot, step, steps, kept)
-        self._noted.set()
+            self._latest[job.execution_id] = _Latest(job, step, steps, kept)
+        self._has_news.set()
 
-    def note_loading(self, slot: Slot, name: str) -> None:
-        """Remember what the row waits for; returns at once."""
+    def note_loading(self, job: HeldJob, name: str) -> None:
+        """Report what the job waits for; returns at once."""
         with self._lock:
-            self._latest[slot.row_id] = _Latest(slot, 0, slot.record.steps, None, name)
-        self._noted.set()
+            self._latest[job.execution_id] = _Latest(job, 0, job.record.steps, None, name)
+        self._has_news.set()
 
     def run(self) -> None:
-        """Write what was noted, for as long as the process lives."""
+        """Write reports for as long as the process lives."""
         while True:
-            self._noted.wait()
-            self._noted.clear()
+            self._has_news.wait()
+            self._has_news.clear()
             with self._lock:
                 batch, self._latest = self._latest, {}
             try:
@@ -72,13 +72,14 @@ class Report(threading.Thread):
             time.sleep(_PAUSE_S)
 
     def _write(self, latest: _Latest) -> None:
-        slot, preview = latest.slot, latest.preview
+        """Write one report; the answer says whether the job was canceled, or given to another worker."""
+        job, preview = latest.job, latest.preview
         url = None if preview is None else _data_url(preview)
-        verdict = self._worker.ledger.progress(
-            slot.job_id, slot.row_id, latest.step, latest.steps, preview=url, loading=latest.loading
+        verdict = self._ledger.progress(
+            job.job_id, job.execution_id, latest.step, latest.steps, preview=url, loading=latest.loading
         )
-        if verdict != "go" and self._worker.slot(slot.row_id) is not None:
-            self._worker.canceled.add(slot.row_id)
+        if verdict != "go":
+            self._held.request_cancel(job.execution_id)
 
 
 def _data_url(preview: Image.Image) -> str:

@@ -1,4 +1,4 @@
-"""Prompts on their way through the language engine: one thread with an event loop rewrites many at once."""
+"""Prompt rewriting for the worker: one thread with an event loop sends many prompts to the language engine at once."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ import logging
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
 
+from models.catalog.styles import apply_style, find_style
+from models.jobs.params import DrawParams
+from models.jobs.records import JobRecord
+from models.jobs.rewrite import APPLIED, UNAVAILABLE, Rewrite
 from models.language.budget import budget_of
 from models.language.profiles import profile_of
 from models.language.rewriting import Rewriter, RewriteRequest
-from models.params import DrawParams
-from models.rewrite import APPLIED, UNAVAILABLE, Rewrite
-from models.styles import apply_style, find_style
 from service.backbone.connections import connect_async
 from service.backbone.language import open_engine, open_rewriter
 from service.backbone.settings import Settings
-from workers.slots import Slot
+from workers.held_jobs import HeldJob
 
 log = logging.getLogger(__name__)
 
 RewriterOpener = Callable[[], AbstractAsyncContextManager[Rewriter]]
-"""Opens a rewriter for the event loop that it is called in."""
+"""Opens a rewriter in the running event loop."""
 
 
 @asynccontextmanager
 async def rewriter_of(settings: Settings, redis_url: str, name: str) -> AsyncIterator[Rewriter]:
-    """The rewriter of the worker ``name``, with connections of its own."""
+    """A rewriter with connections of its own, for the worker ``name``."""
     connection, engine = connect_async(redis_url, f"{name}-rewriting"), open_engine(settings)
     try:
         yield open_rewriter(settings, engine, connection)
@@ -38,15 +38,15 @@ async def rewriter_of(settings: Settings, redis_url: str, name: str) -> AsyncIte
         await connection.aclose(close_connection_pool=True)
 
 
-def wants_rewrite(slot: Slot) -> bool:
-    """Whether the job's prompt is to be rewritten and was not yet, by this worker or one that died since."""
-    params, earlier = slot.record.params, slot.record.rewrite
-    asked = isinstance(params, DrawParams) and params.enhance_prompt
-    return asked and (earlier is None or earlier.status != APPLIED)
+def wants_rewrite(record: JobRecord) -> bool:
+    """Whether the job's prompt must be rewritten; an earlier execution may have done that."""
+    params, earlier = record.params, record.rewrite
+    is_requested = isinstance(params, DrawParams) and params.enhance_prompt
+    return is_requested and (earlier is None or earlier.status != APPLIED)
 
 
 class Rewriting(threading.Thread):
-    """Rewrites prompts; whatever happens to the language engine, every job gets on."""
+    """Rewrites prompts; a job whose prompt cannot be rewritten goes on with the prompt that it has."""
 
     def __init__(self, open_rewriter: RewriterOpener) -> None:
         super().__init__(name="rewriting", daemon=True)
@@ -56,16 +56,16 @@ class Rewriting(threading.Thread):
         self._stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def begin(self, slot: Slot, done: Callable[[Slot], None]) -> None:
-        """Have the job's prompt rewritten; ``done`` is called with the slot, what became of it in its record.
+    def begin(self, job: HeldJob, done: Callable[[HeldJob], None]) -> None:
+        """Rewrite the job's prompt, write the outcome into its record, and call ``done`` with the job.
 
-        It is called in the event loop's thread and must return at once.
+        ``done`` is called in the event loop's thread and must return at once.
         """
         self._is_open.wait()
-        self._loop.call_soon_threadsafe(self._spawn, slot, done)
+        self._loop.call_soon_threadsafe(self._spawn, job, done)
 
     def stop(self) -> None:
-        """Give up what is under way, and end the thread, unless it ended before."""
+        """Cancel all rewriting, without calling ``done``, and end the thread if it was started."""
         if not self.is_alive():
             return
         self._is_open.wait()
@@ -73,7 +73,7 @@ class Rewriting(threading.Thread):
         self.join()
 
     def run(self) -> None:
-        """Rewrite until stopped."""
+        """Run the event loop until stopped."""
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(self._live())
 
@@ -85,31 +85,33 @@ class Rewriting(threading.Thread):
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _spawn(self, slot: Slot, done: Callable[[Slot], None]) -> None:
-        task = self._loop.create_task(self._rewrite(slot, done))
+    def _spawn(self, job: HeldJob, done: Callable[[HeldJob], None]) -> None:
+        task = self._loop.create_task(self._rewrite(job, done))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _rewrite(self, slot: Slot, done: Callable[[Slot], None]) -> None:
+    async def _rewrite(self, job: HeldJob, done: Callable[[HeldJob], None]) -> None:
         try:
-            request = await asyncio.to_thread(_request_of, slot)
+            request = await asyncio.to_thread(_request_of, job)
             rewrite = await self._rewriter.rewrite(request)
         except Exception:
-            log.exception("the prompt of job %s could not be rewritten", slot.job_id)
-            rewrite = Rewrite(status=UNAVAILABLE, reason="something went wrong; the worker's log has it")
-        slot.record = replace(slot.record, rewrite=rewrite)
-        done(slot)
+            log.exception("the prompt of job %s could not be rewritten", job.job_id)
+            rewrite = Rewrite(
+                status=UNAVAILABLE, reason="the prompt could not be rewritten; the worker's log has the reason"
+            )
+        job.set_rewrite(rewrite)
+        done(job)
 
 
-def _request_of(slot: Slot) -> RewriteRequest:
-    params, spec = slot.record.params, slot.spec
-    assert isinstance(params, DrawParams) and spec is not None  # as wants_rewrite has it
+def _request_of(job: HeldJob) -> RewriteRequest:
+    params, spec = job.record.params, job.spec
+    assert isinstance(params, DrawParams) and spec is not None  # wants_rewrite is true of such jobs only
     return RewriteRequest(
         prompt=params.prompt,
         profile=profile_of(spec),
         seed=params.seed,
         budget=budget_of(spec),
-        beside=_style_words(params),
+        style_text=_style_words(params),
         wants_negative=params.enhance_negative_prompt and not params.negative_prompt and spec.takes_negative_prompt,
     )
 

@@ -1,12 +1,12 @@
-"""The function that RQ's records name; our worker never calls it, it reads the ledger and feeds the engine."""
+"""The function that RQ's records of jobs name; Photogram's workers read the ledger and never call it."""
 
 from __future__ import annotations
 
 
 def draw(job_id: str) -> None:
-    """Refuse: a plain RQ worker holds no model and cannot draw.
+    """Refuse to run: RQ's own workers cannot run these jobs.
 
     Raises:
         RuntimeError: always.
     """
-    raise RuntimeError(f"job {job_id} can only be drawn by `photogram worker`")
+    raise RuntimeError(f"job {job_id} can only be run by `photogram worker`")

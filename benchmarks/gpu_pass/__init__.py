@@ -1,1 +1,1 @@
-"""The checks and measurements that are run on a bare GPU machine: ``scripts/gpu_pass.sh STAGE``; see docs/gpu.md."""
+"""The checks and measurements that ``scripts/gpu_pass.sh`` runs on a GPU machine; docs/gpu.md describes them."""

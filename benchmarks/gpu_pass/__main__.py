@@ -16,17 +16,17 @@ CANNOT_RUN = 2
 
 
 def main() -> int:
-    """Run one stage; 0 unless there is no device, whatever the checks found."""
+    """Run one stage. The exit code is 0 even if checks fail, and ``CANNOT_RUN`` if there is no device."""
     parser = argparse.ArgumentParser(prog="scripts/gpu_pass.sh", description=__doc__)
     parser.add_argument("stage", choices=("law", "speed"))
-    parser.add_argument("--rehearse", action="store_true", help="tiny models on the CPU, to try the code out")
+    parser.add_argument("--rehearse", action="store_true", help="run tiny models on the CPU, to test the code")
     parser.add_argument("--out", type=Path, default=Path("build/gpu-pass"), help="the folder of the results")
-    parser.add_argument("--budget", type=float, help="seconds after which no further check is begun")
+    parser.add_argument("--budget", type=float, help="seconds after which no check is started")
     parser.add_argument("--only", default="", help="run only the checks with this text in their names")
-    parser.add_argument("--resume", action="store_true", help="go on with the results that are in the folder")
+    parser.add_argument("--resume", action="store_true", help="continue the results in the folder")
     options = parser.parse_args()
     if options.rehearse:
-        os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")  # compiling takes minutes; torch reads it at import
+        os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")  # compiling takes minutes; torch reads this at import
     os.environ |= {"HF_HUB_OFFLINE": "1", "DIFFUSERS_VERBOSITY": "error", "TRANSFORMERS_VERBOSITY": "error"}
     _use_own_tests()
     try:
@@ -37,7 +37,7 @@ def main() -> int:
 
 
 def _use_own_tests() -> None:
-    """Let ``tests`` be the folder here: it is no regular package, so that an installed one of that name would win."""
+    """Import ``tests`` from this repository; it has no ``__init__.py``, so an installed package would come first."""
     own = ModuleType("tests")
     own.__path__ = [str(Path(__file__).parents[2] / "tests")]
     sys.modules["tests"] = own
@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     warnings.simplefilter("ignore")
     for library in (diffusers, transformers):
         library.utils.logging.disable_progress_bar()
-    logging.getLogger("models").setLevel(logging.CRITICAL)  # failures on purpose would fill the output
+    logging.getLogger("models").setLevel(logging.CRITICAL)  # deliberate failures would fill the output
     report = Report.open(stage, options.out, environment(device, rehearse=rehearse), resume=options.resume)
     module = law if stage == "law" else speed
     module.run(report, device, options.budget or module.BUDGET_S, options.only, rehearse=rehearse)

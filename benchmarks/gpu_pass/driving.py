@@ -1,4 +1,4 @@
-"""Drives an engine until its rows are done, and notes what became of them."""
+"""Runs an engine until its rows have ended, and compares their images with expected ones."""
 
 from __future__ import annotations
 
@@ -11,34 +11,35 @@ from PIL.Image import Image
 from benchmarks.gpu_pass.images import Difference
 from benchmarks.gpu_pass.report import Outcome
 from benchmarks.gpu_pass.subjects import Subject
-from benchmarks.gpu_pass.surface import TXT2IMG, Drawn, DrawParams, Engine, Failed, Progressed, join
+from benchmarks.gpu_pass.surface import TXT2IMG, DrawParams, Engine, Failed, Finished, Progressed, add_row
 
-SECONDS = 90.0
-"""After this, rows that are not done are taken for stuck."""
+DRIVE_TIMEOUT_S = 90.0
+"""The time after which rows that have not ended count as stuck."""
 GOALS_DB = {"float16": 38.0, "bfloat16": 30.0}
-"""The least PSNR that is hoped for between batch sizes."""
+"""The lowest PSNR that is acceptable between batch sizes; a goal, not a bound."""
 FLOAT32_WORST = 2
-"""The largest difference of a pixel, of 255, in float32 without TF32."""
+"""The largest difference of a pixel that passes in float32 without TF32, of 255."""
 
 Rows = Mapping[str, tuple[str, DrawParams]]
-"""Kind and parameters by the row's name."""
+"""The kind and parameters of each row, by the row's id."""
 
 
 @dataclass
 class Ended:
-    """What became of the rows."""
+    """The images and failures of rows that have ended."""
 
     images: dict[str, Image] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
-    ticks: int = 0
+    engine_steps: int = 0
 
 
-def tick(engine: Engine, ended: Ended, on_progress: Callable[[Progressed], None] | None = None) -> None:
-    """One tick, its events noted."""
-    ended.ticks += 1
-    for event in engine.tick():
-        if isinstance(event, Drawn):
-            ended.images[event.row_id] = event.picture
+def step_engine(engine: Engine, ended: Ended, on_progress: Callable[[Progressed], None] | None = None) -> None:
+    """Take one step of the engine and record its events in ``ended``."""
+    ended.engine_steps += 1
+    for event in engine.step():
+        if isinstance(event, Finished):
+            assert isinstance(event.result, Image)
+            ended.images[event.row_id] = event.result
         elif isinstance(event, Failed):
             ended.failures[event.row_id] = f"{type(event.failure).__name__}: {event.failure}"
         elif isinstance(event, Progressed) and on_progress is not None:
@@ -46,26 +47,26 @@ def tick(engine: Engine, ended: Ended, on_progress: Callable[[Progressed], None]
 
 
 def drive(engine: Engine, ended: Ended, on_progress: Callable[[Progressed], None] | None = None) -> Ended:
-    """Tick until the engine is idle.
+    """Step the engine until it is idle.
 
     Raises:
-        TimeoutError: it is not idle after :data:`SECONDS`.
+        TimeoutError: it is not idle after :data:`DRIVE_TIMEOUT_S`.
     """
-    until = time.monotonic() + SECONDS
+    until = time.monotonic() + DRIVE_TIMEOUT_S
     while not engine.is_idle:
-        tick(engine, ended, on_progress)
+        step_engine(engine, ended, on_progress)
         if time.monotonic() > until:
-            raise TimeoutError(f"not idle after {SECONDS:.0f} s; left are {engine.row_ids}")
+            raise TimeoutError(f"not idle after {DRIVE_TIMEOUT_S:.0f} s; these rows are left: {engine.row_ids}")
     return ended
 
 
-def draw(engine: Engine, subject: Subject, rows: Rows, *, gap_ticks: int = 0) -> Ended:
-    """Draw all ``rows``, which join at once or with ``gap_ticks`` between them."""
+def draw(engine: Engine, subject: Subject, rows: Rows, *, gap_steps: int = 0) -> Ended:
+    """Draw all ``rows``, added at once or with ``gap_steps`` steps of the engine between them."""
     ended = Ended()
     for row_id, (kind, params) in rows.items():
-        join(engine, row_id, subject.checkpoint, params, kind, subject.images if kind != TXT2IMG else {})
-        for _ in range(gap_ticks):
-            tick(engine, ended)
+        add_row(engine, row_id, subject.checkpoint, params, kind, subject.images if kind != TXT2IMG else {})
+        for _ in range(gap_steps):
+            step_engine(engine, ended)
     return drive(engine, ended)
 
 
@@ -76,10 +77,10 @@ def judge(
     failures: Mapping[str, str],
     expected: Mapping[str, Image] | None = None,
 ) -> Outcome:
-    """Hold each row's image against the plain pipeline's, or against the one in ``expected``.
+    """Compare each row's image with the plain pipeline's, or with the one in ``expected``.
 
-    In float32 the worst pixel decides; in 16 bits the PSNR is a figure beside its goal, and only a row without an
-    image, or with an unexpected failure, fails.
+    In float32 the worst pixel decides. In 16 bits the PSNR is reported with its goal, and only a row without an image,
+    or with an unexpected failure, fails the check.
     """
     problems = dict(failures)
     differences: dict[str, Difference] = {}
@@ -88,15 +89,15 @@ def judge(
             problems.setdefault(row_id, "no image")
             continue
         try:
-            wanted = subject.plain(kind, params) if expected is None else expected[row_id]
-            differences[row_id] = Difference.between(wanted, images[row_id])
+            reference = subject.plain(kind, params) if expected is None else expected[row_id]
+            differences[row_id] = Difference.between(reference, images[row_id])
         except Exception as error:
-            problems[row_id] = f"the image to compare with: {type(error).__name__}: {str(error)[:200]}"
+            problems[row_id] = f"the expected image could not be drawn: {type(error).__name__}: {str(error)[:200]}"
     return verdict(subject.dtype, differences, problems)
 
 
 def verdict(dtype: str, differences: Mapping[str, Difference], problems: Mapping[str, str]) -> Outcome:
-    """The outcome by the bounds of ``dtype``."""
+    """The outcome of ``differences`` by the bounds of ``dtype``; any of ``problems`` is a failure."""
     worst = max((each.worst for each in differences.values()), default=-1)
     psnr_db = min((each.psnr_db for each in differences.values()), default=0.0)
     figures = {
@@ -109,5 +110,5 @@ def verdict(dtype: str, differences: Mapping[str, Difference], problems: Mapping
     passed: bool | None = worst <= FLOAT32_WORST if dtype == "float32" else None
     if dtype in GOALS_DB:
         figures |= {"goal_db": GOALS_DB[dtype], "goal_reached": psnr_db >= GOALS_DB[dtype]}
-    told = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
-    return Outcome(False if problems or not differences else passed, figures, told)
+    detail = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
+    return Outcome(False if problems or not differences else passed, figures, detail)

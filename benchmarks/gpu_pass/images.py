@@ -1,4 +1,4 @@
-"""Images to start from, and how far two images are from one another."""
+"""Input images for jobs, and the difference between two images."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 PSNR_EQUAL_DB = 99.0
-"""Stands for the infinite ratio of equal images."""
+"""The PSNR reported for equal images, instead of infinity."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Between two images of one size."""
+    """The difference between two images of the same size."""
 
     worst: int
     """The largest difference of any channel of any pixel, of 255."""
@@ -23,7 +23,7 @@ class Difference:
 
     @classmethod
     def between(cls, first: Image.Image, second: Image.Image) -> Difference:
-        """That of ``first`` and ``second``, RGB both."""
+        """The difference between ``first`` and ``second``, both RGB."""
         off = np.abs(np.asarray(first).astype(int) - np.asarray(second).astype(int))
         mse = float((off.astype(float) ** 2).mean())
         psnr_db = min(PSNR_EQUAL_DB, 10 * math.log10(255**2 / mse)) if mse else PSNR_EQUAL_DB
@@ -31,7 +31,7 @@ class Difference:
 
 
 def photo(px: int) -> Image.Image:
-    """An image [px, px] with edges, slopes and colours."""
+    """An RGB image of ``px`` x ``px`` with edges, gradients and colours."""
     y, x = np.mgrid[0:px, 0:px] * 256 // px
     image = Image.fromarray(np.stack([x, y, x ^ y], axis=-1).astype(np.uint8))
     ImageDraw.Draw(image).ellipse((px // 6, px // 3, px * 2 // 3, px * 4 // 5), fill="orange")
@@ -39,7 +39,7 @@ def photo(px: int) -> Image.Image:
 
 
 def mask(px: int) -> Image.Image:
-    """White in a box whose edges lie between the latents."""
+    """A mask of ``px`` x ``px``, white in a box whose edges do not align with the latents."""
     image = Image.new("L", (px, px))
     ImageDraw.Draw(image).rectangle((px // 5, px // 3, px * 7 // 10, px * 4 // 5), fill="white")
     return image

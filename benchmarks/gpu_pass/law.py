@@ -1,4 +1,4 @@
-"""The stage ``law``: on this device, no image depends on its neighbours, and alone it is the plain pipeline's."""
+"""The stage ``law``: an image does not depend on its batch, and alone it equals the plain pipeline's image."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from benchmarks.gpu_pass.subjects import DTYPES, Subjects
 BUDGET_S = 330.0
 COMPILED_CAP_S = 45.0
 FEW = ("Euler", "Euler a", "DPM++ 2M SDE", "Heun")
-"""The samplers that are compared by bits at full size; the first two are a rehearsal's."""
+"""The samplers whose latents are compared bit by bit at full size; a rehearsal uses the first two."""
 
 
 def run(report: Report, device: torch.device, budget_s: float, only: str, *, rehearse: bool) -> None:
-    """Run all checks with ``only`` in their names on ``device``. Float32 is computed in float32: TF32 is off."""
+    """Run the checks with ``only`` in their names on ``device``. TF32 is turned off."""
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     subjects = Subjects(device, rehearse=rehearse)
@@ -27,7 +27,7 @@ def run(report: Report, device: torch.device, budget_s: float, only: str, *, reh
 
 
 def checks(subjects: Subjects, *, rehearse: bool) -> Iterator[Check]:
-    """What is likely to teach the most comes first; what may take minutes comes last."""
+    """All checks: the most informative ones first, those that may take minutes last."""
     samplers = FEW[:2] if rehearse else law_images.SAMPLERS
     yield from _both(subjects, "tiny", tuple(DTYPES), samplers, samplers)
     yield from law_backends.checks(subjects, tuple(DTYPES))
@@ -43,7 +43,7 @@ def checks(subjects: Subjects, *, rehearse: bool) -> Iterator[Check]:
 def _both(
     subjects: Subjects, name: str, dtypes: Sequence[str], by_images: Sequence[str], by_bits: Sequence[str]
 ) -> Iterator[Check]:
-    """The law by images and by bits, with these samplers."""
+    """The comparisons of images, and those of latents bit by bit, with the given samplers."""
     for dtype in dtypes:
         yield from law_images.checks(subjects, name, dtype, by_images)
         yield from law_batches.checks(subjects, name, dtype, by_bits)

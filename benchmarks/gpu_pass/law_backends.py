@@ -1,4 +1,4 @@
-"""The law with other layouts and with compiled blocks."""
+"""The law with another memory layout and with compiled blocks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from unittest import mock
 
 import torch
 
-from benchmarks.gpu_pass.law_images import crowd, together
+from benchmarks.gpu_pass.law_images import mixed_rows, together
 from benchmarks.gpu_pass.report import Outcome
 from benchmarks.gpu_pass.running import Check
 from benchmarks.gpu_pass.subjects import Subject, Subjects
@@ -34,7 +34,7 @@ INPUTS, SIZE, TOKENS = 4, (16, 16), 77
 
 @dataclass
 class Contiguous:
-    """A UNet in torch's default memory format, whatever the shared one has."""
+    """A denoiser that runs a UNet in torch's default memory format."""
 
     unet: Any
     name: str = "contiguous"
@@ -52,7 +52,7 @@ class Contiguous:
 
 
 def layout(subject: Subject) -> Outcome:
-    """On CUDA the UNet's weights are channels last; which of the two layouts the VAE has is a figure."""
+    """The UNet's weights are channels last on CUDA, and only there; the VAE's layout is reported."""
     is_cuda = subject.checkpoint.device.type == "cuda"
     unet = _is_channels_last(subject.checkpoint.pipeline.unet)
     vae = _is_channels_last(subject.checkpoint.pipeline.vae)
@@ -60,13 +60,13 @@ def layout(subject: Subject) -> Outcome:
 
 
 def _is_channels_last(module: Any) -> bool:
-    """Whether all weights of 3 x 3 convolutions are; those of 1 x 1 are both at once."""
+    """Whether all weights of 3 x 3 convolutions are channels last; 1 x 1 weights have both layouts at once."""
     weights = [each.weight for each in module.modules() if isinstance(each, torch.nn.Conv2d)]
     return all(each.is_contiguous(memory_format=torch.channels_last) for each in weights if min(each.shape[1:]) > 1)
 
 
 def layouts_agree(subject: Subject) -> Outcome:
-    """The forward in both layouts, and how long each takes."""
+    """Compare a forward in both layouts, and measure both."""
     unet = subject.checkpoint.pipeline.unet
     contiguous = Contiguous(copy.deepcopy(unet).to(memory_format=torch.contiguous_format))
     return _agrees(contiguous, subject)
@@ -84,7 +84,7 @@ def _agrees(denoiser: Denoiser, subject: Subject) -> Outcome:
 
 @torch.inference_mode()
 def _forward_ms(denoiser: Denoiser, unet: Any, repeats: int = 5) -> float:
-    """The least time of a forward of inputs as those of :func:`difference`: no further shape is compiled for it."""
+    """The shortest time of a forward, with the shapes of :func:`difference`, so that no other shape is compiled."""
     inputs, best = seeded_inputs(unet, INPUTS, SIZE, TOKENS), float("inf")
     for _ in range(repeats):
         _wait(unet.device)
@@ -101,19 +101,19 @@ def _wait(device: torch.device) -> None:
 
 
 class Compiled:
-    """Opens the compiled denoisers; where torch refuses how they are opened, in a way that it takes."""
+    """Opens compiled denoisers, and works around a torch version that rejects the service's arguments."""
 
     def __init__(self, subjects: Subjects) -> None:
         self._subjects = subjects
         self._opened: dict[str, CompiledDenoiser] = {}
 
     def opens(self, dtype: str) -> Outcome:
-        """As the service opens it."""
+        """Open the denoiser with the service's arguments."""
         self._opened[dtype] = CompiledDenoiser(self._unet(dtype), fixed_shapes=True)
         return Outcome(True)
 
     def get(self, dtype: str) -> CompiledDenoiser:
-        """The opened one, else one without a limit of recompilations of its own."""
+        """The open denoiser; if opening it failed, one that is opened without ``recompile_limit``."""
         if dtype not in self._opened:
             with without_own_limit():
                 self._opened[dtype] = CompiledDenoiser(self._unet(dtype), fixed_shapes=True)
@@ -123,14 +123,14 @@ class Compiled:
         return self._subjects.get("tiny", dtype).checkpoint.pipeline.unet
 
     def agrees(self, dtype: str) -> Outcome:
-        """The forward of four inputs, which is compiled now, against the eager one."""
+        """Compare a compiled forward of four inputs with the eager one; the time includes compiling."""
         began_at = time.perf_counter()
         outcome = _agrees(self.get(dtype), self._subjects.get("tiny", dtype))
         return Outcome(outcome.passed, outcome.figures | {"with_compiling_s": time.perf_counter() - began_at})
 
     @torch.inference_mode()
     def pads(self, dtype: str) -> Outcome:
-        """Three inputs, padded to four, are the first three of four."""
+        """Three inputs that are padded to four give the first three outputs of four."""
         unet = self._unet(dtype)
         four, denoiser = seeded_inputs(unet, INPUTS, SIZE, TOKENS), self.get(dtype)
         conditioning = Conditioning(four.conditioning.hidden_states[:3])
@@ -139,14 +139,14 @@ class Compiled:
         return Outcome(torch.equal(whole[:3], part), {"shape": list(part.shape)})
 
     def draws(self, dtype: str, samplers: Sequence[str]) -> Outcome:
-        """A crowd on the compiled UNet against the plain pipeline on the eager one."""
+        """Compare mixed rows on the compiled UNet with the plain pipeline on the eager one."""
         subject = self._subjects.get("tiny", dtype)
-        return together(subject, crowd(subject, samplers), self.get(dtype))
+        return together(subject, mixed_rows(subject, samplers), self.get(dtype))
 
 
 @contextmanager
 def without_own_limit() -> Iterator[None]:
-    """Let ``Module.compile`` ignore ``recompile_limit``, which older versions of torch do not know."""
+    """Let ``Module.compile`` accept ``recompile_limit``, which torch 2.11 rejects, by setting the global limit."""
     real = torch.nn.Module.compile
 
     def compile_module(module: torch.nn.Module, *args: Any, recompile_limit: int = 256, **options: Any) -> None:
@@ -158,14 +158,14 @@ def without_own_limit() -> Iterator[None]:
 
 
 def checks(subjects: Subjects, dtypes: Sequence[str]) -> Iterator[Check]:
-    """The layouts."""
+    """The checks of the memory layout."""
     for dtype in dtypes:
         yield Check(f"tiny/{dtype}/channels last: layout", subjects.on("tiny", dtype, layout))
         yield Check(f"tiny/{dtype}/channels last: agrees", subjects.on("tiny", dtype, layouts_agree))
 
 
 def compiled_checks(subjects: Subjects, samplers: Sequence[str], cap_s: float) -> Iterator[Check]:
-    """The compiled blocks, each check within ``cap_s``; they come last, for compiling may take minutes."""
+    """The checks of compiled blocks, each limited to ``cap_s``."""
     compiled = Compiled(subjects)
     for dtype in ("float16", "float32"):
         yield Check(f"compiled/{dtype}/opens", partial(compiled.opens, dtype), cap_s)

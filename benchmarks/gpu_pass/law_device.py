@@ -1,4 +1,4 @@
-"""What only a device shows: the thread beside the ticks, cancelling, rows that break, memory that comes back."""
+"""Checks that need a real device: the side-work thread, cancellation, rows that fail, memory that is freed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu_pass.driving import Ended, Rows, draw, drive, judge, tick
+from benchmarks.gpu_pass.driving import Ended, Rows, draw, drive, judge, step_engine
 from benchmarks.gpu_pass.law_images import together
 from benchmarks.gpu_pass.report import Outcome
 from benchmarks.gpu_pass.running import Check
@@ -24,16 +24,16 @@ from benchmarks.gpu_pass.surface import (
     Denoiser,
     Progressed,
     Residuals,
-    join,
+    add_row,
     open_engine,
 )
 
-SIDE_THREAD = "aside"
-"""How the name of the engine's thread beside the ticks begins."""
+SIDE_THREAD = "side-work"
+"""The prefix of the names of the engine's side-work threads."""
 
 
 def short_jobs(subject: Subject, count: int) -> Rows:
-    """Jobs of 1 to 4 steps, so that prompts are encoded and images decoded all the time."""
+    """Jobs of 1 to 4 steps, so that prompts are encoded and images are decoded all the time."""
     return {
         f"job {number}": (
             TXT2IMG,
@@ -47,38 +47,38 @@ def short_jobs(subject: Subject, count: int) -> Rows:
 
 
 def side_thread(subject: Subject) -> Outcome:
-    """On CUDA, text encoder and VAE run in the thread beside the ticks, and the UNet in the tick's own."""
+    """On CUDA, the text encoder and the VAE run in the side-work thread, and the UNet in the caller's thread."""
     seen: dict[str, set[str]] = {}
     pipeline: Any = subject.checkpoint.pipeline
     modules = {"unet": pipeline.unet, "text encoder": pipeline.text_encoder, "vae": pipeline.vae.decoder}
     rows = short_jobs(subject, 4)
     with ExitStack() as hooks, open_engine(subject.checkpoint, 4) as engine:
         for name, module in modules.items():
-            note = partial(_note_thread, seen.setdefault(name, set()))
-            hooks.callback(module.register_forward_pre_hook(note).remove)
+            record = partial(_record_thread, seen.setdefault(name, set()))
+            hooks.callback(module.register_forward_pre_hook(record).remove)
         ended = draw(engine, subject, rows)
     outcome = judge(subject, rows, ended.images, ended.failures)
     is_cuda = subject.checkpoint.device.type == "cuda"
-    aside = {name: {each.startswith(SIDE_THREAD) for each in threads} for name, threads in seen.items()}
-    is_right = aside == {name: {is_cuda and name != "unet"} for name in modules}
+    in_side_thread = {name: {each.startswith(SIDE_THREAD) for each in threads} for name, threads in seen.items()}
+    is_right = in_side_thread == {name: {is_cuda and name != "unet"} for name in modules}
     figures = outcome.figures | {"threads": {name: sorted(each) for name, each in seen.items()}}
     return Outcome(outcome.passed is not False and is_right, figures, outcome.detail)
 
 
-def _note_thread(seen: set[str], *_: object) -> None:
+def _record_thread(seen: set[str], *_: object) -> None:
     seen.add(threading.current_thread().name)
 
 
 def side_thread_under_load(subject: Subject, jobs: int) -> Outcome:
-    """Many short jobs: encoding and decoding run beside ticks at nearly every moment, and disturb no image."""
+    """Many short jobs: encoding and decoding run beside nearly every step and change no image."""
     return together(subject, short_jobs(subject, jobs))
 
 
 def previews(subject: Subject) -> Outcome:
-    """A preview at every step but the last, none of them of one colour."""
+    """There is a preview at every step but the last, and none has only one colour."""
     seen: list[Any] = []
     with open_engine(subject.checkpoint, 4, preview_every=1) as engine:
-        join(engine, "row", subject.checkpoint, subject.params(num_inference_steps=4))
+        add_row(engine, "row", subject.checkpoint, subject.params(num_inference_steps=4))
         ended = drive(engine, Ended(), lambda event: seen.append(event.preview))
     extrema = [image.getextrema() for image in seen if image is not None]
     flat = sum(all(low == high for low, high in each) for each in extrema)
@@ -88,7 +88,7 @@ def previews(subject: Subject) -> Outcome:
 
 @dataclass
 class Poisoned:
-    """A denoiser whose output is not a number for the inputs of one prompt."""
+    """A denoiser whose output is NaN for one prompt."""
 
     inner: Denoiser
     states: torch.Tensor
@@ -108,8 +108,8 @@ class Poisoned:
         return torch.where(hit[:, None, None, None], torch.nan, output)
 
 
-def not_a_number(subject: Subject) -> Outcome:
-    """A row whose prediction is not a number fails alone."""
+def nan_row(subject: Subject) -> Outcome:
+    """A row with a NaN prediction fails, and only that row."""
     checkpoint = subject.checkpoint
     states = checkpoint.pipeline.encode_prompt("poison", checkpoint.device, 1, False, "")[0]
     rows = {f"good {seed}": (TXT2IMG, subject.params(seed=seed)) for seed in range(3)}
@@ -122,28 +122,28 @@ def not_a_number(subject: Subject) -> Outcome:
     return Outcome(passed, outcome.figures, f"{failure}; {outcome.detail}")
 
 
-def cancelled(subject: Subject) -> Outcome:
-    """A cancelled row is gone at once, its memory is free, and the rows beside it end."""
+def canceled(subject: Subject) -> Outcome:
+    """A canceled row reports no more events and its memory is freed; the other rows finish."""
     rows = {f"job {seed}": (TXT2IMG, subject.params(seed=seed, num_inference_steps=8)) for seed in range(4)}
     with open_engine(subject.checkpoint, 8) as engine:
-        draw(engine, subject, rows)  # what the first use allocates is there from now on
+        draw(engine, subject, rows)  # allocates what is kept after the first use
         before = _allocated(subject)
         for row_id, (kind, params) in rows.items():
-            join(engine, row_id, subject.checkpoint, params, kind)
+            add_row(engine, row_id, subject.checkpoint, params, kind)
         progress: list[Progressed] = []
         ended = Ended()
         while len(progress) < 6:
-            tick(engine, ended, progress.append)
+            step_engine(engine, ended, progress.append)
         for row_id in ("job 0", "job 1"):
-            engine.leave(row_id)
+            engine.cancel_row(row_id)
         late: list[Progressed] = []
         drive(engine, ended, late.append)
     rest = {row_id: row for row_id, row in rows.items() if row_id not in ("job 0", "job 1")}
     outcome = judge(subject, rest, ended.images, ended.failures)
-    told = [event.row_id for event in late if event.row_id not in rest]
+    reported = [event.row_id for event in late if event.row_id not in rest]
     leaked = _allocated(subject) - before
-    figures = outcome.figures | {"reported_after": len(told), "leaked_bytes": leaked}
-    return Outcome(outcome.passed is not False and not told and leaked < 1 << 20, figures, outcome.detail)
+    figures = outcome.figures | {"reported_after": len(reported), "leaked_bytes": leaked}
+    return Outcome(outcome.passed is not False and not reported and leaked < 1 << 20, figures, outcome.detail)
 
 
 def _allocated(subject: Subject) -> int:
@@ -152,7 +152,7 @@ def _allocated(subject: Subject) -> int:
 
 
 def memory_returns(subject: Subject, rounds: int) -> Outcome:
-    """Rounds of the same jobs end with as much memory allocated as the first did."""
+    """After rounds of the same jobs, no more memory is allocated than after the first."""
     allocated = []
     with open_engine(subject.checkpoint, 8) as engine:
         for _ in range(rounds):
@@ -162,7 +162,7 @@ def memory_returns(subject: Subject, rounds: int) -> Outcome:
 
 
 def inpaint_rows(subject: Subject) -> Outcome:
-    """Inpainting, in a batch."""
+    """Inpainting rows in one batch."""
     rows = {
         sampler: (INPAINT, subject.params(INPAINT, sampler=sampler, seed=number))
         for number, sampler in enumerate(("Euler", "DDIM", "DPM++ 2M Karras"))
@@ -171,7 +171,7 @@ def inpaint_rows(subject: Subject) -> Outcome:
 
 
 def family_rows(subject: Subject) -> Outcome:
-    """Another family, in a batch."""
+    """Rows of another model in one batch."""
     rows = {
         sampler: (TXT2IMG, subject.params(sampler=sampler, seed=number, prompt=PROMPTS[number]))
         for number, sampler in enumerate(("Euler", "DDIM", "DPM++ 2M Karras", "Euler a"))
@@ -180,7 +180,7 @@ def family_rows(subject: Subject) -> Outcome:
 
 
 def reused_features(subject: Subject) -> Outcome:
-    """Rows that reuse deep features (DeepCache) draw in company what they draw alone."""
+    """Rows that reuse deep features (DeepCache) give the same images in a batch as alone."""
     rows = {f"row {seed}": (TXT2IMG, subject.params(seed=seed, reuse_interval=2)) for seed in range(3)}
     with open_engine(subject.checkpoint, 1) as engine:
         alone = {row_id: draw(engine, subject, {row_id: row}) for row_id, row in rows.items()}
@@ -191,14 +191,14 @@ def reused_features(subject: Subject) -> Outcome:
 
 
 def checks(subjects: Subjects, jobs: int) -> Iterator[Check]:
-    """All of the above, with tiny models."""
+    """All checks of this module, with tiny models."""
     for dtype in ("float32", "float16"):
         on, prefix = partial(subjects.on, "tiny", dtype), f"device/{dtype}"
         yield Check(f"{prefix}/side thread is used", on(side_thread))
         yield Check(f"{prefix}/side thread under load", on(side_thread_under_load, jobs))
         yield Check(f"{prefix}/previews", on(previews))
-        yield Check(f"{prefix}/a row that is not a number", on(not_a_number))
-        yield Check(f"{prefix}/cancelled on the device", on(cancelled))
+        yield Check(f"{prefix}/a row that is NaN", on(nan_row))
+        yield Check(f"{prefix}/canceled on the device", on(canceled))
         yield Check(f"{prefix}/memory returns", on(memory_returns, 3))
         yield Check(f"{prefix}/inpaint", on(inpaint_rows))
         yield Check(f"{prefix}/reused features", on(reused_features))

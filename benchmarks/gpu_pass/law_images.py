@@ -1,4 +1,4 @@
-"""The law by images: alone, in company, joining late and beside cancelled rows, each is the plain pipeline's."""
+"""The law by images: alone, in a batch, added late and beside canceled rows, each row's image equals the plain one."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from benchmarks.gpu_pass.images import Difference
 from benchmarks.gpu_pass.report import Outcome
 from benchmarks.gpu_pass.running import Check
 from benchmarks.gpu_pass.subjects import PROMPTS, Subject, Subjects
-from benchmarks.gpu_pass.surface import IMG2IMG, TXT2IMG, Denoiser, Progressed, join, open_engine
+from benchmarks.gpu_pass.surface import IMG2IMG, TXT2IMG, Denoiser, Progressed, add_row, open_engine
 
 SAMPLERS = (
     "Euler", "Euler a", "DPM++ 2M Karras", "DPM++ 2M SDE", "DDIM", "UniPC", "Heun", "LCM", "DPM++ SDE",
 )  # fmt: skip
 GUIDANCE = (5.0, 2.5, 7.5, 9.0)
-CROWD = 8
-"""Rows that are drawn at once."""
+ROWS = 8
+"""The number of rows that the engine draws at once."""
 
 
-def crowd(subject: Subject, samplers: Sequence[str], kind: str = TXT2IMG, unguided_every: int = 0) -> Rows:
-    """A row for each sampler, by its name; neighbours differ in everything they may.
+def mixed_rows(subject: Subject, samplers: Sequence[str], kind: str = TXT2IMG, unguided_every: int = 0) -> Rows:
+    """One row for each sampler, with the sampler's name as id; the rows differ in all other parameters too.
 
     Args:
-        unguided_every: one row in so many has no classifier-free guidance; 0 is none, 1 is all.
+        unguided_every: one row in this many has no classifier-free guidance; 0 means no row, 1 every row.
     """
     return {
         sampler: (
@@ -44,7 +44,7 @@ def crowd(subject: Subject, samplers: Sequence[str], kind: str = TXT2IMG, unguid
 
 
 def alone(subject: Subject, rows: Rows) -> Outcome:
-    """Each row with no other."""
+    """Draw each row alone."""
     ended = Ended()
     with open_engine(subject.checkpoint, 1) as engine:
         for row_id, row in rows.items():
@@ -54,33 +54,33 @@ def alone(subject: Subject, rows: Rows) -> Outcome:
     return judge(subject, rows, ended.images, ended.failures)
 
 
-def together(subject: Subject, rows: Rows, denoiser: Denoiser | None = None, gap_ticks: int = 0) -> Outcome:
-    """All rows at once, or each ``gap_ticks`` after the one before."""
-    with open_engine(subject.checkpoint, CROWD, denoiser=denoiser) as engine:
-        ended = draw(engine, subject, rows, gap_ticks=gap_ticks)
+def together(subject: Subject, rows: Rows, denoiser: Denoiser | None = None, gap_steps: int = 0) -> Outcome:
+    """Draw all rows, added at once or each ``gap_steps`` steps of the engine after the one before."""
+    with open_engine(subject.checkpoint, ROWS, denoiser=denoiser) as engine:
+        ended = draw(engine, subject, rows, gap_steps=gap_steps)
     return judge(subject, rows, ended.images, ended.failures)
 
 
-def beside_cancelled(subject: Subject, rows: Rows) -> Outcome:
-    """All rows, with three more that are cancelled after their second step; none of those may become an image."""
-    with open_engine(subject.checkpoint, CROWD) as engine:
+def beside_canceled(subject: Subject, rows: Rows) -> Outcome:
+    """Draw all rows and others that are canceled after their second step; those must not give an image."""
+    with open_engine(subject.checkpoint, ROWS) as engine:
 
         def cancel(event: Progressed) -> None:
-            if event.row_id.startswith("leaver") and event.step == 2:
-                engine.leave(event.row_id)
+            if event.row_id.startswith("canceled") and event.step == 2:
+                engine.cancel_row(event.row_id)
 
         for number, (row_id, (kind, params)) in enumerate(rows.items()):
             if number % 3 == 0:
-                leaver = subject.params(seed=number, num_inference_steps=9)
-                join(engine, f"leaver {number}", subject.checkpoint, leaver)
-            join(engine, row_id, subject.checkpoint, params, kind, subject.images)
+                canceled = subject.params(seed=number, num_inference_steps=9)
+                add_row(engine, f"canceled {number}", subject.checkpoint, canceled)
+            add_row(engine, row_id, subject.checkpoint, params, kind, subject.images)
         ended = drive(engine, Ended(), cancel)
-    drawn = {name: "drawn though cancelled" for name in ended.images if name.startswith("leaver")}
+    drawn = {name: "drawn although canceled" for name in ended.images if name.startswith("canceled")}
     return judge(subject, rows, ended.images, ended.failures | drawn)
 
 
-def can_tell(subject: Subject) -> Outcome:
-    """Other seeds, prompts and samplers give other images; else the comparisons above would show nothing."""
+def sensitivity(subject: Subject) -> Outcome:
+    """Other seeds, prompts and samplers give other images; otherwise the comparisons would prove nothing."""
     changes: dict[str, dict[str, Any]] = {
         "seed": {"seed": 2}, "prompt": {"prompt": "two boats"}, "sampler": {"sampler": "Euler a"},
     }  # fmt: skip
@@ -93,15 +93,15 @@ def can_tell(subject: Subject) -> Outcome:
     return Outcome(found["seed"].worst > 20 and found["sampler"].worst > 20, figures)
 
 
-def crowd_outcome(
+def outcome_of(
     subject: Subject, run: Callable[..., Outcome], samplers: Sequence[str], kind: str, every: int, **options: Any
 ) -> Outcome:
-    """``run`` with the rows of :func:`crowd`."""
-    return run(subject, crowd(subject, samplers, kind, every), **options)
+    """``run`` with the rows of :func:`mixed_rows`."""
+    return run(subject, mixed_rows(subject, samplers, kind, every), **options)
 
 
 def checks(subjects: Subjects, name: str, dtype: str, samplers: Sequence[str]) -> Iterator[Check]:
-    """All of the above with one model in one dtype."""
+    """All checks of this module with one model in one dtype."""
     cases: dict[str, tuple[Callable[..., Outcome], str, int, dict[str, Any]]] = {
         "alone, guided": (alone, TXT2IMG, 0, {}),
         "alone, unguided": (alone, TXT2IMG, 1, {}),
@@ -109,10 +109,10 @@ def checks(subjects: Subjects, name: str, dtype: str, samplers: Sequence[str]) -
         "together, guided": (together, TXT2IMG, 0, {}),
         "together, mixed guidance": (together, TXT2IMG, 2, {}),
         "together, img2img": (together, IMG2IMG, 0, {}),
-        "joining late": (together, TXT2IMG, 0, {"gap_ticks": 1}),
-        "beside cancelled rows": (beside_cancelled, TXT2IMG, 0, {}),
+        "added late": (together, TXT2IMG, 0, {"gap_steps": 1}),
+        "beside canceled rows": (beside_canceled, TXT2IMG, 0, {}),
     }
-    yield Check(f"{name}/{dtype}/comparisons can tell", subjects.on(name, dtype, can_tell))
+    yield Check(f"{name}/{dtype}/comparisons are sensitive", subjects.on(name, dtype, sensitivity))
     for title, (run, kind, every, options) in cases.items():
-        on = subjects.on(name, dtype, crowd_outcome, run, samplers, kind, every, **options)
+        on = subjects.on(name, dtype, outcome_of, run, samplers, kind, every, **options)
         yield Check(f"{name}/{dtype}/{title}", on, 75)

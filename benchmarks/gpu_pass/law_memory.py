@@ -1,7 +1,7 @@
-"""Out of memory on a real device: a row that cannot fit fails alone, and a batch that does not fit is divided.
+"""Out of memory on a real device: a row that cannot fit fails alone, and a batch that does not fit is split.
 
-The memory is made scarce by one large plain allocation. Without a CUDA device, a denoiser that refuses large inputs
-stands for it, so that a rehearsal runs the same code.
+One large allocation fills the memory. Without a CUDA device, a denoiser that rejects large inputs simulates that, so
+that a rehearsal runs the same code.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from benchmarks.gpu_pass.subjects import Subject, Subjects
 from benchmarks.gpu_pass.surface import TXT2IMG, Conditioning, Denoiser, Residuals, open_engine
 
 ROW_FREE_BYTES = 3 << 30
-"""What is left to a few rows of 512 px beside one of 4096 px."""
+"""The memory left for a few rows of 512 px and one of 4096 px."""
 BATCH_FREE_BYTES = 1200 << 20
-"""What is left to sixteen rows of 512 px."""
+"""The memory left for sixteen rows of 512 px."""
 
 
 @contextmanager
-def scarce(device: torch.device, free_bytes: int) -> Iterator[None]:
-    """Take all of the device's memory but ``free_bytes``."""
+def memory_filled(device: torch.device, free_bytes: int) -> Iterator[None]:
+    """Allocate all of the device's memory but ``free_bytes``."""
     if device.type != "cuda":
         yield
         return
@@ -45,12 +45,12 @@ def scarce(device: torch.device, free_bytes: int) -> Iterator[None]:
 
 
 @dataclass
-class Refusing:
-    """A denoiser that has no memory for more than ``limit`` numbers of latents; for devices that cannot be filled."""
+class LimitedDenoiser:
+    """A denoiser that raises for latents of more than ``limit`` elements, for devices whose memory cannot be filled."""
 
     inner: Denoiser
     limit: int
-    name: str = "refusing"
+    name: str = "limited"
     relative_error: float | None = None
 
     def denoise(
@@ -62,27 +62,27 @@ class Refusing:
     ) -> torch.Tensor:
         """See :meth:`Denoiser.denoise`."""
         if latents.numel() > self.limit:
-            raise torch.OutOfMemoryError(f"{latents.numel()} numbers do not fit")
+            raise torch.OutOfMemoryError(f"{latents.numel()} elements do not fit")
         return self.inner.denoise(latents, timesteps, conditioning, residuals)
 
 
-def _draw(subject: Subject, rows: Rows, free_bytes: int, stand_in_limit: int) -> tuple[Ended, int]:
-    """Draw ``rows`` where memory is scarce, with all joining at once; also the most memory used, in bytes."""
+def _draw(subject: Subject, rows: Rows, free_bytes: int, simulated_limit: int) -> tuple[Ended, int]:
+    """Draw ``rows`` with ``free_bytes`` of memory. Also returns the peak of the reserved bytes, 0 without CUDA."""
     checkpoint = subject.checkpoint
     is_cuda = checkpoint.device.type == "cuda"
-    denoiser = checkpoint.denoiser if is_cuda else Refusing(checkpoint.denoiser, stand_in_limit)
-    with open_engine(checkpoint, 16, denoiser=denoiser) as engine, scarce(checkpoint.device, free_bytes):
+    denoiser = checkpoint.denoiser if is_cuda else LimitedDenoiser(checkpoint.denoiser, simulated_limit)
+    with open_engine(checkpoint, 16, denoiser=denoiser) as engine, memory_filled(checkpoint.device, free_bytes):
         ended = draw(engine, subject, rows)
     return ended, torch.cuda.max_memory_reserved() if is_cuda else 0
 
 
 def _expected(subject: Subject, rows: Rows) -> Mapping[str, Image]:
-    """The plain pipeline's images, drawn while there is memory."""
+    """The plain pipeline's images, drawn before memory is filled."""
     return {row_id: subject.plain(kind, params) for row_id, (kind, params) in rows.items()}
 
 
 def row_too_large(subject: Subject) -> Outcome:
-    """A row that cannot fit fails as out of memory, the rows beside it become their images, and so does a later one."""
+    """A row that cannot fit fails as out of memory, and the other rows give their images."""
     px = 8 * subject.px
     rows = {f"small {seed}": (TXT2IMG, subject.params(seed=seed)) for seed in range(3)}
     large = {"large": (TXT2IMG, subject.params(width=px, height=px, num_inference_steps=2))}
@@ -99,17 +99,17 @@ def row_too_large(subject: Subject) -> Outcome:
 
 
 def batch_too_large(subject: Subject) -> Outcome:
-    """Sixteen rows of which only some fit at once all become their images."""
+    """Sixteen rows, of which only some fit at once, all give their images."""
     rows = {f"row {seed}": (TXT2IMG, subject.params(seed=seed, num_inference_steps=3)) for seed in range(16)}
     expected = _expected(subject, rows)
     latents = 4 * (subject.px // 8) ** 2
     ended, reserved = _draw(subject, rows, BATCH_FREE_BYTES, 2 * latents * 6)
     outcome = judge(subject, rows, ended.images, ended.failures, expected)
-    figures = outcome.figures | {"ticks": ended.ticks, "reserved_bytes": reserved, "simulated": not reserved}
-    return Outcome(outcome.passed is not False, figures, outcome.detail)
+    figures = {"engine_steps": ended.engine_steps, "reserved_bytes": reserved, "simulated": not reserved}
+    return Outcome(outcome.passed is not False, outcome.figures | figures, outcome.detail)
 
 
 def checks(subjects: Subjects, dtype: str) -> Iterator[Check]:
-    """Both of the above, with the model of full size."""
+    """Both checks, with the model of full size."""
     yield Check(f"memory/{dtype}/a row that cannot fit", subjects.on("sd15", dtype, row_too_large))
     yield Check(f"memory/{dtype}/a batch that cannot fit", subjects.on("sd15", dtype, batch_too_large))

@@ -1,4 +1,4 @@
-"""The plain diffusers pipelines on a checkpoint's weights: what the engine is compared with."""
+"""The plain diffusers pipelines on a checkpoint's weights: the engine is compared with them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _CLASSES = {
 
 
 def pipeline_of(checkpoint: Checkpoint, kind: str = TXT2IMG) -> Any:
-    """A pipeline of its own, so that its scheduler may be set, on the checkpoint's weights."""
+    """A new pipeline that shares the checkpoint's weights but not its scheduler."""
     shared: Any = checkpoint.pipeline
     is_sdxl = checkpoint.spec.family == SDXL
     own: dict[str, Any] = {"add_watermarker": False} if is_sdxl else {"requires_safety_checker": False}
     if is_sdxl:
         own["force_zeros_for_empty_prompt"] = shared.config.force_zeros_for_empty_prompt
     components = dict(shared.components)
-    if shared.vae.dtype != shared.unet.dtype:  # the engine keeps SDXL's VAE in float32, the plain pipeline upcasts it
+    if shared.vae.dtype != shared.unet.dtype:  # the engine keeps SDXL's VAE in float32; the plain pipeline upcasts it
         components["vae"] = copy.deepcopy(shared.vae).to(shared.unet.dtype)
     pipeline = _CLASSES[is_sdxl, kind](**components, **own)
     pipeline.set_progress_bar_config(disable=True)
@@ -37,8 +37,8 @@ def pipeline_of(checkpoint: Checkpoint, kind: str = TXT2IMG) -> Any:
 
 
 @torch.inference_mode()
-def call(pipeline: Any, checkpoint: Checkpoint, batch: Sequence[DrawParams], **further: Any) -> list[Image.Image]:
-    """One call for all of ``batch``, which have sampler and steps in common, each with a generator of its own."""
+def call(pipeline: Any, checkpoint: Checkpoint, batch: Sequence[DrawParams], **extra_kwargs: Any) -> list[Image.Image]:
+    """Draw all of ``batch`` in one call; their samplers and steps are equal, and each has its own generator."""
     first = batch[0]
     pipeline.scheduler = build_scheduler(first.sampler, checkpoint.pipeline.scheduler.config, first.seed)
     images: list[Image.Image] = pipeline(
@@ -47,20 +47,20 @@ def call(pipeline: Any, checkpoint: Checkpoint, batch: Sequence[DrawParams], **f
         num_inference_steps=first.num_inference_steps,
         guidance_scale=first.guidance_scale,
         generator=[torch.Generator().manual_seed(params.seed) for params in batch],
-        **further,
+        **extra_kwargs,
     ).images
     return images
 
 
 def draw(checkpoint: Checkpoint, kind: str, params: DrawParams, sources: Mapping[str, Image.Image]) -> Image.Image:
-    """The image that one call for ``params`` alone draws."""
+    """Draw one image alone; the unmasked part of ``sources`` is pasted over an inpainted image."""
     size = {"width": params.width, "height": params.height}
-    further: dict[str, Any] = size if params.image is None else {"strength": params.strength}
+    extra_kwargs: dict[str, Any] = size if params.image is None else {"strength": params.strength}
     if params.image is not None:
-        further["image"] = sources[params.image]
+        extra_kwargs["image"] = sources[params.image]
     if params.mask is not None:
-        further |= {"mask_image": sources[params.mask.image], **size}
-    (image,) = call(pipeline_of(checkpoint, kind), checkpoint, [params], **further)
+        extra_kwargs |= {"mask_image": sources[params.mask.image], **size}
+    (image,) = call(pipeline_of(checkpoint, kind), checkpoint, [params], **extra_kwargs)
     if params.mask is None:
         return image
     return Image.composite(image, sources[params.image or ""], sources[params.mask.image])

@@ -1,4 +1,4 @@
-"""The results of one stage: one JSON and one Markdown file, written anew after every entry."""
+"""The results of one stage: one JSON and one Markdown file, rewritten after every entry."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ import torch
 
 PASS, FAIL, FIGURE = "pass", "fail", "figure"
 ERROR, TIMEOUT, CRASH, SKIPPED, RUNNING = "error", "timeout", "crash", "skipped", "running"
-"""An exception; over its time; the process died in it; no time was left; it runs now."""
+"""In this order: it raised an exception, exceeded its time, ended the process, found no time left, is running."""
 PACKAGES = ("diffusers", "transformers", "huggingface_hub", "accelerate", "triton", "torchsde", "numpy")
 
 
 @dataclass
 class Outcome:
-    """What one check found."""
+    """The result of one check."""
 
     passed: bool | None
-    """``None`` for figures without a bound."""
+    """``None`` if the figures have no bound."""
     figures: dict[str, Any] = field(default_factory=dict)
     detail: str = ""
 
 
 @dataclass
 class Entry:
-    """One check or measurement with its result."""
+    """One check or measurement in the report."""
 
     name: str
     status: str
@@ -50,15 +50,15 @@ class Report:
     folder: Path
     environment: dict[str, Any]
     spent_s: float = 0.0
-    """What the processes before this one took."""
+    """The time that earlier processes of a resumed stage took."""
     entries: list[Entry] = field(default_factory=list)
     _began_at: float = field(default_factory=time.monotonic)
 
     @classmethod
     def open(cls, stage: str, folder: Path, environment: dict[str, Any], *, resume: bool) -> Report:
-        """An empty report; or, to ``resume``, the one that a run left there whose process ended too early.
+        """An empty report, or with ``resume`` the one in ``folder``.
 
-        The check that ran then is marked as crashed; it is not run again.
+        A check that was running when its process ended is marked as crashed and not run again.
         """
         folder.mkdir(parents=True, exist_ok=True)
         report = cls(stage, folder, environment)
@@ -73,12 +73,12 @@ class Report:
 
     @property
     def json_path(self) -> Path:
-        """Where the JSON goes."""
+        """The path of the JSON file."""
         return self.folder / f"{self.stage}.json"
 
     @property
     def age_s(self) -> float:
-        """Seconds that the stage has taken, those before a crash included."""
+        """The time that the stage has taken so far, including earlier processes."""
         return self.spent_s + time.monotonic() - self._began_at
 
     def has(self, name: str) -> bool:
@@ -86,7 +86,7 @@ class Report:
         return any(entry.name == name for entry in self.entries)
 
     def begin(self, name: str) -> Entry:
-        """Write down that a check runs now."""
+        """Add an entry for a check that starts now."""
         entry = Entry(name, RUNNING)
         self.entries.append(entry)
         self.write()
@@ -102,7 +102,7 @@ class Report:
         _replace(self.folder / f"{self.stage}.md", self.markdown())
 
     def counts(self) -> dict[str, int]:
-        """How many entries have each status."""
+        """The number of entries by status."""
         statuses = [entry.status for entry in self.entries]
         return {status: statuses.count(status) for status in dict.fromkeys(statuses)}
 
@@ -116,9 +116,9 @@ class Report:
 
 def _line(entry: Entry) -> str:
     short = {name: value for name, value in entry.figures.items() if not isinstance(value, Mapping | list)}
-    told = ", ".join(f"{name} {_short(value)}" for name, value in short.items())
+    figures = ", ".join(f"{name} {_short(value)}" for name, value in short.items())
     detail = entry.detail.replace("|", "/").replace("\n", " ")[:300]
-    return f"| {entry.name} | {entry.status} | {'; '.join(filter(None, (told, detail)))} | {entry.seconds:.1f} |"
+    return f"| {entry.name} | {entry.status} | {'; '.join(filter(None, (figures, detail)))} | {entry.seconds:.1f} |"
 
 
 def _short(value: Any) -> str:
@@ -126,7 +126,7 @@ def _short(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """``value`` as JSON can hold it: numbers that are not finite become texts."""
+    """Convert ``value`` to JSON types; numbers that are not finite become strings."""
     if isinstance(value, Mapping):
         return {str(name): plain(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
@@ -137,14 +137,14 @@ def plain(value: Any) -> Any:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write a file so that a crash leaves the old one or the new one."""
+    """Write a file atomically."""
     draft = path.with_suffix(path.suffix + ".new")
     draft.write_text(text, encoding="utf-8")
     draft.replace(path)
 
 
 def environment(device: torch.device, *, rehearse: bool) -> dict[str, Any]:
-    """Device, versions and commit; the commit is passed in by ``PHOTOGRAM_COMMIT``, for no .git travels along."""
+    """Device, versions and commit; ``PHOTOGRAM_COMMIT`` gives the commit."""
     facts: dict[str, Any] = {
         "device": "CPU", "rehearsal": rehearse, "commit": os.environ.get("PHOTOGRAM_COMMIT") or "unknown",
         "python": platform.python_version(), "torch": torch.__version__, "threads": torch.get_num_threads(),

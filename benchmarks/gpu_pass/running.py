@@ -1,5 +1,4 @@
-"""Runs the checks of a stage one after the other: what fails, hangs or breaks the device is written down, and the next
-one follows."""
+"""Runs the checks of a stage one after the other and continues after one that fails, hangs or breaks the device."""
 
 from __future__ import annotations
 
@@ -20,30 +19,30 @@ import torch
 from benchmarks.gpu_pass.report import ERROR, FAIL, FIGURE, PASS, SKIPPED, TIMEOUT, Entry, Outcome, Report
 
 HUNG_S = 20.0
-"""A check that cannot be interrupted, since it waits for the device, ends the process so long after its cap."""
+"""How long after its cap a check ends the process if it cannot be interrupted because it waits for the device."""
 RESTART = 75
-"""The exit code that asks scripts/gpu_pass.sh to start the process once more: the device answers no longer."""
+"""The exit code after which scripts/gpu_pass.sh starts a new process, because the device no longer responds."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One entry to be."""
+    """One check of a stage."""
 
     name: str
     run: Callable[[], Outcome]
     cap_s: float = 60.0
-    """It is interrupted after this."""
+    """The time after which it is interrupted."""
 
 
 class OverTime(BaseException):
-    """A check took too long; no ``except Exception`` on the way may hold it up."""
+    """A check took too long. A ``BaseException``, so that no ``except Exception`` in the check catches it."""
 
 
 @contextmanager
 def limited(seconds: float) -> Iterator[None]:
-    """Raise :class:`OverTime` in this, the main, thread after ``seconds``.
+    """Raise :class:`OverTime` in the main thread after ``seconds``.
 
-    And again every few seconds, for Python drops what is raised in a destructor or in a callback of a weak reference.
+    It is raised again every few seconds, because Python drops exceptions in destructors and weak-reference callbacks.
     """
     is_over = False
 
@@ -62,7 +61,7 @@ def limited(seconds: float) -> Iterator[None]:
 
 
 def run_all(checks: Sequence[Check], report: Report, budget_s: float, device: torch.device) -> None:
-    """Run all that have no entry yet, as long as the stage is not older than ``budget_s``."""
+    """Run all checks that have no entry yet, until the stage has taken ``budget_s``."""
     for check in checks:
         if report.has(check.name):
             continue
@@ -90,20 +89,20 @@ def _run(check: Check, entry: Entry, cap_s: float) -> None:
     except OverTime as error:
         entry.status, entry.detail = TIMEOUT, str(error)
     except Exception as error:
-        entry.status, entry.detail = ERROR, told(error)
+        entry.status, entry.detail = ERROR, describe_error(error)
     faulthandler.cancel_dump_traceback_later()
     entry.seconds = time.perf_counter() - began_at
 
 
-def told(error: BaseException) -> str:
-    """The exception, and where in the code it was raised, innermost first."""
+def describe_error(error: BaseException) -> str:
+    """The exception and the places in the code where it was raised, innermost first."""
     places = traceback.extract_tb(error.__traceback__)[-4:]
     where = " < ".join(f"{place.filename.rpartition('/')[2]}:{place.lineno}" for place in reversed(places))
     return f"{type(error).__name__}: {str(error)[:600]} [{where}]"
 
 
 def _clean_up(report: Report, entry: Entry, device: torch.device) -> None:
-    """Free what a failed check held. If the device answers no longer, end the process."""
+    """Free the memory of a failed check. If the device no longer responds, end the process."""
     gc.collect()
     if device.type != "cuda":
         return
@@ -112,7 +111,7 @@ def _clean_up(report: Report, entry: Entry, device: torch.device) -> None:
         torch.cuda.empty_cache()
         assert float((torch.ones(8, device=device) + 1).sum()) == 16
     except Exception as error:
-        entry.detail += f"; the device answers no longer: {told(error)}"
+        entry.detail += f"; the device no longer responds: {describe_error(error)}"
         report.write()
         sys.stdout.flush()
-        os._exit(RESTART)  # no thread that waits for the device may hold this up
+        os._exit(RESTART)  # does not wait for threads that wait for the device

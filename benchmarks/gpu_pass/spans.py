@@ -1,4 +1,4 @@
-"""When the device worked for modules of a model: by CUDA events, or on a CPU by the clock."""
+"""Measures when modules of a model run on the device, by CUDA events, or on a CPU by the clock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Moment = torch.cuda.Event | float
 
 
 def moment(device: torch.device) -> Moment:
-    """Now, as the device comes to it."""
+    """A mark in the device's stream of work, or the current time on a CPU."""
     if device.type != "cuda":
         return time.perf_counter()
     event = torch.cuda.Event(enable_timing=True)
@@ -23,7 +23,7 @@ def moment(device: torch.device) -> Moment:
 
 
 def seconds_between(first: Moment, second: Moment) -> float:
-    """From ``first`` to ``second``; both must be past."""
+    """The time from ``first`` to ``second``; the device must have reached both."""
     if isinstance(first, torch.cuda.Event):
         return float(first.elapsed_time(second)) / 1000  # type: ignore[arg-type]
     assert not isinstance(second, torch.cuda.Event)
@@ -31,13 +31,13 @@ def seconds_between(first: Moment, second: Moment) -> float:
 
 
 def wait(device: torch.device) -> None:
-    """Until the device has done all that it was given."""
+    """Wait until the device has finished all queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 class Watch:
-    """Notes when the watched modules run. Each is called by one thread at a time."""
+    """Records when the watched modules run. Each module must be called by one thread at a time."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -64,7 +64,7 @@ class Watch:
             self._spans.setdefault(name, []).append((begun, moment(self._device)))
 
     def reset(self) -> None:
-        """Forget what was noted, so that a warm-up does not count."""
+        """Discard the records, so that a warm-up does not count."""
         self._spans.clear()
         self._start = moment(self._device)
 

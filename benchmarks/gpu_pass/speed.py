@@ -1,4 +1,4 @@
-"""The stage ``speed``: SD 1.5 at 512 px and SDXL at 1024 px of true shape, random weights, bfloat16."""
+"""The stage ``speed``: SD 1.5 at 512 px and SDXL at 1024 px, of full size, with random weights, in bfloat16."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from benchmarks.gpu_pass.report import Outcome, Report
 from benchmarks.gpu_pass.running import Check, run_all
 from benchmarks.gpu_pass.speed_bench import Bench, forwards
-from benchmarks.gpu_pass.speed_single import alone, compiled_forward, newcomer, profiled
+from benchmarks.gpu_pass.speed_single import alone, compiled_forward, first_step, profiled
 from benchmarks.gpu_pass.speed_ways import engine_way, equal_jobs, moderate_load, plain_way
 from benchmarks.gpu_pass.subjects import Subjects
 
@@ -21,13 +21,13 @@ BUDGET_S = 330.0
 STEPS = {"sd15": (10, 30), "sdxl": (30, 30)}
 REHEARSAL_STEPS = {"sd15": (3, 6), "sdxl": (5, 5)}
 OVERHEAD_S = 5.0
-"""What a way takes beside its window: warm-up, and ending the job at hand."""
+"""The time that a measurement takes in addition to its window: the warm-up, and the last forward or call."""
 SHORTEST_S = 4.0
 REHEARSAL_S = 0.4
 
 
 class Benches:
-    """The benches of the models; the latest is kept."""
+    """The benches of the models; only the latest is kept in memory."""
 
     def __init__(self, subjects: Subjects) -> None:
         self._subjects = subjects
@@ -46,7 +46,7 @@ class Benches:
 
 @dataclass(frozen=True)
 class Plan:
-    """Makes the checks, and says how long each may take."""
+    """Makes the measurements, with a time limit for each."""
 
     benches: Benches
     report: Report
@@ -54,11 +54,11 @@ class Plan:
     rehearse: bool
 
     def check(self, model: str, title: str, run: Callable[..., Outcome], *args: Any, cap_s: float = 60.0) -> Check:
-        """One with the bench of ``model``, which is built when the check runs."""
+        """A measurement with the bench of ``model``, which is built when the measurement runs."""
         return Check(f"{model}/{title}", lambda: run(self.benches.get(model), *args), cap_s)
 
     def way(self, model: str, title: str, run: Callable[..., Outcome], share: float, longest_s: float) -> Check:
-        """One that serves arrivals in a window: for a share of the time that is left, but not too long."""
+        """A measurement that serves arrivals for ``share`` of the time that is left, but at most ``longest_s``."""
 
         def measure(bench: Bench) -> Outcome:
             return run(bench, window_s=self._window_s(share, longest_s))
@@ -71,30 +71,30 @@ class Plan:
 
 
 def run(report: Report, device: torch.device, budget_s: float, only: str, *, rehearse: bool) -> None:
-    """Measure all with ``only`` in their names on ``device``; TF32 does not matter, for all is bfloat16."""
+    """Take the measurements with ``only`` in their names on ``device``; TF32 has no effect on bfloat16."""
     plan = Plan(Benches(Subjects(device, rehearse=rehearse)), report, budget_s, rehearse)
-    chosen = [check for check in (*important(plan), *further(plan)) if only in check.name]
+    chosen = [check for check in (*important(plan), *secondary(plan)) if only in check.name]
     run_all(chosen, report, budget_s, device)
 
 
 def important(plan: Plan) -> Iterator[Check]:
-    """What the goals are about, with either model."""
+    """The measurements that have goals, with both models."""
     for model, longest_s, times in (("sd15", 14.0, 12), ("sdxl", 24.0, 4)):
         yield plan.check(model, "build", _build)
         yield plan.check(model, "forwards", forwards)
         yield plan.way(model, "engine, 16 rows", _engine(16), 0.12, longest_s)
         yield plan.way(model, "plain, one by one", partial(plain_way, rows=1), 0.1, longest_s)
         yield plan.way(model, "one job alone", alone, 0.06, longest_s / 2)
-        yield plan.check(model, "newcomer beside 15", newcomer, times)
-        yield plan.check(model, "profile of ticks, 16 rows", profiled, 16, 4)
+        yield plan.check(model, "first step beside 15", first_step, times)
+        yield plan.check(model, "profile of steps, 16 rows", profiled, 16, 4)
         yield plan.way(model, "engine, 16 rows, 70 % load", moderate_load, 0.06, longest_s / 2)
         if model == "sd15":
             yield plan.way(model, "plain, static batches of 8", partial(plain_way, rows=8), 0.07, longest_s)
             yield plan.way(model, "engine, 8 rows", _engine(8), 0.07, longest_s)
 
 
-def further(plan: Plan) -> Iterator[Check]:
-    """The rest, as far as time allows; SD 1.5 is built once more rather than kept in SDXL's way."""
+def secondary(plan: Plan) -> Iterator[Check]:
+    """The other measurements, as far as time allows. SD 1.5 is built again, so that SDXL has all of the memory."""
     yield plan.way("sdxl", "plain, static batches of 8", partial(plain_way, rows=8), 0.15, 24.0)
     yield plan.way("sdxl", "engine, 8 rows", _engine(8), 0.15, 20.0)
     for model, share in (("sdxl", 0.15), ("sd15", 0.2)):
@@ -110,7 +110,7 @@ def _engine(rows: int) -> Callable[..., Outcome]:
 
 
 def _build(bench: Bench) -> Outcome:
-    """That the model is there; the entry's seconds say how long it took."""
+    """Build the model; the entry's seconds give the time."""
     began_at = time.perf_counter()
     parameters = sum(each.numel() for each in bench.subject.checkpoint.pipeline.unet.parameters())
     return Outcome(None, {"unet_parameters": parameters, "checked_s": time.perf_counter() - began_at})

@@ -1,4 +1,4 @@
-"""What all measurements of one model share: the checkpoint, its jobs, and how long its forwards take."""
+"""The state that all measurements of one model share: the checkpoint, its jobs and its forward times."""
 
 from __future__ import annotations
 
@@ -21,16 +21,14 @@ from benchmarks.gpu_pass.surface import Denoiser, DrawParams, seeded_inputs
 MIXED_SAMPLERS = ("DPM++ 2M", "Euler a", "DDIM", "DPM++ 2M Karras")
 BATCHES = (1, 4, 8, 16)
 OVERLOAD = 1.3
-"""Jobs arrive so many times as fast as sixteen at once could be drawn if forwards alone took time."""
-
-
+"""The arrival rate, relative to the rate of sixteen rows at once if only forwards took time."""
 BURST = 8
-"""Jobs that are there at the start, so that no way begins with too little to do."""
+"""The number of jobs that are there at the start, so that every measurement starts with full batches."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One image that somebody asks for, ``arrival_s`` after the start."""
+    """One job that arrives ``arrival_s`` after the start."""
 
     name: str
     params: DrawParams
@@ -39,43 +37,42 @@ class Job:
 
 @dataclass
 class Bench:
-    """One model, and what was measured of it so far."""
+    """One model and the measurements that later ones need."""
 
     subject: Subject
     steps: tuple[int, int]
     """The fewest and the most steps of a job."""
     forward_s: dict[int, float] = field(default_factory=dict)
-    """Of guided images, by how many share the forward."""
+    """The seconds of a forward, by the number of guided images in it."""
     full_rate: float | None = None
-    """Images/s of the engine with sixteen rows, once it was measured."""
+    """Images/s of the engine with sixteen rows, if it has been measured."""
 
     @property
     def device(self) -> torch.device:
-        """Where it all runs."""
         return self.subject.checkpoint.device
 
     @property
     def mean_steps(self) -> float:
-        """Of a job."""
+        """The mean number of steps of a job."""
         return sum(self.steps) / 2
 
     @property
     def gap_s(self) -> float:
-        """Between arrivals; sixteen at once just cannot keep up with them."""
+        """The time between two arrivals; an engine with sixteen rows can almost keep up with them."""
         if not self.forward_s:
             self.measure_forward(1)
         largest = max(self.forward_s)
         return self.forward_s[largest] / largest * self.mean_steps / OVERLOAD
 
     def jobs(self, gap_s: float, burst: int = BURST) -> Iterator[Job]:
-        """Jobs without end, one every ``gap_s``, the first ``burst`` at once; always the same ones."""
+        """Jobs without end, one every ``gap_s`` after the first ``burst``; each call gives the same jobs."""
         rng = random.Random(0)
         for number in itertools.count():
             arrival_s = max(0, number - burst) * gap_s
             yield Job(f"job {number}", self.params(number, rng.randint(*self.steps)), arrival_s)
 
     def params(self, number: int, steps: int) -> DrawParams:
-        """Those of the job of that number."""
+        """The parameters of job ``number``."""
         return self.subject.params(
             prompt=PROMPTS[number % len(PROMPTS)], seed=number, num_inference_steps=steps,
             sampler=MIXED_SAMPLERS[number % len(MIXED_SAMPLERS)],
@@ -83,7 +80,7 @@ class Bench:
 
     @torch.inference_mode()
     def measure_forward(self, images: int, denoiser: Denoiser | None = None, repeats: int = 5) -> float:
-        """Seconds of one guided forward of so many images, the median of several after two to warm up."""
+        """The median time in seconds of a guided forward of ``images``, after two forwards to warm up."""
         checkpoint, seconds = self.subject.checkpoint, []
         side = self.subject.px // checkpoint.pipeline.vae_scale_factor
         inputs = seeded_inputs(checkpoint.pipeline.unet, 2 * images, (side, side), 77)
@@ -100,7 +97,7 @@ class Bench:
 
 
 def forwards(bench: Bench) -> Outcome:
-    """The time of a forward by how many images share it."""
+    """Measure the forward by the number of images in it."""
     figures: dict[str, Any] = {}
     for images in BATCHES:
         seconds = bench.measure_forward(images)
@@ -110,7 +107,7 @@ def forwards(bench: Bench) -> Outcome:
 
 
 def plain_seconds(bench: Bench, params: DrawParams, pipeline: Any = None) -> float:
-    """Seconds of one call of the plain pipeline."""
+    """The time in seconds of one call of the plain pipeline."""
     wait(bench.device)
     began_at = time.perf_counter()
     size = {"width": params.width, "height": params.height}

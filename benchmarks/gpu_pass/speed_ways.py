@@ -1,4 +1,4 @@
-"""The ways to serve the same arrivals, each for a window of time after a warm-up that does not count."""
+"""The ways of serving the same arrivals, each measured in a time window after a warm-up."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from benchmarks.gpu_pass.plain import call, pipeline_of
 from benchmarks.gpu_pass.report import Outcome
 from benchmarks.gpu_pass.spans import Watch, wait
 from benchmarks.gpu_pass.speed_bench import Bench, Job
-from benchmarks.gpu_pass.surface import Drawn, Engine, Failed, Progressed, calibrate, join, open_engine
+from benchmarks.gpu_pass.surface import Engine, Failed, Finished, Progressed, add_row, calibrate, open_engine
 
 WARM_UP_S = 20.0
-"""The most that a warm-up may take."""
+"""The longest time that a warm-up may take."""
 WHOLE_JOBS = 3
 FULL = 16
 MODERATE = 0.7
@@ -27,17 +27,17 @@ MODERATE = 0.7
 
 @dataclass
 class Run:
-    """What one way did in its window; times are seconds since the window's begin."""
+    """What was served in one window; times are in seconds since its start."""
 
     arrived: dict[str, float] = field(default_factory=dict)
     finished: dict[str, float] = field(default_factory=dict)
     steps: int = 0
-    """Steps of all images, those that were not finished in the window included."""
+    """The steps of all images, including images that were not finished in the window."""
     last_s: float = 0.0
     failures: list[str] = field(default_factory=list)
 
     def outcome(self, bench: Bench, watch: Watch) -> Outcome:
-        """The figures. The latency of a job that was not finished is counted as if it had been at the very end."""
+        """The figures. A job that was not finished counts as if it had finished at the end of the window."""
         latencies = sorted(self.finished.get(name, self.last_s) - at for name, at in self.arrived.items())
         figures: dict[str, Any] = {
             "images_per_s": self.steps / bench.mean_steps / self.last_s,
@@ -56,17 +56,17 @@ class Run:
 
 
 def _rank(ordered: Sequence[float], share: float) -> float:
-    """The quantile by the nearest rank; 0 of nothing."""
+    """The quantile of ``ordered`` by the nearest rank; 0 if it is empty."""
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0.0
 
 
 class Window:
-    """A window of time, the jobs that arrive in it, and the run that it makes."""
+    """A time window, the jobs that arrive in it, and their record."""
 
     def __init__(self, bench: Bench, watch: Watch, window_s: float, jobs: Iterator[Job] | None = None) -> None:
         self._jobs, self._next = jobs or bench.jobs(bench.gap_s), deque[Job]()
         self.window_s, self.run = window_s, Run()
-        gc.collect()  # engines refer to themselves in circles, and what they drew with is still allocated
+        gc.collect()  # engines are in reference cycles, which keep their memory allocated
         wait(bench.device)
         if bench.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
@@ -75,16 +75,15 @@ class Window:
 
     @property
     def now_s(self) -> float:
-        """Seconds since the begin."""
+        """The seconds since the start."""
         return time.perf_counter() - self._began_at
 
     @property
     def is_open(self) -> bool:
-        """Whether it goes on."""
         return self.now_s < self.window_s
 
     def arrivals(self) -> Iterator[Job]:
-        """Those that have arrived since the last call."""
+        """The jobs that have arrived since the last call."""
         while True:
             if not self._next:
                 self._next.append(next(self._jobs))
@@ -95,15 +94,15 @@ class Window:
             yield job
 
     def close(self) -> Run:
-        """The run, which ends now."""
+        """End the window and return its record."""
         self.run.last_s = self.now_s
         return self.run
 
 
 def engine_way(bench: Bench, rows: int, window_s: float, *, calibrated: bool = False) -> Outcome:
-    """The engine with ``rows`` at once, or with as many as it finds worthwhile after its calibration.
+    """Serve with the engine, with ``rows`` at once or with the number that its calibration gives.
 
-    The window begins when all its rows are at different steps, as they are in the long run.
+    The window starts when all rows run, at different steps, as they do after some time of service.
     """
     checkpoint, watch = bench.subject.checkpoint, Watch(bench.device)
     with open_engine(checkpoint, None if calibrated else rows) as engine, watch.on(checkpoint.pipeline):
@@ -117,7 +116,7 @@ def engine_way(bench: Bench, rows: int, window_s: float, *, calibrated: bool = F
 
 
 def moderate_load(bench: Bench, window_s: float) -> Outcome:
-    """The engine with sixteen rows, with jobs coming at :data:`MODERATE` of the rate that it can draw them at."""
+    """Serve with an engine of sixteen rows, at an arrival rate of :data:`MODERATE` times its measured throughput."""
     checkpoint, watch = bench.subject.checkpoint, Watch(bench.device)
     gap_s = 1 / (MODERATE * bench.full_rate) if bench.full_rate else bench.gap_s / MODERATE
     with open_engine(checkpoint, FULL) as engine, watch.on(checkpoint.pipeline):
@@ -125,40 +124,40 @@ def moderate_load(bench: Bench, window_s: float) -> Outcome:
 
 
 def _serve(bench: Bench, engine: Engine, window: Window, watch: Watch) -> Outcome:
-    """Let the engine draw what arrives in ``window``."""
+    """Let the engine draw the jobs that arrive in ``window``."""
     while window.is_open:
         for job in window.arrivals():
-            join(engine, job.name, bench.subject.checkpoint, job.params)
+            add_row(engine, job.name, bench.subject.checkpoint, job.params)
         if engine.is_idle:
             time.sleep(0.001)
-        _note(engine, window)
+        _step(engine, window)
     wait(bench.device)
     return window.close().outcome(bench, watch)
 
 
-def _note(engine: Engine, window: Window) -> None:
-    """One tick, its events noted."""
-    for event in engine.tick():
+def _step(engine: Engine, window: Window) -> None:
+    """Take one step of the engine and record its events."""
+    for event in engine.step():
         if isinstance(event, Progressed):
             window.run.steps += 1
-        elif isinstance(event, Drawn) and event.row_id in window.run.arrived:
+        elif isinstance(event, Finished) and event.row_id in window.run.arrived:
             window.run.finished[event.row_id] = window.now_s
         elif isinstance(event, Failed):
             window.run.failures.append(f"{event.row_id}: {event.failure}")
 
 
 def fill(bench: Bench, engine: Engine, rows: int, steps: int | None = None) -> None:
-    """Let ``rows`` jobs join, with fewer steps left the earlier they join, or ``steps`` each; tick until all run.
+    """Add ``rows`` jobs of ``steps`` each, or of increasing length, and step the engine until all run.
 
     Raises:
-        TimeoutError: they do not within :data:`WARM_UP_S`.
+        TimeoutError: not all run within :data:`WARM_UP_S`.
     """
     until, begun = time.monotonic() + WARM_UP_S, set[str]()
     for number in range(rows):
         own = steps or max(3, round((number + 1) * bench.mean_steps / rows))
-        join(engine, f"fill {number}", bench.subject.checkpoint, bench.params(number, own))
+        add_row(engine, f"fill {number}", bench.subject.checkpoint, bench.params(number, own))
     while len(begun) < rows and not engine.is_idle:
-        for event in engine.tick():
+        for event in engine.step():
             if isinstance(event, Failed):
                 raise event.failure
             if isinstance(event, Progressed):
@@ -168,9 +167,9 @@ def fill(bench: Bench, engine: Engine, rows: int, steps: int | None = None) -> N
 
 
 def plain_way(bench: Bench, rows: int, window_s: float) -> Outcome:
-    """The plain pipeline: the oldest job takes along all that have arrived with its sampler and steps, up to ``rows``.
+    """Serve with the plain pipeline, in static batches of up to ``rows`` jobs with the oldest job's sampler and steps.
 
-    The window ends with the call that runs then.
+    The window is extended to the end of the last call.
     """
     checkpoint, watch = bench.subject.checkpoint, Watch(bench.device)
     pipeline = pipeline_of(checkpoint)
@@ -197,7 +196,7 @@ def _kind(job: Job) -> tuple[str, int]:
 
 
 def equal_jobs(bench: Bench, rows: int, window_s: float) -> Outcome:
-    """The plain pipeline with full batches of equal jobs: what static batches give where nothing differs."""
+    """Measure the plain pipeline with full batches of equal jobs, the best case for static batches."""
     checkpoint, pipeline = bench.subject.checkpoint, pipeline_of(bench.subject.checkpoint)
     size = {"width": bench.subject.px, "height": bench.subject.px}
     call(pipeline, checkpoint, [bench.params(0, 3)] * rows, **size)

@@ -1,5 +1,4 @@
-"""The models that the checks draw with: tiny ones, read from a folder as a worker reads them, and random ones of full
-size, built on the device."""
+"""The models of the checks: tiny ones, loaded from a folder as in a worker, and random ones of full size."""
 
 from __future__ import annotations
 
@@ -39,7 +38,7 @@ PHOTO, MASK = "input:photo", "input:mask"
 
 @dataclass
 class Subject:
-    """One model in one dtype, and the images that the plain pipeline draws with it."""
+    """One model in one dtype, and the plain pipeline's images of it."""
 
     name: str
     dtype: str
@@ -48,32 +47,32 @@ class Subject:
 
     @property
     def px(self) -> int:
-        """The side of its images."""
+        """The default width and height of its images."""
         return self.checkpoint.spec.defaults.width
 
     @property
     def images(self) -> Mapping[str, Image]:
-        """What its jobs may start from."""
+        """The input images of its jobs, by source."""
         return {PHOTO: photo(self.px), MASK: mask(self.px)}
 
     def params(self, kind: str = TXT2IMG, **changes: Any) -> DrawParams:
-        """Parameters of a job of ``kind``."""
-        further: dict[str, dict[str, Any]] = {
+        """The parameters of a job of ``kind``, with ``changes``."""
+        by_kind: dict[str, dict[str, Any]] = {
             TXT2IMG: {},
             IMG2IMG: {"image": PHOTO, "strength": 0.6},
             INPAINT: {"image": PHOTO, "strength": 0.8, "mask": Mask(image=MASK, blur_px=0)},
         }
-        return make_params(self.checkpoint, **further[kind] | changes)
+        return make_params(self.checkpoint, **by_kind[kind] | changes)
 
     def plain(self, kind: str, params: DrawParams) -> Image:
-        """The image that the plain diffusers pipeline draws alone on the same weights; each is drawn once."""
+        """The image of the plain diffusers pipeline on the same weights; each is drawn once and kept."""
         if (kind, params) not in self._plain:
             self._plain[kind, params] = plain.draw(self.checkpoint, kind, params, self.images)
         return self._plain[kind, params]
 
 
 class Subjects:
-    """Builds each model when it is first asked for; of full-size ones only the latest is kept."""
+    """Builds each model at its first use; of the models of full size only the latest is kept."""
 
     def __init__(self, device: torch.device, *, rehearse: bool) -> None:
         self.device, self.rehearse = device, rehearse
@@ -90,11 +89,11 @@ class Subjects:
     def on(
         self, name: str, dtype: str, run: Callable[..., Outcome], *args: Any, **options: Any
     ) -> Callable[[], Outcome]:
-        """``run`` with that model, which is built when the check runs and not before."""
+        """``run`` with a model that is built when the check runs, not before."""
         return lambda: run(self.get(name, dtype), *args, **options)
 
     def drop(self, name: str) -> None:
-        """Free the memory of all models of that name."""
+        """Free the memory of all models called ``name``."""
         self._made = {key: subject for key, subject in self._made.items() if key[0] != name}
         gc.collect()
         if self.device.type == "cuda":
@@ -127,7 +126,7 @@ _FULL = {"sd15": (STABLE_DIFFUSION, 512), "sdxl": (SDXL, 1024)}
 
 @torch.inference_mode()
 def _stretch(checkpoint: Checkpoint) -> None:
-    """Scale the VAE's last layer so that decoded pixels span their range; a random VAE's images are nearly grey."""
+    """Scale the VAE's last layer so that pixels span their range; the images of a random VAE are nearly grey."""
     vae = checkpoint.pipeline.vae
     noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0)).to(vae.device, vae.dtype)
     pixels = vae.decode(noise, return_dict=False)[0].float()

@@ -1,4 +1,4 @@
-"""What the GPU pass uses of the engine: every import from ``models`` is here, so that a rename touches one file."""
+"""The part of the engine that the GPU pass uses. All imports from ``models`` are here, so a rename changes one file."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from typing import Any
 import torch
 from PIL.Image import Image
 
-from models.catalog import Catalog, Defaults, Limits, ModelSpec
-from models.diffusion.backends.compiled import CompiledDenoiser, bucket
-from models.diffusion.backends.eager import EagerDenoiser, call_unet
+from models.catalog.catalog import Catalog, Defaults, ModelSpec
+from models.catalog.families import IMG2IMG, INPAINT, SDXL, STABLE_DIFFUSION, TXT2IMG
+from models.diffusion.backends.compiled import CompiledDenoiser
+from models.diffusion.backends.eager import call_unet
 from models.diffusion.backends.inputs import seeded_inputs
 from models.diffusion.backends.measure import FLOAT32_BOUND, HALF_BOUND, difference
 from models.diffusion.calibration import calibrate
 from models.diffusion.capacity import Capacity
-from models.diffusion.checkpoint import Checkpoint, load_checkpoint
+from models.diffusion.checkpoint import Checkpoint
+from models.diffusion.checkpoint_loading import load_checkpoint
 from models.diffusion.denoiser import Conditioning, Denoiser, Residuals
-from models.diffusion.denoising import Denoising
+from models.diffusion.denoising_work import DenoisingToImage
 from models.diffusion.engine import Engine
-from models.diffusion.events import Drawn, Failed, Progressed
-from models.diffusion.families.family import load_family
+from models.diffusion.events import Failed, Finished, Progressed
 from models.diffusion.plans import Tools, plan
 from models.diffusion.sampling import build_scheduler
-from models.diffusion.work import Load, Task
-from models.errors import DrawingFailed, JobFailure, OutOfMemory
-from models.families import SDXL, STABLE_DIFFUSION
-from models.params import IMG2IMG, INPAINT, TXT2IMG, DrawParams, Mask
+from models.diffusion.work import LoadRequest, Task
+from models.errors import JobFailure
+from models.jobs.params import DrawParams, Mask
 
 __all__ = [
     "FLOAT32_BOUND",
@@ -40,39 +40,31 @@ __all__ = [
     "SDXL",
     "STABLE_DIFFUSION",
     "TXT2IMG",
-    "Capacity",
     "Checkpoint",
     "CompiledDenoiser",
     "Conditioning",
-    "Defaults",
     "Denoiser",
-    "Denoising",
+    "DenoisingToImage",
     "DrawParams",
-    "DrawingFailed",
-    "Drawn",
-    "EagerDenoiser",
     "Engine",
     "Failed",
-    "JobFailure",
-    "Limits",
+    "Finished",
     "Mask",
-    "ModelSpec",
-    "OutOfMemory",
     "Progressed",
     "Residuals",
-    "begin_denoising",
-    "bucket",
+    "add_row",
     "build_scheduler",
     "calibrate",
     "call_unet",
+    "decode_one",
     "difference",
-    "join",
-    "load_family",
     "load_folder",
     "make_params",
     "open_engine",
+    "prepare_denoising",
+    "run_to_the_end",
     "seeded_inputs",
-]  # fmt: skip
+]
 
 NO_IMAGES: Mapping[str, Image] = MappingProxyType({})
 
@@ -85,7 +77,7 @@ def load_folder(folder: Path, family: str, dtype: str, device: torch.device, px:
 
 
 def make_params(checkpoint: Checkpoint, **changes: Any) -> DrawParams:
-    """The parameters of an image at the model's default size, with ``changes``."""
+    """Parameters of a txt2img job at the model's default size, with ``changes``."""
     defaults = checkpoint.spec.defaults
     own: dict[str, Any] = {
         "prompt": "a red house by the sea", "negative_prompt": "", "model": checkpoint.spec.name, "sampler": "Euler",
@@ -95,14 +87,20 @@ def make_params(checkpoint: Checkpoint, **changes: Any) -> DrawParams:
 
 
 def _task(checkpoint: Checkpoint, params: DrawParams, kind: str, images: Mapping[str, Image]) -> Task:
-    return Task(kind=kind, params=params, catalog=Catalog({checkpoint.spec.name: checkpoint.spec}), pictures=images)
+    return Task(kind=kind, params=params, catalog=Catalog({checkpoint.spec.name: checkpoint.spec}), images=images)
 
 
 @contextmanager
 def open_engine(
     checkpoint: Checkpoint, rows: int | None, *, denoiser: Denoiser | None = None, preview_every: int = 0
 ) -> Iterator[Engine]:
-    """An engine that draws ``rows`` images at once, perhaps with another denoiser; closed at the end."""
+    """An engine with ``checkpoint`` loaded, closed at the end.
+
+    Args:
+        rows: the number of rows that are drawn at once; ``None`` lets the engine find it.
+        denoiser: replaces the denoiser of ``checkpoint``.
+        preview_every: as for :class:`Engine`.
+    """
     served = replace(checkpoint, denoiser=denoiser or checkpoint.denoiser)
     engine = Engine(lambda spec: served, device=checkpoint.device, capacity=Capacity(rows), preview_every=preview_every)
     engine.load(checkpoint.spec)
@@ -112,7 +110,7 @@ def open_engine(
         engine.close()
 
 
-def join(
+def add_row(
     engine: Engine,
     row_id: str,
     checkpoint: Checkpoint,
@@ -120,27 +118,25 @@ def join(
     kind: str = TXT2IMG,
     images: Mapping[str, Image] = NO_IMAGES,
 ) -> None:
-    """Let a row join ``engine``."""
-    engine.join(row_id, _task(checkpoint, params, kind, images))
+    """Add a row to ``engine`` for one job."""
+    engine.add_row(row_id, _task(checkpoint, params, kind, images))
 
 
 @torch.inference_mode()
-def begin_denoising(
-    checkpoint: Checkpoint, params: DrawParams, kind: str = TXT2IMG, images: Mapping[str, Image] = NO_IMAGES
-) -> Denoising:
-    """An image before its first step, outside any engine, so that a test decides who shares its batches."""
+def prepare_denoising(checkpoint: Checkpoint, params: DrawParams) -> DenoisingToImage:
+    """A txt2img job before its first step, outside of an engine, so that a check can choose its batches itself."""
     load: Callable[[ModelSpec], Checkpoint] = lambda spec: checkpoint  # noqa: E731
-    steps = plan(_task(checkpoint, params, kind, images), Tools(load, checkpoint.device))
-    wish = next(steps)
-    while isinstance(wish, Load):
-        wish = steps.send(wish.load())
-    assert isinstance(wish, Denoising)
-    return wish
+    steps = plan(_task(checkpoint, params, TXT2IMG, NO_IMAGES), Tools(load, checkpoint.device))
+    following = next(steps)
+    while isinstance(following, LoadRequest):
+        following = steps.send(following.load())
+    assert isinstance(following, DenoisingToImage)
+    return following
 
 
 @torch.inference_mode()
-def run_to_the_end(batch: Sequence[Denoising]) -> None:
-    """Take all steps of ``batch`` together, one forward for all of them at each step.
+def run_to_the_end(batch: Sequence[DenoisingToImage]) -> None:
+    """Take all steps of ``batch`` together, with one forward for all of them at each step.
 
     Raises:
         JobFailure: a forward or a prediction fails.
@@ -153,10 +149,9 @@ def run_to_the_end(batch: Sequence[Denoising]) -> None:
 
 
 @torch.inference_mode()
-def decode_one(denoising: Denoising) -> Image:
-    """The image of finished latents, decoded alone."""
+def decode_one(denoising: DenoisingToImage) -> Image:
+    """The image of the latents of ``denoising`` after its last step, decoded alone."""
     (image,) = denoising.finish([denoising])
     if isinstance(image, JobFailure):
         raise image
-    assert isinstance(image, Image)
     return image

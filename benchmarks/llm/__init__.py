@@ -1,1 +1,1 @@
-"""The language engine, and what rewriting costs and gives; ``python -m benchmarks.llm`` runs it all."""
+"""Benchmarks of the language engine and of prompt rewriting: ``python -m benchmarks.llm``."""

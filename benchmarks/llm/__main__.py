@@ -1,4 +1,4 @@
-"""``python -m benchmarks.llm [engines paging latency quality]``: each part prints its figures as one line of JSON."""
+"""``python -m benchmarks.llm [engines paging latency quality]``: prints each part's results as one line of JSON."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ PARTS = {"engines": engines.measure, "paging": paging.measure, "latency": latenc
 
 
 def main() -> None:
-    """Run the parts one after the other; nothing else should run on the machine meanwhile."""
+    """Run the parts in sequence; the machine should be idle otherwise."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.llm", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all if none is named")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"one of {', '.join(PARTS)} (default: all)")
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"there is no part {sorted(unknown)[0]!r}")

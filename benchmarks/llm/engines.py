@@ -1,4 +1,4 @@
-"""Output tokens a second on the real rewriting request: vLLM against transformers, one by one and in padded batches."""
+"""Output tokens per second of real rewriting requests: vLLM against transformers, single and in padded batches."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from benchmarks.llm.asking import TOKENS, Engine, answer_all, body, conversation, many_prompts, own_engine
+from benchmarks.llm.requests import TOKENS, Engine, answer_all, body, conversation, many_prompts, own_engine
 from service.backbone.settings import Settings
 from service.llm.install import model_folder
 
 AT_ONCE = (1, 8, 32)
 ROUNDS = 3
 COUNTS = {1: 6, 8: 24, 32: 64}
-"""How many prompts a round asks for, by how many at once."""
+"""The number of prompts in a round, by concurrency."""
 
 
 class Transformers:
-    """The same model in this process, loaded as a script would load it."""
+    """The same model with transformers, in this process."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         folder = model_folder(Settings.from_environment().llm_folder)
@@ -32,7 +32,7 @@ class Transformers:
 
     @torch.inference_mode()
     def answer_all(self, prompts: list[str], at_once: int) -> float:
-        """Seconds to answer all, in batches of ``at_once`` that are padded to their longest."""
+        """The seconds for all prompts, in batches of ``at_once`` with padding."""
         began_at = time.perf_counter()
         for start in range(0, len(prompts), at_once):
             texts = [self._rendered(prompt) for prompt in prompts[start : start + at_once]]
@@ -56,7 +56,7 @@ async def _vllm_s(engine: Engine, count: int, at_once: int) -> float:
 
 
 def measure() -> dict[str, Any]:
-    """Tokens a second, the median of the rounds, and how often that is transformers' one by one."""
+    """Median tokens per second, and their ratio to transformers with one prompt at a time."""
     cores = os.cpu_count() or 1
     torch.set_num_threads(cores)
     rates: dict[str, list[float]] = {}

@@ -1,4 +1,4 @@
-"""What rewriting costs the pictures: the latency of jobs under load, with it and without it, by turns."""
+"""The cost of rewriting for images: the latency of jobs with and without it, alternating in one run."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from typing import Any
 
 from photogram import AsyncPhotogram
 
-from models.house.concepts import load_concepts, with_article
-from models.house.pictures import COLOURS
 from service.short_lived import running_service
+from training.house.concepts import load_concepts, with_article
+from training.house.images import COLOURS
 
 CLIENTS = 48
-"""More than are ever drawn at a time, so that the queue is never empty."""
+"""More clients than a batch has rows, so that the queue is never empty."""
 STEPS = 10, 30
-"""Of a job, from and to, drawn by lot and the same for both sides: jobs that are all alike come and go in waves."""
+"""The range of random steps, the same sequence for both sides; equal jobs would start and end in waves."""
 JOBS = 4 * CLIENTS
-"""Of which the first and the last ``CLIENTS`` are not counted: the queue fills and empties with them."""
+"""The first and the last ``CLIENTS`` jobs are not counted, because the queue fills and drains with them."""
 ROUNDS = 3
 READY_S = 300.0
 ALONE = 12
 
 
 def measure() -> dict[str, Any]:
-    """The median latency with rewriting as a ratio to that without, under load and one job at a time."""
+    """Latencies with and without rewriting and the ratio of their medians, under load and with one job at a time."""
     key = secrets.token_urlsafe(32)
     with tempfile.TemporaryDirectory() as data, running_service(data, key, llm=True) as url:
         return asyncio.run(_measure(url, key))
@@ -62,14 +62,14 @@ async def _measure(url: str, key: str) -> dict[str, Any]:
 
 
 def _prompts() -> Any:
-    """Prompts for the built-in model, each once: nothing comes out of a cache."""
+    """Prompts for the built-in model, each once, so that none is cached."""
     texts = [with_article(f"{colour} {concept.words[0]}") for concept in load_concepts() for colour in COLOURS]
     random.Random(5).shuffle(texts)
     return iter(texts)
 
 
 async def _until_ready(client: AsyncPhotogram) -> None:
-    """Wait for the language engine, which starts behind the service."""
+    """Wait for the language engine, which starts after the service."""
     deadline = time.monotonic() + READY_S
     while (await client.rewrite("a warm-up")).rewrite.status == "unavailable":
         if time.monotonic() > deadline:
@@ -79,14 +79,14 @@ async def _until_ready(client: AsyncPhotogram) -> None:
 
 @dataclass(frozen=True)
 class _Load:
-    """Jobs with rewriting or without it; what became of their prompts is counted in ``statuses``."""
+    """Jobs with or without rewriting; ``statuses`` counts the outcomes."""
 
     client: AsyncPhotogram
     enhance: bool
     statuses: dict[str, int]
 
     async def draw(self, prompts: list[str], at_once: int) -> list[float]:
-        """The seconds of each job, from its submission to its end, ``at_once`` jobs under way at any time."""
+        """The seconds of each job from submission to end, with ``at_once`` concurrent jobs."""
         gate = asyncio.Semaphore(at_once)
 
         async def draw(prompt: str, steps: int) -> float:
@@ -98,5 +98,5 @@ class _Load:
                 self.statuses[rewrite.status] = self.statuses.get(rewrite.status, 0) + 1
             return seconds
 
-        lots = random.Random(len(prompts))
-        return list(await asyncio.gather(*(draw(prompt, lots.randint(*STEPS)) for prompt in prompts)))
+        rng = random.Random(len(prompts))
+        return list(await asyncio.gather(*(draw(prompt, rng.randint(*STEPS)) for prompt in prompts)))

@@ -1,4 +1,4 @@
-"""What paging gives: the shared beginning of all requests computed once, and little memory that nobody uses."""
+"""The benefit of a paged cache: a shared prefix is computed once, and few slots stay unused."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from typing import Any
 
 import httpx
 
-from benchmarks.llm.asking import Engine, answer_all, body, many_prompts, metrics, own_engine
+from benchmarks.llm.requests import Engine, answer_all, body, many_prompts, metrics, own_engine
 
 ROUNDS = 5
 AT_ONCE = 16
 LONG_TOKENS = 128
-"""Of the answers whose memory is looked at: long enough to look often."""
-LOOK_S = 0.1
+"""The length of the answers whose memory is sampled; long enough for many samples."""
+POLL_S = 0.1
 
 
 def measure() -> dict[str, Any]:
-    """The effect of the prefix cache, and the share of key-value slots that hold nothing."""
+    """The speedup by the prefix cache, and the share of unused key-value slots."""
     with own_engine(threads=os.cpu_count()) as engine:
         return asyncio.run(_measure(engine))
 
@@ -35,9 +35,9 @@ async def _measure(engine: Engine) -> dict[str, Any]:
 
 
 async def _prefix(client: httpx.AsyncClient) -> dict[str, Any]:
-    """Seconds to the first token and for eight at once, with the cache and without it, by turns.
+    """The seconds to the first token and for eight concurrent answers, alternating with and without a shared prefix.
 
-    A request with a salt of its own shares nothing with any other.
+    A request with its own ``cache_salt`` shares no prefix.
     """
     seconds: dict[str, list[float]] = {"first_shared": [], "first_alone": [], "eight_shared": [], "eight_alone": []}
     for _ in range(ROUNDS):
@@ -60,7 +60,7 @@ def _salt(is_shared: bool) -> dict[str, str]:
 
 @dataclass
 class _Sequence:
-    """One answer under way, and how many tokens of it the engine holds; 0 before it begins and after its end."""
+    """One streamed answer: ``held`` is the number of its tokens in the cache, 0 before its start and after its end."""
 
     held: int = 0
 
@@ -72,15 +72,15 @@ class _Watch:
     blocks: int
     wastes: list[float] = field(default_factory=list)
 
-    def note(self, usage: float) -> None:
-        """Compare the blocks in use with the tokens that are in them, while all sequences are under way."""
+    def record(self, usage: float) -> None:
+        """Record the share of unused slots in the used blocks, while all sequences are running."""
         held = [sequence.held for sequence in self.sequences]
         if all(held):
             self.wastes.append(1 - sum(held) / (round(usage * self.blocks) * self.block))
 
 
 async def _waste(client: httpx.AsyncClient) -> dict[str, Any]:
-    """The share of slots in use that hold nothing, while ``AT_ONCE`` sequences that share nothing are answered."""
+    """The share of unused slots in used blocks, during ``AT_ONCE`` sequences without shared prefixes."""
     info = metrics((await client.get("/metrics")).text, "vllm:cache_config_info")
     sequences = [_Sequence() for _ in range(AT_ONCE)]
     watch = _Watch(sequences, int(info["block_size"]), int(info["num_gpu_blocks"]))
@@ -88,8 +88,8 @@ async def _waste(client: httpx.AsyncClient) -> dict[str, Any]:
     running = asyncio.gather(*(_follow(client, *pair) for pair in zip(prompts, sequences, strict=True)))
     while not running.done():
         text = (await client.get("/metrics")).text
-        watch.note(float(metrics(text, "vllm:kv_cache_usage_perc")["value"]))
-        await asyncio.sleep(LOOK_S)
+        watch.record(float(metrics(text, "vllm:kv_cache_usage_perc")["value"]))
+        await asyncio.sleep(POLL_S)
     lengths = await running
     mean = statistics.mean(lengths)
     return {
@@ -102,11 +102,11 @@ async def _waste(client: httpx.AsyncClient) -> dict[str, Any]:
 
 
 async def _follow(client: httpx.AsyncClient, prompt: str, sequence: _Sequence) -> int:
-    """Stream one answer, keeping ``sequence`` up to date; gives how many tokens it had in the end."""
+    """Stream one answer and update ``sequence``; returns its final length in tokens."""
     options = {"include_usage": True, "continuous_usage_stats": True}
-    asked = body(prompt, max_tokens=LONG_TOKENS, stream=True, stream_options=options, **_salt(False))
+    request = body(prompt, max_tokens=LONG_TOKENS, stream=True, stream_options=options, **_salt(False))
     length = 0
-    async with client.stream("POST", "/v1/chat/completions", json=asked) as answer:
+    async with client.stream("POST", "/v1/chat/completions", json=request) as answer:
         answer.raise_for_status()
         async for line in answer.aiter_lines():
             if line.startswith("data: {") and (usage := json.loads(line[6:]).get("usage")):

@@ -1,6 +1,6 @@
-"""The fifty held-out prompts rewritten for each sort of model, and what a machine can tell of the results.
+"""Rewrites the fifty held-out prompts with each profile, and computes statistics of the results.
 
-The texts go to ``build/rewrites.tsv``, for people to judge.
+The texts are written to ``build/rewrites.tsv`` for human judgement.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.llm.asking import KEY, Engine, own_engine, prompts
-from models.catalog import house_spec
+from benchmarks.llm.requests import KEY, Engine, own_engine, prompts
+from models.catalog.catalog import house_spec
+from models.jobs.rewrite import APPLIED, Rewrite
 from models.language.budget import CLIP_LENGTH, ESTIMATE, LENGTH_MAX, SPECIAL_TOKENS, Budget, budget_of, estimate
 from models.language.client import LanguageEngine
 from models.language.presets import SMOLLM2
 from models.language.profiles import PROFILES
 from models.language.rewriting import Rewriter, RewriteRequest
-from models.rewrite import APPLIED, Rewrite
 
 OUTPUT = Path("build") / "rewrites.tsv"
 
 
 def measure() -> dict[str, Any]:
-    """By profile: how many were applied, kept their subject's words, and fit the budget; words, kinds and seconds."""
+    """By profile: how many rewrites were applied, kept all words of the prompt and fit the budget, and averages."""
     with own_engine() as engine:
         outcomes = asyncio.run(_rewrite_all(engine))
     OUTPUT.parent.mkdir(exist_ok=True)
-    rows = [f"{name}\t{prompt}\t{rewrite.status}\t{_told(rewrite)}" for name, prompt, rewrite, _ in outcomes]
+    rows = [f"{name}\t{prompt}\t{rewrite.status}\t{_text(rewrite)}" for name, prompt, rewrite, _ in outcomes]
     OUTPUT.write_text("\n".join(rows) + "\n", encoding="utf-8")
     return {name: _summary([each[1:] for each in outcomes if each[0] == name], _budget(name)) for name in PROFILES}
 
@@ -50,7 +50,7 @@ async def _rewrite_all(engine: Engine) -> list[tuple[str, str, Rewrite, float]]:
 
 
 def _budget(profile: str) -> Budget:
-    """The built-in model's own, and for models that are not here an estimate within what CLIP and T5 read."""
+    """The built-in model's budget; for the other profiles, an estimate with the length of CLIP or T5."""
     if profile == "icons":
         return budget_of(house_spec())
     length = LENGTH_MAX if profile == "sentence" else CLIP_LENGTH
@@ -75,5 +75,5 @@ def _words(text: str) -> list[str]:
     return re.findall(r"\w+", text.casefold())
 
 
-def _told(rewrite: Rewrite) -> str:
+def _text(rewrite: Rewrite) -> str:
     return rewrite.revised_prompt or rewrite.reason or ""

@@ -1,1 +1,1 @@
-"""The diffusion engine: step-level continuous batching of Stable Diffusion and SDXL pipelines on one device."""
+"""The diffusion engine: step-level continuous batching of diffusers pipelines on one device."""

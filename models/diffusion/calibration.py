@@ -1,4 +1,4 @@
-"""Measuring at start-up what forwards of each size take, so that the first jobs find the row limit known."""
+"""Calibration: measures forwards of several sizes at start, so that the first jobs get a good batch size."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import time
 
 import torch
 
-from models.diffusion.batching import divided
-from models.diffusion.begin import Sampling, begin
+from models.diffusion.batching import split
 from models.diffusion.capacity import PARTS, Capacity, Forward
 from models.diffusion.checkpoint import Checkpoint
-from models.diffusion.denoising import Denoising
+from models.diffusion.denoising_work import DenoisingToImage
 from models.diffusion.failures import attempt, release_memory
-from models.diffusion.families.family import Wording
+from models.diffusion.latents import Sampling, prepare_latents
+from models.diffusion.prompt_inputs import PromptInputs
 from models.errors import JobFailure
 
 log = logging.getLogger(__name__)
@@ -23,44 +23,44 @@ REPEATS = 3
 
 
 def calibrate(checkpoint: Checkpoint, capacity: Capacity, budget_s: float = 5.0) -> None:
-    """Let ``capacity`` know what forwards of 2, 4 and 8 rows take at the model's default size, whole and divided.
+    """Record in ``capacity`` what forwards of 2, 4 and 8 rows take at the model's default size, whole and split.
 
-    Stops after ``budget_s``, but for the forward that runs then, and at the first that fails, for instance because the
-    memory is too small; what is not measured here is learnt from jobs.
+    Stops after ``budget_s``, once the current forward has ended, and at the first failure, for instance because the
+    memory is too small. What was not measured is learnt from jobs later.
     """
     outcome = attempt(lambda: _measure(checkpoint, capacity, budget_s))
     if isinstance(outcome, JobFailure):
         log.warning(
-            "%s: how many pictures are worth drawing at once is learnt from jobs: %s", checkpoint.spec.name, outcome
+            "%s: the calibration failed, and the batch size is learnt from jobs: %s", checkpoint.spec.name, outcome
         )
         release_memory(checkpoint.device)
     else:
-        log.info("%s: up to %d pictures are worth drawing at once", checkpoint.spec.name, outcome)
+        log.info("%s: up to %d images are drawn at once", checkpoint.spec.name, outcome)
 
 
 @torch.inference_mode()
 def _measure(checkpoint: Checkpoint, capacity: Capacity, budget_s: float) -> int:
-    """How many rows are worthwhile, as far as was measured in time."""
+    """The number of rows to draw at once, as far as it was found within the time."""
     denoising = _first_step(checkpoint)
-    denoising.forward([denoising])  # the first one is slower than those to come
+    denoising.forward([denoising])  # the first forward is slower than later ones
     until = time.monotonic() + budget_s
     for rows, count in ((size, parts) for size in ROWS for _ in range(REPEATS) for parts in (1, min(PARTS, size))):
         began_at = time.monotonic()
         if began_at > until:
             break
         batch = [denoising] * rows
-        for part in divided(batch, count):
+        for part in split(batch, count):
             denoising.forward(part)
-        capacity.note(Forward.of(batch), time.monotonic() - began_at, count)
-    return max(1, capacity.inputs_of(denoising.sort) // denoising.inputs)
+        capacity.record(Forward.of(batch), time.monotonic() - began_at, count)
+    return max(1, capacity.max_inputs(denoising.cost_key) // denoising.inputs)
 
 
-def _first_step(checkpoint: Checkpoint) -> Denoising:
-    """A picture of the model's default size, guided, before its first step."""
+def _first_step(checkpoint: Checkpoint) -> DenoisingToImage:
+    """An image of the model's default size, with classifier-free guidance, before its first step."""
     spec = checkpoint.spec
     size = spec.drawn_size(spec.defaults.width, spec.defaults.height)
     guidance_scale = max(2.0, spec.defaults.guidance_scale)
-    wording = Wording(prompt="a", negative_prompt="", guidance_scale=guidance_scale, clip_skip=1, embeddings={})
-    conditioning = checkpoint.family.encode(checkpoint.pipeline, wording, size, checkpoint.device)
+    inputs = PromptInputs(prompt="a", negative_prompt="", guidance_scale=guidance_scale, clip_skip=1, embeddings={})
+    conditioning = checkpoint.family.encode(checkpoint.pipeline, inputs, size, checkpoint.device)
     sampling = Sampling(sampler=spec.defaults.sampler, num_inference_steps=4, guidance_scale=guidance_scale, seed=0)
-    return begin(checkpoint, sampling, size, conditioning)
+    return prepare_latents(checkpoint, sampling, size, conditioning)

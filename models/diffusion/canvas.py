@@ -1,4 +1,4 @@
-"""Pictures to draw over: brought to size, masked, cropped to what is masked, and put back together afterwards."""
+"""Canvases: input images and masks resized, cropped to the masked area, and put back together after drawing."""
 
 from __future__ import annotations
 
@@ -8,137 +8,155 @@ from functools import partial
 
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 
-from models.diffusion.begin import Canvas
 from models.errors import DrawingFailed
-from models.params import Mask
+from models.jobs.params import Mask
 
 Size = tuple[int, int]
 Finish = Callable[[Image.Image], Image.Image]
-"""From what was drawn to what was asked for."""
+"""Makes the image that the request asks for out of the image that was drawn."""
 _OPAQUE = 255
 
 
 @dataclass(frozen=True)
+class Canvas:
+    """An image to draw over, and its mask, both of the size that is drawn."""
+
+    image: Image.Image
+    """RGB."""
+    mask: Image.Image | None = None
+    """L, light where the image is redrawn; ``None`` redraws all of it."""
+    fill: str = "original"
+    """The content of the masked area before drawing, one of :data:`models.jobs.params.FILLS`; "fill" is applied to
+    ``image`` already."""
+
+
+@dataclass(frozen=True)
 class Prepared:
-    """A canvas, and what is to be done with the picture that is drawn over it."""
+    """A canvas, and the function to be applied to the image that is drawn over it."""
 
     canvas: Canvas | None
     """``None`` draws from noise alone."""
     finish: Finish
 
 
-def fit(picture: Image.Image, size: Size, mode: str) -> Image.Image:
-    """``picture`` at ``size``: "stretch" bends it, "crop" cuts its edges off, "fill" keeps all and lengthens edges."""
+def fit(image: Image.Image, size: Size, mode: str) -> Image.Image:
+    """Resize ``image`` to ``size``.
+
+    "stretch" changes the aspect ratio, "crop" cuts off edges, and "fill" keeps the whole image and extends its edges.
+
+    Raises:
+        DrawingFailed: ``mode`` is none of the three.
+    """
     match mode:
         case "stretch":
-            return picture.resize(size, Image.Resampling.LANCZOS)
+            return image.resize(size, Image.Resampling.LANCZOS)
         case "crop":
-            return ImageOps.fit(picture, size, Image.Resampling.LANCZOS)
+            return ImageOps.fit(image, size, Image.Resampling.LANCZOS)
         case "fill":
-            return _lengthened(ImageOps.contain(picture, size, Image.Resampling.LANCZOS), size)
+            return _with_extended_edges(ImageOps.contain(image, size, Image.Resampling.LANCZOS), size)
         case _:
-            raise DrawingFailed(f"there is no resize mode {mode!r}")
+            raise DrawingFailed(f"resize_mode {mode!r} is unknown; the modes are stretch, crop and fill")
 
 
-def _lengthened(picture: Image.Image, size: Size) -> Image.Image:
-    """``picture`` in the middle of ``size``, its outermost rows and columns drawn out over the rest."""
-    left, top = ((whole - part) // 2 for whole, part in zip(size, picture.size, strict=True))
-    right, bottom = left + picture.width, top + picture.height
-    wide = Image.new(picture.mode, size)
+def _with_extended_edges(image: Image.Image, size: Size) -> Image.Image:
+    """``image`` in the middle of ``size``; its outermost rows and columns are repeated up to the borders."""
+    left, top = ((whole - part) // 2 for whole, part in zip(size, image.size, strict=True))
+    right, bottom = left + image.width, top + image.height
+    wide = Image.new(image.mode, size)
     strips = {
-        (0, top, left, bottom): (0, 0, 1, picture.height),
-        (right, top, size[0], bottom): (picture.width - 1, 0, picture.width, picture.height),
-        (left, 0, right, top): (0, 0, picture.width, 1),
-        (left, bottom, right, size[1]): (0, picture.height - 1, picture.width, picture.height),
+        (0, top, left, bottom): (0, 0, 1, image.height),
+        (right, top, size[0], bottom): (image.width - 1, 0, image.width, image.height),
+        (left, 0, right, top): (0, 0, image.width, 1),
+        (left, bottom, right, size[1]): (0, image.height - 1, image.width, image.height),
     }
     for place, edge in strips.items():
         width, height = place[2] - place[0], place[3] - place[1]
         if width and height:
-            wide.paste(picture.resize((width, height), Image.Resampling.NEAREST, box=edge), place)
-    wide.paste(picture, (left, top))
+            wide.paste(image.resize((width, height), Image.Resampling.NEAREST, box=edge), place)
+    wide.paste(image, (left, top))
     return wide
 
 
-def over_picture(picture: Image.Image, asked: Size, drawn: Size, resize_mode: str) -> Prepared:
-    """For img2img: drawn over everywhere, at the size ``drawn``, and enlarged to the size ``asked``."""
-    fitted = fit(picture, asked, resize_mode)
-    return Prepared(Canvas(resized(fitted, drawn)), partial(resized, size=asked))
+def over_image(image: Image.Image, size: Size, drawn_size: Size, resize_mode: str) -> Prepared:
+    """Prepare img2img: all of ``image`` is redrawn at ``drawn_size``, and the result is resized to ``size``."""
+    fitted = fit(image, size, resize_mode)
+    return Prepared(Canvas(resized(fitted, drawn_size)), partial(resized, size=size))
 
 
 def over_mask(
-    picture: Image.Image, mask_picture: Image.Image, mask: Mask, asked: Size, drawn: Size, resize_mode: str
+    image: Image.Image, mask_image: Image.Image, mask: Mask, size: Size, drawn_size: Size, resize_mode: str
 ) -> Prepared:
-    """For inpaint: drawn over where the mask is light; all else stays, to the pixel, as it was."""
+    """Prepare inpaint: the light area of the mask is redrawn, and all other pixels stay exactly the same."""
     if mask.only_masked:
-        return _over_crop(picture, mask_picture, mask, drawn)
-    picture = fit(picture, asked, resize_mode)
-    soft = _softened(fit(mask_picture.convert("L"), asked, resize_mode), mask)
-    canvas = _canvas(picture, soft, mask.fill, drawn)
-    return Prepared(canvas, lambda result: Image.composite(resized(result, asked), picture, soft))
+        return _over_crop(image, mask_image, mask, drawn_size)
+    image = fit(image, size, resize_mode)
+    soft = _softened(fit(mask_image.convert("L"), size, resize_mode), mask)
+    canvas = _canvas(image, soft, mask.fill, drawn_size)
+    return Prepared(canvas, lambda result: Image.composite(resized(result, size), image, soft))
 
 
-def _over_crop(picture: Image.Image, mask_picture: Image.Image, mask: Mask, drawn: Size) -> Prepared:
-    """Only the masked part and its surroundings are drawn; the result is as large as ``picture``."""
-    soft = _softened(resized(mask_picture.convert("L"), picture.size), mask)
-    box = crop_box(soft, mask.padding_px, drawn)
-    canvas = _canvas(picture.crop(box), soft.crop(box), mask.fill, drawn)
+def _over_crop(image: Image.Image, mask_image: Image.Image, mask: Mask, drawn_size: Size) -> Prepared:
+    """Draw only the masked area and its surroundings; the result has the size of ``image``."""
+    soft = _softened(resized(mask_image.convert("L"), image.size), mask)
+    box = crop_box(soft, mask.padding_px, drawn_size)
+    canvas = _canvas(image.crop(box), soft.crop(box), mask.fill, drawn_size)
 
     def put_back(result: Image.Image) -> Image.Image:
-        whole = picture.copy()
+        whole = image.copy()
         whole.paste(resized(result, (box[2] - box[0], box[3] - box[1])), box[:2])
-        return Image.composite(whole, picture, soft)
+        return Image.composite(whole, image, soft)
 
     return Prepared(canvas, put_back)
 
 
 def crop_box(mask: Image.Image, padding_px: int, shape: Size) -> tuple[int, int, int, int]:
-    """The smallest box around all that is light in ``mask`` and ``padding_px`` more, of the aspect ratio of ``shape``.
+    """The smallest box around the light area of ``mask`` with ``padding_px`` and the aspect ratio of ``shape``.
 
-    Where the picture is not large enough for the aspect ratio, the box is as near to it as it can be.
+    Where the image is too small for this aspect ratio, the box comes as near to it as possible.
 
     Raises:
-        DrawingFailed: nothing is light.
+        DrawingFailed: no pixel of the mask is light.
     """
     light = mask.point(lambda level: _OPAQUE * (level >= _OPAQUE / 2)).getbbox()
     if light is None:
-        raise DrawingFailed("the mask is empty: there is nothing to draw anew")
+        raise DrawingFailed("the mask is empty: no pixel of it marks an area to redraw")
     sides = [(max(0, light[axis] - padding_px), min(mask.size[axis], light[axis + 2] + padding_px)) for axis in (0, 1)]
     (left, right), (top, bottom) = sides
     width, height = right - left, bottom - top
-    wanted = (max(width, round(height * shape[0] / shape[1])), max(height, round(width * shape[1] / shape[0])))
+    lengths = (max(width, round(height * shape[0] / shape[1])), max(height, round(width * shape[1] / shape[0])))
     (left, right), (top, bottom) = (
-        _widened(low, high, length, limit) for (low, high), length, limit in zip(sides, wanted, mask.size, strict=True)
+        _widened(low, high, length, limit) for (low, high), length, limit in zip(sides, lengths, mask.size, strict=True)
     )
     return left, top, right, bottom
 
 
 def _widened(low: int, high: int, length: int, limit: int) -> tuple[int, int]:
-    """``low..high`` made ``length`` long around its middle, and moved to lie within ``0..limit``."""
+    """``low..high`` widened to ``length`` around its middle, and moved to lie within ``0..limit``."""
     length = min(length, limit)
     start = min(max(0, (low + high - length) // 2), limit - length)
     return start, start + length
 
 
 def _softened(levels: Image.Image, mask: Mask) -> Image.Image:
-    turned = ImageChops.invert(levels) if mask.invert else levels
-    return turned.filter(ImageFilter.GaussianBlur(mask.blur_px)) if mask.blur_px else turned
+    inverted = ImageChops.invert(levels) if mask.invert else levels
+    return inverted.filter(ImageFilter.GaussianBlur(mask.blur_px)) if mask.blur_px else inverted
 
 
-def _canvas(picture: Image.Image, soft: Image.Image, fill: str, drawn: Size) -> Canvas:
+def _canvas(image: Image.Image, soft: Image.Image, fill: str, drawn_size: Size) -> Canvas:
     if fill == "fill":
-        picture = spread(picture, soft)
-    return Canvas(resized(picture, drawn), resized(soft, drawn), fill)
+        image = spread(image, soft)
+    return Canvas(resized(image, drawn_size), resized(soft, drawn_size), fill)
 
 
-def spread(picture: Image.Image, mask: Image.Image) -> Image.Image:
-    """``picture`` with the colours around the masked area spread into it, as A1111's masked content "fill".
+def spread(image: Image.Image, mask: Image.Image) -> Image.Image:
+    """Spread the colours around the masked area of ``image`` into it, as A1111's masked content "fill" does.
 
-    Blurred copies of what is kept are laid over one another, the most blurred at the bottom.
+    Blurred copies of the unmasked part are laid over one another, the most blurred one at the bottom.
     """
-    kept = picture.convert("RGBA")
+    kept = image.convert("RGBA")
     kept.putalpha(ImageChops.invert(mask))
     kept = Image.composite(kept, Image.new("RGBA", kept.size), kept.getchannel("A"))
-    filled = picture.resize((1, 1), Image.Resampling.BOX).resize(picture.size).convert("RGBA")
+    filled = image.resize((1, 1), Image.Resampling.BOX).resize(image.size).convert("RGBA")
     radius = max(kept.size) / 4
     while radius >= 1:
         blurred = kept.convert("RGBa").filter(ImageFilter.GaussianBlur(radius)).convert("RGBA")
@@ -149,6 +167,6 @@ def spread(picture: Image.Image, mask: Image.Image) -> Image.Image:
     return filled.convert("RGB")
 
 
-def resized(picture: Image.Image, size: Size) -> Image.Image:
-    """``picture`` bent to ``size``, untouched if it has it."""
-    return picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
+def resized(image: Image.Image, size: Size) -> Image.Image:
+    """``image`` resized to ``size``; the same object if it has this size already."""
+    return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)

@@ -1,4 +1,4 @@
-"""How many rows are worth drawing at once, from what whole forwards and divided ones were measured to take."""
+"""Capacity: how many rows are drawn at once, learnt from the time that whole and split forwards take."""
 
 from __future__ import annotations
 
@@ -12,98 +12,102 @@ from models.diffusion.row import Row
 from models.diffusion.work import Work
 
 MIN_GAIN = 1.06
-"""A batch is worth doubling while that makes so many times the pictures in the same time."""
+"""Doubling a batch is worth while if it draws at least this many times as many images per second."""
 ROWS_MAX = 32
-"""How many rows are drawn at once at the most, for the sake of memory."""
+"""The largest number of rows drawn at once, for the sake of memory."""
 ROWS_MIN = 2
-"""How many rows of one sort are drawn at once at the least, so that there is always something to divide."""
+"""The smallest number of rows with one cost key drawn at once; with fewer there would be nothing to split."""
 PARTS = 4
-"""Forwards that take the place of one when it is divided, if it has so many rows."""
-DIVIDED_EVERY = 32
-"""Forwards, of which one is divided: each costs what three forwards cost beside their inputs, a percent of so many."""
-DIVIDED_EVERY_AT_FIRST = 2
-"""The same until :data:`AT_FIRST` were divided."""
-AT_FIRST = 16
-STEP = 1.2
-"""What one measurement at most multiplies or divides the number of inputs by, whatever it says."""
-NEAR = 6
-"""The latest forwards, among which an equal of the divided one is looked for: a slow moment is to hit both."""
-_ROW_INPUTS = 2
-"""Inputs of a row that is not prepared yet."""
+"""The number of parts of a split forward, if it has so many rows."""
+SPLIT_EVERY = 32
+"""One of this many forwards is split. A split costs the fixed cost of three more forwards, a percent of so many."""
+SPLIT_EVERY_AT_FIRST = 2
+"""The same for the first :data:`FIRST_SPLITS` splits."""
+FIRST_SPLITS = 16
+MAX_CHANGE = 1.2
+"""One measurement changes the target batch size by at most this factor."""
+RECENT = 6
+"""A split forward is compared with an equal one among this many recent ones, so that a slow moment affects both."""
+_INPUTS_PER_ROW = 2
+"""The assumed number of inputs of a row that is not prepared yet."""
 
 
 @dataclass(frozen=True)
 class Forward:
-    """What a forward has to do; equal ones take equally long, but for noise."""
+    """What a forward computes. Equal forwards take the same time, except for noise."""
 
-    sort: Hashable
+    cost_key: Hashable
     rows: int
     inputs: int
-    efforts: Hashable = None
-    """Of which group its rows are, and what the steps are that they take."""
+    step_cost_keys: Hashable = None
+    """The group of the rows and the step cost keys of their next steps."""
 
     @classmethod
-    def of(cls, batch: Sequence[Work]) -> Self:
-        """That of ``batch``, whose pieces may share a forward."""
-        efforts = frozenset(Counter(work.effort for work in batch).items())
+    def of(cls, batch: Sequence[Work[object]]) -> Self:
+        """The forward of ``batch``, whose pieces of work have equal group keys."""
+        step_cost_keys = frozenset(Counter(work.step_cost_key for work in batch).items())
         inputs = sum(work.inputs for work in batch)
-        return cls(batch[0].sort, len(batch), inputs, (batch[0].group_key, efforts))
+        return cls(batch[0].cost_key, len(batch), inputs, (batch[0].group_key, step_cost_keys))
 
 
 @dataclass
-class _Measured:
-    """What is known about one sort of rows."""
+class _Measurements:
+    """What was measured for one cost key."""
 
-    worthwhile: float = ROWS_MIN * _ROW_INPUTS
-    """Inputs of the largest batch that is worth its doubling."""
-    whole: deque[tuple[Forward, float]] = field(default_factory=lambda: deque(maxlen=NEAR))
-    """The latest forwards that were not divided, and their seconds."""
-    since_divided: int = 0
-    """Forwards."""
-    times_divided: int = 0
+    target_batch_size: float = ROWS_MIN * _INPUTS_PER_ROW
+    """The largest batch, in inputs, that is worth while."""
+    recent: deque[tuple[Forward, float]] = field(default_factory=lambda: deque(maxlen=RECENT))
+    """The latest forwards that were not split, and their seconds."""
+    since_split: int = 0
+    """The number of forwards since the last split one."""
+    splits: int = 0
     memory_limit: int | None = None
-    """Inputs that the device's memory certainly holds."""
+    """The number of inputs that fit into the device's memory, known once a larger forward did not fit."""
 
-    def is_due(self, forward: Forward) -> bool:
-        """Whether the next forward is to be divided: not while the batch is far from its limit."""
-        every = DIVIDED_EVERY if self.times_divided >= AT_FIRST else DIVIDED_EVERY_AT_FIRST
-        is_large = 2 * forward.inputs >= self.worthwhile
-        return is_large and self.since_divided >= every and self._whole_s(forward) is not None
+    def is_split_due(self, forward: Forward) -> bool:
+        """Whether ``forward``, the next one, is to be split; never while batches are far below the target size."""
+        every = SPLIT_EVERY if self.splits >= FIRST_SPLITS else SPLIT_EVERY_AT_FIRST
+        is_large = 2 * forward.inputs >= self.target_batch_size
+        return is_large and self.since_split >= every and self._whole_s(forward) is not None
 
-    def note(self, forward: Forward, seconds: float, parts: int) -> None:
-        """Learn what one more forward took, or the ``parts`` that took its place."""
+    def record(self, forward: Forward, seconds: float, parts: int) -> None:
+        """Learn from the seconds that ``forward`` took, in ``parts`` parts."""
         if parts == 1:
-            self.whole.append((forward, seconds))
-            self.since_divided += 1
+            self.recent.append((forward, seconds))
+            self.since_split += 1
             return
         if (whole_s := self._whole_s(forward)) is not None:
             self._learn(forward.inputs, whole_s, seconds, parts)
-        self.since_divided = 0
+        self.since_split = 0
 
     def _whole_s(self, forward: Forward) -> float | None:
-        """What the latest equal forward took that was not divided."""
-        return next((seconds for whole, seconds in reversed(self.whole) if whole == forward), None)
+        """The seconds of the latest equal forward that was not split."""
+        return next((seconds for whole, seconds in reversed(self.recent) if whole == forward), None)
 
-    def _learn(self, inputs: int, whole_s: float, divided_s: float, parts: int) -> None:
-        """Compare a forward with the parts of an equal one.
+    def _learn(self, inputs: int, whole_s: float, split_s: float, parts: int) -> None:
+        """Compare the times of two equal forwards, one whole and one split.
 
-        A forward of n inputs takes about ``fixed + each * n``, its parts together ``parts * fixed + each * n``.
-        Doubling n / 2 to n gains as long as ``2 * (fixed + each * n / 2) >= MIN_GAIN * (fixed + each * n)``. Noise is
-        met by small steps, and so are devices on which that line is straight only nearby.
+        A forward of n inputs takes about ``fixed + each * n`` seconds, and its parts together take
+        ``parts * fixed + each * n``. Batches of n are worth while, compared with batches of n / 2, as long as
+        ``2 * (fixed + each * n / 2) >= MIN_GAIN * (fixed + each * n)``. Each measurement changes the target by a small
+        factor only, because measurements are noisy, and because on some devices the time is no straight line.
         """
-        fixed_s = (divided_s - whole_s) / (parts - 1)
+        fixed_s = (split_s - whole_s) / (parts - 1)
         each_s = (whole_s - fixed_s) / inputs
         found = (2 - MIN_GAIN) / (MIN_GAIN - 1) * fixed_s / each_s if each_s > 0 else math.inf
-        stepped = min(max(found, self.worthwhile / STEP), self.worthwhile * STEP)
-        self.worthwhile = min(max(stepped, ROWS_MIN * _ROW_INPUTS), ROWS_MAX * _ROW_INPUTS)
-        self.times_divided += 1
+        limited = min(max(found, self.target_batch_size / MAX_CHANGE), self.target_batch_size * MAX_CHANGE)
+        self.target_batch_size = min(max(limited, ROWS_MIN * _INPUTS_PER_ROW), ROWS_MAX * _INPUTS_PER_ROW)
+        self.splits += 1
 
 
 class Capacity:
-    """Bounds the rows that are drawn at once, for each sort of them by itself; rows of other sorts take turns.
+    """Bounds the number of rows drawn at once, separately for each cost key.
 
     Args:
-        rows: exactly so many rows of all sorts together; ``None`` is as many of each sort as are worth it.
+        rows: a fixed number of rows of all cost keys together; ``None`` finds a number for each cost key.
+
+    Raises:
+        ValueError: ``rows`` is below 1.
     """
 
     def __init__(self, rows: int | None = None) -> None:
@@ -111,40 +115,37 @@ class Capacity:
             raise ValueError(f"rows must be at least 1, not {rows}")
         self.row_limit = rows or ROWS_MAX
         self._is_fixed = rows is not None
-        self._measured: dict[Hashable, _Measured] = {}
+        self._measured: dict[Hashable, _Measurements] = {}
 
     def admits(self, newcomer: Row, rows: Collection[Row]) -> bool:
-        """Whether ``newcomer`` is to be drawn beside ``rows`` now; alone among its sort, it is unless all is full."""
+        """Whether ``newcomer`` may be drawn beside ``rows``; the first row of its cost key may if there is a place."""
         if len(rows) >= self.row_limit:
             return False
-        sort = newcomer.sort
-        beside = sum(_inputs(row) for row in rows if row.sort == sort)
-        return not beside or beside + _inputs(newcomer) <= self.inputs_of(sort)
+        cost_key = newcomer.cost_key
+        inputs = sum(_inputs(row) for row in rows if row.cost_key == cost_key)
+        return not inputs or inputs + _inputs(newcomer) <= self.max_inputs(cost_key)
 
-    def inputs_of(self, sort: Hashable) -> int:
-        """How many inputs a forward of rows of ``sort`` may have."""
-        measured = self._measured.get(sort, _Measured())
-        worthwhile = self.row_limit * _ROW_INPUTS if self._is_fixed else int(measured.worthwhile)
-        return worthwhile if measured.memory_limit is None else min(worthwhile, measured.memory_limit)
+    def max_inputs(self, cost_key: Hashable) -> int:
+        """The largest number of inputs of one forward of rows with ``cost_key``."""
+        measured = self._measured.get(cost_key, _Measurements())
+        target = self.row_limit * _INPUTS_PER_ROW if self._is_fixed else int(measured.target_batch_size)
+        return target if measured.memory_limit is None else min(target, measured.memory_limit)
 
-    def parts(self, forward: Forward) -> int:
-        """Into how many ``forward``, the next one, is divided, to measure it.
-
-        Nearly always one. What the parts took together is to be noted.
-        """
-        measured = self._measured.get(forward.sort)
-        if self._is_fixed or measured is None or not measured.is_due(forward):
+    def split_count(self, forward: Forward) -> int:
+        """The number of parts that ``forward``, the next one, is to be split into; 1 unless it is to be measured."""
+        measured = self._measured.get(forward.cost_key)
+        if self._is_fixed or measured is None or not measured.is_split_due(forward):
             return 1
         return min(PARTS, forward.rows)
 
-    def note(self, forward: Forward, seconds: float, parts: int) -> None:
-        """Learn what ``forward`` took, or the ``parts`` that took its place."""
-        self._measured.setdefault(forward.sort, _Measured()).note(forward, seconds, parts)
+    def record(self, forward: Forward, seconds: float, parts: int) -> None:
+        """Learn from the seconds that ``forward`` took, all its ``parts`` together."""
+        self._measured.setdefault(forward.cost_key, _Measurements()).record(forward, seconds, parts)
 
-    def note_too_many(self, sort: Hashable, inputs: int) -> None:
-        """Learn that a forward of rows of ``sort`` did not fit into the device's memory."""
-        self._measured.setdefault(sort, _Measured()).memory_limit = max(1, inputs // 2)
+    def record_out_of_memory(self, cost_key: Hashable, inputs: int) -> None:
+        """Halve the number of inputs, since a forward of ``inputs`` did not fit into the device's memory."""
+        self._measured.setdefault(cost_key, _Measurements()).memory_limit = max(1, inputs // 2)
 
 
 def _inputs(row: Row) -> int:
-    return _ROW_INPUTS if row.work is None else row.work.inputs
+    return _INPUTS_PER_ROW if row.work is None else row.work.inputs

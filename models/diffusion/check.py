@@ -1,4 +1,4 @@
-"""``photogram models check``: load one model of the catalog in a process of its own and draw with it."""
+"""``photogram models check``: load one model of the catalog in a separate process and draw with it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from pathlib import Path
 
 import torch
 
-from models.catalog import Catalog
-from models.diffusion.checkpoint import load_checkpoint
+from models.catalog.catalog import Catalog
+from models.catalog.families import TXT2IMG
+from models.diffusion.checkpoint_loading import load_checkpoint
 from models.diffusion.engine import Engine
-from models.diffusion.events import Drawn, Failed
+from models.diffusion.events import Failed, Finished
 from models.diffusion.work import Task
 from models.errors import PhotogramError
-from models.params import TXT2IMG, DrawRequest
-from models.tickets import complete
+from models.jobs.params import DrawParams, DrawRequest
+from models.jobs.tickets import complete
 
 STEPS = 2
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print ``ok`` or the reason why the model cannot be used; gives the exit code."""
+    """Print ``ok`` or the reason why the model cannot be used, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m models.diffusion.check", description=__doc__)
     parser.add_argument("catalog", type=Path)
     parser.add_argument("name")
@@ -40,15 +41,16 @@ def main(argv: list[str] | None = None) -> int:
 
 def _draw(catalog: Catalog, name: str) -> None:
     params = complete(DrawRequest(prompt="a cat", model=name, seed=0), catalog)
+    assert isinstance(params, DrawParams)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    engine = Engine(lambda wanted: load_checkpoint(wanted, device), device=device)
-    task = Task(kind=TXT2IMG, params=replace(params, num_inference_steps=STEPS), catalog=catalog, pictures={})
-    engine.join("check", task)
+    engine = Engine(lambda spec: load_checkpoint(spec, device), device=device)
+    task = Task(kind=TXT2IMG, params=replace(params, num_inference_steps=STEPS), catalog=catalog, images={})
+    engine.add_row("check", task)
     while True:
-        for event in engine.tick():
+        for event in engine.step():
             if isinstance(event, Failed):
                 raise event.failure
-            if isinstance(event, Drawn):
+            if isinstance(event, Finished):
                 return
 
 

@@ -1,178 +1,123 @@
-"""Checkpoints: weights read from a folder, a repository or a file, ready on one device."""
+"""Checkpoints: a loaded pipeline that many rows share, with the backend that runs its denoiser, and with LoRAs."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import torch
-from huggingface_hub.errors import LocalEntryNotFoundError
 from PIL.Image import Image
 from torch import nn
 
-from models.catalog import ModelSpec
-from models.diffusion.backends.choose import choose_backend
+from models.catalog.auxiliary import AuxiliaryModel
+from models.catalog.catalog import ModelSpec
 from models.diffusion.backends.deepcache import DeepCacheUNet
-from models.diffusion.backends.eager import EagerDenoiser
 from models.diffusion.denoiser import Denoiser
-from models.diffusion.failures import is_out_of_memory, summary
-from models.diffusion.families.family import Family, load_family, tokenizer_misfit
+from models.diffusion.families.family import Family
+from models.diffusion.lora import LoraWeights, copy_sharing_tensors, load_loras, merge_weights, set_adapters
 from models.diffusion.pipeline import Pipeline
 from models.diffusion.preview import Previewer, build_previewer
-from models.errors import ModelUnavailable, OutOfMemory
-from models.families import FAMILIES
-from models.single_file import family_of
-
-if TYPE_CHECKING:
-    from models.diffusion.lora import Adapters
-
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 @dataclass
 class Checkpoint:
-    """A pipeline that many rows share, and what runs its denoiser."""
+    """A pipeline that many rows share, and the backends that run its denoiser."""
 
     spec: ModelSpec
     family: Family
     pipeline: Pipeline
     denoiser: Denoiser
-    """The chosen backend's."""
+    """The denoiser on the chosen backend."""
     eager: Denoiser
-    """Torch's, which can do all that any backend can; often the same one."""
+    """The denoiser on torch, which can run everything that any backend can; often the same object."""
     device: torch.device
     dtype: torch.dtype
     has_loras: bool = False
-    """Whether it is a combination that :attr:`adapters` made."""
+    """Whether :attr:`adapters` made this checkpoint."""
 
     @cached_property
     def adapters(self) -> Adapters:
-        """The same checkpoint under LoRAs."""
-        from models.diffusion.lora import Adapters  # which knows checkpoints
-
+        """This checkpoint with LoRAs."""
         return Adapters(self)
 
     @cached_property
     def deepcache(self) -> DeepCacheUNet:
-        """The UNet in two forms, for pictures that reuse its deep features."""
+        """The UNet for images that reuse deep features."""
         return DeepCacheUNet(self.pipeline.unet)
 
     @property
     def modules(self) -> list[nn.Module]:
-        """Everything that takes memory of its own; LoRAs take next to none beside the base that they share."""
+        """All modules that take memory; none with LoRAs, whose own weights are small beside the base's."""
         if self.has_loras:
             return []
         return [each for each in self.pipeline.components.values() if isinstance(each, nn.Module)]
 
     def preview(self, latents: torch.Tensor) -> Image:
-        """A rough look at noiseless latents [1, channels, h, w]."""
+        """A rough image of noiseless latents [1, channels, h, w]."""
         return self._previewer(latents)
 
     @cached_property
     def _previewer(self) -> Previewer:
-        """Made when the first preview is due."""
         return build_previewer(self.pipeline, self.family.decode)
 
 
-def load_checkpoint(
-    spec: ModelSpec, device: torch.device, *, backend: str = "eager", cache: Path | None = None
-) -> Checkpoint:
-    """Read the weights that ``spec`` names onto ``device``. Only safetensors are read; code beside them is never run.
+class Adapters:
+    """One checkpoint with any combination of LoRAs (Hu et al. 2021, arXiv 2106.09685).
+
+    Each combination is a checkpoint of its own, whose modules share the base's tensors. Neither the base nor a
+    combination is changed once it is made. So no weights are switched between two forwards, and one thread can use a
+    combination while another thread makes a new one. Combinations of the same files with other weights share the
+    files' tensors as well.
 
     Args:
-        spec: where the weights are.
-        device: where they go.
-        backend: what is to run the UNet, as :func:`~models.diffusion.backends.choose.choose_backend` has it.
-        cache: the folder for exported graphs; without one, torch runs the UNet.
-
-    Raises:
-        ModelUnavailable: there is nothing to load, it cannot be read, or it is not of the family that it should be.
-        OutOfMemory: the weights do not fit the device.
+        base: the checkpoint without LoRAs; its modules must not be replaced or moved afterwards.
+        limit: the number of combinations kept; the least recently used one is dropped first. Rows that use a dropped
+            combination keep it alive.
     """
-    problem = spec.problem() or _unsupported(spec)
-    if problem is not None:
-        raise ModelUnavailable(f"model {spec.name!r}: {problem}")
-    family = load_family(spec.family)
-    dtype = _dtype(spec, device, family)
-    try:
-        pipeline = _read(spec, family, dtype).to(device)
-        family.prepare(pipeline)
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise OutOfMemory(f"model {spec.name!r} does not fit into the device's memory") from error
-        raise ModelUnavailable(f"model {spec.name!r} cannot be loaded: {summary(error)}") from error
-    problem = family.misfit(pipeline) or family.channel_misfit(pipeline) or tokenizer_misfit(pipeline)
-    if problem is not None:
-        raise ModelUnavailable(f"model {spec.name!r} is no {spec.family} pipeline: {problem}")
-    eager = family.eager(pipeline)
-    chosen = eager
-    if cache is not None and family.is_exportable and isinstance(eager, EagerDenoiser):
-        chosen = choose_backend(eager, backend, cache)
-    return Checkpoint(spec, family, pipeline, chosen, eager, device, dtype)
 
+    def __init__(self, base: Checkpoint, *, limit: int = 8) -> None:
+        self._base = base
+        self._limit = limit
+        self._combinations: OrderedDict[LoraWeights, Checkpoint] = OrderedDict()
+        self._lock = threading.Lock()
 
-def _unsupported(spec: ModelSpec) -> str | None:
-    if spec.family not in FAMILIES:
-        return f"unknown family {spec.family!r}; there are {', '.join(FAMILIES)}"
-    if spec.dtype not in {"auto", *DTYPES}:
-        return f"unknown dtype {spec.dtype!r}; there are auto, {', '.join(DTYPES)}"
-    return None if spec.file is None else _file_problem(spec.file, spec.family)
+    def get(self, loras: Iterable[tuple[AuxiliaryModel, float]]) -> Checkpoint:
+        """The checkpoint with ``loras``, each with its weight; the base if there are none.
 
+        Equal combinations give the same object, in any order. The weights of a LoRA that is named twice add up, and
+        weight 0 leaves a LoRA out. May be called from any thread; one combination is made at a time.
 
-def _file_problem(file: Path, family: str) -> str | None:
-    if file.suffix != ".safetensors":
-        return f"{file} is no .safetensors file"
-    try:
-        found = family_of(file)
-    except ModelUnavailable as error:
-        return str(error)
-    if found is None:
-        return f"{file} cannot be loaded: it holds no checkpoint in its authors' own layout, with text encoder and VAE"
-    return None if found == family else f'{file} is a checkpoint of another family; set family = "{found}"'
+        Raises:
+            ModelUnavailable: a LoRA cannot be read, or is made for another model.
+            OutOfMemory: a LoRA does not fit into the device's memory.
+        """
+        weights = merge_weights(loras)
+        if not weights:
+            return self._base
+        with self._lock:
+            if weights not in self._combinations:
+                with torch.inference_mode(False):  # parameters made in inference mode cannot be changed later
+                    self._combinations[weights] = self._make(weights)
+            self._combinations.move_to_end(weights)
+            while len(self._combinations) > self._limit:
+                self._combinations.popitem(last=False)
+            return self._combinations[weights]
 
+    def clear(self) -> None:
+        """Drop all combinations, to free memory; rows that use one keep it alive."""
+        with self._lock:
+            self._combinations.clear()
 
-def _dtype(spec: ModelSpec, device: torch.device, family: Family) -> torch.dtype:
-    if spec.dtype == "auto":
-        return family.half if device.type == "cuda" else torch.float32
-    return DTYPES[spec.dtype]
-
-
-def _read(spec: ModelSpec, family: Family, dtype: torch.dtype) -> Any:
-    options: dict[str, Any] = {"dtype": dtype, **family.options}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # outdated scheduler configs, which diffusers mends by itself
-        if spec.file is not None:
-            return _read_file(spec.file, spec.config, family, options)
-        source, revision = (spec.folder, None) if spec.folder is not None else (spec.repository, spec.revision)
-        place = {"revision": revision, "local_files_only": spec.folder is not None}
-        index = family.pipeline_class.load_config(source, **place)
-        problem = _index_problem(index, spec.family)
-        if problem is not None:
-            raise ModelUnavailable(problem)
-        options |= {name: None for name in family.optional if (index.get(name) or [None])[0] is None}
-        return family.pipeline_class.from_pretrained(source, use_safetensors=True, **place, **options)
-
-
-def _read_file(file: Path, config: Path | None, family: Family, options: dict[str, Any]) -> Any:
-    """What a file holds is weights alone; without ``config``, diffusers looks for the rest at the model hub."""
-    place = {} if config is None else {"config": str(config), "local_files_only": True}
-    try:
-        return family.pipeline_class.from_single_file(str(file), **place, **options)
-    except LocalEntryNotFoundError as error:
-        raise ModelUnavailable(
-            "the file holds neither configurations nor tokenizers, and the model hub has none now; set config = "
-            '"FOLDER" beside file, a diffusers folder of any model of the same kind (its weights are not needed)'
-        ) from error
-
-
-def _index_problem(index: Mapping[str, Any], family: str) -> str | None:
-    """Unless a ``model_index.json`` has the denoiser of ``family``."""
-    found = next((index[part][1] for part in ("unet", "transformer") if part in index), None)
-    if found == FAMILIES[family].denoiser:
-        return None
-    fitting = " or ".join(f'"{name}"' for name, facts in FAMILIES.items() if facts.denoiser == found)
-    return f"its denoiser is {found or 'missing'}; " + (f"set family = {fitting}" if fitting else "no family has that")
+    def _make(self, weights: LoraWeights) -> Checkpoint:
+        loras = [lora for lora, _ in weights]
+        same_files = (made for known, made in self._combinations.items() if [lora for lora, _ in known] == loras)
+        source = next(same_files, None)
+        pipeline = copy_sharing_tensors((source or self._base).pipeline)
+        if source is None:
+            load_loras(pipeline, loras)
+        set_adapters(pipeline, [weight for _, weight in weights])
+        eager = self._base.family.eager(pipeline)
+        return replace(self._base, pipeline=pipeline, denoiser=eager, eager=eager, has_loras=True)

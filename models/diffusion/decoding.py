@@ -1,30 +1,27 @@
-"""Decoding: finished latents to pictures of the size that they were drawn at."""
+"""Decoding: from final latents to images."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from PIL.Image import Image
 
+from models.diffusion.denoising import Denoising
 from models.diffusion.failures import attempt, release_memory
 from models.errors import DrawingFailed, JobFailure
 
-if TYPE_CHECKING:
-    from models.diffusion.denoising import Denoising
-
 
 def decode(batch: Sequence[Denoising]) -> list[Image | JobFailure]:
-    """Each one's picture. All are of one group and are decoded together; if that fails, each for itself."""
+    """Decode the latents of ``batch``, whose group keys are equal, together; if that fails, one by one."""
     pixels = attempt(lambda: _pixels(batch))
     if not isinstance(pixels, JobFailure):
-        return [attempt(partial(_picture, each, one)) for each, one in zip(batch, pixels, strict=True)]
+        return [attempt(partial(_image, each, one)) for each, one in zip(batch, pixels, strict=True)]
     if len(batch) == 1:
         return [pixels]
     release_memory(batch[0].checkpoint.device)
-    return [picture for each in batch for picture in decode([each])]
+    return [image for each in batch for image in decode([each])]
 
 
 def _pixels(batch: Sequence[Denoising]) -> Sequence[torch.Tensor]:
@@ -34,8 +31,8 @@ def _pixels(batch: Sequence[Denoising]) -> Sequence[torch.Tensor]:
     return list(pixels[:, None])
 
 
-def _picture(denoising: Denoising, pixels: torch.Tensor) -> Image:
+def _image(denoising: Denoising, pixels: torch.Tensor) -> Image:
     if not (denoising.latents.isfinite().all() and pixels.isfinite().all()):
-        raise DrawingFailed("the latents, or the pixels that they decode to, are not finite")
-    picture: Image = denoising.checkpoint.pipeline.image_processor.postprocess(pixels)[0]
-    return picture
+        raise DrawingFailed("the final latents or the decoded pixels are not finite numbers")
+    image: Image = denoising.checkpoint.pipeline.image_processor.postprocess(pixels)[0]
+    return image

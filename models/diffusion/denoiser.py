@@ -1,4 +1,4 @@
-"""The seam between the engine and whatever runs the UNet."""
+"""The interface between the engine and the backends that run a denoiser, and the inputs of one forward."""
 
 from __future__ import annotations
 
@@ -11,53 +11,56 @@ import torch
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What a prompt, or its absence, gives the denoiser; N inputs."""
+    """The denoiser's inputs besides latents and timesteps, N inputs."""
 
     hidden_states: torch.Tensor
-    """[N, tokens, width], the text encoder's output."""
+    """[N, tokens, width], the text encoders' output."""
     guidance_embedding: torch.Tensor | None = None
-    """[N, width], for denoisers that were distilled to take the guidance scale as an input; ``None`` for all others."""
-    further: Mapping[str, torch.Tensor] = field(default_factory=dict)
-    """[N, ...] each, by the UNet's own names for them; what they are is the family's matter."""
+    """[N, width], for denoisers that were distilled to take the guidance scale as an input; otherwise ``None``."""
+    extra_kwargs: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    """[N, ...] each, the denoiser's further arguments by name, such as SDXL's ``added_cond_kwargs``."""
 
     @property
     def size_bytes(self) -> int:
-        """What its tensors take."""
-        return sum(each.nbytes for each in (self.hidden_states, self.guidance_embedding, *self.further.values())
+        """The memory of all tensors."""
+        return sum(each.nbytes for each in (self.hidden_states, self.guidance_embedding, *self.extra_kwargs.values())
                    if each is not None)  # fmt: skip
 
     @classmethod
     def cat(cls, parts: Sequence[Self]) -> Self:
-        """All inputs of all ``parts``, in order."""
+        """Concatenate all inputs of all ``parts``."""
         embeddings = [part.guidance_embedding for part in parts if part.guidance_embedding is not None]
         return cls(
             torch.cat([part.hidden_states for part in parts]),
             torch.cat(embeddings) if embeddings else None,
-            {name: torch.cat([part.further[name] for part in parts]) for name in parts[0].further},
+            {name: torch.cat([part.extra_kwargs[name] for part in parts]) for name in parts[0].extra_kwargs},
         )
 
 
 @dataclass(frozen=True)
 class Residuals:
-    """What ControlNets add inside the UNet (arXiv 2302.05543); N inputs, zero for those without control."""
+    """What ControlNets add inside the UNet (arXiv 2302.05543), N inputs; zero for inputs without a ControlNet."""
 
     down: tuple[torch.Tensor, ...]
-    """[N, channels, h, w] each, for the down blocks' outputs, in the UNet's order."""
+    """[N, channels, h, w] each, for the outputs of the down blocks, in the UNet's order."""
     mid: torch.Tensor
-    """[N, channels, h, w], for the middle block's output."""
+    """[N, channels, h, w], for the output of the middle block."""
 
 
 class Denoiser(Protocol):
-    """Predicts what is wrong with noisy latents. Each input's result must not depend on the other inputs."""
+    """Predicts the noise in latents, or what the model was trained to predict instead.
+
+    The output for one input must not depend on the other inputs.
+    """
 
     @property
     def name(self) -> str:
-        """The backend's, one of ``backends.choose.BACKENDS``."""
+        """The backend's name, one of ``models.catalog.backends.BACKENDS``."""
         ...
 
     @property
     def relative_error(self) -> float | None:
-        """How far the output is from what torch computes, as ``backends.measure`` has it; ``None``: it is torch's."""
+        """How far the output differs from torch's, as ``backends.measure`` defines it; ``None`` for torch itself."""
         ...
 
     def denoise(
@@ -70,13 +73,13 @@ class Denoiser(Protocol):
         """The model's raw output [N, channels, h, w].
 
         Args:
-            latents: [N, channels, h, w], scaled as the scheduler wants the model's input.
+            latents: [N, channels, h, w], scaled by the scheduler for the model.
             timesteps: [N], float32, one for each input.
             conditioning: of N inputs.
             residuals: of N inputs.
 
         Raises:
-            torch.OutOfMemoryError, MemoryError: the batch does not fit; the engine tries again with smaller ones.
-            DrawingFailed: there are ``residuals``, and this backend cannot take any.
+            torch.OutOfMemoryError, MemoryError: the batch does not fit; the engine retries with smaller batches.
+            DrawingFailed: ``residuals`` are given, and this backend cannot take any.
         """
         ...

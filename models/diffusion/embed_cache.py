@@ -1,4 +1,4 @@
-"""Prompts' encodings that were computed before, the least recently used dropped when they take too much memory."""
+"""An LRU cache of encoded prompts within a memory budget."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ from models.diffusion.denoiser import Conditioning
 
 
 class EmbeddingCache:
-    """Conditionings by all that they depend on; threads may share one. Nobody changes the tensors it gives."""
+    """An LRU cache of conditionings, safe for threads. Callers must not change the tensors."""
 
     def __init__(self, budget_bytes: int) -> None:
         self._budget_bytes = budget_bytes
         self._size_bytes = 0
-        self._held: OrderedDict[Hashable, Conditioning] = OrderedDict()
+        self._entries: OrderedDict[Hashable, Conditioning] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
     def size_bytes(self) -> int:
-        """What the tensors take that are held now; never more than the budget."""
+        """The memory of all cached tensors; never more than the budget."""
         return self._size_bytes
 
     def get(self, key: Hashable, encode: Callable[[], Conditioning]) -> Conditioning:
-        """The conditioning of ``key``: the one that is held, else what ``encode`` gives, held from now on if it fits.
+        """The cached conditioning of ``key``; a missing one is encoded, and cached if it fits the budget.
 
-        Two threads that miss the same key at once both encode; all callers then share the first's tensors.
+        If two threads miss the same key at once, both encode, and all callers share the tensors of the first.
 
         Raises:
-            Whatever ``encode`` raises; nothing is held then.
+            Exception: whatever ``encode`` raises; nothing is cached then.
         """
         with self._lock:
-            if key in self._held:
-                self._held.move_to_end(key)
-                return self._held[key]
+            if key in self._entries:
+                self._entries.move_to_end(key)
+                return self._entries[key]
         conditioning = encode()
         with self._lock:
-            return self._held.get(key) or self._hold(key, conditioning)
+            return self._entries.get(key) or self._add(key, conditioning)
 
     def clear(self) -> None:
-        """Let go of everything, for instance when the device's memory runs out."""
+        """Drop everything, for instance when the device is out of memory."""
         with self._lock:
-            self._held.clear()
+            self._entries.clear()
             self._size_bytes = 0
 
-    def _hold(self, key: Hashable, conditioning: Conditioning) -> Conditioning:
+    def _add(self, key: Hashable, conditioning: Conditioning) -> Conditioning:
         size_bytes = conditioning.size_bytes
         if size_bytes <= self._budget_bytes:
             while self._size_bytes + size_bytes > self._budget_bytes:
-                self._size_bytes -= self._held.popitem(last=False)[1].size_bytes
-            self._held[key] = conditioning
+                self._size_bytes -= self._entries.popitem(last=False)[1].size_bytes
+            self._entries[key] = conditioning
             self._size_bytes += size_bytes
         return conditioning

@@ -1,63 +1,51 @@
-"""The engine: rows join and leave at any tick, and each tick takes one group of rows one step further."""
+"""The engine: step-level continuous batching of many jobs on one device."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from PIL.Image import Image
 
-from models.catalog import ModelSpec
-from models.diffusion.batching import divided, predict, whose_turn
+from models.catalog.catalog import ModelSpec
+from models.diffusion.batching import predict, split
 from models.diffusion.capacity import Capacity, Forward
 from models.diffusion.checkpoint import Checkpoint
-from models.diffusion.events import Drawn, Event, Failed, Loading, Progressed
+from models.diffusion.events import Event, Failed, Finished, Loading, Progressed
 from models.diffusion.failures import attempt
-from models.diffusion.inline import Inline
-from models.diffusion.loads import checkpoint_load
+from models.diffusion.load_requests import checkpoint_request
+from models.diffusion.model_cache import ModelCache
 from models.diffusion.plans import Tools, plan
-from models.diffusion.row import Row
-from models.diffusion.shelf import Shelf
-from models.diffusion.work import Load, Task, Work
+from models.diffusion.row import AwaitingLoad, Ended, Finishing, Preparing, Row, Running
+from models.diffusion.scheduler import Scheduler, current_work
+from models.diffusion.side_work import SideWork
+from models.diffusion.work import LoadRequest, PlanEnd, PlanStep, Task, Work
 from models.errors import JobFailure, OutOfMemory
 
 CPU = torch.device("cpu")
-_WAIT_S = 0.05
-"""How long a tick with nothing to run waits for something that is being loaded or prepared."""
-
-
-@dataclass(frozen=True)
-class _Picture:
-    """What a plan returned."""
-
-    picture: Image
-
-
-_Next = Load | Work | _Picture | JobFailure
 
 
 class Engine:
-    """Continuous batching at the level of steps, on one device.
+    """Draws many jobs at once: rows join and leave at any step, and each step is one forward for one batch of rows.
 
-    The law: a row's picture does not depend on the rows beside it. Alone it is the very picture that the family's
-    plain diffusers pipeline draws with the same seed; in company it is the same within 1/255 on a CPU in float32.
-    What fails in one row fails that row only. One thread owns the engine and calls :meth:`tick`; :meth:`join` and
-    :meth:`leave` may be called from any thread, also while a tick runs.
+    The law of the engine: a row's image does not depend on the rows beside it. Alone, a row gives the same image as
+    the family's plain diffusers pipeline with the same seed. In a batch it gives the same image within 1/255 of each
+    channel, on a CPU in float32. A failure in one row fails that row only.
 
-    On a GPU, prompts are encoded and pictures decoded in a thread beside the ticks; on a CPU that thread would only
-    take the cores from them. Checkpoints are always loaded in a thread of their own.
+    One thread owns the engine and calls :meth:`step`. :meth:`add_row` and :meth:`cancel_row` may be called from any
+    thread, also during a step.
 
     Args:
-        load: gives the checkpoint of a model.
-        device: where it all runs.
-        capacity: how many rows are drawn at once; more wait.
-        preview_every: steps of a row between its previews; 0 is never.
-        budget_bytes: how much of what was loaded is kept when no row uses it; ``None`` is all that memory holds.
+        load: loads the checkpoint of a model.
+        device: the device on which all models run.
+        capacity: bounds the number of rows that are drawn at once; the others wait.
+        preview_every: the number of steps between two previews of a row; 0 turns previews off.
+        budget_bytes: the memory for models that no row uses; ``None`` keeps models until the device is full.
+
+    Raises:
+        ValueError: ``preview_every`` is negative.
     """
 
     def __init__(
@@ -74,249 +62,182 @@ class Engine:
         self.capacity = capacity or Capacity()
         self._load = load
         self._preview_every = preview_every
-        self._shelf = Shelf(device, budget_bytes)
-        self._shelf.keep(lambda: {key for row in list(self._rows.values()) for key in row.keys})
-        self._aside: Executor = ThreadPoolExecutor(1, "aside") if device.type == "cuda" else Inline()
+        self._scheduler = Scheduler(self.capacity)
+        self._models = ModelCache(device, budget_bytes, in_use=lambda: self._scheduler.keys_in_use)
+        self._side_work = SideWork(device, self._models)
         self._tools = Tools(load, device)
-        self._waiting: dict[str, Task] = {}
-        self._rows: dict[str, Row] = {}
-        self._pending: list[tuple[Future[Any], Callable[[Any], Iterator[Event]]]] = []
-
-    # What others see and ask for
 
     @property
     def row_ids(self) -> tuple[str, ...]:
-        """All rows, those that wait for admission included, the oldest first."""
-        return (*self._rows, *self._waiting)
+        """The ids of all rows, running and then waiting, the oldest first."""
+        return self._scheduler.row_ids
 
     @property
     def waiting(self) -> int:
-        """How many rows wait for their admission."""
-        return len(self._waiting)
+        """The number of rows that wait for admission."""
+        return self._scheduler.waiting
 
     @property
     def is_idle(self) -> bool:
-        """Whether there is nothing to do."""
-        return not self._rows and not self._waiting
+        """Whether there are no rows."""
+        return self._scheduler.is_idle
 
     @property
     def loaded(self) -> tuple[Hashable, ...]:
-        """The keys of what is loaded; :func:`~models.diffusion.loads.weights_of` gives a model's."""
-        return self._shelf.loaded
+        """The keys of all loaded models; :func:`~models.diffusion.load_requests.weights_of` gives a model's key."""
+        return self._models.loaded
 
     def load(self, spec: ModelSpec) -> Checkpoint:
-        """Load the checkpoint of ``spec`` now, so that its first row need not wait for it.
+        """Load the checkpoint of ``spec`` now, so that the first row that uses it need not wait.
 
         Raises:
-            ModelUnavailable, OutOfMemory: it cannot be loaded.
+            ModelUnavailable, OutOfMemory: the checkpoint cannot be loaded.
         """
-        loaded = self._shelf.request(checkpoint_load(spec, self._load)).result()
+        loaded = self._models.request(checkpoint_request(spec, self._load)).result()
         if isinstance(loaded, JobFailure):
             raise loaded
-        checkpoint: Checkpoint = loaded
-        return checkpoint
+        return loaded
 
-    def join(self, row_id: str, task: Task) -> None:
-        """Let a row wait for its admission, which is at the next tick if there is room.
+    def add_row(self, row_id: str, task: Task) -> None:
+        """Add a row; it is admitted at the next step if there is capacity.
 
         Raises:
-            ValueError: there is a row of that id already.
+            ValueError: there is a row with the same id.
         """
-        if row_id in self._rows or row_id in self._waiting:
-            raise ValueError(f"there is a row {row_id!r} already")
-        self._waiting[row_id] = task
+        self._scheduler.add(Row(row_id, task, plan(task, self._tools)))
 
-    def leave(self, row_id: str) -> None:
-        """Cancel a row at once; an unknown one is no error, for it may just have finished. No later tick reports it."""
-        self._waiting.pop(row_id, None)
-        self._rows.pop(row_id, None)
+    def cancel_row(self, row_id: str) -> None:
+        """Remove a row at once; later steps report no event of it. An unknown id is no error."""
+        self._scheduler.remove(row_id)
 
     def close(self) -> None:
-        """End the engine's threads; whatever is in progress is lost."""
-        self._shelf.close()
-        self._aside.shutdown(cancel_futures=True)
+        """End the engine's threads; rows in progress are lost."""
+        self._models.close()
+        self._side_work.close()
+
+    # A row's life, from its admission to its end
 
     @torch.inference_mode()
-    def tick(self) -> list[Event]:
-        """Admit rows while there is room, and take the group whose turn it is one step further."""
-        events = [*self._admit(), *self._collect()]
-        runnable = [row for row in list(self._rows.values()) if row.is_runnable]
-        if runnable:
-            rows = whose_turn(runnable, self.capacity.inputs_of)
-            events += self._step(rows)
-            events += self._finish([row for row in rows if self._is_done(row)])
-        elif self._pending:
-            wait([future for future, _ in self._pending], _WAIT_S, FIRST_COMPLETED)
-        return [*events, *self._collect()]
-
-    # Admission and preparation
+    def step(self) -> list[Event]:
+        """Admit and resume rows, then run one forward for the batch that the scheduler selects."""
+        events = [*self._admit(), *self._resume_ready()]
+        rows = self._scheduler.select_batch()
+        if rows:
+            began_at = time.monotonic()
+            events += self._advance(rows, self._execute(rows))
+            self._scheduler.charge(rows, time.monotonic() - began_at)
+            events += self._finish(rows)
+        else:
+            self._side_work.wait()
+        return [*events, *self._resume_ready()]
 
     def _admit(self) -> Iterator[Event]:
-        by_priority = sorted(list(self._waiting.items()), key=lambda item: -item[1].params.priority)
-        for row_id, task in by_priority:
-            row, others = Row(row_id, task, plan(task, self._tools)), list(self._rows.values())
-            if not self.capacity.admits(row, others) or self._waiting.pop(row_id, None) is None:
-                continue  # no room for it, or it has just left
-            row.served_s = min((each.served_s for each in others), default=0.0)
-            self._rows[row_id] = row
-            yield from self._go_on(row, None)
+        """Waiting -> Preparing."""
+        for row in self._scheduler.admit():
+            self._side_work.prepare(row, None)
+            yield from self._resume(row)
 
-    def _go_on(self, row: Row, outcome: Any) -> Iterator[Event]:
-        """Send the row's plan what came of its last wish, and see to its next one."""
-        began_at = time.monotonic()
+    def _resume_ready(self) -> Iterator[Event]:
+        for row in self._side_work.take_ready():
+            yield from self._resume(row)
 
-        def handle(wish: _Next) -> Iterator[Event]:
-            row.prepare_s += time.monotonic() - began_at
-            return self._fulfil(row, wish)
+    def _resume(self, row: Row) -> Iterator[Event]:
+        """Take ``row`` from state to state until it is running, waits for unfinished side work, or has left.
 
-        yield from self._await(self._aside.submit(partial(_next, row, outcome)), handle)
+        Preparing -> AwaitingLoad -> Preparing while the plan requests models; Preparing -> Running when it has work to
+        run; Finishing -> Preparing with the outcome of that work.
+        """
+        while self._scheduler.is_running(row) and row.is_ready:
+            match row.state:
+                case Preparing(future):
+                    yield from self._follow_plan(row, future.result())
+                case AwaitingLoad(future) | Finishing(future):
+                    outcome = future.result()
+                    if isinstance(outcome, JobFailure):
+                        yield self._fail(row, outcome)
+                    else:
+                        self._side_work.prepare(row, outcome)
+        if self._scheduler.is_running(row) and not isinstance(row.state, Running):
+            self._side_work.watch(row)
 
-    def _fulfil(self, row: Row, wish: _Next) -> Iterator[Event]:
-        if not self._holds(row):
-            return  # left while it was prepared
-        match wish:
+    def _follow_plan(self, row: Row, following: PlanStep) -> Iterator[Event]:
+        """Preparing -> AwaitingLoad, Running or Ended."""
+        match following:
+            case LoadRequest():
+                self._side_work.load(row, following)
+                if not row.is_ready:
+                    yield Loading(row.row_id, following.name)
+            case PlanEnd(result):
+                self._end(row)
+                yield Finished(row.row_id, result, row.prepare_s, row.denoise_s, row.finish_s)
             case JobFailure():
-                yield from self._retry_or_fail(row, wish)
-            case _Picture(picture):
-                del self._rows[row.row_id]
-                yield Drawn(row.row_id, picture, row.prepare_s, row.denoise_s, row.finish_s)
-            case Load():
-                yield from self._fetch(row, wish)
-            case _:
-                row.work, row.began_at = wish, time.monotonic()
+                yield from self._retry_or_fail(row, following)
+            case work:
+                row.enter(Running(work))
 
     def _retry_or_fail(self, row: Row, failure: JobFailure) -> Iterator[Event]:
-        """Without memory, the row is begun once more with nothing around that no row uses."""
+        """Prepare ``row`` once more if the memory was full and some could be freed; otherwise fail it.
+
+        A plan cannot go back, so only a row that has taken no step yet is prepared once more.
+        """
         if isinstance(failure, OutOfMemory):
             self._tools.encodings.clear()
-        if isinstance(failure, OutOfMemory) and not row.steps_done and self._shelf.drop_unused():
-            row.plan = plan(row.task, self._tools)
-            yield from self._go_on(row, None)
-        else:
-            yield self._fail(row, failure)
-
-    def _fetch(self, row: Row, wish: Load) -> Iterator[Event]:
-        row.keys.add(wish.key)
-        future = self._shelf.request(wish)
-        began_at = time.monotonic()
-        if not future.done():
-            yield Loading(row.row_id, wish.name)
-
-        def handle(loaded: Any) -> Iterator[Event]:
-            row.prepare_s += time.monotonic() - began_at
-            if not self._holds(row):
+            if not row.steps_done and self._models.drop_unused():
+                row.plan = plan(row.task, self._tools)
+                self._side_work.prepare(row, None)
                 return
-            if isinstance(loaded, JobFailure):
-                yield self._fail(row, loaded)
-            else:
-                yield from self._go_on(row, loaded)
+        yield self._fail(row, failure)
 
-        yield from self._await(future, handle)
-
-    # Steps
-
-    def _step(self, rows: Sequence[Row]) -> Iterator[Event]:
-        began_at = time.monotonic()
-        batch = [row.work for row in rows if row.work is not None]
+    def _execute(self, rows: Sequence[Row]) -> list[torch.Tensor | JobFailure]:
+        """Run the model for all of ``rows``: one forward, or several small ones that measure its fixed cost."""
+        batch = [current_work(row) for row in rows]
         forward = Forward.of(batch)
-        on_memory = partial(self.capacity.note_too_many, forward.sort)
-        parts = divided(batch, self.capacity.parts(forward))
-        outputs = [output for part in parts for output in predict(part, on_memory)]
-        self.capacity.note(forward, time.monotonic() - began_at, len(parts))
-        for row, output in zip(rows, outputs, strict=True):
-            if self._holds(row):
-                yield self._advance(row, output)
-        share_s = (time.monotonic() - began_at) / len(rows)
-        for row in rows:
-            row.serve(share_s)
+        began_at = time.monotonic()
+        parts = split(batch, self.capacity.split_count(forward))
+        on_out_of_memory = partial(self.capacity.record_out_of_memory, forward.cost_key)
+        outputs = [output for part in parts for output in predict(part, on_out_of_memory)]
+        self.capacity.record(forward, time.monotonic() - began_at, len(parts))
+        return outputs
 
-    def _advance(self, row: Row, output: torch.Tensor | JobFailure) -> Event:
-        work = row.work
-        assert work is not None
+    def _advance(self, rows: Sequence[Row], outputs: Sequence[torch.Tensor | JobFailure]) -> Iterator[Event]:
+        """Take one step of each row with its output; rows that were canceled during the forward are skipped."""
+        for row, output in zip(rows, outputs, strict=True):
+            if self._scheduler.is_running(row):
+                yield self._advance_row(row, current_work(row), output)
+
+    def _advance_row(self, row: Row, work: Work[object], output: torch.Tensor | JobFailure) -> Event:
         if isinstance(output, JobFailure):
             return self._fail(row, output)
         preview = self._preview(work, output)
-        moved = attempt(lambda: work.advance(output))
-        if isinstance(moved, JobFailure):
-            return self._fail(row, moved)
+        failure = attempt(lambda: work.advance(output))
+        if failure is not None:
+            return self._fail(row, failure)
         return Progressed(row.row_id, row.steps_done + work.step, row.steps_done + work.steps, preview)
 
-    def _preview(self, work: Work, output: torch.Tensor) -> Image | None:
-        """A preview if one is due after this step; a preview that fails is none."""
+    def _preview(self, work: Work[object], output: torch.Tensor) -> Image | None:
+        """A preview if one is due after this step; a preview that fails is left out."""
         taken = work.step + 1
         if not self._preview_every or taken % self._preview_every or taken == work.steps:
             return None
         preview = attempt(lambda: work.preview(output))
         return None if isinstance(preview, JobFailure) else preview
 
-    def _is_done(self, row: Row) -> bool:
-        return self._holds(row) and row.work is not None and row.work.step == row.work.steps
-
     def _finish(self, rows: Sequence[Row]) -> Iterator[Event]:
-        """Let the rows' finished pieces of work come to something, all of them together."""
-        if not rows:
-            return
-        batch = [row.work for row in rows if row.work is not None]
-        began_at = time.monotonic()
-        for row, work in zip(rows, batch, strict=True):
-            row.denoise_s += began_at - row.began_at
-            row.steps_done += work.steps
-            row.work = None
-
-        def handle(outcomes: Any) -> Iterator[Event]:
-            if isinstance(outcomes, JobFailure):
-                outcomes = [outcomes] * len(rows)
-            for row, outcome in zip(rows, outcomes, strict=True):
-                row.finish_s += time.monotonic() - began_at
-                yield from self._hand_on(row, outcome)
-
-        yield from self._await(self._aside.submit(partial(_outcomes, batch)), handle)
-
-    def _hand_on(self, row: Row, outcome: Any) -> Iterator[Event]:
-        if not self._holds(row):
-            return  # left while it was finished
-        if isinstance(outcome, JobFailure):
-            yield self._fail(row, outcome)
-        else:
-            yield from self._go_on(row, outcome)
-
-    def _holds(self, row: Row) -> bool:
-        """Whether ``row`` has not left; another of the same id may have come since."""
-        return self._rows.get(row.row_id) is row
+        """Running -> Finishing, for those of ``rows`` whose work has just taken its last step."""
+        done = [row for row in rows if self._scheduler.is_running(row) and _is_done(current_work(row))]
+        if done:
+            self._side_work.finish(done)
+        for row in done:
+            yield from self._resume(row)
 
     def _fail(self, row: Row, failure: JobFailure) -> Failed:
-        self._rows.pop(row.row_id, None)
+        self._end(row)
         return Failed(row.row_id, failure)
 
-    # What is done beside the ticks
-
-    def _await(self, future: Future[Any], handle: Callable[[Any], Iterator[Event]]) -> Iterator[Event]:
-        """Handle the result now if it is there, else at the tick at which it is."""
-        if future.done():
-            yield from handle(future.result())
-        else:
-            self._pending.append((future, handle))
-
-    def _collect(self) -> Iterator[Event]:
-        ready = [each for each in self._pending if each[0].done()]
-        self._pending = [each for each in self._pending if not each[0].done()]
-        for future, handle in ready:
-            yield from handle(future.result())
+    def _end(self, row: Row) -> None:
+        row.enter(Ended())
+        self._scheduler.end(row)
 
 
-@torch.inference_mode()
-def _next(row: Row, outcome: Any) -> _Next:
-    """What the row's plan wants next; any exception as a failure."""
-
-    def send() -> _Next:
-        try:
-            return row.plan.send(outcome)
-        except StopIteration as end:
-            return _Picture(end.value)
-
-    return attempt(send)
-
-
-@torch.inference_mode()
-def _outcomes(batch: Sequence[Work]) -> list[Any] | JobFailure:
-    return attempt(lambda: batch[0].finish(batch))
+def _is_done(work: Work[object]) -> bool:
+    return work.step == work.steps

@@ -1,4 +1,4 @@
-"""What the engine reports of its rows."""
+"""The events that the engine reports about its rows."""
 
 from __future__ import annotations
 
@@ -6,44 +6,45 @@ from dataclasses import dataclass
 
 from PIL.Image import Image
 
+from models.diffusion.work import Result
 from models.errors import JobFailure
 
 
 @dataclass(frozen=True)
 class Loading:
-    """A row waits for something to be loaded."""
+    """A row waits for a model that is being loaded."""
 
     row_id: str
     name: str
-    """What is loaded, in words."""
+    """The model's name, for people."""
 
 
 @dataclass(frozen=True)
 class Progressed:
-    """A row took one more step."""
+    """A row took one step."""
 
     row_id: str
     step: int
-    """Steps taken so far, 1..``steps``."""
+    """The number of steps taken so far, from 1 to ``steps``."""
     steps: int
-    """Steps in all, as far as is known: some samplers take more, or fewer, than they were asked for."""
+    """The number of steps known so far; a sampler may take more or fewer steps than the request says."""
     preview: Image | None
-    """A rough look at the picture to come, if one was due."""
+    """A rough image of the expected result, if a preview was due."""
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A row became a picture and has left the engine."""
+class Finished:
+    """A row succeeded and has left the engine."""
 
     row_id: str
-    picture: Image
-    """RGB."""
+    result: Result
+    """An RGB image, or what else the kind of job gives back."""
     prepare_s: float
-    """Spent before the first step: encoding prompts and pictures, drawing the noise; waiting for a load included."""
+    """Seconds of preparation: loading models, encoding prompts and images, drawing noise."""
     denoise_s: float
-    """From the first step of each piece of work to its last, the time in which others had the device included."""
+    """Seconds from the first to the last step of each piece of work, including the steps of other rows."""
     finish_s: float
-    """Spent on decoding, together with the rows that were done at the same tick."""
+    """Seconds of decoding, together with rows that took their last step at the same time."""
 
 
 @dataclass(frozen=True)
@@ -54,4 +55,4 @@ class Failed:
     failure: JobFailure
 
 
-Event = Loading | Progressed | Drawn | Failed
+Event = Loading | Progressed | Finished | Failed

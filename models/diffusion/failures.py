@@ -1,4 +1,4 @@
-"""How any exception becomes the one row's failure, without keeping the device's memory alive."""
+"""From exceptions to job failures, without references that would keep tensors in the device's memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ T = TypeVar("T")
 
 
 def attempt(work: Callable[[], T]) -> T | JobFailure:
-    """The result of ``work``, or why there is none. The failure holds no traceback, whose frames would hold tensors."""
+    """Return the result of ``work``, or its exception as a failure.
+
+    The failure has no traceback, because the frames of a traceback would keep tensors alive.
+    """
     try:
         return work()
     except Exception as error:
@@ -26,7 +29,7 @@ def attempt(work: Callable[[], T]) -> T | JobFailure:
 
 
 def as_failure(error: Exception) -> JobFailure:
-    """``error`` in Photogram's terms; what nobody foresaw is logged with its traceback."""
+    """``error`` as a ``JobFailure``; unexpected errors are logged with their traceback."""
     if isinstance(error, JobFailure):
         return error
     if is_out_of_memory(error):
@@ -39,17 +42,17 @@ def as_failure(error: Exception) -> JobFailure:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether the device, or the machine, had no memory left. On a CPU torch says so in the message alone."""
+    """Whether the device or the machine was out of memory; on a CPU, only the message of torch's error says so."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def summary(error: Exception, limit: int = 300) -> str:
-    """The first line of the message, ``limit`` characters at most."""
+    """The first line of the error's message, cut to ``limit`` characters."""
     lines = str(error).strip().splitlines()
     return lines[0][:limit] if lines else type(error).__name__
 
 
 def release_memory(device: torch.device) -> None:
-    """Give the memory that torch keeps in store back to the device."""
+    """Return the memory that torch caches to the device."""
     if device.type == "cuda":
         torch.cuda.empty_cache()

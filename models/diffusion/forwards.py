@@ -1,35 +1,31 @@
-"""The model's forwards for pictures of one group: one for all of them, or two where some reuse what they computed."""
+"""The model's forwards for a batch of images: one for all, or two where some images reuse deep features."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
-from models.diffusion.backends.deepcache import takes_full_step
+from models.diffusion.backends.deepcache import is_full_step
 from models.diffusion.control.controlnet import Share, residuals
 from models.diffusion.denoiser import Conditioning
+from models.diffusion.denoising import Denoising
 from models.errors import DrawingFailed, JobFailure
-
-if TYPE_CHECKING:
-    from models.diffusion.denoising import Denoising
 
 
 @dataclass(frozen=True)
 class _Inputs:
-    """What a model takes for several pictures, one after the other, N inputs in all."""
+    """The model's inputs for several images, N inputs in all."""
 
     latents: torch.Tensor
     timesteps: torch.Tensor
     conditioning: Conditioning
     sizes: list[int]
-    """How many inputs each picture has."""
+    """The number of inputs of each image."""
 
     @classmethod
     def of(cls, batch: Sequence[Denoising]) -> _Inputs:
-        """Those of ``batch``."""
         stacked = torch.cat([each.model_input().expand(each.inputs, -1, -1, -1) for each in batch])
         timesteps = torch.cat([each.timestep.float().expand(each.inputs) for each in batch]).to(stacked.device)
         conditioning = Conditioning.cat([each.conditioning for each in batch])
@@ -37,17 +33,17 @@ class _Inputs:
 
 
 def predict(batch: Sequence[Denoising]) -> list[torch.Tensor | JobFailure]:
-    """Each picture's raw model output [inputs, ...], or why it has none."""
+    """The raw model output [inputs, ...] of each image in ``batch``, or a failure where the output is not finite."""
     if batch[0].reuse_interval == 1:
         return _checked(*_denoise(batch))
-    full = [each for each in batch if takes_full_step(each.step, each.reuse_interval)]
-    rest = [each for each in batch if each not in full]
-    found = dict(zip(map(id, [*full, *rest]), [*_full(full), *_shallow(rest)], strict=True))
-    return [found[id(each)] for each in batch]
+    full = [each for each in batch if is_full_step(each.step, each.reuse_interval)]
+    shallow = [each for each in batch if each not in full]
+    outputs = dict(zip(map(id, [*full, *shallow]), [*_full(full), *_shallow(shallow)], strict=True))
+    return [outputs[id(each)] for each in batch]
 
 
 def _denoise(batch: Sequence[Denoising]) -> tuple[torch.Tensor, list[int]]:
-    """One forward, with what the pictures' ControlNets add to it."""
+    """One forward, including the residuals of the images' ControlNets."""
     inputs, checkpoint = _Inputs.of(batch), batch[0].checkpoint
     shares = [Share(each.inputs, each.controls, each.step, each.steps) for each in batch]
     added = residuals(shares, inputs.latents, inputs.timesteps, inputs.conditioning)
@@ -56,7 +52,7 @@ def _denoise(batch: Sequence[Denoising]) -> tuple[torch.Tensor, list[int]]:
 
 
 def _full(batch: Sequence[Denoising]) -> list[torch.Tensor | JobFailure]:
-    """The whole model; each picture keeps its deep features [inputs, ...] for the steps to come."""
+    """Run the whole model; each image keeps its deep features [inputs, ...] for its next steps."""
     if not batch:
         return []
     inputs, unet = _Inputs.of(batch), batch[0].checkpoint.deepcache
@@ -67,7 +63,7 @@ def _full(batch: Sequence[Denoising]) -> list[torch.Tensor | JobFailure]:
 
 
 def _shallow(batch: Sequence[Denoising]) -> list[torch.Tensor | JobFailure]:
-    """The model without its deep half, for which each picture's kept features stand in."""
+    """Run the model without its deep blocks, from the deep features that each image kept."""
     if not batch:
         return []
     inputs, unet = _Inputs.of(batch), batch[0].checkpoint.deepcache
@@ -77,9 +73,9 @@ def _shallow(batch: Sequence[Denoising]) -> list[torch.Tensor | JobFailure]:
 
 
 def _checked(output: torch.Tensor, sizes: list[int]) -> list[torch.Tensor | JobFailure]:
-    """Each picture's part of ``output``; a failure where it is not finite."""
-    finite = output.isfinite().flatten(1).all(1).cpu().split(sizes)  # one wait for the device, for all rows
+    """Each image's part of ``output``, or a failure where it is not finite; waits for the device only once."""
+    finite = output.isfinite().flatten(1).all(1).cpu().split(sizes)
     return [
-        part if is_finite.all() else DrawingFailed("the model's prediction is not finite")
+        part if is_finite.all() else DrawingFailed("the model's output is not finite")
         for part, is_finite in zip(output.split(sizes), finite, strict=True)
     ]

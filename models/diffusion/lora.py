@@ -1,16 +1,13 @@
-"""LoRAs: checkpoints that share the base's weights and have low-rank weights beside them."""
+"""LoRAs: loaded into copies of a pipeline that share its tensors."""
 
 from __future__ import annotations
 
 import copy
 import logging
 import re
-import threading
 import warnings
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,111 +16,52 @@ from peft.tuners.lora import LoraLayer
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from models.diffusion.checkpoint import Checkpoint
+from models.catalog.auxiliary import AuxiliaryModel
 from models.diffusion.failures import is_out_of_memory, summary
 from models.diffusion.pipeline import Pipeline
 from models.errors import ModelUnavailable, OutOfMemory
-from models.extras import Extra
 
 log = logging.getLogger(__name__)
 
 PARTS = ("unet", "transformer", "text_encoder", "text_encoder_2")
-"""The modules of a pipeline that LoRAs may change."""
+"""The modules of a pipeline that LoRAs change."""
 
-Weights = tuple[tuple[Extra, float], ...]
-"""LoRAs and what their update is multiplied by, in UNet and text encoders alike: each once, by name, none of them 0."""
+LoraWeights = tuple[tuple[AuxiliaryModel, float], ...]
+"""LoRAs, each once, sorted by name, with the factor of its update in denoiser and text encoders; no factor is 0."""
 
 _LORA_KEY = re.compile(r"lora.*[._](up|down|A|B)\.(weight|bias)$|\.alpha$")
 _UP_KEY = re.compile(r"[._](up|B)\.weight$")
-"""One of these for each layer that a file changes."""
-_ALARMED = ("diffusers.loaders.lora_base", "diffusers.loaders.peft", "transformers.integrations.peft")
+"""A file has one such key for each layer that it changes."""
+_NOISY_LOGGERS = ("diffusers.loaders.lora_base", "diffusers.loaders.peft", "transformers.integrations.peft")
 
 
-class Adapters:
-    """One checkpoint with LoRAs in any combination (Hu et al. 2021, arXiv 2106.09685).
-
-    Each combination is a checkpoint of its own whose modules share the base's tensors. Neither the base nor a
-    combination is ever changed after it was made: there is nothing to switch between two forwards, and any thread may
-    use one of them while another is being made. Combinations of the same files at other weights share the files'
-    tensors too.
-
-    Args:
-        base: the checkpoint without LoRAs; its modules must not be replaced or moved from now on.
-        limit: how many combinations are kept; the one that was asked for longest ago goes first. Rows that still use
-            it keep it alive.
-    """
-
-    def __init__(self, base: Checkpoint, *, limit: int = 8) -> None:
-        self._base = base
-        self._limit = limit
-        self._made: OrderedDict[Weights, Checkpoint] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, uses: Iterable[tuple[Extra, float]]) -> Checkpoint:
-        """The checkpoint under ``uses``, the same object for equal ones, in whatever order; without any, the base.
-
-        The weights of a LoRA that is named twice add up, and weight 0 is none. May be called from any thread; one
-        combination is made at a time.
-
-        Raises:
-            ModelUnavailable: a LoRA cannot be read, or is made for another model.
-            OutOfMemory: it does not fit the device.
-        """
-        weights = add_up(uses)
-        if not weights:
-            return self._base
-        with self._lock:
-            if weights not in self._made:
-                with torch.inference_mode(False):  # parameters made in inference mode could never be changed again
-                    self._made[weights] = self._make(weights)
-            self._made.move_to_end(weights)
-            while len(self._made) > self._limit:
-                self._made.popitem(last=False)
-            return self._made[weights]
-
-    def clear(self) -> None:
-        """Keep no combination any longer, to make room; rows in progress keep theirs."""
-        with self._lock:
-            self._made.clear()
-
-    def _make(self, weights: Weights) -> Checkpoint:
-        loras = [lora for lora, _ in weights]
-        alike = next((made for known, made in self._made.items() if [lora for lora, _ in known] == loras), None)
-        pipeline = twin(self._base.pipeline) if alike is None else twin(alike.pipeline)
-        if alike is None:
-            load(pipeline, loras)
-        weigh(pipeline, [weight for _, weight in weights])
-        eager = self._base.family.eager(pipeline)
-        return replace(self._base, pipeline=pipeline, denoiser=eager, eager=eager, has_loras=True)
-
-
-def add_up(uses: Iterable[tuple[Extra, float]]) -> Weights:
-    """``uses`` in the one form that they share with all equal ones."""
-    totals: dict[Extra, float] = {}
-    for lora, weight in uses:
+def merge_weights(loras: Iterable[tuple[AuxiliaryModel, float]]) -> LoraWeights:
+    """``loras`` in the one form that all equal combinations have; the weights of a LoRA that occurs twice add up."""
+    totals: dict[AuxiliaryModel, float] = {}
+    for lora, weight in loras:
         totals[lora] = totals.get(lora, 0.0) + weight
     return tuple((lora, totals[lora]) for lora in sorted(totals, key=lambda each: each.name) if totals[lora])
 
 
-def twin(pipeline: Pipeline) -> Pipeline:
-    """A pipeline whose :data:`PARTS` may be rebuilt without a change to the first one's; the tensors are the same."""
-    second = copy.copy(pipeline)
+def copy_sharing_tensors(pipeline: Pipeline) -> Pipeline:
+    """Copy ``pipeline`` with its :data:`PARTS`; the copy's modules can be changed, and its tensors are the same."""
+    copied = copy.copy(pipeline)
     for name, part in _parts(pipeline):
         shared: dict[int, Any] = {id(each): each for each in part.buffers()}
         for each in part.parameters():
             shared[id(each)] = torch.nn.Parameter(each.detach(), requires_grad=False)
-        setattr(second, name, copy.deepcopy(part, shared))
-    return second
+        setattr(copied, name, copy.deepcopy(part, shared))
+    return copied
 
 
-def load(pipeline: Pipeline, loras: Sequence[Extra]) -> None:
-    """Put ``loras`` into the modules of ``pipeline``, by diffusers' own loader; :func:`weigh` takes the same order.
+def load_loras(pipeline: Pipeline, loras: Sequence[AuxiliaryModel]) -> None:
+    """Load ``loras`` into the modules of ``pipeline`` by diffusers' own loader.
 
-    After an error the pipeline is not fit for use.
+    :func:`set_adapters` takes their weights in the same order. After an error the pipeline must not be used.
 
     Raises:
-        ModelUnavailable: one cannot be read, holds more than low-rank weights, or does not fit the modules.
-        OutOfMemory: one does not fit the device.
+        ModelUnavailable: a file cannot be read, holds other weights than plain LoRAs, or is made for another model.
+        OutOfMemory: a LoRA does not fit into the device's memory.
     """
     for lora, adapter in zip(loras, _adapter_names(len(loras)), strict=True):
         keys = _keys(lora)
@@ -136,8 +74,8 @@ def load(pipeline: Pipeline, loras: Sequence[Extra]) -> None:
             log.warning("LoRA %r: %d of its %d layers are not in this model", lora.name, layers - changed, layers)
 
 
-def weigh(pipeline: Pipeline, weights: Sequence[float]) -> None:
-    """Let the LoRAs of ``pipeline`` work with ``weights``, in the order they were loaded in."""
+def set_adapters(pipeline: Pipeline, weights: Sequence[float]) -> None:
+    """Set the weights of the LoRAs in ``pipeline``, in the order in which they were loaded."""
     for _, part in _parts(pipeline):
         set_weights_and_activate_adapters(part, _adapter_names(len(weights)), list(weights))
 
@@ -155,12 +93,12 @@ def _lora_layers(pipeline: Pipeline) -> Iterator[LoraLayer]:
 
 
 def _adapter_names(count: int) -> list[str]:
-    """Names that are part of no module's name and of no other's: diffusers and transformers look for them in keys."""
+    """Names that are no part of a module's name or of one another: diffusers and transformers search keys for them."""
     return [f"photogram_{number:04}" for number in range(count)]
 
 
-def _keys(lora: Extra) -> list[str]:
-    """What the file holds, from its header alone."""
+def _keys(lora: AuxiliaryModel) -> list[str]:
+    """The names of the tensors in the file, read from its header."""
     if lora.path.suffix != ".safetensors":
         raise ModelUnavailable(f"LoRA {lora.name!r}: {lora.path} is no .safetensors file")
     try:
@@ -170,15 +108,15 @@ def _keys(lora: Extra) -> list[str]:
         raise ModelUnavailable(f"LoRA {lora.name!r} cannot be read: {summary(error)}") from error
     foreign = [key for key in keys if not _LORA_KEY.search(key)]
     if foreign:
-        kinds = "only plain LoRAs can be used, no DoRA, LoHa, LoKr or other weights"
-        raise ModelUnavailable(f"LoRA {lora.name!r} holds {foreign[0]!r}; {kinds}")
+        advice = "only plain LoRAs can be used, no DoRA, LoHa, LoKr or other weights"
+        raise ModelUnavailable(f"LoRA {lora.name!r} holds {foreign[0]!r}; {advice}")
     return keys
 
 
-def _load_file(pipeline: Any, lora: Extra, adapter: str, has_alphas: bool) -> None:
+def _load_file(pipeline: Any, lora: AuxiliaryModel, adapter: str, has_alphas: bool) -> None:
     try:
         source = scale_by_alphas(load_file(lora.path)) if has_alphas else str(lora.path)
-        with _without_false_alarms():
+        with _without_warnings():
             pipeline.load_lora_weights(source, adapter_name=adapter, use_safetensors=True)
     except Exception as error:
         if is_out_of_memory(error):
@@ -187,25 +125,28 @@ def _load_file(pipeline: Any, lora: Extra, adapter: str, has_alphas: bool) -> No
 
 
 def scale_by_alphas(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """``tensors`` as kohya-ss writes them, but without alphas: each update is multiplied by its own alpha / rank.
+    """Multiply each update in a file of kohya-ss by its alpha / rank, and leave the alphas out.
 
-    diffusers 0.42 and peft would do so in the forward, but where the alphas of a file differ, as those of linear and
-    convolutional layers often do, most of their layers get the wrong one.
+    diffusers 0.42 and peft multiply in the forward, but they apply the wrong alpha to most layers of a file whose
+    alphas differ. The alphas of linear and convolutional layers often differ.
+
+    Raises:
+        ValueError: an alpha has no weights.
     """
     scaled = {key: tensor for key, tensor in tensors.items() if not key.endswith(".alpha")}
     for key in tensors.keys() - scaled.keys():
         layer = key.removesuffix(".alpha")
         up = next((up for up in (f"{layer}.lora_up.weight", f"{layer}.lora_B.weight") if up in scaled), None)
         if up is None:
-            raise ValueError(f"{key!r} belongs to no weights")
+            raise ValueError(f"there are no weights for {key!r}")
         scaled[up] = scaled[up] * (tensors[key].item() / scaled[up].shape[1])
     return scaled
 
 
 @contextmanager
-def _without_false_alarms() -> Iterator[None]:
-    """The libraries warn of second adapters and of modules that a LoRA leaves alone; :func:`load` counts layers."""
-    loggers = [logging.getLogger(name) for name in _ALARMED]
+def _without_warnings() -> Iterator[None]:
+    """Silence the libraries' warnings about second adapters and unchanged modules; :func:`load_loras` counts layers."""
+    loggers = [logging.getLogger(name) for name in _NOISY_LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
@@ -219,6 +160,6 @@ def _without_false_alarms() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """What torch complains of, which is not in the first line where shapes differ."""
+    """The reason of a failed load; where shapes differ, torch gives it in a later line of its message."""
     mismatches = [line.strip() for line in str(error).splitlines() if "size mismatch" in line]
     return mismatches[0] if mismatches else summary(error)

@@ -1,4 +1,4 @@
-"""What the engine uses of a diffusers pipeline, and how the guidance scale gets into its UNet."""
+"""The part of a diffusers pipeline that the engine uses, and the guidance scale as an input of its UNet."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 
 
 class Pipeline(Protocol):
-    """A diffusers pipeline, as far as the engine uses it. Many rows share it: nobody changes or calls it."""
+    """The part of a diffusers pipeline that the engine uses. Many rows share it; it must not be changed or called."""
 
     unet: Any
     transformer: Any
-    """In place of the UNet, FLUX's and Stable Diffusion 3's."""
+    """The denoiser of FLUX and Stable Diffusion 3, which have no UNet."""
     vae: Any
     text_encoder: Any
     text_encoder_2: Any
@@ -22,26 +22,29 @@ class Pipeline(Protocol):
     tokenizer_2: Any
     tokenizer_3: Any
     scheduler: Any
-    """Only its ``config`` is used: schedulers hold state, so each row has its own."""
+    """Only its ``config`` is used: a scheduler holds state, so each row has its own."""
     image_processor: Any
     components: dict[str, Any]
     vae_scale_factor: int
-    """Pixels along one side of a latent."""
+    """The side of one latent in pixels."""
 
     encode_prompt: Callable[..., tuple[torch.Tensor, ...]]
-    """Takes prompts, gives their embeddings; each family's is different."""
+    """Encodes prompts; arguments and results depend on the family."""
 
     def get_guidance_scale_embedding(self, w: torch.Tensor, embedding_dim: int) -> torch.Tensor:
-        """The sinusoidal embedding [N, embedding_dim] of guidance scales less one [N]."""
+        """The sinusoidal embedding [N, embedding_dim] of ``w`` [N], which are guidance scales minus 1."""
 
 
 def is_guided(pipeline: Pipeline, guidance_scale: float) -> bool:
-    """Whether a picture takes two inputs, for classifier-free guidance; distilled UNets do without the second."""
+    """Whether an image takes two inputs, for classifier-free guidance; distilled UNets take one."""
     return guidance_scale > 1 and pipeline.unet.config.time_cond_proj_dim is None
 
 
 def embed_guidance(pipeline: Pipeline, guidance_scale: float, like: torch.Tensor) -> torch.Tensor | None:
-    """The guidance scale as distilled UNets take it [1, width], dtype and device those of ``like``; else ``None``."""
+    """The guidance scale as an input of a distilled UNet [1, width]; ``None`` for other UNets.
+
+    Dtype and device are those of ``like``.
+    """
     width = pipeline.unet.config.time_cond_proj_dim
     if width is None:
         return None

@@ -1,42 +1,42 @@
-"""From task to picture: what each kind of job needs, does and waits for, one after the other."""
+"""Plans: for each kind of job, the steps from task to result as one generator that reads from top to bottom."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from PIL.Image import Image
 
-from models.catalog import Catalog, ModelSpec
-from models.diffusion.begin import Canvas, Sampling, begin, go_on, stop_at
-from models.diffusion.canvas import Prepared, fit, over_mask, over_picture, resized
+from models.catalog.auxiliary import AuxiliaryModel, AuxiliaryModels
+from models.catalog.catalog import Catalog, ModelSpec
+from models.catalog.families import FAMILIES
+from models.diffusion.canvas import Canvas, Prepared, fit, over_image, over_mask, resized
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.control.controlnet import ControlGuide, prepare_condition
 from models.diffusion.control.preprocessors import preprocess
 from models.diffusion.denoiser import Conditioning
 from models.diffusion.embed_cache import EmbeddingCache
-from models.diffusion.loads import (
-    checkpoint_load,
-    controlnet_load,
-    face_restorer_load,
-    lora_load,
-    upscaler_load,
+from models.diffusion.latents import Sampling, continue_from, end_early, prepare_latents
+from models.diffusion.load_requests import (
+    checkpoint_request,
+    controlnet_request,
+    face_restorer_request,
+    lora_request,
+    upscaler_request,
     weights_of,
 )
+from models.diffusion.prompt_inputs import prompt_inputs_of
 from models.diffusion.upscaling.faces import FaceRestoration
 from models.diffusion.upscaling.upscaling import FILTERS, Resizing, Upscaling
-from models.diffusion.wording import wording_of
-from models.diffusion.work import Load, Plan, Task, Work
+from models.diffusion.work import Plan, PlanPart, Task, load, run
 from models.errors import DrawingFailed, ModelUnavailable
-from models.extras import Extra, Extras
-from models.families import FAMILIES
-from models.params import Control, DrawParams, FaceRestoreParams, SecondPass, UpscaleParams
+from models.jobs.kinds import find_kind, resolve
+from models.jobs.params import Control, DrawParams, FaceRestoreParams, SecondPass, UpscaleParams
 
 Size = tuple[int, int]
 ENCODINGS_BYTES = 256 << 20
-"""How much prompts' encodings may take that are kept for the next job with the same words."""
+"""The memory for encoded prompts, kept for later jobs with the same prompt."""
 
 
 @dataclass
@@ -49,48 +49,66 @@ class Tools:
 
 
 def plan(task: Task, tools: Tools) -> Plan:
-    """The way of ``task``; failures are raised where they happen on it."""
-    match task.params:
-        case DrawParams() as params:
-            return _draw(task, params, tools)
-        case UpscaleParams() as params:
-            return _enlarge(task.pictures[params.image], params.scale, params.upscaler, task.catalog, tools)
-        case FaceRestoreParams() as params:
-            return _restore_faces(task, params, tools)
+    """The plan for the kind of ``task``; it raises every failure when it runs, none when it is made."""
+    path = find_kind(task.kind).plan
+    if path is None:
+        raise DrawingFailed(f"jobs of kind {task.kind} do not run on the diffusion engine")
+    make_plan: Callable[[Task, Tools], Plan] = resolve(path)
+    return (yield from make_plan(task, tools))
 
 
-def _draw(task: Task, params: DrawParams, tools: Tools) -> Plan:
-    """A picture by a diffusion model: one pass, with a refiner if there is one, and a second pass if there is to be."""
+def draw(task: Task, tools: Tools) -> Plan:
+    """Draw an image with a diffusion model: one pass, perhaps with a refiner, and perhaps a second pass."""
+    params = task.params
+    assert isinstance(params, DrawParams)
     spec = task.catalog[params.model]
-    base: Checkpoint = yield checkpoint_load(spec, tools.load)
-    uses = [(_known(task.catalog.loras, use.name), use.weight) for use in params.loras]
-    checkpoint: Checkpoint = (yield lora_load(base, uses)) if uses else base
-    asked = params.width, params.height
-    prepared = _prepare(task, params, asked, spec.drawn_size(*asked))
-    picture: Image = yield from _one_pass(task, params, tools, checkpoint, spec.drawn_size(*asked), prepared)
+    base = yield from load(checkpoint_request(spec, tools.load))
+    loras = [(_find(task.catalog.loras, use.name), use.weight) for use in params.loras]
+    checkpoint = (yield from load(lora_request(base, loras))) if loras else base
+    size = params.width, params.height
+    drawn_size = spec.drawn_size(*size)
+    prepared = _prepare(task, params, size, drawn_size)
+    image = yield from _one_pass(task, params, tools, checkpoint, drawn_size, prepared)
     if params.second_pass is None:
-        return picture
-    return (yield from _draw_again(task, params, params.second_pass, tools, checkpoint, picture))
+        return image
+    return (yield from _second_pass(task, params, params.second_pass, tools, checkpoint, image))
 
 
-def _prepare(task: Task, params: DrawParams, asked: Size, drawn: Size) -> Prepared:
-    """What is drawn over, if anything is; and how what was drawn becomes what was asked for."""
+def upscale(task: Task, tools: Tools) -> Plan:
+    """Enlarge an image, with an upscaler or by plain resampling."""
+    params = task.params
+    assert isinstance(params, UpscaleParams)
+    image = task.images[params.image]
+    return (yield from _enlarge(image, params.scale, params.upscaler, task.catalog, tools))
+
+
+def restore_faces(task: Task, tools: Tools) -> Plan:
+    """Restore every face in an image."""
+    params = task.params
+    assert isinstance(params, FaceRestoreParams)
+    restorer, detector = (_find(task.catalog.faces, name) for name in ("restorer", "detector"))
+    loaded = yield from load(face_restorer_request(restorer, detector, tools.device))
+    return (yield from run(FaceRestoration(task.images[params.image], loaded)))
+
+
+def _prepare(task: Task, params: DrawParams, size: Size, drawn_size: Size) -> Prepared:
+    """The canvas, if the job has an input image, and how the drawn image becomes one of the requested ``size``."""
     if params.image is None:
-        return Prepared(None, lambda picture: resized(picture, asked))
-    picture = task.pictures[params.image]
+        return Prepared(None, lambda image: resized(image, size))
+    image = task.images[params.image]
     if params.mask is None:
-        return over_picture(picture, asked, drawn, params.resize_mode)
-    return over_mask(picture, task.pictures[params.mask.image], params.mask, asked, drawn, params.resize_mode)
+        return over_image(image, size, drawn_size, params.resize_mode)
+    return over_mask(image, task.images[params.mask.image], params.mask, size, drawn_size, params.resize_mode)
 
 
 def _one_pass(
     task: Task, params: DrawParams, tools: Tools, checkpoint: Checkpoint, size: Size, prepared: Prepared
-) -> Plan:
-    """From noise, or a canvas, to the finished picture."""
+) -> PlanPart[Image]:
+    """From noise, or a canvas, to the finished image."""
     sampling = _sampling(params)
     conditioning = _conditioning(task, params, tools, checkpoint, size)
-    controls = yield from _guides(task, params, checkpoint, size, prepared.canvas)
-    denoising = begin(
+    controls = yield from _load_controls(task, params, checkpoint, size, prepared.canvas)
+    denoising = prepare_latents(
         checkpoint,
         sampling,
         size,
@@ -100,31 +118,30 @@ def _one_pass(
         reuse_interval=params.reuse_interval,
     )
     if params.refiner is None:
-        picture: Image = yield denoising
-        return prepared.finish(picture)
-    latents = yield stop_at(denoising, params.refiner.start)
-    refiner: Checkpoint = yield checkpoint_load(task.catalog[params.refiner.model], tools.load)
+        return prepared.finish((yield from run(denoising)))
+    latents = yield from run(end_early(denoising, params.refiner.start))
+    refiner = yield from load(checkpoint_request(task.catalog[params.refiner.model], tools.load))
     conditioning = _conditioning(task, params, tools, refiner, size)
-    picture = yield go_on(refiner, sampling, size, conditioning, latents, params.refiner.start)
-    return prepared.finish(picture)
+    refining = continue_from(refiner, sampling, size, conditioning, latents, params.refiner.start)
+    return prepared.finish((yield from run(refining)))
 
 
-def _draw_again(
-    task: Task, params: DrawParams, second: SecondPass, tools: Tools, checkpoint: Checkpoint, picture: Image
-) -> Plan:
-    """Enlarge ``picture`` and draw over it, with the same words, seed and helpers."""
-    picture = yield from _enlarge(picture, second.scale, second.upscaler, task.catalog, tools)
+def _second_pass(
+    task: Task, params: DrawParams, second: SecondPass, tools: Tools, checkpoint: Checkpoint, image: Image
+) -> PlanPart[Image]:
+    """Enlarge ``image`` and draw over it with the same prompts, seed, LoRAs and ControlNets, but without a refiner."""
+    image = yield from _enlarge(image, second.scale, second.upscaler, task.catalog, tools)
     grid_px = FAMILIES[checkpoint.spec.family].size_multiple_px
-    asked = _on_grid(picture.width, grid_px), _on_grid(picture.height, grid_px)
-    drawn = checkpoint.spec.drawn_size(*asked)
+    size = _on_grid(image.width, grid_px), _on_grid(image.height, grid_px)
+    drawn_size = checkpoint.spec.drawn_size(*size)
     again = replace(
         params,
         strength=second.strength,
         num_inference_steps=second.num_inference_steps or params.num_inference_steps,
         refiner=None,
     )
-    prepared = over_picture(picture, asked, drawn, "stretch")
-    return (yield from _one_pass(task, again, tools, checkpoint, drawn, prepared))
+    prepared = over_image(image, size, drawn_size, "stretch")
+    return (yield from _one_pass(task, again, tools, checkpoint, drawn_size, prepared))
 
 
 def _on_grid(side_px: int, grid_px: int) -> int:
@@ -142,23 +159,26 @@ def _sampling(params: DrawParams) -> Sampling:
 
 
 def _conditioning(task: Task, params: DrawParams, tools: Tools, checkpoint: Checkpoint, size: Size) -> Conditioning:
-    wording = wording_of(params, task.catalog)
-    key = (weights_of(checkpoint.spec), params.loras, wording, frozenset(wording.embeddings.values()), size)
+    """The encoded prompts, from the cache if an earlier job had the same."""
+    inputs = prompt_inputs_of(params, task.catalog)
+    key = (weights_of(checkpoint.spec), params.loras, inputs, frozenset(inputs.embeddings.values()), size)
     family, pipeline, device = checkpoint.family, checkpoint.pipeline, checkpoint.device
-    return tools.encodings.get(key, lambda: family.encode(pipeline, wording, size, device))
+    return tools.encodings.get(key, lambda: family.encode(pipeline, inputs, size, device))
 
 
-def _guides(
+def _load_controls(
     task: Task, params: DrawParams, checkpoint: Checkpoint, size: Size, canvas: Canvas | None
-) -> Generator[Load | Work, Any, tuple[ControlGuide, ...]]:
+) -> PlanPart[tuple[ControlGuide, ...]]:
+    """Load the ControlNets and prepare their condition images."""
     guides = []
     for control in params.controls:
-        model = yield controlnet_load(_known(task.catalog.controlnets, control.model), checkpoint)
-        picture = _condition(task, params, control, size, canvas)
+        controlnet = _find(task.catalog.controlnets, control.model)
+        model = yield from load(controlnet_request(controlnet, checkpoint))
+        image = _condition(task, params, control, size, canvas)
         guides.append(
             ControlGuide(
                 model=model,
-                condition=prepare_condition(picture, checkpoint.dtype, checkpoint.device),
+                condition=prepare_condition(image, checkpoint.dtype, checkpoint.device),
                 weight=control.weight,
                 start=control.start,
                 end=control.end,
@@ -169,42 +189,34 @@ def _guides(
 
 
 def _condition(task: Task, params: DrawParams, control: Control, size: Size, canvas: Canvas | None) -> Image:
+    """The condition image of ``control``: its own image, or the canvas, after its preprocessor."""
     if control.image is not None:
-        picture = fit(task.pictures[control.image], size, control.resize_mode)
+        image = fit(task.images[control.image], size, control.resize_mode)
     elif canvas is not None:
-        picture = canvas.picture
+        image = canvas.image
     else:
-        raise DrawingFailed(f"ControlNet {control.model!r} has no picture to go by")
+        raise DrawingFailed(f"ControlNet {control.model!r} needs an image: its own, or the job's input image")
     return preprocess(
         control.preprocessor,
-        picture,
+        image,
         size=size,
         threshold_a=control.threshold_a,
         threshold_b=control.threshold_b,
         seed=params.seed,
-        weights={name: extra.path for name, extra in task.catalog.preprocessors.items()},
+        weights={name: model.path for name, model in task.catalog.preprocessors.items()},
     )
 
 
-def _enlarge(picture: Image, scale: float, upscaler: str, catalog: Catalog, tools: Tools) -> Plan:
+def _enlarge(image: Image, scale: float, upscaler: str, catalog: Catalog, tools: Tools) -> PlanPart[Image]:
     if upscaler in FILTERS:
-        enlarged: Image = yield Resizing(picture, scale, upscaler)
-    else:
-        loaded = yield upscaler_load(_known(catalog.upscalers, upscaler), tools.device)
-        enlarged = yield Upscaling(picture, scale, loaded)
-    return enlarged
+        return (yield from run(Resizing(image, scale, upscaler)))
+    loaded = yield from load(upscaler_request(_find(catalog.upscalers, upscaler), tools.device))
+    return (yield from run(Upscaling(image, scale, loaded)))
 
 
-def _restore_faces(task: Task, params: FaceRestoreParams, tools: Tools) -> Plan:
-    restorer, detector = (_known(task.catalog.faces, name) for name in ("restorer", "detector"))
-    loaded = yield face_restorer_load(restorer, detector, tools.device)
-    restored: Image = yield FaceRestoration(task.pictures[params.image], loaded)
-    return restored
-
-
-def _known(extras: Extras, name: str) -> Extra:
-    """A helper that was in the catalog when the job was accepted."""
-    extra = extras.resolve(name)
-    if extra is None:
-        raise ModelUnavailable(f"{name!r} is in the catalog no longer")
-    return extra
+def _find(models: AuxiliaryModels, name: str) -> AuxiliaryModel:
+    """The auxiliary model that ``name`` means; it was in the catalog when the job was accepted."""
+    found = models.resolve(name)
+    if found is None:
+        raise ModelUnavailable(f"{name!r} is no longer in the catalog")
+    return found

@@ -1,4 +1,4 @@
-"""Previews: a rough look at latents that are not finished yet, at next to no cost."""
+"""Previews: rough images of latents by a linear map, which costs almost no time."""
 
 from __future__ import annotations
 
@@ -12,31 +12,32 @@ from torch.nn.functional import avg_pool2d, interpolate, pixel_shuffle, pixel_un
 from models.diffusion.pipeline import Pipeline
 
 Previewer = Callable[[torch.Tensor], Image]
-"""Takes noiseless latents [1, channels, h, w], gives an RGB picture."""
+"""From noiseless latents [1, channels, h, w] to an RGB image."""
 
 Decode = Callable[[Pipeline, torch.Tensor], torch.Tensor]
-"""Takes latents [N, channels, h, w], gives RGB [N, 3, H, W], about -1..1."""
+"""From latents [N, channels, h, w] to RGB [N, 3, H, W], about -1 to 1."""
 
 SHRINK = 2
-"""How many times smaller a preview is than the picture, along one side."""
+"""The side of the image divided by the side of its preview."""
 
 
 def build_previewer(pipeline: Pipeline, decode: Decode) -> Previewer:
-    """Previews by a linear map; even a tiny autoencoder would cost more than a row's share of a forward."""
+    """Build a previewer that uses a linear map; even a tiny autoencoder costs more than a row's part of a forward."""
     weights = fit_linear(pipeline, decode)
 
     def preview(latents: torch.Tensor) -> Image:
         pixels = apply_linear(weights, latents).nan_to_num()
-        picture: Image = pipeline.image_processor.postprocess(pixels)[0]
-        return picture
+        image: Image = pipeline.image_processor.postprocess(pixels)[0]
+        return image
 
     return preview
 
 
 def fit_linear(pipeline: Pipeline, decode: Decode) -> torch.Tensor:
-    """The map [channels + 1, 3 * side**2] from a latent, and a constant 1, to ``side`` x ``side`` pixels of a preview.
+    """Fit the linear map [channels + 1, 3 * side**2] from one latent and a constant 1 to ``side`` x ``side`` pixels.
 
-    Fitted by least squares on decoded random latents that are even over blocks of 2 x 2, as pictures mostly are.
+    The map is fitted by least squares to random latents and their decoded pixels. The latents are constant over blocks
+    of 2 x 2, since neighbouring latents of images are similar.
     """
     vae = pipeline.vae
     blocks = torch.randn(2, vae.config.latent_channels, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -48,7 +49,7 @@ def fit_linear(pipeline: Pipeline, decode: Decode) -> torch.Tensor:
 
 
 def apply_linear(weights: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
-    """Latents [1, channels, h, w] to RGB [1, 3, h * side, w * side] by the map that :func:`fit_linear` gave."""
+    """Latents [1, channels, h, w] to RGB [1, 3, h * side, w * side] by a map that :func:`fit_linear` returned."""
     height, width = latents.shape[-2:]
     patches = (_with_constant(latents) @ weights).T.reshape(1, -1, height, width)
     return pixel_shuffle(patches, math.isqrt(patches.shape[1] // 3))

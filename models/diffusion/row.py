@@ -1,64 +1,122 @@
-"""A row: one job in the engine, with its plan, the piece of work at hand and its share of the device."""
+"""Rows: one row is one job in the engine, with its plan, its state and the device time that it has used."""
 
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Hashable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
-from models.diffusion.work import Plan, Task, Work
-from models.params import DrawParams
+from models.diffusion.cost_keys import expected_cost_key
+from models.diffusion.work import Plan, PlanStep, Task, Work
 
 SHARE_BASE = 4.0
-"""How many times the share of the device each step of priority is worth."""
+"""Each level of priority multiplies a row's share of the device by this number."""
 
 
-def expected_sort(task: Task) -> Hashable:
-    """What decides the cost of the forwards of ``task``, before any of its work is there."""
-    params = task.params
-    if not isinstance(params, DrawParams):
-        return task.kind
-    size = task.catalog[params.model].drawn_size(params.width, params.height)
-    return drawing_sort(params.model, size, is_plain=not (params.loras or params.controls or params.reuse_interval > 1))
+@dataclass(frozen=True)
+class Waiting:
+    """The row waits until the scheduler admits it."""
 
 
-def drawing_sort(model: str, size: tuple[int, int], *, is_plain: bool) -> Hashable:
-    """What decides the cost of denoising at ``size``; ``is_plain`` if any backend can do it."""
-    return model, size, is_plain
+@dataclass(frozen=True)
+class Preparing:
+    """The row's plan runs, up to its next request; for example it encodes the prompt."""
+
+    future: Future[PlanStep]
+
+
+@dataclass(frozen=True)
+class AwaitingLoad:
+    """The row waits for a model."""
+
+    future: Future[object]
+    """The loaded model, or a ``JobFailure``."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """The row takes steps, together with others, whenever the scheduler selects it."""
+
+    work: Work[object]
+
+
+@dataclass(frozen=True)
+class Finishing:
+    """The row's work has taken its last step, and its outcome is computed; for example latents are decoded."""
+
+    future: Future[object]
+    """The outcome, or a ``JobFailure``."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The row has left the engine, with a result or a failure."""
+
+
+State: TypeAlias = Waiting | Preparing | AwaitingLoad | Running | Finishing | Ended
 
 
 @dataclass(eq=False)
 class Row:
-    """One job in the engine; times are seconds on the monotonic clock."""
+    """One job in the engine. Only the engine's thread changes a row after its admission."""
 
     row_id: str
     task: Task
     plan: Plan
-    work: Work | None = None
-    """What is at hand; ``None`` while the row is prepared, waits for a checkpoint or is finished."""
-    served_s: float = 0.0
-    """The row's share of the device's time so far by its priority, counted on from the least served row's."""
-    admitted_at: float = field(default_factory=time.monotonic)
-    prepare_s: float = 0.0
-    denoise_s: float = 0.0
-    finish_s: float = 0.0
-    began_at: float = 0.0
-    """When the work at hand was begun."""
+    state: State = field(default_factory=Waiting)
+    work: Work[object] | None = field(default=None, init=False)
+    """The current piece of work, ``None`` in every state but :class:`Running`."""
+    virtual_time_s: float = 0.0
+    """Device time used, in seconds divided by the row's share; counted from the least served row at admission."""
+    admitted_at: float = 0.0
+    """Seconds on the monotonic clock."""
     steps_done: int = 0
-    """Steps of the pieces of work that are over."""
-    keys: set[Hashable] = field(default_factory=set)
-    """Of what was loaded for the row."""
+    """Steps of the pieces of work that are complete."""
+    keys: frozenset[Hashable] = frozenset()
+    """The keys of all models that were loaded for the row; the model cache keeps these."""
+    _state_since: float = field(default_factory=time.monotonic)
+    _seconds: dict[type[State], float] = field(default_factory=lambda: defaultdict(float))
 
-    def serve(self, seconds: float) -> None:
-        """Note that the row has had so much of the device's time."""
-        self.served_s += seconds / SHARE_BASE**self.task.params.priority
+    def enter(self, state: State) -> None:
+        """Change the state, and add the time spent in the previous one to its account."""
+        now = time.monotonic()
+        self._seconds[type(self.state)] += now - self._state_since
+        self.state, self._state_since = state, now
+        self.work = state.work if isinstance(state, Running) else None
+
+    def charge(self, seconds: float) -> None:
+        """Add ``seconds`` of device time to the row's virtual time; a higher priority is charged less."""
+        self.virtual_time_s += seconds / SHARE_BASE**self.task.params.priority
 
     @property
-    def sort(self) -> Hashable:
-        """What decides the cost of the row's forwards: that of its work, or of the work that is to be expected."""
-        return expected_sort(self.task) if self.work is None else self.work.sort
+    def pending(self) -> Future[Any] | None:
+        """The future that the row waits for; ``None`` in states without one."""
+        return self.state.future if isinstance(self.state, Preparing | AwaitingLoad | Finishing) else None
 
     @property
-    def is_runnable(self) -> bool:
-        """Whether a tick can take the row further."""
-        return self.work is not None and self.work.step < self.work.steps
+    def is_ready(self) -> bool:
+        """Whether the future is done that the row waits for."""
+        return self.pending is not None and self.pending.done()
+
+    @property
+    def cost_key(self) -> Hashable:
+        """The cost key of the current work, otherwise that of the first work to expect."""
+        return expected_cost_key(self.task) if self.work is None else self.work.cost_key
+
+    @property
+    def prepare_s(self) -> float:
+        """Seconds of preparation and of waiting for models."""
+        return self._seconds[Preparing] + self._seconds[AwaitingLoad]
+
+    @property
+    def denoise_s(self) -> float:
+        """Seconds from the first to the last step of each piece of work, including the steps of other rows."""
+        return self._seconds[Running]
+
+    @property
+    def finish_s(self) -> float:
+        """Seconds of computing outcomes, including those of rows that finished at the same step."""
+        return self._seconds[Finishing]

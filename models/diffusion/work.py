@@ -1,92 +1,125 @@
-"""The seam between the engine and what it does for a row: pieces of work, and the checkpoints that they wait for."""
+"""The types that plans and the engine exchange: tasks, pieces of work, load requests, and the plans themselves."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Generic, Protocol, Self, TypeAlias, TypeVar, cast
 
 import torch
 from PIL.Image import Image
 
-from models.catalog import Catalog
+from models.catalog.catalog import Catalog
 from models.errors import JobFailure
-from models.params import Params
+from models.jobs.params import JobParams
+from models.jobs.results import JobOutput
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+Result: TypeAlias = Image | JobOutput
+"""What a plan returns: one image, or whatever a job can give back."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One job, as the engine is given it."""
+    """One job as the engine receives it."""
 
     kind: str
-    params: Params
+    params: JobParams
     catalog: Catalog
-    """As it was when the job was taken; says where models and helpers are."""
-    pictures: Mapping[str, Image]
-    """By source: everything that ``params.sources`` names."""
+    """The catalog at the time when the worker took the job; it says where models and auxiliary models are stored."""
+    images: Mapping[str, Image]
+    """The input images by source: one for each source that ``params.sources`` names."""
 
 
-class Work(Protocol):
-    """A piece of a row's way that takes one or more ticks, one forward at each.
+class Work(Protocol[T_co]):
+    """A part of a job that needs one or more forwards, one for each step of the engine.
 
-    Pieces with equal ``group_key`` may share a forward. What comes of one must not depend on the others.
+    Pieces of work with equal ``group_key`` may share a forward. The outcome of one must not depend on the others.
     """
 
     step: int
-    """Steps taken so far."""
+    """The number of steps taken so far."""
 
     @property
     def steps(self) -> int:
-        """Steps in all."""
+        """The number of steps in all."""
 
     @property
     def group_key(self) -> Hashable:
-        """What must be equal in one forward."""
+        """Equal for pieces of work that can share a forward."""
 
     @property
-    def sort(self) -> Hashable:
-        """What decides how long a forward of so many inputs takes."""
+    def cost_key(self) -> Hashable:
+        """Equal for pieces of work whose forwards take about the same time for the same number of inputs."""
+
+    @property
+    def step_cost_key(self) -> Hashable:
+        """Equal for steps that take the same time, within one ``cost_key``: some steps are cheaper than others."""
 
     @property
     def inputs(self) -> int:
-        """How many inputs the piece adds to a forward."""
-
-    @property
-    def effort(self) -> Hashable:
-        """What decides, besides, how long the forward of the step to come takes; not all steps need be alike."""
+        """The number of inputs that this piece of work adds to a forward."""
 
     @property
     def device(self) -> torch.device:
-        """Where it runs."""
+        """The device on which it runs."""
 
     def forward(self, batch: Sequence[Self]) -> list[torch.Tensor | JobFailure]:
-        """The model's output for each piece in ``batch``, ``self`` among them; any exception fails the whole call."""
+        """Run the model once for all of ``batch``, which includes ``self``.
+
+        Returns one output, or one failure, for each piece of work. An exception fails all of them.
+        """
 
     def advance(self, output: torch.Tensor) -> None:
-        """Take one step with what :meth:`forward` gave."""
+        """Take one step with the output of :meth:`forward`."""
 
     def preview(self, output: torch.Tensor) -> Image | None:
-        """A look at what the piece is heading for, if it can tell; to be asked before :meth:`advance`."""
+        """A rough image of the expected result, or ``None``; to be called before :meth:`advance`."""
 
-    def finish(self, batch: Sequence[Self]) -> list[Any]:
-        """What has come of each piece in ``batch``, all of them done; failures stand in their places."""
+    def finish(self, batch: Sequence[Self]) -> Sequence[T_co | JobFailure]:
+        """The outcome of each piece of work in ``batch``, or its failure; all of them have taken their last step."""
 
 
 @dataclass(frozen=True)
-class Load:
-    """A wish for something that is read from disk once and then kept for all rows."""
+class LoadRequest(Generic[T_co]):
+    """A request for a model, which is loaded once and then shared by all rows."""
 
     key: Hashable
-    """What decides the weights: equal keys share them."""
+    """Requests with equal keys get the same object."""
     name: str
-    """What is loaded, in words."""
-    load: Callable[[], Any]
-    """Reads it; called in a thread that may take its time."""
+    """The model's name, for people."""
+    load: Callable[[], T_co]
+    """Loads the model; called in the loader thread."""
 
 
-Plan = Generator[Load | Work, Any, Image]
-"""A row's way from task to picture.
+PlanPart: TypeAlias = Generator[LoadRequest[object] | Work[object], object, T]
+"""A part of a plan that returns a ``T``; plans include it by ``yield from``."""
+Plan: TypeAlias = PlanPart[Result]
+"""The way of one job from task to result, as a generator.
 
-It yields what it needs next and is sent what came of it: for a :class:`Load` what was loaded, for a piece of work what
-its ``finish`` gave. What lies between is preparation. It returns the picture.
+A plan yields what it needs next and is sent the outcome: for a load request the loaded model, for a piece of work what
+its ``finish`` returned. The code between two yields is preparation, such as encoding the prompt.
 """
+
+
+@dataclass(frozen=True)
+class PlanEnd:
+    """The end of a plan that succeeded."""
+
+    result: Result
+
+
+PlanStep: TypeAlias = LoadRequest[object] | Work[object] | PlanEnd | JobFailure
+"""What one resumption of a plan gives."""
+
+
+def load(request: LoadRequest[T]) -> PlanPart[T]:
+    """Wait for ``request`` and return the loaded model."""
+    return cast(T, (yield request))
+
+
+def run(work: Work[T]) -> PlanPart[T]:
+    """Wait until ``work`` has taken all its steps and return its outcome."""
+    return cast(T, (yield work))

@@ -1,1 +1,1 @@
-"""The built-in checkpoint: how it was made, its card and its weights."""
+"""The built-in checkpoint: its weights, its card, and the list of what it can draw."""

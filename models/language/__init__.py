@@ -1,1 +1,1 @@
-"""The language model: prompts rewritten, wishes turned into jobs by tool calls, and the engines that serve it."""
+"""The language model: rewriting prompts, tool calling, and clients and servers of language models."""

@@ -1,4 +1,4 @@
-"""The circuit breaker: an engine that keeps failing is left alone for a while, then tried again by one request."""
+"""A circuit breaker: after repeated failures requests fail at once, until one probe succeeds."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ from contextlib import contextmanager
 from models.language.errors import EngineAway, EngineMisbehaved, EngineTimeout, EngineUnavailable
 
 OPENS_AT = 12
-"""Points without a success between them."""
+"""The points of failures without a success in between that open the breaker."""
 AWAY_POINTS = 4
-"""Of an engine that is away or late: three in a row open the breaker."""
+"""For an engine that is unavailable or late: three failures in a row open the breaker."""
 MISBEHAVED_POINTS = 1
-"""Of an answer that makes no sense. It is there, and the next prompt may suit it better: twelve in a row open."""
+"""For an invalid response: the engine works, and the next prompt may succeed, so it takes twelve in a row."""
 PAUSE_S, PAUSE_MAX_S = 5.0, 60.0
-"""The first pause, and the longest; each that ends in another failure is twice as long as the one before."""
+"""The first and the longest pause; each failed probe doubles the pause."""
 
 
 class CircuitBreaker:
-    """Counts what :meth:`guard` sees; for use within one event loop.
+    """Counts the failures inside :meth:`guard`; for use within one event loop.
 
-    Closed, everything passes. Open, nothing does until the pause is over. Then a single request is let through: while
-    it runs nothing else is, and what becomes of it closes the breaker or opens it for twice as long. An answer that
-    makes no sense closes it too, since it shows that the engine is back. Of a request that was cancelled nothing is
-    learned. An engine that nobody listens for costs no time and will be back as a new one: that closes the breaker, so
-    that the first prompt after its start is rewritten.
+    Closed: all requests pass. Open: none pass until the pause is over. Half-open: a single probe passes; its success
+    closes the breaker, and its failure doubles the pause. An invalid response to the probe closes it too, since it
+    shows that the engine is back. A cancelled probe changes nothing. A refused connection closes the breaker: it
+    costs no time, and the first prompt after the engine's start should be rewritten.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -37,18 +36,18 @@ class CircuitBreaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether a request would be turned away now."""
+        """Whether a request would fail at once."""
         return self._open_until is not None and (self._is_probing or self._clock() < self._open_until)
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Around one question to the engine.
+        """Wraps one request to the engine.
 
         Raises:
-            EngineUnavailable: the breaker is open; the engine was not asked.
+            EngineUnavailable: the breaker is open; the request must not be sent.
         """
         if self.is_open:
-            raise EngineUnavailable("the language engine failed too often a moment ago")
+            raise EngineUnavailable("the language engine failed too often; the circuit breaker is open")
         is_probe = self._is_probing = self._open_until is not None
         try:
             yield

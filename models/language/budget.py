@@ -1,4 +1,4 @@
-"""How much text a model reads: tokens counted with its text encoder's own tokenizer, without its framework."""
+"""The token budget of prompts, counted with the tokenizer of the model's text encoder, without transformers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from models.catalog import ModelSpec
-from models.families import FLUX, SDXL_REFINER
-from models.prompts import Fragment, PromptError, parse
+from models.catalog.catalog import ModelSpec
+from models.catalog.families import FLUX, SDXL_REFINER
+from models.jobs.prompts import Fragment, PromptError, parse
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -22,14 +22,14 @@ log = logging.getLogger(__name__)
 
 TOKENIZER, ESTIMATE = "tokenizer", "estimate"
 SPECIAL_TOKENS = 2
-"""Of what a text encoder reads, those at the beginning and the end."""
+"""The tokens that a text encoder adds at the beginning and the end."""
 LENGTH_MAX = 256
-"""T5 reads 512 tokens; a prompt that fills them helps nobody."""
+"""The largest budget; T5 reads 512 tokens, but prompts of that length are not useful."""
 CLIP_LENGTH = 77
-"""What CLIP reads, and what a tokenizer is taken to read that does not say."""
+"""CLIP's length, also assumed for a tokenizer without a configured length."""
 
 _FOLDERS = {FLUX: ("tokenizer_2",), SDXL_REFINER: ("tokenizer_2",)}
-"""Which tokenizer reads the prompt, by family; others read it with the first one."""
+"""The folder of the tokenizer that reads the prompt, for families with more than one text encoder."""
 _FILES = ("tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json")
 _CLIP_PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 _PIECES = re.compile(r"[A-Za-z]+|[^\x00-\x7f]|[^A-Za-z\s]")
@@ -37,31 +37,29 @@ _LETTERS_PER_TOKEN = 4
 
 
 class TokenBudget(Protocol):
-    """What a prompt may take."""
+    """The token budget of a prompt."""
 
     @property
     def limit(self) -> int:
-        """Tokens that the model reads at once, the special ones not counted."""
+        """Tokens that the model reads at once, without special tokens."""
 
     @property
     def counted(self) -> str:
-        """``tokenizer``: by the model's own; ``estimate``: by a rule of thumb that rather counts too many."""
+        """``tokenizer``: counted by the model's own; ``estimate``: by a rule of thumb that tends to overestimate."""
 
     def count(self, text: str) -> int:
-        """How many tokens the text of a prompt takes; weights, tags and ``BREAK`` are no text."""
+        """The number of tokens of a prompt, without weights, tags and ``BREAK``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """The budget of one model."""
-
     limit: int
     counted: str
     count_plain: Callable[[str], int]
-    """Tokens of text that has no syntax."""
+    """Counts the tokens of text without prompt syntax."""
 
     def count(self, text: str) -> int:
-        """As :meth:`TokenBudget.count`; a prompt that cannot be read is counted as it stands."""
+        """See :meth:`TokenBudget.count`; a prompt with a syntax error is counted as plain text."""
         try:
             fragments = parse(text).fragments
         except PromptError:
@@ -70,9 +68,9 @@ class Budget:
 
 
 def budget_of(spec: ModelSpec) -> Budget:
-    """The budget of ``spec``. Reads files, of a hub repository those in the local cache; nothing is downloaded.
+    """The budget of ``spec``. Reads local files, including the hub's cache; downloads nothing.
 
-    A model whose tokenizer is not at hand, or cannot be read, gets an estimate.
+    A model without a readable local tokenizer gets an estimate.
     """
     for folder in _FOLDERS.get(spec.family, ("tokenizer", "tokenizer_2")):
         files = {name: path for name in _FILES if (path := _find(spec, f"{folder}/{name}")) is not None}
@@ -85,7 +83,7 @@ def budget_of(spec: ModelSpec) -> Budget:
 
 
 def estimate(text: str) -> int:
-    """Roughly the tokens of ``text``, rather too many: words by their letters, anything else by its bytes."""
+    """An upper estimate of the tokens of ``text``: one for four letters of a word, one for each byte of other text."""
     return sum(
         -(-len(piece) // _LETTERS_PER_TOKEN) if piece.isascii() else len(piece.encode(errors="replace"))
         for piece in _PIECES.findall(text)
@@ -100,7 +98,7 @@ def _counter(tokenizer: Tokenizer) -> Callable[[str], int]:
 
 
 def _find(spec: ModelSpec, name: str) -> Path | None:
-    """The file of that name in the model's folder, or in the hub's local cache."""
+    """The path of file ``name`` in the model's folder or in the hub's local cache."""
     folder = spec.folder or spec.config
     if folder is not None:
         return folder / name if (folder / name).is_file() else None
@@ -112,13 +110,13 @@ def _find_cached(repository: str, revision: str | None, name: str) -> Path | Non
 
     try:
         found = try_to_load_from_cache(repository, name, revision=revision)
-    except ValueError:  # no name that a repository can have
+    except ValueError:  # not a valid repository name
         return None
     return Path(found) if isinstance(found, str) else None
 
 
 def _length(config: Path | None) -> int:
-    """What the tokenizer's text encoder reads, in tokens, as far as its configuration tells."""
+    """The length of the text encoder in tokens, from the tokenizer's configuration."""
     try:
         length = json.loads(config.read_bytes()).get("model_max_length") if config is not None else None
     except (OSError, ValueError, AttributeError):
@@ -129,13 +127,13 @@ def _length(config: Path | None) -> int:
 
 
 def _open(files: dict[str, Path]) -> Tokenizer | None:
-    """The tokenizer in these files; ``None`` if there is none, or one that cannot be read."""
+    """The tokenizer in these files; ``None`` if they are missing or unreadable."""
     try:
         if "tokenizer.json" in files:
             return _load(files["tokenizer.json"], None, _stamp(files["tokenizer.json"]))
         if "vocab.json" in files and "merges.txt" in files:
             return _load(files["vocab.json"], files["merges.txt"], _stamp(files["vocab.json"]))
-    except Exception:  # the library raises nothing narrower
+    except Exception:  # the library raises plain Exception
         log.warning("the tokenizer in %s cannot be read; its tokens are estimated", *{p.parent for p in files.values()})
     return None
 
@@ -146,7 +144,7 @@ def _stamp(path: Path) -> int:
 
 @lru_cache(maxsize=16)
 def _load(path: Path, merges: Path | None, stamp: int) -> Tokenizer:
-    """Open a tokenizer; ``stamp`` is the file's age, so that a changed one is opened anew."""
+    """Open a tokenizer; ``stamp``, the file's modification time, is part of the cache key."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(path)) if merges is None else _clip(str(path), str(merges))
@@ -156,7 +154,7 @@ def _load(path: Path, merges: Path | None, stamp: int) -> Tokenizer:
 
 
 def _clip(vocabulary: str, merges: str) -> Any:
-    """CLIP's byte pairs: lower case, single spaces, words cut at punctuation and digits, ``</w>`` after each."""
+    """CLIP's BPE tokenizer: lower case, single spaces, split at punctuation and digits, ``</w>`` after each word."""
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
     bpe = models.BPE.from_file(

@@ -1,4 +1,4 @@
-"""What a language model wrote, made fit to stand in a prompt: phrases, without syntax, repetition or loose ends."""
+"""Cleans the output of a language model for use in a prompt: phrases without prompt syntax or repetition."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from models.prompts import Fragment, PromptError, parse
+from models.jobs.prompts import Fragment, PromptError, parse
 
 PHRASES_MAX = 8
 PHRASE_MAX = 200
-"""Characters; what is longer is no phrase."""
+"""Longer phrases, in characters, are dropped."""
 _READ_MAX, _UNBROKEN_MAX = 64, 500
-"""How many phrases are looked at, and after how many characters without an end nothing more is expected."""
+"""Reading stops after this many phrases, or this many characters without the end of a phrase."""
 
 _TAG = re.compile(r"<[^<>\n]*>")
 _BREAK = re.compile(r"\bBREAK\b")
@@ -35,15 +35,15 @@ _SMALL_WORDS = frozenset({
 })  # fmt: skip
 
 
-class NotFit(ValueError):
-    """What the language model wrote is of no use; the message says why."""
+class UnusableText(ValueError):
+    """The output of the language model cannot be used; the message says why."""
 
 
-def plain(prompt: str) -> str:
-    """What ``prompt`` says, on one line: no weights, tags or brackets, so nothing that a chat template means by them.
+def plain_text(prompt: str) -> str:
+    """The text of ``prompt`` on one line, without weights, tags and brackets, which a chat template could interpret.
 
     Raises:
-        PromptError: as :func:`models.prompts.parse`.
+        PromptError: as :func:`models.jobs.prompts.parse`.
     """
     texts = [part.text if isinstance(part, Fragment) else ", " for part in parse(prompt).fragments]
     text = "".join(each if each.isprintable() else " " for each in "".join(texts))
@@ -51,7 +51,7 @@ def plain(prompt: str) -> str:
 
 
 def has_syntax(text: str) -> bool:
-    """Whether ``text`` means something else in a prompt than what it says."""
+    """Whether ``text`` contains prompt syntax."""
     try:
         parsed = parse(text)
     except PromptError:
@@ -59,33 +59,36 @@ def has_syntax(text: str) -> bool:
     return bool(parsed.loras) or parsed.fragments != (Fragment(text),)
 
 
-def continuation(answer: str, said: str) -> str:
-    """The part of ``answer`` that goes on after ``said``; an answer may also begin with those words again.
+def continuation(answer: str, user_text: str) -> str:
+    """The part of ``answer`` that continues ``user_text``; an answer may repeat those words first.
 
     Raises:
-        NotFit: it does neither, so that it may be about anything.
+        UnusableText: the answer does not continue them, so it may be about anything.
     """
-    begun = _SPACE.sub(" ", answer.lstrip(" \n\"'“*"))
-    if begun[: len(said)].casefold() == said.casefold() and not begun[len(said) : len(said) + 1].isalnum():
-        return begun[len(said) :]
+    beginning = _SPACE.sub(" ", answer.lstrip(" \n\"'“*"))
+    if (
+        beginning[: len(user_text)].casefold() == user_text.casefold()
+        and not beginning[len(user_text) : len(user_text) + 1].isalnum()
+    ):
+        return beginning[len(user_text) :]
     if _CHAT.match(answer):
-        raise NotFit("the language model talked about the prompt instead")
+        raise UnusableText("the language model commented on the prompt instead of continuing it")
     if answer and answer[0].isalnum() and unicodedata.category(answer[0]) != "Lo":
-        raise NotFit("the language model lost the subject")
+        raise UnusableText("the language model did not continue the prompt")
     return answer
 
 
 @dataclass
-class Phrases:
-    """Takes a continuation piece by piece, and gives the phrases that stay, each with what separates it.
+class PhraseFilter:
+    """Splits a streamed continuation into phrases, and yields the usable ones, each with its separator.
 
-    Whether a phrase stays depends only on those before it, so what was given once is never taken back.
+    Whether a phrase is used depends only on earlier ones, so that the stream never has to retract one.
     """
 
-    said: str
-    """The user's words, which need no repetition."""
+    user_text: str
+    """The user's prompt; phrases that repeat it are dropped."""
     is_list: bool = False
-    """Whether there is nothing before the first phrase that it would have to be separated from."""
+    """Whether the first phrase has no separator, because no text precedes it."""
     _rest: str = ""
     _separator: str = " "
     _read: int = 0
@@ -93,15 +96,15 @@ class Phrases:
     _seen: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self._seen = _words(self.said)
+        self._seen = _words(self.user_text)
 
     @property
     def is_full(self) -> bool:
-        """Whether nothing that comes will stay."""
+        """Whether all further phrases would be dropped."""
         return self._kept >= PHRASES_MAX or self._read >= _READ_MAX
 
     def feed(self, text: str) -> Iterator[str]:
-        """The phrases that ``text`` completes."""
+        """The usable phrases that ``text`` completes."""
         begin, self._rest = 0, self._rest + text
         for end in _ENDS.finditer(self._rest):
             if self.is_full:
@@ -115,7 +118,7 @@ class Phrases:
             self._read = _READ_MAX
 
     def end(self, is_cut_off: bool) -> Iterator[str]:
-        """The last phrase, unless the model was interrupted in it."""
+        """The last phrase, unless ``max_tokens`` cut it off."""
         last = self._rest.rstrip()
         if not self.is_full and (not is_cut_off or last.endswith((".", "!", "?"))):
             yield from self._take(last.rstrip(".!?"))
@@ -131,7 +134,7 @@ class Phrases:
 
 
 def clean(phrase: str) -> str:
-    """``phrase`` without the syntax of prompts, invisible characters and quotes; nothing if it is no phrase at all."""
+    """``phrase`` without prompt syntax, invisible characters and quotes; empty if it is unusable."""
     visible = "".join(each for each in phrase if unicodedata.category(each) != "Cf")
     bare = _WEIGHT.sub(" ", _BREAK.sub(" ", _TAG.sub(" ", visible)).translate(_SYNTAX))
     text = _squeeze(bare).strip(" '’,;:-–—")

@@ -1,4 +1,4 @@
-"""The way to a language engine: any server that speaks OpenAI's chat completions, as vLLM does."""
+"""A client of a language engine: any server of OpenAI's chat completions, such as vLLM."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any
 import httpx
 
 from models.language.errors import EngineMisbehaved
-from models.language.wire import bounded, events_of, message_of, read_object, refusal, translated
+from models.language.wire import bounded, error_of_status, events_of, message_of, read_object, translate_errors
 
 CONNECTIONS_MAX = 64
 IDLE_S = 2.0
-"""How long a connection is kept for the next question: less than the 5 s after which uvicorn, so vLLM, closes it."""
+"""How long idle connections are kept: less than the 5 s after which uvicorn (and thus vLLM) closes them."""
 LISTING_TIMEOUT_S = 5.0
 _NAME_MAX = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class RawToolCall:
-    """A tool call as the engine's own parser found it; ``arguments`` is JSON text, unchecked."""
+    """A tool call from the engine's own parser; ``arguments`` is unvalidated JSON text."""
 
     id: str
     name: str
@@ -32,7 +32,7 @@ class RawToolCall:
 
 @dataclass(frozen=True, kw_only=True)
 class Completion:
-    """A whole answer."""
+    """A whole response."""
 
     text: str
     tool_calls: tuple[RawToolCall, ...] = ()
@@ -43,7 +43,7 @@ class Completion:
 
 @dataclass(frozen=True, kw_only=True)
 class ToolCallDelta:
-    """A piece of a tool call: the first of an ``index`` has id and name."""
+    """A piece of a tool call; the first piece of an ``index`` has id and name."""
 
     index: int
     id: str | None = None
@@ -53,7 +53,7 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, kw_only=True)
 class Delta:
-    """A piece of a streamed answer."""
+    """A piece of a streamed response."""
 
     text: str = ""
     tool_calls: tuple[ToolCallDelta, ...] = ()
@@ -63,8 +63,8 @@ class Delta:
 class LanguageEngine:
     """One engine, for use within one event loop.
 
-    Nothing that it answers is trusted: answers are bounded in size and checked piece by piece, redirects are not
-    followed, and compressed answers are refused.
+    Its responses are not trusted: their size is limited, every piece is validated, redirects are not followed, and
+    compressed responses are refused.
     """
 
     def __init__(
@@ -83,20 +83,20 @@ class LanguageEngine:
         self._client = httpx.AsyncClient(
             headers=headers,
             timeout=None,
-            verify=url.startswith("https:"),  # plain HTTP has no certificates, and loading them takes its time
+            verify=url.startswith("https:"),  # loading certificates is slow, and plain HTTP has none
             limits=httpx.Limits(max_connections=CONNECTIONS_MAX, keepalive_expiry=IDLE_S),
             transport=transport,
             trust_env=False,
         )
 
     async def model(self, *, timeout_s: float = LISTING_TIMEOUT_S) -> str:
-        """The name of the model that is served: as given, else the first that the server lists; asked once.
+        """The name of the served model: the configured one, or the first that the server lists (requested once).
 
         Raises:
             EngineUnavailable, EngineTimeout, EngineMisbehaved.
         """
         if self._model is None:
-            with translated():
+            with translate_errors():
                 async with asyncio.timeout(timeout_s):
                     listing = await self._fetch(self._client.build_request("GET", f"{self._url}/models"))
             names = [entry.get("id") for entry in _mappings(listing.get("data"))]
@@ -106,27 +106,27 @@ class LanguageEngine:
         return self._model
 
     async def chat(self, body: Mapping[str, Any], *, timeout_s: float) -> Completion:
-        """Ask for a whole answer to ``body`` (chat completions, without ``model`` and ``stream``).
+        """The whole response to ``body`` (a chat completion request without ``model`` and ``stream``).
 
         Raises:
-            EngineUnavailable: nobody answers, the connection breaks, or the status is 429 or 5xx.
-            EngineTimeout: the whole answer was not there after ``timeout_s``.
-            EngineMisbehaved: any other status, and answers that are no chat completions.
+            EngineUnavailable: there is no connection, or the status is 429 or 5xx.
+            EngineTimeout: the response was not complete after ``timeout_s``.
+            EngineMisbehaved: the status is another error, or the response is not a chat completion.
         """
-        with translated():
+        with translate_errors():
             async with asyncio.timeout(timeout_s):
                 return _completion(await self._fetch(await self._request({**body, "stream": False})))
 
     async def stream(self, body: Mapping[str, Any], *, timeout_s: float) -> AsyncGenerator[Delta, None]:
-        """Ask for the answer in pieces; raises as :meth:`chat`, ``timeout_s`` being for the whole.
+        """The response in pieces; raises as :meth:`chat`. ``timeout_s`` limits the whole response.
 
-        Close the generator (``contextlib.aclosing``) to hang up early.
+        Close the generator (``contextlib.aclosing``) to disconnect early.
         """
         ends_at = asyncio.get_running_loop().time() + timeout_s
         async with aclosing(self._deltas({**body, "stream": True})) as deltas:
             while True:
-                with translated():
-                    # not around the yield: the time limit would interrupt whoever reads the stream
+                with translate_errors():
+                    # not around the yield, where the timeout would interrupt the caller
                     async with asyncio.timeout_at(ends_at):
                         delta = await anext(deltas, None)
                 if delta is None:
@@ -134,7 +134,6 @@ class LanguageEngine:
                 yield delta
 
     async def aclose(self) -> None:
-        """Close the connections."""
         await self._client.aclose()
 
     async def _request(self, body: Mapping[str, Any]) -> httpx.Request:
@@ -143,22 +142,22 @@ class LanguageEngine:
         return self._client.build_request("POST", f"{self._url}/chat/completions", content=content, headers=headers)
 
     async def _fetch(self, request: httpx.Request) -> Mapping[str, Any]:
-        """The JSON object that answers ``request``."""
+        """The JSON object in the response."""
         response = await self._client.send(request, stream=True)
         try:
             content = b"".join([piece async for piece in bounded(response)])
         finally:
             await response.aclose()
         if response.status_code != httpx.codes.OK:
-            raise refusal(response.status_code, content)
+            raise error_of_status(response.status_code, content)
         return read_object(content)
 
     async def _deltas(self, body: Mapping[str, Any]) -> AsyncGenerator[Delta, None]:
-        """The events of a streamed answer, up to its end."""
+        """The deltas of a streamed response."""
         response = await self._client.send(await self._request(body), stream=True)
         try:
             if response.status_code != httpx.codes.OK:
-                raise refusal(response.status_code, b"".join([piece async for piece in bounded(response)]))
+                raise error_of_status(response.status_code, b"".join([piece async for piece in bounded(response)]))
             is_finished = False
             async with aclosing(events_of(response)) as events:
                 async for data in events:
@@ -168,7 +167,7 @@ class LanguageEngine:
                         is_finished = is_finished or delta.finish_reason is not None
                         yield delta
             if not is_finished:
-                raise EngineMisbehaved("the language engine's stream ended before its answer did")
+                raise EngineMisbehaved("the language engine's stream ended without a finish reason")
         finally:
             await response.aclose()
 
@@ -177,7 +176,7 @@ def _completion(answer: Mapping[str, Any]) -> Completion:
     choice = next(iter(_mappings(answer.get("choices"))), None)
     message = None if choice is None else choice.get("message")
     if choice is None or not isinstance(message, Mapping):
-        raise EngineMisbehaved("the language engine answered without a message")
+        raise EngineMisbehaved("the language engine's response has no message")
     usage = answer.get("usage")
     counts = usage if isinstance(usage, Mapping) else {}
     return Completion(
@@ -201,9 +200,9 @@ def _tool_call(number: int, call: Mapping[str, Any]) -> RawToolCall:
 
 
 def _read_event(event: Mapping[str, Any]) -> Iterator[Delta]:
-    """What one event adds; nothing if it has no choices, as the last one with the counts."""
+    """The delta of one event; none if it has no choices, like the last event with the token counts."""
     if event.get("error") is not None:
-        raise EngineMisbehaved(f"the language engine gave up: {message_of(event)}")
+        raise EngineMisbehaved(f"the language engine failed: {message_of(event)}")
     for choice in _mappings(event.get("choices"))[:1]:
         delta = choice.get("delta")
         if not isinstance(delta, Mapping):
@@ -227,7 +226,7 @@ def _tool_call_delta(number: int, call: Mapping[str, Any]) -> ToolCallDelta:
 
 
 def _mappings(value: Any) -> list[Mapping[str, Any]]:
-    """``value`` if it is a list of objects; nothing is an empty one."""
+    """``value`` as a list of objects; ``None`` is an empty list."""
     if value is None:
         return []
     if not isinstance(value, list) or not all(isinstance(each, Mapping) for each in value):
@@ -236,14 +235,14 @@ def _mappings(value: Any) -> list[Mapping[str, Any]]:
 
 
 def _text(value: Any) -> str:
-    """``value`` if it is text; nothing is an empty one."""
+    """``value`` as text; ``None`` is empty."""
     if not isinstance(value, str | None):
-        raise EngineMisbehaved("the language engine answered something else where text belongs")
-    return (value or "").encode(errors="replace").decode()  # JSON may hold halves of characters
+        raise EngineMisbehaved("the language engine's response has another type in place of text")
+    return (value or "").encode(errors="replace").decode()  # JSON may contain lone surrogates
 
 
 def _word(value: Any) -> str | None:
-    """A short text of the engine's; ``None`` where there is none."""
+    """``value`` as a short text; ``None`` if it is empty or missing."""
     return _text(value)[:_NAME_MAX] or None
 
 

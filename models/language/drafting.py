@@ -1,4 +1,4 @@
-"""One prompt put to a language engine: the questions, and what of the answers can be used."""
+"""Asks a language engine for phrases that continue a prompt."""
 
 from __future__ import annotations
 
@@ -11,42 +11,43 @@ from time import monotonic
 from typing import Any
 
 from models.language.breaker import CircuitBreaker
-from models.language.cleaning import NotFit, Phrases, continuation
+from models.language.cleaning import PhraseFilter, UnusableText, continuation
 from models.language.client import Delta, LanguageEngine
 from models.language.presets import Preset
-from models.language.profiles import Kind, Profile, Slot, Template
+from models.language.profiles import PhraseChoice, Profile, Subject, Template
 
 CONTINUE: Mapping[str, Any] = {"add_generation_prompt": False, "continue_final_message": True}
-"""vLLM's way to have the answer go on from the last message, which is the assistant's; other servers ignore it."""
-OUTSIDE = "the language model answered outside of its choices"
-_BEGINNING = 24
-"""Characters that tell whether an answer goes on from the prompt; a streamed one is held back so long."""
+"""vLLM's parameters to continue the last message, which is the assistant's; other servers ignore them."""
+NOT_A_CHOICE = "the language model did not choose one of the given phrases"
+_BEGINNING_CHARS = 24
+"""A stream is held back until this many characters show whether it continues the prompt."""
 
 
 class NothingToAdd(Exception):
-    """The prompt is good as it is; the message says why."""
+    """The prompt needs no addition; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
-    """A prompt in the words that the engine is shown, and until when the answer is of use."""
+class DraftRequest:
+    """One prompt for the engine, with its deadline."""
 
-    said: str
-    beside: str
-    """Words that the picture model reads too, and that need no repetition."""
+    user_text: str
+    """The prompt without syntax."""
+    style_text: str
+    """The text of a style preset, which the image model reads too; phrases that repeat it are dropped."""
     profile: Profile
     seed: int | None
     ends_at: float
-    """By ``time.monotonic``."""
+    """The deadline, by ``time.monotonic``."""
 
 
-class Author:
-    """Asks one engine.
+class PromptWriter:
+    """Writes continuations of prompts with one engine.
 
-    A small model only chooses: first what the prompt is about, then, unless that settles it, one phrase for each slot
-    of that kind, held to it by the engine's grammar, and held to it again here. Other models write, and what they wrote
-    is cleaned. All methods raise ``EngineUnavailable``, ``EngineTimeout`` and ``EngineMisbehaved``, ``NotFit`` for
-    answers of no use, and ``NothingToAdd``.
+    A small model only makes choices: first the subject of the prompt, then one phrase for each open choice of that
+    subject. The engine's grammar constrains the output, and it is validated again here. Other models write freely, and
+    their text is cleaned. All methods may raise ``EngineUnavailable``, ``EngineTimeout``, ``EngineMisbehaved``,
+    ``UnusableText`` and ``NothingToAdd``.
     """
 
     def __init__(self, engine: LanguageEngine, preset: Preset, breaker: CircuitBreaker) -> None:
@@ -54,28 +55,30 @@ class Author:
         self._model: str | None = None
 
     async def model(self, ends_at: float) -> str:
-        """The engine's name for its model; the engine is asked once."""
+        """The name of the engine's model, requested once."""
         if self._model is None:
             with self._breaker.guard():
                 self._model = await self._engine.model(timeout_s=ends_at - monotonic())
         return self._model
 
-    async def kind(self, question: Question) -> Kind | None:
-        """What the prompt is about, if the model is a small one."""
+    async def subject(self, draft: DraftRequest) -> Subject | None:
+        """The subject of the prompt, chosen by a small model; ``None`` for other models."""
         if not self._preset.is_small:
             return None
-        kinds = question.profile.kinds
-        return kinds[await self._picked(question, question.profile.kind, list(kinds))]
+        subjects = draft.profile.subjects
+        return subjects[await self._choose_one(draft, draft.profile.subject, list(subjects))]
 
-    async def phrases(self, question: Question, kind: Kind | None, is_streamed: bool) -> AsyncGenerator[str, None]:
-        """What goes on from the user's words, phrase by phrase, each with what separates it."""
-        slots = question.profile.free_slots if kind is None else kind.slots
-        if slots:
-            for phrase in await self._chosen(question, kind, slots):
+    async def phrases(
+        self, draft: DraftRequest, subject: Subject | None, is_streamed: bool
+    ) -> AsyncGenerator[str, None]:
+        """The phrases that continue the prompt, each with its separator."""
+        choices = draft.profile.free_choices if subject is None else subject.choices
+        if choices:
+            for phrase in await self._choose_phrases(draft, subject, choices):
                 yield phrase
             return
-        cleaned, is_cut_off = Phrases(question.said), False
-        async with aclosing(self._written(question, is_streamed)) as deltas:
+        cleaned, is_cut_off = PhraseFilter(draft.user_text), False
+        async with aclosing(self._continue_prompt(draft, is_streamed)) as deltas:
             async for delta in deltas:
                 is_cut_off = delta.finish_reason == "length"
                 for phrase in cleaned.feed(delta.text):
@@ -83,74 +86,78 @@ class Author:
         for phrase in cleaned.end(is_cut_off):
             yield phrase
 
-    async def negative(self, question: Question, kind: Kind | None) -> list[str]:
-        """The phrases of a negative prompt; none if the profile has no use for them."""
-        if kind is not None:
-            return list(kind.negatives)
-        template = question.profile.negative
+    async def negative(self, draft: DraftRequest, subject: Subject | None) -> list[str]:
+        """The phrases of a negative prompt; empty if the profile has none."""
+        if subject is not None:
+            return list(subject.negatives)
+        template = draft.profile.negative
         if template is None:
             return []
-        answer = await self._ask(question, template, {"stop": ["\n"]})
-        cleaned = Phrases(question.said, is_list=True)  # what is wanted is nothing to avoid
+        answer = await self._ask(draft, template, {"stop": ["\n"]})
+        cleaned = PhraseFilter(draft.user_text, is_list=True)  # the prompt's own words must not become negative
         phrases = [*cleaned.feed(answer), *cleaned.end(is_cut_off=False)]
         if not phrases:
-            raise NotFit("the language model wrote no negative prompt")
+            raise UnusableText("the language model wrote no negative prompt")
         return phrases
 
-    async def _chosen(self, question: Question, kind: Kind | None, slots: Sequence[Slot]) -> list[str]:
-        """One phrase for each slot that the user's words leave open."""
-        said = f"{question.said} {question.beside}"
-        open_slots = [slot for each in slots if (slot := each.narrowed(said, question.profile.allows))]
-        if not open_slots:
-            raise NothingToAdd("the prompt says already all that could be added")
-        template = question.profile.free if kind is None else question.profile.guided
+    async def _choose_phrases(
+        self, draft: DraftRequest, subject: Subject | None, choices: Sequence[PhraseChoice]
+    ) -> list[str]:
+        """One phrase for each choice that the prompt leaves open."""
+        user_text = f"{draft.user_text} {draft.style_text}"
+        open_choices = [choice for each in choices if (choice := each.remaining(user_text, draft.profile.allows))]
+        if not open_choices:
+            raise NothingToAdd("the prompt already contains all that could be added")
+        template = draft.profile.free if subject is None else draft.profile.guided
         if template is None:
-            return [slot.text(_drawn(slot.phrases, question.said)) for slot in open_slots]
+            return [choice.text(_pick_by_hash(choice.phrases, draft.user_text)) for choice in open_choices]
         if template.begins:
-            return [slot.text(await self._picked(question, template, slot.phrases)) for slot in open_slots]
-        regex = "".join(slot.regex for slot in open_slots)
-        answer = await self._ask(question, template, self._held({"regex": regex}))
-        match = re.fullmatch(regex, continuation(answer, question.said).rstrip())
+            return [choice.text(await self._choose_one(draft, template, choice.phrases)) for choice in open_choices]
+        regex = "".join(choice.regex for choice in open_choices)
+        answer = await self._ask(draft, template, self._constraint({"regex": regex}))
+        match = re.fullmatch(regex, continuation(answer, draft.user_text).rstrip())
         if match is None:
-            raise NotFit(OUTSIDE)
-        return [slot.text(phrase) for slot, phrase in zip(open_slots, match.groups(), strict=True)]
+            raise UnusableText(NOT_A_CHOICE)
+        return [choice.text(phrase) for choice, phrase in zip(open_choices, match.groups(), strict=True)]
 
-    async def _picked(self, question: Question, template: Template, names: Sequence[str]) -> str:
-        """The one of ``names`` that the answer goes on with; no two begin alike, and one token tells."""
+    async def _choose_one(self, draft: DraftRequest, template: Template, names: Sequence[str]) -> str:
+        """The one of ``names`` that the model chose; they begin differently, so that one token decides."""
         limit = {"max_tokens": 1} if self._preset.is_small else {}
         answer = await self._ask(
-            question, template, {**self._held({"choice": [f" {name}" for name in names]}), **limit}
+            draft, template, {**self._constraint({"choice": [f" {name}" for name in names]}), **limit}
         )
-        said = continuation(answer, question.said + template.begins).strip()
-        found = [name for name in names if said.startswith(name)] or [name for name in names if name.startswith(said)]
-        if not said or len(found) != 1:
-            raise NotFit(OUTSIDE)
+        chosen = continuation(answer, draft.user_text + template.begins).strip()
+        found = [name for name in names if chosen.startswith(name)] or [
+            name for name in names if name.startswith(chosen)
+        ]
+        if not chosen or len(found) != 1:
+            raise UnusableText(NOT_A_CHOICE)
         return found[0]
 
-    def _held(self, rule: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What holds an answer to ``rule``; an engine without grammars has only the examples to go by."""
+    def _constraint(self, rule: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The parameters that constrain the output to ``rule``; without grammars the examples must suffice."""
         return {"structured_outputs": rule} if self._preset.has_grammar else {"stop": ["\n"]}
 
-    async def _written(self, question: Question, is_streamed: bool) -> AsyncGenerator[Delta, None]:
-        """What the model writes after the user's words, the beginning of it in one piece."""
-        begun, has_begun = "", False
+    async def _continue_prompt(self, draft: DraftRequest, is_streamed: bool) -> AsyncGenerator[Delta, None]:
+        """The model's continuation of the prompt; its beginning comes in one piece."""
+        beginning, has_beginning = "", False
         finish_reason = None
-        async with aclosing(self._answer(question, is_streamed)) as deltas:
+        async with aclosing(self._complete(draft, is_streamed)) as deltas:
             async for delta in deltas:
                 finish_reason = delta.finish_reason
-                if has_begun:
+                if has_beginning:
                     yield delta
                     continue
-                begun += delta.text
-                if len(begun) > len(question.said) + _BEGINNING:
-                    has_begun = True
-                    yield Delta(text=continuation(begun, question.said), finish_reason=finish_reason)
-        if not has_begun:
-            yield Delta(text=continuation(begun, question.said), finish_reason=finish_reason)
+                beginning += delta.text
+                if len(beginning) > len(draft.user_text) + _BEGINNING_CHARS:
+                    has_beginning = True
+                    yield Delta(text=continuation(beginning, draft.user_text), finish_reason=finish_reason)
+        if not has_beginning:
+            yield Delta(text=continuation(beginning, draft.user_text), finish_reason=finish_reason)
 
-    async def _answer(self, question: Question, is_streamed: bool) -> AsyncGenerator[Delta, None]:
-        body = self._body(question, question.profile.free, {"stop": ["\n"]})
-        timeout_s = question.ends_at - monotonic()
+    async def _complete(self, draft: DraftRequest, is_streamed: bool) -> AsyncGenerator[Delta, None]:
+        body = self._body(draft, draft.profile.free, {"stop": ["\n"]})
+        timeout_s = draft.ends_at - monotonic()
         with self._breaker.guard():
             if is_streamed:
                 async with aclosing(self._engine.stream(body, timeout_s=timeout_s)) as deltas:
@@ -160,28 +167,28 @@ class Author:
                 answer = await self._engine.chat(body, timeout_s=timeout_s)
                 yield Delta(text=answer.text, finish_reason=answer.finish_reason)
 
-    async def _ask(self, question: Question, template: Template, extra: Mapping[str, Any]) -> str:
+    async def _ask(self, draft: DraftRequest, template: Template, extra: Mapping[str, Any]) -> str:
         with self._breaker.guard():
-            body = self._body(question, template, extra)
-            return (await self._engine.chat(body, timeout_s=question.ends_at - monotonic())).text
+            body = self._body(draft, template, extra)
+            return (await self._engine.chat(body, timeout_s=draft.ends_at - monotonic())).text
 
-    def _body(self, question: Question, template: Template, extra: Mapping[str, Any]) -> dict[str, Any]:
-        """A request; the user's words are in its messages alone, whatever they are."""
+    def _body(self, draft: DraftRequest, template: Template, extra: Mapping[str, Any]) -> dict[str, Any]:
+        """The request body; the user's text appears in the messages only."""
         body = {**self._preset.sampling, "max_tokens": template.tokens_max, **extra}
-        if question.seed is not None and is_sampled(self._preset):
-            body["seed"] = question.seed
+        if draft.seed is not None and is_sampled(self._preset):
+            body["seed"] = draft.seed
         if template.is_continuation:
             body |= CONTINUE
         if "structured_outputs" in extra:
-            body.pop("repetition_penalty", None)  # it is against words that the examples have
-        return body | {"messages": template.messages(question.said)}
+            body.pop("repetition_penalty", None)  # it would penalise the allowed phrases, which occur in the examples
+        return body | {"messages": template.messages(draft.user_text)}
 
 
-def _drawn(phrases: Sequence[str], said: str) -> str:
-    """One of ``phrases``: always the same for the same words."""
-    return phrases[int.from_bytes(hashlib.sha256(said.encode()).digest()[:4]) % len(phrases)]
+def _pick_by_hash(phrases: Sequence[str], user_text: str) -> str:
+    """One of ``phrases``, determined by ``user_text``."""
+    return phrases[int.from_bytes(hashlib.sha256(user_text.encode()).digest()[:4]) % len(phrases)]
 
 
 def is_sampled(preset: Preset) -> bool:
-    """Whether the preset's answers to the same question differ, but for the seed."""
+    """Whether the preset samples, so that its output depends on the seed."""
     return bool(preset.sampling.get("temperature", 1.0) > 0)

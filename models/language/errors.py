@@ -1,11 +1,11 @@
-"""What can go wrong between us and a language engine.
+"""The errors of a language engine.
 
 PhotogramError
 └── LanguageError
-    ├── EngineUnavailable   the connection breaks, the server says 5xx, or the circuit breaker is open
-    │   └── EngineAway      nobody listens, which is found out at once
-    ├── EngineTimeout       no answer in time
-    └── EngineMisbehaved    an answer that is not what was asked for: no JSON, no text, a refusal of our request
+    ├── EngineUnavailable   the connection broke, the status is 429 or 5xx, or the circuit breaker is open
+    │   └── EngineAway      the connection was refused: no process listens
+    ├── EngineTimeout       no response before the deadline
+    └── EngineMisbehaved    the response is invalid: another 4xx, no JSON, or no text
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from models.errors import PhotogramError
 
 
 class LanguageError(PhotogramError):
-    """The language engine did not do what it was asked."""
+    """A request to the language engine failed."""
 
 
 class EngineUnavailable(LanguageError):
-    """The engine cannot be reached, or says that it cannot serve."""
+    """The engine cannot be reached, or reports that it is overloaded or broken."""
 
 
 class EngineAway(EngineUnavailable):
-    """Nobody listens at the engine's address: it is starting, or gone."""
+    """No process listens at the engine's address; it is starting or has stopped."""
 
 
 class EngineTimeout(LanguageError):
-    """The engine did not answer in time."""
+    """The engine did not respond before the deadline."""
 
 
 class EngineMisbehaved(LanguageError):
-    """The engine answered something that makes no sense here."""
+    """The engine sent an invalid response."""

@@ -1,4 +1,4 @@
-"""The language models that Photogram knows how to serve and to talk to; data, not code."""
+"""Presets: how to serve each known language model, and how to prompt it."""
 
 from __future__ import annotations
 
@@ -10,44 +10,44 @@ from typing import Any
 
 _TEMPLATES = Path(__file__).parent / "templates"
 VLLM, RWKV = "vllm", "rwkv"
-"""What serves a model: vLLM with its paged attention, or our own server of recurrent states."""
+"""The server of a model: vLLM, or ``service.rwkv_server``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """One language model: where it is, how it is served, and how it is talked to."""
+    """One language model: its source, its server and its dialect."""
 
     name: str
     repository: str | None
-    """At the model hub; ``None`` where there is none."""
+    """The name at the model hub, or ``None``."""
     licence: str
     engine: str = VLLM
     chat_template: str | None = None
-    """A file in ``models/language/templates``; ``None`` is the model's own."""
+    """A file in ``models/language/templates``; ``None`` uses the model's own template."""
     tool_dialect: str = "native"
-    """One of ``models.language.tools.DIALECTS``: how the model is told of tools, and how it calls them."""
+    """The format of tools and tool calls: a key of ``models.language.tools.DIALECTS``."""
     flags: tuple[str, ...] = ()
-    """What vLLM is started with, beside the model and the address."""
+    """vLLM's flags, except those of the model and the address."""
     memory_gib: float = 0.0
-    """Roughly what serving takes, weights and cache, in 16 bits."""
+    """The approximate memory of weights and cache in 16 bits."""
     is_small: bool = False
-    """Whether the model writes so badly that its rewriting is held to a grammar, and tools are out of its reach."""
+    """Whether the model is too weak to write freely: a grammar constrains its rewriting, and it gets no tools."""
     has_grammar: bool = True
-    """Whether the engine holds answers to ``structured_outputs``; one that cannot may refuse to be asked."""
+    """Whether the engine supports ``structured_outputs``; an engine without them may refuse the parameter."""
     sampling: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({"temperature": 0.0}))
-    """What rewriting requests say about sampling, in the fields of OpenAI's API and vLLM's additions to it."""
+    """Sampling parameters of rewriting requests, by OpenAI's names and vLLM's additions."""
     limits: str = ""
-    """What is known not to work, and what was never run here."""
+    """Known limits, and what has not been tested."""
 
 
 def _vllm_flags(*, context: int, at_once: int) -> tuple[str, ...]:
-    """How much text, in tokens, and how many requests vLLM keeps in its memory."""
+    """Flags for a context of that many tokens and ``at_once`` concurrent requests."""
     limits = ("--max-model-len", str(context), "--max-num-seqs", str(at_once))
     return ("--dtype", "bfloat16", *limits, "--enable-prefix-caching")
 
 
 def template_path(preset: Preset) -> Path | None:
-    """The preset's chat template; ``None`` leaves the model's own."""
+    """The path of the preset's chat template; ``None`` uses the model's own."""
     return None if preset.chat_template is None else _TEMPLATES / preset.chat_template
 
 
@@ -56,16 +56,20 @@ SMOLLM2 = Preset(
     repository="HuggingFaceTB/SmolLM2-135M-Instruct",
     licence="Apache-2.0",
     is_small=True,
-    flags=(*_vllm_flags(context=2048, at_once=32), "--block-size", "32"),  # short prompts share their beginnings too
+    flags=(
+        *_vllm_flags(context=2048, at_once=32),
+        "--block-size",
+        "32",
+    ),  # small blocks, so that short prompts share prefixes too
     memory_gib=3.5,
     sampling=MappingProxyType({"temperature": 0.0, "repetition_penalty": 1.1}),
-    limits="adds phrases to a prompt and holds to a grammar; calls no tools",
+    limits="only adds phrases to prompts, constrained by a grammar; calls no tools",
 )
 GENERIC = Preset(
     name="generic",
     repository=None,
     licence="the model's own",
-    limits="any server of chat completions; tools only if it was started with a parser of its own for them",
+    limits="any server of chat completions; tools only if the server was started with a tool call parser",
 )
 _ZEPHYR: Mapping[str, Any] = MappingProxyType(
     {
@@ -74,12 +78,12 @@ _ZEPHYR: Mapping[str, Any] = MappingProxyType(
         "tool_dialect": "constrained",
         "flags": _vllm_flags(context=4096, at_once=8),
         "memory_gib": 18.0,  # 7.24 billion weights, and 128 KiB a token of cache
-        "limits": "knows no tools by itself: its calls are held to a grammar; tested with tiny weights alone",
+        "limits": "not trained for tools: its calls are constrained by a grammar; tested only with tiny weights",
     }
 )
 _RWKV_LIMITS = (
-    "needs one of the repository's .pth files (--model); no grammars, so tools are asked for in the prompt alone, "
-    "which these models were not trained for; tested with tiny weights alone"
+    "needs one of the repository's .pth files (--model); without grammars, tools are only described in the prompt, "
+    "for which these models were not trained; tested only with tiny weights"
 )
 _ALL = (
     SMOLLM2,
@@ -87,16 +91,16 @@ _ALL = (
     Preset(name="zephyr-7b-alpha", repository="HuggingFaceH4/zephyr-7b-alpha", **_ZEPHYR),
     Preset(
         name="chatglm3-6b",
-        repository="zai-org/chatglm3-6b",  # THUDM/chatglm3-6b before
+        repository="zai-org/chatglm3-6b",  # formerly THUDM/chatglm3-6b
         licence="ChatGLM3-6B License (commercial use after registration); code Apache-2.0",
         chat_template="chatglm3.jinja",
         tool_dialect="chatglm3",
         flags=(*_vllm_flags(context=4096, at_once=8), "--trust-remote-code"),
         memory_gib=13.0,  # 6.24 billion weights, and 28 KiB a token of cache
-        # Beside the end of the text, a new turn ends its answer: the ids of <|user|> and <|observation|>.
+        # The ids of <|user|> and <|observation|>: the start of another turn also ends an answer.
         sampling=MappingProxyType({"temperature": 0.0, "stop_token_ids": (64795, 64797)}),
-        limits="runs the repository's own Python code; was never run here, where its tokenizer's code may be too old "
-        "for the transformers that vLLM brings",
+        limits="runs the repository's own Python code; not tested: the code of its tokenizer may be too old for the "
+        "transformers version of vLLM",
     ),
     Preset(
         name="qwen2.5-7b-instruct",
@@ -107,7 +111,7 @@ _ALL = (
             *("--enable-auto-tool-choice", "--tool-call-parser", "hermes"),
         ),
         memory_gib=16.0,  # 7.62 billion weights, and 56 KiB a token of cache
-        limits="was never run here",
+        limits="not tested",
     ),
     *(
         Preset(
@@ -123,8 +127,8 @@ _ALL = (
         for name, repository, memory_gib in (
             ("rwkv-5-world-1b5", "rwkv-5-world", 3.5),
             ("rwkv-5-world-3b", "rwkv-5-world", 6.5),
-            ("rwkv-6-world", "rwkv-6-world", 3.5),  # of its sizes, 1B6
-            ("rwkv-7-world", "rwkv-7-world", 3.5),  # of its sizes, 1.5B
+            ("rwkv-6-world", "rwkv-6-world", 3.5),  # the size 1B6
+            ("rwkv-7-world", "rwkv-7-world", 3.5),  # the size 1.5B
         )
     ),
     GENERIC,

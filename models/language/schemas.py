@@ -1,4 +1,4 @@
-"""JSON schemas of tools: made fit for engines, and held against arguments, with complaints for a model to act upon."""
+"""JSON schemas of tools: variants for engines, and validation of arguments with messages for the model."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import jsonschema_rs
 
 TEXT_MAX_CHARS = 600
-"""What :func:`bounded` allows a text whose schema says nothing about its length."""
+"""The ``maxLength`` that :func:`bounded` adds to a string without one."""
 ITEMS_MAX = 8
-"""What :func:`bounded` allows a list whose schema says nothing about it."""
-COMPLAINTS_MAX = 5
-_COMPLAINT_MAX_CHARS = 200
+"""The ``maxItems`` that :func:`bounded` adds to an array without one."""
+VIOLATIONS_MAX = 5
+_VIOLATION_MAX_CHARS = 200
 
 Schema = dict[str, Any]
 
@@ -30,29 +30,29 @@ _REASONS: Mapping[str, str] = {
     "pattern": "must match the pattern {}",
     "const": "must be {}",
 }
-"""By the keyword that was violated; the braces stand for what it asks for."""
+"""Messages by the violated keyword; the braces stand for the keyword's value."""
 
 
 def closed(schema: Mapping[str, Any]) -> Schema:
-    """The same schema, in which no object has other properties than those listed."""
+    """The schema with ``additionalProperties: false`` in every object."""
     return _rebuilt(schema, _close)
 
 
 def strict(schema: Mapping[str, Any]) -> Schema:
-    """:func:`closed`, as OpenAI's ``strict`` wants it: every property is required, those that were not may be null.
+    """The schema for OpenAI's ``strict``: closed, every property required, and optional ones nullable.
 
-    :func:`without_idle_nulls` undoes that in the arguments.
+    :func:`without_optional_nulls` reverses this in the arguments.
     """
     return _rebuilt(schema, lambda part: _require_all(_close(part)))
 
 
 def bounded(schema: Mapping[str, Any]) -> Schema:
-    """:func:`closed`, with a length for every text and list that lacks one, so that a call comes to an end."""
+    """The closed schema with a maximal length for every string and array, so that constrained output ends."""
     return _rebuilt(schema, lambda part: _bound(_close(part)))
 
 
 def _rebuilt(schema: Mapping[str, Any], change: Callable[[Schema], Schema]) -> Schema:
-    """A copy with ``change`` applied to every schema within, the inner ones first."""
+    """A copy with ``change`` applied to every nested schema, innermost first."""
     copy = dict(schema)
     if isinstance(properties := copy.get("properties"), Mapping):
         copy["properties"] = {name: _rebuilt(part, change) for name, part in properties.items()}
@@ -89,31 +89,31 @@ def _allows_null(schema: Mapping[str, Any]) -> bool:
     return jsonschema_rs.is_valid(dict(schema), None, offline=True)
 
 
-def without_idle_nulls(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments without those nulls that only say that an optional argument is absent."""
+def without_optional_nulls(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments without the nulls that stand for absent optional arguments."""
     kept: dict[str, Any] = {}
     for name, value in arguments.items():
         part = schema.get("properties", {}).get(name)
         if part is not None and value is None and name not in schema.get("required", ()) and not _allows_null(part):
             continue
-        kept[name] = without_idle_nulls(part, value) if part is not None and isinstance(value, dict) else value
+        kept[name] = without_optional_nulls(part, value) if part is not None and isinstance(value, dict) else value
     return kept
 
 
-def complaints(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> list[str]:
-    """What is wrong with ``arguments``, such as ``width: must be a multiple of 8``; at most ``COMPLAINTS_MAX``."""
+def violations(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> list[str]:
+    """Messages such as ``width: must be a multiple of 8``, at most ``VIOLATIONS_MAX``; empty if all is valid."""
     checker = jsonschema_rs.validator_for(closed(schema), offline=True)
-    found = (complaint for error in checker.iter_errors(dict(arguments)) for complaint in _complaints(error))
-    return [complaint[:_COMPLAINT_MAX_CHARS] for complaint, _ in zip(found, range(COMPLAINTS_MAX), strict=False)]
+    found = (violation for error in checker.iter_errors(dict(arguments)) for violation in _violations(error))
+    return [violation[:_VIOLATION_MAX_CHARS] for violation, _ in zip(found, range(VIOLATIONS_MAX), strict=False)]
 
 
-def _complaints(error: jsonschema_rs.ValidationError) -> Iterator[str]:
+def _violations(error: jsonschema_rs.ValidationError) -> Iterator[str]:
     where = ".".join(str(step) for step in error.instance_path)
     match error.kind:
         case jsonschema_rs.ValidationErrorKind.AdditionalProperties(unexpected=names):
-            yield from (f"{_joined(where, name)}: there is no such argument" for name in names)
+            yield from (f"{_argument_path(where, name)}: there is no such argument" for name in names)
         case jsonschema_rs.ValidationErrorKind.Required(property=name):
-            yield f"{_joined(where, str(name))}: is missing"
+            yield f"{_argument_path(where, str(name))}: is missing"
         case _:
             yield f"{where or 'arguments'}: {_reason(error)}"
 
@@ -126,13 +126,13 @@ def _reason(error: jsonschema_rs.ValidationError) -> str:
         case jsonschema_rs.ValidationErrorKind.Type(types=types):
             return "must be of type " + " or ".join(sorted(types))
         case jsonschema_rs.ValidationErrorKind.Enum():
-            return "must be one of " + ", ".join(map(_shown, value))
-    return _REASONS[name].format(_shown(value)) if name in _REASONS else error.message
+            return "must be one of " + ", ".join(map(_as_json, value))
+    return _REASONS[name].format(_as_json(value)) if name in _REASONS else error.message
 
 
-def _joined(where: str, name: str) -> str:
+def _argument_path(where: str, name: str) -> str:
     return f"{where}.{name}" if where else name
 
 
-def _shown(value: Any) -> str:
+def _as_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""What comes over the connection to a language engine, in bounds: whole answers, events of streams, refusals."""
+"""Reads the HTTP responses of a language engine within limits: bodies, event streams and errors."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import httpx
 from models.language.errors import EngineAway, EngineMisbehaved, EngineTimeout, EngineUnavailable, LanguageError
 
 ANSWER_MAX_BYTES = 1 << 20
-"""A whole answer, or a stream from its beginning to its end; thousands of tokens take a tenth of it."""
+"""The largest body or stream; thousands of tokens take a tenth of it."""
 LINE_MAX_BYTES = 1 << 18
-"""One event of a stream."""
+"""The largest event of a stream."""
 _MESSAGE_MAX = 300
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """Everything that a call may raise, as one of our three errors."""
+def translate_errors() -> Iterator[None]:
+    """Turn the exceptions of a request into a :class:`LanguageError`."""
     try:
         yield
     except TimeoutError as error:
         raise EngineTimeout("the language engine did not answer in time") from error
     except httpx.ConnectError as error:
-        raise EngineAway("the language engine is not there, or not yet") from error
+        raise EngineAway("the language engine is not running, or is still starting") from error
     except httpx.TransportError as error:
         raise EngineUnavailable(f"the language engine cannot be reached: {type(error).__name__}") from error
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
@@ -34,7 +34,7 @@ def translated() -> Iterator[None]:
 
 
 async def bounded(response: httpx.Response) -> AsyncGenerator[bytes, None]:
-    """The body in pieces, at most ``ANSWER_MAX_BYTES`` of it."""
+    """The body in pieces, limited to ``ANSWER_MAX_BYTES``."""
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise EngineMisbehaved("the language engine compresses its answers")
     size_bytes = 0
@@ -46,7 +46,7 @@ async def bounded(response: httpx.Response) -> AsyncGenerator[bytes, None]:
 
 
 async def events_of(response: httpx.Response) -> AsyncGenerator[bytes, None]:
-    """The data of each event of a stream; comments and other fields are left out."""
+    """The data of each server-sent event; comments and other fields are skipped."""
     rest = b""
     async with aclosing(bounded(response)) as pieces:
         async for piece in pieces:
@@ -59,29 +59,29 @@ async def events_of(response: httpx.Response) -> AsyncGenerator[bytes, None]:
                     yield data.strip()
 
 
-def refusal(status: int, content: bytes) -> LanguageError:
-    """The error that another status than 200 stands for, with the server's own words where it has some."""
+def error_of_status(status: int, content: bytes) -> LanguageError:
+    """The error for a status other than 200, with the server's message if it has one."""
     try:
-        said = message_of(read_object(content))
+        detail = message_of(read_object(content))
     except EngineMisbehaved:
-        said = ""
-    text = f"the language engine answered {status}" + (f": {said}" if said else "")
+        detail = ""
+    text = f"the language engine answered {status}" + (f": {detail}" if detail else "")
     is_busy = status == httpx.codes.TOO_MANY_REQUESTS or status >= httpx.codes.INTERNAL_SERVER_ERROR
     return EngineUnavailable(text) if is_busy else EngineMisbehaved(text)
 
 
 def message_of(answer: Mapping[str, Any]) -> str:
-    """What an error says for itself, printable and short."""
+    """The message of an error body, printable and truncated."""
     error = answer.get("error", answer)
-    said = error.get("message") if isinstance(error, Mapping) else error
-    return "".join(each if each.isprintable() else " " for each in str(said or "")[:_MESSAGE_MAX])
+    detail = error.get("message") if isinstance(error, Mapping) else error
+    return "".join(each if each.isprintable() else " " for each in str(detail or "")[:_MESSAGE_MAX])
 
 
 def read_object(content: bytes) -> Mapping[str, Any]:
     try:
         answer = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise EngineMisbehaved("the language engine answered something that is no JSON") from error
+        raise EngineMisbehaved("the language engine's response is not JSON") from error
     if not isinstance(answer, Mapping):
-        raise EngineMisbehaved("the language engine answered JSON that is no object")
+        raise EngineMisbehaved("the language engine's response is not a JSON object")
     return answer

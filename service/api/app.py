@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -10,32 +10,19 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from service.api import (
-    assist,
-    health,
-    helper_listings,
-    images,
-    inputs,
-    jobs,
-    listings,
-    openai,
-    preferences,
-    prodia_v1,
-    prodia_v2,
-    prompts,
-    sdapi,
-)
-from service.api.documented import DocumentedApi
+from models.jobs.kinds import load_kinds
+from service.api import assist, health, images, native, openai, prodia_v1, prodia_v2, sdapi
+from service.api.documentation import DocumentedApi
 from service.api.errors import ErrorRenderer
 from service.api.middleware import BodyLimit, ErrorRendering, RequestId
+from service.api.native.schemas import document_jobs, job_body, params_classes
 from service.api.state import State, open_gateway
-from service.api.wire_bodies import JobBody
 from service.backbone.settings import Settings
 
 _TAGS = [
     {"name": "jobs", "description": "The native dialect."},
     {"name": "listings", "description": "What can be asked for."},
-    {"name": "images", "description": "Finished pictures."},
+    {"name": "images", "description": "Finished images."},
     {"name": "language", "description": "Prompts rewritten, and wishes turned into jobs, by a language model."},
     {"name": "preferences", "description": "What holds for all requests of an API key."},
     {"name": "prodia v1", "description": "For clients of Prodia's v1."},
@@ -45,12 +32,24 @@ _TAGS = [
     {"name": "health", "description": "For whoever watches over the server."},
 ]
 
-_WITH_BODIES = (prompts, assist, preferences, prodia_v1, prodia_v2, openai, sdapi)
+_WITH_BODIES = (native, assist, prodia_v1, prodia_v2, openai, sdapi)
 """Those that read bodies themselves."""
 
 
+def _wire_models() -> Iterable[type]:
+    yield job_body()
+    yield from params_classes()
+    for module in _WITH_BODIES:
+        yield from module.WIRE_MODELS
+
+
 def create_app(settings: Settings) -> FastAPI:
-    """The gateway; nothing is opened before its lifespan starts."""
+    """The gateway; nothing is opened before its lifespan starts.
+
+    Raises:
+        ImportError: a module of ``settings.job_kinds`` cannot be imported.
+    """
+    load_kinds(settings.job_kinds)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
@@ -59,10 +58,11 @@ def create_app(settings: Settings) -> FastAPI:
 
     renderer = ErrorRenderer([prodia_v1.DIALECT, prodia_v2.DIALECT, openai.DIALECT, sdapi.DIALECT])
     app = DocumentedApi(
-        wire_models=(JobBody, *(model for module in _WITH_BODIES for model in module.WIRE_MODELS)),
+        wire_models=_wire_models,
+        complete=document_jobs,
         title="Photogram",
         version="1",
-        description="Pictures from words, by a durable queue. Errors are explained in docs/errors.md.",
+        description="Images from words, by a durable queue. Errors are explained in docs/errors.md.",
         openapi_tags=_TAGS,
         lifespan=lifespan,
         redirect_slashes=False,
@@ -74,10 +74,7 @@ def create_app(settings: Settings) -> FastAPI:
         ],
         exception_handlers={HTTPException: renderer, RequestValidationError: renderer},
     )
-    for module in (
-        prodia_v1, prodia_v2, jobs, inputs, listings, helper_listings, images, prompts, assist, preferences, openai,
-        sdapi, health,
-    ):  # fmt: skip
+    for module in (prodia_v1, prodia_v2, native, images, assist, openai, sdapi, health):
         app.include_router(module.router)
     if settings.prodia_keyless:
         app.include_router(prodia_v1.keyless_router)

@@ -12,6 +12,7 @@ from fastapi.security.http import HTTPBase
 
 from service.api.errors import ApiError, ErrorCode
 from service.api.state import Gateway, GatewayState
+from service.jobs.caller import Caller
 
 _Bearer = Security(HTTPBearer(scheme_name="Bearer", auto_error=False))
 _ApiKey = Security(APIKeyHeader(name="X-API-Key", scheme_name="X-API-Key", auto_error=False))
@@ -24,14 +25,14 @@ async def authenticate(
     bearer: Annotated[HTTPAuthorizationCredentials | None, _Bearer] = None,
     api_key: Annotated[str | None, _ApiKey] = None,
     prodia_key: Annotated[str | None, _ProdiaKey] = None,
-) -> str:
-    """The owner id of the request's key.
+) -> Caller:
+    """The holder of the request's API key.
 
     Raises:
-        ApiError: there is no key, or nobody may enter with it.
+        ApiError: there is no key, or this server does not know it.
     """
     key = (bearer.credentials if bearer else None) or api_key or prodia_key
-    return await _owner(gateway, key, "Authorization: Bearer <key>", challenge="Bearer")
+    return await _caller(gateway, key, "Authorization: Bearer <key>", challenge="Bearer")
 
 
 async def authenticate_basic(
@@ -40,22 +41,22 @@ async def authenticate_basic(
     bearer: Annotated[HTTPAuthorizationCredentials | None, _Bearer] = None,
     api_key: Annotated[str | None, _ApiKey] = None,
     prodia_key: Annotated[str | None, _ProdiaKey] = None,
-) -> str:
-    """The owner id of the request's key, which may also be the password of any user name.
+) -> Caller:
+    """The holder of the request's API key, which may also be sent as the password of any user name.
 
     Raises:
-        ApiError: there is no key, or nobody may enter with it.
+        ApiError: there is no key, or this server does not know it.
     """
     key = _password(basic) or (bearer.credentials if bearer else None) or api_key or prodia_key
-    return await _owner(gateway, key, "the password of any user name", challenge="Basic")
+    return await _caller(gateway, key, "the password of any user name", challenge="Basic")
 
 
-async def _owner(gateway: Gateway, key: str | None, where: str, *, challenge: str) -> str:
-    owner = await gateway.keys.owner(key) if key else None
-    if owner is None:
+async def _caller(gateway: Gateway, key: str | None, where: str, *, challenge: str) -> Caller:
+    key_id = await gateway.keys.owner(key) if key else None
+    if key_id is None:
         detail = "this API key is not known here" if key else f"an API key is needed, as {where}"
         raise ApiError(ErrorCode.UNAUTHORIZED, detail, headers={"WWW-Authenticate": challenge})
-    return owner
+    return Caller(key_id)
 
 
 def _password(sent: HTTPAuthorizationCredentials | None) -> str | None:
@@ -68,7 +69,7 @@ def _password(sent: HTTPAuthorizationCredentials | None) -> str | None:
         return None
 
 
-Owner = Annotated[str, Depends(authenticate)]
-"""The id of the key that asks, for a route's signature; a route with it cannot be used without a key."""
-BasicOwner = Annotated[str, Depends(authenticate_basic)]
-"""The same where clients may send the key as a password."""
+CurrentCaller = Annotated[Caller, Depends(authenticate)]
+"""The holder of the request's API key, for a route's signature; such a route cannot be used without a key."""
+CurrentBasicCaller = Annotated[Caller, Depends(authenticate_basic)]
+"""The same for routes whose clients may send the key as a password."""

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from models.errors import InvalidTicket
-from models.params import KINDS
 from service.api.errors import ApiError, ErrorCode, field_problems
 
 _Body = TypeVar("_Body", bound=BaseModel)
+_T = TypeVar("_T")
 _LARGE_BYTES = 1 << 18
-"""Bodies from here on are parsed in a thread, for they would hold up the others."""
+"""Bodies of this size or more are parsed in a thread, because parsing them would block other requests."""
 
 
 def require_json_type(headers: Headers) -> None:
@@ -37,31 +37,31 @@ async def read_body(request: Request, model: type[_Body]) -> _Body:
     """The request's body as ``model``.
 
     Raises:
-        ApiError: the body is no JSON.
-        InvalidTicket: the body is JSON, but not of the model's shape.
+        ApiError: the body is not JSON.
+        InvalidTicket: the body is JSON, but does not have the model's shape.
     """
-    body = await request.body()
-    if len(body) < _LARGE_BYTES:
-        return _parse(body, model)
-    return await run_in_threadpool(_parse, body, model)
+    return await parsed(await request.body(), lambda body: validated(model, parse_json(body)))
 
 
-def _parse(body: bytes, model: type[_Body]) -> _Body:
-    document = parse_json(body)
+async def parsed(body: bytes, parse: Callable[[bytes], _T]) -> _T:
+    """The result of ``parse``, which runs in a thread if ``body`` is so large that it would block other requests."""
+    return parse(body) if len(body) < _LARGE_BYTES else await run_in_threadpool(parse, body)
+
+
+def validated(model: type[_Body], document: object, prefix: str = "") -> _Body:
+    """``document``, a value that came as JSON, as ``model``.
+
+    Args:
+        prefix: the path of ``document`` in the whole body, ending in a dot if it is not empty.
+
+    Raises:
+        InvalidTicket: it does not have the model's shape.
+    """
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)
-        raise InvalidTicket(field_problems(map(_in_body, found))) from error
-
-
-def _in_body(error: ErrorDetails) -> ErrorDetails:
-    """``error`` with its place in the body: of bodies with a ``kind``, pydantic names the kind, and not the field."""
-    if error["type"].startswith("union_tag_"):
-        return error | {"loc": (*error["loc"], "kind"), "msg": f"must be one of {', '.join(KINDS)}"}
-    if error["loc"][:1] and error["loc"][0] in KINDS:
-        return error | {"loc": error["loc"][1:]}
-    return error
+        found = field_problems(error.errors(include_url=False, include_input=False))
+        raise InvalidTicket([each.renamed(prefix + each.field) for each in found]) from error
 
 
 def parse_json(body: bytes) -> Any:

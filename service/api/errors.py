@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from enum import Enum
 from re import Pattern
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -23,8 +24,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from models.errors import FieldProblem, InvalidTicket, PhotogramError
+from models.errors import FieldProblem, InvalidTicket, PhotogramError, ProblemCode
+from models.errors import Problem as ValueProblem
 from service.backbone.queue import AlreadyUsed, QueueFull
+from service.jobs.errors import FileGone, ImageGone, JobNotFound
 
 PROBLEM_TYPE = "application/problem+json"
 LEDGER_ERRORS = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError)
@@ -34,6 +37,18 @@ _DETAIL_MAX_CHARS = 1000
 _FIELD_MAX_CHARS = 200
 _PROBLEMS_MAX = 32
 _MESSAGES = {"extra_forbidden": "there is no such field", "missing": "is required"}
+_CODES: Mapping[str, ProblemCode] = {
+    "extra_forbidden": ProblemCode.UNKNOWN_FIELD,
+    "missing": ProblemCode.REQUIRED,
+    "literal_error": ProblemCode.NOT_ALLOWED,
+    "enum": ProblemCode.NOT_ALLOWED,
+    **dict.fromkeys(
+        ("greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number"),
+        ProblemCode.OUT_OF_RANGE,
+    ),
+    **dict.fromkeys(("string_too_long", "too_long"), ProblemCode.TOO_LONG),
+}
+"""By pydantic's type of error; all others mean that the value has the wrong type or form."""
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +62,7 @@ class ErrorCode(Enum):
     NOT_FOUND = (404, "Not Found")
     JOB_NOT_FOUND = (404, "Job Not Found")
     IMAGE_NOT_FOUND = (404, "Image Not Found")
+    FILE_NOT_FOUND = (404, "File Not Found")
     METHOD_NOT_ALLOWED = (405, "Method Not Allowed")
     ALREADY_USED = (409, "Already Used")
     BODY_TOO_LARGE = (413, "Body Too Large")
@@ -85,6 +101,13 @@ class ApiError(PhotogramError):
         self.headers = dict(headers or {})
 
 
+_CODE_OF: Mapping[type[PhotogramError], ErrorCode] = {
+    JobNotFound: ErrorCode.JOB_NOT_FOUND,
+    ImageGone: ErrorCode.IMAGE_NOT_FOUND,
+    FileGone: ErrorCode.FILE_NOT_FOUND,
+    AlreadyUsed: ErrorCode.ALREADY_USED,
+}
+
 Renderer = Callable[[ApiError, str], Response]
 """Puts an error and the request's id in a dialect's own words."""
 
@@ -101,7 +124,11 @@ class FieldError(BaseModel):
     """What is wrong with one field."""
 
     field: str
-    message: str
+    message: str = Field(description="For people.")
+    code: ProblemCode = Field(description="For programs.")
+    low: float | None = Field(None, description="The smallest number, length or count that is allowed.")
+    high: float | None = Field(None, description="The largest number, length or count that is allowed.")
+    allowed: list[str | int] | None = Field(None, description="The values that are allowed, or the first few.")
 
 
 class Problem(BaseModel):
@@ -141,8 +168,8 @@ def to_api_error(error: Exception) -> ApiError:
             return error
         case InvalidTicket():
             return ApiError(ErrorCode.INVALID_PARAMS, str(error), error.problems)
-        case AlreadyUsed():
-            return ApiError(ErrorCode.ALREADY_USED, str(error))
+        case JobNotFound() | ImageGone() | FileGone() | AlreadyUsed():
+            return ApiError(_CODE_OF[type(error)], str(error))
         case QueueFull():
             return unavailable(ErrorCode.QUEUE_FULL, str(error))
         case RequestValidationError() | HTTPException():
@@ -168,15 +195,34 @@ def unavailable(code: ErrorCode, detail: str) -> ApiError:
     return ApiError(code, detail, headers={"Retry-After": str(_RETRY_AFTER_S)})
 
 
+@contextmanager
+def renamed_problems(wire_name: Callable[[str], str]) -> Iterator[None]:
+    """Raise the block's :class:`InvalidTicket` with the fields named as ``wire_name`` has them in a dialect."""
+    try:
+        yield
+    except InvalidTicket as error:
+        raise InvalidTicket([each.renamed(wire_name(each.field)) for each in error.problems]) from error
+
+
 def field_problems(errors: Iterable[Any], skip: int = 0) -> list[FieldProblem]:
-    """Pydantic's errors as ours; ``skip`` parts of each location say only where the request had the field."""
+    """Pydantic's errors as field problems.
+
+    Args:
+        skip: how many leading parts of each location name only the part of the request that had the field.
+    """
     return [
-        FieldProblem(
-            _place(error["loc"][skip:])[:_FIELD_MAX_CHARS] or "body",
-            _MESSAGES.get(error["type"], error["msg"]),
-        )
+        FieldProblem.of(_place(error["loc"][skip:])[:_FIELD_MAX_CHARS] or "body", _problem(error))
         for error in list(errors)[:_PROBLEMS_MAX]
     ]
+
+
+def _problem(error: Any) -> ValueProblem:
+    """One of pydantic's errors; its ``ctx`` holds the bounds, under the names of the constraints."""
+    context: Mapping[str, Any] = error.get("ctx") or {}
+    code = _CODES.get(error["type"], ProblemCode.MALFORMED)
+    low = next((context[name] for name in ("ge", "gt", "min_length") if name in context), None)
+    high = next((context[name] for name in ("le", "lt", "max_length") if name in context), None)
+    return ValueProblem(_MESSAGES.get(error["type"], error["msg"]), code, low, high)
 
 
 def _place(location: Sequence[int | str]) -> str:
@@ -202,7 +248,10 @@ def problem_document(error: ApiError, request_id: str) -> dict[str, Any]:
         "request_id": request_id,
     }
     if error.problems:
-        body["errors"] = [
-            {"field": problem.field, "message": problem.message[:_DETAIL_MAX_CHARS]} for problem in error.problems
-        ]
+        body["errors"] = [_field_error(problem) for problem in error.problems]
     return body
+
+
+def _field_error(problem: FieldProblem) -> dict[str, Any]:
+    shown = {**asdict(problem), "message": problem.message[:_DETAIL_MAX_CHARS]}
+    return {name: value for name, value in shown.items() if value is not None}

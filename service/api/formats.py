@@ -1,4 +1,4 @@
-"""Finished pictures in other formats than the PNG that they are stored as."""
+"""Finished images in other formats than the PNG that they are stored as."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from models.png import PARAMETERS_CHUNK
+from models.media.png import PARAMETERS_CHUNK
 
 QUALITY = 95
 """Of JPEG and WebP, where the request does not say otherwise; 1 to 100."""
@@ -22,7 +22,7 @@ _COMMENT_MAX_BYTES = 60_000
 
 
 @dataclass(frozen=True)
-class PictureFormat:
+class ImageFormat:
     """A format, by its name in Pillow."""
 
     name: str
@@ -30,29 +30,29 @@ class PictureFormat:
     extension: str
 
 
-PNG = PictureFormat("PNG", "image/png", "png")
-JPEG = PictureFormat("JPEG", "image/jpeg", "jpg")
-WEBP = PictureFormat("WEBP", "image/webp", "webp")
-PICTURE_FORMATS: Mapping[str, PictureFormat] = MappingProxyType({each.media_type: each for each in (PNG, JPEG, WEBP)})
+PNG = ImageFormat("PNG", "image/png", "png")
+JPEG = ImageFormat("JPEG", "image/jpeg", "jpg")
+WEBP = ImageFormat("WEBP", "image/webp", "webp")
+IMAGE_FORMATS: Mapping[str, ImageFormat] = MappingProxyType({each.media_type: each for each in (PNG, JPEG, WEBP)})
 """By media type."""
 
 
-def convert(png: bytes, wanted: PictureFormat, *, quality: int = QUALITY, is_progressive: bool = False) -> bytes:
-    """The stored picture ``png`` as a file of the format ``wanted``; as PNG, it stays as it is.
+def convert(png: bytes, wanted: ImageFormat, *, quality: int = QUALITY, is_progressive: bool = False) -> bytes:
+    """The stored image ``png`` as a file of the format ``wanted``; as PNG, it stays as it is.
 
     JPEG and WebP carry A1111's ``parameters`` as EXIF's UserComment, as A1111 itself writes them. Blocking.
 
     Args:
         quality: 1 to 100; of JPEG and WebP.
-        is_progressive: of JPEG: the whole picture comes first coarsely, then finer.
+        is_progressive: of JPEG: the whole image comes first coarsely, then finer.
     """
     if wanted is PNG:
         return png
     options: dict[str, Any] = {"progressive": True} if wanted is JPEG and is_progressive else {}
     buffer = BytesIO()
-    with Image.open(BytesIO(png), formats=["PNG"]) as picture:
-        exif = _comment(picture.info.get(PARAMETERS_CHUNK))
-        picture.convert("RGB").save(buffer, wanted.name, quality=quality, exif=exif, **options)
+    with Image.open(BytesIO(png), formats=["PNG"]) as image:
+        exif = _comment(image.info.get(PARAMETERS_CHUNK))
+        image.convert("RGB").save(buffer, wanted.name, quality=quality, exif=exif, **options)
     return buffer.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""Whether the gateway lives, and whether a picture could be drawn now."""
+"""Whether the gateway lives, and whether an image could be drawn now."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from service.api.documented import problems
+from service.api.documentation import problems
 from service.api.errors import ErrorCode, unavailable
 from service.api.state import GatewayState
 
@@ -36,7 +36,7 @@ async def is_alive() -> Alive:
 @router.get(
     "/readyz",
     operation_id="isReady",
-    summary="Could a picture be drawn?",
+    summary="Could an image be drawn?",
     responses=problems(ErrorCode.NO_WORKERS, ErrorCode.LEDGER_UNAVAILABLE),
 )
 async def is_ready(gateway: GatewayState) -> Ready:

@@ -1,4 +1,4 @@
-"""Finished pictures as files, for whoever has the link."""
+"""Finished images as files, for whoever has the link."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import FileResponse
 
-from service.api.documented import problems
+from service.api.documentation import problems
 from service.api.errors import ApiError, ErrorCode
 from service.api.state import Gateway, GatewayState
 
@@ -22,8 +22,8 @@ def base_url(request: Request, gateway: Gateway) -> str:
 
 
 _DOCUMENTED: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The picture.", "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}},
-    304: {"description": "The client has the picture already."},
+    200: {"description": "The image.", "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}},
+    304: {"description": "The client has the image already."},
     **problems(ErrorCode.IMAGE_NOT_FOUND),
 }
 
@@ -31,14 +31,14 @@ _DOCUMENTED: dict[int | str, dict[str, Any]] = {
 @router.get(
     "/images/{image_id}.png",
     operation_id="getImage",
-    summary="A finished picture",
+    summary="A finished image",
     response_class=FileResponse,
     responses=_DOCUMENTED,
 )
 @router.head(
     "/images/{image_id}.png",
     operation_id="headImage",
-    summary="Whether a picture is finished",
+    summary="Whether an image is finished",
     response_class=FileResponse,
     responses=_DOCUMENTED,
 )
@@ -48,10 +48,10 @@ def get_image(
     download: str | None = None,
     if_none_match: Annotated[str | None, Header(alias="If-None-Match")] = None,
 ) -> Response:
-    """The picture as PNG, which never changes. `?download=1` has browsers save it. Needs no key."""
+    """The image as PNG, which never changes. `?download=1` has browsers save it. Needs no key."""
     path = gateway.store.path(image_id)
     if path is None:
-        raise ApiError(ErrorCode.IMAGE_NOT_FOUND, "there is no such picture, or not yet")
+        raise ApiError(ErrorCode.IMAGE_NOT_FOUND, "there is no such image, or not yet")
     headers = {"ETag": f'"{image_id}"', "Cache-Control": _FOREVER}
     if if_none_match and headers["ETag"] in if_none_match:
         return Response(status_code=304, headers=headers)

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from service.api.synchronous import ClientGone
+from service.api.waiting import ClientGone
 
 KEEP_ALIVE_S = 15.0
 """How often something is sent where there is nothing to say, lest a proxy hang up."""

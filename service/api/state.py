@@ -23,8 +23,10 @@ from service.backbone.language import open_engine, open_rewriter
 from service.backbone.preferences import Preferences
 from service.backbone.queue import Intake
 from service.backbone.settings import Settings, SettingsError
-from service.backbone.store import ImageStore
+from service.backbone.store import FileStore, ImageStore
 from service.backbone.watch import JobWatcher
+from service.jobs.images import ImageIntake
+from service.jobs.service import JobService
 
 _CANCEL_AGAIN_S = 0.5
 
@@ -36,8 +38,7 @@ class Gateway:
     settings: Settings
     catalog: CatalogFile
     keys: KeyRing
-    intake: Intake
-    """Synchronous: to be used from the thread pool."""
+    jobs: JobService
     watcher: JobWatcher
     store: ImageStore
     inputs: InputStore
@@ -70,21 +71,31 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     intake_connection = connect(settings.redis_url, "photogram-gateway-intake")
     connection = connect_async(settings.redis_url, "photogram-gateway")
     watcher = JobWatcher(connection, settings.record_ttl_s)
-    engine = open_engine(settings)
+    preferences, engine = Preferences(connection), open_engine(settings)
     images, inputs = ImageStore(settings.images_folder), InputStore(settings.inputs_folder)
+    files = FileStore(settings.files_folder)
     listening = asyncio.create_task(watcher.listen())
-    sweeping = asyncio.create_task(sweep_regularly(settings, images, inputs))
+    sweeping = asyncio.create_task(sweep_regularly(settings, images, inputs, files))
     try:
         yield Gateway(
             settings=settings,
             catalog=catalog,
             keys=KeyRing(connection),
-            intake=Intake(intake_connection, settings.max_queued),
+            jobs=JobService(
+                catalog=catalog,
+                intake=Intake(intake_connection, settings.max_queued),
+                watcher=watcher,
+                preferences=preferences,
+                images=images,
+                files=files,
+                image_intake=ImageIntake(inputs, images, settings.max_input_bytes),
+                public_url=settings.public_url,
+            ),
             watcher=watcher,
             store=images,
             inputs=inputs,
             callers=Callers(connection),
-            preferences=Preferences(connection),
+            preferences=preferences,
             engine=engine,
             rewriter=open_rewriter(settings, engine, connection),
             breaker=CircuitBreaker(),

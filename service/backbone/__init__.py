@@ -1,1 +1,1 @@
-"""What gateway and workers share: settings, ledger, queue, image store and API keys."""
+"""What gateway and workers share: settings, keyspace, ledger, queue, stores and API keys."""

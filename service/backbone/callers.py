@@ -1,4 +1,4 @@
-"""What some dialects keep for each API key between calls: its options, and its calls that are under way."""
+"""What the A1111 dialect stores for each API key: its options, its running calls, and the last calls that ended."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from service.backbone.records import events_key
+from service.backbone.keyspace import caller_options_key, calls_key, ended_calls_key, events_key
 
 OPTIONS_TTL_S = 30 * 24 * 3600
 """How long a key's options are kept after they were last used."""
 CALLS_TTL_S = 24 * 3600
-"""When the calls of a gateway that died are forgotten, if the key makes no others."""
+"""How long calls are kept after the last one began; those of a gateway that died are not deleted otherwise."""
 ENDED_MAX = 16
-_EVENTS_LOOKED_AT = 32
+_EVENTS_MAX = 32
+"""How many of the newest events of a job are searched for a preview."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,61 +25,61 @@ class Call:
     """One call that waits for its jobs."""
 
     task_id: str
-    """What the client calls it by."""
+    """The id that the client gave it."""
     name: str
-    """What is done, as ``txt2img``."""
+    """The route, for example ``txt2img``."""
     job_ids: tuple[str, ...]
     started_at: float
     """Seconds since the epoch."""
 
 
 class Callers:
-    """Reads and writes these for one gateway process; nothing here is shared between keys."""
+    """Reads and writes options and calls of one API key at a time, for one gateway process."""
 
     def __init__(self, connection: Redis) -> None:
         self._connection = connection
 
     async def options(self, owner: str) -> dict[str, Any]:
-        """The options of the key; none is an empty mapping."""
-        text: Any = await self._connection.getex(_key(owner, "options"), ex=OPTIONS_TTL_S)
+        """The options that the key set."""
+        text: Any = await self._connection.getex(caller_options_key(owner), ex=OPTIONS_TTL_S)
         return {} if text is None else dict(json.loads(text))
 
     async def set_options(self, owner: str, changes: Mapping[str, Any]) -> None:
-        """Change some options of the key."""
+        """Set some options of the key and keep the others."""
         changed = {**await self.options(owner), **changes}
-        await self._connection.set(_key(owner, "options"), json.dumps(changed), ex=OPTIONS_TTL_S)
+        await self._connection.set(caller_options_key(owner), json.dumps(changed), ex=OPTIONS_TTL_S)
 
     async def begin(self, owner: str, call: Call) -> None:
-        """Note that ``call`` is under way."""
-        key = _key(owner, "calls")
+        """Add ``call`` to the running calls."""
+        key = calls_key(owner)
         async with self._connection.pipeline() as transaction:
             transaction.hset(key, call.job_ids[0], json.dumps(asdict(call)))
             transaction.expire(key, CALLS_TTL_S)
             await transaction.execute()
 
     async def end(self, owner: str, call: Call) -> None:
-        """Note that ``call`` is over."""
-        ended = _key(owner, "ended")
+        """Move ``call`` from the running calls to those that ended."""
+        ended = ended_calls_key(owner)
         async with self._connection.pipeline() as transaction:
-            transaction.hdel(_key(owner, "calls"), call.job_ids[0])
+            transaction.hdel(calls_key(owner), call.job_ids[0])
             transaction.lpush(ended, call.task_id)
             transaction.ltrim(ended, 0, ENDED_MAX - 1)
             transaction.expire(ended, CALLS_TTL_S)
             await transaction.execute()
 
     async def calls(self, owner: str) -> list[Call]:
-        """The key's calls that are under way, the oldest first; some may have lost the gateway that waited for them."""
-        found: Any = await self._connection.hvals(_key(owner, "calls"))
+        """The running calls, the oldest first; the gateway that served a call may have died since."""
+        found: Any = await self._connection.hvals(calls_key(owner))
         return sorted(map(_read_call, found), key=lambda call: call.started_at)
 
     async def has_ended(self, owner: str, task_id: str) -> bool:
-        """Whether the task is among the key's last few that are over."""
-        found: Any = await self._connection.lpos(_key(owner, "ended"), task_id)
+        """Whether the task is among the last calls that ended."""
+        found: Any = await self._connection.lpos(ended_calls_key(owner), task_id)
         return found is not None
 
     async def preview(self, job_id: str) -> str | None:
         """The job's newest preview as a ``data:`` URL."""
-        entries: Any = await self._connection.xrevrange(events_key(job_id), count=_EVENTS_LOOKED_AT)
+        entries: Any = await self._connection.xrevrange(events_key(job_id), count=_EVENTS_MAX)
         previews = (fields[b"data"] for _, fields in entries if fields[b"kind"] == b"preview")
         newest = next(previews, None)
         return None if newest is None else json.loads(newest)["image"]
@@ -87,7 +88,3 @@ class Callers:
 def _read_call(text: bytes) -> Call:
     fields = json.loads(text)
     return Call(**{**fields, "job_ids": tuple(fields["job_ids"])})
-
-
-def _key(owner: str, what: str) -> str:
-    return f"photogram:callers:{owner}:{what}"

@@ -1,4 +1,4 @@
-"""Edits of the catalog's file that keep its comments and order, and never leave it unreadable."""
+"""Edits of the catalog file that keep its comments and order, and are written only if the result is valid."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 import tomlkit
 from tomlkit.exceptions import ParseError
 
-from models.catalog import HOUSE, Catalog
+from models.catalog.catalog import HOUSE, Catalog
 from models.errors import CatalogError
 
 
 def add_entry(path: Path, name: str, entry: Mapping[str, Any], *, is_default: bool) -> None:
-    """Add ``[models.name]`` to the file at ``path``, making the file if need be.
+    """Add ``[models.name]`` to the file at ``path``, which is made if it does not exist.
 
     Raises:
-        CatalogError: the name is taken, or the entry makes no sense; the file stays as it was.
+        CatalogError: the name is taken, or the entry is not valid; the file is unchanged.
     """
     if Catalog.load(path).resolve(name) is not None:
         raise CatalogError(f"there is a model {name!r} already")
@@ -32,13 +32,14 @@ def add_entry(path: Path, name: str, entry: Mapping[str, Any], *, is_default: bo
 
 
 def remove_entry(path: Path, name: str) -> None:
-    """Remove ``[models.name]``; requests that name no model go to the built-in one if it was the default.
+    """Remove ``[models.name]``; if it was the default, the built-in model becomes the default.
 
     Raises:
-        CatalogError: there is no such entry, it is the built-in model, or another entry names it; the file stays.
+        CatalogError: there is no such entry, it is the built-in model, or another entry refers to it; the file is
+            unchanged.
     """
     if name == HOUSE:
-        raise CatalogError(f"{HOUSE!r} is built in and stays")
+        raise CatalogError(f"{HOUSE!r} is built in and cannot be removed")
     document = _read(path)
     models = document.get("models", {})
     if not isinstance(models, dict) or name not in models:
@@ -59,7 +60,7 @@ def _read(path: Path) -> Any:
 
 def _write(path: Path, document: Any) -> None:
     text = tomlkit.dumps(document)
-    # Top-level keys must come before the tables; tomlkit appends them where they fit, and this proves it.
+    # Raises if tomlkit put a top-level key behind a table, where it would belong to that table.
     tomllib.loads(text)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")

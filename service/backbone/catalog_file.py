@@ -1,4 +1,4 @@
-"""The catalog on disk, read anew whenever its file, or a folder of helpers beside it, has changed."""
+"""The catalog on disk, reloaded when its file or a folder of auxiliary models beside it changes."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import logging
 import threading
 from pathlib import Path
 
-from models.catalog import EXTRAS, Catalog
+from models.catalog.catalog import EXTRAS, Catalog
 from models.errors import CatalogError
 
 log = logging.getLogger(__name__)
 
 
 class CatalogFile:
-    """Gives the current catalog; a broken edit is logged and the last good catalog kept."""
+    """Returns the current catalog; a file that is not valid is logged, and the last valid catalog stays in use."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -22,7 +22,7 @@ class CatalogFile:
         self._lock = threading.Lock()
 
     def current(self) -> Catalog:
-        """The catalog as the disk has it now."""
+        """The catalog as it is on disk now."""
         with self._lock:
             stamp = self._look()
             if stamp != self._stamp:
@@ -34,7 +34,7 @@ class CatalogFile:
         try:
             self._catalog = Catalog.load(self._path)
         except (CatalogError, OSError) as error:
-            log.error("the catalog is kept as it was: %s", error)
+            log.error("the new catalog is not valid, and the last one stays in use: %s", error)
 
     def _look(self) -> tuple[tuple[int, int] | None, ...]:
         return tuple(_stamp(path) for path in (self._path, *(self._path.parent / sort for sort in EXTRAS)))

@@ -1,4 +1,4 @@
-"""How the processes reach Redis: one place for timeouts, pools and names."""
+"""Connections to Redis, with the timeouts, pool sizes and client names of Photogram."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _POOL_MAX = 64
 
 
 def connect(url: str, name: str) -> Redis:
-    """A thread-safe synchronous client."""
+    """A synchronous client, safe to use from several threads."""
     return Redis.from_url(url, socket_timeout=_SOCKET_TIMEOUT_S, socket_connect_timeout=5.0, client_name=name)
 
 
 def connect_async(url: str, name: str) -> AsyncRedis:
-    """An asyncio client whose callers queue for connections instead of failing under load."""
+    """An asyncio client; when all connections are busy, callers wait for one instead of failing."""
     pool = BlockingConnectionPool.from_url(
         url, max_connections=_POOL_MAX, timeout=20, socket_connect_timeout=5.0, client_name=name
     )
@@ -29,10 +29,10 @@ def connect_async(url: str, name: str) -> AsyncRedis:
 
 
 def wait_for_redis(connection: Redis, timeout_s: float, is_hopeless: Callable[[], bool] = lambda: False) -> None:
-    """Return once the server answers and has read its files.
+    """Return when the server answers and has loaded its data.
 
     Raises:
-        TimeoutError: it did not within ``timeout_s``, or ``is_hopeless`` said that it never will.
+        TimeoutError: the server did not answer within ``timeout_s``, or ``is_hopeless`` returned ``True``.
     """
     deadline = time.monotonic() + timeout_s
     while True:

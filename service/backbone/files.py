@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and go when they are old."""
+"""Atomic writing of files, and removal of old ones."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 
 
 def write_whole(place: Path, data: bytes) -> None:
-    """Put ``data`` at ``place``, whose folder is made if need be; visible in one rename."""
+    """Write ``data`` to ``place`` atomically, by a rename; its folder is made if it does not exist."""
     place.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(dir=place.parent, suffix=".partial")
     try:
         with os.fdopen(handle, "wb") as file:
-            os.fchmod(handle, 0o644)  # mkstemp's 0600 would shut out a process that runs as another user
+            os.fchmod(handle, 0o644)  # mkstemp's 0600 would lock out a process of another user
             file.write(data)
         os.replace(partial, place)
     except BaseException:
@@ -24,7 +24,7 @@ def write_whole(place: Path, data: bytes) -> None:
 
 
 def remove_old(folder: Path, ttl_s: float) -> int:
-    """Remove the files in the subfolders of ``folder`` that nobody wrote or touched for ``ttl_s``; gives how many."""
+    """Remove files in the subfolders of ``folder`` that are older than ``ttl_s`` by their mtime; returns how many."""
     oldest, removed = time.time() - ttl_s, 0
     for path in folder.glob("*/*"):
         with suppress(FileNotFoundError):  # another gateway may sweep too

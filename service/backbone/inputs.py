@@ -1,4 +1,4 @@
-"""The input store: uploaded pictures as files named by their contents."""
+"""The input store: uploaded images as files that are named by their SHA-256."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class InputStore:
         self._folder = folder
 
     def add(self, data: bytes) -> str:
-        """Keep ``data``; gives its SHA-256. What is there already is only marked as used now."""
+        """Store ``data`` and return its SHA-256; an upload that is stored already gets a new mtime instead."""
         sha256 = hashlib.sha256(data).hexdigest()
         if not self.touch(sha256):
             write_whole(self._place(sha256), data)
         return sha256
 
     def touch(self, sha256: str) -> bool:
-        """Mark the file as used now, so that it is kept for another while; ``False`` if there is none."""
+        """Set the file's mtime to now, which starts its time to live again; ``False`` if there is no such file."""
         if not _SHA256.fullmatch(sha256):
             return False
         try:
@@ -36,14 +36,14 @@ class InputStore:
         return True
 
     def path(self, sha256: str) -> Path | None:
-        """The file of that SHA-256, or ``None`` if there is none."""
+        """The path of the file with that SHA-256, or ``None`` if there is none."""
         if not _SHA256.fullmatch(sha256):
             return None
         path = self._place(sha256)
         return path if path.is_file() else None
 
     def sweep(self, ttl_s: float) -> int:
-        """Remove what was not used for ``ttl_s``; gives how many files."""
+        """Remove the files that were not used for ``ttl_s``; returns how many."""
         return remove_old(self._folder, ttl_s)
 
     def _place(self, sha256: str) -> Path:

@@ -1,4 +1,4 @@
-"""The language model as gateway and worker use it: one engine, one rewriter, made from the settings."""
+"""The language engine and the prompt rewriter, as the settings describe them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ OFF = "off"
 
 
 def open_engine(settings: Settings) -> LanguageEngine | None:
-    """The language engine that the settings name; ``None`` if there is none, or it is off. The caller closes it."""
+    """A client of the language engine, or ``None`` if there is none or it is off; the caller closes it."""
     if settings.llm == OFF or settings.llm_url is None:
         return None
     return LanguageEngine(settings.llm_url, model=settings.llm_model, key=settings.llm_key)
 
 
 def open_rewriter(settings: Settings, engine: LanguageEngine | None, connection: Redis) -> Rewriter:
-    """The rewriter over ``engine``, which remembers by ``connection``; both must belong to the running event loop."""
+    """A rewriter with its cache on ``connection``; engine and connection must belong to the running event loop."""
     preset, cache = PRESETS[settings.llm_preset], RedisRewriteCache(connection)
     return Rewriter(engine, preset, cache=cache, deadline_s=settings.llm_deadline_s)

@@ -1,56 +1,61 @@
-"""The ledger as the worker writes it: taking a job, reporting progress, finishing; every write fenced by execution."""
+"""The ledger as workers write it: every write is one Lua script, fenced by the execution id."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any, Literal
 
 from redis import Redis
 
 from models.errors import JobFailure
-from models.job import Image, JobRecord, JobStatus
-from models.rewrite import Rewrite
+from models.jobs.kinds import DIFFUSION_QUEUE
+from models.jobs.records import JobRecord, JobStatus
+from models.jobs.results import Image, Json, StoredFile
+from models.jobs.rewrite import Rewrite
 from service.backbone import scripts
-from service.backbone.records import (
+from service.backbone.keyspace import (
     MODEL_BACKENDS_KEY,
     MODEL_PROBLEMS_KEY,
-    WORKERS_KEY,
     events_key,
-    read_hash,
     record_key,
+    workers_key,
 )
+from service.backbone.records import read_hash, result_fields
 
 CRASH_LIMIT = 3
-CRASH_MESSAGE = f"this job ended its worker {CRASH_LIMIT} times and is not tried again"
+CRASH_MESSAGE = f"the worker process died {CRASH_LIMIT} times while it ran this job, which is not tried again"
 
 FORGOTTEN_AFTER_S = 3600.0
-"""A worker that ended without a word is taken off the list after so long."""
+"""A worker that sent no heartbeat for so long is removed from the list of workers."""
 
 Verdict = Literal["go", "cancel", "over"]
 
 
 class Ledger:
-    """The job records, for one worker process; safe to use from several threads."""
+    """The job records, for one worker process; safe to use from several threads.
+
+    A method that takes an execution id returns ``False`` (or ``over``) and changes nothing if the job has ended or
+    belongs to another execution by now.
+    """
 
     def __init__(self, connection: Redis, record_ttl_s: int) -> None:
         self.connection = connection
         self._ttl_s = record_ttl_s
-        self._start = connection.register_script(scripts.START)
-        self._progress = connection.register_script(scripts.PROGRESS)
-        self._rewritten = connection.register_script(scripts.REWRITTEN)
-        self._finish = connection.register_script(scripts.FINISH)
-        self._hand_back = connection.register_script(scripts.HAND_BACK)
+        self._start = connection.register_script(scripts.start())
+        self._progress = connection.register_script(scripts.progress())
+        self._rewrite = connection.register_script(scripts.rewrite())
+        self._finish = connection.register_script(scripts.finish())
+        self._requeue = connection.register_script(scripts.requeue())
 
     def read(self, job_id: str) -> JobRecord | None:
-        """The job's record, or ``None`` if there is none."""
+        """The job's record, or ``None`` if there is none; raises :class:`UnknownKind`."""
         fields: Any = self.connection.hgetall(record_key(job_id))
         return read_hash(fields) if fields else None
 
     def start(self, job_id: str, execution_id: str) -> int | None:
-        """Take the job for ``execution_id``: how often it ended a worker so far, or ``None`` if it is over."""
+        """Start the job as ``execution_id``; returns how many crashes it had so far, or ``None`` if it has ended."""
         answer, crashes = self._run(self._start, job_id, execution_id, CRASH_LIMIT, CRASH_MESSAGE)
         return int(crashes) if answer == b"started" else None
 
@@ -64,10 +69,10 @@ class Ledger:
         preview: str | None = None,
         loading: str | None = None,
     ) -> Verdict:
-        """Report ``step`` of ``steps``; says whether to go on.
+        """Report ``step`` of ``steps``; returns whether to continue.
 
         Args:
-            preview: a look at the picture, as a data URL.
+            preview: a preview of the image, as a data URL.
             loading: what the job waits for, in words.
         """
         data: dict[str, object]
@@ -82,29 +87,49 @@ class Ledger:
         return verdict
 
     def note_rewrite(self, job_id: str, execution_id: str, rewrite: Rewrite) -> bool:
-        """Remember what became of the job's prompt; ``False`` if it was no longer this execution's."""
-        return bool(self._run(self._rewritten, job_id, execution_id, json.dumps(rewrite.to_payload())))
+        """Write what became of the job's prompt."""
+        return bool(self._run(self._rewrite, job_id, execution_id, json.dumps(rewrite.to_payload())))
 
-    def succeed(self, job_id: str, execution_id: str, images: Sequence[Image], timings: dict[str, float]) -> bool:
-        """Finish the job with its pictures; ``False`` if it was no longer this execution's."""
-        drawn = json.dumps([asdict(image) for image in images])
-        return self._conclude(job_id, execution_id, JobStatus.SUCCEEDED, images=drawn, timings=json.dumps(timings))
+    def succeed(
+        self,
+        job_id: str,
+        execution_id: str,
+        images: Sequence[Image],
+        timings: dict[str, float],
+        *,
+        document: Json = None,
+        files: Sequence[StoredFile] = (),
+    ) -> bool:
+        """End the job with its results.
+
+        Raises:
+            InternalFailure: ``document`` is not JSON, or larger than 1 MiB.
+        """
+        fields = result_fields(images, document, files, timings)
+        return self._conclude(job_id, execution_id, JobStatus.SUCCEEDED, fields)
 
     def fail(self, job_id: str, execution_id: str, failure: JobFailure) -> bool:
-        """Finish the job with the reason why it failed; ``False`` if it was no longer this execution's."""
-        return self._conclude(
-            job_id, execution_id, JobStatus.FAILED, error_code=failure.code, error_message=str(failure)
-        )
+        """End the job with the reason why it failed."""
+        fields = {"error_code": failure.code, "error_message": str(failure)}
+        return self._conclude(job_id, execution_id, JobStatus.FAILED, fields)
 
     def cancel(self, job_id: str, execution_id: str) -> bool:
-        """Finish the job as canceled; ``False`` if it was no longer this execution's."""
-        return self._conclude(job_id, execution_id, JobStatus.CANCELED)
+        """End the job as canceled."""
+        return self._conclude(job_id, execution_id, JobStatus.CANCELED, {})
 
-    def hand_back(self, job_id: str, execution_id: str) -> bool:
-        """Return the job to the queued state; ``False`` if it was no longer this execution's."""
-        return bool(self._run(self._hand_back, job_id, execution_id))
+    def requeue(self, job_id: str, execution_id: str) -> bool:
+        """Set the job back to queued; this counts as no crash."""
+        return bool(self._run(self._requeue, job_id, execution_id))
 
-    def _conclude(self, job_id: str, execution_id: str, status: JobStatus, **fields: str) -> bool:
+    def canceled_among(self, job_ids: Sequence[str]) -> list[str]:
+        """Those of the running jobs that a client canceled."""
+        with self.connection.pipeline(transaction=False) as pipeline:
+            for job_id in job_ids:
+                pipeline.hget(record_key(job_id), "cancel_requested")
+            flags = pipeline.execute()
+        return [job_id for job_id, flag in zip(job_ids, flags, strict=True) if flag == b"1"]
+
+    def _conclude(self, job_id: str, execution_id: str, status: JobStatus, fields: dict[str, str]) -> bool:
         pairs = [part for pair in fields.items() for part in pair]
         return bool(self._run(self._finish, job_id, execution_id, status, *pairs))
 
@@ -112,24 +137,24 @@ class Ledger:
         keys = [record_key(job_id), events_key(job_id)]
         return script(keys=keys, args=[repr(time.time()), self._ttl_s, *arguments])
 
-    def beat(self, worker_name: str) -> None:
-        """A sign of life of a worker that could take a job; workers long gone are forgotten."""
-        now = time.time()
-        self.connection.zadd(WORKERS_KEY, {worker_name: now})
-        self.connection.zremrangebyscore(WORKERS_KEY, "-inf", now - FORGOTTEN_AFTER_S)
+    def beat(self, worker_name: str, queue: str = DIFFUSION_QUEUE) -> None:
+        """Write the heartbeat of a worker that takes jobs from ``queue``, and remove workers that are long gone."""
+        key, now = workers_key(queue), time.time()
+        self.connection.zadd(key, {worker_name: now})
+        self.connection.zremrangebyscore(key, "-inf", now - FORGOTTEN_AFTER_S)
 
-    def sign_off(self, worker_name: str) -> None:
-        """The worker takes no more jobs."""
-        self.connection.zrem(WORKERS_KEY, worker_name)
+    def sign_off(self, worker_name: str, queue: str = DIFFUSION_QUEUE) -> None:
+        """Remove a worker that takes no more jobs."""
+        self.connection.zrem(workers_key(queue), worker_name)
 
     def note_model_problem(self, model: str, problem: str | None) -> None:
-        """Remember why ``model`` could not be loaded, or forget it."""
+        """Write why ``model`` could not be loaded; ``None`` deletes the note."""
         if problem is None:
             self.connection.hdel(MODEL_PROBLEMS_KEY, model)
         else:
             self.connection.hset(MODEL_PROBLEMS_KEY, model, problem)
 
     def note_model_backend(self, model: str, backend: str, relative_error: float | None) -> None:
-        """Remember what computes ``model``, and how far its outputs are from torch's, relative to their size."""
+        """Write which backend runs ``model``, and the error of its outputs against torch's, relative to their size."""
         note = json.dumps({"backend": backend, "relative_error": relative_error})
         self.connection.hset(MODEL_BACKENDS_KEY, model, note)

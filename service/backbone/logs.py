@@ -1,4 +1,4 @@
-"""Logging, as every process sets it up: lines on standard error, from the level that PHOTOGRAM_LOG_LEVEL names."""
+"""The logging set-up of all processes: lines on standard error, from the level ``PHOTOGRAM_LOG_LEVEL`` on."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 def configure_logging(process: str) -> None:
-    """Log as ``process``; an unknown level means INFO."""
-    wanted = os.environ.get("PHOTOGRAM_LOG_LEVEL", "").upper()
-    level = wanted if wanted in _LEVELS else "INFO"
+    """Log under the name ``process``; an unknown level means INFO."""
+    level = os.environ.get("PHOTOGRAM_LOG_LEVEL", "").upper()
+    level = level if level in _LEVELS else "INFO"
     logging.basicConfig(level=level, format=f"%(asctime)s {process} %(levelname)s %(message)s")
     if level == "INFO":
-        logging.getLogger("httpx").setLevel("WARNING")  # or every question to the language engine is a line
+        logging.getLogger("httpx").setLevel("WARNING")  # otherwise every request to the language engine is logged

@@ -1,9 +1,10 @@
-"""The queue: a complete ticket enters the ledger and RQ in one Redis transaction."""
+"""The intake of jobs: one Redis transaction writes the ticket to the ledger and enqueues it in RQ."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,20 +16,27 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from models.errors import PhotogramError
-from models.job import JobRecord, JobStatus, Ticket
-from service.backbone.records import WAKE_CHANNEL, events_key, new_hash, read_hash, record_key
+from models.jobs.kinds import DIFFUSION_QUEUE, find_kind
+from models.jobs.records import JobRecord, JobStatus
+from models.jobs.tickets import Ticket
+from service.backbone.keyspace import WAKE_CHANNEL, events_key, idempotency_key, owner_jobs_key, record_key
+from service.backbone.records import new_hash, read_hash
+from service.backbone.settings import Settings
 
-QUEUE_NAME = "photogram"
 TASK = "workers.tasks.draw"
-"""What RQ believes it calls; our worker reads the ledger instead."""
+"""The function that RQ believes it calls; Photogram's workers read the ledger instead."""
 REDELIVERIES_MAX = 100
-"""How often RQ may deliver a job anew; the ledger's own crash limit ends it long before."""
+"""How often RQ may deliver a job again; the crash limit of the ledger ends it long before."""
 RQ_TRACE_TTL_S = 60
 IDEMPOTENCY_TTL_S = 24 * 3600
+OWNER_JOBS_MAX = 10_000
+"""How many jobs of one owner can be listed; the oldest are dropped from the list when it is trimmed."""
+TRIM_PROBABILITY = 1 / 16
+"""How often an accepted job trims the list of its owner: often enough to bound it, and cheaper than every time."""
 
 
 class QueueFull(PhotogramError):
-    """So many jobs wait that no more are taken."""
+    """The queue holds as many jobs as it may."""
 
 
 class AlreadyUsed(PhotogramError):
@@ -37,33 +45,34 @@ class AlreadyUsed(PhotogramError):
 
 @dataclass(frozen=True)
 class Accepted:
-    """A job in the ledger: new, or the one that an equal request made before."""
+    """A job in the ledger: a new one, or the one of an equal earlier request."""
 
     record: JobRecord
     is_new: bool
 
 
-def open_queue(connection: Redis) -> Queue:
-    """The one queue that all workers share."""
-    return Queue(QUEUE_NAME, connection=connection, serializer=JSONSerializer, default_timeout=-1)
+def open_queue(connection: Redis, name: str = DIFFUSION_QUEUE) -> Queue:
+    """The RQ queue called ``name``, with the settings that gateway and workers must share."""
+    return Queue(name, connection=connection, serializer=JSONSerializer, default_timeout=-1)
 
 
 class Intake:
-    """Takes tickets in, for one gateway process; safe to use from several threads."""
+    """Accepts tickets, for one gateway process; safe to use from several threads."""
 
-    def __init__(self, connection: Redis, max_queued: int) -> None:
+    def __init__(self, connection: Redis, max_queued: int, record_ttl_s: int = Settings.record_ttl_s) -> None:
         self._connection = connection
-        self._queue = open_queue(connection)
         self._max_queued = max_queued
+        self._record_ttl_s = record_ttl_s
+        self._queues: dict[str, Queue] = {}
 
     def accept(self, ticket: Ticket, requested: Mapping[str, Any], idempotency_key: str | None = None) -> Accepted:
-        """Queue ``ticket``, unless an equal request of the same owner did so before.
+        """Enqueue ``ticket`` in the queue of its kind, unless an equal request of the same owner did so before.
 
         Raises:
             AlreadyUsed: the job id or the idempotency key belongs to another request.
-            QueueFull: as many jobs wait as may.
+            QueueFull: the queue holds ``max_queued`` jobs.
         """
-        guard = None if idempotency_key is None else _idempotency_key(ticket.owner, idempotency_key)
+        guard = None if idempotency_key is None else _guard_key(ticket.owner, idempotency_key)
         while True:
             with self._connection.pipeline() as transaction:
                 try:
@@ -77,18 +86,36 @@ class Intake:
         earlier = transaction.hgetall(record_key(known_id.decode() if known_id else ticket.job_id))
         if earlier:
             return Accepted(_same_request(read_hash(earlier), ticket, requested), is_new=False)
-        if transaction.llen(self._queue.key) >= self._max_queued:
-            raise QueueFull(f"{self._max_queued} jobs are waiting already")
-        fields = new_hash(ticket, requested, time.time())
+        queue = self._queue(find_kind(ticket.kind).queue)
+        if transaction.llen(queue.key) >= self._max_queued:
+            raise QueueFull(f"the queue is full: {self._max_queued} jobs are waiting")
+        now = time.time()
+        fields = new_hash(ticket, requested, now)
         transaction.multi()
         transaction.hset(record_key(ticket.job_id), mapping=fields)
         transaction.xadd(events_key(ticket.job_id), {"kind": "status", "data": JobStatus.QUEUED.value})
         transaction.publish(WAKE_CHANNEL, ticket.job_id)
+        self._list(transaction, ticket, now)
         if guard:
             transaction.set(guard, ticket.job_id, ex=IDEMPOTENCY_TTL_S)
-        self._queue.enqueue_job(self._delivery(ticket.job_id), pipeline=transaction)
+        queue.enqueue_job(self._delivery(ticket.job_id), pipeline=transaction)
         transaction.execute()
-        return Accepted(read_hash({name.encode(): value.encode() for name, value in fields.items()}), is_new=True)
+        encoded = {name.encode(): value.encode() for name, value in fields.items()}
+        return Accepted(read_hash(encoded, ticket.params), is_new=True)
+
+    def _list(self, transaction: Any, ticket: Ticket, now: float) -> None:
+        """Add the job to those of its owner; now and then, drop those whose records may have expired."""
+        key = owner_jobs_key(ticket.owner)
+        transaction.zadd(key, {ticket.job_id: now})
+        transaction.expire(key, self._record_ttl_s)
+        if random.random() < TRIM_PROBABILITY:
+            transaction.zremrangebyscore(key, "-inf", now - self._record_ttl_s)
+            transaction.zremrangebyrank(key, 0, -OWNER_JOBS_MAX - 1)
+
+    def _queue(self, name: str) -> Queue:
+        if name not in self._queues:
+            self._queues[name] = open_queue(self._connection, name)
+        return self._queues[name]
 
     def _delivery(self, job_id: str) -> Job:
         return Job.create(
@@ -110,5 +137,5 @@ def _same_request(record: JobRecord, ticket: Ticket, requested: Mapping[str, Any
     return record
 
 
-def _idempotency_key(owner: str, key: str) -> str:
-    return f"photogram:idempotency:{owner}:{hashlib.sha256(key.encode()).hexdigest()}"
+def _guard_key(owner: str, key: str) -> str:
+    return idempotency_key(owner, hashlib.sha256(key.encode()).hexdigest())

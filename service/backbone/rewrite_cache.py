@@ -1,4 +1,4 @@
-"""Prompts that were rewritten before, kept in Redis for a week, so that the same request gets the same words again."""
+"""The cache of rewritten prompts in Redis, so that a repeated request gets the same prompt again."""
 
 from __future__ import annotations
 
@@ -8,30 +8,28 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from service.backbone.keyspace import rewrite_key
+
 TTL_S = 7 * 24 * 3600
-"""How long one is kept after it was last used."""
+"""How long an entry is kept after its last use."""
 
 
 class RedisRewriteCache:
-    """A ``models.language.rewriting.RewriteCache`` that all processes share."""
+    """Implements ``models.language.rewriting.RewriteCache`` for all processes together."""
 
     def __init__(self, connection: Redis) -> None:
         self._connection = connection
 
     async def get(self, key: str) -> Mapping[str, Any] | None:
-        """What was put under ``key``, if it is still there.
+        """The entry of ``key``, or ``None``.
 
         Raises:
-            RedisError: Redis is away.
+            RedisError: Redis cannot be reached.
         """
-        text: Any = await self._connection.getex(_key(key), ex=TTL_S)
+        text: Any = await self._connection.getex(rewrite_key(key), ex=TTL_S)
         found = None if text is None else json.loads(text)
         return found if isinstance(found, dict) else None
 
     async def put(self, key: str, payload: Mapping[str, Any]) -> None:
-        """Keep ``payload``, which is JSON-ready, under ``key``; raises as :meth:`get`."""
-        await self._connection.set(_key(key), json.dumps(payload), ex=TTL_S)
-
-
-def _key(key: str) -> str:
-    return f"photogram:rewrite:{key}"
+        """Store ``payload``, which must be JSON-ready, under ``key``; raises as :meth:`get`."""
+        await self._connection.set(rewrite_key(key), json.dumps(payload), ex=TTL_S)

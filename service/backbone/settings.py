@@ -1,4 +1,4 @@
-"""The settings of every process, read once from the environment; a bad value is an error that names its variable."""
+"""The settings of all processes, read once from the environment."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from models.backends import AUTO, BACKENDS
+from models.catalog.backends import AUTO, BACKENDS
 from models.language.presets import PRESETS
 
 DEFAULT_DATA = Path("~/.local/share/photogram")
@@ -20,85 +20,92 @@ PRODIA_LIST_TYPES = ("text/plain;charset=UTF-8", "application/json")
 
 
 class SettingsError(Exception):
-    """An environment variable holds something that makes no sense."""
+    """The value of an environment variable is not valid; the message names the variable and what is allowed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Everything that can be set from outside; each field's variable is named in :meth:`from_environment`."""
+    """All settings; :meth:`from_environment` has the environment variable of each field."""
 
     redis_url: str | None = None
-    """Where Redis or Valkey listens; ``None`` lets ``photogram up`` start its own."""
+    """The URL of Redis or Valkey; ``None`` lets ``photogram up`` start its own Valkey."""
     data: Path = DEFAULT_DATA
-    """The folder of the catalog, the pictures and the embedded Valkey's files."""
+    """The folder of the catalog, the images and the files of the embedded Valkey."""
     cache: Path = DEFAULT_CACHE
-    """The folder of what can be made anew at any time."""
+    """The folder of data that can be made again at any time."""
     public_url: str | None = None
-    """How clients reach the gateway, for absolute links; ``None`` takes it from each request."""
+    """The gateway's address in absolute links; ``None`` takes the address of each request."""
     bootstrap_key: str | None = None
     """The first API key; ``None`` lets ``photogram up`` make one."""
     max_body_bytes: int = 64 << 20
-    """Requests may hold pictures, which Base64 makes a third larger."""
+    """The largest request body; Base64 makes the images in it a third larger."""
     max_input_bytes: int = 20 << 20
-    """The largest picture that a job may start from, as a file."""
+    """The largest file of an image that a job starts from."""
     image_ttl_s: int | None = None
-    """How long finished pictures are kept; ``None`` is for ever."""
+    """How long generated images and files are kept; ``None`` is for ever."""
     fetch_private: bool = False
-    """Whether jobs may fetch pictures from addresses that are not public."""
+    """Whether jobs may fetch images from private addresses."""
     max_queued: int = 10_000
-    """Jobs that may wait; further ones are refused with 503."""
+    """How many jobs may wait in one queue; further jobs are refused with 503."""
     job_timeout_s: float = 600.0
-    """How long a job may run, all tries of it apart."""
+    """How long one try of a job may take."""
     record_ttl_s: int = 7 * 24 * 3600
-    """How long a finished job can be read."""
+    """How long the record of a job is kept after its end."""
     rows: int | None = None
-    """Pictures that one worker draws at a time; ``None`` is as many as are measured to be worth it."""
+    """The largest batch of a worker; ``None`` lets the worker measure which batch size pays."""
     backend: str = AUTO
-    """What runs the denoisers, one of ``models.backends``."""
+    """The backend of the denoisers, one of ``models.catalog.backends``."""
     model_bytes: int | None = None
-    """How much memory models that no job uses may keep; ``None`` is half of the device's."""
+    """How much memory cached models that no job uses may take; ``None`` is half of the device's memory."""
     device: str = "auto"
-    """``cpu``, ``cuda``, ``cuda:1``; ``auto`` takes a GPU where there is one."""
+    """``cpu``, ``cuda``, ``cuda:1``, ...; ``auto`` takes the first GPU, or the CPU without one."""
     prodia_list_type: str = PRODIA_LIST_TYPES[0]
-    """The content type of Prodia's lists; some of its clients need one, some the other."""
+    """The content type of the lists of Prodia's v1 API; its clients differ in which one they need."""
     prodia_keyless: bool = False
-    """Whether everybody may queue jobs by Prodia's ``GET /generate``, which knows no keys."""
+    """Whether Prodia's ``GET /generate``, which takes no API key, may be used by everybody."""
     llm: str = LLM_CHOICES[0]
-    """``off`` has no language engine, wherever it may be; ``auto`` lets ``photogram up`` start one if no URL is set."""
+    """``off`` uses no language engine; ``auto`` lets ``photogram up`` start one unless ``llm_url`` is set."""
     llm_url: str | None = None
-    """Where a language engine speaks OpenAI's chat completions, ``/v1`` included; ``None`` has prompts left alone."""
+    """The base URL of an OpenAI-compatible language engine, with ``/v1``; ``None`` leaves prompts unchanged."""
     llm_model: str | None = None
-    """The name that the engine serves the model under; ``None`` takes the first that it lists."""
+    """The name of the model on the engine; ``None`` takes the first model that the engine lists."""
     llm_key: str | None = None
-    """The engine's API key."""
+    """The API key of the language engine."""
     llm_preset: str = DEFAULT_LLM_PRESET
-    """What kind of model it is, one of ``models.language.presets``."""
+    """The prompting preset for the model, one of ``models.language.presets``."""
     llm_deadline_s: float = 2.5
-    """How long a prompt may take to be rewritten before it is drawn as it is."""
+    """How long rewriting a prompt may take; after that the prompt is used unchanged."""
+    job_kinds: tuple[str, ...] = ()
+    """Modules that register further job kinds when they are imported."""
 
     @property
     def catalog_path(self) -> Path:
-        """The catalog's file; it need not exist."""
+        """The file of the catalog; it need not exist."""
         return self.data / "catalog.toml"
 
     @property
     def images_folder(self) -> Path:
-        """Where finished pictures lie."""
+        """The folder of generated images."""
         return self.data / "images"
 
     @property
+    def files_folder(self) -> Path:
+        """The folder of files that jobs made."""
+        return self.data / "files"
+
+    @property
     def backends_folder(self) -> Path:
-        """Where models lie that were exported for another runtime than torch; it may be removed at any time."""
+        """The folder of models that were exported for another runtime than torch; it may be deleted at any time."""
         return self.cache / "backends"
 
     @property
     def llm_folder(self) -> Path:
-        """Where the language model lies that ``photogram up`` serves; it may be made anew at any time."""
+        """The folder of the language model that ``photogram up`` serves; it may be deleted at any time."""
         return self.cache / "language"
 
     @property
     def inputs_folder(self) -> Path:
-        """Where uploaded pictures lie."""
+        """The folder of uploaded images."""
         return self.data / "inputs"
 
     @classmethod
@@ -106,7 +113,7 @@ class Settings:
         """Read the settings; an empty variable counts as unset.
 
         Raises:
-            SettingsError: a variable holds no number, one out of range, or none of the words it may be.
+            SettingsError: the value of a variable is not valid.
         """
         given = {name: value for name, value in environment.items() if value}
         return cls(
@@ -134,6 +141,7 @@ class Settings:
             llm_key=given.get("PHOTOGRAM_LLM_KEY"),
             llm_preset=_one_of(given, "PHOTOGRAM_LLM_PRESET", (DEFAULT_LLM_PRESET, *PRESETS)),
             llm_deadline_s=_seconds(given, "PHOTOGRAM_LLM_DEADLINE_S", cls.llm_deadline_s),
+            job_kinds=_modules(given, "PHOTOGRAM_JOB_KINDS"),
         )
 
 
@@ -163,6 +171,14 @@ def _url(given: Mapping[str, str], name: str) -> str | None:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise SettingsError(f"{name} must be an http:// or https:// address, not {text!r}")
     return text.rstrip("/")
+
+
+def _modules(given: Mapping[str, str], name: str) -> tuple[str, ...]:
+    modules = tuple(part.strip() for part in given.get(name, "").split(",") if part.strip())
+    for module in modules:
+        if not all(part.isidentifier() for part in module.split(".")):
+            raise SettingsError(f"{name} must be names of Python modules, separated by commas, not {module!r}")
+    return modules
 
 
 def _one_of(given: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""The ledger as the gateway reads it: records, cancelling, and waiting for what happens next."""
+"""The ledger as the gateway reads it: records, lists of jobs, cancellation, and waiting for changes."""
 
 from __future__ import annotations
 
@@ -6,35 +6,37 @@ import asyncio
 import json
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from models.job import JobRecord, JobStatus
+from models.jobs.kinds import DIFFUSION_QUEUE, UnknownKind
+from models.jobs.records import JobRecord, JobStatus
 from service.backbone import scripts
-from service.backbone.records import (
+from service.backbone.keyspace import (
     MODEL_BACKENDS_KEY,
     MODEL_PROBLEMS_KEY,
     WAKE_CHANNEL,
-    WORKERS_KEY,
     events_key,
-    read_hash,
+    owner_jobs_key,
     record_key,
+    workers_key,
 )
+from service.backbone.records import read_hash
 
 WORKER_SILENCE_S = 10.0
-"""A worker that has not been heard of for so long counts as gone."""
+"""A worker that sent no heartbeat for so long counts as gone."""
 _RECONNECT_S = 0.5
-_DOUBT_S = 5.0
-"""A waiter looks for itself after so long, should an announcement have been lost."""
+_POLL_S = 5.0
+"""How often a waiter reads the record without being woken, in case Redis lost a message."""
 
 
 @dataclass(frozen=True)
 class JobEvent:
-    """One thing that happened to a job; ``event_id`` orders them and is where a reader may resume."""
+    """An event of a job; ``event_id`` orders the events, and a reader resumes after the last one that it has."""
 
     event_id: str
     kind: str
@@ -44,33 +46,61 @@ class JobEvent:
 
 @dataclass(frozen=True)
 class ModelBackend:
-    """What computes a model, and how far its outputs are from torch's, relative to their size."""
+    """The backend that runs a model, and the error of its outputs against torch's, relative to their size."""
 
     backend: str
     relative_error: float | None
 
 
 class JobWatcher:
-    """Reads the ledger for one gateway process; all waiters share a single subscription."""
+    """Reads the ledger for one gateway process; all waiters share one subscription."""
 
     def __init__(self, connection: Redis, record_ttl_s: int) -> None:
         self._connection = connection
         self._ttl_s = record_ttl_s
-        self._cancel = connection.register_script(scripts.CANCEL)
+        self._cancel = connection.register_script(scripts.cancel())
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
 
     async def read(self, job_id: str) -> JobRecord | None:
-        """The job's record, or ``None`` if there is none."""
+        """The job's record, or ``None`` if there is none, or its kind is not registered in this process."""
         fields: Any = await self._connection.hgetall(record_key(job_id))
-        return read_hash(fields) if fields else None
+        return _read_known(fields)
+
+    async def recent(self, owner: str, limit: int, before: float | None = None) -> list[JobRecord]:
+        """The newest jobs of ``owner``, the newest first, at most ``limit``.
+
+        Jobs whose records have expired are left out, and so are those of kinds that this process does not have.
+
+        Args:
+            before: only jobs with a smaller ``created_at``, in seconds since the epoch.
+        """
+        highest = "+inf" if before is None else f"({before!r}"
+        found: list[JobRecord] = []
+        offset = 0
+        while len(found) < limit:
+            job_ids: Any = await self._connection.zrevrangebyscore(
+                owner_jobs_key(owner), highest, "-inf", start=offset, num=limit
+            )
+            found += await self._read_all(job_ids)
+            if len(job_ids) < limit:
+                break
+            offset += limit
+        return found[:limit]
+
+    async def _read_all(self, job_ids: Sequence[bytes]) -> list[JobRecord]:
+        async with self._connection.pipeline(transaction=False) as pipeline:
+            for job_id in job_ids:
+                pipeline.hgetall(record_key(job_id.decode()))
+            hashes = await pipeline.execute()
+        return [record for record in map(_read_known, hashes) if record is not None]
 
     async def cancel(self, job_id: str) -> None:
-        """Cancel the job: at once if it is queued, within a tick if a worker has it, not at all if it is over."""
+        """Cancel the job: at once if it is queued; within one step if a worker runs it; not if it has ended."""
         keys = [record_key(job_id), events_key(job_id)]
         await self._cancel(keys=keys, args=[repr(time.time()), self._ttl_s])
 
     async def wait(self, job_id: str, timeout_s: float) -> JobRecord | None:
-        """The record once the job is over, or as it is after ``timeout_s``."""
+        """The record when the job has ended, or as it is after ``timeout_s``."""
         deadline = time.monotonic() + timeout_s
         with _Waiter(self._waiting, job_id) as waiter:
             while True:
@@ -78,24 +108,24 @@ class JobWatcher:
                 left_s = deadline - time.monotonic()
                 if record is None or record.status.is_terminal or left_s <= 0:
                     return record
-                await waiter.next(min(left_s, _DOUBT_S))
+                await waiter.next(min(left_s, _POLL_S))
 
     async def events(self, job_id: str, after: str, keep_alive_s: float) -> AsyncGenerator[JobEvent | None, None]:
-        """The job's events after the id ``after`` until it is over; ``None`` now and then while nothing happens."""
+        """The job's events after the id ``after``, until the job ends; ``None`` after ``keep_alive_s`` without one."""
         with _Waiter(self._waiting, job_id) as waiter:
             while True:
-                is_over = await self._is_over(job_id)
-                # Read after the status: whatever led up to the job's end is among these.
+                has_ended = await self._has_ended(job_id)
+                # Read after the status, so that these include all events up to the end of the job.
                 found = await self._events_after(job_id, after)
                 for event in found:
                     yield event
                     after = event.event_id
-                if is_over or any(event.kind == "status" and JobStatus(event.data).is_terminal for event in found):
+                if has_ended or any(event.kind == "status" and JobStatus(event.data).is_terminal for event in found):
                     return
                 if not found and not await waiter.next(keep_alive_s):
                     yield None
 
-    async def _is_over(self, job_id: str) -> bool:
+    async def _has_ended(self, job_id: str) -> bool:
         status: Any = await self._connection.hget(record_key(job_id), "status")
         return status is None or JobStatus(status.decode()).is_terminal
 
@@ -104,23 +134,23 @@ class JobWatcher:
         return [JobEvent(entry.decode(), fields[b"kind"].decode(), fields[b"data"].decode())
                 for entry, fields in entries]  # fmt: skip
 
-    async def worker_count(self) -> int:
-        """How many workers could take a job."""
-        count: Any = await self._connection.zcount(WORKERS_KEY, time.time() - WORKER_SILENCE_S, "+inf")
+    async def worker_count(self, queue: str = DIFFUSION_QUEUE) -> int:
+        """How many workers take jobs from ``queue`` now."""
+        count: Any = await self._connection.zcount(workers_key(queue), time.time() - WORKER_SILENCE_S, "+inf")
         return int(count)
 
     async def model_problems(self) -> dict[str, str]:
-        """Why workers could not load models, by model name."""
+        """Why workers could not load models, by the name of the model."""
         found: Any = await self._connection.hgetall(MODEL_PROBLEMS_KEY)
         return {name.decode(): problem.decode() for name, problem in found.items()}
 
     async def model_backends(self) -> dict[str, ModelBackend]:
-        """What computes the models that workers have loaded, by model name."""
+        """The backends of the models that workers have loaded, by the name of the model."""
         found: Any = await self._connection.hgetall(MODEL_BACKENDS_KEY)
         return {name.decode(): ModelBackend(**json.loads(note)) for name, note in found.items()}
 
     async def listen(self) -> None:
-        """Wake the waiters for every change that is announced; runs as long as the gateway does."""
+        """Wake waiters whenever their jobs change, until cancelled; reconnects when the connection is lost."""
         while True:
             try:
                 await self._listen_once()
@@ -136,8 +166,16 @@ class JobWatcher:
                         waiting.set()
 
 
+def _read_known(fields: Mapping[bytes, bytes]) -> JobRecord | None:
+    """The record in the hash, or ``None`` if the hash has expired or the kind is unknown."""
+    try:
+        return read_hash(fields) if fields else None
+    except UnknownKind:
+        return None
+
+
 class _Waiter:
-    """One place in the waiting room of one job."""
+    """Waits for changes of one job, registered for as long as the context lasts."""
 
     def __init__(self, waiting: defaultdict[str, set[asyncio.Event]], job_id: str) -> None:
         self._waiting, self._job_id, self._event = waiting, job_id, asyncio.Event()
@@ -152,7 +190,7 @@ class _Waiter:
             del self._waiting[self._job_id]
 
     async def next(self, timeout_s: float) -> bool:
-        """Wait for the next announcement; ``False`` if none came in time."""
+        """Wait for the next change; ``False`` if none came in time."""
         try:
             await asyncio.wait_for(self._event.wait(), timeout_s)
         except TimeoutError:

@@ -17,11 +17,11 @@ from service.backbone.settings import Settings, SettingsError
 
 REDIS_WAIT_S = 10.0
 GRACE_S = 2
-"""How long open requests may go on after the signal to stop."""
+"""How long open requests may continue after the signal to stop."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Serve until SIGINT or SIGTERM; gives the exit code."""
+    """Serve until SIGINT or SIGTERM; returns the exit code."""
     parser = argparse.ArgumentParser(prog="photogram gateway", description="Serve the HTTP API over REDIS_URL.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
         if settings.redis_url is None:
             raise SettingsError("set REDIS_URL to the Redis that the workers use")
         app = create_app(settings)
-        see_to_a_key(settings.redis_url, settings.bootstrap_key)
+        ensure_key(settings.redis_url, settings.bootstrap_key)
     except (SettingsError, CatalogError) as error:
         print(f"photogram gateway: {error}", file=sys.stderr)
         return 2
@@ -46,13 +46,13 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def see_to_a_key(redis_url: str, wanted: str | None) -> None:
-    """Let ``wanted`` in; without it, make the first key if there is none yet, and show it this once."""
+def ensure_key(redis_url: str, bootstrap: str | None) -> None:
+    """Accept the key ``bootstrap``; without it, create the first key if there is none, and print it once."""
     with connect(redis_url, "photogram-gateway-start") as connection:
         wait_for_redis(connection, REDIS_WAIT_S)
-        made = bootstrap_key(connection, wanted)
-    if made is not None:
-        print(f"API key, shown this once: {made}", file=sys.stderr, flush=True)
+        created = bootstrap_key(connection, bootstrap)
+    if created is not None:
+        print(f"API key, shown this once: {created}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

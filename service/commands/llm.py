@@ -1,4 +1,4 @@
-"""``photogram llm``: install the language engine, list the models that are known, and serve one of them."""
+"""``photogram llm``: install the language engine, list the presets, and serve one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from service.llm.install import EngineMissing, engine_python, install, model_fol
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one subcommand; gives the exit code: 1 where it cannot be done, the reason being on standard error."""
+    """Run one subcommand; returns the exit code: 1 after an error, which is printed to standard error."""
     options = _parser().parse_args(argv)
     run: Callable[[argparse.Namespace, Settings], int] = options.run
     try:
@@ -30,24 +30,25 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="photogram llm", description="The language model that rewrites prompts.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     installing = commands.add_parser("install", help="install the engine that `photogram up` starts")
-    installing.add_argument("--venv", type=Path, metavar="DIR", help="the engine's environment (beside Photogram's)")
+    installing.add_argument(
+        "--venv", type=Path, metavar="DIR", help="folder of the engine's environment (default: beside Photogram's)"
+    )
     installing.set_defaults(run=install_engine)
-    commands.add_parser("presets", help="list the models that are known").set_defaults(run=list_presets)
+    commands.add_parser("presets", help="list the known models").set_defaults(run=list_presets)
     serving = commands.add_parser("serve", help="serve a model until stopped")
     serving.add_argument("preset", choices=[preset.name for preset in PRESETS.values() if preset.repository])
-    serving.add_argument("--model", help="a folder or a repository (the preset's); an RWKV model's .pth file")
-    serving.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
-    serving.add_argument("--port", type=int, default=8001, help="port to listen on (8001)")
-    serving.add_argument("--served-model-name", help="what requests call it (the preset's name)")
+    serving.add_argument("--model", help="a folder or a repository (default: the preset's); for RWKV a .pth file")
+    serving.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    serving.add_argument("--port", type=int, default=8001, help="port to listen on (default: 8001)")
+    serving.add_argument("--served-model-name", help="the model's name in requests (default: the preset's)")
     serving.set_defaults(run=serve)
     return parser
 
 
 def install_engine(options: argparse.Namespace, settings: Settings) -> int:
-    """Install whatever is missing."""
     try:
         if settings.llm == "off":
-            raise EngineMissing("PHOTOGRAM_LLM says so")
+            raise EngineMissing("PHOTOGRAM_LLM is off")
         install(settings.llm_folder, options.venv, say=lambda text: print(text, file=sys.stderr, flush=True))
     except (EngineMissing, OSError) as error:
         raise EngineMissing(f"prompt rewriting is off: {error}") from error
@@ -55,7 +56,7 @@ def install_engine(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def list_presets(options: argparse.Namespace, settings: Settings) -> int:
-    """Print the presets, one a paragraph."""
+    """Print the presets, one paragraph each."""
     for preset in PRESETS.values():
         memory = f", about {preset.memory_gib:g} GiB" if preset.memory_gib else ""
         print(f"{preset.name}: {preset.repository or 'any model'}")
@@ -69,7 +70,7 @@ def _tools(preset: Preset) -> str:
 
 
 def serve(options: argparse.Namespace, settings: Settings) -> int:
-    """Become the server of a preset's model."""
+    """Replace this process with the server of a preset's model."""
     preset = PRESETS[options.preset]
     address = {"host": options.host, "port": options.port, "name": options.served_model_name or preset.name}
     if is_recurrent(preset):
@@ -83,7 +84,7 @@ def serve(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _vllm(model: str, settings: Settings) -> tuple[list[str], dict[str, str], tuple[str, ...]]:
-    """The vLLM on the PATH, which is whatever this machine's accelerator needs; else our own for processors."""
+    """The vLLM on the PATH, which fits this machine's accelerator; else the installed one for CPUs."""
     found = shutil.which("vllm")
     if found is not None:
         return [found, "serve", model], dict(os.environ), ()
@@ -91,7 +92,7 @@ def _vllm(model: str, settings: Settings) -> tuple[list[str], dict[str, str], tu
 
 
 def _own_model(preset: Preset, settings: Settings) -> str:
-    """The repository; of the built-in model, what ``photogram llm install`` made."""
+    """The preset's repository, or the converted folder of the built-in model."""
     return str(model_folder(settings.llm_folder) if preset is SMOLLM2 else preset.repository)
 
 

@@ -1,4 +1,4 @@
-"""``photogram up``: the whole service on one machine, kept running until a signal stops it."""
+"""``photogram up``: runs and supervises the whole service on one machine until a signal stops it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
+from models.jobs.kinds import DIFFUSION_QUEUE, job_kinds, load_kinds
 from service.backbone.connections import connect, wait_for_redis
 from service.backbone.logs import configure_logging
 from service.backbone.settings import Settings, SettingsError
@@ -30,14 +31,14 @@ from service.valkey import socket_url, valkey_command
 log = logging.getLogger(__name__)
 
 REDIS_START_S = 60.0
-"""How long Valkey may take to read a long append-only file."""
-LOOK_S = 0.2
+"""The time limit for Valkey's start, which reads the append-only file."""
+POLL_S = 0.2
 STOP_S = (7.0, 2.0)
-"""How long gateway, workers and language engine, and then Valkey, get to stop."""
+"""The time limits for stopping gateway, workers and language engine, and then Valkey."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run everything until SIGINT or SIGTERM; gives the exit code."""
+    """Run everything until SIGINT or SIGTERM; returns the exit code."""
     options = _parser().parse_args(argv)
     configure_logging("up")
     stopping = threading.Event()
@@ -46,11 +47,12 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = Settings.from_environment(os.environ | ({"PHOTOGRAM_DATA": options.data} if options.data else {}))
         settings.data.mkdir(parents=True, exist_ok=True)
-    except (SettingsError, OSError) as error:
+        load_kinds(settings.job_kinds)
+    except (SettingsError, OSError, ImportError, ValueError) as error:
         print(f"photogram up: {error}", file=sys.stderr)
         return 2
     try:
-        with _alone_in(settings), tempfile.TemporaryDirectory(prefix="photogram-") as runtime:
+        with _locked(settings), tempfile.TemporaryDirectory(prefix="photogram-") as runtime:
             return Stack(settings, options, Path(runtime)).run(stopping)
     except OSError as error:
         print(f"photogram up: {error}", file=sys.stderr)
@@ -58,8 +60,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 @contextmanager
-def _alone_in(settings: Settings) -> Iterator[None]:
-    """Keep a second Valkey off the data folder: the two would ruin each other's append-only file."""
+def _locked(settings: Settings) -> Iterator[None]:
+    """Lock the data folder, because two Valkeys would corrupt the append-only file."""
     if settings.redis_url is not None:
         yield
         return
@@ -67,7 +69,7 @@ def _alone_in(settings: Settings) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise BlockingIOError(f"another photogram up runs with {settings.data}") from error
+            raise BlockingIOError(f"another photogram up is running with {settings.data}") from error
         yield
 
 
@@ -75,10 +77,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="photogram up", description="Run Valkey, the gateway, the workers and the language engine."
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
-    parser.add_argument("--port", type=int, default=8000, help="port to listen on (8000)")
-    parser.add_argument("--data", help="folder of catalog, pictures and queue (PHOTOGRAM_DATA)")
-    parser.add_argument("--workers", type=_positive, default=1, metavar="N", help="worker processes (1)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: 8000)")
+    parser.add_argument("--data", help="folder of catalog, images and queue (default: PHOTOGRAM_DATA)")
+    parser.add_argument("--workers", type=_positive, default=1, metavar="N", help="worker processes (default: 1)")
     return parser
 
 
@@ -89,7 +91,7 @@ def _positive(text: str) -> int:
 
 
 def _own_engine(settings: Settings) -> OwnEngine | None:
-    """The language engine to start, if it is wanted, no other is named, and it is installed."""
+    """The language engine to start, unless rewriting is off, another engine is configured, or it is not installed."""
     if settings.llm == "off" or settings.llm_url is not None:
         return None
     try:
@@ -99,8 +101,13 @@ def _own_engine(settings: Settings) -> OwnEngine | None:
         return None
 
 
+def _further_queues() -> list[str]:
+    """The queues besides the diffusion queue that kinds with a function use; each gets one worker."""
+    return sorted({kind.queue for kind in job_kinds() if kind.function is not None} - {DIFFUSION_QUEUE})
+
+
 class Stack:
-    """Valkey, gateway, workers and language engine, as one thing that is started and stopped."""
+    """Valkey, gateway, workers and language engine; they start and stop together."""
 
     def __init__(self, settings: Settings, options: argparse.Namespace, runtime: Path) -> None:
         valkey_socket = runtime / "valkey.sock"
@@ -119,12 +126,14 @@ class Stack:
         self._gateway = Child("gateway", [*python, *gateway], environment)
         numbers = range(1, options.workers + 1)
         self._workers = [Child(f"worker {number}", [*python, "workers"], environment) for number in numbers]
+        for queue in _further_queues():
+            self._workers.append(Child(f"worker {queue}", [*python, "workers", "--queue", queue], environment))
 
     def _environment(self, workers: int) -> dict[str, str]:
         threads = max(1, (os.cpu_count() or 1) // workers)
         return {
             "OMP_NUM_THREADS": str(threads),
-            "TRANSFORMERS_VERBOSITY": "error",  # or every worker starts with notices about parts it does not use
+            "TRANSFORMERS_VERBOSITY": "error",  # hides notices about unused parts at every start of a worker
             **os.environ,
             **({} if self._engine is None else self._engine.variables(os.environ)),
             "REDIS_URL": self._redis_url,
@@ -133,7 +142,7 @@ class Stack:
         }
 
     def run(self, stopping: threading.Event) -> int:
-        """Start, say ready, keep alive, stop; gives the exit code."""
+        """Start, print the ready line, supervise, stop; returns the exit code."""
         try:
             return self._run(stopping)
         except (RedisError, TimeoutError, OSError) as error:
@@ -144,38 +153,38 @@ class Stack:
             stop_in_order([[self._gateway, *self._workers, *engine], self._storage], STOP_S)
 
     def _run(self, stopping: threading.Event) -> int:
-        self._try_port()
+        self._check_port()
         for child in self._storage:
             child.start()
         with connect(self._redis_url, "photogram-up") as connection:
             wait_for_redis(
                 connection,
-                REDIS_START_S if self._storage else LOOK_S,
+                REDIS_START_S if self._storage else POLL_S,
                 lambda: stopping.is_set() or any(child.exit_code is not None for child in self._storage),
             )
         for child in (self._gateway, *self._workers):
             child.start()
         is_ready = False
-        while not stopping.wait(LOOK_S):
+        while not stopping.wait(POLL_S):
             if not is_ready and self._gateway.exit_code is not None:
                 print(f"photogram up: the gateway could not start on {self._address}", file=sys.stderr)
                 return 1
             for child in (*self._storage, self._gateway, *self._workers):
                 child.keep_running()
             if is_ready:
-                self._look_after_engine()
-            elif self._could_run_a_job():
+                self._supervise_engine()
+            elif self._is_service_ready():
                 is_ready = True
                 print(f"ready {self._address}", flush=True)
         return 0
 
-    def _look_after_engine(self) -> None:
-        """Start it once pictures can be drawn: they wait neither for it, nor for the cores that its start takes."""
+    def _supervise_engine(self) -> None:
+        """Start and restart the engine, only after the service is ready, so that it does not delay the first images."""
         if self._engine is not None:
             self._engine.keep_running()
 
-    def _try_port(self) -> None:
-        """Raise :class:`OSError` if the gateway could not listen; whoever has the port might look ready to us."""
+    def _check_port(self) -> None:
+        """Raise :class:`OSError` if the port is in use; another server's /readyz must not be taken for ours."""
         host, port = self._listening
         try:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -183,7 +192,7 @@ class Stack:
         except (OSError, OverflowError) as error:
             raise OSError(f"the gateway could not start on {self._address}: {error}") from error
 
-    def _could_run_a_job(self) -> bool:
+    def _is_service_ready(self) -> bool:
         try:
             with urllib.request.urlopen(f"{self._probe}/readyz", timeout=1.0) as answer:
                 return bool(answer.status == 200)

@@ -1,1 +1,1 @@
-"""The language engine that ``photogram up`` starts by itself: how it is installed, called and kept running."""
+"""The language engine of ``photogram up``: its installation, its command line and its supervision."""

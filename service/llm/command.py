@@ -1,4 +1,4 @@
-"""How an engine is started: vLLM with what a preset asks for, or our own server of recurrent models."""
+"""Command lines and environments of language engines: vLLM with a preset's flags, or ``service.rwkv_server``."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 from models.language.presets import RWKV, Preset, template_path
 
 NICENESS = 5
-"""Pictures go first: a prompt waits for a turn of theirs, not they for its whole rewriting."""
+"""The niceness of the engine: image generation has priority."""
 CACHE_GIB = 1
 _QUIET = ("--disable-uvicorn-access-log", "--uvicorn-log-level", "warning", "--no-use-tqdm-on-load")
-_NOT_THE_ENGINES = ("PHOTOGRAM_", "REDIS_URL")
-"""Beginnings of the variables that are none of its business, keys among them."""
+_PRIVATE = ("PHOTOGRAM_", "REDIS_URL")
+"""Prefixes of variables that the engine must not see, because some are secret."""
 
 
 def vllm_command(
     program: Sequence[str], preset: Preset, *, name: str, host: str, port: int, flags: Sequence[str] = ()
 ) -> list[str]:
-    """The command line of a vLLM that serves a model as ``name``; ``program`` says which vLLM and which model."""
+    """The command line of vLLM; ``program`` starts it with a model, ``name`` is the model's name in requests."""
     template = template_path(preset)
     templated = [] if template is None else ["--chat-template", str(template)]
     address = ["--host", host, "--port", str(port)]
@@ -28,18 +28,18 @@ def vllm_command(
 
 
 def cpu_program(python: Path, model: str) -> list[str]:
-    """The vLLM for processors, with a folder or a repository.
+    """The command of vLLM for CPUs; ``model`` is a folder or a repository.
 
-    As a module, for its ``vllm`` command does not start; and isolated, for the user's folder and path are none of its
-    business. Its worker runs within its engine: apart, each would wait for the other at full speed, on a core of its
-    own, for a second after every token.
+    It runs as a module, because the ``vllm`` command fails to start, and in isolated mode, without the user's packages
+    and the working directory. The worker runs in the engine's process (``uni``): separate processes would busy-wait for
+    each other for a second after every token, on one core each.
     """
     module = ["-I", "-W", "ignore", "-m", "vllm.entrypoints.openai.api_server"]
     return [str(python), *module, "--model", model, "--distributed-executor-backend", "uni"]
 
 
 def own_engine_command(python: Path, preset: Preset, model: Path, port: int) -> list[str]:
-    """The command line of the engine that ``photogram up`` runs: on the loopback, on processors, and quiet."""
+    """The command line of the engine of ``photogram up``: on the loopback interface, on CPUs, with little output."""
     command = vllm_command(
         cpu_program(python, str(model)), preset, name=preset.name, host="127.0.0.1", port=port,
         flags=("--enforce-eager", *_QUIET),
@@ -48,7 +48,7 @@ def own_engine_command(python: Path, preset: Preset, model: Path, port: int) -> 
 
 
 def own_engine_environment(base: Mapping[str, str], key: str) -> dict[str, str]:
-    """The variables for :func:`own_engine_command`: half of the cores, errors only, and ``key`` to let us in."""
+    """The environment for :func:`own_engine_command`: half of the cores, errors only, and ``key`` as the API key."""
     return cpu_environment(base) | {
         "VLLM_API_KEY": key,
         "VLLM_LOGGING_LEVEL": "ERROR",
@@ -59,11 +59,11 @@ def own_engine_environment(base: Mapping[str, str], key: str) -> dict[str, str]:
 
 
 def cpu_environment(base: Mapping[str, str]) -> dict[str, str]:
-    """The variables for any vLLM on processors: half of the cores, no pinning to them, no reports to its makers.
+    """The environment of vLLM on CPUs: half of the cores without pinning, and no usage reports.
 
-    Without multiprocessing's variable, it would not let the worker run within the engine.
+    ``VLLM_ENABLE_V1_MULTIPROCESSING=0`` is required for a worker in the engine's process.
     """
-    kept = {name: value for name, value in base.items() if not name.startswith(_NOT_THE_ENGINES)}
+    kept = {name: value for name, value in base.items() if not name.startswith(_PRIVATE)}
     return kept | {
         "VLLM_CPU_KVCACHE_SPACE": str(CACHE_GIB),
         "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // 2)),
@@ -74,11 +74,11 @@ def cpu_environment(base: Mapping[str, str]) -> dict[str, str]:
 
 
 def rwkv_command(*, model: str, name: str, host: str, port: int) -> list[str]:
-    """The command line of our own server, which runs in Photogram's environment; ``model`` is a ``.pth`` file."""
+    """The command line of ``service.rwkv_server``, which needs no other environment; ``model`` is a ``.pth`` file."""
     server = [sys.executable, "-m", "service.rwkv_server"]
     return [*server, "--model", model, "--served-model-name", name, "--host", host, "--port", str(port)]
 
 
 def is_recurrent(preset: Preset) -> bool:
-    """Whether the preset is for our own server."""
+    """Whether ``service.rwkv_server`` serves the preset."""
     return preset.engine == RWKV

@@ -1,7 +1,7 @@
-"""``python -m service.llm.guard COMMAND...``: a server of several processes, of which nothing outlives the first.
+"""``python -m service.llm.guard COMMAND...``: runs a server, and ends all of its processes with it.
 
-vLLM's engine goes on if its API server is killed, with all its memory; and killing the whole group at once kills the
-helper too that removes their shared memory, where they have some. This process ends them in the right order.
+If vLLM's API server is killed, its engine process keeps running and keeps its memory. Killing the whole process group
+at once would also kill the resource tracker, which removes their shared memory. The guard ends them in the right order.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from pathlib import Path
 from service.supervisor import die_with_parent
 
 STOP_S = 4.5
-"""How long the server may take to stop by itself."""
+"""The time limit for a graceful stop of the server."""
 _LEFTOVERS_S = 1.0
-_LOOK_S = 0.1
-_CLEANER = b"multiprocessing.resource_tracker"
+_POLL_S = 0.1
+_RESOURCE_TRACKER = b"multiprocessing.resource_tracker"
 
 
 def main(command: Sequence[str]) -> int:
-    """Run ``command`` until it ends or we are asked to; gives the exit code a shell would.
+    """Run ``command`` until it ends or a signal comes; returns the exit code as a shell reports it.
 
-    Whatever else is in our process group is killed then.
+    Then kills all other processes of this process group.
     """
     if os.getpgrp() != os.getpid():
-        os.setpgrp()  # what is killed in the end must be ours alone
-    asked: list[int] = []
+        os.setpgrp()  # the group that is killed must contain only this process and its children
+    signals: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _: asked.append(number))
+        signal.signal(number, lambda number, _: signals.append(number))
     server = subprocess.Popen(command, preexec_fn=die_with_parent)
-    _wait(lambda: bool(asked) or server.poll() is not None)
+    _wait(lambda: bool(signals) or server.poll() is not None)
     if server.poll() is None:
         server.terminate()
         _wait(lambda: server.poll() is not None, STOP_S)
@@ -45,22 +45,22 @@ def main(command: Sequence[str]) -> int:
 
 
 def _end_group() -> None:
-    """Kill all others of our group, then give whoever cleans up after them the time to."""
+    """Kill the other processes of the group, and give the resource tracker time to clean up."""
     for pid in _others():
-        if _CLEANER not in _read(pid, "cmdline"):
+        if _RESOURCE_TRACKER not in _read(pid, "cmdline"):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
     _wait(lambda: not _others(), _LEFTOVERS_S)
 
 
 def _others() -> list[int]:
-    """The group's other processes; those that are dead and not yet waited for do not count."""
+    """The other processes of the group, without zombies."""
     group = str(os.getpgrp()).encode()
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdecimal() and int(folder.name) != os.getpid():
-            state, _, its_group = (_read(int(folder.name), "stat").rpartition(b") ")[2].split() + [b""] * 3)[:3]
-            if its_group == group and state != b"Z":
+            state, _, process_group = (_read(int(folder.name), "stat").rpartition(b") ")[2].split() + [b""] * 3)[:3]
+            if process_group == group and state != b"Z":
                 found.append(int(folder.name))
     return found
 
@@ -75,7 +75,7 @@ def _read(pid: int, name: str) -> bytes:
 def _wait(condition: Callable[[], bool], limit_s: float = float("inf")) -> None:
     deadline = time.monotonic() + limit_s
     while not condition() and time.monotonic() < deadline:
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_S)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The engine that ``photogram up`` starts: kept running beside the pictures, and given up if it never gets ready."""
+"""The language engine of ``photogram up``: restarted if it ends, and given up if it never becomes ready."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from service.short_lived import free_port
 from service.supervisor import Child
 
 DEADLINE_S = "10"
-"""How long a prompt may take with an engine that has half of a machine's cores, and leaves them to pictures first."""
-MOST_FAILURES = 3
-_LOOK_S = 1.0
+"""The rewriting deadline with this engine, which has half of the cores and a lower priority than images."""
+MAX_FAILURES = 3
+_POLL_S = 1.0
 
 
 class OwnEngine:
-    """One vLLM with the built-in model, on a free port of the loopback, that lets nobody in but us."""
+    """A vLLM with the built-in model, on a free loopback port, with a random API key."""
 
     def __init__(self, llm_folder: Path, environment: Mapping[str, str]) -> None:
-        """Prepare it, starting nothing.
+        """Prepare the command without starting it.
 
         Raises:
-            EngineMissing: engine or model are not installed.
+            EngineMissing: the engine or the model is not installed.
         """
         self._port, self._key = free_port(), secrets.token_urlsafe(32)
         command = own_engine_command(engine_python(llm_folder), SMOLLM2, model_folder(llm_folder), self._port)
         guarded = [sys.executable, "-m", "service.llm.guard", *command]
         self.child = Child("llm", guarded, own_engine_environment(environment, self._key))
-        self._looked_at = 0.0
+        self._polled_at = 0.0
         self._ends = self._failures = 0
         self._is_ready = self._is_given_up = False
 
@@ -49,11 +49,11 @@ class OwnEngine:
         }
 
     def keep_running(self) -> None:
-        """Start it; say when it is ready; start it anew if it ended, unless it did so too often before it was ready."""
+        """Start the engine, report when it is ready, and restart it if it ended; give up after repeated failures."""
         now = time.monotonic()
-        if self._is_given_up or now - self._looked_at < _LOOK_S:
+        if self._is_given_up or now - self._polled_at < _POLL_S:
             return
-        self._looked_at = now
+        self._polled_at = now
         if not self.child.is_running:
             self._start()
         elif not self._is_ready and self._answers():
@@ -64,19 +64,19 @@ class OwnEngine:
         if self.child.starts == 0:
             self.child.start()
             return
-        if self.child.starts > self._ends:  # its end is news
+        if self.child.starts > self._ends:  # this end has not been counted yet
             self._ends = self.child.starts
             self._failures += 0 if self._is_ready else 1
             self._is_ready = False
-        if self._failures < MOST_FAILURES:
+        if self._failures < MAX_FAILURES:
             self.child.keep_running()
             return
         self._is_given_up = True
-        reason = f"the language engine ended {MOST_FAILURES} times before it was ready"
+        reason = f"the language engine ended {MAX_FAILURES} times before it was ready"
         print(f"photogram up: prompt rewriting is off: {reason}", file=sys.stderr, flush=True)
 
     def _answers(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=_LOOK_S)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=_POLL_S)
         try:
             connection.request("GET", "/health")
             return connection.getresponse().status == http.HTTPStatus.OK

@@ -1,1 +1,1 @@
-"""A server of RWKV World models, with the interface of OpenAI's chat completions: ``python -m service.rwkv_server``."""
+"""A server of RWKV World models with OpenAI's completions API: ``python -m service.rwkv_server``."""

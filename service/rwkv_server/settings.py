@@ -1,4 +1,4 @@
-"""How much one server takes on."""
+"""The limits of one server."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What is refused beyond; nothing is cut short in silence."""
+    """Requests beyond these limits are refused; nothing is truncated."""
 
     body_bytes: int = 1 << 20
     prompt_tokens: int = 8192
     completion_tokens: int = 4096
     waiting: int = 256
-    """Requests that may wait beside those that are written."""
+    """How many requests may be queued in addition to those that are running."""

@@ -129,7 +129,7 @@ def test_failures_take_one_line(server: WireServer, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("output", [".", "no/such/place.png"])
-def test_no_job_for_a_picture_without_a_place(server: WireServer, output: str, capsys: pytest.CaptureFixture[str]):
+def test_no_job_for_an_image_without_a_place(server: WireServer, output: str, capsys: pytest.CaptureFixture[str]):
     assert main(["generate", "a cat", "-o", output]) == 1
     assert capsys.readouterr().err.startswith("photogram: ") and server.requests == []
 

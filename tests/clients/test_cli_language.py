@@ -100,9 +100,7 @@ def test_assist_draws(server: WireServer, somewhere: Path, capsys: pytest.Captur
     assert document["file"] == "photogram.png" and document["job"]["status"] == "succeeded"
 
 
-def test_a_place_without_a_picture_and_a_picture_without_a_place(
-    server: WireServer, capsys: pytest.CaptureFixture[str]
-):
+def test_a_place_without_an_image_and_an_image_without_a_place(server: WireServer, capsys: pytest.CaptureFixture[str]):
     assert main(["assist", "a cat", "-o", "cat.png"]) == 2
     assert main(["assist", "a cat", "--draw", "-o", "no/such/place.png"]) == 1
     assert main(["assist", "a cat", "--image", "none.png"]) == 1

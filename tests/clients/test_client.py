@@ -10,7 +10,7 @@ from .conftest import Either
 from .wire_server import DEFAULTS, KEY, PNG, WireServer
 
 
-async def test_generate_brings_a_picture(client: Either, server: WireServer, tmp_path):
+async def test_generate_brings_an_image(client: Either, server: WireServer, tmp_path):
     image = await client.generate("a cat", num_inference_steps=3, seed=None)
 
     assert (image.data, image.width, image.height, image.seed) == (PNG, 64, 48, 77)
@@ -20,7 +20,7 @@ async def test_generate_brings_a_picture(client: Either, server: WireServer, tmp
     assert record.body == {"kind": "txt2img", "params": {"prompt": "a cat", "num_inference_steps": 3}}
 
 
-async def test_pictures_make_the_kind_and_travel_as_base64(client: Either, server: WireServer, tmp_path):
+async def test_images_make_the_kind_and_travel_as_base64(client: Either, server: WireServer, tmp_path):
     file = tmp_path / "cat.png"
     file.write_bytes(PNG)
     sent = base64.b64encode(PNG).decode()
@@ -41,12 +41,19 @@ async def test_pictures_make_the_kind_and_travel_as_base64(client: Either, serve
     ]  # fmt: skip
 
 
-async def test_upscale_brings_a_larger_picture(client: Either, server: WireServer):
+async def test_upscale_brings_a_larger_image(client: Either, server: WireServer):
     image = await client.upscale(PNG, scale=4)
 
     assert image.data == PNG
     [record] = server.records.values()
     assert record.body == {"kind": "upscale", "params": {"image": base64.b64encode(PNG).decode(), "scale": 4}}
+
+
+async def test_restore_faces_runs_a_job_of_its_own_kind(client: Either, server: WireServer):
+    image = await client.restore_faces(PNG, priority=1)
+    [record] = server.records.values()
+    assert image.data == PNG
+    assert record.body == {"kind": "face_restore", "params": {"image": base64.b64encode(PNG).decode(), "priority": 1}}
 
 
 async def test_a_file_that_is_not_there_is_the_callers_error(client: Either, server: WireServer, tmp_path):
@@ -133,7 +140,7 @@ async def test_download_wants_a_finished_job_and_an_image_it_has(client: Either,
 
     server.outcome = "succeeded"
     done = await client.wait(await client.submit("a cat"))
-    with pytest.raises(ValueError, match="has 1 images, there is no image 1"):
+    with pytest.raises(ValueError, match="has 1 images, so there is no image 1"):
         await client.download(done, index=1)
 
 

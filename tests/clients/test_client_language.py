@@ -97,7 +97,7 @@ async def test_garbage_among_the_pieces(client: Either, server: WireServer, even
 
 async def test_what_is_no_stream_of_pieces(client: Either, server: WireServer):
     server.answer_next(lambda: HTMLResponse("<html>Welcome</html>"))
-    with pytest.raises(UnexpectedResponse, match="not with events"):
+    with pytest.raises(UnexpectedResponse, match="instead of text/event-stream"):
         await client.pieces("a cat")
 
 
@@ -140,7 +140,7 @@ async def test_a_wish_to_change_something(client: Either, server: WireServer, tm
     ]
 
 
-async def test_a_picture_that_is_not_there_is_the_callers_error(client: Either, server: WireServer, tmp_path):
+async def test_an_image_that_is_not_there_is_the_callers_error(client: Either, server: WireServer, tmp_path):
     with pytest.raises(FileNotFoundError):
         await client.assist("wider", images=tmp_path / "none.png")
     assert server.requests == []

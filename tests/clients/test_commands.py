@@ -46,7 +46,7 @@ def test_a_found_command_gets_the_rest_of_the_arguments(extra: Path):
 def test_help_lists_own_and_found_commands_and_imports_none(extra: Path):
     done = run(extra, "--help")
     assert done.returncode == 0 and "imported" not in done.stdout
-    for line in ("generate  draw a picture", "samplers  list", "paint     from extra"):
+    for line in ("generate  generate an image", "samplers  list", "paint     from extra"):
         assert line in done.stdout.replace("  " * 8, "  ")
 
 
@@ -72,6 +72,6 @@ def test_help_without_the_server(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     monkeypatch.setattr(_commands, "entry_points", lambda group: ())
     with pytest.raises(SystemExit):
         main(["--help"])
-    assert "photogram-server there are also: up, gateway, worker, models, llm." in " ".join(
+    assert "photogram-server adds the commands: up, gateway, worker, models, llm." in " ".join(
         capsys.readouterr().out.split()
     )

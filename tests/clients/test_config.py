@@ -14,9 +14,9 @@ def test_defaults_environment_and_arguments(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("PHOTOGRAM_API_KEY", raising=False)
     assert (resolve().base_url, resolve().api_key) == ("http://127.0.0.1:8000", None)
 
-    monkeypatch.setenv("PHOTOGRAM_URL", "https://pictures.test/")
+    monkeypatch.setenv("PHOTOGRAM_URL", "https://images.test/")
     monkeypatch.setenv("PHOTOGRAM_API_KEY", "from-env")
-    assert (resolve().base_url, resolve().api_key) == ("https://pictures.test", "from-env")
+    assert (resolve().base_url, resolve().api_key) == ("https://images.test", "from-env")
     assert (resolve("http://a.test").base_url, resolve(api_key="b").api_key) == ("http://a.test", "b")
     assert resolve(api_key="").api_key is None
 
@@ -31,7 +31,7 @@ def test_a_bad_address_is_refused(url: str):
 
 @pytest.mark.parametrize("key", ["with space", "line\n", "schlüssel"])
 def test_a_bad_key_is_refused_without_being_told(key: str):
-    with pytest.raises(ValueError, match="the API key holds") as caught:
+    with pytest.raises(ValueError, match="the API key contains") as caught:
         Photogram(api_key=key)
     assert key not in str(caught.value)
 

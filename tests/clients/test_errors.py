@@ -131,16 +131,16 @@ async def test_a_strange_answer_is_unexpected(client: Either, server: WireServer
         await client.get("some-job")
 
 
-async def test_a_picture_that_is_none(client: Either, server: WireServer):
+async def test_an_image_that_is_none(client: Either, server: WireServer):
     job = await client.wait(await client.submit("a cat"))
     server.images_answer = lambda: HTMLResponse("<html>please log in</html>")
-    with pytest.raises(UnexpectedResponse, match="not with a picture"):
+    with pytest.raises(UnexpectedResponse, match="not with an image"):
         await client.download(job)
 
 
-async def test_a_picture_without_a_readable_address(client: Either, server: WireServer):
+async def test_an_image_without_a_readable_address(client: Either, server: WireServer):
     server.image_url = "http://host:port/x.png"
-    with pytest.raises(UnexpectedResponse, match="cannot be read"):
+    with pytest.raises(UnexpectedResponse, match="invalid image URL"):
         await client.generate("a cat")
 
 

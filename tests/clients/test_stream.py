@@ -75,7 +75,7 @@ async def test_a_stream_that_never_gets_on_is_given_up(kind: str, server: WireSe
     frame = f"id: 1\nevent: status\ndata: {json.dumps(server.records[job.id].job)}\n\n"
     frame = frame.replace("succeeded", "running")
     server.answer_next(*[lambda: Response(frame, media_type="text/event-stream")] * 9)
-    with pytest.raises(ConnectionFailed, match="ended before the job did"):
+    with pytest.raises(ConnectionFailed, match="ended before the job finished"):
         await client.events(job)
     await client.close()
 
@@ -95,7 +95,7 @@ async def test_no_such_job(client: Either):
 async def test_not_a_stream(client: Either, server: WireServer):
     job = await client.submit("a cat")
     server.answer_next(lambda: HTMLResponse("<html>Welcome</html>"))
-    with pytest.raises(UnexpectedResponse, match="not with events"):
+    with pytest.raises(UnexpectedResponse, match="instead of text/event-stream"):
         await client.events(job)
 
 

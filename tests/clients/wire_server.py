@@ -15,7 +15,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 
 KEY = "a-good-key"
-PNG = b"\x89PNG\r\n\x1a\nnot much of a picture"
+PNG = b"\x89PNG\r\n\x1a\nnot much of an image"
 PREVIEW = b"\x89PNG a preview"
 DEFAULTS = {"model": "house", "sampler": "euler", "num_inference_steps": 4, "seed": 77, "width": 64, "height": 48}
 FINAL = {"succeeded", "failed", "canceled"}
@@ -198,7 +198,7 @@ class WireServer:
             timings = {"prepare_s": 0.25, "denoise_s": 1.5, "finish_s": 0.125}
             changes["result"] = {"images": [{"url": url, "width": 64, "height": 48}], "timings": timings}
         if self.outcome == "failed":
-            changes["error"] = {"code": "out_of_memory", "message": "the picture is too large for this device"}
+            changes["error"] = {"code": "out_of_memory", "message": "the image is too large for this device"}
         await record.turn(self.outcome, **changes)
 
     async def _get(self, job_id: str, wait: int = 0) -> Response:

@@ -20,9 +20,9 @@ from tests.engine_stub import EngineStub
 
 
 def mean_colour(path: Path) -> np.ndarray:
-    """The mean colour of the picture's middle, RGB in 0..255."""
-    with Image.open(path) as picture:
-        return np.asarray(picture.convert("RGB"))[40:-40, 40:-40].reshape(-1, 3).mean(0)
+    """The mean colour of the image's middle, RGB in 0..255."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))[40:-40, 40:-40].reshape(-1, 3).mean(0)
 
 
 def run_demo(output: Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -40,7 +40,7 @@ def test_the_demo_draws_a_red_apple_and_says_how(tmp_path: Path) -> None:
     done = run_demo(tmp_path / "photogram.png", PHOTOGRAM_LLM="off")
     for word in ("seed", "model", "house", "steps", "total"):
         assert word in done.stdout.lower()
-    assert done.stderr.count("The prompt is drawn as it is: PHOTOGRAM_LLM=off.\n") == 1
+    assert done.stderr.count("The prompt is used unchanged: PHOTOGRAM_LLM=off.\n") == 1
     assert "Waiting" not in done.stderr and "revised" not in done.stdout
 
 
@@ -89,8 +89,8 @@ def in_our_world(snippet: str, house: Stack) -> str:
 def test_the_readmes_python_draws_a_cat(house: Stack, tmp_path: Path) -> None:
     (snippet,) = snippets("python")
     subprocess.run([sys.executable, "-c", in_our_world(snippet, house)], cwd=tmp_path, check=True, timeout=60)
-    with Image.open(tmp_path / "cat.png") as picture:
-        assert picture.size == (128, 128)
+    with Image.open(tmp_path / "cat.png") as image:
+        assert image.size == (128, 128)
 
 
 def test_the_readmes_commands_draw_a_blue_car_and_queue_a_cat(house: Stack, tmp_path: Path) -> None:
@@ -107,11 +107,11 @@ def test_the_readmes_commands_draw_a_blue_car_and_queue_a_cat(house: Stack, tmp_
     assert '"status":"queued"' in done.stdout.replace(" ", "")
 
 
-def test_a_larger_picture_is_enlarged_from_the_native_size(house: Stack, tmp_path: Path) -> None:
+def test_a_larger_image_is_enlarged_from_the_native_size(house: Stack, tmp_path: Path) -> None:
     with house.client() as client:
         client.generate("a red apple", width=512, height=512, seed=3).save(tmp_path / "large.png")
-    with Image.open(tmp_path / "large.png") as picture:
-        assert picture.size == (512, 512)
+    with Image.open(tmp_path / "large.png") as image:
+        assert image.size == (512, 512)
     red, green, _ = mean_colour(tmp_path / "large.png")
     assert red > green + 60
 

@@ -18,7 +18,7 @@ import pytest
 from photogram import Job, Progressed
 from PIL import Image, ImageChops
 
-from models import png
+from models.media import png
 from tests.e2e.conftest import KEY, Stack
 from tests.llm.engines import LLM_FOLDER, python_or_skip, shared_memory
 
@@ -35,7 +35,7 @@ def test_thirty_two_clients_and_a_killed_worker_cost_nothing(data_with_tiny: Pat
     def draw(number: int) -> Image.Image:
         with stack.client() as client:
             job = client.submit(
-                f"picture {number}", seed=number, sampler=SAMPLERS[number % 6], num_inference_steps=30 + number % 20,
+                f"image {number}", seed=number, sampler=SAMPLERS[number % 6], num_inference_steps=30 + number % 20,
                 guidance_scale=1.0 + number % 4, width=128 + 128 * (number % 2), height=256,
             )  # fmt: skip
             for event in client.stream(job):
@@ -48,8 +48,8 @@ def test_thirty_two_clients_and_a_killed_worker_cost_nothing(data_with_tiny: Pat
         drawn = list(zip(steps, drawings, strict=True))
         until(lambda: sum(bool(told) and not drawing.done() for told, drawing in drawn) > 8, 60)  # more than one draws
         killed.kill()
-        pictures = [drawing.result(timeout=120) for drawing in drawings]
-    assert [picture.size for picture in pictures] == [(128 + 128 * (number % 2), 256) for number in range(32)]
+        images = [drawing.result(timeout=120) for drawing in drawings]
+    assert [image.size for image in images] == [(128 + 128 * (number % 2), 256) for number in range(32)]
     assert any(told != sorted(told) for told in steps), "the killed worker drew nothing that was begun anew"
     workers = stack.workers()
     assert len(workers) == 2 and killed not in workers and len(set(workers) - set(family)) == 1
@@ -61,7 +61,7 @@ def test_thirty_two_clients_and_a_killed_worker_cost_nothing(data_with_tiny: Pat
 def test_accepted_jobs_survive_a_restart_of_everything(data_with_tiny: Path, stacks: list[Stack]) -> None:
     stacks.append(first := Stack(data_with_tiny))
     with first.client() as client:
-        jobs = [client.submit(f"picture {number}", num_inference_steps=400, sampler="DDIM") for number in range(12)]
+        jobs = [client.submit(f"image {number}", num_inference_steps=400, sampler="DDIM") for number in range(12)]
     everyone = first.family()
     assert first.stop(signal.SIGINT) == 0
     assert psutil.wait_procs(everyone, timeout=1)[1] == []
@@ -77,7 +77,7 @@ def test_a_killed_valkey_comes_back_and_costs_nothing(data_with_tiny: Path, stac
     stacks.append(stack := Stack(data_with_tiny))
     with stack.client() as client:
         long = {"num_inference_steps": 400, "sampler": "DDIM", "width": 256, "height": 256}
-        jobs = [client.submit(f"picture {number}", **long) for number in range(4)]
+        jobs = [client.submit(f"image {number}", **long) for number in range(4)]
         until(lambda: client.get(jobs[-1].id).progress.step, 60)
         time.sleep(1.5)  # the append-only file is flushed once a second
         killed_at = datetime.now(UTC)
@@ -95,7 +95,7 @@ def test_a_killed_supervisor_leaves_no_process(data_with_tiny: Path, stacks: lis
     assert psutil.wait_procs(everyone, timeout=15)[1] == []
 
 
-def test_a_pictures_own_parameters_give_the_same_picture_again(data_with_tiny: Path, stacks: list[Stack]) -> None:
+def test_a_images_own_parameters_give_the_same_image_again(data_with_tiny: Path, stacks: list[Stack]) -> None:
     stacks.append(stack := Stack(data_with_tiny))
     with stack.client() as client:
         first = client.generate("a café in 東京", negative_prompt="rain", guidance_scale=5.5, sampler="Euler a")
@@ -207,7 +207,7 @@ def kill_the_engine_under_load(stack: Stack) -> None:
 
 
 @pytest.mark.llm
-def test_pictures_do_not_wait_for_the_language_engine_nor_fail_with_it(
+def test_images_do_not_wait_for_the_language_engine_nor_fail_with_it(
     data_with_tiny: Path, stacks: list[Stack], llm_cache: str
 ) -> None:
     stacks.append(stack := Stack(data_with_tiny, PHOTOGRAM_LLM="auto", PHOTOGRAM_CACHE=llm_cache))

@@ -1,4 +1,4 @@
-"""The GPU pass, rehearsed on the CPU through its script: every check is there, and none fails."""
+"""The GPU pass, rehearsed on the CPU through its script: all checks run, and none fails."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ LAW = {
         for model, dtypes in (("tiny", DTYPES), ("sd15", ("float32", "bfloat16")))
         for dtype in dtypes
         for check in (
-            "comparisons can tell", "alone, guided", "alone, unguided", "alone, img2img", "together, guided",
-            "together, mixed guidance", "together, img2img", "joining late", "beside cancelled rows",
+            "comparisons are sensitive", "alone, guided", "alone, unguided", "alone, img2img", "together, guided",
+            "together, mixed guidance", "together, img2img", "added late", "beside canceled rows",
             "same size and place: bitwise", "across batch sizes",
         )
     ),
@@ -38,8 +38,8 @@ LAW = {
         f"device/{dtype}/{check}"
         for dtype in ("float32", "float16")
         for check in (
-            "side thread is used", "side thread under load", "previews", "a row that is not a number",
-            "cancelled on the device", "memory returns", "inpaint", "reused features", "tiny-house", "tiny-sdxl",
+            "side thread is used", "side thread under load", "previews", "a row that is NaN",
+            "canceled on the device", "memory returns", "inpaint", "reused features", "tiny-house", "tiny-sdxl",
         )
     ),
     "memory/float16/a row that cannot fit", "memory/float16/a batch that cannot fit",
@@ -48,7 +48,7 @@ LAW = {
 }  # fmt: skip
 BOTH = (
     "build", "forwards", "engine, 16 rows", "engine, 8 rows", "engine, 4 rows", "engine, 1 row", "plain, one by one",
-    "plain, static batches of 8", "one job alone", "newcomer beside 15", "profile of ticks, 16 rows",
+    "plain, static batches of 8", "one job alone", "first step beside 15", "profile of steps, 16 rows",
     "engine, 16 rows, 70 % load",
 )  # fmt: skip
 SD15 = ("engine, calibrated", "plain, batches of 8 equal jobs", "compiled forward of 8 images")
@@ -58,7 +58,7 @@ WAYS = ("engine, ", "plain, one", "plain, static")
 
 
 def start(output: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    """The script with this Python, running in a process group of its own; what it prints goes to ``output``."""
+    """Start the script with this Python in a new process group; its output goes to ``output``."""
     environment = os.environ | {"PYTHON": sys.executable, "OMP_NUM_THREADS": "1", "PHOTOGRAM_COMMIT": "abc1234"}
     with output.open("wb") as file:
         return subprocess.Popen(
@@ -68,7 +68,7 @@ def start(output: Path, *arguments: str) -> subprocess.Popen[bytes]:
 
 @pytest.fixture(scope="module")
 def rehearsals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsals]:
-    """Both rehearsals, at the same time, each in a folder of its own."""
+    """Both rehearsals, running at the same time in separate folders."""
     folders = {stage: tmp_path_factory.mktemp(stage) for stage in ("law", "speed")}
     started = {
         stage: (start(folder / "output.txt", stage, "--rehearse", "--out", str(folder)), folder)
@@ -82,7 +82,7 @@ def rehearsals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsals]
 
 
 def report_of(rehearsals: Rehearsals, stage: str) -> dict[str, Any]:
-    """The JSON of a rehearsal that has ended well."""
+    """Wait for a rehearsal to succeed and return its JSON report."""
     process, folder = rehearsals[stage]
     assert process.wait(timeout=280) == 0, (folder / "output.txt").read_text(encoding="utf-8")[-5000:]
     report: dict[str, Any] = json.loads((folder / f"{stage}.json").read_text(encoding="utf-8"))
@@ -92,13 +92,13 @@ def report_of(rehearsals: Rehearsals, stage: str) -> dict[str, Any]:
     return report
 
 
-def told(entries: list[dict[str, Any]], *statuses: str) -> list[tuple[str, str, str]]:
-    """The entries that have none of ``statuses``."""
+def unexpected(entries: list[dict[str, Any]], *statuses: str) -> list[tuple[str, str, str]]:
+    """The entries whose status is none of ``statuses``."""
     return [(each["name"], each["status"], each["detail"]) for each in entries if each["status"] not in statuses]
 
 
 def texts(value: Any) -> Iterator[str]:
-    """All texts in ``value``: numbers that are not finite are written as such."""
+    """All strings in ``value``; the report writes numbers that are not finite as strings."""
     if isinstance(value, Mapping):
         for each in value.values():
             yield from texts(each)
@@ -109,10 +109,10 @@ def texts(value: Any) -> Iterator[str]:
         yield value
 
 
-def test_the_law_is_kept_on_the_cpu(rehearsals: Rehearsals) -> None:
+def test_the_law_holds_on_the_cpu(rehearsals: Rehearsals) -> None:
     entries = report_of(rehearsals, "law")["entries"]
     assert {each["name"] for each in entries} == LAW
-    assert told(entries, "pass", "figure") == []
+    assert unexpected(entries, "pass", "figure") == []
     assert {each["name"] for each in entries if "/float32/" in each["name"] and each["status"] == "figure"} == set()
     assert all(each["figures"].get("goal_reached", True) for each in entries)
     assert not {"nan", "inf", "-inf"} & set(texts([each["figures"] for each in entries]))
@@ -121,19 +121,19 @@ def test_the_law_is_kept_on_the_cpu(rehearsals: Rehearsals) -> None:
 def test_the_speed_is_measured(rehearsals: Rehearsals) -> None:
     entries = report_of(rehearsals, "speed")["entries"]
     assert {each["name"] for each in entries} == SPEED
-    assert told(entries, "figure") == []
+    assert unexpected(entries, "figure") == []
     assert not list(texts([each["figures"] for each in entries]))
     ways = {each["name"]: each["figures"] for each in entries if each["name"].partition("/")[2].startswith(WAYS)}
     assert all(figures["images_per_s"] > 0 and 0 < figures["busy_share"] <= 1 for figures in ways.values()), ways
 
 
 def one_check(run: Callable[[], Outcome], report: Report, budget_s: float = 60.0, cap_s: float = 60.0) -> Entry:
-    """The last entry after a run of one check."""
+    """The entry of one check that is run here."""
     run_all([Check("one", run, cap_s)], report, budget_s, torch.device("cpu"))
     return report.entries[-1]
 
 
-def test_after_a_crash_the_next_check_follows(tmp_path: Path) -> None:
+def test_a_resumed_stage_marks_the_crash_and_runs_the_next_check(tmp_path: Path) -> None:
     before = Report.open("law", tmp_path, {}, resume=False)
     before.spent_s = 12.0
     before.begin("the one that crashes")
@@ -143,7 +143,7 @@ def test_after_a_crash_the_next_check_follows(tmp_path: Path) -> None:
     assert report.age_s > 12
 
 
-def test_what_fails_or_hangs_is_written_down(tmp_path: Path) -> None:
+def test_failures_timeouts_and_skipped_checks_are_reported(tmp_path: Path) -> None:
     def fails() -> Outcome:
         raise ValueError("broken")
 
@@ -159,7 +159,7 @@ def test_what_fails_or_hangs_is_written_down(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.path.exists("/dev/nvidia0"), reason="there is a GPU here")
-def test_without_a_gpu_it_says_so(tmp_path: Path) -> None:
+def test_without_a_gpu_the_script_says_so(tmp_path: Path) -> None:
     process = start(tmp_path / "output.txt", "law", "--out", str(tmp_path))
     assert process.wait(timeout=60) == 2
     assert "there is no CUDA device here" in (tmp_path / "output.txt").read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ import pytest
 from models.language.client import LanguageEngine
 from models.language.presets import SMOLLM2
 from models.language.profiles import PROFILES, Template
-from models.language.profiles.kinds import KIND
+from models.language.profiles.subjects import SUBJECT
 from service.llm.command import own_engine_command
 from service.llm.install import model_folder
 from service.supervisor import stop_in_order
@@ -49,13 +49,13 @@ def engine(engine_interpreter: Path) -> Iterator[Engine]:
         yield engine
 
 
-def begun(idea: str) -> list[dict[str, str]]:
+def beginning(idea: str) -> list[dict[str, str]]:
     """The talk in which the model has said ``idea`` already, and goes on from there."""
     return [*EXAMPLES, {"role": "user", "content": idea}, {"role": "assistant", "content": idea}]
 
 
 async def ask(client: LanguageEngine, idea: str, **more: object) -> str:
-    body = {"messages": begun(idea), "max_tokens": 32, "stop": ["\n"], **CONTINUED, **SMOLLM2.sampling, **more}
+    body = {"messages": beginning(idea), "max_tokens": 32, "stop": ["\n"], **CONTINUED, **SMOLLM2.sampling, **more}
     return (await client.chat(body, timeout_s=60)).text
 
 
@@ -94,12 +94,12 @@ async def test_the_same_beginning_is_not_read_twice(engine: Engine, client: Lang
     assert engine.metric("vllm:prefix_cache_hits_total") - before >= 64  # tokens; the examples are more
 
 
-@pytest.mark.parametrize("template", [KIND, *(profile.guided or profile.free for profile in PROFILES.values())])
+@pytest.mark.parametrize("template", [SUBJECT, *(profile.guided or profile.free for profile in PROFILES.values())])
 def test_the_instructions_end_where_a_page_ends(engine: Engine, template: Template) -> None:
     """Or else up to a page of them is read again with every prompt, which costs more than the prompt."""
     page = int(SMOLLM2.flags[SMOLLM2.flags.index("--block-size") + 1])
-    said = ("a cat", "two dogs")
-    asked = [{"model": SMOLLM2.name, "messages": template.messages(each), **CONTINUED} for each in said]
+    user_text = ("a cat", "two dogs")
+    asked = [{"model": SMOLLM2.name, "messages": template.messages(each), **CONTINUED} for each in user_text]
     tokens = [engine.post("/tokenize", body).json()["tokens"] for body in asked]
     shared = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(*tokens, strict=False))))
     assert shared > 100 and shared % page < 4
@@ -124,7 +124,7 @@ async def test_a_schema_is_kept_to(client: LanguageEngine) -> None:
 
 
 async def test_an_answer_comes_in_pieces(client: LanguageEngine) -> None:
-    body = {"messages": begun("a teapot"), "max_tokens": 16, **CONTINUED, **SMOLLM2.sampling}
+    body = {"messages": beginning("a teapot"), "max_tokens": 16, **CONTINUED, **SMOLLM2.sampling}
     async with aclosing(client.stream(body, timeout_s=60)) as stream:
         deltas = [delta async for delta in stream]
     assert sum(bool(delta.text) for delta in deltas) >= 4

@@ -1,7 +1,7 @@
 """Tiny pipelines with random weights, made in code in about a second, for every test that really draws.
 
 All are ordinary diffusers folders, or single files: ``load_checkpoint`` and the plain pipelines read them. The same
-call always gives the same weights. Pictures are noise, but they depend strongly on prompt, guidance, sampler and seed,
+call always gives the same weights. Images are noise, but they depend strongly on prompt, guidance, sampler and seed,
 and their pixels span the whole range, so that a wrong latent shows.
 """
 

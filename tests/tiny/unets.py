@@ -56,7 +56,7 @@ def build_tiny_sd(folder: Path, *, seed: int = 0, time_cond_proj_dim: int | None
 
 
 def build_tiny_inpaint(folder: Path, *, seed: int = 0) -> Path:
-    """Write what :func:`build_tiny_sd` does, but with a UNet that takes mask and masked picture: 9 channels."""
+    """Write what :func:`build_tiny_sd` does, but with a UNet that takes mask and masked image: 9 channels."""
     torch.manual_seed(seed)
     StableDiffusionInpaintPipeline(
         vae=kl_vae(),
@@ -162,7 +162,7 @@ def build_tiny_controlnet(folder: Path, pipeline_folder: Path, *, seed: int = 0,
         folder: where to; made if it is not there.
         pipeline_folder: what :func:`build_tiny_sd` or :func:`build_tiny_sdxl` wrote.
         seed: of the weights that are not the UNet's own.
-        pooled: whether the residuals are averaged over the picture, as those of ``shuffle`` are.
+        pooled: whether the residuals are averaged over the image, as those of ``shuffle`` are.
     """
     torch.manual_seed(seed)
     controlnet = ControlNetModel.from_unet(UNet2DConditionModel.from_pretrained(pipeline_folder, subfolder="unet"))

@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from models.catalog import Catalog
-from models.job import JobRecord, JobStatus, new_job_id
-from models.params import DrawRequest, Request
-from models.tickets import open_ticket
+from models.catalog.catalog import Catalog
+from models.jobs.kinds import DIFFUSION_QUEUE
+from models.jobs.params import DrawRequest, JobRequest
+from models.jobs.records import JobRecord, JobStatus, new_job_id
+from models.jobs.tickets import open_ticket
 from service.backbone import scripts
+from service.backbone.keyspace import events_key, record_key, workers_key
 from service.backbone.ledger import Ledger
 from service.backbone.queue import Intake
-from service.backbone.records import WORKERS_KEY, events_key, record_key
 from tests.tiny import build_tiny_sd
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +63,7 @@ class World:
         self.redis = Redis.from_url(redis_url)
         self.ledger = Ledger(self.redis, record_ttl_s=600)
         self.data = data
+        self.queue = DIFFUSION_QUEUE
         self._intake = Intake(self.redis, max_queued=1000)
         self._catalog = Catalog.load(data / "catalog.toml")
         self._environment = os.environ | {
@@ -85,28 +87,29 @@ class World:
     def submit(self, prompt: str = "a cat", **choices: object) -> str:
         return self.submit_request(DrawRequest(prompt=prompt, **choices))
 
-    def submit_request(self, request: Request) -> str:
+    def submit_request(self, request: JobRequest) -> str:
         ticket = open_ticket(request, self._catalog, job_id=new_job_id(), owner="me")
         return self._intake.accept(ticket, {}).record.job_id
 
     def cancel(self, job_id: str) -> None:
         """What the gateway does when a client gives up."""
-        script = self.redis.register_script(scripts.CANCEL)
+        script = self.redis.register_script(scripts.cancel())
         script(keys=[record_key(job_id), events_key(job_id)], args=[repr(time.time()), 600])
 
     def start_worker(self, *command: str) -> subprocess.Popen[bytes]:
         """A worker that already takes jobs; ``command`` is what Python runs, the ordinary worker if empty."""
-        before = self.redis.zcard(WORKERS_KEY)
-        process = subprocess.Popen([sys.executable, *(command or ("-m", "workers"))], cwd=ROOT, env=self._environment)
+        key, ordinary = workers_key(self.queue), ("-m", "workers", "--queue", self.queue)
+        before = self.redis.zcard(key)
+        process = subprocess.Popen([sys.executable, *(command or ordinary)], cwd=ROOT, env=self._environment)
         self._processes.append(process)
-        self.until(lambda: self.redis.zcard(WORKERS_KEY) > before or process.poll() is not None, 60)
+        self.until(lambda: self.redis.zcard(key) > before or process.poll() is not None, 60)
         assert process.poll() is None
         return process
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait()
-        self.redis.delete(WORKERS_KEY)
+        self.redis.delete(workers_key(self.queue))
 
     def record(self, job_id: str) -> JobRecord:
         record = self.ledger.read(job_id)

@@ -1,18 +1,21 @@
-"""A worker whose process dies the moment it is to draw a prompt with the word "poison" in it."""
+"""A worker whose process dies when it begins a job whose prompt contains the word "poison"."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+from functools import partial
 from typing import Any
 
 import torch
 
-from models.catalog import ModelSpec
-from models.diffusion.checkpoint import Checkpoint, load_checkpoint
+from models.catalog.catalog import ModelSpec
+from models.diffusion.checkpoint import Checkpoint
+from models.diffusion.checkpoint_loading import load_checkpoint
 from service.backbone.settings import Settings
-from workers.__main__ import run
+from workers.diffusion import open_diffusion
+from workers.worker import run
 
 
 def load_poisoned(spec: ModelSpec, device: torch.device, **options: Any) -> Checkpoint:
@@ -33,4 +36,4 @@ def load_poisoned(spec: ModelSpec, device: torch.device, **options: Any) -> Chec
 if __name__ == "__main__":
     settings = Settings.from_environment()
     assert settings.redis_url is not None
-    run(settings, settings.redis_url, sys.argv[1], load_poisoned)
+    run(settings, settings.redis_url, sys.argv[1], open_diffusion=partial(open_diffusion, load=load_poisoned))

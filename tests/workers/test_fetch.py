@@ -37,13 +37,13 @@ class Site(BaseHTTPRequestHandler):
             "endless": lambda: self.never_end(10_000, 0),
             "drip": lambda: self.never_end(1, 0.05),
             "headers": lambda: self.answer(200, {"X-Long": "x" * 70_000}),
-            "silent": lambda: time.sleep(2),
+            "silent": lambda: threading.Event().wait(),
             "loop": lambda: self.answer(307, {"Location": self.path}),
             "nowhere": lambda: self.answer(302),
         }
-        picture = partial(self.answer, 200, {"Content-Length": "7"}, b"picture")
+        image = partial(self.answer, 200, {"Content-Length": "7"}, b"image")
         with suppress(OSError):
-            answers.get(path.split("/")[1], picture)()
+            answers.get(path.split("/")[1], image)()
 
     def answer(self, status: int, headers: dict[str, str] | None = None, body: bytes = b"") -> None:
         self.send_response(status)
@@ -84,15 +84,15 @@ def get(url: str, **limits: object) -> bytes:
     return fetch(url, chosen, Deadline(chosen.deadline_s))
 
 
-def test_a_picture_is_fetched(url: str, site: ThreadingHTTPServer) -> None:
-    assert get(f"{url}/ok.png?size=l#top") == b"picture"
-    assert get(f"{url}?size=l") == b"picture"
+def test_an_image_is_fetched(url: str, site: ThreadingHTTPServer) -> None:
+    assert get(f"{url}/ok.png?size=l#top") == b"image"
+    assert get(f"{url}?size=l") == b"image"
     host = f"127.0.0.1:{site.server_port}"
     assert site.asked == [("/ok.png?size=l", host, None), ("/?size=l", host, None)]  # type: ignore[attr-defined]
 
 
 def test_redirects_are_followed_so_many_times(url: str) -> None:
-    assert get(f"{url}/to?/to?/to?/ok") == b"picture"
+    assert get(f"{url}/to?/to?/to?/ok") == b"image"
     for path in ("/to?/to?/to?/to?/ok", "/loop"):
         with pytest.raises(InputUnavailable, match="more than 3 times"):
             get(url + path)
@@ -101,7 +101,7 @@ def test_redirects_are_followed_so_many_times(url: str) -> None:
 
 
 @pytest.mark.parametrize("status", [204, 206, 401, 404, 500])
-def test_an_answer_that_is_no_picture_is_a_failure(url: str, status: int) -> None:
+def test_an_answer_that_is_no_image_is_a_failure(url: str, status: int) -> None:
     with pytest.raises(InputUnavailable, match=f"127.0.0.1 answers {status}"):
         get(f"{url}/status/{status}")
 
@@ -114,10 +114,8 @@ def test_no_more_is_read_than_may_be(url: str, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/drip", "/silent", "/to?/drip"])
 def test_the_deadline_holds_whatever_comes(url: str, path: str) -> None:
-    began_at = time.monotonic()
-    with pytest.raises(InputUnavailable, match=r"did not give the picture within 0\.4 s"):
-        get(url + path, deadline_s=0.4)
-    assert time.monotonic() - began_at < 2
+    with pytest.raises(InputUnavailable, match=r"did not give the image within 0\.4 s"):
+        get(url + path, deadline_s=0.4)  # the site itself would never end
 
 
 def test_one_deadline_serves_several_fetches(url: str) -> None:
@@ -217,7 +215,7 @@ def test_a_name_is_looked_up_once_and_reached_where_it_was_found(
     internet: Callable[..., list[str]], site: ThreadingHTTPServer
 ) -> None:
     reached = internet(public=[[PUBLIC], ["127.0.0.1"]])
-    assert get("http://public.example/ok", allow_private=False) == b"picture"
+    assert get("http://public.example/ok", allow_private=False) == b"image"
     assert reached == [PUBLIC]
     assert site.asked[0][1] == "public.example"  # type: ignore[attr-defined]
 
@@ -249,9 +247,9 @@ def safe_url(site: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.Monk
     return f"https://localhost:{site.server_port}"
 
 
-def test_a_picture_is_fetched_over_tls(safe_url: str) -> None:
-    assert get(f"{safe_url}/ok") == b"picture"
-    with pytest.raises(InputUnavailable, match="did not give the picture"):
+def test_an_image_is_fetched_over_tls(safe_url: str) -> None:
+    assert get(f"{safe_url}/ok") == b"image"
+    with pytest.raises(InputUnavailable, match="did not give the image"):
         get(f"{safe_url}/drip", deadline_s=0.5)
 
 

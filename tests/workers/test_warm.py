@@ -8,44 +8,32 @@ from collections.abc import Callable
 import pytest
 from redis import Redis
 
-from models.catalog import Catalog
-from models.job import new_job_id
-from models.params import DrawRequest
-from models.tickets import open_ticket
-from service.backbone.ledger import Ledger
-from service.backbone.queue import Intake, open_queue
+from service.backbone.keyspace import deferred_key
+from service.backbone.queue import open_queue
+from tests.workers.parts import Parts, submit
 from workers import warm
-from workers.batch_worker import BatchWorker
-from workers.warm import ASIDE_KEY, Standing
 
-CATALOG = Catalog({})
-Make = Callable[..., BatchWorker]
+Make = Callable[..., Parts]
 
 
 @pytest.fixture
 def make(redis: Redis) -> Make:
-    def worker(name: str, *loaded: str, has_room: bool = True) -> BatchWorker:
-        made = BatchWorker(redis, Ledger(redis, 600), name, lambda: CATALOG, lambda: Standing(loaded, has_room))
-        made.beat()
+    def worker(name: str, *loaded: str, has_room: bool = True) -> Parts:
+        made = Parts(redis, name, loaded, has_room)
+        made.maintenance.beat()
         return made
 
     return worker
 
 
-def submit(redis: Redis) -> str:
-    ticket = open_ticket(DrawRequest(prompt="x"), CATALOG, job_id=new_job_id(), owner="me")
-    Intake(redis, 10).accept(ticket, {})
-    return ticket.job_id
-
-
-def beat_all(*workers: BatchWorker) -> None:
+def beat_all(*workers: Parts) -> None:
     for worker in workers:
-        worker.beat()
+        worker.maintenance.beat()
 
 
-def taken(worker: BatchWorker) -> str | None:
-    slot = worker.take(timeout_s=1)
-    return None if slot is None else slot.job_id
+def taken(worker: Parts) -> str | None:
+    job = worker.consumer.take(timeout_s=1)
+    return None if job is None else job.job_id
 
 
 def test_a_job_goes_to_the_worker_that_has_its_model(redis: Redis, make: Make) -> None:
@@ -54,7 +42,7 @@ def test_a_job_goes_to_the_worker_that_has_its_model(redis: Redis, make: Make) -
     job_id = submit(redis)
     assert taken(cold) is None
     assert taken(warm_one) == job_id
-    assert redis.zcard(ASIDE_KEY) == 0
+    assert redis.zcard(deferred_key()) == 0
 
 
 @pytest.mark.parametrize(("loaded", "has_room"), [((), True), (("house",), False), (("another",), True)])
@@ -72,28 +60,28 @@ def test_a_worker_alone_takes_everything(redis: Redis, make: Make) -> None:
     assert taken(make("cold")) == job_id
 
 
-def test_what_nobody_took_goes_back_to_the_front_and_is_not_set_aside_again(
+def test_what_nobody_took_goes_back_to_the_front_and_is_not_deferred_again(
     redis: Redis, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cold, warm_one = make("cold"), make("warm", "house")
     beat_all(cold, warm_one)
     first, second = submit(redis), submit(redis)
     assert taken(cold) is None
-    cold.beat()
-    assert redis.zcard(ASIDE_KEY) == 1, "its time is not over"
-    monkeypatch.setattr(warm, "ASIDE_S", 0.0)
+    cold.maintenance.beat()
+    assert redis.zcard(deferred_key()) == 1, "its time is not over"
+    monkeypatch.setattr(warm, "DEFER_S", 0.0)
     time.sleep(0.01)
-    cold.beat()
+    cold.maintenance.beat()
     assert open_queue(redis).get_job_ids() == [first, second]
     assert taken(cold) == first
 
 
 def test_a_worker_that_left_is_not_counted_on(redis: Redis, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     cold, gone, silent = make("cold"), make("gone", "house"), make("silent", "house")
-    gone.sign_off()
-    monkeypatch.setattr(warm, "FRESH_S", 0.0)
+    gone.maintenance.sign_off()
+    monkeypatch.setattr(warm, "STATUS_TTL_S", 0.0)
     time.sleep(0.01)
-    cold.beat()
-    assert silent.name == "silent"
+    cold.maintenance.beat()
+    assert silent.adapter.name == "silent"
     job_id = submit(redis)
     assert taken(cold) == job_id

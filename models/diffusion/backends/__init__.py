@@ -1,1 +1,1 @@
-"""What can run a UNet: torch as it is, torch compiled, and runtimes that take an exported graph."""
+"""Backends that run a UNet: torch, compiled torch, and runtimes for exported graphs."""

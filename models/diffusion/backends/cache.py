@@ -1,4 +1,4 @@
-"""A folder of exported graphs: each is made once, whole or not at all, and made again if it is damaged."""
+"""A cache folder of exported graphs: entries are written atomically, verified by checksum, and rebuilt if damaged."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 PARTIAL = ".partial"
-ABANDONED_S = 86400.0
-"""An unfinished entry this old belongs to a process that died."""
+STALE_S = 86400.0
+"""An unfinished entry of this age was left by a process that died."""
 
 
 class GraphCache:
-    """Entries by key, each a folder of files and a manifest of their checksums.
+    """Entries by key; each is a folder of files with a manifest of their checksums.
 
-    Any number of processes may share the folder: an entry appears by one rename, and of several that make the same
-    one at the same time the first wins. It may be deleted whenever no service runs.
+    Processes may share the folder: an entry is built in a temporary folder and published by one rename. If several
+    processes build the same entry, the first one wins. The folder may be deleted while no service runs.
 
     Args:
-        folder: made when first needed.
+        folder: created on first use.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def obtain(self, key: str, build: Callable[[Path], None]) -> Path:
-        """The intact entry of that key; if there is none, ``build`` is asked to write its files into a folder.
+        """The folder of the intact entry with ``key``; if there is none, ``build`` writes its files into a new folder.
 
         Raises:
-            OSError: the disk is full, or the folder cannot be written.
+            OSError: the disk is full, or the folder is not writable.
             Exception: whatever ``build`` raises.
         """
         place = self._folder / key
@@ -57,28 +57,28 @@ class GraphCache:
             shutil.rmtree(partial, ignore_errors=True)
 
     def _discard(self, place: Path) -> None:
-        """Remove a damaged entry, out of everybody's sight first."""
+        """Remove a damaged entry; it is renamed first, so that no process sees half of it."""
         if place.exists():
-            log.warning("the exported graph %s is damaged and is made again", place)
-            grave = self._partial(place)
-            _move(place, grave / place.name)
-            shutil.rmtree(grave, ignore_errors=True)
+            log.warning("the exported graph %s is damaged and is rebuilt", place)
+            discarded = self._partial(place)
+            _move(place, discarded / place.name)
+            shutil.rmtree(discarded, ignore_errors=True)
 
     def _partial(self, place: Path) -> Path:
-        """A new folder beside ``place``, of no other process."""
+        """A new temporary folder beside ``place``, for this process only."""
         folder = place.with_name(f"{place.name}.{uuid.uuid4().hex}{PARTIAL}")
         folder.mkdir()
         return folder
 
     def _sweep(self) -> None:
-        """Remove what processes that died have left."""
+        """Remove unfinished entries of processes that died."""
         for each in self._folder.glob(f"*{PARTIAL}"):
-            if time.time() - each.stat().st_mtime > ABANDONED_S:
+            if time.time() - each.stat().st_mtime > STALE_S:
                 shutil.rmtree(each, ignore_errors=True)
 
 
 def _move(source: Path, target: Path) -> None:
-    """Rename, unless another process was faster."""
+    """Rename; if another process has already created ``target``, do nothing."""
     try:
         source.rename(target)
     except OSError:
@@ -95,7 +95,7 @@ def _is_intact(place: Path) -> bool:
 
 
 def _checksums(folder: Path) -> dict[str, str]:
-    """The SHA-256 of each file but the manifest, by its name."""
+    """The SHA-256 of each file by name, without the manifest."""
     sums = {}
     for path in sorted(folder.iterdir()):
         if path.name != MANIFEST:

@@ -1,4 +1,4 @@
-"""Which backend runs a checkpoint's UNet: the one that was asked for, if it works and computes the same."""
+"""Choosing the backend for a UNet: the requested one, if it works and its output is close to torch's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from models.backends import AUTO, BACKENDS
+from models.catalog.backends import AUTO, BACKENDS
 from models.diffusion.backends.cache import GraphCache
 from models.diffusion.backends.compiled import CompiledDenoiser
 from models.diffusion.backends.eager import EagerDenoiser
@@ -29,37 +29,36 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 EXACT = {"openvino": "openvino", "onnxruntime": "onnxruntime"}
-"""The backends that compute as torch does, and the package that each needs; the first is taken unmeasured."""
+"""The backends that compute in float32 as torch does, and the package of each; large UNets take the first one."""
 MEASURED_MAX_BYTES = 1 << 30
-"""Weights beyond this are not exported twice for the sake of a measurement."""
+"""Larger UNets are not exported to every backend, which a measurement of their speed would need."""
 CHOICE = "fastest.txt"
 
 
-def choose_backend(eager: EagerDenoiser, wanted: str, cache: Path) -> Denoiser:
-    """What is to run the UNet of ``eager``, ready to use; ``eager`` itself if what was asked for does not work.
+def choose_backend(eager: EagerDenoiser, backend: str, cache: Path) -> Denoiser:
+    """The denoiser that runs the UNet of ``eager`` on ``backend``; ``eager`` itself if the backend does not work.
 
-    A backend is used if its output for fixed noise is within a bound of torch's: the measured difference is its
-    ``relative_error``. Why one is not used is logged as a warning. May take minutes where a UNet is exported or
-    compiled for the first time.
+    A backend is used if its output for fixed noise differs from torch's by less than a bound; the measured difference
+    becomes its ``relative_error``. A warning is logged if a backend is not used. The first export or compilation of a
+    UNet may take minutes.
 
     Args:
-        eager: the UNet where and as it was loaded. It is not changed.
-        wanted: one of ``BACKENDS``, or ``AUTO``: for a float32 UNet on a CPU the fastest of those that are exact, else
-            eager.
-        cache: the folder that exported graphs are kept in.
+        eager: the UNet on its device and in its dtype; it is not changed.
+        backend: one of ``BACKENDS``, or ``AUTO``: the fastest exact backend for a float32 UNet on a CPU, else eager.
+        cache: the folder for exported graphs.
 
     Raises:
-        ModelUnavailable: nobody knows the backend that is wanted.
+        ModelUnavailable: ``backend`` is unknown.
     """
-    if wanted not in (AUTO, *BACKENDS):
-        raise ModelUnavailable(f"unknown backend {wanted!r}; there are {', '.join((AUTO, *BACKENDS))}")
-    if wanted == AUTO:
+    if backend not in (AUTO, *BACKENDS):
+        raise ModelUnavailable(f"unknown backend {backend!r}; the backends are {', '.join((AUTO, *BACKENDS))}")
+    if backend == AUTO:
         return _fastest(eager, cache)
-    return eager if wanted == eager.name else _usable(wanted, eager, cache) or eager
+    return eager if backend == eager.name else _usable(backend, eager, cache) or eager
 
 
 def _fastest(eager: EagerDenoiser, cache: Path) -> Denoiser:
-    """The exact backend that is the fastest here, as it was measured when this UNet was first loaded."""
+    """The fastest exact backend; the choice is measured when this UNet is loaded for the first time, and cached."""
     candidates = [name for name, package in EXACT.items() if importlib.util.find_spec(package)]
     if (eager.unet.device.type, eager.unet.dtype) != ("cpu", torch.float32) or not candidates:
         return eager
@@ -73,22 +72,22 @@ def _fastest(eager: EagerDenoiser, cache: Path) -> Denoiser:
 
 
 def _race(candidates: Sequence[str], eager: EagerDenoiser, cache: Path, folder: Path) -> None:
-    """Write the name of the fastest into ``folder``."""
+    """Measure all ``candidates`` and write the name of the fastest into ``folder``."""
     opened = [eager, *filter(None, (_usable(name, eager, cache) for name in candidates))]
     seconds = forward_s(opened, eager.unet)
-    told = ", ".join(f"{each.name} {time_s * 1000:.1f} ms" for each, time_s in zip(opened, seconds, strict=True))
-    log.info("a forward of %d inputs takes: %s", RACE_INPUTS, told)
+    timings = ", ".join(f"{each.name} {time_s * 1000:.1f} ms" for each, time_s in zip(opened, seconds, strict=True))
+    log.info("a forward of %d inputs takes: %s", RACE_INPUTS, timings)
     fastest = min(zip(seconds, opened, strict=True), key=lambda pair: pair[0])[1]
     (folder / CHOICE).write_text(fastest.name, encoding="utf-8")
 
 
 def _usable(name: str, eager: EagerDenoiser, cache: Path) -> Denoiser | None:
-    """The backend of that name, if it works and computes the same."""
+    """The backend called ``name``, or ``None`` if it does not work or its output differs too much."""
     try:
         return _checked(name, eager.unet, GraphCache(cache))
-    except Exception as error:  # a runtime may fail on a UNet in any way, and torch can always serve it
-        foreseen = isinstance(error, Unusable | ImportError)
-        log.warning("backend %s cannot be used: %s", name, summary(error), exc_info=None if foreseen else error)
+    except Exception as error:  # a runtime may fail in any way, and torch always works
+        expected = isinstance(error, Unusable | ImportError)
+        log.warning("backend %s cannot be used: %s", name, summary(error), exc_info=None if expected else error)
         return None
 
 
@@ -96,14 +95,14 @@ def _checked(name: str, unet: Any, cache: GraphCache) -> Denoiser:
     denoiser = _open(name, unet, cache)
     error = difference(denoiser, unet).relative
     bound = FLOAT32_BOUND if unet.dtype == torch.float32 and name != "openvino-bf16" else HALF_BOUND
-    if not error <= bound:  # so that not a number is refused too
-        raise Unusable(f"its output differs from torch's by {error:.2g}, and at most {bound:g} is allowed")
+    if not error <= bound:  # refuses NaN, too
+        raise Unusable(f"its output differs from torch's by {error:.2g}, more than {bound:g}")
     denoiser.relative_error = error
     return denoiser
 
 
 def _open(name: str, unet: Any, cache: GraphCache) -> CompiledDenoiser | OnnxRuntimeDenoiser | OpenVinoDenoiser:
-    """The denoiser of that name; optional packages are imported when they are asked for."""
+    """The denoiser on the backend called ``name``; packages of optional backends are imported here."""
     match name:
         case "compiled":
             return CompiledDenoiser(unet, fixed_shapes=unet.device.type == "cuda")

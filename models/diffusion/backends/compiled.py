@@ -1,4 +1,4 @@
-"""The UNet with its repeated blocks compiled by torch; the module that eager uses stays as it is."""
+"""The UNet with its repeated blocks compiled by torch; the eager module is not changed."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from models.diffusion.denoiser import Conditioning, Residuals
 
 BLOCKS = (BasicTransformerBlock, ResnetBlock2D)
 BUCKETS = (1, 2, 4, 8, 16)
-"""Batches are padded to these sizes, larger ones to multiples of the last."""
+"""Batches are padded to one of these sizes, larger ones to a multiple of the last."""
 MAX_VARIANTS = 256
-"""How many shapes of each kind of block are compiled; further ones run uncompiled."""
+"""The number of shapes for which each type of block is compiled; blocks run uncompiled for further shapes."""
 
 
 class CompiledDenoiser:
-    """A UNet whose transformer and resnet blocks are compiled, each kind when a shape first comes by.
+    """A UNet whose transformer and resnet blocks are compiled when they first run with a shape.
 
-    On a GPU each shape is compiled for itself, which gives the fastest kernels, and batches are padded so that few
-    shapes come by. On a CPU padding would cost what it adds, and the blocks are compiled for all shapes at once; torch
-    itself makes exceptions of single inputs and of square latents.
+    On a GPU, blocks are compiled for each shape separately, which gives the fastest kernels, and batches are padded so
+    that there are few shapes. On a CPU, padding would cost as much time as real inputs, and blocks are compiled for all
+    shapes at once; torch still compiles separate variants for single inputs and for square latents.
 
     Args:
-        unet: its weights are shared, its modules are not.
-        fixed_shapes: whether to pad and to compile each shape for itself.
+        unet: the UNet; its weights are shared, its modules are copied.
+        fixed_shapes: whether to pad batches and compile for each shape separately.
     """
 
     name = "compiled"
     relative_error: float | None = None
 
     def __init__(self, unet: Any, *, fixed_shapes: bool) -> None:
-        self._unet = _shell(unet)
+        self._unet = _copy_modules(unet)
         self._fixed_shapes = fixed_shapes
         for module in self._unet.modules():
             if isinstance(module, BLOCKS):
@@ -60,18 +60,18 @@ class CompiledDenoiser:
 
 
 def bucket(count: int) -> int:
-    """The size that a batch of ``count`` inputs is padded to."""
+    """The size to which a batch of ``count`` inputs is padded."""
     return next((size for size in BUCKETS if size >= count), -(-count // BUCKETS[-1]) * BUCKETS[-1])
 
 
-def _shell(unet: Any) -> Any:
-    """A UNet with modules of its own around the same weights: compiling it leaves the given one alone."""
+def _copy_modules(unet: Any) -> Any:
+    """Copy the modules of ``unet`` but not its weights, so that compiling the copy does not change ``unet``."""
     tensors = itertools.chain(unet.parameters(), unet.buffers())
     return copy.deepcopy(unet, {id(tensor): tensor for tensor in tensors})
 
 
 def _pad(tensor: torch.Tensor, missing: int) -> torch.Tensor:
-    """``tensor`` with its last input ``missing`` more times."""
+    """Repeat the last input of ``tensor`` ``missing`` times."""
     return torch.cat([tensor, tensor[-1:].expand(missing, *tensor.shape[1:])])
 
 
@@ -80,7 +80,7 @@ def _pad_conditioning(conditioning: Conditioning, missing: int) -> Conditioning:
     return Conditioning(
         _pad(conditioning.hidden_states, missing),
         None if guidance is None else _pad(guidance, missing),
-        {name: _pad(tensor, missing) for name, tensor in conditioning.further.items()},
+        {name: _pad(tensor, missing) for name, tensor in conditioning.extra_kwargs.items()},
     )
 
 

@@ -1,4 +1,4 @@
-"""The UNet as torch runs it: the reference for all others, and the one that serves LoRA and ControlNet."""
+"""The UNet on torch: the reference for all backends, and the only one that runs LoRAs and ControlNets."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from models.diffusion.denoiser import Conditioning, Residuals
 
 
 class EagerDenoiser:
-    """A ``UNet2DConditionModel``, with torch's fused attention, which is diffusers' default.
+    """A ``UNet2DConditionModel`` on torch, with fused attention, which is the default of diffusers.
 
     Args:
-        unet: is served as it is at the time of each call, LoRAs included. On a GPU its weights are laid out
-            channels last, in place.
+        unet: each call uses it in its current state, including LoRAs. On a GPU its weights are converted to the
+            channels-last format, in place.
     """
 
     name = "eager"
@@ -41,13 +41,13 @@ def call_unet(
     conditioning: Conditioning,
     residuals: Residuals | None = None,
 ) -> torch.Tensor:
-    """The plain forward of a ``UNet2DConditionModel``: [N, channels, h, w]; arguments as :meth:`Denoiser.denoise`'s."""
+    """The plain forward of a ``UNet2DConditionModel``, [N, channels, h, w]; see :meth:`Denoiser.denoise`."""
     output: torch.Tensor = unet(
         latents,
         timesteps,
         encoder_hidden_states=conditioning.hidden_states,
         timestep_cond=conditioning.guidance_embedding,
-        added_cond_kwargs=dict(conditioning.further),
+        added_cond_kwargs=dict(conditioning.extra_kwargs),
         down_block_additional_residuals=residuals and residuals.down,
         mid_block_additional_residual=residuals and residuals.mid,
         return_dict=False,

@@ -1,4 +1,4 @@
-"""What is alike in exporting a UNet to any runtime: one function of tensors, what varies, and what names the result."""
+"""What all exporters of a UNet share: a module with plain tensors as inputs, its dynamic axes, and its cache key."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from models.diffusion.denoiser import Residuals
 from models.errors import DrawingFailed, PhotogramError
 
 RECIPE = 1
-"""Raise it when a graph is made differently: those in the caches are then made anew."""
-VARYING = {"latents": {0: "inputs", 2: "height", 3: "width"}, "hidden_states": {0: "inputs", 1: "tokens"}}
-"""The axes of free length; of inputs not named here, the first alone."""
+"""The version of the export; raise it when exported graphs change, so that cached ones are not used."""
+DYNAMIC_AXES = {"latents": {0: "inputs", 2: "height", 3: "width"}, "hidden_states": {0: "inputs", 1: "tokens"}}
+"""The axes of variable length; inputs that are not listed here have only the first."""
 
 
 class Unusable(PhotogramError):
-    """The backend cannot serve this UNet, here and now; the message says why."""
+    """The backend cannot run this UNet on this machine; the message says why."""
 
 
 class Exportable(torch.nn.Module):
-    """A UNet as a function of the tensors in ``example``, in their order, to its output [N, channels, h, w]."""
+    """A UNet whose inputs are plain tensors, those of ``example`` in order; its output is [N, channels, h, w]."""
 
     def __init__(self, unet: Any, example: Inputs) -> None:
         super().__init__()
@@ -41,34 +41,36 @@ class Exportable(torch.nn.Module):
 
 
 def example_inputs(unet: Any) -> Inputs:
-    """What a UNet is traced with.
+    """The inputs for tracing a UNet.
 
-    The sides are odd on purpose: only then does diffusers' forward ask for the sizes it must upsample to, and only so
-    does the traced graph work for every size, whether or not the UNet can halve it evenly.
+    Both sides are odd on purpose. Only for sizes that cannot be halved evenly does diffusers pass the target sizes of
+    upsampling as tensors, and only with these does the traced graph work for every size.
     """
     return seeded_inputs(unet, count=2, size=(13, 15), tokens=5)
 
 
-def varying(name: str) -> dict[int, str]:
-    """Which axes of the input ``name`` are of free length, and what they count."""
-    return VARYING.get(name, {0: "inputs"})
+def dynamic_axes(name: str) -> dict[int, str]:
+    """The axes of variable length of the input ``name``, each with the name of its dimension."""
+    return DYNAMIC_AXES.get(name, {0: "inputs"})
 
 
 @contextmanager
 def tracing() -> Iterator[None]:
-    """What tracing a UNet takes: no gradients, no inference mode, and no word of what the tracer is unsure about."""
+    """The context for tracing a UNet: no gradients, no inference mode, and none of the tracer's warnings."""
     with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def export_key(runtime: str, version: str, unet: Any) -> str:
-    """The name of a UNet's graph in the cache: it changes with the weights and with all that makes the graph of them.
+    """The cache key of a UNet's graph; it depends on the weights, the config, and the versions of all libraries.
 
-    Every weight is read: about a second for each GB.
+    Reads every weight, which takes about a second for each GB.
     """
     digest = hashlib.sha256(json.dumps([RECIPE, version, torch.__version__, diffusers.__version__]).encode())
-    config = {key: value for key, value in unet.config.items() if not key.startswith("_")}  # such as where it was read
+    config = {
+        key: value for key, value in unet.config.items() if not key.startswith("_")
+    }  # such as the path of the weights
     digest.update(json.dumps(config, sort_keys=True).encode())
     for name, weights in unet.state_dict().items():
         digest.update(f"{name} {weights.dtype} {tuple(weights.shape)}".encode())
@@ -77,6 +79,6 @@ def export_key(runtime: str, version: str, unet: Any) -> str:
 
 
 def refuse(residuals: Residuals | None) -> None:
-    """Raise DrawingFailed if there are any: an exported graph has no inputs for them."""
+    """Raise ``DrawingFailed`` if there are residuals, for which an exported graph has no inputs."""
     if residuals is not None:
         raise DrawingFailed("an exported UNet takes no ControlNet residuals; use the checkpoint's eager denoiser")

@@ -1,4 +1,4 @@
-"""How far a backend's numbers are from what torch computes with the same weights."""
+"""Measuring backends: the difference of their output from torch's, and the time of a forward."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INPUTS = 4
 SIZE = (16, 16)
 TOKENS = 77
 FLOAT32_BOUND, HALF_BOUND = 1e-3, 6e-2
-"""The largest relative difference that a backend may have, where it computes in float32 and where in 16 bits."""
+"""The largest relative difference allowed for a backend that computes in float32, and in 16 bits."""
 
 
 RACE_INPUTS, RACE_TURNS = 8, 6
@@ -25,18 +25,18 @@ RACE_INPUTS, RACE_TURNS = 8, 6
 
 @dataclass(frozen=True)
 class Difference:
-    """Between two outputs for the same inputs."""
+    """The difference between a backend's output and torch's, for the same inputs."""
 
     relative: float
-    """The norm of the difference by the norm of torch's output."""
+    """The norm of the difference, divided by the norm of torch's output."""
     max_abs: float
 
 
 @torch.inference_mode()
 def difference(denoiser: Denoiser, unet: Any) -> Difference:
-    """One forward of fixed noise through both; ``unet`` in torch, as it was loaded.
+    """Compare one forward of fixed noise in ``denoiser`` and in ``unet`` on torch.
 
-    Four inputs with latents of 16 x 16, timesteps from 981 to 1 and 77 tokens. Not a number where the output is not.
+    Four inputs with latents of 16 x 16, timesteps from 981 to 1, and 77 tokens. NaN if the output has NaNs.
     """
     inputs = seeded_inputs(unet, INPUTS, SIZE, TOKENS)
     expected = call_unet(unet, inputs.latents, inputs.timesteps, inputs.conditioning).float()
@@ -46,10 +46,10 @@ def difference(denoiser: Denoiser, unet: Any) -> Difference:
 
 @torch.inference_mode()
 def forward_s(denoisers: Sequence[Denoiser], unet: Any) -> list[float]:
-    """The least seconds that a forward of eight inputs takes in each of ``denoisers``, all of the same ``unet``.
+    """The shortest time in seconds of a forward of eight inputs in each of ``denoisers``, all of the same ``unet``.
 
-    They take turns, so that a slow moment does not hit one alone. Latents are of the size that the UNet was made for,
-    but 64 x 64 at most.
+    The denoisers take turns, so that a slow moment affects all of them. The latents have the UNet's native size, but at
+    most 64 x 64.
     """
     side = min(64, int(unet.config.sample_size or SIZE[0]))
     inputs = seeded_inputs(unet, RACE_INPUTS, (side, side), TOKENS)

@@ -1,4 +1,4 @@
-"""The UNet in ONNX Runtime, on a CPU or a GPU: exported once, read from the cache ever after."""
+"""The UNet in ONNX Runtime, on a CPU or a GPU: exported once and then read from the cache."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from models.diffusion.backends.cache import GraphCache
 from models.diffusion.backends.exporting import (
     Exportable,
     Unusable,
+    dynamic_axes,
     example_inputs,
     export_key,
     refuse,
     tracing,
-    varying,
 )
 from models.diffusion.backends.inputs import Inputs
 from models.diffusion.denoiser import Conditioning, Residuals
@@ -30,12 +30,12 @@ DTYPES = {torch.float32: np.float32, torch.float16: np.float16}
 
 
 class OnnxRuntimeDenoiser:
-    """An exported UNet, its weights frozen in the graph; reads and writes torch's memory in place.
+    """An exported UNet with its weights in the graph; it reads and writes the memory of torch tensors directly.
 
     Args:
-        graph: the exported UNet's file.
-        device: where it runs and where its inputs are.
-        channels: of the output.
+        graph: the file of the exported UNet.
+        device: the device of the graph and of its inputs.
+        channels: the number of channels of the output.
     """
 
     name = "onnxruntime"
@@ -62,7 +62,7 @@ class OnnxRuntimeDenoiser:
             binding.bind_input(name, *_place(tensor))
         binding.bind_output(OUTPUT, *_place(output))
         if latents.is_cuda:
-            torch.cuda.current_stream(latents.device).synchronize()  # ONNX Runtime has a stream of its own
+            torch.cuda.current_stream(latents.device).synchronize()  # ONNX Runtime uses another CUDA stream
         self._run(binding)
         return output
 
@@ -77,40 +77,40 @@ class OnnxRuntimeDenoiser:
 
 
 def open_onnxruntime(name: str, unet: Any, cache: GraphCache) -> OnnxRuntimeDenoiser:
-    """The UNet in ONNX Runtime, exported first if the cache has no graph of it.
+    """Open the UNet in ONNX Runtime, and export it first if the cache does not have it.
 
     Raises:
-        Unusable: the installed ONNX Runtime cannot use the UNet's device, or its dtype is bfloat16.
-        Exception: whatever the exporter or ONNX Runtime has to say against the UNet.
+        Unusable: the installed ONNX Runtime cannot use the UNet's device or its dtype.
+        Exception: whatever the exporter or ONNX Runtime raises.
     """
     if PROVIDERS.get(unet.device.type) not in ort.get_available_providers():
         raise Unusable(f"the installed ONNX Runtime cannot use {unet.device}")
     if unet.dtype not in DTYPES:
-        raise Unusable(f"it cannot take {unet.dtype}")
+        raise Unusable(f"it does not support {unet.dtype}")
     key = export_key(name, ort.__version__, unet)
     folder = cache.obtain(key, lambda folder: _export(unet, folder))
     return OnnxRuntimeDenoiser(folder / GRAPH, unet.device, unet.config.out_channels)
 
 
 def _export(unet: Any, folder: Path) -> None:
-    """Write the UNet's graph and weights into ``folder``; beyond 2 GB the weights get files of their own."""
+    """Write the UNet's graph and weights into ``folder``; weights beyond 2 GB are written to separate files."""
     example = example_inputs(unet)
     named = example.named
     with tracing():
         torch.onnx.export(
             Exportable(unet, example).eval(),
             tuple(named.values()),
-            str(folder / GRAPH),  # beyond 2 GB the exporter takes no Path
+            str(folder / GRAPH),  # the exporter takes no Path for more than 2 GB
             input_names=list(named),
             output_names=[OUTPUT],
-            dynamic_axes={**{name: varying(name) for name in named}, OUTPUT: varying("latents")},
+            dynamic_axes={**{name: dynamic_axes(name) for name in named}, OUTPUT: dynamic_axes("latents")},
             opset_version=OPSET,
             dynamo=False,
         )
 
 
 def _options() -> ort.SessionOptions:
-    """As many threads as torch has; they sleep while there is nothing to do, where the default is to spin."""
+    """As many threads as torch; idle threads sleep, while by default they would spin and take the cores."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -118,6 +118,6 @@ def _options() -> ort.SessionOptions:
 
 
 def _place(tensor: torch.Tensor) -> tuple[str, int, type, tuple[int, ...], int]:
-    """Where a contiguous tensor is, as ONNX Runtime wants to know it."""
+    """The arguments by which ONNX Runtime binds the memory of a contiguous tensor."""
     device = tensor.device
     return device.type, device.index or 0, DTYPES[tensor.dtype], tuple(tensor.shape), tensor.data_ptr()

@@ -1,4 +1,4 @@
-"""The UNet in OpenVINO, on a CPU: converted once, read from the cache ever after."""
+"""The UNet in OpenVINO, on a CPU: converted once and then read from the cache."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from models.diffusion.backends.cache import GraphCache
 from models.diffusion.backends.exporting import (
     Exportable,
     Unusable,
+    dynamic_axes,
     example_inputs,
     export_key,
     refuse,
     tracing,
-    varying,
 )
 from models.diffusion.backends.inputs import Inputs
 from models.diffusion.denoiser import Conditioning, Residuals
 
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # or its import would tell its makers
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # disables telemetry at import
 import openvino as ov  # noqa: E402
 from openvino.frontend import FrontEndManager  # noqa: E402
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # noqa: E402
@@ -31,11 +31,11 @@ PRECISIONS = {"openvino": "f32", "openvino-bf16": "bf16"}
 
 
 class OpenVinoDenoiser:
-    """A converted UNet, its weights frozen in the graph. One thread at a time may call it; torch may run beside it.
+    """A converted UNet with its weights in the graph. One thread at a time may call it, while torch may run in others.
 
     Args:
-        name: one of ``PRECISIONS``, which says how it computes.
-        graph: the converted UNet's file.
+        name: a key of ``PRECISIONS``, which gives the precision of the computation.
+        graph: the file of the converted UNet.
     """
 
     relative_error: float | None = None
@@ -61,14 +61,14 @@ class OpenVinoDenoiser:
 
 
 def open_openvino(name: str, unet: Any, cache: GraphCache) -> OpenVinoDenoiser:
-    """The UNet in OpenVINO, converted first if the cache has no graph of it; both precisions share one graph.
+    """Open the UNet in OpenVINO, and convert it first if the cache does not have it; both precisions share one graph.
 
     Raises:
-        Unusable: not a float32 UNet on a CPU, or a processor that cannot do bfloat16.
-        Exception: whatever OpenVINO has to say against the UNet.
+        Unusable: the UNet is not in float32 on a CPU, or the processor has no bfloat16 instructions.
+        Exception: whatever OpenVINO raises.
     """
     if (unet.device.type, unet.dtype) != ("cpu", torch.float32):
-        raise Unusable(f"it is for float32 on a CPU, and the UNet is {unet.dtype} on {unet.device}")
+        raise Unusable(f"it needs a float32 UNet on a CPU, not {unet.dtype} on {unet.device}")
     if PRECISIONS[name] == "bf16" and "BF16" not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise Unusable("this processor has no bfloat16 instructions")
     key = export_key("openvino", ov.get_version(), unet)
@@ -78,7 +78,7 @@ def open_openvino(name: str, unet: Any, cache: GraphCache) -> OpenVinoDenoiser:
 def _convert(unet: Any, folder: Path) -> None:
     """Write the UNet's graph and weights, uncompressed, into ``folder``.
 
-    This is the heart of ``ov.convert_model``, which would also silence the process's warnings for good.
+    These are the essential steps of ``ov.convert_model``, which would also silence all later warnings of the process.
     """
     example = example_inputs(unet)
     named = example.named
@@ -93,11 +93,11 @@ def _convert(unet: Any, folder: Path) -> None:
 
 
 def _partial_shape(name: str, tensor: torch.Tensor) -> list[int]:
-    return [-1 if axis in varying(name) else length for axis, length in enumerate(tensor.shape)]
+    return [-1 if axis in dynamic_axes(name) else length for axis, length in enumerate(tensor.shape)]
 
 
 def _properties(precision: str) -> dict[str, Any]:
-    """Left to itself, OpenVINO computes in bfloat16 where the processor can, and ties its threads to cores."""
+    """Properties against OpenVINO's defaults: bfloat16 where the processor supports it, and threads pinned to cores."""
     return {
         "INFERENCE_PRECISION_HINT": precision,
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),

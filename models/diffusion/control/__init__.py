@@ -1,1 +1,1 @@
-"""ControlNets: from a picture to a condition image, and from that to residuals for the UNet."""
+"""ControlNets: preprocessors that make condition images, and ControlNets that make residuals for the UNet."""

@@ -1,4 +1,4 @@
-"""The colours of ADE20K's 150 classes, by which ``control_v11p_sd15_seg`` tells things apart."""
+"""The colours of ADE20K's 150 classes, with which ``control_v11p_sd15_seg`` was trained."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _RGB = """
     ffcc00 ff008f 00ffeb 85ff00 ff00eb f500ff ff007a fff500 0abed4 d6ff00 00ccff 1400ff ffff00 0099ff 0029ff
     00ffcc 2900ff 29ff00 ad00ff 00f5ff 4700ff 7a00ff 00ffb8 005cff b8ff00 0085ff ffd600 19c2c2 66ff00 5c00ff
 """
-"""From class 0, the wall, to class 149, the flag (Zhou et al. 2017; the palette is that of SceneParsing)."""
+"""From class 0, the wall, to class 149, the flag (Zhou et al. 2017; the palette of SceneParsing)."""
 
 COLOURS = np.frombuffer(bytes.fromhex(_RGB), dtype=np.uint8).reshape(-1, 3)
 """[150, 3]."""

@@ -1,4 +1,4 @@
-"""The preprocessors that need weights: depth, the normals that follow from it, and segmentation, by transformers."""
+"""Preprocessors with weights, run by transformers: depth, normals computed from depth, and segmentation."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from models.diffusion.failures import is_out_of_memory, summary
 from models.errors import ModelUnavailable, OutOfMemory
 
 _STEEPNESS = 2 * np.pi
-"""A1111's length of the normals' third component, against a Sobel gradient of depth in 0..1."""
+"""A1111's third component of a normal, where the other two are the Sobel gradient of depth from 0 to 1."""
 
 
 @dataclass(frozen=True)
 class Estimator:
-    """A vision model and what prepares pictures for it."""
+    """A vision model and its image processor."""
 
     model: Any
     processor: Any
 
     @classmethod
     def load(cls, model_class: Any, folder: Path) -> Estimator:
-        """Read a transformers folder, its processor's settings beside the weights; safetensors only, float32, CPU.
+        """Load a model and its processor from a transformers folder: safetensors only, float32, on the CPU.
 
         Raises:
             ModelUnavailable: the folder holds no such model.
-            OutOfMemory: it does not fit.
+            OutOfMemory: the model does not fit into memory.
         """
         options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         try:
@@ -51,7 +51,7 @@ class Estimator:
 
     @torch.inference_mode()
     def __call__(self, pixels: Pixels) -> Any:
-        """The model's output for one picture."""
+        """The model's output for one image."""
         return self.model(**self.processor(images=pixels, return_tensors="pt"))
 
 
@@ -65,7 +65,7 @@ def _segmenter(folder: Path) -> Estimator:
     estimator = Estimator.load(AutoModelForSemanticSegmentation, folder)
     classes = estimator.model.config.num_labels
     if classes != CLASSES:
-        raise ModelUnavailable(f"the model in {folder} knows {classes} classes, and not ADE20K's {CLASSES}")
+        raise ModelUnavailable(f"the segmentation model in {folder} has {classes} classes, not the {CLASSES} of ADE20K")
     return estimator
 
 
@@ -75,7 +75,7 @@ def depth(pixels: Pixels, folder: Path) -> Pixels:
 
 
 def normal_map(pixels: Pixels, folder: Path, background: float) -> Pixels:
-    """Normals from depth's gradient, red to the right, green down; what is farther than ``background`` looks ahead."""
+    """Normals from the gradient of depth, red right and green down; beyond ``background`` they face the viewer."""
     near = _nearness(pixels, folder)
     slopes = [cv2.Sobel(near, cv2.CV_32F, *axes, ksize=3) for axes in ((1, 0), (0, 1))]
     across, down = (np.where(near < background, 0, slope) for slope in slopes)
@@ -85,7 +85,7 @@ def normal_map(pixels: Pixels, folder: Path, background: float) -> Pixels:
 
 
 def segmentation(pixels: Pixels, folder: Path) -> Pixels:
-    """Each pixel in the colour that ADE20K gives its most likely class, as ``control_v11p_sd15_seg`` was trained."""
+    """Each pixel in the ADE20K colour of its most likely class, as in the training of ``control_v11p_sd15_seg``."""
     scores = _segmenter(folder)(pixels).logits
     scores = torch.nn.functional.interpolate(scores, size=pixels.shape[:2], mode="bilinear", align_corners=False)
     coloured: Pixels = COLOURS[scores[0].argmax(0).numpy()]
@@ -93,22 +93,22 @@ def segmentation(pixels: Pixels, folder: Path) -> Pixels:
 
 
 def _nearness(pixels: Pixels, folder: Path) -> NDArray[np.float32]:
-    """How near things are, [H, W] of the picture: 0 the farthest, 1 the nearest.
+    """The nearness [H, W] of each pixel, from 0, the farthest, to 1, the nearest.
 
-    Most models predict this up to scale and shift. Others predict distances, of which the nearest 2 and the farthest
-    15 percent are cut off, as A1111 does for ZoeDepth.
+    Most models predict nearness up to scale and shift. Others predict distances; their nearest 2 and farthest 15
+    percent are clipped, as A1111 does for ZoeDepth.
     """
     estimator = _depth_estimator(folder)
     predicted = _unpadded(estimator, estimator(pixels).predicted_depth, pixels).numpy()
     if not _predicts_distances(estimator.model.config):
-        return _spanned(predicted, predicted.min(), predicted.max())
-    return 1 - _spanned(predicted, *np.percentile(predicted, (2, 85)))
+        return _normalised(predicted, predicted.min(), predicted.max())
+    return 1 - _normalised(predicted, *np.percentile(predicted, (2, 85)))
 
 
 def _unpadded(estimator: Estimator, predicted: torch.Tensor, pixels: Pixels) -> torch.Tensor:
-    """The prediction [1, h, w] at the picture's size [H, W], without the margin that ZoeDepth's processor adds.
+    """The prediction [1, h, w], resized to the image's [H, W] and without the padding of ZoeDepth's processor.
 
-    transformers' own ``post_process_depth_estimation`` does the same, but needs torchvision for ZoeDepth.
+    ``post_process_depth_estimation`` of transformers does the same, but needs torchvision for ZoeDepth.
     """
     is_padded = estimator.model.config.model_type == "zoedepth" and estimator.processor.do_pad
     height, width = pixels.shape[:2]
@@ -122,6 +122,6 @@ def _predicts_distances(config: Any) -> bool:
     return config.model_type == "zoedepth" or getattr(config, "depth_estimation_type", None) == "metric"
 
 
-def _spanned(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
-    """0 at ``low``, 1 at ``high``, cut off there; zeros where both are the same."""
+def _normalised(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
+    """Map ``low``..``high`` to 0..1 and clip; all zeros if ``low`` equals ``high``."""
     return ((values - low) / max(high - low, 1e-12)).clip(0, 1).astype(np.float32)

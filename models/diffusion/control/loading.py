@@ -1,4 +1,4 @@
-"""ControlNets: weights read from a folder or a file, held against the UNet that they are to steer."""
+"""Loading ControlNets from a folder or a file, and checking that they fit the UNet."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from diffusers import ControlNetModel
 from models.diffusion.failures import is_out_of_memory, summary
 from models.errors import ModelUnavailable, OutOfMemory
 
-_ALIKE = (
+_SHARED_CONFIG = (
     "cross_attention_dim", "block_out_channels", "layers_per_block", "addition_embed_type",
     "addition_time_embed_dim", "projection_class_embeddings_input_dim",
 )  # fmt: skip
-"""What a ControlNet and its UNet must have in common; the rest may be smaller, as it is in some of SDXL's."""
+"""The config values that a ControlNet shares with its UNet; others may differ, as in small ControlNets for SDXL."""
 
 
 def load_controlnet(source: Path, unet: Any, dtype: torch.dtype, device: torch.device) -> ControlNetModel:
-    """Read a ControlNet onto ``device``. Only safetensors are read; code beside them is never run.
+    """Load a ControlNet onto ``device``. Only safetensors are read; code beside them is never run.
 
     Args:
-        source: a diffusers folder, or one ``.safetensors`` file, in diffusers' layout or the original one. A file does
-            not say how its network is built; it is taken to be built like ``unet``.
-        unet: the ``UNet2DConditionModel`` that it is to steer.
-        dtype: of the checkpoint; latents and embeddings reach the ControlNet in it.
-        device: where the UNet is.
+        source: a diffusers folder, or one ``.safetensors`` file in diffusers' layout or the original one. A file has no
+            config; its config is derived from ``unet``.
+        unet: the ``UNet2DConditionModel`` that takes the residuals.
+        dtype: the dtype of the checkpoint, which latents and embeddings have.
+        device: the device of the UNet.
 
     Raises:
-        ModelUnavailable: there is nothing to load, it cannot be read, or it is for another kind of UNet.
-        OutOfMemory: the weights do not fit the device.
+        ModelUnavailable: the weights are missing, cannot be read, or are for another type of UNet.
+        OutOfMemory: the weights do not fit into the device's memory.
     """
     try:
         controlnet = _read_file(source, unet, dtype) if source.is_file() else _read_folder(source, dtype)
-        problem = misfit(controlnet, unet)
+        problem = validate(controlnet, unet)
         if problem is None:
             return controlnet.to(device)
     except Exception as error:
@@ -46,13 +46,13 @@ def load_controlnet(source: Path, unet: Any, dtype: torch.dtype, device: torch.d
     raise ModelUnavailable(f"ControlNet {source.name!r} is for another kind of model: {problem}")
 
 
-def misfit(controlnet: ControlNetModel, unet: Any) -> str | None:
-    """Why ``controlnet`` cannot steer ``unet``; ``None`` if it can."""
+def validate(controlnet: ControlNetModel, unet: Any) -> str | None:
+    """Why ``controlnet`` does not fit ``unet``; ``None`` if it does."""
     if controlnet.config.conditioning_channels != 3:
         return f"its condition has {controlnet.config.conditioning_channels} channels, not RGB's 3"
     if controlnet.config.in_channels != unet.config.out_channels:
         return f"it takes {controlnet.config.in_channels} channels of latents, not {unet.config.out_channels}"
-    for key in _ALIKE:
+    for key in _SHARED_CONFIG:
         theirs, ours = (_comparable(getattr(model.config, key, None)) for model in (controlnet, unet))
         if theirs != ours:
             return f"its {key} is {theirs}, the UNet's {ours}"
@@ -60,7 +60,7 @@ def misfit(controlnet: ControlNetModel, unet: Any) -> str | None:
 
 
 def _comparable(value: Any) -> Any:
-    """Lists and tuples are the same; JSON knows but one of them."""
+    """Lists as tuples: a config read from JSON has lists only."""
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -70,18 +70,18 @@ def _read_folder(folder: Path, dtype: torch.dtype) -> ControlNetModel:
         raise ModelUnavailable(f"there is no ControlNet in {folder} ({path.name} is missing)")
     kind = json.loads(path.read_text(encoding="utf-8")).get("_class_name")
     if kind != ControlNetModel.__name__:
-        raise ModelUnavailable(f"{folder} holds a {kind}, and not a {ControlNetModel.__name__}")
+        raise ModelUnavailable(f"{folder} holds a {kind}, not a {ControlNetModel.__name__}")
     controlnet, report = ControlNetModel.from_pretrained(
         folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
     )
     missing = sorted(report["missing_keys"])
     if missing:
-        raise ModelUnavailable(f"it lacks {len(missing)} of its weights, {missing[0]} among them")
+        raise ModelUnavailable(f"it lacks {len(missing)} of its weights, for example {missing[0]}")
     return controlnet
 
 
 def _read_file(file: Path, unet: Any, dtype: torch.dtype) -> ControlNetModel:
-    """By diffusers' converter, which would ask the hub for a configuration unless it is given one."""
+    """Read a single file; with a config derived from ``unet``, diffusers need not ask the hub for one."""
     if file.suffix != ".safetensors":
         raise ModelUnavailable(f"{file} is no .safetensors file")
     with TemporaryDirectory() as folder:
@@ -90,5 +90,5 @@ def _read_file(file: Path, unet: Any, dtype: torch.dtype) -> ControlNetModel:
         options = {"config": folder, "in_channels": unet.config.out_channels, "low_cpu_mem_usage": True}
         try:
             return ControlNetModel.from_single_file(str(file), local_files_only=True, dtype=dtype, **options)
-        except NotImplementedError as error:  # torch's, for tensors that are still on the meta device
-            raise ModelUnavailable("it lacks some of the weights that the model's UNet calls for") from error
+        except NotImplementedError as error:  # from torch: tensors are still on the meta device
+            raise ModelUnavailable("it lacks some weights for the model's UNet") from error

@@ -1,4 +1,4 @@
-"""From a picture to the condition image: a preprocessor found by its name, its thresholds and weights checked, run."""
+"""Running preprocessors: each is found by name, and its thresholds and weights are checked first."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from models.catalog.preprocessors import Preprocessor, Threshold, find_preprocessor
 from models.diffusion.control import estimators, filters
 from models.diffusion.control.filters import Pixels
 from models.errors import DrawingFailed, ModelUnavailable
-from models.preprocessors import Preprocessor, Threshold, find_preprocessor
 
 
 @dataclass(frozen=True)
 class _Settings:
-    """What a preprocessor may look at beside the picture; whatever it has no use for means nothing."""
+    """The settings of a preprocessor, each of which uses only some of them."""
 
     threshold_a: float
     threshold_b: float
     seed: int
     folder: Path
-    """Of the weights."""
+    """The folder of the weights, for preprocessors that have some."""
 
 
 _RUN: Mapping[str, Callable[[Pixels, _Settings], Pixels]] = {
@@ -41,7 +41,7 @@ _RUN: Mapping[str, Callable[[Pixels, _Settings], Pixels]] = {
     "normal_map": lambda pixels, given: estimators.normal_map(pixels, given.folder, given.threshold_a),
     "segmentation": lambda pixels, given: estimators.segmentation(pixels, given.folder),
 }
-"""All that are not refused."""
+"""The function of each preprocessor that can be run."""
 
 
 def preprocess(
@@ -54,20 +54,21 @@ def preprocess(
     seed: int,
     weights: Mapping[str, Path],
 ) -> Image.Image:
-    """The condition image, RGB, for the picture ``image``.
+    """Make the condition image, RGB, from ``image``.
 
     Args:
-        name: one of ``models.preprocessors.PREPROCESSORS``.
-        image: stretched to ``size`` first, if it has another size.
-        size: (width, height) in pixels, at which the preprocessor works.
-        threshold_a: what it means is the preprocessor's matter; ``None`` for its default. So with ``threshold_b``.
-        seed: the job's, for ``shuffle``.
+        name: one of ``models.catalog.preprocessors.PREPROCESSORS``.
+        image: resized to ``size`` first.
+        size: width and height in pixels at which the preprocessor works.
+        threshold_a: its meaning depends on the preprocessor; ``None`` is the default.
+        threshold_b: as ``threshold_a``.
+        seed: the job's seed, for ``shuffle``.
         weights: transformers folders by ``Preprocessor.weights``.
 
     Raises:
-        DrawingFailed: there is no such preprocessor, it cannot be run, or a threshold is out of its range.
-        ModelUnavailable: its weights are absent or cannot be read.
-        OutOfMemory: its weights do not fit into memory.
+        DrawingFailed: the preprocessor is unknown or not available, or a threshold is out of its range.
+        ModelUnavailable: the weights are missing or cannot be read.
+        OutOfMemory: the weights do not fit into memory.
     """
     known = find_preprocessor(name)
     if known is None:
@@ -99,6 +100,6 @@ def _folder(known: Preprocessor, weights: Mapping[str, Path]) -> Path:
     if known.weights is None:
         return Path()
     if known.weights not in weights:
-        advice = f"put a transformers folder with such a model into the catalog as {known.weights!r}"
+        advice = f"add a transformers folder with such a model to [preprocessors] in the catalog as {known.weights!r}"
         raise ModelUnavailable(f"preprocessor {known.name!r} needs weights ({known.description}): {advice}")
     return weights[known.weights]

@@ -1,1 +1,1 @@
-"""The families of pipelines: one file for what is particular to each, and how the engine comes by it."""
+"""Families of pipelines: the interface that the engine uses, and one module for each family."""

@@ -1,4 +1,4 @@
-"""What the families that were trained by flow matching (arXiv 2210.02747) have in common."""
+"""What families trained by flow matching (Lipman et al. 2022, arXiv 2210.02747) have in common."""
 
 from __future__ import annotations
 
@@ -7,46 +7,46 @@ from typing import Any
 import torch
 
 from models.diffusion.families.family import Family
-from models.diffusion.sampling import Scheduler
+from models.diffusion.sampling import NoiseScheduler
 from models.errors import DrawingFailed
 
 
 class FlowMatching(Family):
-    """A family of transformers that predict the way from picture to noise, whose schedulers scale nothing."""
+    """A family with a transformer that predicts the velocity from image to noise."""
 
     half = torch.bfloat16
     module = "transformer"
 
-    def scale_input(self, scheduler: Scheduler, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
-        """``latents`` as they are."""
+    def scale_input(self, scheduler: NoiseScheduler, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        """``latents`` unchanged; flow-matching schedulers do not scale them."""
         return latents
 
-    def first_latents(self, scheduler: Scheduler, noise: torch.Tensor) -> torch.Tensor:
-        """``noise`` as it is."""
+    def init_latents(self, scheduler: NoiseScheduler, noise: torch.Tensor) -> torch.Tensor:
+        """``noise`` unchanged."""
         return noise
 
     def add_noise(
-        self, scheduler: Scheduler, latents: torch.Tensor, noise: torch.Tensor, timestep: torch.Tensor
+        self, scheduler: NoiseScheduler, latents: torch.Tensor, noise: torch.Tensor, timestep: torch.Tensor
     ) -> torch.Tensor:
-        """On the straight line between the two."""
+        """Interpolate linearly between latents and noise."""
         flow: Any = scheduler
         noisy: torch.Tensor = flow.scale_noise(latents, timestep[None], noise)
         return noisy
 
     def skipped_steps(self, steps: int, strength: float) -> int:
-        """Rounded down, where the older pipelines round up."""
+        """Rounded down, where the pipelines with a UNet round up."""
         return int(max(steps - min(steps * strength, steps), 0))
 
 
 def shift(config: Any, tokens: int, max_shift: float) -> float:
-    """How far the timesteps of a picture of ``tokens`` are shifted towards noise: the ``mu`` of ``set_timesteps``.
+    """The ``mu`` of ``set_timesteps``: how far the timesteps of an image of ``tokens`` are shifted towards noise.
 
-    On the line through two points that the scheduler's ``config`` gives, as the pipelines' ``calculate_shift``.
+    Interpolated linearly between two points in the scheduler's ``config``, as ``calculate_shift`` of the pipelines.
 
     Args:
-        config: a ``FlowMatchEulerDiscreteScheduler``'s.
-        tokens: patches of the picture.
-        max_shift: the second point's, where ``config`` has none.
+        config: the config of a ``FlowMatchEulerDiscreteScheduler``.
+        tokens: the number of patches of the image.
+        max_shift: the shift at the second point, where ``config`` has none.
     """
     first, last = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
     low, high = config.get("base_shift", 0.5), config.get("max_shift", max_shift)
@@ -55,16 +55,16 @@ def shift(config: Any, tokens: int, max_shift: float) -> float:
 
 
 def check_length(tokenizer: Any, prompt: str, limit: int) -> None:
-    """Refuse a prompt whose end no text encoder would read.
+    """Refuse a prompt that is too long for every text encoder, whose end would be cut off.
 
     Args:
-        tokenizer: of the encoder that reads the most.
+        tokenizer: of the text encoder that takes the longest prompts.
         prompt: plain text.
-        limit: how many tokens it reads, special ones included.
+        limit: the number of tokens that this encoder takes, including special ones.
 
     Raises:
-        DrawingFailed: there are more.
+        DrawingFailed: the prompt has more tokens.
     """
     tokens = len(tokenizer(prompt, verbose=False).input_ids)
     if tokens > limit:
-        raise DrawingFailed(f"the prompt takes {tokens} tokens, and this model reads {limit}; shorten it")
+        raise DrawingFailed(f"the prompt has {tokens} tokens, and this model takes at most {limit}; shorten it")

@@ -1,4 +1,4 @@
-"""FLUX.1, dev and schnell: a transformer that takes patches of latents, and the guidance scale, if any, as an input."""
+"""FLUX.1 dev and schnell: a transformer on patches of latents that takes the guidance scale as an input (dev only)."""
 
 from __future__ import annotations
 
@@ -9,82 +9,84 @@ import numpy as np
 import torch
 from diffusers import FluxPipeline
 
+from models.catalog.families import FLUX
 from models.diffusion.denoiser import Conditioning, Residuals
-from models.diffusion.families.family import Wording
 from models.diffusion.families.flow import FlowMatching, check_length, shift
 from models.diffusion.pipeline import Pipeline
-from models.diffusion.sampling import Scheduler
+from models.diffusion.prompt_inputs import PromptInputs
+from models.diffusion.sampling import NoiseScheduler
 from models.errors import DrawingFailed
-from models.families import FLUX
 
 PATCH = 2
-"""The side of the squares of latents that are one token."""
+"""The side of the square of latents that makes one token."""
 DEV_TOKENS, SCHNELL_TOKENS = 512, 256
-"""How many tokens of the prompt T5 reads, as in the authors' own code (github.com/black-forest-labs/flux)."""
+"""The number of prompt tokens for T5, as in the authors' code (github.com/black-forest-labs/flux)."""
 
 
 class Flux(FlowMatching):
     """As ``FluxPipeline``, ``FluxImg2ImgPipeline`` and ``FluxInpaintPipeline``.
 
-    The latents are kept as planes [1, 16, h, w], and only the denoiser packs them: all else goes element by element,
-    so that the order does not matter. There is no classifier-free guidance; models with an embedding for it take the
-    guidance scale as an input, the others have none.
+    The pipelines pack latents into tokens; here they stay planes [1, 16, h, w], and only the denoiser packs them. All
+    other operations work element by element, so the result is the same. There is no classifier-free guidance: dev takes
+    the guidance scale as an input, schnell ignores it.
     """
 
     name = FLUX
     pipeline_class = FluxPipeline
     options = MappingProxyType({"image_encoder": None, "feature_extractor": None})
 
-    def misfit(self, pipeline: Pipeline) -> str | None:
-        """Whatever ``FluxPipeline`` can be loaded from is one, but for its channels."""
+    def validate(self, pipeline: Pipeline) -> str | None:
+        """Always ``None``: ``FluxPipeline`` itself refuses other pipelines, except for their channels."""
         return None
 
-    def channel_misfit(self, pipeline: Pipeline) -> str | None:
-        """Each token is a patch of all channels; those of FLUX.1 Fill, Depth and Canny hold another picture too."""
+    def validate_channels(self, pipeline: Pipeline) -> str | None:
+        """Refuse FLUX.1 Fill, Depth and Canny, whose tokens hold the channels of a second image."""
         channels, taken = pipeline.vae.config.latent_channels, pipeline.transformer.config.in_channels
         if taken == PATCH**2 * channels:
             return None
-        return f"its transformer takes tokens of {taken} numbers, not {PATCH**2 * channels}; only dev and schnell fit"
+        return f"its transformer takes {taken} channels, not {PATCH**2 * channels}; only dev and schnell are supported"
 
-    def encode(self, pipeline: Pipeline, wording: Wording, size: tuple[int, int], device: torch.device) -> Conditioning:
-        """T5's hidden states, and CLIP's pooled embedding, of the prompt as it is written: there are no weights.
+    def encode(
+        self, pipeline: Pipeline, inputs: PromptInputs, size: tuple[int, int], device: torch.device
+    ) -> Conditioning:
+        """T5's hidden states and CLIP's pooled embedding of the prompt as plain text, without weights.
 
         Raises:
-            DrawingFailed: there is a negative prompt, a clip skip, or more than T5 reads.
+            DrawingFailed: there is a negative prompt or a clip skip, or the prompt is too long for T5.
         """
-        if wording.negative_prompt:
-            raise DrawingFailed("FLUX takes no negative prompt; leave it out")
-        if wording.clip_skip != 1:
-            raise DrawingFailed(f"clip_skip {wording.clip_skip}: FLUX skips no layers; use 1")
+        if inputs.negative_prompt:
+            raise DrawingFailed("FLUX takes no negative_prompt; leave it out")
+        if inputs.clip_skip != 1:
+            raise DrawingFailed(f"clip_skip must be 1 for FLUX, not {inputs.clip_skip}")
         is_dev: bool = pipeline.transformer.config.guidance_embeds
         tokens = DEV_TOKENS if is_dev else SCHNELL_TOKENS
-        check_length(pipeline.tokenizer_2, wording.prompt, tokens)
-        states, pooled, _ = pipeline.encode_prompt(wording.prompt, device=device, max_sequence_length=tokens)
-        further = {"pooled_projections": pooled}
+        check_length(pipeline.tokenizer_2, inputs.prompt, tokens)
+        states, pooled, _ = pipeline.encode_prompt(inputs.prompt, device=device, max_sequence_length=tokens)
+        extra_kwargs = {"pooled_projections": pooled}
         if is_dev:
-            further["guidance"] = torch.full([1], wording.guidance_scale, device=device)
-        return Conditioning(states, further=further)
+            extra_kwargs["guidance"] = torch.full([1], inputs.guidance_scale, device=device)
+        return Conditioning(states, extra_kwargs=extra_kwargs)
 
     def eager(self, pipeline: Pipeline) -> FluxDenoiser:
-        """The transformer as torch runs it."""
+        """The transformer on torch."""
         return FluxDenoiser(pipeline.transformer)
 
     def takes_mask(self, pipeline: Pipeline) -> bool:
-        """None does."""
+        """False: inpainting models are not supported."""
         return False
 
-    def lay_out(self, pipeline: Pipeline, scheduler: Scheduler, steps: int, shape: tuple[int, ...]) -> None:
-        """Evenly spaced noise, shifted by the picture's size if the checkpoint's scheduler does so."""
+    def set_timesteps(self, pipeline: Pipeline, scheduler: NoiseScheduler, steps: int, shape: tuple[int, ...]) -> None:
+        """Evenly spaced sigmas, shifted by the image size if the checkpoint's scheduler has dynamic shifting."""
         flow: Any = scheduler
         tokens = (shape[-2] // PATCH) * (shape[-1] // PATCH)
         flow.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=shift(flow.config, tokens, max_shift=1.15))
 
 
 class FluxDenoiser:
-    """A ``FluxTransformer2DModel``.
+    """A ``FluxTransformer2DModel`` on torch.
 
     Args:
-        transformer: is served as it is at the time of each call, LoRAs included.
+        transformer: each call uses it in its current state, including LoRAs.
     """
 
     name = "eager"
@@ -100,7 +102,7 @@ class FluxDenoiser:
         conditioning: Conditioning,
         residuals: Residuals | None = None,
     ) -> torch.Tensor:
-        """See :meth:`Denoiser.denoise`; no ControlNet is supported."""
+        """See :meth:`Denoiser.denoise`; ControlNets are not supported."""
         if residuals is not None:
             raise DrawingFailed("FLUX models take no ControlNets")
         height, width = (side // PATCH for side in latents.shape[-2:])
@@ -111,26 +113,26 @@ class FluxDenoiser:
             txt_ids=conditioning.hidden_states.new_zeros(conditioning.hidden_states.shape[1], 3),
             img_ids=positions(height, width).to(latents),
             return_dict=False,
-            **conditioning.further,
+            **conditioning.extra_kwargs,
         )[0]
         return unpack(tokens, height, width)
 
 
 def pack(latents: torch.Tensor) -> torch.Tensor:
-    """Planes [N, channels, h, w] to one token for each patch [N, h * w / 4, channels * 4]."""
+    """Planes [N, channels, h, w] to one token for each patch, [N, h * w / 4, channels * 4]."""
     count, channels, height, width = latents.shape
     patches = latents.reshape(count, channels, height // PATCH, PATCH, width // PATCH, PATCH)
     return patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
 
 
 def unpack(tokens: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """The inverse of :func:`pack`; ``height`` and ``width`` in patches."""
+    """The inverse of :func:`pack`; ``height`` and ``width`` count patches."""
     patches = tokens.reshape(len(tokens), height, width, -1, PATCH, PATCH)
     return patches.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
 
 
 def positions(height: int, width: int) -> torch.Tensor:
-    """[height * width, 3]: each patch's row and column, the first number unused."""
+    """The position ids [height * width, 3] of all patches: 0, row, column."""
     grid = torch.cartesian_prod(torch.zeros(1), torch.arange(height).float(), torch.arange(width).float())
     return grid.reshape(-1, 3)
 

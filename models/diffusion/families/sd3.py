@@ -1,4 +1,4 @@
-"""Stable Diffusion 3 and 3.5: a transformer on planes of latents, two CLIP text encoders, and T5 if it is there."""
+"""Stable Diffusion 3 and 3.5: a transformer, two CLIP text encoders, and optionally T5."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any
 import torch
 from diffusers import StableDiffusion3Pipeline
 
+from models.catalog.families import SD3
 from models.diffusion.denoiser import Conditioning, Residuals
-from models.diffusion.families.family import Wording
 from models.diffusion.families.flow import FlowMatching, check_length, shift
 from models.diffusion.pipeline import Pipeline
-from models.diffusion.sampling import Scheduler
+from models.diffusion.prompt_inputs import PromptInputs
+from models.diffusion.sampling import NoiseScheduler
 from models.errors import DrawingFailed
-from models.families import SD3
 
 T5_TOKENS = 256
-"""How many tokens of the prompt T5 reads, the pipelines' default."""
+"""The number of prompt tokens for T5, the pipelines' default."""
 
 
 class StableDiffusion3(FlowMatching):
     """As ``StableDiffusion3Pipeline``, ``StableDiffusion3Img2ImgPipeline`` and ``StableDiffusion3InpaintPipeline``.
 
-    diffusers 0.42's inpainting forgets the VAE's shift when it decodes; here it is added, as everywhere else.
+    Inpainting in diffusers 0.42 decodes without the VAE's shift, which is a bug; here the shift is added.
     """
 
     name = SD3
@@ -31,40 +31,42 @@ class StableDiffusion3(FlowMatching):
     options = MappingProxyType({"image_encoder": None, "feature_extractor": None})
     optional = ("text_encoder_3", "tokenizer_3")
 
-    def misfit(self, pipeline: Pipeline) -> str | None:
-        """Whatever ``StableDiffusion3Pipeline`` can be loaded from is one."""
+    def validate(self, pipeline: Pipeline) -> str | None:
+        """Always ``None``: ``StableDiffusion3Pipeline`` itself refuses other pipelines."""
         return None
 
-    def encode(self, pipeline: Pipeline, wording: Wording, size: tuple[int, int], device: torch.device) -> Conditioning:
-        """All text encoders' hidden states, and the CLIPs' pooled embeddings, each the negative prompt's first.
+    def encode(
+        self, pipeline: Pipeline, inputs: PromptInputs, size: tuple[int, int], device: torch.device
+    ) -> Conditioning:
+        """The hidden states of all text encoders and the pooled embeddings of both CLIPs, the negative prompt's first.
 
-        Prompts are read as they are written, without weights. A clip skip holds for the prompt alone, as in diffusers;
-        it is counted as SDXL's, whose CLIPs these are.
+        Prompts are plain text, without weights. ``clip_skip`` applies to the prompt only, as in diffusers, and counts
+        as it does for SDXL, which has the same CLIPs.
 
         Raises:
-            DrawingFailed: a prompt is longer than any encoder reads, or a CLIP has no such layer.
+            DrawingFailed: a prompt is too long, or a CLIP has no such layer.
         """
-        _check(pipeline, wording)
-        guided = wording.guidance_scale > 1
+        _check(pipeline, inputs)
+        guided = inputs.guidance_scale > 1
         states, negative_states, pooled, negative_pooled = pipeline.encode_prompt(
-            wording.prompt, None, None,
+            inputs.prompt, None, None,
             device=device,
             do_classifier_free_guidance=guided,
-            negative_prompt=wording.negative_prompt,
-            clip_skip=None if wording.clip_skip <= 2 else wording.clip_skip - 2,
+            negative_prompt=inputs.negative_prompt,
+            clip_skip=None if inputs.clip_skip <= 2 else inputs.clip_skip - 2,
             max_sequence_length=T5_TOKENS,
         )  # fmt: skip
         if not guided:
-            return Conditioning(states, further={"pooled_projections": pooled})
-        further = {"pooled_projections": torch.cat([negative_pooled, pooled])}
-        return Conditioning(torch.cat([negative_states, states]), further=further)
+            return Conditioning(states, extra_kwargs={"pooled_projections": pooled})
+        extra_kwargs = {"pooled_projections": torch.cat([negative_pooled, pooled])}
+        return Conditioning(torch.cat([negative_states, states]), extra_kwargs=extra_kwargs)
 
     def eager(self, pipeline: Pipeline) -> SD3Denoiser:
-        """The transformer as torch runs it."""
+        """The transformer on torch."""
         return SD3Denoiser(pipeline.transformer)
 
-    def lay_out(self, pipeline: Pipeline, scheduler: Scheduler, steps: int, shape: tuple[int, ...]) -> None:
-        """As the scheduler has it, shifted by the picture's size if it does so."""
+    def set_timesteps(self, pipeline: Pipeline, scheduler: NoiseScheduler, steps: int, shape: tuple[int, ...]) -> None:
+        """The scheduler's timesteps, shifted by the image size if it has dynamic shifting."""
         flow: Any = scheduler
         if not flow.config.get("use_dynamic_shifting"):
             flow.set_timesteps(steps)
@@ -74,22 +76,22 @@ class StableDiffusion3(FlowMatching):
         flow.set_timesteps(steps, mu=shift(flow.config, tokens, max_shift=1.16))
 
 
-def _check(pipeline: Pipeline, wording: Wording) -> None:
+def _check(pipeline: Pipeline, inputs: PromptInputs) -> None:
     has_t5 = pipeline.text_encoder_3 is not None
     tokenizer = pipeline.tokenizer_3 if has_t5 else pipeline.tokenizer
     limit = T5_TOKENS if has_t5 else tokenizer.model_max_length
-    for prompt in (wording.prompt, wording.negative_prompt):
+    for prompt in (inputs.prompt, inputs.negative_prompt):
         check_length(tokenizer, prompt, limit)
     layers = min(each.config.num_hidden_layers for each in (pipeline.text_encoder, pipeline.text_encoder_2))
-    if not 1 <= wording.clip_skip <= layers:
-        raise DrawingFailed(f"clip_skip {wording.clip_skip}: this model's text encoders have layers 1 to {layers}")
+    if not 1 <= inputs.clip_skip <= layers:
+        raise DrawingFailed(f"clip_skip must be from 1 to {layers} for this model, not {inputs.clip_skip}")
 
 
 class SD3Denoiser:
-    """An ``SD3Transformer2DModel``.
+    """An ``SD3Transformer2DModel`` on torch.
 
     Args:
-        transformer: is served as it is at the time of each call, LoRAs included.
+        transformer: each call uses it in its current state, including LoRAs.
     """
 
     name = "eager"
@@ -105,7 +107,7 @@ class SD3Denoiser:
         conditioning: Conditioning,
         residuals: Residuals | None = None,
     ) -> torch.Tensor:
-        """See :meth:`Denoiser.denoise`; no ControlNet is supported."""
+        """See :meth:`Denoiser.denoise`; ControlNets are not supported."""
         if residuals is not None:
             raise DrawingFailed("Stable Diffusion 3 models take no ControlNets")
         output: torch.Tensor = self._transformer(
@@ -113,7 +115,7 @@ class SD3Denoiser:
             timestep=timesteps,
             encoder_hidden_states=conditioning.hidden_states,
             return_dict=False,
-            **conditioning.further,
+            **conditioning.extra_kwargs,
         )[0]
         return output
 

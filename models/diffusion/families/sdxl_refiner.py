@@ -1,28 +1,28 @@
-"""The refiner of Stable Diffusion XL: it draws the last steps of what the base model began, or over a picture."""
+"""The refiner of Stable Diffusion XL, which takes the last steps of a base model's image, or does img2img."""
 
 from __future__ import annotations
 
 import torch
 from diffusers import StableDiffusionXLImg2ImgPipeline
 
+from models.catalog.families import SDXL_REFINER
 from models.diffusion.families.sdxl import StableDiffusionXL
-from models.families import SDXL_REFINER
 
 AESTHETIC_SCORE, NEGATIVE_AESTHETIC_SCORE = 6.0, 2.5
-"""How good a picture the UNet is to think of with the prompt, and without it; the pipeline's defaults."""
+"""The UNet's inputs for image quality, with the prompt and with the negative prompt; the pipeline's defaults."""
 
 
 class StableDiffusionXLRefiner(StableDiffusionXL):
-    """As ``StableDiffusionXLImg2ImgPipeline`` with the refiner's weights: the second text encoder alone."""
+    """As ``StableDiffusionXLImg2ImgPipeline`` with the refiner's weights, which have only the second text encoder."""
 
     name = SDXL_REFINER
     pipeline_class = StableDiffusionXLImg2ImgPipeline
-    is_exportable = False  # exported graphs take as many numbers as the base model's
+    is_exportable = False  # exported graphs have the six time_ids of the base model
     has_first_encoder = False
-    other = 'is it a base model? then set family = "sdxl"'
+    other_family = 'is it a base model? then set family = "sdxl"'
 
     def size_numbers(self, size: tuple[int, int], inputs: int) -> torch.Tensor:
-        """[inputs, 5]: nothing scaled, nothing cropped, and the aesthetic score in place of the target's size."""
+        """``time_ids`` [inputs, 5]: neither scaled nor cropped, with the aesthetic score instead of the target size."""
         width, height = size
         scores = (NEGATIVE_AESTHETIC_SCORE, AESTHETIC_SCORE)[-inputs:]
         return torch.tensor([[height, width, 0, 0, score] for score in scores])

@@ -1,4 +1,4 @@
-"""Stable Diffusion 1.x and 2.x, and what is built like them: one text encoder, whose hidden states say it all."""
+"""Stable Diffusion 1.x, 2.x and models built like them: one text encoder, whose hidden states are the conditioning."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from types import MappingProxyType
 import torch
 from diffusers import StableDiffusionPipeline
 
+from models.catalog.families import STABLE_DIFFUSION
 from models.diffusion.denoiser import Conditioning
-from models.diffusion.families.family import Family, Wording
+from models.diffusion.families.family import Family
 from models.diffusion.pipeline import Pipeline, embed_guidance, is_guided
+from models.diffusion.prompt_inputs import PromptInputs
 from models.diffusion.text import encode_clip
-from models.families import STABLE_DIFFUSION
 
 
 class StableDiffusion(Family):
@@ -21,28 +22,30 @@ class StableDiffusion(Family):
     pipeline_class = StableDiffusionPipeline
     options = MappingProxyType({"safety_checker": None, "requires_safety_checker": False, "feature_extractor": None})
 
-    def misfit(self, pipeline: Pipeline) -> str | None:
-        """Judged by the inputs that the UNet wants beside the hidden states."""
+    def validate(self, pipeline: Pipeline) -> str | None:
+        """See :meth:`Family.validate`; the UNet's further inputs tell the families apart."""
         match pipeline.unet.config.addition_embed_type:
             case None | "text":
                 return None
             case "text_time":
                 return 'this is an SDXL pipeline; set family = "sdxl"'
             case other:
-                return f"its UNet wants further inputs ({other})"
+                return f"its UNet takes unknown further inputs ({other})"
 
-    def encode(self, pipeline: Pipeline, wording: Wording, size: tuple[int, int], device: torch.device) -> Conditioning:
-        """The prompts' hidden states, the negative one's first; the size is nothing that this family is told."""
-        guided = is_guided(pipeline, wording.guidance_scale)
+    def encode(
+        self, pipeline: Pipeline, inputs: PromptInputs, size: tuple[int, int], device: torch.device
+    ) -> Conditioning:
+        """The prompts' hidden states, the negative prompt's first; the size has no effect."""
+        guided = is_guided(pipeline, inputs.guidance_scale)
         encodings = encode_clip(
             pipeline,
-            [wording.negative_prompt, wording.prompt] if guided else [wording.prompt],
-            clip_skip=wording.clip_skip,
-            embeddings=wording.embeddings,
+            [inputs.negative_prompt, inputs.prompt] if guided else [inputs.prompt],
+            clip_skip=inputs.clip_skip,
+            embeddings=inputs.embeddings,
             device=device,
         )
         states = torch.cat([each.hidden_states for each in encodings])
-        return Conditioning(states, embed_guidance(pipeline, wording.guidance_scale, states))
+        return Conditioning(states, embed_guidance(pipeline, inputs.guidance_scale, states))
 
 
 FAMILY = StableDiffusion()

@@ -1,4 +1,4 @@
-"""From prompts to what CLIP-like text encoders make of them: weights, chunks, textual inversion, clip skip."""
+"""Encoding prompts with CLIP and similar text encoders: weights, chunks, textual inversion and clip skip."""
 
 from models.diffusion.text.chunks import count_tokens
 from models.diffusion.text.embeddings import Embedding, load_embedding

@@ -1,4 +1,4 @@
-"""Prompts as chunks of tokens, each as long as a text encoder can read at once."""
+"""Splitting prompts into chunks of tokens, each of which fits into a text encoder."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 from models.diffusion.text.embeddings import Embedding
 from models.errors import DrawingFailed, ModelUnavailable
-from models.prompts import Break, Fragment, parse
+from models.jobs.prompts import Break, Fragment, parse
 
 MAX_CHUNKS = 32
-"""More than 10 000 characters of English take; without a bound, a prompt of nothing but BREAK would fill the memory."""
+"""More than 10 000 characters of English need; without a bound, a prompt of many BREAKs would fill the memory."""
 COMMA_REACH = 20
-"""How many tokens a chunk may lose to the next one so that it ends with a comma; A1111's default."""
+"""The number of tokens that may move to the next chunk so that a chunk ends with a comma; A1111's default."""
 
 
 @dataclass(frozen=True)
 class Unit:
-    """What cannot be divided between chunks: a token, or an embedding with as many placeholders as it has vectors."""
+    """What chunks cannot divide: one token, or one embedding with a placeholder token for each of its vectors."""
 
     ids: tuple[int, ...]
     weight: float
@@ -30,31 +30,31 @@ Chunk = list[Unit]
 
 
 def count_tokens(tokenizer: Any, prompt: str) -> int:
-    """How many tokens the prompt's text takes, special ones not counted; tags and ``BREAK`` are no text.
+    """The number of tokens of the prompt's text, without special tokens, LoRA tags and ``BREAK``.
 
     Raises:
-        PromptError: as :func:`models.prompts.parse`.
+        PromptError: as :func:`models.jobs.prompts.parse`.
     """
     texts = (fragment.text for fragment in parse(prompt).fragments if isinstance(fragment, Fragment))
     return sum(len(_ids(tokenizer, text)) for text in texts)
 
 
 def split(tokenizer: Any, prompt: str, embeddings: Mapping[str, Embedding]) -> list[Chunk]:
-    """The prompt in chunks of at most ``model_max_length`` - 2 tokens, without special tokens; at least one chunk.
+    """Split the prompt into chunks of at most ``model_max_length`` - 2 tokens, without special tokens.
 
-    A chunk ends before the token that does not fit, or, if that is not itself a comma, after the last comma among its
-    last ``COMMA_REACH`` tokens, in short chunks among the last third; and it ends at ``BREAK``. A1111's rules
-    (``process_tokens``).
+    There is at least one chunk. A chunk ends at ``BREAK``, or before the first token that does not fit. If this token
+    is no comma, the chunk ends after the last comma among its last ``COMMA_REACH`` tokens, or among the last third of a
+    short chunk. These are A1111's rules (``process_tokens``).
 
     Args:
-        tokenizer: the text encoder's.
-        prompt: in the syntax of :func:`models.prompts.parse`.
-        embeddings: by the word that they stand for. Case does not matter, and a word is not part of a longer one,
-            hyphens and underscores included.
+        tokenizer: of the text encoder.
+        prompt: in the syntax of :func:`models.jobs.prompts.parse`.
+        embeddings: by the word that they replace. Case is ignored. A word within a longer word, which may contain
+            hyphens and underscores, is not replaced.
 
     Raises:
-        PromptError: as :func:`models.prompts.parse`.
-        ModelUnavailable: an embedding in the prompt has more vectors than a chunk can hold.
+        PromptError: as :func:`models.jobs.prompts.parse`.
+        ModelUnavailable: an embedding in the prompt has more vectors than fit into a chunk.
         DrawingFailed: there are more than ``MAX_CHUNKS`` chunks.
     """
     chunks: list[Chunk] = []
@@ -68,7 +68,9 @@ def split(tokenizer: Any, prompt: str, embeddings: Mapping[str, Embedding]) -> l
     if section or not chunks:
         chunks += _fill(section, tokenizer)
     if len(chunks) > MAX_CHUNKS:
-        raise DrawingFailed(f"the prompt takes {len(chunks)} chunks of tokens; shorten it to {MAX_CHUNKS}")
+        raise DrawingFailed(
+            f"the prompt takes {len(chunks)} chunks of tokens, and at most {MAX_CHUNKS} are allowed; shorten it"
+        )
     return chunks
 
 
@@ -81,13 +83,13 @@ def _units(tokenizer: Any, fragment: Fragment, embeddings: Mapping[str, Embeddin
 
 
 def _cut_out(text: str, embeddings: Mapping[str, Embedding]) -> Iterator[str | Embedding]:
-    """The text with the words that embeddings stand for cut out of it, the longest first."""
+    """The text, with the words of embeddings replaced by the embeddings; longer words are found first."""
     names = sorted(embeddings, key=len, reverse=True)
     start = 0
     if names:
         words = "|".join(f"({re.escape(name)})" for name in names)
         for match in re.finditer(rf"(?<![\w-])(?:{words})(?![\w-])", text, re.IGNORECASE):
-            assert match.lastindex is not None  # one of the groups did match
+            assert match.lastindex is not None  # a match always has one of the groups
             yield text[start : match.start()]
             yield embeddings[names[match.lastindex - 1]]
             start = match.end()
@@ -95,13 +97,15 @@ def _cut_out(text: str, embeddings: Mapping[str, Embedding]) -> Iterator[str | E
 
 
 def _fill(units: Iterable[Unit], tokenizer: Any) -> list[Chunk]:
-    """Chunks as full as the rules of :func:`split` allow; a single empty one for no units."""
+    """Fill chunks by the rules of :func:`split`; a single empty chunk if there are no units."""
     room, comma = tokenizer.model_max_length - 2, _comma(tokenizer)
     chunks: list[Chunk] = []
     chunk: Chunk = []
     for unit in units:
         if len(unit.ids) > room:
-            raise ModelUnavailable(f"an embedding in the prompt has {len(unit.ids)} vectors; {room} are possible")
+            raise ModelUnavailable(
+                f"an embedding in the prompt has {len(unit.ids)} vectors, and at most {room} are allowed"
+            )
         while sum(len(each.ids) for each in chunk) + len(unit.ids) > room:
             end = _end(chunk, unit, comma, min(COMMA_REACH, room // 3))
             chunks.append(chunk[:end])
@@ -111,7 +115,7 @@ def _fill(units: Iterable[Unit], tokenizer: Any) -> list[Chunk]:
 
 
 def _end(chunk: Chunk, following: Unit, comma: tuple[int, ...], reach: int) -> int:
-    """How many units of a full chunk stay in it when ``following`` is to come."""
+    """The number of units that stay in a full chunk when ``following`` is the next unit."""
     after = 0
     if following.embedding is None and following.ids != comma:
         for count in range(len(chunk), 0, -1):

@@ -1,4 +1,4 @@
-"""Embeddings of textual inversion: read from files, and put in the place of words without changing the text encoder."""
+"""Textual-inversion embeddings: read from files, and inserted for words without changing the text encoder."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from models.errors import ModelUnavailable
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """Learnt vectors that stand for a word (textual inversion, arXiv 2208.01618)."""
+    """Learnt vectors that replace a word (textual inversion, Gal et al. 2022, arXiv 2208.01618)."""
 
     name: str
-    """The file's stem."""
+    """The file's name without its suffix."""
     vectors: tuple[torch.Tensor, ...]
-    """[n, width] for each of the model's text encoders, in their order; n is the same for all."""
+    """[n, width] for each text encoder of the model, in order; n is the same for all."""
 
     @property
     def length(self) -> int:
-        """How many tokens it takes the place of."""
+        """The number of tokens that it takes."""
         return len(self.vectors[0])
 
 
 def load_embedding(path: Path) -> Embedding:
-    """Read a ``.safetensors`` file that holds one embedding.
+    """Read a ``.safetensors`` file with one embedding.
 
-    Its tensors are ``emb_params`` (A1111, one text encoder), ``clip_l`` and ``clip_g`` (SDXL), or one under the name
-    of its token (diffusers); each [n, width] or [width].
+    Its tensors are ``emb_params`` (A1111, one text encoder), ``clip_l`` and ``clip_g`` (SDXL), or a single tensor with
+    the name of its token (diffusers). Each is [n, width] or [width].
 
     Raises:
-        ModelUnavailable: there is no such file, or it holds something else.
+        ModelUnavailable: the file is missing, or holds something else.
     """
     if path.suffix != ".safetensors":
         raise ModelUnavailable(
-            f"embedding {path.name}: only .safetensors files are read, for pickles can run code; convert it first"
+            f"embedding {path.name}: only .safetensors files are read, because pickles can run code; convert it first"
         )
     try:
         tensors = load_file(path)
@@ -50,12 +50,12 @@ def load_embedding(path: Path) -> Embedding:
     vectors = tuple(tensor.reshape(-1, tensor.shape[-1]) for tensor in _pick(tensors) if 1 <= tensor.ndim <= 2)
     if not vectors or len({len(each) for each in vectors}) > 1 or not all(_is_sound(each) for each in vectors):
         held = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items())
-        raise ModelUnavailable(f"embedding {path.name} holds no vectors of a known form, but: {held[:200]}")
+        raise ModelUnavailable(f"embedding {path.name} holds no vectors of a known format, but: {held[:200]}")
     return Embedding(path.stem, vectors)
 
 
 def _pick(tensors: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
-    """The tensors that matter, one for each text encoder; none if the file is of no known form."""
+    """The embedding's tensors, one for each text encoder; none if the format is unknown."""
     for names in (("clip_l", "clip_g"), ("emb_params",)):
         if all(name in tensors for name in names):
             return [tensors[name] for name in names]
@@ -68,11 +68,11 @@ def _is_sound(vectors: torch.Tensor) -> bool:
 
 @contextmanager
 def placed(layer: torch.nn.Module, vectors: Sequence[tuple[int, torch.Tensor]]) -> Iterator[None]:
-    """Within it, and in this thread only, the embedding ``layer`` gives ``vectors`` instead of tokens' own.
+    """Replace the output of ``layer`` for some tokens by ``vectors``, in this thread only, within the context.
 
     Args:
-        layer: gives [1, tokens, width]; a text encoder's ``get_input_embeddings()``.
-        vectors: the first of the tokens replaced, and what replaces it and those after it, [n, width].
+        layer: a text encoder's ``get_input_embeddings()``, whose output is [1, tokens, width].
+        vectors: pairs of the first replaced token and its replacement [n, width], for n tokens.
     """
     if not vectors:
         yield

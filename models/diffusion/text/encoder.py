@@ -1,4 +1,4 @@
-"""One text encoder, which many rows share, and what it makes of one chunk of tokens."""
+"""One text encoder, which many rows share, and the encoding of one chunk of tokens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models.diffusion.text.embeddings import Embedding, placed
 from models.errors import DrawingFailed
 
 MEAN_FLOOR = 0.01
-"""Means below this share of the mean magnitude are rounding errors as much as means; none is divided by."""
+"""A mean below this share of the mean magnitude is mostly rounding error, and must not be a divisor."""
 
 
 @dataclass(frozen=True)
@@ -21,38 +21,36 @@ class Encoder:
     """One text encoder and its tokenizer."""
 
     number: int
-    """0, or 1 for SDXL's second: which of an embedding's vectors are its own."""
+    """The index of its vectors in an embedding: 0, or 1 for SDXL's second encoder."""
     tokenizer: Any
     model: Any
     is_sdxl: bool
     device: torch.device
 
     def check(self, clip_skip: int) -> None:
-        """Refuse a layer that is not there.
+        """Refuse a ``clip_skip`` that this text encoder cannot do.
 
         Raises:
             DrawingFailed: the text encoder has no such layer, or is not CLIP.
         """
         layers = self.model.config.num_hidden_layers
         if not 1 <= clip_skip <= layers:
-            raise DrawingFailed(f"clip_skip {clip_skip}: this model's text encoder has layers 1 to {layers}")
+            raise DrawingFailed(f"clip_skip must be from 1 to {layers} for this model, not {clip_skip}")
         if clip_skip > 1 and not self._is_clip:
-            raise DrawingFailed(
-                f"clip_skip {clip_skip}: this model's text encoder is not CLIP and skips no layers; use 1"
-            )
+            raise DrawingFailed(f"clip_skip must be 1 for this model, not {clip_skip}: its text encoder is not CLIP")
 
-    def misfit(self, embedding: Embedding) -> str | None:
-        """Why ``embedding`` is not made for this text encoder, ``None`` if it is."""
-        wanted = 2 if self.is_sdxl else 1
-        if len(embedding.vectors) != wanted:
-            return f"it has vectors for {len(embedding.vectors)} text encoders, not {wanted}"
+    def validate(self, embedding: Embedding) -> str | None:
+        """Why ``embedding`` does not fit this text encoder; ``None`` if it does."""
+        encoders = 2 if self.is_sdxl else 1
+        if len(embedding.vectors) != encoders:
+            return f"it has vectors for {len(embedding.vectors)} text encoders, not {encoders}"
         width, own = embedding.vectors[self.number].shape[1], self.model.get_input_embeddings().embedding_dim
         return None if width == own else f"its vectors are {width} wide, not {own}"
 
     def encode(self, chunk: Chunk, clip_skip: int) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Hidden states [1, tokens, width] of one chunk, weighted, and its projection [1, width] if there is one.
+        """The weighted hidden states [1, tokens, width] of one chunk, and its projection [1, width] if there is one.
 
-        Chunks go through the model one by one, for a larger batch would change the last bits.
+        Chunks are encoded one by one, since a larger batch would change the last bits of the result.
         """
         start, end = self.tokenizer("").input_ids
         ids = [start, *(number for unit in chunk for number in unit.ids), end]
@@ -64,11 +62,11 @@ class Encoder:
         with placed(self.model.get_input_embeddings(), self._vectors(chunk)):
             output = self.model(tokens, attention_mask=mask, output_hidden_states=self.is_sdxl or clip_skip > 1)
         weights = [1.0, *(unit.weight for unit in chunk for _ in unit.ids)]
-        states = _weigh(self._layer(output, clip_skip), weights, keep_mean=self._is_clip and not self.is_sdxl)
+        states = _apply_weights(self._layer(output, clip_skip), weights, keep_mean=self._is_clip and not self.is_sdxl)
         return states, output.get("text_embeds")
 
     def _layer(self, output: Any, clip_skip: int) -> torch.Tensor:
-        """The hidden states [1, tokens, width] that the family's ``encode_prompt`` picks."""
+        """The hidden states [1, tokens, width] that ``encode_prompt`` of the family takes."""
         if self.is_sdxl:
             states: torch.Tensor = output.hidden_states[-max(clip_skip, 2)]
         elif clip_skip == 1:
@@ -83,7 +81,7 @@ class Encoder:
 
     @property
     def _norm_owner(self) -> Any:
-        """The model itself, or for some versions and classes the one inside it."""
+        """The module with the final layer norm: the model, or in some classes and versions the model inside it."""
         return getattr(self.model, "text_model", self.model)
 
     def _vectors(self, chunk: Chunk) -> list[tuple[int, torch.Tensor]]:
@@ -96,11 +94,12 @@ class Encoder:
         return found
 
 
-def _weigh(states: torch.Tensor, weights: Sequence[float], keep_mean: bool) -> torch.Tensor:
-    """Hidden states [1, tokens, width] times ``weights``, one for each of the first tokens, as A1111 weighs them.
+def _apply_weights(states: torch.Tensor, weights: Sequence[float], keep_mean: bool) -> torch.Tensor:
+    """Multiply hidden states [1, tokens, width] by ``weights``, one for each of the first tokens, as A1111 does.
 
-    A1111 also scales all by the ratio of the old mean to the new. Only the last layers of Stable Diffusion's CLIP have
-    a mean that bears it; for SDXL the ratio made artefacts, and A1111 got an option without (its pull request 14874).
+    With ``keep_mean``, all states are then scaled so that their mean is the same as before, as in A1111. This suits
+    only the last layers of Stable Diffusion's CLIP. With SDXL it made artefacts, and A1111 got an option without it
+    (its pull request 14874).
     """
     if all(weight == 1 for weight in weights):
         return states

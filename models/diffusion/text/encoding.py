@@ -1,4 +1,4 @@
-"""Hidden states of prompts, as Stable Diffusion and SDXL take them, from text encoders that many rows share."""
+"""Encoding whole prompts for Stable Diffusion and SDXL, with text encoders that many rows share."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from models.diffusion.text.encoder import Encoder
 from models.errors import ModelUnavailable
 
 SUFFIXES = ("", "_2")
-"""Of the names that diffusers gives to a pipeline's text encoders, in order."""
+"""The suffixes of a pipeline's text encoders and tokenizers in diffusers, in order."""
 
 
 @dataclass(frozen=True)
 class TextEncoding:
-    """What text encoders make of one prompt. Nobody changes its tensors: they may be shared."""
+    """The encoding of one prompt. Its tensors may be shared and must not be changed."""
 
     hidden_states: torch.Tensor
-    """[1, tokens, width]; tokens is the tokenizer's maximum length times the number of chunks, width that of all text
-    encoders together."""
+    """[1, tokens, width]: the tokenizer's maximum length times the number of chunks, and the summed widths of all text
+    encoders."""
     pooled: torch.Tensor | None
-    """[1, width], SDXL's only: the second encoder's projection of the first chunk."""
+    """[1, width], for SDXL only: the second encoder's projection of the first chunk."""
 
 
 @torch.no_grad()
@@ -39,46 +39,46 @@ def encode_clip(
     embeddings: Mapping[str, Embedding] = MappingProxyType({}),
     device: torch.device,
 ) -> tuple[TextEncoding, ...]:
-    """Encode prompts in A1111's syntax; all come out with as many chunks as the longest of them has.
+    """Encode prompts in A1111's syntax; all encodings get as many chunks as the longest prompt has.
 
-    A prompt that fits one chunk, without weights or embeddings, gives what ``pipeline.encode_prompt`` gives, to the
-    bit. Longer ones are encoded chunk by chunk, each between its own special tokens, and concatenated; shorter ones
-    are filled up with empty chunks. Weights multiply the tokens' hidden states; with a single CLIP encoder the chunk is
-    then scaled so that its mean is what it was, as in A1111. LoRA tags are passed over.
+    For a prompt of one chunk, without weights and embeddings, the result equals that of ``pipeline.encode_prompt``
+    exactly. Longer prompts are encoded chunk by chunk, each with its own special tokens, and concatenated. Shorter
+    prompts are padded with empty chunks. Weights multiply the tokens' hidden states; with a single CLIP encoder the
+    chunk is then scaled back to its former mean, as in A1111. LoRA tags are ignored.
 
     Args:
         pipeline: with one text encoder (Stable Diffusion, the built-in model), two (SDXL) or only the second of these.
-        prompts: ``None`` is no prompt: zeros if ``force_zeros_for_empty_prompt`` (SDXL), else an empty text.
-        clip_skip: which layer from the end gives the hidden states, by A1111's count: 1 is the last, 2 the last but
-            one, which diffusers calls ``clip_skip=1``. SDXL takes the last but one anyway: 1 and 2 are the same there,
-            and 3 is diffusers' ``clip_skip=1``. It holds for all prompts; diffusers spares the negative one.
-        embeddings: textual inversion by the words in the prompts; only those that occur need fit the model.
-        device: where the text encoders are.
+        prompts: ``None`` is no prompt: zeros with ``force_zeros_for_empty_prompt`` (SDXL), otherwise an empty text.
+        clip_skip: the layer of the hidden states, counted from the end as in A1111: 1 is the last layer, 2 the one
+            before it, which diffusers calls ``clip_skip=1``. SDXL never takes the last layer: 1 and 2 are the same
+            there, and 3 is ``clip_skip=1`` in diffusers. Applies to all prompts; in diffusers not to the negative one.
+        embeddings: textual-inversion embeddings by the words in the prompts; those that occur must fit the model.
+        device: the device of the text encoders.
 
     Raises:
-        PromptError: as :func:`models.prompts.parse`.
-        ModelUnavailable: an embedding in a prompt is made for another model, or too long.
-        DrawingFailed: the prompt is too long, or the text encoder has no such layer.
+        PromptError: as :func:`models.jobs.prompts.parse`.
+        ModelUnavailable: an embedding in a prompt is made for another model, or has too many vectors.
+        DrawingFailed: a prompt is too long, or the text encoder has no such layer.
     """
     encoders = _encoders(pipeline, device)
     for encoder in encoders:
         encoder.check(clip_skip)
     has_zeros = _has_zeros(pipeline)
-    wanted = [prompt if prompt is not None or has_zeros else "" for prompt in prompts]
-    texts = [text for text in dict.fromkeys(wanted) if text is not None] or [""]
+    resolved = [prompt if prompt is not None or has_zeros else "" for prompt in prompts]
+    texts = [text for text in dict.fromkeys(resolved) if text is not None] or [""]
     chunks = {text: [split(encoder.tokenizer, text, embeddings) for encoder in encoders] for text in texts}
     count = max(len(each) for parts in chunks.values() for each in parts)
     encodings = {text: _encode(encoders, chunks[text], count, clip_skip) for text in texts}
-    return tuple(_zeros_like(encodings[texts[0]]) if text is None else encodings[text] for text in wanted)
+    return tuple(_zeros_like(encodings[texts[0]]) if text is None else encodings[text] for text in resolved)
 
 
 def _has_zeros(pipeline: Any) -> bool:
-    """Whether zeros stand for no prompt, as SDXL was trained."""
+    """Whether the encoding of no prompt is zeros, as SDXL was trained."""
     return bool(pipeline.config.get("force_zeros_for_empty_prompt", False))
 
 
 def _encoders(pipeline: Any, device: torch.device) -> list[Encoder]:
-    """The pipeline's text encoders: one, SDXL's two, or the second of these alone, as its refiner has it."""
+    """The pipeline's text encoders: one, SDXL's two, or only the second of these, as its refiner has it."""
     found = [suffix for suffix in SUFFIXES if getattr(pipeline, f"text_encoder{suffix}", None) is not None]
     return [
         Encoder(
@@ -93,7 +93,7 @@ def _encoders(pipeline: Any, device: torch.device) -> list[Encoder]:
 
 
 def _encode(encoders: Sequence[Encoder], chunks: Sequence[list[Chunk]], count: int, clip_skip: int) -> TextEncoding:
-    """One prompt, split for each of ``encoders``, filled up to ``count`` chunks."""
+    """Encode one prompt, whose ``chunks`` are given for each encoder, padded to ``count`` chunks."""
     _check_embeddings(encoders, chunks[0])
     states, pooled = [], None
     for encoder, own in zip(encoders, chunks, strict=True):
@@ -106,10 +106,10 @@ def _encode(encoders: Sequence[Encoder], chunks: Sequence[list[Chunk]], count: i
 
 
 def _check_embeddings(encoders: Sequence[Encoder], chunks: list[Chunk]) -> None:
-    """Refuse embeddings made for other text encoders."""
+    """Refuse embeddings that are made for other text encoders."""
     for embedding in {unit.embedding for chunk in chunks for unit in chunk if unit.embedding is not None}:
         for encoder in encoders:
-            problem = encoder.misfit(embedding)
+            problem = encoder.validate(embedding)
             if problem is not None:
                 raise ModelUnavailable(f"embedding {embedding.name!r} is made for another kind of model: {problem}")
 

@@ -1,1 +1,1 @@
-"""Work on finished pictures, in steps that jobs can share: enlarging them, and restoring the faces in them."""
+"""Work on finished images, in steps that rows can share: upscaling and face restoration."""

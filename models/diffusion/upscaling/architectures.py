@@ -1,10 +1,9 @@
-"""The one place that imports spandrel, which knows the architectures of upscalers, with or without torchvision.
+"""Imports spandrel, the library of upscaler architectures, also where torchvision is not installed.
 
-Two of spandrel's 42 architectures import torchvision, and spandrel imports all of them at once: without torchvision
-it could not be imported at all. Photogram does not require torchvision, whose wheel on PyPI is built for CUDA. So where
-torchvision is missing, those two architectures, which no job needs, are left out: while spandrel is imported, stand-ins
-that recognise no weights take their places in ``sys.modules``. No module named torchvision is ever made up, so
-transformers, which looks for it, is told the truth at any moment.
+Photogram does not require torchvision, because its wheel on PyPI is built for CUDA. But spandrel imports all of its 42
+architectures at once, and two of them import torchvision. No job needs these two. So where torchvision is missing,
+placeholders that recognise no weights stand in ``sys.modules`` for these two architectures while spandrel is imported.
+There is never a placeholder for torchvision itself, since transformers checks whether it is installed.
 """
 
 from __future__ import annotations
@@ -25,32 +24,32 @@ _lock = threading.Lock()
 
 
 def import_spandrel() -> Any:
-    """The module ``spandrel``, imported on the first call; any thread may call.
+    """Import spandrel; may be called from any thread.
 
     Raises:
-        ImportError: spandrel, or something that it needs beside torchvision, is not installed.
+        ImportError: spandrel, or a requirement of it other than torchvision, is not installed.
     """
     with _lock:
         if "spandrel" in sys.modules or importlib.util.find_spec("torchvision") is not None:
             return importlib.import_module("spandrel")
-        with _left_out(_NEED_TORCHVISION):
+        with _placeholders(_NEED_TORCHVISION):
             return importlib.import_module("spandrel")
 
 
 @contextmanager
-def _left_out(names: tuple[str, ...]) -> Iterator[None]:
-    stand_ins = {f"spandrel.architectures.{name}": _stand_in(name) for name in names}
-    sys.modules.update(stand_ins)
+def _placeholders(names: tuple[str, ...]) -> Iterator[None]:
+    placeholders = {f"spandrel.architectures.{name}": _placeholder(name) for name in names}
+    sys.modules.update(placeholders)
     try:
         yield
     finally:
-        for name in stand_ins:
+        for name in placeholders:
             del sys.modules[name]
 
 
 @dataclass(frozen=True)
-class _LeftOut:
-    """What spandrel's registry needs of an architecture; it recognises no weights."""
+class _PlaceholderArch:
+    """The interface that spandrel's registry needs; it recognises no weights."""
 
     id: str
 
@@ -58,7 +57,7 @@ class _LeftOut:
         return False
 
 
-def _stand_in(name: str) -> ModuleType:
+def _placeholder(name: str) -> ModuleType:
     module = ModuleType(f"spandrel.architectures.{name}")
-    setattr(module, f"{name}Arch", partial(_LeftOut, name))
+    setattr(module, f"{name}Arch", partial(_PlaceholderArch, name))
     return module

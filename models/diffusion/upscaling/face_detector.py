@@ -1,4 +1,4 @@
-"""Finding the faces in a picture with YuNet."""
+"""Face detection with YuNet."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from models.diffusion.upscaling.face_alignment import Pixels, Points
 from models.errors import ModelUnavailable
 
 _LONG_SIDE_PX = 640
-"""Larger pictures are looked at in this size: YuNet knows faces of 10 to 300 px."""
+"""Larger images are scaled down to this size, since YuNet detects faces of 10 to 300 px."""
 _SCORE_MIN = 0.8
 
 
 class FaceDetector:
-    """YuNet (Wu, Peng and Yu 2023) in OpenCV's implementation; any thread may call it.
+    """YuNet (Wu, Peng and Yu 2023) in OpenCV's implementation, safe for threads.
 
     Args:
         path: the weights, an ``.onnx`` file of OpenCV's model zoo.
 
     Raises:
-        ModelUnavailable: the file is missing, or is no such model.
+        ModelUnavailable: the file is missing, or holds another model.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,14 +37,14 @@ class FaceDetector:
             raise ModelUnavailable(f"{path} is no face detector that OpenCV can read: {summary(error)}") from error
         self._lock = threading.Lock()
 
-    def find(self, picture: Pixels) -> list[Points]:
-        """The landmarks of each face, those of the surest first."""
-        height, width = picture.shape[:2]
+    def find(self, image: Pixels) -> list[Points]:
+        """The landmarks of each face, the one with the highest score first."""
+        height, width = image.shape[:2]
         shrink = min(1.0, _LONG_SIDE_PX / max(height, width))
         size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-        small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA) if shrink < 1 else picture
+        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if shrink < 1 else image
         with self._lock:
             self._net.setInputSize(size)
             _, faces = self._net.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
-        to_picture = np.array([width / size[0], height / size[1]])
-        return [face[4:14].reshape(5, 2) * to_picture for face in (() if faces is None else faces)]
+        to_image = np.array([width / size[0], height / size[1]])
+        return [face[4:14].reshape(5, 2) * to_image for face in (() if faces is None else faces)]

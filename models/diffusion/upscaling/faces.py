@@ -1,4 +1,4 @@
-"""Restoring the faces in one picture: found, turned upright, restored one a step, and put back."""
+"""Face restoration: each face is detected, aligned, restored in one step, and put back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from models.errors import DrawingFailed, ModelUnavailable
 
 @dataclass(eq=False, frozen=True)
 class FaceRestorer:
-    """A model for upright faces that many jobs share, and what finds the faces."""
+    """A face-restoration model with its face detector; many jobs share them."""
 
     gfpgan: nn.Module
     """GFPGAN (Wang et al. 2021, arXiv 2101.04061), the variant without custom CUDA operators, in float32."""
@@ -28,9 +28,9 @@ class FaceRestorer:
 
     @torch.inference_mode()
     def __call__(self, faces: Tensor) -> Tensor:
-        """Restore uint8 [n, 3, 512, 512] to float32 values from 0 to 1 [n, 3, 512, 512], on the CPU.
+        """Restore faces, uint8 [n, 3, 512, 512], to float32 from 0 to 1 [n, 3, 512, 512] on the CPU.
 
-        The noise is the one stored with the weights, not drawn anew, so that the same face gives the same values.
+        The noise comes from the weights file, so that the same face always gives the same result.
         """
         values = to_unit(faces, next(self.gfpgan.parameters()).device, torch.float32)
         restored: Tensor = self.gfpgan(values * 2 - 1, return_rgb=False, randomize_noise=False)[0]
@@ -38,17 +38,17 @@ class FaceRestorer:
 
 
 def load_face_restorer(weights: Path, detector: Path, device: torch.device) -> FaceRestorer:
-    """Read GFPGAN's ``weights`` onto ``device``, always in float32, and the ``detector`` YuNet, which runs on the CPU.
+    """Load GFPGAN from ``weights`` onto ``device``, in float32, and YuNet from ``detector``, which runs on the CPU.
 
     Raises:
-        ModelUnavailable: a file cannot be read, or is no such model.
-        OutOfMemory: the weights do not fit the device.
+        ModelUnavailable: a file cannot be read, or holds another model.
+        OutOfMemory: the weights do not fit into the device's memory.
     """
     finder = FaceDetector(detector)
     descriptor = read_model(weights)
     if descriptor.architecture.id != "GFPGAN":
         raise ModelUnavailable(
-            f"{weights} is no GFPGAN, the one face restorer there is, but {descriptor.architecture.id}"
+            f"{weights} has the architecture {descriptor.architecture.id}; face restorers must be GFPGAN"
         )
     try:
         return FaceRestorer(descriptor.model.to(device), finder)
@@ -57,23 +57,23 @@ def load_face_restorer(weights: Path, detector: Path, device: torch.device) -> F
 
 
 class FaceRestoration(Postprocess):
-    """Restores each face of a picture, one a step; the picture keeps its size.
+    """Restores each face in an image, one in each step; the image keeps its size.
 
     Args:
-        picture: RGB, of any size. The faces in it are found at once, in tens of milliseconds.
+        image: RGB, of any size. Its faces are detected at once, in tens of milliseconds.
 
     Raises:
-        DrawingFailed: there is no face in the picture.
-        ValueError: the picture is not RGB.
+        DrawingFailed: no face is detected.
+        ValueError: the image is not RGB.
     """
 
-    def __init__(self, picture: Image.Image, restorer: FaceRestorer) -> None:
+    def __init__(self, image: Image.Image, restorer: FaceRestorer) -> None:
         self.model = restorer
-        self._source = to_bytes(picture).permute(1, 2, 0).contiguous().numpy()
+        self._source = to_bytes(image).permute(1, 2, 0).contiguous().numpy()
         self._canvas = self._source
         self._faces = [align(landmarks) for landmarks in restorer.detector.find(self._source)]
         if not self._faces:
-            raise DrawingFailed("no face was found in the picture")
+            raise DrawingFailed("no face was found in the image")
         self.steps = len(self._faces)
 
     @property
@@ -86,10 +86,10 @@ class FaceRestoration(Postprocess):
 
     def advance(self, output: Tensor) -> None:
         if not output.isfinite().all():
-            raise DrawingFailed("the face restorer gave numbers that are no picture")
+            raise DrawingFailed("the face restorer's output is not finite")
         face = from_unit(output[0]).permute(1, 2, 0).contiguous().numpy()
         self._canvas = paste(self._canvas, face, self._faces[self.step])
         self.step += 1
 
-    def picture(self) -> Image.Image:
+    def image(self) -> Image.Image:
         return Image.fromarray(self._canvas)

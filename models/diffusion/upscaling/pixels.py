@@ -1,4 +1,4 @@
-"""Between Pillow's pictures and tensors of pixels."""
+"""Conversions between Pillow images and tensors of pixels."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from PIL import Image
 from torch import Tensor
 
 
-def to_bytes(picture: Image.Image) -> Tensor:
-    """An RGB picture as uint8 [3, height, width].
+def to_bytes(image: Image.Image) -> Tensor:
+    """From an RGB image to uint8 [3, height, width].
 
     Raises:
-        ValueError: the picture is not RGB; transparency and palettes must have been resolved before.
+        ValueError: the image is not RGB; callers convert transparency and palettes.
     """
-    if picture.mode != "RGB":
-        raise ValueError(f"an RGB picture is needed, this one is {picture.mode}")
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+    if image.mode != "RGB":
+        raise ValueError(f"the image must be RGB, not {image.mode}")
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
-def to_picture(pixels: Tensor) -> Image.Image:
-    """uint8 [3, height, width] as an RGB picture."""
+def to_image(pixels: Tensor) -> Image.Image:
+    """From uint8 [3, height, width] to an RGB image."""
     return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
 
 
 def to_unit(pixels: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """uint8 values as numbers from 0 to 1 on ``device``."""
+    """From uint8 to ``dtype`` from 0 to 1 on ``device``."""
     return pixels.to(device).to(dtype) / 255
 
 
 def from_unit(values: Tensor) -> Tensor:
-    """Numbers from 0 to 1 as uint8 values, rounded to the nearest."""
+    """From 0 to 1 to uint8, rounded to the nearest."""
     return (values * 255).round_().clamp_(0, 255).to(torch.uint8)

@@ -1,4 +1,4 @@
-"""Jobs on finished pictures, as the engine sees them: steps, each of which takes part in a forward with others'."""
+"""Postprocessing of finished images as pieces of work for the engine."""
 
 from __future__ import annotations
 
@@ -13,60 +13,58 @@ from models.errors import JobFailure
 
 
 class Postprocess(ABC):
-    """One job on one picture. Each step is one input of ``model``; nothing else is shared with other jobs."""
+    """A piece of work on one image; each step is one input of ``model``, which other rows share."""
 
     model: Callable[[Tensor], Tensor]
-    """Takes and gives batches; no output depends on the other inputs of the batch."""
+    """Takes and returns batches; an output must not depend on the other inputs of the batch."""
     steps: int
-    """Steps in all, at least 1."""
+    """The number of steps in all, at least 1."""
     step: int = 0
-    """Steps taken."""
+    """The number of steps taken so far."""
 
     device = torch.device("cpu")
-    """Where the picture is; the model may be elsewhere."""
+    """The device of the image; the model may be on another one."""
     inputs = 1
-    effort = None
+    step_cost_key = None
 
     @property
     def is_done(self) -> bool:
-        """Whether :meth:`picture` is final."""
+        """Whether all steps are taken."""
         return self.step == self.steps
 
     @property
-    def sort(self) -> Hashable:
-        """What decides how long a forward takes."""
+    def cost_key(self) -> Hashable:
         return self.group_key
 
     @property
     @abstractmethod
     def group_key(self) -> Hashable:
-        """Equal for jobs whose next steps can share a forward."""
+        """Equal for pieces of work that can share a forward."""
 
     @abstractmethod
     def next_input(self) -> Tensor:
-        """What the step to come gives to ``model``: uint8 [1, 3, h, w] on the CPU."""
+        """The input of ``model`` for the next step: uint8 [1, 3, h, w] on the CPU."""
 
     @abstractmethod
     def advance(self, output: Tensor) -> None:
-        """Take one step with its part of the model's output [1, 3, height, width].
+        """Take one step with the model's output [1, 3, height, width] for it.
 
         Raises:
             DrawingFailed: the output is not finite.
         """
 
     @abstractmethod
-    def picture(self) -> Image.Image:
-        """The RGB picture that came of it; to be asked for when the job is done."""
+    def image(self) -> Image.Image:
+        """The resulting RGB image, once all steps are taken."""
 
     def forward(self, batch: Sequence[Postprocess]) -> list[Tensor | JobFailure]:
-        """One output [1, 3, height, width] for the next step of each job; they all have the same ``group_key``."""
+        """The model's output [1, 3, height, width] for the next step of each piece of work."""
         outputs = self.model(torch.cat([each.next_input() for each in batch]))
         return list(outputs.split(1))
 
     def preview(self, output: Tensor) -> Image.Image | None:
-        """None: the picture is known already, only smaller."""
+        """Always ``None``: the input image is known."""
         return None
 
     def finish(self, batch: Sequence[Postprocess]) -> list[Image.Image]:
-        """Each job's picture."""
-        return [each.picture() for each in batch]
+        return [each.image() for each in batch]

@@ -1,4 +1,4 @@
-"""How a picture is cut into overlapping tiles, and with which weights their enlargements add up without seams."""
+"""Cutting an image into overlapping tiles, and the weights with which enlarged tiles add up without seams."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Cut:
-    """One axis of a picture, cut into equally long tiles that overlap by at least ``overlap_px``.
+    """One axis of an image, cut into tiles of equal length that overlap by at least ``overlap_px``.
 
-    Of every overlap the outer quarters are discarded, for there the model missed what lies beyond the tile's border,
-    and the middle half is cross-faded. A model that looks no farther than a quarter of the overlap so gives exactly
-    what it gives for the whole picture.
+    The outer quarter of each overlap is discarded, because the model could not see beyond the border of the tile. The
+    middle half is cross-faded. So a model whose receptive field reaches at most a quarter of the overlap gives exactly
+    the result that it gives for the whole image.
     """
 
     length_px: int
@@ -30,7 +30,7 @@ class Cut:
 
     @cached_property
     def starts(self) -> tuple[int, ...]:
-        """Where the tiles begin: as few as possible, spread evenly, the last one ending where the picture ends."""
+        """The starts of the tiles: as few tiles as possible, spread evenly; the last one ends at the image's border."""
         spare_px = self.length_px - self.tile_px
         if spare_px == 0:
             return (0,)
@@ -38,7 +38,7 @@ class Cut:
         return tuple(spare_px * index // gaps for index in range(gaps + 1))
 
     def weights(self, scale: int) -> Tensor:
-        """How much each tile's enlarged pixels count [tiles, tile_px * scale]; for each pixel they add up to 1."""
+        """The weights [tiles, tile_px * scale] of the tiles' enlarged pixels; for each pixel they add up to 1."""
         weights = torch.stack([self._ramp(start, scale) for start in self.starts])
         total = torch.zeros(self.length_px * scale)
         spans = [slice(start * scale, (start + self.tile_px) * scale) for start in self.starts]
@@ -47,7 +47,7 @@ class Cut:
         return torch.stack([each / total[span] for span, each in zip(spans, weights, strict=True)])
 
     def _ramp(self, start: int, scale: int) -> Tensor:
-        """From 0 to 1 over the middle half of the overlap, but at the picture's own borders."""
+        """From 0 to 1 over the middle half of each overlap; 1 at the borders of the image."""
         from_start_px = (torch.arange(self.tile_px * scale) + 0.5) / scale
         ramp = ((from_start_px - self.overlap_px / 4) / (self.overlap_px / 2)).clamp(0, 1)
         weights = torch.ones_like(ramp)

@@ -1,4 +1,4 @@
-"""Upscalers: super-resolution and restoration models read from one file, ready on one device."""
+"""Upscalers: super-resolution and restoration models, loaded from one file onto one device."""
 
 from __future__ import annotations
 
@@ -18,40 +18,40 @@ _PURPOSES = ("SR", "Restoration")
 
 @dataclass(eq=False, frozen=True)
 class Upscaler:
-    """A model that many jobs share."""
+    """An upscaling model, which many jobs share."""
 
     descriptor: Any
-    """spandrel's ``ImageModelDescriptor``; it pads inputs to the sizes that the model needs."""
+    """spandrel's ``ImageModelDescriptor``, which pads inputs to the sizes that the model needs."""
     tile_px: int
-    """The side of the tiles that larger pictures are cut into."""
+    """The side of the tiles into which larger images are cut."""
     overlap_px: int
 
     @property
     def scale(self) -> int:
-        """How many times as wide and high the model makes a picture; 1 for one that only restores."""
+        """The factor by which the model enlarges width and height; 1 for restoration models."""
         return int(self.descriptor.scale)
 
     @torch.inference_mode()
     def __call__(self, tiles: Tensor) -> Tensor:
-        """Enlarge uint8 [n, 3, h, w] to float32 values from 0 to 1 [n, 3, h * scale, w * scale], on the CPU."""
+        """Enlarge uint8 [n, 3, h, w] to float32 from 0 to 1 [n, 3, h * scale, w * scale] on the CPU."""
         values = to_unit(tiles, self.descriptor.device, self.descriptor.dtype)
         enlarged: Tensor = self.descriptor(values)
         return enlarged.float().cpu()
 
 
 def load_upscaler(path: Path, device: torch.device, dtype: torch.dtype) -> Upscaler:
-    """Read the weights in ``path`` onto ``device``; formats and safety are :func:`read_model`'s.
+    """Load the weights in ``path`` onto ``device``; :func:`read_model` says which files are read.
 
-    Accepted is what takes and gives one RGB picture: super-resolution (ESRGAN, Real-ESRGAN, Compact, SPAN, SwinIR,
-    DAT, HAT and others) and restoration at the same size (SCUNet and others). A model that cannot be computed in
-    ``dtype`` is in float32.
+    The model must take and return one RGB image: super-resolution (ESRGAN, Real-ESRGAN, Compact, SPAN, SwinIR, DAT,
+    HAT and others) or restoration at the same size (SCUNet and others). A model that does not support ``dtype`` runs in
+    float32.
 
     Raises:
-        ModelUnavailable: the file cannot be read, or is no such model.
-        OutOfMemory: the weights do not fit the device.
+        ModelUnavailable: the file cannot be read, or holds another type of model.
+        OutOfMemory: the weights do not fit into the device's memory.
     """
     descriptor = read_model(path)
-    problem = _misfit(descriptor)
+    problem = _validate(descriptor)
     if problem is not None:
         raise ModelUnavailable(f"{path} is no upscaler: {problem}")
     try:
@@ -62,11 +62,11 @@ def load_upscaler(path: Path, device: torch.device, dtype: torch.dtype) -> Upsca
     return Upscaler(descriptor, tile_px, overlap_px)
 
 
-def _misfit(descriptor: Any) -> str | None:
+def _validate(descriptor: Any) -> str | None:
     if descriptor.purpose not in _PURPOSES:
         return f"{descriptor.architecture.name} is a model for {descriptor.purpose}"
     channels = (descriptor.input_channels, descriptor.output_channels)
-    return None if channels == (3, 3) else "it takes {} and gives {} channels, not 3".format(*channels)
+    return None if channels == (3, 3) else "it takes {} and returns {} channels, not 3".format(*channels)
 
 
 def _supported(descriptor: Any, dtype: torch.dtype) -> torch.dtype:

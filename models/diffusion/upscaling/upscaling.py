@@ -1,4 +1,4 @@
-"""Enlarging one picture: with an upscaler, tile by tile, or by plain resampling."""
+"""Upscaling one image: with an upscaler, tile by tile, or by plain resampling."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from PIL import Image
 from PIL.Image import Resampling
 from torch import Tensor
 
-from models.diffusion.upscaling.pixels import from_unit, to_bytes, to_picture
+from models.diffusion.upscaling.pixels import from_unit, to_bytes, to_image
 from models.diffusion.upscaling.postprocess import Postprocess
 from models.diffusion.upscaling.tiles import Cut
 from models.diffusion.upscaling.upscaler import Upscaler
 from models.errors import DrawingFailed
 
 FILTERS: Mapping[str, Resampling] = MappingProxyType({"Lanczos": Resampling.LANCZOS, "Nearest": Resampling.NEAREST})
-"""How Pillow calls the built-in upscalers."""
+"""The built-in upscalers and their filters in Pillow."""
 
 
 class Upscaling(Postprocess):
-    """Enlarges a picture with an upscaler, one tile a step.
+    """Enlarges an image with an upscaler, one tile in each step.
 
-    The model runs once, at its own scale; a Lanczos filter brings that to exactly ``scale``. Until the job is done it
-    holds 12 bytes for each pixel at the model's scale.
+    The model enlarges by its own scale; a Lanczos filter then resizes to exactly ``scale``. Until the last step the
+    work holds 12 bytes for each pixel at the model's scale.
 
     Args:
-        picture: RGB, of any size.
-        scale: the picture becomes round(width * scale) x round(height * scale).
+        image: RGB, of any size.
+        scale: the result has round(width * scale) x round(height * scale) pixels.
 
     Raises:
-        ValueError: the picture is not RGB.
+        ValueError: the image is not RGB.
     """
 
-    def __init__(self, picture: Image.Image, scale: float, upscaler: Upscaler) -> None:
+    def __init__(self, image: Image.Image, scale: float, upscaler: Upscaler) -> None:
         self.model = upscaler
-        self._source = to_bytes(picture)
-        self._size = enlarged_size(picture, scale)
+        self._source = to_bytes(image)
+        self._size = enlarged_size(image, scale)
         self._rows, self._columns = (
             Cut(length, min(upscaler.tile_px, length), upscaler.overlap_px) for length in self._source.shape[1:]
         )
@@ -57,38 +57,38 @@ class Upscaling(Postprocess):
 
     def advance(self, output: Tensor) -> None:
         if not output.isfinite().all():
-            raise DrawingFailed("the upscaler gave numbers that are no picture")
+            raise DrawingFailed("the upscaler's output is not finite")
         row, column = self._place()
         weights = self._row_weights[row, :, None] * self._column_weights[column]
         _window(self._canvas, self._rows, self._columns, row, column, self._native_scale).add_(output[0] * weights)
         self.step += 1
 
-    def picture(self) -> Image.Image:
-        enlarged = to_picture(from_unit(self._canvas))
+    def image(self) -> Image.Image:
+        enlarged = to_image(from_unit(self._canvas))
         return enlarged if enlarged.size == self._size else enlarged.resize(self._size, Resampling.LANCZOS)
 
     def _place(self) -> tuple[int, int]:
-        """The row and column of the tile to come."""
+        """The row and column of the next tile."""
         return divmod(self.step, len(self._columns.starts))
 
 
 class Resizing(Postprocess):
-    """Enlarges a picture with one of the built-in upscalers, in one step and without weights.
+    """Enlarges an image with a built-in upscaler, in one step and without weights.
 
     Args:
-        picture: RGB, of any size.
-        scale: the picture becomes round(width * scale) x round(height * scale).
+        image: RGB, of any size.
+        scale: the result has round(width * scale) x round(height * scale) pixels.
         name: one of ``FILTERS``.
 
     Raises:
-        ValueError: the picture is not RGB.
+        ValueError: the image is not RGB.
     """
 
     steps = 1
 
-    def __init__(self, picture: Image.Image, scale: float, name: str) -> None:
-        self._source = to_bytes(picture)
-        self._size = enlarged_size(picture, scale)
+    def __init__(self, image: Image.Image, scale: float, name: str) -> None:
+        self._source = to_bytes(image)
+        self._size = enlarged_size(image, scale)
         self._name = name
         self.model = partial(_resize, size=self._size, resampling=FILTERS[name])
 
@@ -103,20 +103,20 @@ class Resizing(Postprocess):
         self._source = output[0]
         self.step += 1
 
-    def picture(self) -> Image.Image:
-        return to_picture(self._source)
+    def image(self) -> Image.Image:
+        return to_image(self._source)
 
 
-def enlarged_size(picture: Image.Image, scale: float) -> tuple[int, int]:
-    """Width and height in pixels of ``picture`` enlarged ``scale`` times."""
-    return round(picture.width * scale), round(picture.height * scale)
+def enlarged_size(image: Image.Image, scale: float) -> tuple[int, int]:
+    """Width and height in pixels of ``image``, enlarged by ``scale``."""
+    return round(image.width * scale), round(image.height * scale)
 
 
 def _window(pixels: Tensor, rows: Cut, columns: Cut, row: int, column: int, scale: int) -> Tensor:
-    """The part of ``pixels`` [3, height * scale, width * scale] that one tile covers."""
+    """The view of ``pixels`` [3, height * scale, width * scale] that one tile covers."""
     top, left = rows.starts[row] * scale, columns.starts[column] * scale
     return pixels[:, top : top + rows.tile_px * scale, left : left + columns.tile_px * scale]
 
 
 def _resize(pixels: Tensor, size: tuple[int, int], resampling: Resampling) -> Tensor:
-    return torch.stack([to_bytes(to_picture(each).resize(size, resampling)) for each in pixels])
+    return torch.stack([to_bytes(to_image(each).resize(size, resampling)) for each in pixels])

@@ -1,4 +1,4 @@
-"""Models of spandrel's architectures, read from files that cannot run code."""
+"""Reading models of spandrel's architectures from files, without running code from them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ SUFFIXES = (".safetensors", ".pth")
 
 
 def read_model(path: Path) -> Any:
-    """The model whose weights are in ``path``, as spandrel's descriptor of it, in float32 on the CPU.
+    """Read the model in ``path``: spandrel's descriptor, in float32 on the CPU.
 
-    The architecture is recognised by the names and shapes of the weights. A ``.pth`` file is a pickle; it is read with
-    torch's own restricted unpickler, which builds tensors and plain containers and nothing else.
+    spandrel recognises the architecture by the names and shapes of the weights. A ``.pth`` file is a pickle; torch's
+    restricted unpickler reads only tensors and plain containers from it.
 
     Raises:
-        ModelUnavailable: the file is missing, holds anything but tensors, or is of no architecture that is known.
+        ModelUnavailable: the file is missing, holds more than tensors, or has an unknown architecture.
         OutOfMemory: the weights do not fit into the machine's memory.
     """
     if path.suffix.lower() not in SUFFIXES:
@@ -38,7 +38,7 @@ def read_model(path: Path) -> Any:
 
 
 def failure_to_load(path: Path, error: Exception) -> JobFailure:
-    """``error``, which came up while the weights in ``path`` were loaded, in Photogram's terms."""
+    """An ``error`` that occurred while ``path`` was loaded, as a ``JobFailure``."""
     if is_out_of_memory(error):
         return OutOfMemory(f"{path} does not fit into the device's memory")
     if isinstance(error, ImportError):
@@ -53,17 +53,17 @@ def _read(path: Path) -> dict[str, Any]:
         return load_file(path)
     weights = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(weights, dict):
-        raise ValueError("it holds no state dict")
+        raise ValueError("it is no state dict")
     return weights
 
 
 def _describe(weights: dict[str, Any]) -> Any:
     spandrel = import_spandrel()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "torch.meshgrid", UserWarning)  # SwinIR and its kin
+        warnings.filterwarnings("ignore", "torch.meshgrid", UserWarning)  # from SwinIR and similar models
         try:
             descriptor = spandrel.MAIN_REGISTRY.load(weights)
         except spandrel.UnsupportedModelError as error:
-            raise ValueError("its architecture is none that spandrel knows") from error
+            raise ValueError("spandrel does not know its architecture") from error
     descriptor.model.eval().requires_grad_(False)
     return descriptor

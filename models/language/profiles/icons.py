@@ -1,42 +1,42 @@
-"""The profile of the built-in model, which draws single things on plain grounds and knows neither scenes nor styles."""
+"""The profile of the built-in model, which generates single things on plain backgrounds, without scenes or styles."""
 
 from __future__ import annotations
 
 import re
 
-from models.language.profiles import kinds
-from models.language.profiles.shape import Kind, Profile, Slot, Template
+from models.language.profiles import subjects
+from models.language.profiles.shape import PhraseChoice, Profile, Subject, Template
 
 GROUNDS = (
     "red", "orange", "yellow", "green", "teal", "blue", "light blue", "purple", "pink", "brown", "gray", "black",
 )  # fmt: skip
-"""The colours of background that the checkpoint was taught."""
+"""The background colours that the checkpoint was trained on."""
 WORDS_MAX = 8
 
 _PLACED = re.compile(
     r"\b(?:background|backdrop|ground|in|on|at|under|over|by|near|behind|beside|inside|above|below|between)\b", re.I
 )
 _NAMES = {"grey": "gray", "violet": "purple", "golden": "yellow", "gold": "yellow", "turquoise": "teal", "cyan": "teal"}
-"""Other words for some of the colours."""
+"""Synonyms of some colours."""
 
 
-def _slot(*grounds: str) -> Slot:
-    return Slot(phrases=grounds, lead=" on a ", tail=" background")
+def _choice(*grounds: str) -> PhraseChoice:
+    return PhraseChoice(phrases=grounds, prefix=" on a ", suffix=" background")
 
 
-def _skips(said: str) -> str | None:
-    if not re.search(r"[A-Za-z]", said):
-        return "the built-in model reads English alone"
-    if _PLACED.search(said):
-        return "the prompt says already where the thing is"
-    if len(said.split()) > WORDS_MAX:
-        return "the built-in model draws single things, and this is more than one"
+def _skips(user_text: str) -> str | None:
+    if not re.search(r"[A-Za-z]", user_text):
+        return "the built-in model understands only English"
+    if _PLACED.search(user_text):
+        return "the prompt already says where the thing is"
+    if len(user_text.split()) > WORDS_MAX:
+        return "the built-in model generates single things, and the prompt has more than one"
     return None
 
 
-def _allows(said: str, ground: str) -> bool:
-    """A thing does not stand out from a ground of its own colour; each word of it counts: ``light blue`` is blue."""
-    words = {_NAMES.get(word, word) for word in re.findall(r"[a-z]+", said.lower())}
+def _allows(user_text: str, ground: str) -> bool:
+    """Whether ``ground`` differs from the colours in the prompt; ``light blue`` counts as blue."""
+    words = {_NAMES.get(word, word) for word in re.findall(r"[a-z]+", user_text.lower())}
     return words.isdisjoint(ground.split())
 
 
@@ -56,20 +56,20 @@ ICONS = Profile(
         tokens_max=16,
         begins=" on a",
     ),
-    kind=kinds.KIND,
-    kinds={
-        kinds.PERSON: Kind(slots=(_slot("teal", "purple", "gray"),)),
-        kinds.ANIMAL: Kind(slots=(_slot("green", "yellow", "light blue"),)),
-        kinds.SEA: Kind(slots=(_slot("blue", "teal", "light blue"),)),
-        kinds.FOOD: Kind(slots=(_slot("yellow", "pink", "teal"),)),
-        kinds.PLANT: Kind(slots=(_slot("light blue", "pink", "brown"),)),
-        kinds.VEHICLE: Kind(slots=(_slot("light blue", "gray", "green"),)),
-        kinds.BUILDING: Kind(slots=(_slot("light blue", "green", "purple"),)),
-        kinds.LANDSCAPE: Kind(slots=(_slot("orange", "purple", "blue"),)),
-        kinds.ITEM: Kind(slots=(_slot("teal", "purple", "pink"),)),
-        kinds.FANTASY: Kind(slots=(_slot("purple", "black", "orange"),)),
+    subject=subjects.SUBJECT,
+    subjects={
+        subjects.PERSON: Subject(choices=(_choice("teal", "purple", "gray"),)),
+        subjects.ANIMAL: Subject(choices=(_choice("green", "yellow", "light blue"),)),
+        subjects.SEA: Subject(choices=(_choice("blue", "teal", "light blue"),)),
+        subjects.FOOD: Subject(choices=(_choice("yellow", "pink", "teal"),)),
+        subjects.PLANT: Subject(choices=(_choice("light blue", "pink", "brown"),)),
+        subjects.VEHICLE: Subject(choices=(_choice("light blue", "gray", "green"),)),
+        subjects.BUILDING: Subject(choices=(_choice("light blue", "green", "purple"),)),
+        subjects.LANDSCAPE: Subject(choices=(_choice("orange", "purple", "blue"),)),
+        subjects.ITEM: Subject(choices=(_choice("teal", "purple", "pink"),)),
+        subjects.FANTASY: Subject(choices=(_choice("purple", "black", "orange"),)),
     },
-    free_slots=(_slot(*GROUNDS),),
+    free_choices=(_choice(*GROUNDS),),
     skips=_skips,
     allows=_allows,
 )

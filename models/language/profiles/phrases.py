@@ -1,4 +1,4 @@
-"""The phrases that a small language model chooses from, by what a prompt is about."""
+"""The phrases that a small language model chooses from, by subject."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from models.language.profiles import kinds
+from models.language.profiles import subjects
 
 _FAULTS = (", blurry", ", low quality", ", watermark", ", text")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Phrases:
-    """What suits one kind of thing."""
+class SubjectPhrases:
+    """The phrases for one subject."""
 
     settings: tuple[str, ...]
     lights: tuple[str, ...]
@@ -21,11 +21,11 @@ class Phrases:
     views: tuple[str, ...]
     styles: tuple[str, ...]
     negatives: tuple[str, ...]
-    """As ``models.language.profiles.shape.Kind`` has them."""
+    """See ``models.language.profiles.shape.Subject``."""
 
 
-KINDS: Mapping[str, Phrases] = MappingProxyType({
-    kinds.PERSON: Phrases(
+SUBJECTS: Mapping[str, SubjectPhrases] = MappingProxyType({
+    subjects.PERSON: SubjectPhrases(
         settings=("in a quiet garden", "in a narrow old street", "by the sea", "in a grand hall", "in a simple room"),
         lights=("soft morning light", "golden evening light", "dramatic side light", "cool moonlight"),
         colours=("warm browns and gold", "muted earth tones", "deep blue and silver", "soft cream and rose"),
@@ -33,7 +33,7 @@ KINDS: Mapping[str, Phrases] = MappingProxyType({
         styles=("portrait photograph", "oil painting", "cinematic film still", "detailed digital painting"),
         negatives=("bad anatomy", ", extra fingers", ", deformed hands", ", cropped head", *_FAULTS),
     ),
-    kinds.ANIMAL: Phrases(
+    subjects.ANIMAL: SubjectPhrases(
         settings=("in its natural habitat", "out in the wild", "in a peaceful place"),
         lights=("soft morning light", "golden evening light", "hazy backlight", "bright overcast light"),
         colours=("natural colours", "warm orange and gold", "cool blue and white", "muted greens and brown"),
@@ -41,7 +41,7 @@ KINDS: Mapping[str, Phrases] = MappingProxyType({
         styles=("wildlife photograph", "watercolour painting", "detailed illustration", "oil painting"),
         negatives=("extra legs", ", deformed paws", ", bad anatomy", *_FAULTS),
     ),
-    kinds.SEA: Phrases(
+    subjects.SEA: SubjectPhrases(
         settings=("in deep clear water", "above a coral reef", "among drifting kelp", "near the sandy seabed"),
         lights=("rays of light from above", "soft blue light", "glowing light from within"),
         colours=("teal and deep blue", "violet and turquoise", "coral and gold"),
@@ -49,7 +49,7 @@ KINDS: Mapping[str, Phrases] = MappingProxyType({
         styles=("underwater photograph", "detailed illustration", "watercolour painting"),
         negatives=("deformed", ", murky water", *_FAULTS),
     ),
-    kinds.FOOD: Phrases(
+    subjects.FOOD: SubjectPhrases(
         settings=("on a rustic wooden table", "on a linen tablecloth", "on a marble counter", "in a cosy kitchen"),
         lights=("soft window light", "warm morning light", "bright studio light"),
         colours=("warm golden colours", "fresh vivid colours", "rich dark colours", "pastel colours"),
@@ -57,7 +57,7 @@ KINDS: Mapping[str, Phrases] = MappingProxyType({
         styles=("food photograph", "still life painting", "cookbook illustration"),
         negatives=("unappetising", ", messy", ", cutlery in front", *_FAULTS),
     ),
-    kinds.PLANT: Phrases(
+    subjects.PLANT: SubjectPhrases(
         settings=("in a cottage garden", "on a sunny windowsill", "in a wild meadow", "in a glass greenhouse"),
         lights=("soft morning light", "golden backlight", "gentle overcast light"),
         colours=("fresh green and cream", "soft pink and white", "rich jewel tones", "natural colours"),
@@ -65,7 +65,7 @@ KINDS: Mapping[str, Phrases] = MappingProxyType({
         styles=("nature photograph", "botanical illustration", "watercolour painting", "oil painting"),
         negatives=("wilted", ", plastic look", *_FAULTS),
     ),
-    kinds.VEHICLE: Phrases(
+    subjects.VEHICLE: SubjectPhrases(
         settings=("under wide clouds", "in front of distant mountains", "in morning haze", "against a wide open sky"),
         lights=("golden evening light", "dramatic storm light", "clear midday light", "soft dawn light"),
         colours=("teal and amber", "deep blue and silver", "warm sunset colours", "bold contrasting colours"),
@@ -73,7 +73,7 @@ KINDS: Mapping[str, Phrases] = MappingProxyType({
         styles=("cinematic photograph", "vintage poster", "detailed digital painting"),
         negatives=("deformed", ", crooked lines", ", missing parts", *_FAULTS),
     ),
-    kinds.BUILDING: Phrases(
+    subjects.BUILDING: SubjectPhrases(
         settings=("on a quiet hillside", "among autumn trees", "under wide clouds", "in morning mist"),
         lights=("golden evening light", "soft dawn light", "clear midday light", "cool moonlight"),
         colours=("warm stone colours", "cool blue and amber", "muted autumn colours", "soft pastel colours"),
@@ -81,7 +81,7 @@ KINDS: Mapping[str, Phrases] = MappingProxyType({
         styles=("architectural photograph", "watercolour painting", "detailed concept art", "ink drawing"),
         negatives=("crooked lines", ", distorted perspective", *_FAULTS),
     ),
-    kinds.LANDSCAPE: Phrases(
+    subjects.LANDSCAPE: SubjectPhrases(
         settings=("under towering clouds", "beneath a vast clear sky", "above drifting mist", "beyond dark pine trees"),
         lights=("golden evening light", "soft dawn light", "dramatic storm light", "cool moonlight"),
         colours=("deep blue and orange", "muted greens and grey", "violet and gold", "soft pastel colours"),
@@ -89,7 +89,7 @@ KINDS: Mapping[str, Phrases] = MappingProxyType({
         styles=("landscape photograph", "oil painting", "watercolour painting", "detailed matte painting"),
         negatives=("crooked horizon", ", oversaturated", *_FAULTS),
     ),
-    kinds.ITEM: Phrases(
+    subjects.ITEM: SubjectPhrases(
         settings=("on a plain backdrop", "in a quiet room", "on a stone floor", "against dark velvet"),
         lights=("soft window light", "bright studio light", "warm lamp light", "dramatic side light"),
         colours=("warm browns and gold", "clean neutral colours", "deep green and brass", "soft pastel colours"),
@@ -97,7 +97,7 @@ KINDS: Mapping[str, Phrases] = MappingProxyType({
         styles=("product photograph", "still life painting", "detailed illustration", "pencil drawing"),
         negatives=("deformed", ", cluttered", *_FAULTS),
     ),
-    kinds.FANTASY: Phrases(
+    subjects.FANTASY: SubjectPhrases(
         settings=("in an ancient ruined city", "in a moonlit forest", "on a stormy mountain peak", "in a crystal cave"),
         lights=("glowing magical light", "firelight and deep shadows", "cool moonlight", "dramatic backlight"),
         colours=("violet and gold", "crimson and black", "emerald and silver", "teal and amber"),
@@ -118,4 +118,4 @@ STYLED = (
     r"\b(?:\w*photo\w*|painting|painted|draw\w*|illustrat\w*|sketch\w*|style|art|anime|manga|cartoon|comic|render\w*|"
     r"watercolou?r|pixel|3d|logo|poster|print|engraving|icon|sticker|oil|ink)\b"
 )
-"""Words by which a prompt says itself where it is, how it is lit, in which colours, from where, and in which style."""
+"""Patterns of words by which a prompt already gives the place, light, colours, view or style."""

@@ -1,22 +1,22 @@
-"""The profile of models that read prompts as prose: Flux and Stable Diffusion 3."""
+"""The profile of models that read prompts as prose: FLUX and Stable Diffusion 3."""
 
 from __future__ import annotations
 
 from models.language.profiles import phrases
-from models.language.profiles.kinds import KIND
-from models.language.profiles.shape import GUIDED_MAX, Kind, Profile, Slot, Template
+from models.language.profiles.shape import GUIDED_MAX, PhraseChoice, Profile, Subject, Template
+from models.language.profiles.subjects import SUBJECT
 from models.language.profiles.tags import NEGATIVE
 
 
-def _kind(kind: phrases.Phrases) -> Kind:
-    slots = (
-        Slot(phrases=kind.settings, lead=" ", unless=phrases.PLACED),
-        Slot(phrases=kind.lights, lead=", with ", unless=phrases.LIT),
-        Slot(phrases=kind.colours, lead=", in ", unless=phrases.COLOURED),
-        Slot(phrases=kind.styles, lead=". Style: ", unless=phrases.STYLED),
-        Slot(phrases=kind.views, lead=", ", unless=phrases.SEEN),
+def _subject(subject: phrases.SubjectPhrases) -> Subject:
+    choices = (
+        PhraseChoice(phrases=subject.settings, prefix=" ", redundant_if=phrases.PLACED),
+        PhraseChoice(phrases=subject.lights, prefix=", with ", redundant_if=phrases.LIT),
+        PhraseChoice(phrases=subject.colours, prefix=", in ", redundant_if=phrases.COLOURED),
+        PhraseChoice(phrases=subject.styles, prefix=". Style: ", redundant_if=phrases.STYLED),
+        PhraseChoice(phrases=subject.views, prefix=", ", redundant_if=phrases.SEEN),
     )
-    return Kind(slots=slots, negatives=kind.negatives)
+    return Subject(choices=choices, negatives=subject.negatives)
 
 
 SENTENCE = Profile(
@@ -55,7 +55,7 @@ SENTENCE = Profile(
         ),
         tokens_max=GUIDED_MAX,
     ),
-    kind=KIND,
-    kinds={name: _kind(kind) for name, kind in phrases.KINDS.items()},
+    subject=SUBJECT,
+    subjects={name: _subject(subject) for name, subject in phrases.SUBJECTS.items()},
     negative=NEGATIVE,
 )  # fmt: skip

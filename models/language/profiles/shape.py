@@ -1,4 +1,4 @@
-"""What a profile consists of."""
+"""The parts of a profile."""
 
 from __future__ import annotations
 
@@ -8,102 +8,103 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 GUIDED_MAX = 192
-"""Tokens for an answer from given phrases: a small model may write them letter by letter."""
+"""The token limit for an answer of given phrases; a small model may write them letter by letter."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Template:
-    """What the language model reads before the user's words, and how much it may write.
+    """The instructions and examples before the user's text, and the token limit of the answer.
 
-    What all requests share is read once, but by whole pages: of those for the small model that comes along, the last
-    page is full, or nearly nothing would be left to share of it.
+    The engine caches the common prefix of all requests, but only in whole blocks. The templates for the built-in small
+    model fill their last block, so that almost the whole prefix is cached.
     """
 
     system: str
     examples: tuple[tuple[str, str], ...]
-    """The user's words, and the answer: for a continuation without those words."""
+    """Pairs of the user's text and the answer; the answer of a continuation does not repeat the text."""
     is_continuation: bool = True
-    """Whether the answer goes on from the user's own words, so that it cannot lose them."""
+    """Whether the answer continues the user's text, so that the text cannot get lost."""
     tokens_max: int = 64
     begins: str = ""
-    """What a continuation begins with in any case: it is given, so that the next token is already the choice."""
+    """The fixed beginning of a continuation, part of the request: the first generated token is then the choice."""
 
-    def messages(self, said: str) -> list[dict[str, Any]]:
-        """The whole conversation; the last message is what the answer continues or answers."""
+    def messages(self, user_text: str) -> list[dict[str, Any]]:
+        """The messages of the request; the answer continues or answers the last one."""
         messages = [{"role": "system", "content": self.system}]
-        for asked, answered in self.examples:
-            messages += self._turn(asked, asked + answered if self.is_continuation else answered)
-        return messages + self._turn(said, said + self.begins if self.is_continuation else None)
+        for request, answer_text in self.examples:
+            messages += self._turn(request, request + answer_text if self.is_continuation else answer_text)
+        return messages + self._turn(user_text, user_text + self.begins if self.is_continuation else None)
 
-    def _turn(self, asked: str, answered: str | None) -> list[dict[str, Any]]:
-        answer = [] if answered is None else [{"role": "assistant", "content": answered}]
-        return [{"role": "user", "content": asked}, *answer]
+    def _turn(self, request: str, answer_text: str | None) -> list[dict[str, Any]]:
+        answer = [] if answer_text is None else [{"role": "assistant", "content": answer_text}]
+        return [{"role": "user", "content": request}, *answer]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Slot:
-    """One choice in an answer that is put together from given phrases."""
+class PhraseChoice:
+    """One choice in an answer that consists of given phrases."""
 
     phrases: tuple[str, ...]
     """Letters, spaces and hyphens."""
-    lead: str = ", "
-    """What separates it from what comes before."""
-    tail: str = ""
-    """What belongs to each phrase and is not worth asking for."""
-    unless: str = r"(?!)"
-    """A pattern of the user's words that say this already."""
+    prefix: str = ", "
+    """The separator before the phrase."""
+    suffix: str = ""
+    """Text after each phrase, which the model need not write."""
+    redundant_if: str = r"(?!)"
+    """A pattern of user text that makes this choice redundant."""
 
-    def narrowed(self, said: str, allows: Callable[[str, str], bool]) -> Slot | None:
-        """The slot with the phrases that go with the user's words; ``None`` if there are none."""
-        if re.search(self.unless, said, re.IGNORECASE):
+    def remaining(self, user_text: str, allows: Callable[[str, str], bool]) -> PhraseChoice | None:
+        """The choice with only the phrases that fit ``user_text``; ``None`` if it is redundant or no phrase fits."""
+        if re.search(self.redundant_if, user_text, re.IGNORECASE):
             return None
-        phrases = tuple(phrase for phrase in self.phrases if allows(said, phrase))
+        phrases = tuple(phrase for phrase in self.phrases if allows(user_text, phrase))
         return replace(self, phrases=phrases) if phrases else None
 
     def text(self, phrase: str) -> str:
-        """``phrase`` with what stands before and behind it; the article fits."""
-        lead = f"{self.lead[:-1]}n " if self.lead.endswith(" a ") and phrase[0] in "aeio" else self.lead
-        return lead + phrase + self.tail
+        """``phrase`` with prefix and suffix, and with the right article."""
+        prefix = f"{self.prefix[:-1]}n " if self.prefix.endswith(" a ") and phrase[0] in "aeio" else self.prefix
+        return prefix + phrase + self.suffix
 
     @property
     def regex(self) -> str:
-        """All that may stand here, the phrase being a group."""
-        return self.lead.replace(".", r"\.") + f"({'|'.join(self.phrases)})"
+        """A pattern of all possible texts; the phrase is a group."""
+        return self.prefix.replace(".", r"\.") + f"({'|'.join(self.phrases)})"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
-    """One sort of thing that a prompt may be about, and what suits it."""
+class Subject:
+    """One subject of prompts, and the phrases that fit it."""
 
-    slots: tuple[Slot, ...]
+    choices: tuple[PhraseChoice, ...]
     negatives: tuple[str, ...] = ()
-    """The phrases of its negative prompt, each but the first with the comma before it."""
+    """The phrases of its negative prompt; all but the first begin with a comma."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """How prompts for one sort of picture model are rewritten."""
+    """How prompts for one type of image model are rewritten."""
 
     name: str
     version: int
-    """Raised with every change of instructions, examples or phrases: rewritten prompts are kept under it."""
+    """Must increase with every change of instructions, examples or phrases, because it is part of the cache key."""
     free: Template
-    """For language models that write well."""
-    kinds: Mapping[str, Kind]
-    """By what the small model calls them, to choose from first."""
-    kind: Template
+    """The template for language models that write well."""
+    subjects: Mapping[str, Subject]
+    """By the name that a small model chooses first."""
+    subject: Template
+    """The template of that choice."""
     guided: Template | None = None
-    """For small ones, which only choose; ``None``: a kind's phrases are equally good, and the prompt draws the lot."""
+    """The template for small models, which only choose phrases; ``None`` lets a hash of the prompt choose."""
     negative: Template | None = None
-    """For language models that write well; ``None`` if negative prompts are no use here."""
-    free_slots: tuple[Slot, ...] = ()
-    """What even language models that write well have to choose from; empty lets them write."""
-    skips: Callable[[str], str | None] = lambda said: None
-    """Why there is nothing to add to these words; ``None`` if there is."""
-    allows: Callable[[str, str], bool] = lambda said, phrase: True
-    """Whether a phrase goes with the user's words."""
+    """The template of negative prompts for models that write well; ``None`` if the image model has no use for them."""
+    free_choices: tuple[PhraseChoice, ...] = ()
+    """Choices for language models that write well too; if empty, they write freely."""
+    skips: Callable[[str], str | None] = lambda user_text: None
+    """The reason why a prompt needs no addition, or ``None``."""
+    allows: Callable[[str, str], bool] = lambda user_text, phrase: True
+    """Whether a phrase fits the user's text."""
 
     @property
     def template(self) -> str:
-        """Name and version."""
+        """Name and version, as recorded in outcomes."""
         return f"{self.name}-{self.version}"

@@ -1,21 +1,21 @@
-"""The profile of models that read prompts as lists of phrases: Stable Diffusion and its relatives."""
+"""The profile of models that read prompts as lists of phrases: Stable Diffusion 1, 2 and XL."""
 
 from __future__ import annotations
 
 from models.language.profiles import phrases
-from models.language.profiles.kinds import KIND
-from models.language.profiles.shape import GUIDED_MAX, Kind, Profile, Slot, Template
+from models.language.profiles.shape import GUIDED_MAX, PhraseChoice, Profile, Subject, Template
+from models.language.profiles.subjects import SUBJECT
 
 
-def _kind(kind: phrases.Phrases) -> Kind:
-    slots = (
-        Slot(phrases=kind.settings, unless=phrases.PLACED),
-        Slot(phrases=kind.lights, unless=phrases.LIT),
-        Slot(phrases=kind.colours, unless=phrases.COLOURED),
-        Slot(phrases=kind.views, unless=phrases.SEEN),
-        Slot(phrases=kind.styles, unless=phrases.STYLED),
+def _subject(subject: phrases.SubjectPhrases) -> Subject:
+    choices = (
+        PhraseChoice(phrases=subject.settings, redundant_if=phrases.PLACED),
+        PhraseChoice(phrases=subject.lights, redundant_if=phrases.LIT),
+        PhraseChoice(phrases=subject.colours, redundant_if=phrases.COLOURED),
+        PhraseChoice(phrases=subject.views, redundant_if=phrases.SEEN),
+        PhraseChoice(phrases=subject.styles, redundant_if=phrases.STYLED),
     )
-    return Kind(slots=slots, negatives=kind.negatives)
+    return Subject(choices=choices, negatives=subject.negatives)
 
 
 NEGATIVE = Template(
@@ -70,7 +70,7 @@ TAGS = Profile(
         ),
         tokens_max=GUIDED_MAX,
     ),
-    kind=KIND,
-    kinds={name: _kind(kind) for name, kind in phrases.KINDS.items()},
+    subject=SUBJECT,
+    subjects={name: _subject(subject) for name, subject in phrases.SUBJECTS.items()},
     negative=NEGATIVE,
 )  # fmt: skip

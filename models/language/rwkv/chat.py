@@ -1,4 +1,4 @@
-"""The chat format of the World models: turns that say who speaks, with an empty line after each.
+"""The chat format of the World models: each turn begins with its speaker and ends with an empty line.
 
 System: Answer in one word.
 
@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 TURN_END = "\n\n"
-"""What ends a turn, the model's own too. Within a turn there are no empty lines: they are left out."""
+"""Ends every turn, including the model's own. Empty lines within a turn are removed."""
 SPEAKERS: Mapping[str, str] = MappingProxyType(
     {"system": "System", "developer": "System", "user": "User", "assistant": "Assistant"}
 )
-"""Who speaks, by the role of a message."""
+"""The speaker's name for each role of a message."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Message:
 
 
 def render(messages: Sequence[Message], *, ask: bool = True, continue_last: bool = False) -> str:
-    """The conversation as the model reads it.
+    """The conversation as a prompt.
 
-    No text can pretend to be a turn of its own, for turns are set apart by an empty line, and no text has one.
+    Message text cannot start a turn of its own: turns are separated by empty lines, and those are removed from text.
 
     Args:
-        messages: In order.
-        ask: End with the start of the assistant's turn, which the model then writes.
-        continue_last: Leave the last turn open instead, so that the model goes on with it.
+        messages: The turns, oldest first.
+        ask: End with the start of an assistant's turn, for the model to complete.
+        continue_last: Leave the last turn open instead, for the model to continue.
     """
     turns = [_turn(message) for message in messages]
     last = turns.pop() if continue_last else f"{SPEAKERS['assistant']}:" if ask else ""

@@ -1,8 +1,8 @@
-"""Many sequences written at once: with every token some may join and others leave.
+"""Continuous batching: sequences join and leave the batch between tokens.
 
-A tick writes one token of every sequence that runs, then reads a bounded piece of the prompts that wait. The memories
-of those that run are the first rows of one pool, so that the model works on them where they are; when a sequence
-leaves, the last row takes its place.
+A step decodes one token of every running sequence, then prefills a bounded number of prompt tokens. The states of the
+running sequences are the first rows of one pool, so that the model uses them in place; when a sequence ends, the last
+row is moved to its row.
 """
 
 from __future__ import annotations
@@ -21,51 +21,49 @@ from models.language.rwkv.vocabulary import END, TextStream, Vocabulary
 from models.language.rwkv.weights import BadWeights
 
 STOP, LENGTH, FAILED = "stop", "length", "failed"
-"""Why a sequence is over: it came to an end or a stop string, it has all its tokens, or the model gave no numbers."""
+"""Finish reasons: end token or stop string, ``max_tokens`` reached, or logits that are not finite."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A text to be continued."""
-
     prompt: tuple[int, ...]
     """At least one token."""
     max_tokens: int
     sampling: Sampling = field(default_factory=Sampling)
     stop: tuple[str, ...] = ()
     trims_start: bool = False
-    """Leave out the whitespace that the answer starts with."""
+    """Remove whitespace at the start of the completion."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a tick added to one sequence."""
+    """What one step added to one sequence."""
 
     sequence: Sequence
     text: str
     finish: str | None = None
-    """``STOP``, ``LENGTH`` or ``FAILED`` once the sequence is over."""
+    """``STOP``, ``LENGTH`` or ``FAILED`` if the sequence ended."""
 
 
 class Sequence:
-    """One request and how far it is; the numbers may be read by anyone, at any time."""
+    """One request and its progress; any thread may read the counters."""
 
     def __init__(self, request: Request, vocabulary: Vocabulary) -> None:
         self.request = request
         self.reused_tokens = 0
-        """How many tokens of the prompt were not read, because the memory after them was kept."""
+        """How many prompt tokens were not prefilled, because the state after them was cached."""
         self.completion_tokens = 0
         self.token = END
-        """The one that was written last."""
+        """The last token."""
         self._text = TextStream(vocabulary)
         self._stop = StopStrings(request.stop)
         self._sampler = Sampler(request.sampling, request.prompt)
         self._trims = request.trims_start
 
-    def write(self, logits: Tensor) -> Progress:
-        """Choose the next token by ``logits`` [V]."""
+    def append(self, logits: Tensor) -> Progress:
+        """Sample the next token from ``logits`` [V]."""
         try:
-            self.token = self._sampler.pick(logits)
+            self.token = self._sampler.sample(logits)
         except NotFinite:
             return Progress(self, "", FAILED)
         self.completion_tokens += 1
@@ -85,24 +83,24 @@ class Sequence:
 
 
 @dataclass
-class _Reading:
-    """A prompt that is being read."""
+class _Prefill:
+    """A prompt in prefill."""
 
     sequence: Sequence
     position: int
     pause: int | None
-    """Where the memory is to be kept, for other prompts that start like this one."""
+    """The position where the state is cached, for other prompts with the same prefix."""
 
-    def next_stretch(self, most: int) -> int:
-        """Up to where to read now, ``most`` tokens at most."""
+    def next_position(self, max_tokens: int) -> int:
+        """The position after the next chunk of at most ``max_tokens``."""
         end = len(self.sequence.request.prompt)
         if self.pause is not None and self.position < self.pause:
             end = self.pause
-        return min(end, self.position + most)
+        return min(end, self.position + max_tokens)
 
 
 class Engine:
-    """The model and its sequences; for use by one thread, apart from reading the counters."""
+    """The model and its sequences; for one thread, except that any thread may read the counters."""
 
     def __init__(
         self,
@@ -110,17 +108,17 @@ class Engine:
         vocabulary: Vocabulary,
         *,
         max_sequences: int = 32,
-        read_tokens: int = 64,
+        prefill_tokens: int = 64,
         max_prefixes: int = 8,
     ) -> None:
-        """Take room for the sequences.
+        """Allocate the states of all sequences.
 
         Args:
-            model: What writes.
-            vocabulary: What its tokens mean.
-            max_sequences: How many are written at once.
-            read_tokens: How many tokens of prompts are read in a tick; those that run wait for that long.
-            max_prefixes: How many memories of common prefixes are kept.
+            model: The loaded checkpoint.
+            vocabulary: Its vocabulary.
+            max_sequences: The largest number of sequences that are decoded together.
+            prefill_tokens: The largest number of prompt tokens in a step; running sequences wait for their prefill.
+            max_prefixes: The capacity of the prefix cache.
 
         Raises:
             BadWeights: the model has fewer tokens than the vocabulary.
@@ -133,103 +131,103 @@ class Engine:
         self.vocabulary_size = model.vocabulary_size
         self.max_sequences = max_sequences
         self.running: list[Sequence] = []
-        """Each at the place of its row in the pool."""
+        """In the order of their rows in the pool."""
         self.waiting: deque[Sequence] = deque()
         self.generated_tokens = self.prompt_tokens = self.reused_tokens = self.prefix_hits = 0
-        self._model, self._read_tokens = model, read_tokens
-        self._pool, self._desk = model.new_state(max_sequences), model.new_state(1)
+        self._model, self._prefill_tokens = model, prefill_tokens
+        self._pool, self._prefill_state = model.new_state(max_sequences), model.new_state(1)
         self._prefixes = PrefixCache(max_prefixes)
-        self._reading: _Reading | None = None
+        self._prefilling: _Prefill | None = None
 
     @property
     def is_idle(self) -> bool:
-        """Whether a tick would do nothing."""
-        return not (self.running or self.waiting or self._reading)
+        """Whether a step would do nothing."""
+        return not (self.running or self.waiting or self._prefilling)
 
     def add(self, request: Request) -> Sequence:
-        """Let a sequence wait for its turn."""
+        """Queue a request."""
         sequence = Sequence(request, self.vocabulary)
         self.waiting.append(sequence)
         return sequence
 
     def cancel(self, sequence: Sequence) -> None:
-        """Forget a sequence, wherever it is; nothing more is heard of it."""
+        """Drop a sequence in any state; it makes no more progress. A finished one is ignored."""
         if sequence in self.waiting:
             self.waiting.remove(sequence)
         elif sequence in self.running:
-            self._leave(self.running.index(sequence))
-        elif self._reading is not None and self._reading.sequence is sequence:
-            self._reading = None
+            self._remove_row(self.running.index(sequence))
+        elif self._prefilling is not None and self._prefilling.sequence is sequence:
+            self._prefilling = None
 
     def clear(self) -> None:
-        """Forget all sequences."""
+        """Drop all sequences."""
         self.waiting.clear()
         self.running.clear()
-        self._reading = None
+        self._prefilling = None
 
-    def tick(self) -> list[Progress]:
-        """Write one token of every sequence that runs, and read a piece of the prompts."""
-        written = self._write()
-        return written + self._read()
+    def step(self) -> list[Progress]:
+        """Decode one token of every running sequence, then prefill at most ``prefill_tokens``."""
+        decoded = self._decode()
+        return decoded + self._prefill()
 
-    def _write(self) -> list[Progress]:
+    def _decode(self) -> list[Progress]:
         if not self.running:
             return []
         tokens = torch.tensor([[sequence.token] for sequence in self.running])
         logits = self._model.forward(tokens, self._pool.rows(0, len(self.running))).cpu()
-        written = [sequence.write(row) for sequence, row in zip(self.running, logits, strict=True)]
-        self.generated_tokens += len(written)
-        for row in reversed(range(len(written))):
-            if written[row].finish is not None:
-                self._leave(row)
-        return [progress for progress in written if progress.text or progress.finish]
+        decoded = [sequence.append(row) for sequence, row in zip(self.running, logits, strict=True)]
+        self.generated_tokens += len(decoded)
+        for row in reversed(range(len(decoded))):
+            if decoded[row].finish is not None:
+                self._remove_row(row)
+        return [progress for progress in decoded if progress.text or progress.finish]
 
-    def _leave(self, row: int) -> None:
+    def _remove_row(self, row: int) -> None:
         last = len(self.running) - 1
         if row != last:
-            self._pool.rows(row, row + 1).take(self._pool.rows(last, last + 1))
+            self._pool.rows(row, row + 1).assign(self._pool.rows(last, last + 1))
             self.running[row] = self.running[last]
         self.running.pop()
 
-    def _read(self) -> list[Progress]:
-        """Read prompts, the one that came first to its end before the next; each that is read gets its first token."""
-        written, left = [], self._read_tokens
-        while left > 0 and (reading := self._reading or self._next_reading()) is not None:
-            prompt, start = reading.sequence.request.prompt, reading.position
-            reading.position = reading.next_stretch(left)
-            left -= reading.position - start
-            logits = self._model.forward(torch.tensor([prompt[start : reading.position]]), self._desk)
-            if reading.position == reading.pause:
-                self._prefixes.keep(prompt[: reading.position], self._desk)
-            if reading.position == len(prompt):
-                self._reading = None
-                written.append(self._join(reading.sequence, logits[0].cpu()))
-        return [progress for progress in written if progress.text or progress.finish]
+    def _prefill(self) -> list[Progress]:
+        """Prefill prompts one after the other, in order of arrival; a complete one gets its first token."""
+        started, left = [], self._prefill_tokens
+        while left > 0 and (prefill := self._prefilling or self._next_prefill()) is not None:
+            prompt, start = prefill.sequence.request.prompt, prefill.position
+            prefill.position = prefill.next_position(left)
+            left -= prefill.position - start
+            logits = self._model.forward(torch.tensor([prompt[start : prefill.position]]), self._prefill_state)
+            if prefill.position == prefill.pause:
+                self._prefixes.put(prompt[: prefill.position], self._prefill_state)
+            if prefill.position == len(prompt):
+                self._prefilling = None
+                started.append(self._start(prefill.sequence, logits[0].cpu()))
+        return [progress for progress in started if progress.text or progress.finish]
 
-    def _next_reading(self) -> _Reading | None:
-        """Start with the prompt that waits longest, if there is room for one more sequence."""
+    def _next_prefill(self) -> _Prefill | None:
+        """Begin the prompt that has waited longest, if a row is free."""
         if not self.waiting or len(self.running) == self.max_sequences:
             return None
         sequence = self.waiting.popleft()
         prompt = sequence.request.prompt
         known, state = self._prefixes.longest(prompt)
         if state is None:
-            self._desk.clear()
+            self._prefill_state.clear()
         else:
-            self._desk.take(state)
+            self._prefill_state.assign(state)
             self.prefix_hits += 1
         sequence.reused_tokens = known
         self.prompt_tokens += len(prompt)
         self.reused_tokens += known
-        self._reading = _Reading(sequence, known, self._prefixes.worth_keeping(prompt, known))
-        return self._reading
+        self._prefilling = _Prefill(sequence, known, self._prefixes.pause_at(prompt, known))
+        return self._prefilling
 
-    def _join(self, sequence: Sequence, logits: Tensor) -> Progress:
-        """Write the first token, and run with the others from then on."""
-        progress = sequence.write(logits)
+    def _start(self, sequence: Sequence, logits: Tensor) -> Progress:
+        """Sample the first token and add the sequence to the batch."""
+        progress = sequence.append(logits)
         self.generated_tokens += 1
         if progress.finish is None:
             row = len(self.running)
-            self._pool.rows(row, row + 1).take(self._desk)
+            self._pool.rows(row, row + 1).assign(self._prefill_state)
             self.running.append(sequence)
         return progress

@@ -1,4 +1,4 @@
-"""Memories of what prompts have in common at their start, so that it is read once."""
+"""A cache of the states after common prefixes of prompts, so that a prefix is prefilled once."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from collections.abc import Sequence
 from models.language.rwkv.state import State
 
 _SHORTEST = 16
-"""Fewer tokens are not worth a memory."""
+"""Shorter prefixes are not cached."""
 _RECENT = 16
-"""With so many of the latest prompts a new one is compared."""
+"""How many of the latest prompts a new one is compared with."""
 
 Tokens = tuple[int, ...]
 
 
 class PrefixCache:
-    """The memories after a few prefixes, the one that was used longest ago being forgotten first.
+    """An LRU cache of recurrent states by prefix.
 
-    A memory can be had only where reading stopped on purpose. So each prompt is compared with those before it: where it
-    parts from them, reading stops and the memory is kept. The third prompt that starts alike finds it.
+    A recurrent state exists only at the token where prefill pauses, so the useful prefix must be known beforehand. Each
+    prompt is compared with the latest ones, and prefill pauses at the end of the longest common prefix to cache the
+    state. The third prompt with the same prefix is the first that uses it.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -28,26 +29,28 @@ class PrefixCache:
         self._recent: deque[Tokens] = deque(maxlen=_RECENT)
 
     def longest(self, prompt: Tokens) -> tuple[int, State | None]:
-        """The length of the longest prefix of ``prompt`` whose memory is kept, and that memory; 0 if there is none.
+        """The length and the state of the longest cached prefix of ``prompt``; 0 and None if there is none.
 
-        At least one token of the prompt is left to be read: a memory has no logits.
+        The prefix is shorter than the prompt, because the last token must be processed to get logits.
         """
-        fitting = [tokens for tokens in self._states if len(tokens) < len(prompt) and prompt[: len(tokens)] == tokens]
-        if not fitting:
+        candidates = [
+            tokens for tokens in self._states if len(tokens) < len(prompt) and prompt[: len(tokens)] == tokens
+        ]
+        if not candidates:
             return 0, None
-        found = max(fitting, key=len)
+        found = max(candidates, key=len)
         self._states.move_to_end(found)
         return len(found), self._states[found]
 
-    def worth_keeping(self, prompt: Tokens, known: int) -> int | None:
-        """After how many tokens of ``prompt`` the memory should be kept; after ``known`` it is kept already."""
+    def pause_at(self, prompt: Tokens, known: int) -> int | None:
+        """After how many tokens of ``prompt`` to pause for caching; the first ``known`` tokens are cached already."""
         shared = max((_shared(prompt, other) for other in self._recent), default=0)
         self._recent.append(prompt)
         length = min(shared, len(prompt) - 1)
         return length if self._capacity > 0 and length - known >= _SHORTEST else None
 
-    def keep(self, tokens: Tokens, state: State) -> None:
-        """Keep a copy of ``state``, the memory after ``tokens``."""
+    def put(self, tokens: Tokens, state: State) -> None:
+        """Cache a copy of ``state``, which is the state after ``tokens``; evicts the least recently used."""
         self._states[tokens] = state.copy()
         self._states.move_to_end(tokens)
         while len(self._states) > self._capacity:
@@ -55,6 +58,6 @@ class PrefixCache:
 
 
 def _shared(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many tokens both start with."""
+    """The length of the common prefix."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((at for at, (mine, its) in pairs if mine != its), min(len(one), len(other)))

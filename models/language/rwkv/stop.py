@@ -1,4 +1,4 @@
-"""Stop strings, found wherever the tokens' borders are, of which no part ever gets out."""
+"""Stop strings: found across token boundaries, and never emitted, not even in part."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Sequence
 
 
 class StopStrings:
-    """Lets a text pass up to the first stop string; what may yet become one is held back."""
+    """Passes text up to the first stop string; holds back the end of the text while it may be the start of one."""
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
         self._held = ""
 
     def feed(self, text: str) -> tuple[str, bool]:
-        """What of the text up to here may go out now, and whether a stop string ended it.
+        """The text that can be emitted now, and whether a stop string ended it.
 
-        The stop string that is complete first counts, the longest if there are several: how the text is cut into pieces
-        makes no difference.
+        The stop string whose end comes first counts, and the longest of those, so that the result does not depend on
+        how the text is divided into pieces.
         """
         text = self._held + text
         found = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
@@ -28,12 +28,12 @@ class StopStrings:
         return text[: len(text) - kept], False
 
     def rest(self) -> str:
-        """What was held back for nothing, once the text is over."""
+        """The text that is still held back, once the text has ended."""
         rest, self._held = self._held, ""
         return rest
 
 
 def _overlap(text: str, stop: str) -> int:
-    """How many characters at the end of ``text`` are the start of ``stop``."""
+    """The length of the longest end of ``text`` that is a start of ``stop``."""
     longest = min(len(text), len(stop) - 1)
     return next((length for length in range(longest, 0, -1) if text.endswith(stop[:length])), 0)

@@ -1,4 +1,4 @@
-"""RWKV version 7: the memory is not only left to decay, what a key stood for is replaced too."""
+"""RWKV version 7: the state decays, and the value that it holds for a key is replaced (generalised delta rule)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.language.rwkv.maths import BLOCK_SHAPES, Block, before, channels, head_normed, heads, normed
+from models.language.rwkv.ops import BLOCK_SHAPES, Block, channel_mix, group_norm, heads, layer_norm, token_shift
 from models.language.rwkv.state import LayerState, State
 
-SIGN = "att.r_k"
-"""Only checkpoints of this version have it."""
+MARKER = "att.r_k"
+"""A tensor that only checkpoints of this version have."""
 SHAPES: Mapping[str, str] = {
     **BLOCK_SHAPES,
     **{f"att.x_{name}": "1 1 C" for name in "rwkvag"},
@@ -26,32 +26,32 @@ SHAPES: Mapping[str, str] = {
     "ffn.x_k": "1 1 C",
 }
 UNUSED_AT_FIRST = ("att.v0", "att.v1", "att.v2")
-"""The first layer may lack these: they mix in the values of the first layer."""
+"""Tensors that the first layer may lack: they mix in the values of the first layer."""
 FLOAT32 = ("att.w0", "att.r_k", "att.ln_x.weight", "att.ln_x.bias")
-"""The tensors that are never rounded."""
+"""Tensors that stay in float32, whatever the dtype of the model."""
 _LOG_DECAY_MIN = -math.exp(-0.5)
-"""The logarithm of the smallest factor that the memory may decay by in one step."""
+"""The logarithm of the smallest decay factor of one step."""
 
 
 def prepared(w: Block) -> Block:
-    """The layer as it is: nothing of it can be computed once."""
+    """The layer unchanged: this version has nothing to precompute."""
     return w
 
 
 def run(blocks: Sequence[Block], x: Tensor, state: State) -> Tensor:
-    """What the layers make of embedded tokens ``x`` [B, T, C]; ``state`` moves on by T tokens."""
+    """Apply all layers to embedded tokens ``x`` [B, T, C]; advances ``state`` by T tokens."""
     first_values: Tensor | None = None
-    for w, memory in zip(blocks, state.layers(), strict=True):
-        change, first_values = _mix_time(w, normed(x, w, "ln1"), first_values, memory)
+    for w, layer in zip(blocks, state.layers(), strict=True):
+        change, first_values = _time_mix(w, layer_norm(x, w, "ln1"), first_values, layer)
         x = x + change
-        x = x + _mix_channels(w, normed(x, w, "ln2"), memory)
+        x = x + _channel_mix(w, layer_norm(x, w, "ln2"), layer)
     return x
 
 
-def _mix_time(w: Block, x: Tensor, first: Tensor | None, memory: LayerState) -> tuple[Tensor, Tensor]:
-    """The mixing, and the values [B, T, C] of the first layer; ``first`` is what these are, once they are known."""
-    earlier = before(x, memory.attention_last)
-    for_r, for_w, for_k, for_v, for_a, for_g = (torch.lerp(x, earlier, w[f"att.x_{name}"]) for name in "rwkvag")
+def _time_mix(w: Block, x: Tensor, first: Tensor | None, layer: LayerState) -> tuple[Tensor, Tensor]:
+    """The output and the first layer's values [B, T, C]; ``first`` is None in the first layer, else those values."""
+    shifted = token_shift(x, layer.attention_last)
+    for_r, for_w, for_k, for_v, for_a, for_g = (torch.lerp(x, shifted, w[f"att.x_{name}"]) for name in "rwkvag")
     key, value = F.linear(for_k, w["att.key.weight"]), F.linear(for_v, w["att.value.weight"])
     if first is None:
         first = value
@@ -65,34 +65,34 @@ def _mix_time(w: Block, x: Tensor, first: Tensor | None, memory: LayerState) -> 
     removed = F.normalize(heads(key * w["att.k_k"], by_head), dim=-1)
     lost = torch.tanh(for_w @ w["att.w1"]) @ w["att.w2"]
     decay = torch.exp(_LOG_DECAY_MIN * torch.sigmoid(heads(w["att.w0"] + lost, by_head)))
-    found = _recall(r, k, v, decay, removed, removed * heads(rate, by_head), memory.wkv)
-    itself = (r * k * by_head).sum(-1, keepdim=True) * v
+    out = _wkv(r, k, v, decay, removed, removed * heads(rate, by_head), layer.wkv)
+    current = (r * k * by_head).sum(-1, keepdim=True) * v
     gate = torch.sigmoid(for_g @ w["att.g1"]) @ w["att.g2"]
-    out = (head_normed(found, w) + itself.flatten(-2)).to(x.dtype) * gate
-    return F.linear(out, w["att.output.weight"]), first
+    mixed = (group_norm(out, w) + current.flatten(-2)).to(x.dtype) * gate
+    return F.linear(mixed, w["att.output.weight"]), first
 
 
 def _low_rank(w: Block, name: str, x: Tensor) -> Tensor:
     return x @ w[f"att.{name}1"] @ w[f"att.{name}2"]
 
 
-def _recall(
-    r: Tensor, k: Tensor, v: Tensor, decay: Tensor, removed: Tensor, added: Tensor, memory: Tensor
+def _wkv(
+    r: Tensor, k: Tensor, v: Tensor, decay: Tensor, removed: Tensor, added: Tensor, state: Tensor
 ) -> Tensor:  # fmt: skip
-    """What ``r`` finds for each token, once its ``k`` and ``v`` are remembered.
+    """The WKV recurrence of version 7: each token's update with ``k`` and ``v``, then its read-out by ``r``.
 
-    Before that, what the memory holds for the key ``removed`` is taken out of it, as far as ``added`` says. All are
-    [B, T, H, N] in float32, as is the result; ``memory`` [B, H, N, N] is changed in place.
+    Before the update, the value stored for the key ``removed`` is subtracted, weighted by ``added``. All inputs and the
+    result are [B, T, H, N] in float32; ``state`` [B, H, N, N] is updated in place.
     """
-    found = torch.empty_like(v)
-    by_time = zip(*(each.unbind(1) for each in (found, r, k, v, decay, removed, added)), strict=True)
-    for found_t, r_t, k_t, v_t, decay_t, removed_t, added_t in by_time:
-        old = memory @ removed_t[..., None]
-        memory.mul_(decay_t[:, :, None]).addcmul_(old, added_t[:, :, None], value=-1)
-        memory.addcmul_(v_t[..., None], k_t[:, :, None])
-        found_t.copy_((memory @ r_t[..., None]).squeeze(-1))
-    return found
+    out = torch.empty_like(v)
+    by_time = zip(*(each.unbind(1) for each in (out, r, k, v, decay, removed, added)), strict=True)
+    for out_t, r_t, k_t, v_t, decay_t, removed_t, added_t in by_time:
+        old = state @ removed_t[..., None]
+        state.mul_(decay_t[:, :, None]).addcmul_(old, added_t[:, :, None], value=-1)
+        state.addcmul_(v_t[..., None], k_t[:, :, None])
+        out_t.copy_((state @ r_t[..., None]).squeeze(-1))
+    return out
 
 
-def _mix_channels(w: Block, x: Tensor, memory: LayerState) -> Tensor:
-    return channels(w, torch.lerp(x, before(x, memory.channel_last), w["ffn.x_k"]))
+def _channel_mix(w: Block, x: Tensor, layer: LayerState) -> Tensor:
+    return channel_mix(w, torch.lerp(x, token_shift(x, layer.channel_last), w["ffn.x_k"]))

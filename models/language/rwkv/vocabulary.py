@@ -1,4 +1,4 @@
-"""Text to tokens and back, by the World vocabulary that the ``rwkv`` package brings along."""
+"""Text to tokens and back, with the World vocabulary of the package ``rwkv``."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import codecs
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 
+from models.language.extras import require_extra
+
 END = 0
-"""The token that ends a text; the vocabulary gives it no bytes."""
+"""The end-of-text token; it has no bytes in the vocabulary."""
 _WORLD = "rwkv_vocab_v20230424.txt"
 _HEAD_BYTES = 2
-"""Pieces are looked up no longer than the longest one that starts with the same bytes, so many of them."""
+"""The longest piece is stored for each beginning of this many bytes, which bounds the greedy search."""
 
 
 class Vocabulary:
-    """Pieces of bytes and their numbers; all 256 single bytes are among them, so that every text can be told."""
+    """Pieces of bytes by token; contains all 256 single bytes, so that every text can be encoded."""
 
     def __init__(self, pieces: Mapping[int, bytes]) -> None:
         self._pieces = dict(pieces)
@@ -27,20 +29,25 @@ class Vocabulary:
 
     @classmethod
     def world(cls) -> Vocabulary:
-        """The vocabulary of all World models, 65529 pieces; reading it takes a quarter of a second."""
+        """The vocabulary of all World models, 65529 pieces; reading it takes about 0.25 s.
+
+        Raises:
+            ExtraMissing: the package ``rwkv``, which carries the file, is not installed.
+        """
+        require_extra("rwkv", "the RWKV server")
         text = files("rwkv").joinpath(_WORLD).read_text("utf-8")
         return cls(dict(map(_entry, text.split("\n")[:-1])))
 
     @property
     def size(self) -> int:
-        """How many tokens a model must have at least."""
+        """The smallest vocabulary that a model may have."""
         return max(self._pieces) + 1
 
     def encode(self, text: str) -> list[int]:
-        """The tokens of ``text``: the longest piece first, wherever one ends.
+        """The tokens of ``text``, each the longest piece that matches (greedy).
 
         Raises:
-            UnicodeEncodeError: ``text`` has half of a surrogate pair, and is no text.
+            UnicodeEncodeError: ``text`` contains half of a surrogate pair.
         """
         return list(self._encoded(text.encode()))
 
@@ -54,24 +61,24 @@ class Vocabulary:
             position += len(self._pieces[token])
 
     def piece(self, token: int) -> bytes:
-        """The bytes of ``token``; nothing for :data:`END`, and for numbers that the vocabulary leaves unused."""
+        """The bytes of ``token``; empty for :data:`END` and for unassigned tokens."""
         return self._pieces.get(token, b"")
 
 
 def _entry(line: str) -> tuple[int, bytes]:
-    """A line such as ``300 'ab' 2``: the token, its piece as Python writes it, and the piece's length in bytes."""
+    """Parse a line such as ``300 'ab' 2``: the token, its piece as a Python literal, and its length in bytes."""
     token, _, rest = line.partition(" ")
     piece = ast.literal_eval(rest.rpartition(" ")[0])
     return int(token), piece if isinstance(piece, bytes) else piece.encode()
 
 
 class TextStream:
-    """Tokens as text while they come: a character is held back until all its bytes are there."""
+    """Decodes tokens incrementally; a character is held back until all its bytes have come."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def feed(self, token: int) -> str:
-        """The characters that ``token`` completes; bytes that belong to none become U+FFFD."""
+        """The characters that ``token`` completes; invalid bytes become U+FFFD."""
         return self._decoder.decode(self._vocabulary.piece(token))

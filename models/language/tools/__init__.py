@@ -1,4 +1,4 @@
-"""Tool calling: what tools and calls are, the dialects in which models speak of them, and the conversation."""
+"""Tool calling: tools and calls, the formats (dialects) of different models, and the conversation loop."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from models.language.tools.constrained import Constrained
 from models.language.tools.dialect import Dialect
 from models.language.tools.hermes import Hermes
 from models.language.tools.native import Native
-from models.language.tools.nouns import Example, Tool, ToolCall
+from models.language.tools.types import Example, Tool, ToolCall
 
 DIALECTS: Mapping[str, Dialect] = MappingProxyType(
     {"native": Native(), "hermes": Hermes(), "chatglm3": ChatGlm3(), "constrained": Constrained()}
 )
-"""By the name that a preset gives."""
+"""By the name in a preset."""
 
 __all__ = ["DIALECTS", "Dialect", "Example", "Tool", "ToolCall"]

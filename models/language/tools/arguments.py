@@ -1,4 +1,4 @@
-"""Reads the arguments of calls, which are hostile until they are read: JSON, or the literals of a Python call."""
+"""Parses the untrusted arguments of tool calls: JSON, or the literals of a Python call."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
-from models.language.tools.nouns import ToolCallError
+from models.language.tools.types import ToolCallError
 
 DEPTH_MAX = 8
-"""Of lists and objects within each other; the arguments themselves are the first."""
+"""The nesting limit of lists and objects; the arguments themselves are level 1."""
 VALUES_MAX = 1000
-"""In all the arguments of one call."""
+"""The limit of values in all arguments of a call."""
 INTEGER_MAX = 2**53
-"""Beyond it, JSON's numbers are no longer exact everywhere."""
+"""Larger integers are not exact in every JSON parser."""
 NAME_MAX_CHARS = 64
 _LARGEST: Mapping[type, float] = {bool: 1, int: INTEGER_MAX, float: sys.float_info.max}
-_CUT = 80
-"""How much of a wrong thing is quoted, in characters."""
+_QUOTE_CHARS = 80
+"""How many characters of invalid input an error quotes."""
 
 
 def json_call(text: str, name_key: str) -> tuple[str, dict[str, Any]]:
     """Name and arguments of the call ``{name_key: name, "arguments": {...}}``.
 
     Raises:
-        ToolCallError: it is something else.
+        ToolCallError: ``text`` is not such a call.
     """
     call = json_object(text)
     name = call.get(name_key)
@@ -39,18 +39,18 @@ def json_call(text: str, name_key: str) -> tuple[str, dict[str, Any]]:
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """The JSON object that ``text`` is.
+    """Parse ``text`` as a JSON object.
 
     Raises:
-        ToolCallError: it is something else, names a key twice, or has numbers that JSON does not have.
+        ToolCallError: it is not one, repeats a key, or contains NaN or an infinity.
     """
     try:
-        # not strict: vLLM's grammars let line ends into strings; what may be in a prompt is checked with the job
-        value = json.loads(text, strict=False, object_pairs_hook=_unique, parse_constant=_reject_constant)
+        # not strict, since vLLM's grammars allow line ends in strings; the job's validation checks prompts
+        value = json.loads(text, strict=False, object_pairs_hook=_unique_keys, parse_constant=_reject_constant)
     except json.JSONDecodeError as error:
         raise ToolCallError(f"the call is not valid JSON: {error.msg} (character {error.pos + 1})") from None
     except (ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)[:_CUT]
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)[:_QUOTE_CHARS]
         raise ToolCallError(f"the call is not valid JSON: {reason}") from None
     if not isinstance(value, dict):
         raise ToolCallError("the call must be a JSON object")
@@ -58,26 +58,26 @@ def json_object(text: str) -> dict[str, Any]:
 
 
 def python_call(code: str) -> dict[str, Any]:
-    """The arguments of ``tool_call(name=literal, ...)``, the only thing that ``code`` may be; nothing is evaluated.
+    """The arguments of ``tool_call(name=literal, ...)``; the code is parsed and never evaluated.
 
     Raises:
-        ToolCallError: it is something else.
+        ToolCallError: ``code`` is not such a call.
     """
     call = _parsed(code)
     if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "tool_call"):
         raise ToolCallError("the code must be one call of tool_call(...) and nothing else")
     if call.args or any(keyword.arg is None for keyword in call.keywords):
         raise ToolCallError("tool_call takes keyword arguments only")
-    return checked(_unique((str(keyword.arg), _literal(keyword.value, 1)) for keyword in call.keywords))
+    return checked(_unique_keys((str(keyword.arg), _literal(keyword.value, 1)) for keyword in call.keywords))
 
 
 def _parsed(code: str) -> ast.expr:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd escapes such as "\d"
+            warnings.simplefilter("ignore")  # about invalid escapes such as "\d"
             return ast.parse(code.strip(), mode="eval").body
     except SyntaxError as error:
-        raise ToolCallError(f"the call is not valid Python: {str(error.msg)[:_CUT]}") from None
+        raise ToolCallError(f"the call is not valid Python: {str(error.msg)[:_QUOTE_CHARS]}") from None
     except (ValueError, RecursionError, MemoryError):
         raise ToolCallError("the call is not valid Python, or is nested too deeply") from None
 
@@ -93,7 +93,7 @@ def _literal(node: ast.expr, depth: int) -> Any:
         case ast.List(elts=elements) | ast.Tuple(elts=elements):
             return [_literal(element, depth + 1) for element in elements]
         case ast.Dict():
-            return _unique((_key(key), _literal(value, depth + 1)) for key, value in _items(node))
+            return _unique_keys((_key(key), _literal(value, depth + 1)) for key, value in _items(node))
     raise ToolCallError("arguments must be plain values: texts in quotes, numbers, True, False, None, lists and dicts")
 
 
@@ -107,11 +107,11 @@ def _key(node: ast.expr | None) -> str:
     raise ToolCallError("the keys of a dict must be texts in quotes")
 
 
-def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise ToolCallError(f"{key[:_CUT]!r} is given twice")
+            raise ToolCallError(f"{key[:_QUOTE_CHARS]!r} is given twice")
         found[key] = value
     return found
 
@@ -121,10 +121,10 @@ def _reject_constant(name: str) -> NoReturn:
 
 
 def checked(arguments: dict[str, Any]) -> dict[str, Any]:
-    """The same arguments, known to be of bounded size and fit to be written as JSON in UTF-8.
+    """Return ``arguments`` if their size is within the limits and they can be encoded as JSON in UTF-8.
 
     Raises:
-        ToolCallError: they are not.
+        ToolCallError: otherwise.
     """
     waiting: list[tuple[Any, int]] = [(arguments, 1)]
     for seen in range(VALUES_MAX):

@@ -1,4 +1,4 @@
-"""The rounds of a conversation: the model calls tools, learns what came of it, and ends with a result or is refused."""
+"""The conversation loop: the model calls tools and gets their results, until a final result or a refusal."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ from models.errors import PhotogramError
 from models.language.breaker import CircuitBreaker
 from models.language.client import LanguageEngine
 from models.language.errors import EngineTimeout
-from models.language.schemas import complaints, without_idle_nulls
+from models.language.schemas import violations, without_optional_nulls
 from models.language.tools.dialect import Dialect, as_json
-from models.language.tools.nouns import BadCall, Event, Exchange, Said, Text, Tool, ToolCall, Turn
+from models.language.tools.types import BadCall, Event, Text, TextTurn, Tool, ToolCall, ToolTurn, Turn
 
 PROBLEMS_MAX = 2
-"""So many bad calls end a conversation; all before the last are told to the model."""
+"""The number of failed calls that ends a conversation; the model gets the errors of all but the last."""
 CALLS_MAX = 4
-"""Calls that are followed in one answer; what comes after them is ignored."""
+"""Further calls in one answer are ignored."""
 RESULT_MAX_CHARS = 4000
-"""What the model is told of one result."""
+"""The length limit of a result for the model."""
 _QUOTE_MAX_CHARS = 500
-"""What the model is told of a problem, and shown of its own words."""
+"""The length limit of an error message, and of the model's own text in the history."""
 
 
 class ToolProblem(PhotogramError):
-    """What a handler raises if it cannot do what was asked; the message is for the model."""
+    """A handler cannot execute the call; the message is for the model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Information:
-    """Something that the model wanted to know; ``payload`` can be written as JSON."""
+    """A result for the model; ``payload`` is JSON-serializable."""
 
     payload: Any
 
 
 @dataclass(frozen=True, kw_only=True)
 class Final:
-    """What the conversation was about; it ends here."""
+    """The final result; it ends the conversation."""
 
     result: Any
 
 
 Handler = Callable[[dict[str, Any]], Awaitable[Information | Final]]
-"""Does what a tool does, with arguments that suit the tool's schema.
+"""Executes a call whose arguments are valid by the tool's schema.
 
 Raises:
     ToolProblem.
@@ -55,7 +55,7 @@ Raises:
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
-    """A tool, and what happens when it is called."""
+    """A tool and its handler."""
 
     tool: Tool
     handler: Handler
@@ -63,25 +63,25 @@ class Offer:
 
 @dataclass(frozen=True, kw_only=True)
 class Called:
-    """The model called a tool; whether it may is not known yet."""
+    """The model called a tool; the call is not validated yet."""
 
     call: ToolCall
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answered:
-    """What the model is told."""
+    """The reply to the model after a call."""
 
     call: ToolCall | None
-    """``None`` if it made no call that could be read."""
+    """``None`` if no call could be parsed."""
     result: Any = None
     error: str | None = None
-    """What was wrong; there is no result then."""
+    """The error message, if the call failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """The end, with the result of a handler."""
+    """The end of a conversation with a final result."""
 
     call: ToolCall
     result: Any
@@ -89,10 +89,10 @@ class Finished:
 
 @dataclass(frozen=True, kw_only=True)
 class Refused:
-    """The end, without one."""
+    """The end of a conversation without a result."""
 
     reasons: tuple[str, ...]
-    """In the order in which they came up."""
+    """The errors, in order of time."""
 
 
 ConversationEvent = Text | Called | Answered | Finished | Refused
@@ -100,7 +100,7 @@ ConversationEvent = Text | Called | Answered | Finished | Refused
 
 @dataclass
 class _Answer:
-    """What the model wrote in one round."""
+    """The model's answer of one round."""
 
     text: str = ""
     calls: list[ToolCall | BadCall] = field(default_factory=list)
@@ -112,20 +112,18 @@ class _Answer:
             self.calls.append(event)
 
     def attempts(self, tools: Sequence[Tool]) -> list[ToolCall | BadCall]:
-        """The calls, of which there is always at least a failed one."""
+        """The calls; if there are none, a :class:`BadCall` that says so."""
         return self.calls or [BadCall(reason=f"no tool was called; call one of: {_names(tools)}", raw="")]
 
 
 @dataclass(kw_only=True)
-class _Talk:
-    """One conversation."""
-
+class _Dialogue:
     system: str
     turns: list[Turn]
     offers: Sequence[Offer]
     is_streamed: bool
     ends_at: float
-    """By the clock of the event loop."""
+    """The deadline, by the event loop's clock."""
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -134,7 +132,7 @@ class _Talk:
 
 
 class Conversation:
-    """Talks with one engine in one dialect; without state of its own between conversations."""
+    """Runs conversations with one engine in one dialect; keeps no state between them."""
 
     def __init__(
         self,
@@ -155,64 +153,64 @@ class Conversation:
         self._limits = {**sampling, "max_tokens": answer_max_tokens}
 
     async def run(
-        self, system: str, messages: Sequence[Said], offers: Sequence[Offer], *, stream: bool = True
+        self, system: str, messages: Sequence[TextTurn], offers: Sequence[Offer], *, stream: bool = True
     ) -> AsyncGenerator[ConversationEvent, None]:
-        """The events as they happen, the last being ``Finished`` or ``Refused``.
+        """The events as they happen; the last is ``Finished`` or ``Refused``.
 
-        ``system`` is all that the model takes for instructions; what users wrote belongs into ``messages``. Without
-        ``stream``, the engine is asked for whole answers. Close the generator (``contextlib.aclosing``) to stop early.
+        Instructions must be in ``system``, text of users in ``messages``. Without ``stream`` the engine sends whole
+        answers. Close the generator (``contextlib.aclosing``) to stop early.
 
         Raises:
             LanguageError: the engine failed, or ``deadline_s`` passed.
         """
         ends_at = asyncio.get_running_loop().time() + self._deadline_s
-        talk = _Talk(system=system, turns=list(messages), offers=offers, is_streamed=stream, ends_at=ends_at)
+        dialogue = _Dialogue(system=system, turns=list(messages), offers=offers, is_streamed=stream, ends_at=ends_at)
         for number in range(1, self._rounds_max + 1):
-            async with aclosing(self._round(talk, number)) as events:
+            async with aclosing(self._round(dialogue, number)) as events:
                 async for event in events:
                     yield event
                     if isinstance(event, Finished):
                         return
-            if len(talk.problems) == PROBLEMS_MAX:
+            if len(dialogue.problems) == PROBLEMS_MAX:
                 break
         else:
-            talk.problems.append(f"there was no result after {self._rounds_max} rounds")
-        yield Refused(reasons=tuple(talk.problems))
+            dialogue.problems.append(f"there was no result after {self._rounds_max} rounds")
+        yield Refused(reasons=tuple(dialogue.problems))
 
-    async def _round(self, talk: _Talk, number: int) -> AsyncGenerator[ConversationEvent, None]:
-        """One answer of the model, and what becomes of its calls, up to the first bad one."""
+    async def _round(self, dialogue: _Dialogue, number: int) -> AsyncGenerator[ConversationEvent, None]:
+        """One answer of the model, and the execution of its calls up to the first failed one."""
         answer = _Answer()
-        async with aclosing(self._ask(talk, number)) as events:
+        async with aclosing(self._ask(dialogue, number)) as events:
             async for event in events:
                 answer.add(event)
                 if isinstance(event, Text):
                     yield event
-        for attempt in answer.attempts(talk.tools):
+        for attempt in answer.attempts(dialogue.tools):
             if isinstance(attempt, ToolCall):
                 yield Called(call=attempt)
-            outcome = await self._outcome(attempt, talk)
+            outcome = await self._outcome(attempt, dialogue)
             yield outcome
             if isinstance(outcome, Finished):
                 return
-            talk.turns.append(_exchange(answer, attempt, outcome))
+            dialogue.turns.append(_tool_turn(answer, attempt, outcome))
             answer.text = ""
             if outcome.error is not None:
-                talk.problems.append(outcome.error)
+                dialogue.problems.append(outcome.error)
                 return
 
-    async def _ask(self, talk: _Talk, number: int) -> AsyncGenerator[Event, None]:
-        """What the model answers, as it comes."""
-        body = {**self._dialect.body(talk.system, talk.turns, talk.tools), **self._limits}
-        left_s = talk.ends_at - asyncio.get_running_loop().time()
+    async def _ask(self, dialogue: _Dialogue, number: int) -> AsyncGenerator[Event, None]:
+        """The events of the model's answer."""
+        body = {**self._dialect.body(dialogue.system, dialogue.turns, dialogue.tools), **self._limits}
+        left_s = dialogue.ends_at - asyncio.get_running_loop().time()
         if left_s <= 0:
-            raise self._too_late()
+            raise self._timeout()
         with self._breaker.guard() if self._breaker else nullcontext():
-            if not talk.is_streamed:
+            if not dialogue.is_streamed:
                 completion = await self._engine.chat(body, timeout_s=left_s)
-                for event in self._dialect.read(completion, talk.tools, f"call-{number}"):
+                for event in self._dialect.read(completion, dialogue.tools, f"call-{number}"):
                     yield event
                 return
-            reader = self._dialect.reader(talk.tools, f"call-{number}")
+            reader = self._dialect.reader(dialogue.tools, f"call-{number}")
             async with aclosing(self._engine.stream(body, timeout_s=left_s)) as deltas:
                 async for delta in deltas:
                     for event in reader.feed(delta):
@@ -220,46 +218,46 @@ class Conversation:
             for event in reader.finish():
                 yield event
 
-    async def _outcome(self, attempt: ToolCall | BadCall, talk: _Talk) -> Answered | Finished:
+    async def _outcome(self, attempt: ToolCall | BadCall, dialogue: _Dialogue) -> Answered | Finished:
         if isinstance(attempt, BadCall):
             return Answered(call=None, error=attempt.reason)
         try:
-            async with asyncio.timeout_at(talk.ends_at):
-                outcome = await _handled(attempt, talk.offers)
+            async with asyncio.timeout_at(dialogue.ends_at):
+                outcome = await _call_handler(attempt, dialogue.offers)
         except ToolProblem as problem:
             return Answered(call=attempt, error=str(problem)[:_QUOTE_MAX_CHARS])
         except TimeoutError:
-            raise self._too_late() from None
+            raise self._timeout() from None
         if isinstance(outcome, Final):
             return Finished(call=attempt, result=outcome.result)
         return Answered(call=attempt, result=outcome.payload)
 
-    def _too_late(self) -> EngineTimeout:
+    def _timeout(self) -> EngineTimeout:
         return EngineTimeout(f"the conversation took longer than {self._deadline_s:g} s")
 
 
-async def _handled(call: ToolCall, offers: Sequence[Offer]) -> Information | Final:
-    """What the handler makes of ``call``.
+async def _call_handler(call: ToolCall, offers: Sequence[Offer]) -> Information | Final:
+    """Validate ``call`` and run its handler.
 
     Raises:
-        ToolProblem: there is no such tool, the arguments do not suit it, or the handler says so.
+        ToolProblem: the tool does not exist, the arguments are invalid, or the handler failed.
     """
     offer = next((offer for offer in offers if offer.tool.name == call.name), None)
     if offer is None:
         raise ToolProblem(f"there is no tool {call.name!r}; there are: {_names([offer.tool for offer in offers])}")
-    arguments = without_idle_nulls(offer.tool.parameters, call.arguments)
-    if found := complaints(offer.tool.parameters, arguments):
+    arguments = without_optional_nulls(offer.tool.parameters, call.arguments)
+    if found := violations(offer.tool.parameters, arguments):
         raise ToolProblem("; ".join(found))
     return await offer.handler(arguments)
 
 
-def _exchange(answer: _Answer, attempt: ToolCall | BadCall, outcome: Answered) -> Exchange:
-    """The turn that the model is shown in the next round."""
+def _tool_turn(answer: _Answer, attempt: ToolCall | BadCall, outcome: Answered) -> ToolTurn:
+    """The turn for the history of the next round."""
     call = attempt if isinstance(attempt, ToolCall) else None
     raw = attempt.raw if isinstance(attempt, BadCall) else ""
-    told = _shortened(as_json(outcome.result), RESULT_MAX_CHARS) if outcome.error is None else outcome.error
+    reply = _shortened(as_json(outcome.result), RESULT_MAX_CHARS) if outcome.error is None else outcome.error
     text = _shortened("\n".join(filter(None, (answer.text, raw))), _QUOTE_MAX_CHARS)
-    return Exchange(text=text, call=call, answer=told, is_error=outcome.error is not None)
+    return ToolTurn(text=text, call=call, answer=reply, is_error=outcome.error is not None)
 
 
 def _names(tools: Sequence[Tool]) -> str:

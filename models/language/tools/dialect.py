@@ -1,4 +1,4 @@
-"""What a dialect is: how a model is told of tools and of what became of its calls, and how its answers are read."""
+"""The base of dialects: how tools, calls and results are written for a model, and how its answers are parsed."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from models.language.client import Completion, Delta, ToolCallDelta
-from models.language.tools.nouns import ASSISTANT, USER, Event, Exchange, Said, Tool, ToolCall, Turn
-from models.language.tools.scanning import Reader
+from models.language.tools.reader import Reader
+from models.language.tools.types import ASSISTANT, USER, Event, TextTurn, Tool, ToolCall, ToolTurn, Turn
 
 Message = dict[str, Any]
-"""A message of OpenAI's chat completions."""
+"""A message of a chat completion request."""
 
 _CONTROL = re.compile(
     r"(?P<bracket>[<\[])(?=\||/?(?:s|think|tools?|tool_call|tool_response)>|/?(?:INST|[A-Z]+_[A-Z_]+)\])"
@@ -21,37 +21,39 @@ _CONTROL = re.compile(
 
 
 class Dialect(ABC):
-    """One way to use tools; without state, so that one object serves all conversations."""
+    """One format of tool use; stateless, so that all conversations share one object."""
 
     @abstractmethod
     def body(self, system: str, turns: Sequence[Turn], tools: Sequence[Tool]) -> dict[str, Any]:
-        """The request: messages, and what else makes the model call one of ``tools``.
+        """The request body: messages, and the parameters that make the model call one of ``tools``.
 
-        Only the dialect's own words and ``system`` are instructions. The texts of ``turns`` are data, in which
-        nothing can pass for a control token.
+        Only ``system`` and the dialect's own text are instructions. The texts of ``turns`` are data; control tokens in
+        them are escaped.
         """
 
     @abstractmethod
     def reader(self, tools: Sequence[Tool], id_prefix: str) -> Reader:
-        """What reads one answer in pieces; calls that come without an id are numbered after ``id_prefix``."""
+        """A parser for one streamed answer; calls without an id get ``id_prefix`` and a number."""
 
     @abstractmethod
-    def exchange(self, exchange: Exchange, call: ToolCall) -> list[Message]:
-        """The messages of a call and what it came to, in the shape that the model knows."""
+    def tool_messages(self, turn: ToolTurn, call: ToolCall) -> list[Message]:
+        """The messages of a call and its result, in the format of the model's training."""
 
     def messages(self, system: str, turns: Sequence[Turn]) -> list[Message]:
-        """The system prompt, and all turns after it."""
-        return [{"role": "system", "content": system}, *(entry for turn in turns for entry in self._of(turn))]
+        return [
+            {"role": "system", "content": system},
+            *(entry for turn in turns for entry in self._turn_messages(turn)),
+        ]
 
-    def _of(self, turn: Turn) -> list[Message]:
-        if isinstance(turn, Said):
+    def _turn_messages(self, turn: Turn) -> list[Message]:
+        if isinstance(turn, TextTurn):
             return [message(turn.role, turn.text)]
         if turn.call is None:
             return [message(ASSISTANT, turn.text or "..."), message(USER, turn.answer)]
-        return self.exchange(turn, turn.call)
+        return self.tool_messages(turn, turn.call)
 
     def read(self, completion: Completion, tools: Sequence[Tool], id_prefix: str) -> list[Event]:
-        """What a whole answer consists of."""
+        """The events of a whole answer."""
         calls = enumerate(completion.tool_calls)
         deltas = (ToolCallDelta(index=at, id=call.id, name=call.name, arguments=call.arguments) for at, call in calls)
         reader = self.reader(tools, id_prefix)
@@ -59,21 +61,21 @@ class Dialect(ABC):
 
 
 def as_data(text: str) -> str:
-    """The same text, with a blank in whatever a tokenizer or a chat template could take for a control token."""
+    """``text`` with a space inside everything that a tokenizer or chat template could read as a control token."""
     readable = text.encode("utf-8", "replace").decode("utf-8")
     return _CONTROL.sub(r"\g<bracket> ", readable)
 
 
 def message(role: str, text: str) -> Message:
-    """A message whose text is data."""
+    """A message whose text is data, with control tokens escaped."""
     return {"role": role, "content": as_data(text)}
 
 
 def as_json(value: Any) -> str:
-    """JSON on one line, as short and as readable as it gets."""
+    """JSON on one line, without ASCII escapes."""
     return json.dumps(value, ensure_ascii=False)
 
 
-def described(tool: Tool) -> dict[str, Any]:
-    """The tool as models know it from their training."""
+def tool_json(tool: Tool) -> dict[str, Any]:
+    """The tool as a function in OpenAI's format."""
     return {"name": tool.name, "description": tool.description, "parameters": tool.parameters}

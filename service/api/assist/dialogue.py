@@ -26,8 +26,8 @@ from models.language.tools.conversation import (
     Refused,
     ToolProblem,
 )
-from models.language.tools.nouns import USER, Exchange, Said, Text, ToolCall, Turn
-from models.language.tools.scanning import Reader
+from models.language.tools.reader import Reader
+from models.language.tools.types import USER, Text, TextTurn, ToolCall, ToolTurn, Turn
 from service.api.assist.information import information_tools, look_up
 from service.api.assist.instructions import SYSTEM, VERSION
 from service.api.assist.proposals import Wish, propose
@@ -64,9 +64,9 @@ class _Counted(Dialect):
         """As the other one's."""
         return self._dialect.reader(tools, id_prefix)
 
-    def exchange(self, exchange: Exchange, call: ToolCall) -> list[dict[str, Any]]:
+    def tool_messages(self, turn: ToolTurn, call: ToolCall) -> list[dict[str, Any]]:
         """As the other one's."""
-        return self._dialect.exchange(exchange, call)
+        return self._dialect.tool_messages(turn, call)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,7 @@ async def conversation(partner: Partner, message: str, wish: Wish, *, is_streame
         partner.engine, dialect, partner.breaker,
         deadline_s=DEADLINE_S, rounds_max=ROUNDS_MAX, sampling=partner.preset.sampling,
     )  # fmt: skip
-    said = [Said(role=USER, text=user_message(message, wish))]
+    said = [TextTurn(role=USER, text=user_message(message, wish))]
     try:
         async with aclosing(talk.run(SYSTEM, said, _offers(wish), stream=is_streamed)) as events:
             async for event in events:
@@ -158,7 +158,7 @@ def _failure(error: LanguageError) -> ApiError:
 
 def _offers(wish: Wish) -> list[Offer]:
     """The tools, and what they do."""
-    tools = job_tools(wish.catalog, len(wish.pictures), is_change=wish.job is not None)
+    tools = job_tools(wish.catalog, len(wish.images), is_change=wish.job is not None)
     proposing = [Offer(tool=tool, handler=_proposer(tool.name, wish)) for tool in tools]
     return [*proposing, *(Offer(tool=tool, handler=_informer(tool.name, wish)) for tool in information_tools())]
 

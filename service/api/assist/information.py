@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from models.catalog import Catalog, ModelSpec
-from models.families import FAMILIES
+from models.catalog.catalog import Catalog, ModelSpec
+from models.catalog.families import FAMILIES
+from models.catalog.samplers import SAMPLERS
+from models.catalog.styles import STYLES
 from models.language.tools import Tool
-from models.samplers import SAMPLERS
-from models.styles import STYLES
 from service.api.assist.instructions import TOOLS
 
 _LISTED_MAX_CHARS = 3000

@@ -89,5 +89,5 @@ CHANGES: Mapping[str, tuple[tuple[str, Mapping[str, Any]], ...]] = MappingProxyT
 """The same where there is a job to change."""
 
 CHANGE = "The job to change:"
-PICTURES = "The pictures that I gave:"
+IMAGES = "The pictures that I gave:"
 """What stands before these in the user's message."""

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
-
-from models.catalog import Catalog
+from models.catalog.catalog import Catalog
+from models.catalog.families import DRAWN_KINDS, IMG2IMG, INPAINT, TXT2IMG
 from models.errors import FieldProblem, InvalidTicket
-from models.job import new_job_id
-from models.params import DRAWN_KINDS, IMG2IMG, INPAINT, TXT2IMG, UPSCALE
-from models.tickets import open_ticket
-from service.api.assist.tools import CREATE, EDIT, ENLARGE, NO_STYLE, job_fields, picture_index, picture_name
-from service.api.errors import field_problems
-from service.api.wire_bodies import JobBody
+from models.jobs.params import UPSCALE
+from models.jobs.records import new_job_id
+from models.jobs.tickets import open_ticket
+from service.api.assist.tools import CREATE, EDIT, ENLARGE, NO_STYLE, image_index, image_name, job_fields
+from service.api.errors import renamed_problems
+from service.api.native.translate import parse_job
 
 Job = dict[str, Any]
 """``kind`` and ``params``, as ``POST /v1/jobs`` takes them."""
 
 _KINDS = {CREATE: TXT2IMG, EDIT: IMG2IMG, ENLARGE: UPSCALE}
-_OF_PICTURES = ("image", "strength", "resize_mode", "mask")
-"""Fields that mean nothing to a picture drawn from words alone."""
-_IN_UNION = re.compile(rf"^(?:{'|'.join(_KINDS.values())}|{INPAINT})\.(?:params\.?)?|^params\.")
+_OF_IMAGES = ("image", "strength", "resize_mode", "mask")
+"""Fields that mean nothing to an image drawn from words alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +29,15 @@ class Wish:
     """What the user gave beside the words."""
 
     catalog: Catalog
-    pictures: tuple[str, ...] = ()
-    """Sources, as tickets keep them; the picture of the job to change is among them."""
+    images: tuple[str, ...] = ()
+    """Sources, as tickets keep them; the image of the job to change is among them."""
     job: Job | None = None
     """The job to change."""
 
-    def picture(self, name: object) -> str | None:
+    def image(self, name: object) -> str | None:
         """The source that the language model calls ``name``."""
-        index = picture_index(name) if isinstance(name, str) else None
-        return None if index is None or index >= len(self.pictures) else self.pictures[index]
+        index = image_index(name) if isinstance(name, str) else None
+        return None if index is None or index >= len(self.images) else self.images[index]
 
 
 def propose(name: str, arguments: Mapping[str, Any], wish: Wish) -> Job:
@@ -56,10 +53,10 @@ def propose(name: str, arguments: Mapping[str, Any], wish: Wish) -> Job:
     kind, base = _start(name, wish)
     params = _merged(base, given)
     if name != CREATE:
-        params["image"] = _picture(given.get("image"), base.get("image"), wish)
+        params["image"] = _image(given.get("image"), base.get("image"), wish)
         if kind == INPAINT and params["image"] != base["image"]:
             kind = IMG2IMG
-            params.pop("mask", None)  # it is cut to the other picture
+            params.pop("mask", None)  # it is cut to the other image
     return _checked({"kind": kind, "params": params}, wish.catalog)
 
 
@@ -69,7 +66,7 @@ def _start(name: str, wish: Wish) -> tuple[str, Mapping[str, Any]]:
     if job is None or (kind in DRAWN_KINDS) is not (job["kind"] in DRAWN_KINDS):
         return kind, {}
     if TXT2IMG in (kind, job["kind"]):
-        return kind, {field: value for field, value in job["params"].items() if field not in _OF_PICTURES}
+        return kind, {field: value for field, value in job["params"].items() if field not in _OF_IMAGES}
     return INPAINT if job["kind"] == INPAINT else kind, job["params"]
 
 
@@ -87,24 +84,21 @@ def _merged(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def _picture(name: object, of_job: str | None, wish: Wish) -> str:
+def _image(name: object, of_job: str | None, wish: Wish) -> str:
     """The source that is meant: as it was called, else the job's own, else the only one."""
-    found = wish.picture(name)
+    found = wish.image(name)
     if found is not None:
         return found
-    if name is None and (of_job is not None or len(wish.pictures) == 1):
-        return of_job or wish.pictures[0]
-    names = " or ".join(map(picture_name, range(len(wish.pictures))))
-    needed = f"must be {names}" if names else f"the user gave no picture; only {CREATE} needs none"
+    if name is None and (of_job is not None or len(wish.images) == 1):
+        return of_job or wish.images[0]
+    names = " or ".join(map(image_name, range(len(wish.images))))
+    needed = f"must be {names}" if names else f"the user gave no image; only {CREATE} needs none"
     raise InvalidTicket([FieldProblem("image", needed)])
 
 
 def _checked(job: Job, catalog: Catalog) -> Job:
-    try:
-        request = JobBody.model_validate(job).root.to_request()
-    except ValidationError as error:
-        found = field_problems(error.errors(include_url=False, include_context=False, include_input=False))
-        named = [FieldProblem(_IN_UNION.sub("", each.field) or "arguments", each.message) for each in found]
-        raise InvalidTicket(named) from error
+    """``job``; raises :class:`InvalidTicket` with the fields named as the tool's arguments are."""
+    with renamed_problems(lambda field: field.removeprefix("params.").removeprefix("params") or "arguments"):
+        request = parse_job(job).to_request()
     open_ticket(request, catalog, job_id=new_job_id(), owner="")
     return job

@@ -1,4 +1,4 @@
-"""From a client's words to what is put before the language model; pictures are stored and checked on the way."""
+"""From a client's words to what is put before the language model; images are stored and checked on the way."""
 
 from __future__ import annotations
 
@@ -7,55 +7,45 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from models.checks import text_problem
-from models.errors import FieldProblem, InvalidTicket
-from models.params import IMG2IMG, INPAINT, TXT2IMG, UPSCALE, Request, UpscaleRequest
-from models.sources import source_problem, sources_of
-from service.api.assist.instructions import CHANGE, PICTURES
+from models.catalog.families import IMG2IMG, INPAINT, TXT2IMG
+from models.errors import FieldProblem, InvalidTicket, Problem
+from models.jobs.checks import required_text_problem
+from models.jobs.params import UPSCALE, JobRequest, UpscaleRequest
+from models.jobs.sources import source_problem, sources_of
+from service.api.assist.instructions import CHANGE, IMAGES
 from service.api.assist.proposals import Job, Wish
-from service.api.assist.tools import CREATE, EDIT, ENLARGE, job_fields, picture_name
-from service.api.assist.wire import AssistBody, JobToChange
-from service.api.pictures import take_in
+from service.api.assist.tools import CREATE, EDIT, ENLARGE, image_name, job_fields
+from service.api.assist.wire import CHANGED_KINDS, AssistBody
+from service.api.native.schemas import JobEnvelope
+from service.api.native.translate import parse_job
 from service.api.state import Gateway
 
 _TOOL_OF = {TXT2IMG: CREATE, IMG2IMG: EDIT, INPAINT: EDIT, UPSCALE: ENLARGE}
 _SHOWN_MAX_CHARS = 1000
-_KIND_IN_PLACE = re.compile(rf"^job\.(?:{'|'.join(_TOOL_OF)})(?=\.)")
-
-
-def told_by_field(error: InvalidTicket) -> InvalidTicket:
-    """``error`` without the kinds of jobs that pydantic puts into the places of their fields."""
-    return InvalidTicket([_told(each) for each in error.problems])
-
-
-def _told(problem: FieldProblem) -> FieldProblem:
-    if problem.field == "job.kind":
-        return FieldProblem(problem.field, f"must be one of {', '.join(_TOOL_OF)}")
-    return FieldProblem(_KIND_IN_PLACE.sub("job", problem.field), problem.message)
 
 
 def read_wish(gateway: Gateway, body: AssistBody, our_url: str) -> Wish:
     """What the client gave beside the words; blocking.
 
     Raises:
-        InvalidTicket: the message says nothing, or a picture cannot be used.
+        InvalidTicket: the message says nothing, or an image cannot be used.
     """
-    problem = text_problem(body.message) or (None if body.message.strip() else "must not be empty")
+    problem = required_text_problem(body.message)
     if problem is not None:
-        raise InvalidTicket([FieldProblem("message", problem)])
+        raise InvalidTicket([FieldProblem.of("message", problem)])
     images = [
         _taken(gateway, UpscaleRequest(image=source), our_url, {"image": f"images[{index}]"}).image
         for index, source in enumerate(body.images or ())
     ]
-    job = None if body.job is None else _job(gateway, body.job, our_url)
+    job = None if body.job is None else _job(gateway, parse_job(body.job, CHANGED_KINDS, "job."), our_url)
     of_job = None if job is None else job["params"].get("image")
     if of_job is not None and of_job not in images:
         images.append(of_job)
-    return Wish(catalog=gateway.catalog.current(), pictures=tuple(images), job=job)
+    return Wish(catalog=gateway.catalog.current(), images=tuple(images), job=job)
 
 
-def _job(gateway: Gateway, given: JobToChange, our_url: str) -> Job:
-    """The job to change in the wire's words, its pictures stored."""
+def _job(gateway: Gateway, given: JobEnvelope, our_url: str) -> Job:
+    """The job to change in the wire's words, its images stored."""
     job: Job = {"kind": given.kind, "params": given.params.model_dump(exclude_none=True)}
     taken = _taken(gateway, given.to_request(), our_url, {})
     for field, source in sources_of(taken):
@@ -63,21 +53,20 @@ def _job(gateway: Gateway, given: JobToChange, our_url: str) -> Job:
     return job
 
 
-def _taken(gateway: Gateway, request: Request, our_url: str, names: dict[str, str]) -> Any:
-    """``request`` with its pictures stored; ``names`` are what fields are called in problems."""
+def _taken(gateway: Gateway, request: JobRequest, our_url: str, names: dict[str, str]) -> Any:
+    """``request`` with its images stored; ``names`` are what fields are called in problems."""
     try:
-        taken = take_in(gateway, request, our_url)
-        found = [FieldProblem(field, text) for field, text in _source_problems(taken)]
+        taken = gateway.jobs.take_in(request, our_url)
+        found = [FieldProblem.of(field, problem) for field, problem in _source_problems(taken)]
     except InvalidTicket as error:
         found = list(error.problems)
         taken = request
     if found:
-        named = [FieldProblem(names.get(each.field, f"job.params.{each.field}"), each.message) for each in found]
-        raise InvalidTicket(named)
+        raise InvalidTicket([each.renamed(names.get(each.field, f"job.params.{each.field}")) for each in found])
     return taken
 
 
-def _source_problems(request: Request) -> Iterator[tuple[str, str]]:
+def _source_problems(request: JobRequest) -> Iterator[tuple[str, Problem]]:
     for field, source in sources_of(request):
         problem = source_problem(source)
         if problem is not None:
@@ -96,10 +85,10 @@ def _put(params: dict[str, Any], field: str, source: str) -> None:
 
 
 def user_message(message: str, wish: Wish) -> str:
-    """All that the language model is told by the user: the words, the pictures, and the job to change."""
+    """All that the language model is told by the user: the words, the images, and the job to change."""
     parts = [message]
-    if wish.pictures:
-        parts.append(f"{PICTURES} {', '.join(map(picture_name, range(len(wish.pictures))))}")
+    if wish.images:
+        parts.append(f"{IMAGES} {', '.join(map(image_name, range(len(wish.images))))}")
     if wish.job is not None:
         parts.append(f"{CHANGE} {json.dumps(_shown(wish.job, wish), ensure_ascii=False)}")
     return "\n\n".join(parts)
@@ -110,7 +99,7 @@ def _shown(job: Job, wish: Wish) -> dict[str, Any]:
     tool = _TOOL_OF[job["kind"]]
     arguments = {field: _shortened(job["params"][field]) for field in job_fields(tool) if field in job["params"]}
     if "image" in arguments:
-        arguments["image"] = picture_name(wish.pictures.index(job["params"]["image"]))
+        arguments["image"] = image_name(wish.images.index(job["params"]["image"]))
     return {"tool": tool, "arguments": arguments}
 
 

@@ -9,14 +9,13 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from models.errors import InvalidTicket
 from models.language.presets import PRESETS
 from service.api.assist.dialogue import Event, Partner, conversation
-from service.api.assist.reading import read_wish, told_by_field
+from service.api.assist.reading import read_wish
 from service.api.assist.wire import EXAMPLE, AssistBody, AssistView
-from service.api.auth import Owner
+from service.api.auth import CurrentCaller
 from service.api.bodies import read_body, require_json_type
-from service.api.documented import EVENT_STREAM, json_body, problems
+from service.api.documentation import EVENT_STREAM, json_body, problems
 from service.api.errors import ApiError, ErrorCode, problem_document
 from service.api.images import base_url
 from service.api.sse import EventResponse, frame, json_answer, while_connected
@@ -55,23 +54,16 @@ _CODES = (
     },
     response_model=AssistView,
 )
-async def assist(request: Request, gateway: GatewayState, owner: Owner) -> Response:
+async def assist(request: Request, gateway: GatewayState, caller: CurrentCaller) -> Response:
     """Have the language model propose a job for what is said in plain words, in any language."""
     require_json_type(request.headers)
-    body = await _read(request)
+    body = await read_body(request, AssistBody)
     partner = _partner(gateway)
     wish = await run_in_threadpool(read_wish, gateway, body, base_url(request, gateway))
     events = conversation(partner, body.message, wish, is_streamed=bool(body.stream))
     if body.stream:
         return EventResponse(_frames(events, request.state.request_id))
     return json_answer(await while_connected(request, _last(events)))
-
-
-async def _read(request: Request) -> AssistBody:
-    try:
-        return await read_body(request, AssistBody)
-    except InvalidTicket as error:
-        raise told_by_field(error) from error
 
 
 def _partner(gateway: Gateway) -> Partner:

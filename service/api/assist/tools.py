@@ -8,14 +8,17 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from models.catalog import Catalog
+from models.catalog.bounds import GUIDANCE_MAX
+from models.catalog.catalog import Catalog
+from models.catalog.families import IMG2IMG, TXT2IMG
+from models.catalog.styles import STYLES
+from models.catalog.upscalers import KNOWN_UPSCALERS, UPSCALE_FACTORS, upscaler_problem
+from models.jobs.kinds import find_kind
+from models.jobs.params import SEED_MAX, UPSCALE
 from models.language.tools import Tool
-from models.language.tools.nouns import Example
-from models.params import GUIDANCE_MAX, SEED_MAX
-from models.styles import STYLES
-from models.upscalers import KNOWN_UPSCALERS, UPSCALE_FACTORS, upscaler_problem
+from models.language.tools.types import Example
 from service.api.assist.instructions import ARGUMENTS, CHANGES, EXAMPLES, TOOLS
-from service.api.wire_bodies import Img2ImgBody, Txt2ImgBody, UpscaleBody
+from service.api.native.schemas import params_body
 
 CREATE, EDIT, ENLARGE = "create_image", "edit_image", "upscale"
 NO_STYLE = "none"
@@ -26,9 +29,9 @@ DRAWN_FIELDS = (
 )  # fmt: skip
 """The fields of a job that somebody may mean in plain words."""
 _JOBS: Mapping[str, tuple[type[BaseModel], tuple[str, ...]]] = {
-    CREATE: (Txt2ImgBody, DRAWN_FIELDS),
-    EDIT: (Img2ImgBody, ("image", *DRAWN_FIELDS, "strength")),
-    ENLARGE: (UpscaleBody, ("image", "scale", "upscaler")),
+    CREATE: (params_body(find_kind(TXT2IMG)), DRAWN_FIELDS),
+    EDIT: (params_body(find_kind(IMG2IMG)), ("image", *DRAWN_FIELDS, "strength")),
+    ENLARGE: (params_body(find_kind(UPSCALE)), ("image", "scale", "upscaler")),
 }
 SHAPES = ("1:1", "2:3", "3:2", "3:4", "4:3", "9:16", "16:9", "9:21", "21:9")
 """The aspect ratios that are offered: those of jobs without the ones that hardly anybody can tell apart."""
@@ -44,9 +47,9 @@ def job_fields(name: str) -> tuple[str, ...]:
     return _JOBS[name][1]
 
 
-def job_tools(catalog: Catalog, pictures: int, *, is_change: bool) -> list[Tool]:
+def job_tools(catalog: Catalog, images: int, *, is_change: bool) -> list[Tool]:
     """The tools that propose a job; where there ``is_change``, every argument may be left out."""
-    limits = _limits(catalog, pictures)
+    limits = _limits(catalog, images)
     return [
         Tool(
             name=name,
@@ -85,7 +88,7 @@ def _property(shown: Schema, limit: Schema, told: str | None) -> Schema:
     return {"type": next(each["type"] for each in branches if each != _NULL), **limit, **described}
 
 
-def _limits(catalog: Catalog, pictures: int) -> dict[str, Schema]:
+def _limits(catalog: Catalog, images: int) -> dict[str, Schema]:
     """What each field may be, as far as it is the same for all models."""
     models = [spec.limits for spec in catalog.values()]
     size = {"minimum": min(each.min_px for each in models), "maximum": max(each.max_px for each in models)}
@@ -101,7 +104,7 @@ def _limits(catalog: Catalog, pictures: int) -> dict[str, Schema]:
         "guidance_scale": {"minimum": 0, "maximum": GUIDANCE_MAX},
         "seed": {"minimum": 0, "maximum": SEED_MAX},
         "strength": {"exclusiveMinimum": 0, "maximum": 1},
-        "image": _one_of(map(picture_name, range(pictures))),
+        "image": _one_of(map(image_name, range(images))),
         "scale": {"enum": list(UPSCALE_FACTORS)},
         "upscaler": _one_of(name for name in upscalers if upscaler_problem(name, catalog.upscalers) is None),
     }
@@ -113,12 +116,12 @@ def _one_of(names: Iterable[str]) -> Schema:
     return {"enum": found} if 0 < len(found) <= _LISTED_MAX else {}
 
 
-def picture_name(index: int) -> str:
-    """What the language model calls the picture at ``index``."""
+def image_name(index: int) -> str:
+    """What the language model calls the image at ``index``."""
     return f"image {index + 1}"
 
 
-def picture_index(name: str) -> int | None:
+def image_index(name: str) -> int | None:
     """The opposite, with some patience; ``None`` if it makes no sense."""
     found = re.fullmatch(r"\s*(?:image|picture)?\s*#?([1-9][0-9]{0,3})\s*", name, re.IGNORECASE | re.ASCII)
     return None if found is None else int(found[1]) - 1

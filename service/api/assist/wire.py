@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation
 
-from service.api.wire_bodies import SOURCE, Img2ImgJob, InpaintJob, Txt2ImgJob, UpscaleJob
+from models.catalog.families import IMG2IMG, INPAINT, TXT2IMG
+from models.jobs.kinds import find_kind
+from models.jobs.params import SOURCE_TEXT, UPSCALE
+from service.api.native.schemas import job_body
 
 MESSAGE_MAX_CHARS = 2000
 """Language models with contexts of 4096 tokens need half of that for the tools."""
 IMAGES_MAX = 8
 
-JobToChange = Annotated[Txt2ImgJob | Img2ImgJob | InpaintJob | UpscaleJob, Field(discriminator="kind")]
+CHANGED_KINDS = tuple(map(find_kind, (TXT2IMG, IMG2IMG, INPAINT, UPSCALE)))
+"""The kinds of job that a wish may change."""
+
+if TYPE_CHECKING:
+    JobToChange = dict[str, Any]
+else:  # documented as a union of these kinds; parsed by parse_job, whose errors are plainer
+    JobToChange = SkipValidation[job_body(CHANGED_KINDS, "JobToChange")]
 
 
 class AssistBody(BaseModel):
@@ -26,7 +35,7 @@ class AssistBody(BaseModel):
         None, description="A job to change, as it was posted, or with the effective `params` of an answer."
     )
     images: list[str] | None = Field(
-        None, max_length=IMAGES_MAX, description=f"Pictures that the message may speak of, in this order. {SOURCE}"
+        None, max_length=IMAGES_MAX, description=f"Images that the message may speak of, in this order. {SOURCE_TEXT}"
     )
     stream: bool | None = Field(None, description="Answer by server-sent events.")
 
@@ -35,7 +44,7 @@ class ProposedJob(BaseModel):
     """A job that nobody has queued yet."""
 
     kind: str
-    params: dict[str, Any] = Field(description="As `POST /v1/jobs` takes them; pictures are stored already.")
+    params: dict[str, Any] = Field(description="As `POST /v1/jobs` takes them; images are stored already.")
 
 
 class CallView(BaseModel):

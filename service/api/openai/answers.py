@@ -1,4 +1,4 @@
-"""What OpenAI's clients are given: pictures as links or in Base64, with what they were made by."""
+"""What OpenAI's clients are given: images as links or in Base64, with what they were made by."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from models.job import JobRecord, JobStatus
-from models.params import DrawParams
-from models.styles import apply_style, find_style
+from models.catalog.styles import apply_style, find_style
+from models.jobs.params import DrawParams
+from models.jobs.records import JobRecord, JobStatus
 from service.api.openai.errors import failed_job
 from service.api.openai.fields import Fields
 from service.api.openai.output import Output
@@ -21,7 +21,7 @@ _SHOWN_QUALITIES: Mapping[str | None, str] = {
 
 
 class InputTokens(BaseModel):
-    """Of the prompt and of pictures."""
+    """Of the prompt and of images."""
 
     text_tokens: int = 0
     image_tokens: int = 0
@@ -37,7 +37,7 @@ class Usage(BaseModel):
 
 
 class ImageData(BaseModel):
-    """One picture."""
+    """One image."""
 
     url: str | None = Field(None, description="There if links were asked for.")
     b64_json: str | None = Field(None, description="There if Base64 was asked for.")
@@ -48,14 +48,14 @@ class ImageData(BaseModel):
 
 
 class ImagesAnswer(BaseModel):
-    """The pictures of one request."""
+    """The images of one request."""
 
     created: int = Field(description="Seconds since the epoch.")
     data: list[ImageData]
     background: Literal["opaque"] = "opaque"
     output_format: str
     quality: str
-    size: str = Field(description="Of each picture, as `WIDTHxHEIGHT`.")
+    size: str = Field(description="Of each image, as `WIDTHxHEIGHT`.")
     usage: Usage = Usage()
 
 
@@ -70,7 +70,7 @@ def shown_size(params: DrawParams) -> str:
 
 
 def image_data(params: DrawParams, link: str, file: bytes | None) -> ImageData:
-    """The entry of a picture: with ``file`` in it, or with ``link`` if there is none."""
+    """The entry of an image: with ``file`` in it, or with ``link`` if there is none."""
     encoded = None if file is None else base64.b64encode(file).decode()
     return ImageData(
         url=link if file is None else None, b64_json=encoded, revised_prompt=_drawn_prompt(params), seed=params.seed
@@ -101,8 +101,8 @@ def draw_params(record: JobRecord) -> DrawParams:
     return params
 
 
-def require_pictures(records: list[JobRecord]) -> None:
-    """Raise :class:`OpenAiError` if a job gave no picture."""
+def require_images(records: list[JobRecord]) -> None:
+    """Raise :class:`OpenAiError` if a job gave no image."""
     for record in records:
         if record.status is not JobStatus.SUCCEEDED:
             raise failed_job(record)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from pydantic_core import ErrorDetails
 from starlette.responses import Response
 
-from models.job import JobRecord
+from models.jobs.records import JobRecord
 from service.api.errors import ApiError, Dialect, ErrorCode, field_problems
 
 INVALID_REQUEST, SERVER_ERROR = "invalid_request_error", "server_error"
@@ -98,7 +98,7 @@ def invalid_fields(errors: Iterable[ErrorDetails]) -> OpenAiError:
 
 
 def failed_job(record: JobRecord) -> OpenAiError:
-    """The error for a job that gave no picture."""
+    """The error for a job that gave no image."""
     code = record.error_code or record.status.value
     return OpenAiError(record.error_message or f"the job was {code}", param=None, code=code, status=500)
 
@@ -128,6 +128,6 @@ _EXAMPLES: Mapping[int, Sequence[Any]] = {
     415: ("The body is of another type.", "the body must be sent as application/json", INVALID_REQUEST, None,
           "unsupported_content_type"),
     429: ("Too many jobs wait.", "10000 jobs wait already", "rate_limit_error", None, "rate_limit_exceeded"),
-    500: ("The picture could not be drawn.", "the model cannot be loaded", SERVER_ERROR, None, "model_unavailable"),
+    500: ("The image could not be drawn.", "the model cannot be loaded", SERVER_ERROR, None, "model_unavailable"),
     503: ("The ledger cannot be reached.", "the ledger cannot be reached", SERVER_ERROR, None, "ledger_unavailable"),
 }  # fmt: skip

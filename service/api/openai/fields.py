@@ -7,19 +7,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Json, WithJsonSchema
 
-from models.params import PROMPT_MAX_CHARS
-from service.api.wire_bodies import LoraBody
+from models.jobs.params import PROMPT_MAX_CHARS, LoraUse
+from service.api.native.schemas import BodyOf
 
 N_MAX = 10
 PARTIAL_IMAGES_MAX = 3
 
-_NO_MOTION = "only means something to GIF output, which is not available: pictures are png, jpeg or webp"
+_NO_MOTION = "only means something to GIF output, which is not available: images are png, jpeg or webp"
 REFUSED: Mapping[str, str] = {
     "complexity": "is not available: diffusion models plan nothing; quality sets the number of steps",
-    "svg": "is not available: pictures are png, jpeg or webp",
+    "svg": "is not available: images are png, jpeg or webp",
     "frame_count": _NO_MOTION,
     "frame_duration_ms": _NO_MOTION,
-    "markup": "is not available: send a mask, transparent where the picture is to be drawn anew",
+    "markup": "is not available: send a mask, transparent where the image is to be drawn anew",
 }
 """Parameters of OpenAI's that ask for what cannot be done here, and why."""
 
@@ -35,7 +35,7 @@ class Fields(BaseModel):
     model: str | None = Field(
         None, description="A name or alias from `GET /v1/models`; OpenAI's own names mean the default model."
     )
-    n: int | None = Field(None, ge=1, le=N_MAX, description="How many pictures; their seeds follow one another.")
+    n: int | None = Field(None, ge=1, le=N_MAX, description="How many images; their seeds follow one another.")
     size: str | None = Field(None, description="`auto`, or as in `512x768`: multiples of 8 within the model's limits.")
     quality: Quality | None = Field(
         None,
@@ -57,7 +57,7 @@ class Fields(BaseModel):
     user: str | None = Field(None, description="A label, which is kept nowhere.")
     safety_identifier: str | None = Field(None, description="A label, which is kept nowhere.")
 
-    negative_prompt: str | None = Field(None, description="Photogram's own: what must not be in the picture.")
+    negative_prompt: str | None = Field(None, description="Photogram's own: what must not be in the image.")
     seed: int | None = Field(None, description="Photogram's own: 0 to 2^53 - 1; -1, like none, draws a seed.")
     steps: int | None = Field(None, description="The same as `num_inference_steps`.")
     num_inference_steps: int | None = Field(None, description="Photogram's own: 1 to the model's `max_steps`.")
@@ -69,7 +69,7 @@ class Fields(BaseModel):
 
 
 class GenerateBody(Fields):
-    """A picture from words."""
+    """An image from words."""
 
     prompt: str = Field(min_length=1, max_length=PROMPT_MAX_CHARS)
     style: Literal["vivid", "natural"] | None = Field(
@@ -77,9 +77,9 @@ class GenerateBody(Fields):
     )
     stream: bool | None = Field(None, description="Answer with server-sent events.")
     partial_images: int | None = Field(
-        None, ge=0, le=PARTIAL_IMAGES_MAX, description="How many previews come, at most, before each picture."
+        None, ge=0, le=PARTIAL_IMAGES_MAX, description="How many previews come, at most, before each image."
     )
-    loras: list[LoraBody] | None = Field(None, description="Photogram's own: at most 8.")
+    loras: list[BodyOf[LoraUse]] | None = Field(None, description="Photogram's own: at most 8.")
 
 
 def _without_null(schema: dict[str, Any]) -> None:
@@ -94,21 +94,21 @@ def _without_null(schema: dict[str, Any]) -> None:
 class _Form(Fields):
     model_config = ConfigDict(json_schema_extra=_without_null)
 
-    loras: Annotated[Json[list[LoraBody]], WithJsonSchema({"type": "string"})] | None = Field(
+    loras: Annotated[Json[list[BodyOf[LoraUse]]], WithJsonSchema({"type": "string"})] | None = Field(
         None, description='Photogram\'s own, as JSON text: `[{"name": "film", "weight": 0.6}]`.'
     )
     strength: float | None = Field(
-        None, description="Photogram's own: above 0, at most 1; how much of the picture is drawn over."
+        None, description="Photogram's own: above 0, at most 1; how much of the image is drawn over."
     )
 
 
 class EditForm(_Form):
-    """A picture to be changed as words say."""
+    """An image to be changed as words say."""
 
-    image: Upload = Field(description="The picture; also as `image[]`. One alone: several cannot be combined here.")
+    image: Upload = Field(description="The image; also as `image[]`. One alone: several cannot be combined here.")
     mask: Upload | None = Field(
         None,
-        description="A picture of the same size; drawn anew is where it is fully transparent. If it is left out, where "
+        description="An image of the same size; drawn anew is where it is fully transparent. If it is left out, where "
         "`image` is fully transparent, or else all of it.",
     )
     prompt: str = Field(min_length=1, max_length=PROMPT_MAX_CHARS)
@@ -117,17 +117,17 @@ class EditForm(_Form):
     )
     stream: bool | None = Field(None, description="Answer with server-sent events.")
     partial_images: int | None = Field(
-        None, ge=0, le=PARTIAL_IMAGES_MAX, description="How many previews come, at most, before each picture."
+        None, ge=0, le=PARTIAL_IMAGES_MAX, description="How many previews come, at most, before each image."
     )
 
 
 class VariationForm(_Form):
-    """A picture to be drawn in other ways."""
+    """An image to be drawn in other ways."""
 
-    image: Upload = Field(description="The picture.")
+    image: Upload = Field(description="The image.")
     prompt: str | None = Field(
         None,
         min_length=1,
         max_length=PROMPT_MAX_CHARS,
-        description="Photogram's own. If left out, the prompt that a picture drawn here carries.",
+        description="Photogram's own. If left out, the prompt that an image drawn here carries.",
     )

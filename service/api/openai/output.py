@@ -1,4 +1,4 @@
-"""In which form pictures are given back: as links or in the answer, and in which file format."""
+"""In which form images are given back: as links or in the answer, and in which file format."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Self
 
 from PIL import Image
 
-from service.api.formats import JPEG, PNG, WEBP, PictureFormat, convert
+from service.api.formats import JPEG, PNG, WEBP, ImageFormat, convert
 from service.api.openai.errors import OpenAiError
 from service.api.openai.fields import EditForm, Fields, GenerateBody
 
-FORMATS: Mapping[str, PictureFormat] = MappingProxyType({"png": PNG, "jpeg": JPEG, "webp": WEBP})
+FORMATS: Mapping[str, ImageFormat] = MappingProxyType({"png": PNG, "jpeg": JPEG, "webp": WEBP})
 _PNG = "png"
 _QUALITY_MAX = 100
 _ANSWERED_IN_BASE64 = re.compile(r"gpt-image|chatgpt-")
@@ -24,7 +24,7 @@ _ANSWERED_IN_BASE64 = re.compile(r"gpt-image|chatgpt-")
 
 @dataclass(frozen=True)
 class Output:
-    """The form of a request's pictures."""
+    """The form of a request's images."""
 
     file_format: str
     compression: int
@@ -55,8 +55,8 @@ class Output:
     def preview(self, data_url: str, size: tuple[int, int]) -> bytes:
         """The preview in ``data_url``, ``size`` pixels wide and high, in the output's format. Blocking."""
         buffer = BytesIO()
-        with Image.open(BytesIO(base64.b64decode(data_url.partition(",")[2]))) as picture:
-            picture.resize(size, Image.Resampling.BICUBIC).save(buffer, "PNG")
+        with Image.open(BytesIO(base64.b64decode(data_url.partition(",")[2]))) as image:
+            image.resize(size, Image.Resampling.BICUBIC).save(buffer, "PNG")
         return self.encoded(buffer.getvalue())
 
 
@@ -71,7 +71,7 @@ def _check_format(fields: Fields, file_format: str, compression: int) -> None:
     if file_format == _PNG and compression != _QUALITY_MAX:
         raise _Contradiction("output_compression", "means nothing to png; it is for jpeg and webp")
     if fields.background == "transparent":
-        raise _Contradiction("background", "transparent is not available: pictures are opaque")
+        raise _Contradiction("background", "transparent is not available: images are opaque")
 
 
 def _streaming(fields: Fields) -> tuple[bool, int]:
@@ -80,7 +80,7 @@ def _streaming(fields: Fields) -> tuple[bool, int]:
     if fields.partial_images and not fields.stream:
         raise _Contradiction("partial_images", "needs stream")
     if fields.stream and fields.response_format == "url":
-        raise _Contradiction("response_format", "events carry pictures as b64_json; there is no url with stream")
+        raise _Contradiction("response_format", "events carry images as b64_json; there is no url with stream")
     return bool(fields.stream), fields.partial_images or 0
 
 

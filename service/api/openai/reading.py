@@ -67,7 +67,7 @@ def _fields(parts: list[FormPart]) -> dict[str, str | bytes]:
 
 def _repeated(name: str) -> str:
     if name == "image":
-        return "image: there may be one alone; several pictures cannot be combined here"
+        return "image: there may be one alone; several images cannot be combined here"
     return f"{name}: may be sent once"
 
 

@@ -9,30 +9,31 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
-from models.job import JobRecord
-from models.params import DrawRequest
-from service.api.auth import Owner
-from service.api.documented import EVENT_STREAM, json_body
+from models.jobs.params import DrawRequest
+from models.jobs.records import JobRecord
+from service.api.auth import CurrentCaller
+from service.api.documentation import EVENT_STREAM, json_body
+from service.api.errors import renamed_problems
 from service.api.images import base_url
-from service.api.listings import OpenAiModel, openai_model
+from service.api.native.listings import OpenAiModel, openai_model
 from service.api.openai import streaming
-from service.api.openai.answers import ImageData, ImagesAnswer, draw_params, image_data, images_answer, require_pictures
+from service.api.openai.answers import ImageData, ImagesAnswer, draw_params, image_data, images_answer, require_images
 from service.api.openai.errors import MODEL_NOT_FOUND, OpenAiError, responses
 from service.api.openai.fields import EditForm, Fields, GenerateBody, VariationForm
+from service.api.openai.images import take_in
 from service.api.openai.output import Output
-from service.api.openai.pictures import take_in
 from service.api.openai.reading import read_form, read_json
 from service.api.openai.translation import edit, generation, openai_name, variation
-from service.api.series import submit_series
 from service.api.state import Gateway, GatewayState
-from service.api.synchronous import read_pictures, wait_for_all
+from service.api.waiting import wait_for_all
+from service.jobs.caller import Caller
 
 router = APIRouter(tags=["openai"])
 
 _EXAMPLE = {"prompt": "a red apple on a table", "size": "512x512", "n": 1, "response_format": "b64_json"}
 _ERRORS = responses(400, 401, 404, 413, 415, 429, 500, 503)
 _ANSWER: dict[int | str, dict[str, Any]] = {
-    200: {"model": ImagesAnswer, "description": "The pictures; with `stream`, events that the clients of OpenAI know."}
+    200: {"model": ImagesAnswer, "description": "The images; with `stream`, events that the clients of OpenAI know."}
 }
 
 
@@ -45,60 +46,61 @@ def _form(model: type[BaseModel]) -> dict[str, Any]:
 @router.post(
     "/v1/images/generations",
     operation_id="openaiGenerateImages",
-    summary="Have pictures drawn from words",
+    summary="Have images drawn from words",
     openapi_extra=json_body(GenerateBody, _EXAMPLE),
     responses={200: _ANSWER[200] | {"content": EVENT_STREAM}, **_ERRORS},
     response_model=ImagesAnswer,
 )
-async def generate(request: Request, gateway: GatewayState, owner: Owner) -> Response:
-    """Draw, and answer when all pictures are finished. A client that leaves cancels its jobs."""
+async def generate(request: Request, gateway: GatewayState, caller: CurrentCaller) -> Response:
+    """Draw, and answer when all images are finished. A client that leaves cancels its jobs."""
     body = await read_json(request, GenerateBody)
     wanted = generation(body, gateway.catalog.current())
-    return await _answer(request, gateway, owner, body, wanted, streaming.GENERATION if body.stream else None)
+    return await _answer(request, gateway, caller, body, wanted, streaming.GENERATION if body.stream else None)
 
 
 @router.post(
     "/v1/images/edits",
     operation_id="openaiEditImage",
-    summary="Have a picture changed",
+    summary="Have an image changed",
     openapi_extra=_form(EditForm),
     responses={200: _ANSWER[200] | {"content": EVENT_STREAM}, **_ERRORS},
     response_model=ImagesAnswer,
 )
-async def edit_image(request: Request, gateway: GatewayState, owner: Owner) -> Response:
-    """Draw the picture anew where the mask is fully transparent, or all over it, and answer when that is finished."""
+async def edit_image(request: Request, gateway: GatewayState, caller: CurrentCaller) -> Response:
+    """Draw the image anew where the mask is fully transparent, or all over it, and answer when that is finished."""
     form = await read_form(request, EditForm)
-    pictures = await run_in_threadpool(take_in, gateway, form.image, form.mask)
-    wanted = edit(form, pictures, gateway.catalog.current())
-    return await _answer(request, gateway, owner, form, wanted, streaming.EDIT if form.stream else None)
+    images = await run_in_threadpool(take_in, gateway, form.image, form.mask)
+    wanted = edit(form, images, gateway.catalog.current())
+    return await _answer(request, gateway, caller, form, wanted, streaming.EDIT if form.stream else None)
 
 
 @router.post(
     "/v1/images/variations",
     operation_id="openaiVaryImage",
-    summary="Have a picture drawn in other ways",
+    summary="Have an image drawn in other ways",
     openapi_extra=_form(VariationForm),
     responses={**_ANSWER, **_ERRORS},
     response_model=ImagesAnswer,
 )
-async def vary_image(request: Request, gateway: GatewayState, owner: Owner) -> Response:
-    """Draw over the picture with a strength of 0.5, and answer when that is finished."""
+async def vary_image(request: Request, gateway: GatewayState, caller: CurrentCaller) -> Response:
+    """Draw over the image with a strength of 0.5, and answer when that is finished."""
     form = await read_form(request, VariationForm)
-    pictures = await run_in_threadpool(take_in, gateway, form.image)
-    wanted = variation(form, pictures, gateway.catalog.current())
-    return await _answer(request, gateway, owner, form, wanted, None)
+    images = await run_in_threadpool(take_in, gateway, form.image)
+    wanted = variation(form, images, gateway.catalog.current())
+    return await _answer(request, gateway, caller, form, wanted, None)
 
 
 async def _answer(
-    request: Request, gateway: Gateway, owner: str, fields: Fields, wanted: DrawRequest, events: str | None
+    request: Request, gateway: Gateway, caller: Caller, fields: Fields, wanted: DrawRequest, events: str | None
 ) -> Response:
-    """Queue ``wanted`` as often as ``fields`` say, and answer with the pictures, or with ``events`` of that name."""
+    """Queue ``wanted`` as often as ``fields`` say, and answer with the images, or with ``events`` of that name."""
     output = Output.of(fields)
-    queued = await submit_series(gateway, owner, wanted, fields.n or 1, wire_name=openai_name)
+    with renamed_problems(openai_name):
+        queued = await gateway.jobs.submit_series(caller, wanted, fields.n or 1)
     if events is not None:
         return streaming.JobStream(streaming.Stream(gateway, events, fields, output), queued)
-    records = await wait_for_all(gateway, request, [record.job_id for record in queued])
-    require_pictures(records)
+    records = await wait_for_all(gateway.jobs, caller, request, [record.job_id for record in queued])
+    require_images(records)
     data = [await _image_data(gateway, record, output, base_url(request, gateway)) for record in records]
     answer = images_answer(records, data, fields, output)
     return JSONResponse(answer.model_dump(exclude_none=True))
@@ -108,7 +110,7 @@ async def _image_data(gateway: Gateway, record: JobRecord, output: Output, base:
     link = f"{base}/images/{record.images[0].image_id}.png"
     if output.is_url:
         return image_data(draw_params(record), link, None)
-    (png,) = await read_pictures(gateway, record)
+    (png,) = await run_in_threadpool(gateway.jobs.read_images, record)
     return image_data(draw_params(record), link, await run_in_threadpool(output.encoded, png))
 
 
@@ -118,7 +120,7 @@ async def _image_data(gateway: Gateway, record: JobRecord, output: Output, base:
     summary="One model",
     responses=responses(401, 404, 503),
 )
-def get_model(gateway: GatewayState, owner: Owner, model_id: str) -> OpenAiModel:
+def get_model(gateway: GatewayState, caller: CurrentCaller, model_id: str) -> OpenAiModel:
     """The model of that name or alias, as OpenAI shows models; `GET /v1/models` tells more."""
     found = gateway.catalog.current().resolve(model_id)
     if found is None:

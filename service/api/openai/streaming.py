@@ -1,4 +1,4 @@
-"""Pictures as server-sent events: previews while they are drawn, then each one when it is finished."""
+"""Images as server-sent events: previews while they are drawn, then each one when it is finished."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from models.job import JobRecord, JobStatus
+from models.jobs.records import JobRecord, JobStatus
 from service.api.errors import ApiError
-from service.api.events import FROM_THE_START
+from service.api.native.events import FROM_THE_START
 from service.api.openai.answers import Usage, draw_params, shown_quality, shown_size
 from service.api.openai.errors import describe, failed_job
 from service.api.openai.fields import Fields
 from service.api.openai.output import Output
 from service.api.sse import HEADERS, KEEP_ALIVE, KEEP_ALIVE_S, frame
 from service.api.state import Gateway
-from service.api.synchronous import read_pictures
 
 GENERATION, EDIT = "image_generation", "image_edit"
 
@@ -52,7 +51,7 @@ class Stream:
                 return
 
     async def _previews(self, record: JobRecord) -> AsyncIterator[str]:
-        """Previews at even distances, as many as were asked for; fewer if the picture has fewer."""
+        """Previews at even distances, as many as were asked for; fewer if the image has fewer."""
         sent = 0
         async with aclosing(self.gateway.watcher.events(record.job_id, FROM_THE_START, KEEP_ALIVE_S)) as events:
             async for event in events:
@@ -78,7 +77,7 @@ class Stream:
         over = await self.gateway.watcher.read(record.job_id) or record
         if over.status is not JobStatus.SUCCEEDED:
             raise failed_job(over)
-        (png,) = await read_pictures(self.gateway, over)
+        (png,) = await run_in_threadpool(self.gateway.jobs.read_images, over)
         file = await run_in_threadpool(self.output.encoded, png)
         return self._frame("completed", over, file, usage=Usage().model_dump())
 

@@ -6,15 +6,16 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from models.catalog import Catalog, ModelSpec
-from models.checks import unknown
-from models.families import FAMILIES
-from models.params import IMG2IMG, INPAINT, SIZE_MULTIPLE_PX, DrawRequest, LoraUse, Mask
-from models.samplers import find_sampler
+from models.catalog.bounds import SIZE_MULTIPLE_PX
+from models.catalog.catalog import Catalog, ModelSpec
+from models.catalog.families import FAMILIES, IMG2IMG, INPAINT
+from models.catalog.samplers import find_sampler
+from models.jobs.checks import unknown_name
+from models.jobs.params import DrawRequest, LoraUse, Mask
+from service.api.native.schemas import BodyOf
 from service.api.openai.errors import MODEL_NOT_FOUND, OpenAiError
 from service.api.openai.fields import EditForm, Fields, GenerateBody, VariationForm
-from service.api.openai.pictures import Pictures
-from service.api.wire_bodies import LoraBody
+from service.api.openai.images import Images
 
 STEPS_OF: Mapping[str | None, float] = {
     "low": 0.5, "high": 2, "hd": 2, "xhigh": 3, "max": 4,
@@ -23,7 +24,7 @@ STEPS_OF: Mapping[str | None, float] = {
 STYLES = {"vivid": "cinematic", "natural": "photographic"}
 FIDELITIES = {"high": 0.5, "low": 0.75}
 VARIATION_STRENGTH = 0.5
-VARIATION_PROMPT = "a picture"
+VARIATION_PROMPT = "an image"
 _VARIATION_GUIDANCE = 1.0
 
 _OPENAI_MODEL = re.compile(r"dall-e-[23]|gpt-image-[\w.-]+|chatgpt-image-latest")
@@ -41,7 +42,7 @@ def find_model(name: str | None, catalog: Catalog) -> ModelSpec:
     if found is None and name is not None and _OPENAI_MODEL.fullmatch(name):
         found = catalog.resolve_any(name)
     if found is None:
-        message = unknown("model", str(name), catalog)
+        message = unknown_name("model", str(name), catalog).message
         raise OpenAiError(f"model: {message}", param="model", code=MODEL_NOT_FOUND, status=404)
     return found
 
@@ -59,29 +60,29 @@ def generation(body: GenerateBody, catalog: Catalog) -> DrawRequest:
     })  # fmt: skip
 
 
-def edit(form: EditForm, pictures: Pictures, catalog: Catalog) -> DrawRequest:
-    """What ``form`` asks for, its pictures taken in; raises :class:`OpenAiError`."""
+def edit(form: EditForm, images: Images, catalog: Catalog) -> DrawRequest:
+    """What ``form`` asks for, its images taken in; raises :class:`OpenAiError`."""
     spec = find_model(form.model, catalog)
     if form.strength is not None and form.input_fidelity is not None:
         raise OpenAiError("input_fidelity: excludes strength", param="input_fidelity")
     strength = form.strength
-    if form.input_fidelity is not None and pictures.mask is None:
+    if form.input_fidelity is not None and images.mask is None:
         strength = FIDELITIES[form.input_fidelity]
-    mask = None if pictures.mask is None else Mask(image=pictures.mask)
-    return DrawRequest(**_common(form, spec) | _drawn_over(form, pictures, spec) | {
+    mask = None if images.mask is None else Mask(image=images.mask)
+    return DrawRequest(**_common(form, spec) | _drawn_over(form, images, spec) | {
         "kind": IMG2IMG if mask is None else INPAINT, "prompt": form.prompt, "mask": mask, "strength": strength,
     })  # fmt: skip
 
 
-def variation(form: VariationForm, pictures: Pictures, catalog: Catalog) -> DrawRequest:
-    """What ``form`` asks for, its picture taken in; raises :class:`OpenAiError`.
+def variation(form: VariationForm, images: Images, catalog: Catalog) -> DrawRequest:
+    """What ``form`` asks for, its image taken in; raises :class:`OpenAiError`.
 
     Without any words there is nothing to guide towards, so that guidance is off unless it is asked for.
     """
     spec = find_model(form.model, catalog)
-    prompt = form.prompt or pictures.prompt
+    prompt = form.prompt or images.prompt
     usual = {} if prompt or form.guidance_scale is not None else {"guidance_scale": _VARIATION_GUIDANCE}
-    return DrawRequest(**_common(form, spec) | _drawn_over(form, pictures, spec) | usual | {
+    return DrawRequest(**_common(form, spec) | _drawn_over(form, images, spec) | usual | {
         "kind": IMG2IMG, "prompt": prompt or VARIATION_PROMPT,
         "strength": VARIATION_STRENGTH if form.strength is None else form.strength,
     })  # fmt: skip
@@ -101,12 +102,12 @@ def _common(fields: Fields, spec: ModelSpec) -> dict[str, Any]:
     }
 
 
-def _drawn_over(form: EditForm | VariationForm, pictures: Pictures, spec: ModelSpec) -> dict[str, Any]:
-    width, height = _size(form.size) or fitted(pictures.size, spec)
-    return {"image": pictures.image, "width": width, "height": height, "loras": _loras(form.loras)}
+def _drawn_over(form: EditForm | VariationForm, images: Images, spec: ModelSpec) -> dict[str, Any]:
+    width, height = _size(form.size) or fitted(images.size, spec)
+    return {"image": images.image, "width": width, "height": height, "loras": _loras(form.loras)}
 
 
-def _loras(loras: list[LoraBody] | None) -> tuple[LoraUse, ...]:
+def _loras(loras: list[BodyOf[LoraUse]] | None) -> tuple[LoraUse, ...]:
     return tuple(LoraUse(**lora.model_dump(exclude_none=True)) for lora in loras or ())
 
 

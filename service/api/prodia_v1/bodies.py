@@ -1,4 +1,4 @@
-"""The bodies of Prodia's v1, each translated into a request in our words; no rule about pictures is here.
+"""The bodies of Prodia's v1, each translated into a request in our words; no rule about images is here.
 
 ``null`` is the same as absent, numbers may be strings, unknown keys are ignored.
 """
@@ -11,40 +11,39 @@ from typing import Annotated, Literal, NoReturn
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-from models.catalog import Catalog
+from models.catalog.catalog import Catalog
+from models.catalog.families import IMG2IMG, INPAINT
+from models.catalog.preprocessors import find_preprocessor
+from models.catalog.samplers import find_sampler
+from models.catalog.upscalers import upscaler_problem
 from models.errors import FieldProblem, InvalidTicket
-from models.params import (
+from models.jobs.params import (
     CONTROL_MODES,
     FILLS,
-    IMG2IMG,
-    INPAINT,
     RESIZE_MODES,
     Control,
     DrawRequest,
     FaceRestoreRequest,
     FaceSwapRequest,
+    JobRequest,
     Mask,
-    Request,
     SecondPass,
     UpscaleRequest,
 )
-from models.preprocessors import find_preprocessor
-from models.samplers import find_sampler
-from models.upscalers import upscaler_problem
-from service.api.prodia_v1.fields import Number, Whole, model_of, picture_of, seed_of, side_of, threshold_of
+from service.api.prodia_v1.fields import Number, Whole, image_of, model_of, seed_of, side_of, threshold_of
 
 PHOTOMAKER_REFUSAL = (
     "photomaker is not available: Photogram does not implement it; draw with a LoRA of the person instead"
 )
 _ASPECTS_PX = {"square": (512, 512), "portrait": (512, 768), "landscape": (768, 512)}
 _STRENGTH = 0.7
-"""How much a picture is drawn over unless the request says it: Prodia's example for ``denoising_strength``."""
+"""How much an image is drawn over unless the request says it: Prodia's example for ``denoising_strength``."""
 _UPSCALER = "ESRGAN_4x"
 """What Prodia enlarges with unless it is told otherwise."""
 
 _Side = Annotated[Whole, Field(None, description="Rounded down to a size that the model draws.", examples=[512])]
-_Url = Annotated[str | None, Field(None, description="Where to fetch the picture.")]
-_Data = Annotated[str | None, Field(None, description="The picture itself in Base64, also as a data: URL.")]
+_Url = Annotated[str | None, Field(None, description="Where to fetch the image.")]
+_Data = Annotated[str | None, Field(None, description="The image itself in Base64, also as a data: URL.")]
 
 
 class Body(BaseModel, ABC):
@@ -53,7 +52,7 @@ class Body(BaseModel, ABC):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     @abstractmethod
-    def to_request(self, catalog: Catalog, *, is_sdxl: bool) -> Request:
+    def to_request(self, catalog: Catalog, *, is_sdxl: bool) -> JobRequest:
         """The same in our words; raises :class:`InvalidTicket` for what cannot be done here."""
 
 
@@ -67,7 +66,7 @@ class ProdiaGenerateBody(Body):
     steps: Whole = Field(None, examples=[20])
     cfg_scale: Number = Field(None, examples=[7])
     seed: Whole = Field(None, description="Any negative number draws a seed.", examples=[-1])
-    upscale: bool | None = Field(None, description="Enlarge the picture to twice its size, and draw over it.")
+    upscale: bool | None = Field(None, description="Enlarge the image to twice its size, and draw over it.")
     sampler: str | None = Field(None, examples=["DPM++ 2M Karras"])
     width: _Side
     height: _Side
@@ -76,7 +75,7 @@ class ProdiaGenerateBody(Body):
     )
 
     def to_request(self, catalog: Catalog, *, is_sdxl: bool) -> DrawRequest:
-        """A picture from words."""
+        """An image from words."""
         model = model_of(self.model, catalog, is_sdxl=is_sdxl)
         aspect_width, aspect_height = _ASPECTS_PX.get(self.aspect_ratio or "", (None, None))
         return DrawRequest(
@@ -102,11 +101,11 @@ class ProdiaTransformBody(ProdiaGenerateBody):
     denoising_strength: Number = Field(None, description=f"{_STRENGTH} unless it is given.", examples=[_STRENGTH])
 
     def to_request(self, catalog: Catalog, *, is_sdxl: bool) -> DrawRequest:
-        """A picture from another one, which is stretched to the size that is drawn."""
+        """An image from another one, which is stretched to the size that is drawn."""
         return replace(
             super().to_request(catalog, is_sdxl=is_sdxl),
             kind=IMG2IMG,
-            image=picture_of(self.imageUrl, self.imageData),
+            image=image_of(self.imageUrl, self.imageData),
             strength=_STRENGTH if self.denoising_strength is None else self.denoising_strength,
             resize_mode=RESIZE_MODES[0],
         )
@@ -125,11 +124,11 @@ class ProdiaInpaintingBody(ProdiaTransformBody):
     inpainting_full_res: bool | None = Field(None, description="Draw only the masked area, at the full size.")
 
     def to_request(self, catalog: Catalog, *, is_sdxl: bool) -> DrawRequest:
-        """A part of a picture drawn anew."""
+        """A part of an image drawn anew."""
         return replace(super().to_request(catalog, is_sdxl=is_sdxl), kind=INPAINT, mask=self._mask())
 
     def _mask(self) -> Mask | None:
-        image = picture_of(self.maskUrl, self.maskData)
+        image = image_of(self.maskUrl, self.maskData)
         if image is None:
             return None
         return Mask(
@@ -157,10 +156,10 @@ class ProdiaControlNetBody(ProdiaGenerateBody):
     resize_mode: Whole = Field(None, ge=0, le=2, description="0 stretch, 1 crop, 2 fill; 1 unless it is given.")
 
     def to_request(self, catalog: Catalog, *, is_sdxl: bool) -> DrawRequest:
-        """A picture from words that follows another one's outlines, depth and so on."""
+        """An image from words that follows another one's outlines, depth and so on."""
         control = Control(
             model=self.controlnet_model,
-            image=picture_of(self.imageUrl, self.imageData),
+            image=image_of(self.imageUrl, self.imageData),
             preprocessor=self.controlnet_module or Control.preprocessor,
             mode=CONTROL_MODES[self.control_mode or 0],
             resize_mode=Control.resize_mode if self.resize_mode is None else RESIZE_MODES[self.resize_mode],
@@ -184,9 +183,9 @@ class ProdiaUpscaleBody(Body):
     model: str | None = Field(None, description="ESRGAN_4x unless it is given; Lanczos where that has no weights.")
 
     def to_request(self, catalog: Catalog, *, is_sdxl: bool) -> UpscaleRequest:
-        """A picture enlarged."""
+        """An image enlarged."""
         usual = _UPSCALER if upscaler_problem(_UPSCALER, catalog.upscalers) is None else None
-        image = _needed(picture_of(self.imageUrl, self.imageData))
+        image = _needed(image_of(self.imageUrl, self.imageData))
         return UpscaleRequest(image=image, scale=self.resize, upscaler=self.model or usual)
 
 
@@ -197,8 +196,8 @@ class ProdiaFaceRestoreBody(Body):
     imageData: _Data
 
     def to_request(self, catalog: Catalog, *, is_sdxl: bool) -> FaceRestoreRequest:
-        """A picture with its faces restored."""
-        return FaceRestoreRequest(image=_needed(picture_of(self.imageUrl, self.imageData)))
+        """An image with its faces restored."""
+        return FaceRestoreRequest(image=_needed(image_of(self.imageUrl, self.imageData)))
 
 
 class ProdiaFaceSwapBody(Body):
@@ -208,7 +207,7 @@ class ProdiaFaceSwapBody(Body):
     targetUrl: str | None = Field(None, examples=["https://example.com/image.png"])
 
     def to_request(self, catalog: Catalog, *, is_sdxl: bool) -> FaceSwapRequest:
-        """A face put into another picture."""
+        """A face put into another image."""
         return FaceSwapRequest(source=self.sourceUrl or "", target=self.targetUrl or "")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from service.api.documented import texts
+from service.api.documentation import texts
 from service.api.errors import ApiError, Dialect, ErrorCode
 
 INVALID = "Invalid Generation Parameters"

@@ -7,11 +7,12 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
-from models.catalog import Catalog, ModelSpec
-from models.families import FAMILIES, SDXL
-from models.params import SEED_MAX, SIZE_MULTIPLE_PX
-from models.preprocessors import Threshold
-from models.sources import is_url
+from models.catalog.bounds import SIZE_MULTIPLE_PX
+from models.catalog.catalog import Catalog, ModelSpec
+from models.catalog.families import FAMILIES, SDXL
+from models.catalog.preprocessors import Threshold
+from models.jobs.params import SEED_MAX
+from models.jobs.sources import is_url
 
 _WIDEST_SEED = 2**64
 """Seeds from here on are refused; clients draw theirs from up to 64 bits."""
@@ -68,8 +69,8 @@ def side_of(size_px: int | None, model: ModelSpec) -> int | None:
     return max(size_px // grid_px * grid_px, smallest_px)
 
 
-def picture_of(url: str | None, data: str | None) -> str | None:
-    """The source of a picture that is given as a URL or as Base64, which may be broken into lines."""
+def image_of(url: str | None, data: str | None) -> str | None:
+    """The source of an image that is given as a URL or as Base64, which may be broken into lines."""
     given = (url or data or "").strip()
     return given if is_url(given) else "".join(given.split()) or None
 

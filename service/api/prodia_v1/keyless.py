@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import AliasChoices, Field, model_validator
 
+from service.api.errors import renamed_problems
 from service.api.images import base_url
 from service.api.prodia_v1.bodies import ProdiaGenerateBody
 from service.api.prodia_v1.errors import told
@@ -15,9 +16,9 @@ from service.api.prodia_v1.fields import Number, wire_name
 from service.api.prodia_v1.routes import QUEUING, READING
 from service.api.prodia_v1.views import ProdiaJob, known_job, new_job
 from service.api.state import GatewayState
-from service.api.submission import find_job, submit
+from service.jobs.caller import Caller
 
-OWNER = "prodia-keyless"
+EVERYBODY = Caller("prodia-keyless")
 """The owner of all jobs that are queued without a key; no key has this id."""
 
 router = APIRouter(tags=["prodia v1"])
@@ -37,7 +38,7 @@ class GenerateQuery(ProdiaGenerateBody):
 @router.get(
     "/generate",
     operation_id="prodiaGenerateWithoutKey",
-    summary="Draw a picture, without a key",
+    summary="Draw an image, without a key",
     response_model=ProdiaJob,
     deprecated=True,
     responses=told(*QUEUING),
@@ -45,7 +46,8 @@ class GenerateQuery(ProdiaGenerateBody):
 async def generate(request: Request, gateway: GatewayState, query: Annotated[GenerateQuery, Query()]) -> JSONResponse:
     """Queue a job that everybody may read. Only there with `PHOTOGRAM_PRODIA_KEYLESS=1`."""
     wanted = query.to_request(gateway.catalog.current(), is_sdxl=False)
-    accepted = await submit(gateway, OWNER, wanted, wire_name=wire_name, our_url=base_url(request, gateway))
+    with renamed_problems(wire_name):
+        accepted = await gateway.jobs.submit(EVERYBODY, wanted, our_url=base_url(request, gateway))
     return new_job(accepted.record)
 
 
@@ -59,4 +61,4 @@ async def generate(request: Request, gateway: GatewayState, query: Annotated[Gen
 )
 async def get_job(request: Request, gateway: GatewayState, job_id: str) -> JSONResponse:
     """The job as it is now. Only there with `PHOTOGRAM_PRODIA_KEYLESS=1`."""
-    return known_job(await find_job(gateway, OWNER, job_id), request, gateway)
+    return known_job(await gateway.jobs.find(EVERYBODY, job_id), request, gateway)

@@ -15,11 +15,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.routing import Match
 from starlette.types import Scope
 
-from models.catalog import Catalog, ModelSpec
-from models.extras import Extra, Extras
-from models.families import SDXL, SDXL_REFINER, STABLE_DIFFUSION
-from models.samplers import SAMPLERS
-from service.api.auth import Owner
+from models.catalog.auxiliary import AuxiliaryModel, AuxiliaryModels
+from models.catalog.catalog import Catalog, ModelSpec
+from models.catalog.families import SDXL, SDXL_REFINER, STABLE_DIFFUSION
+from models.catalog.samplers import SAMPLERS
+from service.api.auth import CurrentCaller
 from service.api.errors import ErrorCode
 from service.api.prodia_v1.errors import told
 from service.api.state import GatewayState
@@ -74,7 +74,7 @@ def embedding_names(catalog: Catalog, noted: Mapping[str, str], is_sdxl: bool) -
     return [each.name for each in _of_family(catalog.embeddings, is_sdxl)]
 
 
-def _of_family(extras: Extras, is_sdxl: bool) -> list[Extra]:
+def _of_family(extras: AuxiliaryModels, is_sdxl: bool) -> list[AuxiliaryModel]:
     """Those made for the family, and those of which only their weights tell."""
     families = (None, SDXL if is_sdxl else STABLE_DIFFUSION)
     return [extra for extra in extras.values() if extra.family in families and extra.problem() is None]
@@ -90,7 +90,7 @@ class _WithProdiaKey(APIRoute):
 
 
 def _listing(name: Namer, is_sdxl: bool) -> Callable[..., Awaitable[Response]]:
-    async def list_names(gateway: GatewayState, owner: Owner) -> Response:
+    async def list_names(gateway: GatewayState, caller: CurrentCaller) -> Response:
         noted = await gateway.watcher.model_problems()
         names = await run_in_threadpool(name, gateway.catalog.current(), noted, is_sdxl)
         return Response(json.dumps(names), headers={"Content-Type": gateway.settings.prodia_list_type})

@@ -11,10 +11,10 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from service.api.auth import Owner
+from service.api.auth import CurrentCaller
 from service.api.bodies import read_body
-from service.api.documented import json_body, problems
-from service.api.errors import ErrorCode
+from service.api.documentation import json_body, problems
+from service.api.errors import ErrorCode, renamed_problems
 from service.api.images import base_url, get_image
 from service.api.prodia_v1.bodies import (
     Body,
@@ -31,23 +31,22 @@ from service.api.prodia_v1.errors import told
 from service.api.prodia_v1.fields import wire_name
 from service.api.prodia_v1.views import ProdiaJob, known_job, new_job
 from service.api.state import GatewayState
-from service.api.submission import find_job, submit
 
-_PICTURE = "https://example.com/image.png"
+_IMAGE = "https://example.com/image.png"
 _WORDS = {"prompt": "puppies in a cloud, 4k", "steps": 20, "cfg_scale": 7, "seed": -1, "sampler": "DPM++ 2M Karras"}
-_TRANSFORM = {"imageUrl": _PICTURE, "denoising_strength": 0.7, **_WORDS}
+_TRANSFORM = {"imageUrl": _IMAGE, "denoising_strength": 0.7, **_WORDS}
 _INPAINTING = {
     **_TRANSFORM, "maskUrl": "https://example.com/mask.png", "mask_blur": 4, "inpainting_fill": 1,
     "inpainting_mask_invert": 0, "inpainting_full_res": False,
 }  # fmt: skip
 _CONTROLNET = {
-    **_WORDS, "imageUrl": _PICTURE, "controlnet_model": "control_v11p_sd15_canny [d14c016b]",
+    **_WORDS, "imageUrl": _IMAGE, "controlnet_model": "control_v11p_sd15_canny [d14c016b]",
     "controlnet_module": "canny", "control_mode": 0, "threshold_a": 100, "threshold_b": 200, "resize_mode": 1,
 }  # fmt: skip
-_UPSCALE = {"imageUrl": _PICTURE, "resize": 2, "model": "Lanczos"}
-_FACE = {"imageUrl": _PICTURE}
-_FACESWAP = {"sourceUrl": _PICTURE, "targetUrl": _PICTURE}
-_PHOTOMAKER = {"imageUrls": [_PICTURE], "prompt": "man img wearing a hat", "strength": 20}
+_UPSCALE = {"imageUrl": _IMAGE, "resize": 2, "model": "Lanczos"}
+_FACE = {"imageUrl": _IMAGE}
+_FACESWAP = {"sourceUrl": _IMAGE, "targetUrl": _IMAGE}
+_PHOTOMAKER = {"imageUrls": [_IMAGE], "prompt": "man img wearing a hat", "strength": 20}
 
 QUEUING = (ErrorCode.INVALID_PARAMS, ErrorCode.QUEUE_FULL, ErrorCode.INTERNAL_ERROR)
 """How queuing a job fails, whoever asks; reading one, as ``READING`` says."""
@@ -70,47 +69,48 @@ class Operation:
 
 OPERATIONS = (
     Operation(
-        "Generate", "Draw a picture", ProdiaGenerateBody, _WORDS,
+        "Generate", "Draw an image", ProdiaGenerateBody, _WORDS,
         ("/v1/sd/generate", "/v1/job", "/v1"),
     ),
     Operation(
-        "Transform", "Draw over a picture", ProdiaTransformBody, _TRANSFORM,
+        "Transform", "Draw over an image", ProdiaTransformBody, _TRANSFORM,
         ("/v1/sd/transform", "/v1/transform"),
     ),
     Operation(
-        "Inpainting", "Draw a part of a picture anew", ProdiaInpaintingBody, _INPAINTING,
+        "Inpainting", "Draw a part of an image anew", ProdiaInpaintingBody, _INPAINTING,
         ("/v1/sd/inpainting", "/v1/sd/inpaint"),
     ),
     Operation(
-        "Controlnet", "Draw along another picture", ProdiaControlNetBody, _CONTROLNET,
+        "Controlnet", "Draw along another image", ProdiaControlNetBody, _CONTROLNET,
         ("/v1/sd/controlnet", "/v1/controlnet"),
     ),
     Operation(
-        "SdxlGenerate", "Draw a picture with SDXL", ProdiaGenerateBody, _WORDS,
+        "SdxlGenerate", "Draw an image with SDXL", ProdiaGenerateBody, _WORDS,
         ("/v1/sdxl/generate",), is_sdxl=True,
     ),
     Operation(
-        "SdxlTransform", "Draw over a picture with SDXL", ProdiaTransformBody, _TRANSFORM,
+        "SdxlTransform", "Draw over an image with SDXL", ProdiaTransformBody, _TRANSFORM,
         ("/v1/sdxl/transform",), is_sdxl=True,
     ),
     Operation(
-        "SdxlInpainting", "Draw a part of a picture anew with SDXL", ProdiaInpaintingBody, _INPAINTING,
+        "SdxlInpainting", "Draw a part of an image anew with SDXL", ProdiaInpaintingBody, _INPAINTING,
         ("/v1/sdxl/inpainting", "/v1/sdxl/inpaint"), is_sdxl=True,
     ),
-    Operation("Upscale", "Enlarge a picture", ProdiaUpscaleBody, _UPSCALE, ("/v1/upscale",)),
-    Operation("FaceSwap", "Put a face into another picture", ProdiaFaceSwapBody, _FACESWAP, ("/v1/faceswap",)),
-    Operation("FaceRestore", "Restore the faces in a picture", ProdiaFaceRestoreBody, _FACE, ("/v1/facerestore",)),
+    Operation("Upscale", "Enlarge an image", ProdiaUpscaleBody, _UPSCALE, ("/v1/upscale",)),
+    Operation("FaceSwap", "Put a face into another image", ProdiaFaceSwapBody, _FACESWAP, ("/v1/faceswap",)),
+    Operation("FaceRestore", "Restore the faces in an image", ProdiaFaceRestoreBody, _FACE, ("/v1/facerestore",)),
     Operation("PhotoMaker", "Draw a person from photographs", ProdiaPhotoMakerBody, _PHOTOMAKER, ("/v1/photomaker",)),
 )  # fmt: skip
 
 
 def _creating(operation: Operation) -> Callable[..., Awaitable[JSONResponse]]:
-    async def create(request: Request, gateway: GatewayState, owner: Owner) -> JSONResponse:
+    async def create(request: Request, gateway: GatewayState, caller: CurrentCaller) -> JSONResponse:
         body = await read_body(request, operation.body)
-        # In a thread: the body may hold pictures of many megabytes.
+        # In a thread: the body may hold images of many megabytes.
         wanted = await run_in_threadpool(body.to_request, gateway.catalog.current(), is_sdxl=operation.is_sdxl)
         our_url = base_url(request, gateway)
-        accepted = await submit(gateway, owner, wanted, wire_name=wire_name, our_url=our_url)
+        with renamed_problems(wire_name):
+            accepted = await gateway.jobs.submit(caller, wanted, our_url=our_url)
         return new_job(accepted.record)
 
     return create
@@ -160,13 +160,13 @@ for _operation in OPERATIONS:
     deprecated=True,
     responses=told(ErrorCode.UNAUTHORIZED, *READING),
 )
-async def get_job(request: Request, gateway: GatewayState, owner: Owner, job_id: str) -> JSONResponse:
+async def get_job(request: Request, gateway: GatewayState, caller: CurrentCaller, job_id: str) -> JSONResponse:
     """The job as it is now. A canceled job is shown as failed; the header `X-Photogram-Reason` says why it failed."""
-    return known_job(await find_job(gateway, owner, job_id), request, gateway)
+    return known_job(await gateway.jobs.find(caller, job_id), request, gateway)
 
 
-_PICTURE_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The picture.", "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}},
+_IMAGE_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The image.", "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}},
     **problems(ErrorCode.IMAGE_NOT_FOUND),
 }
 
@@ -174,17 +174,17 @@ _PICTURE_RESPONSES: dict[int | str, dict[str, Any]] = {
 @router.get(
     "/{job_id:uuid}.png",
     operation_id="prodiaGetImage",
-    summary="A finished picture, by its job",
+    summary="A finished image, by its job",
     response_class=FileResponse,
-    responses=_PICTURE_RESPONSES,
+    responses=_IMAGE_RESPONSES,
 )
 @router.head(
     "/{job_id:uuid}.png",
     operation_id="prodiaHeadImage",
-    summary="Whether a job's picture is finished",
+    summary="Whether a job's image is finished",
     response_class=FileResponse,
-    responses=_PICTURE_RESPONSES,
+    responses=_IMAGE_RESPONSES,
 )
-def get_picture(gateway: GatewayState, job_id: UUID, download: str | None = None) -> Response:
-    """The picture as PNG, where clients look for it that only know the job. Needs no key."""
+def get_job_image(gateway: GatewayState, job_id: UUID, download: str | None = None) -> Response:
+    """The image as PNG, where clients look for it that only know the job. Needs no key."""
     return get_image(gateway, str(job_id), download)

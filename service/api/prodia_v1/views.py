@@ -8,8 +8,9 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from models.job import JobRecord, JobStatus
-from models.params import TXT2IMG, DrawParams, UpscaleParams
+from models.catalog.families import TXT2IMG
+from models.jobs.params import DrawParams, UpscaleParams
+from models.jobs.records import JobRecord, JobStatus
 from service.api.images import base_url
 from service.api.prodia_v1.errors import reason
 from service.api.state import Gateway

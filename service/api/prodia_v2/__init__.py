@@ -1,4 +1,4 @@
-"""Prodia's v2 dialect: one call that takes a typed job and answers with its picture, and the same asynchronously."""
+"""Prodia's v2 dialect: one call that takes a typed job and answers with its image, and the same asynchronously."""
 
 from __future__ import annotations
 

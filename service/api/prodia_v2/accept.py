@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from models.errors import FieldProblem, InvalidTicket
-from service.api.formats import JPEG, PICTURE_FORMATS, PictureFormat
+from service.api.formats import IMAGE_FORMATS, JPEG, ImageFormat
 from service.api.multipart import FORM
 
 JSON = "application/json"
@@ -17,30 +17,30 @@ _ANYTHING = ("*/*", "image/*", "")
 
 @dataclass(frozen=True)
 class Wanted:
-    """The form of an answer: the job with its picture, the picture alone, or the job alone."""
+    """The form of an answer: the job with its image, the image alone, or the job alone."""
 
-    form: Literal["form", "picture", "job"]
-    picture: PictureFormat
+    form: Literal["form", "image", "job"]
+    image: ImageFormat
 
 
 def negotiate(accept: str, hint: str | None) -> Wanted:
     """What ``accept`` asks for; of several media ranges the one with the greatest weight, and the first among equals.
 
-    ``multipart/form-data; image/png`` is Prodia's way to ask for a form with a picture of that format.
+    ``multipart/form-data; image/png`` is Prodia's way to ask for a form with an image of that format.
 
     Args:
         accept: the header; empty if there is none.
-        hint: the media type that the picture should have where ``accept`` leaves it open.
+        hint: the media type that the image should have where ``accept`` leaves it open.
 
     Raises:
         InvalidTicket: it asks for nothing that there is.
     """
-    usual = PICTURE_FORMATS.get(_plain(hint or ""), JPEG)
+    usual = IMAGE_FORMATS.get(_plain(hint or ""), JPEG)
     for media_range in _by_weight(accept):
         found = _understood(media_range, usual)
         if found is not None:
             return found
-    there_are = ", ".join((FORM, *PICTURE_FORMATS, JSON))
+    there_are = ", ".join((FORM, *IMAGE_FORMATS, JSON))
     raise InvalidTicket([FieldProblem("Accept", f"{accept[:200]!r} asks for nothing that there is: {there_are}")])
 
 
@@ -67,17 +67,17 @@ def _weight(media_range: list[str]) -> float:
     return 1.0
 
 
-def _understood(media_range: list[str], usual: PictureFormat) -> Wanted | None:
+def _understood(media_range: list[str], usual: ImageFormat) -> Wanted | None:
     kind, *parameters = media_range
     if kind in (FORM, "multipart/*"):
         formats = [parameter for parameter in parameters if "/" in parameter]
-        asked = PICTURE_FORMATS.get(formats[0]) if formats else usual
+        asked = IMAGE_FORMATS.get(formats[0]) if formats else usual
         return None if asked is None else Wanted("form", asked)
     if kind == JSON:
         return Wanted("job", usual)
     if kind in _ANYTHING:
-        return Wanted("picture", usual)
-    return Wanted("picture", PICTURE_FORMATS[kind]) if kind in PICTURE_FORMATS else None
+        return Wanted("image", usual)
+    return Wanted("image", IMAGE_FORMATS[kind]) if kind in IMAGE_FORMATS else None
 
 
 def _plain(text: str) -> str:

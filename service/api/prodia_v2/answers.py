@@ -1,4 +1,4 @@
-"""Answers in Prodia v2's forms: the multipart form that its clients can parse, the bare picture, and errors."""
+"""Answers in Prodia v2's forms: the multipart form that its clients can parse, the bare image, and errors."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def form_response(
     status: int = 200,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """The form with the job, and with its picture if there is one: filename, media type and bytes.
+    """The form with the job, and with its image if there is one: filename, media type and bytes.
 
     Its shape is what both Prodia's own client and Vercel's AI SDK can parse: CRLF, a boundary without quotes, and a
     filename on each part.

@@ -1,4 +1,4 @@
-"""A request for a job as it comes over the wire: as JSON, or as a form with the job in one part, pictures in others."""
+"""A request for a job as it comes over the wire: as JSON, or as a form with the job in one part, images in others."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class V2JobBody(BaseModel):
         json_schema_extra={"anyOf": _CONFIGS + _EMPTY},
         description="What the type takes. Keys that are not known are ignored, and named in the job's `warnings`.",
     )
-    accept: Any = Field(None, description="The media type of the picture where the Accept header leaves it open.")
+    accept: Any = Field(None, description="The media type of the image where the Accept header leaves it open.")
 
     @property
     def hint(self) -> str | None:
@@ -43,7 +43,7 @@ class V2JobBody(BaseModel):
 
 
 class Call:
-    """A job as it was asked for, and the pictures that came along."""
+    """A job as it was asked for, and the images that came along."""
 
     def __init__(self, body: V2JobBody, inputs: Sequence[Input] = (), warnings: Sequence[str] = ()) -> None:
         self.type = body.type

@@ -7,10 +7,11 @@ from typing import Any
 
 from pydantic import Field
 
-from models.catalog import Catalog
+from models.catalog.catalog import Catalog
+from models.catalog.faces import SWAP_REFUSAL
+from models.catalog.families import DRAWN_KINDS
 from models.errors import FieldProblem, InvalidTicket
-from models.faces import SWAP_REFUSAL
-from models.params import DRAWN_KINDS, FACE_RESTORE, UPSCALE, FaceRestoreRequest, Request, UpscaleRequest
+from models.jobs.params import FACE_RESTORE, UPSCALE, FaceRestoreRequest, JobRequest, UpscaleRequest
 from service.api.prodia_v2.draw_config import DrawConfig
 from service.api.prodia_v2.fields import Config, Whole
 from service.api.prodia_v2.inputs import Inputs, assign
@@ -20,7 +21,7 @@ _NAME = "A filename of an `input`, or a URL, Base64, `input:<sha256>` or `image:
 
 
 class UpscaleConfig(Config):
-    """How a picture is enlarged."""
+    """How an image is enlarged."""
 
     image: str | None = Field(None, description=_NAME)
     images: list[str] | None = None
@@ -30,7 +31,7 @@ class UpscaleConfig(Config):
 
     def to_request(self, job_type: JobType, catalog: Catalog, inputs: Inputs) -> UpscaleRequest:
         """The same in our words."""
-        source = _one_picture(job_type, self.image, self.images, inputs)
+        source = _one_image(job_type, self.image, self.images, inputs)
         if self.scale is not None and self.upscale not in (None, self.scale):
             raise InvalidTicket([FieldProblem("scale", "and upscale are names of the same, and differ")])
         return UpscaleRequest(
@@ -48,13 +49,13 @@ class FaceRestoreConfig(Config):
 
     def to_request(self, job_type: JobType, catalog: Catalog, inputs: Inputs) -> FaceRestoreRequest:
         """The same in our words."""
-        return FaceRestoreRequest(image=_one_picture(job_type, self.image, self.images, inputs))
+        return FaceRestoreRequest(image=_one_image(job_type, self.image, self.images, inputs))
 
 
-def _one_picture(job_type: JobType, image: str | None, images: list[str] | None, inputs: Inputs) -> str:
+def _one_image(job_type: JobType, image: str | None, images: list[str] | None, inputs: Inputs) -> str:
     sources = assign(job_type.roles, {"image": image}, images or (), inputs)
     if "image" not in sources:
-        raise InvalidTicket([FieldProblem("input", f"{job_type.name} needs a picture")])
+        raise InvalidTicket([FieldProblem("input", f"{job_type.name} needs an image")])
     return sources["image"]
 
 
@@ -70,6 +71,6 @@ def config_of(job_type: JobType) -> type[DrawConfig | UpscaleConfig | FaceRestor
     return _CONFIGS[job_type.kind]
 
 
-def translate(job_type: JobType, config: Mapping[str, Any], catalog: Catalog, inputs: Inputs) -> Request:
+def translate(job_type: JobType, config: Mapping[str, Any], catalog: Catalog, inputs: Inputs) -> JobRequest:
     """The request that ``config`` makes; raises :class:`InvalidTicket` if it makes none."""
     return config_of(job_type).read(config).to_request(job_type, catalog, inputs)

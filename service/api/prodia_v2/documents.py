@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from service.api.documented import REQUEST_ID_EXAMPLE
-from service.api.formats import PICTURE_FORMATS
+from service.api.documentation import REQUEST_ID_EXAMPLE
+from service.api.formats import IMAGE_FORMATS
 from service.api.multipart import FORM
 from service.api.prodia_v2.accept import JSON
 from service.api.prodia_v2.answers import TOKEN_TEXT
@@ -78,12 +78,12 @@ BODY: dict[str, Any] = {
 ANSWERS: Entries = {
     200: {
         "description": "The job is done. The Accept header chooses the form: `multipart/form-data` is the job and its "
-        "picture, `multipart/form-data; image/png` the same with a PNG, `image/png` and others the picture alone, "
-        "`application/json` the job alone. Without it, the picture is answered as JPEG.",
+        "image, `multipart/form-data; image/png` the same with a PNG, `image/png` and others the image alone, "
+        "`application/json` the job alone. Without it, the image is answered as JPEG.",
         "content": {
             FORM: {"schema": _FORM_SCHEMA},
             **_JOB_MEDIA,
-            **{media_type: {"schema": _BINARY} for media_type in PICTURE_FORMATS},
+            **{media_type: {"schema": _BINARY} for media_type in IMAGE_FORMATS},
         },
     }
 }
@@ -97,8 +97,8 @@ STATE: Entries = {
 }
 FILE: Entries = {
     200: {
-        "description": "The picture.",
-        "content": {media_type: {"schema": _BINARY} for media_type in PICTURE_FORMATS},
+        "description": "The image.",
+        "content": {media_type: {"schema": _BINARY} for media_type in IMAGE_FORMATS},
     }
 }
 

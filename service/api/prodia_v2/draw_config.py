@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.catalog import Catalog
+from models.catalog.catalog import Catalog
+from models.catalog.families import SDXL_REFINER
+from models.catalog.samplers import find_sampler
 from models.errors import FieldProblem, InvalidTicket
-from models.families import SDXL_REFINER
-from models.params import Control, DrawRequest, LoraUse, Mask, Refiner, SecondPass
-from models.payload import build
-from models.samplers import find_sampler
+from models.jobs.params import Control, DrawRequest, LoraUse, Mask, Refiner, SecondPass
+from models.jobs.payload import build
+from service.api.native.schemas import BodyOf
 from service.api.prodia_v2.fields import Config, Number, Whole
 from service.api.prodia_v2.inputs import Inputs, assign
 from service.api.prodia_v2.job_types import JobType, choose_model, first_of, missing_family
-from service.api.wire_bodies import ControlBody, LoraBody, RefinerBody, SecondPassBody
 
 _Noun = TypeVar("_Noun")
 
@@ -25,7 +26,7 @@ _NAMED = "A filename of an `input`, or a URL, Base64, `input:<sha256>` or `image
 
 
 class MaskConfig(BaseModel):
-    """How a part of a picture is drawn anew, where the picture of the mask alone does not say enough."""
+    """How a part of an image is drawn anew, where the image of the mask alone does not say enough."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -38,7 +39,7 @@ class MaskConfig(BaseModel):
 
 
 class DrawConfig(Config):
-    """What a picture is drawn from. The last eight keys are Photogram's own; `docs/native-api.md` explains them."""
+    """What an image is drawn from. The last eight keys are Photogram's own; `docs/native-api.md` explains them."""
 
     prompt: str
     negative_prompt: str | None = None
@@ -49,21 +50,21 @@ class DrawConfig(Config):
     aspect_ratio: str | None = Field(None, description="`16:9` and others, instead of width and height.")
     seed: Whole = Field(None, description="None, like -1, draws a seed; the answer's config names it.")
     style_preset: str | None = None
-    loras: list[str | LoraBody] | None = Field(None, description="`name`, `name@0.8` or `name:0.8`.")
+    loras: list[str | BodyOf[LoraUse]] | None = Field(None, description="`name`, `name@0.8` or `name:0.8`.")
     guidance_scale: Number = Field(None, description="`cfg_scale` and `guidance` are other names for it.")
     cfg_scale: Number = None
     guidance: Number = None
     sampler: str | None = None
     strength: Number = Field(None, description="Of img2img and inpainting: above 0, at most 1.")
     image: str | None = Field(None, description=_NAMED + "The first `input` if it is left out.")
-    images: list[str] | None = Field(None, description="The same for all pictures that the job starts from, in order.")
+    images: list[str] | None = Field(None, description="The same for all images that the job starts from, in order.")
     mask: str | MaskConfig | None = Field(None, description=_NAMED + "The second `input` if it is left out.")
-    refiner: bool | RefinerBody | None = Field(None, description="True takes the catalog's first SDXL refiner.")
+    refiner: bool | BodyOf[Refiner] | None = Field(None, description="True takes the catalog's first SDXL refiner.")
     progressive: bool | None = Field(None, description="Of JPEG: a progressive one.")
     resize_mode: str | None = None
     clip_skip: Whole = None
-    controls: list[ControlBody] | None = None
-    second_pass: SecondPassBody | None = None
+    controls: list[BodyOf[Control]] | None = None
+    second_pass: BodyOf[SecondPass] | None = None
     reuse_interval: Whole = None
     priority: Whole = None
 
@@ -93,7 +94,7 @@ class DrawConfig(Config):
             resize_mode=self.resize_mode,
             mask=_mask(mask, sources.get("mask")),
             controls=controls,
-            second_pass=_built(SecondPass, self.second_pass),
+            second_pass=None if self.second_pass is None else self.second_pass.to_value(),
             refiner=self._refiner(catalog),
             reuse_interval=self.reuse_interval,
             priority=self.priority,
@@ -107,7 +108,7 @@ class DrawConfig(Config):
 
     def _refiner(self, catalog: Catalog) -> Refiner | None:
         if not isinstance(self.refiner, bool):
-            return _built(Refiner, self.refiner)
+            return None if self.refiner is None else self.refiner.to_value()
         if not self.refiner:
             return None
         found = first_of(SDXL_REFINER, catalog)
@@ -117,14 +118,10 @@ class DrawConfig(Config):
 
     def _control(self, index: int, inputs: Inputs) -> Control:
         body = (self.controls or [])[index]
-        given = body.model_dump(exclude_none=True)
-        if body.image is not None:
-            given["image"] = inputs.named(f"controls[{index}].image", body.image)
-        return build(Control, given)
-
-
-def _built(noun: type[_Noun], body: BaseModel | None) -> _Noun | None:
-    return None if body is None else build(noun, body.model_dump(exclude_none=True))
+        control = body.to_value()
+        if control.image is None:
+            return control
+        return replace(control, image=inputs.named(f"controls[{index}].image", control.image))
 
 
 def _mask(config: MaskConfig | None, source: str | None) -> Mask | None:
@@ -134,10 +131,10 @@ def _mask(config: MaskConfig | None, source: str | None) -> Mask | None:
     return build(Mask, given | {"image": source})
 
 
-def _lora(lora: str | LoraBody) -> LoraUse:
+def _lora(lora: str | BodyOf[LoraUse]) -> LoraUse:
     """A LoRA with its weight, where ``name@weight`` or ``name:weight`` has one."""
-    if isinstance(lora, LoraBody):
-        return build(LoraUse, lora.model_dump(exclude_none=True))
+    if not isinstance(lora, str):
+        return lora.to_value()
     for separator in "@:":
         name, found, text = lora.rpartition(separator)
         weight = _weight(text) if found and name else None

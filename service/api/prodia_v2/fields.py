@@ -10,8 +10,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from models.errors import InvalidTicket
 from service.api.errors import field_problems
 
-_PICTURE_MAX_CHARS = 300
-"""Longer texts in the place of a picture's name are the picture itself."""
+_IMAGE_MAX_CHARS = 300
+"""Longer texts in the place of an image's name are the image itself."""
 
 
 def _integral(value: object) -> object:
@@ -27,8 +27,8 @@ class Config(BaseModel):
     """The ``config`` of a job; null is the same as absent. Keys that nobody knows are ignored, and told as warnings."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
-    pictures: ClassVar[tuple[str, ...]] = ("image", "images", "mask", "controls")
-    """Keys that may hold whole pictures."""
+    image_keys: ClassVar[tuple[str, ...]] = ("image", "images", "mask", "controls")
+    """Keys that may hold whole images."""
 
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> Self:
@@ -47,9 +47,9 @@ class Config(BaseModel):
 
     @classmethod
     def told(cls, config: Mapping[str, Any]) -> dict[str, Any]:
-        """What of ``config`` is told again: the keys that are known and say something, without whole pictures."""
+        """What of ``config`` is told again: the keys that are known and say something, without whole images."""
         known = {key: value for key, value in config.items() if key in cls.model_fields and value is not None}
-        return {key: value for key, value in known.items() if key not in cls.pictures or _is_short(value)}
+        return {key: value for key, value in known.items() if key not in cls.image_keys or _is_short(value)}
 
 
 def _place(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
@@ -60,4 +60,4 @@ def _place(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
 
 
 def _is_short(value: Any) -> bool:
-    return len(str(value)) <= _PICTURE_MAX_CHARS
+    return len(str(value)) <= _IMAGE_MAX_CHARS

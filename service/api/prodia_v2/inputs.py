@@ -1,4 +1,4 @@
-"""The pictures that came along with a job: in any order, under any names, with any label, some of them twice."""
+"""The images that came along with a job: in any order, under any names, with any label, some of them twice."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from models.errors import FieldProblem, InvalidTicket
-from models.sources import IMAGE, INPUT, is_url
+from models.jobs.sources import IMAGE, INPUT, is_url
 
 Keep = Callable[[bytes], str]
-"""Checks and stores a picture; gives its source. Raises :class:`InvalidTicket` if it is none."""
+"""Checks and stores an image; gives its source. Raises :class:`InvalidTicket` if it is none."""
 
 
 @dataclass(frozen=True)
 class Input:
-    """One part of the form that holds a picture."""
+    """One part of the form that holds an image."""
 
     filename: str
     data: bytes
 
 
 class Inputs:
-    """The pictures of one job, handed out by name or in their order."""
+    """The images of one job, handed out by name or in their order."""
 
     def __init__(self, sent: Sequence[Input], keep: Keep) -> None:
         self._sent = list(sent)
@@ -29,10 +29,10 @@ class Inputs:
         self._used: set[bytes] = set()
 
     def named(self, field: str, name: str) -> str:
-        """The source that ``name`` in the config's ``field`` means: a picture of the form, or one to be had elsewhere.
+        """The source that ``name`` in the config's ``field`` means: an image of the form, or one to be had elsewhere.
 
         Raises:
-            InvalidTicket: there is no picture of that name, or there are several, or it is none.
+            InvalidTicket: there is no image of that name, or there are several, or it is none.
         """
         found = {each.data for each in self._sent if each.filename == name}
         if len(found) > 1:
@@ -45,12 +45,12 @@ class Inputs:
         return name
 
     def rest(self, count: int) -> list[str]:
-        """The sources of ``count`` pictures that no name was used for, in their order; fewer if there are fewer.
+        """The sources of ``count`` images that no name was used for, in their order; fewer if there are fewer.
 
-        Equal pictures count once, for Prodia's own client sends a file twice; unless there are too few otherwise.
+        Equal images count once, for Prodia's own client sends a file twice; unless there are too few otherwise.
 
         Raises:
-            InvalidTicket: there are more, or one is no picture.
+            InvalidTicket: there are more, or one is no image.
         """
         unused = [each.data for each in self._sent if each.data not in self._used]
         distinct = list(dict.fromkeys(unused))
@@ -69,12 +69,12 @@ def assign(
     """The source of each role, as far as there is one: by its own name, by the next of ``images``, or by its place.
 
     Raises:
-        InvalidTicket: a name means nothing, or there are more pictures than roles.
+        InvalidTicket: a name means nothing, or there are more images than roles.
     """
     found = {role: inputs.named(role, name) for role, name in named.items() if name is not None}
     open_roles = [role for role in roles if role not in found]
     if len(images) > len(open_roles):
-        raise _problem("images", f"names {len(images)} pictures, and the job takes {len(open_roles)}")
+        raise _problem("images", f"names {len(images)} images, and the job takes {len(open_roles)}")
     for role, name in zip(open_roles, images, strict=False):
         found[role] = inputs.named("images", name)
     missing = open_roles[len(images) :]

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from models.catalog import HOUSE, Catalog, ModelSpec
+from models.catalog.catalog import HOUSE, Catalog, ModelSpec
+from models.catalog.families import DRAWN_KINDS, FLUX, IMG2IMG, INPAINT, SDXL, STABLE_DIFFUSION, TXT2IMG
+from models.catalog.upscalers import upscaler_problem
 from models.errors import FieldProblem, InvalidTicket
-from models.faces import SWAP_REFUSAL, restore_problem
-from models.families import FLUX, SDXL, STABLE_DIFFUSION
-from models.params import DRAWN_KINDS, FACE_RESTORE, FACE_SWAP, IMG2IMG, INPAINT, TXT2IMG, UPSCALE
-from models.upscalers import upscaler_problem
+from models.jobs.kinds import find_kind
+from models.jobs.params import FACE_RESTORE, FACE_SWAP, UPSCALE
 
 PING = "ping"
 """What ``inference.ping.v1`` does: nothing, but as a job would be taken."""
@@ -23,7 +23,7 @@ class JobType:
 
     name: str
     kind: str
-    """Of ``models.params.KINDS``, or ``PING``."""
+    """The name of a registered kind, or ``PING``."""
     family: str | None = None
     """The family whose models draw it; ``None`` leaves that to the request's ``model``."""
     usual: str = ""
@@ -33,7 +33,7 @@ class JobType:
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """What the pictures that come along mean, in their order."""
+        """What the images that come along mean, in their order."""
         return _ROLES.get(self.kind, ())
 
 
@@ -73,8 +73,8 @@ JOB_TYPES: Mapping[str, JobType] = MappingProxyType({each.name: each for each in
 
 _NOT_HERE = "only its maker has the weights of this model"
 _NO_PIPELINE = "Photogram has no pipeline for this model"
-_NO_VIDEO = "Photogram draws pictures, not videos"
-_NO_CUT = "Photogram has nothing that finds out what belongs to a thing in a picture"
+_NO_VIDEO = "Photogram draws images, not videos"
+_NO_CUT = "Photogram has nothing that finds out what belongs to a thing in an image"
 REFUSED_OPERATIONS: Mapping[str, str] = MappingProxyType({
     "txt2vid": _NO_VIDEO, "img2vid": _NO_VIDEO, "vid2vid": _NO_VIDEO,
     "txt2vec": "Photogram draws pixels, not vector graphics", "segment": _NO_CUT,
@@ -157,12 +157,14 @@ def choose_upscaler(job_type: JobType, catalog: Catalog) -> str:
 
 def type_problem(job_type: JobType, catalog: Catalog) -> str | None:
     """Why jobs of that type cannot be done with this catalog; ``None`` if they can."""
-    if job_type.kind == FACE_SWAP:
-        return SWAP_REFUSAL
-    if job_type.kind == FACE_RESTORE:
-        return restore_problem(catalog.faces)
+    if job_type.kind == PING:
+        return None
     if job_type.kind == UPSCALE:
-        return upscaler_problem(choose_upscaler(job_type, catalog), catalog.upscalers)
+        refusal = upscaler_problem(choose_upscaler(job_type, catalog), catalog.upscalers)
+        return None if refusal is None else refusal.message
+    refusal_of_kind = find_kind(job_type.kind).problem(catalog)
+    if refusal_of_kind is not None:
+        return refusal_of_kind
     if job_type.family is None or first_of(job_type.family, catalog) is not None:
         return None
     return missing_family(job_type.family)

@@ -1,4 +1,4 @@
-"""Prodia v2's calls: a job that is answered with its picture, the asynchronous ones, and the list of types."""
+"""Prodia v2's calls: a job that is answered with its image, the asynchronous ones, and the list of types."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
-from models.catalog import Catalog
+from models.catalog.catalog import Catalog
+from models.catalog.families import DRAWN_KINDS
 from models.errors import FieldProblem, InvalidTicket
-from models.job import JobRecord, JobStatus
-from models.params import DRAWN_KINDS
+from models.jobs.records import JobRecord, JobStatus
 from service.api.auth import authenticate
 from service.api.errors import ApiError, ErrorCode
 from service.api.formats import convert
@@ -26,8 +26,8 @@ from service.api.prodia_v2.job_types import JOB_TYPES, PING, JobType, choose_mod
 from service.api.prodia_v2.taking import require_capacity, take
 from service.api.prodia_v2.views import WORDS, Asked, V2Job, ping_job, v2_job
 from service.api.state import Gateway, GatewayState
-from service.api.submission import find_job
-from service.api.synchronous import read_pictures, wait_for_all
+from service.api.waiting import wait_for_all
+from service.jobs.caller import Caller
 
 _CREATING = (400, 413, 429, 500, 503)
 _READING = (404, 500, 503)
@@ -37,16 +37,16 @@ _CLIENTS_FAULT = ("input_unavailable", "out_of_memory", "drawing_failed")
 router = APIRouter(tags=["prodia v2"])
 
 
-async def _bearer_owner(
+async def _bearer_caller(
     gateway: GatewayState,
     bearer: Annotated[
         HTTPAuthorizationCredentials | None, Security(HTTPBearer(scheme_name="Bearer", auto_error=False))
     ] = None,
-) -> str:
+) -> Caller:
     return await authenticate(gateway, bearer)
 
 
-_Owner = Annotated[str, Depends(_bearer_owner)]
+_Caller = Annotated[Caller, Depends(_bearer_caller)]
 _Price = Annotated[bool, Query(description="Whether the job tells its price.")]
 
 
@@ -54,7 +54,7 @@ class TypeView(BaseModel):
     """One job type."""
 
     type: str
-    inputs: tuple[str, ...] = Field(description="What the pictures that come along mean, in their order.")
+    inputs: tuple[str, ...] = Field(description="What the images that come along mean, in their order.")
     model: str | None = Field(description="The model that draws unless the config names another one.")
     is_async: bool = Field(description="Whether the asynchronous calls take it.")
     problem: str | None = Field(description="Why it cannot be done here; null if it can.")
@@ -69,12 +69,12 @@ class TypeList(BaseModel):
 @router.post(
     "/v2/job",
     operation_id="prodiaV2Job",
-    summary="Have a job done, and wait for its picture",
+    summary="Have a job done, and wait for its image",
     response_class=Response,
     openapi_extra=BODY,
     responses=ANSWERS | errors(*_CREATING, 404, with_forms=True),
 )
-async def create_job(request: Request, gateway: GatewayState, owner: _Owner, price: _Price = False) -> Response:
+async def create_job(request: Request, gateway: GatewayState, caller: _Caller, price: _Price = False) -> Response:
     """Have a job done. A client that closes the connection cancels it."""
     with told_in_kind(request):
         call = await read_call(request)
@@ -82,8 +82,8 @@ async def create_job(request: Request, gateway: GatewayState, owner: _Owner, pri
         wanted = negotiate(accept_of(request), call.hint)
         if job_type.kind == PING:
             return await _pong(gateway, wanted, job_type.name, with_price=price)
-        record = await take(request, gateway, owner, job_type, call, wanted)
-        (record,) = await wait_for_all(gateway, request, [record.job_id])
+        record = await take(request, gateway, caller, job_type, call, wanted)
+        (record,) = await wait_for_all(gateway.jobs, caller, request, [record.job_id])
         job = v2_job(record, gateway.settings.record_ttl_s, with_price=price)
         if record.status is not JobStatus.SUCCEEDED:
             return _failed(request, record, job)
@@ -108,15 +108,15 @@ async def _done(gateway: Gateway, record: JobRecord, job: V2Job, wanted: Wanted)
     if wanted.form == "job":
         return json_response(job.as_json())
     asked = Asked.of(record)
-    picture = await _picture(gateway, record, asked)
-    if wanted.form == "picture":
-        return Response(picture, media_type=asked.media_type)
-    return form_response(job.as_json(), (asked.filename, asked.media_type, picture))
+    image = await _image(gateway, record, asked)
+    if wanted.form == "image":
+        return Response(image, media_type=asked.media_type)
+    return form_response(job.as_json(), (asked.filename, asked.media_type, image))
 
 
-async def _picture(gateway: Gateway, record: JobRecord, asked: Asked) -> bytes:
-    (png,) = await read_pictures(gateway, record)
-    return await run_in_threadpool(convert, png, asked.picture, is_progressive=asked.is_progressive)
+async def _image(gateway: Gateway, record: JobRecord, asked: Asked) -> bytes:
+    (png,) = await run_in_threadpool(gateway.jobs.read_images, record)
+    return await run_in_threadpool(convert, png, asked.image, is_progressive=asked.is_progressive)
 
 
 @router.post(
@@ -128,15 +128,15 @@ async def _picture(gateway: Gateway, record: JobRecord, asked: Asked) -> bytes:
     openapi_extra=BODY,
     responses=CREATED | errors(*_CREATING, with_forms=True),
 )
-async def create_async_job(request: Request, gateway: GatewayState, owner: _Owner, price: _Price = False) -> Response:
-    """Queue a job, to be read by its `id`. The Accept header chooses the format of its picture."""
+async def create_async_job(request: Request, gateway: GatewayState, caller: _Caller, price: _Price = False) -> Response:
+    """Queue a job, to be read by its `id`. The Accept header chooses the format of its image."""
     with told_in_kind(request):
         call = await read_call(request)
         job_type = find_job_type(call.type)
         wanted = negotiate(accept_of(request), call.hint)
         if job_type.kind == PING:
             raise InvalidTicket([FieldProblem("type", f"{job_type.name} is not done asynchronously; use POST /v2/job")])
-        record = await take(request, gateway, owner, job_type, call, wanted)
+        record = await take(request, gateway, caller, job_type, call, wanted)
         job = v2_job(record, gateway.settings.record_ttl_s, with_price=price)
         return json_response(job.as_json(), status=201)
 
@@ -148,9 +148,9 @@ async def create_async_job(request: Request, gateway: GatewayState, owner: _Owne
     response_class=PlainTextResponse,
     responses=STATE | errors(*_READING),
 )
-async def get_state(gateway: GatewayState, owner: _Owner, job_id: str) -> PlainTextResponse:
+async def get_state(gateway: GatewayState, caller: _Caller, job_id: str) -> PlainTextResponse:
     """One word. A canceled job is shown as failed."""
-    record = await find_job(gateway, owner, job_id)
+    record = await gateway.jobs.find(caller, job_id)
     return PlainTextResponse(WORDS[record.status])
 
 
@@ -168,9 +168,9 @@ async def get_state(gateway: GatewayState, owner: _Owner, job_id: str) -> PlainT
     response_class=Response,
     responses=JOB | errors(*_READING, 400),
 )
-async def get_job(gateway: GatewayState, owner: _Owner, job_id: str, price: _Price = False) -> Response:
+async def get_job(gateway: GatewayState, caller: _Caller, job_id: str, price: _Price = False) -> Response:
     """The job as it is now."""
-    record = await find_job(gateway, owner, job_id)
+    record = await gateway.jobs.find(caller, job_id)
     return json_response(v2_job(record, gateway.settings.record_ttl_s, with_price=price).as_json())
 
 
@@ -181,9 +181,9 @@ async def get_job(gateway: GatewayState, owner: _Owner, job_id: str, price: _Pri
     response_model=list[str],
     responses=errors(*_READING),
 )
-async def list_output(gateway: GatewayState, owner: _Owner, job_id: str) -> list[str]:
+async def list_output(gateway: GatewayState, caller: _Caller, job_id: str) -> list[str]:
     """One name once the job is processed, none before."""
-    record = await find_job(gateway, owner, job_id)
+    record = await gateway.jobs.find(caller, job_id)
     return [Asked.of(record).filename] if record.status is JobStatus.SUCCEEDED else []
 
 
@@ -194,17 +194,17 @@ async def list_output(gateway: GatewayState, owner: _Owner, job_id: str) -> list
     response_class=Response,
     responses=FILE | errors(*_READING),
 )
-async def get_output(gateway: GatewayState, owner: _Owner, job_id: str, filename: str) -> Response:
+async def get_output(gateway: GatewayState, caller: _Caller, job_id: str, filename: str) -> Response:
     """The file of that name."""
-    record = await find_job(gateway, owner, job_id)
+    record = await gateway.jobs.find(caller, job_id)
     asked = Asked.of(record)
     if record.status is not JobStatus.SUCCEEDED or filename != asked.filename:
         raise ApiError(ErrorCode.IMAGE_NOT_FOUND, "the job has no such output file, or not yet")
-    return Response(await _picture(gateway, record, asked), media_type=asked.media_type)
+    return Response(await _image(gateway, record, asked), media_type=asked.media_type)
 
 
 @router.get("/v2/types", operation_id="prodiaV2ListTypes", summary="The job types", responses=errors(500, 503))
-def list_types(gateway: GatewayState, owner: _Owner) -> TypeList:
+def list_types(gateway: GatewayState, caller: _Caller) -> TypeList:
     """Every job type that is known here, with the reason if it cannot be done. Prodia has no such call."""
     catalog = gateway.catalog.current()
     return TypeList(types=[_type_view(each, catalog) for each in JOB_TYPES.values()])

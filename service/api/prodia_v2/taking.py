@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from models import params
-from models.errors import FieldProblem, InvalidTicket
-from models.job import JobRecord
-from service.api.errors import ErrorCode, unavailable
+from models.errors import FieldProblem, InvalidTicket, ProblemCode
+from models.jobs.params import JobRequest
+from models.jobs.records import JobRecord
+from service.api.errors import ErrorCode, renamed_problems, unavailable
 from service.api.images import base_url
-from service.api.pictures import Refused, store_input
 from service.api.prodia_v2.accept import Wanted
 from service.api.prodia_v2.calls import Call
 from service.api.prodia_v2.configs import config_of, translate
@@ -23,10 +22,10 @@ from service.api.prodia_v2.inputs import Inputs
 from service.api.prodia_v2.job_types import JobType
 from service.api.prodia_v2.views import Asked
 from service.api.state import Gateway
-from service.api.submission import submit
+from service.jobs.caller import Caller
+from service.jobs.errors import ImageRefused
 
 _OUR_NAMES: Mapping[str, str] = {"num_inference_steps": "steps", "kind": "type"}
-_RANGE = re.compile(r"from (-?[\d.]+) to ([\d.]+)")
 
 
 async def require_capacity(gateway: Gateway) -> None:
@@ -40,7 +39,7 @@ async def require_capacity(gateway: Gateway) -> None:
 
 
 async def take(
-    request: Request, gateway: Gateway, owner: str, job_type: JobType, call: Call, wanted: Wanted
+    request: Request, gateway: Gateway, caller: Caller, job_type: JobType, call: Call, wanted: Wanted
 ) -> JobRecord:
     """Queue the job that ``call`` asks for.
 
@@ -53,43 +52,45 @@ async def take(
     asked = Asked(
         type=job_type.name,
         config=config.told(call.config),
-        media_type=wanted.picture.media_type,
+        media_type=wanted.image.media_type,
         warnings=(*call.warnings, *config.warnings(call.config)),
     )
     await require_capacity(gateway)
     noun = await run_in_threadpool(_translated, gateway, job_type, call)
     try:
-        accepted = await submit(
-            gateway, owner, noun, wire_name=lambda name: _OUR_NAMES.get(name, name),
-            our_url=base_url(request, gateway), asked=asked.to_payload(),
-        )  # fmt: skip
+        with renamed_problems(lambda name: _OUR_NAMES.get(name, name)):
+            accepted = await gateway.jobs.submit(
+                caller, noun, our_url=base_url(request, gateway), echo=asked.to_payload()
+            )
     except InvalidTicket as error:
         raise InvalidTicket([_with_bound(problem, call.config) for problem in error.problems]) from error
     return accepted.record
 
 
-def _translated(gateway: Gateway, job_type: JobType, call: Call) -> params.Request:
+def _translated(gateway: Gateway, job_type: JobType, call: Call) -> JobRequest:
     inputs = Inputs(call.inputs, partial(_keep, gateway))
     return translate(job_type, call.config, gateway.catalog.current(), inputs)
 
 
 def _keep(gateway: Gateway, data: bytes) -> str:
     try:
-        return store_input(gateway, data)[0]
-    except Refused as error:
+        return gateway.jobs.store_image(data).source
+    except ImageRefused as error:
         raise InvalidTicket([FieldProblem("input", str(error))]) from error
 
 
 def _with_bound(problem: FieldProblem, config: Mapping[str, Any]) -> FieldProblem:
-    """``problem`` with the bound that a number broke in the words of Prodia: ``maximum: got 1,000, want 150``."""
-    value, bounds = config.get(problem.field), _RANGE.search(problem.message)
-    if bounds is None or isinstance(value, bool) or not isinstance(value, int | float):
+    """``problem`` with the bound that a number exceeds in Prodia's words: ``maximum: got 1,000, want 150``."""
+    value, low, high = config.get(problem.field), problem.low, problem.high
+    if problem.code is not ProblemCode.OUT_OF_RANGE or isinstance(value, bool) or not isinstance(value, int | float):
         return problem
-    low, high = map(float, bounds.groups())
-    if low <= value <= high:
+    if high is not None and value > high:
+        bound = f"maximum: got {_shown(value)}, want {_shown(high)}"
+    elif low is not None and value < low:
+        bound = f"minimum: got {_shown(value)}, want {_shown(low)}"
+    else:
         return problem
-    word, bound = ("maximum", high) if value > high else ("minimum", low)
-    return FieldProblem(problem.field, f"{word}: got {_shown(value)}, want {_shown(bound)} ({problem.message})")
+    return replace(problem, message=f"{bound} ({problem.message})")
 
 
 def _shown(value: float) -> str:

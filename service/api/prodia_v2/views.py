@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from models.job import JobRecord, JobStatus, new_job_id
-from models.params import FACE_RESTORE, IMG2IMG, INPAINT, TXT2IMG, UPSCALE, DrawParams, UpscaleParams
-from service.api.formats import PICTURE_FORMATS, PNG, PictureFormat
+from models.catalog.families import IMG2IMG, INPAINT, TXT2IMG
+from models.jobs.params import FACE_RESTORE, UPSCALE, DrawParams, UpscaleParams
+from models.jobs.records import JobRecord, JobStatus, new_job_id
+from service.api.formats import IMAGE_FORMATS, PNG, ImageFormat
 
 Word = Literal["processing", "processed", "failed"]
 WORDS: Mapping[JobStatus, Word] = {
@@ -84,7 +85,7 @@ class Asked:
     type: str
     config: Mapping[str, Any]
     media_type: str
-    """Of the picture."""
+    """Of the image."""
     warnings: tuple[str, ...] = ()
 
     def to_payload(self) -> dict[str, Any]:
@@ -100,14 +101,14 @@ class Asked:
         return cls(type=_NATIVE_TYPES[record.kind], config=kept.get("params", {}), media_type=PNG.media_type)
 
     @property
-    def picture(self) -> PictureFormat:
-        """The format of the picture."""
-        return PICTURE_FORMATS[self.media_type]
+    def image(self) -> ImageFormat:
+        """The format of the image."""
+        return IMAGE_FORMATS[self.media_type]
 
     @property
     def filename(self) -> str:
-        """The name of the picture's file."""
-        return f"output.{self.picture.extension}"
+        """The name of the image's file."""
+        return f"output.{self.image.extension}"
 
     @property
     def is_progressive(self) -> bool:
@@ -151,7 +152,7 @@ def ping_job(name: str, now_s: float, *, with_price: bool) -> V2Job:
 
 
 def failure(record: JobRecord) -> str | None:
-    """Why the job gave no picture; ``None`` if it did, or may yet."""
+    """Why the job gave no image; ``None`` if it did, or may yet."""
     if record.status is JobStatus.CANCELED:
         return "the job was canceled"
     return (record.error_message or record.error_code) if record.status is JobStatus.FAILED else None

@@ -1,4 +1,4 @@
-"""What A1111 answers to a call that drew: the pictures in Base64, the request, and all about it as JSON in a string."""
+"""What A1111 answers to a call that drew: the images in Base64, the request, and all about it as JSON in a string."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from models.a1111 import a1111_parameters, parse_parameters
-from models.catalog import Catalog
-from models.job import JobRecord
-from models.params import TXT2IMG, DrawParams
-from models.styles import apply_style, find_style
+from models.catalog.catalog import Catalog
+from models.catalog.families import TXT2IMG
+from models.catalog.styles import apply_style, find_style
+from models.jobs.params import DrawParams
+from models.jobs.records import JobRecord
+from models.media.infotext import a1111_parameters, parse_parameters
 from service.api.formats import convert
 from service.api.sdapi.fields import SdDrawBody
 from service.api.sdapi.names import model_hash
@@ -30,21 +31,21 @@ _IN_FIELDS = (
 class DrawAnswer(BaseModel):
     """A1111's TextToImageResponse and ImageToImageResponse."""
 
-    images: list[str] = Field(description="The pictures in Base64, without a `data:` prefix.")
+    images: list[str] = Field(description="The images in Base64, without a `data:` prefix.")
     parameters: dict[str, Any] = Field(description="The request, with the model's defaults filled in.")
     info: str = Field(description="JSON: `seed`, `all_seeds`, `infotexts`, `sd_model_name` and more.")
 
 
 Drawn = tuple[JobRecord, bytes]
-"""A job that succeeded and its picture, as PNG."""
+"""A job that succeeded and its image, as PNG."""
 
 
 def draw_answer(
     body: SdDrawBody, records: Sequence[JobRecord], drawn: Sequence[Drawn], settings: Chosen, catalog: Catalog
 ) -> dict[str, Any]:
     """The answer for the jobs ``records``, of which those in ``drawn`` were not interrupted. Blocking."""
-    pictures = [convert(png, settings.file_format, quality=settings.quality) for _, png in drawn]
-    images = [base64.b64encode(picture).decode() for picture in pictures] if body.send_images else []
+    files = [convert(png, settings.file_format, quality=settings.quality) for _, png in drawn]
+    images = [base64.b64encode(file).decode() for file in files] if body.send_images else []
     info = _info(body, [record for record, _ in drawn] or records[:1], catalog)
     return {"images": images, "parameters": _parameters(body, records[0]), "info": json.dumps(info)}
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from models.checks import Problems
-from models.params import Control
-from models.preprocessors import Preprocessor, Threshold, find_preprocessor
+from models.catalog.preprocessors import Preprocessor, Threshold, find_preprocessor
+from models.jobs.checks import Problems
+from models.jobs.params import Control
 from service.api.errors import field_problems
 from service.api.sdapi.fields import SdBody
 from service.api.sdapi.names import find_control_mode, find_module, find_resize_mode
@@ -25,7 +25,7 @@ class ControlNetUnit(SdBody):
     module: str = Field("none", description="From `GET /controlnet/module_list`.")
     model: str = Field("None", description="From `GET /controlnet/model_list`.")
     weight: float = 1
-    image: str = Field("", description="Base64, or a URL; also as `input_image`. img2img's own picture if left out.")
+    image: str = Field("", description="Base64, or a URL; also as `input_image`. img2img's own image if left out.")
     mask: str = Field("", description="Refused unless it is empty.")
     resize_mode: int | str = Field("Crop and Resize", description="0, 1, 2 or the extension's words.")
     control_mode: int | str = Field("Balanced", description="0, 1, 2 or the extension's words.")
@@ -45,7 +45,7 @@ class ControlNetUnit(SdBody):
             return given
         renamed = {_OTHER_NAMES.get(name, name): value for name, value in given.items() if value is not None}
         image = renamed.get("image")
-        # The extension also takes the picture and its mask as one value.
+        # The extension also takes the image and its mask as one value.
         return {**renamed, **image} if isinstance(image, dict) else renamed
 
 

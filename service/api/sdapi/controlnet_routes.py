@@ -5,15 +5,16 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
-from models.catalog import Catalog
+from models.catalog.catalog import Catalog
+from models.catalog.preprocessors import PREPROCESSORS, Preprocessor, Threshold
 from models.errors import FieldProblem, InvalidTicket
-from models.helper_checks import CONTROLS_MAX, preprocessor_problem
-from models.preprocessors import PREPROCESSORS, Preprocessor, Threshold
-from service.api.auth import BasicOwner
+from models.jobs.auxiliary_checks import preprocessor_problem
+from models.jobs.params import CONTROLS_MAX
+from service.api.auth import CurrentBasicCaller
 from service.api.bodies import read_body
-from service.api.documented import json_body
+from service.api.documentation import json_body
 from service.api.sdapi.errors import READING, answers
-from service.api.sdapi.fields import EXAMPLE_PICTURE, SdBody
+from service.api.sdapi.fields import EXAMPLE_IMAGE, SdBody
 from service.api.sdapi.names import controlnet_title
 from service.api.state import GatewayState
 
@@ -65,27 +66,27 @@ class SettingsView(BaseModel):
 
 
 class DetectBody(SdBody):
-    """Pictures to preprocess."""
+    """Images to preprocess."""
 
     controlnet_module: str = Field("none", description="From `GET /controlnet/module_list`.")
     controlnet_input_images: list[str] = Field([], description="Base64.")
 
 
 @router.get("/controlnet/version", operation_id="sdControlNetVersion", summary="The version", responses=READING)
-async def get_version(owner: BasicOwner) -> VersionView:
+async def get_version(caller: CurrentBasicCaller) -> VersionView:
     """Of the extension's interface."""
     return VersionView()
 
 
 @router.get("/controlnet/model_list", operation_id="sdControlNets", summary="The ControlNets", responses=READING)
-def list_controlnets(gateway: GatewayState, owner: BasicOwner) -> ModelListView:
+def list_controlnets(gateway: GatewayState, caller: CurrentBasicCaller) -> ModelListView:
     """Every ControlNet whose file is there."""
     found = gateway.catalog.current().controlnets.values()
     return ModelListView(model_list=[controlnet_title(extra) for extra in found if extra.problem() is None])
 
 
 @router.get("/controlnet/module_list", operation_id="sdControlNetModules", summary="The modules", responses=READING)
-async def list_modules(gateway: GatewayState, owner: BasicOwner) -> ModuleListView:
+async def list_modules(gateway: GatewayState, caller: CurrentBasicCaller) -> ModuleListView:
     """Every preprocessor that can be used; `GET /v1/preprocessors` also has the others, and why they cannot."""
     usable = _usable(gateway.catalog.current())
     return ModuleListView(
@@ -108,7 +109,7 @@ def _slider(threshold: Threshold) -> SliderView:
 
 
 @router.get("/controlnet/settings", operation_id="sdControlNetSettings", summary="The settings", responses=READING)
-async def get_settings(owner: BasicOwner) -> SettingsView:
+async def get_settings(caller: CurrentBasicCaller) -> SettingsView:
     """How many ControlNets a call may use."""
     return SettingsView(control_net_unit_count=CONTROLS_MAX)
 
@@ -116,12 +117,12 @@ async def get_settings(owner: BasicOwner) -> SettingsView:
 @router.post(
     "/controlnet/detect",
     operation_id="sdControlNetDetect",
-    summary="Preprocess pictures: refused",
-    openapi_extra=json_body(DetectBody, {"controlnet_module": "canny", "controlnet_input_images": [EXAMPLE_PICTURE]}),
+    summary="Preprocess images: refused",
+    openapi_extra=json_body(DetectBody, {"controlnet_module": "canny", "controlnet_input_images": [EXAMPLE_IMAGE]}),
     responses=answers(401, 413, 422, 503),
 )
-async def detect(request: Request, gateway: GatewayState, owner: BasicOwner) -> None:
-    """Preprocessors are run where pictures are drawn, and give nothing back."""
+async def detect(request: Request, gateway: GatewayState, caller: CurrentBasicCaller) -> None:
+    """Preprocessors are run where images are drawn, and give nothing back."""
     body = await read_body(request, DetectBody)
-    reason = f"not available: {body.controlnet_module!r} is run while a picture is drawn; name it in a unit's module"
+    reason = f"not available: {body.controlnet_module!r} is run while an image is drawn; name it in a unit's module"
     raise InvalidTicket([FieldProblem("controlnet_module", reason)])

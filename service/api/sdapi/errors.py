@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from models.errors import FieldProblem
-from models.job import JobRecord, JobStatus
+from models.jobs.records import JobRecord, JobStatus
 from service.api.errors import ApiError, Dialect, ErrorCode
 
 _PLACE, _INDEX = re.compile(r"[^.\[\]]+"), re.compile(r"[0-9]{1,6}")
@@ -105,14 +105,14 @@ _INVALID_EXAMPLE = {"detail": [{"loc": ["body", "steps"], "msg": "must be from 1
 _ANSWERS: Mapping[int, dict[str, Any]] = {
     400: _answer(400, "There is no such sampler.", "HTTPException", "Sampler not found"),
     401: _answer(401, "No key, or an unknown one.", "HTTPException", _NOT_ALLOWED),
-    404: _answer(404, "There is no picture to start from.", "HTTPException", "Init image not found"),
+    404: _answer(404, "There is no image to start from.", "HTTPException", "Init image not found"),
     413: _answer(413, "The body is too large.", "Body Too Large", "a body may have at most 67108864 bytes"),
     422: {
         "model": InvalidRequest,
-        "description": "The request cannot be done, or a picture cannot be fetched.",
+        "description": "The request cannot be done, or an image cannot be fetched.",
         "content": {"application/json": {"example": _INVALID_EXAMPLE}},
     },
-    500: _answer(500, "The picture could not be drawn.", "out_of_memory", "the job does not fit the device"),
+    500: _answer(500, "The image could not be drawn.", "out_of_memory", "the job does not fit the device"),
     503: _answer(503, "Too many jobs wait, or Redis is away.", "Queue Full", "10000 jobs are waiting already"),
 }
 READING = answers(401, 503)

@@ -1,4 +1,4 @@
-"""Pictures that are worked on without a prompt: enlarged, restored, read for their parameters."""
+"""Images that are worked on without a prompt: enlarged, restored, read for their parameters."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from models.a1111 import a1111_parameters, parse_parameters
-from models.checks import Problems
-from models.errors import FieldProblem, InvalidTicket, UnreadablePicture
-from models.job import JobRecord, JobStatus
-from models.params import FaceRestoreRequest, UpscaleRequest
-from models.png import read_texts
-from service.api.auth import BasicOwner
+from models.errors import FieldProblem, InvalidTicket, UnreadableImage
+from models.jobs.checks import Problems
+from models.jobs.params import FaceRestoreRequest, UpscaleRequest
+from models.jobs.records import JobRecord, JobStatus
+from models.media.infotext import a1111_parameters, parse_parameters
+from models.media.png import read_texts
+from service.api.auth import CurrentBasicCaller
 from service.api.bodies import read_body
-from service.api.documented import json_body
+from service.api.documentation import json_body
 from service.api.sdapi.calls import do_all
 from service.api.sdapi.errors import DRAWING, SdError, answers, as_json
 from service.api.sdapi.extras_bodies import (
@@ -29,11 +29,11 @@ from service.api.sdapi.extras_bodies import (
     SingleAnswer,
     SingleBody,
 )
-from service.api.sdapi.fields import EXAMPLE_PICTURE
+from service.api.sdapi.fields import EXAMPLE_IMAGE
 from service.api.sdapi.sources import factor_of, read_source
-from service.api.sdapi.translation import picture
+from service.api.sdapi.translation import readable_source
 from service.api.state import Gateway, GatewayState
-from service.api.synchronous import read_pictures
+from service.jobs.caller import Caller
 
 router = APIRouter(tags=["a1111"])
 
@@ -44,15 +44,15 @@ _WIRE_NAMES = {"scale": "upscaling_resize", "upscaler": "upscaler_1", "kind": "g
 @router.post(
     "/sdapi/v1/extra-single-image",
     operation_id="sdExtraSingleImage",
-    summary="Enlarge a picture, or restore its faces",
+    summary="Enlarge an image, or restore its faces",
     response_model=SingleAnswer,
-    openapi_extra=json_body(SingleBody, {"image": EXAMPLE_PICTURE, "upscaler_1": "Lanczos", "upscaling_resize": 2}),
+    openapi_extra=json_body(SingleBody, {"image": EXAMPLE_IMAGE, "upscaler_1": "Lanczos", "upscaling_resize": 2}),
     responses=DRAWING,
 )
-async def extra_single_image(request: Request, gateway: GatewayState, owner: BasicOwner) -> Response:
+async def extra_single_image(request: Request, gateway: GatewayState, caller: CurrentBasicCaller) -> Response:
     """Answers once it is done."""
     body = await read_body(request, SingleBody)
-    info, images = await _work(request, gateway, owner, body, [body.image])
+    info, images = await _work(request, gateway, caller, body, [body.image])
     if not images:
         raise SdError(500, "the call was interrupted", name="interrupted")
     return as_json({"html_info": info, "image": images[0]})
@@ -61,28 +61,28 @@ async def extra_single_image(request: Request, gateway: GatewayState, owner: Bas
 @router.post(
     "/sdapi/v1/extra-batch-images",
     operation_id="sdExtraBatchImages",
-    summary="Enlarge several pictures, or restore their faces",
+    summary="Enlarge several images, or restore their faces",
     response_model=BatchAnswer,
     openapi_extra=json_body(
-        BatchBody, {"imageList": [{"data": EXAMPLE_PICTURE, "name": "a.png"}], "upscaler_1": "Lanczos"}
+        BatchBody, {"imageList": [{"data": EXAMPLE_IMAGE, "name": "a.png"}], "upscaler_1": "Lanczos"}
     ),
     responses=DRAWING,
 )
-async def extra_batch_images(request: Request, gateway: GatewayState, owner: BasicOwner) -> Response:
+async def extra_batch_images(request: Request, gateway: GatewayState, caller: CurrentBasicCaller) -> Response:
     """Answers once all are done, in the same order; interrupted ones are left out."""
     body = await read_body(request, BatchBody)
-    info, images = await _work(request, gateway, owner, body, [file.data for file in body.imageList])
+    info, images = await _work(request, gateway, caller, body, [file.data for file in body.imageList])
     return as_json({"html_info": info, "images": images})
 
 
 async def _work(
-    request: Request, gateway: Gateway, owner: str, body: ExtrasBody, sources: Sequence[str]
+    request: Request, gateway: Gateway, caller: Caller, body: ExtrasBody, sources: Sequence[str]
 ) -> tuple[str, list[str]]:
-    """A1111's words on what was done, and the pictures in Base64."""
-    wanted = [await run_in_threadpool(_wanted, gateway, body, picture(source)) for source in sources]
-    records = await do_all(gateway, request, owner, wanted, name="extras", wire_names=_WIRE_NAMES)
+    """A1111's words on what was done, and the images in Base64."""
+    wanted = [await run_in_threadpool(_wanted, gateway, body, readable_source(source)) for source in sources]
+    records = await do_all(gateway, request, caller, wanted, name="extras", wire_names=_WIRE_NAMES)
     done = [record for record in records if record.status is JobStatus.SUCCEEDED]
-    files = [(await read_pictures(gateway, record))[0] for record in done]
+    files = [(await run_in_threadpool(gateway.jobs.read_images, record))[0] for record in done]
     return _html_info(records[0]), [base64.b64encode(file).decode() for file in files]
 
 
@@ -108,7 +108,7 @@ def _refuse(body: ExtrasBody, has_upscaler: bool, problems: Problems) -> None:
     if body.codeformer_visibility:
         problems.note("codeformer_visibility", "not available: faces are restored by GFPGAN")
     if body.gfpgan_visibility not in (0, 1):
-        problems.note("gfpgan_visibility", "must be 0 or 1: what is restored is not blended with the picture")
+        problems.note("gfpgan_visibility", "must be 0 or 1: what is restored is not blended with the image")
     if body.extras_upscaler_2_visibility and body.upscaler_2.lower() not in _NONE:
         problems.note("extras_upscaler_2_visibility", "not available: one upscaler works at a time")
     if has_upscaler and body.gfpgan_visibility:
@@ -120,19 +120,19 @@ def _refuse(body: ExtrasBody, has_upscaler: bool, problems: Problems) -> None:
 @router.post(
     "/sdapi/v1/png-info",
     operation_id="sdPngInfo",
-    summary="What a picture says of how it was made",
-    openapi_extra=json_body(PngInfoBody, {"image": EXAMPLE_PICTURE}),
+    summary="What an image says of how it was made",
+    openapi_extra=json_body(PngInfoBody, {"image": EXAMPLE_IMAGE}),
     responses=answers(401, 413, 422, 503),
 )
-async def png_info(request: Request, gateway: GatewayState, owner: BasicOwner) -> PngInfo:
-    """Reads PNG, JPEG, WebP and GIF, whoever wrote them. To draw the picture again, send `info` as `infotext`."""
+async def png_info(request: Request, gateway: GatewayState, caller: CurrentBasicCaller) -> PngInfo:
+    """Reads PNG, JPEG, WebP and GIF, whoever wrote them. To draw the image again, send `info` as `infotext`."""
     body = await read_body(request, PngInfoBody)
     return await run_in_threadpool(_png_info, gateway, body.image)
 
 
 def _png_info(gateway: Gateway, image: str) -> PngInfo:
     try:
-        info, items = read_texts(read_source(gateway, picture(image)))
-    except UnreadablePicture as error:
+        info, items = read_texts(read_source(gateway, readable_source(image)))
+    except UnreadableImage as error:
         raise InvalidTicket([FieldProblem("image", str(error))]) from error
     return PngInfo(info=info, items=items, parameters=parse_parameters(info))

@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from models.params import IMG2IMG, TXT2IMG
+from models.catalog.families import IMG2IMG, TXT2IMG
 from service.api.sdapi.infotext import with_infotext
 
-PICTURES_MAX = 64
+IMAGES_MAX = 64
 """``batch_size`` times ``n_iter``."""
 SIDE_MAX_PX = 65_536
 TASK_ID = r"^[!-~]{1,128}$"
@@ -38,7 +38,7 @@ class SdDrawBody(SdBody):
     prompt: str = Field("", description="With A1111's weights, `BREAK` and `<lora:name:weight>`. Must not be empty.")
     negative_prompt: str | None = Field(None, description=_MODELS)
     styles: list[str] = Field([], description="Names from `GET /sdapi/v1/prompt-styles`.", max_length=20)
-    seed: int = Field(-1, description="Negative numbers draw a seed. The n-th picture has this seed plus n.")
+    seed: int = Field(-1, description="Negative numbers draw a seed. The n-th image has this seed plus n.")
     subseed: int = Field(-1, description=_NO_EFFECT + "it matters with `subseed_strength` alone.")
     subseed_strength: float = Field(0, description=_REFUSED + "0.")
     seed_resize_from_h: int = Field(-1, description=_REFUSED + "0 or less.")
@@ -46,8 +46,8 @@ class SdDrawBody(SdBody):
     sampler_name: str | None = Field(None, description="A name or alias from `GET /sdapi/v1/samplers`. " + _MODELS)
     sampler_index: str | None = Field(None, description="The same by its old name; `sampler_name` goes first.")
     scheduler: str | None = Field(None, description="From `GET /sdapi/v1/schedulers`; `Automatic` if left out.")
-    batch_size: int = Field(1, ge=1, le=PICTURES_MAX, description="Pictures in a batch; they are drawn side by side.")
-    n_iter: int = Field(1, ge=1, le=PICTURES_MAX, description=f"Batches; at most {PICTURES_MAX} pictures in all.")
+    batch_size: int = Field(1, ge=1, le=IMAGES_MAX, description="Images in a batch; they are drawn side by side.")
+    n_iter: int = Field(1, ge=1, le=IMAGES_MAX, description=f"Batches; at most {IMAGES_MAX} images in all.")
     steps: int | None = Field(None, description=_MODELS)
     cfg_scale: float | None = Field(None, description=_MODELS)
     width: int | None = Field(None, description="Pixels, rounded down to a multiple of 8. " + _MODELS)
@@ -68,11 +68,11 @@ class SdDrawBody(SdBody):
     script_name: str | None = Field(None, description=_REFUSED + "empty.")
     script_args: list[Any] = Field([], description=_NO_EFFECT + "there are no scripts.")
     alwayson_scripts: dict[str, Any] = Field({}, description="`controlnet`; others are refused unless they are off.")
-    send_images: bool = Field(True, description="Whether the answer holds the pictures.")
-    save_images: bool = Field(False, description=_NO_EFFECT + "the server keeps every picture.")
-    do_not_save_samples: bool = Field(False, description=_NO_EFFECT + "the server keeps every picture.")
+    send_images: bool = Field(True, description="Whether the answer holds the images.")
+    save_images: bool = Field(False, description=_NO_EFFECT + "the server keeps every image.")
+    do_not_save_samples: bool = Field(False, description=_NO_EFFECT + "the server keeps every image.")
     do_not_save_grid: bool = Field(False, description=_NO_EFFECT + "there are no grids.")
-    infotext: str | None = Field(None, description="A picture's `parameters`, for all fields that are left out.")
+    infotext: str | None = Field(None, description="An image's `parameters`, for all fields that are left out.")
     force_task_id: str | None = Field(None, pattern=TASK_ID, description="For `POST /internal/progress`.")
 
     @model_validator(mode="before")
@@ -83,7 +83,7 @@ class SdDrawBody(SdBody):
 
     @property
     def count(self) -> int:
-        """How many pictures are asked for."""
+        """How many images are asked for."""
         return self.batch_size * self.n_iter
 
     def echo(self) -> dict[str, Any]:
@@ -96,7 +96,7 @@ class SdTxt2ImgBody(SdDrawBody):
 
     task = TXT2IMG
 
-    enable_hr: bool = Field(False, description="The hires fix: enlarge the picture and draw over it once more.")
+    enable_hr: bool = Field(False, description="The hires fix: enlarge the image and draw over it once more.")
     hr_scale: float = Field(2, description="Above 1, at most 4.")
     hr_upscaler: str | None = Field(None, description="From `GET /sdapi/v1/upscalers`; `Lanczos` if left out.")
     hr_second_pass_steps: int = Field(0, description="0 is as many as in the first pass.")
@@ -116,9 +116,9 @@ class SdImg2ImgBody(SdDrawBody):
 
     task = IMG2IMG
 
-    init_images: list[str] = Field([], max_length=PICTURES_MAX, description="One picture: Base64, or a URL.")
-    resize_mode: int = Field(0, description="0 stretches the picture, 1 crops it, 2 fills up; 3 is refused.")
-    mask: str | None = Field(None, description="Light where the picture is drawn anew: Base64, or a URL.")
+    init_images: list[str] = Field([], max_length=IMAGES_MAX, description="One image: Base64, or a URL.")
+    resize_mode: int = Field(0, description="0 stretches the image, 1 crops it, 2 fills up; 3 is refused.")
+    mask: str | None = Field(None, description="Light where the image is drawn anew: Base64, or a URL.")
     mask_blur: int | None = Field(None, description="Pixels; 4 if left out.")
     mask_blur_x: int = Field(4, description="Where `mask_blur` is left out; must equal `mask_blur_y`.")
     mask_blur_y: int = Field(4, description="Where `mask_blur` is left out; must equal `mask_blur_x`.")
@@ -130,15 +130,15 @@ class SdImg2ImgBody(SdDrawBody):
     initial_noise_multiplier: float | None = Field(None, description=_REFUSED + "1.")
     image_cfg_scale: float | None = Field(None, description=_NO_EFFECT + "it is for instruct-pix2pix models.")
     latent_mask: str | None = Field(None, description=_REFUSED + "absent.")
-    include_init_images: bool = Field(False, description="Give the pictures back in `parameters`.")
+    include_init_images: bool = Field(False, description="Give the images back in `parameters`.")
 
     def echo(self) -> dict[str, Any]:
-        """The same without the pictures, unless they were asked for."""
+        """The same without the images, unless they were asked for."""
         hidden = {} if self.include_init_images else {"init_images": None, "mask": None}
         return {**self.model_dump(), **hidden}
 
 
-EXAMPLE_PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
+EXAMPLE_IMAGE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
 """One transparent pixel, as PNG in Base64."""
 TXT2IMG_EXAMPLE: dict[str, Any] = {
     "prompt": "a red apple on a table", "negative_prompt": "blurry", "seed": 42, "steps": 20, "cfg_scale": 7,
@@ -146,7 +146,7 @@ TXT2IMG_EXAMPLE: dict[str, Any] = {
 }  # fmt: skip
 IMG2IMG_EXAMPLE: dict[str, Any] = {
     "prompt": "a cat in oil",
-    "init_images": [EXAMPLE_PICTURE],
+    "init_images": [EXAMPLE_IMAGE],
     "denoising_strength": 0.6,
     "steps": 20,
 }

@@ -1,4 +1,4 @@
-"""A picture's ``parameters`` text as the fields of a request for the same picture."""
+"""An image's ``parameters`` text as the fields of a request for the same image."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from models.a1111 import NEGATIVE_PROMPT, PROMPT, parse_parameters
-from models.params import FILLS
+from models.jobs.params import FILLS
+from models.media.infotext import NEGATIVE_PROMPT, PROMPT, parse_parameters
 
 _FIELDS: Mapping[str, str] = MappingProxyType({
     PROMPT: "prompt",

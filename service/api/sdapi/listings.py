@@ -8,13 +8,13 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-from models.catalog import Catalog
-from models.extras import Extras
-from models.faces import restore_problem
-from models.samplers import SAMPLERS, find_sampler
-from models.styles import STYLES
-from models.upscalers import KNOWN_UPSCALERS, upscaler_problem
-from service.api.auth import BasicOwner
+from models.catalog.auxiliary import AuxiliaryModels
+from models.catalog.catalog import Catalog
+from models.catalog.faces import restore_problem
+from models.catalog.samplers import SAMPLERS, find_sampler
+from models.catalog.styles import STYLES
+from models.catalog.upscalers import KNOWN_UPSCALERS, upscaler_problem
+from service.api.auth import CurrentBasicCaller
 from service.api.sdapi.errors import READING
 from service.api.sdapi.names import model_file, model_hash, model_title
 from service.api.state import GatewayState
@@ -120,7 +120,7 @@ class StyleItem(_View):
 
 
 @router.get("/sdapi/v1/sd-models", operation_id="sdListModels", summary="The models", responses=READING)
-async def list_models(gateway: GatewayState, owner: BasicOwner) -> list[ModelItem]:
+async def list_models(gateway: GatewayState, caller: CurrentBasicCaller) -> list[ModelItem]:
     """Every model that can be drawn with, as far as is known."""
     noted = await gateway.watcher.model_problems()
     return await run_in_threadpool(_models, gateway.catalog.current(), set(noted))
@@ -135,7 +135,7 @@ def _models(catalog: Catalog, broken: set[str]) -> list[ModelItem]:
 
 
 @router.get("/sdapi/v1/samplers", operation_id="sdListSamplers", summary="The samplers", responses=READING)
-async def list_samplers(owner: BasicOwner) -> list[SamplerItem]:
+async def list_samplers(caller: CurrentBasicCaller) -> list[SamplerItem]:
     """Every sampler that can be used, with and without the layout of its steps in its name."""
     return [SamplerItem(name=name, aliases=[_alias(name)], options=_options(name)) for name in SAMPLERS]
 
@@ -153,7 +153,7 @@ def _options(name: str) -> dict[str, str]:
 
 
 @router.get("/sdapi/v1/schedulers", operation_id="sdListSchedulers", summary="Ways to lay out steps", responses=READING)
-async def list_schedulers(owner: BasicOwner) -> list[SchedulerItem]:
+async def list_schedulers(caller: CurrentBasicCaller) -> list[SchedulerItem]:
     """Every scheduler; not each goes with each sampler."""
     return [
         SchedulerItem(name="automatic", label="Automatic"),
@@ -164,31 +164,31 @@ async def list_schedulers(owner: BasicOwner) -> list[SchedulerItem]:
 
 
 @router.get("/sdapi/v1/upscalers", operation_id="sdListUpscalers", summary="The upscalers", responses=READING)
-async def list_upscalers(gateway: GatewayState, owner: BasicOwner) -> list[UpscalerItem]:
+async def list_upscalers(gateway: GatewayState, caller: CurrentBasicCaller) -> list[UpscalerItem]:
     """Every upscaler that has its weights, after `None`."""
     return [UpscalerItem(name=name) for name in ("None", *_upscalers(gateway.catalog.current().upscalers))]
 
 
 @router.get("/sdapi/v1/realesrgan-models", operation_id="sdListRealesrgan", summary="Real-ESRGAN", responses=READING)
-async def list_realesrgan(gateway: GatewayState, owner: BasicOwner) -> list[RealesrganItem]:
+async def list_realesrgan(gateway: GatewayState, caller: CurrentBasicCaller) -> list[RealesrganItem]:
     """Those of the upscalers that are Real-ESRGAN's."""
     names = _upscalers(gateway.catalog.current().upscalers)
     return [RealesrganItem(name=name) for name in names if name.startswith(_REAL_ESRGAN)]
 
 
-def _upscalers(extras: Extras) -> list[str]:
+def _upscalers(extras: AuxiliaryModels) -> list[str]:
     return [name for name in dict.fromkeys((*KNOWN_UPSCALERS, *extras)) if upscaler_problem(name, extras) is None]
 
 
 @router.get("/sdapi/v1/loras", operation_id="sdListLoras", summary="The LoRAs", responses=READING)
-def list_loras(gateway: GatewayState, owner: BasicOwner) -> list[LoraItem]:
+def list_loras(gateway: GatewayState, caller: CurrentBasicCaller) -> list[LoraItem]:
     """Every LoRA whose file is there."""
     found = (extra for extra in gateway.catalog.current().loras.values() if extra.problem() is None)
     return [LoraItem(name=each.name, alias=next(iter(each.aliases), each.name), path=each.path.name) for each in found]
 
 
 @router.get("/sdapi/v1/embeddings", operation_id="sdListEmbeddings", summary="The embeddings", responses=READING)
-def list_embeddings(gateway: GatewayState, owner: BasicOwner) -> EmbeddingsView:
+def list_embeddings(gateway: GatewayState, caller: CurrentBasicCaller) -> EmbeddingsView:
     """Every textual-inversion embedding."""
     embeddings = gateway.catalog.current().embeddings
     lacking = {extra.name for extra in embeddings.values() if extra.problem() is not None}
@@ -199,14 +199,14 @@ def list_embeddings(gateway: GatewayState, owner: BasicOwner) -> EmbeddingsView:
 
 
 @router.get("/sdapi/v1/face-restorers", operation_id="sdListFaceRestorers", summary="Face restorers", responses=READING)
-async def list_face_restorers(gateway: GatewayState, owner: BasicOwner) -> list[FaceRestorerItem]:
+async def list_face_restorers(gateway: GatewayState, caller: CurrentBasicCaller) -> list[FaceRestorerItem]:
     """GFPGAN, if the catalog has its weights."""
     can_restore = restore_problem(gateway.catalog.current().faces) is None
     return [FaceRestorerItem(name="GFPGAN")] if can_restore else []
 
 
 @router.get("/sdapi/v1/prompt-styles", operation_id="sdListStyles", summary="The styles", responses=READING)
-async def list_styles(owner: BasicOwner) -> list[StyleItem]:
+async def list_styles(caller: CurrentBasicCaller) -> list[StyleItem]:
     """Every style preset, `{prompt}` where the request's own words go."""
     return [
         StyleItem(
@@ -218,7 +218,7 @@ async def list_styles(owner: BasicOwner) -> list[StyleItem]:
     ]
 
 
-def _nothing(owner: BasicOwner) -> list[Any]:
+def _nothing(caller: CurrentBasicCaller) -> list[Any]:
     """An empty list: this server has none."""
     return []
 

@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from models.catalog import Catalog, ModelSpec
-from models.extras import Extra, without_hash
-from models.params import CONTROL_MODES, RESIZE_MODES
-from models.preprocessors import PREPROCESSORS
+from models.catalog.auxiliary import AuxiliaryModel, without_hash
+from models.catalog.catalog import Catalog, ModelSpec
+from models.catalog.preprocessors import PREPROCESSORS
+from models.jobs.params import CONTROL_MODES, RESIZE_MODES
 
 _HASH_CHARS = 10
 _SUFFIXES = (".safetensors", ".ckpt")
@@ -30,7 +30,7 @@ def model_title(spec: ModelSpec) -> str:
     return f"{model_file(spec)} [{model_hash(spec)}]"
 
 
-def controlnet_title(extra: Extra) -> str:
+def controlnet_title(extra: AuxiliaryModel) -> str:
     """As ``name [01234567]``."""
     return f"{extra.name} [{hashlib.sha256(extra.name.encode()).hexdigest()[:8]}]"
 

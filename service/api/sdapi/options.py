@@ -7,10 +7,10 @@ from typing import Any
 from fastapi import APIRouter, Request
 from pydantic import RootModel
 
-from models.checks import Problems
-from service.api.auth import BasicOwner
+from models.jobs.checks import Problems
+from service.api.auth import CurrentBasicCaller
 from service.api.bodies import read_body
-from service.api.documented import json_body
+from service.api.documentation import json_body
 from service.api.sdapi.errors import READING, answers
 from service.api.sdapi.settings import read_options, show_options
 from service.api.state import GatewayState
@@ -23,9 +23,9 @@ class OptionsBody(RootModel[dict[str, Any]]):
 
 
 @router.get("/sdapi/v1/options", operation_id="sdGetOptions", summary="My options", responses=READING)
-async def get_options(gateway: GatewayState, owner: BasicOwner) -> dict[str, Any]:
+async def get_options(gateway: GatewayState, caller: CurrentBasicCaller) -> dict[str, Any]:
     """This key's options, and those that are the same for everybody."""
-    return show_options(await gateway.callers.options(owner), gateway.catalog.current())
+    return show_options(await gateway.callers.options(caller.key_id), gateway.catalog.current())
 
 
 @router.post(
@@ -35,10 +35,10 @@ async def get_options(gateway: GatewayState, owner: BasicOwner) -> dict[str, Any
     openapi_extra=json_body(OptionsBody, {"sd_model_checkpoint": "house"}),
     responses=answers(401, 413, 422, 503),
 )
-async def set_options(request: Request, gateway: GatewayState, owner: BasicOwner) -> None:
+async def set_options(request: Request, gateway: GatewayState, caller: CurrentBasicCaller) -> None:
     """Kept for this key alone, for 30 days after their last use. Options that cannot be had are refused."""
     body = await read_body(request, OptionsBody)
     problems = Problems()
     kept = read_options(body.root, gateway.catalog.current(), problems)
     problems.raise_if_any()
-    await gateway.callers.set_options(owner, kept)
+    await gateway.callers.set_options(caller.key_id, kept)

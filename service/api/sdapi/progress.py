@@ -11,14 +11,15 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
-from models.job import JobRecord, JobStatus
-from service.api.auth import BasicOwner
+from models.jobs.records import JobRecord, JobStatus
+from service.api.auth import CurrentBasicCaller
 from service.api.bodies import read_body
-from service.api.documented import json_body
+from service.api.documentation import json_body
 from service.api.sdapi.errors import READING, answers
 from service.api.sdapi.fields import TASK_ID, SdBody
 from service.api.state import Gateway, GatewayState
 from service.backbone.callers import Call
+from service.jobs.caller import Caller
 
 router = APIRouter(tags=["a1111"])
 
@@ -33,9 +34,9 @@ class StateView(BaseModel):
     interrupted: bool = False
     stopping_generation: bool = False
     job: str = ""
-    job_count: int = Field(default=0, description="Pictures of the call; 0 if there is none.")
+    job_count: int = Field(default=0, description="Images of the call; 0 if there is none.")
     job_timestamp: str = "0"
-    job_no: int = Field(default=0, description="Pictures that are over.")
+    job_no: int = Field(default=0, description="Images that are over.")
     sampling_step: int = 0
     sampling_steps: int = 0
 
@@ -47,7 +48,7 @@ class SdProgressView(BaseModel):
     eta_relative: float = Field(default=0, description="Seconds that are left, if it goes on as so far.")
     state: StateView = StateView()
     current_image: str | None = Field(default=None, description="A preview in Base64, without a `data:` prefix.")
-    textinfo: str | None = Field(default=None, description="What the picture waits for before its first step.")
+    textinfo: str | None = Field(default=None, description="What the image waits for before its first step.")
     current_task: str | None = None
 
 
@@ -99,10 +100,10 @@ def _share(record: JobRecord) -> float:
     return 1.0 if record.status.is_terminal else min(record.step / max(record.steps, 1), 1.0)
 
 
-async def _under_way(gateway: Gateway, owner: str) -> list[_UnderWay]:
+async def _under_way(gateway: Gateway, caller: Caller) -> list[_UnderWay]:
     """The key's calls, the oldest first, but those that lost the gateway that waited for them and are over."""
     found = []
-    for call in await gateway.callers.calls(owner):
+    for call in await gateway.callers.calls(caller.key_id):
         read = await asyncio.gather(*(gateway.watcher.read(job_id) for job_id in call.job_ids))
         records = [record for record in read if record is not None]
         if not all(record.status.is_terminal for record in records):
@@ -115,11 +116,11 @@ async def _under_way(gateway: Gateway, owner: str) -> list[_UnderWay]:
 )
 async def get_progress(
     gateway: GatewayState,
-    owner: BasicOwner,
+    caller: CurrentBasicCaller,
     skip_current_image: Annotated[bool, Query(description="Leave the preview out.")] = False,
 ) -> SdProgressView:
     """How far the key's oldest call is; other keys' calls are never shown."""
-    calls = await _under_way(gateway, owner)
+    calls = await _under_way(gateway, caller)
     if not calls:
         return SdProgressView()
     oldest = calls[0]
@@ -154,12 +155,12 @@ def _state(under_way: _UnderWay) -> StateView:
     openapi_extra=json_body(TaskBody, {"id_task": "task(my-own-id)", "id_live_preview": -1}),
     responses=answers(401, 413, 422, 503),
 )
-async def get_task_progress(request: Request, gateway: GatewayState, owner: BasicOwner) -> TaskView:
+async def get_task_progress(request: Request, gateway: GatewayState, caller: CurrentBasicCaller) -> TaskView:
     """How far the call with that `force_task_id` is, if this key made it."""
     body = await read_body(request, TaskBody)
-    found = [each for each in await _under_way(gateway, owner) if each.call.task_id == body.id_task]
+    found = [each for each in await _under_way(gateway, caller) if each.call.task_id == body.id_task]
     if not found:
-        is_over = await gateway.callers.has_ended(owner, body.id_task)
+        is_over = await gateway.callers.has_ended(caller.key_id, body.id_task)
         return TaskView(completed=is_over, textinfo=None if is_over else "Waiting...")
     task, is_queued = found[0], found[0].current.status is JobStatus.QUEUED
     preview, preview_id = await _preview(gateway, body, task.current)
@@ -175,7 +176,7 @@ async def get_task_progress(request: Request, gateway: GatewayState, owner: Basi
 
 
 async def _preview(gateway: Gateway, body: TaskBody, current: JobRecord) -> tuple[str | None, int]:
-    """The picture's newest preview and its number, the step it was asked at; none if the client has it already."""
+    """The image's newest preview and its number, the step it was asked at; none if the client has it already."""
     if not body.live_preview or current.step == body.id_live_preview:
         return None, body.id_live_preview
     preview = await gateway.callers.preview(current.job_id)
@@ -183,18 +184,18 @@ async def _preview(gateway: Gateway, body: TaskBody, current: JobRecord) -> tupl
 
 
 @router.post("/sdapi/v1/interrupt", operation_id="sdInterrupt", summary="End my calls", responses=READING)
-async def interrupt(gateway: GatewayState, owner: BasicOwner) -> dict[str, str]:
-    """Cancel the pictures of all calls of this key; the calls answer with those that are drawn already."""
-    for each in await _under_way(gateway, owner):
+async def interrupt(gateway: GatewayState, caller: CurrentBasicCaller) -> dict[str, str]:
+    """Cancel the images of all calls of this key; the calls answer with those that are drawn already."""
+    for each in await _under_way(gateway, caller):
         for record in each.records:
             await gateway.watcher.cancel(record.job_id)
     return {}
 
 
-@router.post("/sdapi/v1/skip", operation_id="sdSkip", summary="Leave my current picture out", responses=READING)
-async def skip(gateway: GatewayState, owner: BasicOwner) -> None:
-    """Cancel what is being drawn for the key's oldest call, which goes on with its other pictures."""
-    for each in (await _under_way(gateway, owner))[:1]:
+@router.post("/sdapi/v1/skip", operation_id="sdSkip", summary="Leave my current image out", responses=READING)
+async def skip(gateway: GatewayState, caller: CurrentBasicCaller) -> None:
+    """Cancel what is being drawn for the key's oldest call, which goes on with its other images."""
+    for each in (await _under_way(gateway, caller))[:1]:
         for record in each.records:
             if record.status is JobStatus.RUNNING:
                 await gateway.watcher.cancel(record.job_id)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from models.checks import Problems
-from service.api.sdapi.fields import PICTURES_MAX, SdDrawBody, SdImg2ImgBody, SdTxt2ImgBody
+from models.jobs.checks import Problems
+from service.api.sdapi.fields import IMAGES_MAX, SdDrawBody, SdImg2ImgBody, SdTxt2ImgBody
 
 Refusal = tuple[str, bool, str]
 """A field, whether it asks for something, and what is to be said then."""
@@ -35,13 +35,13 @@ def _refusals(body: SdDrawBody, sampler: str | None) -> Iterator[Refusal]:
 
 
 def _of_any(body: SdDrawBody, sampler: str | None) -> Iterator[Refusal]:
-    yield "n_iter", body.count > PICTURES_MAX, f"makes more than {PICTURES_MAX} pictures with batch_size"
+    yield "n_iter", body.count > IMAGES_MAX, f"makes more than {IMAGES_MAX} images with batch_size"
     yield "subseed_strength", body.subseed_strength != 0, "not available: variations of a seed"
     for field in ("seed_resize_from_w", "seed_resize_from_h"):
-        yield field, getattr(body, field) > 0, "not available: noise is drawn at the picture's own size"
-    restore = "not available while drawing: post the picture to extra-single-image with gfpgan_visibility 1"
+        yield field, getattr(body, field) > 0, "not available: noise is drawn at the image's own size"
+    restore = "not available while drawing: post the image to extra-single-image with gfpgan_visibility 1"
     yield "restore_faces", body.restore_faces, restore
-    yield "tiling", body.tiling, "not available: pictures are not made to repeat"
+    yield "tiling", body.tiling, "not available: images are not made to repeat"
     yield "s_min_uncond", body.s_min_uncond != 0, "not available: guidance works in every step"
     yield "s_churn", body.s_churn != 0, "not available: no noise is added but the sampler's own"
     yield "s_noise", body.s_noise not in (0, 1), "not available: noise is never scaled"
@@ -76,7 +76,7 @@ def _own(body: SdTxt2ImgBody, field: str) -> Iterable[str]:
 
 
 def _of_img2img(body: SdImg2ImgBody) -> Iterator[Refusal]:
-    yield "init_images", len(body.init_images) > 1, "may hold one picture"
+    yield "init_images", len(body.init_images) > 1, "may hold one image"
     latent = body.resize_mode == 3
     yield "resize_mode", latent, "3 is not available: latents are not enlarged; use 0, 1 or 2"
     yield "resize_mode", not latent and not 0 <= body.resize_mode <= 2, "must be 0, 1 or 2"

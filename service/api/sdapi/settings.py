@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from models.catalog import Catalog
-from models.checks import Problems, unknown
-from service.api.formats import JPEG, PNG, WEBP, PictureFormat
+from models.catalog.catalog import Catalog
+from models.jobs.checks import Problems, unknown_name
+from service.api.formats import JPEG, PNG, WEBP, ImageFormat
 from service.api.sdapi.names import find_model, model_hash, model_title
 
 MODEL, CLIP_SKIP, FORMAT, QUALITY = "sd_model_checkpoint", "CLIP_stop_at_last_layers", "samples_format", "jpeg_quality"
-_FORMATS: Mapping[str, PictureFormat] = MappingProxyType({"png": PNG, "jpg": JPEG, "jpeg": JPEG, "webp": WEBP})
+_FORMATS: Mapping[str, ImageFormat] = MappingProxyType({"png": PNG, "jpg": JPEG, "jpeg": JPEG, "webp": WEBP})
 _QUALITY = 80
 """A1111's own default."""
 
@@ -64,12 +64,12 @@ _SHOWN: Mapping[str, Any] = MappingProxyType({
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """What options say about a picture."""
+    """What options say about an image."""
 
     model: str | None = None
     """The catalog's own name."""
     clip_skip: int | None = None
-    file_format: PictureFormat = PNG
+    file_format: ImageFormat = PNG
     quality: int = _QUALITY
 
 
@@ -125,7 +125,7 @@ def _read_model(value: Any, catalog: Catalog) -> Read:
         return None, None
     found = find_model(value, catalog) if isinstance(value, str) else None
     return (
-        (None, unknown("model", str(value), map(model_title, catalog.values())))
+        (None, unknown_name("model", str(value), map(model_title, catalog.values())).message)
         if found is None
         else (found.name, None)
     )

@@ -1,25 +1,24 @@
-"""Pictures in requests that the gateway itself must look at: their bytes, and how large they are."""
+"""Images in requests that the gateway itself must look at: their bytes, and how large they are."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from models.catalog.upscalers import UPSCALE_FACTORS
 from models.errors import FieldProblem, InvalidTicket
-from models.params import UpscaleRequest
-from models.pictures import measure
-from models.sources import IMAGE, INPUT, is_url
-from models.upscalers import UPSCALE_FACTORS
-from service.api.pictures import take_in
+from models.jobs.params import UpscaleRequest
+from models.jobs.sources import IMAGE, INPUT, is_url
+from models.media.images import measure
 from service.api.state import Gateway
 
 
 def read_source(gateway: Gateway, source: str) -> bytes:
-    """The picture that ``source`` names, checked; blocking.
+    """The image that ``source`` names, checked; blocking.
 
     Raises:
-        InvalidTicket: it is no picture, or a link, which only workers follow.
+        InvalidTicket: it is no image, or a link, which only workers follow.
     """
-    taken = take_in(gateway, UpscaleRequest(image=source), gateway.settings.public_url)
+    taken = gateway.jobs.take_in(UpscaleRequest(image=source))
     assert isinstance(taken, UpscaleRequest)
     path = _path(gateway, taken.image)
     if path is None:
@@ -36,7 +35,7 @@ def _path(gateway: Gateway, source: str) -> Path | None:
 
 
 def factor_of(gateway: Gateway, source: str, wanted: tuple[int, int]) -> int:
-    """How many times as wide and high the picture becomes with ``wanted``, in pixels; blocking.
+    """How many times as wide and high the image becomes with ``wanted``, in pixels; blocking.
 
     Raises:
         InvalidTicket: it cannot be enlarged to that; or as :func:`read_source`.
@@ -46,4 +45,4 @@ def factor_of(gateway: Gateway, source: str, wanted: tuple[int, int]) -> int:
         if wanted == (width * factor, height * factor):
             return factor
     sizes = " or ".join(f"{width * factor} x {height * factor}" for factor in UPSCALE_FACTORS)
-    raise InvalidTicket([FieldProblem("upscaling_resize_w", f"not available: this picture can become {sizes} pixels")])
+    raise InvalidTicket([FieldProblem("upscaling_resize_w", f"not available: this image can become {sizes} pixels")])

@@ -8,25 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from models.catalog import Catalog
-from models.checks import Problems
-from models.params import (
-    DRAWN_SEED_MAX,
-    FILLS,
-    IMG2IMG,
-    INPAINT,
-    RESIZE_MODES,
-    SIZE_MULTIPLE_PX,
-    Control,
-    DrawRequest,
-    Mask,
-    Refiner,
-    SecondPass,
-)
-from models.samplers import find_sampler
-from models.sources import is_url
-from models.styles import Style, apply_style, find_style
-from models.upscalers import BUILT_IN_UPSCALERS
+from models.catalog.bounds import SIZE_MULTIPLE_PX
+from models.catalog.catalog import Catalog
+from models.catalog.families import IMG2IMG, INPAINT
+from models.catalog.samplers import find_sampler
+from models.catalog.styles import Style, apply_style, find_style
+from models.catalog.upscalers import BUILT_IN_UPSCALERS
+from models.jobs.checks import Problems
+from models.jobs.params import DRAWN_SEED_MAX, FILLS, RESIZE_MODES, Control, DrawRequest, Mask, Refiner, SecondPass
+from models.jobs.sources import is_url
 from service.api.sdapi.controlnet import read_units
 from service.api.sdapi.errors import SdError
 from service.api.sdapi.fields import SdDrawBody, SdImg2ImgBody, SdTxt2ImgBody
@@ -73,10 +63,10 @@ def wire_name(field: str) -> str:
 
 
 def to_request(body: SdDrawBody, settings: Chosen, catalog: Catalog, problems: Problems) -> DrawRequest:
-    """``body`` in our words, as a request for its first picture; the seed is drawn if it leaves it open.
+    """``body`` in our words, as a request for its first image; the seed is drawn if it leaves it open.
 
     Raises:
-        SdError: there is no such sampler, or no picture to start from.
+        SdError: there is no such sampler, or no image to start from.
         InvalidTicket: with what is in ``problems`` already, and everything else that cannot be had.
     """
     sampler, model = _sampler(body), catalog.resolve(settings.model)
@@ -98,7 +88,7 @@ def to_request(body: SdDrawBody, settings: Chosen, catalog: Catalog, problems: P
         refiner=_refiner(body, catalog),
     )
     if isinstance(body, SdImg2ImgBody):
-        request = _over_a_picture(request, body)
+        request = _over_an_image(request, body)
     elif isinstance(body, SdTxt2ImgBody) and body.enable_hr:
         request = replace(request, second_pass=_second_pass(body, settings, catalog, problems))
     problems.raise_if_any()
@@ -163,7 +153,7 @@ def _refiner(body: SdDrawBody, catalog: Catalog) -> Refiner | None:
     return Refiner(model=name if found is None else found.name, start=Refiner.start if start is None else start)
 
 
-def _over_a_picture(request: DrawRequest, body: SdImg2ImgBody) -> DrawRequest:
+def _over_an_image(request: DrawRequest, body: SdImg2ImgBody) -> DrawRequest:
     if not body.init_images or not body.init_images[0]:
         raise SdError(404, "Init image not found")
     mask = _mask(body) if body.mask else None
@@ -171,7 +161,7 @@ def _over_a_picture(request: DrawRequest, body: SdImg2ImgBody) -> DrawRequest:
     return replace(
         request,
         kind=IMG2IMG if mask is None else INPAINT,
-        image=picture(body.init_images[0]),
+        image=readable_source(body.init_images[0]),
         strength=body.denoising_strength,
         resize_mode=resize_mode,
         mask=mask,
@@ -180,7 +170,7 @@ def _over_a_picture(request: DrawRequest, body: SdImg2ImgBody) -> DrawRequest:
 
 def _mask(body: SdImg2ImgBody) -> Mask:
     return Mask(
-        image=picture(body.mask or ""),
+        image=readable_source(body.mask or ""),
         blur_px=body.mask_blur_x if body.mask_blur is None else body.mask_blur,
         fill=FILLS[body.inpainting_fill],
         invert=bool(body.inpainting_mask_invert),
@@ -189,7 +179,7 @@ def _mask(body: SdImg2ImgBody) -> Mask:
     )
 
 
-def picture(source: str) -> str:
+def readable_source(source: str) -> str:
     """``source`` without the line breaks that some clients put into Base64."""
     return source if is_url(source) else "".join(source.split())
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import openai
 import pytest
 
-from models.catalog import HOUSE_FOLDER
+from models.catalog.catalog import HOUSE_FOLDER
 from service.short_lived import running_service
 
 KEY = "a-key-for-openai-clients"

@@ -17,7 +17,7 @@ from openai.types import (
 )
 from PIL import Image
 
-from models.png import read_request
+from models.media.png import read_request
 from tests.contract.openai.conftest import KEY
 
 pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")  # create_variation, the client says
@@ -26,11 +26,11 @@ APPLE = {"prompt": "a red apple", "extra_body": {"steps": 4, "seed": 7}}
 
 
 def opened(data: bytes, name: str = "PNG", size: tuple[int, int] = (128, 128)) -> Image.Image:
-    """The picture in ``data``, which is of that format and size and shows something."""
-    picture = Image.open(BytesIO(data))
-    assert (picture.format, picture.size) == (name, size)
-    assert np.asarray(picture.convert("L")).std() > 5
-    return picture
+    """The image in ``data``, which is of that format and size and shows something."""
+    image = Image.open(BytesIO(data))
+    assert (image.format, image.size) == (name, size)
+    assert np.asarray(image.convert("L")).std() > 5
+    return image
 
 
 def decoded(text: str | None, name: str = "PNG", size: tuple[int, int] = (128, 128)) -> Image.Image:
@@ -44,21 +44,21 @@ def seed_of(data: bytes) -> int:
     return request["params"]["seed"]
 
 
-def as_png(picture: Image.Image) -> bytes:
+def as_png(image: Image.Image) -> bytes:
     buffer = BytesIO()
-    picture.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return buffer.getvalue()
 
 
 @pytest.fixture(scope="module")
 def apple(base_url: str) -> bytes:
-    """A picture of a red apple, as the service drew it."""
+    """An image of a red apple, as the service drew it."""
     with openai.OpenAI(base_url=base_url, api_key=KEY, max_retries=0) as client:
         answer = client.images.generate(response_format="b64_json", **APPLE)
     return base64.b64decode(answer.data[0].b64_json)
 
 
-def test_a_picture_comes_as_a_link(client):
+def test_an_image_comes_as_a_link(client):
     answer = client.images.generate(model="dall-e-3", size="64x72", quality="standard", style="natural", **APPLE)
     (image,) = answer.data
     assert image.b64_json is None
@@ -69,21 +69,21 @@ def test_a_picture_comes_as_a_link(client):
     assert (answer.size, answer.output_format, answer.background) == ("64x72", "png", "opaque")
 
 
-def test_two_pictures_come_in_base64_with_seeds_that_follow_one_another(client):
+def test_two_images_come_in_base64_with_seeds_that_follow_one_another(client):
     answer = client.images.generate(model="gpt-image-1", n=2, **APPLE)
-    files = [base64.b64decode(image.b64_json) for image in answer.data]
+    files = [base64.b64decode(each.b64_json) for each in answer.data]
     assert [seed_of(file) for file in files] == [7, 8]
     first, second = map(opened, files)
     assert first.tobytes() != second.tobytes()
-    assert [image.url for image in answer.data] == [None, None]
+    assert [each.url for each in answer.data] == [None, None]
     assert answer.usage.total_tokens == 0 and answer.created > 1_700_000_000
 
 
 @pytest.mark.parametrize("name", ["JPEG", "WEBP"])
 def test_other_formats_carry_how_they_were_made(client, name):
     answer = client.images.generate(model="gpt-image-1", output_format=name.lower(), output_compression=80, **APPLE)
-    picture = decoded(answer.data[0].b64_json, name)
-    comment = picture.getexif().get_ifd(0x8769)[0x9286]
+    image = decoded(answer.data[0].b64_json, name)
+    comment = image.getexif().get_ifd(0x8769)[0x9286]
     assert "Seed: 7" in comment.removeprefix(b"UNICODE\0").decode("utf-16-be")
 
 
@@ -94,7 +94,7 @@ def test_the_quality_decides_the_steps(client):
     assert answer.quality == "xhigh"
 
 
-def test_a_picture_comes_as_a_stream_of_previews(client):
+def test_an_image_comes_as_a_stream_of_previews(client):
     with client.images.generate(
         prompt="a red apple", stream=True, partial_images=2, output_format="webp", extra_body={"seed": 7}
     ) as stream:
@@ -122,7 +122,7 @@ def test_what_is_not_masked_stays(client, apple):
     assert np.abs(before - after)[72:].mean() > 3
 
 
-def test_a_picture_with_holes_is_its_own_mask(client, apple):
+def test_an_image_with_holes_is_its_own_mask(client, apple):
     holed = opened(apple).convert("RGBA")
     holed.paste((0, 0, 0, 0), (0, 0, 128, 40))
     answer = client.images.edit(
@@ -132,7 +132,7 @@ def test_a_picture_with_holes_is_its_own_mask(client, apple):
     assert request["kind"] == "inpaint"
 
 
-def test_all_of_a_picture_is_drawn_over_in_a_stream(client, apple):
+def test_all_of_an_image_is_drawn_over_in_a_stream(client, apple):
     stream = client.images.edit(
         image=[apple], prompt="a green apple", stream=True, partial_images=1, input_fidelity="high", quality="high",
         extra_body={"seed": 3},
@@ -145,14 +145,14 @@ def test_all_of_a_picture_is_drawn_over_in_a_stream(client, apple):
     assert (request["params"]["strength"], request["params"]["num_inference_steps"]) == (0.5, 40)
 
 
-def test_variations_have_the_words_of_the_picture(client, apple):
+def test_variations_have_the_words_of_the_image(client, apple):
     answer = client.images.create_variation(image=apple, n=2, size="64x64", response_format="b64_json")
-    pictures = [decoded(image.b64_json, size=(64, 64)) for image in answer.data]
-    assert pictures[0].tobytes() != pictures[1].tobytes()
+    images = [decoded(each.b64_json, size=(64, 64)) for each in answer.data]
+    assert images[0].tobytes() != images[1].tobytes()
     assert answer.data[0].revised_prompt == "a red apple"
 
 
-def test_variations_of_other_pictures_are_drawn_without_words(client, apple):
+def test_variations_of_other_images_are_drawn_without_words(client, apple):
     bare = as_png(opened(apple).convert("RGB"))
     answer = client.images.create_variation(image=bare, extra_body={"steps": 4})
     data = httpx.get(answer.data[0].url).content

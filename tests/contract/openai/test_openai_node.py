@@ -16,10 +16,10 @@ SCRIPT = Path(__file__).parent / "openai.mjs"
 
 
 def size_of(text: str) -> tuple[int, int]:
-    """Width and height of the picture in ``text``, which shows something."""
-    with Image.open(BytesIO(base64.b64decode(text))) as picture:
-        assert np.asarray(picture.convert("L")).std() > 5
-        return picture.size
+    """Width and height of the image in ``text``, which shows something."""
+    with Image.open(BytesIO(base64.b64decode(text))) as image:
+        assert np.asarray(image.convert("L")).std() > 5
+        return image.size
 
 
 def test_nodes_clients_draw_edit_vary_stream_and_list(base_url: str, node: Any) -> None:

@@ -1,4 +1,4 @@
-"""One running service that draws, and pictures to start from."""
+"""One running service that draws, and images to start from."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import httpx
 import pytest
 from PIL import Image, ImageDraw
 
-from models.catalog import HOUSE_FOLDER
+from models.catalog.catalog import HOUSE_FOLDER
 from service.short_lived import running_service
 from tests.tiny import build_tiny_controlnet, build_tiny_lora, build_tiny_sd, build_tiny_sdxl
 
@@ -46,15 +46,15 @@ class Service:
         """What clients call the base URL."""
         return f"{self.url}/v1"
 
-    def picture(self, job: dict[str, str]) -> Image.Image:
-        """The picture of a job that succeeded, by its link; it is a whole PNG, and not of one colour."""
+    def image(self, job: dict[str, str]) -> Image.Image:
+        """The image of a job that succeeded, by its link; it is a whole PNG, and not of one colour."""
         answer = httpx.get(job["imageUrl"])
         assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
         assert httpx.get(f"{self.url}/{job['job']}.png", params={"download": "1"}).content == answer.content
-        picture = Image.open(BytesIO(answer.content))
-        picture.load()
-        assert any(low < high for low, high in picture.convert("RGB").getextrema())
-        return picture
+        image = Image.open(BytesIO(answer.content))
+        image.load()
+        assert any(low < high for low, high in image.convert("RGB").getextrema())
+        return image
 
 
 @pytest.fixture(scope="session")
@@ -71,23 +71,23 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield Service(url)
 
 
-def in_base64(picture: Image.Image) -> str:
+def in_base64(image: Image.Image) -> str:
     buffer = BytesIO()
-    picture.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return b64encode(buffer.getvalue()).decode()
 
 
 @pytest.fixture(scope="session")
 def image_data() -> str:
-    """A picture in Base64: a disc on a ground."""
-    picture = Image.new("RGB", (96, 64), (30, 60, 120))
-    ImageDraw.Draw(picture).ellipse((20, 10, 70, 55), fill=(220, 200, 40))
-    return in_base64(picture)
+    """An image in Base64: a disc on a ground."""
+    image = Image.new("RGB", (96, 64), (30, 60, 120))
+    ImageDraw.Draw(image).ellipse((20, 10, 70, 55), fill=(220, 200, 40))
+    return in_base64(image)
 
 
 @pytest.fixture(scope="session")
 def mask_data() -> str:
     """A mask in Base64: the left half is light."""
-    picture = Image.new("L", (96, 64), 0)
-    ImageDraw.Draw(picture).rectangle((0, 0, 47, 63), fill=255)
-    return in_base64(picture)
+    image = Image.new("L", (96, 64), 0)
+    ImageDraw.Draw(image).rectangle((0, 0, 47, 63), fill=255)
+    return in_base64(image)

@@ -33,8 +33,8 @@ ABLE_MODULES = {
     "scribble_xdog", "shuffle", "threshold", "tile_resample",
 }  # fmt: skip
 UNABLE_SAMPLERS = {"DPM++ 2S a", "DPM++ 2S a Karras", "DPM fast", "DPM adaptive"}
-NOT_FROM_PICTURES = {"LMS", "LMS Karras", "PLMS"}
-PICTURES = {
+NOT_FROM_IMAGES = {"LMS", "LMS Karras", "PLMS"}
+IMAGES = {
     "imageUrl": URL, "maskUrl": URL, "sourceUrl": URL, "targetUrl": URL, "imageUrls": [URL], "model": None, "resize": 2,
     "controlnet_model": "control_v11p_sd15_canny [d14c016b]",
 }  # fmt: skip
@@ -85,7 +85,7 @@ def known(redis: Any) -> None:
 def required(operation: dict[str, Any]) -> dict[str, Any]:
     """The least body that the operation takes."""
     properties = SCHEMAS[operation["body"]]["properties"]
-    needed = {name: value for name, value in PICTURES.items() if name in properties}
+    needed = {name: value for name, value in IMAGES.items() if name in properties}
     return needed | ({"prompt": "man img"} if "prompt" in properties else {})
 
 
@@ -162,7 +162,7 @@ def test_every_model(prodia, name, kind):
 
 @pytest.mark.parametrize("name", ["generate", "transform", "inpainting", "controlnet", "sdxl-generate"])
 def test_every_sampler(prodia, name):
-    unable = UNABLE_SAMPLERS | (NOT_FROM_PICTURES if name in ("transform", "inpainting") else set())
+    unable = UNABLE_SAMPLERS | (NOT_FROM_IMAGES if name in ("transform", "inpainting") else set())
     for sampler in NAMES["Sampler"]:
         body = required(POSTS[name]) | {"sampler": sampler}
         assert_answered(prodia.post(POSTS[name]["path"], json=body), sampler not in unable)

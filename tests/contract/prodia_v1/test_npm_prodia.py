@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from models.samplers import SAMPLERS
+from models.catalog.samplers import SAMPLERS
 
 HERE = Path(__file__).parent
 CONTROLNET = "control_v11p_sd15_canny [d14c016b]"
@@ -31,17 +31,17 @@ def prodia_js(node: Any, service: Any) -> Ask:
     return lambda *calls, key=service.key: node(HERE / "prodia_js.cjs", calls, service.base, key)
 
 
-def pictures(service: Any, answers: list[dict[str, Any]]) -> list[Any]:
-    """The pictures of all calls, each of which was queued first."""
+def images(service: Any, answers: list[dict[str, Any]]) -> list[Any]:
+    """The images of all calls, each of which was queued first."""
     for answer in answers:
         assert answer["first"] == {"job": answer["last"]["job"], "status": "queued"}, answer
         assert answer["last"]["status"] == "succeeded"
-    return [service.picture(answer["last"]) for answer in answers]
+    return [service.image(answer["last"]) for answer in answers]
 
 
 def test_prodia_draws(prodia, service, image_data, mask_data):
     control = {"controlnet_model": CONTROLNET, "controlnet_module": "canny", "resize_mode": 1, "model": "tiny"}
-    drawn = pictures(service, prodia(
+    drawn = images(service, prodia(
         ["generate", {**WORDS, "model": "v1-5-pruned-emaonly.safetensors [d7049739]", "upscale": True}, True],
         ["generate", {**WORDS, "aspect_ratio": "landscape", "model": "tiny"}, True],
         ["transform", {**WORDS, "imageData": image_data, "denoising_strength": 0.6}, True],
@@ -49,8 +49,8 @@ def test_prodia_draws(prodia, service, image_data, mask_data):
         ["inpainting", {**WORDS, **INPAINTING, "imageData": image_data, "maskData": mask_data}, True],
         ["xlGenerate", {**WORDS, "model": "sd_xl_base_1.0.safetensors [be9edd61]"}, True],
     ))  # fmt: skip
-    assert [picture.size for picture in drawn] == [(128, 128), (768, 512), (64, 64), (64, 64), (64, 64), (64, 64)]
-    texts = [picture.info["parameters"] for picture in drawn]
+    assert [image.size for image in drawn] == [(128, 128), (768, 512), (64, 64), (64, 64), (64, 64), (64, 64)]
+    texts = [image.info["parameters"] for image in drawn]
     assert ["Model: paint" in text for text in texts] == [True, False, True, False, True, False]
     assert "Model: tiny-xl" in texts[5] and "Module: canny" in texts[3]
 
@@ -71,7 +71,7 @@ def test_prodia_lists_and_fails(prodia, service):
 def test_prodia_js_draws(prodia_js, service, image_data, mask_data):
     control = {"controlnet_model": CONTROLNET, "controlnet_module": "canny", "control_mode": 1, "model": "tiny"}
     mask = {**INPAINTING, "inpainting_full_res": True, "maskData": mask_data, "imageData": image_data}
-    drawn = pictures(service, prodia_js(
+    drawn = images(service, prodia_js(
         ["generateImage", {**WORDS, "width": 127, "height": 71, "style_preset": "fantasty-art"}, True],
         ["transform", {**WORDS, "imageData": image_data}, True],
         ["inpainting", {**WORDS, **mask}, True],
@@ -82,7 +82,7 @@ def test_prodia_js_draws(prodia_js, service, image_data, mask_data):
         ["upscale", {"imageData": image_data, "resize": 4, "model": "Nearest"}, True],
     ))  # fmt: skip
     sizes = [(120, 64), (64, 64), (96, 64), (64, 64), (64, 64), (64, 64), (96, 64), (384, 256)]
-    assert [picture.size for picture in drawn] == sizes
+    assert [image.size for image in drawn] == sizes
     assert "Style preset: fantasy-art" in drawn[0].info["parameters"]
     assert "Denoising strength: 0.7" in drawn[1].info["parameters"]
     assert "Inpaint area: Only masked" in drawn[2].info["parameters"]

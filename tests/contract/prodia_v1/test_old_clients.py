@@ -43,15 +43,15 @@ def finished(client: httpx.Client, url: str) -> dict[str, str]:
 def test_words(service, http, post, poll):
     body = {"model": "dreamshaper_8.safetensors [9d40847d]", "prompt": "a cat"}
     job = http.post(service.url + post, json=body).json()
-    picture = service.picture(finished(http, service.url + poll.format(job["job"])))
-    assert picture.size == (64, 64) and picture.info["parameters"].startswith("a cat\nSteps: 2")
+    image = service.image(finished(http, service.url + poll.format(job["job"])))
+    assert image.size == (64, 64) and image.info["parameters"].startswith("a cat\nSteps: 2")
 
 
 @pytest.mark.parametrize("path", ["/v1/transform", "/v1/sd/inpaint", "/v1/sdxl/inpaint"])
-def test_pictures(service, http, image_data, mask_data, path):
+def test_images(service, http, image_data, mask_data, path):
     body = {"prompt": "a cat", "imageData": image_data, "maskData": mask_data, "width": "64", "height": "64"}
     job = http.post(service.url + path, json=body).json()
-    assert service.picture(finished(http, f"{service.base}/job/{job['job']}")).size == (64, 64)
+    assert service.image(finished(http, f"{service.base}/job/{job['job']}")).size == (64, 64)
 
 
 def test_a_java_client_sends_every_field(service, http):
@@ -64,7 +64,7 @@ def test_a_java_client_sends_every_field(service, http):
 
 
 def test_a_client_without_a_key(service):
-    """`prodia_api` 0.1.1 and gpt4free: they make the picture's address themselves, and grep it for the seed."""
+    """`prodia_api` 0.1.1 and gpt4free: they make the image's address themselves, and grep it for the seed."""
     with httpx.Client(base_url=service.url, timeout=30) as client:
         job_id = client.get("/generate", params=KEYLESS | {"aspect_ratio": "square"}).json()["job"]
         finished(client, f"/job/{job_id}")

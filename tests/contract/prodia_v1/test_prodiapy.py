@@ -12,7 +12,7 @@ import prodiapy
 import pytest
 from prodiapy.exceptions import AuthenticationError, FailedJobError, InvalidParameterError, UnknownError
 
-from models.samplers import SAMPLERS
+from models.catalog.samplers import SAMPLERS
 
 CONTROLNET = "control_v11p_sd15_canny [d14c016b]"
 ASPECTS = {"steps": 2, "cfg_scale": 3, "seed": 5, "sampler": "Euler", "width": 64, "height": 64}
@@ -33,12 +33,12 @@ class Client:
         return asyncio.run(answer) if inspect.isawaitable(answer) else answer
 
     def drawn(self, call: str, **fields: Any) -> Any:
-        """The picture that comes of a call."""
+        """The image that comes of a call."""
         job = self(call, **fields)
         assert job == {"job": str(uuid.UUID(job["job"], version=4)), "status": "queued"}
         result = self("wait", job)
         assert not result.failed and result.job_id == job["job"] and result.image_url == result.json["imageUrl"]
-        return self.service.picture(result.json)
+        return self.service.image(result.json)
 
 
 @pytest.fixture(params=[prodiapy, prodiapy.aio], ids=["sync", "aio"])
@@ -48,17 +48,17 @@ def client(request: pytest.FixtureRequest, service: Any) -> Client:
 
 @pytest.mark.parametrize("family", ["sd", "sdxl"])
 def test_generate(client, family):
-    picture = client.drawn(f"{family}.generate", prompt="a red apple", style_preset="anime", **ASPECTS)
-    assert picture.size == (64, 64)
-    text = picture.info["parameters"]
+    image = client.drawn(f"{family}.generate", prompt="a red apple", style_preset="anime", **ASPECTS)
+    assert image.size == (64, 64)
+    text = image.info["parameters"]
     assert "Steps: 2" in text and "Seed: 5" in text and "CFG scale: 3" in text and "Size: 64x64" in text
     assert ("Model: tiny-xl" if family == "sdxl" else "Model: paint") in text
 
 
 def test_an_unknown_model_and_a_lora(client):
     model = "dreamshaper_8.safetensors [9d40847d]"
-    picture = client.drawn("sd.generate", prompt="a cat <lora:more_details_v10:0.7>", model=model, seed=2**60)
-    assert "Model: tiny" in picture.info["parameters"] and "<lora:more_details_v10:0.7>" in picture.info["parameters"]
+    image = client.drawn("sd.generate", prompt="a cat <lora:more_details_v10:0.7>", model=model, seed=2**60)
+    assert "Model: tiny" in image.info["parameters"] and "<lora:more_details_v10:0.7>" in image.info["parameters"]
 
 
 def test_upscale_true_doubles_the_size(client):
@@ -77,19 +77,19 @@ def test_transform(client, family, image_data):
 def test_inpainting(client, family, image_data, mask_data):
     fields = {"mask_blur": 2, "inpainting_fill": 1, "inpainting_mask_invert": 0, "inpainting_full_res": False}
     fields |= {"image_data": image_data, "mask_data": mask_data, "prompt": "a hat", **ASPECTS}
-    picture, again = (client.drawn(f"{family}.inpainting", **fields | {"seed": seed}) for seed in (5, 6))
-    kept, other = (each.convert("RGB").crop((48, 0, 64, 64)) for each in (picture, again))
+    image, again = (client.drawn(f"{family}.inpainting", **fields | {"seed": seed}) for seed in (5, 6))
+    kept, other = (each.convert("RGB").crop((48, 0, 64, 64)) for each in (image, again))
     assert kept.tobytes() == other.tobytes()
-    assert picture.crop((0, 0, 24, 64)).tobytes() != again.crop((0, 0, 24, 64)).tobytes()
+    assert image.crop((0, 0, 24, 64)).tobytes() != again.crop((0, 0, 24, 64)).tobytes()
 
 
 def test_controlnet(client, image_data):
     fields = {"controlnet_model": CONTROLNET, "controlnet_module": "canny", "controlnet_mode": 2, "resize_mode": 1}
-    picture = client.drawn(
+    image = client.drawn(
         "sd.controlnet", prompt="a plate", model="tiny", image_data=image_data, threshold_a=100, threshold_b=200,
         **fields, **ASPECTS,
     )  # fmt: skip
-    assert "Module: canny, Model: control_v11p_sd15_canny" in picture.info["parameters"]
+    assert "Module: canny, Model: control_v11p_sd15_canny" in image.info["parameters"]
 
 
 @pytest.mark.parametrize(("resize", "size"), [(2, (192, 128)), (4, (384, 256)), (None, (192, 128))])
@@ -104,8 +104,8 @@ def test_a_link_from_one_job_is_taken_by_the_next(client):
 
 @pytest.mark.parametrize("call", ["faceswap", "facerestore", "photomaker"])
 def test_what_cannot_be_done_is_refused(client, call, image_data):
-    pictures = {"source_url": "https://example.com/a.png", "target_url": "https://example.com/b.png"}
-    fields = pictures if call == "faceswap" else {"image_url": "https://example.com/a.png"}
+    images = {"source_url": "https://example.com/a.png", "target_url": "https://example.com/b.png"}
+    fields = images if call == "faceswap" else {"image_url": "https://example.com/a.png"}
     if call == "photomaker":
         fields = {"image_data": [image_data], "prompt": "man img", "strength": 20}
     with pytest.raises(InvalidParameterError, match=r"returned 400\. Details: Invalid Generation Parameters"):

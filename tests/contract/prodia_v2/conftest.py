@@ -11,10 +11,11 @@ import psutil
 import pytest
 from PIL import Image, ImageDraw
 
-from models.catalog import HOUSE_FOLDER
-from models.job import JobRecord
+from models.catalog.catalog import HOUSE_FOLDER
+from models.jobs.records import JobRecord
 from service.backbone.connections import connect
-from service.backbone.records import read_hash, record_key
+from service.backbone.keyspace import record_key
+from service.backbone.records import read_hash
 from service.short_lived import running_service
 from tests.tiny import build_tiny_sdxl
 
@@ -64,31 +65,31 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield Service(url, data)
 
 
-def as_png(picture: Image.Image) -> bytes:
+def as_png(image: Image.Image) -> bytes:
     buffer = BytesIO()
-    picture.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return buffer.getvalue()
 
 
 @pytest.fixture(scope="session")
 def disc() -> bytes:
-    """A picture to start from: a disc on a ground."""
-    picture = Image.new("RGB", (128, 96), (30, 60, 120))
-    ImageDraw.Draw(picture).ellipse((20, 10, 90, 80), fill=(220, 200, 40))
-    return as_png(picture)
+    """An image to start from: a disc on a ground."""
+    image = Image.new("RGB", (128, 96), (30, 60, 120))
+    ImageDraw.Draw(image).ellipse((20, 10, 90, 80), fill=(220, 200, 40))
+    return as_png(image)
 
 
 @pytest.fixture(scope="session")
 def left_half() -> bytes:
     """A mask: the left half is light."""
-    picture = Image.new("L", (128, 96), 0)
-    ImageDraw.Draw(picture).rectangle((0, 0, 63, 95), fill=255)
-    return as_png(picture)
+    image = Image.new("L", (128, 96), 0)
+    ImageDraw.Draw(image).rectangle((0, 0, 63, 95), fill=255)
+    return as_png(image)
 
 
 def opened(data: bytes) -> Image.Image:
-    """The picture in ``data``; it is whole, and not of one colour."""
-    picture = Image.open(BytesIO(data))
-    picture.load()
-    assert any(low < high for low, high in picture.convert("RGB").getextrema())
-    return picture
+    """The image in ``data``; it is whole, and not of one colour."""
+    image = Image.open(BytesIO(data))
+    image.load()
+    assert any(low < high for low, high in image.convert("RGB").getextrema())
+    return image

@@ -47,24 +47,24 @@ def test_prodia_draws_in_every_format(prodia):
         strict=True,
     ):
         assert (answer["type"], answer["name"], answer["parts"]) == (media_type, name, ["job", "output"])
-        picture = opened(b64decode(answer["output"]))
-        assert picture.get_format_mimetype() == media_type and picture.size == (128, 128)
+        image = opened(b64decode(answer["output"]))
+        assert image.get_format_mimetype() == media_type and image.size == (128, 128)
         assert answer["job"]["config"] == {**WORDS, "model": "paint"}
         assert UUID.fullmatch(answer["job"]["id"]) and answer["job"]["metrics"]["ips"] > 0
     assert "Seed: 5," in opened(b64decode(answers[1]["output"])).info["parameters"]
 
 
 @pytest.mark.parametrize("given", ["File", "Blob", "Uint8Array", "ArrayBuffer"])
-def test_prodia_sends_pictures_in_every_way_that_it_has(prodia, disc, left_half, given):
+def test_prodia_sends_images_in_every_way_that_it_has(prodia, disc, left_half, given):
     config = {**WORDS, "strength": 0.5}
     answers = prodia(
         [job("sd15.img2img.v1", **config), "image/png", [text(disc)], given],
         [job("sd15.inpainting.v1", **WORDS), "image/png", [text(disc), text(left_half)], given],
         [job("upscale.v1", upscale=2), "image/png", [text(disc)], given],
     )
-    pictures = [opened(b64decode(answer["output"])) for answer in answers]
-    assert [picture.size for picture in pictures] == [(128, 128), (128, 128), (256, 192)]
-    assert "Denoising strength: 0.5" in pictures[0].info["parameters"] and "Mask" in pictures[1].info["parameters"]
+    images = [opened(b64decode(answer["output"])) for answer in answers]
+    assert [image.size for image in images] == [(128, 128), (128, 128), (256, 192)]
+    assert "Denoising strength: 0.5" in images[0].info["parameters"] and "Mask" in images[1].info["parameters"]
     assert answers[2]["job"]["config"] == {"upscale": 2, "scale": 2, "upscaler": "Lanczos"}
 
 
@@ -95,21 +95,21 @@ def test_ai_sdk_draws(ai_sdk):
         ["image", "inference.sd15.txt2img.v1", {"prompt": "a red apple", "size": "256x128", "seed": 5,
                                                 "providerOptions": options}],
     )  # fmt: skip
-    ((media_type, picture),) = answer["files"]
+    ((media_type, image),) = answer["files"]
     assert media_type == "image/png" and answer["warnings"] == []
-    drawn = opened(b64decode(picture))
+    drawn = opened(b64decode(image))
     assert drawn.size == (256, 128) and "Style preset: anime" in drawn.info["parameters"]
     assert answer["metadata"]["seed"] == 5 and answer["metadata"]["dollars"] == 0
     assert answer["metadata"]["iterationsPerSecond"] > 0 and UUID.fullmatch(answer["metadata"]["jobId"])
 
 
-def test_ai_sdk_draws_over_a_picture_as_a_language_model(ai_sdk, disc):
+def test_ai_sdk_draws_over_an_image_as_a_language_model(ai_sdk, disc):
     options = {"providerOptions": {"prodia": {"aspectRatio": "16:9"}}}
     (answer,) = ai_sdk(
         ["language", "inference.photogram.img2img.v1", {"prompt": "a blue car", "image": text(disc), **options}]
     )
-    ((media_type, picture),) = answer["files"]
-    drawn = opened(b64decode(picture))
+    ((media_type, image),) = answer["files"]
+    drawn = opened(b64decode(image))
     assert media_type == "image/jpeg" and drawn.width > drawn.height
     assert answer["metadata"]["seed"] >= 0
 
@@ -121,5 +121,5 @@ def test_ai_sdk_shows_why_something_is_refused(ai_sdk, disc):
         ["video", "inference.wan2-2.lightning.txt2vid.v0", {"prompt": "x"}],
     )
     assert [(answer["error"], answer["status"]) for answer in answers] == [("AI_APICallError", 400)] * 3
-    reasons = ["no model of the family flux", "only its maker has the weights", "draws pictures, not videos"]
+    reasons = ["no model of the family flux", "only its maker has the weights", "draws images, not videos"]
     assert all(reason in answer["message"] for reason, answer in zip(reasons, answers, strict=True))

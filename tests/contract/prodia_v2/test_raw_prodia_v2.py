@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from models import png
-from models.job import JobRecord
+from models.jobs.records import JobRecord
+from models.media import png
 from tests.contract.prodia_v2.conftest import Service, opened
 
 APPLE = {"type": "inference.sd15.txt2img.v1", "config": {"prompt": "a red apple", "steps": 2, "seed": 7}}
@@ -36,17 +36,17 @@ def hand_made(*parts: tuple[str, str, bytes]) -> dict[str, Any]:
     return {"content": body, "headers": {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}}
 
 
-def test_the_same_job_gives_the_same_picture_in_every_form(client):
-    pictures = [
+def test_the_same_job_gives_the_same_image_in_every_form(client):
+    images = [
         opened(client.post("/job", json=APPLE, headers={"Accept": accept}).content)
         for accept in ("image/png", "image/jpeg", "image/webp")
     ]
-    whole = pictures[0].convert("RGB").tobytes()
-    for picture in pictures[1:]:
-        assert picture.size == (128, 128)
-        pairs = zip(whole, picture.convert("RGB").tobytes(), strict=True)
+    whole = images[0].convert("RGB").tobytes()
+    for image in images[1:]:
+        assert image.size == (128, 128)
+        pairs = zip(whole, image.convert("RGB").tobytes(), strict=True)
         assert sum(abs(one - other) for one, other in pairs) / len(whole) < 6
-    assert "Seed: 7," in pictures[0].info["parameters"]
+    assert "Seed: 7," in images[0].info["parameters"]
 
 
 def test_every_format_carries_its_parameters(client):
@@ -63,7 +63,7 @@ def test_a_form_made_by_hand_with_a_job_named_blob_before_its_input(client, disc
     assert opened(answer.content).size == (128, 128)
 
 
-def test_a_form_made_by_hand_with_named_pictures_in_another_order(client, disc, left_half):
+def test_a_form_made_by_hand_with_named_images_in_another_order(client, disc, left_half):
     config = {"prompt": "a cat", "steps": 2, "images": ["photo.png", "mask.png"]}
     job = json.dumps({"type": "inference.sd15.inpainting.v1", "config": config}).encode()
     parts = [("input", "mask.png", left_half), ("job", "job.json", job), ("input", "photo.png", disc)]
@@ -74,7 +74,7 @@ def test_a_form_made_by_hand_with_named_pictures_in_another_order(client, disc, 
     assert drawn.size == (128, 128)
     right = [abs(a - b) for a, b in zip(drawn.crop((110, 0, 128, 128)).tobytes(),
                                         started_from.crop((110, 0, 128, 128)).tobytes(), strict=True)]  # fmt: skip
-    assert sum(right) / len(right) < 16  # where the mask is dark, the picture is the old one
+    assert sum(right) / len(right) < 16  # where the mask is dark, the image is the old one
 
 
 def test_a_poller_that_asks_for_the_file(client, disc):

@@ -1,4 +1,4 @@
-"""One running service that draws, and pictures to start from."""
+"""One running service that draws, and images to start from."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import httpx
 import pytest
 from PIL import Image, ImageDraw
 
-from models.catalog import HOUSE_FOLDER
+from models.catalog.catalog import HOUSE_FOLDER
 from service.short_lived import running_service
 from tests.tiny import build_tiny_controlnet, build_tiny_lora, build_tiny_sd
 
@@ -52,15 +52,15 @@ def http(service_url: str) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="session")
 def photo() -> Image.Image:
-    """A picture: a disc on a ground."""
-    picture = Image.new("RGB", (96, 64), (30, 60, 120))
-    ImageDraw.Draw(picture).ellipse((20, 10, 70, 55), fill=(220, 200, 40))
-    return picture
+    """An image: a disc on a ground."""
+    image = Image.new("RGB", (96, 64), (30, 60, 120))
+    ImageDraw.Draw(image).ellipse((20, 10, 70, 55), fill=(220, 200, 40))
+    return image
 
 
 @pytest.fixture(scope="session")
 def mask() -> Image.Image:
     """A mask: the left half is light."""
-    picture = Image.new("L", (96, 64), 0)
-    ImageDraw.Draw(picture).rectangle((0, 0, 47, 63), fill=255)
-    return picture
+    image = Image.new("L", (96, 64), 0)
+    ImageDraw.Draw(image).rectangle((0, 0, 47, 63), fill=255)
+    return image

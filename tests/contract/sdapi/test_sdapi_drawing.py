@@ -1,4 +1,4 @@
-"""A1111's calls over plain HTTP: the same picture again, progress, interrupting, other formats, other keys' headers."""
+"""A1111's calls over plain HTTP: the same image again, progress, interrupting, other formats, other keys' headers."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.a1111 import parse_parameters
-from models.png import read_request, read_texts
+from models.media.infotext import parse_parameters
+from models.media.png import read_request, read_texts
 from tests.contract.sdapi.conftest import KEY
 
 SMALL = {"prompt": "a blue car", "steps": 3, "width": 64, "height": 64}
 SLOW = {"prompt": "a cat", "steps": 999, "override_settings": {"sd_model_checkpoint": "tiny"}, "sampler_name": "DDIM"}
 
 
-def in_base64(picture: Image.Image) -> str:
+def in_base64(image: Image.Image) -> str:
     buffer = BytesIO()
-    picture.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -57,7 +57,7 @@ def pixels(data: bytes) -> np.ndarray:
         {"prompt": "a car <lora:more_details:0.123456789>", "override_settings": {"sd_model_checkpoint": "tiny"}},
     ],
 )
-def test_a_pictures_text_gives_the_same_picture(http, fields):
+def test_a_images_text_gives_the_same_image(http, fields):
     (first,) = files(post(http, "txt2img", **{**SMALL, "seed": -1, **fields}))
     said = post(http, "png-info", image=base64.b64encode(first).decode())
     (second,) = files(post(http, "txt2img", infotext=said["info"]))
@@ -66,7 +66,7 @@ def test_a_pictures_text_gives_the_same_picture(http, fields):
     assert said["parameters"] == parse_parameters(read_texts(first)[0])
 
 
-def test_a_clients_own_reading_gives_the_same_picture(http):
+def test_a_clients_own_reading_gives_the_same_image(http):
     (first,) = files(post(http, "txt2img", **SMALL, sampler_name="DPM++ 2M", negative_prompt="rain"))
     said = post(http, "png-info", image=base64.b64encode(first).decode())["parameters"]
     again = {
@@ -78,7 +78,7 @@ def test_a_clients_own_reading_gives_the_same_picture(http):
     assert np.array_equal(pixels(first), pixels(files(post(http, "txt2img", **again))[0]))
 
 
-def test_an_inpainted_pictures_text_gives_the_same_picture(http, photo, mask):
+def test_an_inpainted_images_text_gives_the_same_image(http, photo, mask):
     given = {"init_images": [in_base64(photo)], "mask": in_base64(mask)}
     settings = {"mask_blur": 2, "inpainting_fill": 2, "inpaint_full_res": True, "inpaint_full_res_padding": 16}
     first = post(http, "img2img", **SMALL, **given, **settings, denoising_strength=0.8, inpainting_mask_invert=1)
@@ -101,7 +101,7 @@ def test_defaults_are_the_models_own(http):
 
 
 @pytest.mark.parametrize(("name", "expected"), [("jpg", "JPEG"), ("webp", "WEBP")])
-def test_pictures_come_in_other_formats(http, name, expected):
+def test_images_come_in_other_formats(http, name, expected):
     settings = {"samples_format": name, "jpeg_quality": 90}
     answer = post(http, "txt2img", **SMALL, override_settings=settings)
     (data,) = files(answer)
@@ -187,7 +187,7 @@ def test_a_call_is_watched_and_interrupted(http):
     assert task["completed"] and not task["active"]
 
 
-def test_a_current_picture_is_skipped(http):
+def test_a_current_image_is_skipped(http):
     slow = Slow(http)
     until(http, lambda shown: shown["state"]["sampling_step"] > 0)
     assert http.post("/sdapi/v1/skip").json() is None

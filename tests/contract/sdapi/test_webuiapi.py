@@ -1,4 +1,4 @@
-"""The unmodified ``webuiapi`` client from PyPI, through every call that it has on pictures, lists and options."""
+"""The unmodified ``webuiapi`` client from PyPI, through every call that it has on images, lists and options."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import webuiapi
 from PIL import Image
 
-from models.styles import STYLES
+from models.catalog.styles import STYLES
 from tests.contract.sdapi.conftest import KEY
 
 FAST = {"steps": 2, "width": 64, "height": 64, "seed": 7}
@@ -36,10 +36,10 @@ def api(service_url: str) -> Iterator[webuiapi.WebUIApi]:
     client.session.close()
 
 
-def opened(picture: Image.Image, size: tuple[int, int] = (64, 64)) -> np.ndarray:
-    """The pixels of a picture of that size, which shows something."""
-    assert picture.size == size
-    pixels = np.asarray(picture.convert("RGB")).astype(int)
+def opened(image: Image.Image, size: tuple[int, int] = (64, 64)) -> np.ndarray:
+    """The pixels of an image of that size, which shows something."""
+    assert image.size == size
+    pixels = np.asarray(image.convert("RGB")).astype(int)
     assert pixels.std() > 2
     return pixels
 
@@ -49,7 +49,7 @@ def draw(api: webuiapi.WebUIApi, prompt: str = "a red apple", **fields: object) 
     return api.txt2img(prompt=prompt, alwayson_scripts={}, **{**FAST, **fields})
 
 
-def test_pictures_and_all_about_them(api):
+def test_images_and_all_about_them(api):
     drawn = draw(api, negative_prompt="rain", batch_size=2, n_iter=2, sampler_name="DPM++ 2M", scheduler="Karras")
     assert len(drawn.images) == 4 and len({opened(image).tobytes() for image in drawn.images}) == 4
     assert set(drawn.info) == INFO_KEYS
@@ -64,7 +64,7 @@ def test_pictures_and_all_about_them(api):
     assert (drawn.parameters["prompt"], drawn.parameters["seed"], drawn.parameters["n_iter"]) == ("a red apple", 7, 2)
 
 
-def test_the_second_picture_is_the_one_of_its_seed(api):
+def test_the_second_image_is_the_one_of_its_seed(api):
     second = draw(api, batch_size=2).images[1]
     assert np.abs(opened(second) - opened(draw(api, seed=8).image)).max() <= 1
 
@@ -98,7 +98,7 @@ def test_the_hires_fix_and_its_upscalers(api):
     opened(draw(api, enable_hr=True, hr_upscaler="None", hr_resize_x=128, hr_resize_y=128).image, (128, 128))
 
 
-def test_a_picture_is_drawn_over(api, photo):
+def test_an_image_is_drawn_over(api, photo):
     drawn = api.img2img([photo], prompt="a pear", denoising_strength=0.6, **{**FAST, "steps": 4})
     opened(drawn.image)
     assert drawn.info["denoising_strength"] == 0.6 and drawn.parameters["init_images"] is None
@@ -129,7 +129,7 @@ def test_a_controlnet_steers(api, photo):
     assert np.abs(opened(plain.image) - opened(draw(api, "a cat").image)).max() <= 1
 
 
-def test_pictures_are_enlarged(api, photo):
+def test_images_are_enlarged(api, photo):
     enlarged = api.extra_single_image(photo, upscaler_1=webuiapi.Upscaler.Lanczos, upscaling_resize=2)
     opened(enlarged.image, (192, 128))
     assert enlarged.info.startswith("<p>Postprocess upscale by: 2, Postprocess upscaler: Lanczos")
@@ -170,7 +170,7 @@ def test_nothing_is_under_way(api):
     assert api.get_progress()["state"]["job_count"] == 0
 
 
-def test_what_a_picture_says_is_read(api, photo):
+def test_what_an_image_says_is_read(api, photo):
     drawn = draw(api, sampler_name="DPM++ 2M", scheduler="Uniform")
     said = api.png_info(drawn.image)
     assert said.info == drawn.info["infotexts"][0]
@@ -193,7 +193,7 @@ def test_what_a_picture_says_is_read(api, photo):
         (lambda api, photo: draw(api, override_settings={"sd_model_checkpoint": "x"}), 422, "there is no model 'x'"),
         (lambda api, photo: draw(api, adetailer=[webuiapi.ADetailer(ad_model="face")]), 422, "runs no scripts"),
         (lambda api, photo: api.img2img([], prompt="x"), 404, '"detail": "Init image not found"'),
-        (lambda api, photo: api.interrogate(photo), 422, "no model that describes pictures"),
+        (lambda api, photo: api.interrogate(photo), 422, "no model that describes images"),
         (lambda api, photo: api.controlnet_detect([photo], "canny"), 422, "controlnet_module"),
         (lambda api, photo: api.extra_single_image(photo), 422, "nothing to do"),
         (lambda api, photo: api.extra_single_image(photo, upscaler_1="ESRGAN_4x"), 422, "needs weights"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.families import SDXL
+from models.catalog.families import SDXL
 from tests.models.diffusion.rig import Studio
 from tests.tiny import build_tiny_house, build_tiny_sd, build_tiny_sdxl
 

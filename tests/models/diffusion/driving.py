@@ -1,4 +1,4 @@
-"""Samplers driven by a perfect model of very simple pictures, so that what they come to is known."""
+"""Samplers driven by a perfect model of very simple images, so that what they come to is known."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ SHAPE = (1, 4, 32, 32)
 
 
 class Gaussian:
-    """Pictures whose numbers are all normal with standard deviation ``spread``: what a perfect model says is known."""
+    """Images whose numbers are all normal with standard deviation ``spread``: what a perfect model says is known."""
 
     def __init__(self, spread: float) -> None:
         self.spread = spread
 
     def denoise(self, noisy: torch.Tensor, sigma: float) -> torch.Tensor:
-        """The mean of all pictures that ``noisy`` may come from."""
+        """The mean of all images that ``noisy`` may come from."""
         return noisy * self.spread**2 / (self.spread**2 + sigma**2)
 
     def predict(self, model_input: torch.Tensor, alpha: float, prediction_type: str = "epsilon") -> torch.Tensor:

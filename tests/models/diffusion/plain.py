@@ -1,4 +1,4 @@
-"""What diffusers itself draws with the families beside Stable Diffusion, one call for one picture, to compare with."""
+"""What diffusers itself draws with the families beside Stable Diffusion, one call for one image, to compare with."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import diffusers
 import torch
 from PIL import Image
 
-from models.diffusion.checkpoint import load_checkpoint
-from models.families import FLUX, SD3, SDXL_REFINER, STABLE_DIFFUSION
-from models.params import IMG2IMG, INPAINT, TXT2IMG, DrawParams
-from models.samplers import FLOW_MATCHING, SAMPLERS
-from tests.models.diffusion.rig import CPU, Studio, join, pictures, pixel_difference, run, spec_of
-from tests.models.diffusion.test_law_pictures import PICTURES, mask, photo
+from models.catalog.families import FLUX, IMG2IMG, INPAINT, SD3, SDXL_REFINER, STABLE_DIFFUSION, TXT2IMG
+from models.catalog.samplers import FLOW_MATCHING, SAMPLERS
+from models.diffusion.checkpoint_loading import load_checkpoint
+from models.jobs.params import DrawParams
+from tests.models.diffusion.rig import CPU, Studio, add_row, images, pixel_difference, run, spec_of
+from tests.models.diffusion.test_law_images import IMAGES, mask, photo
 
 PIPELINES: dict[tuple[str, str], Any] = {
     (FLUX, TXT2IMG): diffusers.FluxPipeline,
@@ -64,7 +64,7 @@ def pipeline(studio: Studio, kind: str, wanted: DrawParams) -> Any:
 
 
 def call(studio: Studio, kind: str, wanted: DrawParams, **further: Any) -> Any:
-    """What the plain pipeline for ``kind`` gives, pictures or latents."""
+    """What the plain pipeline for ``kind`` gives, images or latents."""
     options: dict[str, Any] = {
         "prompt": wanted.prompt, "guidance_scale": wanted.guidance_scale,
         "num_inference_steps": wanted.num_inference_steps, "generator": torch.Generator().manual_seed(wanted.seed),
@@ -84,25 +84,25 @@ def call(studio: Studio, kind: str, wanted: DrawParams, **further: Any) -> Any:
 
 
 def draw(studio: Studio, kind: str, wanted: DrawParams) -> Image.Image:
-    """The plain pipeline's picture, and, for inpaint, with the rest of the photo as it was."""
+    """The plain pipeline's image, and, for inpaint, with the rest of the photo as it was."""
     if kind != INPAINT:
-        picture: Image.Image = call(studio, kind, wanted)[0]
-        return picture
+        image: Image.Image = call(studio, kind, wanted)[0]
+        return image
     if studio.spec.family == SD3:  # diffusers 0.42 forgets the VAE's shift when it decodes
-        picture = decoded(studio, call(studio, kind, wanted, output_type="latent"))
+        image = decoded(studio, call(studio, kind, wanted, output_type="latent"))
     else:
-        picture = call(studio, kind, wanted)[0]
-    return Image.composite(picture, photo(), mask())
+        image = call(studio, kind, wanted)[0]
+    return Image.composite(image, photo(), mask())
 
 
 @torch.inference_mode()
 def decoded(studio: Studio, latents: torch.Tensor) -> Image.Image:
-    """The picture that ``latents`` are, as Stable Diffusion 3's other pipelines decode it."""
+    """The image that ``latents`` are, as Stable Diffusion 3's other pipelines decode it."""
     plain: Any = studio.plain
     config = plain.vae.config
     pixels = plain.vae.decode(latents / config.scaling_factor + config.shift_factor, return_dict=False)[0]
-    picture: Image.Image = plain.image_processor.postprocess(pixels)[0]
-    return picture
+    image: Image.Image = plain.image_processor.postprocess(pixels)[0]
+    return image
 
 
 def check(studio: Studio, rows: Rows, late: int = 0) -> None:
@@ -110,10 +110,10 @@ def check(studio: Studio, rows: Rows, late: int = 0) -> None:
     engine = studio.engine(rows=16)
     events = []
     for row_id, (kind, wanted) in rows.items():
-        join(engine, row_id, wanted, studio.spec, kind, PICTURES)
-        events += [event for _ in range(late) for event in engine.tick()]
+        add_row(engine, row_id, wanted, studio.spec, kind, IMAGES)
+        events += [event for _ in range(late) for event in engine.step()]
     events += run(engine)
-    drawn = pictures(events)
+    drawn = images(events)
     assert drawn.keys() == rows.keys(), events
     worst = {
         row_id: pixel_difference(draw(studio, kind, wanted), drawn[row_id]) for row_id, (kind, wanted) in rows.items()

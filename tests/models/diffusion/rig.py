@@ -14,20 +14,21 @@ import torch
 from diffusers import DiffusionPipeline
 from PIL.Image import Image
 
-from models.catalog import Catalog, ModelSpec
+from models.catalog.auxiliary import AuxiliaryModel
+from models.catalog.catalog import Catalog, ModelSpec
+from models.catalog.families import SDXL, STABLE_DIFFUSION, TXT2IMG
+from models.catalog.samplers import SAMPLERS
 from models.diffusion.capacity import Capacity
-from models.diffusion.checkpoint import Checkpoint, load_checkpoint
+from models.diffusion.checkpoint import Checkpoint
+from models.diffusion.checkpoint_loading import load_checkpoint
 from models.diffusion.denoiser import Conditioning, Denoiser, Residuals
 from models.diffusion.denoising import Denoising
 from models.diffusion.engine import Engine
-from models.diffusion.events import Drawn, Event, Failed, Progressed
+from models.diffusion.events import Event, Failed, Finished, Progressed
 from models.diffusion.plans import Tools, plan
-from models.diffusion.work import Load, Task
+from models.diffusion.work import LoadRequest, Task
 from models.errors import JobFailure
-from models.extras import Extra
-from models.families import SDXL, STABLE_DIFFUSION
-from models.params import TXT2IMG, DrawParams
-from models.samplers import SAMPLERS
+from models.jobs.params import DrawParams
 
 CPU = torch.device("cpu")
 
@@ -59,7 +60,7 @@ class Studio:
     spec: ModelSpec
     checkpoint: Checkpoint
     plain: DiffusionPipeline
-    _plain_pictures: dict[DrawParams, Image] = field(default_factory=dict)
+    _plain_images: dict[DrawParams, Image] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: Path, family: str = STABLE_DIFFUSION, dtype: str = "auto") -> Studio:
@@ -78,13 +79,13 @@ class Studio:
         return engine
 
     def draw_plain(self, wanted: DrawParams) -> Image:
-        """The picture that diffusers itself draws, alone, with a scheduler of its own."""
-        if wanted not in self._plain_pictures:
-            self._plain_pictures[wanted] = self.call_plain(wanted, output_type="pil")[0]
-        return self._plain_pictures[wanted]
+        """The image that diffusers itself draws, alone, with a scheduler of its own."""
+        if wanted not in self._plain_images:
+            self._plain_images[wanted] = self.call_plain(wanted, output_type="pil")[0]
+        return self._plain_images[wanted]
 
     def call_plain(self, wanted: DrawParams, output_type: str) -> Any:
-        """What diffusers itself gives: pictures, or latents. An empty negative prompt is none."""
+        """What diffusers itself gives: images, or latents. An empty negative prompt is none."""
         self.plain.scheduler = self.scheduler(wanted)
         return self.plain(
             wanted.prompt, negative_prompt=wanted.negative_prompt or None, guidance_scale=wanted.guidance_scale,
@@ -98,38 +99,38 @@ class Studio:
         seed = {"noise_sampler_seed": wanted.seed} if sampler.scheduler == "DPMSolverSDEScheduler" else {}
         return getattr(diffusers, sampler.scheduler).from_config(own, **sampler.config, **seed)
 
-    def off_by(self, wanted: DrawParams, picture: Image) -> int:
-        """The largest difference of any pixel to the plain pipeline's picture, of 255."""
-        return pixel_difference(self.draw_plain(wanted), picture)
+    def off_by(self, wanted: DrawParams, image: Image) -> int:
+        """The largest difference of any pixel to the plain pipeline's image, of 255."""
+        return pixel_difference(self.draw_plain(wanted), image)
 
 
-def join(
+def add_row(
     engine: Engine,
     row_id: str,
     wanted: DrawParams,
     spec: ModelSpec,
     kind: str = TXT2IMG,
-    pictures: Mapping[str, Image] = MappingProxyType({}),
-    **extras: Mapping[str, Extra],
+    images: Mapping[str, Image] = MappingProxyType({}),
+    **auxiliary: Mapping[str, AuxiliaryModel],
 ) -> None:
-    """Let a row join that is drawn with the model of ``spec``, in a catalog of it and ``extras`` alone."""
-    catalog = Catalog({wanted.model: replace(spec, name=wanted.model)}, extras=extras)
-    engine.join(row_id, Task(kind=kind, params=wanted, catalog=catalog, pictures=pictures))
+    """Add a row that is drawn with the model of ``spec``, in a catalog with it and ``auxiliary`` models only."""
+    catalog = Catalog({wanted.model: replace(spec, name=wanted.model)}, extras=auxiliary)
+    engine.add_row(row_id, Task(kind=kind, params=wanted, catalog=catalog, images=images))
 
 
-def begun(studio: Studio, wanted: DrawParams, spec: ModelSpec | None = None, **task: Any) -> Denoising:
-    """A picture before its first step, outside any engine."""
+def prepare(studio: Studio, wanted: DrawParams, spec: ModelSpec | None = None, **task: Any) -> Denoising:
+    """An image before its first step, outside any engine."""
     catalog = Catalog({wanted.model: replace(spec or studio.spec, name=wanted.model)})
-    way = plan(
-        Task(**{"kind": TXT2IMG, "params": wanted, "catalog": catalog, "pictures": {}} | task),
+    generator = plan(
+        Task(**{"kind": TXT2IMG, "params": wanted, "catalog": catalog, "images": {}} | task),
         Tools(lambda spec: studio.checkpoint, CPU),
     )
     with torch.inference_mode():
-        wish = next(way)
-        while isinstance(wish, Load):
-            wish = way.send(wish.load())
-    assert isinstance(wish, Denoising)
-    return wish
+        request = next(generator)
+        while isinstance(request, LoadRequest):
+            request = generator.send(request.load())
+    assert isinstance(request, Denoising)
+    return request
 
 
 def pixel_difference(first: Image, second: Image) -> int:
@@ -137,19 +138,19 @@ def pixel_difference(first: Image, second: Image) -> int:
     return int(np.abs(np.asarray(first).astype(int) - np.asarray(second).astype(int)).max())
 
 
-def run(engine: Engine, ticks: int = 500) -> list[Event]:
-    """Tick until there is nothing to do; all events."""
+def run(engine: Engine, steps: int = 500) -> list[Event]:
+    """Take steps until the engine is idle, and return all events."""
     events: list[Event] = []
-    for _ in range(ticks):
+    for _ in range(steps):
         if engine.is_idle:
             return events
-        events += engine.tick()
-    raise AssertionError(f"not idle after {ticks} ticks: {engine.row_ids}")
+        events += engine.step()
+    raise AssertionError(f"not idle after {steps} steps: {engine.row_ids}")
 
 
-def pictures(events: list[Event]) -> dict[str, Image]:
-    """The pictures by row."""
-    return {event.row_id: event.picture for event in events if isinstance(event, Drawn)}
+def images(events: list[Event]) -> dict[str, Image]:
+    """The images by row."""
+    return {event.row_id: event.result for event in events if isinstance(event, Finished)}
 
 
 def failures(events: list[Event]) -> dict[str, JobFailure]:

@@ -1,4 +1,4 @@
-"""Pictures to draw over: sizes, masks, crops, and everything outside the mask as it was."""
+"""Images to draw over: sizes, masks, crops, and everything outside the mask as it was."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops
 
-from models.diffusion.canvas import crop_box, fit, over_mask, over_picture, spread
+from models.diffusion.canvas import crop_box, fit, over_image, over_mask, spread
 from models.errors import DrawingFailed
-from models.params import Mask
+from models.jobs.params import Mask
 
 
 def gradient(size: tuple[int, int]) -> Image.Image:
@@ -30,9 +30,9 @@ def test_every_mode_gives_the_size(mode: str, size: tuple[int, int]) -> None:
 
 
 def test_crop_keeps_the_middle_and_the_proportions() -> None:
-    picture = Image.new("RGB", (90, 30), "red")
-    picture.paste("blue", (30, 0, 60, 30))
-    assert fit(picture, (30, 30), "crop").getcolors() == [(900, (0, 0, 255))]
+    image = Image.new("RGB", (90, 30), "red")
+    image.paste("blue", (30, 0, 60, 30))
+    assert fit(image, (30, 30), "crop").getcolors() == [(900, (0, 0, 255))]
 
 
 @pytest.mark.parametrize(("size", "far"), [((40, 20), (2, 10)), ((20, 40), (10, 2))])
@@ -44,33 +44,33 @@ def test_fill_lengthens_the_edges(size: tuple[int, int], far: tuple[int, int]) -
 
 
 def test_an_unknown_mode_is_refused() -> None:
-    with pytest.raises(DrawingFailed, match="no resize mode 'squeeze'"):
+    with pytest.raises(DrawingFailed, match="resize_mode 'squeeze' is unknown"):
         fit(gradient((8, 8)), (8, 8), "squeeze")
 
 
 def test_what_is_drawn_small_becomes_what_was_asked_for() -> None:
-    prepared = over_picture(gradient((90, 60)), (256, 256), (128, 128), "crop")
+    prepared = over_image(gradient((90, 60)), (256, 256), (128, 128), "crop")
     assert prepared.canvas is not None
-    assert prepared.canvas.picture.size == (128, 128)
+    assert prepared.canvas.image.size == (128, 128)
     assert prepared.finish(Image.new("RGB", (128, 128))).size == (256, 256)
 
 
 @pytest.mark.parametrize("mask", [Mask(image="", blur_px=0), Mask(image="", blur_px=0, invert=True),
                                   Mask(image="", blur_px=0, only_masked=True, padding_px=8)])  # fmt: skip
 def test_outside_the_mask_nothing_changes(mask: Mask) -> None:
-    picture, box = gradient((96, 64)), box_mask((96, 64), (20, 10, 50, 40))
-    prepared = over_mask(picture, box, mask, (96, 64), (64, 64), "stretch")
+    image, box = gradient((96, 64)), box_mask((96, 64), (20, 10, 50, 40))
+    prepared = over_mask(image, box, mask, (96, 64), (64, 64), "stretch")
     result = prepared.finish(Image.new("RGB", (64, 64), "white"))
     light = ImageChops.invert(box) if mask.invert else box
-    kept = Image.composite(picture, result, light)
-    assert ImageChops.difference(kept, picture).getbbox() is None
+    kept = Image.composite(image, result, light)
+    assert ImageChops.difference(kept, image).getbbox() is None
     white = Image.composite(result, Image.new("RGB", result.size, "white"), light)
     assert white.getcolors() == [(96 * 64, (255, 255, 255))]
 
 
 def test_a_blurred_mask_fades() -> None:
-    picture = Image.new("RGB", (64, 64))
-    prepared = over_mask(picture, box_mask((64, 64), (0, 0, 32, 64)), Mask(image="", blur_px=4), (64, 64), (64, 64),
+    image = Image.new("RGB", (64, 64))
+    prepared = over_mask(image, box_mask((64, 64), (0, 0, 32, 64)), Mask(image="", blur_px=4), (64, 64), (64, 64),
                          "stretch")  # fmt: skip
     levels = [prepared.finish(Image.new("RGB", (64, 64), "white")).getpixel((x, 32))[0] for x in range(20, 45)]
     assert levels == sorted(levels, reverse=True)
@@ -78,14 +78,14 @@ def test_a_blurred_mask_fades() -> None:
 
 
 def test_only_the_masked_part_is_drawn_at_full_size() -> None:
-    picture, mask = gradient((400, 300)), box_mask((400, 300), (100, 100, 140, 140))
+    image, mask = gradient((400, 300)), box_mask((400, 300), (100, 100, 140, 140))
     prepared = over_mask(
-        picture, mask, Mask(image="", only_masked=True, padding_px=10, blur_px=0), (512, 512), (64, 64), "crop"
+        image, mask, Mask(image="", only_masked=True, padding_px=10, blur_px=0), (512, 512), (64, 64), "crop"
     )
     assert prepared.canvas is not None
-    assert prepared.canvas.picture.size == (64, 64)
-    part = picture.crop((90, 90, 150, 150)).resize((64, 64), Image.Resampling.LANCZOS)
-    assert ImageChops.difference(prepared.canvas.picture, part).getbbox() is None
+    assert prepared.canvas.image.size == (64, 64)
+    part = image.crop((90, 90, 150, 150)).resize((64, 64), Image.Resampling.LANCZOS)
+    assert ImageChops.difference(prepared.canvas.image, part).getbbox() is None
     assert prepared.finish(part).size == (400, 300)
 
 
@@ -112,11 +112,11 @@ def test_an_empty_mask_has_no_box() -> None:
 
 
 def test_fill_spreads_the_surroundings_into_the_mask() -> None:
-    picture = Image.new("RGB", (128, 128), "green")
-    picture.paste("red", (40, 40, 80, 80))
-    filled = spread(picture, box_mask((128, 128), (36, 36, 84, 84)))
+    image = Image.new("RGB", (128, 128), "green")
+    image.paste("red", (40, 40, 80, 80))
+    filled = spread(image, box_mask((128, 128), (36, 36, 84, 84)))
     inside = np.asarray(filled.crop((45, 45, 75, 75))).astype(int)
     assert abs(inside - np.array([0, 128, 0])).max() < 60, "nothing is left of the red"
     outside = box_mask((128, 128), (36, 36, 84, 84)).point(lambda level: 255 - level)
-    kept = Image.composite(filled, picture, outside)
-    assert ImageChops.difference(kept, picture).getbbox() is None
+    kept = Image.composite(filled, image, outside)
+    assert ImageChops.difference(kept, image).getbbox() is None

@@ -1,4 +1,4 @@
-"""How many rows are drawn at once: by what forwards were measured to take, and by what memory holds."""
+"""Capacity: the number of rows drawn at once, from measured forwards and from the device's memory."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from itertools import count, cycle, repeat
 
 import pytest
 
-from models.catalog import Catalog
-from models.diffusion.batching import divided
-from models.diffusion.calibration import calibrate
-from models.diffusion.capacity import NEAR, ROWS_MAX, Capacity, Forward
-from models.diffusion.row import Row, expected_sort
+from models.catalog.catalog import Catalog
+from models.catalog.families import TXT2IMG
+from models.diffusion.batching import split
+from models.diffusion.capacity import RECENT, ROWS_MAX, Capacity, Forward
+from models.diffusion.cost_keys import expected_cost_key
+from models.diffusion.row import Row
 from models.diffusion.work import Task
-from models.params import TXT2IMG, UPSCALE, Control, DrawParams, UpscaleParams
-from tests.models.diffusion.rig import Studio, WatchedDenoiser, join, params, pictures, run
+from models.jobs.params import UPSCALE, Control, DrawParams, UpscaleParams
+from tests.models.diffusion.rig import Studio, WatchedDenoiser, add_row, images, params, run
 from tests.models.diffusion.test_isolation import refuse_more_than
 
 
 def task(studio: Studio, wanted: DrawParams) -> Task:
-    return Task(kind=TXT2IMG, params=wanted, catalog=Catalog({"tiny": studio.spec}), pictures={})
+    return Task(kind=TXT2IMG, params=wanted, catalog=Catalog({"tiny": studio.spec}), images={})
 
 
 def rows(studio: Studio, how_many: int, wanted: DrawParams | None = None) -> list[Row]:
@@ -30,7 +31,7 @@ def rows(studio: Studio, how_many: int, wanted: DrawParams | None = None) -> lis
 
 
 def admitted(capacity: Capacity, studio: Studio) -> int:
-    """How many rows of one sort are drawn at once."""
+    """How many rows with one cost key are drawn at once."""
     beside = rows(studio, 0)
     for row in rows(studio, 100):
         if capacity.admits(row, beside):
@@ -39,34 +40,37 @@ def admitted(capacity: Capacity, studio: Studio) -> int:
 
 
 class Model:
-    """Stands for a model whose forward of n inputs takes ``seconds(n)``, times what ``noise`` yields.
+    """A model whose forward of n inputs takes ``seconds(n)``, times the next value of ``noise``.
 
-    By turns it takes so many times as long as ``efforts`` say, as rows do that reuse features or that have ControlNets.
+    Forwards also take turns with the factors in ``step_costs``, like steps that reuse features or have ControlNets.
     """
 
     def __init__(
-        self, seconds: Callable[[int], float], noise: Iterator[float] | None = None, efforts: Sequence[float] = (1.0,)
+        self,
+        seconds: Callable[[int], float],
+        noise: Iterator[float] | None = None,
+        step_costs: Sequence[float] = (1.0,),
     ) -> None:
-        self.seconds, self.noise, self.efforts = seconds, noise or repeat(1.0), cycle(efforts)
-        self.divided = 0
+        self.seconds, self.noise, self.step_costs = seconds, noise or repeat(1.0), cycle(step_costs)
+        self.split_forwards = 0
 
-    def draw(self, capacity: Capacity, sort: Hashable, forwards: int, waiting: int = 100) -> None:
+    def draw(self, capacity: Capacity, cost_key: Hashable, forwards: int, waiting: int = 100) -> None:
         """Forwards of as many rows of two inputs as ``capacity`` admits of those that are ``waiting``."""
         for _ in range(forwards):
-            rows = range(min(waiting, capacity.inputs_of(sort) // 2, ROWS_MAX))
-            forward = Forward(sort, len(rows), 2 * len(rows), effort := next(self.efforts))
-            parts = divided(rows, capacity.parts(forward))
-            self.divided += len(parts) > 1
-            seconds = sum(self.seconds(2 * len(part)) for part in parts) * next(self.noise) * effort
-            capacity.note(forward, seconds, len(parts))
+            rows = range(min(waiting, capacity.max_inputs(cost_key) // 2, ROWS_MAX))
+            forward = Forward(cost_key, len(rows), 2 * len(rows), step_cost := next(self.step_costs))
+            parts = split(rows, capacity.split_count(forward))
+            self.split_forwards += len(parts) > 1
+            seconds = sum(self.seconds(2 * len(part)) for part in parts) * next(self.noise) * step_cost
+            capacity.record(forward, seconds, len(parts))
 
 
 def line(fixed_s: float, each_s: float) -> Callable[[int], float]:
     return lambda inputs: fixed_s + each_s * inputs
 
 
-def sort_of(studio: Studio) -> Hashable:
-    return expected_sort(task(studio, params()))
+def cost_key_of(studio: Studio) -> Hashable:
+    return expected_cost_key(task(studio, params()))
 
 
 @pytest.mark.parametrize(
@@ -77,114 +81,114 @@ def test_rows_are_added_while_a_batch_is_worth_doubling(
     tiny_sd: Studio, fixed_s: float, each_s: float, expected: int
 ) -> None:
     capacity, model = Capacity(), Model(line(fixed_s, each_s))
-    model.draw(capacity, sort_of(tiny_sd), 1000)
+    model.draw(capacity, cost_key_of(tiny_sd), 1000)
     assert admitted(capacity, tiny_sd) == expected
-    assert 1 < model.divided < 60, "measuring must not cost much"
+    assert 1 < model.split_forwards < 60, "measuring must not cost much"
 
 
-def test_a_noisy_device_leaves_the_number_where_it_belongs(tiny_sd: Studio) -> None:
-    """Where 15 rows are worth it: each forward is off by up to 3 %, every tenth takes up to thrice as long."""
+def test_the_target_stays_near_its_place_on_a_noisy_device(tiny_sd: Studio) -> None:
+    """15 rows are best; each forward deviates by up to 3 %, and every tenth takes up to three times as long."""
     lots = random.Random(7)
     noise = (lots.uniform(0.97, 1.03) * (lots.uniform(1, 3) if lots.random() < 0.1 else 1.0) for _ in count())
-    capacity, model, sort = Capacity(), Model(line(0.2, 0.1), noise), sort_of(tiny_sd)
-    model.draw(capacity, sort, 200)
-    for waiting in [100, 1, 100, 2, 100] * 10:  # by turns all the work there is, and hardly any
-        model.draw(capacity, sort, 200, waiting)
+    capacity, model, cost_key = Capacity(), Model(line(0.2, 0.1), noise), cost_key_of(tiny_sd)
+    model.draw(capacity, cost_key, 200)
+    for waiting in [100, 1, 100, 2, 100] * 10:  # in turn as many rows as fit, and very few
+        model.draw(capacity, cost_key, 200, waiting)
         assert 6 <= admitted(capacity, tiny_sd) <= 31
 
 
-def test_a_slow_moment_does_not_count_for_ever(tiny_sd: Studio) -> None:
-    """A moment in which each forward is slow by chance, so that nothing seems to be gained by batches."""
-    capacity, sort = Capacity(), sort_of(tiny_sd)
-    Model(line(0.2, 0.1)).draw(capacity, sort, 200)
-    Model(line(0.0, 1.0)).draw(capacity, sort, 500)
+def test_a_slow_moment_is_forgotten(tiny_sd: Studio) -> None:
+    """For a moment every forward is slow by chance, as if batches gained nothing."""
+    capacity, cost_key = Capacity(), cost_key_of(tiny_sd)
+    Model(line(0.2, 0.1)).draw(capacity, cost_key, 200)
+    Model(line(0.0, 1.0)).draw(capacity, cost_key, 500)
     assert admitted(capacity, tiny_sd) == 2
-    Model(line(0.2, 0.1)).draw(capacity, sort, 500)
+    Model(line(0.2, 0.1)).draw(capacity, cost_key, 500)
     assert admitted(capacity, tiny_sd) == 15
 
 
-def test_a_device_that_is_idle_with_few_inputs_and_full_with_more_is_met_without_swinging(tiny_sd: Studio) -> None:
-    """As GPUs nearly are: up to twelve inputs cost what one does, and no batch of more gains anything."""
-    capacity, model, sort = Capacity(), Model(lambda inputs: max(1.0, inputs / 12)), sort_of(tiny_sd)
-    model.draw(capacity, sort, 200)
+def test_the_target_does_not_oscillate_where_small_batches_leave_the_device_idle(tiny_sd: Studio) -> None:
+    """Nearly as on a GPU: up to twelve inputs take as long as one, and larger batches gain nothing."""
+    capacity, model, cost_key = Capacity(), Model(lambda inputs: max(1.0, inputs / 12)), cost_key_of(tiny_sd)
+    model.draw(capacity, cost_key, 200)
     found = set()
     for _ in range(1000):
-        model.draw(capacity, sort, 1)
-        found.add(capacity.inputs_of(sort))
+        model.draw(capacity, cost_key, 1)
+        found.add(capacity.max_inputs(cost_key))
     assert 12 < min(found) <= max(found) < 1.3 * min(found) < 64
-    assert model.divided < 60
+    assert model.split_forwards < 60
 
 
-def test_one_measurement_moves_the_number_little(tiny_sd: Studio) -> None:
-    capacity, model, sort = Capacity(), Model(line(0.2, 0.1)), sort_of(tiny_sd)
-    model.draw(capacity, sort, 500)
-    known = capacity.inputs_of(sort)
-    for whole_s, divided_s in ((1.0, 1000.0), (1000.0, 1.0)):
-        forward = Forward(sort, known // 2, known)
-        capacity.note(forward, whole_s, 1)
-        capacity.note(forward, divided_s, 4)
-        assert abs(capacity.inputs_of(sort) - known) <= 0.2 * known + 1
+def test_one_measurement_changes_the_target_little(tiny_sd: Studio) -> None:
+    capacity, model, cost_key = Capacity(), Model(line(0.2, 0.1)), cost_key_of(tiny_sd)
+    model.draw(capacity, cost_key, 500)
+    known = capacity.max_inputs(cost_key)
+    for whole_s, split_s in ((1.0, 1000.0), (1000.0, 1.0)):
+        forward = Forward(cost_key, known // 2, known)
+        capacity.record(forward, whole_s, 1)
+        capacity.record(forward, split_s, 4)
+        assert abs(capacity.max_inputs(cost_key) - known) <= 0.2 * known + 1
 
 
-def test_a_number_that_nothing_bounded_can_fall_again(tiny_sd: Studio) -> None:
-    capacity, sort = Capacity(), sort_of(tiny_sd)
-    Model(line(1.0, 0.0)).draw(capacity, sort, 3000)
+def test_the_target_can_fall_from_its_maximum(tiny_sd: Studio) -> None:
+    capacity, cost_key = Capacity(), cost_key_of(tiny_sd)
+    Model(line(1.0, 0.0)).draw(capacity, cost_key, 3000)
     assert admitted(capacity, tiny_sd) == ROWS_MAX
-    Model(line(0.0, 1.0)).draw(capacity, sort, 1000)
+    Model(line(0.0, 1.0)).draw(capacity, cost_key, 1000)
     assert admitted(capacity, tiny_sd) == 2
 
 
 def test_only_forwards_of_the_same_size_are_compared(tiny_sd: Studio) -> None:
-    capacity, model, sort = Capacity(), Model(line(0.2, 0.1)), sort_of(tiny_sd)
-    model.draw(capacity, sort, 500)
-    model.divided = 0
-    sizes = range(15, 15 - NEAR - 1, -1)
-    assert 2 * sizes[-1] >= 15, "all large enough to be divided"
+    capacity, model, cost_key = Capacity(), Model(line(0.2, 0.1)), cost_key_of(tiny_sd)
+    model.draw(capacity, cost_key, 500)
+    model.split_forwards = 0
+    sizes = range(15, 15 - RECENT - 1, -1)
+    assert 2 * sizes[-1] >= 15, "all are large enough to be split"
     for waiting in [*sizes] * 50:
-        model.draw(capacity, sort, 1, waiting)
-    assert model.divided == 0
+        model.draw(capacity, cost_key, 1, waiting)
+    assert model.split_forwards == 0
 
 
-@pytest.mark.parametrize("efforts", [(1.0, 0.4), (1.0, 0.4, 0.4), (1.0, 0.4, 0.4, 0.4, 0.4)])
-def test_only_forwards_with_the_same_to_do_are_compared(tiny_sd: Studio, efforts: Sequence[float]) -> None:
-    """As there are dear and cheap ones by turns, of rows of one sort."""
-    capacity, model, sort = Capacity(), Model(line(0.2, 0.1), efforts=efforts), sort_of(tiny_sd)
-    model.draw(capacity, sort, 1000)
+@pytest.mark.parametrize("step_costs", [(1.0, 0.4), (1.0, 0.4, 0.4), (1.0, 0.4, 0.4, 0.4, 0.4)])
+def test_only_forwards_with_equal_steps_are_compared(tiny_sd: Studio, step_costs: Sequence[float]) -> None:
+    """Rows with one cost key may take expensive and cheap steps in turn."""
+    capacity, model, cost_key = Capacity(), Model(line(0.2, 0.1), step_costs=step_costs), cost_key_of(tiny_sd)
+    model.draw(capacity, cost_key, 1000)
     assert admitted(capacity, tiny_sd) == 15
 
 
-def test_it_is_compared_with_the_latest_of_them(tiny_sd: Studio) -> None:
-    capacity, model, sort = Capacity(), Model(line(0.2, 0.1)), sort_of(tiny_sd)
-    model.draw(capacity, sort, 500)
-    forward = Forward(sort, 15, known := capacity.inputs_of(sort))
+def test_a_split_forward_is_compared_with_the_latest_equal_one(tiny_sd: Studio) -> None:
+    capacity, model, cost_key = Capacity(), Model(line(0.2, 0.1)), cost_key_of(tiny_sd)
+    model.draw(capacity, cost_key, 500)
+    forward = Forward(cost_key, 15, known := capacity.max_inputs(cost_key))
     for seconds, parts in ((1000.0, 1), (1.0, 1), (10.0, 4)):
-        capacity.note(forward, seconds, parts)
-    assert capacity.inputs_of(sort) > known
+        capacity.record(forward, seconds, parts)
+    assert capacity.max_inputs(cost_key) > known
 
 
-def test_with_little_to_do_nothing_is_divided_and_what_is_known_is_kept(tiny_sd: Studio) -> None:
-    capacity, model, sort = Capacity(), Model(line(0.2, 0.1)), sort_of(tiny_sd)
-    model.draw(capacity, sort, 500)
-    known, model.divided = admitted(capacity, tiny_sd), 0
-    model.draw(capacity, sort, 5000, waiting=2)
-    assert (model.divided, admitted(capacity, tiny_sd)) == (0, known)
+def test_small_batches_are_not_split_and_keep_the_target(tiny_sd: Studio) -> None:
+    capacity, model, cost_key = Capacity(), Model(line(0.2, 0.1)), cost_key_of(tiny_sd)
+    model.draw(capacity, cost_key, 500)
+    known, model.split_forwards = admitted(capacity, tiny_sd), 0
+    model.draw(capacity, cost_key, 5000, waiting=2)
+    assert (model.split_forwards, admitted(capacity, tiny_sd)) == (0, known)
 
 
 def test_a_fixed_number_of_rows_needs_no_measuring(tiny_sd: Studio) -> None:
     model = Model(line(0.2, 0.1))
-    model.draw(Capacity(5), sort_of(tiny_sd), 500)
-    assert model.divided == 0
+    model.draw(Capacity(5), cost_key_of(tiny_sd), 500)
+    assert model.split_forwards == 0
 
 
 def test_before_anything_is_known_two_rows_are_drawn_at_once(tiny_sd: Studio) -> None:
     assert admitted(Capacity(), tiny_sd) == 2
 
 
-def test_a_number_that_was_asked_for_is_kept(tiny_sd: Studio) -> None:
+def test_a_fixed_number_of_rows_is_kept(tiny_sd: Studio) -> None:
     assert admitted(Capacity(5), tiny_sd) == 5
 
 
-def test_each_sort_has_room_of_its_own(tiny_sd: Studio) -> None:
+def test_each_cost_key_has_its_own_capacity(tiny_sd: Studio) -> None:
     capacity = Capacity()
     full = rows(tiny_sd, 2)
     (another,) = rows(tiny_sd, 1)
@@ -195,48 +199,24 @@ def test_each_sort_has_room_of_its_own(tiny_sd: Studio) -> None:
     assert [capacity.admits(row, full) for row in (another, larger, steered, enlarged)] == [False, True, True, True]
 
 
-def test_calibration_measures_forwards_whole_and_divided(tiny_sd: Studio) -> None:
-    capacity, denoiser = Capacity(), WatchedDenoiser(tiny_sd.checkpoint.denoiser)
-    calibrate(replace(tiny_sd.checkpoint, denoiser=denoiser), capacity, budget_s=60.0)
-    assert denoiser.batches == [2, *[4, 2, 2] * 3, *[8, 2, 2, 2, 2] * 3, *[16, 4, 4, 4, 4] * 3]
-    spec = tiny_sd.spec
-    wanted = params(width=spec.defaults.width, height=spec.defaults.height)
-    (measured,) = capacity._measured.items()
-    assert measured[0] == expected_sort(task(tiny_sd, wanted)), "what jobs look up is what was measured"
-    assert measured[1].times_divided == 9
-
-
-def test_calibration_ends_in_time(tiny_sd: Studio) -> None:
-    denoiser = WatchedDenoiser(tiny_sd.checkpoint.denoiser)
-    calibrate(replace(tiny_sd.checkpoint, denoiser=denoiser), Capacity(), budget_s=0.0)
-    assert len(denoiser.batches) <= 2
-
-
-def test_calibration_survives_a_memory_that_is_too_small(tiny_sd: Studio) -> None:
-    capacity, denoiser = Capacity(), WatchedDenoiser(tiny_sd.checkpoint.denoiser, before=refuse_more_than(4))
-    calibrate(replace(tiny_sd.checkpoint, denoiser=denoiser), capacity)
-    (measured,) = capacity._measured.values()
-    assert (measured.times_divided, measured.memory_limit) == (3, None)
-
-
-def test_what_did_not_fit_is_not_tried_again(tiny_sd: Studio) -> None:
+def test_a_batch_size_that_did_not_fit_is_not_tried_again(tiny_sd: Studio) -> None:
     denoiser = WatchedDenoiser(tiny_sd.checkpoint.denoiser, before=refuse_more_than(4))
     engine = tiny_sd.engine(denoiser)
     wanted = {str(seed): params(seed=seed, num_inference_steps=4) for seed in range(4)}
     for row_id, each in wanted.items():
-        join(engine, row_id, each, tiny_sd.spec)
-    drawn = pictures(run(engine))
+        add_row(engine, row_id, each, tiny_sd.spec)
+    drawn = images(run(engine))
     assert all(tiny_sd.off_by(each, drawn[row_id]) <= 1 for row_id, each in wanted.items())
     assert denoiser.batches[0] == 8
     assert max(denoiser.batches[1:]) == 4
 
 
-def test_rows_of_divided_forwards_are_the_same_pictures(tiny_sd: Studio) -> None:
+def test_rows_of_split_forwards_give_the_same_images(tiny_sd: Studio) -> None:
     denoiser = WatchedDenoiser(tiny_sd.checkpoint.denoiser)
     engine = tiny_sd.engine(denoiser, rows=None)
     wanted = {str(seed): params(seed=seed, num_inference_steps=8) for seed in range(3)}
     for row_id, each in wanted.items():
-        join(engine, row_id, each, tiny_sd.spec)
-    drawn = pictures(run(engine))
-    assert denoiser.batches[:4] == [4, 4, 2, 2], "two rows at once, then the same two apart"
+        add_row(engine, row_id, each, tiny_sd.spec)
+    drawn = images(run(engine))
+    assert denoiser.batches[:4] == [4, 4, 2, 2], "two rows at once, then the same two split"
     assert all(tiny_sd.off_by(each, drawn[row_id]) <= 1 for row_id, each in wanted.items())

@@ -15,7 +15,7 @@ KEY = ("sd", "", "a cat")
 
 
 def encode(inputs: int = 1) -> Conditioning:
-    return Conditioning(torch.zeros(inputs, 77, 8), further={"text_embeds": torch.zeros(inputs, 4)})
+    return Conditioning(torch.zeros(inputs, 77, 8), extra_kwargs={"text_embeds": torch.zeros(inputs, 4)})
 
 
 def never() -> Conditioning:

@@ -10,25 +10,25 @@ from dataclasses import replace
 import pytest
 import torch
 
-from models.catalog import ModelSpec
+from models.catalog.catalog import ModelSpec
 from models.diffusion.capacity import Capacity
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.engine import Engine
 from models.diffusion.failures import attempt
 from models.errors import DrawingFailed, InternalFailure, ModelUnavailable, OutOfMemory
-from models.params import DrawParams
-from tests.models.diffusion.rig import Studio, WatchedDenoiser, failures, join, params, pictures, poisoned, run
+from models.jobs.params import DrawParams
+from tests.models.diffusion.rig import Studio, WatchedDenoiser, add_row, failures, images, params, poisoned, run
 
 GOOD = params(sampler="DDIM")
 
 
 def draw_beside(engine: Engine, studio: Studio, bad: DrawParams) -> Exception:
-    """Draw a good row beside a bad one; the good one's picture is checked, the bad one's failure given."""
-    join(engine, "good", GOOD, studio.spec)
-    join(engine, "bad", bad, studio.spec)
+    """Draw a good row beside a bad one; the good one's image is checked, the bad one's failure given."""
+    add_row(engine, "good", GOOD, studio.spec)
+    add_row(engine, "bad", bad, studio.spec)
     events = run(engine)
-    assert studio.off_by(GOOD, pictures(events)["good"]) <= 1
-    assert pictures(events).keys() == {"good"}
+    assert studio.off_by(GOOD, images(events)["good"]) <= 1
+    assert images(events).keys() == {"good"}
     return failures(events)["bad"]
 
 
@@ -46,8 +46,8 @@ def test_a_batch_that_does_not_fit_is_drawn_in_parts(tiny_sd: Studio, limit: int
     engine = tiny_sd.engine(denoiser)
     rows = {str(seed): params(seed=seed, sampler="Euler a", num_inference_steps=3) for seed in range(5)}
     for row_id, wanted in rows.items():
-        join(engine, row_id, wanted, tiny_sd.spec)
-    drawn = pictures(run(engine))
+        add_row(engine, row_id, wanted, tiny_sd.spec)
+    drawn = images(run(engine))
     assert all(tiny_sd.off_by(wanted, drawn[row_id]) <= 1 for row_id, wanted in rows.items())
     assert max(denoiser.batches) == 10
 
@@ -56,11 +56,11 @@ def test_a_row_that_does_not_fit_even_alone_fails_alone(tiny_sd: Studio) -> None
     unguided = params(guidance_scale=1.0)
     engine = tiny_sd.engine(WatchedDenoiser(tiny_sd.checkpoint.denoiser, before=refuse_more_than(1)))
     for row_id, wanted in {"small": unguided, "large": params(), "small too": replace(unguided, seed=2)}.items():
-        join(engine, row_id, wanted, tiny_sd.spec)
+        add_row(engine, row_id, wanted, tiny_sd.spec)
     events = run(engine)
-    assert pictures(events).keys() == {"small", "small too"}
+    assert images(events).keys() == {"small", "small too"}
     assert isinstance(failures(events)["large"], OutOfMemory)
-    assert tiny_sd.off_by(unguided, pictures(events)["small"]) <= 1
+    assert tiny_sd.off_by(unguided, images(events)["small"]) <= 1
 
 
 def test_latents_that_are_no_numbers(tiny_sd: Studio) -> None:
@@ -93,32 +93,32 @@ def test_an_unknown_sampler(tiny_sd: Studio) -> None:
 
 def test_a_scheduler_that_fails_in_its_step(tiny_sd: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = tiny_sd.engine()
-    join(engine, "good", GOOD, tiny_sd.spec)
-    join(engine, "bad", params(seed=2), tiny_sd.spec)
-    events = engine.tick()
-    monkeypatch.setattr(engine._rows["bad"].work.scheduler, "sigmas", torch.tensor([1.0]))
+    add_row(engine, "good", GOOD, tiny_sd.spec)
+    add_row(engine, "bad", params(seed=2), tiny_sd.spec)
+    events = engine.step()
+    monkeypatch.setattr(engine._scheduler._running["bad"].work.scheduler, "sigmas", torch.tensor([1.0]))
     events += run(engine)
     assert isinstance(failures(events)["bad"], InternalFailure)
-    assert tiny_sd.off_by(GOOD, pictures(events)["good"]) <= 1
+    assert tiny_sd.off_by(GOOD, images(events)["good"]) <= 1
 
 
 def test_a_prediction_type_that_a_sampler_does_not_know(tiny_sd: Studio) -> None:
     own = tiny_sd.checkpoint.pipeline.scheduler
     tiny_sd.plain.scheduler = type(own).from_config(own.config, prediction_type="sample")
     engine = Engine(lambda spec: replace(tiny_sd.checkpoint, pipeline=tiny_sd.plain))
-    join(engine, "refused", params(sampler="Euler a"), tiny_sd.spec)
-    join(engine, "drawn", params(sampler="DDIM"), tiny_sd.spec)
+    add_row(engine, "refused", params(sampler="Euler a"), tiny_sd.spec)
+    add_row(engine, "drawn", params(sampler="DDIM"), tiny_sd.spec)
     events = run(engine)
-    assert pictures(events).keys() == {"drawn"}
+    assert images(events).keys() == {"drawn"}
     assert "prediction_type" in str(failures(events)["refused"])
 
 
 def test_a_decoder_that_gives_no_numbers_for_one_row(tiny_sd: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = tiny_sd.engine()
-    join(engine, "good", GOOD, tiny_sd.spec)
-    join(engine, "bad", params(sampler="DDIM", seed=2), tiny_sd.spec)
-    events = engine.tick()
-    work = engine._rows["bad"].work
+    add_row(engine, "good", GOOD, tiny_sd.spec)
+    add_row(engine, "bad", params(sampler="DDIM", seed=2), tiny_sd.spec)
+    events = engine.step()
+    work = engine._scheduler._running["bad"].work
     real = work.advance
 
     def advance(prediction: torch.Tensor) -> None:
@@ -129,7 +129,7 @@ def test_a_decoder_that_gives_no_numbers_for_one_row(tiny_sd: Studio, monkeypatc
     monkeypatch.setattr(work, "advance", advance)
     events += run(engine)
     assert isinstance(failures(events)["bad"], DrawingFailed)
-    assert tiny_sd.off_by(GOOD, pictures(events)["good"]) <= 1
+    assert tiny_sd.off_by(GOOD, images(events)["good"]) <= 1
 
 
 def test_decoding_that_does_not_fit_is_done_one_by_one(tiny_sd: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,8 +145,8 @@ def test_decoding_that_does_not_fit_is_done_one_by_one(tiny_sd: Studio, monkeypa
     engine = tiny_sd.engine(preview_every=0)
     rows = {str(seed): params(seed=seed) for seed in range(3)}
     for row_id, wanted in rows.items():
-        join(engine, row_id, wanted, tiny_sd.spec)
-    drawn = pictures(run(engine))
+        add_row(engine, row_id, wanted, tiny_sd.spec)
+    drawn = images(run(engine))
     assert sizes == [3, 1, 1, 1]
     assert all(tiny_sd.off_by(wanted, drawn[row_id]) <= 1 for row_id, wanted in rows.items())
 
@@ -158,11 +158,11 @@ def test_a_model_that_cannot_be_loaded_fails_its_rows_only(tiny_sd: Studio) -> N
         return tiny_sd.checkpoint
 
     engine = Engine(load, capacity=Capacity(8))
-    join(engine, "bad", params(model="gone"), replace(tiny_sd.spec, name="gone", dtype="float32"))
-    join(engine, "good", GOOD, tiny_sd.spec)
+    add_row(engine, "bad", params(model="gone"), replace(tiny_sd.spec, name="gone", dtype="float32"))
+    add_row(engine, "good", GOOD, tiny_sd.spec)
     events = run(engine)
     assert str(failures(events)["bad"]) == "it is gone"
-    assert tiny_sd.off_by(GOOD, pictures(events)["good"]) == 0
+    assert tiny_sd.off_by(GOOD, images(events)["good"]) == 0
 
 
 def test_idle_checkpoints_make_room_for_another(tiny_sd: Studio) -> None:
@@ -176,13 +176,13 @@ def test_idle_checkpoints_make_room_for_another(tiny_sd: Studio) -> None:
 
     engine = Engine(load, capacity=Capacity(8))
     specs = {dtype: replace(tiny_sd.spec, dtype=dtype) for dtype in ("float32", "float16", "bfloat16")}
-    join(engine, "idle", GOOD, specs["float16"])
+    add_row(engine, "idle", GOOD, specs["float16"])
     run(engine)
-    join(engine, "busy", GOOD, specs["float32"])
-    join(engine, "new", params(sampler="DDIM", seed=3), specs["bfloat16"])
-    assert pictures(run(engine)).keys() == {"busy", "new"}
+    add_row(engine, "busy", GOOD, specs["float32"])
+    add_row(engine, "new", params(sampler="DDIM", seed=3), specs["bfloat16"])
+    assert images(run(engine)).keys() == {"busy", "new"}
     for dtype, spec in specs.items():
-        join(engine, dtype, GOOD, spec)
+        add_row(engine, dtype, GOOD, spec)
     run(engine)
     assert loaded == ["float16", "float32", "bfloat16", "bfloat16", "float16"]
 
@@ -195,7 +195,7 @@ def test_without_idle_checkpoints_the_row_fails(tiny_sd: Studio) -> None:
         raise torch.OutOfMemoryError("full")
 
     engine = Engine(load, capacity=Capacity(8))
-    join(engine, "row", GOOD, tiny_sd.spec)
+    add_row(engine, "row", GOOD, tiny_sd.spec)
     assert isinstance(failures(run(engine))["row"], OutOfMemory)
     assert len(attempts) == 1
 

@@ -1,7 +1,7 @@
-"""The law: a row's picture does not depend on the rows beside it, and alone it is the plain pipeline's.
+"""The law: a row's image does not depend on the rows beside it, and alone it is the plain pipeline's.
 
 All samplers are drawn in one crowd, each with everything else different from its neighbours; a case says what they
-have in common. The plain pipeline's pictures are drawn once and serve all tests.
+have in common. The plain pipeline's images are drawn once and serve all tests.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 import torch
 
+from models.catalog.samplers import SAMPLERS
 from models.diffusion.denoising import Denoising
 from models.diffusion.engine import Engine
 from models.diffusion.events import Event, Progressed
 from models.errors import DrawingFailed
-from models.params import DrawParams
-from models.samplers import SAMPLERS
+from models.jobs.params import DrawParams
 from tests.models.diffusion.driving import plain_name
-from tests.models.diffusion.rig import CPU, Studio, begun, failures, join, params, pictures, poisoned, run, spec_of
+from tests.models.diffusion.rig import CPU, Studio, add_row, failures, images, params, poisoned, prepare, run, spec_of
 from tests.tiny import build_tiny_sd
 
 GUIDED, UNGUIDED = (5.0, 2.5, 7.5, 12.0), (1.0, 0.0, 1.0, 0.5)
@@ -58,13 +58,13 @@ def draw_together(studio: Studio, rows: Mapping[str, DrawParams], capacity: int 
     """Draw all of them, ``capacity`` at a time, and hold each against the plain pipeline."""
     engine = studio.engine(rows=capacity)
     for row_id, wanted in rows.items():
-        join(engine, row_id, wanted, studio.spec)
+        add_row(engine, row_id, wanted, studio.spec)
     check(studio, rows, run(engine))
 
 
 def check(studio: Studio, rows: Mapping[str, DrawParams], events: list[Event]) -> None:
     """Each of ``rows``, and no other, was drawn as the plain pipeline draws it."""
-    drawn = pictures(events)
+    drawn = images(events)
     assert drawn.keys() == rows.keys(), failures(events)
     off_by = {row_id: studio.off_by(wanted, drawn[row_id]) for row_id, wanted in rows.items()}
     assert {row_id: off for row_id, off in off_by.items() if off > 1} == {}
@@ -81,17 +81,17 @@ def latents_alone(row: Denoising) -> torch.Tensor:
 
 
 def check_alone(studio: Studio, wanted: DrawParams) -> None:
-    """Picture and latents are the plain pipeline's to the bit."""
+    """Image and latents are the plain pipeline's to the bit."""
     engine = studio.engine()
-    join(engine, "row", wanted, studio.spec)
-    assert studio.off_by(wanted, pictures(run(engine))["row"]) == 0
-    row = begun(studio, wanted)
+    add_row(engine, "row", wanted, studio.spec)
+    assert studio.off_by(wanted, images(run(engine))["row"]) == 0
+    row = prepare(studio, wanted)
     assert torch.equal(latents_alone(row), studio.call_plain(wanted, output_type="latent"))
 
 
 @every_sampler
 @pytest.mark.parametrize("case", ["guided", "unguided"])
-def test_alone_it_is_the_plain_pipelines_picture_to_the_bit(tiny_sd: Studio, case: str, sampler: str) -> None:
+def test_alone_it_is_the_plain_pipelines_image_to_the_bit(tiny_sd: Studio, case: str, sampler: str) -> None:
     check_alone(tiny_sd, crowd(case)[sampler])
 
 
@@ -124,8 +124,8 @@ def test_joining_late(tiny_sd: Studio, case: str) -> None:
     rows = crowd(case)
     engine, events = tiny_sd.engine(rows=len(rows)), []
     for row_id, wanted in rows.items():
-        join(engine, row_id, wanted, tiny_sd.spec)
-        events += engine.tick()
+        add_row(engine, row_id, wanted, tiny_sd.spec)
+        events += engine.step()
     check(tiny_sd, rows, events + run(engine))
 
 
@@ -133,13 +133,13 @@ def test_joining_late(tiny_sd: Studio, case: str) -> None:
 def test_neighbours_cancelled(tiny_sd: Studio, case: str) -> None:
     rows, engine, events = crowd(case), tiny_sd.engine(), []
     for number, (row_id, wanted) in enumerate(rows.items()):
-        join(engine, row_id, wanted, tiny_sd.spec)
+        add_row(engine, row_id, wanted, tiny_sd.spec)
         if number % 3 == 0:
-            join(engine, f"leaver {row_id}", params(seed=number, num_inference_steps=9), tiny_sd.spec)
+            add_row(engine, f"leaver {row_id}", params(seed=number, num_inference_steps=9), tiny_sd.spec)
     while not engine.is_idle:
-        for event in engine.tick():
+        for event in engine.step():
             if isinstance(event, Progressed) and event.row_id.startswith("leaver") and event.step == 3:
-                engine.leave(event.row_id)
+                engine.cancel_row(event.row_id)
             events.append(event)
     check(tiny_sd, rows, events)
 
@@ -148,10 +148,10 @@ def test_neighbours_cancelled(tiny_sd: Studio, case: str) -> None:
 def test_neighbours_failed(tiny_sd: Studio, case: str) -> None:
     rows, engine = crowd(case), tiny_sd.engine(poisoned(tiny_sd, "poison"))
     for number, (row_id, wanted) in enumerate(rows.items()):
-        join(engine, row_id, wanted, tiny_sd.spec)
+        add_row(engine, row_id, wanted, tiny_sd.spec)
         if number % 3 == 0:
             guidance_scale = wanted.guidance_scale
-            join(engine, f"victim {row_id}", params(prompt="poison", guidance_scale=guidance_scale), tiny_sd.spec)
+            add_row(engine, f"victim {row_id}", params(prompt="poison", guidance_scale=guidance_scale), tiny_sd.spec)
     events = run(engine)
     check(tiny_sd, rows, events)
     assert len(failures(events)) == len(range(0, len(rows), 3))
@@ -170,8 +170,8 @@ def test_two_checkpoints_at_once(tiny_sd: Studio, tmp_path_factory: pytest.TempP
     engine = Engine(lambda spec: studios[spec.name].checkpoint)
     rows = {f"{name} {seed}": params(model=name, seed=seed) for name in studios for seed in range(3)}
     for row_id, wanted in rows.items():
-        join(engine, row_id, wanted, spec_of(studios[wanted.model].spec.folder, name=wanted.model))
-    drawn = pictures(run(engine))
+        add_row(engine, row_id, wanted, spec_of(studios[wanted.model].spec.folder, name=wanted.model))
+    drawn = images(run(engine))
     assert all(studios[wanted.model].off_by(wanted, drawn[row_id]) <= 1 for row_id, wanted in rows.items())
     assert tiny_sd.off_by(rows["tiny 0"], drawn["other 0"]) > 20, "the checkpoints draw alike: the test shows nothing"
 

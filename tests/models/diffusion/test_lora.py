@@ -22,11 +22,11 @@ from diffusers import (
 )
 from safetensors.torch import load_file, save_file
 
-from models.diffusion.checkpoint import Checkpoint
+from models.catalog.auxiliary import AuxiliaryModel
+from models.diffusion.checkpoint import Adapters, Checkpoint
 from models.diffusion.denoiser import Conditioning
-from models.diffusion.lora import Adapters, load, twin, weigh
+from models.diffusion.lora import copy_sharing_tensors, load_loras, set_adapters
 from models.errors import ModelUnavailable
-from models.extras import Extra
 from tests.models.diffusion.rig import PLAIN_OPTIONS, Studio, pixel_difference
 from tests.tiny import build_tiny_lora
 
@@ -34,7 +34,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Already found a `peft_config`:UserWarning"),  # in the plain pipeline
 ]
 
-Make = Callable[..., Extra]
+Make = Callable[..., AuxiliaryModel]
 
 
 @pytest.fixture(params=["tiny_sd", "tiny_sdxl"])
@@ -47,15 +47,15 @@ def studio(request: pytest.FixtureRequest) -> Studio:
 def make(tmp_path: Path) -> Make:
     """Writes LoRAs."""
 
-    def write(name: str, studio: Studio, **options: Any) -> Extra:
+    def write(name: str, studio: Studio, **options: Any) -> AuxiliaryModel:
         assert studio.spec.folder is not None
         file = build_tiny_lora(tmp_path / f"{name}.safetensors", studio.spec.folder, **options)
-        return Extra(name=name, path=file)
+        return AuxiliaryModel(name=name, path=file)
 
     return write
 
 
-def plain_pipeline(studio: Studio, uses: Sequence[tuple[Extra, float]]) -> Any:
+def plain_pipeline(studio: Studio, uses: Sequence[tuple[AuxiliaryModel, float]]) -> Any:
     """A pipeline of its own, with ``uses`` by diffusers' own means."""
     plain = DiffusionPipeline.from_pretrained(studio.spec.folder, **PLAIN_OPTIONS[studio.spec.family])
     for number, (lora, _) in enumerate(uses):
@@ -97,17 +97,17 @@ def test_two_loras_work_as_in_the_plain_pipeline(studio: Studio, make: Make) -> 
 
 
 @torch.inference_mode()
-def picture(pipeline: Any) -> Any:
+def image(pipeline: Any) -> Any:
     """What the pipeline itself draws."""
     generator = torch.Generator().manual_seed(1)
     return pipeline("a cat", num_inference_steps=3, width=64, height=64, generator=generator).images[0]
 
 
-def test_pictures_are_those_of_the_plain_pipeline(studio: Studio, make: Make) -> None:
+def test_images_are_those_of_the_plain_pipeline(studio: Studio, make: Make) -> None:
     uses = [(make("a", studio, seed=1), 0.7), (make("b", studio, seed=2), -0.3)]
     ours: Any = Adapters(studio.checkpoint).get(uses).pipeline
     ours.set_progress_bar_config(disable=True)
-    assert pixel_difference(picture(ours), picture(plain_pipeline(studio, uses))) <= 1
+    assert pixel_difference(image(ours), image(plain_pipeline(studio, uses))) <= 1
 
 
 def test_kohya_files_are_the_same_loras(studio: Studio, make: Make) -> None:
@@ -147,7 +147,7 @@ def test_equal_sets_are_one_checkpoint(tiny_sd: Studio, make: Make) -> None:
 
 @pytest.mark.parametrize("weights", [(), (0.0,), (0.5, -0.5)])
 def test_no_lora_is_the_base_itself(tiny_sd: Studio, weights: tuple[float, ...]) -> None:
-    unread = Extra(name="unread", path=Path("nowhere.safetensors"))
+    unread = AuxiliaryModel(name="unread", path=Path("nowhere.safetensors"))
     assert Adapters(tiny_sd.checkpoint).get([(unread, weight) for weight in weights]) is tiny_sd.checkpoint
 
 
@@ -217,7 +217,7 @@ def test_layers_that_the_model_does_not_have_are_told_of(
 def test_what_is_no_lora_for_the_model_is_refused(tiny_sd: Studio, tmp_path: Path, key: str, reason: str) -> None:
     save_file({key: torch.ones(4, 4)}, tmp_path / "odd.safetensors")
     with pytest.raises(ModelUnavailable, match=f"LoRA 'odd'.*{reason}"):
-        Adapters(tiny_sd.checkpoint).get([(Extra(name="odd", path=tmp_path / "odd.safetensors"), 1.0)])
+        Adapters(tiny_sd.checkpoint).get([(AuxiliaryModel(name="odd", path=tmp_path / "odd.safetensors"), 1.0)])
 
 
 @pytest.mark.parametrize("kohya", [False, True])
@@ -239,9 +239,11 @@ def test_a_transformer_takes_loras_too(tmp_path: Path) -> None:
     fused = {"lora_up.weight": up, "lora_down.weight": down, "alpha": torch.tensor(2.0)}  # queries, keys, values
     file = tmp_path / "kohya.safetensors"
     save_file({f"lora_unet_double_blocks_0_img_attn_qkv.{name}": tensor for name, tensor in fused.items()}, file)
-    ours: Any = twin(FluxPipeline(FlowMatchEulerDiscreteScheduler(), AutoencoderKL(), None, None, None, None, flux))
-    load(ours, [Extra(name="kohya", path=file)])
-    weigh(ours, [0.5])
+    ours: Any = copy_sharing_tensors(
+        FluxPipeline(FlowMatchEulerDiscreteScheduler(), AutoencoderKL(), None, None, None, None, flux)
+    )
+    load_loras(ours, [AuxiliaryModel(name="kohya", path=file)])
+    set_adapters(ours, [0.5])
     layer, states = "transformer_blocks.0.attn.to_k", torch.randn(1, 3, 32)
     changed, unchanged = (each.get_submodule(layer)(states) for each in (ours.transformer, flux))
     torch.testing.assert_close(changed, unchanged + 0.5 * (2 / 4) * states @ (up[32:64] @ down).T)
@@ -252,4 +254,4 @@ def test_what_cannot_be_read_is_refused(tiny_sd: Studio, tmp_path: Path, name: s
     for damaged in ("pickled.pt", "damaged.safetensors"):
         (tmp_path / damaged).write_bytes(b"no weights")
     with pytest.raises(ModelUnavailable, match=r"LoRA 'odd'.*(cannot be read|no \.safetensors file)"):
-        Adapters(tiny_sd.checkpoint).get([(Extra(name="odd", path=tmp_path / name), 1.0)])
+        Adapters(tiny_sd.checkpoint).get([(AuxiliaryModel(name="odd", path=tmp_path / name), 1.0)])

@@ -18,25 +18,15 @@ from diffusers import (
 from PIL import Image
 from safetensors.torch import save_file
 
-from models.catalog import Catalog
+from models.catalog.auxiliary import AuxiliaryModel
+from models.catalog.catalog import Catalog
+from models.catalog.families import IMG2IMG, INPAINT, TXT2IMG
 from models.diffusion.events import Failed, Progressed
 from models.diffusion.work import Task
 from models.errors import DrawingFailed, ModelUnavailable
-from models.extras import Extra
-from models.params import (
-    IMG2IMG,
-    INPAINT,
-    TXT2IMG,
-    UPSCALE,
-    Control,
-    DrawParams,
-    LoraUse,
-    Mask,
-    SecondPass,
-    UpscaleParams,
-)
-from tests.models.diffusion.rig import PLAIN_OPTIONS, Studio, failures, join, params, pictures, pixel_difference, run
-from tests.models.diffusion.test_law_pictures import PICTURES, photo
+from models.jobs.params import UPSCALE, Control, DrawParams, LoraUse, Mask, SecondPass, UpscaleParams
+from tests.models.diffusion.rig import PLAIN_OPTIONS, Studio, add_row, failures, images, params, pixel_difference, run
+from tests.models.diffusion.test_law_images import IMAGES, photo
 from tests.tiny import build_tiny_controlnet, build_tiny_lora
 
 pytestmark = [
@@ -45,7 +35,7 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def extras(tiny_sd: Studio, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Extra]]:
+def extras(tiny_sd: Studio, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, AuxiliaryModel]]:
     """A catalog's helpers for the tiny model."""
     folder, own = tmp_path_factory.mktemp("extras"), tiny_sd.spec.folder
     assert own is not None
@@ -53,9 +43,9 @@ def extras(tiny_sd: Studio, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     controlnets = {name: build_tiny_controlnet(folder / name, own, seed=seed) for seed, name in enumerate(["lines"])}
     save_file({"emb_params": torch.randn(2, 32)}, folder / "sunny.safetensors")
     return {
-        "loras": {name: Extra(name=name, path=path) for name, path in loras.items()},
-        "controlnets": {name: Extra(name=name, path=path) for name, path in controlnets.items()},
-        "embeddings": {"sunny": Extra(name="sunny", path=folder / "sunny.safetensors")},
+        "loras": {name: AuxiliaryModel(name=name, path=path) for name, path in loras.items()},
+        "controlnets": {name: AuxiliaryModel(name=name, path=path) for name, path in controlnets.items()},
+        "embeddings": {"sunny": AuxiliaryModel(name="sunny", path=folder / "sunny.safetensors")},
     }
 
 
@@ -82,10 +72,10 @@ def draw(studio: Studio, rows: dict[str, tuple[str, DrawParams]], extras: Any) -
     """All rows in one engine."""
     engine = studio.engine()
     for row_id, (kind, wanted) in rows.items():
-        join(engine, row_id, wanted, studio.spec, kind, PICTURES, **extras)
+        add_row(engine, row_id, wanted, studio.spec, kind, IMAGES, **extras)
     events = run(engine)
     assert failures(events) == {}
-    return pictures(events)
+    return images(events)
 
 
 def test_rows_with_different_loras_are_never_mixed_up(tiny_sd: Studio, extras: Any) -> None:
@@ -102,8 +92,8 @@ def test_rows_with_different_loras_are_never_mixed_up(tiny_sd: Studio, extras: A
             plain.load_lora_weights(str(extras["loras"][lora.name].path), adapter_name=lora.name)
         if wanted.loras:
             plain.set_adapters([lora.name for lora in wanted.loras], [lora.weight for lora in wanted.loras])
-        picture = plain(width=64, height=64, **options(wanted)).images[0]
-        assert pixel_difference(picture, drawn[name]) <= 1, name
+        image = plain(width=64, height=64, **options(wanted)).images[0]
+        assert pixel_difference(image, drawn[name]) <= 1, name
     assert pixel_difference(drawn["a"], tiny_sd.draw_plain(params(seed=1))) > 1, "the LoRA shows"
 
 
@@ -124,10 +114,10 @@ def test_rows_with_and_without_controlnets(tiny_sd: Studio, extras: Any) -> None
             controlnet=controlnet, requires_safety_checker=False,
         )  # fmt: skip
         plain.set_progress_bar_config(disable=True)
-        picture = plain(
+        image = plain(
             image=photo(), controlnet_conditioning_scale=0.7, control_guidance_end=0.6, **options(wanted)
         ).images[0]
-        assert pixel_difference(picture, drawn[name]) <= 1, name
+        assert pixel_difference(image, drawn[name]) <= 1, name
 
 
 def test_capacity_is_told_what_each_step_has_to_do(tiny_sd: Studio, extras: Any) -> None:
@@ -138,9 +128,9 @@ def test_capacity_is_told_what_each_step_has_to_do(tiny_sd: Studio, extras: Any)
         (params(num_inference_steps=6), "ffffff"),
     ):
         engine = tiny_sd.engine(rows=None)
-        with patch.object(engine.capacity, "note", wraps=engine.capacity.note) as note:
+        with patch.object(engine.capacity, "record", wraps=engine.capacity.record) as note:
             for row_id in "ab":
-                join(engine, row_id, wanted, tiny_sd.spec, pictures=PICTURES, **extras)
+                add_row(engine, row_id, wanted, tiny_sd.spec, images=IMAGES, **extras)
             assert failures(run(engine)) == {}
         forwards = [call.args[0] for call in note.call_args_list]
         assert {forward.rows for forward in forwards} == {2}
@@ -157,14 +147,14 @@ def test_a_second_pass_enlarges_and_draws_over(tiny_sd: Studio, extras: Any) -> 
         requires_safety_checker=False,
     )
     plain.set_progress_bar_config(disable=True)
-    picture = plain(image=first, strength=0.5, **options(wanted) | {"num_inference_steps": 6}).images[0]
+    image = plain(image=first, strength=0.5, **options(wanted) | {"num_inference_steps": 6}).images[0]
     assert drawn["twice"].size == (96, 96)
-    assert pixel_difference(picture, drawn["twice"]) <= 2, "twice through eight bits"
+    assert pixel_difference(image, drawn["twice"]) <= 2, "twice through eight bits"
 
 
 def test_progress_goes_on_through_a_second_pass(tiny_sd: Studio) -> None:
     engine = tiny_sd.engine()
-    join(engine, "row", params(second_pass=SecondPass(strength=0.5)), tiny_sd.spec)
+    add_row(engine, "row", params(second_pass=SecondPass(strength=0.5)), tiny_sd.spec)
     steps = [event.step for event in run(engine) if isinstance(event, Progressed)]
     assert steps == list(range(1, len(steps) + 1))
     assert len(steps) == 4 + 1 + 2, "four steps, the enlargement, half of four"
@@ -172,7 +162,7 @@ def test_progress_goes_on_through_a_second_pass(tiny_sd: Studio) -> None:
 
 @pytest.mark.parametrize("changes", [{"style_preset": "anime"}, {"prompt": "a (cat:1.4)"}, {"prompt": "a sunny cat"},
                                      {"clip_skip": 2}])  # fmt: skip
-def test_what_changes_the_words_changes_the_picture(tiny_sd: Studio, extras: Any, changes: dict[str, Any]) -> None:
+def test_what_changes_the_words_changes_the_image(tiny_sd: Studio, extras: Any, changes: dict[str, Any]) -> None:
     plain = {"prompt": "a bright cat"} if "sunny" in changes.get("prompt", "") else {}
     rows = {"changed": (TXT2IMG, params(**changes)), "plain": (TXT2IMG, params(**plain))}
     drawn = draw(tiny_sd, rows, extras)
@@ -180,17 +170,17 @@ def test_what_changes_the_words_changes_the_picture(tiny_sd: Studio, extras: Any
     assert pixel_difference(drawn["plain"], drawn["changed"]) > 1
 
 
-def test_a_finished_picture_is_enlarged_beside_drawing(tiny_sd: Studio) -> None:
+def test_a_finished_image_is_enlarged_beside_drawing(tiny_sd: Studio) -> None:
     engine = tiny_sd.engine()
-    join(engine, "drawn", params(), tiny_sd.spec)
+    add_row(engine, "drawn", params(), tiny_sd.spec)
     task = Task(
         kind=UPSCALE,
         params=UpscaleParams(image="input:photo", scale=4, upscaler="Nearest"),
         catalog=Catalog({}),
-        pictures=PICTURES,
+        images=IMAGES,
     )
-    engine.join("enlarged", task)
-    drawn = pictures(run(engine))
+    engine.add_row("enlarged", task)
+    drawn = images(run(engine))
     assert tiny_sd.off_by(params(), drawn["drawn"]) == 0
     assert pixel_difference(drawn["enlarged"], photo().resize((256, 256), Image.Resampling.NEAREST)) == 0
 
@@ -198,24 +188,24 @@ def test_a_finished_picture_is_enlarged_beside_drawing(tiny_sd: Studio) -> None:
 @pytest.mark.parametrize(
     ("wanted", "kind", "reason"),
     [
-        (params(loras=(LoraUse(name="gone"),)), TXT2IMG, "'gone' is in the catalog no longer"),
-        (params(controls=(Control(model="lines"),)), TXT2IMG, "has no picture to go by"),
+        (params(loras=(LoraUse(name="gone"),)), TXT2IMG, "'gone' is no longer in the catalog"),
+        (params(controls=(Control(model="lines"),)), TXT2IMG, "'lines' needs an image"),
         (
             params(image="input:photo", mask=Mask(image="input:mask", only_masked=True, blur_px=200)),
             INPAINT,
             "the mask is empty",
         ),
-        (params(image="input:photo", strength=0.1, num_inference_steps=5), IMG2IMG, "leaves none of 5 steps"),
+        (params(image="input:photo", strength=0.1, num_inference_steps=5), IMG2IMG, "leaves no step of 5"),
     ],
 )
 def test_what_cannot_be_done_fails_its_row_alone(
     tiny_sd: Studio, extras: Any, wanted: DrawParams, kind: str, reason: str
 ) -> None:
     engine = tiny_sd.engine()
-    join(engine, "good", params(), tiny_sd.spec)
-    join(engine, "bad", wanted, tiny_sd.spec, kind, PICTURES, **extras)
+    add_row(engine, "good", params(), tiny_sd.spec)
+    add_row(engine, "bad", wanted, tiny_sd.spec, kind, IMAGES, **extras)
     events = run(engine)
-    assert tiny_sd.off_by(params(), pictures(events)["good"]) <= 1
+    assert tiny_sd.off_by(params(), images(events)["good"]) <= 1
     (failed,) = [event for event in events if isinstance(event, Failed)]
     assert isinstance(failed.failure, DrawingFailed | ModelUnavailable)
     assert reason in str(failed.failure)
@@ -223,9 +213,9 @@ def test_what_cannot_be_done_fails_its_row_alone(
 
 def test_weights_that_are_damaged_are_named(tiny_sd: Studio, tmp_path: Path) -> None:
     (tmp_path / "bad.safetensors").write_bytes(b"nothing")
-    extra = {"loras": {"bad": Extra(name="bad", path=tmp_path / "bad.safetensors")}}
+    extra = {"loras": {"bad": AuxiliaryModel(name="bad", path=tmp_path / "bad.safetensors")}}
     engine = tiny_sd.engine()
-    join(engine, "bad", params(loras=(LoraUse(name="bad"),)), tiny_sd.spec, **extra)
+    add_row(engine, "bad", params(loras=(LoraUse(name="bad"),)), tiny_sd.spec, **extra)
     failure = failures(run(engine))["bad"]
     assert isinstance(failure, ModelUnavailable)
     assert "LoRA 'bad'" in str(failure)
@@ -233,7 +223,7 @@ def test_weights_that_are_damaged_are_named(tiny_sd: Studio, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("sampler", ["Euler", "Heun"])
 def test_reused_features_stay_in_their_row(tiny_sd: Studio, sampler: str) -> None:
-    """Each picture is the one it is alone, whatever intervals its neighbours have; the others are the plain ones."""
+    """Each image is the one it is alone, whatever intervals its neighbours have; the others are the plain ones."""
     rows = {
         f"{interval} {seed}": params(sampler=sampler, num_inference_steps=7, seed=seed, reuse_interval=interval)
         for seed, interval in enumerate((1, 2, 3, 2, 1, 5))

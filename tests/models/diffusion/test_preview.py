@@ -1,4 +1,4 @@
-"""The picture a row is heading for: exact where it can be, close where it is fitted."""
+"""The image a row is heading for: exact where it can be, close where it is fitted."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL.Image import Resampling
 
+from models.catalog.samplers import SAMPLERS
 from models.diffusion.preview import apply_linear, fit_linear
-from models.samplers import SAMPLERS
-from tests.models.diffusion.rig import Studio, join, params, pictures, progress, run
+from tests.models.diffusion.rig import Studio, add_row, images, params, progress, run
 
 
 def test_the_fitted_map_finds_a_decoder_that_is_linear() -> None:
@@ -28,13 +28,13 @@ def test_the_fitted_map_finds_a_decoder_that_is_linear() -> None:
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_previews_differ_as_their_pictures_do(tiny_house: Studio, sampler: str) -> None:
+def test_previews_differ_as_their_images_do(tiny_house: Studio, sampler: str) -> None:
     engine = tiny_house.engine(preview_every=3)
     for seed in (1, 2):
-        join(engine, str(seed), params(sampler=sampler, seed=seed, num_inference_steps=8), tiny_house.spec)
+        add_row(engine, str(seed), params(sampler=sampler, seed=seed, num_inference_steps=8), tiny_house.spec)
     events = run(engine)
     previews = {row_id: [each.preview for each in progress(events, row_id) if each.preview] for row_id in "12"}
     seen = [np.asarray(previews[row_id][-1]).astype(float) for row_id in "12"]
-    drawn = [np.asarray(pictures(events)[row_id].resize((32, 32), Resampling.BOX)).astype(float) for row_id in "12"]
+    drawn = [np.asarray(images(events)[row_id].resize((32, 32), Resampling.BOX)).astype(float) for row_id in "12"]
     likeness = np.corrcoef((seen[0] - seen[1]).ravel(), (drawn[0] - drawn[1]).ravel())[0, 1]
     assert likeness > 0.1, "random weights are hardly linear, but a wrong map gives about nothing"

@@ -13,9 +13,9 @@ import torch
 from diffusers import StableDiffusionImg2ImgPipeline
 from PIL import Image
 
-from models.diffusion.sampling import build_scheduler, kind_of, predict_original, step_options
+from models.catalog.samplers import FLOW_MATCHING, NOISE_SCHEDULE, SAMPLERS
+from models.diffusion.sampling import build_scheduler, predict_original, step_options, training_of
 from models.errors import DrawingFailed
-from models.samplers import FLOW_MATCHING, NOISE_SCHEDULE, SAMPLERS
 from tests.models.diffusion.driving import (
     BETAS,
     SHAPE,
@@ -156,8 +156,8 @@ def test_models_of_flow_matching(sampler: str) -> None:
 
 def test_kinds_of_models() -> None:
     for name in ("DDIMScheduler", "EulerDiscreteScheduler", "PNDMScheduler", "DPMSolverMultistepScheduler"):
-        assert kind_of(getattr(diffusers, name)().config) == NOISE_SCHEDULE
-    assert kind_of(diffusers.FlowMatchEulerDiscreteScheduler().config) == FLOW_MATCHING
+        assert training_of(getattr(diffusers, name)().config) == NOISE_SCHEDULE
+    assert training_of(diffusers.FlowMatchEulerDiscreteScheduler().config) == FLOW_MATCHING
 
 
 @pytest.mark.parametrize("sampler", ["euler", "DPM fast", "", "Euler\0"])
@@ -174,11 +174,11 @@ def test_the_plain_img2img_pipeline_takes_the_scheduler(tiny_sd: Studio, sampler
     pipeline.scheduler = build_scheduler(sampler, tiny_sd.checkpoint.pipeline.scheduler.config, 1)
 
     def draw(colour: str, steps: int, strength: float) -> Image.Image:
-        picture: Image.Image = pipeline(
+        image: Image.Image = pipeline(
             "a cat", image=Image.new("RGB", (64, 64), colour), num_inference_steps=steps, strength=strength,
             generator=torch.Generator().manual_seed(1),
         ).images[0]  # fmt: skip
-        return picture
+        return image
 
     for steps, strength in ((4, 0.5), (3, 0.4), (2, 0.5)):
         assert pixel_difference(draw("red", steps, strength), draw("navy", steps, strength)) > 8

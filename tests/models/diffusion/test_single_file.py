@@ -12,12 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from models.catalog import Catalog, ModelSpec
-from models.diffusion.checkpoint import load_checkpoint
+from models.catalog.catalog import Catalog, ModelSpec
+from models.catalog.families import FLUX, SD3, SDXL, SDXL_REFINER, STABLE_DIFFUSION
+from models.catalog.single_file import family_of, tensor_names
+from models.diffusion.checkpoint_loading import load_checkpoint
 from models.errors import CatalogError, ModelUnavailable
-from models.families import FLUX, SD3, SDXL, SDXL_REFINER, STABLE_DIFFUSION
-from models.single_file import family_of, tensor_names
-from tests.models.diffusion.rig import CPU, Studio, join, params, pictures, run, spec_of
+from tests.models.diffusion.rig import CPU, Studio, add_row, images, params, run, spec_of
 from tests.tiny import build_tiny_file, build_tiny_inpaint, build_tiny_refiner, build_tiny_sd, build_tiny_sdxl
 
 BUILDS: dict[str, tuple[str, Callable[[Path], Path]]] = {
@@ -60,8 +60,8 @@ def test_it_draws_what_the_folder_draws(tiny_sd: Studio, tmp_path: Path) -> None
     spec = spec_of(None, file=file, config=tiny_sd.spec.folder)
     studio = Studio(spec, load_checkpoint(spec, CPU), tiny_sd.plain)
     engine = studio.engine()
-    join(engine, "row", params(), spec)
-    assert tiny_sd.off_by(params(), pictures(run(engine))["row"]) == 0
+    add_row(engine, "row", params(), spec)
+    assert tiny_sd.off_by(params(), images(run(engine))["row"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_no_configurations_in_the_folder(file: Path, tmp_path: Path) -> None:
 
 def test_no_tokenizer_in_the_folder(file: Path, own_folder: Path) -> None:
     shutil.rmtree(own_folder / "tokenizer")
-    assert "is there a vocabulary?" in reason(spec_of(None, file=file, config=own_folder))
+    assert "is its vocabulary missing?" in reason(spec_of(None, file=file, config=own_folder))
 
 
 def test_weights_that_are_missing(file: Path, own_folder: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from diffusers.schedulers.scheduling_dpmsolver_sde import BrownianTreeNoiseSampler
 
-from models.samplers import REFUSED, SAMPLERS
+from models.catalog.samplers import REFUSED, SAMPLERS
 from tests.models.diffusion.driving import BETAS, SHAPE, Gaussian, alpha_of, build, end_of, plain_name, start_of
 from tests.models.diffusion.solvers import SOLVERS, Noise, Solver, dpmpp_3m_sde
 

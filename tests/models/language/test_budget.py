@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from transformers import CLIPTokenizer
 
-from models.catalog import ModelSpec, house_spec
-from models.families import FLUX, SDXL, SDXL_REFINER, STABLE_DIFFUSION
+from models.catalog.catalog import ModelSpec, house_spec
+from models.catalog.families import FLUX, SDXL, SDXL_REFINER, STABLE_DIFFUSION
 from models.language.budget import ESTIMATE, TOKENIZER, budget_of, estimate
 from tests.tiny.parts import clip_tokenizer, t5_tokenizer
 
@@ -141,7 +141,7 @@ def test_the_hub_is_looked_for_in_its_cache_alone_and_no_framework_is_loaded(cli
     (tmp_path / "models--someone--model" / "refs").mkdir()
     (tmp_path / "models--someone--model" / "refs" / "main").write_text("abc")
     script = (
-        "import sys; from models.catalog import ModelSpec; from models.language.budget import budget_of\n"
+        "import sys; from models.catalog.catalog import ModelSpec; from models.language.budget import budget_of\n"
         "spec = ModelSpec(name='x', family='stable-diffusion', repository='someone/model')\n"
         "print(budget_of(spec).count('a red cat'), {'torch', 'transformers', 'diffusers'} & set(sys.modules))\n"
     )

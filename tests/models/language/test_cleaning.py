@@ -7,12 +7,12 @@ import re
 
 import pytest
 
-from models.language.cleaning import PHRASES_MAX, NotFit, Phrases, clean, continuation, plain
-from models.prompts import Fragment, PromptError, parse
+from models.jobs.prompts import Fragment, PromptError, parse
+from models.language.cleaning import PHRASES_MAX, PhraseFilter, UnusableText, clean, continuation, plain_text
 
 
-def phrases(answer: str, said: str = "a cat", is_cut_off: bool = False) -> list[str]:
-    taken = Phrases(said)
+def phrases(answer: str, user_text: str = "a cat", is_cut_off: bool = False) -> list[str]:
+    taken = PhraseFilter(user_text)
     return [*taken.feed(answer), *taken.end(is_cut_off)]
 
 
@@ -62,7 +62,7 @@ def test_hostile_answers_leave_plain_text_however_they_come(seed: int) -> None:
     for prompt in ("a cat", "(a cat:1.2)", "(a cat", "[a cat", "a BREAK b", "a \\( cat", "<lora:x:1> a"):
         before, after = parse(prompt), parse(prompt + text)
         assert after.loras == before.loras and len(after.fragments) <= len(before.fragments) + 1
-    taken = Phrases("a cat")
+    taken = PhraseFilter("a cat")
     in_pieces = [phrase for character in answer for phrase in taken.feed(character)] + [*taken.end(False)]
     assert in_pieces == kept
 
@@ -91,11 +91,11 @@ def test_answers_that_go_on_or_begin_again(answer: str, rest: str) -> None:
     "catalogue", "a catalogue", "s are great", "Prompt: a cat",
 ])  # fmt: skip
 def test_answers_about_something_else(answer: str) -> None:
-    with pytest.raises(NotFit):
+    with pytest.raises(UnusableText):
         continuation(answer, "a cat")
 
 
-@pytest.mark.parametrize(("prompt", "said"), [
+@pytest.mark.parametrize(("prompt", "user_text"), [
     ("a (red:1.3) [cat] <lora:x:0.5>", "a red cat"),
     ("a cat BREAK a dog", "a cat, a dog"),
     ("a cat,\n a\tdog ,", "a cat, a dog"),
@@ -104,13 +104,13 @@ def test_answers_about_something_else(answer: str) -> None:
     ("猫\u2028坐", "猫 坐"),
     ("<lora:x:1>", ""),
 ])  # fmt: skip
-def test_what_the_engine_is_shown(prompt: str, said: str) -> None:
-    assert plain(prompt) == said
+def test_what_the_engine_is_shown(prompt: str, user_text: str) -> None:
+    assert plain_text(prompt) == user_text
 
 
 def test_a_prompt_that_cannot_be_read() -> None:
     with pytest.raises(PromptError):
-        plain("[a|b]")
+        plain_text("[a|b]")
 
 
 def test_clean_phrases_are_text_and_nothing_else() -> None:

@@ -11,12 +11,12 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from PIL import Image as Picture
+from PIL import Image as PilImage
 from redis import Redis
 
 from models.errors import DrawingFailed
-from models.job import Image
-from models.rewrite import Rewrite
+from models.jobs.results import Image
+from models.jobs.rewrite import Rewrite
 from service.api.app import create_app
 from service.backbone.keys import add_key, make_key
 from service.backbone.ledger import Ledger
@@ -96,13 +96,13 @@ class Hand:
     def succeed(self, job_id: str) -> None:
         image_id = self.ledger.read(job_id).image_id
         buffer = BytesIO()
-        Picture.new("RGB", (128, 128)).save(buffer, "PNG")
+        PilImage.new("RGB", (128, 128)).save(buffer, "PNG")
         self.store.write(image_id, buffer.getvalue())
         timings = {"prepare_s": 0.1, "denoise_s": 1.0, "finish_s": 0.1}
         assert self.ledger.succeed(job_id, EXECUTION, [Image(image_id, 128, 128)], timings)
 
     def fail(self, job_id: str) -> None:
-        assert self.ledger.fail(job_id, EXECUTION, DrawingFailed("the picture is all\nNaN – sorry"))
+        assert self.ledger.fail(job_id, EXECUTION, DrawingFailed("the image is all\nNaN – sorry"))
 
     def draw(self, job_id: str) -> None:
         self.start(job_id)

@@ -33,7 +33,7 @@ def test_unknown_routes_and_methods(client):
         answer = client.request(method, path)
         assert (answer.status_code, answer.json()["code"]) == (status, code)
         assert answer.headers["content-type"] == "application/problem+json"
-    assert client.patch("/v1/jobs").headers["allow"] == "POST"
+    assert client.patch("/v1/prompts/rewrite").headers["allow"] == "POST"
 
 
 @pytest.mark.parametrize(("sent", "is_echoed"), [("my-id.1", True), ("x" * 129, False), ("a b", False), ("ü", False)])

@@ -1,4 +1,4 @@
-"""Finished pictures as files of other formats: they look the same, and say the same of themselves."""
+"""Finished images as files of other formats: they look the same, and say the same of themselves."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from io import BytesIO
 import pytest
 from PIL import Image, ImageChops
 
-from models import png
-from models.params import DrawParams
-from service.api.formats import JPEG, PNG, WEBP, PictureFormat, convert
+from models.jobs.params import DrawParams
+from models.media import png
+from service.api.formats import JPEG, PNG, WEBP, ImageFormat, convert
 
 
 def stored(prompt: str = "a café in 東京") -> bytes:
-    picture = Image.linear_gradient("L").resize((64, 48)).convert("RGB")
+    image = Image.linear_gradient("L").resize((64, 48)).convert("RGB")
     params = DrawParams(
         prompt=prompt, negative_prompt="", model="house", sampler="Euler", num_inference_steps=4,
         guidance_scale=3.0, seed=77, width=64, height=48,
     )  # fmt: skip
-    return png.encode(picture, "txt2img", params)
+    return png.encode(image, "txt2img", params)
 
 
 def test_png_stays_as_it_is():
@@ -26,11 +26,11 @@ def test_png_stays_as_it_is():
 
 
 @pytest.mark.parametrize("wanted", [JPEG, WEBP])
-def test_a_picture_keeps_its_looks_and_its_parameters(wanted: PictureFormat):
+def test_an_image_keeps_its_looks_and_its_parameters(wanted: ImageFormat):
     data = convert(stored(), wanted)
-    picture = Image.open(BytesIO(data))
-    assert picture.get_format_mimetype() == wanted.media_type and picture.size == (64, 48)
-    difference = ImageChops.difference(picture.convert("RGB"), Image.open(BytesIO(stored())))
+    image = Image.open(BytesIO(data))
+    assert image.get_format_mimetype() == wanted.media_type and image.size == (64, 48)
+    difference = ImageChops.difference(image.convert("RGB"), Image.open(BytesIO(stored())))
     assert max(high for _, high in difference.getextrema()) < 16
     parameters, _ = png.read_texts(data)
     assert parameters.startswith("a café in 東京\n") and "Seed: 77," in parameters
@@ -42,11 +42,11 @@ def test_quality_and_progression_are_heeded():
 
 
 @pytest.mark.parametrize("wanted", [JPEG, WEBP])
-def test_parameters_that_do_not_fit_are_left_out(wanted: PictureFormat):
+def test_parameters_that_do_not_fit_are_left_out(wanted: ImageFormat):
     assert png.read_texts(convert(stored("🍎" * 20_000), wanted))[0] == ""
 
 
-def test_a_picture_that_says_nothing_of_itself():
+def test_an_image_that_says_nothing_of_itself():
     buffer = BytesIO()
     Image.new("RGB", (8, 8)).save(buffer, "PNG")
     assert Image.open(BytesIO(convert(buffer.getvalue(), JPEG))).size == (8, 8)

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from models.params import KINDS
+from models.jobs.kinds import job_kinds
 from service.api.app import create_app
-from service.api.wire_bodies import JobBody
+from service.api.native.schemas import job_body
 from service.backbone.settings import Settings
 
 ROUTES = {
@@ -72,12 +72,12 @@ def test_bodies_and_errors_are_shown(document):
 
 def test_every_kind_has_its_schema_and_an_example(document):
     content = operations(document)["post", "/v1/jobs"]["requestBody"]["content"]["application/json"]
-    assert set(content["examples"]) == set(KINDS)
+    assert set(content["examples"]) == {kind.name for kind in job_kinds()}
     schemas = document["components"]["schemas"]
     mapping = schemas["JobBody"]["discriminator"]["mapping"]
-    assert set(mapping) == set(KINDS)
+    assert set(mapping) == {kind.name for kind in job_kinds()}
     for kind, example in content["examples"].items():
-        assert JobBody.model_validate(example["value"]).root.kind == kind
+        assert job_body().model_validate(example["value"]).root.kind == kind
         params = schemas[mapping[kind].rpartition("/")[2]]["properties"]["params"]["$ref"].rpartition("/")[2]
         assert all("description" in each or "$ref" in str(each) for each in schemas[params]["properties"].values())
     assert not {"image", "mask", "strength"} & set(schemas["Txt2ImgBody"]["properties"])

@@ -1,6 +1,6 @@
 """Every operation of the OpenAPI document keeps to it, whatever is sent: schemathesis makes up the requests.
 
-Jobs succeed as soon as they are queued, so that calls which wait for pictures are answered; the language engine
+Jobs succeed as soon as they are queued, so that calls which wait for images are answered; the language engine
 proposes a job whatever it is asked.
 """
 
@@ -16,7 +16,7 @@ import schemathesis
 from fastapi import FastAPI
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from PIL import Image as Picture
+from PIL import Image as Image
 from redis import Redis
 from schemathesis import Case
 from schemathesis.checks import not_a_server_error
@@ -43,11 +43,11 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 
 def bitmap() -> bytes:
     buffer = BytesIO()
-    Picture.new("RGB", (8, 8)).save(buffer, "BMP")
+    Image.new("RGB", (8, 8)).save(buffer, "BMP")
     return buffer.getvalue()
 
 
-schemathesis.openapi.media_type("image/bmp", st.sampled_from([bitmap(), b"no picture"]))
+schemathesis.openapi.media_type("image/bmp", st.sampled_from([bitmap(), b"no image"]))
 schema = schemathesis.openapi.from_dict(create_app(Settings(prodia_keyless=True)).openapi())
 
 

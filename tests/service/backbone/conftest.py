@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from models.catalog import Catalog
-from models.job import Ticket, new_job_id
-from models.params import DrawRequest
-from models.tickets import open_ticket
+from models.catalog.catalog import Catalog
+from models.jobs.params import DrawRequest
+from models.jobs.records import new_job_id
+from models.jobs.tickets import Ticket, open_ticket
 from service.backbone.ledger import Ledger
 from service.backbone.queue import Intake
 
@@ -28,7 +28,7 @@ def intake(redis: Redis) -> Intake:
 
 @pytest.fixture
 def ticket() -> Callable[..., Ticket]:
-    """Opens a ticket for a small picture."""
+    """Opens a ticket for a small image."""
 
     def make(job_id: str | None = None, owner: str = "owner", **params: Any) -> Ticket:
         request = DrawRequest(**{"prompt": "x", **params})

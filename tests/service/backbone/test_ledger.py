@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 
-from models.errors import OutOfMemory
-from models.job import Image, JobStatus
-from models.rewrite import Rewrite
+import pytest
+
+from models.errors import InternalFailure, OutOfMemory
+from models.jobs.records import JobStatus
+from models.jobs.results import Image, StoredFile
+from models.jobs.rewrite import Rewrite
 from service.backbone import scripts
+from service.backbone.keyspace import CANCEL_CHANNEL, WAKE_CHANNEL, events_key, record_key
 from service.backbone.ledger import CRASH_LIMIT
-from service.backbone.records import CANCEL_CHANNEL, WAKE_CHANNEL, events_key, record_key
 
 IMAGE = Image("00000000-0000-4000-8000-000000000000", 128, 128)
 
 
 def cancel(ledger, job: str) -> bytes:
-    script = ledger.connection.register_script(scripts.CANCEL)
+    script = ledger.connection.register_script(scripts.cancel())
     return script(keys=[record_key(job), events_key(job)], args=["1.0", 3600])
 
 
@@ -68,7 +71,7 @@ def test_only_the_last_execution_may_write(ledger, job):
     assert not ledger.succeed(job, "old", [IMAGE], {})
     assert not ledger.fail(job, "old", OutOfMemory("too large"))
     assert not ledger.cancel(job, "old")
-    assert not ledger.hand_back(job, "old")
+    assert not ledger.requeue(job, "old")
     assert ledger.read(job).status is JobStatus.RUNNING
     assert ledger.progress(job, "new", 1, 20) == "go"
     assert ledger.succeed(job, "new", [IMAGE], {})
@@ -93,13 +96,13 @@ def test_a_job_that_ends_workers_is_given_up(ledger, job):
     assert (record.status, record.error_code) == (JobStatus.FAILED, "worker_crashed")
 
 
-def test_a_job_handed_back_is_no_crash(ledger, job):
+def test_a_requeued_job_has_no_crash(ledger, job):
     for execution in ("a", "b", "c", "d", "e"):
         assert ledger.start(job, execution) == 0
-        assert ledger.hand_back(job, execution)
+        assert ledger.requeue(job, execution)
         record = ledger.read(job)
         assert (record.status, record.step) == (JobStatus.QUEUED, 0)
-    assert not ledger.hand_back(job, "e")
+    assert not ledger.requeue(job, "e")
 
 
 def test_cancelling_a_queued_job_ends_it(ledger, job, redis):
@@ -178,3 +181,34 @@ def test_what_a_job_waits_for_is_told_until_its_first_step(ledger, job):
     drawing = ledger.read(job)
     assert waiting is not None and drawing is not None
     assert (waiting.loading, drawing.loading) == ("model sdxl", None)
+
+
+def test_documents_and_files_are_kept_in_the_record(ledger, job):
+    ledger.start(job, "a")
+    files = [StoredFile("00000000-0000-4000-8000-000000000001", "a.bin", "application/octet-stream", 3)]
+    assert ledger.succeed(job, "a", [], {}, document={"é": [1, None, 0.5]}, files=files)
+    record = ledger.read(job)
+    assert (record.document, record.files, record.images) == ({"é": [1, None, 0.5]}, tuple(files), ())
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [("x" * (1 << 20), "1048578 bytes"), (float("inf"), "not valid JSON"), ("\ud800", "not valid JSON")],
+)
+def test_documents_that_cannot_be_kept_are_failures(ledger, job, document, words: str):
+    ledger.start(job, "a")
+    with pytest.raises(InternalFailure, match=words):
+        ledger.succeed(job, "a", [], {}, document=document)
+    assert ledger.read(job).status is JobStatus.RUNNING
+
+
+def test_the_largest_document_fits(ledger, job):
+    ledger.start(job, "a")
+    assert ledger.succeed(job, "a", [], {}, document="x" * ((1 << 20) - 2))
+
+
+def test_cancel_requests_are_found_among_many_jobs(ledger, job):
+    ledger.start(job, "a")
+    assert ledger.canceled_among([job, "nothing"]) == []
+    cancel(ledger, job)
+    assert ledger.canceled_among(["nothing", job]) == [job]

@@ -1,4 +1,4 @@
-"""Waiting for jobs: woken promptly, over in time, and never stuck."""
+"""The ledger as the gateway reads it: waiting for jobs, their events, lists of jobs, and worker counts."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ import time
 
 import pytest
 
-from models.job import JobStatus
+from models.jobs.records import JobStatus
 from service.backbone.connections import connect_async
-from service.backbone.keys import KeyRing, add_key, make_key, owner_id
-from service.backbone.records import events_key
-from service.backbone.settings import Settings, SettingsError
-from service.backbone.store import ImageStore
+from service.backbone.keyspace import events_key, record_key
 from service.backbone.watch import JobWatcher
 
 
@@ -33,25 +30,24 @@ async def watcher(connection):
     await asyncio.gather(listening, return_exceptions=True)
 
 
-async def test_all_waiters_wake_when_the_job_is_over(watcher, ledger, job):
-    waiting = [asyncio.create_task(watcher.wait(job, 10)) for _ in range(20)]
+async def test_all_waiters_wake_when_the_job_has_ended(watcher, ledger, job, monkeypatch):
+    monkeypatch.setattr("service.backbone.watch._POLL_S", 300.0)  # so that only a message can wake them
+    waiting = [asyncio.create_task(watcher.wait(job, 300)) for _ in range(20)]
     await asyncio.sleep(0.05)
-    began = time.monotonic()
     await asyncio.to_thread(ledger.start, job, "a")
     await asyncio.to_thread(ledger.succeed, job, "a", [], {})
     assert {(await each).status for each in waiting} == {JobStatus.SUCCEEDED}
-    assert time.monotonic() - began < 1
     assert not watcher._waiting
 
 
 async def test_a_wait_ends_in_time(watcher, job):
     began = time.monotonic()
     assert (await watcher.wait(job, 0.2)).status is JobStatus.QUEUED
-    assert 0.15 < time.monotonic() - began < 1
+    assert time.monotonic() - began > 0.15
 
 
 async def test_a_lost_announcement_delays_a_waiter_only(connection, ledger, job, monkeypatch):
-    monkeypatch.setattr("service.backbone.watch._DOUBT_S", 0.2)
+    monkeypatch.setattr("service.backbone.watch._POLL_S", 0.2)
     deaf = JobWatcher(connection, 3600)
     waiting = asyncio.create_task(deaf.wait(job, 5))
     await asyncio.to_thread(ledger.start, job, "a")
@@ -68,52 +64,37 @@ async def test_events_of_a_job_that_is_over_end_at_once(watcher, ledger, job, re
     assert [event async for event in watcher.events("nothing", "0-0", 60)] == []
 
 
-async def test_listening_survives_a_lost_connection(watcher, ledger, job, redis):
+async def test_listening_survives_a_lost_connection(watcher, ledger, job, redis, monkeypatch):
     redis.client_kill_filter(_type="pubsub")
     await asyncio.sleep(0.8)
-    waiting = asyncio.create_task(watcher.wait(job, 4))
+    monkeypatch.setattr("service.backbone.watch._POLL_S", 300.0)  # so that only a message can wake the waiter
+    waiting = asyncio.create_task(watcher.wait(job, 300))
     await asyncio.sleep(0.05)
-    began = time.monotonic()
     await asyncio.to_thread(ledger.start, job, "a")
     await asyncio.to_thread(ledger.succeed, job, "a", [], {})
     assert (await waiting).status is JobStatus.SUCCEEDED
-    assert time.monotonic() - began < 1
 
 
-async def test_workers_count_while_they_are_heard_of(watcher, ledger, redis):
+async def test_workers_count_while_they_send_heartbeats(watcher, ledger, redis):
     ledger.beat("a")
     redis.zadd("photogram:workers", {"silent": time.time() - 60})
+    ledger.beat("b", "toys")
     assert await watcher.worker_count() == 1
+    assert await watcher.worker_count("toys") == 1
 
 
-async def test_the_key_ring(connection, redis):
-    good = make_key()
-    add_key(redis, good, "me")
-    ring = KeyRing(connection)
-    assert await ring.owner(good) == owner_id(good)
-    assert await ring.owner("bad") is None
-    redis.flushall()
-    assert await ring.owner(good) == owner_id(good)
-    assert await KeyRing(connection).owner(good) is None
+async def test_the_newest_jobs_of_an_owner_are_listed_first(watcher, intake, ticket, redis):
+    made = [intake.accept(ticket(owner="a"), {}).record for _ in range(4)]
+    intake.accept(ticket(owner="b"), {})
+    assert await watcher.recent("a", 10) == made[::-1]
+    assert await watcher.recent("a", 2) == [made[3], made[2]]
+    assert await watcher.recent("a", 2, before=made[2].created_at) == [made[1], made[0]]
+    assert await watcher.recent("a", 0) == [] and await watcher.recent("nobody", 5) == []
 
 
-def test_the_image_store_gives_only_its_own(tmp_path):
-    store = ImageStore(tmp_path)
-    image_id = "00000000-0000-4000-8000-000000000000"
-    assert store.path(image_id) is None
-    store.write(image_id, b"one")
-    store.write(image_id, b"two")
-    assert store.path(image_id).read_bytes() == b"two"
-    assert store.path("../" + image_id) is None
-    assert [path.name for path in tmp_path.rglob("*.*")] == [f"{image_id}.png"]
-
-
-def test_settings_name_the_variable_that_makes_no_sense():
-    assert Settings.from_environment({}).prodia_list_type == "text/plain;charset=UTF-8"
-    for name, value in {
-        "PHOTOGRAM_PRODIA_LIST_TYPE": "xml",
-        "PHOTOGRAM_ROWS": "many",
-        "PHOTOGRAM_MAX_QUEUED": "x",
-    }.items():
-        with pytest.raises(SettingsError, match=name):
-            Settings.from_environment({name: value})
+async def test_jobs_that_cannot_be_read_are_left_out_of_lists(watcher, intake, ticket, redis):
+    made = [intake.accept(ticket(owner="a"), {}).record for _ in range(5)]
+    redis.delete(record_key(made[4].job_id))
+    redis.hset(record_key(made[2].job_id), "kind", "unheard_of")
+    assert await watcher.recent("a", 2) == [made[3], made[1]]
+    assert await watcher.recent("a", 10) == [made[3], made[1], made[0]]

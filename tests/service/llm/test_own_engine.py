@@ -37,7 +37,7 @@ def put_in_place(folder: Path, script: str) -> Path:
     (program := folder / "venv" / "bin" / "python").parent.mkdir(parents=True)
     program.write_text(script.format(python=sys.executable))
     program.chmod(0o755)
-    (folder / "venv" / ".photogram-llm").write_text(installing._wanted())
+    (folder / "venv" / ".photogram-llm").write_text(installing._requirements_hash())
     (model := folder / "cache" / "language" / SMOLLM2.name).mkdir(parents=True)
     (model / "photogram-conversion").write_text(smollm2.VERSION)
     return model.parent

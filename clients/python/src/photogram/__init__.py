@@ -24,9 +24,19 @@ from ._errors import (
     WaitTimeout,
 )
 from ._events import Event, Previewed, Progressed, Rewritten, StatusChanged
+from ._images import ImageSource
 from ._language import Proposal, RewriteOptions, RewrittenPrompt, TokenCount, ToolCall
-from ._models import Failure, GeneratedImage, Image, Job, Model, Params, Progress, Result, Rewrite, Sampler, Timings
-from ._pictures import Picture
+from ._models import Failure, GeneratedImage, Image, Job, Model, Progress, Result, Rewrite, Sampler, Timings
+from ._params import (
+    ControlParams,
+    FaceRestoreParams,
+    LoraParams,
+    MaskParams,
+    Params,
+    RefinerParams,
+    SecondPassParams,
+    UpscaleParams,
+)
 from ._version import __version__
 
 __all__ = [
@@ -35,16 +45,21 @@ __all__ = [
     "AuthenticationError",
     "Conflict",
     "ConnectionFailed",
+    "ControlParams",
     "Event",
+    "FaceRestoreParams",
     "Failure",
     "FieldProblem",
     "GeneratedImage",
     "Image",
+    "ImageSource",
     "InvalidParams",
     "Job",
     "JobCanceled",
     "JobFailed",
     "LanguageUnavailable",
+    "LoraParams",
+    "MaskParams",
     "Model",
     "NoProposal",
     "NotFound",
@@ -52,18 +67,19 @@ __all__ = [
     "PermissionDenied",
     "Photogram",
     "PhotogramError",
-    "Picture",
     "Previewed",
     "Problem",
     "Progress",
     "Progressed",
     "Proposal",
+    "RefinerParams",
     "Result",
     "Rewrite",
     "RewriteOptions",
     "Rewritten",
     "RewrittenPrompt",
     "Sampler",
+    "SecondPassParams",
     "ServerError",
     "ServiceUnavailable",
     "StatusChanged",
@@ -72,6 +88,7 @@ __all__ = [
     "TooManyRequests",
     "ToolCall",
     "UnexpectedResponse",
+    "UpscaleParams",
     "WaitTimeout",
     "__version__",
 ]

@@ -10,11 +10,12 @@ import httpx
 
 from ._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT_S, Config
 from ._errors import APIError
-from ._events import Event, Reading
-from ._flows import Effect, Flow, Flows, Listen, Send, Sleep, job_id_of, order_of
+from ._events import Event, StreamReader
+from ._flows import Effect, Flow, Flows, Listen, Send, Sleep, job_id_of, kind_and_params
+from ._images import ImageSource
 from ._language import Proposal, RewriteOptions, RewrittenPrompt
-from ._models import GeneratedImage, Job, Model, Params, Sampler
-from ._pictures import Picture
+from ._models import GeneratedImage, Job, Model, Sampler
+from ._params import FaceRestoreParams, Params, UpscaleParams
 
 T = TypeVar("T")
 
@@ -25,7 +26,7 @@ class AsyncPhotogram:
         async with AsyncPhotogram() as client:
             image = await client.generate("a lighthouse at dusk", seed=7)
 
-    A cancelled `generate` cancels its job before it lets the cancellation go on.
+    A cancelled `generate` cancels its job before the cancellation propagates.
     """
 
     def __init__(
@@ -50,85 +51,94 @@ class AsyncPhotogram:
         on_event: Callable[[Event], None] | None = None,
         **params: Unpack[Params],
     ) -> GeneratedImage:
-        """Draw one picture and bring it here, as `Photogram.generate` does; `on_event` is a plain function."""
-        kind, order = order_of(prompt, None, params)
-        return await self._run(self._flows.generate(kind, timeout_s, on_event, order))
+        """Generate one image and download it; see `Photogram.generate`. `on_event` is not a coroutine."""
+        kind, all_params = kind_and_params(prompt, None, params)
+        return await self._run(self._flows.generate(kind, timeout_s, on_event, all_params))
 
     async def upscale(
         self,
-        image: Picture,
+        image: ImageSource,
         *,
-        scale: int | None = None,
-        upscaler: str | None = None,
         timeout_s: float | None = None,
         on_event: Callable[[Event], None] | None = None,
+        **params: Unpack[UpscaleParams],
     ) -> GeneratedImage:
-        """Enlarge a picture and bring it here, as `Photogram.upscale` does."""
-        params = {"image": image, "scale": scale, "upscaler": upscaler}
-        return await self._run(self._flows.generate("upscale", timeout_s, on_event, params))
+        """Enlarge an image and download the result; see `Photogram.upscale`."""
+        return await self._run(self._flows.generate("upscale", timeout_s, on_event, {"image": image, **params}))
+
+    async def restore_faces(
+        self,
+        image: ImageSource,
+        *,
+        timeout_s: float | None = None,
+        on_event: Callable[[Event], None] | None = None,
+        **params: Unpack[FaceRestoreParams],
+    ) -> GeneratedImage:
+        """Restore the faces in an image and download the result; see `Photogram.restore_faces`."""
+        return await self._run(self._flows.generate("face_restore", timeout_s, on_event, {"image": image, **params}))
 
     async def submit(
         self, prompt: str | Proposal, *, kind: str | None = None, job_id: str | None = None, **params: Unpack[Params]
     ) -> Job:
-        """Queue a job and return at once; an own `job_id` makes that repeatable, as in `Photogram.submit`."""
-        kind, order = order_of(prompt, kind, params)
-        return await self._run(self._flows.submit(kind, job_id, order))
+        """Queue a job and return at once; see `Photogram.submit`."""
+        kind, all_params = kind_and_params(prompt, kind, params)
+        return await self._run(self._flows.submit(kind, job_id, all_params))
 
     async def get(self, job_id: str) -> Job:
         """The job as it is now; raises NotFound."""
         return await self._run(self._flows.get(job_id))
 
     async def wait(self, job: Job | str, timeout_s: float | None = None) -> Job:
-        """Wait until the job is finished, however it ended, and return it; raises WaitTimeout after `timeout_s`."""
+        """Wait until the job is finished, in whatever state, and return it; raises WaitTimeout after `timeout_s`."""
         return await self._run(self._flows.wait(job_id_of(job), timeout_s))
 
     async def cancel(self, job: Job | str) -> Job:
-        """Ask for the job's end; a running one may still be `running` in the answer. A finished one stays as it is."""
+        """Request cancellation; a running job may still be `running` in the answer. A finished job does not change."""
         return await self._run(self._flows.cancel(job_id_of(job)))
 
     async def download(self, job: Job | str, index: int = 0) -> GeneratedImage:
-        """Bring a picture of a succeeded job here; raises as `Photogram.download` does."""
+        """Download an image of a succeeded job; see `Photogram.download`."""
         return await self._run(self._flows.download(job, index))
 
     async def stream(self, job: Job | str, timeout_s: float | None = None) -> AsyncGenerator[Event, None]:
-        """The job's events, from its first to the status that ends it, as `Photogram.stream` gives them.
+        """The job's events, from the first to its final status; see `Photogram.stream`.
 
             async for event in client.stream(job):
                 print(event)
 
-        Leave the loop early only inside `contextlib.aclosing`, so that the connection is given back at once.
+        To leave the loop early, use `contextlib.aclosing`, so that the connection is closed at once.
         """
-        reading = self._flows.reading(await self.get(job) if isinstance(job, str) else job, timeout_s)
-        async with aclosing(self._follow(reading)) as events:
+        reader = self._flows.event_reader(await self.get(job) if isinstance(job, str) else job, timeout_s)
+        async with aclosing(self._follow(reader)) as events:
             async for event in events:
                 yield event
 
     async def rewrite(self, prompt: str, **options: Unpack[RewriteOptions]) -> RewrittenPrompt:
-        """Have the server's language model write a prompt anew, as `Photogram.rewrite` does."""
+        """Let the server's language model rewrite a prompt; see `Photogram.rewrite`."""
         return await self._run(self._flows.rewrite({"prompt": prompt, **options}))
 
     def stream_rewrite(
         self, prompt: str, **options: Unpack[RewriteOptions]
     ) -> AsyncGenerator[str | RewrittenPrompt, None]:
-        """The pieces of a rewrite and its result, as `Photogram.stream_rewrite` gives them; see `stream` on leaving."""
-        return self._follow(self._flows.reading_rewrite({"prompt": prompt, **options}))
+        """The pieces of a rewrite and its result; see `Photogram.stream_rewrite`. Leave early as in `stream`."""
+        return self._follow(self._flows.rewrite_reader({"prompt": prompt, **options}))
 
     async def assist(
         self,
         message: str,
         *,
         job: Job | Proposal | Mapping[str, object] | None = None,
-        images: Picture | Sequence[Picture] = (),
+        images: ImageSource | Sequence[ImageSource] = (),
     ) -> Proposal:
-        """Have the server's language model turn a wish into a job, as `Photogram.assist` does."""
+        """Let the server's language model turn a request in plain words into a job; see `Photogram.assist`."""
         return await self._run(self._flows.assist(message, job, images))
 
     async def models(self) -> list[Model]:
-        """The models that can be asked for by name."""
+        """The models in the server's catalog."""
         return await self._run(self._flows.models())
 
     async def samplers(self) -> list[Sampler]:
-        """The samplers that can be asked for by name."""
+        """The samplers of the server."""
         return await self._run(self._flows.samplers())
 
     async def close(self) -> None:
@@ -143,22 +153,22 @@ class AsyncPhotogram:
     ) -> None:
         await self.close()
 
-    async def _follow(self, reading: Reading[T]) -> AsyncGenerator[T, None]:
-        while not reading.is_over:
+    async def _follow(self, reader: StreamReader[T]) -> AsyncGenerator[T, None]:
+        while not reader.is_over:
             error: httpx.RequestError | APIError | None = None
             try:
-                async with aclosing(await self._http.send(reading.request(), stream=True)) as response:
+                async with aclosing(await self._http.send(reader.request(), stream=True)) as response:
                     if not response.is_success:
                         await response.aread()
-                    reading.check(response)
+                    reader.check(response)
                     async for chunk in response.aiter_bytes():
-                        for piece in reading.feed(chunk):
+                        for piece in reader.feed(chunk):
                             yield piece
-                        if reading.is_over:
+                        if reader.is_over:
                             break
             except (httpx.RequestError, APIError) as caught:
                 error = caught
-            await asyncio.sleep(reading.pause_s(error))
+            await asyncio.sleep(reader.pause_s(error))
 
     async def _run(self, flow: Flow[T]) -> T:
         try:

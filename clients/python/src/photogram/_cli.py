@@ -11,9 +11,9 @@ from rich.console import Console
 
 from ._cli_output import (
     display_for,
+    image_json,
+    image_lines,
     job_lines,
-    picture_json,
-    picture_lines,
     proposal_lines,
     rewritten_lines,
     to_json,
@@ -22,12 +22,13 @@ from ._client import Photogram
 from ._commands import SERVER_COMMANDS, CommandBroken, found_commands, help_of, load
 from ._errors import ConnectionFailed, PhotogramError
 from ._language import Proposal
-from ._models import Job, Params
+from ._models import Job
+from ._params import Params
 from ._version import __version__
 
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 
-# Fewer than the SDK's: at a prompt, "nothing is running there" should not take eight seconds.
+# Fewer than in the SDK, so that a user learns within a few seconds that no server is running.
 _MAX_RETRIES = 3
 
 _OWN_COMMANDS = frozenset({"generate", "rewrite", "assist", "jobs", "samplers"})
@@ -46,16 +47,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run_found(name: str, rest: list[str]) -> int | None:
-    """Hand over to an installed command; None where `name` is none."""
+    """Run an installed command and return its exit code; None if `name` is not one."""
     entry = found_commands().get(name)
     if entry is not None:
         try:
             command = load(entry)
         except CommandBroken as error:
-            return _complain(str(error), FAILED)
+            return _fail(str(error), FAILED)
         return command(rest)
     if name in SERVER_COMMANDS:
-        return _complain(f"{name!r} needs the server: install the distribution photogram-server", MISUSED)
+        return _fail(f"{name!r} needs the server: install the distribution photogram-server", MISUSED)
     return None
 
 
@@ -66,14 +67,14 @@ def _run_own(options: argparse.Namespace) -> int:
         with client:
             run(options, client)
     except KeyboardInterrupt:
-        return _complain("interrupted", INTERRUPTED)
+        return _fail("interrupted", INTERRUPTED)
     except ConnectionFailed as error:
         hint = "; start a server with: photogram up" if error.url.startswith(client.base_url) else ""
-        return _complain(f"{error}{hint}", FAILED)
+        return _fail(f"{error}{hint}", FAILED)
     except (PhotogramError, OSError) as error:
-        return _complain(str(error), FAILED)
+        return _fail(str(error), FAILED)
     except ValueError as error:
-        return _complain(str(error), MISUSED)
+        return _fail(str(error), MISUSED)
     return DONE
 
 
@@ -100,7 +101,7 @@ def _draw(client: Photogram, prompt: str | Proposal, params: Params, path: Path,
     image.save(path)
     total_s = time.monotonic() - began
     proposal = prompt if isinstance(prompt, Proposal) else None
-    _print([picture_json(image, path, total_s, proposal)] if as_json else picture_lines(image, path, total_s))
+    _print([image_json(image, path, total_s, proposal)] if as_json else image_lines(image, path, total_s))
 
 
 def _rewrite(options: argparse.Namespace, client: Photogram) -> None:
@@ -110,7 +111,7 @@ def _rewrite(options: argparse.Namespace, client: Photogram) -> None:
 
 def _assist(options: argparse.Namespace, client: Photogram) -> None:
     if options.output is not None and not options.draw:
-        raise ValueError("--output is where the picture goes, and only --draw makes one")
+        raise ValueError("--output needs --draw, which generates the image")
     path = options.output or _DEFAULT_FILE
     if options.draw:
         _check_writable(path)
@@ -137,18 +138,18 @@ def _samplers(options: argparse.Namespace, client: Photogram) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="photogram", description="Draw pictures with a Photogram server.")
+    parser = argparse.ArgumentParser(prog="photogram", description="Generate images with a Photogram server.")
     parser.add_argument("--version", action="version", version=f"photogram {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     common = _common_options()
 
-    generate = commands.add_parser("generate", parents=[common], help="draw a picture and save it")
+    generate = commands.add_parser("generate", parents=[common], help="generate an image and save it")
     _add_generate_options(generate)
     generate.set_defaults(run=_generate)
 
     _add_language_commands(commands, common)
 
-    jobs = commands.add_parser("jobs", help="look at a job, or cancel it")
+    jobs = commands.add_parser("jobs", help="show or cancel a job")
     verbs = jobs.add_subparsers(title="verbs", metavar="VERB", required=True)
     for verb, run, text in (("get", _get_job, "show a job"), ("cancel", _cancel_job, "cancel a job")):
         command = verbs.add_parser(verb, parents=[common], help=text)
@@ -163,51 +164,65 @@ def _parser() -> argparse.ArgumentParser:
         if name not in _OWN_COMMANDS:
             commands.add_parser(name, help=help_of(entry), add_help=False)
     if missing := [name for name in SERVER_COMMANDS if name not in found]:
-        parser.epilog = f"With the distribution photogram-server there are also: {', '.join(missing)}."
+        parser.epilog = f"The distribution photogram-server adds the commands: {', '.join(missing)}."
     return parser
 
 
 def _add_language_commands(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]", common: argparse.ArgumentParser
 ) -> None:
-    rewrite = commands.add_parser("rewrite", parents=[common], help="have a prompt rewritten, and draw nothing")
-    rewrite.add_argument("prompt", metavar="PROMPT", help="what is to be drawn")
-    rewrite.add_argument("--model", metavar="NAME", help="the picture model that the prompt is for")
+    rewrite = commands.add_parser("rewrite", parents=[common], help="rewrite a prompt without generating an image")
+    rewrite.add_argument("prompt", metavar="PROMPT", help="the prompt to rewrite")
+    rewrite.add_argument("--model", metavar="NAME", help="the image model that the prompt is for")
     rewrite.set_defaults(run=_rewrite)
 
-    assist = commands.add_parser("assist", parents=[common], help="have a wish turned into a job")
-    assist.add_argument("message", metavar="MESSAGE", help="the wish, in plain words")
-    assist.add_argument("--image", metavar="FILE", type=Path, action="append", default=[], help="a picture for it")
-    assist.add_argument("--draw", action="store_true", help="draw what is proposed")
-    assist.add_argument("-o", "--output", metavar="FILE", type=Path, help=f"where to (else {_DEFAULT_FILE})")
+    assist = commands.add_parser("assist", parents=[common], help="turn a request in plain words into a job")
+    assist.add_argument("message", metavar="MESSAGE", help="the request, in plain words")
+    assist.add_argument(
+        "--image", metavar="FILE", type=Path, action="append", default=[], help="an image to start from"
+    )
+    assist.add_argument("--draw", action="store_true", help="run the proposed job")
+    assist.add_argument(
+        "-o", "--output", metavar="FILE", type=Path, help=f"the image file, with --draw (default: {_DEFAULT_FILE})"
+    )
     assist.set_defaults(run=_assist)
 
 
 def _common_options() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(add_help=False)
-    options.add_argument("--url", help="the server's address (else PHOTOGRAM_URL, else http://127.0.0.1:8000)")
-    options.add_argument("--api-key", help="the key (else PHOTOGRAM_API_KEY, which other users cannot read)")
-    options.add_argument("--json", action="store_true", help="print JSON instead of lines")
+    options.add_argument("--url", help="the server's address (default: PHOTOGRAM_URL, then http://127.0.0.1:8000)")
+    options.add_argument(
+        "--api-key",
+        help="the API key (default: PHOTOGRAM_API_KEY; the variable is safer, since other users can see arguments)",
+    )
+    options.add_argument("--json", action="store_true", help="print JSON instead of text")
     return options
 
 
 def _add_generate_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("prompt", metavar="PROMPT", help="what to draw")
-    parser.add_argument("-o", "--output", metavar="FILE", type=Path, default=_DEFAULT_FILE, help="where to")
-    enhance = "have the language model rewrite the prompt first, or not (else as the key prefers)"
+    parser.add_argument("prompt", metavar="PROMPT", help="what the image shows")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=Path,
+        default=_DEFAULT_FILE,
+        help=f"the image file (default: {_DEFAULT_FILE})",
+    )
+    enhance = "let the language model rewrite the prompt, or not (default: the preference of the API key)"
     parser.add_argument("--enhance", action=argparse.BooleanOptionalAction, help=enhance)
-    parser.add_argument("--negative-prompt", metavar="TEXT", help="what to keep out")
-    parser.add_argument("--model", metavar="NAME", help="the model (photogram models list)")
-    parser.add_argument("--sampler", metavar="NAME", help="the sampler (photogram samplers)")
+    parser.add_argument("--negative-prompt", metavar="TEXT", help="what the image must not contain")
+    parser.add_argument("--model", metavar="NAME", help="the model's name (see photogram models list)")
+    parser.add_argument("--sampler", metavar="NAME", help="the sampler's name (see photogram samplers)")
     parser.add_argument("--steps", metavar="N", type=int, help="number of denoising steps")
-    parser.add_argument("--guidance", metavar="SCALE", type=float, help="how closely to follow the prompt")
-    parser.add_argument("--seed", metavar="N", type=int, help="the same seed draws the same picture")
+    parser.add_argument("--guidance", metavar="SCALE", type=float, help="classifier-free guidance scale")
+    parser.add_argument("--seed", metavar="N", type=int, help="the same seed gives the same image")
     parser.add_argument("--width", metavar="PX", type=int, help="width in pixels")
     parser.add_argument("--height", metavar="PX", type=int, help="height in pixels")
 
 
 def _check_writable(path: Path) -> None:
-    # Before the job and not after it: nobody should wait for a picture that has no place.
+    # Checked before the job, so that nobody waits for an image that cannot be saved.
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a directory, not a file to write")
     if not path.parent.is_dir():
@@ -223,6 +238,6 @@ def _print(lines: Iterable[str]) -> None:
         print(line)
 
 
-def _complain(text: str, code: int) -> int:
+def _fail(text: str, code: int) -> int:
     print(f"photogram: {' '.join(text.split())}", file=sys.stderr)
     return code

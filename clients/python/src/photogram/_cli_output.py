@@ -1,4 +1,4 @@
-"""What the command line shows: progress on stderr while a job runs, plain lines about jobs on stdout."""
+"""The output of the command line: progress of a running job on stderr, plain lines about jobs on stdout."""
 
 import json
 import re
@@ -17,12 +17,12 @@ from ._models import GeneratedImage, Job, Rewrite, Timings
 
 _LABEL_WIDTH = 9
 
-# What a language model or another user wrote may hold codes that a terminal obeys, line ends, and halves of characters.
-_NOT_SHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# Text from a language model or another user may contain terminal control codes, line ends and surrogates.
+_ESCAPED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class Display(Protocol):
-    """Shows the events of one job while it is entered."""
+    """A context manager that shows the events of one job."""
 
     def __enter__(self) -> Self: ...
 
@@ -34,7 +34,7 @@ class Display(Protocol):
 
 
 class BarDisplay:
-    """A progress bar that is gone when the job is over."""
+    """A progress bar, removed when the job is finished."""
 
     def __init__(self, console: Console) -> None:
         columns = (TextColumn("{task.description:<8}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -59,7 +59,7 @@ class BarDisplay:
 
 
 class LineDisplay:
-    """A line for each status and for each tenth of the steps, for logs and pipes."""
+    """A line for each status and each tenth of the steps, for logs and pipes."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -90,12 +90,12 @@ class LineDisplay:
 
 
 def display_for(console: Console) -> Display:
-    """A bar on a terminal, lines elsewhere."""
+    """A bar on a terminal, else lines."""
     return BarDisplay(console) if console.is_terminal else LineDisplay(console)
 
 
-def picture_lines(image: GeneratedImage, path: Path, total_s: float) -> list[str]:
-    """What `photogram generate` prints: one line each."""
+def image_lines(image: GeneratedImage, path: Path, total_s: float) -> list[str]:
+    """The output of `photogram generate`."""
     params = image.job.params
     prompts = _known({"prompt": params.get("prompt"), **_revisions(image.job.rewrite)}) if image.job.rewrite else []
     return [
@@ -110,14 +110,14 @@ def picture_lines(image: GeneratedImage, path: Path, total_s: float) -> list[str
     ]
 
 
-def picture_json(image: GeneratedImage, path: Path, total_s: float, proposal: Proposal | None = None) -> str:
-    """The same for programs: the file, the seconds, the whole job, and what it was proposed as, if it was."""
+def image_json(image: GeneratedImage, path: Path, total_s: float, proposal: Proposal | None = None) -> str:
+    """The output of `photogram generate --json`: the file, the timings, the job, and its proposal if it had one."""
     document = {"file": str(path), "timings": _seconds_of(image.job, total_s), "job": asdict(image.job)}
     return to_json(document if proposal is None else {**document, "proposal": asdict(proposal)})
 
 
 def job_lines(job: Job) -> list[str]:
-    """What `photogram jobs` prints: a line for everything that is known."""
+    """The output of `photogram jobs`: a line for each known value."""
     known: dict[str, object] = {
         "id": job.id,
         "kind": job.kind,
@@ -137,7 +137,7 @@ def job_lines(job: Job) -> list[str]:
 
 
 def rewritten_lines(rewritten: RewrittenPrompt) -> list[str]:
-    """What `photogram rewrite` prints."""
+    """The output of `photogram rewrite`."""
     tokens, rewrite = rewritten.tokens, rewritten.rewrite
     counted = "" if tokens.counted == "tokenizer" else f" ({tokens.counted})"
     return _known(
@@ -153,7 +153,7 @@ def rewritten_lines(rewritten: RewrittenPrompt) -> list[str]:
 
 
 def proposal_lines(proposal: Proposal) -> list[str]:
-    """What `photogram assist` prints: the model's words, its steps, and the job."""
+    """The output of `photogram assist`: the tool calls, the model's message, and the job."""
     calls = [_line("call", f"{call.name}: {call.outcome}") for call in proposal.calls]
     given = {name: value for name, value in proposal.params.items() if value is not None and name != "prompt"}
     params = ", ".join(_param_text(name, value) for name, value in given.items())
@@ -162,7 +162,7 @@ def proposal_lines(proposal: Proposal) -> list[str]:
 
 
 def to_json(document: object) -> str:
-    """Indented JSON; moments as ISO 8601."""
+    """Indented JSON with ISO 8601 times."""
     text = json.dumps(document, indent=2, ensure_ascii=False, default=_time_text)
     return text.encode(errors="backslashreplace").decode()
 
@@ -184,7 +184,7 @@ def _known(values: dict[str, object]) -> list[str]:
 
 
 def _line(label: str, value: object) -> str:
-    text = _NOT_SHOWN.sub(lambda found: f"\\u{ord(found[0]):04x}", str(value))
+    text = _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", str(value))
     return f"{label:<{_LABEL_WIDTH}}{'-' if value is None else text}"
 
 

@@ -10,11 +10,12 @@ import httpx
 
 from ._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT_S, Config
 from ._errors import APIError
-from ._events import Event, Reading
-from ._flows import Effect, Flow, Flows, Listen, Send, Sleep, job_id_of, order_of
+from ._events import Event, StreamReader
+from ._flows import Effect, Flow, Flows, Listen, Send, Sleep, job_id_of, kind_and_params
+from ._images import ImageSource
 from ._language import Proposal, RewriteOptions, RewrittenPrompt
-from ._models import GeneratedImage, Job, Model, Params, Sampler
-from ._pictures import Picture
+from ._models import GeneratedImage, Job, Model, Sampler
+from ._params import FaceRestoreParams, Params, UpscaleParams
 
 T = TypeVar("T")
 
@@ -26,12 +27,12 @@ class Photogram:
             client.generate("a lighthouse at dusk", seed=7).save("lighthouse.png")
 
     `base_url` and `api_key` default to the environment's `PHOTOGRAM_URL` (else http://127.0.0.1:8000) and
-    `PHOTOGRAM_API_KEY`. `timeout_s` bounds connecting and each silence of the server, not the drawing. Lost connections
-    and the statuses 429, 502, 503 and 504 are tried again up to `max_retries` times, with growing pauses or after as
-    many seconds as the server asked for; nothing that is sent twice is done twice. `transport` takes an httpx transport
-    in place of the network. One client may serve many threads.
+    `PHOTOGRAM_API_KEY`. `timeout_s` limits connecting and each wait for data, not the whole job. Lost connections and
+    the statuses 429, 502, 503 and 504 are retried up to `max_retries` times, with exponential backoff or after the
+    server's Retry-After; all requests are idempotent. `transport` is an httpx transport to use instead of the network.
+    One client may be used by many threads.
 
-    Raises ValueError for settings that cannot work. Every method raises `PhotogramError` and its kin.
+    Raises ValueError for invalid settings. Every method may raise `PhotogramError` and its subclasses.
     """
 
     def __init__(
@@ -56,125 +57,135 @@ class Photogram:
         on_event: Callable[[Event], None] | None = None,
         **params: Unpack[Params],
     ) -> GeneratedImage:
-        """Draw one picture and bring it here.
+        """Generate one image and download it.
 
             image = client.generate("a cat", num_inference_steps=20, width=512, height=512)
             image = client.generate("a cat in oil", image=Path("cat.png"), strength=0.6)
             image = client.generate("a hat", image=Path("cat.png"), mask=Path("head.png"))
 
-        With an `image` the picture is drawn over it, with a `mask` only where that is light: each a file, bytes, or a
-        string that the server knows: a URL, `input:...` or `image:...`. A mask may also be a mapping of all its fields.
-        With `enhance_prompt=True` the server's language model rewrites the prompt first, if it can; `image.job` tells
-        both. A proposal of `assist` may stand in place of the prompt; `params` then change what it says.
-        `on_event` is called with every event of the job while it is drawn. When this call ends before the job does -
-        Ctrl-C, `timeout_s` seconds over, the connection gone - the job is canceled. Raises InvalidParams for bad
-        parameters, JobFailed, JobCanceled, WaitTimeout.
+        With `image` the job is img2img, with `mask` inpaint, which changes only the light part of the mask. Each is a
+        file, bytes, or a string that the server resolves: a URL, `input:...` or `image:...`; a mask may also be a
+        `MaskParams`. With `enhance_prompt=True` the server's language model rewrites the prompt first, if it can;
+        `image.job` has both prompts. Instead of a prompt you may pass a proposal of `assist`; `params` override its
+        parameters. `on_event` is called with every event of the job. If this call ends before the job (by Ctrl-C,
+        after `timeout_s` seconds, or by a lost connection), the job is canceled. Raises InvalidParams, JobFailed,
+        JobCanceled, WaitTimeout.
         """
-        kind, order = order_of(prompt, None, params)
-        return self._run(self._flows.generate(kind, timeout_s, on_event, order))
+        kind, all_params = kind_and_params(prompt, None, params)
+        return self._run(self._flows.generate(kind, timeout_s, on_event, all_params))
 
     def upscale(
         self,
-        image: Picture,
+        image: ImageSource,
         *,
-        scale: int | None = None,
-        upscaler: str | None = None,
         timeout_s: float | None = None,
         on_event: Callable[[Event], None] | None = None,
+        **params: Unpack[UpscaleParams],
     ) -> GeneratedImage:
-        """Enlarge a picture to `scale` (2 or 4) times its width and height, and bring it here.
+        """Enlarge an image to `scale` (2 or 4) times its width and height, and download the result.
 
             image = client.upscale(Path("cat.png"), scale=4)
 
-        Ends and raises as `generate` does.
+        Cancels the job and raises as `generate` does.
         """
-        params = {"image": image, "scale": scale, "upscaler": upscaler}
-        return self._run(self._flows.generate("upscale", timeout_s, on_event, params))
+        return self._run(self._flows.generate("upscale", timeout_s, on_event, {"image": image, **params}))
+
+    def restore_faces(
+        self,
+        image: ImageSource,
+        *,
+        timeout_s: float | None = None,
+        on_event: Callable[[Event], None] | None = None,
+        **params: Unpack[FaceRestoreParams],
+    ) -> GeneratedImage:
+        """Restore the faces in an image, and download the result; cancels the job and raises as `generate` does."""
+        return self._run(self._flows.generate("face_restore", timeout_s, on_event, {"image": image, **params}))
 
     def submit(
         self, prompt: str | Proposal, *, kind: str | None = None, job_id: str | None = None, **params: Unpack[Params]
     ) -> Job:
-        """Queue a job and return at once; a `kind` that is left out goes by the pictures, as in `generate`.
+        """Queue a job and return at once; by default `kind` follows from the images, as in `generate`.
 
-        With a `job_id` of your own (1 to 64 letters, digits, `_`, `-`) submitting the same again, also from another
-        process, gives the same job; submitting something else under it raises Conflict.
+        A `job_id` of your own (1 to 64 letters, digits, `_`, `-`) makes the call idempotent, also across processes: the
+        same request returns the same job, and another request with this id raises Conflict.
         """
-        kind, order = order_of(prompt, kind, params)
-        return self._run(self._flows.submit(kind, job_id, order))
+        kind, all_params = kind_and_params(prompt, kind, params)
+        return self._run(self._flows.submit(kind, job_id, all_params))
 
     def get(self, job_id: str) -> Job:
         """The job as it is now; raises NotFound."""
         return self._run(self._flows.get(job_id))
 
     def wait(self, job: Job | str, timeout_s: float | None = None) -> Job:
-        """Block until the job is finished, however it ended, and return it; raises WaitTimeout after `timeout_s`."""
+        """Block until the job is finished, in whatever state, and return it; raises WaitTimeout after `timeout_s`."""
         return self._run(self._flows.wait(job_id_of(job), timeout_s))
 
     def cancel(self, job: Job | str) -> Job:
-        """Ask for the job's end; a running one may still be `running` in the answer. A finished one stays as it is."""
+        """Request cancellation; a running job may still be `running` in the answer. A finished job does not change."""
         return self._run(self._flows.cancel(job_id_of(job)))
 
     def download(self, job: Job | str, index: int = 0) -> GeneratedImage:
-        """Bring a picture of a succeeded job here.
+        """Download an image of a succeeded job.
 
-        Raises JobFailed or JobCanceled for a job that has none, ValueError for one that is not finished.
+        Raises JobFailed or JobCanceled if the job has no image, ValueError if it is not finished.
         """
         return self._run(self._flows.download(job, index))
 
     def stream(self, job: Job | str, timeout_s: float | None = None) -> Iterator[Event]:
-        """The job's events, from its first to the status that ends it.
+        """The job's events, from the first to its final status.
 
             for event in client.stream(job):
                 if isinstance(event, Progressed):
                     print(f"{event.step}/{event.steps}")
 
-        A dropped connection is taken up where it broke off. Raises WaitTimeout after `timeout_s` seconds (noticed with
-        the server's next word, 15 s later at most).
+        Resumes after a dropped connection (Last-Event-ID). Raises WaitTimeout after `timeout_s` seconds, at the latest
+        with the next heartbeat of the server, which comes every 15 s.
         """
-        yield from self._follow(self._flows.reading(self.get(job) if isinstance(job, str) else job, timeout_s))
+        yield from self._follow(self._flows.event_reader(self.get(job) if isinstance(job, str) else job, timeout_s))
 
     def rewrite(self, prompt: str, **options: Unpack[RewriteOptions]) -> RewrittenPrompt:
-        """Have the server's language model write a prompt anew, and draw nothing.
+        """Let the server's language model rewrite a prompt, without generating an image.
 
             client.rewrite("a fox", model="sdxl").revised_prompt
 
-        It writes as suits the picture model `model`, or by the `profile` named, and the same for the same `seed`; with
-        `negative_prompt=True` it writes such a one too. Without a language model the prompt comes back as it is, and
-        `.rewrite.reason` says why. Raises InvalidParams.
+        The style of the text fits the image model `model`, or follows `profile`; the same `seed` gives the same text.
+        `negative_prompt=True` also writes a negative prompt. Without a language model the prompt comes back unchanged,
+        and `.rewrite.reason` says why. Raises InvalidParams.
         """
         return self._run(self._flows.rewrite({"prompt": prompt, **options}))
 
     def stream_rewrite(self, prompt: str, **options: Unpack[RewriteOptions]) -> Iterator[str | RewrittenPrompt]:
-        """As `rewrite`, in pieces of text while they are written, and the RewrittenPrompt last.
+        """Like `rewrite`, but streamed: pieces of text, then the RewrittenPrompt.
 
-        The pieces are what the language model says; only the result tells whether that is used. Raises ConnectionFailed
-        where the stream breaks off after its first piece.
+        The result says whether the text of the pieces is used. Raises ConnectionFailed if the stream breaks after its
+        first piece.
         """
-        return self._follow(self._flows.reading_rewrite({"prompt": prompt, **options}))
+        return self._follow(self._flows.rewrite_reader({"prompt": prompt, **options}))
 
     def assist(
         self,
         message: str,
         *,
         job: Job | Proposal | Mapping[str, object] | None = None,
-        images: Picture | Sequence[Picture] = (),
+        images: ImageSource | Sequence[ImageSource] = (),
     ) -> Proposal:
-        """Have the server's language model turn a wish into a job; `generate` and `submit` take what it proposes.
+        """Let the server's language model turn a request in plain words into a job; `generate` and `submit` take it.
 
             proposal = client.assist("a postcard of a lighthouse, wide")
             client.generate(proposal).save("postcard.png")
 
-        With a `job` (or a proposal, or a mapping with kind and params) the wish is to change that. `images` are one or
-        more pictures to draw over, each as in `generate`. Raises NoProposal, LanguageUnavailable, InvalidParams.
+        With `job` (a job, a proposal, or a mapping with kind and params) the message asks for changes to it. `images`
+        are one or more images to start from, each as in `generate`. Raises NoProposal, LanguageUnavailable,
+        InvalidParams.
         """
         return self._run(self._flows.assist(message, job, images))
 
     def models(self) -> list[Model]:
-        """The models that can be asked for by name."""
+        """The models in the server's catalog."""
         return self._run(self._flows.models())
 
     def samplers(self) -> list[Sampler]:
-        """The samplers that can be asked for by name."""
+        """The samplers of the server."""
         return self._run(self._flows.samplers())
 
     def close(self) -> None:
@@ -189,21 +200,21 @@ class Photogram:
     ) -> None:
         self.close()
 
-    def _follow(self, reading: Reading[T]) -> Iterator[T]:
-        while not reading.is_over:
+    def _follow(self, reader: StreamReader[T]) -> Iterator[T]:
+        while not reader.is_over:
             error: httpx.RequestError | APIError | None = None
             try:
-                with closing(self._http.send(reading.request(), stream=True)) as response:
+                with closing(self._http.send(reader.request(), stream=True)) as response:
                     if not response.is_success:
                         response.read()
-                    reading.check(response)
+                    reader.check(response)
                     for chunk in response.iter_bytes():
-                        yield from reading.feed(chunk)
-                        if reading.is_over:
+                        yield from reader.feed(chunk)
+                        if reader.is_over:
                             break
             except (httpx.RequestError, APIError) as caught:
                 error = caught
-            time.sleep(reading.pause_s(error))
+            time.sleep(reader.pause_s(error))
 
     def _run(self, flow: Flow[T]) -> T:
         try:

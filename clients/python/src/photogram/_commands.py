@@ -1,4 +1,4 @@
-"""Commands that other installed distributions add to `photogram`, found without importing them."""
+"""Commands that other installed distributions add to `photogram` by entry points, without importing them."""
 
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 GROUP = "photogram.commands"
 
-# What the server distribution brings; named here so that the help and the errors know them without it.
+# The commands of the server distribution, for help and error messages when it is not installed.
 SERVER_COMMANDS = {
     "up": "start a whole server on this machine",
     "gateway": "start the REST gateway alone",
@@ -23,13 +23,13 @@ class CommandBroken(Exception):
 
 
 def found_commands() -> dict[str, EntryPoint]:
-    """The entry points of the group by name, sorted; of several with one name the first installed counts."""
+    """The entry points of the group by name, sorted; the first of several with the same name is used."""
     found = sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
     return {entry.name: entry for entry in reversed(found)}
 
 
 def load(entry: EntryPoint) -> Command:
-    """Import the command; raises CommandBroken where that fails, as when an optional dependency is missing."""
+    """Import the command; raises CommandBroken if the import fails, for example by a missing optional dependency."""
     try:
         command: Command = entry.load()
     except (ImportError, AttributeError) as error:
@@ -38,6 +38,6 @@ def load(entry: EntryPoint) -> Command:
 
 
 def help_of(entry: EntryPoint) -> str:
-    """One line on the command for the help page."""
+    """One line about the command for `--help`."""
     origin = entry.dist.name if entry.dist else entry.value
     return SERVER_COMMANDS.get(entry.name, f"from {origin}")

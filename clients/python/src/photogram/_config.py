@@ -1,4 +1,4 @@
-"""Where the server is and how to speak to it: address, key, time limits, from arguments or the environment."""
+"""The settings of a client: address, key, time limits, from arguments or the environment."""
 
 import os
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ DEFAULT_MAX_RETRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Checked settings of one client; the key stays out of its repr."""
+    """Validated settings of one client; the repr omits the key."""
 
     base_url: str
     api_key: str | None = field(repr=False)
@@ -29,7 +29,7 @@ class Config:
 
     @classmethod
     def resolve(cls, base_url: str | None, api_key: str | None, timeout_s: float, max_retries: int) -> "Config":
-        """Fill what was not given from `PHOTOGRAM_URL` and `PHOTOGRAM_API_KEY`."""
+        """Take missing settings from `PHOTOGRAM_URL` and `PHOTOGRAM_API_KEY`."""
         url = base_url if base_url is not None else os.environ.get("PHOTOGRAM_URL") or DEFAULT_URL
         key = api_key if api_key is not None else os.environ.get("PHOTOGRAM_API_KEY")
         return cls(url.rstrip("/"), key or None, timeout_s, max_retries)
@@ -39,12 +39,14 @@ def _check_url(text: str) -> None:
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL as error:
-        raise ValueError(f"the server's URL {text!r} cannot be read: {error}") from error
+        raise ValueError(f"the server's URL {text!r} is invalid: {error}") from error
     if url.scheme not in ("http", "https") or not url.host:
         raise ValueError(f"the server's URL must look like {DEFAULT_URL}, got {text!r}")
 
 
 def _check_key(key: str | None) -> None:
-    # The text of a bad key never enters the message: messages end up in logs.
+    # The message never contains the key, because messages are logged.
     if key is not None and not all("!" <= character <= "~" for character in key):
-        raise ValueError("the API key holds a space, a line end or another character that a header cannot carry")
+        raise ValueError(
+            "the API key contains a space, a line end or another character that is not allowed in a header"
+        )

@@ -1,24 +1,24 @@
-"""Everything this package raises about servers and jobs.
+"""The errors of this package.
 
 PhotogramError
-├── ConnectionFailed        no answer came: refused, timed out, or broken off
-├── UnexpectedResponse      an answer came that is not Photogram's
+├── ConnectionFailed        no response: the connection was refused, timed out, or broke
+├── UnexpectedResponse      the response is not from Photogram
 ├── APIError                the server refused: .status .code .detail .problems .retry_after_s
 │   ├── AuthenticationError     401: the key is missing or unknown
 │   ├── PermissionDenied        403: the key may not do this
 │   ├── NotFound                404: no such job, or it is gone
 │   ├── Conflict                409: the id or idempotency key belongs to another request
 │   ├── InvalidParams           422: .problems names each field
-│   ├── NoProposal              422: the language model proposed nothing that could be drawn
-│   ├── TooManyRequests         429: come back after .retry_after_s
-│   ├── ServiceUnavailable      503: come back after .retry_after_s
+│   ├── NoProposal              422: the language model proposed no valid job
+│   ├── TooManyRequests         429: retry after .retry_after_s
+│   ├── ServiceUnavailable      503: retry after .retry_after_s
 │   │   └── LanguageUnavailable     503: the server has no language model, or cannot reach it
 │   └── ServerError             any other 5xx
-├── JobFailed               the job ended without a picture: .job.error says why
-├── JobCanceled             the job was canceled before it had a picture: .job
+├── JobFailed               the job ended without an image: .job.error says why
+├── JobCanceled             the job was canceled before it had an image: .job
 └── WaitTimeout             the job was not finished in time: .job is its last known state
 
-Arguments that cannot be sent at all raise the built-in ValueError.
+Arguments that cannot be sent raise the built-in ValueError.
 """
 
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class FieldProblem:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A refusal as the server described it (RFC 9457), or as its status line allows to guess."""
+    """An error response: the server's problem document (RFC 9457), or a guess from the status line."""
 
     status: int
     code: str
@@ -53,7 +53,7 @@ class PhotogramError(Exception):
 
 
 class ConnectionFailed(PhotogramError):
-    """No answer came from the server, also after retries."""
+    """The server did not respond, even after retries."""
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(url, reason)
@@ -65,7 +65,7 @@ class ConnectionFailed(PhotogramError):
 
 
 class UnexpectedResponse(PhotogramError):
-    """Something answered, but not as Photogram does; often a proxy, or another service on that port."""
+    """The response is not from Photogram, but from a proxy or another service on that port."""
 
 
 class APIError(PhotogramError):
@@ -80,9 +80,9 @@ class APIError(PhotogramError):
         self.retry_after_s = problem.retry_after_s
 
     def __str__(self) -> str:
-        # A server may tell the fields in its detail too; nothing is said twice.
-        untold = [text for text in map(str, self.problems) if text not in self.detail]
-        return "; ".join([f"{self.detail} ({self.status} {self.code})", *untold])
+        # The detail may already contain the problems of the fields.
+        unmentioned = [text for text in map(str, self.problems) if text not in self.detail]
+        return "; ".join([f"{self.detail} ({self.status} {self.code})", *unmentioned])
 
 
 class AuthenticationError(APIError):
@@ -94,7 +94,7 @@ class PermissionDenied(APIError):
 
 
 class NotFound(APIError):
-    """404: the server knows no such thing, or keeps it no longer."""
+    """404: it does not exist, or has been deleted."""
 
 
 class Conflict(APIError):
@@ -106,7 +106,7 @@ class InvalidParams(APIError):
 
 
 class NoProposal(APIError):
-    """422: the language model proposed nothing that could be drawn; other words may help."""
+    """422: the language model proposed no valid job; another wording may help."""
 
 
 class TooManyRequests(APIError):
@@ -142,7 +142,7 @@ class JobFailed(_CarriesJob):
 
 
 class JobCanceled(_CarriesJob):
-    """The job was canceled before it had a picture."""
+    """The job was canceled before it had an image."""
 
     def __str__(self) -> str:
         return f"job {self.job.id} was canceled"

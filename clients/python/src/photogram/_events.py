@@ -1,4 +1,4 @@
-"""Event streams read piece by piece: a job's as typed events, followed across dropped connections."""
+"""Reads a job's event stream as typed events, and resumes it after dropped connections."""
 
 import base64
 import json
@@ -12,7 +12,7 @@ import httpx
 
 from ._errors import APIError, ConnectionFailed, UnexpectedResponse, WaitTimeout
 from ._models import Job, Progress, Rewrite
-from ._requests import EVENTS_SILENCE_S, Requests
+from ._requests import EVENTS_READ_TIMEOUT_S, Requests
 from ._responses import error_of, read_event
 from ._retry import Backoff, connection_failure
 from ._sse import Frame, FrameDecoder
@@ -20,7 +20,7 @@ from ._sse import Frame, FrameDecoder
 
 @dataclass(frozen=True, slots=True)
 class StatusChanged:
-    """The job has a new status; `job` is all of it."""
+    """The job has a new status; `job` is its whole state."""
 
     job: Job
 
@@ -35,7 +35,7 @@ class Progressed:
 
 @dataclass(frozen=True, slots=True)
 class Previewed:
-    """How the picture looks at step `step`: encoded bytes and their media type."""
+    """A preview of the image at step `step`: encoded bytes and their media type."""
 
     step: int
     data: bytes = field(repr=False)
@@ -44,7 +44,7 @@ class Previewed:
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """The server's language model is done with the prompt, whatever came of it."""
+    """The server's language model has rewritten the prompt, or failed to."""
 
     rewrite: Rewrite
 
@@ -54,11 +54,11 @@ Event: TypeAlias = StatusChanged | Progressed | Previewed | Rewritten
 T_co = TypeVar("T_co", covariant=True)
 
 
-class Reading(Protocol[T_co]):
-    """The state of reading one stream. It does no I/O.
+class StreamReader(Protocol[T_co]):
+    """The state of reading one stream, without I/O.
 
-    The client asks `request()`, hands the answer to `check` and its bytes to `feed`, and at the end of each connection,
-    whatever ended it, asks `pause_s` how long to wait, until `is_over`.
+    The client sends `request()`, gives the response to `check` and its bytes to `feed`, and after each connection
+    sleeps for `pause_s`, until `is_over`.
     """
 
     is_over: bool
@@ -72,8 +72,8 @@ class Reading(Protocol[T_co]):
     def pause_s(self, error: httpx.RequestError | APIError | None) -> float: ...
 
 
-class EventReading:
-    """The reading of one job's events: what was seen, what to ask for next, when to give up."""
+class EventReader:
+    """Reads one job's events: remembers the last one, builds the next request, and decides when to give up."""
 
     def __init__(self, requests: Requests, backoff: Backoff, job: Job, timeout_s: float | None) -> None:
         self.is_over = False
@@ -87,42 +87,42 @@ class EventReading:
         self._url = ""
 
     def request(self) -> httpx.Request:
-        """The request for what was not seen yet."""
+        """The request for all events after the last one."""
         self._decoder = FrameDecoder()
-        silence_s = min(EVENTS_SILENCE_S, max(0.1, self._deadline - time.monotonic()))
-        request = self._requests.events(self._job.id, self._last_event_id, silence_s)
+        read_timeout_s = min(EVENTS_READ_TIMEOUT_S, max(0.1, self._deadline - time.monotonic()))
+        request = self._requests.events(self._job.id, self._last_event_id, read_timeout_s)
         self._url = str(request.url)
         return request
 
     def check(self, response: httpx.Response) -> None:
-        """Raise what a refusal (its body read) stands for."""
+        """Raise the error for an unsuccessful response, whose body must have been read."""
         check_stream(response)
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
-        """The events that `chunk` completes; those that this version does not know are passed over."""
+        """The events that `chunk` completes; unknown events are ignored."""
         for frame in self._decoder.feed(chunk):
             if frame.id is not None and frame.id != self._last_event_id:
                 self._last_event_id, self._attempt = frame.id, 0
             event = _event_of(frame)
             if event is not None:
-                self._note(event)
+                self._update(event)
                 yield event
         if not self.is_over:
             self._check_deadline()
 
     def pause_s(self, error: httpx.RequestError | APIError | None) -> float:
-        """Seconds until the next `request`; raises once there is no hope or no time left."""
+        """Seconds until the next `request`; raises if retrying is useless or the deadline has passed."""
         if self.is_over:
             return 0.0
         self._check_deadline()
-        failure = error if isinstance(error, APIError) else self._break_off(error)
+        failure = error if isinstance(error, APIError) else self._stream_failure(error)
         pause_s = self._backoff.pause_s(failure, self._attempt)
         if pause_s is None:
             raise failure
         self._attempt += 1
         return pause_s
 
-    def _note(self, event: Event) -> None:
+    def _update(self, event: Event) -> None:
         if isinstance(event, StatusChanged):
             self._job = event.job
             self.is_over = event.job.is_finished
@@ -131,18 +131,20 @@ class EventReading:
         if time.monotonic() >= self._deadline:
             raise WaitTimeout(self._job)
 
-    def _break_off(self, error: httpx.RequestError | None) -> ConnectionFailed:
-        cause = error or httpx.RemoteProtocolError("the event stream ended before the job did")
+    def _stream_failure(self, error: httpx.RequestError | None) -> ConnectionFailed:
+        cause = error or httpx.RemoteProtocolError("the event stream ended before the job finished")
         return connection_failure(self._url, cause)
 
 
 def check_stream(response: httpx.Response) -> None:
-    """Raise what `response` stands for where it is no stream of events; a refusal's body must be read."""
+    """Raise an error unless `response` is an event stream; the body of an unsuccessful one must have been read."""
     if not response.is_success:
         raise error_of(response)
     kind = response.headers.get("content-type", "")
     if not kind.startswith("text/event-stream"):
-        raise UnexpectedResponse(f"{response.request.url} answered with {kind or 'no type'}, not with events")
+        raise UnexpectedResponse(
+            f"{response.request.url} answered with {kind or 'no content type'} instead of text/event-stream"
+        )
 
 
 def _event_of(frame: Frame) -> Event | None:

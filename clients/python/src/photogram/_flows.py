@@ -1,7 +1,7 @@
-"""What the clients do, without doing any I/O: each operation is a generator of effects, run by a sync or async client.
+"""The operations without I/O (sans-I/O): each is a generator of effects that the sync or the async client performs.
 
-A flow yields `Send`, `Sleep` or `Listen`; the client performs it and sends the answer back, or throws in whatever was
-raised on the way, interruptions among them. So retries, waiting and cancelling are written once for both clients.
+A flow yields `Send`, `Sleep` or `Listen`. The client performs the effect and sends the result back, or throws the
+exception into the flow, including interruptions. Thus retries, waiting and cancellation are written once for both.
 """
 
 import contextlib
@@ -25,28 +25,28 @@ from ._errors import (
     UnexpectedResponse,
     WaitTimeout,
 )
-from ._events import Event, EventReading
+from ._events import Event, EventReader
+from ._images import ImageSource, kind_of
 from ._language import Proposal, RewrittenPrompt
 from ._models import GeneratedImage, Job, Model, Sampler
-from ._pictures import Picture, kind_of
 from ._requests import Requests, new_job_id
 from ._responses import error_of, read
 from ._retry import Backoff, connection_failure
-from ._rewriting import RewriteReading
+from ._rewriting import RewriteReader
 
-# The server waits 60 s at most; proxies often give up at 60 s themselves.
-LONGEST_POLL_S = 30
-# The pause between two polls, so that a server that does not wait is not asked in a hot loop.
+# The server allows 60 s, but many proxies time out after 60 s.
+MAX_POLL_S = 30
+# The pause between polls prevents a busy loop with a server that does not long-poll.
 POLL_PAUSE_S = 0.25
-# An interrupted caller wants to leave: cancelling gets one attempt of this length.
-FAREWELL_S = 5.0
-# After these there is certainly no job to cancel.
+# After an interruption, cancelling the job gets one attempt with this time limit.
+CANCEL_TIMEOUT_S = 5.0
+# After these errors there is no job to cancel.
 _REFUSALS = (AuthenticationError, PermissionDenied, InvalidParams)
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send `request`, answer with the response, its body read; `is_shielded`: also while being cancelled."""
+    """Send `request` and return the response with its body read; `is_shielded`: even if the task is being cancelled."""
 
     request: httpx.Request
     follow_redirects: bool = False
@@ -55,14 +55,12 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Do nothing for `seconds`."""
-
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Hand every event of `job` to `on_event`, until it is finished."""
+    """Call `on_event` with every event of `job`, until it is finished."""
 
     job: Job
     on_event: Callable[[Event], None]
@@ -75,8 +73,6 @@ Flow: TypeAlias = Generator[Effect, Any, T]
 
 
 class Flows:
-    """The operations on one server."""
-
     def __init__(self, config: Config) -> None:
         self._requests = Requests(config)
         self._backoff = Backoff(config.max_retries)
@@ -94,8 +90,8 @@ class Flows:
         deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
         while True:
             left_s = max(0.0, deadline - time.monotonic())
-            # Whole seconds go to the server, the rest is waited for here.
-            request = self._requests.job(job_id, wait_s=int(min(LONGEST_POLL_S, left_s)))
+            # The server takes whole seconds; the flow sleeps for the rest.
+            request = self._requests.job(job_id, wait_s=int(min(MAX_POLL_S, left_s)))
             job = read((yield from self._call(request, deadline=deadline)), Job.from_payload)
             if job.is_finished:
                 return job
@@ -110,7 +106,7 @@ class Flows:
         _check_succeeded(job)
         images = job.result.images if job.result else ()
         if not 0 <= index < len(images):
-            raise ValueError(f"job {job.id} has {len(images)} images, there is no image {index}")
+            raise ValueError(f"job {job.id} has {len(images)} images, so there is no image {index}")
         request = self._requests.image(images[index].url)
         response = yield from self._call(request, follow_redirects=True)
         return GeneratedImage(_image_bytes(response), images[index].width, images[index].height, _seed_of(job), job)
@@ -122,7 +118,7 @@ class Flows:
         on_event: Callable[[Event], None] | None,
         params: Mapping[str, object],
     ) -> Flow[GeneratedImage]:
-        # With an id chosen here a job can be cancelled also when the answer to its submission never came.
+        # The client chooses the id, so that it can cancel the job even if the response to the submission is lost.
         job_id = new_job_id()
         submission = self._requests.submit(kind, job_id, params)
         try:
@@ -133,21 +129,24 @@ class Flows:
         except (GeneratorExit, *_REFUSALS):
             raise
         except BaseException:
-            yield from self._abandon(job_id)
+            yield from self._cancel_after_interruption(job_id)
             raise
         return (yield from self.download(finished, 0))
 
-    def rewrite(self, asked: Mapping[str, object]) -> Flow[RewrittenPrompt]:
-        response = yield from self._call(self._requests.rewrite(asked))
+    def rewrite(self, options: Mapping[str, object]) -> Flow[RewrittenPrompt]:
+        response = yield from self._call(self._requests.rewrite(options))
         return read(response, RewrittenPrompt.from_payload)
 
     def assist(
-        self, message: str, job: Job | Proposal | Mapping[str, object] | None, images: Picture | Sequence[Picture]
+        self,
+        message: str,
+        job: Job | Proposal | Mapping[str, object] | None,
+        images: ImageSource | Sequence[ImageSource],
     ) -> Flow[Proposal]:
         if isinstance(job, Job | Proposal):
             job = {"kind": job.kind, "params": job.params}
-        pictures = (images,) if isinstance(images, Picture) else images
-        response = yield from self._call(self._requests.assist(message, job, pictures))
+        sources = (images,) if isinstance(images, ImageSource) else images
+        response = yield from self._call(self._requests.assist(message, job, sources))
         return read(response, Proposal.from_payload)
 
     def models(self) -> Flow[list[Model]]:
@@ -158,24 +157,24 @@ class Flows:
         response = yield from self._call(self._requests.samplers())
         return read(response, lambda payload: [Sampler.from_payload(sampler) for sampler in payload["samplers"]])
 
-    def reading(self, job: Job, timeout_s: float | None) -> EventReading:
-        return EventReading(self._requests, self._backoff, job, timeout_s)
+    def event_reader(self, job: Job, timeout_s: float | None) -> EventReader:
+        return EventReader(self._requests, self._backoff, job, timeout_s)
 
-    def reading_rewrite(self, asked: Mapping[str, object]) -> RewriteReading:
-        return RewriteReading(self._requests, self._backoff, asked)
+    def rewrite_reader(self, options: Mapping[str, object]) -> RewriteReader:
+        return RewriteReader(self._requests, self._backoff, options)
 
     def _job(self, request: httpx.Request) -> Flow[Job]:
         response = yield from self._call(request)
         return read(response, Job.from_payload)
 
-    def _abandon(self, job_id: str) -> Flow[None]:
+    def _cancel_after_interruption(self, job_id: str) -> Flow[None]:
         with contextlib.suppress(httpx.RequestError):
-            yield Send(self._requests.cancel(job_id, limit_s=FAREWELL_S), is_shielded=True)
+            yield Send(self._requests.cancel(job_id, timeout_s=CANCEL_TIMEOUT_S), is_shielded=True)
 
     def _call(
         self, request: httpx.Request, *, follow_redirects: bool = False, deadline: float = math.inf
     ) -> Flow[httpx.Response]:
-        """Send until there is a success, or a failure that another attempt cannot mend before `deadline`."""
+        """Send until a success, or until a failure that no retry before `deadline` could fix."""
         for attempt in itertools.count():
             failure: PhotogramError
             try:
@@ -190,11 +189,13 @@ class Flows:
             if pause_s is None or time.monotonic() + pause_s > deadline:
                 raise failure
             yield Sleep(pause_s)
-        raise AssertionError("attempts are counted without end")
+        raise AssertionError("itertools.count has no end")
 
 
-def order_of(prompt: str | Proposal, kind: str | None, params: Mapping[str, object]) -> tuple[str, dict[str, object]]:
-    """Kind and parameters of the job that draws `prompt`; of a proposal, `params` take the place of its own."""
+def kind_and_params(
+    prompt: str | Proposal, kind: str | None, params: Mapping[str, object]
+) -> tuple[str, dict[str, object]]:
+    """Kind and parameters of the job for `prompt`; `params` override those of a proposal."""
     if isinstance(prompt, Proposal):
         return kind or prompt.kind, {**prompt.params, **params}
     return kind or kind_of(params), {"prompt": prompt, **params}
@@ -216,7 +217,7 @@ def _check_succeeded(job: Job) -> None:
 def _image_bytes(response: httpx.Response) -> bytes:
     kind = response.headers.get("content-type", "")
     if not kind.startswith("image/"):
-        raise UnexpectedResponse(f"{response.request.url} answered with {kind or 'no type'}, not with a picture")
+        raise UnexpectedResponse(f"{response.request.url} answered with {kind or 'no type'}, not with an image")
     return response.content
 
 

@@ -1,4 +1,4 @@
-"""What the server's language model gives: a prompt written anew, and a job that it proposes."""
+"""The results of the server's language model: rewritten prompts and proposed jobs."""
 
 from dataclasses import dataclass, field
 from typing import TypedDict
@@ -7,17 +7,21 @@ from ._models import Payload, Rewrite
 
 
 class RewriteOptions(TypedDict, total=False):
-    """How a prompt is to be rewritten; a key left out or None is decided by the server."""
+    """Options of a rewrite; the server decides keys that are left out or None."""
 
     model: str | None
+    """The image model that the prompt is for."""
     profile: str | None
+    """A profile of rewriting, instead of the model's own."""
     seed: int | None
+    """The same seed gives the same text."""
     negative_prompt: bool | None
+    """Write a negative prompt too."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenCount:
-    """How many tokens a prompt takes of those that its model reads; `counted` is `tokenizer` or `estimate`."""
+    """The tokens of a prompt, and the limit of its model's text encoder; `counted` is `tokenizer` or `estimate`."""
 
     count: int
     limit: int
@@ -30,11 +34,11 @@ class TokenCount:
 
 @dataclass(frozen=True, slots=True)
 class RewrittenPrompt:
-    """A prompt and what to draw in its place.
+    """A prompt and its revision.
 
-    `revised_prompt` is the prompt itself unless `rewrite.is_applied`; `revised_negative_prompt` is there if it was
-    asked for and written; `profile` is the way of writing that suits the picture model; `tokens` counts the
-    revised prompt.
+    `revised_prompt` equals the prompt unless `rewrite.is_applied`; `revised_negative_prompt` is None unless it was
+    requested and written; `profile` is the style of prompts that fits the image model; `tokens` counts the revised
+    prompt.
     """
 
     prompt: str
@@ -59,7 +63,7 @@ class RewrittenPrompt:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A step that the language model took on its way to a proposal, and what the server said to it."""
+    """A tool call of the language model on the way to a proposal, and its outcome."""
 
     name: str
     arguments: Payload = field(default_factory=dict, hash=False)
@@ -76,9 +80,9 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A job that the language model proposes and the server finds valid; only `generate` or `submit` have it drawn.
+    """A valid job that the language model proposes; pass it to `generate` or `submit` to run it.
 
-    `message` is what the model says about it, `calls` the steps that led to it.
+    `message` is the model's comment, `calls` are its tool calls.
     """
 
     kind: str

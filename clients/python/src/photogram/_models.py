@@ -1,49 +1,19 @@
-"""The nouns of the wire as frozen dataclasses, read with tolerance for keys that newer servers add."""
+"""The objects of the API as frozen dataclasses; unknown keys of newer servers are ignored."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypedDict
-
-from ._pictures import Picture
+from typing import Any
 
 Payload = Mapping[str, Any]
 
 FINAL_STATUSES = frozenset({"succeeded", "failed", "canceled"})
 
 
-class Params(TypedDict, total=False):
-    """What a picture can be asked for beside its prompt; a key left out or None is decided by the server."""
-
-    negative_prompt: str | None
-    model: str | None
-    sampler: str | None
-    num_inference_steps: int | None
-    guidance_scale: float | None
-    seed: int | None
-    width: int | None
-    height: int | None
-    aspect_ratio: str | None
-    style_preset: str | None
-    clip_skip: int | None
-    image: Picture | None
-    strength: float | None
-    resize_mode: str | None
-    mask: Picture | Mapping[str, Any] | None
-    loras: Sequence[Mapping[str, Any]] | None
-    controls: Sequence[Mapping[str, Any]] | None
-    second_pass: Mapping[str, Any] | None
-    refiner: Mapping[str, Any] | None
-    reuse_interval: int | None
-    priority: int | None
-    enhance_prompt: bool | None
-    enhance_negative_prompt: bool | None
-
-
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How many denoising steps are done, of how many."""
+    """The number of finished denoising steps, and of all."""
 
     step: int
     steps: int
@@ -55,7 +25,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """Where a finished picture lies; sizes in pixels."""
+    """A finished image on the server; sizes in pixels."""
 
     url: str
     width: int
@@ -68,7 +38,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Seconds that each stage of the worker took; None where the server did not say."""
+    """The seconds of each stage in the worker; None if unknown."""
 
     prepare_s: float | None = None
     denoise_s: float | None = None
@@ -81,7 +51,7 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a succeeded job left: its pictures and how long they took."""
+    """The result of a succeeded job."""
 
     images: tuple[Image, ...]
     timings: Timings
@@ -106,10 +76,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """What became of a prompt that the server's language model was to rewrite.
+    """The outcome of rewriting a prompt.
 
-    `status` is `applied`, or why the prompt is drawn as it is: `skipped` (nothing to add), `timeout`, `unavailable` (no
-    language model), `refused` (its text was unfit); `reason` says more.
+    `status` is `applied`, or why the prompt is used unchanged: `skipped` (nothing to add), `timeout`, `unavailable` (no
+    language model), `refused` (its text was unusable); `reason` says more.
     """
 
     status: str
@@ -134,16 +104,16 @@ class Rewrite:
 
     @property
     def is_applied(self) -> bool:
-        """Whether the revised prompt is drawn in place of the original."""
+        """Whether the revised prompt is used instead of the original."""
         return self.status == "applied"
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job as the server last told it; `params` holds the effective values, the drawn seed among them.
+    """The last known state of a job; `params` has the effective values, including the random seed.
 
-    `revised_prompt` is what is drawn in place of the prompt if the server's language model rewrote it; `rewrite` says
-    what became of that, once it was tried.
+    `revised_prompt` is used instead of the prompt if the server's language model rewrote it; `rewrite` is the outcome,
+    or None before the attempt.
     """
 
     id: str
@@ -181,7 +151,7 @@ class Job:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the job succeeded, failed or was canceled: nothing about it will change any more."""
+        """Whether the job has succeeded, failed or been canceled, which are final."""
         return self.status in FINAL_STATUSES
 
     @property
@@ -194,7 +164,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class GeneratedImage:
-    """A picture in hand: encoded bytes, pixel size, seed, and the job it came from."""
+    """A downloaded image: encoded bytes, pixel size, seed, and its job."""
 
     data: bytes = field(repr=False)
     width: int
@@ -203,7 +173,7 @@ class GeneratedImage:
     job: Job
 
     def save(self, path: str | Path) -> Path:
-        """Write the bytes as the server encoded them; returns the path, raises OSError."""
+        """Write the bytes, unchanged, to `path` and return it; raises OSError."""
         target = Path(path)
         target.write_bytes(self.data)
         return target
@@ -211,7 +181,7 @@ class GeneratedImage:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A checkpoint the server offers; `problem` says why it cannot be used where `is_available` is false."""
+    """A model in the server's catalog; `problem` says why it is unusable if `is_available` is false."""
 
     name: str
     family: str = ""
@@ -240,8 +210,6 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Sampler:
-    """A sampler the server offers."""
-
     name: str
 
     @classmethod

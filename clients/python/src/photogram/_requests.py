@@ -1,4 +1,4 @@
-"""How each thing one can ask of the server is written as an HTTP request."""
+"""Builds the HTTP request of each operation."""
 
 import re
 import uuid
@@ -8,24 +8,23 @@ import httpx
 
 from ._config import Config
 from ._errors import UnexpectedResponse
-from ._pictures import Picture, source_of, wire_params
+from ._images import ImageSource, source_of, wire_params
 from ._version import __version__
 
-# The server sends a comment every 15 s on an idle event stream: three missing ones mean that it is gone.
-EVENTS_SILENCE_S = 45.0
-# A proposal takes several rounds of a language model, and nothing is heard meanwhile.
-ASSIST_SILENCE_S = 180.0
+# The server sends a heartbeat comment every 15 s on an idle event stream; after three missing ones it is unreachable.
+EVENTS_READ_TIMEOUT_S = 45.0
+# A proposal takes several rounds of the language model, during which the server sends nothing.
+ASSIST_READ_TIMEOUT_S = 180.0
 
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def new_job_id() -> str:
-    """An id nobody else has chosen."""
     return uuid.uuid4().hex
 
 
 class Requests:
-    """Builds requests for one server; opens nothing but files of pictures that are sent along."""
+    """Builds requests for one server; the only I/O is reading image files."""
 
     def __init__(self, config: Config) -> None:
         self._base_url = config.base_url
@@ -43,26 +42,26 @@ class Requests:
         query = f"?wait={wait_s}" if wait_s else ""
         return self._api("GET", _path_of(job_id) + query, read_s=self._timeout_s + wait_s)
 
-    def cancel(self, job_id: str, limit_s: float | None = None) -> httpx.Request:
+    def cancel(self, job_id: str, timeout_s: float | None = None) -> httpx.Request:
         request = self._api("DELETE", _path_of(job_id))
-        if limit_s is not None:
-            request.extensions["timeout"] = httpx.Timeout(limit_s).as_dict()
+        if timeout_s is not None:
+            request.extensions["timeout"] = httpx.Timeout(timeout_s).as_dict()
         return request
 
-    def events(self, job_id: str, last_event_id: str | None, silence_s: float) -> httpx.Request:
+    def events(self, job_id: str, last_event_id: str | None, read_timeout_s: float) -> httpx.Request:
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
         if last_event_id is not None:
             headers["Last-Event-ID"] = last_event_id
-        return self._api("GET", _path_of(job_id) + "/events", headers=headers, read_s=silence_s)
+        return self._api("GET", _path_of(job_id) + "/events", headers=headers, read_s=read_timeout_s)
 
-    def rewrite(self, asked: Mapping[str, object]) -> httpx.Request:
-        accept = "text/event-stream" if asked.get("stream") else "application/json"
-        return self._api("POST", "/v1/prompts/rewrite", body=wire_params(asked), headers={"Accept": accept})
+    def rewrite(self, options: Mapping[str, object]) -> httpx.Request:
+        accept = "text/event-stream" if options.get("stream") else "application/json"
+        return self._api("POST", "/v1/prompts/rewrite", body=wire_params(options), headers={"Accept": accept})
 
-    def assist(self, message: str, job: Mapping[str, object] | None, images: Iterable[Picture]) -> httpx.Request:
+    def assist(self, message: str, job: Mapping[str, object] | None, images: Iterable[ImageSource]) -> httpx.Request:
         sources = [source_of(image) for image in images]
         body = wire_params({"message": message, "job": job, "images": sources or None})
-        return self._api("POST", "/v1/assist", body=body, read_s=max(self._timeout_s, ASSIST_SILENCE_S))
+        return self._api("POST", "/v1/assist", body=body, read_s=max(self._timeout_s, ASSIST_READ_TIMEOUT_S))
 
     def models(self) -> httpx.Request:
         return self._api("GET", "/v1/models")
@@ -71,11 +70,11 @@ class Requests:
         return self._api("GET", "/v1/samplers")
 
     def image(self, url: str) -> httpx.Request:
-        """A request without the key: pictures need none, and they may lie on another host."""
+        """A request without the API key: images need none, and may be on another host."""
         try:
             target = httpx.URL(self._base_url + "/").join(url)
         except httpx.InvalidURL as error:
-            raise UnexpectedResponse(f"the server gave a picture's address that cannot be read: {url!r}") from error
+            raise UnexpectedResponse(f"the server gave an invalid image URL: {url!r}") from error
         return httpx.Request("GET", target, headers={**self._headers, "Accept": "image/*"}, extensions=self._limits())
 
     def _api(

@@ -1,4 +1,4 @@
-"""From an answer to what it means: a typed object, or the error that the server's problem document stands for."""
+"""Turns responses into typed objects, or into the error that the server's problem document describes."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -38,34 +38,34 @@ _BY_STATUS: dict[int, type[APIError]] = {
     503: ServiceUnavailable,
 }
 
-# These say more than their status, which other refusals share.
+# These codes have their own error class, because their status has several meanings.
 _BY_CODE: dict[str, type[APIError]] = {
     "language_unavailable": LanguageUnavailable,
     "no_proposal": NoProposal,
 }
 
-# What a payload of another shape than expected makes a reader raise.
-_MISREAD = (KeyError, TypeError, ValueError, AttributeError)
+# The exceptions of a reader whose payload has an unexpected shape.
+_MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
 
 
 def read(response: httpx.Response, reader: Callable[[Payload], T]) -> T:
-    """Read a successful answer; raises UnexpectedResponse where it is no JSON or of another shape."""
+    """Read a successful response; raises UnexpectedResponse if it is not JSON of the expected shape."""
     try:
         return reader(response.json())
-    except _MISREAD as error:
+    except _MALFORMED as error:
         raise UnexpectedResponse(f"{response.request.url} did not answer as Photogram does: {_why(error)}") from error
 
 
 def read_event(reader: Callable[[str], T], data: str) -> T:
-    """Read the data of one event; raises UnexpectedResponse as `read` does."""
+    """Read the data of one event; raises UnexpectedResponse like `read`."""
     try:
         return reader(data)
-    except _MISREAD as error:
+    except _MALFORMED as error:
         raise UnexpectedResponse(f"an event of the stream cannot be read: {_why(error)}") from error
 
 
 def error_of(response: httpx.Response) -> PhotogramError:
-    """The error that an unsuccessful answer, its body read, stands for."""
+    """The error for an unsuccessful response, whose body must have been read."""
     if response.status_code < 400:
         target = response.headers.get("location", "nowhere")
         return UnexpectedResponse(f"{response.request.url} answered {response.status_code} and points to {target}")
@@ -76,7 +76,7 @@ def error_of(response: httpx.Response) -> PhotogramError:
 
 
 def retry_after_s(headers: httpx.Headers) -> float | None:
-    """Seconds from a Retry-After header, written as a number or as a date; None without a readable one."""
+    """Seconds from a Retry-After header, which is a number or a date; None if it is missing or invalid."""
     text = headers.get("retry-after")
     if text is None:
         return None
@@ -103,7 +103,7 @@ def _problem_of(response: httpx.Response) -> Problem:
 
 
 def _document_of(response: httpx.Response) -> Payload:
-    # An error page of a proxy is no reason to lose the status: without a document the status speaks.
+    # A proxy's error page is not JSON; the status is still useful.
     try:
         document = response.json()
     except ValueError:
@@ -114,7 +114,7 @@ def _document_of(response: httpx.Response) -> Payload:
 def _field_problems(entries: list[dict[str, Any]] | None) -> tuple[FieldProblem, ...]:
     try:
         return tuple(FieldProblem(str(entry["field"]), str(entry["message"])) for entry in entries or ())
-    except _MISREAD:
+    except _MALFORMED:
         return ()
 
 

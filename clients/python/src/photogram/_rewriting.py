@@ -1,4 +1,4 @@
-"""The stream of a prompt that is being rewritten: pieces of text, then the result."""
+"""Reads the stream of a prompt that is being rewritten: pieces of text, then the result."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -14,28 +14,28 @@ from ._retry import Backoff, connection_failure
 from ._sse import Frame, FrameDecoder
 
 
-class RewriteReading:
-    """The reading of one rewrite; a stream that breaks off after its first piece is lost, and not begun anew."""
+class RewriteReader:
+    """Reads one rewrite; a stream that breaks after its first piece is not retried, since pieces would repeat."""
 
-    def __init__(self, requests: Requests, backoff: Backoff, asked: Mapping[str, object]) -> None:
+    def __init__(self, requests: Requests, backoff: Backoff, options: Mapping[str, object]) -> None:
         self.is_over = False
-        self._request = requests.rewrite({**asked, "stream": True})
+        self._request = requests.rewrite({**options, "stream": True})
         self._backoff = backoff
         self._decoder = FrameDecoder()
         self._attempt = 0
         self._has_begun = False
 
     def request(self) -> httpx.Request:
-        """The request, the same each time."""
+        """The request, the same for each attempt."""
         self._decoder = FrameDecoder()
         return self._request
 
     def check(self, response: httpx.Response) -> None:
-        """Raise what a refusal (its body read) stands for."""
+        """Raise the error for an unsuccessful response, whose body must have been read."""
         check_stream(response)
 
     def feed(self, chunk: bytes) -> Iterator[str | RewrittenPrompt]:
-        """What `chunk` completes; events that this version does not know are passed over."""
+        """The pieces that `chunk` completes; unknown events are ignored."""
         for frame in self._decoder.feed(chunk):
             piece = _piece_of(frame)
             if piece is not None:
@@ -46,7 +46,7 @@ class RewriteReading:
                     return
 
     def pause_s(self, error: httpx.RequestError | APIError | None) -> float:
-        """Seconds until the next attempt; raises where there is none."""
+        """Seconds until the next attempt; raises if there is none."""
         if self.is_over:
             return 0.0
         failure = error if isinstance(error, APIError) else connection_failure(str(self._request.url), _cause(error))

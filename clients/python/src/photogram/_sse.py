@@ -1,17 +1,17 @@
-"""Server-sent events out of a byte stream, however it is cut into chunks."""
+"""Decodes server-sent events from a byte stream in chunks of any size."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# Not str.splitlines(): it also cuts at U+2028 and others, which may stand in a prompt.
-# A CR at the end of the buffer stays there until it is known whether an LF follows.
+# Not str.splitlines(), which also splits at U+2028 and others that a prompt may contain.
+# A CR at the end of the buffer stays there until the next byte shows whether an LF follows.
 _LINE_END = re.compile(rb"\r\n|\n|\r(?=[^\n])")
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One event as it stood on the wire."""
+    """One event with its raw data."""
 
     name: str
     data: str
@@ -19,7 +19,7 @@ class Frame:
 
 
 class FrameDecoder:
-    """Fed with bytes, gives whole frames; a frame that the stream broke off is never given."""
+    """Collects bytes into frames; an incomplete frame at the end of the stream is dropped."""
 
     def __init__(self) -> None:
         self._buffer = b""

@@ -1,3 +1,3 @@
-"""The version of this distribution, as it is told to servers and printed by the command line."""
+"""The version of this distribution, for the User-Agent header and `--version`."""
 
 __version__ = "0.1.0"

@@ -94,7 +94,7 @@ def test_a_cache_that_cannot_be_written_is_no_reason_to_fail(tmp_path: Path) -> 
 
 
 def test_an_unknown_backend_is_refused(graphs: Path) -> None:
-    with pytest.raises(ModelUnavailable, match="unknown backend 'tensorrt'; there are auto, eager, compiled"):
+    with pytest.raises(ModelUnavailable, match="unknown backend 'tensorrt'; the backends are auto, eager, compiled"):
         choose_backend(EagerDenoiser(build_unet()), "tensorrt", graphs)
 
 

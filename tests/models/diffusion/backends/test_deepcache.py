@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.diffusion.backends.deepcache import DeepCacheUNet, takes_full_step
+from models.diffusion.backends.deepcache import DeepCacheUNet, is_full_step
 from models.diffusion.backends.inputs import Inputs
 from models.diffusion.denoiser import Conditioning
 from tests.models.diffusion.backends.unets import KINDS, build_unet, inputs_for, relative_difference, run_torch
@@ -64,10 +64,10 @@ def _only(inputs: Inputs, number: int) -> Inputs:
 
 @pytest.mark.parametrize("depth", [0, 3])
 def test_a_level_must_be_left_to_skip(depth: int) -> None:
-    with pytest.raises(ValueError, match=f"depth {depth} must be from 1 to 2"):
+    with pytest.raises(ValueError, match=f"depth must be from 1 to 2 for this UNet, not {depth}"):
         DeepCacheUNet(build_unet(), depth)
 
 
 @pytest.mark.parametrize(("interval", "expected"), [(1, [0, 1, 2, 3, 4, 5, 6]), (2, [0, 2, 4, 6]), (3, [0, 3, 6])])
 def test_full_steps(interval: int, expected: list[int]) -> None:
-    assert [step for step in range(7) if takes_full_step(step, interval)] == expected
+    assert [step for step in range(7) if is_full_step(step, interval)] == expected

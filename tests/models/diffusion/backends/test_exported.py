@@ -154,10 +154,10 @@ def test_bfloat16_is_near_and_float32_exact_on_the_same_graph(cache: GraphCache)
 
 
 def test_openvino_serves_float32_alone(cache: GraphCache) -> None:
-    with pytest.raises(Unusable, match=r"for float32 on a CPU, and the UNet is torch\.bfloat16 on cpu"):
+    with pytest.raises(Unusable, match=r"needs a float32 UNet on a CPU, not torch\.bfloat16 on cpu"):
         open_openvino("openvino", build_unet().to(torch.bfloat16), cache)
 
 
 def test_onnxruntime_cannot_take_bfloat16(cache: GraphCache) -> None:
-    with pytest.raises(Unusable, match=r"cannot take torch\.bfloat16"):
+    with pytest.raises(Unusable, match=r"does not support torch\.bfloat16"):
         open_onnxruntime("onnxruntime", build_unet().to(torch.bfloat16), cache)

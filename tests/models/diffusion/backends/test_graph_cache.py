@@ -12,7 +12,7 @@ from threading import Barrier
 import pytest
 import torch
 
-from models.diffusion.backends.cache import ABANDONED_S, MANIFEST, GraphCache
+from models.diffusion.backends.cache import MANIFEST, STALE_S, GraphCache
 from models.diffusion.backends.exporting import export_key
 from tests.models.diffusion.backends.unets import build_unet
 
@@ -102,7 +102,7 @@ def test_what_a_dead_process_left_is_removed(tmp_path: Path) -> None:
     abandoned, current = tmp_path / "key.1.partial", tmp_path / "key.2.partial"
     for folder in (abandoned, current):
         folder.mkdir()
-    long_ago = time.time() - 2 * ABANDONED_S
+    long_ago = time.time() - 2 * STALE_S
     os.utime(abandoned, (long_ago, long_ago))
     GraphCache(tmp_path).obtain("key", Builder())
     assert (abandoned.exists(), current.exists()) == (False, True)

@@ -1,4 +1,4 @@
-"""The law holds whatever runs the UNet in float32: pictures are those of plain diffusers, within 1/255."""
+"""The law holds whatever runs the UNet in float32: images are those of plain diffusers, within 1/255."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from models.diffusion.backends.choose import choose_backend
 from models.diffusion.backends.eager import EagerDenoiser
-from tests.models.diffusion.rig import Studio, WatchedDenoiser, join, params, pictures, run
+from tests.models.diffusion.rig import Studio, WatchedDenoiser, add_row, images, params, run
 
 WANTED: dict[str, dict[str, Any]] = {
     "guided": {"sampler": "Euler a", "num_inference_steps": 7},
@@ -21,7 +21,7 @@ WANTED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
 @pytest.mark.parametrize("model", ["tiny_sd", "tiny_house", "tiny_sdxl", "tiny_distilled"])
-def test_pictures_in_mixed_company_are_the_plain_ones(
+def test_images_in_mixed_company_are_the_plain_ones(
     request: pytest.FixtureRequest, backend: str, model: str, graphs: Path
 ) -> None:
     studio: Studio = request.getfixturevalue(model)
@@ -31,8 +31,8 @@ def test_pictures_in_mixed_company_are_the_plain_ones(
     engine = studio.engine(watched, preview_every=0)
     wanted = {row_id: params(**changes) for row_id, changes in WANTED.items()}
     for row_id, each in wanted.items():
-        join(engine, row_id, each, studio.spec)
-    drawn = pictures(run(engine))
+        add_row(engine, row_id, each, studio.spec)
+    drawn = images(run(engine))
     assert max(watched.batches) >= 3
     assert {row_id: studio.off_by(each, drawn[row_id]) for row_id, each in wanted.items()} == pytest.approx(
         dict.fromkeys(wanted, 0), abs=1

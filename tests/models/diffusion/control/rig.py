@@ -39,7 +39,7 @@ class Control:
 
 
 @dataclass(frozen=True)
-class Wish:
+class ControlRequest:
     """What one row is drawn from."""
 
     controls: tuple[Control, ...] = ()
@@ -53,7 +53,7 @@ class Wish:
 class Progress:
     """One row, with a scheduler of its own."""
 
-    wish: Wish
+    request: ControlRequest
     scheduler: Any
     latents: torch.Tensor
     conditioning: Conditioning
@@ -74,7 +74,7 @@ class Progress:
 
     def advance(self, output: torch.Tensor) -> None:
         if len(output) == 2:
-            output = output[:1] + self.wish.guidance_scale * (output[1:] - output[:1])
+            output = output[:1] + self.request.guidance_scale * (output[1:] - output[:1])
         self.latents = self.scheduler.step(output, self.timestep, self.latents, return_dict=False)[0]
         self.step += 1
 
@@ -109,20 +109,21 @@ class ControlStudio:
         )  # fmt: skip
 
     @torch.inference_mode()
-    def draw(self, wishes: Sequence[Wish]) -> list[torch.Tensor]:
+    def draw(self, requests: Sequence[ControlRequest]) -> list[torch.Tensor]:
         """The last latents of all rows, drawn together."""
-        rows = [self._begin(wish) for wish in wishes]
+        rows = [self._begin(request) for request in requests]
         while waiting := [row for row in rows if not row.is_done]:
             for row, output in zip(waiting, self._forward(waiting), strict=True):
                 row.advance(output)
         return [row.latents for row in rows]
 
     @torch.inference_mode()
-    def draw_plain(self, wish: Wish) -> torch.Tensor:
+    def draw_plain(self, request: ControlRequest) -> torch.Tensor:
         """The last latents of diffusers' own pipeline; all controls of one mode, "balanced" or "control"."""
-        latents: torch.Tensor = self._plain(wish.controls)(
-            wish.prompt, guidance_scale=wish.guidance_scale, num_inference_steps=wish.steps, width=PX, height=PX,
-            generator=torch.Generator().manual_seed(wish.seed), output_type="latent", **_plain_options(wish.controls),
+        latents: torch.Tensor = self._plain(request.controls)(
+            request.prompt, guidance_scale=request.guidance_scale, num_inference_steps=request.steps, width=PX,
+            height=PX, generator=torch.Generator().manual_seed(request.seed), output_type="latent",
+            **_plain_options(request.controls),
         ).images  # fmt: skip
         return latents
 
@@ -133,21 +134,21 @@ class ControlStudio:
         decoded: torch.Tensor = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
         return (decoded / 2 + 0.5).clamp(0, 1) * 255
 
-    def _begin(self, wish: Wish) -> Progress:
+    def _begin(self, request: ControlRequest) -> Progress:
         scheduler = type(self.pipeline.scheduler).from_config(self.pipeline.scheduler.config)
-        scheduler.set_timesteps(wish.steps)
+        scheduler.set_timesteps(request.steps)
         shape = (1, self.pipeline.unet.config.in_channels, PX // 8, PX // 8)
-        noise = torch.randn(shape, generator=torch.Generator().manual_seed(wish.seed))
-        guides = [self.guide(control) for control in wish.controls]
-        return Progress(wish, scheduler, noise * scheduler.init_noise_sigma, self._encode(wish), guides)
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(request.seed))
+        guides = [self.guide(control) for control in request.controls]
+        return Progress(request, scheduler, noise * scheduler.init_noise_sigma, self._encode(request), guides)
 
-    def _encode(self, wish: Wish) -> Conditioning:
-        guided = wish.guidance_scale > 1
+    def _encode(self, request: ControlRequest) -> Conditioning:
+        guided = request.guidance_scale > 1
         if not isinstance(self.pipeline, StableDiffusionXLPipeline):
-            prompted, without = self.pipeline.encode_prompt(wish.prompt, CPU, 1, guided)
+            prompted, without = self.pipeline.encode_prompt(request.prompt, CPU, 1, guided)
             return Conditioning(torch.cat([without, prompted]) if guided else prompted)
         prompted, without, pooled, pooled_without = self.pipeline.encode_prompt(
-            wish.prompt, device=CPU, do_classifier_free_guidance=guided
+            request.prompt, device=CPU, do_classifier_free_guidance=guided
         )
         states = torch.cat([without, prompted]) if guided else prompted
         text_embeds = torch.cat([pooled_without, pooled]) if guided else pooled
@@ -163,7 +164,7 @@ class ControlStudio:
         added = residuals(shares, latents, timesteps, conditioning)
         output = self.pipeline.unet(
             latents, timesteps, encoder_hidden_states=conditioning.hidden_states,
-            added_cond_kwargs=dict(conditioning.further), return_dict=False,
+            added_cond_kwargs=dict(conditioning.extra_kwargs), return_dict=False,
             down_block_additional_residuals=added.down if added else None,
             mid_block_additional_residual=added.mid if added else None,
         )[0]  # fmt: skip

@@ -9,34 +9,34 @@ import torch
 
 from models.diffusion.control.controlnet import Share, prepare_condition, residuals
 from models.diffusion.denoiser import Conditioning
-from tests.models.diffusion.control.rig import CPU, PX, Control, ControlStudio, Wish, condition
+from tests.models.diffusion.control.rig import CPU, PX, Control, ControlRequest, ControlStudio, condition
 
 WISHES = {
-    "none": Wish(),
-    "one": Wish((Control("a"),)),
-    "one, weak": Wish((Control("a", weight=0.4),), seed=2),
-    "the other": Wish((Control("b", weight=1.5),), prompt="a red house", steps=4),
-    "two": Wish((Control("a", weight=0.7), Control("b", weight=0.5)), prompt="a dog", steps=6),
-    "twice the same": Wish((Control("a", weight=0.7), Control("a", weight=0.3)), seed=3),
-    "guess": Wish((Control("a", mode="control"),), prompt=""),
-    "guess with two": Wish((Control("a", mode="control"), Control("b", weight=0.6, mode="control"))),
-    "in the middle": Wish((Control("b", start=0.2, end=0.8),), steps=7),
-    "one after the other": Wish((Control("a", end=0.5), Control("b", start=0.5)), steps=6),
-    "unguided": Wish((Control("a"),), guidance_scale=1.0),
-    "unguided guess": Wish((Control("b", mode="control"),), guidance_scale=1.0, seed=4),
-    "unguided, none": Wish(guidance_scale=1.0),
+    "none": ControlRequest(),
+    "one": ControlRequest((Control("a"),)),
+    "one, weak": ControlRequest((Control("a", weight=0.4),), seed=2),
+    "the other": ControlRequest((Control("b", weight=1.5),), prompt="a red house", steps=4),
+    "two": ControlRequest((Control("a", weight=0.7), Control("b", weight=0.5)), prompt="a dog", steps=6),
+    "twice the same": ControlRequest((Control("a", weight=0.7), Control("a", weight=0.3)), seed=3),
+    "guess": ControlRequest((Control("a", mode="control"),), prompt=""),
+    "guess with two": ControlRequest((Control("a", mode="control"), Control("b", weight=0.6, mode="control"))),
+    "in the middle": ControlRequest((Control("b", start=0.2, end=0.8),), steps=7),
+    "one after the other": ControlRequest((Control("a", end=0.5), Control("b", start=0.5)), steps=6),
+    "unguided": ControlRequest((Control("a"),), guidance_scale=1.0),
+    "unguided guess": ControlRequest((Control("b", mode="control"),), guidance_scale=1.0, seed=4),
+    "unguided, none": ControlRequest(guidance_scale=1.0),
 }
 POOLED = {
-    "pooled": Wish((Control("pooled", weight=0.8),)),
-    "pooled, guess": Wish((Control("pooled", mode="control"),), seed=5),
+    "pooled": ControlRequest((Control("pooled", weight=0.8),)),
+    "pooled, guess": ControlRequest((Control("pooled", mode="control"),), seed=5),
 }
 
 
-def worst(studio: ControlStudio, wishes: dict[str, Wish]) -> dict[str, str]:
+def worst(studio: ControlStudio, requests: dict[str, ControlRequest]) -> dict[str, str]:
     """The rows, drawn together, that are not the plain pipeline's, and by how much."""
     found = {}
-    for (name, wish), latents in zip(wishes.items(), studio.draw(list(wishes.values())), strict=True):
-        plain = studio.draw_plain(wish)
+    for (name, request), latents in zip(requests.items(), studio.draw(list(requests.values())), strict=True):
+        plain = studio.draw_plain(request)
         off = float((latents - plain).abs().max() / plain.abs().max())
         pixels_off = float((studio.pixels(latents) - studio.pixels(plain)).abs().max())
         if off > 1e-4 or pixels_off > 1:
@@ -58,11 +58,11 @@ def test_sd_alone(sd: ControlStudio, name: str) -> None:
 
 
 def test_the_comparison_can_tell(sd: ControlStudio, sdxl: ControlStudio) -> None:
-    one = Wish((Control("a"),))
-    others = [Wish(), *(Wish((changed,)) for changed in (
+    one = ControlRequest((Control("a"),))
+    others = [ControlRequest(), *(ControlRequest((changed,)) for changed in (
         Control("b"), Control("a", weight=0.9), Control("a", mode="control"), Control("a", mode="prompt"),
         Control("a", start=0.2), Control("a", end=0.6),
-    )), Wish((Control("a"), Control("b", weight=0.1)))]  # fmt: skip
+    )), ControlRequest((Control("a"), Control("b", weight=0.1)))]  # fmt: skip
     for studio in (sd, sdxl):
         mine, *theirs = (studio.pixels(latents) for latents in studio.draw([one, *others]))
         differences = [float((mine - each).abs().max()) for each in theirs]
@@ -70,8 +70,8 @@ def test_the_comparison_can_tell(sd: ControlStudio, sdxl: ControlStudio) -> None
 
 
 def test_rows_without_control_stay_as_they_are_to_the_bit(sd: ControlStudio) -> None:
-    alone = [Wish(), Wish(guidance_scale=1.0, seed=2), Wish(prompt="a dog", seed=3)]
-    beside = Wish((Control("a"), Control("pooled")))
+    alone = [ControlRequest(), ControlRequest(guidance_scale=1.0, seed=2), ControlRequest(prompt="a dog", seed=3)]
+    beside = ControlRequest((Control("a"), Control("pooled")))
     with_controls, without = sd.draw([*alone, beside]), sd.draw([*alone, replace(beside, controls=())])
     assert [torch.equal(*pair) for pair in zip(with_controls, without, strict=True)] == [True, True, True, False]
 

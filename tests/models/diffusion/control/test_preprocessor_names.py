@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from models.preprocessors import PREPROCESSORS, find_preprocessor
+from models.catalog.preprocessors import PREPROCESSORS, find_preprocessor
 
 PRODIA = """
 none canny depth depth_leres depth_leres++ hed hed_safe mediapipe_face mlsd normal_map openpose openpose_hand

@@ -1,4 +1,4 @@
-"""Preprocessors on pictures whose condition image is known beforehand, and those with weights on tiny random models."""
+"""Preprocessors on images whose condition image is known beforehand, and those with weights on tiny random models."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from transformers import (
     ZoeDepthImageProcessor,
 )
 
+from models.catalog.preprocessors import PREPROCESSORS, Preprocessor
 from models.diffusion.control.ade20k import COLOURS
 from models.diffusion.control.preprocessors import preprocess
 from models.errors import DrawingFailed, ModelUnavailable
-from models.preprocessors import PREPROCESSORS, Preprocessor
 
 SIZE = (96, 64)
 RUNNABLE = [each for each in PREPROCESSORS.values() if each.refusal is None]
@@ -84,7 +84,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def run(name: str, image: Image.Image, weights: dict[str, Path] | None = None, **options: float) -> NDArray[np.int_]:
-    """The condition image at the picture's size, as numbers."""
+    """The condition image at the image's size, as numbers."""
     seed = int(options.pop("seed", 0))
     made = preprocess(name, image, size=image.size, seed=seed, weights=weights or {}, **options)
     assert made.mode == "RGB"
@@ -109,7 +109,7 @@ def test_none_and_invert(scene: Image.Image) -> None:
     assert (run("invert", scene) == 255 - pixels).all()
 
 
-def test_a_picture_with_transparency_or_in_grey_is_read_as_rgb(scene: Image.Image) -> None:
+def test_an_image_with_transparency_or_in_grey_is_read_as_rgb(scene: Image.Image) -> None:
     assert (run("none", scene.convert("RGBA")) == run("none", scene)).all()
     assert (run("none", scene.convert("L"))[:, :, 0] == np.asarray(scene.convert("L"))).all()
 
@@ -177,7 +177,7 @@ def test_shuffle_moves_colours_by_the_seed() -> None:
 
 
 @pytest.mark.parametrize("name", WITH_WEIGHTS)
-def test_with_weights_the_picture_decides(scene: Image.Image, weights: dict[str, Path], name: str) -> None:
+def test_with_weights_the_image_decides(scene: Image.Image, weights: dict[str, Path], name: str) -> None:
     made = run(name, scene, weights)
     assert (made == run(name, scene, weights)).all()
     assert (made != run(name, scene.rotate(180), weights)).any()

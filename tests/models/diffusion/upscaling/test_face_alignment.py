@@ -15,7 +15,7 @@ def turned(degrees: float, scale: float, shift: tuple[float, float]) -> np.ndarr
     return landmarks_in_square() @ rotation.T + shift
 
 
-def smooth_picture(width: int, height: int) -> np.ndarray:
+def smooth_image(width: int, height: int) -> np.ndarray:
     """RGB without edges, so that resampling costs little."""
     y, x = np.mgrid[:height, :width]
     waves = [np.sin(x / 40), np.cos(y / 50), np.sin((x + y) / 60)]
@@ -39,24 +39,24 @@ def test_landmarks_that_do_not_fit_are_met_without_distortion():
 
 @pytest.mark.parametrize("degrees", [0, 40])
 def test_a_face_cut_out_and_put_back_unchanged_changes_nothing(degrees: float):
-    picture = smooth_picture(400, 360)
+    image = smooth_image(400, 360)
     transform = align(turned(degrees, 0.4, (150, 60)))
-    again = paste(picture, cut_out(picture, transform), transform)
-    assert np.abs(again.astype(int) - picture).max() <= 3
+    again = paste(image, cut_out(image, transform), transform)
+    assert np.abs(again.astype(int) - image).max() <= 3
 
 
 def test_a_new_face_replaces_the_middle_and_leaves_the_surroundings():
-    picture = smooth_picture(500, 400)
+    image = smooth_image(500, 400)
     transform = align(turned(0, 0.5, (100, 80)))  # the square is 100..356, 80..336
-    white = paste(picture, np.full((512, 512, 3), 255, np.uint8), transform)
+    white = paste(image, np.full((512, 512, 3), 255, np.uint8), transform)
     assert (white[150:270, 170:290] == 255).all()
     outside = np.ones((400, 500), bool)
     outside[79:338, 99:358] = False
-    assert (white[outside] == picture[outside]).all()
+    assert (white[outside] == image[outside]).all()
     steps = np.abs(np.diff(white[200, 90:180].astype(int), axis=0)).max()
     assert steps < 20  # it fades in
 
 
 def test_a_face_at_the_edge_is_filled_up_with_the_edge():
-    picture = np.full((100, 100, 3), 200, np.uint8)
-    assert (cut_out(picture, align(turned(0, 0.5, (-120, -120)))) == 200).all()
+    image = np.full((100, 100, 3), 200, np.uint8)
+    assert (cut_out(image, align(turned(0, 0.5, (-120, -120)))) == 200).all()

@@ -38,7 +38,7 @@ def restorer(detector_file: Path) -> FaceRestorer:
     return FaceRestorer(gfpgan, FaceDetector(detector_file))
 
 
-def picture_with_faces(*places: tuple[int, int], size: tuple[int, int] = (320, 240), seed: int = 0) -> Image.Image:
+def image_with_faces(*places: tuple[int, int], size: tuple[int, int] = (320, 240), seed: int = 0) -> Image.Image:
     """Noise without red, and a red square with its top left corner at each of ``places``."""
     pixels = np.array(noise(*size, seed=seed)) // 2
     for x, y in places:
@@ -52,33 +52,33 @@ def landmarks_at(x: int, y: int) -> np.ndarray:
 
 
 def run(*jobs: Postprocess) -> list[np.ndarray]:
-    """Take all steps in company; the pictures' values."""
+    """Take all steps in company; the images' values."""
     while group := [job for job in jobs if not job.is_done]:
         for job, output in zip(group, group[0].forward(group), strict=True):
             job.advance(output)
-    return [np.array(job.picture()).astype(int) for job in jobs]
+    return [np.array(job.image()).astype(int) for job in jobs]
 
 
 @pytest.mark.parametrize("size", [(320, 240), (333, 207), (640, 64)])
 def test_faces_are_found_with_their_landmarks(size: tuple[int, int], restorer: FaceRestorer):
-    picture = picture_with_faces((48, 32), (200, 40), size=size)
-    found = sorted(restorer.detector.find(np.array(picture)), key=lambda landmarks: landmarks[0, 0])
+    image = image_with_faces((48, 32), (200, 40), size=size)
+    found = sorted(restorer.detector.find(np.array(image)), key=lambda landmarks: landmarks[0, 0])
     assert np.allclose(found, [landmarks_at(48, 32), landmarks_at(200, 40)], atol=0.01)
 
 
-def test_large_pictures_are_looked_at_smaller(restorer: FaceRestorer):
-    picture = picture_with_faces((56, 32), size=(640, 480)).resize((1280, 960), Image.Resampling.NEAREST)
-    (found,) = restorer.detector.find(np.array(picture))
+def test_large_images_are_looked_at_smaller(restorer: FaceRestorer):
+    image = image_with_faces((56, 32), size=(640, 480)).resize((1280, 960), Image.Resampling.NEAREST)
+    (found,) = restorer.detector.find(np.array(image))
     assert np.allclose(found, 2 * landmarks_at(56, 32), atol=0.01)
 
 
 def test_each_face_is_restored_in_a_step_and_the_rest_stays(restorer: FaceRestorer):
-    picture = picture_with_faces((80, 80), (480, 240), size=(640, 400))
-    job = FaceRestoration(picture, restorer)
+    image = image_with_faces((80, 80), (480, 240), size=(640, 400))
+    job = FaceRestoration(image, restorer)
     assert job.steps == 2
     assert job.next_input().shape == (1, 3, 512, 512)
     (restored,) = run(job)
-    changed = np.abs(restored - np.array(picture)).max(axis=-1) > 0
+    changed = np.abs(restored - np.array(image)).max(axis=-1) > 0
     for x, y in ((80, 80), (480, 240)):
         assert changed[y - 30 : y + 40, x - 30 : x + 30].mean() > 0.9
     assert not changed[:, 250:330].any()
@@ -86,28 +86,28 @@ def test_each_face_is_restored_in_a_step_and_the_rest_stays(restorer: FaceRestor
 
 
 def test_company_changes_nothing(restorer: FaceRestorer):
-    pictures = [picture_with_faces((80, 80), seed=1), picture_with_faces((72, 96), (208, 120), seed=2)]
-    together = run(*(FaceRestoration(picture, restorer) for picture in pictures))
-    alone = [run(FaceRestoration(picture, restorer))[0] for picture in pictures]
+    images = [image_with_faces((80, 80), seed=1), image_with_faces((72, 96), (208, 120), seed=2)]
+    together = run(*(FaceRestoration(image, restorer) for image in images))
+    alone = [run(FaceRestoration(image, restorer))[0] for image in images]
     assert all(np.abs(one - other).max() <= 1 for one, other in zip(together, alone, strict=True))
 
 
 def test_no_noise_is_drawn(restorer: FaceRestorer):
-    picture = picture_with_faces((80, 80))
+    image = image_with_faces((80, 80))
     state = torch.get_rng_state()
-    first, second = (run(FaceRestoration(picture, restorer))[0] for _ in range(2))
+    first, second = (run(FaceRestoration(image, restorer))[0] for _ in range(2))
     assert (first == second).all()
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_a_picture_without_a_face_fails(restorer: FaceRestorer):
+def test_an_image_without_a_face_fails(restorer: FaceRestorer):
     with pytest.raises(DrawingFailed, match="no face was found"):
-        FaceRestoration(picture_with_faces(), restorer)
+        FaceRestoration(image_with_faces(), restorer)
 
 
 def test_only_rgb_is_taken(restorer: FaceRestorer):
-    with pytest.raises(ValueError, match="this one is L"):
-        FaceRestoration(picture_with_faces((80, 80)).convert("L"), restorer)
+    with pytest.raises(ValueError, match="must be RGB, not L"):
+        FaceRestoration(image_with_faces((80, 80)).convert("L"), restorer)
 
 
 def test_published_weights_are_recognised_and_are_no_upscaler(tmp_path: Path, detector_file: Path):
@@ -132,7 +132,7 @@ def _published_layout() -> dict[str, torch.Tensor]:
 
 def test_other_files_are_refused_with_the_reason(tmp_path: Path, detector_file: Path):
     weights = write(esrgan, tmp_path / "esrgan.safetensors")
-    with pytest.raises(ModelUnavailable, match="is no GFPGAN, the one face restorer there is, but ESRGAN"):
+    with pytest.raises(ModelUnavailable, match="has the architecture ESRGAN; face restorers must be GFPGAN"):
         load_face_restorer(weights, detector_file, CPU)
     for content in (b"no network", b""):
         damaged = tmp_path / "damaged.onnx"

@@ -1,4 +1,4 @@
-"""Tiles cover a picture evenly, and their weights add up."""
+"""Tiles cover an image evenly, and their weights add up."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_the_weights_of_each_pixel_add_up_to_one_and_borders_inside_do_not_count
     assert torch.allclose(total, torch.ones(length * scale))
 
 
-def test_a_picture_of_one_tile_needs_no_overlap():
+def test_an_image_of_one_tile_needs_no_overlap():
     assert Cut(5, 5, 16).starts == (0,)
     assert Cut(5, 5, 16).weights(2).tolist() == [[1.0] * 10]
 

@@ -93,9 +93,9 @@ def test_what_is_no_upscaler_is_refused_with_the_reason(tmp_path: Path):
     save_file({"some.weight": torch.zeros(3)}, foreign)
     torch.save(torch.zeros(3), bare)
     for path, reason in (
-        (grey, "takes 1 and gives 1 channels"),
-        (foreign, "its architecture is none that spandrel knows"),
-        (bare, "holds no state dict"),
+        (grey, "takes 1 and returns 1 channels"),
+        (foreign, "spandrel does not know its architecture"),
+        (bare, "is no state dict"),
         (tmp_path / "absent.pth", "there is no file"),
         (tmp_path / "model.ckpt", "must be a file .safetensors or .pth"),
     ):

@@ -1,4 +1,4 @@
-"""A picture enlarged tile by tile is the picture enlarged at once, whoever else is enlarged beside it."""
+"""An image enlarged tile by tile is the image enlarged at once, whoever else is enlarged beside it."""
 
 from __future__ import annotations
 
@@ -47,40 +47,40 @@ def run(*jobs: Postprocess) -> list[Image.Image]:
         group = [job for job in pending if job.group_key == pending[0].group_key]
         for job, output in zip(group, group[0].forward(group), strict=True):
             job.advance(output)
-    return [job.picture() for job in jobs]
+    return [job.image() for job in jobs]
 
 
-def worst(pictures: Sequence[Image.Image]) -> int:
-    """The largest difference of a value between two pictures."""
-    one, other = (np.array(picture).astype(int) for picture in pictures)
+def worst(images: Sequence[Image.Image]) -> int:
+    """The largest difference of a value between two images."""
+    one, other = (np.array(image).astype(int) for image in images)
     return int(np.abs(one - other).max())
 
 
 def test_tiles_leave_no_seams(upscaler: Upscaler):
-    picture = noise(147, 131)
-    tiled = Upscaling(picture, 4, upscaler)
-    whole = Upscaling(picture, 4, replace(upscaler, tile_px=1000))
+    image = noise(147, 131)
+    tiled = Upscaling(image, 4, upscaler)
+    whole = Upscaling(image, 4, replace(upscaler, tile_px=1000))
     assert (tiled.steps, whole.steps) == (9, 1)
-    pictures = run(tiled) + run(whole)
-    assert np.array(pictures[1]).std() > 40
-    assert worst(pictures) <= 1
+    images = run(tiled) + run(whole)
+    assert np.array(images[1]).std() > 40
+    assert worst(images) <= 1
 
 
 def test_too_small_an_overlap_would_show(upscaler: Upscaler):
-    picture = noise(147, 131)
-    pictures = run(Upscaling(picture, 4, replace(upscaler, overlap_px=2)), Upscaling(picture, 4, upscaler))
-    assert worst(pictures) > 1
+    image = noise(147, 131)
+    images = run(Upscaling(image, 4, replace(upscaler, overlap_px=2)), Upscaling(image, 4, upscaler))
+    assert worst(images) > 1
 
 
 def test_company_changes_nothing(upscaler: Upscaler):
     sizes = [(120, 110), (200, 104), (120, 110), (60, 50)]
-    pictures = [noise(*size, seed=seed) for seed, size in enumerate(sizes)]
-    together = run(*(Upscaling(picture, 4, upscaler) for picture in pictures))
-    alone = [run(Upscaling(picture, 4, upscaler))[0] for picture in pictures]
+    images = [noise(*size, seed=seed) for seed, size in enumerate(sizes)]
+    together = run(*(Upscaling(image, 4, upscaler) for image in images))
+    alone = [run(Upscaling(image, 4, upscaler))[0] for image in images]
     assert all(worst(pair) <= 1 for pair in zip(together, alone, strict=True))
 
 
-def test_pictures_of_different_sizes_share_forwards_where_their_tiles_are_alike(upscaler: Upscaler):
+def test_images_of_different_sizes_share_forwards_where_their_tiles_are_alike(upscaler: Upscaler):
     wide, tall = Upscaling(noise(300, 120), 4, upscaler), Upscaling(noise(150, 200), 2, upscaler)
     small = Upscaling(noise(50, 60), 4, upscaler)
     assert wide.group_key == tall.group_key != small.group_key
@@ -97,8 +97,8 @@ def test_the_size_is_what_was_asked_for_whatever_the_models_scale(architecture: 
 
 
 def test_another_size_than_the_models_own_is_resampled_from_it(upscaler: Upscaler):
-    picture = noise(30, 20)
-    double, fourfold = run(Upscaling(picture, 2, upscaler), Upscaling(picture, 4, upscaler))
+    image = noise(30, 20)
+    double, fourfold = run(Upscaling(image, 2, upscaler), Upscaling(image, 4, upscaler))
     assert worst([double, fourfold.resize((60, 40), Resampling.LANCZOS)]) == 0
 
 
@@ -111,27 +111,27 @@ def test_progress_is_counted_in_tiles(upscaler: Upscaler):
     assert seen == [(1, 2), (2, 2)]
 
 
-def test_numbers_that_are_no_picture_fail_the_job(upscaler: Upscaler):
+def test_numbers_that_are_no_image_fail_the_job(upscaler: Upscaler):
     job = Upscaling(noise(20, 20), 4, upscaler)
-    with pytest.raises(DrawingFailed, match="no picture"):
+    with pytest.raises(DrawingFailed, match="not finite"):
         job.advance(torch.full((1, 3, 80, 80), torch.nan))
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P"])
 def test_only_rgb_is_taken(mode: str, upscaler: Upscaler):
-    picture = noise(20, 20).convert(mode)
-    with pytest.raises(ValueError, match=f"this one is {mode}"):
-        Upscaling(picture, 2, upscaler)
-    with pytest.raises(ValueError, match=f"this one is {mode}"):
-        Resizing(picture, 2, "Lanczos")
+    image = noise(20, 20).convert(mode)
+    with pytest.raises(ValueError, match=f"must be RGB, not {mode}"):
+        Upscaling(image, 2, upscaler)
+    with pytest.raises(ValueError, match=f"must be RGB, not {mode}"):
+        Resizing(image, 2, "Lanczos")
 
 
 @pytest.mark.parametrize("scale", [2, 4])
 @pytest.mark.parametrize(("name", "resampling"), [("Lanczos", Resampling.LANCZOS), ("Nearest", Resampling.NEAREST)])
 def test_the_built_in_upscalers_are_pillows(name: str, resampling: Resampling, scale: int):
-    pictures = [noise(31, 17, seed) for seed in range(2)]
-    jobs = [Resizing(picture, scale, name) for picture in pictures]
+    images = [noise(31, 17, seed) for seed in range(2)]
+    jobs = [Resizing(image, scale, name) for image in images]
     assert jobs[0].steps == 1
     assert jobs[0].group_key == jobs[1].group_key
-    for picture, enlarged in zip(pictures, run(*jobs), strict=True):
-        assert worst([enlarged, picture.resize((31 * scale, 17 * scale), resampling)]) == 0
+    for image, enlarged in zip(images, run(*jobs), strict=True):
+        assert worst([enlarged, image.resize((31 * scale, 17 * scale), resampling)]) == 0

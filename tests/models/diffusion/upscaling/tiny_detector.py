@@ -16,7 +16,7 @@ _RED_BGR = (-1.0, -1.0, 1.0)
 
 
 def build_tiny_detector(path: Path) -> Path:
-    """Write it to ``path``; it takes pictures of any size, as BGR values from 0 to 255."""
+    """Write it to ``path``; it takes images of any size, as BGR values from 0 to 255."""
     heads = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
     nodes, weights = [], {"flat": np.array([1, -1], np.int64)}
     for stride in (8, 16, 32):

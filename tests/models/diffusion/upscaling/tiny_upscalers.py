@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 
 
 def noise(width: int, height: int, seed: int = 0) -> Image.Image:
-    """An RGB picture of random pixels."""
+    """An RGB image of random pixels."""
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 

@@ -1,0 +1,7 @@
+"""The names of the backends that can run a model's denoiser; the engine implements them."""
+
+from __future__ import annotations
+
+AUTO = "auto"
+"""The fastest installed backend that is exact, as measured; large models use OpenVINO without a measurement."""
+BACKENDS = ("eager", "compiled", "openvino", "openvino-bf16", "onnxruntime")

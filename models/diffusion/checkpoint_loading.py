@@ -1,0 +1,126 @@
+"""Loading checkpoints: from a diffusers folder, a repository or a single file onto one device."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+from models.catalog.catalog import ModelSpec
+from models.catalog.families import FAMILIES
+from models.catalog.single_file import family_of
+from models.diffusion.backends.choose import choose_backend
+from models.diffusion.backends.eager import EagerDenoiser
+from models.diffusion.checkpoint import Checkpoint
+from models.diffusion.failures import is_out_of_memory, summary
+from models.diffusion.families.family import Family, load_family, validate_tokenizers
+from models.errors import ModelUnavailable, OutOfMemory
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def load_checkpoint(
+    spec: ModelSpec, device: torch.device, *, backend: str = "eager", cache: Path | None = None
+) -> Checkpoint:
+    """Load the weights that ``spec`` names onto ``device``. Only safetensors are read; code beside them is never run.
+
+    Args:
+        spec: the catalog entry that says where the weights are.
+        device: the device that holds the weights afterwards.
+        backend: the backend for the UNet; see :func:`~models.diffusion.backends.choose.choose_backend`.
+        cache: the folder for exported graphs; without it, torch runs the UNet.
+
+    Raises:
+        ModelUnavailable: the weights are missing, cannot be read, or are not of the family that ``spec`` says.
+        OutOfMemory: the weights do not fit into the device's memory.
+    """
+    problem = spec.problem() or _unsupported(spec)
+    if problem is not None:
+        raise ModelUnavailable(f"model {spec.name!r}: {problem}")
+    family = load_family(spec.family)
+    dtype = _dtype(spec, device, family)
+    try:
+        pipeline = _read(spec, family, dtype).to(device)
+        family.prepare(pipeline)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise OutOfMemory(f"model {spec.name!r} does not fit into the device's memory") from error
+        raise ModelUnavailable(f"model {spec.name!r} cannot be loaded: {summary(error)}") from error
+    problem = family.validate(pipeline) or family.validate_channels(pipeline) or validate_tokenizers(pipeline)
+    if problem is not None:
+        raise ModelUnavailable(f"model {spec.name!r} is no {spec.family} pipeline: {problem}")
+    eager = family.eager(pipeline)
+    chosen = eager
+    if cache is not None and family.is_exportable and isinstance(eager, EagerDenoiser):
+        chosen = choose_backend(eager, backend, cache)
+    return Checkpoint(spec, family, pipeline, chosen, eager, device, dtype)
+
+
+def _unsupported(spec: ModelSpec) -> str | None:
+    if spec.family not in FAMILIES:
+        return f"unknown family {spec.family!r}; the families are {', '.join(FAMILIES)}"
+    if spec.dtype not in {"auto", *DTYPES}:
+        return f"unknown dtype {spec.dtype!r}; the dtypes are auto, {', '.join(DTYPES)}"
+    return None if spec.file is None else _file_problem(spec.file, spec.family)
+
+
+def _file_problem(file: Path, family: str) -> str | None:
+    if file.suffix != ".safetensors":
+        return f"{file} is no .safetensors file"
+    try:
+        found = family_of(file)
+    except ModelUnavailable as error:
+        return str(error)
+    if found is None:
+        return (
+            f"{file} cannot be loaded: it is no complete checkpoint in its authors' layout, with text encoder and VAE"
+        )
+    return None if found == family else f'{file} is a checkpoint of another family; set family = "{found}"'
+
+
+def _dtype(spec: ModelSpec, device: torch.device, family: Family) -> torch.dtype:
+    if spec.dtype == "auto":
+        return family.half if device.type == "cuda" else torch.float32
+    return DTYPES[spec.dtype]
+
+
+def _read(spec: ModelSpec, family: Family, dtype: torch.dtype) -> Any:
+    options: dict[str, Any] = {"dtype": dtype, **family.options}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # outdated scheduler configs, which diffusers corrects itself
+        if spec.file is not None:
+            return _read_file(spec.file, spec.config, family, options)
+        source, revision = (spec.folder, None) if spec.folder is not None else (spec.repository, spec.revision)
+        place = {"revision": revision, "local_files_only": spec.folder is not None}
+        index = family.pipeline_class.load_config(source, **place)
+        problem = _index_problem(index, spec.family)
+        if problem is not None:
+            raise ModelUnavailable(problem)
+        options |= {name: None for name in family.optional if (index.get(name) or [None])[0] is None}
+        return family.pipeline_class.from_pretrained(source, use_safetensors=True, **place, **options)
+
+
+def _read_file(file: Path, config: Path | None, family: Family, options: dict[str, Any]) -> Any:
+    """Read a single file, which holds weights only; without ``config``, diffusers asks the model hub for the rest."""
+    place = {} if config is None else {"config": str(config), "local_files_only": True}
+    try:
+        return family.pipeline_class.from_single_file(str(file), **place, **options)
+    except LocalEntryNotFoundError as error:
+        raise ModelUnavailable(
+            "the file holds no configurations and tokenizers, and the model hub cannot be reached; set config = "
+            '"FOLDER" beside file, a diffusers folder of any model of the same kind (its weights are not needed)'
+        ) from error
+
+
+def _index_problem(index: Mapping[str, Any], family: str) -> str | None:
+    """Why the pipeline that ``index``, a ``model_index.json``, describes is not of ``family``; ``None`` if it is."""
+    found = next((index[part][1] for part in ("unet", "transformer") if part in index), None)
+    if found == FAMILIES[family].denoiser:
+        return None
+    fitting = " or ".join(f'"{name}"' for name, facts in FAMILIES.items() if facts.denoiser == found)
+    advice = f"set family = {fitting}" if fitting else "no family has this denoiser"
+    return f"its denoiser is {found or 'missing'}; {advice}"

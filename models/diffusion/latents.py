@@ -1,0 +1,225 @@
+"""Latents before the first step: timesteps are set, the input image is encoded and noise is drawn, in this order.
+
+The plain diffusers pipelines keep the same order; random numbers depend on it, since all come from one generator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from PIL.Image import Image
+from torch.nn.functional import interpolate
+
+from models.catalog.families import IMG2IMG, INPAINT, TXT2IMG
+from models.diffusion.canvas import Canvas
+from models.diffusion.checkpoint import Checkpoint
+from models.diffusion.control.controlnet import ControlGuide
+from models.diffusion.denoiser import Conditioning
+from models.diffusion.denoising import Blend, Denoising
+from models.diffusion.denoising_work import DenoisingToImage, DenoisingToLatents
+from models.diffusion.sampling import NoiseScheduler, build_scheduler, step_options
+from models.errors import DrawingFailed
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """The parameters of sampling one image."""
+
+    sampler: str
+    num_inference_steps: int
+    guidance_scale: float
+    seed: int
+    strength: float = 1.0
+
+
+@torch.inference_mode()
+def prepare_latents(
+    checkpoint: Checkpoint,
+    sampling: Sampling,
+    size: Size,
+    conditioning: Conditioning,
+    canvas: Canvas | None = None,
+    *,
+    controls: tuple[ControlGuide, ...] = (),
+    reuse_interval: int = 1,
+) -> DenoisingToImage:
+    """Prepare an image up to its first step, from noise alone (txt2img) or over a canvas (img2img, inpaint).
+
+    Args:
+        size: width and height in pixels.
+
+    Raises:
+        DrawingFailed: the model cannot do this kind of job, the sampler is unknown, or ``strength`` leaves no steps.
+        ValueError: the scheduler cannot take this number of steps.
+    """
+    problem = checkpoint.family.problem(checkpoint.pipeline, _kind(canvas), size)
+    if problem is not None:
+        raise DrawingFailed(problem)
+    draft = _draft(checkpoint, sampling, size, conditioning)
+    draft.controls, draft.reuse_interval = controls, reuse_interval
+    generator = torch.Generator().manual_seed(sampling.seed)
+    draft.options = step_options(draft.scheduler, generator)
+    if canvas is None:
+        draft.latents = checkpoint.family.init_latents(draft.scheduler, _noise(draft, generator))
+        return draft
+    _skip_by_strength(draft, sampling)
+    if canvas.mask is None:
+        _prepare_img2img(draft, canvas, generator)
+    else:
+        _prepare_inpaint(draft, canvas, sampling, generator)
+    return draft
+
+
+def _kind(canvas: Canvas | None) -> str:
+    if canvas is None:
+        return TXT2IMG
+    return IMG2IMG if canvas.mask is None else INPAINT
+
+
+@torch.inference_mode()
+def continue_from(
+    checkpoint: Checkpoint,
+    sampling: Sampling,
+    size: Size,
+    conditioning: Conditioning,
+    latents: torch.Tensor,
+    denoising_start: float,
+) -> DenoisingToImage:
+    """Continue from ``latents`` that another model denoised up to ``denoising_start``; no noise is added.
+
+    The timesteps are chosen as ``StableDiffusionXLImg2ImgPipeline`` does for ``denoising_start``.
+
+    Args:
+        size: width and height in pixels.
+        denoising_start: the share of the noise schedule that is done, from 0 to 1.
+    """
+    draft = _draft(checkpoint, sampling, size, conditioning)
+    generator = torch.Generator().manual_seed(sampling.seed)
+    draft.options = step_options(draft.scheduler, generator)
+    left = int((draft.timesteps < _cutoff(draft.scheduler, denoising_start)).sum())
+    if draft.scheduler.order == 2 and left % 2 == 0:
+        left += 1
+    _skip_steps(draft, len(draft.timesteps) - left)
+    draft.latents = latents
+    return draft
+
+
+def end_early(denoising: DenoisingToImage, denoising_end: float) -> DenoisingToLatents:
+    """The first part of ``denoising``, up to the share ``denoising_end`` of the noise schedule.
+
+    Raises:
+        DrawingFailed: one of the two parts would have no step.
+    """
+    taken = int((denoising.timesteps >= _cutoff(denoising.scheduler, denoising_end)).sum())
+    if not 0 < taken < denoising.steps:
+        message = f"refiner.start {denoising_end:g} leaves no step of {denoising.steps} for one of the two models"
+        raise DrawingFailed(message)
+    state = {field.name: getattr(denoising, field.name) for field in fields(denoising)}
+    return DenoisingToLatents(**state | {"timesteps": denoising.timesteps[:taken]})
+
+
+def _cutoff(scheduler: NoiseScheduler, share: float) -> int:
+    trained: int = scheduler.config.num_train_timesteps
+    return round(trained - share * trained)
+
+
+def _draft(checkpoint: Checkpoint, sampling: Sampling, size: Size, conditioning: Conditioning) -> DenoisingToImage:
+    """A denoising with its timesteps set, its latents still empty."""
+    pipeline, family = checkpoint.pipeline, checkpoint.family
+    scheduler = build_scheduler(sampling.sampler, pipeline.scheduler.config, sampling.seed)
+    shape = family.latents_shape(pipeline, size)
+    # The timesteps stay on the CPU, where reading one does not wait for the device.
+    family.set_timesteps(pipeline, scheduler, sampling.num_inference_steps, shape)
+    return DenoisingToImage(
+        checkpoint=checkpoint,
+        size=size,
+        scheduler=scheduler,
+        options={},
+        timesteps=scheduler.timesteps,
+        latents=torch.empty(shape, dtype=conditioning.hidden_states.dtype, device=checkpoint.device),
+        conditioning=conditioning,
+        guidance_scale=sampling.guidance_scale,
+    )
+
+
+def _skip_by_strength(draft: Denoising, sampling: Sampling) -> None:
+    """Skip the first steps, so that the share ``strength`` of all steps is left."""
+    steps = sampling.num_inference_steps
+    skipped = draft.checkpoint.family.skipped_steps(steps, sampling.strength)
+    if skipped >= steps:
+        raise DrawingFailed(f"strength {sampling.strength:g} leaves no step of {steps}; raise either of them")
+    _skip_steps(draft, skipped * draft.scheduler.order)
+
+
+def _skip_steps(draft: Denoising, first: int) -> None:
+    draft.timesteps = draft.timesteps[first:]
+    if hasattr(draft.scheduler, "set_begin_index"):
+        draft.scheduler.set_begin_index(first)
+
+
+def _prepare_img2img(draft: Denoising, canvas: Canvas, generator: torch.Generator) -> None:
+    original = _encode(draft, _pixels(draft, canvas.image), generator)
+    noise = _noise(draft, generator)
+    draft.latents = draft.checkpoint.family.add_noise(draft.scheduler, original, noise, draft.timestep)
+
+
+def _prepare_inpaint(draft: Denoising, canvas: Canvas, sampling: Sampling, generator: torch.Generator) -> None:
+    family, pipeline = draft.checkpoint.family, draft.checkpoint.pipeline
+    takes_mask = family.takes_mask(pipeline)
+    pixels = _pixels(draft, canvas.image)
+    pixel_mask = _mask(canvas)
+    mask = interpolate(pixel_mask, size=family.latents_shape(pipeline, draft.size)[-2:]).to(draft.latents)
+    from_noise = sampling.strength == 1.0
+    original = draft.latents
+    if not (takes_mask and from_noise):
+        original = _filled(_encode(draft, pixels, generator), mask, canvas.fill, sampling.seed)
+    noise = _noise(draft, generator)
+    if from_noise:
+        draft.latents = family.init_latents(draft.scheduler, noise)
+    else:
+        draft.latents = family.add_noise(draft.scheduler, original, noise, draft.timestep)
+    # Always encoded, as in the plain pipeline: encoding takes random numbers from the generator.
+    masked = _encode(draft, pixels * (pixel_mask < 0.5), generator)
+    if takes_mask:
+        draft.masked = torch.cat([mask, masked], dim=1)
+    else:
+        draft.blend = Blend(mask=mask, original=original, noise=noise)
+
+
+def _filled(original: torch.Tensor, mask: torch.Tensor, fill: str, seed: int) -> torch.Tensor:
+    """Fill the masked area of latents [1, C, h, w] as ``fill`` says; noise comes from a new generator with ``seed``."""
+    match fill:
+        case "latent_noise":
+            noise = torch.randn(original.shape, generator=torch.Generator().manual_seed(seed)).to(original)
+            return original * (1 - mask) + noise * mask
+        case "latent_nothing":
+            return original * (1 - mask)
+        case _:
+            return original
+
+
+def _encode(draft: Denoising, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    checkpoint = draft.checkpoint
+    return checkpoint.family.to_latents(checkpoint.pipeline, pixels, generator).to(draft.latents)
+
+
+def _pixels(draft: Denoising, image: Image) -> torch.Tensor:
+    """[1, 3, H, W], from -1 to 1, float32 on the CPU."""
+    pixels: torch.Tensor = draft.checkpoint.pipeline.image_processor.preprocess(image)
+    return pixels
+
+
+def _mask(canvas: Canvas) -> torch.Tensor:
+    """[1, 1, H, W], 0 or 1, float32 on the CPU."""
+    levels = torch.from_numpy(np.array(canvas.mask, dtype=np.float32))[None, None] / 255
+    return (levels >= 0.5).float()
+
+
+def _noise(draft: Denoising, generator: torch.Generator) -> torch.Tensor:
+    """Normal noise of the latents' shape, drawn on the CPU so that every device gets the same."""
+    checkpoint = draft.checkpoint
+    return checkpoint.family.noise(checkpoint.pipeline, draft.size, generator, checkpoint.device, draft.latents.dtype)

@@ -1,0 +1,64 @@
+"""Load requests for each type of model, and the keys by which the model cache shares what was loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import ControlNetModel
+
+from models.catalog.auxiliary import AuxiliaryModel
+from models.catalog.catalog import ModelSpec
+from models.diffusion.checkpoint import Checkpoint
+from models.diffusion.control.loading import load_controlnet
+from models.diffusion.upscaling.faces import FaceRestorer, load_face_restorer
+from models.diffusion.upscaling.upscaler import Upscaler, load_upscaler
+from models.diffusion.work import LoadRequest
+
+
+def weights_of(spec: ModelSpec) -> Hashable:
+    """The key of the weights of ``spec``, shared by catalog entries that differ only in name, defaults or limits."""
+    return spec.family, spec.source, spec.dtype, spec.config
+
+
+def checkpoint_request(spec: ModelSpec, load: Callable[[ModelSpec], Checkpoint]) -> LoadRequest[Checkpoint]:
+    """Request the checkpoint of ``spec``, to be loaded by ``load``."""
+    return LoadRequest(weights_of(spec), f"model {spec.name}", partial(load, spec))
+
+
+def lora_request(base: Checkpoint, loras: Sequence[tuple[AuxiliaryModel, float]]) -> LoadRequest[Checkpoint]:
+    """Request ``base`` with LoRAs, each with its weight."""
+    versions = tuple((_file_version(lora.path), weight) for lora, weight in loras)
+    names = ", ".join(lora.name for lora, _ in loras)
+    return LoadRequest(("loras", weights_of(base.spec), versions), f"LoRA {names}", partial(base.adapters.get, loras))
+
+
+def controlnet_request(controlnet: AuxiliaryModel, checkpoint: Checkpoint) -> LoadRequest[ControlNetModel]:
+    """Request a ControlNet for the UNet of ``checkpoint``."""
+    unet: Any = checkpoint.pipeline.unet
+    key = ("controlnet", _file_version(controlnet.path), weights_of(checkpoint.spec))
+    read = partial(load_controlnet, controlnet.path, unet, checkpoint.dtype, checkpoint.device)
+    return LoadRequest(key, f"ControlNet {controlnet.name}", read)
+
+
+def upscaler_request(upscaler: AuxiliaryModel, device: torch.device) -> LoadRequest[Upscaler]:
+    """Request an upscaler, in half precision on a GPU."""
+    dtype = torch.float16 if device.type == "cuda" else torch.float32
+    read = partial(load_upscaler, upscaler.path, device, dtype)
+    return LoadRequest(("upscaler", _file_version(upscaler.path)), f"upscaler {upscaler.name}", read)
+
+
+def face_restorer_request(
+    restorer: AuxiliaryModel, detector: AuxiliaryModel, device: torch.device
+) -> LoadRequest[FaceRestorer]:
+    """Request a face restorer together with its face detector."""
+    key = ("faces", _file_version(restorer.path), _file_version(detector.path))
+    return LoadRequest(key, "face restorer", partial(load_face_restorer, restorer.path, detector.path, device))
+
+
+def _file_version(path: Path) -> Hashable:
+    """Changes when the file is replaced. A missing file has a version too; its load fails."""
+    return path, path.stat().st_mtime_ns if path.exists() else None

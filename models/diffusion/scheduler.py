@@ -1,0 +1,135 @@
+"""The scheduler: it owns waiting and running rows, admits rows while there is capacity, and selects each batch."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Hashable, Iterator, Sequence
+
+from models.diffusion.capacity import Capacity
+from models.diffusion.row import Row, Running
+from models.diffusion.work import Work
+
+
+class Scheduler:
+    """Shares the device between rows by fair queueing.
+
+    Each row has a virtual time: the device time that it has used, divided by the share that its priority gives it. The
+    row with the least virtual time is served next, together with others that can share its forward. So rows get
+    their shares of the device whatever the size of their images: a large image never delays small ones by more than
+    one forward, and small ones never starve a large one, because new rows start level with the least served row and
+    the older of two level rows goes first.
+
+    One thread, the engine's, admits and selects; :meth:`add` and :meth:`remove` may be called from any thread.
+    """
+
+    def __init__(self, capacity: Capacity) -> None:
+        self._capacity = capacity
+        self._waiting: dict[str, Row] = {}
+        self._running: dict[str, Row] = {}
+        self._lock = threading.Lock()
+        """Held while a row moves in or out, so that a row cannot be canceled unseen during its admission."""
+
+    @property
+    def row_ids(self) -> tuple[str, ...]:
+        """The ids of running and then of waiting rows, the oldest first."""
+        with self._lock:
+            return (*self._running, *self._waiting)
+
+    @property
+    def waiting(self) -> int:
+        """The number of rows that wait for admission."""
+        return len(self._waiting)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there are no rows."""
+        return not self._running and not self._waiting
+
+    @property
+    def keys_in_use(self) -> set[Hashable]:
+        """The keys of all models that running rows use."""
+        return {key for row in list(self._running.values()) for key in row.keys}
+
+    def add(self, row: Row) -> None:
+        """Let ``row`` wait for admission.
+
+        Raises:
+            ValueError: there is a row with the same id.
+        """
+        with self._lock:
+            if row.row_id in self._running or row.row_id in self._waiting:
+                raise ValueError(f"there is a row {row.row_id!r} already")
+            self._waiting[row.row_id] = row
+
+    def remove(self, row_id: str) -> None:
+        """Forget a row; an unknown id is no error, since the row may have just ended."""
+        with self._lock:
+            self._waiting.pop(row_id, None)
+            self._running.pop(row_id, None)
+
+    def end(self, row: Row) -> None:
+        """Forget ``row``, but no new row with the same id."""
+        with self._lock:
+            if self.is_running(row):
+                del self._running[row.row_id]
+
+    def is_running(self, row: Row) -> bool:
+        """Whether ``row`` was admitted and not removed; a new row with the same id is not ``row``."""
+        return self._running.get(row.row_id) is row
+
+    def admit(self) -> Iterator[Row]:
+        """Move waiting rows to the running ones while there is capacity, the highest priority first.
+
+        Each row is yielded before the next one is considered, so that the caller can prepare it: a prepared row tells
+        its true number of inputs.
+        """
+        for row in sorted(list(self._waiting.values()), key=lambda row: -row.task.params.priority):
+            running = list(self._running.values())
+            if self._capacity.admits(row, running) and self._start(row, running):
+                yield row
+
+    def _start(self, row: Row, running: Sequence[Row]) -> bool:
+        """Move ``row`` to the running rows; false if it was removed in the meantime."""
+        with self._lock:
+            if self._waiting.get(row.row_id) is not row:
+                return False
+            del self._waiting[row.row_id]
+            row.virtual_time_s = min((each.virtual_time_s for each in running), default=0.0)
+            row.admitted_at = time.monotonic()
+            self._running[row.row_id] = row
+            return True
+
+    def select_batch(self) -> list[Row]:
+        """The rows that share the next forward, at most as many as the capacity allows; empty if no row can run."""
+        runnable = [row for row in list(self._running.values()) if isinstance(row.state, Running)]
+        if not runnable:
+            return []
+        runnable.sort(key=lambda row: (row.virtual_time_s, row.admitted_at))
+        first = current_work(runnable[0])
+        group_key = first.group_key
+        group = [row for row in runnable if current_work(row).group_key == group_key]
+        return _first_rows(group, self._capacity.max_inputs(first.cost_key))
+
+    def charge(self, rows: Sequence[Row], seconds: float) -> None:
+        """Charge each of ``rows`` an equal part of the device time that their step took."""
+        for row in rows:
+            row.charge(seconds / len(rows))
+
+
+def current_work(row: Row) -> Work[object]:
+    """The work of a row in the state ``Running``."""
+    work = row.work
+    assert work is not None
+    return work
+
+
+def _first_rows(rows: Sequence[Row], max_inputs: int) -> list[Row]:
+    """The first of ``rows`` that have at most ``max_inputs`` inputs together, but at least one row."""
+    taken, inputs = list(rows[:1]), current_work(rows[0]).inputs
+    for row in rows[1:]:
+        inputs += current_work(row).inputs
+        if inputs > max_inputs:
+            break
+        taken.append(row)
+    return taken

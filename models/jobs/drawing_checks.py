@@ -1,0 +1,107 @@
+"""Checks of the parameters of an image against the model that is to generate it."""
+
+from __future__ import annotations
+
+import math
+
+from models.catalog.catalog import Catalog, ModelSpec
+from models.catalog.families import FAMILIES, TXT2IMG, FamilyFacts
+from models.errors import Problem, ProblemCode
+from models.jobs.auxiliary_checks import check_auxiliaries
+from models.jobs.checks import Problems, range_problem, sampling_problem, schedule_problem, text_problem
+from models.jobs.params import ASPECT_RATIOS, DrawParams
+from models.jobs.prompts import PromptError, parse
+
+
+def check(kind: str, params: DrawParams, model: ModelSpec, catalog: Catalog, problems: Problems) -> None:
+    """Note everything in ``params`` that ``model``, with the auxiliary models in ``catalog``, cannot do."""
+    facts = FAMILIES.get(model.family)
+    if facts is None:
+        families = ", ".join(FAMILIES)
+        message = f"{model.name} is of the family {model.family!r}, and this server supports only {families}"
+        problems.note("model", Problem(message, ProblemCode.UNAVAILABLE))
+        return
+    _check_family(kind, params, model, facts, problems)
+    _check_texts(params, problems)
+    _check_numbers(params, model, facts, problems)
+    _check_sampling(kind, params, facts, problems)
+    check_auxiliaries(kind, params, model, facts, catalog, problems)
+
+
+def _check_family(kind: str, params: DrawParams, model: ModelSpec, facts: FamilyFacts, problems: Problems) -> None:
+    if kind not in facts.kinds:
+        message = f"{model.name} cannot do kind {kind}, only {' and '.join(facts.kinds)}"
+        problems.note("model", Problem(message, ProblemCode.NOT_APPLICABLE))
+    unable = Problem(f"has no effect on models of {model.family}", ProblemCode.NOT_APPLICABLE)
+    if params.negative_prompt and not facts.takes_negative_prompt:
+        problems.note("negative_prompt", unable)
+    if params.clip_skip > 1 and not facts.takes_clip_skip:
+        problems.note("clip_skip", unable)
+    if params.reuse_interval > 1 and (params.controls or facts.denoiser != FamilyFacts.denoiser):
+        message = "must be 1: only UNets without ControlNets can reuse features"
+        problems.note("reuse_interval", Problem(message, ProblemCode.NOT_APPLICABLE))
+    if params.controls and not facts.takes_controlnets:
+        message = f"not available: ControlNets for models of {model.family}"
+        problems.note("controls", Problem(message, ProblemCode.UNAVAILABLE))
+
+
+def aspect_size(name: str, model: ModelSpec, problems: Problems) -> tuple[int, int]:
+    """Width and height of that aspect ratio: the area of the model's default size, but never beyond its limits.
+
+    The sides are rounded to multiples of 8, or of what the family needs. Where the longer one would exceed ``max_px``,
+    both shrink.
+    """
+    defaults, limits = model.defaults, model.limits
+    if name not in ASPECT_RATIOS:
+        return defaults.width, defaults.height  # refused by its declared choices
+    across, down = ASPECT_RATIOS[name]
+    grid_px = model.grid_px
+    unit_px = math.sqrt(defaults.width * defaults.height / (across * down))
+    unit_px = min(unit_px, limits.max_px // grid_px * grid_px / max(across, down))
+    width, height = (round(side * unit_px / grid_px) * grid_px for side in (across, down))
+    if min(width, height) < limits.min_px:
+        message = f"{width} x {height} px would be below the {limits.min_px} px of {model.name}"
+        problems.note("aspect_ratio", Problem(message, ProblemCode.OUT_OF_RANGE, low=limits.min_px))
+        return defaults.width, defaults.height
+    return width, height
+
+
+def _check_texts(params: DrawParams, problems: Problems) -> None:
+    for field, text in (("prompt", params.prompt), ("negative_prompt", params.negative_prompt)):
+        problems.note(field, text_problem(text) or _syntax_problem(text))
+    if not params.prompt.strip():
+        problems.note("prompt", Problem("must not be empty", ProblemCode.REQUIRED))
+
+
+def _syntax_problem(text: str) -> Problem | None:
+    """A problem unless ``text``, from which LoRA tags were removed if it is the prompt, can be parsed."""
+    try:
+        parsed = parse(text)
+    except PromptError as error:
+        return Problem(str(error), ProblemCode.MALFORMED)
+    if not parsed.loras:
+        return None
+    message = "contains a LoRA tag; LoRAs apply to the whole image: put the tag into the prompt"
+    return Problem(message, ProblemCode.NOT_APPLICABLE)
+
+
+def _check_numbers(params: DrawParams, model: ModelSpec, facts: FamilyFacts, problems: Problems) -> None:
+    """Bounds that depend on the model; the others are declared with the parameters."""
+    problems.note("num_inference_steps", range_problem(params.num_inference_steps, 1, model.limits.max_steps))
+    problems.note("width", _size_problem(params.width, model, facts.size_multiple_px))
+    problems.note("height", _size_problem(params.height, model, facts.size_multiple_px))
+    problems.note("clip_skip", range_problem(params.clip_skip, 1, model.limits.max_clip_skip))
+
+
+def _size_problem(size_px: int, model: ModelSpec, grid_px: int) -> Problem | None:
+    limits = model.limits
+    if limits.min_px <= size_px <= limits.max_px and size_px % grid_px == 0:
+        return None
+    message = f"must be a multiple of {grid_px} from {limits.min_px} to {limits.max_px} for {model.name}"
+    return Problem(message, ProblemCode.OUT_OF_RANGE, limits.min_px, limits.max_px)
+
+
+def _check_sampling(kind: str, params: DrawParams, facts: FamilyFacts, problems: Problems) -> None:
+    steps = params.num_inference_steps
+    problems.note("sampler", sampling_problem(params.sampler, steps, facts, img2img=kind != TXT2IMG))
+    problems.note("strength", schedule_problem(params.strength, steps))

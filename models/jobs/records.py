@@ -1,0 +1,75 @@
+"""The record of a job: its state, its parameters and its result."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from models.jobs.params import DrawParams, JobParams
+from models.jobs.results import Image, Json, StoredFile
+from models.jobs.rewrite import Rewrite
+
+JOB_ID_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""The ids that clients may choose; ids that the server makes are lower-case UUIDs of version 4."""
+
+
+class JobStatus(StrEnum):
+    """The five states of a job; each dialect translates them."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the job has ended, so that its state is final."""
+        return self in (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED)
+
+
+def new_job_id() -> str:
+    """A random UUID of version 4 in lower case."""
+    return str(uuid.uuid4())
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRecord:
+    """A job as it is in the ledger; times are in seconds since the epoch."""
+
+    job_id: str
+    kind: str
+    owner: str
+    status: JobStatus
+    params: JobParams
+    requested: dict[str, Any]
+    """The body of the request; it tells a repeated request from another one with the same id."""
+    image_id: str
+    step: int
+    steps: int
+    images: tuple[Image, ...]
+    document: Json
+    """The JSON result of kinds that have one; ``None`` until succeeded."""
+    files: tuple[StoredFile, ...]
+    timings: dict[str, float]
+    """Seconds spent in each stage: ``prepare_s``, ``denoise_s``, ``finish_s``; empty until succeeded."""
+    error_code: str | None
+    error_message: str | None
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    is_cancel_requested: bool = False
+    loading: str | None = None
+    """The model that the job waits for before its first step, as text for people; only while it waits."""
+    rewrite: Rewrite | None = None
+    """The outcome of rewriting the prompt, if that was tried."""
+
+    @property
+    def drawn_params(self) -> JobParams:
+        """The parameters that the image is generated from: ``params`` with the rewritten prompt, if there is one."""
+        if self.rewrite is None or not isinstance(self.params, DrawParams):
+            return self.params
+        return self.rewrite.applied_to(self.params)

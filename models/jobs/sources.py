@@ -1,0 +1,80 @@
+"""Sources: the strings by which a request names the images that its job starts from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from models.errors import Problem, ProblemCode
+from models.jobs.parameters import declared, sources
+from models.jobs.params import JobRequest
+
+INPUT = "input:"
+"""The prefix of the SHA-256, in hexadecimal, of an uploaded image's bytes."""
+IMAGE = "image:"
+"""The prefix of the id of an image that this server generated."""
+URL_MAX_CHARS = 4096
+
+_SCHEMES = ("http", "https")
+_STORED = re.compile(r"input:[0-9a-f]{64}|image:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_FORMS = "an http or https URL, input:<sha256> or image:<id>"
+
+_Value = TypeVar("_Value")
+
+
+def is_url(source: str) -> bool:
+    """Whether the image must be fetched over HTTP."""
+    return source[:8].lower().startswith(("http://", "https://"))
+
+
+def source_problem(source: str) -> Problem | None:
+    """Why ``source`` cannot name an image; ``None`` if it may name one."""
+    if not is_url(source):
+        return None if _STORED.fullmatch(source) else Problem(f"must be {_FORMS}", ProblemCode.MALFORMED)
+    if len(source) > URL_MAX_CHARS:
+        message = f"a URL may have at most {URL_MAX_CHARS} characters"
+        return Problem(message, ProblemCode.TOO_LONG, high=URL_MAX_CHARS)
+    message_of_url = url_problem(source)
+    return None if message_of_url is None else Problem(message_of_url, ProblemCode.MALFORMED)
+
+
+def url_problem(url: str) -> str | None:
+    """Why nothing can be fetched from ``url``, as far as the text shows; ``None`` if it may work."""
+    if not url.isascii() or not url.isprintable() or " " in url:
+        return "a URL must be printable ASCII without spaces: percent-encode other characters"
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        return f"is not a URL: {error}"
+    if parts.scheme not in _SCHEMES:
+        return "a URL must begin with http:// or https://"
+    if not host:
+        return "a URL must name a host"
+    return "a URL must not contain a user name or password" if "@" in parts.netloc else None
+
+
+def sources_of(request: JobRequest) -> Iterator[tuple[str, str]]:
+    """Path and source of every image that ``request`` names, as in ``("mask.image", "input:...")``."""
+    return ((path, source) for path, source, _ in sources(type(request), request))
+
+
+def with_sources(request: _Value, replaced: Mapping[str, str], prefix: str = "") -> _Value:
+    """A copy of ``request`` with other sources at the paths in ``replaced``."""
+    changes: dict[str, Any] = {}
+    for field in declared(type(request)):
+        found, path = getattr(request, field.name), prefix + field.name
+        if found is None:
+            continue
+        if field.parameter.source is not None:
+            changes[field.name] = replaced.get(path, found)
+        elif field.nested is not None and isinstance(found, tuple):
+            changes[field.name] = tuple(
+                with_sources(each, replaced, f"{path}[{index}].") for index, each in enumerate(found)
+            )
+        elif field.nested is not None:
+            changes[field.name] = with_sources(found, replaced, path + ".")
+    return replace(request, **changes)  # type: ignore[type-var]

@@ -1,0 +1,105 @@
+"""What FastAPI cannot know by itself for the OpenAPI page: bodies we read ourselves, and errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel, TypeAdapter
+
+from service.api.errors import PROBLEM_TYPE, ErrorCode, Problem
+
+_REFERENCE = "#/components/schemas/{model}"
+_FRAMEWORK_ERROR = "HTTPValidationError"
+REQUEST_ID_EXAMPLE = "0b7c2f0e-6f0e-4b43-9a55-3f6a3e1f7a11"
+
+EVENT_STREAM: Mapping[str, Any] = {
+    "text/event-stream": {
+        "schema": {
+            "type": "object",
+            "description": "Each event.",
+            "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
+            "required": ["event", "data"],
+        }
+    }
+}
+"""The page's content of an answer by server-sent events."""
+
+
+class DocumentedApi(FastAPI):
+    """A FastAPI application whose OpenAPI document also has ``wire_models``, which routes only refer to.
+
+    Args:
+        wire_models: gives pydantic models and dataclasses, once the document is asked for.
+        complete: changes the finished document in place.
+    """
+
+    def __init__(
+        self,
+        wire_models: Callable[[], Iterable[type]],
+        complete: Callable[[dict[str, Any]], None],
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self._wire_models, self._complete = wire_models, complete
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        document = super().openapi()
+        adapters: Any = [(model, "validation", TypeAdapter(model)) for model in (*self._wire_models(), Problem)]
+        _, found = TypeAdapter.json_schemas(adapters, ref_template=_REFERENCE)
+        document["components"]["schemas"].update(found["$defs"])
+        self._complete(document)
+        _drop_framework_errors(document)
+        return document
+
+
+def _drop_framework_errors(document: dict[str, Any]) -> None:
+    """FastAPI shows a 422 of its own on every route with parameters; what ours answer, they say themselves."""
+    for item in document["paths"].values():
+        for operation in item.values():
+            if _FRAMEWORK_ERROR in str(operation["responses"].get("422")):
+                del operation["responses"]["422"]
+    for name in (_FRAMEWORK_ERROR, "ValidationError"):
+        document["components"]["schemas"].pop(name, None)
+
+
+def json_body(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
+    """The page's entry for a body that the route reads as ``model``."""
+    content = {"application/json": {"schema": _reference(model), "example": example}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def problems(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
+    """The page's entries for the native errors of a route."""
+    entries: dict[int | str, dict[str, Any]] = {}
+    for code in codes:
+        media = {"schema": _reference(Problem), "examples": {}}
+        entry = entries.setdefault(code.status, {"description": "", "content": {PROBLEM_TYPE: media}})
+        entry["description"] = ", ".join(filter(None, (entry["description"], f"`{code.wire}`")))
+        entry["content"][PROBLEM_TYPE]["examples"][code.wire] = {"value": _example(code)}
+    return entries
+
+
+def texts(*answers: tuple[int, str]) -> dict[int | str, dict[str, Any]]:
+    """The page's entries for errors that are told in plain text, each with exactly this body."""
+    return {
+        status: {"description": text, "content": {"text/plain": {"schema": {"type": "string"}, "example": text}}}
+        for status, text in answers
+    }
+
+
+def _example(code: ErrorCode) -> dict[str, Any]:
+    return {
+        "type": f"/docs/errors#{code.wire}",
+        "title": code.title,
+        "status": code.status,
+        "detail": code.title,
+        "code": code.wire,
+        "request_id": REQUEST_ID_EXAMPLE,
+    }
+
+
+def _reference(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": _REFERENCE.format(model=model.__name__)}

@@ -1,0 +1,140 @@
+"""Every Redis key and channel of Photogram: its name, type, writer, expiry and purpose.
+
+No other module spells a key. ``TTL`` in the table is the setting ``PHOTOGRAM_RECORD_TTL_S``.
+
+| key or channel | type | written by | expires | holds |
+| --- | --- | --- | --- | --- |
+| ``photogram:job:<id>`` | hash | intake, then the worker | ``TTL`` after the end of the job | the job's record |
+| ``photogram:job:<id>:events`` | stream | intake, then the worker | 1 h after the end | status, progress, previews |
+| ``photogram:owner:<owner>:jobs`` | sorted set | intake | ``TTL`` after the last new job | job ids by ``created_at`` |
+| ``photogram:idempotency:<owner>:<sha256>`` | string | intake | 24 h | the job id of an ``Idempotency-Key`` |
+| ``photogram:wake`` | channel | intake, ledger scripts | | the id of every job that changed |
+| ``photogram:cancel`` | channel | the cancel script | | the id of every running job that must stop |
+| ``photogram:workers`` | sorted set | worker heartbeats | members after 1 h | worker names by last heartbeat |
+| ``photogram:workers:loaded`` | hash | worker heartbeats | never | ``WorkerStatus`` by worker name |
+| ``photogram:aside`` | sorted set | workers | members after 3 s | deferred jobs by the time of deferral |
+| ``photogram:maintenance`` | string | workers | 5 s | the lock of queue maintenance |
+| ``photogram:model-problems`` | hash | workers | never; fields on success | why a model cannot be loaded, by model |
+| ``photogram:model-backends`` | hash | workers | never | the backend that runs a model, by model |
+| ``photogram:keys`` | hash | the gateway at its start | never | API keys: SHA-256 to JSON |
+| ``photogram:preferences:<owner>`` | hash | gateway | never | preferences of an API key |
+| ``photogram:callers:<owner>:options`` | string | gateway (sdapi) | 30 d after use | A1111 options as JSON |
+| ``photogram:callers:<owner>:calls`` | hash | gateway (sdapi) | 24 h after the last | running calls by first job id |
+| ``photogram:callers:<owner>:ended`` | list | gateway (sdapi) | 24 h after the last | the last 16 task ids |
+| ``photogram:rewrite:<sha256>`` | string | gateway, workers | 7 d after use | a cached prompt rewrite as JSON |
+
+The keys ``workers``, ``workers:loaded``, ``aside`` and ``maintenance`` belong to the diffusion queue; the same keys of
+any other queue end in ``:queue:<queue>``.
+
+RQ owns these keys; Photogram touches them through RQ, except for the two lists, which it also moves ids between:
+
+| key | type | expires | holds |
+| --- | --- | --- | --- |
+| ``rq:queue:<queue>`` | list | never | ids of waiting jobs; workers take them from the left |
+| ``rq:queue:<queue>:intermediate`` | list | never | ids that were popped and not yet registered as started |
+| ``rq:queues`` | set | never | the keys of all queues |
+| ``rq:job:<id>`` | hash | 60 s after the end | RQ's own record of a delivery |
+| ``rq:executions:<id>``, ``rq:execution:<id>:<execution>`` | sorted set, hash | 7 s after a heartbeat | executions |
+| ``rq:wip:<queue>`` | sorted set | by score | started executions; an expired one is delivered again |
+| ``rq:worker:<name>``, ``rq:workers`` | hash, set | 120 s after a heartbeat | RQ's worker registry |
+| ``rq:pubsub:<name>`` | channel | | RQ's commands to one worker |
+"""
+
+from __future__ import annotations
+
+from models.jobs.kinds import DIFFUSION_QUEUE
+
+WAKE_CHANNEL = "photogram:wake"
+"""Channel. Intake and the ledger scripts publish the id of every job that changed; gateways wake its waiters."""
+
+CANCEL_CHANNEL = "photogram:cancel"
+"""Channel. The cancel script publishes the id of every running job that must stop; workers listen."""
+
+MODEL_PROBLEMS_KEY = "photogram:model-problems"
+"""Hash, model name to message. Workers write it when a model cannot be loaded and delete the field when it can."""
+
+MODEL_BACKENDS_KEY = "photogram:model-backends"
+"""Hash, model name to JSON with ``backend`` and ``relative_error``. Workers write it when they load a model."""
+
+API_KEYS_KEY = "photogram:keys"
+"""Hash, SHA-256 of an API key to JSON with ``name`` and ``created_at``. It never expires."""
+
+
+def record_key(job_id: str) -> str:
+    """Hash. The job's record: intake, then the ledger scripts write it; expires ``record_ttl_s`` after the end."""
+    return f"photogram:job:{job_id}"
+
+
+def events_key(job_id: str) -> str:
+    """Stream, capped. The job's events: ``kind`` and ``data``; expires at most one hour after the end of the job."""
+    return f"photogram:job:{job_id}:events"
+
+
+def owner_jobs_key(owner: str) -> str:
+    """Sorted set. The owner's job ids by ``created_at``; intake writes and trims it, and renews its expiry."""
+    return f"photogram:owner:{owner}:jobs"
+
+
+def idempotency_key(owner: str, digest: str) -> str:
+    """String. The job id that an owner's ``Idempotency-Key`` of this SHA-256 belongs to; intake writes it for 24 h."""
+    return f"photogram:idempotency:{owner}:{digest}"
+
+
+def workers_key(queue: str = DIFFUSION_QUEUE) -> str:
+    """Sorted set. Names of the queue's workers by the time of their last heartbeat; each worker writes its own."""
+    return _of_queue("photogram:workers", queue)
+
+
+def worker_status_key(queue: str = DIFFUSION_QUEUE) -> str:
+    """Hash, worker name to ``WorkerStatus`` as JSON. Each worker writes its own field and deletes it at sign-off."""
+    return _of_queue("photogram:workers:loaded", queue)
+
+
+def deferred_key(queue: str = DIFFUSION_QUEUE) -> str:
+    """Sorted set. ``<model>\\n<job id>`` by time of deferral; workers add and claim members, or requeue them."""
+    return _of_queue("photogram:aside", queue)
+
+
+def maintenance_key(queue: str = DIFFUSION_QUEUE) -> str:
+    """String, a lock. The name of the worker that maintains the queue now; expires after 5 s."""
+    return _of_queue("photogram:maintenance", queue)
+
+
+def _of_queue(key: str, queue: str) -> str:
+    """``key`` for ``queue``; the diffusion queue has the bare names, which are older than other queues."""
+    return key if queue == DIFFUSION_QUEUE else f"{key}:queue:{queue}"
+
+
+def preferences_key(owner: str) -> str:
+    """Hash, preference to ``0`` or ``1``. The gateway writes it; it never expires."""
+    return f"photogram:preferences:{owner}"
+
+
+def caller_options_key(owner: str) -> str:
+    """String, JSON. Options of an A1111 client; the gateway writes it; expires 30 days after the last use."""
+    return f"photogram:callers:{owner}:options"
+
+
+def calls_key(owner: str) -> str:
+    """Hash, first job id to a call as JSON. Running calls; the gateway writes it; expires 24 h after the last call."""
+    return f"photogram:callers:{owner}:calls"
+
+
+def ended_calls_key(owner: str) -> str:
+    """List. Task ids of the last calls that ended, the newest first; the gateway writes it; expires after 24 h."""
+    return f"photogram:callers:{owner}:ended"
+
+
+def rewrite_key(digest: str) -> str:
+    """String, JSON. A cached rewrite; gateway and workers write it; expires 7 days after the last use."""
+    return f"photogram:rewrite:{digest}"
+
+
+def rq_queue_key(queue: str = DIFFUSION_QUEUE) -> str:
+    """List of RQ. Ids of waiting jobs: RQ appends at the right, workers pop from the left."""
+    return f"rq:queue:{queue}"
+
+
+def rq_intermediate_key(queue: str = DIFFUSION_QUEUE) -> str:
+    """List of RQ. Ids that a worker popped from the queue and has not yet registered as started."""
+    return f"{rq_queue_key(queue)}:intermediate"

@@ -1,0 +1,126 @@
+"""All Lua of Photogram: one function per script, which gives its source and documents its arguments.
+
+The sources are the ``.lua`` files of this folder. Scripts on a job's record begin with ``record.lua``; their KEYS are
+the record and its events, ``ARGV[1]`` is the time in seconds since the epoch and ``ARGV[2]`` the seconds for which a
+finished job is kept. Each of them checks, changes and announces a record atomically. A script that a worker calls
+passes its execution id as a fencing token: it has no effect once the record names another execution.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+from service.backbone.keyspace import CANCEL_CHANNEL, WAKE_CHANNEL
+
+EVENTS_MAX = 512
+"""About how many events of one job are kept."""
+EVENTS_TTL_S = 3600
+"""How long the events of a finished job are kept at most; they contain previews, which are large."""
+
+_CONSTANTS = f"""\
+local WAKE_CHANNEL, CANCEL_CHANNEL = '{WAKE_CHANNEL}', '{CANCEL_CHANNEL}'
+local EVENTS_MAX, EVENTS_TTL_S = {EVENTS_MAX}, {EVENTS_TTL_S}
+"""
+
+
+def start() -> str:
+    """A worker starts a job; a job that is running already counts one crash.
+
+    ARGV[3:]: execution id, crash limit, error message of a job that reaches the limit. Returns ``started`` or ``over``
+    (nothing is left to do), and the number of crashes so far.
+    """
+    return _record_script("start")
+
+
+def progress() -> str:
+    """A worker reports progress.
+
+    ARGV[3:]: execution id, step, steps, event kind, event data, what is being loaded or an empty string. Returns
+    ``go``, ``cancel`` (a client canceled the job) or ``over`` (the job is no longer this execution's).
+    """
+    return _record_script("progress")
+
+
+def rewrite() -> str:
+    """A worker writes what became of the job's prompt.
+
+    ARGV[3:]: execution id, the rewrite as JSON. Returns 1, or 0 if the job is no longer this execution's.
+    """
+    return _record_script("rewrite")
+
+
+def finish() -> str:
+    """A worker ends a job.
+
+    ARGV[3:]: execution id, final status, then names and values of further fields. Returns 1, or 0 if the job is no
+    longer this execution's.
+    """
+    return _record_script("finish")
+
+
+def requeue() -> str:
+    """A worker that stops sets a job back to queued, without a crash.
+
+    ARGV[3:]: execution id. Returns 1, or 0 if the job is no longer this execution's.
+    """
+    return _record_script("requeue")
+
+
+def cancel() -> str:
+    """A client cancels a job.
+
+    No further ARGV. Returns ``canceled`` (it was queued), ``requested`` (its worker will stop it), the final status of
+    a job that has ended, or nil if there is no such job.
+    """
+    return _record_script("cancel")
+
+
+def rescue() -> str:
+    """Move a job from RQ's intermediate list back to the front of its queue.
+
+    KEYS: intermediate list, queue. ARGV: job id. Returns 0 if the job was no longer in the intermediate list.
+    """
+    return _load("rescue")
+
+
+def defer() -> str:
+    """Move a popped job to the deferred jobs, at most once in its life.
+
+    KEYS: intermediate list, deferred jobs, record. ARGV: job id, model, time. Returns 1 if the job was deferred.
+    """
+    return _load("defer")
+
+
+def claim() -> str:
+    """Move the oldest deferred job whose model is loaded to the intermediate list.
+
+    KEYS: deferred jobs, intermediate list. ARGV: a JSON object whose keys are the loaded models. Returns the job id or
+    nil. Only the 64 oldest jobs are looked at.
+    """
+    return _load("claim")
+
+
+def requeue_deferred() -> str:
+    """Move the jobs that were deferred before a time back to the front of the queue.
+
+    KEYS: deferred jobs, queue. ARGV: the time. Returns how many were moved.
+    """
+    return _load("requeue_deferred")
+
+
+def add_first_key() -> str:
+    """Add an API key unless there is one.
+
+    KEYS: API keys. ARGV: hash of the key, its description as JSON. Returns 1 if it was added.
+    """
+    return _load("add_first_key")
+
+
+def _record_script(name: str) -> str:
+    return _CONSTANTS + _load("record") + _load(name)
+
+
+@cache
+def _load(name: str) -> str:
+    return files(__name__).joinpath(f"{name}.lua").read_text(encoding="utf-8")

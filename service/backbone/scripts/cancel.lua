@@ -1,0 +1,11 @@
+local status = get('status')
+if status == 'queued' then
+  conclude('canceled')
+  return 'canceled'
+end
+if status == 'running' then
+  redis.call('HSET', record, 'cancel_requested', '1')
+  redis.call('PUBLISH', CANCEL_CHANNEL, get('job_id'))
+  return 'requested'
+end
+return status

@@ -1,0 +1,228 @@
+"""The job service: what every dialect does with jobs, and what a caller inside the server does without HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from anyio import to_thread
+
+from models.errors import FieldProblem, InvalidTicket, Problem, ProblemCode
+from models.jobs.params import SEED_MAX, DrawParams, DrawRequest, JobRequest
+from models.jobs.payload import build
+from models.jobs.records import JOB_ID_PATTERN, JobRecord, new_job_id
+from models.jobs.results import StoredFile
+from models.jobs.tickets import open_ticket
+from service.backbone.catalog_file import CatalogFile
+from service.backbone.preferences import Preferences
+from service.backbone.queue import Accepted, Intake
+from service.backbone.store import FileStore, ImageStore
+from service.backbone.watch import JobEvent, JobWatcher
+from service.jobs.caller import Caller
+from service.jobs.errors import FileGone, ImageGone, JobNotFound
+from service.jobs.images import ImageIntake, StoredInput
+
+
+class JobService:
+    """Submits, finds, watches and cancels jobs, for one process with one event loop.
+
+    Args:
+        intake: synchronous; it is called in the thread pool.
+        public_url: what links to our own images start with, if the server has one fixed address.
+    """
+
+    def __init__(
+        self,
+        *,
+        catalog: CatalogFile,
+        intake: Intake,
+        watcher: JobWatcher,
+        preferences: Preferences,
+        images: ImageStore,
+        files: FileStore,
+        image_intake: ImageIntake,
+        public_url: str | None,
+    ) -> None:
+        self._catalog, self._intake, self._watcher, self._preferences = catalog, intake, watcher, preferences
+        self._images, self._files, self._image_intake = images, files, image_intake
+        self._public_url = public_url
+
+    # Submitting
+
+    async def submit(
+        self,
+        caller: Caller,
+        request: JobRequest,
+        *,
+        our_url: str | None = None,
+        job_id: str | None = None,
+        idempotency_key: str | None = None,
+        echo: Mapping[str, Any] | None = None,
+    ) -> Accepted:
+        """Queue ``request``.
+
+        Args:
+            our_url: what links to our own images start with; ``None`` is the server's public URL.
+            job_id: an id that the caller chose; the same id with the same request is the same job.
+            idempotency_key: likewise, for a job whose id the server chooses.
+            echo: what the record keeps as the request, in a dialect's own words; ``None`` keeps ``request``.
+
+        Raises:
+            InvalidTicket: the request cannot be done.
+            AlreadyUsed: the job id or the idempotency key belongs to another request.
+            QueueFull: too many jobs wait.
+        """
+        preferred = await self._with_preferences(caller, request)
+
+        def accept() -> Accepted:
+            taken = self.take_in(preferred, our_url)
+            ticket = open_ticket(taken, self._catalog.current(), job_id=job_id or new_job_id(), owner=caller.key_id)
+            return self._intake.accept(ticket, _explicit(taken, request) if echo is None else echo, idempotency_key)
+
+        return await to_thread.run_sync(accept)
+
+    async def submit_all(
+        self, caller: Caller, requests: Sequence[JobRequest], *, our_url: str | None = None
+    ) -> list[JobRecord]:
+        """Queue all of ``requests``, or none; raises as :meth:`submit`."""
+        queued: list[JobRecord] = []
+        async with self._all_or_none(queued):
+            for request in requests:
+                queued.append((await self.submit(caller, request, our_url=our_url)).record)
+        return queued
+
+    async def submit_series(
+        self, caller: Caller, request: DrawRequest, count: int, *, our_url: str | None = None
+    ) -> list[JobRecord]:
+        """Queue ``count`` images of ``request`` with consecutive seeds, or none; raises as :meth:`submit`."""
+        if request.seed is not None and request.seed + count - 1 > SEED_MAX:
+            message = f"must be at most {SEED_MAX}, also for the last of {count} images"
+            problem = Problem(message, ProblemCode.OUT_OF_RANGE, high=SEED_MAX - count + 1)
+            raise InvalidTicket([FieldProblem.of("seed", problem)])
+        queued: list[JobRecord] = []
+        async with self._all_or_none(queued):
+            for index in range(count):
+                next_request = _with_later_seed(queued[0], index) if queued else request
+                queued.append((await self.submit(caller, next_request, our_url=our_url)).record)
+        return queued
+
+    async def _with_preferences(self, caller: Caller, request: JobRequest) -> JobRequest:
+        """``request`` with the preferences of the API key where it does not say whether prompts are rewritten."""
+        if not isinstance(request, DrawRequest) or None not in (
+            request.enhance_prompt,
+            request.enhance_negative_prompt,
+        ):
+            return request
+        preferred = await self._preferences.get(caller.key_id)
+        enhance, negative = request.enhance_prompt, request.enhance_negative_prompt
+        return replace(
+            request,
+            enhance_prompt=preferred.enhance_prompt if enhance is None else enhance,
+            enhance_negative_prompt=preferred.enhance_negative_prompt if negative is None else negative,
+        )
+
+    @asynccontextmanager
+    async def _all_or_none(self, queued: Sequence[JobRecord]) -> AsyncIterator[None]:
+        """Cancel all of ``queued`` if the block fails."""
+        try:
+            yield
+        except BaseException:
+            await asyncio.shield(self.abandon([record.job_id for record in queued]))
+            raise
+
+    # Images that jobs start from, and what came of jobs; these methods block
+
+    def store_image(self, data: bytes) -> StoredInput:
+        """Store an uploaded image; raises :class:`~service.jobs.errors.ImageRefused`."""
+        return self._image_intake.store(data)
+
+    def take_in(self, request: JobRequest, our_url: str | None = None) -> Any:
+        """``request`` with its images stored and checked; raises as :meth:`ImageIntake.take_in`."""
+        return self._image_intake.take_in(request, our_url or self._public_url)
+
+    def read_images(self, record: JobRecord) -> list[bytes]:
+        """The images of a finished job as PNG files; raises :class:`~service.jobs.errors.ImageGone`."""
+        paths = [self._images.path(image.image_id) for image in record.images]
+        return [_read(path) for path in paths]
+
+    def file_path(self, file: StoredFile) -> Path:
+        """Where a file of a finished job lies; raises :class:`~service.jobs.errors.FileGone`."""
+        path = self._files.path(file.file_id)
+        if path is None:
+            raise FileGone("the file is not there any more")
+        return path
+
+    # Jobs that were submitted
+
+    async def find(self, caller: Caller, job_id: str) -> JobRecord:
+        """The job of that id; raises :class:`JobNotFound` if ``caller`` has no such job."""
+        record = await self._watcher.read(job_id) if JOB_ID_PATTERN.fullmatch(job_id) else None
+        if record is None or record.owner != caller.key_id:
+            raise JobNotFound("there is no such job")
+        return record
+
+    async def list(self, caller: Caller, *, limit: int, before: float | None = None) -> list[JobRecord]:
+        """The newest jobs of ``caller``, at most ``limit``, the newest first.
+
+        Args:
+            before: only jobs created before this time, in seconds since the epoch.
+        """
+        return await self._watcher.recent(caller.key_id, limit, before)
+
+    async def wait(self, caller: Caller, job_id: str, timeout_s: float) -> JobRecord:
+        """The job once it is over, or as it is after ``timeout_s``; raises :class:`JobNotFound`."""
+        record = await self.find(caller, job_id)
+        if timeout_s <= 0 or record.status.is_terminal:
+            return record
+        return await self._watcher.wait(job_id, timeout_s) or record
+
+    async def cancel(self, caller: Caller, job_id: str) -> JobRecord:
+        """Cancel the job, at once if it is queued, else within one step; raises :class:`JobNotFound`."""
+        await self.find(caller, job_id)
+        await self._watcher.cancel(job_id)
+        return await self.find(caller, job_id)
+
+    async def abandon(self, job_ids: Sequence[str]) -> None:
+        """Cancel jobs that this server submitted itself and nobody waits for any more."""
+        for job_id in job_ids:
+            await self._watcher.cancel(job_id)
+
+    async def watch(
+        self, caller: Caller, job_id: str, *, after: str, keep_alive_s: float
+    ) -> AsyncGenerator[JobEvent | None, None]:
+        """The events of the job after the event id ``after``, until it is over.
+
+        Gives ``None`` after each ``keep_alive_s`` without an event.
+
+        Raises:
+            JobNotFound: ``caller`` has no such job.
+        """
+        await self.find(caller, job_id)
+        return self._watcher.events(job_id, after, keep_alive_s)
+
+
+def _explicit(taken: JobRequest, request: JobRequest) -> dict[str, Any]:
+    """What ``request`` itself says, without what it leaves open; its images as they were ``taken`` in."""
+    given = {name: value for name, value in asdict(taken).items() if getattr(request, name) not in (None, ())}
+    kind = given.pop("kind")
+    return {"kind": kind, "params": given}
+
+
+def _with_later_seed(first: JobRecord, index: int) -> DrawRequest:
+    """The request for the image of ``first`` with a seed that is ``index`` above."""
+    assert isinstance(first.params, DrawParams)
+    payload = {**first.params.to_payload(), "kind": first.kind, "seed": first.params.seed + index}
+    return build(DrawRequest, payload)
+
+
+def _read(path: Path | None) -> bytes:
+    try:
+        if path is not None:
+            return path.read_bytes()
+    except FileNotFoundError:
+        pass
+    raise ImageGone("the image is not there any more")

@@ -1,0 +1,36 @@
+"""Calibration: what is measured at start, within which time, and what happens if memory is too small."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from models.diffusion.calibration import calibrate
+from models.diffusion.capacity import Capacity
+from models.diffusion.cost_keys import expected_cost_key
+from tests.models.diffusion.rig import Studio, WatchedDenoiser, params
+from tests.models.diffusion.test_capacity import task
+from tests.models.diffusion.test_isolation import refuse_more_than
+
+
+def test_calibration_measures_forwards_whole_and_split(tiny_sd: Studio) -> None:
+    capacity, denoiser = Capacity(), WatchedDenoiser(tiny_sd.checkpoint.denoiser)
+    calibrate(replace(tiny_sd.checkpoint, denoiser=denoiser), capacity, budget_s=60.0)
+    assert denoiser.batches == [2, *[4, 2, 2] * 3, *[8, 2, 2, 2, 2] * 3, *[16, 4, 4, 4, 4] * 3]
+    spec = tiny_sd.spec
+    wanted = params(width=spec.defaults.width, height=spec.defaults.height)
+    (measured,) = capacity._measured.items()
+    assert measured[0] == expected_cost_key(task(tiny_sd, wanted)), "what jobs look up is what was measured"
+    assert measured[1].splits == 9
+
+
+def test_calibration_ends_in_time(tiny_sd: Studio) -> None:
+    denoiser = WatchedDenoiser(tiny_sd.checkpoint.denoiser)
+    calibrate(replace(tiny_sd.checkpoint, denoiser=denoiser), Capacity(), budget_s=0.0)
+    assert len(denoiser.batches) <= 2
+
+
+def test_calibration_survives_a_memory_that_is_too_small(tiny_sd: Studio) -> None:
+    capacity, denoiser = Capacity(), WatchedDenoiser(tiny_sd.checkpoint.denoiser, before=refuse_more_than(4))
+    calibrate(replace(tiny_sd.checkpoint, denoiser=denoiser), capacity)
+    (measured,) = capacity._measured.values()
+    assert (measured.splits, measured.memory_limit) == (3, None)

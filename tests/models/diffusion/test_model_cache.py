@@ -1,0 +1,111 @@
+"""The model cache: one load for equal requests, the memory budget, and which models are dropped."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from models.diffusion.model_cache import ModelCache, size_bytes
+from models.diffusion.work import LoadRequest
+from models.errors import ModelUnavailable, OutOfMemory
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def open_cache() -> Iterator[Callable[..., ModelCache]]:
+    caches: list[ModelCache] = []
+
+    def make(**options: Any) -> ModelCache:
+        caches.append(ModelCache(CPU, **options))
+        return caches[-1]
+
+    yield make
+    for cache in caches:
+        cache.close()
+
+
+def load(name: str, numbers: int = 25) -> LoadRequest[nn.Linear]:
+    """A request for a module with four bytes for each of its numbers."""
+    return LoadRequest(name, name, lambda: nn.Linear(numbers, 1, bias=False))
+
+
+def test_equal_requests_are_loaded_once(open_cache: Callable[..., ModelCache]) -> None:
+    cache = open_cache()
+    assert cache.request(load("a")).result() is cache.request(load("a")).result()
+
+
+def test_the_least_recently_used_goes_first(open_cache: Callable[..., ModelCache]) -> None:
+    cache = open_cache(budget_bytes=200)
+    for name in ("a", "b", "a", "c"):
+        cache.request(load(name)).result()
+    assert cache.loaded == ("a", "c")
+
+
+def test_what_rows_use_stays_beyond_the_budget(open_cache: Callable[..., ModelCache]) -> None:
+    cache = open_cache(budget_bytes=100, in_use=lambda: {"a"})
+    for name in ("a", "b", "c"):
+        cache.request(load(name)).result()
+    assert cache.loaded == ("a", "c")
+
+
+def test_a_load_does_not_hold_up_the_caller(open_cache: Callable[..., ModelCache]) -> None:
+    cache, release = open_cache(), threading.Event()
+    future = cache.request(LoadRequest("slow", "slow", lambda: release.wait(10)))
+    assert not future.done()
+    release.set()
+    assert future.result(10)
+
+
+def test_a_failure_is_tried_again_at_the_next_request(open_cache: Callable[..., ModelCache]) -> None:
+    cache, outcomes = open_cache(), [ModelUnavailable("gone"), nn.Linear(1, 1)]
+
+    def flaky() -> nn.Module:
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    assert isinstance(cache.request(LoadRequest("a", "a", flaky)).result(), ModelUnavailable)
+    assert isinstance(cache.request(LoadRequest("a", "a", flaky)).result(), nn.Linear)
+    assert cache.loaded == ("a",)
+
+
+def test_without_memory_all_that_is_idle_goes_and_the_load_is_tried_once_more(
+    open_cache: Callable[..., ModelCache],
+) -> None:
+    cache, tries = open_cache(in_use=lambda: {"busy"}), []
+    for name in ("idle", "busy"):
+        cache.request(load(name)).result()
+
+    def tight() -> nn.Module:
+        tries.append(cache.loaded)
+        if "idle" in cache.loaded:
+            raise torch.OutOfMemoryError("full")
+        return nn.Linear(1, 1)
+
+    assert isinstance(cache.request(LoadRequest("new", "new", tight)).result(), nn.Linear)
+    assert tries == [("idle", "busy"), ("busy",)]
+    assert cache.loaded == ("busy", "new")
+
+
+def test_with_nothing_to_drop_it_is_out_of_memory(open_cache: Callable[..., ModelCache]) -> None:
+    def full() -> nn.Module:
+        raise torch.OutOfMemoryError("full")
+
+    assert isinstance(open_cache().request(LoadRequest("new", "new", full)).result(), OutOfMemory)
+
+
+def test_shared_weights_count_once() -> None:
+    first, second = nn.Linear(10, 10), nn.Linear(10, 10)
+    second.weight = first.weight
+
+    class Both:
+        modules = (first, second)
+
+    assert size_bytes(Both()) == 4 * (100 + 10 + 10)

@@ -1,0 +1,121 @@
+"""Admission and fair queueing: rows wait for capacity, and share the device by priority."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from models.diffusion.capacity import Capacity
+from models.diffusion.events import Finished
+from models.diffusion.row import Row
+from models.diffusion.scheduler import Scheduler
+from tests.models.diffusion.rig import Studio, WatchedDenoiser, add_row, images, params, progress, run
+from tests.models.diffusion.test_capacity import task
+
+
+def test_rows_wait_for_room(tiny_sd: Studio) -> None:
+    engine = tiny_sd.engine(rows=2)
+    assert engine.is_idle
+    for row_id in "abc":
+        add_row(engine, row_id, params(num_inference_steps=2), tiny_sd.spec)
+    assert (engine.waiting, engine.is_idle, engine.row_ids) == (3, False, ("a", "b", "c"))
+    assert {event.row_id for event in engine.step()} == {"a", "b"}
+    assert {event.row_id for event in engine.step()} == {"a", "b"}
+    assert (engine.waiting, engine.row_ids) == (1, ("c",))
+    assert images(run(engine)).keys() == {"c"}
+    assert (engine.is_idle, engine.step()) == (True, [])
+
+
+def slow_for_large(studio: Studio) -> WatchedDenoiser:
+    """A denoiser that takes a fifth of a second for 96 x 96 images, and next to nothing for 32 x 32."""
+    denoiser = WatchedDenoiser(studio.checkpoint.denoiser)
+
+    def dawdle(output: torch.Tensor, conditioning: object) -> torch.Tensor:
+        time.sleep(0.2 if output.shape[-1] >= 12 else 0.0)
+        return output
+
+    denoiser.after = dawdle
+    return denoiser
+
+
+def test_a_large_image_does_not_hold_up_small_ones(tiny_sd: Studio) -> None:
+    engine = tiny_sd.engine(slow_for_large(tiny_sd))
+    add_row(engine, "large", params(width=96, height=96, num_inference_steps=12), tiny_sd.spec)
+    engine.step()
+    add_row(engine, "small", params(width=32, height=32, num_inference_steps=10), tiny_sd.spec)
+    events = run(engine)
+    upto = next(
+        number for number, event in enumerate(events) if isinstance(event, Finished) and event.row_id == "small"
+    )
+    assert len(progress(events[:upto], "large")) <= 5, "equal shares of the steps, not of the time"
+    assert images(events).keys() == {"large", "small"}
+
+
+def test_small_images_do_not_starve_a_large_one(tiny_sd: Studio) -> None:
+    engine = tiny_sd.engine(slow_for_large(tiny_sd), rows=3)
+    add_row(engine, "large", params(width=96, height=96, num_inference_steps=3), tiny_sd.spec)
+    for number in range(200):
+        for row_id in {f"small {number}", f"small {number} too"}:
+            add_row(
+                engine, row_id, params(width=32, height=32, num_inference_steps=2, guidance_scale=1.0), tiny_sd.spec
+            )
+        if any(isinstance(event, Finished) and event.row_id == "large" for event in engine.step()):
+            return
+    raise AssertionError("the large image was never drawn")
+
+
+def test_a_higher_priority_gets_more_of_the_device(tiny_sd: Studio) -> None:
+    engine = tiny_sd.engine(slow_for_large(tiny_sd), rows=8)
+    for row_id, height, priority in (("usual", 96, 0), ("urgent", 104, 1)):
+        add_row(
+            engine, row_id, params(width=96, height=height, num_inference_steps=20, priority=priority), tiny_sd.spec
+        )
+    events = [event for _ in range(20) for event in engine.step()]
+    assert len(progress(events, "urgent")) >= 3 * len(progress(events, "usual")) > 0
+
+
+def waiting_row(row_id: str, studio: Studio, **changes: int) -> Row:
+    return Row(row_id, task(studio, params(**changes)), iter(()))  # type: ignore[arg-type]
+
+
+def test_higher_priorities_are_admitted_first(tiny_sd: Studio) -> None:
+    scheduler = Scheduler(Capacity(2))
+    for row_id, priority in (("low", -1), ("usual", 0), ("high", 1)):
+        scheduler.add(waiting_row(row_id, tiny_sd, priority=priority))
+    assert [row.row_id for row in scheduler.admit()] == ["high", "usual"]
+    assert (scheduler.waiting, scheduler.row_ids) == (1, ("high", "usual", "low"))
+
+
+def test_a_new_row_starts_level_with_the_least_served_one(tiny_sd: Studio) -> None:
+    scheduler = Scheduler(Capacity(3))
+    for row_id in ("much", "little"):
+        scheduler.add(waiting_row(row_id, tiny_sd))
+    much, little = scheduler.admit()
+    scheduler.charge([much], 5.0)
+    scheduler.charge([little], 2.0)
+    scheduler.add(waiting_row("new", tiny_sd))
+    (new,) = scheduler.admit()
+    assert new.virtual_time_s == little.virtual_time_s == 2.0
+
+
+def test_a_row_removed_during_admission_is_not_admitted(tiny_sd: Studio) -> None:
+    scheduler = Scheduler(Capacity(2))
+    for row_id in "ab":
+        scheduler.add(waiting_row(row_id, tiny_sd))
+    admission = scheduler.admit()
+    assert next(admission).row_id == "a"
+    scheduler.remove("b")
+    assert list(admission) == []
+    assert scheduler.row_ids == ("a",)
+
+
+def test_the_end_of_a_row_does_not_reach_its_successor(tiny_sd: Studio) -> None:
+    scheduler = Scheduler(Capacity(2))
+    scheduler.add(waiting_row("row", tiny_sd))
+    (first,) = scheduler.admit()
+    scheduler.remove("row")
+    scheduler.add(waiting_row("row", tiny_sd))
+    (second,) = scheduler.admit()
+    scheduler.end(first)
+    assert (scheduler.is_running(first), scheduler.is_running(second)) == (False, True)

@@ -1,0 +1,237 @@
+"""Images that jobs start from: every way to name one, uploads, and what is refused before anything is queued."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import http.client
+import json
+import re
+import struct
+import zlib
+from io import BytesIO
+
+import httpx
+import pytest
+from PIL import Image as Image
+
+from service.api.app import create_app
+from service.backbone.inputs import InputStore
+from service.backbone.settings import Settings
+
+MAX_INPUT_BYTES = 50_000
+
+
+def encoded(size=(16, 8), name="PNG") -> bytes:
+    buffer = BytesIO()
+    Image.effect_noise(size, 50).convert("RGB").save(buffer, name)
+    return buffer.getvalue()
+
+
+def bomb() -> bytes:
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IEND", b"")
+
+
+def base64_of(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def source_of(data: bytes) -> str:
+    return f"input:{hashlib.sha256(data).hexdigest()}"
+
+
+PNG = encoded()
+
+
+@pytest.fixture
+def gateway(serve, settings: Settings, key: str):
+    """A client of a server of its own, which takes small images only."""
+    small = Settings(redis_url=settings.redis_url, data=settings.data, max_input_bytes=MAX_INPUT_BYTES)
+    with serve(create_app(small)) as url, httpx.Client(base_url=url, headers={"X-API-Key": key}, timeout=20) as client:
+        yield client
+
+
+def img2img(image: object, **params: object) -> dict[str, object]:
+    return {"kind": "img2img", "params": {"prompt": "x", "image": image, **params}}
+
+
+@pytest.mark.parametrize("text", [base64_of(PNG), f"data:image/png;base64,{base64_of(PNG)}"])
+def test_base64_becomes_a_stored_input(gateway, settings, text):
+    job = gateway.post("/v1/jobs", json=img2img(text, seed=1)).json()
+    assert (job["kind"], job["params"]["image"], job["params"]["strength"]) == ("img2img", source_of(PNG), 0.75)
+    path = InputStore(settings.inputs_folder).path(hashlib.sha256(PNG).hexdigest())
+    assert path is not None and path.read_bytes() == PNG
+
+
+def test_the_same_image_in_other_words_is_the_same_request(gateway):
+    answers = [
+        gateway.put("/v1/jobs/mine", json=img2img(text))
+        for text in (base64_of(PNG), f"data:image/png;base64,{base64_of(PNG)}", source_of(PNG))
+    ]
+    assert [answer.status_code for answer in answers] == [202, 200, 200]
+    assert gateway.put("/v1/jobs/mine", json=img2img(base64_of(encoded((8, 8))))).status_code == 409
+
+
+def test_an_inpainting_names_each_image_as_it_likes(gateway, worker, redis):
+    data = encoded(name="WEBP")
+    body = {
+        "kind": "inpaint",
+        "params": {
+            "prompt": "x",
+            "image": "https://example.org/cat.png?size=l",
+            "mask": {"image": base64_of(data), "blur_px": 2, "invert": True},
+            "loras": [],
+        },
+    }
+    params = gateway.post("/v1/jobs", json=body).json()["params"]
+    assert params["image"] == "https://example.org/cat.png?size=l"
+    assert params["mask"] == {
+        "image": source_of(data), "blur_px": 2, "fill": "original", "invert": True, "only_masked": False,
+        "padding_px": 32,
+    }  # fmt: skip
+    assert params["strength"] == 1.0
+
+
+def test_what_was_drawn_here_can_be_drawn_over(client, new_job, worker, server_url):
+    drawn = new_job()
+    link = f"{server_url}/images/{drawn}.png"
+    assert client.post("/v1/jobs", json=img2img(link)).status_code == 422
+    worker.draw(drawn)
+    for source in (link, f"{link}?download=1", f"image:{drawn}"):
+        answer = client.post("/v1/jobs", json=img2img(source))
+        assert answer.json()["params"]["image"] == f"image:{drawn}"
+    elsewhere = f"https://elsewhere.example/images/{drawn}.png"
+    assert client.post("/v1/jobs", json=img2img(elsewhere)).json()["params"]["image"] == elsewhere
+
+
+def test_an_upload_is_named_ever_after(gateway, queued):
+    data = encoded((33, 17), "JPEG")
+    for _ in range(2):
+        answer = gateway.post("/v1/inputs", content=data, headers={"Content-Type": "image/jpeg"})
+        assert answer.status_code == 201
+        assert answer.json() == {"source": source_of(data), "width": 33, "height": 17}
+    job = gateway.post("/v1/jobs", json={"kind": "upscale", "params": {"image": source_of(data)}}).json()
+    assert job["params"] == {"image": source_of(data), "scale": 2, "upscaler": "Lanczos", "priority": 0}
+    assert (job["kind"], job["progress"]) == ("upscale", {"step": 0, "steps": 1, "loading": None})
+    assert gateway.get(f"/v1/jobs/{job['id']}").json() == job
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        ("", "cannot be read|no image"),
+        ("cat.png", "is not a URL"),
+        ("/etc/passwd", "is not a URL"),
+        ("file:///etc/passwd", "is not a URL"),
+        ("data:text/html,hello", "data: URL"),
+        ("data:image/png;base64,%%%", "not Base64"),
+        (base64_of(PNG)[:-3], "not Base64"),
+        (base64_of(PNG)[:40], "cannot be read|no image"),
+        (base64_of(b"hello, I am no image"), "no image"),
+        (base64_of(bomb()), "more than 50000000 pixels"),
+        (base64_of(b"\0" * (MAX_INPUT_BYTES + 10)), "at most 50000 bytes"),
+        ("input:" + "0" * 64, "no such input"),
+        ("input:../../../etc/passwd", "no such input"),
+        ("image:../../../etc/passwd", "no such image"),
+        ("image:00000000-0000-4000-8000-000000000000", "no such image"),
+        ("http://user:secret@example.org/x.png", "name or password"),
+        ("https:///x.png", "must name a host"),
+        ("\ud800", "is not a URL"),
+        ("ü" * 100, "is not a URL"),
+    ],
+)  # fmt: skip
+def test_bad_images_are_refused_by_their_field(gateway, queued, image, words):
+    body = json.dumps({"kind": "inpaint", "params": {"prompt": "x", "image": source_of(PNG), "mask": {"image": image}}})
+    gateway.post("/v1/inputs", content=PNG, headers={"Content-Type": "image/png"})
+    answer = gateway.post("/v1/jobs", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422, answer.text
+    [error] = answer.json()["errors"]
+    assert error["field"] == "params.mask.image" and re.search(words, error["message"]), error
+    assert len(answer.content) < 2000 and queued() == 0
+
+
+def test_controls_are_named_by_their_place(gateway):
+    control = {"model": "canny", "image": "nothing"}
+    errors = gateway.post("/v1/jobs", json=img2img(base64_of(PNG), controls=[control] * 2)).json()["errors"]
+    assert [error["field"] for error in errors] == ["params.controls[0].image", "params.controls[1].image"]
+    wrong = gateway.post("/v1/jobs", json=img2img(base64_of(PNG), controls=[{"model": 3}])).json()["errors"]
+    assert wrong[0]["field"] == "params.controls[0].model"
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status", "code"),
+    [
+        (PNG, "text/plain", 415, "unsupported_media_type"),
+        (PNG, "application/json", 415, "unsupported_media_type"),
+        (PNG, "", 415, "unsupported_media_type"),
+        (b"", "image/png", 422, "invalid_params"),
+        (b"hello", "image/png", 422, "invalid_params"),
+        (bomb(), "image/png", 422, "invalid_params"),
+        (b"\0" * (MAX_INPUT_BYTES + 1), "image/png", 413, "body_too_large"),
+    ],
+)
+def test_bad_uploads(gateway, settings, content, kind, status, code):
+    answer = gateway.post("/v1/inputs", content=content, headers={"Content-Type": kind})
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert not settings.inputs_folder.exists()
+
+
+def test_an_endless_upload_is_cut_off(gateway):
+    def endless():
+        for _ in range(100):
+            yield b"\0" * 10_000
+
+    answer = gateway.post("/v1/inputs", content=endless(), headers={"Content-Type": "image/png"})
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+
+
+def test_a_body_that_announces_too_much_is_refused_unread(gateway):
+    connection = http.client.HTTPConnection(gateway.base_url.host, gateway.base_url.port, timeout=20)
+    connection.request("POST", "/v1/jobs", headers={"Content-Length": str((64 << 20) + 1)})
+    with connection.getresponse() as answer:
+        assert answer.status == 413
+    connection.close()
+
+
+def test_an_upload_needs_a_key(anonymous):
+    assert anonymous.post("/v1/inputs", content=PNG, headers={"Content-Type": "image/png"}).status_code == 401
+
+
+# Kinds
+
+
+def test_what_cannot_be_done_here_says_so(gateway, queued):
+    restore = gateway.post("/v1/jobs", json={"kind": "face_restore", "params": {"image": base64_of(PNG)}})
+    swap = gateway.post("/v1/jobs", json={"kind": "face_swap", "params": {"source": "x", "target": "y"}})
+    for answer in (restore, swap):
+        [error] = answer.json()["errors"]
+        assert (answer.status_code, error["field"]) == (422, "kind") and "not available" in error["message"]
+    kinds = {each["kind"]: each["problem"] for each in gateway.get("/v1/capabilities").json()["kinds"]}
+    assert [kind for kind, problem in kinds.items() if problem] == ["face_restore", "face_swap"]
+    assert queued() == 0
+
+
+def test_a_kind_without_its_image_says_what_is_missing(gateway):
+    for kind, field in (("img2img", "params.image"), ("inpaint", "params.image"), ("upscale", "params.image")):
+        errors = gateway.post("/v1/jobs", json={"kind": kind, "params": {"prompt": "x"}}).json()["errors"]
+        assert errors[0] == {"field": field, "message": "is required", "code": "required"}
+    stray = {"kind": "txt2img", "params": {"prompt": "x", "image": base64_of(PNG), "strength": 0.5}}
+    errors = gateway.post("/v1/jobs", json=stray).json()["errors"]
+    assert [(each["field"], each["message"].endswith("use kind img2img")) for each in errors] == [
+        ("params.image", True), ("params.strength", True),
+    ]  # fmt: skip
+
+
+def test_effective_parameters_can_be_posted_again(gateway):
+    for body in (
+        {"kind": "txt2img", "params": {"prompt": "x", "second_pass": {"scale": 2}, "style_preset": "anime"}},
+        img2img(base64_of(PNG), clip_skip=1, aspect_ratio="16:9"),
+    ):
+        first = gateway.post("/v1/jobs", json=body).json()
+        again = gateway.post("/v1/jobs", json={"kind": first["kind"], "params": first["params"]})
+        assert again.status_code == 202, again.text
+        assert again.json()["params"] == first["params"]

@@ -1,0 +1,175 @@
+"""OpenAI's dialect at its edges: what is refused and how, and what becomes of jobs whose client has left."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from io import BytesIO
+
+import httpx
+import pytest
+from PIL import Image as Image
+from redis import Redis
+
+from models.jobs.records import JobStatus
+from service.api.app import create_app
+from service.backbone.settings import Settings
+
+GENERATIONS, EDITS, VARIATIONS = "/v1/images/generations", "/v1/images/edits", "/v1/images/variations"
+QUEUE_KEY = "rq:queue:photogram"
+
+
+def png(mode: str = "RGB", size: tuple[int, int] = (64, 48), fill: object = 0) -> bytes:
+    buffer = BytesIO()
+    Image.new(mode, size, fill).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+OPAQUE, CLEAR = png("RGBA", fill=(9, 9, 9, 255)), png("RGBA", fill=(9, 9, 9, 0))
+
+
+def error_of(answer: httpx.Response, status: int) -> dict:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    document = answer.json()
+    assert list(document) == ["error"] and set(document["error"]) == {"message", "type", "param", "code"}
+    return document["error"]
+
+
+GENERATE_REFUSED = {
+    "no prompt": ({}, "prompt", "missing_required_parameter"),
+    "an empty prompt": ({"prompt": " "}, "prompt", "invalid_value"),
+    "half a surrogate pair": ({"prompt": "\ud800"}, "prompt", "invalid_value"),
+    "a list": ([], "body", "invalid_value"),
+    "a number as text": ({"prompt": "x", "n": "1"}, "n", "invalid_value"),
+    "a boolean as a number": ({"prompt": "x", "n": True}, "n", "invalid_value"),
+    "no images": ({"prompt": "x", "n": 0}, "n", "invalid_value"),
+    "a size too large": ({"prompt": "x", "size": "4096x4096"}, "size", "invalid_value"),
+    "a huge size": ({"prompt": "x", "size": "9" * 5000 + "x8"}, "size", "invalid_value"),
+    "an unknown quality": ({"prompt": "x", "quality": "best"}, "quality", "invalid_value"),
+    "quality and steps": ({"prompt": "x", "quality": "hd", "steps": 3}, "quality", "invalid_value"),
+    "steps twice": ({"prompt": "x", "num_inference_steps": 3, "steps": 3}, "steps", "invalid_value"),
+    "two styles": ({"prompt": "x", "style": "vivid", "style_preset": "anime"}, "style", "invalid_value"),
+    "previews without a stream": ({"prompt": "x", "partial_images": 1}, "partial_images", "invalid_value"),
+    "a link in a stream": ({"prompt": "x", "stream": True, "response_format": "url"}, "response_format", None),
+    "a link to a jpeg": ({"prompt": "x", "output_format": "jpeg"}, "output_format", None),
+    "a compressed png": ({"prompt": "x", "output_compression": 50}, "output_compression", None),
+    "an svg": ({"prompt": "x", "output_format": "svg"}, "output_format", None),
+    "parts of an svg": ({"prompt": "x", "svg": {"model": "x"}}, "svg", "unsupported_parameter"),
+    "a strength": ({"prompt": "x", "strength": 0.5}, "strength", "unknown_parameter"),
+    "an unknown LoRA": ({"prompt": "x", "loras": [{"name": "film"}]}, "loras[0].name", "invalid_value"),
+    "a seed whose successor is too large": ({"prompt": "x", "seed": 2**53 - 1, "n": 2}, "seed", "invalid_value"),
+}
+
+
+@pytest.mark.parametrize("case", GENERATE_REFUSED)
+def test_a_refusal_names_the_parameter_and_queues_nothing(client, queued, case):
+    body, param, code = GENERATE_REFUSED[case]
+    content = json.dumps(body)
+    answer = client.post(GENERATIONS, content=content, headers={"Content-Type": "application/json"})
+    error = error_of(answer, 400)
+    assert (error["type"], error["param"], error["code"]) == ("invalid_request_error", param, code or "invalid_value")
+    assert queued() == 0
+
+
+FORMS_REFUSED = {
+    "no image": ({}, "image"),
+    "text for an image": ({"image": (None, b"aGk=")}, "image"),
+    "no image in it": ({"image": ("x.png", b"hello")}, "image"),
+    "half an image": ({"image": ("x.png", OPAQUE[:-20])}, "image"),
+    "two images": ([("image[]", ("a", OPAQUE)), ("image[]", ("b", OPAQUE))], "image"),
+    "two prompts": ([("image", ("a", OPAQUE)), ("prompt", (None, b"y"))], "prompt"),
+    "a prompt in a file": ({"image": ("a", OPAQUE), "n": ("b", b"1")}, "n"),
+    "no text": ({"image": ("a", OPAQUE), "model": (None, b"\xff")}, "model"),
+    "a mask without transparency": ({"image": ("a", OPAQUE), "mask": ("b", png())}, "mask"),
+    "a mask that is opaque": ({"image": ("a", OPAQUE), "mask": ("b", OPAQUE)}, "mask"),
+    "a mask of another size": ({"image": ("a", OPAQUE), "mask": ("b", png("LA", (8, 8)))}, "mask"),
+    "a damaged mask": ({"image": ("a", OPAQUE), "mask": ("b", CLEAR[:60])}, "mask"),
+    "a markup": ({"image": ("a", OPAQUE), "markup": ("b", CLEAR)}, "markup"),
+    "LoRAs that are no JSON": ({"image": ("a", OPAQUE), "loras": (None, b"film")}, "loras"),
+    "fidelity and strength": (
+        {"image": ("a", OPAQUE), "strength": (None, b"1"), "input_fidelity": (None, b"low")}, "input_fidelity",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FORMS_REFUSED)
+def test_a_form_is_refused_by_the_parameter_too(client, queued, case):
+    files, param = FORMS_REFUSED[case]
+    answer = client.post(EDITS, data={"prompt": "x"}, files=files or {"n": (None, b"1")})
+    assert error_of(answer, 400)["param"] == param
+    assert queued() == 0
+
+
+def test_bodies_of_another_sort_are_refused(client):
+    assert error_of(client.post(GENERATIONS, data={"prompt": "x"}), 415)["code"] == "unsupported_content_type"
+    assert error_of(client.post(EDITS, json={"prompt": "x"}), 415)["code"] == "unsupported_content_type"
+    broken = client.post(GENERATIONS, content=b"{", headers={"Content-Type": "application/json"})
+    assert error_of(broken, 400)["code"] == "malformed_body"
+    no_form = client.post(VARIATIONS, content=b"--x", headers={"Content-Type": "multipart/form-data; boundary=x"})
+    assert error_of(no_form, 400)["type"] == "invalid_request_error"
+    assert error_of(client.post(EDITS, files={"image": ("a", bytes(200_000))}), 413)["code"] == "body_too_large"
+
+
+def test_routes_and_methods_that_are_not_there_are_told_alike(client, anonymous):
+    assert error_of(client.get(GENERATIONS), 405)["code"] == "method_not_supported"
+    assert error_of(client.post("/v1/images/none"), 404)["code"] == "not_found"
+    assert error_of(client.get("/v1/models/"), 404)["code"] == "model_not_found"
+    assert error_of(anonymous.post(GENERATIONS, json={"prompt": "x"}), 401)["code"] == "invalid_api_key"
+    assert error_of(client.post(GENERATIONS, json={"prompt": "x", "model": "none"}), 404)["code"] == "model_not_found"
+
+
+def test_a_full_queue_is_a_rate_limit_and_takes_all_images_or_none(serve, settings: Settings, key: str, redis: Redis):
+    small = Settings(redis_url=settings.redis_url, data=settings.data, max_queued=2)
+    with serve(create_app(small)) as url:
+        answer = httpx.post(
+            url + GENERATIONS, json={"prompt": "x", "n": 3}, headers={"Authorization": f"Bearer {key}"}, timeout=20
+        )
+    assert error_of(answer, 429)["type"] == "rate_limit_error"
+    assert int(answer.headers["retry-after"]) > 0
+    assert redis.llen(QUEUE_KEY) == 2
+    assert {status_of(client_id, redis) for client_id in redis.lrange(QUEUE_KEY, 0, -1)} == {JobStatus.CANCELED}
+
+
+def status_of(job_id: bytes, redis: Redis) -> str | None:
+    status = redis.hget(f"photogram:job:{job_id.decode()}", "status")
+    return None if status is None else status.decode()
+
+
+@pytest.mark.parametrize("more", [{}, {"stream": True}])
+def test_a_client_that_leaves_cancels_its_jobs(client, redis: Redis, more):
+    with (
+        pytest.raises(httpx.ReadTimeout),
+        client.stream("POST", GENERATIONS, json={"prompt": "x", "n": 2, **more}, timeout=0.5) as answer,
+    ):
+        answer.read()
+    job_ids = redis.lrange(QUEUE_KEY, 0, -1)
+    assert len(job_ids) == 2
+    deadline = time.monotonic() + 10
+    while {status_of(job_id, redis) for job_id in job_ids} != {JobStatus.CANCELED}:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_job_that_fails_is_an_error_with_the_reason(client, redis: Redis, worker):
+    def fail() -> None:
+        while not (job_ids := redis.lrange(QUEUE_KEY, 0, -1)):
+            time.sleep(0.02)
+        worker.start(job_ids[0].decode())
+        worker.fail(job_ids[0].decode())
+
+    thread = threading.Thread(target=fail)
+    thread.start()
+    error = error_of(answer := client.post(GENERATIONS, json={"prompt": "x"}), 500)
+    thread.join()
+    assert (error["type"], error["code"]) == ("server_error", "drawing_failed")
+    assert "NaN" in error["message"]
+    assert answer.headers["x-should-retry"] == "false"
+
+
+def test_the_list_of_models_serves_both_sorts_of_clients(client):
+    listed = client.get("/v1/models").json()
+    assert listed["object"] == "list"
+    assert [model["name"] for model in listed["models"]] == [model["id"] for model in listed["data"]] == ["house"]
+    assert client.get("/v1/models/house").json() == listed["data"][0]

@@ -1,0 +1,46 @@
+"""Uploaded images: named by their contents, stored once, and removed when they are old."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from service.backbone.inputs import InputStore
+
+
+def age(path: Path, seconds: float) -> None:
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+
+
+def test_an_input_is_named_by_its_contents_and_kept_once(tmp_path: Path) -> None:
+    store = InputStore(tmp_path)
+    sha256 = store.add(b"image")
+    assert sha256 == hashlib.sha256(b"image").hexdigest() == store.add(b"image")
+    path = store.path(sha256)
+    assert path is not None and path.read_bytes() == b"image"
+    assert [each for each in tmp_path.glob("*/*")] == [path]
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("name", ["", "0" * 63, "0" * 64, "A" * 64, "../../etc/passwd", "0" * 64 + "\n"])
+def test_there_is_no_such_input(tmp_path: Path, name: str) -> None:
+    store = InputStore(tmp_path)
+    assert store.path(name) is None and not store.touch(name)
+
+
+def test_old_inputs_go_unless_they_are_used_again(tmp_path: Path) -> None:
+    store = InputStore(tmp_path)
+    old, used, again = (store.add(data) for data in (b"old", b"used", b"again"))
+    for each in (old, used, again):
+        path = store.path(each)
+        assert path is not None
+        age(path, 100)
+    assert store.touch(used)
+    store.add(b"again")
+    assert store.sweep(50) == 1
+    assert (store.path(old), store.path(used) is None, store.path(again) is None) == (None, False, False)

@@ -1,0 +1,26 @@
+"""API keys: who may enter, and for how long a key that was deleted still may."""
+
+from __future__ import annotations
+
+from service.backbone.connections import connect_async
+from service.backbone.keys import KeyRing, add_key, bootstrap_key, make_key, owner_id
+
+
+async def test_a_valid_key_is_cached_for_a_while(redis, redis_url):
+    connection = connect_async(redis_url, "test")
+    good = make_key()
+    add_key(redis, good, "me")
+    ring = KeyRing(connection)
+    assert await ring.owner(good) == owner_id(good)
+    assert await ring.owner("bad") is None
+    redis.flushall()
+    assert await ring.owner(good) == owner_id(good)
+    assert await KeyRing(connection).owner(good) is None
+    await connection.aclose(close_connection_pool=True)
+
+
+def test_the_first_key_is_made_once(redis) -> None:
+    made = bootstrap_key(redis, None)
+    assert made is not None and bootstrap_key(redis, None) is None
+    assert bootstrap_key(redis, "chosen") is None
+    assert redis.hlen("photogram:keys") == 2

@@ -1,0 +1,110 @@
+"""Taking jobs in: a record and a delivery together or not at all, and repeats told from other requests."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from redis import ResponseError
+from redis.client import Pipeline
+
+from models.jobs import kinds
+from models.jobs.kinds import find_kind
+from models.jobs.records import JobStatus
+from service.backbone import queue
+from service.backbone.keyspace import owner_jobs_key
+from service.backbone.queue import AlreadyUsed, Intake, QueueFull, open_queue
+
+QUEUE = "rq:queue:photogram"
+OTHER_QUEUE = replace(find_kind("txt2img"), name="txt2img_elsewhere", queue="elsewhere")
+
+
+def test_a_ticket_becomes_a_record_and_a_delivery(intake, ticket, redis):
+    made = ticket("job-1", seed=5)
+    accepted = intake.accept(made, {"prompt": "x"})
+    assert accepted.is_new
+    assert (accepted.record.status, accepted.record.params, accepted.record.owner) == (
+        JobStatus.QUEUED, made.params, "owner",
+    )  # fmt: skip
+    assert redis.lrange(QUEUE, 0, -1) == [b"job-1"]
+    delivery = open_queue(redis).fetch_job("job-1")
+    assert (delivery.args, delivery.func_name, delivery.timeout) == (["job-1"], "workers.tasks.draw", -1)
+
+
+def test_the_record_and_the_delivery_come_together(intake, ticket, redis, monkeypatch):
+    def refuse(self):
+        raise ResponseError("the transaction failed")
+
+    monkeypatch.setattr(Pipeline, "execute", refuse)
+    with pytest.raises(ResponseError):
+        intake.accept(ticket(), {"prompt": "x"}, "key")
+    monkeypatch.undo()
+    assert [name for name in redis.keys("*") if name != b"rq:queues"] == []
+
+
+def test_the_same_request_is_the_same_job(intake, ticket, redis):
+    first = intake.accept(ticket("a"), {"prompt": "x"})
+    again = intake.accept(ticket("a"), {"prompt": "x"})
+    assert (again.is_new, again.record) == (False, first.record)
+    assert redis.llen(QUEUE) == 1
+
+
+def test_an_id_belongs_to_one_request_of_one_owner(intake, ticket):
+    intake.accept(ticket("a"), {"prompt": "x"})
+    with pytest.raises(AlreadyUsed):
+        intake.accept(ticket("a"), {"prompt": "y"})
+    with pytest.raises(AlreadyUsed):
+        intake.accept(ticket("a", owner="other"), {"prompt": "x"})
+
+
+def test_idempotency_keys_belong_to_their_owners(intake, ticket, redis):
+    first = intake.accept(ticket(), {"prompt": "x"}, "key")
+    assert intake.accept(ticket(), {"prompt": "x"}, "key").record == first.record
+    assert intake.accept(ticket(owner="other"), {"prompt": "x"}, "key").is_new
+    with pytest.raises(AlreadyUsed):
+        intake.accept(ticket(), {"prompt": "y"}, "key")
+    assert redis.llen(QUEUE) == 2
+
+
+def test_a_full_queue_takes_repeats_only(intake, ticket, redis):
+    for number in range(5):
+        intake.accept(ticket(f"job-{number}"), {"prompt": "x"})
+    with pytest.raises(QueueFull):
+        intake.accept(ticket(), {"prompt": "x"})
+    assert not intake.accept(ticket("job-0"), {"prompt": "x"}).is_new
+    assert redis.llen(QUEUE) == 5
+
+
+def test_a_rush_on_one_id_makes_one_job(intake, ticket, redis):
+    with ThreadPoolExecutor(8) as pool:
+        accepted = list(pool.map(lambda _: intake.accept(ticket("a"), {"prompt": "x"}), range(24)))
+    assert sum(each.is_new for each in accepted) == 1
+    assert redis.llen(QUEUE) == 1
+
+
+def test_each_kind_waits_in_the_queue_that_it_names(intake, ticket, redis, monkeypatch):
+    monkeypatch.setitem(kinds._KINDS, OTHER_QUEUE.name, OTHER_QUEUE)
+    for number in range(5):
+        intake.accept(ticket(f"job-{number}"), {"prompt": "x"})
+    accepted = intake.accept(replace(ticket("toy"), kind=OTHER_QUEUE.name), {})
+    assert accepted.is_new, "the other queue is not full"
+    assert redis.lrange("rq:queue:elsewhere", 0, -1) == [b"toy"]
+    assert open_queue(redis, "elsewhere").fetch_job("toy").origin == "elsewhere"
+    with pytest.raises(QueueFull):
+        intake.accept(ticket(), {})
+
+
+def test_the_jobs_of_an_owner_are_listed_for_as_long_as_records_live(redis, ticket, monkeypatch):
+    monkeypatch.setattr(queue, "OWNER_JOBS_MAX", 3)
+    monkeypatch.setattr(queue, "TRIM_PROBABILITY", 1.0)
+    intake = Intake(redis, max_queued=10, record_ttl_s=100)
+    redis.zadd(owner_jobs_key("owner"), {"expired": time.time() - 101, "old": time.time() - 50})
+    for number in range(3):
+        intake.accept(ticket(f"job-{number}"), {})
+        intake.accept(ticket(f"job-{number}"), {})
+    assert redis.zrange(owner_jobs_key("owner"), 0, -1) == [b"job-0", b"job-1", b"job-2"]
+    assert 90 < redis.ttl(owner_jobs_key("owner")) <= 100
+    score = redis.zscore(owner_jobs_key("owner"), "job-0")
+    assert redis.hget("photogram:job:job-0", "created_at") == repr(score).encode()

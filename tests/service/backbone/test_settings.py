@@ -1,0 +1,44 @@
+"""The settings: their variables, their defaults, and the errors that name a variable."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.backbone.settings import Settings, SettingsError
+
+
+def test_settings_of_images_are_read() -> None:
+    settings = Settings.from_environment({})
+    assert (settings.max_body_bytes, settings.max_input_bytes) == (64 << 20, 20 << 20)
+    assert (settings.image_ttl_s, settings.fetch_private) == (None, False)
+    given = {"PHOTOGRAM_IMAGE_TTL_S": "60", "PHOTOGRAM_FETCH_PRIVATE": "1", "PHOTOGRAM_MAX_INPUT_BYTES": "9"}
+    settings = Settings.from_environment(given)
+    assert (settings.image_ttl_s, settings.fetch_private, settings.max_input_bytes) == (60, True, 9)
+    assert Settings.from_environment({"PHOTOGRAM_IMAGE_TTL_S": "0"}).image_ttl_s is None
+    for name, value in (("PHOTOGRAM_FETCH_PRIVATE", "yes"), ("PHOTOGRAM_IMAGE_TTL_S", "-1")):
+        with pytest.raises(SettingsError, match=name):
+            Settings.from_environment({name: value})
+
+
+def test_settings_name_the_variable_that_is_not_valid():
+    assert Settings.from_environment({}).prodia_list_type == "text/plain;charset=UTF-8"
+    for name, value in {
+        "PHOTOGRAM_PRODIA_LIST_TYPE": "xml",
+        "PHOTOGRAM_ROWS": "many",
+        "PHOTOGRAM_MAX_QUEUED": "x",
+    }.items():
+        with pytest.raises(SettingsError, match=name):
+            Settings.from_environment({name: value})
+
+
+def test_modules_of_job_kinds_are_separated_by_commas() -> None:
+    assert Settings.from_environment({}).job_kinds == ()
+    settings = Settings.from_environment({"PHOTOGRAM_JOB_KINDS": "a.b, c,"})
+    assert settings.job_kinds == ("a.b", "c")
+    with pytest.raises(SettingsError, match="PHOTOGRAM_JOB_KINDS must be names of Python modules"):
+        Settings.from_environment({"PHOTOGRAM_JOB_KINDS": "a/b.py"})
+
+
+def test_files_lie_in_the_data_folder() -> None:
+    settings = Settings.from_environment({"PHOTOGRAM_DATA": "/data"})
+    assert str(settings.files_folder) == "/data/files"

@@ -1,0 +1,39 @@
+"""The stores of images and files: atomic, named by UUIDs, and swept."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from service.backbone.store import FileStore, ImageStore
+
+UUID = "00000000-0000-4000-8000-000000000000"
+
+
+def test_the_image_store_gives_only_its_own(tmp_path):
+    store = ImageStore(tmp_path)
+    image_id = "00000000-0000-4000-8000-000000000000"
+    assert store.path(image_id) is None
+    store.write(image_id, b"one")
+    store.write(image_id, b"two")
+    assert store.path(image_id).read_bytes() == b"two"
+    assert store.path("../" + image_id) is None
+    assert [path.name for path in tmp_path.rglob("*.*")] == [f"{image_id}.png"]
+
+
+@pytest.mark.parametrize(("store_class", "suffix"), [(ImageStore, ".png"), (FileStore, "")])
+def test_what_is_stored_is_removed_or_swept(tmp_path, store_class, suffix: str) -> None:
+    store, other = store_class(tmp_path), UUID[:-1] + "1"
+    store.write(UUID, b"x")
+    store.write(other, b"y")
+    path = store.path(UUID)
+    assert path == tmp_path / "00" / f"{UUID}{suffix}"
+    os.utime(path, (time.time() - 100, time.time() - 100))
+    assert store.sweep(50) == 1 and store.path(UUID) is None
+    store.remove(other)
+    store.remove(other)
+    assert store.path(other) is None
+    for name in ("", "../../etc/passwd", UUID.upper().replace("0", "A"), f"{UUID}.png"):
+        assert store.path(name) is None

@@ -1,0 +1,253 @@
+"""``photogram models``: the catalog shown, edited and checked, with the file unharmed by whatever goes wrong."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from models.catalog.catalog import Catalog
+from models.catalog.families import SDXL, STABLE_DIFFUSION
+from models.diffusion.check import main as check_model
+from models.jobs.params import DrawRequest
+from models.jobs.tickets import complete
+from service.backbone.keyspace import MODEL_PROBLEMS_KEY
+from service.commands.models import main
+from tests.tiny import build_tiny_file, build_tiny_sd, build_tiny_sdxl
+
+COMMENTED = """# My models, in the order I like them.
+default = "one"  # the best
+
+[models.one]
+folder = "weights/one"  # from a friend
+aliases = ["first"]
+
+# Not so good.
+[models.two]
+file = "/weights/two.safetensors"
+"""
+
+
+@pytest.fixture(autouse=True)
+def offline(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHOTOGRAM_DATA", str(data))
+    monkeypatch.delenv("REDIS_URL", raising=False)
+
+
+@pytest.fixture
+def catalog_path(data: Path) -> Path:
+    path = data / "catalog.toml"
+    path.write_text(COMMENTED)
+    return path
+
+
+@pytest.fixture(scope="module")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny_sd(tmp_path_factory.mktemp("tiny-models"))
+
+
+def test_the_list_names_each_model_and_what_is_wrong_with_it(
+    catalog_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["list"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("house: ")
+    assert "one (default): CANNOT BE USED: there is no diffusers pipeline in" in shown
+    assert "two: CANNOT BE USED: there is no file /weights/two.safetensors" in shown
+    assert "also called: first" in shown
+
+
+def test_the_list_tells_what_workers_noted(
+    redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    redis.hset(MODEL_PROBLEMS_KEY, "house", "half of it is missing")
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    assert main(["list"]) == 0
+    assert "house (default): CANNOT BE USED: half of it is missing" in capsys.readouterr().out
+
+
+def test_the_list_does_without_a_redis_that_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REDIS_URL", f"unix://{tmp_path}/nobody.sock")
+    assert main(["list"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("house (default): ") and "Redis is not reachable" in captured.err
+
+
+def test_a_folder_is_added_with_all_that_was_said(data: Path, tiny_folder: Path) -> None:
+    arguments = ["--name", "tiny", "--alias", "t", "--alias", "small", "--steps", "3", "--guidance", "1.5"]
+    more = ["--sampler", "LCM", "--size", "64", "--licence", "MIT", "--dtype", "float32", "--default"]
+    assert main(["add", str(tiny_folder), *arguments, *more]) == 0
+    catalog = Catalog.load(data / "catalog.toml")
+    tiny = catalog["tiny"]
+    assert catalog.default == "tiny" and tiny.folder == tiny_folder and tiny.problem() is None
+    assert (tiny.aliases, tiny.licence, tiny.dtype) == (("t", "small"), "MIT", "float32")
+    chosen = tiny.defaults
+    assert (chosen.num_inference_steps, chosen.guidance_scale, chosen.sampler) == (3, 1.5, "LCM")
+    assert (chosen.width, chosen.height) == (64, 64)
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [("some/v1.5.safetensors", "v1.5"), ("someone/model-v1.5", "model-v1.5"), ("folder.d", "folder.d")],
+)
+def test_the_name_is_the_last_part_of_the_source(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, name: str
+) -> None:
+    (tmp_path / "folder.d").mkdir()
+    monkeypatch.chdir(tmp_path)
+    revision = ["--revision", "abc"] if source.startswith("someone") else []
+    assert main(["add", source, *revision]) == 0
+    assert name in Catalog.load(data / "catalog.toml")
+
+
+def test_comments_and_order_survive_edits(catalog_path: Path, tiny_folder: Path) -> None:
+    assert main(["add", str(tiny_folder), "--name", "tiny"]) == 0
+    text = catalog_path.read_text()
+    for comment in ("# My models", "# the best", "# from a friend", "# Not so good."):
+        assert comment in text
+    assert list(Catalog.load(catalog_path)) == ["house", "one", "two", "tiny"]
+    assert main(["remove", "tiny"]) == 0
+    assert catalog_path.read_text().strip() == COMMENTED.strip()
+
+
+def test_a_default_can_be_added_to_a_file_that_has_tables_only(data: Path, tiny_folder: Path) -> None:
+    path = data / "catalog.toml"
+    path.write_text('[models.one]\nfolder = "x"\n')
+    assert main(["add", str(tiny_folder), "--name", "tiny", "--default"]) == 0
+    assert Catalog.load(path).default == "tiny"
+
+
+BAD_ADDS = {
+    "name is taken": (["{tiny}", "--name", "one"], "there is a model 'one' already"),
+    "name is the built-in one's": (["{tiny}", "--name", "house"], "'house' already"),
+    "name is an alias": (["{tiny}", "--name", "first"], "'first' already"),
+    "alias is a model": (["{tiny}", "--name", "tiny", "--alias", "two"], "alias 'two'"),
+    "alias is an alias": (["{tiny}", "--name", "tiny", "--alias", "first"], "alias 'first'"),
+    "sampler is unknown": (["{tiny}", "--name", "tiny", "--sampler", "euler"], "'euler'"),
+    "size is off the grid": (["{tiny}", "--name", "tiny", "--size", "500"], "width"),
+    "no steps": (["{tiny}", "--name", "tiny", "--steps", "0"], "num_inference_steps"),
+    "guidance is no number": (["{tiny}", "--name", "tiny", "--guidance", "nan"], "guidance_scale"),
+    "revision of a folder": (["{tiny}", "--name", "tiny", "--revision", "abc"], "--revision"),
+    "source is nothing": (["nothing"], "is not a folder, a .safetensors file or a hub repository"),
+    "source is no folder": (["./not/there"], "is not a folder"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_ADDS)
+def test_an_add_that_fails_leaves_the_file_as_it_was(
+    catalog_path: Path, tiny_folder: Path, capsys: pytest.CaptureFixture[str], case: str
+) -> None:
+    arguments, reason = BAD_ADDS[case]
+    assert main(["add", *(argument.format(tiny=tiny_folder) for argument in arguments)]) == 1
+    assert reason in capsys.readouterr().err
+    assert catalog_path.read_text() == COMMENTED
+    assert list(catalog_path.parent.iterdir()) == [catalog_path]
+
+
+def test_without_a_hub_a_repository_needs_its_revision(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["add", "someone/something"]) == 1
+    assert "give --revision" in capsys.readouterr().err
+    assert not (data / "catalog.toml").exists()
+    assert main(["add", "someone/something", "--revision", "abc"]) == 0
+    assert Catalog.load(data / "catalog.toml")["something"].source == "someone/something@abc"
+
+
+def test_what_is_removed_is_no_default_any_more(catalog_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["remove", "one"]) == 0
+    catalog = Catalog.load(catalog_path)
+    assert list(catalog) == ["house", "two"] and catalog.default == "house"
+    for name, reason in (("one", "there is no model 'one'"), ("house", "is built in"), ("first", "no model 'first'")):
+        assert main(["remove", name]) == 1
+        assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("entry", ['unknown = "two"\n{}', '{}\n[aliases]\nother = "two"\n'])
+def test_what_another_entry_names_is_not_removed(
+    catalog_path: Path, capsys: pytest.CaptureFixture[str], entry: str
+) -> None:
+    catalog_path.write_text(entry.format(COMMENTED))
+    assert main(["remove", "two"]) == 1
+    assert "'two', which is not in the catalog" in capsys.readouterr().err
+    assert "two" in Catalog.load(catalog_path)
+
+
+@pytest.mark.parametrize("command", [["list"], ["remove", "one"], ["add", "a/b", "--revision", "c"]])
+@pytest.mark.parametrize("text", ["[models", "models = 3", "\ufeff= x"])
+def test_a_broken_catalog_is_said_and_left_alone(
+    catalog_path: Path, capsys: pytest.CaptureFixture[str], command: list[str], text: str
+) -> None:
+    catalog_path.write_text(text)
+    assert main(command) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith("photogram models: ") and "Traceback" not in captured.err
+    assert catalog_path.read_text() == text
+
+
+def run(*command: str, data: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PHOTOGRAM_DATA": str(data), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_installed_command_lists_the_models(catalog_path: Path) -> None:
+    listed = run(str(Path(sys.executable).with_name("photogram")), "models", "list", data=catalog_path.parent)
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert listed.stdout.startswith("house: ") and "one (default): CANNOT BE USED" in listed.stdout
+
+
+def test_check_draws_with_a_good_model(data: Path, tiny_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["add", str(tiny_folder), "--name", "tiny", "--size", "64"]) == 0
+    # In this process, which has torch already: what `photogram models check` runs in one of its own.
+    assert check_model([str(data / "catalog.toml"), "tiny"]) == 0
+    assert "tiny: ok, loaded and drew" in capsys.readouterr().out
+    assert check_model([str(data / "catalog.toml"), "nobody"]) == 1
+    assert "there is no model 'nobody'" in capsys.readouterr().err
+
+
+def test_check_says_why_a_broken_model_cannot_be_used(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "model_index.json").write_text("{}")
+    assert main(["add", str(broken)]) == 0
+    assert main(["check", "broken"]) == 1
+    captured = capfd.readouterr()
+    assert "broken: model 'broken' cannot be loaded" in captured.err and "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize(
+    ("build", "family"), [(build_tiny_sd, STABLE_DIFFUSION), (partial(build_tiny_sdxl, second_width=48), SDXL)]
+)
+def test_a_files_family_is_told_from_it_and_drawn_with_its_config(
+    data: Path, tmp_path: Path, build: Callable[..., Path], family: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = build(tmp_path / "folder")
+    file = build_tiny_file(tmp_path / "one.safetensors", folder)
+    options = ["--config", str(folder), "--size", "64", "--steps", "2"]
+    assert main(["add", str(file), *options]) == 0
+    one = Catalog.load(data / "catalog.toml")["one"]
+    assert (one.family, one.config) == (family, folder)
+    assert check_model([str(data / "catalog.toml"), "one"]) == 0, capsys.readouterr().err
+    assert "one: ok" in capsys.readouterr().out
+
+
+def test_sdxl_is_added_with_its_size(tmp_path: Path) -> None:
+    options = ["--name", "sdxl", "--family", "sdxl", "--size", "1024", "--default", "--revision", "0" * 40]
+    assert main(["--data", str(tmp_path), "add", "stabilityai/stable-diffusion-xl-base-1.0", *options]) == 0
+    catalog = Catalog.load(tmp_path / "catalog.toml")
+    params = complete(DrawRequest(prompt="a cat"), catalog)
+    assert (catalog[params.model].family, params.width, params.height) == (SDXL, 1024, 1024)
+
+
+def test_a_family_that_nobody_knows_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--data", str(tmp_path), "add", "owner/name", "--family", "cubism"])
+    assert "stable-diffusion" in capsys.readouterr().err

@@ -1,0 +1,85 @@
+"""``photogram up`` where it must not start: said in one line, with nothing left running. The rest is in tests/e2e."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from models.jobs import kinds
+from models.jobs.kinds import find_kind
+from service.backbone.settings import Settings
+from service.commands.up import Stack, _parser
+
+ROOT = Path(__file__).parents[3]
+
+
+def up(data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "REDIS_URL"}
+    command = [sys.executable, "-m", "service", "--data", str(data), *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+class _AlwaysReady(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    """A port where somebody else answers that all is well."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _AlwaysReady) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def test_another_service_on_the_port_is_not_taken_for_ours(data: Path, taken_port: int) -> None:
+    done = up(data, "--port", str(taken_port))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"the gateway could not start on http://127.0.0.1:{taken_port}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_data_folder_that_is_in_use_is_left_alone(data: Path) -> None:
+    with (data / "up.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = up(data, "--port", "1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"another photogram up is running with {data}" in done.stderr
+    assert list(data.iterdir()) == [data / "up.lock"]
+
+
+@pytest.mark.parametrize("arguments", [("--port", "70000"), ("--workers", "0"), ("--host", "no such host")])
+def test_arguments_that_make_no_sense_are_refused(data: Path, arguments: tuple[str, str]) -> None:
+    done = up(data, *arguments)
+    assert done.returncode in (1, 2) and done.stdout == ""
+    assert "photogram up: " in done.stderr and "Traceback" not in done.stderr
+
+
+def test_modules_of_job_kinds_that_cannot_be_imported_are_named(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHOTOGRAM_JOB_KINDS", "no_such_module")
+    done = up(data)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no_such_module" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_each_further_queue_of_functions_has_one_worker(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy = replace(find_kind("txt2img"), name="toy", plan=None, function="toys:run", queue="toys")
+    monkeypatch.setattr(kinds, "_KINDS", {**kinds._KINDS, "toy": toy, "toy2": replace(toy, name="toy2")})
+    stack = Stack(Settings(data=data, llm="off"), _parser().parse_args(["--workers", "2"]), tmp_path)
+    assert [child.name for child in stack._workers] == ["worker 1", "worker 2", "worker toys"]

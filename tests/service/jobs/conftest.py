@@ -1,0 +1,44 @@
+"""A job service over a real, empty Valkey, as the gateway opens it, without the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from service.backbone.catalog_file import CatalogFile
+from service.backbone.connections import connect_async
+from service.backbone.inputs import InputStore
+from service.backbone.preferences import Preferences
+from service.backbone.queue import Intake
+from service.backbone.store import FileStore, ImageStore
+from service.backbone.watch import JobWatcher
+from service.jobs.images import ImageIntake
+from service.jobs.service import JobService
+
+MAX_QUEUED = 5
+
+
+@pytest.fixture
+async def jobs(redis: Redis, redis_url: str, tmp_path: Path) -> AsyncIterator[JobService]:
+    connection = connect_async(redis_url, "test")
+    watcher = JobWatcher(connection, 3600)
+    listening = asyncio.create_task(watcher.listen())
+    images, inputs = ImageStore(tmp_path / "images"), InputStore(tmp_path / "inputs")
+    yield JobService(
+        catalog=CatalogFile(tmp_path / "catalog.toml"),
+        intake=Intake(redis, MAX_QUEUED),
+        watcher=watcher,
+        preferences=Preferences(connection),
+        images=images,
+        files=FileStore(tmp_path / "files"),
+        image_intake=ImageIntake(inputs, images, max_bytes=100_000),
+        public_url="https://example.org",
+    )
+    while not listening.done():  # the Redis client may swallow a cancellation while it connects
+        listening.cancel()
+        await asyncio.wait([listening], timeout=0.5)
+    await connection.aclose(close_connection_pool=True)

@@ -1,0 +1,57 @@
+"""The parts of a worker without its process, joined as workers/worker.py joins them."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Collection
+from contextlib import nullcontext
+
+from redis import Redis
+
+from models.catalog.catalog import Catalog
+from models.jobs.kinds import DIFFUSION_QUEUE, job_kinds
+from models.jobs.params import DrawRequest, JobRequest
+from models.jobs.records import new_job_id
+from models.jobs.tickets import open_ticket
+from models.language.presets import GENERIC
+from models.language.rewriting import Rewriter
+from service.backbone.ledger import Ledger
+from service.backbone.queue import Intake
+from workers.consumer import Consumer
+from workers.held_jobs import HeldJob, HeldJobs
+from workers.images import ImageLoader
+from workers.maintenance import Maintenance
+from workers.prepare import Prepare
+from workers.rewriting import Rewriting
+from workers.rq_adapter import RqAdapter
+from workers.warm import WarmRouting, WorkerStatus
+
+CATALOG = Catalog({})
+
+
+class Parts:
+    """Adapter, consumer and maintenance of one worker of the diffusion queue."""
+
+    def __init__(self, redis: Redis, name: str = "one", loaded: Collection[str] = (), has_room: bool = True) -> None:
+        self.redis, self.ledger, self.held = redis, Ledger(redis, 600), HeldJobs()
+        self.adapter = RqAdapter(redis, name, DIFFUSION_QUEUE, self.held)
+        routing = WarmRouting(redis, name, DIFFUSION_QUEUE, lambda: WorkerStatus(loaded, has_room))
+        self.consumer = Consumer(self.adapter, self.ledger, self.held, job_kinds(), lambda: CATALOG, routing)
+        self.maintenance = Maintenance(redis, self.adapter, self.ledger, self.held, routing)
+
+    def prepare(self, loader: ImageLoader, rewriting: Rewriting | None = None) -> Prepare:
+        """A first stage whose jobs an executor would take at once."""
+        rewriting = rewriting or Rewriting(lambda: nullcontext(Rewriter(None, GENERIC)))  # without an engine
+        return Prepare(self.consumer, loader, rewriting, lambda: 0, queue.SimpleQueue())
+
+    def cancel(self, job: HeldJob) -> None:
+        """End a job as the loop does when it is canceled."""
+        assert job.start_ending()
+        self.consumer.cancel(job)
+
+
+def submit(redis: Redis, request: JobRequest | None = None) -> str:
+    """Queue a job and return its id."""
+    ticket = open_ticket(request or DrawRequest(prompt="x"), CATALOG, job_id=new_job_id(), owner="me")
+    Intake(redis, 1000).accept(ticket, {})
+    return ticket.job_id

@@ -1,0 +1,150 @@
+"""Taking jobs and ending them: the ledger is written first, then RQ, then the job is released."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from models.catalog.catalog import Catalog
+from models.errors import InternalFailure, JobFailure, ModelUnavailable
+from models.jobs.kinds import JobKind, UnknownKind
+from models.jobs.records import JobRecord
+from models.jobs.results import Image, Json, StoredFile
+from service.backbone.ledger import Ledger
+from workers.delivery import Delivery
+from workers.held_jobs import HeldJob, HeldJobs
+from workers.rq_adapter import RqAdapter
+from workers.warm import WarmRouting
+
+log = logging.getLogger(__name__)
+
+
+class Consumer:
+    """The queue's consumer: it fills the table of held jobs; its methods may be called from any thread.
+
+    Args:
+        kinds: the job kinds that this worker runs.
+        catalog: returns the catalog of now.
+        routing: ``None`` for workers without a diffusion engine, which load no models.
+    """
+
+    def __init__(
+        self,
+        adapter: RqAdapter,
+        ledger: Ledger,
+        held: HeldJobs,
+        kinds: Collection[JobKind],
+        catalog: Callable[[], Catalog],
+        routing: WarmRouting | None = None,
+    ) -> None:
+        self.ledger, self.held = ledger, held
+        self._adapter, self._catalog, self._routing = adapter, catalog, routing
+        self._kinds = {kind.name: kind for kind in kinds}
+
+    def take(self, timeout_s: int) -> HeldJob | None:
+        """Hold the next job; ``None`` if none came within ``timeout_s``, or the job that came needs no work here."""
+        job_id = self._next_id(timeout_s)
+        delivery = None if job_id is None else self._adapter.start(job_id)
+        if delivery is None:
+            return None
+        crashes = self.ledger.start(delivery.job_id, delivery.execution_id)
+        try:
+            job = None if crashes is None else self._open(delivery, crashes)
+        except JobFailure as failure:
+            log.error("job %s cannot run here: %s", delivery.job_id, failure)
+            self.ledger.fail(delivery.job_id, delivery.execution_id, failure)
+            job = None
+        if job is None:
+            self._adapter.settle(delivery)
+            return None
+        self.held.add(job)
+        return job
+
+    def _next_id(self, timeout_s: int) -> str | None:
+        """The id of the next job, which is in the intermediate list now; ``None`` also if the job was deferred."""
+        if self._routing is None:
+            return self._adapter.pop(timeout_s)
+        claimed = self._routing.claim()
+        if claimed is not None:
+            return claimed
+        job_id = self._adapter.pop(timeout_s)
+        return None if job_id is None or self._is_deferred(job_id, self._routing) else job_id
+
+    def _is_deferred(self, job_id: str, routing: WarmRouting) -> bool:
+        if not routing.has_peers:
+            return False
+        try:
+            record = self.ledger.read(job_id)
+        except UnknownKind:
+            return False
+        model = None if record is None else record.params.model_name
+        return model is not None and routing.defer(job_id, model)
+
+    def _open(self, delivery: Delivery, crashes: int) -> HeldJob | None:
+        """The job of ``delivery``; ``None`` if its record is gone.
+
+        Raises:
+            JobFailure: this worker cannot run it.
+        """
+        record = self._read(delivery.job_id)
+        if record is None:
+            return None
+        kind = self._kinds.get(record.kind)
+        if kind is None:
+            raise InternalFailure(f"job kind {record.kind!r} does not run on the queue {self._adapter.queue.name!r}")
+        catalog, model = self._catalog(), record.params.model_name
+        if model is not None and model not in catalog:
+            raise ModelUnavailable(f"the model {model!r} is no longer in the catalog")
+        return HeldJob(record, kind, catalog, delivery, crashes)
+
+    def _read(self, job_id: str) -> JobRecord | None:
+        try:
+            return self.ledger.read(job_id)
+        except UnknownKind as error:
+            raise InternalFailure(f"{error}; PHOTOGRAM_JOB_KINDS must name the module that registers it") from error
+
+    def succeed(
+        self,
+        job: HeldJob,
+        images: Sequence[Image],
+        timings: Mapping[str, float],
+        document: Json = None,
+        files: Sequence[StoredFile] = (),
+    ) -> bool:
+        """End the job with its results; ``False`` if it belongs to another execution by now.
+
+        Raises:
+            InternalFailure: ``document`` cannot be stored; the job is still held.
+        """
+        is_ours = self.ledger.succeed(
+            job.job_id, job.execution_id, images, dict(timings), document=document, files=files
+        )
+        self._settle(job, is_ours)
+        return is_ours
+
+    def fail(self, job: HeldJob, failure: JobFailure) -> None:
+        """End the job as failed."""
+        self._settle(job, self.ledger.fail(job.job_id, job.execution_id, failure))
+
+    def cancel(self, job: HeldJob) -> None:
+        """End the job as canceled."""
+        self._settle(job, self.ledger.cancel(job.job_id, job.execution_id))
+
+    def requeue(self, job: HeldJob) -> None:
+        """Move the job back to the front of the queue, without a crash."""
+        if self.ledger.requeue(job.job_id, job.execution_id):
+            self._adapter.requeue(job.delivery)
+        self.release(job)
+
+    def release(self, job: HeldJob) -> None:
+        """Hold the job no longer; unless it was settled, its execution expires and RQ delivers it again."""
+        self.held.remove(job)
+        self._adapter.release(job.delivery)
+
+    def _settle(self, job: HeldJob, is_ours: bool) -> None:
+        """Settle the job with RQ, unless RQ has given it to another execution, and release it."""
+        try:
+            if is_ours:
+                self._adapter.settle(job.delivery)
+        finally:
+            self.release(job)

@@ -1,0 +1,167 @@
+"""The diffusion engine as an executor of jobs; the only module of the worker that imports torch or the engine."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+
+import torch
+from diffusers.utils import logging as diffusers_logging
+from redis.exceptions import RedisError
+from transformers.utils import logging as transformers_logging
+
+from models.catalog.catalog import ModelSpec
+from models.diffusion import events
+from models.diffusion.calibration import calibrate
+from models.diffusion.capacity import Capacity
+from models.diffusion.checkpoint import Checkpoint
+from models.diffusion.checkpoint_loading import load_checkpoint
+from models.diffusion.engine import Engine
+from models.diffusion.load_requests import weights_of
+from models.diffusion.work import Result, Task
+from models.errors import JobFailure
+from models.jobs.results import JobOutput
+from service.backbone.catalog_file import CatalogFile
+from service.backbone.ledger import Ledger
+from service.backbone.settings import Settings, SettingsError
+from workers.executors import Event, Failed, Finished, Loading, Progressed
+from workers.held_jobs import HeldJob
+from workers.warm import WorkerStatus
+
+log = logging.getLogger(__name__)
+
+Loader = Callable[..., Checkpoint]
+"""As :func:`~models.diffusion.checkpoint_loading.load_checkpoint`."""
+
+
+def open_diffusion(
+    settings: Settings, catalog: CatalogFile, ledger: Ledger, load: Loader = load_checkpoint
+) -> EngineExecutor:
+    """An engine on the device that ``settings`` names.
+
+    Raises:
+        SettingsError: there is no such device.
+    """
+    _silence_libraries()
+    device = pick_device(settings.device)
+
+    def load_and_note(spec: ModelSpec) -> Checkpoint:
+        checkpoint = load(spec, device, backend=settings.backend, cache=settings.backends_folder)
+        _note_backend(ledger, checkpoint)
+        return checkpoint
+
+    budget_bytes = _budget_bytes(settings, device)
+    engine = Engine(load_and_note, device=device, capacity=Capacity(settings.rows), budget_bytes=budget_bytes)
+    return EngineExecutor(engine, catalog, ledger)
+
+
+class EngineExecutor:
+    """Runs jobs as rows of the engine; a row has the execution id of its job."""
+
+    longest_call_s = 0.0
+    """A device that hangs keeps its jobs held, which the heartbeat notices."""
+
+    def __init__(self, engine: Engine, catalog: CatalogFile, ledger: Ledger) -> None:
+        self._engine, self._catalog, self._ledger = engine, catalog, ledger
+
+    @property
+    def waiting(self) -> int:
+        """How many rows wait for their admission."""
+        return self._engine.waiting
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the engine has no rows."""
+        return self._engine.is_idle
+
+    def start(self, job: HeldJob) -> None:
+        """Let the job join the engine as a row."""
+        record = job.record
+        task = Task(kind=record.kind, params=record.drawn_params, catalog=job.catalog, images=job.images)
+        self._engine.add_row(job.execution_id, task)
+
+    def stop(self, execution_id: str) -> None:
+        """Remove the row."""
+        self._engine.cancel_row(execution_id)
+
+    def poll(self) -> list[Event]:
+        """Run one step of the engine."""
+        return [_translated(event) for event in self._engine.step()]
+
+    def close(self) -> None:
+        """End the engine's threads."""
+        self._engine.close()
+
+    def status(self) -> WorkerStatus:
+        """The loaded models of the catalog, and whether the engine would admit another row soon."""
+        loaded, catalog = self._engine.loaded, self._catalog.current()
+        names = [model for model, spec in catalog.items() if weights_of(spec) in loaded]
+        return WorkerStatus(names, has_room=self._engine.waiting == 0)
+
+    def load_default(self) -> None:
+        """Load and measure the default model; if it cannot be loaded, other models may still work."""
+        catalog = self._catalog.current()
+        try:
+            calibrate(self._engine.load(catalog[catalog.default]), self._engine.capacity)
+        except JobFailure as failure:
+            log.error("the default model %s cannot be loaded: %s", catalog.default, failure)
+            self._ledger.note_model_problem(catalog.default, str(failure))
+        else:
+            self._ledger.note_model_problem(catalog.default, None)
+
+
+def _translated(event: events.Event) -> Event:
+    match event:
+        case events.Progressed():
+            return Progressed(event.row_id, event.step, event.steps, event.preview)
+        case events.Loading():
+            return Loading(event.row_id, event.name)
+        case events.Finished():
+            timings = {"prepare_s": event.prepare_s, "denoise_s": event.denoise_s, "finish_s": event.finish_s}
+            return Finished(event.row_id, _output(event.result), timings)
+        case events.Failed():
+            return Failed(event.row_id, event.failure)
+
+
+def _output(result: Result) -> JobOutput:
+    return result if isinstance(result, JobOutput) else JobOutput(images=(result,))
+
+
+def _silence_libraries() -> None:
+    """Disable progress bars and warnings: loading a checkpoint logs in one line of ours what it lacks."""
+    for library in (diffusers_logging, transformers_logging):
+        library.disable_progress_bar()
+        library.set_verbosity_error()
+
+
+def pick_device(name: str) -> torch.device:
+    """The device called ``name``; ``auto`` is the first GPU, or the CPU if there is none.
+
+    Raises:
+        SettingsError: there is no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise SettingsError(f"PHOTOGRAM_DEVICE: there is no device {name!r}") from error
+
+
+def _note_backend(ledger: Ledger, checkpoint: Checkpoint) -> None:
+    """Write the model's backend for the model listing; if Redis cannot be reached, jobs run all the same."""
+    denoiser = checkpoint.denoiser
+    try:
+        ledger.note_model_backend(checkpoint.spec.name, denoiser.name, denoiser.relative_error)
+    except RedisError as error:
+        log.warning("the backend of %s could not be noted: %s", checkpoint.spec.name, error)
+
+
+def _budget_bytes(settings: Settings, device: torch.device) -> int:
+    """How much memory cached models may take: as set, or half of the device's memory."""
+    if settings.model_bytes is not None:
+        return settings.model_bytes
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory // 2)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2

@@ -1,0 +1,128 @@
+"""The interface between the job loop and what runs its jobs: executors, and the events that they return."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from PIL.Image import Image
+
+from models.errors import JobFailure
+from models.jobs.kinds import JobKind
+from models.jobs.results import JobOutput
+from workers.held_jobs import HeldJob
+from workers.warm import WorkerStatus
+
+
+@dataclass(frozen=True)
+class Loading:
+    """A job waits until something is loaded."""
+
+    execution_id: str
+    name: str
+    """What is loaded, in words."""
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """A job took one more step."""
+
+    execution_id: str
+    step: int
+    """Steps taken so far, 1..``steps``."""
+    steps: int
+    preview: Image | None = None
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A job has its result, and the executor has it no longer."""
+
+    execution_id: str
+    output: JobOutput
+    timings: Mapping[str, float]
+    """Seconds per stage, for the record; storing the result adds to ``finish_s``."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A job failed, and the executor has it no longer."""
+
+    execution_id: str
+    failure: JobFailure
+
+
+Event = Loading | Progressed | Finished | Failed
+
+
+class Executor(Protocol):
+    """Runs jobs; all methods and properties but :attr:`longest_call_s` are for the loop's thread."""
+
+    @property
+    def waiting(self) -> int:
+        """How many of its jobs have not begun; also read by the thread that takes jobs."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the loop may sleep until a job comes, instead of calling :meth:`poll` at once."""
+
+    @property
+    def longest_call_s(self) -> float:
+        """For how long a call has been running that nothing can interrupt; 0 if there is none."""
+
+    def start(self, job: HeldJob) -> None:
+        """Run ``job``; its result comes from :meth:`poll`."""
+
+    def stop(self, execution_id: str) -> None:
+        """Stop a job; :meth:`poll` reports nothing about it from now on."""
+
+    def poll(self) -> list[Event]:
+        """Do the next piece of work, if the executor has no threads of its own, and return what happened."""
+
+    def close(self) -> None:
+        """Release threads and memory."""
+
+
+class DiffusionExecutor(Executor, Protocol):
+    """The executor that owns a diffusion engine."""
+
+    def status(self) -> WorkerStatus:
+        """What is loaded and whether there is room; may be called from any thread."""
+
+    def load_default(self) -> None:
+        """Load the default model of the catalog and measure it; a failure is noted in the ledger."""
+
+
+class Executors:
+    """The executors of one worker."""
+
+    def __init__(self, diffusion: DiffusionExecutor | None, functions: Executor | None) -> None:
+        self._diffusion, self._functions = diffusion, functions
+        self.all: tuple[Executor, ...] = tuple(each for each in (diffusion, functions) if each is not None)
+
+    def of(self, kind: JobKind) -> Executor:
+        """The executor that runs ``kind``, which must be one of this worker's kinds."""
+        executor = self._functions if kind.plan is None else self._diffusion
+        assert executor is not None
+        return executor
+
+    @property
+    def are_idle(self) -> bool:
+        """Whether all of them are idle."""
+        return all(executor.is_idle for executor in self.all)
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs have not begun."""
+        return sum(executor.waiting for executor in self.all)
+
+    @property
+    def longest_call_s(self) -> float:
+        """For how long a call has been running that nothing can interrupt; 0 if there is none."""
+        return max(executor.longest_call_s for executor in self.all)
+
+    def close(self) -> None:
+        """Close all of them."""
+        for executor in self.all:
+            executor.close()

@@ -1,0 +1,129 @@
+"""The job loop: the one thread that starts jobs, steps the engine, and decides how each job ends."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+
+from redis.exceptions import RedisError
+
+from models.errors import DeadlineExceeded, JobFailure
+from workers.consumer import Consumer
+from workers.executors import Event, Executors, Failed, Finished, Loading, Progressed
+from workers.finish import Finish
+from workers.held_jobs import HeldJob, Phase
+from workers.prepare import Prepare
+from workers.report import Report
+
+log = logging.getLogger(__name__)
+
+IDLE_WAIT_S = 0.25
+DRAIN_S = 3.0
+"""How long a worker that stops lets its jobs run before it requeues them."""
+
+
+class JobLoop:
+    """Joins the stages; :meth:`run` is the life of a worker."""
+
+    def __init__(
+        self, consumer: Consumer, prepare: Prepare, executors: Executors, finish: Finish, job_timeout_s: float
+    ) -> None:
+        self._consumer, self._held = consumer, consumer.held
+        self._prepare, self._executors, self._finish = prepare, executors, finish
+        self._report = Report(consumer.ledger, consumer.held)
+        self._job_timeout_s = job_timeout_s
+        self._stopping = False
+
+    def request_stop(self) -> None:
+        """Let :meth:`run` return soon; may be called from a signal handler."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Run jobs until :meth:`request_stop`; then finish those that end within 3 s, and requeue the rest."""
+        self._prepare.start()
+        self._report.start()
+        while not self._stopping:
+            self._turn()
+        self._drain()
+
+    def _turn(self) -> None:
+        self._start_ready()
+        self._cancel_requested()
+        self._fail_overdue()
+        for executor in self._executors.all:
+            for event in executor.poll():
+                self._handle(event)
+
+    def _start_ready(self) -> None:
+        wait_s = IDLE_WAIT_S if self._executors.are_idle else 0.0
+        while True:
+            try:
+                job = self._prepare.ready.get(timeout=wait_s) if wait_s else self._prepare.ready.get_nowait()
+            except queue.Empty:
+                return
+            if job is not None:
+                self._start(job)
+            wait_s = 0.0
+
+    def _start(self, job: HeldJob) -> None:
+        if job.failure is not None:
+            self._fail(job, job.failure)
+        elif job.start_running():  # unless it was canceled while it was ready
+            self._executors.of(job.kind).start(job)
+
+    def _cancel_requested(self) -> None:
+        for job in self._held.take_cancel_requests():
+            if self._end(job):
+                self._finish.cancel(job)
+
+    def _fail_overdue(self) -> None:
+        for job in self._held.all():
+            if job.held_s > self._job_timeout_s and job.phase is Phase.RUNNING:
+                self._fail(job, DeadlineExceeded(f"the job did not finish within {self._job_timeout_s:g} s"))
+
+    def _fail(self, job: HeldJob, failure: JobFailure) -> None:
+        if self._end(job):
+            self._finish.fail(job, failure)
+
+    def _end(self, job: HeldJob) -> bool:
+        """Start the end of a job, wherever it is; ``False`` if it is ending already."""
+        is_running = job.phase is Phase.RUNNING
+        if not job.start_ending():
+            return False
+        if is_running:
+            self._executors.of(job.kind).stop(job.execution_id)
+        return True
+
+    def _handle(self, event: Event) -> None:
+        job = self._held.get(event.execution_id)
+        if job is None or job.phase is Phase.ENDING:
+            return
+        match event:
+            case Progressed():
+                self._report.note(job, event.step, event.steps, event.preview)
+            case Loading():
+                self._report.note_loading(job, event.name)
+            case Finished():
+                job.start_ending()
+                self._finish.succeed(job, event)
+            case Failed():
+                job.start_ending()
+                self._finish.fail(job, event.failure)
+
+    def _drain(self) -> None:
+        self._prepare.stop()
+        deadline = time.monotonic() + DRAIN_S
+        while len(self._held) and time.monotonic() < deadline:
+            self._turn()
+        self._finish.close()  # first, so that no job that has its result is requeued
+        for job in self._held.all():
+            self._requeue(job)
+
+    def _requeue(self, job: HeldJob) -> None:
+        self._end(job)
+        log.info("requeuing job %s", job.job_id)
+        try:
+            self._consumer.requeue(job)
+        except RedisError as error:
+            log.warning("job %s will be delivered again when its execution expires: %s", job.job_id, error)

@@ -1,0 +1,134 @@
+"""One worker: its parts joined for one queue, started, and stopped by a signal."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from models.errors import PhotogramError
+from models.jobs.kinds import DIFFUSION_QUEUE, JobKind, job_kinds
+from service.backbone.catalog_file import CatalogFile
+from service.backbone.connections import connect
+from service.backbone.inputs import InputStore
+from service.backbone.ledger import Ledger
+from service.backbone.settings import Settings
+from service.backbone.store import FileStore, ImageStore
+from workers.consumer import Consumer
+from workers.executors import DiffusionExecutor, Executors
+from workers.fetch import FetchLimits
+from workers.finish import Finish
+from workers.functions import FunctionExecutor, load_functions
+from workers.heartbeat import Heartbeat
+from workers.held_jobs import HeldJobs
+from workers.images import ImageLoader
+from workers.loop import JobLoop
+from workers.maintenance import Maintenance
+from workers.prepare import Prepare, ReadyQueue
+from workers.rewriting import Rewriting, rewriter_of
+from workers.rq_adapter import RqAdapter
+from workers.warm import WarmRouting
+
+log = logging.getLogger(__name__)
+
+DiffusionOpener = Callable[[Settings, CatalogFile, Ledger], DiffusionExecutor]
+
+
+class UnknownQueue(PhotogramError):
+    """No registered job kind uses the queue."""
+
+
+@dataclass(frozen=True)
+class _Worker:
+    adapter: RqAdapter
+    maintenance: Maintenance
+    heartbeat: Heartbeat
+    loop: JobLoop
+    executors: Executors
+    diffusion: DiffusionExecutor | None
+
+
+def run(
+    settings: Settings,
+    redis_url: str,
+    name: str,
+    queue_name: str = DIFFUSION_QUEUE,
+    open_diffusion: DiffusionOpener | None = None,
+) -> None:
+    """Take jobs from one queue and run them until SIGINT or SIGTERM.
+
+    Args:
+        open_diffusion: opens the diffusion engine if a job kind of the queue needs it; ``None`` is the ordinary one.
+
+    Raises:
+        UnknownQueue: no job kind uses the queue.
+        FunctionMissing: the function of a job kind cannot be imported.
+        SettingsError, CatalogError: the settings or the catalog are not valid.
+    """
+    worker = _build(settings, redis_url, name, _kinds_of(queue_name), open_diffusion)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: worker.loop.request_stop())
+    try:
+        if worker.diffusion is not None:
+            worker.diffusion.load_default()
+        _live(worker)
+    finally:
+        worker.executors.close()
+
+
+def _kinds_of(queue_name: str) -> list[JobKind]:
+    """The kinds that a worker of this queue runs; kinds that nothing can run have neither plan nor function."""
+    runnable = [kind for kind in job_kinds() if kind.plan is not None or kind.function is not None]
+    kinds = [kind for kind in runnable if kind.queue == queue_name]
+    if not kinds:
+        queues = ", ".join(sorted({kind.queue for kind in runnable}))
+        raise UnknownQueue(f"no job kind uses the queue {queue_name!r}; the queues are: {queues}")
+    return kinds
+
+
+def _build(
+    settings: Settings, redis_url: str, name: str, kinds: list[JobKind], open_diffusion: DiffusionOpener | None
+) -> _Worker:
+    queue_name = kinds[0].queue
+    connection, catalog, held = connect(redis_url, name), CatalogFile(settings.catalog_path), HeldJobs()
+    ledger, ready = Ledger(connection, settings.record_ttl_s), ReadyQueue()
+    functions = load_functions(kinds)
+    function_executor = FunctionExecutor(functions, wake=lambda: ready.put(None)) if functions else None
+    has_plans = any(kind.plan is not None for kind in kinds)
+    diffusion = (open_diffusion or _open_diffusion)(settings, catalog, ledger) if has_plans else None
+    routing = None if diffusion is None else WarmRouting(connection, name, queue_name, diffusion.status)
+    executors = Executors(diffusion, function_executor)
+    adapter = RqAdapter(connection, name, queue_name, held)
+    consumer = Consumer(adapter, ledger, held, kinds, catalog.current, routing)
+    maintenance = Maintenance(connection, adapter, ledger, held, routing)
+    heartbeat = Heartbeat(maintenance, held, settings.job_timeout_s, lambda: executors.longest_call_s)
+    images = ImageStore(settings.images_folder)
+    limits = FetchLimits(max_bytes=settings.max_input_bytes, allow_private=settings.fetch_private)
+    loader = ImageLoader(InputStore(settings.inputs_folder), images, limits)
+    rewriting = Rewriting(lambda: rewriter_of(settings, redis_url, name))
+    prepare = Prepare(consumer, loader, rewriting, lambda: executors.waiting, ready)
+    finish = Finish(consumer, images, FileStore(settings.files_folder))
+    loop = JobLoop(consumer, prepare, executors, finish, settings.job_timeout_s)
+    return _Worker(adapter, maintenance, heartbeat, loop, executors, diffusion)
+
+
+def _open_diffusion(settings: Settings, catalog: CatalogFile, ledger: Ledger) -> DiffusionExecutor:
+    """The ordinary engine; its import takes seconds and memory that workers without an engine must not spend."""
+    from workers.diffusion import open_diffusion
+
+    return open_diffusion(settings, catalog, ledger)
+
+
+def _live(worker: _Worker) -> None:
+    worker.adapter.bootstrap("WARNING")
+    worker.maintenance.beat()
+    worker.heartbeat.start()
+    log.info("worker %s (pid %d) takes jobs from %s", worker.adapter.name, os.getpid(), worker.adapter.queue.name)
+    try:
+        worker.loop.run()
+    finally:
+        worker.heartbeat.stop()
+        worker.maintenance.sign_off()
+        worker.adapter.teardown()
