@@ -20,6 +20,7 @@ check: $(READY)  ## Style, types and import contracts.
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/check_words.py
 
 language: $(READY)  ## Install the language engine, which rewrites prompts; everything else works without it.
 	@$(BIN)/photogram llm install || echo "Continuing without prompt rewriting; PHOTOGRAM_LLM=off skips this step." >&2

@@ -1,4 +1,4 @@
-"""The gateway as one application: its routes, its middleware, and what is open while it runs."""
+"""The ASGI application of the gateway: its routes, middleware and lifespan."""
 
 from __future__ import annotations
 
@@ -14,33 +14,37 @@ from models.jobs.kinds import load_kinds
 from service.api import assist, health, images, native, openai, prodia_v1, prodia_v2, sdapi
 from service.api.documentation import DocumentedApi
 from service.api.errors import ErrorRenderer
+from service.api.job_bodies import job_body
 from service.api.middleware import BodyLimit, ErrorRendering, RequestId
-from service.api.native.schemas import document_jobs, job_body, params_classes
+from service.api.native.openapi import document_jobs, params_classes
 from service.api.state import State, open_gateway
 from service.backbone.settings import Settings
 
 _TAGS = [
-    {"name": "jobs", "description": "The native dialect."},
-    {"name": "listings", "description": "What can be asked for."},
+    {"name": "jobs", "description": "Jobs and uploads of the native API."},
+    {"name": "listings", "description": "Models, samplers and everything else that a job can name."},
     {"name": "images", "description": "Finished images."},
-    {"name": "language", "description": "Prompts rewritten, and wishes turned into jobs, by a language model."},
-    {"name": "preferences", "description": "What holds for all requests of an API key."},
-    {"name": "prodia v1", "description": "For clients of Prodia's v1."},
-    {"name": "prodia v2", "description": "For clients of Prodia's v2."},
+    {
+        "name": "language",
+        "description": "A language model rewrites prompts, and turns requests in plain language into jobs.",
+    },
+    {"name": "preferences", "description": "Defaults for all requests of an API key."},
+    {"name": "prodia v1", "description": "For clients of Prodia's API v1."},
+    {"name": "prodia v2", "description": "For clients of Prodia's API v2."},
     {"name": "openai", "description": "For clients of OpenAI's Images API."},
     {"name": "a1111", "description": "For clients of A1111's stable-diffusion-webui."},
-    {"name": "health", "description": "For whoever watches over the server."},
+    {"name": "health", "description": "Health checks for operators."},
 ]
 
-_WITH_BODIES = (native, assist, prodia_v1, prodia_v2, openai, sdapi)
-"""Those that read bodies themselves."""
+_WITH_MODELS = (native, assist, prodia_v1, prodia_v2, openai, sdapi)
+"""The packages with models that routes parse without FastAPI."""
 
 
-def _wire_models() -> Iterable[type]:
+def _openapi_models() -> Iterable[type]:
     yield job_body()
     yield from params_classes()
-    for module in _WITH_BODIES:
-        yield from module.WIRE_MODELS
+    for module in _WITH_MODELS:
+        yield from module.OPENAPI_MODELS
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -58,11 +62,11 @@ def create_app(settings: Settings) -> FastAPI:
 
     renderer = ErrorRenderer([prodia_v1.DIALECT, prodia_v2.DIALECT, openai.DIALECT, sdapi.DIALECT])
     app = DocumentedApi(
-        wire_models=_wire_models,
+        openapi_models=_openapi_models,
         complete=document_jobs,
         title="Photogram",
         version="1",
-        description="Images from words, by a durable queue. Errors are explained in docs/errors.md.",
+        description="Image generation through a durable queue. docs/errors.md explains the errors.",
         openapi_tags=_TAGS,
         lifespan=lifespan,
         redirect_slashes=False,

@@ -1,4 +1,4 @@
-"""Who asks: the API key from any of the headers that clients send it in."""
+"""Authentication: the API key, from any of the headers in which clients send it."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ async def authenticate_basic(
 async def _caller(gateway: Gateway, key: str | None, where: str, *, challenge: str) -> Caller:
     key_id = await gateway.keys.owner(key) if key else None
     if key_id is None:
-        detail = "this API key is not known here" if key else f"an API key is needed, as {where}"
+        detail = "this API key is not known" if key else f"an API key is required, as {where}"
         raise ApiError(ErrorCode.UNAUTHORIZED, detail, headers={"WWW-Authenticate": challenge})
     return Caller(key_id)
 
 
 def _password(sent: HTTPAuthorizationCredentials | None) -> str | None:
-    """What stands behind the colon, if this is HTTP's basic authentication (RFC 7617)."""
+    """The password of HTTP basic authentication (RFC 7617); ``None`` if ``sent`` is not that."""
     if sent is None or sent.scheme.lower() != "basic":
         return None
     try:
@@ -70,6 +70,6 @@ def _password(sent: HTTPAuthorizationCredentials | None) -> str | None:
 
 
 CurrentCaller = Annotated[Caller, Depends(authenticate)]
-"""The holder of the request's API key, for a route's signature; such a route cannot be used without a key."""
+"""The holder of the request's API key, for the signature of a route that requires a key."""
 CurrentBasicCaller = Annotated[Caller, Depends(authenticate_basic)]
-"""The same for routes whose clients may send the key as a password."""
+"""The same, for routes whose clients may send the key as a password."""

@@ -1,4 +1,4 @@
-"""JSON bodies, read strictly: UTF-8, finite numbers, no name twice, and a wire model that says what may be in them."""
+"""Strict parsing of JSON bodies: UTF-8, finite numbers, no key twice, and only the fields of a pydantic model."""
 
 from __future__ import annotations
 
@@ -12,20 +12,17 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from models.errors import InvalidTicket
-from service.api.errors import ApiError, ErrorCode, field_problems
+from service.api.errors import ApiError, ErrorCode
+from service.api.validation import field_problems
 
 _Body = TypeVar("_Body", bound=BaseModel)
 _T = TypeVar("_T")
 _LARGE_BYTES = 1 << 18
-"""Bodies of this size or more are parsed in a thread, because parsing them would block other requests."""
+"""Bodies of at least this size are parsed in a thread, because parsing them would block other requests."""
 
 
 def require_json_type(headers: Headers) -> None:
-    """Refuse a body that does not say it is JSON.
-
-    Raises:
-        ApiError: with 415.
-    """
+    """Raise :class:`ApiError` (415) unless ``Content-Type`` is ``application/json`` or ``application/...+json``."""
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json" and not (
         media_type.startswith("application/") and media_type.endswith("+json")
@@ -38,7 +35,7 @@ async def read_body(request: Request, model: type[_Body]) -> _Body:
 
     Raises:
         ApiError: the body is not JSON.
-        InvalidTicket: the body is JSON, but does not have the model's shape.
+        InvalidTicket: the body is JSON and does not fit ``model``.
     """
     return await parsed(await request.body(), lambda body: validated(model, parse_json(body)))
 
@@ -49,13 +46,13 @@ async def parsed(body: bytes, parse: Callable[[bytes], _T]) -> _T:
 
 
 def validated(model: type[_Body], document: object, prefix: str = "") -> _Body:
-    """``document``, a value that came as JSON, as ``model``.
+    """``document``, a value parsed from JSON, as ``model``.
 
     Args:
         prefix: the path of ``document`` in the whole body, ending in a dot if it is not empty.
 
     Raises:
-        InvalidTicket: it does not have the model's shape.
+        InvalidTicket: ``document`` does not fit ``model``.
     """
     try:
         return model.model_validate(document)

@@ -1,4 +1,4 @@
-"""What FastAPI cannot know by itself for the OpenAPI page: bodies we read ourselves, and errors."""
+"""What FastAPI cannot derive for the OpenAPI document: bodies that routes parse themselves, and errors."""
 
 from __future__ import annotations
 
@@ -18,36 +18,35 @@ EVENT_STREAM: Mapping[str, Any] = {
     "text/event-stream": {
         "schema": {
             "type": "object",
-            "description": "Each event.",
+            "description": "One event.",
             "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
             "required": ["event", "data"],
         }
     }
 }
-"""The page's content of an answer by server-sent events."""
+"""The content of a response with server-sent events."""
 
 
 class DocumentedApi(FastAPI):
-    """A FastAPI application whose OpenAPI document also has ``wire_models``, which routes only refer to.
+    """A FastAPI application whose OpenAPI document also has the schemas of ``openapi_models``.
 
     Args:
-        wire_models: gives pydantic models and dataclasses, once the document is asked for.
+        openapi_models: returns pydantic models and dataclasses; called when the document is requested.
         complete: changes the finished document in place.
     """
 
     def __init__(
         self,
-        wire_models: Callable[[], Iterable[type]],
+        openapi_models: Callable[[], Iterable[type]],
         complete: Callable[[dict[str, Any]], None],
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self._wire_models, self._complete = wire_models, complete
+        self._openapi_models, self._complete = openapi_models, complete
 
     def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document."""
         document = super().openapi()
-        adapters: Any = [(model, "validation", TypeAdapter(model)) for model in (*self._wire_models(), Problem)]
+        adapters: Any = [(model, "validation", TypeAdapter(model)) for model in (*self._openapi_models(), Problem)]
         _, found = TypeAdapter.json_schemas(adapters, ref_template=_REFERENCE)
         document["components"]["schemas"].update(found["$defs"])
         self._complete(document)
@@ -56,7 +55,7 @@ class DocumentedApi(FastAPI):
 
 
 def _drop_framework_errors(document: dict[str, Any]) -> None:
-    """FastAPI shows a 422 of its own on every route with parameters; what ours answer, they say themselves."""
+    """Remove the 422 that FastAPI documents for every route with parameters; routes document their own errors."""
     for item in document["paths"].values():
         for operation in item.values():
             if _FRAMEWORK_ERROR in str(operation["responses"].get("422")):
@@ -66,13 +65,13 @@ def _drop_framework_errors(document: dict[str, Any]) -> None:
 
 
 def json_body(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
-    """The page's entry for a body that the route reads as ``model``."""
+    """The OpenAPI entry for a JSON body that the route parses as ``model``."""
     content = {"application/json": {"schema": _reference(model), "example": example}}
     return {"requestBody": {"required": True, "content": content}}
 
 
 def problems(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
-    """The page's entries for the native errors of a route."""
+    """The OpenAPI entries for errors that are problem details."""
     entries: dict[int | str, dict[str, Any]] = {}
     for code in codes:
         media = {"schema": _reference(Problem), "examples": {}}
@@ -82,8 +81,8 @@ def problems(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
     return entries
 
 
-def texts(*answers: tuple[int, str]) -> dict[int | str, dict[str, Any]]:
-    """The page's entries for errors that are told in plain text, each with exactly this body."""
+def text_errors(*answers: tuple[int, str]) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI entries for errors in plain text, as pairs of status and body."""
     return {
         status: {"description": text, "content": {"text/plain": {"schema": {"type": "string"}, "example": text}}}
         for status, text in answers

@@ -1,14 +1,17 @@
-"""What the gateway answers when it does not do what was asked: the codes, and the native words for them.
+"""Errors of the HTTP API: their codes and statuses, and their native form, problem details (RFC 9457).
 
 PhotogramError
-└── ApiError              an answer other than success; its code decides the HTTP status
+└── ApiError              an error response; its code decides the HTTP status
+
+A dialect renders an :class:`ApiError` in its own shape, with a :class:`Dialect` that ``app`` gives to the
+:class:`ErrorRenderer`.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import Enum
@@ -25,30 +28,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from models.errors import FieldProblem, InvalidTicket, PhotogramError, ProblemCode
-from models.errors import Problem as ValueProblem
+from service.api.validation import PROBLEMS_MAX, field_problems
 from service.backbone.queue import AlreadyUsed, QueueFull
 from service.jobs.errors import FileGone, ImageGone, JobNotFound
 
 PROBLEM_TYPE = "application/problem+json"
 LEDGER_ERRORS = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError)
-"""What the Redis client raises when Redis is away or takes no writes, through no fault of the request."""
+"""What the Redis client raises when Redis cannot be reached or accepts no writes; no request causes these."""
 _RETRY_AFTER_S = 5
 _DETAIL_MAX_CHARS = 1000
-_FIELD_MAX_CHARS = 200
-_PROBLEMS_MAX = 32
-_MESSAGES = {"extra_forbidden": "there is no such field", "missing": "is required"}
-_CODES: Mapping[str, ProblemCode] = {
-    "extra_forbidden": ProblemCode.UNKNOWN_FIELD,
-    "missing": ProblemCode.REQUIRED,
-    "literal_error": ProblemCode.NOT_ALLOWED,
-    "enum": ProblemCode.NOT_ALLOWED,
-    **dict.fromkeys(
-        ("greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number"),
-        ProblemCode.OUT_OF_RANGE,
-    ),
-    **dict.fromkeys(("string_too_long", "too_long"), ProblemCode.TOO_LONG),
-}
-"""By pydantic's type of error; all others mean that the value has the wrong type or form."""
 
 _log = logging.getLogger(__name__)
 
@@ -80,12 +68,18 @@ class ErrorCode(Enum):
 
     @property
     def wire(self) -> str:
-        """The code as clients read it."""
+        """The code as clients read it, in lower case."""
         return self.name.lower()
 
 
 class ApiError(PhotogramError):
-    """An answer other than success, before any dialect puts it in its own words."""
+    """An error response, before a dialect renders it.
+
+    Args:
+        detail: what is wrong, for people; cut off after 1000 characters.
+        problems: the fields that are wrong; at most 32 are kept.
+        headers: further headers of the response.
+    """
 
     def __init__(
         self,
@@ -97,7 +91,7 @@ class ApiError(PhotogramError):
         super().__init__(detail)
         self.code = code
         self.detail = detail[:_DETAIL_MAX_CHARS]
-        self.problems = tuple(problems)[:_PROBLEMS_MAX]
+        self.problems = tuple(problems)[:PROBLEMS_MAX]
         self.headers = dict(headers or {})
 
 
@@ -109,12 +103,12 @@ _CODE_OF: Mapping[type[PhotogramError], ErrorCode] = {
 }
 
 Renderer = Callable[[ApiError, str], Response]
-"""Puts an error and the request's id in a dialect's own words."""
+"""Renders an error and the request's id as a response in the shape of one dialect."""
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """The paths on which errors are told in another way than the native one."""
+    """The paths whose errors are not rendered as problem details, and what renders them."""
 
     paths: Pattern[str]
     render: Renderer
@@ -132,7 +126,7 @@ class FieldError(BaseModel):
 
 
 class Problem(BaseModel):
-    """An error as RFC 9457 describes it, with a code for programs."""
+    """An error as problem details (RFC 9457), with a code for programs."""
 
     type: str
     title: str
@@ -144,13 +138,13 @@ class Problem(BaseModel):
 
 
 class ErrorRenderer:
-    """Turns any exception into the words of the dialect whose route was asked."""
+    """Renders any exception in the dialect of the request's path; problem details where no dialect matches."""
 
     def __init__(self, dialects: Sequence[Dialect]) -> None:
         self._dialects = dialects
 
     async def __call__(self, request: Request, error: Exception) -> Response:
-        """The response for ``error``; what is not the client's fault is logged."""
+        """The response for ``error``; errors that the client did not cause are logged."""
         known, request_id = to_api_error(error), request.state.request_id
         if known.code is ErrorCode.INTERNAL_ERROR:
             _log.error("request %s failed", request_id, exc_info=error)
@@ -162,7 +156,7 @@ class ErrorRenderer:
 
 
 def to_api_error(error: Exception) -> ApiError:
-    """What ``error`` means to a client; anything unforeseen is an internal error that tells nothing."""
+    """``error`` as an error response; an unknown exception becomes an internal error that reveals nothing."""
     match error:
         case ApiError():
             return error
@@ -176,7 +170,8 @@ def to_api_error(error: Exception) -> ApiError:
             return _from_framework(error)
     if isinstance(error, LEDGER_ERRORS):
         return unavailable(ErrorCode.LEDGER_UNAVAILABLE, "the ledger cannot be reached; try again soon")
-    return ApiError(ErrorCode.INTERNAL_ERROR, "something went wrong; the log has it under this request's id")
+    detail = "the server failed; its log has the error under the id of this request"
+    return ApiError(ErrorCode.INTERNAL_ERROR, detail)
 
 
 def _from_framework(error: RequestValidationError | HTTPException) -> ApiError:
@@ -191,54 +186,33 @@ def _from_framework(error: RequestValidationError | HTTPException) -> ApiError:
 
 
 def unavailable(code: ErrorCode, detail: str) -> ApiError:
-    """An error that will pass: the client is told when to try again."""
+    """A temporary error: ``Retry-After`` tells the client when to try again."""
     return ApiError(code, detail, headers={"Retry-After": str(_RETRY_AFTER_S)})
 
 
 @contextmanager
 def renamed_problems(wire_name: Callable[[str], str]) -> Iterator[None]:
-    """Raise the block's :class:`InvalidTicket` with the fields named as ``wire_name`` has them in a dialect."""
+    """Raise the block's :class:`InvalidTicket` with the names that a dialect has for the fields."""
     try:
         yield
     except InvalidTicket as error:
         raise InvalidTicket([each.renamed(wire_name(each.field)) for each in error.problems]) from error
 
 
-def field_problems(errors: Iterable[Any], skip: int = 0) -> list[FieldProblem]:
-    """Pydantic's errors as field problems.
-
-    Args:
-        skip: how many leading parts of each location name only the part of the request that had the field.
-    """
-    return [
-        FieldProblem.of(_place(error["loc"][skip:])[:_FIELD_MAX_CHARS] or "body", _problem(error))
-        for error in list(errors)[:_PROBLEMS_MAX]
-    ]
-
-
-def _problem(error: Any) -> ValueProblem:
-    """One of pydantic's errors; its ``ctx`` holds the bounds, under the names of the constraints."""
-    context: Mapping[str, Any] = error.get("ctx") or {}
-    code = _CODES.get(error["type"], ProblemCode.MALFORMED)
-    low = next((context[name] for name in ("ge", "gt", "min_length") if name in context), None)
-    high = next((context[name] for name in ("le", "lt", "max_length") if name in context), None)
-    return ValueProblem(_MESSAGES.get(error["type"], error["msg"]), code, low, high)
-
-
-def _place(location: Sequence[int | str]) -> str:
-    """As in ``params.controls[0].weight``."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
+def invalid_field(field: str, message: str, code: ProblemCode) -> InvalidTicket:
+    """The error for a request with one wrong field."""
+    return InvalidTicket([FieldProblem(field, message, code)])
 
 
 def render_problem(error: ApiError, request_id: str) -> Response:
-    """The native form of ``error``: RFC 9457."""
-    # ASCII only: a client may have sent us half of a surrogate pair.
+    """``error`` as problem details (RFC 9457)."""
+    # ASCII only: a message may quote half of a surrogate pair from the request, which UTF-8 cannot encode.
     body = json.dumps(problem_document(error, request_id))
     return Response(body, error.code.status, error.headers, PROBLEM_TYPE)
 
 
 def problem_document(error: ApiError, request_id: str) -> dict[str, Any]:
-    """What the native form of ``error`` says."""
+    """The JSON object of the problem details."""
     body: dict[str, Any] = {
         "type": f"/docs/errors#{error.code.wire}",
         "title": error.code.title,

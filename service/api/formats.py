@@ -1,4 +1,4 @@
-"""Finished images in other formats than the PNG that they are stored as."""
+"""Conversion of finished images, which are stored as PNG, to other formats."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from PIL import Image
 from models.media.png import PARAMETERS_CHUNK
 
 QUALITY = 95
-"""Of JPEG and WebP, where the request does not say otherwise; 1 to 100."""
+"""The default quality of JPEG and WebP, 1 to 100."""
 _EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
 _UNICODE = b"UNICODE\0"
-"""How EXIF marks a comment in UTF-16."""
+"""The EXIF marker of a comment in UTF-16."""
 _COMMENT_MAX_BYTES = 60_000
-"""JPEG's segment for EXIF has 64 KiB; a longer comment is left out."""
+"""A JPEG segment, which holds the EXIF data, has at most 64 KiB; a longer comment is left out."""
 
 
 @dataclass(frozen=True)
 class ImageFormat:
-    """A format, by its name in Pillow."""
+    """An image format; ``name`` is its name in Pillow."""
 
     name: str
     media_type: str
@@ -37,22 +37,22 @@ IMAGE_FORMATS: Mapping[str, ImageFormat] = MappingProxyType({each.media_type: ea
 """By media type."""
 
 
-def convert(png: bytes, wanted: ImageFormat, *, quality: int = QUALITY, is_progressive: bool = False) -> bytes:
-    """The stored image ``png`` as a file of the format ``wanted``; as PNG, it stays as it is.
+def convert(png: bytes, target: ImageFormat, *, quality: int = QUALITY, is_progressive: bool = False) -> bytes:
+    """The stored PNG file ``png`` as a file of the format ``target``; PNG is returned unchanged. Blocking.
 
-    JPEG and WebP carry A1111's ``parameters`` as EXIF's UserComment, as A1111 itself writes them. Blocking.
+    JPEG and WebP carry the ``parameters`` text in the EXIF field UserComment, as A1111 writes it.
 
     Args:
-        quality: 1 to 100; of JPEG and WebP.
-        is_progressive: of JPEG: the whole image comes first coarsely, then finer.
+        quality: of JPEG and WebP, 1 to 100.
+        is_progressive: whether to write a progressive JPEG.
     """
-    if wanted is PNG:
+    if target is PNG:
         return png
-    options: dict[str, Any] = {"progressive": True} if wanted is JPEG and is_progressive else {}
+    options: dict[str, Any] = {"progressive": True} if target is JPEG and is_progressive else {}
     buffer = BytesIO()
     with Image.open(BytesIO(png), formats=["PNG"]) as image:
         exif = _comment(image.info.get(PARAMETERS_CHUNK))
-        image.convert("RGB").save(buffer, wanted.name, quality=quality, exif=exif, **options)
+        image.convert("RGB").save(buffer, target.name, quality=quality, exif=exif, **options)
     return buffer.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""Whether the gateway lives, and whether an image could be drawn now."""
+"""Health checks: whether the gateway runs, and whether a worker could process a job."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ router = APIRouter(tags=["health"])
 
 
 class Alive(BaseModel):
-    """The process answers."""
+    """The process runs."""
 
     status: Literal["ok"] = "ok"
 
 
 class Ready(BaseModel):
-    """Redis answers, and so many workers could take a job."""
+    """Redis can be reached and at least one worker is alive."""
 
     status: Literal["ready"] = "ready"
     workers: int
 
 
-@router.get("/healthz", operation_id="isAlive", summary="Does the process live?")
+@router.get("/healthz", operation_id="isAlive", summary="Check whether the gateway runs")
 async def is_alive() -> Alive:
-    """Answers as long as the process does, whatever became of Redis and the workers. Needs no key."""
+    """Answers for as long as the process runs, whether Redis and workers can be reached or not. Needs no API key."""
     return Alive()
 
 
 @router.get(
     "/readyz",
     operation_id="isReady",
-    summary="Could an image be drawn?",
+    summary="Check whether jobs can be processed",
     responses=problems(ErrorCode.NO_WORKERS, ErrorCode.LEDGER_UNAVAILABLE),
 )
 async def is_ready(gateway: GatewayState) -> Ready:
-    """Whether Redis answers and at least one worker is alive. Needs no key."""
+    """Answers 200 if Redis can be reached and at least one worker is alive. Needs no API key."""
     workers = await gateway.watcher.worker_count()
     if workers == 0:
         raise unavailable(ErrorCode.NO_WORKERS, "no worker is alive")

@@ -1,4 +1,4 @@
-"""Finished images as files, for whoever has the link."""
+"""Finished images as files; the links need no API key."""
 
 from __future__ import annotations
 
@@ -17,8 +17,13 @@ router = APIRouter(tags=["images"])
 
 
 def base_url(request: Request, gateway: Gateway) -> str:
-    """What absolute links start with: as it is set, or else as the client reached us; no slash at the end."""
+    """The start of absolute links, without a final slash: ``PHOTOGRAM_PUBLIC_URL``, else the requested host."""
     return gateway.settings.public_url or str(request.base_url).rstrip("/")
+
+
+def image_url(base: str, image_id: str) -> str:
+    """The link to a finished image; ``base`` is what :func:`base_url` returned."""
+    return f"{base}/images/{image_id}.png"
 
 
 _DOCUMENTED: dict[int | str, dict[str, Any]] = {
@@ -31,14 +36,14 @@ _DOCUMENTED: dict[int | str, dict[str, Any]] = {
 @router.get(
     "/images/{image_id}.png",
     operation_id="getImage",
-    summary="A finished image",
+    summary="Download an image",
     response_class=FileResponse,
     responses=_DOCUMENTED,
 )
 @router.head(
     "/images/{image_id}.png",
     operation_id="headImage",
-    summary="Whether an image is finished",
+    summary="Check whether an image exists",
     response_class=FileResponse,
     responses=_DOCUMENTED,
 )
@@ -48,10 +53,10 @@ def get_image(
     download: str | None = None,
     if_none_match: Annotated[str | None, Header(alias="If-None-Match")] = None,
 ) -> Response:
-    """The image as PNG, which never changes. `?download=1` has browsers save it. Needs no key."""
+    """The image as a PNG file, which never changes. With `?download=1`, browsers save the file. Needs no API key."""
     path = gateway.store.path(image_id)
     if path is None:
-        raise ApiError(ErrorCode.IMAGE_NOT_FOUND, "there is no such image, or not yet")
+        raise ApiError(ErrorCode.IMAGE_NOT_FOUND, "there is no such image, or it is not finished yet")
     headers = {"ETag": f'"{image_id}"', "Cache-Control": _FOREVER}
     if if_none_match and headers["ETag"] in if_none_match:
         return Response(status_code=304, headers=headers)

@@ -1,4 +1,8 @@
-"""What every request passes on its way in: its id, the rendering of errors, the limit on its body."""
+"""Middleware of all routes: request ids, rendering of errors, and the limit on the size of bodies.
+
+Starlette's own body limit answers with plain text before an error handler can; :class:`BodyLimit` raises an
+:class:`ApiError`, which each dialect renders in its own shape.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 class RequestId:
-    """Gives each request an id, the client's own if it is a plain word, and echoes it."""
+    """Gives each request an id and returns it in ``X-Request-ID``; a valid id that the client sent is kept."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -25,8 +29,8 @@ class RequestId:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        asked = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
-        request_id = asked if _REQUEST_ID.fullmatch(asked) else str(uuid.uuid4())
+        sent = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
+        request_id = sent if _REQUEST_ID.fullmatch(sent) else str(uuid.uuid4())
         scope.setdefault("state", {})["request_id"] = request_id
 
         async def send_with_id(message: Message) -> None:
@@ -38,7 +42,7 @@ class RequestId:
 
 
 class ErrorRendering:
-    """Answers for every exception that no route handled; none gets further out than this."""
+    """Renders every exception that no route handled as a response."""
 
     def __init__(self, app: ASGIApp, renderer: ErrorRenderer) -> None:
         self._app = app
@@ -60,13 +64,13 @@ class ErrorRendering:
             return
         except Exception as error:
             response = await self._renderer(Request(scope), error)
-            # A response that broke off half-way can only be left unfinished: the server then closes the connection.
+            # After the headers are sent, no other status is possible; uvicorn closes the connection.
             if not is_started:
                 await response(scope, receive, send)
 
 
 class BodyLimit:
-    """Refuses bodies of more than ``max_bytes``, by what they announce and by what really comes."""
+    """Refuses bodies of more than ``max_bytes``, by their ``Content-Length`` and by the bytes that arrive."""
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self._app = app
@@ -75,8 +79,8 @@ class BodyLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        announced = Headers(scope=scope).get("content-length", "0")
-        if announced.isdecimal() and int(announced) > self._max_bytes:
+        declared = Headers(scope=scope).get("content-length", "0")
+        if declared.isdecimal() and int(declared) > self._max_bytes:
             raise self._too_large()
         received_bytes = 0
 

@@ -1,4 +1,4 @@
-"""Answers as they come: server-sent events, and work that ends when its client leaves."""
+"""Server-sent events, and work that is cancelled when its client disconnects."""
 
 from __future__ import annotations
 
@@ -10,46 +10,41 @@ from typing import Any, TypeVar
 
 import anyio
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from service.api.waiting import ClientGone
+from service.api.waiting import POLL_S, ClientGone
 
+FROM_THE_START = "0-0"
+"""The event id, an id of a Redis stream, before the first event of a job."""
 KEEP_ALIVE_S = 15.0
-"""How often something is sent where there is nothing to say, lest a proxy hang up."""
+"""After how long without an event a comment is sent, so that proxies keep the connection open."""
 KEEP_ALIVE = ": keep-alive\n\n"
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-_LOOK_S = 0.5
-"""How often a waiting call looks whether its client is still there."""
 
 _T = TypeVar("_T")
 
 
 def frame(name: str, data: dict[str, Any]) -> str:
-    """One event; ASCII only, for what a language model writes may be half of a character."""
+    """One event. ASCII only: a language model may write half of a surrogate pair, which UTF-8 cannot encode."""
     return text_frame(name, json.dumps(data))
 
 
 def text_frame(name: str, line: str, event_id: str | None = None) -> str:
-    """One event with ``line`` for its data, which has no line ends; a client may resume after ``event_id``."""
+    """One event whose data is ``line``, a text without line breaks; a client may resume after ``event_id``."""
     numbered = "" if event_id is None else f"id: {event_id}\n"
     return f"{numbered}event: {name}\ndata: {line}\n\n"
 
 
-def json_answer(document: dict[str, Any]) -> Response:
-    """A whole answer; ASCII only, for the same reason."""
-    return Response(json.dumps(document), media_type="application/json")
-
-
 class EventResponse(StreamingResponse):
-    """``frames`` as they come, with comments in between when nothing comes; a client that leaves closes ``frames``."""
+    """A response that streams ``frames`` and keep-alive comments; ``frames`` is closed if the client disconnects."""
 
     def __init__(self, frames: AsyncGenerator[str, None], keep_alive_s: float = KEEP_ALIVE_S) -> None:
         self._frames = _kept_alive(frames, keep_alive_s)
         super().__init__(self._frames, headers=HEADERS, media_type="text/event-stream")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the events; on a client that leaves, the server's cancellation ends it."""
+        """Send the events; uvicorn cancels this call if the client disconnects."""
         try:
             await super().__call__(scope, receive, send)
         finally:
@@ -58,8 +53,11 @@ class EventResponse(StreamingResponse):
 
 
 async def _kept_alive(frames: AsyncGenerator[str, None], keep_alive_s: float) -> AsyncGenerator[str, None]:
-    """``frames``, made in one task of their own: a generator that watches its deadline must not change tasks."""
-    waiting: asyncio.Queue[str | None] = asyncio.Queue()  # as long as an answer at most
+    """``frames`` and keep-alive comments.
+
+    ``frames`` runs in one task of its own, because a generator that uses ``asyncio.timeout`` must stay in one task.
+    """
+    waiting: asyncio.Queue[str | None] = asyncio.Queue()  # bounded by the length of one answer
     task = asyncio.create_task(_fill(waiting, frames))
     try:
         async for each in _drain(waiting, keep_alive_s):
@@ -92,16 +90,16 @@ async def _drain(waiting: asyncio.Queue[str | None], keep_alive_s: float) -> Asy
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
-    """What ``work`` gives; it is canceled if the client leaves before.
+    """The result of ``work``, which is cancelled if the client disconnects.
 
     Raises:
-        ClientGone: the client left.
+        ClientGone: the client disconnected.
     """
     task = asyncio.create_task(work)
     try:
-        while not (await asyncio.wait([task], timeout=_LOOK_S))[0]:
+        while not (await asyncio.wait([task], timeout=POLL_S))[0]:
             if await request.is_disconnected():
-                raise ClientGone("the client left")
+                raise ClientGone("the client disconnected")
         return task.result()
     finally:
         task.cancel()

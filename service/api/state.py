@@ -1,4 +1,4 @@
-"""What the gateway holds while it runs: its connections, and what reads and writes through them."""
+"""The state of a running gateway: its connections, and the services that use them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _CANCEL_AGAIN_S = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Gateway:
-    """Everything that routes work with."""
+    """Everything that routes use."""
 
     settings: Settings
     catalog: CatalogFile
@@ -45,25 +45,25 @@ class Gateway:
     callers: Callers
     preferences: Preferences
     engine: LanguageEngine | None
-    """``None`` if there is none, or it is off."""
+    """``None`` if no language engine is configured, or it is switched off."""
     rewriter: Rewriter
     breaker: CircuitBreaker
-    """Of conversations with the engine; the rewriter has one of its own."""
+    """For conversations with the engine; the rewriter has its own."""
 
 
 class State(TypedDict):
-    """What the lifespan hands to every request."""
+    """What the lifespan adds to the state of every request."""
 
     gateway: Gateway
 
 
 @asynccontextmanager
 async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
-    """Open the gateway's connections, and close them in order.
+    """The gateway with its connections open; they are closed when the block ends.
 
     Raises:
         SettingsError: no ``REDIS_URL`` is set.
-        CatalogError: the catalog makes no sense.
+        CatalogError: the catalog is invalid.
     """
     if settings.redis_url is None:
         raise SettingsError("REDIS_URL must say where Redis listens")

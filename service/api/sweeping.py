@@ -1,4 +1,4 @@
-"""The gateway's housekeeping: images that nobody needs any more are removed."""
+"""Regular removal of expired uploads and images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 async def sweep_regularly(settings: Settings, images: ImageStore, inputs: InputStore, files: FileStore) -> None:
-    """Sweep now and then for as long as the gateway runs."""
+    """Call :func:`sweep` at start and then every :data:`SWEEP_EVERY_S` seconds."""
     while True:
         try:
             await run_in_threadpool(sweep, settings, images, inputs, files)
@@ -27,7 +27,7 @@ async def sweep_regularly(settings: Settings, images: ImageStore, inputs: InputS
 
 
 def sweep(settings: Settings, images: ImageStore, inputs: InputStore, files: FileStore) -> None:
-    """Remove uploads that are older than the records that name them, and results that are older than the image TTL."""
+    """Remove uploads older than ``record_ttl_s``, and images and files older than ``image_ttl_s`` if that is set."""
     removed = inputs.sweep(settings.record_ttl_s)
     if settings.image_ttl_s is not None:
         removed += images.sweep(settings.image_ttl_s) + files.sweep(settings.image_ttl_s)

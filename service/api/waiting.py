@@ -1,4 +1,4 @@
-"""Calls that answer with the image itself: they wait for their jobs, and cancel them if the client disconnects."""
+"""Waiting for jobs, for routes that answer with the image itself; the jobs are cancelled if the client disconnects."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from service.jobs.caller import Caller
 from service.jobs.errors import JobNotFound
 from service.jobs.service import JobService
 
-_POLL_S = 0.5
+POLL_S = 0.5
 """How often a waiting call checks whether its client is still connected."""
 
 
 class ClientGone(PhotogramError, ClientDisconnect):
-    """The client closed the connection: there is nobody to answer, so routes let this through."""
+    """The client disconnected, so that no response is needed; routes do not catch this error."""
 
 
 async def wait_for_all(jobs: JobService, caller: Caller, request: Request, job_ids: Sequence[str]) -> list[JobRecord]:
@@ -37,7 +37,7 @@ async def wait_for_all(jobs: JobService, caller: Caller, request: Request, job_i
 
 async def _wait(jobs: JobService, caller: Caller, request: Request, job_id: str) -> JobRecord:
     while True:
-        record = await jobs.wait(caller, job_id, _POLL_S)
+        record = await jobs.wait(caller, job_id, POLL_S)
         if record.status.is_terminal:
             return record
         if await request.is_disconnected():

@@ -123,7 +123,7 @@ async def test_a_proposal_to_enlarge_is_drawn_as_its_kind(client: Either, server
     assert record.body == {"kind": "upscale", "params": {"image": "image:1", "scale": 2}}
 
 
-async def test_a_wish_to_change_something(client: Either, server: WireServer, tmp_path):
+async def test_a_request_to_change_something(client: Either, server: WireServer, tmp_path):
     file = tmp_path / "cat.png"
     file.write_bytes(PNG)
     sent = base64.b64encode(PNG).decode()

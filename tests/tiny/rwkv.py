@@ -20,7 +20,7 @@ _VARIABLE = {"m": 4, "d": 16, "w": _RANK, "a": _RANK, "v": _RANK, "g": _RANK}
 def checkpoint(
     version: str, *, width: int = 128, layers: int = 2, vocabulary: int = 257, seed: int = 0
 ) -> dict[str, Tensor]:
-    """The tensors of a model whose memory and whose last tokens weigh in the noise that it writes.
+    """The tensors of a model whose state and last tokens both influence the noise that it generates.
 
     The token 0, which ends a text, is never the likeliest.
     """

@@ -49,7 +49,7 @@ def _line(tool: Tool) -> str:
 def _example_turns(tool: Tool, example: Example) -> tuple[TextTurn, TextTurn]:
     """The example as two earlier turns."""
     answer = TextTurn(role=ASSISTANT, text=_call_json(tool.name, example.arguments))
-    return TextTurn(role=USER, text=example.wish), answer
+    return TextTurn(role=USER, text=example.request), answer
 
 
 def _call_json(name: str, arguments: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ USER, ASSISTANT = "user", "assistant"
 class Example:
     """An example request, and the arguments of the right call."""
 
-    wish: str
+    request: str
     arguments: Mapping[str, Any]
 
 

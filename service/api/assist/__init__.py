@@ -1,5 +1,5 @@
-"""A wish in plain language, in any language, turned into a job that can be posted: by tool calls, checked here."""
+"""``POST /v1/assist``: a language model turns a request in plain language into a job, by tool calls."""
 
-from service.api.assist.routes import WIRE_MODELS, router
+from service.api.assist.routes import OPENAPI_MODELS, router
 
-__all__ = ["WIRE_MODELS", "router"]
+__all__ = ["OPENAPI_MODELS", "router"]

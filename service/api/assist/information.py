@@ -1,4 +1,4 @@
-"""The tools by which the language model looks up what the server has; the answers are short even of long catalogs."""
+"""The tools that list models, styles, samplers and LoRAs to the language model; long lists are cut off."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from models.language.tools import Tool
 from service.api.assist.instructions import TOOLS
 
 _LISTED_MAX_CHARS = 3000
-"""Of a list; what the language model is told of a result is cut off not far above."""
+"""The largest list; the conversation cuts off results that are a little longer."""
 
-_NOTHING: Mapping[str, Any] = MappingProxyType(
+_NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType(
     {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
 )
 
@@ -58,12 +58,12 @@ _LISTS: Mapping[str, Callable[[Catalog], Iterable[Any]]] = MappingProxyType({
 
 
 def information_tools() -> list[Tool]:
-    """The tools; none of them takes an argument."""
-    return [Tool(name=name, description=TOOLS[name], parameters=dict(_NOTHING)) for name in _LISTS]
+    """The tools; none of them has arguments."""
+    return [Tool(name=name, description=TOOLS[name], parameters=dict(_NO_ARGUMENTS)) for name in _LISTS]
 
 
 def look_up(name: str, catalog: Catalog) -> dict[str, Any]:
-    """What the tool ``name`` answers: as many as there is room for, and how many more there are."""
+    """The result of the tool ``name``: as many entries as fit, and the number of the others as ``more``."""
     found, listed, room_chars = list(_LISTS[name](catalog)), [], _LISTED_MAX_CHARS
     for each in found:
         room_chars -= len(json.dumps(each)) + 2

@@ -1,4 +1,4 @@
-"""What the language model is told about its work; data, with a version that the answers name."""
+"""The instructions to the language model, with a version that answers contain."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 VERSION = "assist-1"
-"""To be raised with every change of this module."""
+"""Increase it with every change of a text in this module."""
 
 SYSTEM = """\
 You turn a user's wish, written in any language, into one job of an image server. You work by calling tools.
@@ -41,7 +41,7 @@ TOOLS: Mapping[str, str] = MappingProxyType({
     "list_samplers": "The samplers of this server.",
     "list_loras": "The LoRAs of this server: small additions to a model, used by <lora:name:0.8> in the prompt.",
 })  # fmt: skip
-"""What each tool is for."""
+"""The description of each tool."""
 
 ARGUMENTS: Mapping[str, str] = MappingProxyType({
     "prompt": "What is to be seen, in English.",
@@ -59,7 +59,7 @@ ARGUMENTS: Mapping[str, str] = MappingProxyType({
     "scale": "How many times as wide and high.",
     "upscaler": "If the user named one.",
 })  # fmt: skip
-"""What the model is told of an argument beside its name and its limits; few words, for small contexts."""
+"""The description of each argument; short, because contexts are small."""
 
 EXAMPLES: Mapping[str, tuple[tuple[str, Mapping[str, Any]], ...]] = MappingProxyType({
     "create_image": (
@@ -76,7 +76,7 @@ EXAMPLES: Mapping[str, tuple[tuple[str, Mapping[str, Any]], ...]] = MappingProxy
     ),
     "upscale": (("把图片放大四倍", {"image": "image 1", "scale": 4}),),
 })  # fmt: skip
-"""Wishes, and the calls that they become, for models that were not trained on tools."""
+"""Requests with the right calls, for models that were not trained on tools."""
 CHANGES: Mapping[str, tuple[tuple[str, Mapping[str, Any]], ...]] = MappingProxyType({
     "create_image": (
         (
@@ -86,8 +86,8 @@ CHANGES: Mapping[str, tuple[tuple[str, Mapping[str, Any]], ...]] = MappingProxyT
         ),
     ),
 })  # fmt: skip
-"""The same where there is a job to change."""
+"""Requests that change a job, with the right calls."""
 
 CHANGE = "The job to change:"
 IMAGES = "The pictures that I gave:"
-"""What stands before these in the user's message."""
+"""What precedes the images in the user's message; ``CHANGE`` precedes the job."""

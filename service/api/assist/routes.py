@@ -1,4 +1,4 @@
-"""The route that turns a wish into a job."""
+"""The route that turns a request in plain language into a job."""
 
 from __future__ import annotations
 
@@ -10,79 +10,69 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from models.language.presets import PRESETS
-from service.api.assist.dialogue import Event, Partner, conversation
-from service.api.assist.reading import read_wish
-from service.api.assist.wire import EXAMPLE, AssistBody, AssistView
+from service.api.assist.conversation import ChatModel, Event, conversation
+from service.api.assist.errors import RESPONSES
+from service.api.assist.schemas import EXAMPLE, AssistBody, AssistView
+from service.api.assist.translate import to_assist_request
 from service.api.auth import CurrentCaller
 from service.api.bodies import read_body, require_json_type
-from service.api.documentation import EVENT_STREAM, json_body, problems
+from service.api.documentation import EVENT_STREAM, json_body
 from service.api.errors import ApiError, ErrorCode, problem_document
 from service.api.images import base_url
-from service.api.sse import EventResponse, frame, json_answer, while_connected
+from service.api.responses import json_response
+from service.api.sse import EventResponse, frame, while_connected
 from service.api.state import Gateway, GatewayState
 
 router = APIRouter(tags=["language"])
 
-WIRE_MODELS = (AssistBody,)
-"""Bodies that the route reads itself, for the OpenAPI document."""
-
-_CODES = (
-    ErrorCode.UNAUTHORIZED,
-    ErrorCode.BODY_TOO_LARGE,
-    ErrorCode.UNSUPPORTED_MEDIA_TYPE,
-    ErrorCode.MALFORMED_JSON,
-    ErrorCode.INVALID_PARAMS,
-    ErrorCode.NO_PROPOSAL,
-    ErrorCode.LANGUAGE_UNAVAILABLE,
-    ErrorCode.LEDGER_UNAVAILABLE,
-    ErrorCode.INTERNAL_ERROR,
-)
+OPENAPI_MODELS = (AssistBody,)
+"""Models for the OpenAPI document that routes parse without FastAPI."""
 
 
 @router.post(
     "/v1/assist",
     operation_id="assist",
-    summary="Turn a wish into a job",
+    summary="Turn a request in plain language into a job",
     openapi_extra=json_body(AssistBody, EXAMPLE),
     responses={
         200: {
-            "description": "A job that `POST /v1/jobs` takes, and that nobody has queued yet; with `stream`, events "
-            "`text`, `call` and `result`, and at last `proposal` or `error`.",
+            "description": "A job for `POST /v1/jobs`, which is not queued yet; with `stream`, events `text`, `call` "
+            "and `result`, and finally `proposal` or `error`.",
             "content": EVENT_STREAM,
         },
-        **problems(*_CODES),
+        **RESPONSES,
     },
     response_model=AssistView,
 )
 async def assist(request: Request, gateway: GatewayState, caller: CurrentCaller) -> Response:
-    """Have the language model propose a job for what is said in plain words, in any language."""
+    """Have the language model propose a job for the message, which may be in any language."""
     require_json_type(request.headers)
     body = await read_body(request, AssistBody)
-    partner = _partner(gateway)
-    wish = await run_in_threadpool(read_wish, gateway, body, base_url(request, gateway))
-    events = conversation(partner, body.message, wish, is_streamed=bool(body.stream))
+    chat_model = _chat_model(gateway)
+    context = await run_in_threadpool(to_assist_request, gateway, body, base_url(request, gateway))
+    events = conversation(chat_model, body.message, context, is_streamed=bool(body.stream))
     if body.stream:
         return EventResponse(_frames(events, request.state.request_id))
-    return json_answer(await while_connected(request, _last(events)))
+    return json_response(await while_connected(request, _last(events)))
 
 
-def _partner(gateway: Gateway) -> Partner:
-    """Whom to talk with; raises :class:`ApiError` if there is nobody."""
+def _chat_model(gateway: Gateway) -> ChatModel:
+    """The language model; raises :class:`ApiError` if there is none that can call tools."""
     preset = PRESETS[gateway.settings.llm_preset]
     if gateway.engine is None:
-        detail = "there is no language engine, or it is off: PHOTOGRAM_LLM_URL says where it is"
+        detail = "no language engine is configured, or it is switched off; PHOTOGRAM_LLM_URL sets its address"
     elif preset.is_small:
         detail = (
             f"the language model {preset.name} is too small for tool calls: set PHOTOGRAM_LLM_URL to an engine with a "
             "larger one, and PHOTOGRAM_LLM_PRESET to its preset, or to generic"
         )
     else:
-        return Partner(engine=gateway.engine, preset=preset, breaker=gateway.breaker)
+        return ChatModel(engine=gateway.engine, preset=preset, breaker=gateway.breaker)
     raise ApiError(ErrorCode.LANGUAGE_UNAVAILABLE, detail)
 
 
 async def _last(events: AsyncGenerator[Event, None]) -> dict[str, Any]:
-    """The whole answer."""
+    """The data of the last event, which is the whole answer."""
     async with aclosing(events):
         *_, (_, answer) = [event async for event in events]
     return answer

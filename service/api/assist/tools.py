@@ -1,4 +1,4 @@
-"""The tools that the language model may call: made from the wire's own bodies, with the catalog's names and limits."""
+"""The tools that propose jobs: their schemas come from the bodies of the native API and the catalog."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from models.jobs.params import SEED_MAX, UPSCALE
 from models.language.tools import Tool
 from models.language.tools.types import Example
 from service.api.assist.instructions import ARGUMENTS, CHANGES, EXAMPLES, TOOLS
-from service.api.native.schemas import params_body
+from service.api.job_bodies import params_body
 
 CREATE, EDIT, ENLARGE = "create_image", "edit_image", "upscale"
 NO_STYLE = "none"
-"""What takes away the style of a job that is changed."""
+"""The ``style_preset`` that removes the style of the job to change."""
 DRAWN_FIELDS = (
     "prompt", "negative_prompt", "model", "style_preset", "aspect_ratio", "width", "height", "num_inference_steps",
     "guidance_scale", "sampler", "seed",
 )  # fmt: skip
-"""The fields of a job that somebody may mean in plain words."""
+"""The fields of a job that a request in plain language may concern."""
 _JOBS: Mapping[str, tuple[type[BaseModel], tuple[str, ...]]] = {
     CREATE: (params_body(find_kind(TXT2IMG)), DRAWN_FIELDS),
     EDIT: (params_body(find_kind(IMG2IMG)), ("image", *DRAWN_FIELDS, "strength")),
     ENLARGE: (params_body(find_kind(UPSCALE)), ("image", "scale", "upscaler")),
 }
 SHAPES = ("1:1", "2:3", "3:2", "3:4", "4:3", "9:16", "16:9", "9:21", "21:9")
-"""The aspect ratios that are offered: those of jobs without the ones that hardly anybody can tell apart."""
+"""The aspect ratios that are offered: those of jobs, without the ones that are nearly equal to another one."""
 _LISTED_MAX = 64
-"""Names beyond so many are not spelled out: the grammar of a schema grows with each of them."""
+"""The largest enumeration: the grammar that the engine builds from a schema grows with each name."""
 _NULL: Mapping[str, str] = {"type": "null"}
 
 Schema = dict[str, Any]
@@ -48,48 +48,53 @@ def job_fields(name: str) -> tuple[str, ...]:
 
 
 def job_tools(catalog: Catalog, images: int, *, is_change: bool) -> list[Tool]:
-    """The tools that propose a job; where there ``is_change``, every argument may be left out."""
+    """The tools that propose a job.
+
+    Args:
+        images: the number of images that the user sent.
+        is_change: whether there is a job to change; then every argument may be left out.
+    """
     limits = _limits(catalog, images)
     return [
         Tool(
             name=name,
             description=TOOLS[name],
-            parameters=_parameters(body, _told(name), limits, is_change),
+            parameters=_parameters(body, _descriptions(name), limits, is_change),
             examples=_examples(name, is_change),
         )
         for name, (body, _) in _JOBS.items()
     ]
 
 
-def _told(name: str) -> dict[str, str | None]:
-    """The arguments of a tool, and what the model is told of each; what two tools share is told with the first."""
+def _descriptions(name: str) -> dict[str, str | None]:
+    """The description of each argument of a tool; arguments that ``EDIT`` shares with ``CREATE`` have none."""
     shared = DRAWN_FIELDS if name == EDIT else ()
     return {field: None if field in shared else ARGUMENTS.get(field) for field in job_fields(name)}
 
 
 def _examples(name: str, is_change: bool) -> tuple[Example, ...]:
     shown = CHANGES.get(name, ()) if is_change else EXAMPLES[name]
-    return tuple(Example(wish=wish, arguments=arguments) for wish, arguments in shown)
+    return tuple(Example(request=request, arguments=arguments) for request, arguments in shown)
 
 
 def _parameters(
-    body: type[BaseModel], told: Mapping[str, str | None], limits: Mapping[str, Schema], is_change: bool
+    body: type[BaseModel], descriptions: Mapping[str, str | None], limits: Mapping[str, Schema], is_change: bool
 ) -> Schema:
-    """The schema of a call. That what may be left out may also be null is a matter of the dialect."""
+    """The JSON Schema of a call; the tool dialect adds null to the types of optional arguments."""
     shown = body.model_json_schema()["properties"]
-    properties = {name: _property(shown[name], limits.get(name, {}), text) for name, text in told.items()}
-    required = [] if is_change else [name for name in told if _NULL not in shown[name].get("anyOf", ())]
+    properties = {name: _property(shown[name], limits.get(name, {}), text) for name, text in descriptions.items()}
+    required = [] if is_change else [name for name in descriptions if _NULL not in shown[name].get("anyOf", ())]
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
-def _property(shown: Schema, limit: Schema, told: str | None) -> Schema:
+def _property(shown: Schema, limit: Schema, description: str | None) -> Schema:
     branches = shown.get("anyOf", [shown])
-    described = {} if told is None else {"description": told}
+    described = {} if description is None else {"description": description}
     return {"type": next(each["type"] for each in branches if each != _NULL), **limit, **described}
 
 
 def _limits(catalog: Catalog, images: int) -> dict[str, Schema]:
-    """What each field may be, as far as it is the same for all models."""
+    """The limits of each field that hold for all models."""
     models = [spec.limits for spec in catalog.values()]
     size = {"minimum": min(each.min_px for each in models), "maximum": max(each.max_px for each in models)}
     upscalers = dict.fromkeys((*KNOWN_UPSCALERS, *catalog.upscalers))
@@ -111,17 +116,17 @@ def _limits(catalog: Catalog, images: int) -> dict[str, Schema]:
 
 
 def _one_of(names: Iterable[str]) -> Schema:
-    """A choice; nothing to choose from is told when it is called for, in words."""
+    """An enumeration of ``names``; no limit if there are none or too many: then the check of the call refuses."""
     found = list(names)
     return {"enum": found} if 0 < len(found) <= _LISTED_MAX else {}
 
 
 def image_name(index: int) -> str:
-    """What the language model calls the image at ``index``."""
+    """The name of the image at ``index`` in the conversation."""
     return f"image {index + 1}"
 
 
 def image_index(name: str) -> int | None:
-    """The opposite, with some patience; ``None`` if it makes no sense."""
+    """The index of the image called ``name``, also for variants such as ``#1``; ``None`` if it is not such a name."""
     found = re.fullmatch(r"\s*(?:image|picture)?\s*#?([1-9][0-9]{0,3})\s*", name, re.IGNORECASE | re.ASCII)
     return None if found is None else int(found[1]) - 1

@@ -1,12 +1,12 @@
-"""The native dialect, below ``/v1``: jobs, the images that they start from, listings, rewriting and preferences."""
+"""The native API below ``/v1``: jobs, uploads, listings, prompt rewriting and preferences."""
 
 from fastapi import APIRouter
 
-from service.api.native import auxiliary_listings, files, inputs, listings, preferences, prompts, routes
+from service.api.native import auxiliary_listings, files, listings, preferences, prompts, routes, uploads
 
-WIRE_MODELS = (*prompts.WIRE_MODELS, *preferences.WIRE_MODELS)
-"""The bodies that routes read themselves, for the OpenAPI document."""
+OPENAPI_MODELS = (*prompts.OPENAPI_MODELS, *preferences.OPENAPI_MODELS)
+"""Models for the OpenAPI document that routes parse without FastAPI."""
 
 router = APIRouter()
-for _module in (routes, files, inputs, listings, auxiliary_listings, prompts, preferences):
+for _module in (routes, files, uploads, listings, auxiliary_listings, prompts, preferences):
     router.include_router(_module.router)

@@ -1,8 +1,6 @@
-"""What an image can be drawn with beside a model: LoRAs, ControlNets, upscalers, preprocessors, styles."""
+"""The native listings of LoRAs, embeddings, ControlNets, upscalers, preprocessors and styles."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
@@ -15,20 +13,19 @@ from models.catalog.upscalers import KNOWN_UPSCALERS, upscaler_problem
 from models.errors import Problem
 from models.jobs.auxiliary_checks import preprocessor_problem
 from service.api.auth import CurrentCaller
-from service.api.documentation import problems
-from service.api.errors import ErrorCode
+from service.api.native.errors import LISTING
 from service.api.state import GatewayState
 
 router = APIRouter(tags=["listings"])
 
-_RESPONSES: dict[int | str, dict[str, Any]] = problems(ErrorCode.UNAUTHORIZED)
 
-
-class HelperView(BaseModel):
-    """One LoRA, embedding or ControlNet of the catalog."""
+class AuxiliaryModelView(BaseModel):
+    """A LoRA, embedding or ControlNet of the catalog."""
 
     name: str
-    family: str | None = Field(description="The family of models it is made for; null if only its weights tell.")
+    family: str | None = Field(
+        description="The family of models that it fits; null if that is only known once it is loaded."
+    )
     aliases: tuple[str, ...]
     licence: str
     problem: str | None = Field(description="Why it cannot be used; null if it can, as far as is known.")
@@ -37,23 +34,23 @@ class HelperView(BaseModel):
 class LoraList(BaseModel):
     """All LoRAs."""
 
-    loras: list[HelperView]
+    loras: list[AuxiliaryModelView]
 
 
 class EmbeddingList(BaseModel):
     """All textual-inversion embeddings."""
 
-    embeddings: list[HelperView]
+    embeddings: list[AuxiliaryModelView]
 
 
 class ControlNetList(BaseModel):
     """All ControlNets."""
 
-    controlnets: list[HelperView]
+    controlnets: list[AuxiliaryModelView]
 
 
 class UpscalerView(BaseModel):
-    """One upscaler."""
+    """An upscaler."""
 
     name: str
     problem: str | None = Field(description="Why it cannot be used; null if it can.")
@@ -66,11 +63,13 @@ class UpscalerList(BaseModel):
 
 
 class PreprocessorView(BaseModel):
-    """One preprocessor of ControlNets."""
+    """A preprocessor of images for ControlNets."""
 
     name: str
     description: str
-    threshold_a: Threshold | None = Field(description="Null if it means nothing here; so with `threshold_b`.")
+    threshold_a: Threshold | None = Field(
+        description="Null if the preprocessor has no such threshold; likewise `threshold_b`."
+    )
     threshold_b: Threshold | None
     problem: str | None = Field(description="Why it cannot be used; null if it can.")
 
@@ -82,12 +81,12 @@ class PreprocessorList(BaseModel):
 
 
 class StyleView(BaseModel):
-    """One style preset."""
+    """A style preset."""
 
     name: str
-    prefix: str = Field(description="What is put before the prompt.")
-    suffix: str = Field(description="What is put behind the prompt.")
-    negative: str = Field(description="What is put behind the negative prompt.")
+    prefix: str = Field(description="The text before the prompt.")
+    suffix: str = Field(description="The text after the prompt.")
+    negative: str = Field(description="The text after the negative prompt.")
 
 
 class StyleList(BaseModel):
@@ -96,30 +95,30 @@ class StyleList(BaseModel):
     styles: list[StyleView]
 
 
-@router.get("/v1/loras", operation_id="listLoras", summary="The LoRAs", responses=_RESPONSES)
+@router.get("/v1/loras", operation_id="listLoras", summary="List the LoRAs", responses=LISTING)
 def list_loras(gateway: GatewayState, caller: CurrentCaller) -> LoraList:
     """Every LoRA of the catalog."""
     return LoraList(loras=_views(gateway.catalog.current().loras))
 
 
-@router.get("/v1/embeddings", operation_id="listEmbeddings", summary="The embeddings", responses=_RESPONSES)
+@router.get("/v1/embeddings", operation_id="listEmbeddings", summary="List the embeddings", responses=LISTING)
 def list_embeddings(gateway: GatewayState, caller: CurrentCaller) -> EmbeddingList:
-    """Every textual-inversion embedding of the catalog; a prompt uses it by its name."""
+    """Every textual-inversion embedding of the catalog. Prompts use an embedding by its name."""
     return EmbeddingList(embeddings=_views(gateway.catalog.current().embeddings))
 
 
-@router.get("/v1/controlnets", operation_id="listControlNets", summary="The ControlNets", responses=_RESPONSES)
+@router.get("/v1/controlnets", operation_id="listControlNets", summary="List the ControlNets", responses=LISTING)
 def list_controlnets(gateway: GatewayState, caller: CurrentCaller) -> ControlNetList:
     """Every ControlNet of the catalog."""
     return ControlNetList(controlnets=_views(gateway.catalog.current().controlnets))
 
 
-def _views(extras: AuxiliaryModels) -> list[HelperView]:
+def _views(extras: AuxiliaryModels) -> list[AuxiliaryModelView]:
     return [_view(extra) for extra in extras.values()]
 
 
-def _view(extra: AuxiliaryModel) -> HelperView:
-    return HelperView(
+def _view(extra: AuxiliaryModel) -> AuxiliaryModelView:
+    return AuxiliaryModelView(
         name=extra.name,
         family=extra.family,
         aliases=extra.aliases,
@@ -128,9 +127,9 @@ def _view(extra: AuxiliaryModel) -> HelperView:
     )
 
 
-@router.get("/v1/upscalers", operation_id="listUpscalers", summary="The upscalers", responses=_RESPONSES)
+@router.get("/v1/upscalers", operation_id="listUpscalers", summary="List the upscalers", responses=LISTING)
 def list_upscalers(gateway: GatewayState, caller: CurrentCaller) -> UpscalerList:
-    """Every upscaler by the name under which requests ask for it, also those that lack their weights."""
+    """Every upscaler by the name that requests use. `problem` says why an upscaler cannot be used."""
     upscalers = gateway.catalog.current().upscalers
     names = dict.fromkeys((*KNOWN_UPSCALERS, *upscalers))
     return UpscalerList(
@@ -138,9 +137,9 @@ def list_upscalers(gateway: GatewayState, caller: CurrentCaller) -> UpscalerList
     )
 
 
-@router.get("/v1/preprocessors", operation_id="listPreprocessors", summary="The preprocessors", responses=_RESPONSES)
+@router.get("/v1/preprocessors", operation_id="listPreprocessors", summary="List the preprocessors", responses=LISTING)
 def list_preprocessors(gateway: GatewayState, caller: CurrentCaller) -> PreprocessorList:
-    """Every preprocessor by the name under which ControlNets ask for it, also those that cannot be used."""
+    """Every preprocessor by the name that requests use. `problem` says why a preprocessor cannot be used."""
     return PreprocessorList(preprocessors=_preprocessors(gateway.catalog.current()))
 
 
@@ -157,9 +156,9 @@ def _preprocessors(catalog: Catalog) -> list[PreprocessorView]:
     ]
 
 
-@router.get("/v1/styles", operation_id="listStyles", summary="The style presets", responses=_RESPONSES)
+@router.get("/v1/styles", operation_id="listStyles", summary="List the style presets", responses=LISTING)
 async def list_styles(caller: CurrentCaller) -> StyleList:
-    """Every style preset, with the words that it adds."""
+    """Every style preset, with the texts that it adds to prompts."""
     styles = STYLES.values()
     return StyleList(
         styles=[

@@ -1,4 +1,4 @@
-"""What can be asked for: the models with their defaults and limits, the samplers, and the kinds of jobs."""
+"""The native listings of models, samplers and job kinds."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from models.catalog.catalog import Catalog, Defaults, Limits, ModelSpec
 from models.catalog.samplers import REFUSED, SAMPLERS
 from models.jobs.kinds import job_kinds
 from service.api.auth import CurrentCaller
-from service.api.documentation import problems
-from service.api.errors import ErrorCode
+from service.api.model_objects import OpenAiModel, openai_model
+from service.api.native.errors import LISTING, LISTING_MODELS
 from service.api.state import GatewayState
 from service.backbone.watch import ModelBackend
 
@@ -25,34 +25,27 @@ router = APIRouter(tags=["listings"])
 
 
 class ModelView(BaseModel):
-    """One model of the catalog."""
+    """A model of the catalog."""
 
     name: str
     family: str
-    source: str | None = Field(description="The hub repository and revision; null for files of the server's own.")
+    source: str | None = Field(description="The Hugging Face repository and revision; null for local files.")
     is_default: bool
-    is_available: bool
-    problem: str | None = Field(description="Why the model cannot be drawn with.")
+    is_available: bool = Field(description="Whether jobs can use the model, as far as is known.")
+    problem: str | None = Field(description="Why the model cannot be used; null if it can.")
     defaults: Defaults
     limits: Limits
     aliases: tuple[str, ...]
     licence: str
-    native_px: int | None
-    backend: str | None = Field(description="What computes it; null until a worker has loaded it.")
-    relative_error: float | None = Field(description="How far its outputs are from torch's.")
-
-
-class OpenAiModel(BaseModel):
-    """One model in OpenAI's terms."""
-
-    id: str
-    object: Literal["model"] = "model"
-    created: int = Field(description="When its files came here, in seconds since the epoch; 0 for models of the hub.")
-    owned_by: str = "photogram"
+    native_px: int | None = Field(description="The side of the images that the model was trained on, in pixels.")
+    backend: str | None = Field(description="The backend that runs it; null until a worker has loaded it.")
+    relative_error: float | None = Field(
+        description="The relative error of its outputs, compared with torch; null if not measured."
+    )
 
 
 class ModelList(BaseModel):
-    """All models: `models` in our own terms, `object` and `data` in OpenAI's."""
+    """All models: `models` in the shape of this API, `object` and `data` in the shape of OpenAI's."""
 
     models: list[ModelView]
     object: Literal["list"] = "list"
@@ -60,7 +53,7 @@ class ModelList(BaseModel):
 
 
 class SamplerView(BaseModel):
-    """One sampler."""
+    """A sampler."""
 
     name: str
     problem: str | None = Field(description="Why it cannot be used; null if it can.")
@@ -73,14 +66,14 @@ class SamplerList(BaseModel):
 
 
 class CapabilityView(BaseModel):
-    """One kind of job."""
+    """A kind of job."""
 
     kind: str
-    problem: str | None = Field(description="Why this server cannot do it; null if it can.")
+    problem: str | None = Field(description="Why this server cannot process jobs of this kind; null if it can.")
 
 
 class CapabilityList(BaseModel):
-    """All kinds of jobs."""
+    """All kinds of job."""
 
     kinds: list[CapabilityView]
 
@@ -88,17 +81,17 @@ class CapabilityList(BaseModel):
 @router.get(
     "/v1/models",
     operation_id="listModels",
-    summary="The models",
+    summary="List the models",
     responses={
         200: {
-            "description": "The models; asked with the header `X-Prodia-Key`, their names alone, as Prodia's v1 does.",
+            "description": "The models; with the header `X-Prodia-Key`, an array of their names, as in Prodia's v1.",
             "content": {"text/plain": {"schema": {"type": "string"}, "example": '["house"]'}},
         },
-        **problems(ErrorCode.UNAUTHORIZED, ErrorCode.LEDGER_UNAVAILABLE),
+        **LISTING_MODELS,
     },
 )
 async def list_models(gateway: GatewayState, caller: CurrentCaller) -> ModelList:
-    """Every model of the catalog, with what is wrong with it if anything is."""
+    """Every model of the catalog. `problem` says why a model cannot be used."""
     noted = await gateway.watcher.model_problems()
     backends = await gateway.watcher.model_backends()
     return await run_in_threadpool(_model_list, gateway.catalog.current(), noted, backends)
@@ -107,16 +100,6 @@ async def list_models(gateway: GatewayState, caller: CurrentCaller) -> ModelList
 def _model_list(catalog: Catalog, noted: Mapping[str, str], backends: Mapping[str, ModelBackend]) -> ModelList:
     views = [_model_view(spec, catalog, noted.get(spec.name), backends.get(spec.name)) for spec in catalog.values()]
     return ModelList(models=views, data=[openai_model(spec) for spec in catalog.values()])
-
-
-def openai_model(spec: ModelSpec) -> OpenAiModel:
-    """``spec`` in OpenAI's terms; blocking."""
-    place = spec.folder or spec.file
-    try:
-        created = 0 if place is None else int(place.stat().st_mtime)
-    except OSError:
-        created = 0
-    return OpenAiModel(id=spec.name, created=created)
 
 
 def _model_view(spec: ModelSpec, catalog: Catalog, noted: str | None, backend: ModelBackend | None) -> ModelView:
@@ -139,22 +122,20 @@ def _model_view(spec: ModelSpec, catalog: Catalog, noted: str | None, backend: M
 
 
 def _local_problem(spec: ModelSpec) -> str | None:
-    """What the disk tells, without where on the disk."""
+    """What is wrong with the files of the model, without their paths, which clients must not learn."""
     if spec.problem() is None:
         return None
     return "its file is missing" if spec.folder is None else "its folder holds no diffusers pipeline"
 
 
 def without_paths(text: str, spec: ModelSpec) -> str:
-    """``text`` without the places on the server's disk that it names."""
+    """``text`` with every path on the server's disk replaced by ``[path]``."""
     return _ABSOLUTE_PATH.sub("[path]", text.replace(str(spec.folder or spec.file), "[path]"))
 
 
-@router.get(
-    "/v1/samplers", operation_id="listSamplers", summary="The samplers", responses=problems(ErrorCode.UNAUTHORIZED)
-)
+@router.get("/v1/samplers", operation_id="listSamplers", summary="List the samplers", responses=LISTING)
 async def list_samplers(caller: CurrentCaller) -> SamplerList:
-    """Every sampler by the name under which requests ask for it, also those that are refused."""
+    """Every sampler by the name that requests use. `problem` says why a sampler is refused."""
     usable = [SamplerView(name=name, problem=None) for name in SAMPLERS]
     return SamplerList(samplers=usable + [SamplerView(name=name, problem=why) for name, why in REFUSED.items()])
 
@@ -162,10 +143,10 @@ async def list_samplers(caller: CurrentCaller) -> SamplerList:
 @router.get(
     "/v1/capabilities",
     operation_id="listCapabilities",
-    summary="The kinds of jobs",
-    responses=problems(ErrorCode.UNAUTHORIZED),
+    summary="List the kinds of job",
+    responses=LISTING,
 )
 async def list_capabilities(gateway: GatewayState, caller: CurrentCaller) -> CapabilityList:
-    """Every kind of job, with the reason if this server cannot do it."""
+    """Every kind of job. `problem` says why this server cannot process a kind."""
     catalog = gateway.catalog.current()
     return CapabilityList(kinds=[CapabilityView(kind=kind.name, problem=kind.problem(catalog)) for kind in job_kinds()])

@@ -1,4 +1,4 @@
-"""The route that rewrites a prompt without drawing it."""
+"""The route that rewrites a prompt without generating an image."""
 
 from __future__ import annotations
 
@@ -23,23 +23,14 @@ from models.language.profiles import PROFILES, profile_of
 from models.language.rewriting import RewriteRequest
 from service.api.auth import CurrentCaller
 from service.api.bodies import read_body, require_json_type
-from service.api.documentation import EVENT_STREAM, json_body, problems
-from service.api.errors import ErrorCode
-from service.api.native.views import RewriteView
-from service.api.sse import EventResponse, frame, json_answer, while_connected
+from service.api.documentation import EVENT_STREAM, json_body
+from service.api.native.errors import SENDING_JSON
+from service.api.native.schemas import RewriteView
+from service.api.responses import json_response
+from service.api.sse import EventResponse, frame, while_connected
 from service.api.state import Gateway, GatewayState
 
 router = APIRouter(tags=["language"])
-
-_CODES = (
-    ErrorCode.UNAUTHORIZED,
-    ErrorCode.BODY_TOO_LARGE,
-    ErrorCode.UNSUPPORTED_MEDIA_TYPE,
-    ErrorCode.MALFORMED_JSON,
-    ErrorCode.INVALID_PARAMS,
-    ErrorCode.LEDGER_UNAVAILABLE,
-    ErrorCode.INTERNAL_ERROR,
-)
 
 
 class RewriteBody(BaseModel):
@@ -49,53 +40,58 @@ class RewriteBody(BaseModel):
     prompt: str = Field(
         min_length=1,
         max_length=PROMPT_MAX_CHARS,
-        description="In any language; not only spaces. LoRA tags are kept, and come to stand behind it.",
+        description="In any language; not only spaces. LoRA tags are kept and moved to the end.",
     )
-    model: str | None = Field(None, description="The image model it is for: a name or alias from `GET /v1/models`.")
+    model: str | None = Field(
+        None, description="The image model that the prompt is for: a name or alias from `GET /v1/models`."
+    )
     profile: str | None = Field(
-        None, description=f"How to write: {', '.join(f'`{name}`' for name in PROFILES)}; the model's own if left out."
+        None,
+        description=f"The style of writing: {', '.join(f'`{name}`' for name in PROFILES)}. If left out: the one that "
+        "suits the model.",
     )
     seed: Annotated[int, Field(ge=0, le=SEED_MAX)] | None = Field(
-        None, description="The same seed gives the same words."
+        None, description="Requests with the same seed give the same text."
     )
-    negative_prompt: bool | None = Field(None, description="Write a negative prompt too, if the model takes one.")
-    stream: bool | None = Field(None, description="Answer by server-sent events.")
+    negative_prompt: bool | None = Field(
+        None, description="Whether to write a negative prompt too; only for models that take one."
+    )
+    stream: bool | None = Field(None, description="Whether to answer with server-sent events.")
 
 
 class TokensView(BaseModel):
-    """How much of what the image model reads the revised prompt takes."""
+    """The length of the revised prompt, compared with what the image model reads."""
 
     count: int
     limit: int
-    counted: str = Field(description="`tokenizer`: by the model's own; `estimate`: by a rule of thumb.")
+    counted: str = Field(description="`tokenizer`: counted with the model's tokenizer; `estimate`: estimated.")
 
 
 class RewrittenView(BaseModel):
-    """What became of a prompt."""
+    """A prompt and the outcome of rewriting it."""
 
     prompt: str
-    revised_prompt: str = Field(description="What to draw: the prompt as it was, unless a rewrite was applied.")
+    revised_prompt: str = Field(description="The rewritten prompt, or `prompt` if the rewrite was not applied.")
     revised_negative_prompt: str | None
     profile: str
     rewrite: RewriteView
     tokens: TokensView
 
 
-WIRE_MODELS = (RewriteBody,)
-"""Bodies that the route reads itself, for the OpenAPI document."""
+OPENAPI_MODELS = (RewriteBody,)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Asked:
-    """A request, understood."""
+class _PromptRewrite:
+    """A checked request of the route."""
 
     prompt: str
     tags: str
-    """The LoRA tags, as they come to stand behind the revised prompt."""
+    """The LoRA tags of the prompt, which are appended to the revised prompt."""
     request: RewriteRequest
 
     def answer(self, rewrite: Rewrite) -> RewrittenView:
-        """Blocking, for a tokenizer may have to count much."""
+        """The answer for the outcome ``rewrite``. Blocking: a tokenizer counts the tokens."""
         text = rewrite.revised_prompt if rewrite.status == APPLIED else None
         revised = " ".join(filter(None, (text, self.tags))) if text else self.prompt
         budget = self.request.budget
@@ -112,31 +108,35 @@ class _Asked:
 @router.post(
     "/v1/prompts/rewrite",
     operation_id="rewritePrompt",
-    summary="Have a prompt rewritten",
+    summary="Rewrite a prompt",
     openapi_extra=json_body(RewriteBody, {"prompt": "a fox in the snow", "seed": 42}),
     responses={
         200: {
             "model": RewrittenView,
-            "description": "A prompt to draw, whatever became of it; with `stream`, events `delta` and `rewrite`.",
+            "description": "A prompt that can be used, whether rewritten or not; with `stream`, events `delta` and "
+            "`rewrite`.",
             "content": EVENT_STREAM,
         },
-        **problems(*_CODES),
+        **SENDING_JSON,
     },
     response_model=RewrittenView,
 )
 async def rewrite_prompt(request: Request, gateway: GatewayState, caller: CurrentCaller) -> Response:
-    """Enrich a prompt as the image model likes it. The language engine's failures are told in `rewrite.status`."""
+    """Have the language model extend a prompt with details. If it fails, `rewrite.status` and `reason` say why."""
     require_json_type(request.headers)
     body = await read_body(request, RewriteBody)
-    asked = await run_in_threadpool(_understand, body, gateway.catalog.current())
+    checked = await run_in_threadpool(_check, body, gateway.catalog.current())
     if body.stream:
-        return EventResponse(_events(gateway, asked))
-    rewrite = await while_connected(request, gateway.rewriter.rewrite(asked.request))
-    return json_answer((await run_in_threadpool(asked.answer, rewrite)).model_dump())
+        return EventResponse(_events(gateway, checked))
+    rewrite = await while_connected(request, gateway.rewriter.rewrite(checked.request))
+    return json_response((await run_in_threadpool(checked.answer, rewrite)).model_dump())
 
 
-def _understand(body: RewriteBody, catalog: Catalog) -> _Asked:
-    """Resolve names, and look at the prompt as a job would; blocking, for a tokenizer may have to be opened."""
+def _check(body: RewriteBody, catalog: Catalog) -> _PromptRewrite:
+    """``body`` with its names resolved and its prompt checked as a job would check it.
+
+    Blocking: it may open a tokenizer.
+    """
     spec = catalog.resolve(body.model)
     problems = Problems()
     problems.note("prompt", _prompt_problem(body.prompt))
@@ -152,11 +152,11 @@ def _understand(body: RewriteBody, catalog: Catalog) -> _Asked:
         budget=budget_of(spec),
         wants_negative=bool(body.negative_prompt) and spec.takes_negative_prompt,
     )
-    return _Asked(prompt=body.prompt, tags=" ".join(_tag(*lora) for lora in loras), request=request)
+    return _PromptRewrite(prompt=body.prompt, tags=" ".join(_tag(*lora) for lora in loras), request=request)
 
 
 def _prompt_problem(prompt: str) -> Problem | None:
-    """Why nobody could draw the prompt; ``None`` if it can be read."""
+    """A problem unless a job could use ``prompt``."""
     try:
         text, _ = extract_loras(prompt)
         parse(text)
@@ -166,14 +166,14 @@ def _prompt_problem(prompt: str) -> Problem | None:
 
 
 def _tag(name: str, weight: float) -> str:
-    return f"<lora:{name}:{Decimal(repr(weight)):f}>"  # without the exponents that tags do not have
+    return f"<lora:{name}:{Decimal(repr(weight)):f}>"  # ":f", because tags have no exponents
 
 
-async def _events(gateway: Gateway, asked: _Asked) -> AsyncGenerator[str, None]:
-    async with aclosing(gateway.rewriter.stream(asked.request)) as pieces:
+async def _events(gateway: Gateway, checked: _PromptRewrite) -> AsyncGenerator[str, None]:
+    async with aclosing(gateway.rewriter.stream(checked.request)) as pieces:
         async for piece in pieces:
             if isinstance(piece, str):
                 yield frame("delta", {"text": piece})
             else:
-                answer: Any = await run_in_threadpool(asked.answer, piece)
+                answer: Any = await run_in_threadpool(checked.answer, piece)
                 yield frame("rewrite", answer.model_dump())

@@ -1,10 +1,10 @@
-"""OpenAI's dialect: the Images API as its clients know it, with Photogram's own parameters beside OpenAI's."""
+"""OpenAI's Images API, with Photogram's own parameters beside those of OpenAI."""
 
 from service.api.openai.errors import DIALECT
-from service.api.openai.fields import EditForm, GenerateBody, VariationForm
 from service.api.openai.routes import router
+from service.api.openai.schemas import EditForm, GenerateBody, VariationForm
 
-WIRE_MODELS = (GenerateBody, EditForm, VariationForm)
-"""The bodies that routes read by themselves."""
+OPENAPI_MODELS = (GenerateBody, EditForm, VariationForm)
+"""Models for the OpenAPI document that routes parse without FastAPI."""
 
-__all__ = ["DIALECT", "WIRE_MODELS", "router"]
+__all__ = ["DIALECT", "OPENAPI_MODELS", "router"]

@@ -1,4 +1,4 @@
-"""Errors as OpenAI tells them: one object, with the parameter that is to blame and a code for programs."""
+"""Errors as OpenAI's API sends them: one object, with the wrong parameter and a code for programs."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from pydantic_core import ErrorDetails
 from starlette.responses import Response
 
 from models.jobs.records import JobRecord
-from service.api.errors import ApiError, Dialect, ErrorCode, field_problems
+from service.api.errors import ApiError, Dialect, ErrorCode
+from service.api.validation import field_problems
 
 INVALID_REQUEST, SERVER_ERROR = "invalid_request_error", "server_error"
 MODEL_NOT_FOUND = "model_not_found"
 _INVALID_VALUE = "invalid_value"
 _DONT_RETRY = {"x-should-retry": "false"}
-"""OpenAI's clients try again after a 5xx unless this is said; a job that failed would only fail again."""
+"""OpenAI's clients retry after a 5xx without this header; a job that failed would fail again."""
 
-_TOLD: Mapping[ErrorCode, tuple[int, str, str]] = {
+_RENDERED: Mapping[ErrorCode, tuple[int, str, str]] = {
     ErrorCode.MALFORMED_JSON: (400, INVALID_REQUEST, "malformed_body"),
     ErrorCode.INVALID_PARAMS: (400, INVALID_REQUEST, _INVALID_VALUE),
     ErrorCode.UNAUTHORIZED: (401, INVALID_REQUEST, "invalid_api_key"),
@@ -28,13 +29,19 @@ _TOLD: Mapping[ErrorCode, tuple[int, str, str]] = {
     ErrorCode.UNSUPPORTED_MEDIA_TYPE: (415, INVALID_REQUEST, "unsupported_content_type"),
     ErrorCode.QUEUE_FULL: (429, "rate_limit_error", "rate_limit_exceeded"),
 }
-"""Status, type and code of the errors that are told otherwise than by their own status and code."""
+"""Status, type and code of errors that differ from those of the native API."""
 
 _CODES = {"extra_forbidden": "unknown_parameter", "missing": "missing_required_parameter"}
+"""OpenAI's codes by pydantic's type of error."""
 
 
 class OpenAiError(ApiError):
-    """An error in OpenAI's terms."""
+    """An error with OpenAI's own fields.
+
+    Args:
+        param: the wrong parameter, if one is.
+        code: OpenAI's code.
+    """
 
     def __init__(self, message: str, *, param: str | None, code: str = _INVALID_VALUE, status: int = 400) -> None:
         super().__init__(ErrorCode.INVALID_PARAMS, message)
@@ -47,11 +54,11 @@ class OpenAiError(ApiError):
 
 
 class ErrorDescription(BaseModel):
-    """What is wrong."""
+    """The content of OpenAI's error object."""
 
     message: str
     type: str
-    param: str | None = Field(description="The parameter that is to blame, if one is.")
+    param: str | None = Field(description="The wrong parameter, if one is.")
     code: str | None
 
 
@@ -65,24 +72,23 @@ def describe(error: ApiError) -> tuple[int, ErrorDescription]:
     """The status of ``error`` and its description."""
     if isinstance(error, OpenAiError):
         return error.status, _description(error.detail, error.type, error.param, error.wire_code)
-    own = (error.code.status, INVALID_REQUEST if error.code.status < 500 else SERVER_ERROR, error.code.wire)
-    status, kind, code = _TOLD.get(error.code, own)
+    default = (error.code.status, INVALID_REQUEST if error.code.status < 500 else SERVER_ERROR, error.code.wire)
+    status, type_, code = _RENDERED.get(error.code, default)
     param = error.problems[0].field if error.problems else None
-    return status, _description(error.detail, kind, param, code)
+    return status, _description(error.detail, type_, param, code)
 
 
-def _description(message: str, kind: str, param: str | None, code: str) -> ErrorDescription:
-    return ErrorDescription.model_construct(message=message, type=kind, param=param, code=code)
+def _description(message: str, type_: str, param: str | None, code: str) -> ErrorDescription:
+    return ErrorDescription.model_construct(message=message, type=type_, param=param, code=code)
 
 
 def render_error(error: ApiError, request_id: str) -> Response:
-    """The error as OpenAI's clients parse it."""
     status, description = describe(error)
     return Response(error_json(description), status, error.headers, "application/json")
 
 
 def error_json(description: ErrorDescription) -> str:
-    """The error object, in ASCII only: a client may have sent us half of a surrogate pair."""
+    """The error object as JSON in ASCII: a message may quote half of a surrogate pair, which UTF-8 cannot encode."""
     return json.dumps({"error": dict(description)})
 
 
@@ -90,7 +96,7 @@ DIALECT = Dialect(re.compile(r"/v1/images/|/v1/models/(?!list$)"), render_error)
 
 
 def invalid_fields(errors: Iterable[ErrorDetails]) -> OpenAiError:
-    """The error for what pydantic found wrong with a body; the first thing decides ``param`` and ``code``."""
+    """The error for pydantic's validation errors of a body; the first one decides ``param`` and ``code``."""
     found = list(errors)
     problems = field_problems(found)
     message = "; ".join(f"{problem.field}: {problem.message}" for problem in problems)
@@ -98,36 +104,41 @@ def invalid_fields(errors: Iterable[ErrorDetails]) -> OpenAiError:
 
 
 def failed_job(record: JobRecord) -> OpenAiError:
-    """The error for a job that gave no image."""
+    """The error for a job that failed or was canceled."""
     code = record.error_code or record.status.value
     return OpenAiError(record.error_message or f"the job was {code}", param=None, code=code, status=500)
 
 
 def refused(reasons: Mapping[str, str], given: Iterable[str]) -> None:
-    """Raise :class:`OpenAiError` for the first of the fields ``given`` that nobody can serve here."""
+    """Raise :class:`OpenAiError` for the first of the fields ``given`` that is not supported.
+
+    Args:
+        reasons: why a field is not supported, by its name.
+    """
     for name in given:
         if name in reasons:
             raise OpenAiError(f"{name}: {reasons[name]}", param=name, code="unsupported_parameter")
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The page's entries for the errors of a route."""
+    """The OpenAPI entries for errors with these statuses."""
     return {status: _response(*_EXAMPLES[status]) for status in statuses}
 
 
-def _response(summary: str, message: str, kind: str, param: str | None, code: str) -> dict[str, Any]:
-    example = {"error": {"message": message, "type": kind, "param": param, "code": code}}
+def _response(summary: str, message: str, type_: str, param: str | None, code: str) -> dict[str, Any]:
+    example = {"error": {"message": message, "type": type_, "param": param, "code": code}}
     return {"model": ErrorBody, "description": summary, "content": {"application/json": {"example": example}}}
 
 
 _EXAMPLES: Mapping[int, Sequence[Any]] = {
-    400: ("The request cannot be done.", "n: must be at most 10", INVALID_REQUEST, "n", _INVALID_VALUE),
-    401: ("No key, or an unknown one.", "this API key is not known here", INVALID_REQUEST, None, "invalid_api_key"),
+    400: ("The request is invalid.", "n: must be at most 10", INVALID_REQUEST, "n", _INVALID_VALUE),
+    401: ("The API key is missing or unknown.", "this API key is not known", INVALID_REQUEST, None, "invalid_api_key"),
     404: ("There is no such model.", "there is no model 'x'", INVALID_REQUEST, "model", MODEL_NOT_FOUND),
     413: ("The body is too large.", "a body may have at most 67108864 bytes", INVALID_REQUEST, None, "body_too_large"),
-    415: ("The body is of another type.", "the body must be sent as application/json", INVALID_REQUEST, None,
+    415: ("The Content-Type is wrong.", "the body must be sent as application/json", INVALID_REQUEST, None,
           "unsupported_content_type"),
-    429: ("Too many jobs wait.", "10000 jobs wait already", "rate_limit_error", None, "rate_limit_exceeded"),
-    500: ("The image could not be drawn.", "the model cannot be loaded", SERVER_ERROR, None, "model_unavailable"),
-    503: ("The ledger cannot be reached.", "the ledger cannot be reached", SERVER_ERROR, None, "ledger_unavailable"),
+    429: ("Too many jobs are queued.", "10000 jobs wait already", "rate_limit_error", None, "rate_limit_exceeded"),
+    500: ("The job failed.", "the model cannot be loaded", SERVER_ERROR, None, "model_unavailable"),
+    503: ("Redis cannot be reached.", "the ledger cannot be reached; try again soon", SERVER_ERROR, None,
+          "ledger_unavailable"),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Images as server-sent events: previews while they are drawn, then each one when it is finished."""
+"""Images as server-sent events: previews while a job runs, then its image once it has succeeded."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ from starlette.types import Receive, Scope, Send
 
 from models.jobs.records import JobRecord, JobStatus
 from service.api.errors import ApiError
-from service.api.native.events import FROM_THE_START
-from service.api.openai.answers import Usage, draw_params, shown_quality, shown_size
 from service.api.openai.errors import describe, failed_job
-from service.api.openai.fields import Fields
-from service.api.openai.output import Output
-from service.api.sse import HEADERS, KEEP_ALIVE, KEEP_ALIVE_S, frame
+from service.api.openai.response_format import ResponseFormat
+from service.api.openai.schemas import ImageFields, Usage
+from service.api.openai.views import draw_params, shown_quality, shown_size
+from service.api.sse import FROM_THE_START, HEADERS, KEEP_ALIVE, KEEP_ALIVE_S, frame
 from service.api.state import Gateway
 
 GENERATION, EDIT = "image_generation", "image_edit"
@@ -29,16 +28,16 @@ GENERATION, EDIT = "image_generation", "image_edit"
 
 @dataclass(frozen=True)
 class Stream:
-    """What the events of one request have in common."""
+    """The events of the jobs of one request."""
 
     gateway: Gateway
     name: str
-    """``GENERATION`` or ``EDIT``."""
-    fields: Fields
-    output: Output
+    """``GENERATION`` or ``EDIT``, with which the names of the events begin."""
+    fields: ImageFields
+    response_format: ResponseFormat
 
     async def events(self, records: list[JobRecord]) -> AsyncIterator[str]:
-        """The events of all jobs, one job after the other; an error ends them."""
+        """The events of all jobs, one job after the other; an error ends the stream."""
         for record in records:
             async with aclosing(self._previews(record)) as previews:  # type: ignore[type-var]
                 async for preview in previews:
@@ -51,35 +50,35 @@ class Stream:
                 return
 
     async def _previews(self, record: JobRecord) -> AsyncIterator[str]:
-        """Previews at even distances, as many as were asked for; fewer if the image has fewer."""
+        """At most ``partial_images`` previews, evenly spread over the steps of the job."""
         sent = 0
         async with aclosing(self.gateway.watcher.events(record.job_id, FROM_THE_START, KEEP_ALIVE_S)) as events:
             async for event in events:
                 if event is None:
                     yield KEEP_ALIVE
-                elif event.kind == "preview" and sent < self.output.partial_images:
+                elif event.kind == "preview" and sent < self.response_format.partial_images:
                     preview = json.loads(event.data)
                     if await self._is_due(record, preview["step"], sent):
                         yield await self._partial(record, preview["image"], sent)
                         sent += 1
 
     async def _is_due(self, record: JobRecord, step: int, sent: int) -> bool:
-        """Whether the next preview belongs at ``step`` or before it; only the worker knows of how many steps."""
+        """Whether the next preview is due at ``step``; the worker reports the number of steps once it is known."""
         current = await self.gateway.watcher.read(record.job_id) or record
-        return step * (self.output.partial_images + 1) >= current.steps * (sent + 1)
+        return step * (self.response_format.partial_images + 1) >= current.steps * (sent + 1)
 
     async def _partial(self, record: JobRecord, data_url: str, index: int) -> str:
         params = draw_params(record)
-        file = await run_in_threadpool(self.output.preview, data_url, (params.width, params.height))
+        file = await run_in_threadpool(self.response_format.preview, data_url, (params.width, params.height))
         return self._frame("partial_image", record, file, partial_image_index=index)
 
     async def _completed(self, record: JobRecord) -> str:
-        over = await self.gateway.watcher.read(record.job_id) or record
-        if over.status is not JobStatus.SUCCEEDED:
-            raise failed_job(over)
-        (png,) = await run_in_threadpool(self.gateway.jobs.read_images, over)
-        file = await run_in_threadpool(self.output.encoded, png)
-        return self._frame("completed", over, file, usage=Usage().model_dump())
+        finished = await self.gateway.watcher.read(record.job_id) or record
+        if finished.status is not JobStatus.SUCCEEDED:
+            raise failed_job(finished)
+        (png,) = await run_in_threadpool(self.gateway.jobs.read_images, finished)
+        file = await run_in_threadpool(self.response_format.encoded, png)
+        return self._frame("completed", finished, file, usage=Usage().model_dump())
 
     def _frame(self, kind: str, record: JobRecord, file: bytes, **more: Any) -> str:
         name = f"{self.name}.{kind}"
@@ -88,7 +87,7 @@ class Stream:
             "b64_json": base64.b64encode(file).decode(),
             "background": "opaque",
             "created_at": int(record.finished_at or record.created_at),
-            "output_format": self.output.file_format,
+            "output_format": self.response_format.file_format,
             "quality": shown_quality(self.fields),
             "size": shown_size(draw_params(record)),
             **more,
@@ -96,7 +95,7 @@ class Stream:
 
 
 class JobStream(StreamingResponse):
-    """Events of jobs; those jobs that are not over when it ends, for the client left, are canceled."""
+    """A response that streams the events of jobs; unfinished jobs are canceled if the client disconnects."""
 
     def __init__(self, stream: Stream, records: list[JobRecord]) -> None:
         super().__init__(stream.events(records), headers=HEADERS, media_type="text/event-stream")
@@ -104,7 +103,7 @@ class JobStream(StreamingResponse):
         self._job_ids = [record.job_id for record in records]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the events; on a client that leaves, the server's cancellation ends it."""
+        """Send the events; uvicorn cancels this call if the client disconnects."""
         try:
             await super().__call__(scope, receive, send)
         finally:

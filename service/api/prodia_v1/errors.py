@@ -1,4 +1,4 @@
-"""Errors as Prodia's v1 tells them: its own words as plain text, and the reason in a header for people who look."""
+"""Errors as Prodia's API v1 sends them: fixed plain texts, with the reason in a header."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from service.api.documentation import texts
+from service.api.documentation import text_errors
 from service.api.errors import ApiError, Dialect, ErrorCode
 
 INVALID = "Invalid Generation Parameters"
@@ -21,24 +21,23 @@ _PATHS = re.compile(
 
 
 def render_error(error: ApiError, request_id: str) -> Response:
-    """The error as Prodia tells it."""
-    status, text = _words(error.code)
+    status, text = _status_and_text(error.code)
     return Response(text, status, {**error.headers, **reason(error.detail)}, "text/plain")
 
 
-def _words(code: ErrorCode) -> tuple[int, str]:
+def _status_and_text(code: ErrorCode) -> tuple[int, str]:
     return (400, INVALID) if code in _INVALID_CODES else (code.status, code.title)
 
 
-def told(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
-    """The OpenAPI page's entries for these errors."""
-    return texts(*map(_words, codes))
+def responses(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI entries for errors with these codes."""
+    return text_errors(*map(_status_and_text, codes))
 
 
 DIALECT = Dialect(_PATHS, render_error)
 
 
 def reason(text: str) -> dict[str, str]:
-    """A header that carries ``text`` in printable ASCII."""
+    """A header with ``text`` in printable ASCII, cut off after 500 characters."""
     plain = text.encode("ascii", "backslashreplace").decode()
     return {REASON_HEADER: re.sub(r"[^ -~]+", " ", plain)[:_REASON_MAX_CHARS].strip()}

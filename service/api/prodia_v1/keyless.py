@@ -1,4 +1,4 @@
-"""Prodia's API before it had keys: ``GET /generate`` and ``GET /job/{id}`` at the host's root, open to everybody."""
+"""Prodia's API from before it had keys: ``GET /generate`` and ``GET /job/{id}``, which need no API key."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from pydantic import AliasChoices, Field, model_validator
 
 from service.api.errors import renamed_problems
 from service.api.images import base_url
-from service.api.prodia_v1.bodies import ProdiaGenerateBody
-from service.api.prodia_v1.errors import told
-from service.api.prodia_v1.fields import Number, wire_name
-from service.api.prodia_v1.routes import QUEUING, READING
-from service.api.prodia_v1.views import ProdiaJob, known_job, new_job
+from service.api.prodia_v1.errors import responses
+from service.api.prodia_v1.routes import CREATING, READING
+from service.api.prodia_v1.schemas import Number, ProdiaGenerateBody, ProdiaJob
+from service.api.prodia_v1.translate import to_request, wire_name
+from service.api.prodia_v1.views import known_job, new_job
 from service.api.state import GatewayState
 from service.jobs.caller import Caller
 
 EVERYBODY = Caller("prodia-keyless")
-"""The owner of all jobs that are queued without a key; no key has this id."""
+"""The owner of all jobs that are submitted without a key; no API key has this id."""
 
 router = APIRouter(tags=["prodia v1"])
 
 
 class GenerateQuery(ProdiaGenerateBody):
-    """GenerateRequest as a query, in which an empty value is the same as an absent one."""
+    """GenerateRequest as query parameters; an empty value is the same as an absent one."""
 
     cfg_scale: Number = Field(None, validation_alias=AliasChoices("cfg", "cfg_scale"))
 
@@ -38,27 +38,27 @@ class GenerateQuery(ProdiaGenerateBody):
 @router.get(
     "/generate",
     operation_id="prodiaGenerateWithoutKey",
-    summary="Draw an image, without a key",
+    summary="Generate an image, without an API key",
     response_model=ProdiaJob,
     deprecated=True,
-    responses=told(*QUEUING),
+    responses=responses(*CREATING),
 )
 async def generate(request: Request, gateway: GatewayState, query: Annotated[GenerateQuery, Query()]) -> JSONResponse:
-    """Queue a job that everybody may read. Only there with `PHOTOGRAM_PRODIA_KEYLESS=1`."""
-    wanted = query.to_request(gateway.catalog.current(), is_sdxl=False)
+    """Queue a job that everybody may read. Only with the setting `PHOTOGRAM_PRODIA_KEYLESS=1`."""
+    job_request = to_request(query, gateway.catalog.current(), is_sdxl=False)
     with renamed_problems(wire_name):
-        accepted = await gateway.jobs.submit(EVERYBODY, wanted, our_url=base_url(request, gateway))
+        accepted = await gateway.jobs.submit(EVERYBODY, job_request, our_url=base_url(request, gateway))
     return new_job(accepted.record)
 
 
 @router.get(
     "/job/{job_id}",
     operation_id="prodiaGetJobWithoutKey",
-    summary="Read a job that was queued without a key",
+    summary="Read a job that was submitted without an API key",
     response_model=ProdiaJob,
     deprecated=True,
-    responses=told(*READING),
+    responses=responses(*READING),
 )
 async def get_job(request: Request, gateway: GatewayState, job_id: str) -> JSONResponse:
-    """The job as it is now. Only there with `PHOTOGRAM_PRODIA_KEYLESS=1`."""
+    """The job as it is now. Only with the setting `PHOTOGRAM_PRODIA_KEYLESS=1`."""
     return known_job(await gateway.jobs.find(EVERYBODY, job_id), request, gateway)

@@ -1,4 +1,4 @@
-"""The routes of Prodia's v1 that queue jobs and read them, each also at the paths that older clients know."""
+"""The routes of Prodia's API v1 that submit and read jobs, also at the paths that older clients use."""
 
 from __future__ import annotations
 
@@ -16,31 +16,32 @@ from service.api.bodies import read_body
 from service.api.documentation import json_body, problems
 from service.api.errors import ErrorCode, renamed_problems
 from service.api.images import base_url, get_image
-from service.api.prodia_v1.bodies import (
-    Body,
+from service.api.prodia_v1.errors import responses
+from service.api.prodia_v1.schemas import (
+    ProdiaBody,
     ProdiaControlNetBody,
     ProdiaFaceRestoreBody,
     ProdiaFaceSwapBody,
     ProdiaGenerateBody,
     ProdiaInpaintingBody,
+    ProdiaJob,
     ProdiaPhotoMakerBody,
     ProdiaTransformBody,
     ProdiaUpscaleBody,
 )
-from service.api.prodia_v1.errors import told
-from service.api.prodia_v1.fields import wire_name
-from service.api.prodia_v1.views import ProdiaJob, known_job, new_job
+from service.api.prodia_v1.translate import to_request, wire_name
+from service.api.prodia_v1.views import known_job, new_job
 from service.api.state import GatewayState
 
 _IMAGE = "https://example.com/image.png"
-_WORDS = {"prompt": "puppies in a cloud, 4k", "steps": 20, "cfg_scale": 7, "seed": -1, "sampler": "DPM++ 2M Karras"}
-_TRANSFORM = {"imageUrl": _IMAGE, "denoising_strength": 0.7, **_WORDS}
+_GENERATE = {"prompt": "puppies in a cloud, 4k", "steps": 20, "cfg_scale": 7, "seed": -1, "sampler": "DPM++ 2M Karras"}
+_TRANSFORM = {"imageUrl": _IMAGE, "denoising_strength": 0.7, **_GENERATE}
 _INPAINTING = {
     **_TRANSFORM, "maskUrl": "https://example.com/mask.png", "mask_blur": 4, "inpainting_fill": 1,
     "inpainting_mask_invert": 0, "inpainting_full_res": False,
 }  # fmt: skip
 _CONTROLNET = {
-    **_WORDS, "imageUrl": _IMAGE, "controlnet_model": "control_v11p_sd15_canny [d14c016b]",
+    **_GENERATE, "imageUrl": _IMAGE, "controlnet_model": "control_v11p_sd15_canny [d14c016b]",
     "controlnet_module": "canny", "control_mode": 0, "threshold_a": 100, "threshold_b": 200, "resize_mode": 1,
 }  # fmt: skip
 _UPSCALE = {"imageUrl": _IMAGE, "resize": 2, "model": "Lanczos"}
@@ -48,8 +49,8 @@ _FACE = {"imageUrl": _IMAGE}
 _FACESWAP = {"sourceUrl": _IMAGE, "targetUrl": _IMAGE}
 _PHOTOMAKER = {"imageUrls": [_IMAGE], "prompt": "man img wearing a hat", "strength": 20}
 
-QUEUING = (ErrorCode.INVALID_PARAMS, ErrorCode.QUEUE_FULL, ErrorCode.INTERNAL_ERROR)
-"""How queuing a job fails, whoever asks; reading one, as ``READING`` says."""
+CREATING = (ErrorCode.INVALID_PARAMS, ErrorCode.QUEUE_FULL, ErrorCode.INTERNAL_ERROR)
+"""The errors of submitting a job, with and without an API key."""
 READING = (ErrorCode.JOB_NOT_FOUND, ErrorCode.LEDGER_UNAVAILABLE, ErrorCode.INTERNAL_ERROR)
 
 router = APIRouter(tags=["prodia v1"])
@@ -57,11 +58,11 @@ router = APIRouter(tags=["prodia v1"])
 
 @dataclass(frozen=True)
 class Operation:
-    """One thing that clients ask for; the first of its paths is Prodia's present one."""
+    """A route that submits a job; the first path is Prodia's current one, the others are deprecated."""
 
     name: str
     summary: str
-    body: type[Body]
+    body: type[ProdiaBody]
     example: dict[str, Any]
     paths: tuple[str, ...]
     is_sdxl: bool = False
@@ -69,37 +70,37 @@ class Operation:
 
 OPERATIONS = (
     Operation(
-        "Generate", "Draw an image", ProdiaGenerateBody, _WORDS,
+        "Generate", "Generate an image", ProdiaGenerateBody, _GENERATE,
         ("/v1/sd/generate", "/v1/job", "/v1"),
     ),
     Operation(
-        "Transform", "Draw over an image", ProdiaTransformBody, _TRANSFORM,
+        "Transform", "Change an image (img2img)", ProdiaTransformBody, _TRANSFORM,
         ("/v1/sd/transform", "/v1/transform"),
     ),
     Operation(
-        "Inpainting", "Draw a part of an image anew", ProdiaInpaintingBody, _INPAINTING,
+        "Inpainting", "Change a part of an image (inpainting)", ProdiaInpaintingBody, _INPAINTING,
         ("/v1/sd/inpainting", "/v1/sd/inpaint"),
     ),
     Operation(
-        "Controlnet", "Draw along another image", ProdiaControlNetBody, _CONTROLNET,
+        "Controlnet", "Generate an image with a ControlNet", ProdiaControlNetBody, _CONTROLNET,
         ("/v1/sd/controlnet", "/v1/controlnet"),
     ),
     Operation(
-        "SdxlGenerate", "Draw an image with SDXL", ProdiaGenerateBody, _WORDS,
+        "SdxlGenerate", "Generate an image with SDXL", ProdiaGenerateBody, _GENERATE,
         ("/v1/sdxl/generate",), is_sdxl=True,
     ),
     Operation(
-        "SdxlTransform", "Draw over an image with SDXL", ProdiaTransformBody, _TRANSFORM,
+        "SdxlTransform", "Change an image with SDXL (img2img)", ProdiaTransformBody, _TRANSFORM,
         ("/v1/sdxl/transform",), is_sdxl=True,
     ),
     Operation(
-        "SdxlInpainting", "Draw a part of an image anew with SDXL", ProdiaInpaintingBody, _INPAINTING,
+        "SdxlInpainting", "Change a part of an image with SDXL (inpainting)", ProdiaInpaintingBody, _INPAINTING,
         ("/v1/sdxl/inpainting", "/v1/sdxl/inpaint"), is_sdxl=True,
     ),
     Operation("Upscale", "Enlarge an image", ProdiaUpscaleBody, _UPSCALE, ("/v1/upscale",)),
-    Operation("FaceSwap", "Put a face into another image", ProdiaFaceSwapBody, _FACESWAP, ("/v1/faceswap",)),
+    Operation("FaceSwap", "Swap a face: refused", ProdiaFaceSwapBody, _FACESWAP, ("/v1/faceswap",)),
     Operation("FaceRestore", "Restore the faces in an image", ProdiaFaceRestoreBody, _FACE, ("/v1/facerestore",)),
-    Operation("PhotoMaker", "Draw a person from photographs", ProdiaPhotoMakerBody, _PHOTOMAKER, ("/v1/photomaker",)),
+    Operation("PhotoMaker", "Generate a person: refused", ProdiaPhotoMakerBody, _PHOTOMAKER, ("/v1/photomaker",)),
 )  # fmt: skip
 
 
@@ -107,10 +108,11 @@ def _creating(operation: Operation) -> Callable[..., Awaitable[JSONResponse]]:
     async def create(request: Request, gateway: GatewayState, caller: CurrentCaller) -> JSONResponse:
         body = await read_body(request, operation.body)
         # In a thread: the body may hold images of many megabytes.
-        wanted = await run_in_threadpool(body.to_request, gateway.catalog.current(), is_sdxl=operation.is_sdxl)
+        catalog, is_sdxl = gateway.catalog.current(), operation.is_sdxl
+        job_request = await run_in_threadpool(to_request, body, catalog, is_sdxl=is_sdxl)
         our_url = base_url(request, gateway)
         with renamed_problems(wire_name):
-            accepted = await gateway.jobs.submit(caller, wanted, our_url=our_url)
+            accepted = await gateway.jobs.submit(caller, job_request, our_url=our_url)
         return new_job(accepted.record)
 
     return create
@@ -125,11 +127,11 @@ def _add(operation: Operation) -> None:
             methods=["POST"],
             operation_id=f"prodia{operation.name}" + (f"ByOldName{age}" if age else ""),
             summary=operation.summary,
-            description="Queue a job. A refusal says why in the header `X-Photogram-Reason`.",
+            description="Queue a job. If it is refused, the header `X-Photogram-Reason` says why.",
             response_model=ProdiaJob,
             deprecated=True if age else None,
             openapi_extra=json_body(operation.body, operation.example),
-            responses=told(ErrorCode.UNAUTHORIZED, ErrorCode.BODY_TOO_LARGE, *QUEUING),
+            responses=responses(ErrorCode.UNAUTHORIZED, ErrorCode.BODY_TOO_LARGE, *CREATING),
         )
 
 
@@ -142,26 +144,26 @@ for _operation in OPERATIONS:
     operation_id="prodiaGetJob",
     summary="Read a job",
     response_model=ProdiaJob,
-    responses=told(ErrorCode.UNAUTHORIZED, *READING),
+    responses=responses(ErrorCode.UNAUTHORIZED, *READING),
 )
 @router.get(
     "/v1/sd/generate/job/{job_id}",
     operation_id="prodiaGetJobByOldName1",
-    summary="Read a job, below the path that queued it",
+    summary="Read a job (old path)",
     response_model=ProdiaJob,
     deprecated=True,
-    responses=told(ErrorCode.UNAUTHORIZED, *READING),
+    responses=responses(ErrorCode.UNAUTHORIZED, *READING),
 )
 @router.get(
     "/v1/sdxl/generate/job/{job_id}",
     operation_id="prodiaGetJobByOldName2",
-    summary="Read a job, below the path that queued it",
+    summary="Read a job (old path)",
     response_model=ProdiaJob,
     deprecated=True,
-    responses=told(ErrorCode.UNAUTHORIZED, *READING),
+    responses=responses(ErrorCode.UNAUTHORIZED, *READING),
 )
 async def get_job(request: Request, gateway: GatewayState, caller: CurrentCaller, job_id: str) -> JSONResponse:
-    """The job as it is now. A canceled job is shown as failed; the header `X-Photogram-Reason` says why it failed."""
+    """The job as it is now. A canceled job has failed. The header `X-Photogram-Reason` says why a job failed."""
     return known_job(await gateway.jobs.find(caller, job_id), request, gateway)
 
 
@@ -174,17 +176,17 @@ _IMAGE_RESPONSES: dict[int | str, dict[str, Any]] = {
 @router.get(
     "/{job_id:uuid}.png",
     operation_id="prodiaGetImage",
-    summary="A finished image, by its job",
+    summary="Download the image of a job",
     response_class=FileResponse,
     responses=_IMAGE_RESPONSES,
 )
 @router.head(
     "/{job_id:uuid}.png",
     operation_id="prodiaHeadImage",
-    summary="Whether a job's image is finished",
+    summary="Check whether the image of a job exists",
     response_class=FileResponse,
     responses=_IMAGE_RESPONSES,
 )
 def get_job_image(gateway: GatewayState, job_id: UUID, download: str | None = None) -> Response:
-    """The image as PNG, where clients look for it that only know the job. Needs no key."""
+    """The image as a PNG file, under the id of its job. Needs no API key."""
     return get_image(gateway, str(job_id), download)

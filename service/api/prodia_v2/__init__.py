@@ -1,15 +1,18 @@
-"""Prodia's v2 dialect: one call that takes a typed job and answers with its image, and the same asynchronously."""
+"""Prodia's API v2: one route that takes a typed job and answers with its image, and asynchronous routes."""
 
 from __future__ import annotations
 
-from service.api.prodia_v2.answers import DIALECT
-from service.api.prodia_v2.calls import V2JobBody
-from service.api.prodia_v2.configs import FaceRestoreConfig, UpscaleConfig
-from service.api.prodia_v2.draw_config import DrawConfig
-from service.api.prodia_v2.routes import router
-from service.api.prodia_v2.views import V2Job
+from fastapi import APIRouter
 
-WIRE_MODELS = (V2JobBody, V2Job, DrawConfig, UpscaleConfig, FaceRestoreConfig)
-"""What the OpenAPI page shows although routes only refer to it."""
+from service.api.prodia_v2 import listings, routes
+from service.api.prodia_v2.errors import DIALECT
+from service.api.prodia_v2.schemas import DrawConfig, FaceRestoreConfig, UpscaleConfig, V2Job, V2JobBody
 
-__all__ = ["DIALECT", "WIRE_MODELS", "router"]
+OPENAPI_MODELS = (V2JobBody, V2Job, DrawConfig, UpscaleConfig, FaceRestoreConfig)
+"""Models for the OpenAPI document that routes use without FastAPI."""
+
+__all__ = ["DIALECT", "OPENAPI_MODELS", "router"]
+
+router = APIRouter()
+router.include_router(routes.router)
+router.include_router(listings.router)

@@ -1,36 +1,31 @@
-"""The A1111 dialect: ``/sdapi/v1`` and the few routes beside it, as clients of stable-diffusion-webui know them."""
+"""A1111's API: ``/sdapi/v1`` and a few other routes, as clients of stable-diffusion-webui use them."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from service.api.sdapi import (
-    controlnet_routes,
-    drawing,
-    extras,
-    housekeeping,
-    listings,
-    options,
-    progress,
-)
-from service.api.sdapi.controlnet import ControlNetUnit
-from service.api.sdapi.controlnet_routes import DetectBody
+from service.api.sdapi import listings, routes, server
+from service.api.sdapi.controlnet import routes as controlnet
+from service.api.sdapi.controlnet.schemas import ControlNetUnit, DetectBody
 from service.api.sdapi.errors import DIALECT
-from service.api.sdapi.extras_bodies import BatchBody, PngInfoBody, SingleBody
-from service.api.sdapi.fields import SdImg2ImgBody, SdTxt2ImgBody
-from service.api.sdapi.housekeeping import InterrogateBody
-from service.api.sdapi.options import OptionsBody
-from service.api.sdapi.progress import TaskBody
+from service.api.sdapi.extras import routes as extras
+from service.api.sdapi.extras.schemas import BatchBody, PngInfoBody, SingleBody
+from service.api.sdapi.options import routes as options
+from service.api.sdapi.options.routes import OptionsBody
+from service.api.sdapi.progress import routes as progress
+from service.api.sdapi.progress.schemas import TaskBody
+from service.api.sdapi.schemas import SdImg2ImgBody, SdTxt2ImgBody
+from service.api.sdapi.server import InterrogateBody
 
-__all__ = ["DIALECT", "WIRE_MODELS", "router"]
+__all__ = ["DIALECT", "OPENAPI_MODELS", "router"]
 
-WIRE_MODELS: tuple[type[BaseModel], ...] = (
+OPENAPI_MODELS: tuple[type[BaseModel], ...] = (
     SdTxt2ImgBody, SdImg2ImgBody, ControlNetUnit, SingleBody, BatchBody, PngInfoBody, InterrogateBody, OptionsBody,
     TaskBody, DetectBody,
 )  # fmt: skip
-"""The bodies that routes read themselves."""
+"""Models for the OpenAPI document that routes parse without FastAPI."""
 
 router = APIRouter()
-for _module in (drawing, extras, progress, options, listings, housekeeping, controlnet_routes):
+for _module in (routes, extras, progress, options, listings, server, controlnet):
     router.include_router(_module.router)

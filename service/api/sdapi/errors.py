@@ -1,8 +1,7 @@
-"""Errors as A1111 tells them: FastAPI's list for a request that cannot be done, four texts for everything else."""
+"""Errors as A1111's API sends them: FastAPI's list for an invalid request, an object of four texts otherwise."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -10,18 +9,19 @@ from typing import Any
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from models.errors import FieldProblem
+from models.errors import FieldProblem, ProblemCode
 from models.jobs.records import JobRecord, JobStatus
 from service.api.errors import ApiError, Dialect, ErrorCode
+from service.api.responses import json_response
 
 _PLACE, _INDEX = re.compile(r"[^.\[\]]+"), re.compile(r"[0-9]{1,6}")
 _NOT_ALLOWED = "Incorrect username or password"
 _INVALID = (ErrorCode.INVALID_PARAMS, ErrorCode.MALFORMED_JSON)
-_CLIENTS_FAULT = "input_unavailable"
+_CAUSED_BY_REQUEST = "input_unavailable"
 
 
 class SdError(ApiError):
-    """An error that A1111 raises itself, with its own status and words."""
+    """An error that A1111 itself raises, with its own status and text."""
 
     def __init__(self, status: int, detail: str, *, name: str = "HTTPException") -> None:
         super().__init__(ErrorCode.INVALID_PARAMS, detail)
@@ -32,13 +32,13 @@ class SdError(ApiError):
 class InvalidField(BaseModel):
     """What is wrong with one field."""
 
-    loc: list[str | int] = Field(description="Where it is: `body`, then the field's name.")
+    loc: list[str | int] = Field(description="The path of the field: `body`, then its name.")
     msg: str
     type: str
 
 
 class InvalidRequest(BaseModel):
-    """A request that cannot be done, as FastAPI tells it."""
+    """An invalid request, in the shape of FastAPI."""
 
     detail: list[InvalidField]
 
@@ -53,19 +53,18 @@ class ErrorTexts(BaseModel):
 
 
 def render_error(error: ApiError, request_id: str) -> Response:
-    """The error as A1111's clients parse it."""
     if isinstance(error, SdError):
         return _texts(error.status, error.name, error.detail, error.headers)
     if error.code is ErrorCode.UNAUTHORIZED:
         return _texts(error.code.status, "HTTPException", _NOT_ALLOWED, error.headers)
     if error.code in _INVALID:
-        problems = error.problems or (FieldProblem("", error.detail),)
-        return as_json({"detail": [_invalid(problem) for problem in problems]}, 422, error.headers)
+        problems = error.problems or (FieldProblem("", error.detail, ProblemCode.MALFORMED),)
+        return json_response({"detail": [_invalid(problem) for problem in problems]}, 422, error.headers)
     return _texts(error.code.status, error.code.title, error.detail, error.headers)
 
 
 def _texts(status: int, name: str, detail: str, headers: Mapping[str, str]) -> Response:
-    return as_json({"error": name, "detail": detail, "body": "", "errors": detail}, status, headers)
+    return json_response({"error": name, "detail": detail, "body": "", "errors": detail}, status, headers)
 
 
 def _invalid(problem: FieldProblem) -> dict[str, Any]:
@@ -73,49 +72,47 @@ def _invalid(problem: FieldProblem) -> dict[str, Any]:
     return {"loc": parts if parts[:1] == ["body"] else ["body", *parts], "msg": problem.message, "type": "value_error"}
 
 
-def as_json(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """``content`` in ASCII only: a client may have sent us half of a surrogate pair, which is given back."""
-    return Response(json.dumps(content), status, headers, "application/json")
-
-
 DIALECT = Dialect(re.compile(r"/(sdapi|controlnet|internal)/"), render_error)
 
 
 def failed_job(record: JobRecord) -> ApiError:
-    """The error for a job that failed, which a client may have caused by a link that leads nowhere."""
+    """The error for a job that failed; 422 if the image of the request could not be fetched."""
     assert record.status is JobStatus.FAILED
     code = record.error_code or "failed"
     message = record.error_message or code
-    if code == _CLIENTS_FAULT:
-        return ApiError(ErrorCode.INVALID_PARAMS, message, [FieldProblem("body", message)])
+    if code == _CAUSED_BY_REQUEST:
+        return ApiError(ErrorCode.INVALID_PARAMS, message, [FieldProblem("body", message, ProblemCode.UNAVAILABLE)])
     return SdError(500, message, name=code)
 
 
-def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The page's entries for the errors of a route."""
-    return {status: _ANSWERS[status] for status in statuses}
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI entries for errors with these statuses."""
+    return {status: _RESPONSES[status] for status in statuses}
 
 
-def _answer(status: int, summary: str, name: str, detail: str) -> dict[str, Any]:
+def _response(status: int, summary: str, name: str, detail: str) -> dict[str, Any]:
     example = {"error": name, "detail": detail, "body": "", "errors": detail}
     return {"model": ErrorTexts, "description": summary, "content": {"application/json": {"example": example}}}
 
 
 _INVALID_EXAMPLE = {"detail": [{"loc": ["body", "steps"], "msg": "must be from 1 to 150", "type": "value_error"}]}
-_ANSWERS: Mapping[int, dict[str, Any]] = {
-    400: _answer(400, "There is no such sampler.", "HTTPException", "Sampler not found"),
-    401: _answer(401, "No key, or an unknown one.", "HTTPException", _NOT_ALLOWED),
-    404: _answer(404, "There is no image to start from.", "HTTPException", "Init image not found"),
-    413: _answer(413, "The body is too large.", "Body Too Large", "a body may have at most 67108864 bytes"),
+_RESPONSES: Mapping[int, dict[str, Any]] = {
+    400: _response(400, "There is no such sampler.", "HTTPException", "Sampler not found"),
+    401: _response(401, "The API key is missing or unknown.", "HTTPException", _NOT_ALLOWED),
+    404: _response(404, "The request has no image.", "HTTPException", "Init image not found"),
+    413: _response(413, "The body is too large.", "Body Too Large", "a body may have at most 67108864 bytes"),
     422: {
         "model": InvalidRequest,
-        "description": "The request cannot be done, or an image cannot be fetched.",
+        "description": "The request is invalid, or an image cannot be fetched.",
         "content": {"application/json": {"example": _INVALID_EXAMPLE}},
     },
-    500: _answer(500, "The image could not be drawn.", "out_of_memory", "the job does not fit the device"),
-    503: _answer(503, "Too many jobs wait, or Redis is away.", "Queue Full", "10000 jobs are waiting already"),
+    500: _response(500, "The job failed.", "out_of_memory", "the job does not fit the device"),
+    503: _response(
+        503, "Too many jobs are queued, or Redis cannot be reached.", "Queue Full", "10000 jobs are waiting already"
+    ),
 }
-READING = answers(401, 503)
-"""Of a route that only reads."""
-DRAWING = answers(400, 401, 404, 413, 422, 500, 503)
-"""Of a route that waits for jobs."""
+READING = responses(401, 503)
+QUERYING = responses(401, 422, 503)
+SENDING_JSON = responses(401, 413, 422, 503)
+SUBMITTING = responses(400, 401, 404, 413, 422, 500, 503)
+"""The errors of a route that submits jobs and waits for them."""

@@ -1,4 +1,4 @@
-"""An image's ``parameters`` text as the fields of a request for the same image."""
+"""The ``parameters`` text of an image (infotext) as the fields of a request for the same image."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _NOT_MASKED, _ONLY_MASKED = "Inpaint not masked", "Only masked"
 
 
 def with_infotext(given: Mapping[str, Any], text: str) -> dict[str, Any]:
-    """The request ``given``, with what ``text`` says where it leaves something open."""
+    """The request ``given``, completed by the fields of the infotext ``text`` that it leaves out."""
     fields = fields_of_infotext(text)
     merged = {**fields, **{name: value for name, value in given.items() if value is not None}}
     if isinstance(merged.get(_OVERRIDES), dict):
@@ -56,23 +56,23 @@ def with_infotext(given: Mapping[str, Any], text: str) -> dict[str, Any]:
 
 
 def fields_of_infotext(text: str) -> dict[str, Any]:
-    """What ``text`` says, by the names of A1111's request; values are texts as they stand there."""
-    said = parse_parameters(text)
-    fields: dict[str, Any] = {field: said[name] for name, field in _FIELDS.items() if name in said}
-    if "Style preset" in said:
-        fields["styles"] = [said["Style preset"]]
-    if any(name in said for name in _HIRES):
+    """The fields of ``text`` under the names of A1111's request; the values stay texts."""
+    found = parse_parameters(text)
+    fields: dict[str, Any] = {field: found[name] for name, field in _FIELDS.items() if name in found}
+    if "Style preset" in found:
+        fields["styles"] = [found["Style preset"]]
+    if any(name in found for name in _HIRES):
         fields["enable_hr"] = True
-    if "Mask blur" in said:
-        fields.update(_inpainting(said))
-    settings = {setting: said[name] for name, setting in _SETTINGS.items() if name in said}
+    if "Mask blur" in found:
+        fields.update(_inpainting(found))
+    settings = {setting: found[name] for name, setting in _SETTINGS.items() if name in found}
     return {**fields, _OVERRIDES: settings} if settings else fields
 
 
-def _inpainting(said: Mapping[str, str]) -> dict[str, Any]:
-    content = said.get("Masked content", "original").replace(" ", "_")
+def _inpainting(found: Mapping[str, str]) -> dict[str, Any]:
+    content = found.get("Masked content", "original").replace(" ", "_")
     return {
-        "inpainting_mask_invert": int(said.get("Mask mode") == _NOT_MASKED),
+        "inpainting_mask_invert": int(found.get("Mask mode") == _NOT_MASKED),
         "inpainting_fill": FILLS.index(content) if content in FILLS else content,
-        "inpaint_full_res": said.get("Inpaint area") == _ONLY_MASKED,
+        "inpaint_full_res": found.get("Inpaint area") == _ONLY_MASKED,
     }

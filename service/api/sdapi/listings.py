@@ -1,4 +1,4 @@
-"""A1111's lists of what can be asked for; what this server cannot do is not in them."""
+"""A1111's listings of models, samplers and other names; names that this server cannot use are left out."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from service.api.state import GatewayState
 router = APIRouter(tags=["a1111"])
 
 _SCALE = 4
-"""What enlarging networks usually are trained for."""
+"""The factor that upscaling networks usually are trained for."""
 _REAL_ESRGAN = "R-ESRGAN"
-_LAYOUTS = {" Karras": "karras", " Exponential": "exponential"}
+_SCHEDULERS = {" Karras": "karras", " Exponential": "exponential"}
 
 
 class _View(BaseModel):
@@ -34,9 +34,9 @@ class _View(BaseModel):
 class ModelItem(_View):
     """A model."""
 
-    title: str = Field(description="What `sd_model_checkpoint` is set to.")
+    title: str = Field(description="The value of the option `sd_model_checkpoint`.")
     model_name: str
-    hash: str = Field(description="Stands for the catalog's entry, not for what is in its files.")
+    hash: str = Field(description="A hash of the catalog's entry, not of the files.")
     sha256: str | None = None
     filename: str
     config: str | None = None
@@ -47,11 +47,11 @@ class SamplerItem(_View):
 
     name: str
     aliases: list[str]
-    options: dict[str, str] = Field(description="`scheduler` is what `Automatic` takes.")
+    options: dict[str, str] = Field(description="`scheduler` is the scheduler that `Automatic` means.")
 
 
 class SchedulerItem(_View):
-    """A way to lay out the steps."""
+    """A noise schedule."""
 
     name: str
     label: str
@@ -71,7 +71,7 @@ class UpscalerItem(_View):
 
 
 class LoraItem(_View):
-    """A LoRA, for `<lora:name:weight>`."""
+    """A LoRA; prompts use it as `<lora:name:weight>`."""
 
     name: str
     alias: str
@@ -80,7 +80,7 @@ class LoraItem(_View):
 
 
 class EmbeddingItem(_View):
-    """An embedding; what is in its file, only a worker knows."""
+    """An embedding; the fields are null, because only workers read its file."""
 
     step: int | None = None
     sd_checkpoint: str | None = None
@@ -90,14 +90,14 @@ class EmbeddingItem(_View):
 
 
 class EmbeddingsView(_View):
-    """All embeddings, for use by their names in a prompt."""
+    """All embeddings; prompts use them by their names."""
 
     loaded: dict[str, EmbeddingItem]
     skipped: dict[str, EmbeddingItem] = Field(description="Those whose file is missing.")
 
 
 class FaceRestorerItem(_View):
-    """What restores faces."""
+    """A model that restores faces."""
 
     name: str
     cmd_dir: str | None = None
@@ -119,11 +119,11 @@ class StyleItem(_View):
     negative_prompt: str
 
 
-@router.get("/sdapi/v1/sd-models", operation_id="sdListModels", summary="The models", responses=READING)
+@router.get("/sdapi/v1/sd-models", operation_id="sdListModels", summary="List the models", responses=READING)
 async def list_models(gateway: GatewayState, caller: CurrentBasicCaller) -> list[ModelItem]:
-    """Every model that can be drawn with, as far as is known."""
-    noted = await gateway.watcher.model_problems()
-    return await run_in_threadpool(_models, gateway.catalog.current(), set(noted))
+    """Every model that can be used, as far as is known."""
+    problems = await gateway.watcher.model_problems()
+    return await run_in_threadpool(_models, gateway.catalog.current(), set(problems))
 
 
 def _models(catalog: Catalog, broken: set[str]) -> list[ModelItem]:
@@ -134,27 +134,27 @@ def _models(catalog: Catalog, broken: set[str]) -> list[ModelItem]:
     ]
 
 
-@router.get("/sdapi/v1/samplers", operation_id="sdListSamplers", summary="The samplers", responses=READING)
+@router.get("/sdapi/v1/samplers", operation_id="sdListSamplers", summary="List the samplers", responses=READING)
 async def list_samplers(caller: CurrentBasicCaller) -> list[SamplerItem]:
-    """Every sampler that can be used, with and without the layout of its steps in its name."""
+    """Every sampler that can be used, with and without a scheduler in its name."""
     return [SamplerItem(name=name, aliases=[_alias(name)], options=_options(name)) for name in SAMPLERS]
 
 
 def _alias(name: str) -> str:
-    """As ``k_dpmpp_2m_ka``, A1111's way to write it in one word."""
+    """A1111's short name, such as ``k_dpmpp_2m_ka``."""
     words = name.lower().replace("++", "pp").split()
     return "_".join(("k", *({"karras": "ka", "exponential": "exp"}.get(word, word) for word in words)))
 
 
 def _options(name: str) -> dict[str, str]:
     automatic = find_sampler(name, "Automatic") or name
-    layout = next((layout for ending, layout in _LAYOUTS.items() if automatic.endswith(ending)), None)
-    return {} if layout is None else {"scheduler": layout}
+    scheduler = next((name for ending, name in _SCHEDULERS.items() if automatic.endswith(ending)), None)
+    return {} if scheduler is None else {"scheduler": scheduler}
 
 
-@router.get("/sdapi/v1/schedulers", operation_id="sdListSchedulers", summary="Ways to lay out steps", responses=READING)
+@router.get("/sdapi/v1/schedulers", operation_id="sdListSchedulers", summary="List the schedulers", responses=READING)
 async def list_schedulers(caller: CurrentBasicCaller) -> list[SchedulerItem]:
-    """Every scheduler; not each goes with each sampler."""
+    """Every scheduler. Not every sampler supports every scheduler."""
     return [
         SchedulerItem(name="automatic", label="Automatic"),
         SchedulerItem(name="uniform", label="Uniform", need_inner_model=True),
@@ -163,15 +163,20 @@ async def list_schedulers(caller: CurrentBasicCaller) -> list[SchedulerItem]:
     ]
 
 
-@router.get("/sdapi/v1/upscalers", operation_id="sdListUpscalers", summary="The upscalers", responses=READING)
+@router.get("/sdapi/v1/upscalers", operation_id="sdListUpscalers", summary="List the upscalers", responses=READING)
 async def list_upscalers(gateway: GatewayState, caller: CurrentBasicCaller) -> list[UpscalerItem]:
-    """Every upscaler that has its weights, after `None`."""
+    """`None`, and every upscaler that can be used."""
     return [UpscalerItem(name=name) for name in ("None", *_upscalers(gateway.catalog.current().upscalers))]
 
 
-@router.get("/sdapi/v1/realesrgan-models", operation_id="sdListRealesrgan", summary="Real-ESRGAN", responses=READING)
+@router.get(
+    "/sdapi/v1/realesrgan-models",
+    operation_id="sdListRealesrgan",
+    summary="List the Real-ESRGAN upscalers",
+    responses=READING,
+)
 async def list_realesrgan(gateway: GatewayState, caller: CurrentBasicCaller) -> list[RealesrganItem]:
-    """Those of the upscalers that are Real-ESRGAN's."""
+    """Every Real-ESRGAN upscaler that can be used."""
     names = _upscalers(gateway.catalog.current().upscalers)
     return [RealesrganItem(name=name) for name in names if name.startswith(_REAL_ESRGAN)]
 
@@ -180,34 +185,36 @@ def _upscalers(extras: AuxiliaryModels) -> list[str]:
     return [name for name in dict.fromkeys((*KNOWN_UPSCALERS, *extras)) if upscaler_problem(name, extras) is None]
 
 
-@router.get("/sdapi/v1/loras", operation_id="sdListLoras", summary="The LoRAs", responses=READING)
+@router.get("/sdapi/v1/loras", operation_id="sdListLoras", summary="List the LoRAs", responses=READING)
 def list_loras(gateway: GatewayState, caller: CurrentBasicCaller) -> list[LoraItem]:
-    """Every LoRA whose file is there."""
+    """Every LoRA whose file exists."""
     found = (extra for extra in gateway.catalog.current().loras.values() if extra.problem() is None)
     return [LoraItem(name=each.name, alias=next(iter(each.aliases), each.name), path=each.path.name) for each in found]
 
 
-@router.get("/sdapi/v1/embeddings", operation_id="sdListEmbeddings", summary="The embeddings", responses=READING)
+@router.get("/sdapi/v1/embeddings", operation_id="sdListEmbeddings", summary="List the embeddings", responses=READING)
 def list_embeddings(gateway: GatewayState, caller: CurrentBasicCaller) -> EmbeddingsView:
     """Every textual-inversion embedding."""
     embeddings = gateway.catalog.current().embeddings
-    lacking = {extra.name for extra in embeddings.values() if extra.problem() is not None}
+    missing = {extra.name for extra in embeddings.values() if extra.problem() is not None}
     return EmbeddingsView(
-        loaded={name: EmbeddingItem() for name in embeddings if name not in lacking},
-        skipped={name: EmbeddingItem() for name in lacking},
+        loaded={name: EmbeddingItem() for name in embeddings if name not in missing},
+        skipped={name: EmbeddingItem() for name in missing},
     )
 
 
-@router.get("/sdapi/v1/face-restorers", operation_id="sdListFaceRestorers", summary="Face restorers", responses=READING)
+@router.get(
+    "/sdapi/v1/face-restorers", operation_id="sdListFaceRestorers", summary="List the face restorers", responses=READING
+)
 async def list_face_restorers(gateway: GatewayState, caller: CurrentBasicCaller) -> list[FaceRestorerItem]:
     """GFPGAN, if the catalog has its weights."""
     can_restore = restore_problem(gateway.catalog.current().faces) is None
     return [FaceRestorerItem(name="GFPGAN")] if can_restore else []
 
 
-@router.get("/sdapi/v1/prompt-styles", operation_id="sdListStyles", summary="The styles", responses=READING)
+@router.get("/sdapi/v1/prompt-styles", operation_id="sdListStyles", summary="List the styles", responses=READING)
 async def list_styles(caller: CurrentBasicCaller) -> list[StyleItem]:
-    """Every style preset, `{prompt}` where the request's own words go."""
+    """Every style preset; `{prompt}` stands for the prompt of the request."""
     return [
         StyleItem(
             name=style.name,
@@ -218,15 +225,15 @@ async def list_styles(caller: CurrentBasicCaller) -> list[StyleItem]:
     ]
 
 
-def _nothing(caller: CurrentBasicCaller) -> list[Any]:
+def _list_none(caller: CurrentBasicCaller) -> list[Any]:
     """An empty list: this server has none."""
     return []
 
 
 for _path, _operation, _what in (
-    ("sd-vae", "sdListVaes", "Decoders apart from their models: none"),
-    ("hypernetworks", "sdListHypernetworks", "Hypernetworks: none"),
-    ("latent-upscale-modes", "sdListLatentUpscaleModes", "Ways to enlarge latents: none"),
-    ("extensions", "sdListExtensions", "Extensions: none"),
+    ("sd-vae", "sdListVaes", "List the VAEs: none"),
+    ("hypernetworks", "sdListHypernetworks", "List the hypernetworks: none"),
+    ("latent-upscale-modes", "sdListLatentUpscaleModes", "List the latent upscale modes: none"),
+    ("extensions", "sdListExtensions", "List the extensions: none"),
 ):
-    router.get(f"/sdapi/v1/{_path}", operation_id=_operation, summary=_what, responses=READING)(_nothing)
+    router.get(f"/sdapi/v1/{_path}", operation_id=_operation, summary=_what, responses=READING)(_list_none)

@@ -1,4 +1,4 @@
-"""What A1111's clients call models, modules and modes, and what those names mean here."""
+"""A1111's names of models, preprocessors and modes, and what they stand for in requests."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ _SUFFIXES = (".safetensors", ".ckpt")
 
 
 def model_hash(spec: ModelSpec) -> str:
-    """Ten hexadecimal digits that stand for the catalog's entry: its name and source, not what is in its files."""
+    """Ten hexadecimal digits that identify the catalog's entry: a hash of its name and source, not of its files."""
     return hashlib.sha256(f"{spec.name}\n{spec.source}".encode()).hexdigest()[:_HASH_CHARS]
 
 
 def model_file(spec: ModelSpec) -> str:
-    """The model as the file that A1111 believes it to be."""
+    """A file name for the model, because A1111's clients expect models to be files."""
     return f"{spec.name}.safetensors"
 
 
 def model_title(spec: ModelSpec) -> str:
-    """As ``name.safetensors [0123456789]``, by which clients choose a model."""
+    """``name.safetensors [0123456789]``, the title by which clients choose a model."""
     return f"{model_file(spec)} [{model_hash(spec)}]"
 
 
 def controlnet_title(extra: AuxiliaryModel) -> str:
-    """As ``name [01234567]``."""
+    """``name [01234567]``, the title by which clients choose a ControlNet."""
     return f"{extra.name} [{hashlib.sha256(extra.name.encode()).hexdigest()[:8]}]"
 
 
 def find_model(name: str, catalog: Catalog) -> ModelSpec | None:
-    """The model of that title, file name, name, alias or hash; ``None`` if nobody knows it."""
+    """The model of that title, file name, name, alias or hash; ``None`` if there is none."""
     bare = without_hash(name.strip())
     stem = next((bare.removesuffix(suffix) for suffix in _SUFFIXES if bare.endswith(suffix)), bare)
     found = (catalog.resolve(each) for each in (name, bare, stem))
@@ -62,16 +62,16 @@ _MODULES: Mapping[str, str] = MappingProxyType({
     "invert (from white bg & black line)": "invert",
     "lineart_standard (from white bg & black line)": "lineart_standard",
 })  # fmt: skip
-"""What the extension's window calls its preprocessors, and what it calls them inside, as Prodia does."""
+"""The preprocessors by the names in the extension's user interface, where these differ from the internal names."""
 
 
 def find_module(name: str) -> str:
-    """The preprocessor's own name; one that nobody knows stays as it is."""
+    """The catalog's name of the preprocessor; an unknown name is returned unchanged."""
     plain = name.strip().lower()
     return next((each for each in (plain, _MODULES.get(plain, "")) if each in PREPROCESSORS), name)
 
 
-RESIZE_WORDS: Mapping[str, str] = MappingProxyType({
+RESIZE_NAMES: Mapping[str, str] = MappingProxyType({
     "just resize": "stretch",
     "crop and resize": "crop",
     "scale to fit (inner fit)": "crop",
@@ -80,7 +80,7 @@ RESIZE_WORDS: Mapping[str, str] = MappingProxyType({
     "envelope (outer fit)": "fill",
     "outer fit (shrink to fit)": "fill",
 })  # fmt: skip
-MODE_WORDS: Mapping[str, str] = MappingProxyType({
+MODE_NAMES: Mapping[str, str] = MappingProxyType({
     "balanced": "balanced",
     "my prompt is more important": "prompt",
     "controlnet is more important": "control",
@@ -88,16 +88,16 @@ MODE_WORDS: Mapping[str, str] = MappingProxyType({
 
 
 def find_resize_mode(value: int | str) -> str | None:
-    """What a ControlNet's resize mode means, in words or by its number."""
-    return _of_words(value, RESIZE_WORDS, RESIZE_MODES)
+    """The resize mode of A1111's name or number; ``None`` if there is none."""
+    return _find_mode(value, RESIZE_NAMES, RESIZE_MODES)
 
 
 def find_control_mode(value: int | str) -> str | None:
-    """What a ControlNet's control mode means, in words or by its number."""
-    return _of_words(value, MODE_WORDS, CONTROL_MODES)
+    """The control mode of A1111's name or number; ``None`` if there is none."""
+    return _find_mode(value, MODE_NAMES, CONTROL_MODES)
 
 
-def _of_words(value: int | str, words: Mapping[str, str], numbered: tuple[str, ...]) -> str | None:
+def _find_mode(value: int | str, names: Mapping[str, str], numbered: tuple[str, ...]) -> str | None:
     if isinstance(value, str):
-        return words.get(value.strip().lower())
+        return names.get(value.strip().lower())
     return numbered[value] if 0 <= value < len(numbered) else None

@@ -135,7 +135,7 @@ NONSENSE = {
 }  # fmt: skip
 
 
-HELPERS = """
+AUXILIARY_MODELS = """
 [loras."Film Look"]
 file = "weights/film-v1.safetensors"
 family = "sdxl"
@@ -154,7 +154,7 @@ def test_auxiliary_models_are_named_in_the_file_or_dropped_into_folders(tmp_path
     (tmp_path / "preprocessors" / "depth").mkdir(parents=True)
     (tmp_path / "preprocessors" / "empty").mkdir()
     (tmp_path / "preprocessors" / "depth" / "config.json").write_text("{}")
-    catalog = load(tmp_path, HELPERS)
+    catalog = load(tmp_path, AUXILIARY_MODELS)
     assert list(catalog.loras) == ["anime", "grain", "Film Look"]
     film = catalog.loras["Film Look"]
     assert (film.path, film.family, film.licence) == (tmp_path / "weights/film-v1.safetensors", "sdxl", "CC0-1.0")

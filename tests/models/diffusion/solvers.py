@@ -156,7 +156,7 @@ def _dpmpp_multistep_sde(
     second: Callable[[float], float],
     third: Callable[[float], float] | None = None,
 ) -> torch.Tensor:
-    """With what the second differences weigh, and the third ones, if they are used, by the step's length."""
+    """The coefficients of the second differences, and of the third ones if they are used, for the step's length."""
     past: list[tuple[torch.Tensor, float]] = []
     for now, then in pairwise(sigmas[:-1]):
         h, denoised = math.log(now / then), denoise(x, now)

@@ -1,4 +1,4 @@
-"""Whole jobs through the engine, with each kind of helper, beside one another: what comes is what diffusers draws."""
+"""Whole jobs through the engine, with each kind of auxiliary model, in one batch, compared with plain diffusers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def extras(tiny_sd: Studio, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, AuxiliaryModel]]:
-    """A catalog's helpers for the tiny model."""
+    """The auxiliary models of the tiny model."""
     folder, own = tmp_path_factory.mktemp("extras"), tiny_sd.spec.folder
     assert own is not None
     loras = {name: build_tiny_lora(folder / f"{name}.safetensors", own, seed=seed) for seed, name in enumerate("ab")}

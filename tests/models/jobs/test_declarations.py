@@ -18,8 +18,7 @@ from models.jobs.kinds import JobKind, find_kind, job_kinds
 from models.jobs.parameters import Field, declared
 from models.jobs.params import DrawRequest, JobParams
 from models.jobs.tickets import complete
-from service.api.native.schemas import params_body
-from service.api.native.translate import parse_job
+from service.api.job_bodies import params_body, parse_job
 
 SOURCE, OTHER = "input:" + "0" * 64, "input:" + "1" * 64
 PATH = Path("weights")

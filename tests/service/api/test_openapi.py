@@ -9,7 +9,7 @@ import pytest
 
 from models.jobs.kinds import job_kinds
 from service.api.app import create_app
-from service.api.native.schemas import job_body
+from service.api.job_bodies import job_body
 from service.backbone.settings import Settings
 
 ROUTES = {

@@ -11,7 +11,7 @@ from models.diffusion.control.controlnet import Share, prepare_condition, residu
 from models.diffusion.denoiser import Conditioning
 from tests.models.diffusion.control.rig import CPU, PX, Control, ControlRequest, ControlStudio, condition
 
-WISHES = {
+REQUESTS = {
     "none": ControlRequest(),
     "one": ControlRequest((Control("a"),)),
     "one, weak": ControlRequest((Control("a", weight=0.4),), seed=2),
@@ -45,16 +45,16 @@ def worst(studio: ControlStudio, requests: dict[str, ControlRequest]) -> dict[st
 
 
 def test_sd_all_together(sd: ControlStudio) -> None:
-    assert worst(sd, WISHES | POOLED) == {}
+    assert worst(sd, REQUESTS | POOLED) == {}
 
 
 def test_sdxl_all_together(sdxl: ControlStudio) -> None:
-    assert worst(sdxl, WISHES) == {}
+    assert worst(sdxl, REQUESTS) == {}
 
 
-@pytest.mark.parametrize("name", WISHES)
+@pytest.mark.parametrize("name", REQUESTS)
 def test_sd_alone(sd: ControlStudio, name: str) -> None:
-    assert worst(sd, {name: WISHES[name]}) == {}
+    assert worst(sd, {name: REQUESTS[name]}) == {}
 
 
 def test_the_comparison_can_tell(sd: ControlStudio, sdxl: ControlStudio) -> None:
@@ -78,7 +78,7 @@ def test_rows_without_control_stay_as_they_are_to_the_bit(sd: ControlStudio) -> 
 
 def test_a_single_row_and_its_controls_are_the_plain_pipelines_to_the_bit(sd: ControlStudio) -> None:
     for name in ("none", "one", "the other"):
-        assert torch.equal(sd.draw([WISHES[name]])[0], sd.draw_plain(WISHES[name])), name
+        assert torch.equal(sd.draw([REQUESTS[name]])[0], sd.draw_plain(REQUESTS[name])), name
 
 
 def test_no_active_control_is_no_residuals(sd: ControlStudio) -> None:

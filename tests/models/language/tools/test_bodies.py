@@ -110,7 +110,7 @@ def test_constrained_holds_the_answer_to_a_schema():
 
 
 def test_constrained_shows_examples_before_everything_else():
-    shown = replace(TOOL, examples=(Example(wish="a dog", arguments={"prompt": "dog"}),))
+    shown = replace(TOOL, examples=(Example(request="a dog", arguments={"prompt": "dog"}),))
     found = DIALECTS["constrained"].body("", TURNS[:1], [shown])["messages"][1:]
     call = '{"tool": "create_image", "arguments": {"prompt": "dog"}}'
     assert [entry["content"] for entry in found] == ["a dog", call, "draw a cat"]

@@ -1,4 +1,4 @@
-"""A language model made of rules: it reads a wish in three languages and calls tools, in any of the four dialects."""
+"""A language model made of rules: it reads requests in three languages and calls tools in any of the four formats."""
 
 from __future__ import annotations
 

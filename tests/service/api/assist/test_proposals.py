@@ -20,7 +20,7 @@ from models.language.tools import DIALECTS
 from models.language.tools.types import USER, TextTurn
 from service.api.assist.information import information_tools, look_up
 from service.api.assist.instructions import SYSTEM
-from service.api.assist.proposals import Wish, propose
+from service.api.assist.proposals import AssistRequest, propose
 from service.api.assist.tools import CREATE, EDIT, ENLARGE, image_index, job_tools
 
 CAT, DOG = "image:0b7c2f0e-6f0e-4b43-9a55-3f6a3e1f7a11", "https://example.org/dog.png"
@@ -31,16 +31,16 @@ CATALOG = Catalog(
 )
 
 
-def wish(kind: str | None = None, *images: str, **params: Any) -> Wish:
-    return Wish(catalog=CATALOG, images=images, job=None if kind is None else {"kind": kind, "params": params})
+def request_with(kind: str | None = None, *images: str, **params: Any) -> AssistRequest:
+    return AssistRequest(catalog=CATALOG, images=images, job=None if kind is None else {"kind": kind, "params": params})
 
 
-def params_of(name: str, arguments: dict[str, Any], given: Wish) -> dict[str, Any]:
+def params_of(name: str, arguments: dict[str, Any], given: AssistRequest) -> dict[str, Any]:
     job = propose(name, arguments, given)
     return {"kind": job["kind"], **job["params"]}
 
 
-def refusal(name: str, arguments: dict[str, Any], given: Wish) -> dict[str, str]:
+def refusal(name: str, arguments: dict[str, Any], given: AssistRequest) -> dict[str, str]:
     with pytest.raises(InvalidTicket) as caught:
         propose(name, arguments, given)
     return {problem.field: problem.message for problem in caught.value.problems}
@@ -70,7 +70,7 @@ def test_schemas_are_strict_and_take_what_they_ask_for():
 def test_whatever_may_be_left_out_is_left_out_of_a_new_job():
     create = next(tool for tool in job_tools(CATALOG, 0, is_change=False) if tool.name == CREATE)
     arguments = dict.fromkeys(create.parameters["properties"]) | {"prompt": "a fox"}
-    assert propose(CREATE, arguments, wish()) == {"kind": "txt2img", "params": {"prompt": "a fox"}}
+    assert propose(CREATE, arguments, request_with()) == {"kind": "txt2img", "params": {"prompt": "a fox"}}
 
 
 @pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS)
@@ -120,25 +120,28 @@ def test_changes_of_a_job(arguments, changed):
     }  # fmt: skip
     given = {field: value for field, value in base.items() if field != "controls"}
     expected = {field: value for field, value in (given | changed).items() if value is not None}
-    assert params_of(CREATE, arguments, wish("txt2img", **given)) == {"kind": "txt2img", **expected}
+    assert params_of(CREATE, arguments, request_with("txt2img", **given)) == {"kind": "txt2img", **expected}
 
 
 def test_a_size_replaces_a_shape():
-    changed = params_of(CREATE, {"width": 256, "height": 128}, wish("txt2img", prompt="x", aspect_ratio="16:9"))
+    changed = params_of(CREATE, {"width": 256, "height": 128}, request_with("txt2img", prompt="x", aspect_ratio="16:9"))
     assert changed == {"kind": "txt2img", "prompt": "x", "width": 256, "height": 128}
 
 
 def test_a_style_can_be_taken_away():
-    changed = params_of(CREATE, {"style_preset": "none"}, wish("txt2img", prompt="x", style_preset="anime"))
+    changed = params_of(CREATE, {"style_preset": "none"}, request_with("txt2img", prompt="x", style_preset="anime"))
     assert changed == {"kind": "txt2img", "prompt": "x"}
-    assert params_of(CREATE, {"prompt": "x", "style_preset": "none"}, wish()) == {"kind": "txt2img", "prompt": "x"}
+    assert params_of(CREATE, {"prompt": "x", "style_preset": "none"}, request_with()) == {
+        "kind": "txt2img",
+        "prompt": "x",
+    }
 
 
 def test_effective_parameters_can_be_changed():
     effective = open_ticket(DrawRequest(prompt="x", seed=3), CATALOG, job_id="a", owner="o").params
     shown = json.loads(json.dumps(effective.to_payload()))
     given = {field: value for field, value in shown.items() if value is not None}
-    edited = params_of(EDIT, {"image": "image 1"}, wish("txt2img", CAT, **given))
+    edited = params_of(EDIT, {"image": "image 1"}, request_with("txt2img", CAT, **given))
     assert (edited["kind"], edited["image"], edited["seed"]) == ("img2img", CAT, 3)
     assert "strength" not in edited  # all of a new image is drawn; of one to edit that would leave nothing
 
@@ -154,14 +157,14 @@ IMAGES = {
 
 @pytest.mark.parametrize(("arguments", "images", "base", "expected"), IMAGES.values(), ids=IMAGES)
 def test_which_image_is_meant(arguments, images, base, expected):
-    given = wish("img2img", *images, prompt="x", **base) if base else wish(None, *images)
+    given = request_with("img2img", *images, prompt="x", **base) if base else request_with(None, *images)
     assert params_of(EDIT, {"prompt": "x", **arguments}, given)["image"] == expected
-    given = wish("upscale", *images, **base) if base else wish(None, *images)
+    given = request_with("upscale", *images, **base) if base else request_with(None, *images)
     assert params_of(ENLARGE, arguments, given)["image"] == expected
 
 
 def test_an_inpainted_image_keeps_its_mask_and_another_one_does_not():
-    given = wish("inpaint", DOG, CAT, prompt="a hat", image=CAT, mask=MASK)
+    given = request_with("inpaint", DOG, CAT, prompt="a hat", image=CAT, mask=MASK)
     kept = params_of(EDIT, {"prompt": "a crown"}, given)
     assert (kept["kind"], kept["mask"], kept["image"], kept["prompt"]) == ("inpaint", MASK, CAT, "a crown")
     other = params_of(EDIT, {"image": "image 1"}, given)
@@ -169,14 +172,14 @@ def test_an_inpainted_image_keeps_its_mask_and_another_one_does_not():
 
 
 def test_an_image_to_edit_can_be_forgotten():
-    given = wish("img2img", CAT, prompt="a cat", image=CAT, strength=0.4, resize_mode="fill", seed=1)
+    given = request_with("img2img", CAT, prompt="a cat", image=CAT, strength=0.4, resize_mode="fill", seed=1)
     assert params_of(CREATE, {}, given) == {"kind": "txt2img", "prompt": "a cat", "seed": 1}
 
 
 def test_what_was_drawn_says_nothing_about_an_enlargement():
-    given = wish("txt2img", CAT, prompt="a cat", seed=1)
+    given = request_with("txt2img", CAT, prompt="a cat", seed=1)
     assert params_of(ENLARGE, {"scale": 4}, given) == {"kind": "upscale", "image": CAT, "scale": 4}
-    assert refusal(CREATE, {"prompt": None}, wish("upscale", CAT, image=CAT)) == {"prompt": "is required"}
+    assert refusal(CREATE, {"prompt": None}, request_with("upscale", CAT, image=CAT)) == {"prompt": "is required"}
 
 
 REFUSALS: dict[str, tuple[str, dict[str, Any], str]] = {
@@ -207,15 +210,15 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("name", "arguments", "field"), REFUSALS.values(), ids=REFUSALS)
 def test_what_cannot_be_drawn_is_told_by_the_names_of_the_arguments(name, arguments, field):
-    assert list(refusal(name, arguments, wish())) == [field]
+    assert list(refusal(name, arguments, request_with())) == [field]
 
 
 def test_images_that_are_not_there():
-    assert refusal(EDIT, {"prompt": "x", "image": "image 3"}, wish(None, CAT, DOG)) == {
+    assert refusal(EDIT, {"prompt": "x", "image": "image 3"}, request_with(None, CAT, DOG)) == {
         "image": "must be image 1 or image 2"
     }
-    assert "must be image 1 or image 2" in refusal(EDIT, {"prompt": "x"}, wish(None, CAT, DOG))["image"]
-    assert "only create_image" in refusal(ENLARGE, {}, wish())["image"]
+    assert "must be image 1 or image 2" in refusal(EDIT, {"prompt": "x"}, request_with(None, CAT, DOG))["image"]
+    assert "only create_image" in refusal(ENLARGE, {}, request_with())["image"]
     assert [image_index(name) for name in ("image 1", "2", "Picture 3", "image 0", "image", "", "image 99999")] == [
         0, 1, 2, None, None, None, None,
     ]  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -135,13 +134,12 @@ FAILURES = {
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 def test_failures_of_the_engine_leave_the_prompt_as_it_is(rewriting, engine, answer, status, stream):
     engine.answer_with(answer)
-    client, begun_at = rewriting(), time.monotonic()
+    client = rewriting()
     if stream:
         with client.stream("POST", PATH, json={"prompt": PROMPT, "model": "big", "stream": True}) as response:
             view = events(response)[-1][1]
     else:
         view = rewritten(client, model="big")
-    assert time.monotonic() - begun_at < 5
     assert status is None or view["rewrite"]["status"] == status
     if view["rewrite"]["status"] != APPLIED:
         assert view["revised_prompt"] == PROMPT and view["rewrite"]["reason"]

@@ -219,18 +219,18 @@ def test_errors_come_in_the_requests_own_form(client, queued):
         ({"files": [("input", ("a.png", b"x"))]}, "job: must come once"),
         ({"files": [("job", ("job.json", b"{}")), ("job", ("job.json", b"{}"))]}, "job: must come once"),
         ({"files": [("job", ("job.json", b"\xff"))]}, "it is not UTF-8"),
-        ({"json": {"type": "inference.sd15.txt2img.v9"}}, "unknown job type 'inference.sd15.txt2img.v9'; known are"),
+        ({"json": {"type": "inference.sd15.txt2img.v9"}}, "unknown job type 'inference.sd15.txt2img.v9'; there are"),
         ({"json": {"type": "inference.veo.fast.txt2vid.v1"}}, "Photogram draws images, not videos"),
         ({"json": {"type": "inference.recraft.txt2vec.v1"}}, "not vector graphics"),
         ({"json": {"type": "inference.nano-banana.img2img.v2"}}, "only its maker has the weights"),
-        ({"json": {"type": "inference.birefnet.segment.v1"}}, "not available: Photogram has nothing that finds out"),
-        ({"json": {"type": "inference.remove-background.v1"}}, "not available: Photogram has nothing that finds out"),
+        ({"json": {"type": "inference.birefnet.segment.v1"}}, "not available: Photogram has no segmentation model"),
+        ({"json": {"type": "inference.remove-background.v1"}}, "not available: Photogram has no segmentation model"),
         ({"json": {"type": "inference.flux-2.klein.4b.txt2img.v1"}}, "no pipeline for this model"),
         ({"json": {"type": "inference.faceswap.v1", "config": {}}}, "face swap is not available"),
         ({"json": {"type": "inference.sdxl.txt2img.v1", "config": {"prompt": "x"}}}, "no model of the family sdxl"),
         ({"json": {"type": "inference.flux.dev.txt2img.v2", "config": {"prompt": "x"}}}, "no model of the family flux"),
-        ({"json": APPLE, "headers": {"Accept": "video/mp4"}}, "Accept: 'video/mp4' asks for nothing that there is"),
-        ({"json": APPLE, "headers": {"Accept": "multipart/form-data; video/mp4"}}, "asks for nothing that there is"),
+        ({"json": APPLE, "headers": {"Accept": "video/mp4"}}, "Accept: must name one of multipart/form-data"),
+        ({"json": APPLE, "headers": {"Accept": "multipart/form-data; video/mp4"}}, "'multipart/form-data; video/mp4'"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_is_refused_with_the_reason(client, queued, path, body, told):
@@ -244,7 +244,7 @@ def test_what_cannot_be_done_is_refused_with_the_reason(client, queued, path, bo
 
 def test_a_ping_is_not_asynchronous(client):
     answer = client.post("/v2/job/async", json=PING)
-    assert answer.status_code == 400 and "not done asynchronously" in answer.json()["error"]
+    assert answer.status_code == 400 and "not processed asynchronously" in answer.json()["error"]
 
 
 def test_a_query_that_makes_no_sense_and_a_route_that_is_not_there(client):

@@ -1,0 +1,63 @@
+"""The route that uploads an image, so that several jobs can start from it without sending it again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+
+from models.errors import ProblemCode
+from models.media.images import FORMATS
+from service.api.auth import CurrentCaller
+from service.api.errors import ApiError, ErrorCode, invalid_field
+from service.api.native.errors import UPLOADING
+from service.api.state import GatewayState
+from service.jobs.errors import ImageRefused
+
+router = APIRouter(tags=["jobs"])
+
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {f"image/{name.lower()}": {"schema": {"type": "string", "format": "binary"}} for name in FORMATS},
+    }
+}
+
+
+class InputView(BaseModel):
+    """An uploaded image."""
+
+    source: str = Field(description="The name of the image in jobs: `input:<sha256>`.")
+    width: int = Field(description="Pixels.")
+    height: int = Field(description="Pixels.")
+
+
+@router.post(
+    "/v1/inputs",
+    operation_id="createInput",
+    summary="Upload an image",
+    status_code=201,
+    openapi_extra=_BODY,
+    responses=UPLOADING,
+)
+async def create_input(request: Request, gateway: GatewayState, caller: CurrentCaller) -> InputView:
+    """Store the image in the body. It is kept after its last use for as long as finished jobs are kept."""
+    if not request.headers.get("content-type", "").strip().lower().startswith("image/"):
+        raise ApiError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, "the body must be an image, sent as image/png or the like")
+    data = await _body(request, gateway.settings.max_input_bytes)
+    try:
+        stored = await run_in_threadpool(gateway.jobs.store_image, data)
+    except ImageRefused as error:
+        raise invalid_field("body", str(error), ProblemCode.MALFORMED) from error
+    return InputView(source=stored.source, width=stored.width, height=stored.height)
+
+
+async def _body(request: Request, max_bytes: int) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > max_bytes:
+            raise ApiError(ErrorCode.BODY_TOO_LARGE, f"an image may have at most {max_bytes} bytes")
+    return bytes(body)

@@ -1,0 +1,113 @@
+"""The images of a form: they are stored, and transparent areas become a mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+from PIL import ExifTags, Image, ImageOps
+
+from models.errors import UnreadableImage
+from models.media.images import FORMATS
+from models.media.png import read_request
+from service.api.openai.errors import OpenAiError
+from service.api.state import Gateway
+from service.jobs.errors import ImageRefused
+
+_SWAPPING_ORIENTATIONS = (5, 6, 7, 8)
+"""The EXIF orientations that swap width and height."""
+
+
+@dataclass(frozen=True)
+class FormImages:
+    """The images that an edit or a variation starts from."""
+
+    image: str
+    """The source of the stored image; likewise ``mask``, which is white where the image changes."""
+    mask: str | None
+    size: tuple[int, int]
+    """Width and height in pixels of ``image``, after its EXIF orientation is applied."""
+    prompt: str | None
+    """The prompt in the metadata of an image that Photogram generated."""
+
+
+def store_images(gateway: Gateway, image: bytes, mask: bytes | None = None) -> FormImages:
+    """Check and store the images. Blocking.
+
+    Args:
+        mask: an image with an alpha channel. ``None`` uses the alpha channel of ``image``, if a part of it is fully
+            transparent.
+
+    Raises:
+        OpenAiError: an image cannot be used.
+    """
+    source = _stored(gateway, image, "image")
+    size = upright_size(image)
+    found = mask_of_alpha(image, "image") if mask is None else _explicit_mask(gateway, mask, size)
+    return FormImages(
+        image=source,
+        mask=None if found is None else _stored(gateway, found, "mask"),
+        size=size,
+        prompt=_recorded_prompt(image),
+    )
+
+
+def _stored(gateway: Gateway, data: bytes, param: str) -> str:
+    try:
+        return gateway.jobs.store_image(data).source
+    except ImageRefused as error:
+        raise OpenAiError(f"{param}: {error}", param=param) from error
+
+
+def upright_size(data: bytes) -> tuple[int, int]:
+    """Width and height in pixels of the image in ``data`` after its EXIF orientation; its pixels are not decoded."""
+    with Image.open(BytesIO(data), formats=FORMATS) as image:
+        width, height = image.size
+        return (
+            (height, width)
+            if image.getexif().get(ExifTags.Base.Orientation) in _SWAPPING_ORIENTATIONS
+            else (width, height)
+        )
+
+
+def _explicit_mask(gateway: Gateway, mask: bytes, size: tuple[int, int]) -> bytes:
+    _stored(gateway, mask, "mask")
+    if upright_size(mask) != size:
+        raise OpenAiError(f"mask: must have the size of the image, {size[0]} x {size[1]} pixels", param="mask")
+    found = mask_of_alpha(mask, "mask")
+    if found is None:
+        raise OpenAiError(
+            "mask: must be fully transparent where the image is to change, and has no such area", param="mask"
+        )
+    return found
+
+
+def mask_of_alpha(data: bytes, param: str) -> bytes | None:
+    """A mask as a PNG file, white where the image is fully transparent; ``None`` if it is nowhere.
+
+    Raises:
+        OpenAiError: the image cannot be read; ``param`` is the field that had it.
+    """
+    try:
+        with Image.open(BytesIO(data), formats=FORMATS) as image:
+            if not image.has_transparency_data:
+                return None
+            alpha = ImageOps.exif_transpose(image).convert("RGBA").getchannel("A")
+    except Exception as error:  # damaged files make Pillow raise many kinds of exception
+        raise OpenAiError(f"{param}: the image cannot be read: {error}", param=param) from error
+    if alpha.getextrema()[0] != 0:
+        return None
+    buffer = BytesIO()
+    alpha.point(lambda level: 255 * (level == 0)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _recorded_prompt(data: bytes) -> str | None:
+    try:
+        request = read_request(data) or {}
+    except UnreadableImage:  # not a PNG file
+        return None
+    params: Any = request.get("params")
+    prompt = params.get("prompt") if isinstance(params, dict) else None
+    return prompt if isinstance(prompt, str) and prompt.strip() else None

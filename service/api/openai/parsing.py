@@ -1,0 +1,84 @@
+"""Parsing of bodies: strict JSON, and forms, in which each field is a text or a file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from service.api.bodies import parse_json, require_json_type
+from service.api.errors import ApiError, ErrorCode
+from service.api.multipart import FORM, FormPart, is_form, parse_form
+from service.api.openai.errors import OpenAiError, invalid_fields, refused
+from service.api.openai.schemas import ImageFields
+from service.api.openai.unsupported import UNSUPPORTED
+
+_FILES = ("image", "mask")
+_INDEX = re.compile(r"\[\d*\]$")
+
+_Fields = TypeVar("_Fields", bound=ImageFields)
+
+
+async def read_json(request: Request, model: type[_Fields]) -> _Fields:
+    """The JSON body as ``model``.
+
+    Raises:
+        ApiError: the body is not JSON, or does not fit ``model``.
+    """
+    require_json_type(request.headers)
+    body = await request.body()
+    return await run_in_threadpool(lambda: _validated(parse_json(body), model, strict=True))
+
+
+async def read_form(request: Request, model: type[_Fields]) -> _Fields:
+    """The multipart form as ``model``; numbers and booleans are sent as text.
+
+    Raises:
+        ApiError: the Content-Type is not that of a form, or the form does not fit ``model``.
+        InvalidTicket: the body cannot be parsed as a form.
+    """
+    if not is_form(request.headers):
+        raise ApiError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"the body must be sent as {FORM}")
+    body, content_type = await request.body(), request.headers["content-type"]
+    return await run_in_threadpool(lambda: _validated(_fields(parse_form(body, content_type)), model, strict=False))
+
+
+def _validated(document: Any, model: type[_Fields], *, strict: bool) -> _Fields:
+    if isinstance(document, Mapping):
+        refused(UNSUPPORTED, (name for name, value in document.items() if value is not None))
+    try:
+        return model.model_validate(document, strict=strict)
+    except ValidationError as error:
+        raise invalid_fields(error.errors(include_url=False, include_input=False)) from error
+
+
+def _fields(parts: list[FormPart]) -> dict[str, str | bytes]:
+    found: dict[str, str | bytes] = {}
+    for part in parts:
+        name = _INDEX.sub("", part.name)
+        if name in found:
+            raise OpenAiError(_repeated(name), param=name)
+        found[name] = _content(name, part)
+    return found
+
+
+def _repeated(name: str) -> str:
+    if name == "image":
+        return "image: must be sent once; several images cannot be combined"
+    return f"{name}: must be sent once"
+
+
+def _content(name: str, part: FormPart) -> str | bytes:
+    is_file = part.filename is not None
+    if is_file is not (name in _FILES) and name not in UNSUPPORTED:
+        raise OpenAiError(f"{name}: must {'not ' if is_file else ''}be sent as a file", param=name)
+    if is_file:
+        return part.data
+    try:
+        return part.data.decode()
+    except UnicodeDecodeError as error:
+        raise OpenAiError(f"{name}: must be UTF-8", param=name) from error

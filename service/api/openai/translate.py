@@ -1,0 +1,151 @@
+"""From OpenAI's bodies to requests for the job service, and from parameters to OpenAI's field names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from models.catalog.bounds import SIZE_MULTIPLE_PX
+from models.catalog.catalog import Catalog, ModelSpec
+from models.catalog.families import FAMILIES, IMG2IMG, INPAINT
+from models.catalog.samplers import find_sampler
+from models.jobs.checks import unknown_name
+from models.jobs.params import DrawRequest, LoraUse, Mask
+from service.api.job_bodies import BodyOf
+from service.api.openai.errors import MODEL_NOT_FOUND, OpenAiError
+from service.api.openai.form_images import FormImages
+from service.api.openai.schemas import EditForm, GenerateBody, ImageFields, VariationForm
+
+STEPS_OF: Mapping[str | None, float] = {
+    "low": 0.5, "high": 2, "hd": 2, "xhigh": 3, "max": 4,
+}  # fmt: skip
+"""The factor of the model's default number of steps, by quality; 1 for other qualities."""
+STYLES = {"vivid": "cinematic", "natural": "photographic"}
+FIDELITIES = {"high": 0.5, "low": 0.75}
+VARIATION_STRENGTH = 0.5
+VARIATION_PROMPT = "an image"
+_VARIATION_GUIDANCE = 1.0
+
+_OPENAI_MODEL = re.compile(r"dall-e-[23]|gpt-image-[\w.-]+|chatgpt-image-latest")
+_SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
+_AUTO = "auto"
+
+
+def find_model(name: str | None, catalog: Catalog) -> ModelSpec:
+    """The model of that name or alias; for a name of OpenAI's models, the model that stands for unknown names.
+
+    Raises:
+        OpenAiError: there is no such model (404).
+    """
+    found = catalog.resolve(name)
+    if found is None and name is not None and _OPENAI_MODEL.fullmatch(name):
+        found = catalog.resolve_any(name)
+    if found is None:
+        message = unknown_name("model", str(name), catalog).message
+        raise OpenAiError(f"model: {message}", param="model", code=MODEL_NOT_FOUND, status=404)
+    return found
+
+
+def generation(body: GenerateBody, catalog: Catalog) -> DrawRequest:
+    """A request for txt2img; raises :class:`OpenAiError` for contradicting fields."""
+    spec = find_model(body.model, catalog)
+    if body.style is not None and body.style_preset is not None:
+        raise OpenAiError("style: must not be sent together with style_preset", param="style")
+    style_preset = body.style_preset if body.style is None else STYLES[body.style]
+    width, height = _size(body.size) or (None, None)
+    return DrawRequest(**_common(body, spec) | {
+        "prompt": body.prompt, "style_preset": style_preset, "width": width, "height": height,
+        "loras": _loras(body.loras),
+    })  # fmt: skip
+
+
+def edit(form: EditForm, images: FormImages, catalog: Catalog) -> DrawRequest:
+    """A request for inpainting, or for img2img without a mask; raises :class:`OpenAiError` for contradicting fields."""
+    spec = find_model(form.model, catalog)
+    if form.strength is not None and form.input_fidelity is not None:
+        raise OpenAiError("input_fidelity: must not be sent together with strength", param="input_fidelity")
+    strength = form.strength
+    if form.input_fidelity is not None and images.mask is None:
+        strength = FIDELITIES[form.input_fidelity]
+    mask = None if images.mask is None else Mask(image=images.mask)
+    return DrawRequest(**_common(form, spec) | _source_image(form, images, spec) | {
+        "kind": IMG2IMG if mask is None else INPAINT, "prompt": form.prompt, "mask": mask, "strength": strength,
+    })  # fmt: skip
+
+
+def variation(form: VariationForm, images: FormImages, catalog: Catalog) -> DrawRequest:
+    """A request for img2img; raises :class:`OpenAiError` for contradicting fields.
+
+    Without a prompt, guidance is off by default, because it has nothing to guide towards.
+    """
+    spec = find_model(form.model, catalog)
+    prompt = form.prompt or images.prompt
+    guidance = {} if prompt or form.guidance_scale is not None else {"guidance_scale": _VARIATION_GUIDANCE}
+    return DrawRequest(**_common(form, spec) | _source_image(form, images, spec) | guidance | {
+        "kind": IMG2IMG, "prompt": prompt or VARIATION_PROMPT,
+        "strength": VARIATION_STRENGTH if form.strength is None else form.strength,
+    })  # fmt: skip
+
+
+def _common(fields: ImageFields, spec: ModelSpec) -> dict[str, Any]:
+    return {
+        "model": spec.name,
+        "negative_prompt": fields.negative_prompt,
+        "num_inference_steps": _steps(fields, spec),
+        "guidance_scale": fields.guidance_scale,
+        "seed": fields.seed,
+        "sampler": None if fields.sampler is None else find_sampler(fields.sampler) or fields.sampler,
+        "style_preset": fields.style_preset,
+        "clip_skip": fields.clip_skip,
+        "priority": fields.priority,
+    }
+
+
+def _source_image(form: EditForm | VariationForm, images: FormImages, spec: ModelSpec) -> dict[str, Any]:
+    width, height = _size(form.size) or fitted(images.size, spec)
+    return {"image": images.image, "width": width, "height": height, "loras": _loras(form.loras)}
+
+
+def _loras(loras: list[BodyOf[LoraUse]] | None) -> tuple[LoraUse, ...]:
+    return tuple(LoraUse(**lora.model_dump(exclude_none=True)) for lora in loras or ())
+
+
+def _steps(fields: ImageFields, spec: ModelSpec) -> int | None:
+    if fields.steps is not None and fields.num_inference_steps is not None:
+        raise OpenAiError("steps: is another name for num_inference_steps; send only one of them", param="steps")
+    steps = fields.num_inference_steps if fields.steps is None else fields.steps
+    if fields.quality not in STEPS_OF:
+        return steps
+    if steps is not None:
+        raise OpenAiError(
+            f"quality: {fields.quality} sets the number of steps; send quality or steps, not both", param="quality"
+        )
+    return max(1, min(spec.limits.max_steps, round(spec.defaults.num_inference_steps * STEPS_OF[fields.quality])))
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None or text == _AUTO:
+        return None
+    found = _SIZE.fullmatch(text)
+    if found is None:
+        raise OpenAiError("size: must be auto, or WIDTHxHEIGHT such as 512x768", param="size")
+    return int(found[1]), int(found[2])
+
+
+def fitted(size: tuple[int, int], spec: ModelSpec) -> tuple[int, int]:
+    """``size`` (width, height) in pixels, scaled into the limits of ``spec`` and rounded to its grid.
+
+    The aspect ratio is kept as far as the limits allow.
+    """
+    limits, facts = spec.limits, FAMILIES.get(spec.family)
+    grid_px = SIZE_MULTIPLE_PX if facts is None else facts.size_multiple_px
+    low, high = -(-limits.min_px // grid_px), limits.max_px // grid_px
+    scale = min(limits.max_px / max(size), 1) * max(limits.min_px / min(size), 1) / grid_px
+    width, height = (min(max(round(side * scale), low), high) * grid_px for side in size)
+    return width, height
+
+
+def wire_name(field: str) -> str:
+    """OpenAI's name for the parameter ``field``."""
+    return {"width": "size", "height": "size", "mask.image": "mask", "mask": "mask"}.get(field, field)

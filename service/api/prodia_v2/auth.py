@@ -1,0 +1,24 @@
+"""Authentication of Prodia's API v2, which only knows bearer tokens."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from service.api.auth import authenticate
+from service.api.state import GatewayState
+from service.jobs.caller import Caller
+
+_Bearer = Security(HTTPBearer(scheme_name="Bearer", auto_error=False))
+
+
+async def _bearer_caller(
+    gateway: GatewayState, bearer: Annotated[HTTPAuthorizationCredentials | None, _Bearer] = None
+) -> Caller:
+    return await authenticate(gateway, bearer)
+
+
+BearerCaller = Annotated[Caller, Depends(_bearer_caller)]
+"""The holder of the request's bearer token, for the signature of a route."""

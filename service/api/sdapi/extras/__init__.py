@@ -1,0 +1,1 @@
+"""Routes that process images without a prompt: enlargement, face restoration, and reading of metadata."""

@@ -1,0 +1,51 @@
+"""Images of requests that the gateway itself must read: their bytes and their sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from models.catalog.upscalers import UPSCALE_FACTORS
+from models.errors import ProblemCode
+from models.jobs.params import UpscaleRequest
+from models.jobs.sources import IMAGE, INPUT, is_url
+from models.media.images import measure
+from service.api.errors import invalid_field
+from service.api.state import Gateway
+
+
+def read_source(gateway: Gateway, source: str) -> bytes:
+    """The checked image that ``source`` names. Blocking.
+
+    Raises:
+        InvalidTicket: it is not an image, or it is a URL: only workers fetch URLs.
+    """
+    stored = gateway.jobs.take_in(UpscaleRequest(image=source))
+    assert isinstance(stored, UpscaleRequest)
+    path = _path(gateway, stored.image)
+    if path is None:
+        message = "must be Base64: this call does not fetch URLs"
+        raise invalid_field("image", message, ProblemCode.UNAVAILABLE)
+    return path.read_bytes()
+
+
+def _path(gateway: Gateway, source: str) -> Path | None:
+    if is_url(source):
+        return None
+    if source.startswith(INPUT):
+        return gateway.inputs.path(source.removeprefix(INPUT))
+    return gateway.store.path(source.removeprefix(IMAGE))
+
+
+def scale_to(gateway: Gateway, source: str, target: tuple[int, int]) -> int:
+    """The factor that enlarges the image to ``target`` (width, height) in pixels. Blocking.
+
+    Raises:
+        InvalidTicket: no factor does; or as :func:`read_source`.
+    """
+    width, height = measure(read_source(gateway, source))
+    for factor in UPSCALE_FACTORS:
+        if target == (width * factor, height * factor):
+            return factor
+    sizes = " or ".join(f"{width * factor} x {height * factor}" for factor in UPSCALE_FACTORS)
+    message = f"not available: this image can be enlarged to {sizes} pixels"
+    raise invalid_field("upscaling_resize_w", message, ProblemCode.NOT_ALLOWED)

@@ -1,0 +1,1 @@
+"""The options of an API key: defaults for its later requests."""

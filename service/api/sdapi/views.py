@@ -1,0 +1,124 @@
+"""Finished jobs as A1111's txt2img and img2img show them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from models.catalog.catalog import Catalog
+from models.catalog.families import TXT2IMG
+from models.catalog.styles import apply_style, find_style
+from models.jobs.params import DrawParams
+from models.jobs.records import JobRecord
+from models.media.infotext import a1111_parameters, parse_parameters
+from service.api.formats import convert
+from service.api.sdapi.names import model_hash
+from service.api.sdapi.options.translate import Options
+from service.api.sdapi.schemas import SdDrawBody
+
+_IN_FIELDS = (
+    "Prompt", "Negative prompt", "Steps", "Sampler", "CFG scale", "Seed", "Size-1", "Size-2", "Model", "Clip skip",
+    "Version",
+)  # fmt: skip
+"""Names in the infotext that are not repeated in ``extra_generation_params``."""
+
+
+FinishedJob = tuple[JobRecord, bytes]
+"""A job that succeeded, and its image as a PNG file."""
+
+
+def draw_answer(
+    body: SdDrawBody, records: Sequence[JobRecord], finished: Sequence[FinishedJob], options: Options, catalog: Catalog
+) -> dict[str, Any]:
+    """The answer to ``body``. Blocking.
+
+    Args:
+        records: all jobs of the call.
+        finished: the jobs that were not interrupted.
+    """
+    files = [convert(png, options.file_format, quality=options.quality) for _, png in finished]
+    images = [base64.b64encode(file).decode() for file in files] if body.send_images else []
+    info = _info(body, [record for record, _ in finished] or records[:1], catalog)
+    return {"images": images, "parameters": _parameters(body, records[0]), "info": json.dumps(info)}
+
+
+def _parameters(body: SdDrawBody, record: JobRecord) -> dict[str, Any]:
+    """The request as it was sent, with the model's defaults for fields that it left out."""
+    params, echo = _params(record), body.echo()
+    defaults = {
+        "negative_prompt": params.negative_prompt,
+        "sampler_name": params.sampler,
+        "steps": params.num_inference_steps,
+        "cfg_scale": params.guidance_scale,
+        "width": params.width,
+        "height": params.height,
+    }
+    return {**echo, **{name: value for name, value in defaults.items() if echo[name] is None}}
+
+
+def _params(record: JobRecord) -> DrawParams:
+    params = record.drawn_params
+    assert isinstance(params, DrawParams)
+    return params
+
+
+def _info(body: SdDrawBody, records: Sequence[JobRecord], catalog: Catalog) -> dict[str, Any]:
+    """A1111's ``Processed`` as JSON-ready values; fields of features that this server lacks have neutral values."""
+    first, seeds = _params(records[0]), [_params(record).seed for record in records]
+    infotexts = [a1111_parameters(record.kind, _params(record)) for record in records]
+    prompts, negative_prompts = zip(*(_styled_prompts(_params(record)) for record in records), strict=True)
+    model = catalog.resolve(first.model)
+    return {
+        "prompt": prompts[0],
+        "all_prompts": list(prompts),
+        "negative_prompt": negative_prompts[0],
+        "all_negative_prompts": list(negative_prompts),
+        "seed": seeds[0],
+        "all_seeds": seeds,
+        "subseed": body.subseed,
+        "all_subseeds": [body.subseed] * len(records),
+        "subseed_strength": 0,
+        "width": first.width,
+        "height": first.height,
+        "sampler_name": first.sampler,
+        "cfg_scale": first.guidance_scale,
+        "steps": first.num_inference_steps,
+        "batch_size": body.batch_size,
+        "restore_faces": False,
+        "face_restoration_model": None,
+        "sd_model_name": first.model,
+        "sd_model_hash": None if model is None else model_hash(model),
+        "sd_vae_name": None,
+        "sd_vae_hash": None,
+        "seed_resize_from_w": -1,
+        "seed_resize_from_h": -1,
+        "denoising_strength": _denoising_strength(records[0].kind, first),
+        "extra_generation_params": _extra(infotexts[0]),
+        "index_of_first_image": 0,
+        "infotexts": infotexts,
+        "styles": body.styles,
+        "job_timestamp": datetime.fromtimestamp(records[0].created_at).strftime("%Y%m%d%H%M%S"),
+        "clip_skip": first.clip_skip,
+        "is_using_inpainting_conditioning": False,
+        "version": "Photogram",
+    }
+
+
+def _styled_prompts(params: DrawParams) -> tuple[str, str]:
+    style = find_style(params.style_preset or "")
+    return (
+        apply_style(style, params.prompt, params.negative_prompt) if style else (params.prompt, params.negative_prompt)
+    )
+
+
+def _denoising_strength(kind: str, params: DrawParams) -> float | None:
+    if kind != TXT2IMG:
+        return params.strength
+    return None if params.second_pass is None else params.second_pass.strength
+
+
+def _extra(infotext: str) -> Mapping[str, str]:
+    return {name: value for name, value in parse_parameters(infotext).items() if name not in _IN_FIELDS}

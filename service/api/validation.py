@@ -1,0 +1,53 @@
+"""Validation errors of pydantic as problems of fields."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from models.errors import FieldProblem, Problem, ProblemCode
+
+PROBLEMS_MAX = 32
+"""The most problems that one answer reports."""
+_FIELD_MAX_CHARS = 200
+_MESSAGES = {"extra_forbidden": "there is no such field", "missing": "is required"}
+_CODES: Mapping[str, ProblemCode] = {
+    "extra_forbidden": ProblemCode.UNKNOWN_FIELD,
+    "missing": ProblemCode.REQUIRED,
+    "literal_error": ProblemCode.NOT_ALLOWED,
+    "enum": ProblemCode.NOT_ALLOWED,
+    **dict.fromkeys(
+        ("greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number"),
+        ProblemCode.OUT_OF_RANGE,
+    ),
+    **dict.fromkeys(("string_too_long", "too_long"), ProblemCode.TOO_LONG),
+    # Every minimum length of the bodies is 1, so that a value that is too short is empty.
+    **dict.fromkeys(("string_too_short", "too_short"), ProblemCode.REQUIRED),
+}
+"""By pydantic's type of error; every other type means that the value has the wrong type or cannot be parsed."""
+
+
+def field_problems(errors: Iterable[Any], skip: int = 0) -> list[FieldProblem]:
+    """The first :data:`PROBLEMS_MAX` of pydantic's ``errors`` as problems of fields.
+
+    Args:
+        errors: what ``ValidationError.errors()`` returns; the bounds are in its ``ctx``.
+        skip: how many leading parts of each location name the part of the request, such as ``query``.
+    """
+    return [
+        FieldProblem.of(_path(error["loc"][skip:])[:_FIELD_MAX_CHARS] or "body", _problem(error))
+        for error in list(errors)[:PROBLEMS_MAX]
+    ]
+
+
+def _problem(error: Any) -> Problem:
+    context: Mapping[str, Any] = error.get("ctx") or {}
+    code = _CODES.get(error["type"], ProblemCode.MALFORMED)
+    low = next((context[name] for name in ("ge", "gt", "min_length") if name in context), None)
+    high = next((context[name] for name in ("le", "lt", "max_length") if name in context), None)
+    return Problem(_MESSAGES.get(error["type"], error["msg"]), code, low, high)
+
+
+def _path(location: Sequence[int | str]) -> str:
+    """As in ``params.controls[0].weight``."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")

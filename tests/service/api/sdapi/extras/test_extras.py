@@ -1,0 +1,23 @@
+"""Images that are processed without a prompt."""
+
+from __future__ import annotations
+
+from tests.service.api.sdapi.sdapi_calls import image
+
+IMAGE = image()
+
+
+def test_extras_are_upscale_jobs(calls):
+    single, answer = calls.jobs("/sdapi/v1/extra-single-image", image=IMAGE, upscaler_1="Nearest", upscaling_resize=4)
+    assert (single[0].kind, single[0].params.scale, single[0].params.upscaler) == ("upscale", 4, "Nearest")
+    assert set(answer) == {"html_info", "image"}
+    to_size = {"resize_mode": 1, "upscaling_resize_w": 64, "upscaling_resize_h": 64, "upscaler_1": "Lanczos"}
+    images = [{"data": IMAGE, "name": "a"}, {"data": f"data:image/png;base64,{IMAGE}"}]
+    batch, answer = calls.jobs("/sdapi/v1/extra-batch-images", 2, imageList=images, **to_size)
+    assert [record.params.scale for record in batch] == [2, 2] and len(answer["images"]) == 2
+
+
+def test_faces_are_restored_where_there_are_weights(cataloged):
+    assert cataloged.client.get("/sdapi/v1/face-restorers").json() == [{"name": "GFPGAN", "cmd_dir": None}]
+    restored, _ = cataloged.jobs("/sdapi/v1/extra-single-image", image=IMAGE, gfpgan_visibility=1)
+    assert restored[0].kind == "face_restore"

@@ -1,0 +1,44 @@
+"""Options are stored for one API key, and unsupported ones are refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.service.api.sdapi.sdapi_calls import Calls
+
+
+def test_options_are_kept_for_one_key(client, stranger, calls):
+    assert client.post("/sdapi/v1/options", json={"CLIP_stop_at_last_layers": 2}).json() is None
+    assert client.post("/sdapi/v1/options", json={"sd_model_checkpoint": "house"}).json() is None
+    assert client.get("/sdapi/v1/options").json()["CLIP_stop_at_last_layers"] == 2
+    assert stranger.get("/sdapi/v1/options").json()["CLIP_stop_at_last_layers"] == 1
+    refused = client.post("/sdapi/v1/txt2img", json={"prompt": "a cat"})
+    assert (refused.status_code, "clip_skip" in refused.text or "CLIP_stop" in refused.text) == (422, True)
+    assert calls.job("txt2img", override_settings={"CLIP_stop_at_last_layers": 1}).params.clip_skip == 1
+    assert Calls(stranger, calls.worker, calls.redis).job("txt2img").params.clip_skip == 1
+
+
+def test_all_options_may_be_sent_back(client):
+    shown = client.get("/sdapi/v1/options").json()
+    assert shown["sd_model_checkpoint"].startswith("house.safetensors [") and shown["samples_format"] == "png"
+    assert client.post("/sdapi/v1/options", json={**shown, "sd_checkpoint_hash": "old"}).status_code == 200
+    assert client.get("/sdapi/v1/options").json() == shown
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"sd_model_checkpoint": "nobody's"}, {"sd_model_checkpoint": 5}, {"CLIP_stop_at_last_layers": True},
+        {"CLIP_stop_at_last_layers": "two"}, {"samples_format": "gif"}, {"jpeg_quality": 101}, {"sd_vae": "other.pt"},
+        {"randn_source": "NV"}, {"eta_noise_seed_delta": 31337}, {"nobody's": 1}, {"tiling": True},
+    ],
+)  # fmt: skip
+def test_options_that_cannot_be_had_are_refused(client, options):
+    for path, body, place in (
+        ("options", options, []),
+        ("txt2img", {"prompt": "x", "override_settings": options}, ["override_settings"]),
+    ):
+        answer = client.post(f"/sdapi/v1/{path}", json=body)
+        assert answer.status_code == 422
+        (problem,) = answer.json()["detail"]
+        assert problem["loc"] == ["body", *place, *options] and problem["msg"]

@@ -1,0 +1,46 @@
+"""Finished images as files, and the links to them."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from service.api.app import create_app
+from service.backbone.settings import Settings
+
+
+def test_an_image_is_served_for_ever(anonymous, new_job, worker):
+    job_id = new_job()
+    assert anonymous.get(f"/images/{job_id}.png").status_code == 404
+    worker.draw(job_id)
+    answer = anonymous.get(f"/images/{job_id}.png")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
+    assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert "content-disposition" not in answer.headers
+    head = anonymous.head(f"/images/{job_id}.png")
+    assert (head.status_code, head.headers["content-length"], head.content) == (200, str(len(answer.content)), b"")
+    known = anonymous.get(f"/images/{job_id}.png", headers={"If-None-Match": f'"x", W/{answer.headers["etag"]}'})
+    assert (known.status_code, known.content, known.headers["etag"]) == (304, b"", answer.headers["etag"])
+    saved = anonymous.get(f"/images/{job_id}.png?download=1")
+    assert saved.headers["content-disposition"] == f'attachment; filename="{job_id}.png"'
+    part = anonymous.get(f"/images/{job_id}.png", headers={"Range": "bytes=0-7"})
+    assert (part.status_code, part.content) == (206, b"\x89PNG\r\n\x1a\n")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["x.png", "..%2f..%2fetc%2fpasswd.png", "%00.png", "00000000-0000-4000-8000-000000000000.png", "a/b.png", "x"],
+)
+def test_there_is_no_such_image(anonymous, path):
+    answer = anonymous.get(f"/images/{path}")
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+def test_the_public_url_starts_all_links(serve, redis_url, data, key, worker):
+    settings = Settings(redis_url=redis_url, data=data, public_url="https://images.example/api")
+    with serve(create_app(settings)) as url, httpx.Client(base_url=url, headers={"X-API-Key": key}) as client:
+        job_id = client.post("/v1/sd/generate", json={"prompt": "x"}).json()["job"]
+        worker.draw(job_id)
+        expected = f"https://images.example/api/images/{job_id}.png"
+        assert client.get(f"/v1/job/{job_id}").json()["imageUrl"] == expected
+        assert client.get(f"/v1/jobs/{job_id}").json()["result"]["images"][0]["url"] == expected

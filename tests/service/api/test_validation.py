@@ -1,0 +1,81 @@
+"""Problems of fields: pydantic's errors get codes and bounds, and no problem is made without a code."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+import service.api
+from models.errors import ProblemCode
+from service.api.validation import PROBLEMS_MAX, field_problems
+
+ROOT = Path(service.api.__file__).parent
+PAGE = Path(__file__).parents[3] / "docs" / "errors.md"
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    steps: int = Field(ge=1, le=150)
+    prompt: str = Field(min_length=1, max_length=4)
+    names: list[str] = Field([], max_length=1)
+    style: Literal["a", "b"] = "a"
+
+
+GOOD = {"steps": 20, "prompt": "x"}
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "code", "low", "high"),
+    [
+        ({"steps": 0}, "steps", ProblemCode.OUT_OF_RANGE, 1, None),
+        ({"steps": 151}, "steps", ProblemCode.OUT_OF_RANGE, None, 150),
+        ({"steps": "20"}, "steps", ProblemCode.MALFORMED, None, None),
+        ({"prompt": "xxxxx"}, "prompt", ProblemCode.TOO_LONG, None, 4),
+        ({"prompt": ""}, "prompt", ProblemCode.REQUIRED, 1, None),
+        ({"names": ["a", "b"]}, "names", ProblemCode.TOO_LONG, None, 1),
+        ({"names": [1]}, "names[0]", ProblemCode.MALFORMED, None, None),
+        ({"style": "c"}, "style", ProblemCode.NOT_ALLOWED, None, None),
+        ({"more": 1}, "more", ProblemCode.UNKNOWN_FIELD, None, None),
+    ],
+)
+def test_pydantic_errors_become_problems_with_code_and_bounds(change, field, code, low, high):
+    with pytest.raises(ValidationError) as caught:
+        Body.model_validate({**GOOD, **change})
+    (problem,) = field_problems(caught.value.errors())
+    assert (problem.field, problem.code, problem.low, problem.high) == (field, code, low, high)
+
+
+def test_a_missing_field_is_required_and_long_lists_of_errors_are_cut_off():
+    with pytest.raises(ValidationError) as caught:
+        Body.model_validate({name: 1 for name in map(str, range(100))})
+    found = field_problems(caught.value.errors())
+    assert len(found) == PROBLEMS_MAX
+    assert {each.code for each in found} == {ProblemCode.REQUIRED, ProblemCode.UNKNOWN_FIELD}
+
+
+def calls(tree: ast.AST, name: str) -> list[ast.Call]:
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return [call for call in found if (getattr(call.func, "id", None) or getattr(call.func, "attr", None)) == name]
+
+
+def is_bare_text(node: ast.expr) -> bool:
+    branches = (node.body, node.orelse) if isinstance(node, ast.IfExp) else (node,)
+    return any(isinstance(each, ast.JoinedStr) or isinstance(getattr(each, "value", None), str) for each in branches)
+
+
+def test_no_problem_is_made_without_a_code():
+    for path in ROOT.rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        for name, arguments in (("FieldProblem", 3), ("Problem", 2)):
+            assert all(len(call.args) >= arguments for call in calls(tree, name)), (path, name)
+        assert not any(is_bare_text(call.args[1]) for call in calls(tree, "note")), path
+
+
+def test_the_page_explains_every_code_of_a_field():
+    table = PAGE.read_text().partition("| `code` of a field")[2].partition("\n\n")[0]
+    assert sorted(re.findall(r"^\| `(\w+)` \| ", table, re.MULTILINE)) == sorted(ProblemCode)
