@@ -1,0 +1,116 @@
+"""The stage ``speed``: SD 1.5 at 512 px and SDXL at 1024 px, of full size, with random weights, in bfloat16."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from benchmarks.gpu_pass.report import Outcome, Report
+from benchmarks.gpu_pass.running import Check, run_all
+from benchmarks.gpu_pass.speed_bench import Bench, forwards
+from benchmarks.gpu_pass.speed_single import alone, compiled_forward, first_step, profiled
+from benchmarks.gpu_pass.speed_ways import engine_way, equal_jobs, moderate_load, plain_way
+from benchmarks.gpu_pass.subjects import Subjects
+
+BUDGET_S = 330.0
+STEPS = {"sd15": (10, 30), "sdxl": (30, 30)}
+REHEARSAL_STEPS = {"sd15": (3, 6), "sdxl": (5, 5)}
+OVERHEAD_S = 5.0
+"""The time that a measurement takes in addition to its window: the warm-up, and the last forward or call."""
+SHORTEST_S = 4.0
+REHEARSAL_S = 0.4
+
+
+class Benches:
+    """The benches of the models; only the latest is kept in memory."""
+
+    def __init__(self, subjects: Subjects) -> None:
+        self._subjects = subjects
+        self._latest: tuple[str, Bench] | None = None
+        self._forward_s: dict[str, dict[int, float]] = {}
+
+    def get(self, model: str) -> Bench:
+        """The bench of "sd15" or "sdxl"."""
+        if self._latest is None or self._latest[0] != model:
+            self._latest = None
+            steps = (REHEARSAL_STEPS if self._subjects.rehearse else STEPS)[model]
+            known = self._forward_s.setdefault(model, {})
+            self._latest = model, Bench(self._subjects.get(model, "bfloat16"), steps, known)
+        return self._latest[1]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Makes the measurements, with a time limit for each."""
+
+    benches: Benches
+    report: Report
+    budget_s: float
+    rehearse: bool
+
+    def check(self, model: str, title: str, run: Callable[..., Outcome], *args: Any, cap_s: float = 60.0) -> Check:
+        """A measurement with the bench of ``model``, which is built when the measurement runs."""
+        return Check(f"{model}/{title}", lambda: run(self.benches.get(model), *args), cap_s)
+
+    def way(self, model: str, title: str, run: Callable[..., Outcome], share: float, longest_s: float) -> Check:
+        """A measurement that serves arrivals for ``share`` of the time that is left, but at most ``longest_s``."""
+
+        def measure(bench: Bench) -> Outcome:
+            return run(bench, window_s=self._window_s(share, longest_s))
+
+        return self.check(model, title, measure, cap_s=longest_s + 45)
+
+    def _window_s(self, share: float, longest_s: float) -> float:
+        left_s = self.budget_s - self.report.age_s
+        return REHEARSAL_S if self.rehearse else min(longest_s, max(SHORTEST_S, share * left_s - OVERHEAD_S))
+
+
+def run(report: Report, device: torch.device, budget_s: float, only: str, *, rehearse: bool) -> None:
+    """Take the measurements with ``only`` in their names on ``device``; TF32 has no effect on bfloat16."""
+    plan = Plan(Benches(Subjects(device, rehearse=rehearse)), report, budget_s, rehearse)
+    chosen = [check for check in (*important(plan), *secondary(plan)) if only in check.name]
+    run_all(chosen, report, budget_s, device)
+
+
+def important(plan: Plan) -> Iterator[Check]:
+    """The measurements that have goals, with both models."""
+    for model, longest_s, times in (("sd15", 14.0, 12), ("sdxl", 24.0, 4)):
+        yield plan.check(model, "build", _build)
+        yield plan.check(model, "forwards", forwards)
+        yield plan.way(model, "engine, 16 rows", _engine(16), 0.12, longest_s)
+        yield plan.way(model, "plain, one by one", partial(plain_way, rows=1), 0.1, longest_s)
+        yield plan.way(model, "one job alone", alone, 0.06, longest_s / 2)
+        yield plan.check(model, "first step beside 15", first_step, times)
+        yield plan.check(model, "profile of steps, 16 rows", profiled, 16, 4)
+        yield plan.way(model, "engine, 16 rows, 70 % load", moderate_load, 0.06, longest_s / 2)
+        if model == "sd15":
+            yield plan.way(model, "plain, static batches of 8", partial(plain_way, rows=8), 0.07, longest_s)
+            yield plan.way(model, "engine, 8 rows", _engine(8), 0.07, longest_s)
+
+
+def secondary(plan: Plan) -> Iterator[Check]:
+    """The other measurements, as far as time allows. SD 1.5 is built again, so that SDXL has all of the memory."""
+    yield plan.way("sdxl", "plain, static batches of 8", partial(plain_way, rows=8), 0.15, 24.0)
+    yield plan.way("sdxl", "engine, 8 rows", _engine(8), 0.15, 20.0)
+    for model, share in (("sdxl", 0.15), ("sd15", 0.2)):
+        yield plan.way(model, "engine, 4 rows", _engine(4), share, 10.0)
+        yield plan.way(model, "engine, 1 row", _engine(1), share, 10.0)
+    yield plan.way("sd15", "engine, calibrated", partial(engine_way, rows=16, calibrated=True), 0.25, 12.0)
+    yield plan.way("sd15", "plain, batches of 8 equal jobs", partial(equal_jobs, rows=8), 0.2, 8.0)
+    yield plan.check("sd15", "compiled forward of 8 images", compiled_forward, 8, cap_s=90.0)
+
+
+def _engine(rows: int) -> Callable[..., Outcome]:
+    return partial(engine_way, rows=rows)
+
+
+def _build(bench: Bench) -> Outcome:
+    """Build the model; the entry's seconds give the time."""
+    began_at = time.perf_counter()
+    parameters = sum(each.numel() for each in bench.subject.checkpoint.pipeline.unet.parameters())
+    return Outcome(None, {"unet_parameters": parameters, "checked_s": time.perf_counter() - began_at})
