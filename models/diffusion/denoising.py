@@ -12,9 +12,9 @@ from PIL.Image import Image
 from models.diffusion.backends.deepcache import is_full_step
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.control.controlnet import ControlGuide
-from models.diffusion.cost_keys import drawing_cost_key
 from models.diffusion.denoiser import Conditioning
 from models.diffusion.sampling import NoiseScheduler, predict_original
+from models.jobs.params import drawing_cost_key
 
 
 @dataclass(frozen=True, kw_only=True)

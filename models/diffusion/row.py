@@ -9,7 +9,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from models.diffusion.cost_keys import expected_cost_key
 from models.diffusion.work import Plan, PlanStep, Task, Work
 
 SHARE_BASE = 4.0
@@ -104,7 +103,7 @@ class Row:
     @property
     def cost_key(self) -> Hashable:
         """The cost key of the current work, otherwise that of the first work to expect."""
-        return expected_cost_key(self.task) if self.work is None else self.work.cost_key
+        return self.task.params.cost_key(self.task.catalog) if self.work is None else self.work.cost_key
 
     @property
     def prepare_s(self) -> float:

@@ -7,12 +7,13 @@ fetched by the worker, ``input:<sha256>`` was uploaded before, ``image:<id>`` wa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, ClassVar
 
 from models.catalog.bounds import CLIP_SKIP_MAX, GUIDANCE_MAX, SIZE_MULTIPLE_PX
+from models.catalog.catalog import Catalog
 from models.catalog.families import TXT2IMG
 from models.catalog.upscalers import UPSCALE_FACTORS
 from models.jobs.parameters import Parameter, sources
@@ -293,6 +294,16 @@ class FaceSwapRequest(JobRequest):
     target: Annotated[str, Parameter(text=SOURCE_TEXT + " Its face is replaced.")]
 
 
+def drawing_cost_key(model: str, size: tuple[int, int], *, any_backend: bool) -> Hashable:
+    """The cost key of denoising with ``model``.
+
+    Args:
+        size: width and height in pixels at which the image is denoised.
+        any_backend: whether any backend can run the forward; otherwise torch must.
+    """
+    return model, size, any_backend
+
+
 class JobParams(Payload):
     """The effective parameters of a job: a frozen dataclass in which nothing is left open.
 
@@ -316,6 +327,10 @@ class JobParams(Payload):
     def expected_steps(self) -> int:
         """How many steps the job probably has; its worker reports the exact number."""
         return 1
+
+    def cost_key(self, catalog: Catalog) -> Hashable:
+        """Equal for jobs whose steps take the same time for each input; the engine measures the cost of each key."""
+        return self.declaration.__name__
 
     @property
     def sources(self) -> Iterator[str]:
@@ -375,6 +390,11 @@ class DrawParams(JobParams):
     @property
     def expected_steps(self) -> int:
         return self.num_inference_steps
+
+    def cost_key(self, catalog: Catalog) -> Hashable:
+        size = catalog[self.model].drawn_size(self.width, self.height)
+        needs_torch = self.loras or self.controls or self.reuse_interval > 1
+        return drawing_cost_key(self.model, size, any_backend=not needs_torch)
 
 
 @dataclass(frozen=True, kw_only=True)

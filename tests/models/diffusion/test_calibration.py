@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from models.diffusion.calibration import calibrate
 from models.diffusion.capacity import Capacity
-from models.diffusion.cost_keys import expected_cost_key
 from tests.models.diffusion.rig import Studio, WatchedDenoiser, params
 from tests.models.diffusion.test_capacity import task
 from tests.models.diffusion.test_isolation import refuse_more_than
@@ -19,7 +18,8 @@ def test_calibration_measures_forwards_whole_and_split(tiny_sd: Studio) -> None:
     spec = tiny_sd.spec
     wanted = params(width=spec.defaults.width, height=spec.defaults.height)
     (measured,) = capacity._measured.items()
-    assert measured[0] == expected_cost_key(task(tiny_sd, wanted)), "what jobs look up is what was measured"
+    expected = task(tiny_sd, wanted)
+    assert measured[0] == expected.params.cost_key(expected.catalog), "what jobs look up is what was measured"
     assert measured[1].splits == 9
 
 

@@ -13,7 +13,6 @@ from models.catalog.catalog import Catalog
 from models.catalog.families import TXT2IMG
 from models.diffusion.batching import split
 from models.diffusion.capacity import RECENT, ROWS_MAX, Capacity, Forward
-from models.diffusion.cost_keys import expected_cost_key
 from models.diffusion.row import Row
 from models.diffusion.work import Task
 from models.jobs.params import UPSCALE, Control, DrawParams, UpscaleParams
@@ -70,7 +69,8 @@ def line(fixed_s: float, each_s: float) -> Callable[[int], float]:
 
 
 def cost_key_of(studio: Studio) -> Hashable:
-    return expected_cost_key(task(studio, params()))
+    made = task(studio, params())
+    return made.params.cost_key(made.catalog)
 
 
 @pytest.mark.parametrize(
