@@ -28,11 +28,11 @@ class Problems:
     def note(self, field: str, problem: Problem | str | None) -> None:
         """Add ``problem``, if there is one, as a problem of ``field``."""
         if problem is not None:
-            self._found.append(FieldProblem.of(field, problem))
+            self.add([FieldProblem.of(field, problem)])
 
     def add(self, problems: Iterable[FieldProblem]) -> None:
         """Add problems that name their fields already."""
-        self._found.extend(problems)
+        self._found.extend(each for each in problems if each not in self._found)
 
     @property
     def found(self) -> tuple[FieldProblem, ...]:

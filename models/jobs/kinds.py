@@ -19,7 +19,7 @@ from models.catalog.families import IMG2IMG, INPAINT, TXT2IMG
 from models.errors import FieldProblem, InvalidTicket, PhotogramError, Problem, ProblemCode
 from models.jobs.checks import Problems, check_sources
 from models.jobs.drawing import complete_drawing
-from models.jobs.parameters import bound_problems, declared
+from models.jobs.parameters import bound_problems, check_declarations, declared
 from models.jobs.params import (
     FACE_RESTORE,
     FACE_SWAP,
@@ -38,6 +38,10 @@ from models.jobs.processing import complete_face_restore, complete_upscale, refu
 
 DIFFUSION_QUEUE = "photogram"
 """The queue of the workers that own a diffusion engine."""
+
+
+_KIND_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_QUEUE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class ResultForm(StrEnum):
@@ -101,8 +105,13 @@ class JobKind:
         check_sources(request, problems)
         self._check_fields(request, problems)
         problems.add(bound_problems(self.request, request))
-        params = self.complete(request, catalog, problems)
-        if problems.found:
+        try:
+            params = self.complete(request, catalog, problems)
+        except Exception as error:
+            if not problems.found or isinstance(error, InvalidTicket):
+                raise
+            params = None  # completing a request that breaks its bounds may fail; the problems say why
+        if problems.found or params is None:
             raise InvalidTicket(sorted(problems.found, key=self._position))
         return params
 
@@ -122,8 +131,12 @@ class JobKind:
                 problems.note(name, Problem(message, ProblemCode.NOT_APPLICABLE))
 
     def __post_init__(self) -> None:
-        if self.plan is not None and self.function is not None:
-            raise ValueError(f"job kind {self.name!r} must have a plan or a function, not both")
+        for what, name, allowed in (("kind", self.name, _KIND_NAME), ("queue", self.queue, _QUEUE_NAME)):
+            if not allowed.fullmatch(name):
+                raise ValueError(f"{name!r} cannot be the name of a job {what}: it must match {allowed.pattern}")
+        if self.params is not JobParams and (self.plan is None) == (self.function is None):
+            raise ValueError(f"job kind {self.name!r} must have either a plan or a function")
+        check_declarations(self.request)
 
 
 _IMAGE_URL, _MASK_URL = "https://example.org/cat.png", "https://example.org/mask.png"

@@ -6,15 +6,22 @@ document, the schemas of the assistant's tools and the checks of bounds all read
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from models.errors import FieldProblem, Problem, ProblemCode
+from models.errors import FieldProblem, PhotogramError, Problem, ProblemCode
 
 SourceRole = Literal["image", "mask"]
+_PLAIN_TYPES = (str, int, float, bool)
+
+
+class DeclarationError(PhotogramError, ValueError):
+    """A request class declares a field in a way that cannot be served."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,27 +78,43 @@ def declared(request: type[Any]) -> tuple[Field, ...]:
 @cache
 def _declared(request: Any) -> tuple[Field, ...]:
     hints = get_type_hints(request, include_extras=True)
-    found = []
-    for each in fields(request):
-        hint = hints[each.name]
-        if get_origin(hint) is not Annotated:
-            continue
-        inner, *notes = get_args(hint)
-        parameter = next(note for note in notes if isinstance(note, Parameter))
-        is_required = each.default is MISSING and each.default_factory is MISSING
-        default = None if each.default is MISSING else each.default
-        found.append(
-            Field(name=each.name, type=_without_none(inner), parameter=parameter, is_required=is_required,
-                  default=default)
-        )  # fmt: skip
-    return tuple(found)
+    return tuple(_field(each, hints[each.name], request.__name__) for each in fields(request) if each.name != "kind")
 
 
-def _without_none(hint: Any) -> Any:
+def _field(declaration: dataclasses.Field[Any], hint: Any, owner: str) -> Field:
+    place = f"{owner}.{declaration.name}"
+    inner, *notes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    parameter = next((note for note in notes if isinstance(note, Parameter)), None)
+    if parameter is None:
+        raise DeclarationError(f"{place} must be Annotated with a Parameter")
+    field = Field(
+        name=declaration.name,
+        type=_without_none(inner, place),
+        parameter=parameter,
+        is_required=declaration.default is MISSING and declaration.default_factory is MISSING,
+        default=None if declaration.default is MISSING else declaration.default,
+    )
+    if field.nested is None and field.item_type not in _PLAIN_TYPES:
+        raise DeclarationError(
+            f"{place} has the type {inner}: only str, int, float, bool, dataclasses and tuples of them"
+        )
+    return field
+
+
+def _without_none(hint: Any, place: str) -> Any:
     if get_origin(hint) is not UnionType:
         return hint
-    (only,) = (each for each in get_args(hint) if each is not NoneType)
-    return only
+    others = [each for each in get_args(hint) if each is not NoneType]
+    if len(others) != 1:
+        raise DeclarationError(f"{place} has the type {hint}: a field has one type, or one type and None")
+    return others[0]
+
+
+def check_declarations(request: type[Any]) -> None:
+    """Raise :class:`DeclarationError` unless all fields of ``request``, nested ones included, are declared properly."""
+    for field in declared(request):
+        if field.nested is not None:
+            check_declarations(field.nested)
 
 
 def bound_problems(request: type, value: Any, prefix: str = "") -> Iterator[FieldProblem]:
@@ -108,20 +131,25 @@ def bound_problems(request: type, value: Any, prefix: str = "") -> Iterator[Fiel
         place = prefix + field.name
         if isinstance(found, tuple):
             yield from _list_problems(field, found, place)
-        elif field.nested is not None:
-            yield from bound_problems(field.nested, found, place + ".")
-        elif problem := bound_problem(field.parameter, found):
-            yield FieldProblem.of(place, problem)
+        else:
+            yield from _value_problems(field, found, place)
+
+
+def _value_problems(field: Field, found: Any, place: str) -> Iterator[FieldProblem]:
+    if field.nested is not None:
+        yield from bound_problems(field.nested, found, place + ".")
+    elif problem := bound_problem(field.parameter, found):
+        yield FieldProblem.of(place, problem)
 
 
 def _list_problems(field: Field, found: tuple[Any, ...], place: str) -> Iterator[FieldProblem]:
     limit = field.parameter.max_items
-    if limit is not None and len(found) > limit:
+    if limit is None or len(found) <= limit:
+        for index, each in enumerate(found):
+            yield from _value_problems(field, each, f"{place}[{index}]")
+    elif not field.parameter.is_checked_later:
         message = f"may have at most {limit} entries, and has {len(found)}"
         yield FieldProblem.of(place, Problem(message, ProblemCode.TOO_LONG, high=limit))
-    elif field.nested is not None:
-        for index, each in enumerate(found):
-            yield from bound_problems(field.nested, each, f"{place}[{index}].")
 
 
 def bound_problem(parameter: Parameter, value: object) -> Problem | None:
@@ -130,9 +158,24 @@ def bound_problem(parameter: Parameter, value: object) -> Problem | None:
         names = [str(each) for each in parameter.choices]
         message = f"must be {' or '.join(names)}" if len(names) == 2 else f"must be one of {', '.join(names)}"
         return Problem(message, ProblemCode.NOT_ALLOWED, allowed=parameter.choices)
-    if isinstance(value, int | float) and not (parameter.is_checked_later or _is_within(parameter, value)):
+    if isinstance(value, str) and not _is_unicode(value):
+        return Problem("must be valid Unicode text", ProblemCode.MALFORMED)
+    if not isinstance(value, int | float) or parameter.is_checked_later:
+        return None
+    if not _is_within(parameter, value):
         return Problem(range_text(parameter), ProblemCode.OUT_OF_RANGE, parameter.low, parameter.high)
+    if not math.isfinite(value):
+        return Problem("must be a finite number", ProblemCode.OUT_OF_RANGE, parameter.low, parameter.high)
     return None
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether ``text`` has no lone surrogates, which JSON can spell and UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_within(parameter: Parameter, value: float) -> bool:
@@ -166,10 +209,10 @@ def sources(request: type, value: Any, prefix: str = "") -> Iterator[tuple[str, 
         found, place = getattr(value, field.name, None), prefix + field.name
         if found is None:
             continue
-        if field.parameter.source is not None:
-            yield place, found, field.parameter.source
-        elif field.nested is not None and isinstance(found, tuple):
-            for index, each in enumerate(found):
-                yield from sources(field.nested, each, f"{place}[{index}].")
-        elif field.nested is not None:
-            yield from sources(field.nested, found, place + ".")
+        items = enumerate(found) if isinstance(found, tuple) else [(None, found)]
+        for index, each in items:
+            path = place if index is None else f"{place}[{index}]"
+            if field.parameter.source is not None:
+                yield path, each, field.parameter.source
+            elif field.nested is not None:
+                yield from sources(field.nested, each, path + ".")

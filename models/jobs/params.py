@@ -218,7 +218,9 @@ class DrawRequest(JobRequest):
     ] = None  # fmt: skip
     loras: Annotated[
         tuple[LoraUse, ...],
-        Parameter(text=f"At most {LORAS_MAX}, including those in the prompt.", max_items=LORAS_MAX),
+        Parameter(
+            text=f"At most {LORAS_MAX}, including those in the prompt.", max_items=LORAS_MAX, is_checked_later=True
+        ),
     ] = ()
     image: Annotated[str | None, _SOURCE] = None
     strength: Annotated[

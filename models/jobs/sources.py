@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from models.errors import Problem, ProblemCode
-from models.jobs.parameters import declared, sources
+from models.jobs.parameters import Field, declared, sources
 from models.jobs.params import JobRequest
 
 INPUT = "input:"
@@ -69,12 +69,16 @@ def with_sources(request: _Value, replaced: Mapping[str, str], prefix: str = "")
         found, path = getattr(request, field.name), prefix + field.name
         if found is None:
             continue
-        if field.parameter.source is not None:
-            changes[field.name] = replaced.get(path, found)
-        elif field.nested is not None and isinstance(found, tuple):
+        if field.parameter.source is None and field.nested is None:
+            continue
+        if isinstance(found, tuple):
             changes[field.name] = tuple(
-                with_sources(each, replaced, f"{path}[{index}].") for index, each in enumerate(found)
+                _replaced(field, each, replaced, f"{path}[{index}]") for index, each in enumerate(found)
             )
-        elif field.nested is not None:
-            changes[field.name] = with_sources(found, replaced, path + ".")
+        else:
+            changes[field.name] = _replaced(field, found, replaced, path)
     return replace(request, **changes)  # type: ignore[type-var]
+
+
+def _replaced(field: Field, value: Any, replaced: Mapping[str, str], path: str) -> Any:
+    return replaced.get(path, value) if field.nested is None else with_sources(value, replaced, path + ".")

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from models.catalog.families import TXT2IMG
 from models.catalog.samplers import find_sampler
-from models.jobs.params import Control, DrawParams, JobParams, Mask, SecondPass, UpscaleParams
+from models.jobs.params import Control, DrawParams, FaceRestoreParams, JobParams, Mask, SecondPass, UpscaleParams
 
 Setting = tuple[str, object]
 
@@ -114,7 +114,7 @@ def _postprocessing(params: JobParams) -> Iterator[Setting]:
     if isinstance(params, UpscaleParams):
         yield "Postprocess upscale by", params.scale
         yield "Postprocess upscaler", params.upscaler
-    else:
+    elif isinstance(params, FaceRestoreParams):
         yield "Postprocess face restoration", "GFPGAN"
 
 

@@ -7,9 +7,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import FileResponse
 
+from models.jobs.kinds import ResultForm, find_kind
+from models.jobs.records import JobRecord
 from service.api.documentation import problems
 from service.api.errors import ApiError, ErrorCode
 from service.api.state import Gateway, GatewayState
+from service.jobs.errors import JobNotFound
 
 _FOREVER = "public, max-age=31536000, immutable"
 
@@ -19,6 +22,17 @@ router = APIRouter(tags=["images"])
 def base_url(request: Request, gateway: Gateway) -> str:
     """The start of absolute links, without a final slash: ``PHOTOGRAM_PUBLIC_URL``, else the requested host."""
     return gateway.settings.public_url or str(request.base_url).rstrip("/")
+
+
+def image_job(record: JobRecord) -> JobRecord:
+    """``record``, for dialects that know only jobs with images.
+
+    Raises:
+        JobNotFound: jobs of this kind have another result.
+    """
+    if find_kind(record.kind).result is not ResultForm.IMAGES:
+        raise JobNotFound("there is no such job here; GET /v1/jobs/{id} reads jobs of every kind")
+    return record
 
 
 def image_url(base: str, image_id: str) -> str:

@@ -138,7 +138,7 @@ def parse_job(document: object, kinds: Iterable[JobKind] | None = None, prefix: 
 
 def _field(field: DeclaredField, *, is_required: bool, is_documented: bool = True) -> Any:
     """Type and default of one field, as :func:`pydantic.create_model` takes them."""
-    inner: Any = field.type if field.nested is None else nested_body(field.nested)
+    inner: Any = field.item_type if field.nested is None else nested_body(field.nested)
     if field.type is not field.item_type:
         inner = GenericAlias(list, inner)
     if not is_documented:

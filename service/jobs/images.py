@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import TypeVar
 
-from models.errors import UnreadableImage
+from models.errors import Problem, ProblemCode, UnreadableImage
 from models.jobs.checks import Problems
 from models.jobs.params import JobRequest
 from models.jobs.sources import IMAGE, INPUT, is_url, sources_of, with_sources
@@ -73,7 +73,7 @@ class ImageIntake:
             try:
                 taken[field] = self._take(source, our_url)
             except ImageRefused as error:
-                problems.note(field, str(error))
+                problems.note(field, Problem(str(error), ProblemCode.MALFORMED))
         problems.raise_if_any()
         return with_sources(request, taken)
 

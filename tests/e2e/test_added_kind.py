@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 
 import httpx
 import pytest
+from photogram import Photogram
 
 from models.catalog.catalog import Catalog
 from models.jobs.checks import Problems, value_or
@@ -96,6 +97,12 @@ def test_an_added_kind_goes_through_the_whole_service(service: httpx.Client) -> 
     (wrong,) = post(service, text="a", times=4).json()["errors"]
     assert (wrong["field"], wrong["code"], wrong["low"], wrong["high"]) == ("params.times", "out_of_range", 1, 3)
     assert post(service, text=3).json()["errors"][0]["field"] == "params.text"
+
+    for path in ("/v1/job", "/v2/job"):  # Prodia's clients expect an image
+        assert service.get(f"{path}/{job['id']}").status_code == 404
+    with Photogram(str(service.base_url), KEY) as client:
+        result = client.get(job["id"]).result
+        assert result is not None and (result.document, result.files[0].name) == ({"letters": 18}, "text.txt")
 
     schemas = service.get("/openapi.json").json()["components"]["schemas"]
     times = schemas["CountLettersBody"]["properties"]["times"]["anyOf"][0]

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import AliasChoices, Field, model_validator
 
 from service.api.errors import renamed_problems
-from service.api.images import base_url
+from service.api.images import base_url, image_job
 from service.api.prodia_v1.errors import responses
 from service.api.prodia_v1.routes import CREATING, READING
 from service.api.prodia_v1.schemas import Number, ProdiaGenerateBody, ProdiaJob
@@ -61,4 +61,4 @@ async def generate(request: Request, gateway: GatewayState, query: Annotated[Gen
 )
 async def get_job(request: Request, gateway: GatewayState, job_id: str) -> JSONResponse:
     """The job as it is now. Only with the setting `PHOTOGRAM_PRODIA_KEYLESS=1`."""
-    return known_job(await gateway.jobs.find(EVERYBODY, job_id), request, gateway)
+    return known_job(image_job(await gateway.jobs.find(EVERYBODY, job_id)), request, gateway)

@@ -15,7 +15,7 @@ from service.api.auth import CurrentCaller
 from service.api.bodies import read_body
 from service.api.documentation import json_body, problems
 from service.api.errors import ErrorCode, renamed_problems
-from service.api.images import base_url, get_image
+from service.api.images import base_url, get_image, image_job
 from service.api.prodia_v1.errors import responses
 from service.api.prodia_v1.schemas import (
     ProdiaBody,
@@ -164,7 +164,7 @@ for _operation in OPERATIONS:
 )
 async def get_job(request: Request, gateway: GatewayState, caller: CurrentCaller, job_id: str) -> JSONResponse:
     """The job as it is now. A canceled job has failed. The header `X-Photogram-Reason` says why a job failed."""
-    return known_job(await gateway.jobs.find(caller, job_id), request, gateway)
+    return known_job(image_job(await gateway.jobs.find(caller, job_id)), request, gateway)
 
 
 _IMAGE_RESPONSES: dict[int | str, dict[str, Any]] = {

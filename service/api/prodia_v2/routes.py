@@ -13,6 +13,7 @@ from models.errors import ProblemCode
 from models.jobs.records import JobRecord, JobStatus
 from service.api.errors import ApiError, ErrorCode, invalid_field
 from service.api.formats import convert
+from service.api.images import image_job
 from service.api.prodia_v2.auth import BearerCaller
 from service.api.prodia_v2.errors import accept_of, form_errors, wants_form_errors
 from service.api.prodia_v2.forms import form_response
@@ -125,7 +126,7 @@ async def create_async_job(
 )
 async def get_state(gateway: GatewayState, caller: BearerCaller, job_id: str) -> PlainTextResponse:
     """`processing`, `processed` or `failed`. A canceled job is `failed`."""
-    record = await gateway.jobs.find(caller, job_id)
+    record = image_job(await gateway.jobs.find(caller, job_id))
     return PlainTextResponse(WORDS[record.status])
 
 
@@ -145,7 +146,7 @@ async def get_state(gateway: GatewayState, caller: BearerCaller, job_id: str) ->
 )
 async def get_job(gateway: GatewayState, caller: BearerCaller, job_id: str, price: _Price = False) -> Response:
     """The job as it is now."""
-    record = await gateway.jobs.find(caller, job_id)
+    record = image_job(await gateway.jobs.find(caller, job_id))
     return json_response(v2_job(record, gateway.settings.record_ttl_s, with_price=price).as_json())
 
 
@@ -158,7 +159,7 @@ async def get_job(gateway: GatewayState, caller: BearerCaller, job_id: str, pric
 )
 async def list_output(gateway: GatewayState, caller: BearerCaller, job_id: str) -> list[str]:
     """The name of the image once the job has succeeded; no name before."""
-    record = await gateway.jobs.find(caller, job_id)
+    record = image_job(await gateway.jobs.find(caller, job_id))
     return [RequestEcho.of(record).filename] if record.status is JobStatus.SUCCEEDED else []
 
 
@@ -171,7 +172,7 @@ async def list_output(gateway: GatewayState, caller: BearerCaller, job_id: str) 
 )
 async def get_output(gateway: GatewayState, caller: BearerCaller, job_id: str, filename: str) -> Response:
     """The image, in the format that the Accept header of the submitting request chose."""
-    record = await gateway.jobs.find(caller, job_id)
+    record = image_job(await gateway.jobs.find(caller, job_id))
     echo = RequestEcho.of(record)
     if record.status is not JobStatus.SUCCEEDED or filename != echo.filename:
         raise ApiError(ErrorCode.IMAGE_NOT_FOUND, "the job has no such output file, or has not succeeded yet")

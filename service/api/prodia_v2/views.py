@@ -47,7 +47,9 @@ class RequestEcho:
         kept = record.requested
         if "media_type" in kept:
             return cls(**kept | {"warnings": tuple(kept["warnings"])})
-        return cls(type=_NATIVE_TYPES[record.kind], config=kept.get("params", {}), media_type=PNG.media_type)
+        return cls(
+            type=_NATIVE_TYPES.get(record.kind, record.kind), config=kept.get("params", {}), media_type=PNG.media_type
+        )
 
     @property
     def image(self) -> ImageFormat:

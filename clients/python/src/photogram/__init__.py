@@ -26,7 +26,7 @@ from ._errors import (
 from ._events import Event, Previewed, Progressed, Rewritten, StatusChanged
 from ._images import ImageSource
 from ._language import Proposal, RewriteOptions, RewrittenPrompt, TokenCount, ToolCall
-from ._models import Failure, GeneratedImage, Image, Job, Model, Progress, Result, Rewrite, Sampler, Timings
+from ._models import Failure, File, GeneratedImage, Image, Job, Model, Progress, Result, Rewrite, Sampler, Timings
 from ._params import (
     ControlParams,
     FaceRestoreParams,
@@ -50,6 +50,7 @@ __all__ = [
     "FaceRestoreParams",
     "Failure",
     "FieldProblem",
+    "File",
     "GeneratedImage",
     "Image",
     "ImageSource",

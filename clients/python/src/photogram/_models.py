@@ -50,16 +50,37 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True)
+class File:
+    """A file that a job made; the download at `url` needs the API key."""
+
+    url: str
+    name: str
+    media_type: str
+    size_bytes: int
+
+    @classmethod
+    def from_payload(cls, payload: Payload) -> "File":
+        return cls(payload["url"], payload["name"], payload["media_type"], payload["size_bytes"])
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """The result of a succeeded job."""
 
     images: tuple[Image, ...]
     timings: Timings
+    document: Any = None
+    """The JSON result of kinds of jobs that have one."""
+    files: tuple[File, ...] = ()
 
     @classmethod
     def from_payload(cls, payload: Payload) -> "Result":
-        images = tuple(Image.from_payload(image) for image in payload["images"])
-        return cls(images=images, timings=Timings.from_payload(payload.get("timings") or {}))
+        return cls(
+            images=tuple(Image.from_payload(image) for image in payload["images"]),
+            timings=Timings.from_payload(payload.get("timings") or {}),
+            document=payload.get("document"),
+            files=tuple(File.from_payload(file) for file in payload.get("files") or ()),
+        )
 
 
 @dataclass(frozen=True, slots=True)
