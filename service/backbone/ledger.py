@@ -112,7 +112,7 @@ class Ledger:
 
     def fail(self, job_id: str, execution_id: str, failure: JobFailure) -> bool:
         """End the job with the reason why it failed."""
-        fields = {"error_code": failure.code, "error_message": _message(failure)}
+        fields = {"error_code": failure.code, "error_message": _message(str(failure))}
         return self._conclude(job_id, execution_id, JobStatus.FAILED, fields)
 
     def cancel(self, job_id: str, execution_id: str) -> bool:
@@ -154,7 +154,7 @@ class Ledger:
         if problem is None:
             self.connection.hdel(MODEL_PROBLEMS_KEY, model)
         else:
-            self.connection.hset(MODEL_PROBLEMS_KEY, model, problem)
+            self.connection.hset(MODEL_PROBLEMS_KEY, model, _message(problem))
 
     def note_model_backend(self, model: str, backend: str, relative_error: float | None) -> None:
         """Write which backend runs ``model``, and the error of its outputs against torch's, relative to their size."""
@@ -162,7 +162,7 @@ class Ledger:
         self.connection.hset(MODEL_BACKENDS_KEY, model, note)
 
 
-def _message(failure: JobFailure) -> str:
-    """The message as it is stored: at most 2,000 characters, and without lone surrogates, which UTF-8 cannot encode."""
-    text = str(failure).encode(errors="replace").decode()
+def _message(text: str) -> str:
+    """The text as it is stored: at most 2,000 characters, without lone surrogates, which UTF-8 cannot encode."""
+    text = text.encode(errors="replace").decode()
     return text if len(text) <= MESSAGE_MAX_CHARS else text[: MESSAGE_MAX_CHARS - 1] + "…"

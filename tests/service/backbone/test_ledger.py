@@ -239,10 +239,12 @@ def test_documents_may_be_nested_to_a_limit(ledger, job):
 
 
 @pytest.mark.parametrize("message", ["x" * 3_000_000, "\ud800" * 2001])
-def test_the_message_of_a_failure_is_cut_off(ledger, job, message: str):
+def test_the_message_of_a_failure_is_cut_off(ledger, job, redis, message: str):
     ledger.start(job, "a")
     assert ledger.fail(job, "a", OutOfMemory(message))
     assert len(ledger.read(job).error_message) == 2000
+    ledger.note_model_problem("paint", message)
+    assert len(redis.hget("photogram:model-problems", "paint").decode()) == 2000
 
 
 @pytest.mark.parametrize(("field", "value"), UNREADABLE)
