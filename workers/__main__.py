@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import socket
 import sys
 import uuid
 
 from models.errors import CatalogError
-from models.jobs.kinds import DIFFUSION_QUEUE, load_kinds
+from models.jobs.kinds import DIFFUSION_QUEUE, KindModuleError, load_kinds
 from service.backbone.logs import configure_logging
 from service.backbone.settings import Settings, SettingsError
 from workers.functions import FunctionMissing
@@ -16,18 +17,22 @@ from workers.worker import UnknownQueue, run
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a worker until SIGINT or SIGTERM; returns the exit code."""
+    """Run a worker until SIGINT or SIGTERM.
+
+    Returns the exit code: 2 for settings that are not valid, and 78 (``EX_CONFIG``) if the function of a job kind
+    cannot be imported, so that a supervisor can tell that a restart does not help.
+    """
     options = _parser().parse_args(argv)
     configure_logging("worker")
     try:
         settings = Settings.from_environment()
         if settings.redis_url is None:
             raise SettingsError("REDIS_URL must be the URL of the Redis that the gateway uses")
-        _load_kinds(settings)
+        load_kinds(settings.job_kinds)
         run(settings, settings.redis_url, options.name, options.queue)
-    except (SettingsError, CatalogError, UnknownQueue, FunctionMissing) as error:
+    except (SettingsError, CatalogError, UnknownQueue, KindModuleError, FunctionMissing) as error:
         print(f"photogram worker: {error}", file=sys.stderr)
-        return 2
+        return os.EX_CONFIG if isinstance(error, FunctionMissing) else 2
     return 0
 
 
@@ -36,13 +41,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", default=f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}", help="a unique name")
     parser.add_argument("--queue", default=DIFFUSION_QUEUE, help=f"the queue to serve ({DIFFUSION_QUEUE})")
     return parser
-
-
-def _load_kinds(settings: Settings) -> None:
-    try:
-        load_kinds(settings.job_kinds)
-    except (ImportError, ValueError) as error:
-        raise SettingsError(f"PHOTOGRAM_JOB_KINDS: {error}") from error
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from models.jobs.kinds import JobKind, UnknownKind
 from models.jobs.records import JobRecord
 from models.jobs.results import Image, Json, StoredFile
 from service.backbone.ledger import Ledger
+from service.backbone.records import UnreadableRecord
 from workers.delivery import Delivery
 from workers.held_jobs import HeldJob, HeldJobs
 from workers.rq_adapter import RqAdapter
@@ -75,7 +76,7 @@ class Consumer:
             return False
         try:
             record = self.ledger.read(job_id)
-        except UnknownKind:
+        except (UnknownKind, UnreadableRecord):
             return False
         model = None if record is None else record.params.model_name
         return model is not None and routing.defer(job_id, model)
@@ -102,6 +103,8 @@ class Consumer:
             return self.ledger.read(job_id)
         except UnknownKind as error:
             raise InternalFailure(f"{error}; PHOTOGRAM_JOB_KINDS must name the module that registers it") from error
+        except UnreadableRecord as error:
+            raise InternalFailure(str(error)) from error
 
     def succeed(
         self,

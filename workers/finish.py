@@ -20,6 +20,7 @@ from service.backbone.store import FileStore, ImageStore
 from workers.consumer import Consumer
 from workers.executors import Finished
 from workers.held_jobs import HeldJob
+from workers.output_files import checked_files
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +87,9 @@ class Finish:
 
     def _succeed(self, job: HeldJob, finished: Finished) -> None:
         began_at, output = time.monotonic(), finished.output
+        checked = checked_files(output.files)
         images = self._store_images(output.images, job.record)
-        files = self._store_files(output.files)
+        files = self._store_files(checked)
         is_stored = False
         try:
             timings = dict(finished.timings)

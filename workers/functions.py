@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import queue
 import threading
@@ -21,6 +22,8 @@ from workers.held_jobs import HeldJob
 
 log = logging.getLogger(__name__)
 
+STEPS_MAX = 2**53 - 1
+"""The largest number of steps: larger integers do not survive JSON in every client."""
 THREADS = 4
 """How many functions one worker calls at the same time."""
 
@@ -40,7 +43,11 @@ class FunctionCall:
     images: Mapping[str, Image]
     """The images that ``params.sources`` names, by source: masks as L, all others as RGB."""
     report: Callable[[int, int], None]
-    """``report(step, steps)`` tells clients how far the job is; it returns at once."""
+    """``report(step, steps)`` tells clients how far the job is; it returns at once.
+
+    Numbers are cut to whole ones with ``0 <= step <= steps`` and ``steps >= 1``. Raises :class:`TypeError` or
+    :class:`ValueError` for what is not a finite number.
+    """
     is_canceled: Callable[[], bool]
     """Whether the result is no longer needed; a function that takes seconds should ask this now and then."""
 
@@ -70,20 +77,27 @@ def load_functions(kinds: Collection[JobKind]) -> dict[str, JobFunction]:
 def _load(kind: str, path: str) -> JobFunction:
     try:
         function: JobFunction = resolve(path)
-    except ImportError as error:
-        raise FunctionMissing(f"the function {path!r} of job kind {kind!r} cannot be imported: {error}") from error
+    except Exception as error:  # the module of the function may raise anything
+        raise FunctionMissing(f"the function {path!r} of job kind {kind!r} cannot be imported: {error!r}") from error
+    if not callable(function):
+        raise FunctionMissing(f"the function {path!r} of job kind {kind!r} is not a function")
     return function
 
 
 @dataclass(frozen=True, eq=False)
 class _Call:
     job: HeldJob
+    rank: tuple[float, int]
+    """The negative priority, then the number of the call; the lowest rank goes first."""
     is_stopped: threading.Event = field(default_factory=threading.Event)
     queued_at: float = field(default_factory=time.monotonic)
 
+    def __lt__(self, other: _Call) -> bool:
+        return self.rank < other.rank
+
 
 class FunctionExecutor:
-    """Calls functions in a few threads of its own.
+    """Calls functions in a few threads of its own: those of the highest priority first, then the oldest.
 
     The threads are daemons: a function that ignores its cancellation does not keep the process from ending.
 
@@ -95,7 +109,8 @@ class FunctionExecutor:
 
     def __init__(self, functions: Mapping[str, JobFunction], wake: Callable[[], None], threads: int = THREADS) -> None:
         self._functions, self._wake = functions, wake
-        self._inbox: queue.SimpleQueue[_Call] = queue.SimpleQueue()
+        self._inbox: queue.PriorityQueue[_Call] = queue.PriorityQueue()
+        self._numbers = itertools.count()
         self._events: queue.SimpleQueue[tuple[_Call, Event]] = queue.SimpleQueue()
         self._has_woken = threading.Event()
         self._calls: dict[str, _Call] = {}
@@ -115,8 +130,9 @@ class FunctionExecutor:
         return max((now - since for since in list(self._running_since.values())), default=0.0)
 
     def start(self, job: HeldJob) -> None:
-        """Call the function of the job's kind in the next free thread."""
-        call = _Call(job)
+        """Call the function of the job's kind in the next free thread; its deadline counts from the call."""
+        job.stop_clock()
+        call = _Call(job, (-_priority(job), next(self._numbers)))
         self._calls[job.execution_id] = call
         self._inbox.put(call)
 
@@ -149,6 +165,7 @@ class FunctionExecutor:
             call = self._inbox.get()
             if call.is_stopped.is_set():
                 continue
+            call.job.restart_clock()
             self._running_since[call] = time.monotonic()
             try:
                 self._emit(call, self._run(call))
@@ -169,7 +186,7 @@ class FunctionExecutor:
             if call.is_stopped.is_set():
                 raise
             return Failed(job.execution_id, InternalFailure("the job stopped as canceled, but nobody canceled it"))
-        except Exception:
+        except BaseException:  # SystemExit and the like would end this thread
             log.exception("job %s of kind %s failed", job.job_id, job.kind.name)
             return Failed(
                 job.execution_id, InternalFailure("the job failed unexpectedly; the worker's log has details")
@@ -184,7 +201,7 @@ class FunctionExecutor:
             params=job.record.drawn_params,
             catalog=job.catalog,
             images=job.images,
-            report=lambda step, steps: self._emit(call, Progressed(job.execution_id, step, steps)),
+            report=lambda step, steps: self._emit(call, _progressed(job, step, steps)),
             is_canceled=call.is_stopped.is_set,
         )
 
@@ -193,3 +210,23 @@ class FunctionExecutor:
         if not self._has_woken.is_set():  # one wake-up serves all events until the next poll
             self._has_woken.set()
             self._wake()
+
+
+def _priority(job: HeldJob) -> float:
+    """The priority of the job; 0 if the parameters of its kind leave it open."""
+    priority: object = job.record.params.priority
+    return priority if isinstance(priority, (int, float)) else 0
+
+
+def _progressed(job: HeldJob, step: float, steps: float) -> Progressed:
+    whole = min(max(_whole(steps), 1), STEPS_MAX)
+    return Progressed(job.execution_id, min(max(_whole(step), 0), whole), whole)
+
+
+def _whole(number: float) -> int:
+    if isinstance(number, (str, bytes, bytearray)):  # int() would parse it
+        raise TypeError(f"a step must be a number, not {number!r}")
+    try:
+        return int(number)
+    except OverflowError as error:
+        raise ValueError(f"a step must be a finite number, not {number!r}") from error

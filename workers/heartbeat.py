@@ -9,8 +9,10 @@ from collections.abc import Callable
 
 from redis.exceptions import RedisError
 
-from workers.held_jobs import HeldJobs
+from workers.consumer import Consumer
+from workers.held_jobs import Phase
 from workers.maintenance import Maintenance
+from workers.prepare import Prepare
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +20,7 @@ HEARTBEAT_S = 1.5
 HUNG_GRACE_S = 60.0
 """A job that is still held so long after its deadline shows that the thread that runs it hangs."""
 HUNG_EXIT_CODE = 70
+_STOP_TAKING_S = 2.0
 
 
 class Heartbeat(threading.Thread):
@@ -28,10 +31,16 @@ class Heartbeat(threading.Thread):
     """
 
     def __init__(
-        self, maintenance: Maintenance, held: HeldJobs, job_timeout_s: float, longest_call_s: Callable[[], float]
+        self,
+        maintenance: Maintenance,
+        consumer: Consumer,
+        prepare: Prepare,
+        job_timeout_s: float,
+        longest_call_s: Callable[[], float],
     ) -> None:
         super().__init__(name="heartbeat", daemon=True)
-        self._maintenance, self._held, self._longest_call_s = maintenance, held, longest_call_s
+        self._maintenance, self._longest_call_s = maintenance, longest_call_s
+        self._consumer, self._prepare = consumer, prepare
         self._hung_after_s = job_timeout_s + HUNG_GRACE_S
         self._stopping = threading.Event()
 
@@ -53,7 +62,18 @@ class Heartbeat(threading.Thread):
 
     def _exit_if_hung(self) -> None:
         """End the process: the supervisor starts another one, and RQ delivers the jobs again."""
-        hung = [job.job_id for job in self._held.all() if job.held_s > self._hung_after_s]
+        hung = [job.job_id for job in self._consumer.held.all() if job.held_s > self._hung_after_s]
         if hung or self._longest_call_s() > self._hung_after_s:
             log.critical("this worker hangs (jobs: %s) and ends", ", ".join(hung) or "canceled ones")
+            self._requeue_waiting()
             os._exit(HUNG_EXIT_CODE)
+
+    def _requeue_waiting(self) -> None:
+        """Requeue the jobs that have not begun: they did not hang, so the end of this worker counts as no crash."""
+        try:
+            self._prepare.stop_taking(_STOP_TAKING_S)  # so that this worker does not take the same jobs again
+            for job in reversed(self._consumer.held.all()):  # each goes to the front of the queue
+                if not job.has_begun and job.phase is not Phase.ENDING:
+                    self._consumer.requeue(job)
+        except Exception:
+            log.exception("jobs that wait will be delivered again when their executions expire")

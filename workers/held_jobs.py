@@ -73,7 +73,7 @@ class HeldJob:
         self._images: Mapping[str, Image] = {}
         self._failure: JobFailure | None = None
         self._phase = Phase.TAKEN
-        self._taken_at = time.monotonic()
+        self._counts_from: float | None = time.monotonic()
         self._lock = threading.Lock()
 
     @property
@@ -113,12 +113,22 @@ class HeldJob:
 
     @property
     def held_s(self) -> float:
-        """How long this worker has held the job."""
-        return time.monotonic() - self._taken_at
+        """For how long this worker has held the job, without the time that it waited for other jobs to end."""
+        since = self._counts_from
+        return 0.0 if since is None else time.monotonic() - since
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the executor has begun with the job."""
+        return self._phase is Phase.RUNNING and self._counts_from is not None
+
+    def stop_clock(self) -> None:
+        """Let ``held_s`` be 0 until :meth:`restart_clock`; for a job in ``RUNNING`` that waits for a free thread."""
+        self._counts_from = None
 
     def restart_clock(self) -> None:
-        """Count ``held_s`` from now on; for a suspect in ``TAKEN``, which waited for other jobs to end."""
-        self._taken_at = time.monotonic()
+        """Count ``held_s`` from now on, because the job waited for other jobs to end before."""
+        self._counts_from = time.monotonic()
 
     def start_preparing(self) -> bool:
         """Enter ``PREPARING``; ``False`` if the job is ending."""

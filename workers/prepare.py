@@ -57,10 +57,14 @@ class Prepare(threading.Thread):
         self._stopping = threading.Event()
 
     def stop(self) -> None:
-        """Take no more jobs; returns when no further job can be taken."""
-        self._stopping.set()
-        self.join()
+        """Take no more jobs, and end the rewriting of prompts; returns when no further job can be taken."""
+        self.stop_taking()
         self._rewriting.stop()
+
+    def stop_taking(self, timeout_s: float | None = None) -> None:
+        """Take no more jobs; returns when no further job can be taken, or after ``timeout_s``."""
+        self._stopping.set()
+        self.join(timeout_s)
 
     def run(self) -> None:
         """Take jobs until stopped; goes on when Redis cannot be reached."""

@@ -6,6 +6,7 @@ import base64
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -47,7 +48,8 @@ class Report(threading.Thread):
         with self._lock:
             earlier = self._latest.get(job.execution_id)
             kept = preview or (earlier.preview if earlier else None)
-            self._latest[job.execution_id] = _Latest(job, step, steps, kept)
+            # A plan or a function may count with NumPy integers, which JSON does not have.
+            self._latest[job.execution_id] = _Latest(job, int(step), int(steps), kept)
         self._has_news.set()
 
     def note_loading(self, job: HeldJob, name: str) -> None:
@@ -63,13 +65,20 @@ class Report(threading.Thread):
             self._has_news.clear()
             with self._lock:
                 batch, self._latest = self._latest, {}
-            try:
-                for latest in batch.values():
-                    self._write(latest)
-            except RedisError as error:
-                log.warning("the progress of %d jobs was not written: %s", len(batch), error)
-                time.sleep(_REDIS_PAUSE_S)
+            self._write_all(list(batch.values()))
             time.sleep(_PAUSE_S)
+
+    def _write_all(self, batch: Sequence[_Latest]) -> None:
+        """Write all reports; one that fails does not end the thread, nor keep the others from being written."""
+        for latest in batch:
+            try:
+                self._write(latest)
+            except RedisError as error:
+                log.warning("the progress of up to %d jobs was not written: %s", len(batch), error)
+                time.sleep(_REDIS_PAUSE_S)
+                return
+            except Exception:
+                log.exception("the progress of job %s was not written", latest.job.job_id)
 
     def _write(self, latest: _Latest) -> None:
         """Write one report; the answer says whether the job was canceled, or given to another worker."""

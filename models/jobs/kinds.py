@@ -240,7 +240,22 @@ def resolve(path: str) -> Any:
         raise ImportError(f"{path!r} cannot be imported: {error}") from error
 
 
+class KindModuleError(PhotogramError):
+    """A module that ``PHOTOGRAM_JOB_KINDS`` names cannot be imported."""
+
+    def __init__(self, module: str, error: Exception) -> None:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())  # in one line
+        super().__init__(f"PHOTOGRAM_JOB_KINDS: the module {module!r} cannot be imported: {reason}")
+
+
 def load_kinds(modules: tuple[str, ...]) -> None:
-    """Import ``modules``, which register further kinds; raises :class:`ImportError` as the import does."""
+    """Import ``modules``, which register further kinds.
+
+    Raises:
+        KindModuleError: the import of a module failed, with whatever exception.
+    """
     for module in modules:
-        import_module(module)
+        try:
+            import_module(module)
+        except Exception as error:  # the code of the module may raise anything
+            raise KindModuleError(module, error) from error

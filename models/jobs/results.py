@@ -15,8 +15,9 @@ class FileOutput:
     """A file in the result of a job, before it is stored."""
 
     name: str
-    """What clients may save it as, for example ``model.onnx``."""
+    """What clients may save it as, for example ``model.onnx``; folders before the name are dropped."""
     media_type: str
+    """As in ``text/plain; charset=utf-8``."""
     data: bytes
 
 

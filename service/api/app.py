@@ -51,7 +51,7 @@ def create_app(settings: Settings) -> FastAPI:
     """The gateway; nothing is opened before its lifespan starts.
 
     Raises:
-        ImportError: a module of ``settings.job_kinds`` cannot be imported.
+        KindModuleError: a module of ``settings.job_kinds`` cannot be imported.
     """
     load_kinds(settings.job_kinds)
 

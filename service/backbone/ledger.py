@@ -25,6 +25,8 @@ from service.backbone.keyspace import (
 from service.backbone.records import read_hash, result_fields
 
 CRASH_LIMIT = 3
+MESSAGE_MAX_CHARS = 2000
+"""The longest message of a failure in a record; the rest is cut off."""
 CRASH_MESSAGE = f"the worker process died {CRASH_LIMIT} times while it ran this job, which is not tried again"
 
 FORGOTTEN_AFTER_S = 3600.0
@@ -50,7 +52,7 @@ class Ledger:
         self._requeue = connection.register_script(scripts.requeue())
 
     def read(self, job_id: str) -> JobRecord | None:
-        """The job's record, or ``None`` if there is none; raises :class:`UnknownKind`."""
+        """The job's record, or ``None`` if there is none; raises :class:`UnknownKind` or :class:`UnreadableRecord`."""
         fields: Any = self.connection.hgetall(record_key(job_id))
         return read_hash(fields) if fields else None
 
@@ -103,14 +105,14 @@ class Ledger:
         """End the job with its results.
 
         Raises:
-            InternalFailure: ``document`` is not JSON, or larger than 1 MiB.
+            InternalFailure: ``document`` is not JSON, larger than 1 MiB, or nested deeper than 100 levels.
         """
         fields = result_fields(images, document, files, timings)
         return self._conclude(job_id, execution_id, JobStatus.SUCCEEDED, fields)
 
     def fail(self, job_id: str, execution_id: str, failure: JobFailure) -> bool:
         """End the job with the reason why it failed."""
-        fields = {"error_code": failure.code, "error_message": str(failure)}
+        fields = {"error_code": failure.code, "error_message": _message(str(failure))}
         return self._conclude(job_id, execution_id, JobStatus.FAILED, fields)
 
     def cancel(self, job_id: str, execution_id: str) -> bool:
@@ -152,9 +154,15 @@ class Ledger:
         if problem is None:
             self.connection.hdel(MODEL_PROBLEMS_KEY, model)
         else:
-            self.connection.hset(MODEL_PROBLEMS_KEY, model, problem)
+            self.connection.hset(MODEL_PROBLEMS_KEY, model, _message(problem))
 
     def note_model_backend(self, model: str, backend: str, relative_error: float | None) -> None:
         """Write which backend runs ``model``, and the error of its outputs against torch's, relative to their size."""
         note = json.dumps({"backend": backend, "relative_error": relative_error})
         self.connection.hset(MODEL_BACKENDS_KEY, model, note)
+
+
+def _message(text: str) -> str:
+    """The text as it is stored: at most 2,000 characters, without lone surrogates, which UTF-8 cannot encode."""
+    text = text.encode(errors="replace").decode()
+    return text if len(text) <= MESSAGE_MAX_CHARS else text[: MESSAGE_MAX_CHARS - 1] + "…"

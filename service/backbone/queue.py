@@ -16,11 +16,11 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from models.errors import PhotogramError
-from models.jobs.kinds import DIFFUSION_QUEUE, find_kind
+from models.jobs.kinds import DIFFUSION_QUEUE, UnknownKind, find_kind
 from models.jobs.records import JobRecord, JobStatus
 from models.jobs.tickets import Ticket
 from service.backbone.keyspace import WAKE_CHANNEL, events_key, idempotency_key, owner_jobs_key, record_key
-from service.backbone.records import new_hash, read_hash
+from service.backbone.records import UnreadableRecord, new_hash, read_hash
 from service.backbone.settings import Settings
 
 TASK = "workers.tasks.draw"
@@ -69,7 +69,8 @@ class Intake:
         """Enqueue ``ticket`` in the queue of its kind, unless an equal request of the same owner did so before.
 
         Raises:
-            AlreadyUsed: the job id or the idempotency key belongs to another request.
+            AlreadyUsed: the job id or the idempotency key belongs to another request, or the record of its request
+                cannot be read.
             QueueFull: the queue holds ``max_queued`` jobs.
         """
         guard = None if idempotency_key is None else _guard_key(ticket.owner, idempotency_key)
@@ -85,7 +86,7 @@ class Intake:
         known_id = transaction.get(guard) if guard else None
         earlier = transaction.hgetall(record_key(known_id.decode() if known_id else ticket.job_id))
         if earlier:
-            return Accepted(_same_request(read_hash(earlier), ticket, requested), is_new=False)
+            return Accepted(_same_request(_earlier(earlier, ticket), ticket, requested), is_new=False)
         queue = self._queue(find_kind(ticket.kind).queue)
         if transaction.llen(queue.key) >= self._max_queued:
             raise QueueFull(f"the queue is full: {self._max_queued} jobs are waiting")
@@ -129,6 +130,14 @@ class Intake:
             failure_ttl=RQ_TRACE_TTL_S,
             retry=Retry(max=REDELIVERIES_MAX),
         )
+
+
+def _earlier(fields: Mapping[bytes, bytes], ticket: Ticket) -> JobRecord:
+    try:
+        return read_hash(fields)
+    except (UnknownKind, UnreadableRecord) as error:
+        message = f"the id {ticket.job_id!r} or the idempotency key belongs to an earlier job that cannot be read"
+        raise AlreadyUsed(message) from error
 
 
 def _same_request(record: JobRecord, ticket: Ticket, requested: Mapping[str, Any]) -> JobRecord:

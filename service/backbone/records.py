@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from models.errors import InternalFailure
-from models.jobs.kinds import find_kind
+from models.errors import InternalFailure, PhotogramError
+from models.jobs.kinds import UnknownKind, find_kind
 from models.jobs.params import JobParams
 from models.jobs.records import JobRecord, JobStatus
 from models.jobs.results import Image, Json, StoredFile
@@ -17,6 +17,19 @@ from models.jobs.tickets import Ticket
 
 DOCUMENT_MAX_BYTES = 1 << 20
 """The largest JSON result of a job, in UTF-8; larger results belong into files."""
+DOCUMENT_MAX_DEPTH = 100
+"""How deep the lists and objects of a JSON result may be nested; JSON libraries fail at a few hundred."""
+_READABLE_DEPTH = 240
+"""The deepest document that a response can contain; older versions stored documents of any depth."""
+
+
+_LATEST_TIME_S = 253_402_300_799
+"""The end of the year 9999, which is the latest time that Python can show."""
+_Container = dict[Any, object] | list[object] | tuple[object, ...]
+
+
+class UnreadableRecord(PhotogramError):
+    """The hash in Redis is not a valid record: it is damaged, or another version of its kind wrote it."""
 
 
 def new_hash(ticket: Ticket, requested: Mapping[str, Any], now: float) -> dict[str, str]:
@@ -41,7 +54,8 @@ def result_fields(
     """The fields that a succeeded job adds to its hash.
 
     Raises:
-        InternalFailure: ``document`` is not JSON, or larger than :data:`DOCUMENT_MAX_BYTES`.
+        InternalFailure: ``document`` is not JSON, larger than :data:`DOCUMENT_MAX_BYTES`, or nested deeper than
+            :data:`DOCUMENT_MAX_DEPTH`.
     """
     fields = {"images": json.dumps([asdict(image) for image in images]), "timings": json.dumps(timings)}
     if document is not None:
@@ -52,6 +66,10 @@ def result_fields(
 
 
 def _document_text(document: Json) -> str:
+    if is_deeper(document, DOCUMENT_MAX_DEPTH):
+        raise InternalFailure(
+            f"the JSON result of the job is nested too deep: at most {DOCUMENT_MAX_DEPTH} levels are allowed"
+        )
     try:
         text = json.dumps(document, ensure_ascii=False, allow_nan=False)
         size = len(text.encode())
@@ -64,6 +82,21 @@ def _document_text(document: Json) -> str:
     return text
 
 
+def is_deeper(document: object, depth: int) -> bool:
+    """Whether lists and objects are nested more than ``depth`` levels; a container within itself is."""
+    level = _containers([document])
+    for _ in range(depth):
+        if not level:
+            return False
+        level = _containers(inner for each in level for inner in (each.values() if isinstance(each, dict) else each))
+    return bool(level)
+
+
+def _containers(values: Iterable[object]) -> Collection[_Container]:
+    """The lists and objects among ``values``, each once, so that one that contains itself twice takes no more time."""
+    return {id(value): value for value in values if isinstance(value, (dict, list, tuple))}.values()
+
+
 def read_hash(fields: Mapping[bytes, bytes], params: JobParams | None = None) -> JobRecord:
     """The record in a hash that Redis returned.
 
@@ -72,7 +105,17 @@ def read_hash(fields: Mapping[bytes, bytes], params: JobParams | None = None) ->
 
     Raises:
         UnknownKind: this process has no job kind of that name.
+        UnreadableRecord: the hash is not a valid record.
     """
+    try:
+        return _read(fields, params)
+    except UnknownKind:
+        raise
+    except Exception as error:  # kinds of other packages read their parameters themselves, and may raise anything
+        raise UnreadableRecord(f"the record cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _read(fields: Mapping[bytes, bytes], params: JobParams | None) -> JobRecord:
     text = {name.decode(): value.decode() for name, value in fields.items()}
     return JobRecord(
         job_id=text["job_id"],
@@ -80,17 +123,17 @@ def read_hash(fields: Mapping[bytes, bytes], params: JobParams | None = None) ->
         owner=text["owner"],
         status=JobStatus(text["status"]),
         params=params or find_kind(text["kind"]).params.from_payload(json.loads(text["params"])),
-        requested=json.loads(text["requested"]),
+        requested=_object(text["requested"]),
         image_id=text["image_id"],
         step=int(text["step"]),
         steps=int(text["steps"]),
-        images=tuple(Image(**image) for image in json.loads(text.get("images", "[]"))),
-        document=json.loads(text.get("document", "null")),
-        files=tuple(StoredFile(**file) for file in json.loads(text.get("files", "[]"))),
-        timings=json.loads(text.get("timings", "{}")),
+        images=tuple(_image(image) for image in json.loads(text.get("images", "[]"))),
+        document=_document(text.get("document", "null")),
+        files=tuple(_file(file) for file in json.loads(text.get("files", "[]"))),
+        timings={stage: float(seconds) for stage, seconds in _object(text.get("timings", "{}")).items()},
         error_code=text.get("error_code"),
         error_message=text.get("error_message"),
-        created_at=float(text["created_at"]),
+        created_at=_checked_time(float(text["created_at"])),
         started_at=_time(text.get("started_at")),
         finished_at=_time(text.get("finished_at")),
         is_cancel_requested=text.get("cancel_requested") == "1",
@@ -99,5 +142,46 @@ def read_hash(fields: Mapping[bytes, bytes], params: JobParams | None = None) ->
     )
 
 
+def _image(payload: Mapping[str, Any]) -> Image:
+    image = Image(**payload)
+    _check_type(image.image_id, str)
+    _check_type(image.width, int)
+    _check_type(image.height, int)
+    return image
+
+
+def _file(payload: Mapping[str, Any]) -> StoredFile:
+    file = StoredFile(**payload)
+    for text in (file.file_id, file.name, file.media_type):
+        _check_type(text, str)
+        text.encode()  # raises an error for lone surrogates, which no response can contain
+    _check_type(file.size_bytes, int)
+    return file
+
+
+def _check_type(value: object, expected: type) -> None:
+    if not isinstance(value, expected):
+        raise TypeError(f"expected {expected.__name__}, not {value!r}")
+
+
+def _object(text: str) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(text)
+    _check_type(value, dict)
+    return value
+
+
+def _document(text: str) -> Json:
+    document: Json = json.loads(text)
+    if text.count("[") + text.count("{") > _READABLE_DEPTH and is_deeper(document, _READABLE_DEPTH):
+        raise ValueError("the document is nested too deep")
+    return document
+
+
 def _time(text: str | None) -> float | None:
-    return None if text is None else float(text)
+    return None if text is None else _checked_time(float(text))
+
+
+def _checked_time(seconds: float) -> float:
+    if not 0 <= seconds <= _LATEST_TIME_S:
+        raise ValueError(f"{seconds} is not a time in seconds since the epoch")
+    return seconds

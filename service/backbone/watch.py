@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -25,13 +26,17 @@ from service.backbone.keyspace import (
     record_key,
     workers_key,
 )
-from service.backbone.records import read_hash
+from service.backbone.records import UnreadableRecord, read_hash
+
+log = logging.getLogger(__name__)
 
 WORKER_SILENCE_S = 10.0
 """A worker that sent no heartbeat for so long counts as gone."""
 _RECONNECT_S = 0.5
 _POLL_S = 5.0
 """How often a waiter reads the record without being woken, in case Redis lost a message."""
+_LOGGED_MAX = 10_000
+"""How many ids of jobs with unreadable records are remembered, so that each is logged once."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +65,18 @@ class JobWatcher:
         self._ttl_s = record_ttl_s
         self._cancel = connection.register_script(scripts.cancel())
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._logged: set[str] = set()
 
     async def read(self, job_id: str) -> JobRecord | None:
-        """The job's record, or ``None`` if there is none, or its kind is not registered in this process."""
+        """The job's record, or ``None`` if there is none, its kind is not registered, or it cannot be read."""
         fields: Any = await self._connection.hgetall(record_key(job_id))
-        return _read_known(fields)
+        return self._read_known(job_id, fields)
 
     async def recent(self, owner: str, limit: int, before: float | None = None) -> list[JobRecord]:
         """The newest jobs of ``owner``, the newest first, at most ``limit``.
 
-        Jobs whose records have expired are left out, and so are those of kinds that this process does not have.
+        Jobs whose records have expired or cannot be read are left out, and so are those of kinds that this process
+        does not have.
 
         Args:
             before: only jobs with a smaller ``created_at``, in seconds since the epoch.
@@ -88,11 +95,28 @@ class JobWatcher:
         return found[:limit]
 
     async def _read_all(self, job_ids: Sequence[bytes]) -> list[JobRecord]:
+        names = [job_id.decode() for job_id in job_ids]
         async with self._connection.pipeline(transaction=False) as pipeline:
-            for job_id in job_ids:
-                pipeline.hgetall(record_key(job_id.decode()))
+            for name in names:
+                pipeline.hgetall(record_key(name))
             hashes = await pipeline.execute()
-        return [record for record in map(_read_known, hashes) if record is not None]
+        return [record for record in map(self._read_known, names, hashes) if record is not None]
+
+    def _read_known(self, job_id: str, fields: Mapping[bytes, bytes]) -> JobRecord | None:
+        """The record in the hash, or ``None`` if the hash has expired or cannot be read."""
+        try:
+            return read_hash(fields) if fields else None
+        except (UnknownKind, UnreadableRecord) as error:
+            self._log_once(job_id, error)
+            return None
+
+    def _log_once(self, job_id: str, error: Exception) -> None:
+        if job_id in self._logged:
+            return
+        if len(self._logged) >= _LOGGED_MAX:
+            self._logged.clear()
+        self._logged.add(job_id)
+        log.warning("job %s is treated as absent: %s", job_id, error)
 
     async def cancel(self, job_id: str) -> None:
         """Cancel the job: at once if it is queued; within one step if a worker runs it; not if it has ended."""
@@ -164,14 +188,6 @@ class JobWatcher:
                 if message["type"] == "message":
                     for waiting in self._waiting.get(message["data"].decode(), ()):
                         waiting.set()
-
-
-def _read_known(fields: Mapping[bytes, bytes]) -> JobRecord | None:
-    """The record in the hash, or ``None`` if the hash has expired or the kind is unknown."""
-    try:
-        return read_hash(fields) if fields else None
-    except UnknownKind:
-        return None
 
 
 class _Waiter:

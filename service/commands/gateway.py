@@ -9,6 +9,7 @@ import uvicorn
 from redis.exceptions import RedisError
 
 from models.errors import CatalogError
+from models.jobs.kinds import KindModuleError
 from service.api.app import create_app
 from service.backbone.connections import connect, wait_for_redis
 from service.backbone.keys import bootstrap_key
@@ -33,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
             raise SettingsError("set REDIS_URL to the Redis that the workers use")
         app = create_app(settings)
         ensure_key(settings.redis_url, settings.bootstrap_key)
-    except (SettingsError, CatalogError) as error:
+    except (SettingsError, CatalogError, KindModuleError) as error:
         print(f"photogram gateway: {error}", file=sys.stderr)
         return 2
     except (TimeoutError, RedisError) as error:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
-from models.jobs.kinds import DIFFUSION_QUEUE, job_kinds, load_kinds
+from models.jobs.kinds import DIFFUSION_QUEUE, KindModuleError, job_kinds, load_kinds
 from service.backbone.connections import connect, wait_for_redis
 from service.backbone.logs import configure_logging
 from service.backbone.settings import Settings, SettingsError
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
         settings = Settings.from_environment(os.environ | ({"PHOTOGRAM_DATA": options.data} if options.data else {}))
         settings.data.mkdir(parents=True, exist_ok=True)
         load_kinds(settings.job_kinds)
-    except (SettingsError, OSError, ImportError, ValueError) as error:
+    except (SettingsError, OSError, KindModuleError) as error:
         print(f"photogram up: {error}", file=sys.stderr)
         return 2
     try:
@@ -102,8 +102,9 @@ def _own_engine(settings: Settings) -> OwnEngine | None:
 
 
 def _further_queues() -> list[str]:
-    """The queues besides the diffusion queue that kinds with a function use; each gets one worker."""
-    return sorted({kind.queue for kind in job_kinds() if kind.function is not None} - {DIFFUSION_QUEUE})
+    """The queues besides the diffusion queue that kinds with a plan or a function use; each gets one worker."""
+    runnable = [kind for kind in job_kinds() if kind.plan is not None or kind.function is not None]
+    return sorted({kind.queue for kind in runnable} - {DIFFUSION_QUEUE})
 
 
 class Stack:
@@ -118,6 +119,7 @@ class Stack:
         self._address = f"http://{host}:{options.port}"
         self._probe = self._address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
         self._engine = _own_engine(settings)
+        self._given_up: set[str] = set()
         environment = self._environment(options.workers)
         python = [sys.executable, "-m"]
         valkey = valkey_command(settings.data / "valkey", valkey_socket)
@@ -153,6 +155,24 @@ class Stack:
             stop_in_order([[self._gateway, *self._workers, *engine], self._storage], STOP_S)
 
     def _run(self, stopping: threading.Event) -> int:
+        self._start(stopping)
+        is_ready = False
+        while not stopping.wait(POLL_S):
+            if not is_ready and self._gateway.exit_code is not None:
+                print(f"photogram up: the gateway could not start on {self._address}", file=sys.stderr)
+                return 1
+            self._restart_ended()
+            if self._given_up and not is_ready:
+                return 2
+            if is_ready:
+                self._supervise_engine()
+            elif self._is_service_ready():
+                is_ready = True
+                print(f"ready {self._address}", flush=True)
+        return 0
+
+    def _start(self, stopping: threading.Event) -> None:
+        """Start Valkey, then the gateway and the workers once Valkey answers."""
         self._check_port()
         for child in self._storage:
             child.start()
@@ -164,19 +184,24 @@ class Stack:
             )
         for child in (self._gateway, *self._workers):
             child.start()
-        is_ready = False
-        while not stopping.wait(POLL_S):
-            if not is_ready and self._gateway.exit_code is not None:
-                print(f"photogram up: the gateway could not start on {self._address}", file=sys.stderr)
-                return 1
-            for child in (*self._storage, self._gateway, *self._workers):
-                child.keep_running()
-            if is_ready:
-                self._supervise_engine()
-            elif self._is_service_ready():
-                is_ready = True
-                print(f"ready {self._address}", flush=True)
-        return 0
+
+    def _restart_ended(self) -> None:
+        for child in (*self._storage, self._gateway):
+            child.keep_running()
+        for worker in self._workers:
+            self._keep_running(worker)
+
+    def _keep_running(self, worker: Child) -> None:
+        """Restart the worker if it has ended, unless it cannot import a function, which a restart does not change."""
+        if worker.exit_code != os.EX_CONFIG:
+            worker.keep_running()
+        elif worker.name not in self._given_up:
+            self._given_up.add(worker.name)
+            print(
+                f"photogram up: {worker.name} is not started again, because a function of its job kinds cannot be"
+                " imported (see its message above)",
+                file=sys.stderr,
+            )
 
     def _supervise_engine(self) -> None:
         """Start and restart the engine, only after the service is ready, so that it does not delay the first images."""

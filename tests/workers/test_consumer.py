@@ -91,3 +91,13 @@ def test_a_job_that_another_queue_serves_fails_with_a_reason(connection: Redis, 
     assert consumer.take(timeout_s=1) is None
     record = worker.ledger.read(job_id)
     assert record is not None and record.error_message == "job kind 'txt2img' does not run on the queue 'photogram'"
+
+
+def test_a_job_whose_record_cannot_be_read_fails_and_the_next_one_is_taken(connection: Redis, worker: Parts) -> None:
+    damaged, good = submit(connection), submit(connection)
+    connection.hset(record_key(damaged), "params", "{}")
+    assert worker.consumer.take(timeout_s=1) is None
+    assert connection.hmget(record_key(damaged), "status", "error_code") == [b"failed", b"internal_error"]
+    assert b"cannot be read" in connection.hget(record_key(damaged), "error_message")
+    job = worker.consumer.take(timeout_s=1)
+    assert job is not None and job.job_id == good

@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -20,7 +21,8 @@ from models.jobs.results import JobOutput
 from service.backbone.inputs import InputStore
 from service.backbone.store import FileStore
 from tests.workers.toys import KINDS, QUEUE, ToyRequest
-from workers.functions import FunctionCall, FunctionExecutor, JobCanceled, load_functions
+from workers.executors import Failed, Finished, Progressed
+from workers.functions import THREADS, FunctionCall, FunctionExecutor, JobCanceled, JobFunction, load_functions
 
 
 @pytest.fixture
@@ -75,6 +77,10 @@ def test_files_are_stored_under_random_ids(toys) -> None:
         ("divide", "internal_error", "worker's log"),
         ("large", "internal_error", "1048578 bytes, and at most 1048576"),
         ("not json", "internal_error", "not valid JSON"),
+        ("deep", "internal_error", "at most 100 levels"),
+        ("bad name", "internal_error", "control characters"),
+        ("half a step", "internal_error", "worker's log"),
+        ("exit", "internal_error", "worker's log"),
     ],
 )
 def test_a_function_that_fails_ends_its_job_only(toys, text: str, code: str, words: str) -> None:
@@ -104,6 +110,16 @@ def test_a_function_that_exceeds_the_deadline_fails(toys) -> None:
     toys.start_worker()
     (record,) = toys.until_over(job)
     assert (record.status, record.error_code) == (JobStatus.FAILED, "deadline_exceeded")
+
+
+def test_the_deadline_counts_from_when_the_function_starts(toys) -> None:
+    toys.set_environment(PHOTOGRAM_JOB_TIMEOUT_S="1")
+    hanging = [toys.submit_request(ToyRequest(kind="hang", text="x")) for _ in range(THREADS)]
+    waiting = toys.submit_request(ToyRequest(kind="describe", text="x"))
+    toys.start_worker()
+    *hung, described = toys.until_over(*hanging, waiting)
+    assert {record.error_code for record in hung} == {"deadline_exceeded"}
+    assert described.status is JobStatus.SUCCEEDED, described.error_message
 
 
 def test_a_job_whose_process_is_killed_is_redelivered(toys, tmp_path: Path) -> None:
@@ -145,6 +161,104 @@ def test_a_function_that_cannot_be_imported_is_named(registered: None) -> None:
     assert list(load_functions([find_kind("describe"), find_kind("txt2img")])) == ["describe"]
 
 
+class JobStub(SimpleNamespace):
+    clock = "runs"
+
+    def stop_clock(self) -> None:
+        self.clock = "stopped"
+
+    def restart_clock(self) -> None:
+        self.clock = "runs again"
+
+
+def job_stub(execution_id: str, priority: int | None = 0) -> JobStub:
+    kind = SimpleNamespace(name="toy", function="x:toy")
+    record = SimpleNamespace(drawn_params=None, params=SimpleNamespace(priority=priority))
+    return JobStub(execution_id=execution_id, job_id="j", kind=kind, record=record, catalog=None, images={})
+
+
+def poll(executor: FunctionExecutor, count: int) -> list[object]:
+    """The next ``count`` events."""
+    events: list[object] = []
+    while len(events) < count:
+        events += executor.poll()
+        time.sleep(0.005)
+    return events
+
+
+def one_thread(function: JobFunction) -> FunctionExecutor:
+    return FunctionExecutor({"toy": function}, wake=lambda: None, threads=1)
+
+
+def test_waiting_jobs_run_by_priority_then_by_age_and_their_clocks_stand_still() -> None:
+    free = threading.Event()
+
+    def wait_until_free(call: FunctionCall) -> JobOutput:
+        assert free.wait(30)
+        return JobOutput()
+
+    executor = one_thread(wait_until_free)
+    busy = job_stub("busy", -2)
+    executor.start(busy)
+    while executor.waiting:
+        time.sleep(0.005)
+    priorities = {"old": 0, "low": -1, "high": 2, "new": 0, "open": None, "second high": 2}
+    jobs = [job_stub(execution_id, priority) for execution_id, priority in priorities.items()]
+    for job in jobs:
+        executor.start(job)
+    assert {job.clock for job in jobs} == {"stopped"}
+    free.set()
+    order = [event.execution_id for event in poll(executor, 7)]
+    assert order == ["busy", "high", "second high", "old", "new", "open", "low"]
+    assert {job.clock for job in (busy, *jobs)} == {"runs again"}
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit, ZeroDivisionError])
+def test_a_function_cannot_end_its_thread(error: type[BaseException]) -> None:
+    def end_thread(call: FunctionCall) -> JobOutput:
+        raise error
+
+    executor = one_thread(end_thread)
+    for execution_id in ("a", "b"):
+        executor.start(job_stub(execution_id))
+        (failed,) = poll(executor, 1)
+        assert isinstance(failed, Failed) and failed.failure.code == "internal_error"
+
+
+@pytest.mark.parametrize(
+    ("reported", "sent"),
+    [((1, 2), (1, 2)), ((1.9, 2.5), (1, 2)), ((-1, 4), (0, 4)), ((5, 4), (4, 4)), ((0, 0), (0, 1)), ((3, -1), (1, 1)),
+     ((np.int64(1), np.int32(2)), (1, 2)), ((1, 10**5000), (1, 2**53 - 1))],
+)  # fmt: skip
+def test_reported_steps_become_whole_numbers_in_their_range(reported, sent) -> None:
+    def report(call: FunctionCall) -> JobOutput:
+        call.report(*reported)
+        return JobOutput()
+
+    executor = one_thread(report)
+    executor.start(job_stub("e"))
+    progressed, finished = poll(executor, 2)
+    assert progressed == Progressed("e", *sent) and isinstance(finished, Finished)
+    assert {type(progressed.step), type(progressed.steps)} == {int}
+
+
+@pytest.mark.parametrize(
+    ("step", "error"),
+    [("1", TypeError), (None, TypeError), (float("nan"), ValueError), (float("inf"), ValueError)],
+)
+def test_a_step_that_is_no_number_is_an_error_in_the_function(step, error: type[Exception]) -> None:
+    def report(call: FunctionCall) -> JobOutput:
+        with pytest.raises(error):
+            call.report(step, 2)
+        with pytest.raises(error):
+            call.report(1, step)
+        return JobOutput()
+
+    executor = one_thread(report)
+    executor.start(job_stub("e"))
+    assert isinstance(poll(executor, 1)[0], Finished)
+
+
 def test_reports_between_two_polls_wake_the_loop_once() -> None:
     reported, wakes = threading.Event(), []
 
@@ -156,11 +270,8 @@ def test_reports_between_two_polls_wake_the_loop_once() -> None:
             time.sleep(0.01)
         raise JobCanceled
 
-    record = SimpleNamespace(drawn_params=None)
-    kind = SimpleNamespace(name="chatty", function="x:chatty")
-    job = SimpleNamespace(execution_id="e", job_id="j", kind=kind, record=record, catalog=None, images={})
-    executor = FunctionExecutor({"chatty": chatty}, wake=lambda: wakes.append(1), threads=1)
-    executor.start(job)
+    executor = FunctionExecutor({"toy": chatty}, wake=lambda: wakes.append(1), threads=1)
+    executor.start(job_stub("e"))
     assert reported.wait(30)
     assert len(wakes) == 1
     assert len(executor.poll()) == 100 and executor.longest_call_s > 0

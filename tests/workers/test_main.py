@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
+
 import pytest
 
+from models.jobs import kinds
+from models.jobs.kinds import find_kind
 from workers.__main__ import main
 
 
@@ -19,7 +24,12 @@ def test_a_queue_that_no_kind_uses_is_refused(capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize(
-    ("modules", "words"), [("no_such_module", "no_such_module"), ("a b", "names of Python modules")]
+    ("modules", "words"),
+    [
+        ("no_such_module", "no_such_module"),
+        ("a b", "names of Python modules"),
+        ("tests.workers.broken_kinds", "RuntimeError: this module is broken"),
+    ],
 )
 def test_modules_of_kinds_that_cannot_be_imported_are_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], modules: str, words: str
@@ -28,6 +38,16 @@ def test_modules_of_kinds_that_cannot_be_imported_are_named(
     assert main([]) == 2
     error = capsys.readouterr().err
     assert "PHOTOGRAM_JOB_KINDS" in error and words in error
+
+
+def test_a_function_that_cannot_be_imported_has_its_own_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toy = replace(find_kind("txt2img"), name="toy", plan=None, function="tests.workers.broken_kinds:run", queue="toys")
+    monkeypatch.setattr(kinds, "_KINDS", {**kinds._KINDS, "toy": toy})
+    assert main(["--queue", "toys"]) == os.EX_CONFIG
+    error = capsys.readouterr().err
+    assert "tests.workers.broken_kinds:run" in error and "this module is broken" in error
 
 
 def test_redis_must_be_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from models.jobs.checks import Problems
 from models.jobs.kinds import DIFFUSION_QUEUE, JobKind, ResultForm
 from models.jobs.parameters import Parameter
 from models.jobs.params import JobParams, JobRequest
-from models.jobs.results import FileOutput, JobOutput
+from models.jobs.results import FileOutput, JobOutput, Json
 from workers.functions import FunctionCall, JobFunction
 
 QUEUE = "toys"
@@ -70,18 +70,37 @@ def write_files(call: FunctionCall) -> JobOutput:
     )
 
 
+def nested(depth: int) -> Json:
+    document: Json = []
+    for _ in range(depth):
+        document = [document]
+    return document
+
+
+_FILE = FileOutput("a.txt", "text/plain", b"orphan")
+WRONG_OUTPUTS = {
+    "large": JobOutput(document="x" * (1 << 20)),
+    "not json": JobOutput(document=float("nan"), files=(_FILE,)),
+    "deep": JobOutput(document=nested(5000), files=(_FILE,)),
+    "bad name": JobOutput(files=(_FILE, FileOutput("a\n", "text/plain", b"orphan"))),
+}
+
+
 def fail(call: FunctionCall) -> JobOutput:
     """Fails as the text says."""
     assert isinstance(call.params, ToyParams)
     match call.params.text:
         case "refuse":
             raise DrawingFailed("the toy refuses")
-        case "large":
-            return JobOutput(document="x" * (1 << 20))
-        case "not json":
-            return JobOutput(document=float("nan"), files=(FileOutput("a.txt", "text/plain", b"orphan"),))
-        case _:
+        case "exit":
+            sys.exit("the toy exits")
+        case "half a step":
+            call.report("0.5", 1)  # type: ignore[arg-type]
+            raise AssertionError
+        case "divide":
             raise ZeroDivisionError
+        case output:
+            return WRONG_OUTPUTS[output]
 
 
 def wait(call: FunctionCall) -> JobOutput:
@@ -92,6 +111,12 @@ def wait(call: FunctionCall) -> JobOutput:
         step += 1
         call.report(step, step + 1)
         time.sleep(0.02)
+
+
+def hang(call: FunctionCall) -> JobOutput:
+    """Ignores its cancellation for some seconds."""
+    time.sleep(3)
+    return JobOutput(document="late")
 
 
 def die_once(call: FunctionCall) -> JobOutput:
@@ -125,5 +150,6 @@ KINDS = (
     kind(write_files, ResultForm.FILES),
     kind(fail),
     kind(wait),
+    kind(hang),
     kind(die_once),
 )

@@ -13,6 +13,8 @@ from models.jobs.rewrite import Rewrite
 from service.backbone import scripts
 from service.backbone.keyspace import CANCEL_CHANNEL, WAKE_CHANNEL, events_key, record_key
 from service.backbone.ledger import CRASH_LIMIT
+from service.backbone.records import UnreadableRecord
+from tests.service.backbone.damage import UNREADABLE
 
 IMAGE = Image("00000000-0000-4000-8000-000000000000", 128, 128)
 
@@ -212,3 +214,41 @@ def test_cancel_requests_are_found_among_many_jobs(ledger, job):
     assert ledger.canceled_among([job, "nothing"]) == []
     cancel(ledger, job)
     assert ledger.canceled_among(["nothing", job]) == [job]
+
+
+def nested(depth: int) -> object:
+    document: object = 1
+    for _ in range(depth):
+        document = [document]
+    return document
+
+
+def containing_itself() -> list[object]:
+    document: list[object] = []
+    document += [document, document]
+    return document
+
+
+def test_documents_may_be_nested_to_a_limit(ledger, job):
+    ledger.start(job, "a")
+    for document in (nested(101), nested(100_000), {"a": (nested(100),)}, containing_itself()):
+        with pytest.raises(InternalFailure, match="at most 100 levels"):
+            ledger.succeed(job, "a", [], {}, document=document)
+    assert ledger.succeed(job, "a", [], {}, document=nested(100))
+    assert ledger.read(job).document == nested(100)
+
+
+@pytest.mark.parametrize("message", ["x" * 3_000_000, "\ud800" * 2001])
+def test_the_message_of_a_failure_is_cut_off(ledger, job, redis, message: str):
+    ledger.start(job, "a")
+    assert ledger.fail(job, "a", OutOfMemory(message))
+    assert len(ledger.read(job).error_message) == 2000
+    ledger.note_model_problem("paint", message)
+    assert len(redis.hget("photogram:model-problems", "paint").decode()) == 2000
+
+
+@pytest.mark.parametrize(("field", "value"), UNREADABLE)
+def test_a_record_that_cannot_be_read_is_one_error(ledger, job, redis, field: str, value: str | bytes):
+    redis.hset(record_key(job), field, value)
+    with pytest.raises(UnreadableRecord):
+        ledger.read(job)

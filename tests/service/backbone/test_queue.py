@@ -14,8 +14,9 @@ from models.jobs import kinds
 from models.jobs.kinds import find_kind
 from models.jobs.records import JobStatus
 from service.backbone import queue
-from service.backbone.keyspace import owner_jobs_key
+from service.backbone.keyspace import owner_jobs_key, record_key
 from service.backbone.queue import AlreadyUsed, Intake, QueueFull, open_queue
+from tests.service.backbone.damage import UNREADABLE
 
 QUEUE = "rq:queue:photogram"
 OTHER_QUEUE = replace(find_kind("txt2img"), name="txt2img_elsewhere", queue="elsewhere")
@@ -66,6 +67,16 @@ def test_idempotency_keys_belong_to_their_owners(intake, ticket, redis):
     with pytest.raises(AlreadyUsed):
         intake.accept(ticket(), {"prompt": "y"}, "key")
     assert redis.llen(QUEUE) == 2
+
+
+@pytest.mark.parametrize(("field", "value"), [*UNREADABLE, ("kind", "unheard_of")])
+def test_an_id_whose_record_cannot_be_read_stays_used(intake, ticket, redis, field, value):
+    job_id = intake.accept(ticket(), {"prompt": "x"}, "key").record.job_id
+    redis.hset(record_key(job_id), field, value)
+    with pytest.raises(AlreadyUsed):
+        intake.accept(ticket(job_id), {"prompt": "x"})
+    with pytest.raises(AlreadyUsed):
+        intake.accept(ticket(), {"prompt": "x"}, "key")
 
 
 def test_a_full_queue_takes_repeats_only(intake, ticket, redis):

@@ -11,6 +11,7 @@ from models.jobs.records import JobStatus
 from service.backbone.connections import connect_async
 from service.backbone.keyspace import events_key, record_key
 from service.backbone.watch import JobWatcher
+from tests.service.backbone.damage import UNREADABLE
 
 
 @pytest.fixture
@@ -98,3 +99,16 @@ async def test_jobs_that_cannot_be_read_are_left_out_of_lists(watcher, intake, t
     redis.hset(record_key(made[2].job_id), "kind", "unheard_of")
     assert await watcher.recent("a", 2) == [made[3], made[1]]
     assert await watcher.recent("a", 10) == [made[3], made[1], made[0]]
+
+
+@pytest.mark.parametrize(("field", "value"), UNREADABLE)
+async def test_an_unreadable_record_is_treated_as_absent_and_logged_once(
+    watcher, intake, ticket, redis, caplog, field, value
+):
+    made = [intake.accept(ticket(owner="a"), {}).record for _ in range(2)]
+    redis.hset(record_key(made[0].job_id), field, value)
+    for _ in range(2):
+        assert await watcher.read(made[0].job_id) is None
+        assert await watcher.recent("a", 10) == [made[1]]
+    (entry,) = [entry for entry in caplog.records if entry.name == "service.backbone.watch"]
+    assert made[0].job_id in entry.getMessage()

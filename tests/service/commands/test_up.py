@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +20,7 @@ from models.jobs import kinds
 from models.jobs.kinds import find_kind
 from service.backbone.settings import Settings
 from service.commands.up import Stack, _parser
+from service.supervisor import Child
 
 ROOT = Path(__file__).parents[3]
 
@@ -76,10 +79,37 @@ def test_modules_of_job_kinds_that_cannot_be_imported_are_named(data: Path, monk
     assert "no_such_module" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_each_further_queue_of_functions_has_one_worker(
+def test_each_further_queue_of_plans_or_functions_has_one_worker(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     toy = replace(find_kind("txt2img"), name="toy", plan=None, function="toys:run", queue="toys")
     monkeypatch.setattr(kinds, "_KINDS", {**kinds._KINDS, "toy": toy, "toy2": replace(toy, name="toy2")})
+    drawn = replace(find_kind("txt2img"), name="toy3", queue="drawn")
+    monkeypatch.setitem(kinds._KINDS, "toy3", drawn)
     stack = Stack(Settings(data=data, llm="off"), _parser().parse_args(["--workers", "2"]), tmp_path)
-    assert [child.name for child in stack._workers] == ["worker 1", "worker 2", "worker toys"]
+    assert [child.name for child in stack._workers] == ["worker 1", "worker 2", "worker drawn", "worker toys"]
+
+
+def test_a_worker_that_cannot_import_a_function_is_not_started_again(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stack = Stack(Settings(data=data, llm="off"), _parser().parse_args([]), tmp_path)
+    worker = Child("worker toys", [sys.executable, "-c", f"raise SystemExit({os.EX_CONFIG})"], os.environ)
+    worker.start()
+    while worker.is_running:
+        time.sleep(0.01)
+    for _ in range(3):
+        stack._keep_running(worker)
+    assert worker.starts == 1
+    assert capfd.readouterr().err.count("worker toys is not started again") == 1
+
+
+def test_functions_that_cannot_be_imported_stop_the_start(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHOTOGRAM_JOB_KINDS", "tests.service.commands.missing_function")
+    monkeypatch.setenv("PHOTOGRAM_LLM", "off")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    done = up(data, "--port", str(port))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len([line for line in done.stderr.splitlines() if "no_such_function" in line]) == 1
+    assert done.stderr.count("photogram up: worker toys is not started again") == 1
