@@ -142,7 +142,7 @@ class JobKind:
 _IMAGE_URL, _MASK_URL = "https://example.org/cat.png", "https://example.org/mask.png"
 _DRAW = "models.diffusion.plans:draw"
 
-_BUILT_IN = (
+BUILT_IN_KINDS = (
     JobKind(
         name=TXT2IMG,
         summary="Generate an image from a prompt.",
@@ -204,8 +204,9 @@ _BUILT_IN = (
         example={"source": "https://example.org/face.png", "target": _IMAGE_URL},
     ),
 )  # fmt: skip
+"""The kinds of Photogram itself, in the order in which they are listed."""
 
-_KINDS: dict[str, JobKind] = {kind.name: kind for kind in _BUILT_IN}
+_KINDS: dict[str, JobKind] = {kind.name: kind for kind in BUILT_IN_KINDS}
 
 
 def job_kinds() -> tuple[JobKind, ...]:

@@ -14,7 +14,7 @@ from models.catalog.catalog import Catalog, Limits, ModelSpec
 from models.catalog.faces import DETECTOR, RESTORER
 from models.catalog.families import SDXL, SDXL_REFINER
 from models.errors import FieldProblem, InvalidTicket, ProblemCode
-from models.jobs.kinds import JobKind, find_kind, job_kinds
+from models.jobs.kinds import BUILT_IN_KINDS, JobKind, find_kind
 from models.jobs.parameters import Field, declared
 from models.jobs.params import DrawRequest, JobParams
 from models.jobs.tickets import complete
@@ -54,7 +54,7 @@ BESIDE: dict[str, dict[str, Any]] = {"reuse_interval": {"model": "deep"}, "refin
 """Further fields that a field needs beside it."""
 REFUSED = {("inpaint", "refiner"), ("txt2img", "model")}
 """Values of the above that a kind refuses: no refiner goes with inpaint, and no refiner model does txt2img."""
-POSSIBLE = [kind for kind in job_kinds() if kind.params is not JobParams]
+POSSIBLE = [kind for kind in BUILT_IN_KINDS if kind.params is not JobParams]
 
 
 def minimal(kind: JobKind) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def test_choices_are_refused_with_what_is_allowed(kind: JobKind) -> None:
             assert (found.field, found.code, found.allowed) == (field.name, ProblemCode.NOT_ALLOWED, choices)
 
 
-@pytest.mark.parametrize("kind", job_kinds(), ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", BUILT_IN_KINDS, ids=lambda kind: kind.name)
 def test_the_schema_says_what_the_declarations_say(kind: JobKind) -> None:
     shown = params_body(kind).model_json_schema()
     documented = [field for field in declared(kind.request) if field.name not in kind.ignores]
