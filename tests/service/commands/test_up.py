@@ -83,8 +83,7 @@ def test_each_further_queue_of_plans_or_functions_has_one_worker(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     toy = replace(find_kind("txt2img"), name="toy", plan=None, function="toys:run", queue="toys")
-    built_in = {kind.name: kind for kind in kinds.BUILT_IN_KINDS}
-    monkeypatch.setattr(kinds, "_KINDS", {**built_in, "toy": toy, "toy2": replace(toy, name="toy2")})
+    monkeypatch.setattr(kinds, "_KINDS", {**kinds._KINDS, "toy": toy, "toy2": replace(toy, name="toy2")})
     drawn = replace(find_kind("txt2img"), name="toy3", queue="drawn")
     monkeypatch.setitem(kinds._KINDS, "toy3", drawn)
     stack = Stack(Settings(data=data, llm="off"), _parser().parse_args(["--workers", "2"]), tmp_path)
