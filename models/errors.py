@@ -4,7 +4,7 @@ PhotogramError
 ├── InvalidTicket         the request asks for what nobody can draw; nothing was queued
 ├── CatalogError          the catalog file, or an edit of it, makes no sense
 ├── PromptError           a prompt cannot be read; in models.jobs.prompts
-├── UnreadableImage     the bytes are no image, too large a one, or what it says of itself is damaged
+├── UnreadableImage       the bytes are no image, too large a one, or what it says of itself is damaged
 └── JobFailure            why a job ended as failed; ``code`` is for programs, the message for people
     ├── ModelUnavailable  the checkpoint cannot be loaded
     ├── InputUnavailable  an image that the job starts from cannot be had
@@ -17,9 +17,12 @@ PhotogramError
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+
+_FAILURE_CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 class PhotogramError(Exception):
@@ -106,9 +109,18 @@ class UnreadableImage(PhotogramError):
 
 
 class JobFailure(PhotogramError):
-    """Why a job ended as failed."""
+    """Why a job ended as failed; a job kind may raise its own subclasses, each with a ``code`` for clients.
+
+    Raises:
+        TypeError: a subclass is defined whose ``code`` is not in snake case, or longer than 64 characters.
+    """
 
     code = "internal_error"
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if not isinstance(cls.code, str) or not _FAILURE_CODE.fullmatch(cls.code):
+            raise TypeError(f"{cls.__name__}.code must be snake case of at most 64 characters, not {cls.code!r}")
 
 
 class ModelUnavailable(JobFailure):

@@ -72,27 +72,33 @@ class JobWatcher:
         fields: Any = await self._connection.hgetall(record_key(job_id))
         return self._read_known(job_id, fields)
 
-    async def recent(self, owner: str, limit: int, before: float | None = None) -> list[JobRecord]:
+    async def recent(self, owner: str, limit: int, before: JobRecord | None = None) -> list[JobRecord]:
         """The newest jobs of ``owner``, the newest first, at most ``limit``.
 
         Jobs whose records have expired or cannot be read are left out, and so are those of kinds that this process
         does not have.
 
         Args:
-            before: only jobs with a smaller ``created_at``, in seconds since the epoch.
+            before: only jobs that come after this one in the list.
         """
-        highest = "+inf" if before is None else f"({before!r}"
         found: list[JobRecord] = []
-        offset = 0
+        start = 0 if before is None else await self._place_after(owner, before)
         while len(found) < limit:
-            job_ids: Any = await self._connection.zrevrangebyscore(
-                owner_jobs_key(owner), highest, "-inf", start=offset, num=limit
-            )
+            job_ids: Any = await self._connection.zrevrange(owner_jobs_key(owner), start, start + limit - 1)
             found += await self._read_all(job_ids)
             if len(job_ids) < limit:
                 break
-            offset += limit
+            start += limit
         return found[:limit]
+
+    async def _place_after(self, owner: str, record: JobRecord) -> int:
+        """How many jobs of ``owner`` the list holds up to ``record``, which itself may have left the list."""
+        key = owner_jobs_key(owner)
+        rank: Any = await self._connection.zrevrank(key, record.job_id)
+        if rank is not None:
+            return int(rank) + 1
+        newer: Any = await self._connection.zcount(key, repr(record.created_at), "+inf")
+        return int(newer)
 
     async def _read_all(self, job_ids: Sequence[bytes]) -> list[JobRecord]:
         names = [job_id.decode() for job_id in job_ids]

@@ -165,13 +165,17 @@ class JobService:
             raise JobNotFound("there is no such job")
         return record
 
-    async def list(self, caller: Caller, *, limit: int, before: float | None = None) -> list[JobRecord]:
+    async def list(self, caller: Caller, *, limit: int, before: str | None = None) -> list[JobRecord]:
         """The newest jobs of ``caller``, at most ``limit``, the newest first.
 
         Args:
-            before: only jobs created before this time, in seconds since the epoch.
+            before: the id of a job; only jobs that come after it in the list.
+
+        Raises:
+            JobNotFound: ``caller`` has no job of the id ``before``.
         """
-        return await self._watcher.recent(caller.key_id, limit, before)
+        last = None if before is None else await self.find(caller, before)
+        return await self._watcher.recent(caller.key_id, limit, last)
 
     async def wait(self, caller: Caller, job_id: str, timeout_s: float) -> JobRecord:
         """The job once it is over, or as it is after ``timeout_s``; raises :class:`JobNotFound`."""

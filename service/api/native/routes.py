@@ -33,8 +33,7 @@ async def list_jobs(
     request: Request, gateway: GatewayState, caller: CurrentCaller, query: Annotated[ListQuery, Query()]
 ) -> JobListView:
     """The jobs of the API key, the newest first. For the next page, send the id of the last job as `before`."""
-    before = None if query.before is None else (await gateway.jobs.find(caller, query.before)).created_at
-    records = await gateway.jobs.list(caller, limit=query.limit, before=before)
+    records = await gateway.jobs.list(caller, limit=query.limit, before=query.before)
     return JobListView(jobs=[job_view(record, base_url(request, gateway)) for record in records])
 
 
