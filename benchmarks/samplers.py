@@ -111,7 +111,7 @@ def measure(steps: int, seeds: int) -> dict[str, float]:
 
     @torch.inference_mode()
     def decode(params: DrawParams, latents: torch.Tensor) -> torch.Tensor:
-        return checkpoint.family.decode(checkpoint.pipeline, latents)
+        return checkpoint.family.decode(checkpoint.pipeline.vae, latents)
 
     for params, latents in draw_together(checkpoint, all_params(steps, seeds)):
         alone = draw_alone(plain, params, checkpoint.pipeline.scheduler.config)

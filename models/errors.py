@@ -5,6 +5,7 @@ PhotogramError
 ├── CatalogError          the catalog file, or an edit of it, makes no sense
 ├── PromptError           a prompt cannot be read; in models.jobs.prompts
 ├── UnreadableImage       the bytes are no image, too large a one, or what it says of itself is damaged
+├── DeviceLost            the device is unusable for this process; no JobFailure, since no job is to blame
 └── JobFailure            why a job ended as failed; ``code`` is for programs, the message for people
     ├── ModelUnavailable  the checkpoint cannot be loaded
     ├── InputUnavailable  an image that the job starts from cannot be had
@@ -106,6 +107,13 @@ class CatalogError(PhotogramError):
 
 class UnreadableImage(PhotogramError):
     """The bytes are no image, too large a one, or what it says of itself is damaged."""
+
+
+class DeviceLost(PhotogramError):
+    """An error after which this process can no longer use its device; only a new process can.
+
+    It is no :class:`JobFailure`: the worker ends, and its jobs are delivered to another one.
+    """
 
 
 class JobFailure(PhotogramError):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable
 
 from redis.exceptions import RedisError
 
 from workers.consumer import Consumer
-from workers.held_jobs import Phase
+from workers.exit import end_process
 from workers.maintenance import Maintenance
 from workers.prepare import Prepare
 
@@ -19,8 +18,6 @@ log = logging.getLogger(__name__)
 HEARTBEAT_S = 1.5
 HUNG_GRACE_S = 60.0
 """A job that is still held so long after its deadline shows that the thread that runs it hangs."""
-HUNG_EXIT_CODE = 70
-_STOP_TAKING_S = 2.0
 
 
 class Heartbeat(threading.Thread):
@@ -65,15 +62,4 @@ class Heartbeat(threading.Thread):
         hung = [job.job_id for job in self._consumer.held.all() if job.held_s > self._hung_after_s]
         if hung or self._longest_call_s() > self._hung_after_s:
             log.critical("this worker hangs (jobs: %s) and ends", ", ".join(hung) or "canceled ones")
-            self._requeue_waiting()
-            os._exit(HUNG_EXIT_CODE)
-
-    def _requeue_waiting(self) -> None:
-        """Requeue the jobs that have not begun: they did not hang, so the end of this worker counts as no crash."""
-        try:
-            self._prepare.stop_taking(_STOP_TAKING_S)  # so that this worker does not take the same jobs again
-            for job in reversed(self._consumer.held.all()):  # each goes to the front of the queue
-                if not job.has_begun and job.phase is not Phase.ENDING:
-                    self._consumer.requeue(job)
-        except Exception:
-            log.exception("jobs that wait will be delivered again when their executions expire")
+            end_process(self._consumer, self._prepare)

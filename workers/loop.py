@@ -8,9 +8,10 @@ import time
 
 from redis.exceptions import RedisError
 
-from models.errors import DeadlineExceeded, JobFailure
+from models.errors import DeadlineExceeded, DeviceLost, JobFailure
 from workers.consumer import Consumer
 from workers.executors import Event, Executors, Failed, Finished, Loading, Progressed
+from workers.exit import end_process
 from workers.finish import Finish
 from workers.held_jobs import HeldJob, Phase
 from workers.prepare import Prepare
@@ -40,12 +41,20 @@ class JobLoop:
         self._stopping = True
 
     def run(self) -> None:
-        """Run jobs until :meth:`request_stop`; then finish those that end within 3 s, and requeue the rest."""
+        """Run jobs until :meth:`request_stop`; then finish those that end within 3 s, and requeue the rest.
+
+        The process ends if its device is lost: only a new process can use the device again.
+        """
         self._prepare.start()
         self._report.start()
-        while not self._stopping:
-            self._turn()
-        self._drain()
+        try:
+            while not self._stopping:
+                self._turn()
+            self._drain()
+        except DeviceLost as error:
+            log.critical("this worker has lost its device and ends: %s", error)
+            self._finish.close()  # jobs that have their images still end
+            end_process(self._consumer, self._prepare)
 
     def _turn(self) -> None:
         self._start_ready()

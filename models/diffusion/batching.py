@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import torch
 
-from models.diffusion.failures import attempt, release_memory
+from models.diffusion.failures import attempt
 from models.diffusion.work import Work
 from models.errors import JobFailure, OutOfMemory
 
@@ -22,21 +22,30 @@ def split(batch: Sequence[T], count: int) -> list[Sequence[T]]:
     return [batch[start:end] for start, end in pairwise(bounds)]
 
 
-def predict(batch: Sequence[W], on_out_of_memory: Callable[[int], None]) -> list[torch.Tensor | JobFailure]:
+def predict(
+    batch: Sequence[W], free_memory: Callable[[], bool], on_out_of_memory: Callable[[int], None]
+) -> list[torch.Tensor | JobFailure]:
     """Run one forward for ``batch`` and return the model's output for each piece of work.
 
     A forward that fails is retried in halves, so that only the pieces of work fail that fail alone.
 
     Args:
-        on_out_of_memory: called with the number of inputs of each forward that did not fit into the device's memory.
+        free_memory: called when a forward did not fit into the device's memory; returns whether anything was dropped,
+            in which case the same forward is tried again.
+        on_out_of_memory: called with the number of inputs of each forward that did not fit although nothing more could
+            be dropped.
     """
     outputs = attempt(lambda: batch[0].forward(batch))
     if not isinstance(outputs, JobFailure):
         return outputs
+    if isinstance(outputs, OutOfMemory):
+        if free_memory():
+            return predict(batch, free_memory, on_out_of_memory)
+        on_out_of_memory(sum(work.inputs for work in batch))
     if len(batch) == 1:
         return [outputs]
-    if isinstance(outputs, OutOfMemory):
-        on_out_of_memory(sum(work.inputs for work in batch))
-        release_memory(batch[0].device)
     half = len(batch) // 2
-    return predict(batch[:half], on_out_of_memory) + predict(batch[half:], on_out_of_memory)
+    return [
+        *predict(batch[:half], free_memory, on_out_of_memory),
+        *predict(batch[half:], free_memory, on_out_of_memory),
+    ]

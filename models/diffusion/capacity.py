@@ -26,6 +26,8 @@ SPLIT_EVERY_AT_FIRST = 2
 FIRST_SPLITS = 16
 MAX_CHANGE = 1.2
 """One measurement changes the target batch size by at most this factor."""
+GROW_AFTER = 200
+"""After so many forwards as large as the memory limit allows, one more row is tried: memory may be free again."""
 RECENT = 6
 """A split forward is compared with an equal one among this many recent ones, so that a slow moment affects both."""
 _INPUTS_PER_ROW = 2
@@ -63,6 +65,10 @@ class _Measurements:
     splits: int = 0
     memory_limit: int | None = None
     """The number of inputs that fit into the device's memory, known once a larger forward did not fit."""
+    fits: int = 0
+    """The largest number of inputs of a forward that did fit since then."""
+    at_limit: int = 0
+    """The number of forwards since the last change of the memory limit that could take no further row."""
 
     def is_split_due(self, forward: Forward) -> bool:
         """Whether ``forward``, the next one, is to be split; never while batches are far below the target size."""
@@ -72,6 +78,8 @@ class _Measurements:
 
     def record(self, forward: Forward, seconds: float, parts: int) -> None:
         """Learn from the seconds that ``forward`` took, in ``parts`` parts."""
+        if self.memory_limit is not None:
+            self._grow(forward.inputs, self.memory_limit)
         if parts == 1:
             self.recent.append((forward, seconds))
             self.since_split += 1
@@ -79,6 +87,18 @@ class _Measurements:
         if (whole_s := self._whole_s(forward)) is not None:
             self._learn(forward.inputs, whole_s, seconds, parts)
         self.since_split = 0
+
+    def _grow(self, inputs: int, memory_limit: int) -> None:
+        """Raise the memory limit by one row after many forwards that reached it, up to the target size."""
+        self.fits = max(self.fits, min(inputs, memory_limit))
+        self.at_limit += inputs + _INPUTS_PER_ROW > memory_limit
+        if self.at_limit >= GROW_AFTER:
+            self.memory_limit, self.at_limit = memory_limit + _INPUTS_PER_ROW, 0
+
+    def shrink(self, inputs: int) -> None:
+        """Lower the memory limit, since a forward of ``inputs`` did not fit: to what did fit, or to the half."""
+        fits = self.fits if self.fits < inputs else 0
+        self.memory_limit, self.at_limit, self.fits = max(1, inputs // 2, fits), 0, 0
 
     def _whole_s(self, forward: Forward) -> float | None:
         """The seconds of the latest equal forward that was not split."""
@@ -143,8 +163,11 @@ class Capacity:
         self._measured.setdefault(forward.cost_key, _Measurements()).record(forward, seconds, parts)
 
     def record_out_of_memory(self, cost_key: Hashable, inputs: int) -> None:
-        """Halve the number of inputs, since a forward of ``inputs`` did not fit into the device's memory."""
-        self._measured.setdefault(cost_key, _Measurements()).memory_limit = max(1, inputs // 2)
+        """Allow fewer inputs, since a forward of ``inputs`` did not fit into the device's memory.
+
+        Later the number rises again, a row at a time, because other models may have left the memory.
+        """
+        self._measured.setdefault(cost_key, _Measurements()).shrink(inputs)
 
 
 def _inputs(row: Row) -> int:

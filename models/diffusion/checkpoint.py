@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from PIL.Image import Image
@@ -20,6 +23,8 @@ from models.diffusion.families.family import Family
 from models.diffusion.lora import LoraWeights, copy_sharing_tensors, load_loras, merge_weights, set_adapters
 from models.diffusion.pipeline import Pipeline
 from models.diffusion.preview import Previewer, build_previewer
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -48,11 +53,16 @@ class Checkpoint:
         """The UNet for images that reuse deep features."""
         return DeepCacheUNet(self.pipeline.unet)
 
+    @cached_property
+    def float32_vae(self) -> Any:
+        """A copy of the VAE in float32, for images that overflow in its own dtype."""
+        vae: Any = self.pipeline.vae
+        log.warning("model %s: its VAE overflows in %s; such images are decoded in float32", self.spec.name, vae.dtype)
+        return copy.deepcopy(vae).float()
+
     @property
     def modules(self) -> list[nn.Module]:
-        """All modules that take memory; none with LoRAs, whose own weights are small beside the base's."""
-        if self.has_loras:
-            return []
+        """All modules that take memory; with LoRAs, most of their tensors are the base's."""
         return [each for each in self.pipeline.components.values() if isinstance(each, nn.Module)]
 
     def preview(self, latents: torch.Tensor) -> Image:
@@ -70,18 +80,15 @@ class Adapters:
     Each combination is a checkpoint of its own, whose modules share the base's tensors. Neither the base nor a
     combination is changed once it is made. So no weights are switched between two forwards, and one thread can use a
     combination while another thread makes a new one. Combinations of the same files with other weights share the
-    files' tensors as well.
+    files' tensors as well. A combination lives as long as somebody holds it: the model cache, or a row.
 
     Args:
         base: the checkpoint without LoRAs; its modules must not be replaced or moved afterwards.
-        limit: the number of combinations kept; the least recently used one is dropped first. Rows that use a dropped
-            combination keep it alive.
     """
 
-    def __init__(self, base: Checkpoint, *, limit: int = 8) -> None:
+    def __init__(self, base: Checkpoint) -> None:
         self._base = base
-        self._limit = limit
-        self._combinations: OrderedDict[LoraWeights, Checkpoint] = OrderedDict()
+        self._combinations: WeakValueDictionary[LoraWeights, Checkpoint] = WeakValueDictionary()
         self._lock = threading.Lock()
 
     def get(self, loras: Iterable[tuple[AuxiliaryModel, float]]) -> Checkpoint:
@@ -98,22 +105,16 @@ class Adapters:
         if not weights:
             return self._base
         with self._lock:
-            if weights not in self._combinations:
+            combination = self._combinations.get(weights)
+            if combination is None:
                 with torch.inference_mode(False):  # parameters made in inference mode cannot be changed later
-                    self._combinations[weights] = self._make(weights)
-            self._combinations.move_to_end(weights)
-            while len(self._combinations) > self._limit:
-                self._combinations.popitem(last=False)
-            return self._combinations[weights]
-
-    def clear(self) -> None:
-        """Drop all combinations, to free memory; rows that use one keep it alive."""
-        with self._lock:
-            self._combinations.clear()
+                    combination = self._combinations[weights] = self._make(weights)
+            return combination
 
     def _make(self, weights: LoraWeights) -> Checkpoint:
         loras = [lora for lora, _ in weights]
-        same_files = (made for known, made in self._combinations.items() if [lora for lora, _ in known] == loras)
+        held = list(self._combinations.items())
+        same_files = (made for known, made in held if [lora for lora, _ in known] == loras)
         source = next(same_files, None)
         pipeline = copy_sharing_tensors((source or self._base).pipeline)
         if source is None:

@@ -39,11 +39,13 @@ class EmbeddingCache:
         with self._lock:
             return self._entries.get(key) or self._add(key, conditioning)
 
-    def clear(self) -> None:
-        """Drop everything, for instance when the device is out of memory."""
+    def clear(self) -> bool:
+        """Drop everything, for instance when the device is out of memory; false if there was nothing."""
         with self._lock:
+            had_entries = bool(self._entries)
             self._entries.clear()
             self._size_bytes = 0
+            return had_entries
 
     def _add(self, key: Hashable, conditioning: Conditioning) -> Conditioning:
         size_bytes = conditioning.size_bytes

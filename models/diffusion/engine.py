@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from functools import partial
 
 import torch
 from PIL.Image import Image
@@ -180,13 +179,16 @@ class Engine:
 
         A plan cannot go back, so only a row that has taken no step yet is prepared once more.
         """
-        if isinstance(failure, OutOfMemory):
-            self._tools.encodings.clear()
-            if not row.steps_done and self._models.drop_unused():
-                row.plan = plan(row.task, self._tools)
-                self._side_work.prepare(row, None)
-                return
+        if isinstance(failure, OutOfMemory) and self._free_memory() and not row.steps_done:
+            row.plan = plan(row.task, self._tools)
+            self._side_work.prepare(row, None)
+            return
         yield self._fail(row, failure)
+
+    def _free_memory(self) -> bool:
+        """Drop what no row needs: encoded prompts and unused models; whether there was anything."""
+        had_encodings = self._tools.encodings.clear()
+        return self._models.free_memory() or had_encodings
 
     def _execute(self, rows: Sequence[Row]) -> list[torch.Tensor | JobFailure]:
         """Run the model for all of ``rows``: one forward, or several small ones that measure its fixed cost."""
@@ -194,9 +196,12 @@ class Engine:
         forward = Forward.of(batch)
         began_at = time.monotonic()
         parts = split(batch, self.capacity.split_count(forward))
-        on_out_of_memory = partial(self.capacity.record_out_of_memory, forward.cost_key)
-        outputs = [output for part in parts for output in predict(part, on_out_of_memory)]
-        self.capacity.record(forward, time.monotonic() - began_at, len(parts))
+        refused: list[int] = []
+        outputs = [output for part in parts for output in predict(part, self._free_memory, refused.append)]
+        if refused:
+            self.capacity.record_out_of_memory(forward.cost_key, min(refused))
+        else:
+            self.capacity.record(forward, time.monotonic() - began_at, len(parts))
         return outputs
 
     def _advance(self, rows: Sequence[Row], outputs: Sequence[torch.Tensor | JobFailure]) -> Iterator[Event]:

@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import torch
 
-from models.errors import DrawingFailed, InternalFailure, JobFailure, OutOfMemory
+from models.errors import DeviceLost, DrawingFailed, InternalFailure, JobFailure, OutOfMemory
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|STATUS_ALLOC_FAILED")
+"""In messages of the driver, of torch's CPU allocator, and of cuBLAS and cuDNN; torch has a class for its own only."""
+_DEVICE_LOST = re.compile(
+    r"illegal (memory access|instruction|address)|misaligned address|invalid (address space|program counter)"
+    r"|device-side assert|unspecified launch failure|launch timed out|hardware stack error|uncorrectable (ECC|NVLink)"
+    r"|CUDA error: unknown error|GPU is lost|device(\(s\))? is/are busy or unavailable|fallen off the bus",
+    re.IGNORECASE,
+)
+"""CUDA's errors that persist: every later call of the process fails as well (CUDA runtime API, ``cudaError``)."""
 
 
 def attempt(work: Callable[[], T]) -> T | JobFailure:
     """Return the result of ``work``, or its exception as a failure.
 
     The failure has no traceback, because the frames of a traceback would keep tensors alive.
+
+    Raises:
+        DeviceLost: this process can no longer use the device.
     """
     try:
         return work()
@@ -29,7 +43,13 @@ def attempt(work: Callable[[], T]) -> T | JobFailure:
 
 
 def as_failure(error: Exception) -> JobFailure:
-    """``error`` as a ``JobFailure``; unexpected errors are logged with their traceback."""
+    """``error`` as a ``JobFailure``; unexpected errors are logged with their traceback.
+
+    Raises:
+        DeviceLost: this process can no longer use the device.
+    """
+    if is_device_lost(error):
+        raise DeviceLost(summary(error)) from error
     if isinstance(error, JobFailure):
         return error
     if is_out_of_memory(error):
@@ -42,8 +62,27 @@ def as_failure(error: Exception) -> JobFailure:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether the device or the machine was out of memory; on a CPU, only the message of torch's error says so."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    """Whether the device or the machine was out of memory."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and bool(_OUT_OF_MEMORY.search(str(error)))
+
+
+def is_device_lost(error: BaseException) -> bool:
+    """Whether ``error``, or an error that caused it, leaves the device unusable for this process."""
+    return any(
+        isinstance(each, DeviceLost) or (isinstance(each, RuntimeError) and _DEVICE_LOST.search(str(each)) is not None)
+        for each in _with_causes(error)
+    )
+
+
+def _with_causes(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__
 
 
 def summary(error: Exception, limit: int = 300) -> str:

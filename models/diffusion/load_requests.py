@@ -33,7 +33,8 @@ def lora_request(base: Checkpoint, loras: Sequence[tuple[AuxiliaryModel, float]]
     """Request ``base`` with LoRAs, each with its weight."""
     versions = tuple((_file_version(lora.path), weight) for lora, weight in loras)
     names = ", ".join(lora.name for lora, _ in loras)
-    return LoadRequest(("loras", weights_of(base.spec), versions), f"LoRA {names}", partial(base.adapters.get, loras))
+    parent = weights_of(base.spec)
+    return LoadRequest(("loras", parent, versions), f"LoRA {names}", partial(base.adapters.get, loras), parent)
 
 
 def controlnet_request(controlnet: AuxiliaryModel, checkpoint: Checkpoint) -> LoadRequest[ControlNetModel]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Collection, Hashable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from threading import RLock
 from typing import TypeVar, cast
 
@@ -18,13 +19,19 @@ from models.errors import JobFailure, OutOfMemory
 
 T = TypeVar("T")
 
+CHILDREN_MAX = 8
+"""How many models that share the tensors of one model are kept; their modules take memory that is not counted."""
+
 
 @dataclass
 class _Entry:
     """A model that is loaded or being loaded."""
 
     future: Future[object]
-    size_bytes: int = 0
+    parent: Hashable = None
+    """The key of the model whose tensors this one shares."""
+    tensors: Mapping[int, int] = field(default_factory=dict)
+    """The bytes of each tensor of the model, by the tensor's address."""
 
     @property
     def is_loaded(self) -> bool:
@@ -38,7 +45,9 @@ class _Entry:
 class ModelCache:
     """An LRU cache of models with single flight: equal requests share one load. One thread requests models.
 
-    Models are loaded in a thread of their own, so that rows with other models continue in the meantime.
+    Models are loaded in a thread of their own, so that rows with other models continue in the meantime. A model may
+    share the tensors of its parent, as a checkpoint with LoRAs does; shared tensors count once, and a model is dropped
+    together with those that share its tensors, because its memory is free only then.
 
     Args:
         device: the device that holds the weights.
@@ -67,7 +76,7 @@ class ModelCache:
         with self._lock:
             entry = self._entries.pop(request.key, None)
             if entry is None or entry.has_failed:
-                entry = _Entry(self._loader.submit(self._load, request))
+                entry = _Entry(self._loader.submit(self._load, request), request.parent)
             self._entries[request.key] = entry
             return cast("Future[T | JobFailure]", entry.future)
 
@@ -77,9 +86,11 @@ class ModelCache:
         with self._lock:
             return tuple(key for key, entry in self._entries.items() if entry.is_loaded)
 
-    def drop_unused(self) -> bool:
-        """Drop every model that no row uses; false if there was none."""
-        return self._drop_until(lambda: False)
+    def free_memory(self) -> bool:
+        """Drop every model that no row uses, and return unused memory to the device; false if no model was dropped."""
+        dropped = self._drop_until(lambda: False)
+        release_memory(self._device)
+        return dropped
 
     def close(self) -> None:
         """End the loader thread."""
@@ -91,36 +102,60 @@ class ModelCache:
             loaded = attempt(request.load)
         if not isinstance(loaded, JobFailure):
             with self._lock:
-                self._entries[request.key].size_bytes = size_bytes(loaded)
-            self._drop_until(self._is_within_budget, spare=request.key)
+                if request.key in self._entries:  # it was dropped already if its parent was
+                    self._entries[request.key].tensors = tensors_of(loaded)
+            if request.parent is not None:
+                self._drop_until(partial(self._has_few_children, request.parent), request.key, request.parent)
+            self._drop_until(self._is_within_budget, request.key)
         return loaded
 
-    def _is_within_budget(self) -> bool:
-        used_bytes = sum(entry.size_bytes for entry in self._entries.values())
-        return self._budget_bytes is None or used_bytes <= self._budget_bytes
+    def _has_few_children(self, parent: Hashable) -> bool:
+        return sum(entry.parent == parent for entry in self._entries.values()) <= CHILDREN_MAX
 
-    def _drop_until(self, is_enough: Callable[[], bool], spare: Hashable = None) -> bool:
-        """Drop unused models, the least recently requested first, until ``is_enough``; whether any was dropped."""
+    def _is_within_budget(self) -> bool:
+        held = {address: size for entry in self._entries.values() for address, size in entry.tensors.items()}
+        return self._budget_bytes is None or sum(held.values()) <= self._budget_bytes
+
+    def _drop_until(self, is_enough: Callable[[], bool], spare: Hashable = None, parent: Hashable = None) -> bool:
+        """Drop unused models, the least recently requested first, until ``is_enough``; whether any was dropped.
+
+        Args:
+            spare: the key of a model that is kept, with its parent.
+            parent: only drop models with this parent; ``None`` is for all models.
+        """
         dropped = False
         in_use = self._in_use()
         with self._lock:
             for key in self.loaded:
                 if is_enough():
                     break
-                if key != spare and key not in in_use:
-                    del self._entries[key]
-                    dropped = True
+                entry = self._entries.get(key)
+                if entry is None or key in in_use or self._is_spared(key, spare) or parent not in (None, entry.parent):
+                    continue
+                self._drop(key)
+                dropped = True
         if dropped:
             gc.collect()  # modules refer to one another in cycles
             release_memory(self._device)
         return dropped
 
+    def _is_spared(self, key: Hashable, spare: Hashable) -> bool:
+        """Whether ``key`` is ``spare`` or its parent."""
+        entry = self._entries.get(spare)
+        return key == spare or (entry is not None and entry.parent == key)
 
-def size_bytes(loaded: object) -> int:
-    """The memory of all parameters and buffers of ``loaded``: a module, or an object with modules in ``modules``.
+    def _drop(self, key: Hashable) -> None:
+        """Drop the model, and those that share its tensors: a row that uses one of them uses this model, too."""
+        del self._entries[key]
+        for child in [each for each, entry in self._entries.items() if entry.parent == key]:
+            del self._entries[child]
 
-    Tensors that modules share count once.
+
+def tensors_of(loaded: object) -> dict[int, int]:
+    """The bytes of all parameters and buffers of ``loaded``, by address: tensors that modules share occur once.
+
+    Args:
+        loaded: a module, or an object with modules in ``modules``.
     """
     modules = [loaded] if isinstance(loaded, nn.Module) else getattr(loaded, "modules", [])
-    tensors = {each.data_ptr(): each.nbytes for module in modules for each in (*module.parameters(), *module.buffers())}
-    return sum(tensors.values())
+    return {each.data_ptr(): each.nbytes for module in modules for each in (*module.parameters(), *module.buffers())}

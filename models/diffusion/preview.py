@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from PIL.Image import Image
@@ -14,8 +15,8 @@ from models.diffusion.pipeline import Pipeline
 Previewer = Callable[[torch.Tensor], Image]
 """From noiseless latents [1, channels, h, w] to an RGB image."""
 
-Decode = Callable[[Pipeline, torch.Tensor], torch.Tensor]
-"""From latents [N, channels, h, w] to RGB [N, 3, H, W], about -1 to 1."""
+Decode = Callable[[Any, torch.Tensor], torch.Tensor]
+"""From a VAE and latents [N, channels, h, w] to RGB [N, 3, H, W], about -1 to 1."""
 
 SHRINK = 2
 """The side of the image divided by the side of its preview."""
@@ -42,7 +43,7 @@ def fit_linear(pipeline: Pipeline, decode: Decode) -> torch.Tensor:
     vae = pipeline.vae
     blocks = torch.randn(2, vae.config.latent_channels, 8, 8, generator=torch.Generator().manual_seed(0))
     latents = interpolate(blocks, scale_factor=2.0).to(vae.device, vae.dtype)
-    pixels = avg_pool2d(decode(pipeline, latents).float().clamp(-1, 1), SHRINK)
+    pixels = avg_pool2d(decode(vae, latents).float().clamp(-1, 1), SHRINK)
     patches = pixel_unshuffle(pixels, pipeline.vae_scale_factor // SHRINK)
     weights: torch.Tensor = torch.linalg.lstsq(_with_constant(latents), _flat(patches)).solution
     return weights

@@ -13,7 +13,7 @@ from models.diffusion.model_cache import ModelCache
 from models.diffusion.row import AwaitingLoad, Finishing, Preparing, Row
 from models.diffusion.scheduler import current_work
 from models.diffusion.work import LoadRequest, Plan, PlanEnd, PlanStep, Work
-from models.errors import JobFailure
+from models.errors import DeviceLost, JobFailure, OutOfMemory
 
 WAIT_S = 0.05
 """How long one call of :meth:`SideWork.wait` waits at most."""
@@ -50,7 +50,7 @@ class SideWork:
         for row, work, future in zip(rows, batch, futures, strict=True):
             row.steps_done += work.steps
             row.enter(Finishing(future))
-        self._run(partial(_finish, batch, futures))
+        self._run(partial(_finish, batch, futures, self._models))
 
     def watch(self, row: Row) -> None:
         """Include ``row``, which waits for side work, in :meth:`take_ready`."""
@@ -90,13 +90,27 @@ def _resume_plan(plan: Plan, outcome: object, future: Future[PlanStep]) -> None:
         except StopIteration as end:
             return PlanEnd(end.value)
 
-    future.set_result(attempt(resume))
+    try:
+        future.set_result(attempt(resume))
+    except DeviceLost as error:  # raised again in the engine's thread
+        future.set_exception(error)
 
 
 @torch.inference_mode()
-def _finish(batch: Sequence[Work[object]], futures: Sequence[Future[object]]) -> None:
+def _finish(batch: Sequence[Work[object]], futures: Sequence[Future[object]], models: ModelCache) -> None:
+    """Compute the outcomes, once more if the memory was full and some could be freed."""
+    try:
+        outcomes = _outcomes(batch)
+        if any(isinstance(outcome, OutOfMemory) for outcome in outcomes) and models.free_memory():
+            outcomes = _outcomes(batch)
+    except DeviceLost as error:
+        for future in futures:
+            future.set_exception(error)
+    else:
+        for future, outcome in zip(futures, outcomes, strict=True):
+            future.set_result(outcome)
+
+
+def _outcomes(batch: Sequence[Work[object]]) -> Sequence[object]:
     outcomes = attempt(lambda: batch[0].finish(batch))
-    if isinstance(outcomes, JobFailure):
-        outcomes = [outcomes] * len(batch)
-    for future, outcome in zip(futures, outcomes, strict=True):
-        future.set_result(outcome)
+    return [outcomes] * len(batch) if isinstance(outcomes, JobFailure) else outcomes

@@ -92,6 +92,8 @@ class LoadRequest(Generic[T_co]):
     """The model's name, for people."""
     load: Callable[[], T_co]
     """Loads the model; called in the loader thread."""
+    parent: Hashable = None
+    """The key of the model whose tensors the loaded one shares, and which is dropped only together with it."""
 
 
 PlanPart: TypeAlias = Generator[LoadRequest[object] | Work[object], object, T]

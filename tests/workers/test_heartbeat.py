@@ -9,8 +9,9 @@ from redis import Redis
 
 from models.jobs.records import JobStatus
 from tests.workers.parts import Parts, submit
-from workers import heartbeat
-from workers.heartbeat import HUNG_EXIT_CODE, HUNG_GRACE_S, Heartbeat
+from workers import exit
+from workers.exit import EXIT_CODE
+from workers.heartbeat import HUNG_GRACE_S, Heartbeat
 
 
 class Exited(BaseException):
@@ -25,7 +26,7 @@ def exit_codes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         codes.append(code)
         raise Exited
 
-    monkeypatch.setattr(heartbeat, "os", SimpleNamespace(_exit=leave))
+    monkeypatch.setattr(exit, "os", SimpleNamespace(_exit=leave))
     return codes
 
 
@@ -42,7 +43,7 @@ def test_jobs_that_wait_in_a_worker_that_hangs_are_requeued_in_order(redis: Redi
     beat = Heartbeat(parts.maintenance, parts.consumer, prepare, 1.0, lambda: HUNG_GRACE_S + 2)
     with pytest.raises(Exited):
         beat._exit_if_hung()
-    assert exit_codes == [HUNG_EXIT_CODE] and len(stopped) == 1
+    assert exit_codes == [EXIT_CODE] and len(stopped) == 1
     assert redis.lrange("rq:queue:photogram", 0, -1) == [job_id.encode() for job_id in job_ids[1:3]]
     assert [parts.ledger.read(job_id).status for job_id in job_ids[:3]] == [
         JobStatus.RUNNING, JobStatus.QUEUED, JobStatus.QUEUED,
@@ -58,4 +59,4 @@ def test_a_worker_that_hangs_ends_although_redis_is_gone(redis: Redis, exit_code
     beat = Heartbeat(parts.maintenance, parts.consumer, SimpleNamespace(stop_taking=fail), 1.0, lambda: 1000.0)
     with pytest.raises(Exited):
         beat._exit_if_hung()
-    assert exit_codes == [HUNG_EXIT_CODE]
+    assert exit_codes == [EXIT_CODE]

@@ -19,7 +19,7 @@ from models.diffusion.backends.eager import EagerDenoiser
 from models.diffusion.backends.exporting import Unusable, export_key
 from models.diffusion.backends.measure import FLOAT32_BOUND, HALF_BOUND, RACE_INPUTS, difference, forward_s
 from models.diffusion.denoiser import Denoiser
-from models.diffusion.failures import summary
+from models.diffusion.failures import is_device_lost, summary
 from models.errors import ModelUnavailable
 
 if TYPE_CHECKING:
@@ -86,6 +86,8 @@ def _usable(name: str, eager: EagerDenoiser, cache: Path) -> Denoiser | None:
     try:
         return _checked(name, eager.unet, GraphCache(cache))
     except Exception as error:  # a runtime may fail in any way, and torch always works
+        if is_device_lost(error):
+            raise
         expected = isinstance(error, Unusable | ImportError)
         log.warning("backend %s cannot be used: %s", name, summary(error), exc_info=None if expected else error)
         return None

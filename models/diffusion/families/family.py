@@ -134,9 +134,12 @@ class Family(ABC):
             return scale_latents(encoded.latent_dist.sample(generator), vae.config)
         return scale_latents(encoded.latents, vae.config)
 
-    def decode(self, pipeline: Pipeline, latents: torch.Tensor) -> torch.Tensor:
-        """Decode latents [N, channels, h, w] into RGB [N, 3, H, W], about -1 to 1, as the plain pipeline does."""
-        vae = pipeline.vae
+    def decode(self, vae: Any, latents: torch.Tensor) -> torch.Tensor:
+        """Decode latents [N, channels, h, w] into RGB [N, 3, H, W], about -1 to 1, as the plain pipeline does.
+
+        Args:
+            vae: the pipeline's VAE, or a copy of it.
+        """
         pixels: torch.Tensor = vae.decode(unscale_latents(latents.to(vae.dtype), vae.config), return_dict=False)[0]
         return pixels
 

@@ -26,6 +26,11 @@ class FaceRestorer:
     """GFPGAN (Wang et al. 2021, arXiv 2101.04061), the variant without custom CUDA operators, in float32."""
     detector: FaceDetector
 
+    @property
+    def modules(self) -> list[nn.Module]:
+        """All modules that take memory; the detector is small, and does not run on torch."""
+        return [self.gfpgan]
+
     @torch.inference_mode()
     def __call__(self, faces: Tensor) -> Tensor:
         """Restore faces, uint8 [n, 3, 512, 512], to float32 from 0 to 1 [n, 3, 512, 512] on the CPU.

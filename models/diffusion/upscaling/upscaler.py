@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.diffusion.upscaling.pixels import to_unit
 from models.diffusion.upscaling.weights import failure_to_load, read_model
@@ -30,6 +30,11 @@ class Upscaler:
     def scale(self) -> int:
         """The factor by which the model enlarges width and height; 1 for restoration models."""
         return int(self.descriptor.scale)
+
+    @property
+    def modules(self) -> list[nn.Module]:
+        """All modules that take memory."""
+        return [self.descriptor.model]
 
     @torch.inference_mode()
     def __call__(self, tiles: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import pytest
 from models.catalog.catalog import Catalog
 from models.catalog.families import TXT2IMG
 from models.diffusion.batching import split
-from models.diffusion.capacity import RECENT, ROWS_MAX, Capacity, Forward
+from models.diffusion.capacity import GROW_AFTER, RECENT, ROWS_MAX, Capacity, Forward
 from models.diffusion.row import Row
 from models.diffusion.work import Task
 from models.jobs.params import UPSCALE, Control, DrawParams, UpscaleParams
@@ -207,8 +207,29 @@ def test_a_batch_size_that_did_not_fit_is_not_tried_again(tiny_sd: Studio) -> No
         add_row(engine, row_id, each, tiny_sd.spec)
     drawn = images(run(engine))
     assert all(tiny_sd.off_by(each, drawn[row_id]) <= 1 for row_id, each in wanted.items())
-    assert denoiser.batches[0] == 8
-    assert max(denoiser.batches[1:]) == 4
+    assert denoiser.batches[:2] == [8, 8], "tried once more after the cached prompts were dropped"
+    assert max(denoiser.batches[2:]) == 4
+
+
+def test_the_memory_limit_rises_again_and_falls_back_to_what_fitted() -> None:
+    capacity = Capacity(16)
+    capacity.record_out_of_memory("key", 16)
+    assert capacity.max_inputs("key") == 8
+    for _ in range(GROW_AFTER):
+        capacity.record(Forward("key", 4, 8), 1.0, 1)
+    assert capacity.max_inputs("key") == 10
+    capacity.record_out_of_memory("key", 10)
+    assert capacity.max_inputs("key") == 8
+    capacity.record_out_of_memory("key", 8)
+    assert capacity.max_inputs("key") == 4, "less memory is free than before"
+
+
+def test_the_memory_limit_does_not_rise_while_batches_are_smaller() -> None:
+    capacity = Capacity(16)
+    capacity.record_out_of_memory("key", 16)
+    for _ in range(2 * GROW_AFTER):
+        capacity.record(Forward("key", 2, 4), 1.0, 1)
+    assert capacity.max_inputs("key") == 8
 
 
 def test_rows_of_split_forwards_give_the_same_images(tiny_sd: Studio) -> None:

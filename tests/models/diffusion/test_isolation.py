@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
 from models.catalog.catalog import ModelSpec
+from models.diffusion import decoding
 from models.diffusion.capacity import Capacity
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.engine import Engine
 from models.diffusion.failures import attempt
-from models.errors import DrawingFailed, InternalFailure, ModelUnavailable, OutOfMemory
+from models.diffusion.load_requests import weights_of
+from models.errors import DeviceLost, DrawingFailed, InternalFailure, ModelUnavailable, OutOfMemory
 from models.jobs.params import DrawParams
-from tests.models.diffusion.rig import Studio, WatchedDenoiser, add_row, failures, images, params, poisoned, run
+from tests.models.diffusion.rig import (
+    Studio,
+    WatchedDenoiser,
+    add_row,
+    failures,
+    images,
+    params,
+    pixel_difference,
+    poisoned,
+    run,
+)
 
 GOOD = params(sampler="DDIM")
 
@@ -151,6 +165,142 @@ def test_decoding_that_does_not_fit_is_done_one_by_one(tiny_sd: Studio, monkeypa
     assert all(tiny_sd.off_by(wanted, drawn[row_id]) <= 1 for row_id, wanted in rows.items())
 
 
+def test_a_forward_that_does_not_fit_is_tried_again_once_unused_models_are_dropped(tiny_sd: Studio) -> None:
+    idle = replace(tiny_sd.spec, dtype="float16")
+
+    def refuse_beside_another_model(inputs: int) -> None:
+        if len(engine.loaded) > 1:
+            raise torch.OutOfMemoryError("full")
+
+    denoiser = WatchedDenoiser(tiny_sd.checkpoint.denoiser, before=refuse_beside_another_model)
+    engine = tiny_sd.engine(denoiser)
+    engine.load(idle)
+    rows = {str(seed): params(seed=seed) for seed in range(3)}
+    for row_id, wanted in rows.items():
+        add_row(engine, row_id, wanted, tiny_sd.spec)
+    drawn = images(run(engine))
+    assert all(tiny_sd.off_by(wanted, drawn[row_id]) <= 1 for row_id, wanted in rows.items())
+    assert set(denoiser.batches) == {6}, "no batch was made smaller"
+    assert engine.loaded == (weights_of(tiny_sd.spec),)
+
+
+def test_images_are_decoded_several_together_within_a_bound(tiny_sd: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = watch_decoding(tiny_sd, monkeypatch)
+    monkeypatch.setattr(decoding, "DECODED_MAX_BYTES", 2 * 3 * 64 * 64 * 4)
+    engine = tiny_sd.engine(preview_every=0)
+    rows = {str(seed): params(seed=seed) for seed in range(5)}
+    for row_id, wanted in rows.items():
+        add_row(engine, row_id, wanted, tiny_sd.spec)
+    drawn = images(run(engine))
+    assert sizes == [2, 2, 1]
+    assert all(tiny_sd.off_by(wanted, drawn[row_id]) <= 1 for row_id, wanted in rows.items())
+
+
+def watch_decoding(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of the batches that the VAE decodes."""
+    vae, sizes = studio.checkpoint.pipeline.vae, []
+    real = vae.decode
+
+    def decode(latents: torch.Tensor, **options: object) -> object:
+        sizes.append(len(latents))
+        return real(latents, **options)
+
+    monkeypatch.setattr(vae, "decode", decode)
+    return sizes
+
+
+def test_an_image_that_cannot_be_decoded_at_once_is_decoded_in_tiles(
+    tiny_sd: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse_whole_images(latents: torch.Tensor, *others: object) -> torch.Tensor:
+        if latents.shape[-1] > 4:
+            raise torch.OutOfMemoryError("full")
+        return real(latents, *others)
+
+    vae = tiny_sd.checkpoint.pipeline.vae
+    real = vae.decoder.forward
+    for each in (vae, tiny_sd.plain.vae):
+        monkeypatch.setattr(each, "tile_latent_min_size", 4)
+        monkeypatch.setattr(each, "tile_sample_min_size", 4 * tiny_sd.plain.vae_scale_factor)
+    monkeypatch.setattr(vae.decoder, "forward", refuse_whole_images)
+    engine = tiny_sd.engine(preview_every=0)
+    add_row(engine, "row", GOOD, tiny_sd.spec)
+    drawn = images(run(engine))["row"]
+    monkeypatch.setattr(tiny_sd.plain.vae, "use_tiling", True)
+    assert pixel_difference(tiny_sd.call_plain(GOOD, output_type="pil")[0], drawn) <= 1
+    assert not vae.use_tiling
+
+
+def test_an_image_whose_decoding_overflows_in_half_precision_is_decoded_in_float32(
+    tiny_sd: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = tiny_sd.checkpoint
+    half = replace(checkpoint, pipeline=copy.copy(checkpoint.pipeline))
+    half.pipeline.vae = copy.deepcopy(checkpoint.pipeline.vae).to(torch.float16)
+    real = type(half.pipeline.vae).decode
+
+    def decode(vae: Any, latents: torch.Tensor, **options: Any) -> Any:
+        decoded = real(vae, latents, **options)
+        return (decoded[0] * torch.inf,) if latents.dtype == torch.float16 else decoded
+
+    monkeypatch.setattr(type(half.pipeline.vae), "decode", decode)
+    engine = Engine(lambda spec: half, preview_every=0)
+    add_row(engine, "row", GOOD, tiny_sd.spec)
+    drawn = images(run(engine))["row"]
+    monkeypatch.undo()
+    assert tiny_sd.off_by(GOOD, drawn) <= 3, "the VAE's weights were rounded to float16"
+
+
+LOST = "CUDA error: an illegal memory access was encountered"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        LOST,
+        "CUDA error: device-side assert triggered",
+        "CUDA error: uncorrectable ECC error encountered",
+        "CUDA error: unspecified launch failure",
+        "CUDA error: misaligned address",
+        "CUDA error: an illegal instruction was encountered",
+        "CUDA error: the launch timed out and was terminated",
+        "CUDA error: CUDA-capable device(s) is/are busy or unavailable",
+        "CUDA error: unknown error",
+    ],
+)
+def test_an_error_that_persists_is_the_loss_of_the_device(message: str) -> None:
+    def fails() -> None:
+        try:
+            raise RuntimeError(message)
+        except RuntimeError as error:
+            raise ModelUnavailable("the model cannot be loaded") from error
+
+    with pytest.raises(DeviceLost, match="the model cannot be loaded"):
+        attempt(fails)
+
+
+def lose_device(*_: object, **__: object) -> None:
+    raise RuntimeError(LOST)
+
+
+@pytest.mark.parametrize("place", ["encode", "forward", "decode"])
+def test_the_loss_of_the_device_leaves_the_engine(tiny_sd: Studio, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    pipeline = tiny_sd.checkpoint.pipeline
+    target = {"encode": pipeline.text_encoder, "forward": pipeline.unet, "decode": pipeline.vae.decoder}[place]
+    engine = tiny_sd.engine(preview_every=0)
+    monkeypatch.setattr(target, "forward", lose_device)
+    add_row(engine, "row", GOOD, tiny_sd.spec)
+    with pytest.raises(DeviceLost, match="illegal memory access"):
+        run(engine)
+
+
+def test_the_loss_of_the_device_during_a_load_leaves_the_engine(tiny_sd: Studio) -> None:
+    engine = Engine(lose_device)  # type: ignore[arg-type]
+    add_row(engine, "row", GOOD, tiny_sd.spec)
+    with pytest.raises(DeviceLost, match="illegal memory access"):
+        run(engine)
+
+
 def test_a_model_that_cannot_be_loaded_fails_its_rows_only(tiny_sd: Studio) -> None:
     def load(spec: ModelSpec) -> Checkpoint:
         if spec.name == "gone":
@@ -224,6 +374,10 @@ def test_a_failure_keeps_no_tensor_alive() -> None:
         (torch.OutOfMemoryError("CUDA out of memory"), OutOfMemory, "does not fit into the device's memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), OutOfMemory, "does not fit"),
         (MemoryError(), OutOfMemory, "does not fit"),
+        (RuntimeError("CUDA error: out of memory"), OutOfMemory, "does not fit"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), OutOfMemory, "not fit"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), OutOfMemory, "does not fit"),
+        (RuntimeError("CUDA error: invalid configuration argument"), InternalFailure, "RuntimeError"),
         (ValueError("too few\nsteps"), DrawingFailed, "too few"),
         (KeyError(), InternalFailure, "KeyError: KeyError"),
     ],

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.diffusion.model_cache import ModelCache, size_bytes
+from models.diffusion.model_cache import CHILDREN_MAX, ModelCache, tensors_of
 from models.diffusion.work import LoadRequest
 from models.errors import ModelUnavailable, OutOfMemory
 
@@ -108,4 +108,39 @@ def test_shared_weights_count_once() -> None:
     class Both:
         modules = (first, second)
 
-    assert size_bytes(Both()) == 4 * (100 + 10 + 10)
+    assert sum(tensors_of(Both()).values()) == 4 * (100 + 10 + 10)
+
+
+def sharing(parent: nn.Linear, name: str) -> LoadRequest[nn.Sequential]:
+    """A request for a module with the tensors of ``parent`` and 4 bytes of its own."""
+    return LoadRequest(name, name, lambda: nn.Sequential(parent, nn.Linear(1, 1, bias=False)), parent="base")
+
+
+def test_the_tensors_of_a_parent_count_once_for_all_its_children(open_cache: Callable[..., ModelCache]) -> None:
+    cache = open_cache(budget_bytes=108)
+    base = cache.request(load("base")).result()
+    for name in ("first", "second"):
+        cache.request(sharing(base, name)).result()
+    assert cache.loaded == ("base", "first", "second")
+    cache.request(sharing(base, "third")).result()
+    assert cache.loaded == ("base", "second", "third")
+
+
+def test_a_parent_is_dropped_together_with_its_children(open_cache: Callable[..., ModelCache]) -> None:
+    cache = open_cache(budget_bytes=200)
+    base = cache.request(load("base")).result()
+    cache.request(load("other")).result()
+    cache.request(sharing(base, "child")).result()
+    assert cache.loaded == ("base", "child")
+    cache.request(load("another")).result()
+    assert cache.loaded == ("another",)
+
+
+def test_only_a_few_children_of_a_parent_are_kept(open_cache: Callable[..., ModelCache]) -> None:
+    cache = open_cache()
+    cache.request(load("other")).result()
+    base = cache.request(load("base")).result()
+    names = [str(number) for number in range(CHILDREN_MAX + 2)]
+    for name in names:
+        cache.request(sharing(base, name)).result()
+    assert cache.loaded == ("other", "base", *names[2:])

@@ -1,0 +1,54 @@
+"""The job loop: what becomes of the jobs of a worker that has lost its device."""
+
+from __future__ import annotations
+
+import queue
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from models.errors import DeviceLost
+from models.jobs.records import JobStatus
+from tests.workers.parts import Parts, submit
+from workers import exit
+from workers.executors import Executors
+from workers.exit import EXIT_CODE
+from workers.loop import JobLoop
+
+
+class Exited(BaseException):
+    pass
+
+
+def test_a_worker_that_has_lost_its_device_ends_and_requeues_what_has_not_begun(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def leave(code: int) -> None:
+        calls.append(f"exit {code}")
+        raise Exited
+
+    def lose_device() -> None:
+        raise DeviceLost("an illegal memory access was encountered")
+
+    monkeypatch.setattr(exit, "os", SimpleNamespace(_exit=leave))
+    job_ids = [submit(redis) for _ in range(3)]
+    parts = Parts(redis)
+    jobs = [parts.consumer.take(timeout_s=1) for _ in job_ids]
+    assert jobs[0].become_ready() and jobs[0].start_running()
+    prepare: Any = SimpleNamespace(
+        ready=queue.SimpleQueue(), start=lambda: None, stop_taking=lambda timeout_s: calls.append("stop taking")
+    )
+    engine: Any = SimpleNamespace(poll=lose_device, is_idle=False, waiting=0, longest_call_s=0.0)
+    finish: Any = SimpleNamespace(close=lambda: calls.append("store finished images"))
+    loop = JobLoop(parts.consumer, prepare, Executors(engine, None), finish, job_timeout_s=600)
+    with pytest.raises(Exited):
+        loop.run()
+    assert calls == ["store finished images", "stop taking", f"exit {EXIT_CODE}"]
+    assert redis.lrange("rq:queue:photogram", 0, -1) == [job_id.encode() for job_id in job_ids[1:]]
+    assert [parts.ledger.read(job_id).status for job_id in job_ids] == [
+        JobStatus.RUNNING, JobStatus.QUEUED, JobStatus.QUEUED,
+    ]  # fmt: skip
