@@ -24,6 +24,9 @@ def main(argv: list[str] | None = None) -> int:
     """
     options = _parser().parse_args(argv)
     configure_logging("worker")
+    if "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:  # the variable's older name
+        # Segments that grow waste less of a GPU's memory between batches of many sizes; read when torch first uses it.
+        os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
     try:
         settings = Settings.from_environment()
         if settings.redis_url is None:

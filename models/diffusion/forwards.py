@@ -58,7 +58,7 @@ def _full(batch: Sequence[Denoising]) -> list[torch.Tensor | JobFailure]:
     inputs, unet = _Inputs.of(batch), batch[0].checkpoint.deepcache
     output, deep = unet.full(inputs.latents, inputs.timesteps, inputs.conditioning)
     for each, features in zip(batch, deep.split(inputs.sizes), strict=True):
-        each.deep = features
+        each.deep = features.clone()  # a view would keep the features of the whole batch alive
     return _checked(output, inputs.sizes)
 
 

@@ -104,7 +104,7 @@ def continue_from(
     if draft.scheduler.order == 2 and left % 2 == 0:
         left += 1
     _skip_steps(draft, len(draft.timesteps) - left)
-    draft.latents = latents
+    draft.latents = latents.to(draft.latents)
     return draft
 
 

@@ -38,9 +38,11 @@ class CompiledDenoiser:
     def __init__(self, unet: Any, *, fixed_shapes: bool) -> None:
         self._unet = _copy_modules(unet)
         self._fixed_shapes = fixed_shapes
+        limits = torch._dynamo.config  # torch 2.11 has no argument of Module.compile for it
+        limits.recompile_limit = max(limits.recompile_limit, MAX_VARIANTS)
         for module in self._unet.modules():
             if isinstance(module, BLOCKS):
-                module.compile(dynamic=not fixed_shapes, recompile_limit=MAX_VARIANTS)
+                module.compile(dynamic=not fixed_shapes)
 
     @torch.inference_mode()
     def denoise(
