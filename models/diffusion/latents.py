@@ -34,6 +34,8 @@ class Sampling:
     guidance_scale: float
     seed: int
     strength: float = 1.0
+    part_weights: tuple[float, ...] | None = None
+    """The weights of a composed prompt's parts; ``None`` for a plain prompt."""
 
 
 @torch.inference_mode()
@@ -143,6 +145,7 @@ def _draft(checkpoint: Checkpoint, sampling: Sampling, size: Size, conditioning:
         latents=torch.empty(shape, dtype=conditioning.hidden_states.dtype, device=checkpoint.device),
         conditioning=conditioning,
         guidance_scale=sampling.guidance_scale,
+        part_weights=sampling.part_weights,
     )
 
 

@@ -12,10 +12,11 @@ from models.catalog.bounds import SIZE_MULTIPLE_PX
 from models.catalog.catalog import Catalog
 from models.catalog.families import IMG2IMG, INPAINT
 from models.catalog.samplers import find_sampler
-from models.catalog.styles import Style, apply_style, find_style
+from models.catalog.styles import Style, find_style
 from models.catalog.upscalers import BUILT_IN_UPSCALERS
 from models.errors import Problem, ProblemCode
 from models.jobs.checks import Problems
+from models.jobs.composition import styled
 from models.jobs.params import DRAWN_SEED_MAX, FILLS, RESIZE_MODES, Control, DrawRequest, Mask, Refiner, SecondPass
 from models.jobs.sources import is_url
 from service.api.sdapi.controlnet.translate import read_units
@@ -128,7 +129,7 @@ def _styled(body: SdDrawBody, problems: Problems) -> tuple[str, str | None, str 
     styles = _styles(body.styles, problems)
     prompt, negative_prompt = body.prompt, body.negative_prompt
     for style in styles[:-1]:
-        prompt, negative_prompt = apply_style(style, prompt, negative_prompt or "")
+        prompt, negative_prompt = styled(style, prompt, negative_prompt or "")
     return prompt, negative_prompt, styles[-1].name if styles else None
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from models.catalog.catalog import Catalog
 from models.catalog.families import TXT2IMG
-from models.catalog.styles import apply_style, find_style
+from models.catalog.styles import find_style
+from models.jobs.composition import styled
 from models.jobs.params import DrawParams
 from models.jobs.records import JobRecord
 from models.media.infotext import a1111_parameters, parse_parameters
@@ -109,9 +110,7 @@ def _info(body: SdDrawBody, records: Sequence[JobRecord], catalog: Catalog) -> d
 
 def _styled_prompts(params: DrawParams) -> tuple[str, str]:
     style = find_style(params.style_preset or "")
-    return (
-        apply_style(style, params.prompt, params.negative_prompt) if style else (params.prompt, params.negative_prompt)
-    )
+    return styled(style, params.prompt, params.negative_prompt) if style else (params.prompt, params.negative_prompt)
 
 
 def _denoising_strength(kind: str, params: DrawParams) -> float | None:
