@@ -20,7 +20,9 @@ from models.diffusion.denoiser import Conditioning
 from models.diffusion.denoising import Blend, Denoising
 from models.diffusion.denoising_work import DenoisingToImage, DenoisingToLatents
 from models.diffusion.sampling import NoiseScheduler, build_scheduler, step_options
+from models.diffusion.variation import slerp
 from models.errors import DrawingFailed
+from models.jobs.params import Variation
 
 Size = tuple[int, int]
 
@@ -33,6 +35,7 @@ class Sampling:
     num_inference_steps: int
     guidance_scale: float
     seed: int
+    variation: Variation | None = None
     strength: float = 1.0
     part_weights: tuple[float, ...] | None = None
     """The weights of a composed prompt's parts; ``None`` for a plain prompt."""
@@ -66,11 +69,11 @@ def prepare_latents(
     generator = torch.Generator().manual_seed(sampling.seed)
     draft.options = step_options(draft.scheduler, generator)
     if canvas is None:
-        draft.latents = checkpoint.family.init_latents(draft.scheduler, _noise(draft, generator))
+        draft.latents = checkpoint.family.init_latents(draft.scheduler, _noise(draft, sampling, generator))
         return draft
     _skip_by_strength(draft, sampling)
     if canvas.mask is None:
-        _prepare_img2img(draft, canvas, generator)
+        _prepare_img2img(draft, canvas, sampling, generator)
     else:
         _prepare_inpaint(draft, canvas, sampling, generator)
     return draft
@@ -164,9 +167,9 @@ def _skip_steps(draft: Denoising, first: int) -> None:
         draft.scheduler.set_begin_index(first)
 
 
-def _prepare_img2img(draft: Denoising, canvas: Canvas, generator: torch.Generator) -> None:
+def _prepare_img2img(draft: Denoising, canvas: Canvas, sampling: Sampling, generator: torch.Generator) -> None:
     original = _encode(draft, _pixels(draft, canvas.image), generator)
-    noise = _noise(draft, generator)
+    noise = _noise(draft, sampling, generator)
     draft.latents = draft.checkpoint.family.add_noise(draft.scheduler, original, noise, draft.timestep)
 
 
@@ -180,7 +183,7 @@ def _prepare_inpaint(draft: Denoising, canvas: Canvas, sampling: Sampling, gener
     original = draft.latents
     if not (takes_mask and from_noise):
         original = _filled(_encode(draft, pixels, generator), mask, canvas.fill, sampling.seed)
-    noise = _noise(draft, generator)
+    noise = _noise(draft, sampling, generator)
     if from_noise:
         draft.latents = family.init_latents(draft.scheduler, noise)
     else:
@@ -222,7 +225,17 @@ def _mask(canvas: Canvas) -> torch.Tensor:
     return (levels >= 0.5).float()
 
 
-def _noise(draft: Denoising, generator: torch.Generator) -> torch.Tensor:
+def _noise(draft: Denoising, sampling: Sampling, generator: torch.Generator) -> torch.Tensor:
+    """The initial noise of the image, of the latents' shape; the noise of a variation has a generator of its own."""
+    noise, variation = _drawn(draft, generator), sampling.variation
+    if variation is None or not variation.strength:
+        return noise
+    assert variation.seed is not None  # completing a request draws a seed that is left open
+    other = _drawn(draft, torch.Generator().manual_seed(variation.seed))
+    return slerp(noise, other, variation.strength)
+
+
+def _drawn(draft: Denoising, generator: torch.Generator) -> torch.Tensor:
     """Normal noise of the latents' shape, drawn on the CPU so that every device gets the same."""
     checkpoint = draft.checkpoint
     return checkpoint.family.noise(checkpoint.pipeline, draft.size, generator, checkpoint.device, draft.latents.dtype)

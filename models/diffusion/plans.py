@@ -155,6 +155,7 @@ def _sampling(params: DrawParams) -> Sampling:
         num_inference_steps=params.num_inference_steps,
         guidance_scale=params.guidance_scale,
         seed=params.seed,
+        variation=params.variation,
         strength=params.strength,
         part_weights=compose(params.prompt).weights,
     )

@@ -55,7 +55,7 @@ def _settings(kind: str, params: DrawParams) -> Iterator[Setting]:
     yield "Steps", params.num_inference_steps
     yield from _sampler(params.sampler)
     yield "CFG scale", _number(params.guidance_scale)
-    yield "Seed", params.seed
+    yield from _seeds(params)
     yield "Size", f"{params.width}x{params.height}"
     yield "Model", params.model
     if params.clip_skip > 1:
@@ -73,6 +73,13 @@ def _settings(kind: str, params: DrawParams) -> Iterator[Setting]:
     if params.refiner is not None:
         yield "Refiner", params.refiner.model
         yield "Refiner switch at", _number(params.refiner.start)
+
+
+def _seeds(params: DrawParams) -> Iterator[Setting]:
+    yield "Seed", params.seed
+    if params.variation is not None and params.variation.strength:
+        yield "Variation seed", params.variation.seed
+        yield "Variation seed strength", _number(params.variation.strength)
 
 
 def _sampler(name: str) -> Iterator[Setting]:

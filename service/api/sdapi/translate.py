@@ -17,7 +17,17 @@ from models.catalog.upscalers import BUILT_IN_UPSCALERS
 from models.errors import Problem, ProblemCode
 from models.jobs.checks import Problems
 from models.jobs.composition import styled
-from models.jobs.params import DRAWN_SEED_MAX, FILLS, RESIZE_MODES, Control, DrawRequest, Mask, Refiner, SecondPass
+from models.jobs.params import (
+    DRAWN_SEED_MAX,
+    FILLS,
+    RESIZE_MODES,
+    Control,
+    DrawRequest,
+    Mask,
+    Refiner,
+    SecondPass,
+    Variation,
+)
 from models.jobs.sources import is_url
 from service.api.sdapi.controlnet.translate import read_units
 from service.api.sdapi.errors import SdError
@@ -32,6 +42,8 @@ _WIRE_NAMES: Mapping[str, str] = MappingProxyType({
     "num_inference_steps": "steps",
     "guidance_scale": "cfg_scale",
     "sampler": "sampler_name",
+    "variation.seed": "subseed",
+    "variation.strength": "subseed_strength",
     "style_preset": "styles",
     "loras": "prompt",
     "model": "override_settings.sd_model_checkpoint",
@@ -85,6 +97,7 @@ def to_request(body: SdDrawBody, options: Options, catalog: Catalog, problems: P
         num_inference_steps=body.steps,
         guidance_scale=body.cfg_scale,
         seed=secrets.randbelow(DRAWN_SEED_MAX + 1) if body.seed < 0 else body.seed,
+        variation=_variation(body),
         width=_rounded_down(body.width),
         height=_rounded_down(body.height),
         style_preset=style,
@@ -111,6 +124,12 @@ def _sampler(body: SdDrawBody) -> str | None:
             400, "Sampler not found" if find_sampler(name) is None else _wrong_scheduler(body.scheduler, name)
         )
     return found
+
+
+def _variation(body: SdDrawBody) -> Variation | None:
+    if body.subseed_strength == 0:
+        return None
+    return Variation(seed=body.subseed if body.subseed >= 0 else None, strength=body.subseed_strength)
 
 
 def _wrong_scheduler(scheduler: str | None, sampler: str) -> str:

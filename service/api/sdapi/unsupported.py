@@ -45,7 +45,6 @@ def _checks(body: SdDrawBody, sampler: str | None) -> Iterator[Check]:
 def _common_checks(body: SdDrawBody, sampler: str | None) -> Iterator[Check]:
     too_many = f"makes more than {IMAGES_MAX} images with batch_size"
     yield "n_iter", body.count > IMAGES_MAX, Problem(too_many, ProblemCode.OUT_OF_RANGE, high=IMAGES_MAX)
-    yield "subseed_strength", body.subseed_strength != 0, "not available: variations of a seed"
     for field in ("seed_resize_from_w", "seed_resize_from_h"):
         yield field, getattr(body, field) > 0, "not available: the noise always has the size of the image"
     restore = "not available in this call: post the image to extra-single-image with gfpgan_visibility 1"

@@ -21,7 +21,8 @@ from service.api.sdapi.options.translate import Options
 from service.api.sdapi.schemas import SdDrawBody
 
 _IN_FIELDS = (
-    "Prompt", "Negative prompt", "Steps", "Sampler", "CFG scale", "Seed", "Size-1", "Size-2", "Model", "Clip skip",
+    "Prompt", "Negative prompt", "Steps", "Sampler", "CFG scale", "Seed", "Variation seed", "Variation seed strength",
+    "Size-1", "Size-2", "Model", "Clip skip",
     "Version",
 )  # fmt: skip
 """Names in the infotext that are not repeated in ``extra_generation_params``."""
@@ -69,6 +70,7 @@ def _params(record: JobRecord) -> DrawParams:
 def _info(body: SdDrawBody, records: Sequence[JobRecord], catalog: Catalog) -> dict[str, Any]:
     """A1111's ``Processed`` as JSON-ready values; fields of features that this server lacks have neutral values."""
     first, seeds = _params(records[0]), [_params(record).seed for record in records]
+    subseeds = [_subseed(_params(record), body) for record in records]
     infotexts = [a1111_parameters(record.kind, _params(record)) for record in records]
     prompts, negative_prompts = zip(*(_styled_prompts(_params(record)) for record in records), strict=True)
     model = catalog.resolve(first.model)
@@ -79,9 +81,9 @@ def _info(body: SdDrawBody, records: Sequence[JobRecord], catalog: Catalog) -> d
         "all_negative_prompts": list(negative_prompts),
         "seed": seeds[0],
         "all_seeds": seeds,
-        "subseed": body.subseed,
-        "all_subseeds": [body.subseed] * len(records),
-        "subseed_strength": 0,
+        "subseed": subseeds[0],
+        "all_subseeds": subseeds,
+        "subseed_strength": body.subseed_strength,
         "width": first.width,
         "height": first.height,
         "sampler_name": first.sampler,
@@ -106,6 +108,10 @@ def _info(body: SdDrawBody, records: Sequence[JobRecord], catalog: Catalog) -> d
         "is_using_inpainting_conditioning": False,
         "version": "Photogram",
     }
+
+
+def _subseed(params: DrawParams, body: SdDrawBody) -> int | None:
+    return body.subseed if params.variation is None else params.variation.seed
 
 
 def _styled_prompts(params: DrawParams) -> tuple[str, str]:

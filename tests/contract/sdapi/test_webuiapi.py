@@ -170,6 +170,16 @@ def test_nothing_is_under_way(api):
     assert api.get_progress()["state"]["job_count"] == 0
 
 
+def test_variations_are_drawn_and_can_be_drawn_again(api, photo):
+    drawn = draw(api, seed=7, subseed=20, subseed_strength=0.25, batch_size=2)
+    assert (drawn.info["all_seeds"], drawn.info["all_subseeds"]) == ([7, 7], [20, 21])
+    assert drawn.info["subseed_strength"] == 0.25
+    said = api.png_info(drawn.images[1]).parameters
+    assert {"Seed": "7", "Variation seed": "21", "Variation seed strength": "0.25"}.items() <= said.items()
+    again = draw(api, seed=7, subseed=21, subseed_strength=0.25)
+    assert again.image.tobytes() == drawn.images[1].tobytes() != drawn.images[0].tobytes()
+
+
 def test_what_an_image_says_is_read(api, photo):
     drawn = draw(api, sampler_name="DPM++ 2M", scheduler="Uniform")
     said = api.png_info(drawn.image)
@@ -184,7 +194,7 @@ def test_what_an_image_says_is_read(api, photo):
     [
         (lambda api, photo: draw(api, tiling=True), 422, '["body", "tiling"], "msg": "not available'),
         (lambda api, photo: draw(api, restore_faces=True), 422, "gfpgan_visibility"),
-        (lambda api, photo: draw(api, subseed_strength=0.5), 422, "variations of a seed"),
+        (lambda api, photo: draw(api, subseed_strength=1.5), 422, '"subseed_strength"], "msg": "must be from 0'),
         (lambda api, photo: draw(api, enable_hr=True), 422, "latents are not enlarged"),
         (lambda api, photo: draw(api, script_name="x/y/z plot"), 422, "script_name"),
         (lambda api, photo: draw(api, steps=0), 422, '["body", "steps"], "msg": "must be from 1'),

@@ -93,7 +93,7 @@ def test_any_text_is_split_or_refused(prompt: str) -> None:
     [
         ("a cat :0.5", "origami of a cat :0.5, folds"),
         ("a cat AND a dog", "origami of a cat, folds AND origami of a dog, folds"),
-        ("cat AND dog :0.80 AND :-1", "origami of cat, folds AND origami of dog, folds :0.8 AND origami of, folds :-1.0"),
+        ("x AND dog :.8 AND :-1", "origami of x, folds AND origami of dog, folds :0.8 AND origami of, folds :-1.0"),
     ],
 )  # fmt: skip
 def test_a_style_goes_around_each_part(prompt: str, expected: str) -> None:
