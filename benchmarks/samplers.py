@@ -18,7 +18,7 @@ import torch
 
 from models.catalog.catalog import Catalog, house_spec
 from models.catalog.families import TXT2IMG
-from models.catalog.samplers import REFUSED, SAMPLERS, Sampler
+from models.catalog.samplers import LISTED, REFUSED, Sampler
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.checkpoint_loading import load_checkpoint
 from models.diffusion.denoising_work import DenoisingToImage
@@ -55,7 +55,7 @@ def all_params(steps: int, seeds: int) -> list[DrawParams]:
             height=side_px,
         )
         for seed in range(seeds)
-        for number, sampler in enumerate(SAMPLERS)
+        for number, sampler in enumerate(LISTED)
     ]
 
 
@@ -107,7 +107,7 @@ def measure(steps: int, seeds: int) -> dict[str, float]:
     folder = house_spec().folder
     plain = diffusers.StableDiffusionPipeline.from_pretrained(folder, dtype=checkpoint.dtype, safety_checker=None)
     plain.set_progress_bar_config(disable=True)
-    worst = dict.fromkeys(SAMPLERS, 0.0)
+    worst = dict.fromkeys(LISTED, 0.0)
 
     @torch.inference_mode()
     def decode(params: DrawParams, latents: torch.Tensor) -> torch.Tensor:
@@ -126,7 +126,8 @@ def row(sampler: Sampler, off_by: float) -> str:
     scheduler = build_scheduler(sampler.name, load_config(), seed=0)
     scheduler.set_timesteps(COUNTED_STEPS)
     starts = "yes" if sampler.img2img_problem is None else "no"
-    return f"| {sampler.name} | `{sampler.scheduler}` | {len(scheduler.timesteps)} | {starts} | {off_by:.4f} |"
+    origin = "" if hasattr(diffusers, sampler.scheduler) else " (own)"
+    return f"| {sampler.name} | `{sampler.scheduler}`{origin} | {len(scheduler.timesteps)} | {starts} | {off_by:.4f} |"
 
 
 def load_config() -> Any:
@@ -143,11 +144,11 @@ def reasons(problems: Mapping[str, str]) -> Iterator[str]:
 
 def tables(worst: dict[str, float]) -> str:
     """All samplers, those that cannot start from an image, and those that are refused."""
-    starting = {sampler.name: sampler.img2img_problem for sampler in SAMPLERS.values() if sampler.img2img_problem}
+    starting = {sampler.name: sampler.img2img_problem for sampler in LISTED.values() if sampler.img2img_problem}
     return "\n".join([
-        f"| sampler | diffusers' scheduler | model calls for {COUNTED_STEPS} steps | img2img | worst difference |",
+        f"| sampler | noise scheduler | model calls for {COUNTED_STEPS} steps | img2img | worst difference |",
         "| --- | --- | --- | --- | --- |",
-        *(row(sampler, worst[sampler.name]) for sampler in SAMPLERS.values()),
+        *(row(sampler, worst[sampler.name]) for sampler in LISTED.values()),
         "",
         "| without img2img | because |",
         "| --- | --- |",

@@ -6,13 +6,14 @@ The plain diffusers pipelines keep the same order; random numbers depend on it, 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
 from PIL.Image import Image
 from torch.nn.functional import interpolate
 
-from models.catalog.families import IMG2IMG, INPAINT, TXT2IMG
+from models.catalog.families import IMG2IMG, INPAINT, SDXL, SDXL_REFINER, TXT2IMG
 from models.diffusion.canvas import Canvas
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.control.controlnet import ControlGuide
@@ -135,10 +136,12 @@ def _cutoff(scheduler: NoiseScheduler, share: float) -> int:
 def _draft(checkpoint: Checkpoint, sampling: Sampling, size: Size, conditioning: Conditioning) -> DenoisingToImage:
     """A denoising with its timesteps set, its latents still empty."""
     pipeline, family = checkpoint.pipeline, checkpoint.family
-    scheduler = build_scheduler(sampling.sampler, pipeline.scheduler.config, sampling.seed)
+    is_sdxl = family.name in (SDXL, SDXL_REFINER)
+    scheduler = build_scheduler(sampling.sampler, pipeline.scheduler.config, sampling.seed, is_sdxl=is_sdxl)
     shape = family.latents_shape(pipeline, size)
     # The timesteps stay on the CPU, where reading one does not wait for the device.
     family.set_timesteps(pipeline, scheduler, sampling.num_inference_steps, shape)
+    _begin_at(scheduler, 0)  # otherwise the scheduler looks for a timestep, which may be there twice
     return DenoisingToImage(
         checkpoint=checkpoint,
         size=size,
@@ -163,8 +166,12 @@ def _skip_by_strength(draft: Denoising, sampling: Sampling) -> None:
 
 def _skip_steps(draft: Denoising, first: int) -> None:
     draft.timesteps = draft.timesteps[first:]
-    if hasattr(draft.scheduler, "set_begin_index"):
-        draft.scheduler.set_begin_index(first)
+    _begin_at(draft.scheduler, first)
+
+
+def _begin_at(scheduler: Any, index: int) -> None:
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(index)
 
 
 def _prepare_img2img(draft: Denoising, canvas: Canvas, sampling: Sampling, generator: torch.Generator) -> None:

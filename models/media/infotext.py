@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from models.catalog.families import TXT2IMG
-from models.catalog.samplers import find_sampler
+from models.catalog.samplers import LISTED, SAMPLERS, find_sampler
 from models.jobs.params import Control, DrawParams, FaceRestoreParams, JobParams, Mask, SecondPass, UpscaleParams
 
 Setting = tuple[str, object]
@@ -83,6 +83,10 @@ def _seeds(params: DrawParams) -> Iterator[Setting]:
 
 
 def _sampler(name: str) -> Iterator[Setting]:
+    if name in SAMPLERS and name not in LISTED:
+        yield "Sampler", SAMPLERS[name].solver
+        yield "Schedule type", SAMPLERS[name].layout or ""
+        return
     yield "Sampler", name
     if find_sampler(name, "Automatic") != name:  # A1111 uses the layout of Automatic if none is given
         yield "Schedule type", "Uniform"

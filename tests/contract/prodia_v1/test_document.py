@@ -32,8 +32,8 @@ ABLE_MODULES = {
     "none", "canny", "depth", "depth_zoe", "normal_map", "segmentation", "color", "invert", "lineart_standard",
     "scribble_xdog", "shuffle", "threshold", "tile_resample",
 }  # fmt: skip
-UNABLE_SAMPLERS = {"DPM++ 2S a", "DPM++ 2S a Karras", "DPM fast", "DPM adaptive"}
-NOT_FROM_IMAGES = {"LMS", "LMS Karras", "PLMS"}
+UNABLE_SAMPLERS = {"DPM adaptive"}
+NOT_FROM_IMAGES = {"LMS", "LMS Karras", "PLMS", "DPM fast"}
 IMAGES = {
     "imageUrl": URL, "maskUrl": URL, "sourceUrl": URL, "targetUrl": URL, "imageUrls": [URL], "model": None, "resize": 2,
     "controlnet_model": "control_v11p_sd15_canny [d14c016b]",

@@ -153,7 +153,13 @@ def test_a_model_is_chosen_for_later_calls(api):
 
 def test_every_list_and_every_sampler_in_it(api):
     assert {"Euler a", "DPM++ 2M Karras"} <= set(api.util_get_sampler_names())
-    assert api.util_get_scheduler_names() == ["automatic", "exponential", "karras", "uniform"]
+    assert api.util_get_scheduler_names() == [
+        "align_your_steps", "automatic", "beta", "ddim", "exponential", "karras", "kl_optimal", "normal",
+        "polyexponential", "sgm_uniform", "simple", "uniform",
+    ]  # fmt: skip
+    for scheduler in api.util_get_scheduler_names():
+        said = api.png_info(draw(api, steps=2, sampler_name="Euler a", scheduler=scheduler).image).parameters
+        assert said["Sampler"].startswith("Euler a")
     assert api.get_embeddings() == {"loaded": {}, "skipped": {}}
     for empty in (api.get_sd_vae, api.get_hypernetworks, api.get_realesrgan_models, api.get_face_restorers):
         assert empty() == []
@@ -199,7 +205,7 @@ def test_what_an_image_says_is_read(api, photo):
         (lambda api, photo: draw(api, script_name="x/y/z plot"), 422, "script_name"),
         (lambda api, photo: draw(api, steps=0), 422, '["body", "steps"], "msg": "must be from 1'),
         (lambda api, photo: draw(api, sampler_name="nobody's"), 400, '"detail": "Sampler not found"'),
-        (lambda api, photo: draw(api, sampler_name="DPM adaptive"), 422, "diffusers has no solver"),
+        (lambda api, photo: draw(api, sampler_name="DPM adaptive"), 422, "chooses the number of its steps"),
         (lambda api, photo: draw(api, override_settings={"sd_model_checkpoint": "x"}), 422, "there is no model 'x'"),
         (lambda api, photo: draw(api, adetailer=[webuiapi.ADetailer(ad_model="face")]), 422, "runs no scripts"),
         (lambda api, photo: api.img2img([], prompt="x"), 404, '"detail": "Init image not found"'),

@@ -75,12 +75,12 @@ async def test_a_series_has_consecutive_seeds(jobs: JobService) -> None:
 
 
 async def test_a_series_of_variations_keeps_the_seed(jobs: JobService) -> None:
-    for variation, seeds in ((Variation(seed=5, strength=0.2), (5, 6, 7)), (Variation(strength=0.2), None)):
-        records = await jobs.submit_series(ME, replace(REQUEST, variation=variation), 3)
+    for variation, seeds in ((Variation(seed=5, strength=0.2), (5, 6)), (Variation(strength=0.2), None)):
+        records = await jobs.submit_series(ME, replace(REQUEST, variation=variation), 2)
         payloads = [record.params.to_payload() for record in records]
         first = payloads[0]["variation"]["seed"]
         assert {payload["seed"] for payload in payloads} == {1}
-        assert tuple(each["variation"]["seed"] for each in payloads) == (seeds or (first, first + 1, first + 2))
+        assert tuple(each["variation"]["seed"] for each in payloads) == (seeds or (first, first + 1))
     with pytest.raises(InvalidTicket) as caught:
         await jobs.submit_series(ME, DrawRequest(prompt="x", variation=Variation(seed=SEED_MAX)), 2)
     assert caught.value.problems[0].field == "variation.seed"
