@@ -84,7 +84,6 @@ _WITHOUT_LAYOUTS = ("LaidOutEulerAncestral", "LaidOutLCM")
 
 _LMS_PROBLEM = "when it starts from an image, diffusers weights its first steps as if other steps had come before them"
 _PLMS_PROBLEM = "when it starts from an image, diffusers' timesteps are one step ahead of the noise in the image"
-_FAST_PROBLEM = "its steps have one to three calls of the model each, and depend on where the first one starts"
 
 _ANY_LAYOUT = (
     Sampler("Euler", "EulerDiscreteScheduler", _EULER_CONFIG, flow_scheduler="FlowMatchEulerDiscreteScheduler"),
@@ -107,7 +106,7 @@ _OWN_LAYOUT = (
     Sampler("PLMS", "PNDMScheduler", {"skip_prk_steps": True}, even_steps=True, img2img_problem=_PLMS_PROBLEM),
     Sampler("UniPC", "UniPCMultistepScheduler", _UNIPC_CONFIG),
     Sampler("LCM", "LCMScheduler", _LCM_CONFIG, max_steps=50),
-    Sampler("DPM fast", "DPMSolverFast", _EULER_CONFIG | _EVEN, img2img_problem=_FAST_PROBLEM),
+    Sampler("DPM fast", "DPMSolverFast", _EULER_CONFIG | _EVEN),
 )
 _LAID_OUT = (
     Sampler("Euler a", "LaidOutEulerAncestral"),

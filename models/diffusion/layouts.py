@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta as beta_distribution
+from scipy.special import betaincinv
 
 Sigmas = NDArray[np.float64]
 Layout = Callable[[Sigmas, int, bool], Sigmas]
@@ -47,7 +47,7 @@ def _sgm_uniform(trained: Sigmas, steps: int, is_sdxl: bool) -> Sigmas:
 
 def _simple(trained: Sigmas, steps: int, is_sdxl: bool) -> Sigmas:
     backwards = 1 + (np.arange(steps) * (len(trained) / steps)).astype(int)
-    return trained[-backwards]
+    return np.asarray(trained[-backwards])
 
 
 def _normal(trained: Sigmas, steps: int, is_sdxl: bool) -> Sigmas:
@@ -63,7 +63,7 @@ def _ddim(trained: Sigmas, steps: int, is_sdxl: bool) -> Sigmas:
 
 def _beta(trained: Sigmas, steps: int, is_sdxl: bool) -> Sigmas:
     """Quantiles of a beta distribution; Lee et al. 2024, arXiv 2407.12173."""
-    parts = beta_distribution.ppf(1 - np.linspace(0, 1, steps), _BETA, _BETA)
+    parts = betaincinv(_BETA, _BETA, 1 - np.linspace(0, 1, steps))
     return np.asarray(trained[0] + parts * (trained[-1] - trained[0]))
 
 
@@ -93,7 +93,7 @@ _LAYOUTS: Mapping[str, Layout] = MappingProxyType({
 """By the names in :data:`models.catalog.samplers.LAYOUTS`."""
 
 
-def lay_out(scheduler: Any, layout: str, is_sdxl: bool) -> None:
+def apply_layout(scheduler: Any, layout: str, is_sdxl: bool) -> None:
     """Let ``scheduler``, which is set to exponential steps, lay its steps out by ``layout`` instead.
 
     diffusers' schedulers convert the sigmas of exponential steps in one method, and find the timesteps of the converted

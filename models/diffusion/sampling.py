@@ -12,7 +12,7 @@ import torch
 
 from models.catalog.samplers import FLOW_MATCHING, NOISE_SCHEDULE, SAMPLERS, Sampler
 from models.diffusion import solvers
-from models.diffusion.layouts import lay_out
+from models.diffusion.layouts import apply_layout
 from models.errors import DrawingFailed
 
 
@@ -74,7 +74,7 @@ def build_scheduler(sampler: str, config: Mapping[str, Any], seed: int, *, is_sd
     else:
         scheduler = scheduler_class(known.scheduler).from_config(config, **_changes(known, config, seed))
         if known.own_layout is not None:
-            lay_out(scheduler, known.own_layout, is_sdxl)
+            apply_layout(scheduler, known.own_layout, is_sdxl)
     return scheduler
 
 

@@ -27,6 +27,8 @@ class Solver(EulerDiscreteScheduler):
 
     calls: list[float]
     """The noise of the latents at each call, and at last that of the finished latents."""
+    sigmas: torch.Tensor
+    """The same as a tensor."""
 
     def set_timesteps(self, num_inference_steps: int, device: torch.device | None = None, **options: Any) -> None:
         """Lay the steps out, and then the calls of the model."""
@@ -201,6 +203,10 @@ class DPMSolverFast(Solver):
 
     def _advance(self, latents: torch.Tensor, denoised: torch.Tensor, index: int) -> torch.Tensor:
         order, part = self._place[index]
+        if part and not self._slopes:  # begun within a step: what is left of it is a step of a lower order
+            left = order - part
+            self._place[index : index + left] = [(left, number) for number in range(left)]
+            order, part = left, 0
         begin, then = self.calls[index - part], self.calls[index + 1]
         if part == 0:
             self._start = latents
@@ -242,7 +248,7 @@ class LaidOutLCM(LCMScheduler):
 def timesteps_of(scheduler: Any, sigmas: np.ndarray) -> np.ndarray:
     """The trained timesteps whose noise is ``sigmas``, interpolated in logarithms."""
     trained = np.log(trained_sigmas(scheduler))
-    return np.interp(np.log(sigmas), trained, np.arange(len(trained)))
+    return np.asarray(np.interp(np.log(sigmas), trained, np.arange(len(trained))))
 
 
 def ancestral(now: float, then: float) -> tuple[float, float]:

@@ -33,7 +33,7 @@ ABLE_MODULES = {
     "scribble_xdog", "shuffle", "threshold", "tile_resample",
 }  # fmt: skip
 UNABLE_SAMPLERS = {"DPM adaptive"}
-NOT_FROM_IMAGES = {"LMS", "LMS Karras", "PLMS", "DPM fast"}
+NOT_FROM_IMAGES = {"LMS", "LMS Karras", "PLMS"}
 IMAGES = {
     "imageUrl": URL, "maskUrl": URL, "sourceUrl": URL, "targetUrl": URL, "imageUrls": [URL], "model": None, "resize": 2,
     "controlnet_model": "control_v11p_sd15_canny [d14c016b]",

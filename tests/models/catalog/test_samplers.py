@@ -143,7 +143,7 @@ def test_what_a_sampler_cannot_draw() -> None:
 
     assert all(problem(name) is None for name in SAMPLERS)
     unable = {SAMPLERS[name].solver for name in SAMPLERS if problem(name, img2img=True)}
-    assert unable == {"LMS", "PLMS", "DPM fast"}
+    assert unable == {"LMS", "PLMS"}
     assert [name for name in SAMPLERS if problem(name, kind=FLOW_MATCHING) is None] == ["Euler"]
     assert problem("LMS", kind=FLOW_MATCHING) == "LMS cannot draw with models of flow matching; these can: Euler"
     assert problem("Euler Karras", steps=1) == "Euler Karras needs at least 2 steps"

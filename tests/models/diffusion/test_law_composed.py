@@ -159,7 +159,7 @@ def test_parts_are_inputs_of_one_forward(tiny_sd: Studio) -> None:
 
 
 def test_parts_matter(tiny_sd: Studio) -> None:
-    """The pictures of the other tests differ by more than those tests allow."""
+    """The images of the other tests differ by more than those tests allow."""
     cat, composed = alone(tiny_sd, "a cat"), alone(tiny_sd, COMPOSED[0])
     assert pixel_difference(cat, composed) > 8
     assert pixel_difference(alone(tiny_sd, "a cat and a red house"), composed) > 8
