@@ -57,6 +57,11 @@ class Sampler:
         return self.name if self.layout is None else self.name.removesuffix(f" {self.layout}")
 
     @property
+    def adds_noise(self) -> bool:
+        """Whether its steps add noise, so that ``eta`` would matter."""
+        return self.solver.endswith(" a") or "SDE" in self.solver or self.solver in ("LCM", "Restart")
+
+    @property
     def own_layout(self) -> str | None:
         """The layout, if diffusers' scheduler does not have it."""
         has_none = self.scheduler in _WITHOUT_LAYOUTS

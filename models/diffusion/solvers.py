@@ -17,9 +17,7 @@ from diffusers import EulerAncestralDiscreteScheduler, EulerDiscreteScheduler, L
 from diffusers.utils.torch_utils import randn_tensor
 
 from models.diffusion.layouts import trained_sigmas
-
-RESTART_FROM, RESTART_TO = 0.1, 2.0
-"""A restart goes from the first of these noise levels back to the second: Xu et al. 2023, arXiv 2306.14878, table 1."""
+from models.diffusion.restarts import restarted
 
 
 class Solver(EulerDiscreteScheduler):
@@ -255,27 +253,3 @@ def ancestral(now: float, then: float) -> tuple[float, float]:
     """How far down a step from ``now`` to ``then`` goes, and the noise that is added after it; k-diffusion, eta 1."""
     up = min(then, math.sqrt(then**2 * (now**2 - then**2) / now**2))
     return math.sqrt(then**2 - up**2), up
-
-
-def restarted(sigmas: list[float]) -> list[tuple[float, float]]:
-    """The begin and the end of each step of :class:`Restart`, for steps between ``sigmas``, which fall to zero."""
-    steps = len(sigmas) - 1
-    if steps < 20:
-        return list(pairwise(sigmas))
-    width, times = (9, 1) if steps < 36 else (steps // 4, 2)
-    main = _karras(steps - width * times, sigmas[-2], sigmas[0])
-    begin, end = _nearest(main, RESTART_TO), _nearest(main, RESTART_FROM)
-    extra: list[tuple[float, float]] = []
-    if begin < end:
-        again = _karras(width + 1, main[end], main[begin])[:-1]
-        extra = list(pairwise(again)) * times
-    pairs = list(pairwise(main))
-    return [*pairs[:end], *extra, *pairs[end:]]
-
-
-def _nearest(sigmas: list[float], level: float) -> int:
-    return min(range(len(sigmas)), key=lambda index: abs(sigmas[index] - level))
-
-
-def _karras(steps: int, low: float, high: float) -> list[float]:
-    return [float(each) for each in np.linspace(high ** (1 / 7), low ** (1 / 7), steps) ** 7] + [0.0]
