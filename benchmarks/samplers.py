@@ -9,6 +9,7 @@ then compared with the image that the plain pipeline draws alone; both are decod
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import torch
 
 from models.catalog.catalog import Catalog, house_spec
 from models.catalog.families import TXT2IMG
-from models.catalog.samplers import REFUSED, SAMPLERS, Sampler
+from models.catalog.samplers import LISTED, REFUSED, Sampler
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.checkpoint_loading import load_checkpoint
 from models.diffusion.denoising_work import DenoisingToImage
@@ -38,7 +39,7 @@ LEVELS_PER_UNIT = 127.5
 """Decoded pixels are -1..1, bytes 0..255."""
 
 
-def all_params(steps: int, seeds: int) -> list[DrawParams]:
+def all_params(samplers: Sequence[str], steps: int, seeds: int) -> list[DrawParams]:
     """All images; those that are neighbours differ in sampler, prompt, guidance, seed and the number of steps."""
     spec = house_spec()
     side_px = spec.defaults.width
@@ -55,7 +56,7 @@ def all_params(steps: int, seeds: int) -> list[DrawParams]:
             height=side_px,
         )
         for seed in range(seeds)
-        for number, sampler in enumerate(SAMPLERS)
+        for number, sampler in enumerate(samplers)
     ]
 
 
@@ -101,19 +102,19 @@ def draw_alone(plain: Any, params: DrawParams, config: Any) -> torch.Tensor:
     return latents
 
 
-def measure(steps: int, seeds: int) -> dict[str, float]:
+def measure(samplers: Sequence[str], steps: int, seeds: int) -> dict[str, float]:
     """By sampler: the worst difference of any channel of any pixel, of 255."""
     checkpoint = load_checkpoint(house_spec(), CPU)
     folder = house_spec().folder
     plain = diffusers.StableDiffusionPipeline.from_pretrained(folder, dtype=checkpoint.dtype, safety_checker=None)
     plain.set_progress_bar_config(disable=True)
-    worst = dict.fromkeys(SAMPLERS, 0.0)
+    worst = dict.fromkeys(samplers, 0.0)
 
     @torch.inference_mode()
     def decode(params: DrawParams, latents: torch.Tensor) -> torch.Tensor:
         return checkpoint.family.decode(checkpoint.pipeline.vae, latents)
 
-    for params, latents in draw_together(checkpoint, all_params(steps, seeds)):
+    for params, latents in draw_together(checkpoint, all_params(samplers, steps, seeds)):
         alone = draw_alone(plain, params, checkpoint.pipeline.scheduler.config)
         off_by = float((decode(params, latents) - decode(params, alone)).abs().max()) * LEVELS_PER_UNIT
         worst[params.sampler] = max(worst[params.sampler], off_by)
@@ -126,12 +127,19 @@ def row(sampler: Sampler, off_by: float) -> str:
     scheduler = build_scheduler(sampler.name, load_config(), seed=0)
     scheduler.set_timesteps(COUNTED_STEPS)
     starts = "yes" if sampler.img2img_problem is None else "no"
-    return f"| {sampler.name} | `{sampler.scheduler}` | {len(scheduler.timesteps)} | {starts} | {off_by:.4f} |"
+    origin = "" if hasattr(diffusers, sampler.scheduler) else " (own)"
+    return f"| {sampler.name} | `{sampler.scheduler}`{origin} | {len(scheduler.timesteps)} | {starts} | {off_by:.4f} |"
 
 
 def load_config() -> Any:
     """The built-in checkpoint's scheduler configuration."""
     return diffusers.DDIMScheduler.from_pretrained(house_spec().folder, subfolder="scheduler").config
+
+
+def recorded(page: str) -> dict[str, float]:
+    """By sampler: the worst difference that the ``page`` has."""
+    rows = re.findall(r"^\| ([^|]+) \| `\w+`[^|]* \|[^|]+\|[^|]+\| ([\d.]+) \|$", page, re.MULTILINE)
+    return {name: float(off_by) for name, off_by in rows}
 
 
 def reasons(problems: Mapping[str, str]) -> Iterator[str]:
@@ -143,11 +151,11 @@ def reasons(problems: Mapping[str, str]) -> Iterator[str]:
 
 def tables(worst: dict[str, float]) -> str:
     """All samplers, those that cannot start from an image, and those that are refused."""
-    starting = {sampler.name: sampler.img2img_problem for sampler in SAMPLERS.values() if sampler.img2img_problem}
+    starting = {sampler.name: sampler.img2img_problem for sampler in LISTED.values() if sampler.img2img_problem}
     return "\n".join([
-        f"| sampler | diffusers' scheduler | model calls for {COUNTED_STEPS} steps | img2img | worst difference |",
+        f"| sampler | noise scheduler | model calls for {COUNTED_STEPS} steps | img2img | worst difference |",
         "| --- | --- | --- | --- | --- |",
-        *(row(sampler, worst[sampler.name]) for sampler in SAMPLERS.values()),
+        *(row(sampler, worst[sampler.name]) for sampler in LISTED.values()),
         "",
         "| without img2img | because |",
         "| --- | --- |",
@@ -163,11 +171,13 @@ def tables(worst: dict[str, float]) -> str:
 def main() -> None:
     """Measure, print, and perhaps write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("samplers", nargs="*", help="by default all that are listed; the page keeps what others had")
     parser.add_argument("--steps", type=int, default=10, help="of most images; some take one or two more")
     parser.add_argument("--seeds", type=int, default=12, help="images with each sampler")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/samplers.md")
     options = parser.parse_args()
-    found = tables(measure(options.steps, options.seeds))
+    measured = measure(options.samplers or list(LISTED), options.steps, options.seeds)
+    found = tables(recorded(PAGE.read_text(encoding="utf-8")) | measured)
     print(found)
     if options.write:
         text = PAGE.read_text(encoding="utf-8")

@@ -20,6 +20,7 @@ SDXL = "sdxl"
 SDXL_REFINER = "sdxl-refiner"
 SD3 = "sd3"
 FLUX = "flux"
+PIXART_SIGMA = "pixart-sigma"
 
 _LARGE: Mapping[str, int | float | str] = MappingProxyType({"width": 1024, "height": 1024})
 
@@ -32,6 +33,8 @@ class FamilyFacts:
     """The dotted name of the module that implements the family."""
     denoiser: str = "UNet2DConditionModel"
     """The class of the pipeline's denoiser, as in ``model_index.json``."""
+    older_denoiser: str | None = None
+    """The name of the same class in older repositories, which diffusers still reads."""
     kinds: tuple[str, ...] = DRAWN_KINDS
     """A subset of :data:`DRAWN_KINDS`; a single model may support fewer."""
     trained_on: str = NOISE_SCHEDULE
@@ -41,6 +44,7 @@ class FamilyFacts:
     takes_negative_prompt: bool = True
     takes_clip_skip: bool = True
     takes_controlnets: bool = True
+    takes_loras: bool = True
     refiner: str | None = None
     """The family of the models that may run the last steps."""
     defaults: Mapping[str, int | float | str] = field(default_factory=dict)
@@ -63,6 +67,12 @@ FAMILIES: Mapping[str, FamilyFacts] = MappingProxyType({
         module="models.diffusion.families.flux", denoiser="FluxTransformer2DModel", trained_on=FLOW_MATCHING,
         size_multiple_px=16, takes_negative_prompt=False, takes_clip_skip=False, takes_controlnets=False,
         defaults={**_LARGE, "sampler": "Euler", "num_inference_steps": 28, "guidance_scale": 3.5},
+    ),
+    PIXART_SIGMA: FamilyFacts(
+        module="models.diffusion.families.pixart_sigma", denoiser="PixArtTransformer2DModel",
+        older_denoiser="Transformer2DModel", kinds=(TXT2IMG,),
+        size_multiple_px=16, takes_clip_skip=False, takes_controlnets=False, takes_loras=False,
+        defaults={**_LARGE, "guidance_scale": 4.5},
     ),
 })  # fmt: skip
 """By the value of ``family`` in the catalog."""

@@ -53,14 +53,12 @@ class Denoiser(Protocol):
     The output for one input must not depend on the other inputs.
     """
 
+    relative_error: float | None
+    """How far the output differs from torch's, as ``backends.measure`` defines it; ``None`` for torch itself."""
+
     @property
     def name(self) -> str:
         """The backend's name, one of ``models.catalog.backends.BACKENDS``."""
-        ...
-
-    @property
-    def relative_error(self) -> float | None:
-        """How far the output differs from torch's, as ``backends.measure`` defines it; ``None`` for torch itself."""
         ...
 
     def denoise(

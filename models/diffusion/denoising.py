@@ -46,8 +46,10 @@ class Denoising:
     latents: torch.Tensor
     """[1, ...], of the family's shape."""
     conditioning: Conditioning
-    """Of one input; with classifier-free guidance of two, the negative prompt's first."""
+    """Of one input; with classifier-free guidance of two or more, the negative prompt's first."""
     guidance_scale: float
+    part_weights: tuple[float, ...] | None = None
+    """The weights of the inputs after the first, if the prompt is composed of parts."""
     masked: torch.Tensor | None = None
     """[1, ...], the mask and masked image that an inpainting UNet takes as further channels of its input."""
     blend: Blend | None = None
@@ -96,7 +98,7 @@ class Denoising:
 
     @property
     def inputs(self) -> int:
-        """The number of inputs that the image adds to a forward: 2 with classifier-free guidance, otherwise 1."""
+        """The number of inputs that the image adds to a forward: 1 for each prompt, and 1 for guidance."""
         return len(self.conditioning.hidden_states)
 
     @property
@@ -118,10 +120,21 @@ class Denoising:
 
         Classifier-free guidance: Ho and Salimans 2022, arXiv 2207.12598.
         """
+        if self.part_weights is not None:
+            return self._compose(output, self.part_weights)
         if self.inputs == 1:
             return output
         unprompted, prompted = output.chunk(2)
         return unprompted + self.guidance_scale * (prompted - unprompted)
+
+    def _compose(self, output: torch.Tensor, weights: tuple[float, ...]) -> torch.Tensor:
+        """The composition of several prompts: Liu et al. 2022, arXiv 2206.01714, equation 11."""
+        unprompted, *prompted = output.unbind()
+        scale = max(self.guidance_scale, 1.0)
+        total = unprompted
+        for weight, each in zip(weights, prompted, strict=True):
+            total = total + scale * weight * (each - unprompted)
+        return total[None]
 
     def preview(self, output: torch.Tensor) -> Image | None:
         """A rough image of the expected result, half as wide and high as the image."""

@@ -6,13 +6,14 @@ The plain diffusers pipelines keep the same order; random numbers depend on it, 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
 from PIL.Image import Image
 from torch.nn.functional import interpolate
 
-from models.catalog.families import IMG2IMG, INPAINT, TXT2IMG
+from models.catalog.families import IMG2IMG, INPAINT, SDXL, SDXL_REFINER, TXT2IMG
 from models.diffusion.canvas import Canvas
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.control.controlnet import ControlGuide
@@ -20,7 +21,9 @@ from models.diffusion.denoiser import Conditioning
 from models.diffusion.denoising import Blend, Denoising
 from models.diffusion.denoising_work import DenoisingToImage, DenoisingToLatents
 from models.diffusion.sampling import NoiseScheduler, build_scheduler, step_options
+from models.diffusion.variation import slerp
 from models.errors import DrawingFailed
+from models.jobs.params import Variation
 
 Size = tuple[int, int]
 
@@ -33,7 +36,10 @@ class Sampling:
     num_inference_steps: int
     guidance_scale: float
     seed: int
+    variation: Variation | None = None
     strength: float = 1.0
+    part_weights: tuple[float, ...] | None = None
+    """The weights of a composed prompt's parts; ``None`` for a plain prompt."""
 
 
 @torch.inference_mode()
@@ -64,11 +70,11 @@ def prepare_latents(
     generator = torch.Generator().manual_seed(sampling.seed)
     draft.options = step_options(draft.scheduler, generator)
     if canvas is None:
-        draft.latents = checkpoint.family.init_latents(draft.scheduler, _noise(draft, generator))
+        draft.latents = checkpoint.family.init_latents(draft.scheduler, _noise(draft, sampling, generator))
         return draft
     _skip_by_strength(draft, sampling)
     if canvas.mask is None:
-        _prepare_img2img(draft, canvas, generator)
+        _prepare_img2img(draft, canvas, sampling, generator)
     else:
         _prepare_inpaint(draft, canvas, sampling, generator)
     return draft
@@ -130,10 +136,12 @@ def _cutoff(scheduler: NoiseScheduler, share: float) -> int:
 def _draft(checkpoint: Checkpoint, sampling: Sampling, size: Size, conditioning: Conditioning) -> DenoisingToImage:
     """A denoising with its timesteps set, its latents still empty."""
     pipeline, family = checkpoint.pipeline, checkpoint.family
-    scheduler = build_scheduler(sampling.sampler, pipeline.scheduler.config, sampling.seed)
+    is_sdxl = family.name in (SDXL, SDXL_REFINER)
+    scheduler = build_scheduler(sampling.sampler, pipeline.scheduler.config, sampling.seed, is_sdxl=is_sdxl)
     shape = family.latents_shape(pipeline, size)
     # The timesteps stay on the CPU, where reading one does not wait for the device.
     family.set_timesteps(pipeline, scheduler, sampling.num_inference_steps, shape)
+    _begin_at(scheduler, 0)  # otherwise the scheduler looks for a timestep, which may be there twice
     return DenoisingToImage(
         checkpoint=checkpoint,
         size=size,
@@ -143,6 +151,7 @@ def _draft(checkpoint: Checkpoint, sampling: Sampling, size: Size, conditioning:
         latents=torch.empty(shape, dtype=conditioning.hidden_states.dtype, device=checkpoint.device),
         conditioning=conditioning,
         guidance_scale=sampling.guidance_scale,
+        part_weights=sampling.part_weights,
     )
 
 
@@ -157,13 +166,17 @@ def _skip_by_strength(draft: Denoising, sampling: Sampling) -> None:
 
 def _skip_steps(draft: Denoising, first: int) -> None:
     draft.timesteps = draft.timesteps[first:]
-    if hasattr(draft.scheduler, "set_begin_index"):
-        draft.scheduler.set_begin_index(first)
+    _begin_at(draft.scheduler, first)
 
 
-def _prepare_img2img(draft: Denoising, canvas: Canvas, generator: torch.Generator) -> None:
+def _begin_at(scheduler: Any, index: int) -> None:
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(index)
+
+
+def _prepare_img2img(draft: Denoising, canvas: Canvas, sampling: Sampling, generator: torch.Generator) -> None:
     original = _encode(draft, _pixels(draft, canvas.image), generator)
-    noise = _noise(draft, generator)
+    noise = _noise(draft, sampling, generator)
     draft.latents = draft.checkpoint.family.add_noise(draft.scheduler, original, noise, draft.timestep)
 
 
@@ -177,7 +190,7 @@ def _prepare_inpaint(draft: Denoising, canvas: Canvas, sampling: Sampling, gener
     original = draft.latents
     if not (takes_mask and from_noise):
         original = _filled(_encode(draft, pixels, generator), mask, canvas.fill, sampling.seed)
-    noise = _noise(draft, generator)
+    noise = _noise(draft, sampling, generator)
     if from_noise:
         draft.latents = family.init_latents(draft.scheduler, noise)
     else:
@@ -219,7 +232,17 @@ def _mask(canvas: Canvas) -> torch.Tensor:
     return (levels >= 0.5).float()
 
 
-def _noise(draft: Denoising, generator: torch.Generator) -> torch.Tensor:
+def _noise(draft: Denoising, sampling: Sampling, generator: torch.Generator) -> torch.Tensor:
+    """The initial noise of the image, of the latents' shape; the noise of a variation has a generator of its own."""
+    noise, variation = _drawn(draft, generator), sampling.variation
+    if variation is None or not variation.strength:
+        return noise
+    assert variation.seed is not None  # completing a request draws a seed that is left open
+    other = _drawn(draft, torch.Generator().manual_seed(variation.seed))
+    return slerp(noise, other, variation.strength)
+
+
+def _drawn(draft: Denoising, generator: torch.Generator) -> torch.Tensor:
     """Normal noise of the latents' shape, drawn on the CPU so that every device gets the same."""
     checkpoint = draft.checkpoint
     return checkpoint.family.noise(checkpoint.pipeline, draft.size, generator, checkpoint.device, draft.latents.dtype)

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import torch
 
+from models.errors import DrawingFailed
+
 
 class Pipeline(Protocol):
     """The part of a diffusers pipeline that the engine uses. Many rows share it; it must not be changed or called."""
@@ -35,9 +37,18 @@ class Pipeline(Protocol):
         """The sinusoidal embedding [N, embedding_dim] of ``w`` [N], which are guidance scales minus 1."""
 
 
-def is_guided(pipeline: Pipeline, guidance_scale: float) -> bool:
-    """Whether an image takes two inputs, for classifier-free guidance; distilled UNets take one."""
-    return guidance_scale > 1 and pipeline.unet.config.time_cond_proj_dim is None
+def is_guided(pipeline: Pipeline, guidance_scale: float, is_composed: bool) -> bool:
+    """Whether an image takes the negative prompt's input besides the prompts', for classifier-free guidance.
+
+    Distilled UNets take one input. A composed prompt is always guided; a scale below 1 counts as 1.
+
+    Raises:
+        DrawingFailed: the prompt is composed, and the UNet is distilled.
+    """
+    is_distilled = pipeline.unet.config.time_cond_proj_dim is not None
+    if is_composed and is_distilled:
+        raise DrawingFailed("this model cannot compose prompts by AND: it was distilled to draw without guidance")
+    return not is_distilled and (guidance_scale > 1 or is_composed)
 
 
 def embed_guidance(pipeline: Pipeline, guidance_scale: float, like: torch.Tensor) -> torch.Tensor | None:

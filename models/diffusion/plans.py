@@ -31,6 +31,7 @@ from models.diffusion.upscaling.faces import FaceRestoration
 from models.diffusion.upscaling.upscaling import FILTERS, Resizing, Upscaling
 from models.diffusion.work import Plan, PlanPart, Task, load, run
 from models.errors import DrawingFailed, ModelUnavailable
+from models.jobs.composition import compose
 from models.jobs.kinds import find_kind, resolve
 from models.jobs.params import Control, DrawParams, FaceRestoreParams, SecondPass, UpscaleParams
 
@@ -154,7 +155,9 @@ def _sampling(params: DrawParams) -> Sampling:
         num_inference_steps=params.num_inference_steps,
         guidance_scale=params.guidance_scale,
         seed=params.seed,
+        variation=params.variation,
         strength=params.strength,
+        part_weights=compose(params.prompt).weights,
     )
 
 

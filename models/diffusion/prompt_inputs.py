@@ -10,8 +10,9 @@ from pathlib import Path
 from models.catalog.auxiliary import AuxiliaryModels
 from models.catalog.catalog import Catalog
 from models.catalog.families import FAMILIES
-from models.catalog.styles import apply_style, find_style
+from models.catalog.styles import find_style
 from models.diffusion.text import Embedding, load_embedding
+from models.jobs.composition import compose, styled
 from models.jobs.params import DrawParams
 
 
@@ -19,10 +20,13 @@ from models.jobs.params import DrawParams
 class PromptInputs:
     """The parameters of one image that decide the conditioning, besides the model and the image size."""
 
-    prompt: str
+    prompts: tuple[str, ...]
+    """One; or the texts of all parts of a composed prompt, none if all of their weights are 0."""
     negative_prompt: str
     guidance_scale: float
     clip_skip: int
+    is_composed: bool = False
+    """Whether the prompts are parts with weights, which need classifier-free guidance whatever its scale is."""
     embeddings: Mapping[str, Embedding] = field(hash=False, compare=False)
     """Textual-inversion embeddings by name; the prompts may contain these names."""
 
@@ -37,10 +41,12 @@ def prompt_inputs_of(params: DrawParams, catalog: Catalog) -> PromptInputs:
     facts = FAMILIES[catalog[params.model].family]
     style = None if params.style_preset is None else find_style(params.style_preset)
     if style is not None:
-        prompt, styled = apply_style(style, prompt, negative_prompt)
-        negative_prompt = styled if facts.takes_negative_prompt else negative_prompt
+        prompt, styled_negative = styled(style, prompt, negative_prompt)
+        negative_prompt = styled_negative if facts.takes_negative_prompt else negative_prompt
+    composition = compose(prompt)
     return PromptInputs(
-        prompt=prompt,
+        prompts=composition.texts,
+        is_composed=composition.weights is not None,
         negative_prompt=negative_prompt,
         guidance_scale=params.guidance_scale,
         clip_skip=params.clip_skip,

@@ -11,6 +11,8 @@ import diffusers
 import torch
 
 from models.catalog.samplers import FLOW_MATCHING, NOISE_SCHEDULE, SAMPLERS, Sampler
+from models.diffusion import solvers
+from models.diffusion.layouts import apply_layout
 from models.errors import DrawingFailed
 
 
@@ -49,13 +51,14 @@ def training_of(config: Mapping[str, Any]) -> str:
     return NOISE_SCHEDULE if "beta_schedule" in config else FLOW_MATCHING
 
 
-def build_scheduler(sampler: str, config: Mapping[str, Any], seed: int) -> NoiseScheduler:
+def build_scheduler(sampler: str, config: Mapping[str, Any], seed: int, *, is_sdxl: bool = False) -> NoiseScheduler:
     """A new scheduler for ``sampler``, with the noise schedule of a checkpoint.
 
     Args:
         sampler: a name in ``models.catalog.samplers.SAMPLERS``.
         config: of the checkpoint's scheduler; its noise and timestep spacing are kept, its solver is replaced.
         seed: the image's seed, for samplers whose noise comes from a Brownian tree.
+        is_sdxl: whether the model is an SDXL, for which some layouts of steps differ.
 
     Raises:
         DrawingFailed: the sampler is unknown, or cannot draw with such a checkpoint.
@@ -69,13 +72,20 @@ def build_scheduler(sampler: str, config: Mapping[str, Any], seed: int) -> Noise
     if training_of(config) == FLOW_MATCHING:
         scheduler = getattr(diffusers, str(known.flow_scheduler)).from_config(config)
     else:
-        scheduler = getattr(diffusers, known.scheduler).from_config(config, **_changes(known, config, seed))
+        scheduler = scheduler_class(known.scheduler).from_config(config, **_changes(known, config, seed))
+        if known.own_layout is not None:
+            apply_layout(scheduler, known.own_layout, is_sdxl)
     return scheduler
+
+
+def scheduler_class(name: str) -> Any:
+    """The class of diffusers, or of :mod:`models.diffusion.solvers`, that is called ``name``."""
+    return getattr(diffusers, name, None) or getattr(solvers, name)
 
 
 def _changes(sampler: Sampler, config: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """The settings of ``sampler`` that replace those of the checkpoint's ``config``."""
-    accepted = inspect.signature(getattr(diffusers, sampler.scheduler)).parameters
+    accepted = inspect.signature(scheduler_class(sampler.scheduler)).parameters
     if config.get("rescale_betas_zero_snr") and "rescale_betas_zero_snr" not in accepted:
         raise DrawingFailed(f"{sampler.name} cannot start from pure noise, as this model does (zero terminal SNR)")
     changes = dict(sampler.config)

@@ -112,9 +112,11 @@ class Scheduler:
         return _first_rows(group, self._capacity.max_inputs(first.cost_key))
 
     def charge(self, rows: Sequence[Row], seconds: float) -> None:
-        """Charge each of ``rows`` an equal part of the device time that their step took."""
-        for row in rows:
-            row.charge(seconds / len(rows))
+        """Charge ``rows`` the device time that their step took, each in proportion to its inputs."""
+        inputs = [1 if row.work is None else row.work.inputs for row in rows]
+        each_s = seconds / sum(inputs)
+        for row, count in zip(rows, inputs, strict=True):
+            row.charge(each_s * count)
 
 
 def current_work(row: Row) -> Work[object]:

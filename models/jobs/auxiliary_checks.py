@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from models.catalog.catalog import Catalog, ModelSpec
-from models.catalog.families import INPAINT, FamilyFacts
+from models.catalog.families import IMG2IMG, INPAINT, FamilyFacts
 from models.catalog.preprocessors import PREPROCESSORS, Preprocessor, find_preprocessor
 from models.catalog.samplers import SAMPLERS
 from models.catalog.upscalers import upscaler_problem
@@ -110,6 +110,9 @@ def _check_second_pass(
     problems.note("second_pass.upscaler", upscaler_problem(second.upscaler, catalog.upscalers))
     problems.note("second_pass.num_inference_steps", range_problem(steps, 1, model.limits.max_steps))
     problems.note("second_pass.strength", schedule_problem(second.strength, steps))
+    if IMG2IMG not in facts.kinds:
+        message = f"not available: img2img, and with it a second pass, for models of {model.family}"
+        problems.note("second_pass", Problem(message, ProblemCode.UNAVAILABLE))
     if params.sampler in SAMPLERS:
         problems.note("second_pass", sampling_problem(params.sampler, steps, facts, img2img=True))
 

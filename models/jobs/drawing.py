@@ -20,6 +20,7 @@ from models.jobs.params import (
     LoraUse,
     Refiner,
     SecondPass,
+    Variation,
 )
 from models.jobs.prompts import PromptError, extract_loras
 
@@ -52,6 +53,7 @@ def _filled_in(request: DrawRequest, model: ModelSpec, catalog: Catalog, problem
         num_inference_steps=steps,
         guidance_scale=float(value_or(request.guidance_scale, defaults.guidance_scale)),
         seed=_seed(request.seed),
+        variation=_variation(request.variation),
         width=width,
         height=height,
         style_preset=_style(request.style_preset, problems),
@@ -73,6 +75,10 @@ def _filled_in(request: DrawRequest, model: ModelSpec, catalog: Catalog, problem
 
 def _seed(requested: int | None) -> int:
     return secrets.randbelow(DRAWN_SEED_MAX + 1) if requested is None or requested == -1 else requested
+
+
+def _variation(variation: Variation | None) -> Variation | None:
+    return variation and replace(variation, seed=_seed(variation.seed), strength=float(variation.strength))
 
 
 def _usual_strength(kind: str) -> float:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.families import FAMILIES, TXT2IMG, FamilyFacts
 from models.errors import Problem, ProblemCode
 from models.jobs.auxiliary_checks import check_auxiliaries
 from models.jobs.checks import Problems, range_problem, sampling_problem, schedule_problem, text_problem
+from models.jobs.composition import check_composition, is_composed
 from models.jobs.params import ASPECT_RATIOS, DrawParams
 from models.jobs.prompts import PromptError, parse
 
@@ -35,11 +37,17 @@ def _check_family(kind: str, params: DrawParams, model: ModelSpec, facts: Family
     unable = Problem(f"has no effect on models of {model.family}", ProblemCode.NOT_APPLICABLE)
     if params.negative_prompt and not facts.takes_negative_prompt:
         problems.note("negative_prompt", unable)
+    if is_composed(params.prompt) and not facts.takes_negative_prompt:
+        message = f"models of {model.family} cannot compose parts by AND, which needs classifier-free guidance"
+        problems.note("prompt", Problem(message, ProblemCode.NOT_APPLICABLE))
     if params.clip_skip > 1 and not facts.takes_clip_skip:
         problems.note("clip_skip", unable)
     if params.reuse_interval > 1 and (params.controls or facts.denoiser != FamilyFacts.denoiser):
         message = "must be 1: only UNets without ControlNets can reuse features"
         problems.note("reuse_interval", Problem(message, ProblemCode.NOT_APPLICABLE))
+    if params.loras and not facts.takes_loras:
+        message = f"not available: LoRAs for models of {model.family}"
+        problems.note("loras", Problem(message, ProblemCode.UNAVAILABLE))
     if params.controls and not facts.takes_controlnets:
         message = f"not available: ControlNets for models of {model.family}"
         problems.note("controls", Problem(message, ProblemCode.UNAVAILABLE))
@@ -67,19 +75,23 @@ def aspect_size(name: str, model: ModelSpec, problems: Problems) -> tuple[int, i
 
 
 def _check_texts(params: DrawParams, problems: Problems) -> None:
-    for field, text in (("prompt", params.prompt), ("negative_prompt", params.negative_prompt)):
-        problems.note(field, text_problem(text) or _syntax_problem(text))
+    prompt, negative_prompt = params.prompt, params.negative_prompt
+    problems.note("prompt", text_problem(prompt) or _syntax_problem(prompt, check_composition))
+    problems.note(
+        "negative_prompt",
+        text_problem(negative_prompt) or _syntax_problem(negative_prompt, lambda text: bool(parse(text).loras)),
+    )
     if not params.prompt.strip():
         problems.note("prompt", Problem("must not be empty", ProblemCode.REQUIRED))
 
 
-def _syntax_problem(text: str) -> Problem | None:
-    """A problem unless ``text``, from which LoRA tags were removed if it is the prompt, can be parsed."""
+def _syntax_problem(text: str, has_loras: Callable[[str], bool]) -> Problem | None:
+    """A problem unless ``has_loras`` can parse ``text``, from which LoRA tags were removed if it is the prompt."""
     try:
-        parsed = parse(text)
+        found = has_loras(text)
     except PromptError as error:
         return Problem(str(error), ProblemCode.MALFORMED)
-    if not parsed.loras:
+    if not found:
         return None
     message = "contains a LoRA tag; LoRAs apply to the whole image: put the tag into the prompt"
     return Problem(message, ProblemCode.NOT_APPLICABLE)

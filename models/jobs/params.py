@@ -167,6 +167,19 @@ class Refiner:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Variation:
+    """A second seed, towards which the initial noise of the image is changed (A1111's variation seed)."""
+
+    seed: Annotated[
+        int | None,
+        Parameter(text="-1 draws a random seed.", low=-1, high=SEED_MAX, if_left_out="a random seed"),
+    ] = None
+    strength: Annotated[
+        float, Parameter(text="0 gives the image of the job's own seed, 1 that of this seed.", low=0, high=1)
+    ] = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
 class DrawRequest(JobRequest):
     """A request for an image from a diffusion model; ``None`` leaves a choice to the model's defaults."""
 
@@ -198,6 +211,10 @@ class DrawRequest(JobRequest):
     seed: Annotated[
         int | None,
         Parameter(text="-1 draws a random seed.", low=-1, high=SEED_MAX, if_left_out="a random seed"),
+    ] = None
+    variation: Annotated[
+        Variation | None,
+        Parameter(text="A second seed, towards which the initial noise is changed.", if_left_out="none"),
     ] = None
     width: Annotated[int | None, _SIZE] = None
     height: Annotated[int | None, _SIZE] = None
@@ -366,6 +383,7 @@ class DrawParams(JobParams):
     width: int
     """Pixels, a multiple of 8; so is ``height``."""
     height: int
+    variation: Variation | None = None
     style_preset: str | None = None
     clip_skip: int = 1
     loras: tuple[LoraUse, ...] = ()

@@ -17,14 +17,15 @@ STEP = 1.1
 
 _FACTORS: Mapping[str, float] = MappingProxyType({"(": STEP, "[": 1 / STEP})
 _OPENING_OF: Mapping[str, str] = MappingProxyType({")": "(", "]": "["})
-_NUMBER = r"[+-]?(?:\d++(?:\.\d*+)?|\.\d++)"
+NUMBER = r"[+-]?(?:\d++(?:\.\d*+)?|\.\d++)"
+"""Matches a weight as people write it, without an exponent."""
 _TAG = r"<(?P<tag>lora|lyco|hypernet):(?P<body>[^<>]*+)(?P<closed>>)?"
 _TOKEN = re.compile(
     rf"""
       \\[()\[\]\\]                                 # an escaped bracket or backslash
     | {_TAG}
     | :\s*+(?P<weight>[+-]?[.\d]++)\s*+\)          # the end of (text:1.2)
-    | (?P<when>:\s*+{_NUMBER}(?:e[+-]?\d++)?(?=\s*+\]))  # the end of [from:to:0.5], without the bracket
+    | (?P<when>:\s*+{NUMBER}(?:e[+-]?\d++)?(?=\s*+\]))  # the end of [from:to:0.5], without the bracket
     | [()\[\]|]
     | [^\\()\[\]:|<]++
     | .                                            # a backslash, colon or < without a meaning
@@ -117,12 +118,13 @@ def _lora(tag: re.Match[str]) -> tuple[str, float]:
 
 
 def _weight(number: str, position: int) -> float:
-    if not re.fullmatch(_NUMBER, number):
+    if not re.fullmatch(NUMBER, number):
         raise PromptError(f"a weight must be a number such as 0.8, not {number[:40]!r}", position)
-    return _bounded(float(number), position)
+    return bounded_weight(float(number), position)
 
 
-def _bounded(weight: float, position: int) -> float:
+def bounded_weight(weight: float, position: int) -> float:
+    """``weight``, which stands at ``position``; raises :class:`PromptError` if it exceeds ``WEIGHT_MAX``."""
     if not abs(weight) <= WEIGHT_MAX:  # nested brackets can give infinity or NaN
         raise PromptError(f"weights must be from -{WEIGHT_MAX:g} to {WEIGHT_MAX:g}", position)
     return weight
@@ -203,5 +205,5 @@ def _weighed(tokens: list[re.Match[str]], brackets: _Brackets) -> Iterator[tuple
             products[brackets.closing[index]].pop()
         elif not token["tag"]:
             is_escaped = len(text) > 1 and text[0] == "\\"
-            weight = _bounded(products["("][-1] * products["["][-1], token.start())
+            weight = bounded_weight(products["("][-1] * products["["][-1], token.start())
             yield text[1:] if is_escaped else text, weight

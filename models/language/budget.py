@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from models.catalog.catalog import ModelSpec
-from models.catalog.families import FLUX, SDXL_REFINER
+from models.catalog.families import FLUX, PIXART_SIGMA, SDXL_REFINER
 from models.jobs.prompts import Fragment, PromptError, parse
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def budget_of(spec: ModelSpec) -> Budget:
         tokenizer = _open(files)
         if tokenizer is not None:
             return Budget(limit=length - SPECIAL_TOKENS, counted=TOKENIZER, count_plain=_counter(tokenizer))
-    length = LENGTH_MAX if spec.family == FLUX else CLIP_LENGTH
+    length = LENGTH_MAX if spec.family in (FLUX, PIXART_SIGMA) else CLIP_LENGTH
     return Budget(limit=length - SPECIAL_TOKENS, counted=ESTIMATE, count_plain=estimate)
 
 

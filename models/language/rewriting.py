@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any, Protocol
 
+from models.jobs.composition import is_composed
 from models.jobs.prompts import PromptError
 from models.jobs.rewrite import APPLIED, REFUSED, SKIPPED, TIMEOUT, UNAVAILABLE, Rewrite
 from models.language.breaker import CircuitBreaker
@@ -227,6 +228,8 @@ def _draft_request(request: RewriteRequest, ends_at: float) -> DraftRequest:
     """
     if len(request.prompt) > PROMPT_MAX:
         raise NothingToAdd("the prompt is too long to rewrite")
+    if is_composed(request.prompt):
+        raise NothingToAdd("the prompt is composed of parts by AND, and is used as it is written")
     try:
         user_text = plain_text(request.prompt)
         request.prompt.encode()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from models.catalog.families import TXT2IMG
-from models.catalog.samplers import find_sampler
+from models.catalog.samplers import LISTED, SAMPLERS, find_sampler
 from models.jobs.params import Control, DrawParams, FaceRestoreParams, JobParams, Mask, SecondPass, UpscaleParams
 
 Setting = tuple[str, object]
@@ -55,7 +55,7 @@ def _settings(kind: str, params: DrawParams) -> Iterator[Setting]:
     yield "Steps", params.num_inference_steps
     yield from _sampler(params.sampler)
     yield "CFG scale", _number(params.guidance_scale)
-    yield "Seed", params.seed
+    yield from _seeds(params)
     yield "Size", f"{params.width}x{params.height}"
     yield "Model", params.model
     if params.clip_skip > 1:
@@ -75,7 +75,18 @@ def _settings(kind: str, params: DrawParams) -> Iterator[Setting]:
         yield "Refiner switch at", _number(params.refiner.start)
 
 
+def _seeds(params: DrawParams) -> Iterator[Setting]:
+    yield "Seed", params.seed
+    if params.variation is not None and params.variation.strength:
+        yield "Variation seed", params.variation.seed
+        yield "Variation seed strength", _number(params.variation.strength)
+
+
 def _sampler(name: str) -> Iterator[Setting]:
+    if name in SAMPLERS and name not in LISTED:
+        yield "Sampler", SAMPLERS[name].solver
+        yield "Schedule type", SAMPLERS[name].layout or ""
+        return
     yield "Sampler", name
     if find_sampler(name, "Automatic") != name:  # A1111 uses the layout of Automatic if none is given
         yield "Schedule type", "Uniform"

@@ -98,11 +98,15 @@ class JobService:
     async def submit_series(
         self, caller: Caller, request: DrawRequest, count: int, *, our_url: str | None = None
     ) -> list[JobRecord]:
-        """Queue ``count`` images of ``request`` with consecutive seeds, or none; raises as :meth:`submit`."""
-        if request.seed is not None and request.seed + count - 1 > SEED_MAX:
+        """Queue ``count`` images of ``request`` with consecutive seeds, or none; raises as :meth:`submit`.
+
+        Variations have one seed, and consecutive seeds of their variation, as in A1111.
+        """
+        field, seed = ("variation.seed", request.variation.seed) if request.variation else ("seed", request.seed)
+        if seed is not None and seed + count - 1 > SEED_MAX:
             message = f"must be at most {SEED_MAX}, also for the last of {count} images"
             problem = Problem(message, ProblemCode.OUT_OF_RANGE, high=SEED_MAX - count + 1)
-            raise InvalidTicket([FieldProblem.of("seed", problem)])
+            raise InvalidTicket([FieldProblem.of(field, problem)])
         queued: list[JobRecord] = []
         async with self._all_or_none(queued):
             for index in range(count):
@@ -219,8 +223,12 @@ def _explicit(taken: JobRequest, request: JobRequest) -> dict[str, Any]:
 def _with_later_seed(first: JobRecord, index: int) -> DrawRequest:
     """The request for the image of ``first`` with a seed that is ``index`` above."""
     assert isinstance(first.params, DrawParams)
-    payload = {**first.params.to_payload(), "kind": first.kind, "seed": first.params.seed + index}
-    return build(DrawRequest, payload)
+    params, variation = first.params, first.params.variation
+    if variation is None:
+        later = replace(params, seed=params.seed + index)
+    else:
+        later = replace(params, variation=replace(variation, seed=(variation.seed or 0) + index))
+    return build(DrawRequest, {**later.to_payload(), "kind": first.kind})
 
 
 def _read(path: Path | None) -> bytes:

@@ -23,6 +23,7 @@ PAIRS = {
     sdk.ControlParams: server.Control,
     sdk.SecondPassParams: server.SecondPass,
     sdk.RefinerParams: server.Refiner,
+    sdk.VariationParams: server.Variation,
 }
 NOT_IN_THE_SDK = {"FaceSwapRequest", "JobRequest"}
 """No server performs a face swap, and the base has no parameters."""

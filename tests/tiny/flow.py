@@ -20,6 +20,7 @@ from tests.tiny.parts import (
     clip_config,
     clip_tokenizer,
     kl_vae,
+    strengthened,
     t5_text_encoder,
     t5_tokenizer,
 )
@@ -43,7 +44,7 @@ def build_tiny_flux(folder: Path, *, guidance_embeds: bool, seed: int = 0) -> Pa
         tokenizer=clip_tokenizer(),
         text_encoder_2=t5_text_encoder(),
         tokenizer_2=t5_tokenizer(),
-        transformer=_strengthened(FluxTransformer2DModel(
+        transformer=strengthened(FluxTransformer2DModel(
             patch_size=1, in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16,
             num_attention_heads=2, joint_attention_dim=TEXT_WIDTH, pooled_projection_dim=TEXT_WIDTH,
             guidance_embeds=guidance_embeds, axes_dims_rope=(4, 4, 8),
@@ -74,18 +75,10 @@ def build_tiny_sd3(folder: Path, *, has_t5: bool = True, dynamic_shift: bool = F
         tokenizer_2=clip_tokenizer(),
         text_encoder_3=t5_text_encoder(2 * TEXT_WIDTH) if has_t5 else None,
         tokenizer_3=t5_tokenizer() if has_t5 else None,
-        transformer=_strengthened(SD3Transformer2DModel(
+        transformer=strengthened(SD3Transformer2DModel(
             sample_size=8, patch_size=2, in_channels=16, out_channels=16, num_layers=2, attention_head_dim=16,
             num_attention_heads=2, joint_attention_dim=2 * TEXT_WIDTH, caption_projection_dim=32,
             pooled_projection_dim=2 * POOLED_WIDTH, pos_embed_max_size=16,
         )),
     ).save_pretrained(folder)  # fmt: skip
     return folder
-
-
-def _strengthened(transformer: torch.nn.Module) -> torch.nn.Module:
-    """Scale some weights up, or neither prompt nor size nor guidance would matter beside the noise."""
-    for name, weights in transformer.named_parameters():
-        if name.endswith("weight") and weights.ndim == 2:
-            weights.data *= 2
-    return transformer

@@ -112,3 +112,11 @@ def t5_tokenizer() -> T5Tokenizer:
 def _t5_vocabulary() -> list[tuple[str, float]]:
     pieces = ["<pad>", "</s>", "<unk>", "\N{LOWER ONE EIGHTH BLOCK}", *(chr(code) for code in range(33, 127))]
     return [(piece, -1.0) for piece in pieces]
+
+
+def strengthened(transformer: torch.nn.Module) -> torch.nn.Module:
+    """Scale some weights up, or neither prompt nor size nor guidance would matter beside the noise."""
+    for name, weights in transformer.named_parameters():
+        if name.endswith("weight") and weights.ndim == 2:
+            weights.data *= 2
+    return transformer

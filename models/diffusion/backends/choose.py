@@ -8,7 +8,7 @@ import platform
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -21,10 +21,6 @@ from models.diffusion.backends.measure import FLOAT32_BOUND, HALF_BOUND, RACE_IN
 from models.diffusion.denoiser import Denoiser
 from models.diffusion.failures import is_device_lost, summary
 from models.errors import ModelUnavailable
-
-if TYPE_CHECKING:
-    from models.diffusion.backends.onnxruntime import OnnxRuntimeDenoiser
-    from models.diffusion.backends.openvino import OpenVinoDenoiser
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +99,7 @@ def _checked(name: str, unet: Any, cache: GraphCache) -> Denoiser:
     return denoiser
 
 
-def _open(name: str, unet: Any, cache: GraphCache) -> CompiledDenoiser | OnnxRuntimeDenoiser | OpenVinoDenoiser:
+def _open(name: str, unet: Any, cache: GraphCache) -> Denoiser:
     """The denoiser on the backend called ``name``; packages of optional backends are imported here."""
     match name:
         case "compiled":
@@ -112,7 +108,9 @@ def _open(name: str, unet: Any, cache: GraphCache) -> CompiledDenoiser | OnnxRun
             from models.diffusion.backends.onnxruntime import open_onnxruntime
 
             return open_onnxruntime(name, unet, cache)
-        case _:
+        case "openvino" | "openvino-bf16":
             from models.diffusion.backends.openvino import open_openvino
 
             return open_openvino(name, unet, cache)
+        case _:
+            raise Unusable("no code opens it")

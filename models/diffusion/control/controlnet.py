@@ -38,7 +38,7 @@ class ControlGuide:
 
     @property
     def prompted_only(self) -> bool:
-        """Whether it changes only the input with the prompt; always so for models that pool residuals (``shuffle``)."""
+        """Whether it changes only the inputs with a prompt; always so for models that pool residuals (``shuffle``)."""
         return self.mode == "control" or bool(self.model.config.global_pool_conditions)
 
     def scales(self, count: int) -> torch.Tensor:
@@ -69,7 +69,7 @@ class Share:
     """One row's part of a forward."""
 
     inputs: int
-    """2 with classifier-free guidance, the negative prompt's first; otherwise 1."""
+    """1; with classifier-free guidance 2 or more, the negative prompt's first."""
     guides: Sequence[ControlGuide]
     step: int
     """The row's next step, counted from 0."""
@@ -112,7 +112,8 @@ def _by_model(shares: Sequence[Share]) -> dict[ControlNetModel, list[tuple[int, 
     for share in shares:
         start, end = end, end + share.inputs
         for guide in share.active:
-            indices = range(end - 1 if guide.prompted_only else start, end)
+            is_partial = guide.prompted_only and share.inputs > 1
+            indices = range(start + 1 if is_partial else start, end)
             guided.setdefault(guide.model, []).extend((number, guide) for number in indices)
     return guided
 

@@ -52,16 +52,19 @@ class Flux(FlowMatching):
         """T5's hidden states and CLIP's pooled embedding of the prompt as plain text, without weights.
 
         Raises:
-            DrawingFailed: there is a negative prompt or a clip skip, or the prompt is too long for T5.
+            DrawingFailed: there is a negative prompt or a clip skip, or the prompt is composed or too long for T5.
         """
         if inputs.negative_prompt:
             raise DrawingFailed("FLUX takes no negative_prompt; leave it out")
+        if inputs.is_composed:
+            raise DrawingFailed("FLUX cannot compose prompts by AND: it draws without classifier-free guidance")
         if inputs.clip_skip != 1:
             raise DrawingFailed(f"clip_skip must be 1 for FLUX, not {inputs.clip_skip}")
         is_dev: bool = pipeline.transformer.config.guidance_embeds
         tokens = DEV_TOKENS if is_dev else SCHNELL_TOKENS
-        check_length(pipeline.tokenizer_2, inputs.prompt, tokens)
-        states, pooled, _ = pipeline.encode_prompt(inputs.prompt, device=device, max_sequence_length=tokens)
+        (prompt,) = inputs.prompts
+        check_length(pipeline.tokenizer_2, prompt, tokens)
+        states, pooled, _ = pipeline.encode_prompt(prompt, device=device, max_sequence_length=tokens)
         extra_kwargs = {"pooled_projections": pooled}
         if is_dev:
             extra_kwargs["guidance"] = torch.full([1], inputs.guidance_scale, device=device)

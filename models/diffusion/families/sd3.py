@@ -47,19 +47,11 @@ class StableDiffusion3(FlowMatching):
             DrawingFailed: a prompt is too long, or a CLIP has no such layer.
         """
         _check(pipeline, inputs)
-        guided = inputs.guidance_scale > 1
-        states, negative_states, pooled, negative_pooled = pipeline.encode_prompt(
-            inputs.prompt, None, None,
-            device=device,
-            do_classifier_free_guidance=guided,
-            negative_prompt=inputs.negative_prompt,
-            clip_skip=None if inputs.clip_skip <= 2 else inputs.clip_skip - 2,
-            max_sequence_length=T5_TOKENS,
-        )  # fmt: skip
-        if not guided:
-            return Conditioning(states, extra_kwargs={"pooled_projections": pooled})
-        extra_kwargs = {"pooled_projections": torch.cat([negative_pooled, pooled])}
-        return Conditioning(torch.cat([negative_states, states]), extra_kwargs=extra_kwargs)
+        clip_skip = None if inputs.clip_skip <= 2 else inputs.clip_skip - 2
+        encoded = [_encode(pipeline, prompt, clip_skip, device) for prompt in inputs.prompts]
+        if inputs.guidance_scale > 1 or inputs.is_composed:
+            encoded.insert(0, _encode(pipeline, inputs.negative_prompt, None, device))
+        return Conditioning.cat(encoded)
 
     def eager(self, pipeline: Pipeline) -> SD3Denoiser:
         """The transformer on torch."""
@@ -76,11 +68,19 @@ class StableDiffusion3(FlowMatching):
         flow.set_timesteps(steps, mu=shift(flow.config, tokens, max_shift=1.16))
 
 
+def _encode(pipeline: Pipeline, prompt: str, clip_skip: int | None, device: torch.device) -> Conditioning:
+    states, _, pooled, _ = pipeline.encode_prompt(
+        prompt, None, None, device=device, do_classifier_free_guidance=False, clip_skip=clip_skip,
+        max_sequence_length=T5_TOKENS,
+    )  # fmt: skip
+    return Conditioning(states, extra_kwargs={"pooled_projections": pooled})
+
+
 def _check(pipeline: Pipeline, inputs: PromptInputs) -> None:
     has_t5 = pipeline.text_encoder_3 is not None
     tokenizer = pipeline.tokenizer_3 if has_t5 else pipeline.tokenizer
     limit = T5_TOKENS if has_t5 else tokenizer.model_max_length
-    for prompt in (inputs.prompt, inputs.negative_prompt):
+    for prompt in (*inputs.prompts, inputs.negative_prompt):
         check_length(tokenizer, prompt, limit)
     layers = min(each.config.num_hidden_layers for each in (pipeline.text_encoder, pipeline.text_encoder_2))
     if not 1 <= inputs.clip_skip <= layers:

@@ -56,10 +56,10 @@ class StableDiffusionXL(Family):
         as in ``StableDiffusionXLPipeline`` without a negative prompt. A ticket cannot distinguish the two cases, and
         most requests leave the negative prompt out.
         """
-        guided = is_guided(pipeline, inputs.guidance_scale)
+        guided = is_guided(pipeline, inputs.guidance_scale, inputs.is_composed)
         encodings = encode_clip(
             pipeline,
-            [inputs.negative_prompt or None, inputs.prompt] if guided else [inputs.prompt],
+            [inputs.negative_prompt or None, *inputs.prompts] if guided else inputs.prompts,
             clip_skip=inputs.clip_skip,
             embeddings=inputs.embeddings,
             device=device,

@@ -24,7 +24,7 @@ class StableDiffusionXLRefiner(StableDiffusionXL):
     def size_numbers(self, size: tuple[int, int], inputs: int) -> torch.Tensor:
         """``time_ids`` [inputs, 5]: neither scaled nor cropped, with the aesthetic score instead of the target size."""
         width, height = size
-        scores = (NEGATIVE_AESTHETIC_SCORE, AESTHETIC_SCORE)[-inputs:]
+        scores = [NEGATIVE_AESTHETIC_SCORE] * (inputs > 1) + [AESTHETIC_SCORE] * max(1, inputs - 1)
         return torch.tensor([[height, width, 0, 0, score] for score in scores])
 
 

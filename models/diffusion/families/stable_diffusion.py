@@ -36,10 +36,10 @@ class StableDiffusion(Family):
         self, pipeline: Pipeline, inputs: PromptInputs, size: tuple[int, int], device: torch.device
     ) -> Conditioning:
         """The prompts' hidden states, the negative prompt's first; the size has no effect."""
-        guided = is_guided(pipeline, inputs.guidance_scale)
+        guided = is_guided(pipeline, inputs.guidance_scale, inputs.is_composed)
         encodings = encode_clip(
             pipeline,
-            [inputs.negative_prompt, inputs.prompt] if guided else [inputs.prompt],
+            [inputs.negative_prompt, *inputs.prompts] if guided else inputs.prompts,
             clip_skip=inputs.clip_skip,
             embeddings=inputs.embeddings,
             device=device,

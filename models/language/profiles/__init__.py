@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from models.catalog.catalog import HOUSE_FOLDER, ModelSpec
-from models.catalog.families import FLUX, SD3
+from models.catalog.families import FLUX, PIXART_SIGMA, SD3
 from models.language.profiles.icons import GROUNDS, ICONS
 from models.language.profiles.sentence import SENTENCE
 from models.language.profiles.shape import PhraseChoice, Profile, Subject, Template
@@ -22,4 +22,4 @@ def profile_of(spec: ModelSpec) -> Profile:
     """The profile for the model ``spec``."""
     if spec.folder == HOUSE_FOLDER:
         return ICONS
-    return SENTENCE if spec.family in (FLUX, SD3) else TAGS
+    return SENTENCE if spec.family in (FLUX, PIXART_SIGMA, SD3) else TAGS

@@ -9,7 +9,7 @@ from typing import Any
 
 from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.families import FAMILIES
-from models.catalog.samplers import SAMPLERS
+from models.catalog.samplers import LISTED
 from models.catalog.styles import STYLES
 from models.language.tools import Tool
 from service.api.assist.instructions import TOOLS
@@ -44,7 +44,7 @@ def _list_styles(catalog: Catalog) -> Iterable[Any]:
 
 
 def _list_samplers(catalog: Catalog) -> Iterable[Any]:
-    return SAMPLERS
+    return LISTED
 
 
 def _list_loras(catalog: Catalog) -> Iterable[Any]:

@@ -15,8 +15,9 @@ from starlette.concurrency import run_in_threadpool
 from models.catalog.catalog import Catalog
 from models.errors import Problem, ProblemCode
 from models.jobs.checks import Problems, choice_problem, required_text_problem, text_problem, unknown_name
+from models.jobs.composition import check_composition
 from models.jobs.params import PROMPT_MAX_CHARS, SEED_MAX
-from models.jobs.prompts import PromptError, extract_loras, parse
+from models.jobs.prompts import PromptError, extract_loras
 from models.jobs.rewrite import APPLIED, Rewrite
 from models.language.budget import budget_of
 from models.language.profiles import PROFILES, profile_of
@@ -159,7 +160,7 @@ def _prompt_problem(prompt: str) -> Problem | None:
     """A problem unless a job could use ``prompt``."""
     try:
         text, _ = extract_loras(prompt)
-        parse(text)
+        check_composition(text)
     except PromptError as error:
         return Problem(str(error), ProblemCode.MALFORMED)
     return text_problem(prompt) or required_text_problem(text)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 
-from models.catalog.styles import apply_style, find_style
+from models.catalog.styles import find_style
+from models.jobs.composition import styled
 from models.jobs.params import DrawParams
 from models.jobs.records import JobRecord, JobStatus
 from service.api.openai.errors import failed_job
@@ -41,7 +42,7 @@ def image_data(params: DrawParams, link: str, file: bytes | None) -> ImageData:
 
 def _styled_prompt(params: DrawParams) -> str:
     style = None if params.style_preset is None else find_style(params.style_preset)
-    return params.prompt if style is None else apply_style(style, params.prompt, params.negative_prompt)[0]
+    return params.prompt if style is None else styled(style, params.prompt, params.negative_prompt)[0]
 
 
 def images_answer(

@@ -18,7 +18,7 @@ from starlette.types import Scope
 from models.catalog.auxiliary import AuxiliaryModel, AuxiliaryModels
 from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.families import SDXL, SDXL_REFINER, STABLE_DIFFUSION
-from models.catalog.samplers import SAMPLERS
+from models.catalog.samplers import LISTED
 from service.api.auth import CurrentCaller
 from service.api.errors import ErrorCode
 from service.api.prodia_v1.errors import responses
@@ -60,7 +60,7 @@ def _short_hash(path: Path, modified_ns: int, size_bytes: int) -> str:
 
 def sampler_names(catalog: Catalog, problems: Mapping[str, str], is_sdxl: bool) -> list[str]:
     """Samplers that can be used."""
-    return list(SAMPLERS)
+    return list(LISTED)
 
 
 def lora_names(catalog: Catalog, problems: Mapping[str, str], is_sdxl: bool) -> list[str]:

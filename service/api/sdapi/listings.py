@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from models.catalog.auxiliary import AuxiliaryModels
 from models.catalog.catalog import Catalog
 from models.catalog.faces import restore_problem
-from models.catalog.samplers import SAMPLERS, find_sampler
+from models.catalog.samplers import LAYOUTS, LISTED, find_sampler
 from models.catalog.styles import STYLES
 from models.catalog.upscalers import KNOWN_UPSCALERS, upscaler_problem
 from service.api.auth import CurrentBasicCaller
@@ -24,6 +24,9 @@ router = APIRouter(tags=["a1111"])
 _SCALE = 4
 """The factor that upscaling networks usually are trained for."""
 _REAL_ESRGAN = "R-ESRGAN"
+_RHOS, _NO_RHO = {"karras": 7.0, "polyexponential": 1.0}, -1.0
+_WITH_INNER_MODEL = ("sgm_uniform", "simple", "normal", "ddim")
+"""What A1111 says about its schedulers."""
 _SCHEDULERS = {" Karras": "karras", " Exponential": "exponential"}
 
 
@@ -137,7 +140,7 @@ def _models(catalog: Catalog, broken: set[str]) -> list[ModelItem]:
 @router.get("/sdapi/v1/samplers", operation_id="sdListSamplers", summary="List the samplers", responses=READING)
 async def list_samplers(caller: CurrentBasicCaller) -> list[SamplerItem]:
     """Every sampler that can be used, with and without a scheduler in its name."""
-    return [SamplerItem(name=name, aliases=[_alias(name)], options=_options(name)) for name in SAMPLERS]
+    return [SamplerItem(name=name, aliases=[_alias(name)], options=_options(name)) for name in LISTED]
 
 
 def _alias(name: str) -> str:
@@ -158,9 +161,18 @@ async def list_schedulers(caller: CurrentBasicCaller) -> list[SchedulerItem]:
     return [
         SchedulerItem(name="automatic", label="Automatic"),
         SchedulerItem(name="uniform", label="Uniform", need_inner_model=True),
-        SchedulerItem(name="karras", label="Karras", default_rho=7),
-        SchedulerItem(name="exponential", label="Exponential"),
+        *(_scheduler(layout) for layout in (*LAYOUTS, "Polyexponential")),
     ]
+
+
+def _scheduler(label: str) -> SchedulerItem:
+    name = label.lower().replace(" ", "_")
+    return SchedulerItem(
+        name=name,
+        label=label,
+        default_rho=_RHOS.get(name, _NO_RHO),
+        need_inner_model=name in _WITH_INNER_MODEL,
+    )
 
 
 @router.get("/sdapi/v1/upscalers", operation_id="sdListUpscalers", summary="List the upscalers", responses=READING)

@@ -39,8 +39,11 @@ class SdDrawBody(SdBody):
     negative_prompt: str | None = Field(None, description=_BY_MODEL)
     styles: list[str] = Field([], description="Names from `GET /sdapi/v1/prompt-styles`.", max_length=20)
     seed: int = Field(-1, description="A negative number draws a random seed. The seeds of the images are consecutive.")
-    subseed: int = Field(-1, description=_NO_EFFECT + "it only matters with `subseed_strength`, which is refused.")
-    subseed_strength: float = Field(0, description=_REFUSED + "0.")
+    subseed: int = Field(-1, description="The seed of a variation; a negative number draws one.")
+    subseed_strength: float = Field(
+        0, description="How much of the noise comes from `subseed`, 0 to 1. Above 0, the images of a call have the "
+        "same `seed` and consecutive subseeds.",
+    )  # fmt: skip
     seed_resize_from_h: int = Field(-1, description=_REFUSED + "0 or less.")
     seed_resize_from_w: int = Field(-1, description=_REFUSED + "0 or less.")
     sampler_name: str | None = Field(None, description="A name or alias from `GET /sdapi/v1/samplers`. " + _BY_MODEL)

@@ -12,11 +12,22 @@ from models.catalog.bounds import SIZE_MULTIPLE_PX
 from models.catalog.catalog import Catalog
 from models.catalog.families import IMG2IMG, INPAINT
 from models.catalog.samplers import find_sampler
-from models.catalog.styles import Style, apply_style, find_style
+from models.catalog.styles import Style, find_style
 from models.catalog.upscalers import BUILT_IN_UPSCALERS
 from models.errors import Problem, ProblemCode
 from models.jobs.checks import Problems
-from models.jobs.params import DRAWN_SEED_MAX, FILLS, RESIZE_MODES, Control, DrawRequest, Mask, Refiner, SecondPass
+from models.jobs.composition import styled
+from models.jobs.params import (
+    DRAWN_SEED_MAX,
+    FILLS,
+    RESIZE_MODES,
+    Control,
+    DrawRequest,
+    Mask,
+    Refiner,
+    SecondPass,
+    Variation,
+)
 from models.jobs.sources import is_url
 from service.api.sdapi.controlnet.translate import read_units
 from service.api.sdapi.errors import SdError
@@ -31,6 +42,8 @@ _WIRE_NAMES: Mapping[str, str] = MappingProxyType({
     "num_inference_steps": "steps",
     "guidance_scale": "cfg_scale",
     "sampler": "sampler_name",
+    "variation.seed": "subseed",
+    "variation.strength": "subseed_strength",
     "style_preset": "styles",
     "loras": "prompt",
     "model": "override_settings.sd_model_checkpoint",
@@ -84,6 +97,7 @@ def to_request(body: SdDrawBody, options: Options, catalog: Catalog, problems: P
         num_inference_steps=body.steps,
         guidance_scale=body.cfg_scale,
         seed=secrets.randbelow(DRAWN_SEED_MAX + 1) if body.seed < 0 else body.seed,
+        variation=_variation(body),
         width=_rounded_down(body.width),
         height=_rounded_down(body.height),
         style_preset=style,
@@ -112,6 +126,12 @@ def _sampler(body: SdDrawBody) -> str | None:
     return found
 
 
+def _variation(body: SdDrawBody) -> Variation | None:
+    if body.subseed_strength == 0:
+        return None
+    return Variation(seed=body.subseed if body.subseed >= 0 else None, strength=body.subseed_strength)
+
+
 def _wrong_scheduler(scheduler: str | None, sampler: str) -> str:
     return f"Scheduler not found: {scheduler!r}, for the sampler {sampler!r}"
 
@@ -128,7 +148,7 @@ def _styled(body: SdDrawBody, problems: Problems) -> tuple[str, str | None, str 
     styles = _styles(body.styles, problems)
     prompt, negative_prompt = body.prompt, body.negative_prompt
     for style in styles[:-1]:
-        prompt, negative_prompt = apply_style(style, prompt, negative_prompt or "")
+        prompt, negative_prompt = styled(style, prompt, negative_prompt or "")
     return prompt, negative_prompt, styles[-1].name if styles else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from models.catalog.samplers import SAMPLERS
 from models.errors import Problem, ProblemCode
 from models.jobs.checks import Problems
 from service.api.sdapi.schemas import IMAGES_MAX, SdDrawBody, SdImg2ImgBody, SdTxt2ImgBody
@@ -19,7 +20,6 @@ _SAME_AS_FIRST_PASS = "not available: the second pass uses that of the first pas
 _NO_SCRIPTS = "not available: this server runs no scripts"
 _NO_NOISE_FACTOR = "not available: the noise is not scaled"
 _ENABLED = ("enabled", "enable")
-_ANCESTRAL = " a"
 
 
 def check_unsupported(body: SdDrawBody, sampler: str | None, problems: Problems) -> None:
@@ -45,7 +45,6 @@ def _checks(body: SdDrawBody, sampler: str | None) -> Iterator[Check]:
 def _common_checks(body: SdDrawBody, sampler: str | None) -> Iterator[Check]:
     too_many = f"makes more than {IMAGES_MAX} images with batch_size"
     yield "n_iter", body.count > IMAGES_MAX, Problem(too_many, ProblemCode.OUT_OF_RANGE, high=IMAGES_MAX)
-    yield "subseed_strength", body.subseed_strength != 0, "not available: variations of a seed"
     for field in ("seed_resize_from_w", "seed_resize_from_h"):
         yield field, getattr(body, field) > 0, "not available: the noise always has the size of the image"
     restore = "not available in this call: post the image to extra-single-image with gfpgan_visibility 1"
@@ -61,7 +60,7 @@ def _common_checks(body: SdDrawBody, sampler: str | None) -> Iterator[Check]:
 
 def _is_usual_eta(eta: float | None, sampler: str | None) -> bool:
     """Whether ``eta`` is 1, which clients send with every sampler, or 0 for a sampler that adds no noise."""
-    is_noisy = sampler is not None and (sampler.endswith(_ANCESTRAL) or "SDE" in sampler or sampler == "LCM")
+    is_noisy = sampler in SAMPLERS and SAMPLERS[sampler].adds_noise
     return eta is None or eta == 1 or (eta == 0 and not is_noisy)
 
 

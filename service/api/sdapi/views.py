@@ -10,7 +10,8 @@ from typing import Any
 
 from models.catalog.catalog import Catalog
 from models.catalog.families import TXT2IMG
-from models.catalog.styles import apply_style, find_style
+from models.catalog.styles import find_style
+from models.jobs.composition import styled
 from models.jobs.params import DrawParams
 from models.jobs.records import JobRecord
 from models.media.infotext import a1111_parameters, parse_parameters
@@ -20,7 +21,8 @@ from service.api.sdapi.options.translate import Options
 from service.api.sdapi.schemas import SdDrawBody
 
 _IN_FIELDS = (
-    "Prompt", "Negative prompt", "Steps", "Sampler", "CFG scale", "Seed", "Size-1", "Size-2", "Model", "Clip skip",
+    "Prompt", "Negative prompt", "Steps", "Sampler", "CFG scale", "Seed", "Variation seed", "Variation seed strength",
+    "Size-1", "Size-2", "Model", "Clip skip",
     "Version",
 )  # fmt: skip
 """Names in the infotext that are not repeated in ``extra_generation_params``."""
@@ -68,6 +70,7 @@ def _params(record: JobRecord) -> DrawParams:
 def _info(body: SdDrawBody, records: Sequence[JobRecord], catalog: Catalog) -> dict[str, Any]:
     """A1111's ``Processed`` as JSON-ready values; fields of features that this server lacks have neutral values."""
     first, seeds = _params(records[0]), [_params(record).seed for record in records]
+    subseeds = [_subseed(_params(record), body) for record in records]
     infotexts = [a1111_parameters(record.kind, _params(record)) for record in records]
     prompts, negative_prompts = zip(*(_styled_prompts(_params(record)) for record in records), strict=True)
     model = catalog.resolve(first.model)
@@ -78,9 +81,9 @@ def _info(body: SdDrawBody, records: Sequence[JobRecord], catalog: Catalog) -> d
         "all_negative_prompts": list(negative_prompts),
         "seed": seeds[0],
         "all_seeds": seeds,
-        "subseed": body.subseed,
-        "all_subseeds": [body.subseed] * len(records),
-        "subseed_strength": 0,
+        "subseed": subseeds[0],
+        "all_subseeds": subseeds,
+        "subseed_strength": body.subseed_strength,
         "width": first.width,
         "height": first.height,
         "sampler_name": first.sampler,
@@ -107,11 +110,13 @@ def _info(body: SdDrawBody, records: Sequence[JobRecord], catalog: Catalog) -> d
     }
 
 
+def _subseed(params: DrawParams, body: SdDrawBody) -> int | None:
+    return body.subseed if params.variation is None else params.variation.seed
+
+
 def _styled_prompts(params: DrawParams) -> tuple[str, str]:
     style = find_style(params.style_preset or "")
-    return (
-        apply_style(style, params.prompt, params.negative_prompt) if style else (params.prompt, params.negative_prompt)
-    )
+    return styled(style, params.prompt, params.negative_prompt) if style else (params.prompt, params.negative_prompt)
 
 
 def _denoising_strength(kind: str, params: DrawParams) -> float | None:

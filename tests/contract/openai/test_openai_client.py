@@ -204,7 +204,7 @@ async def test_the_asynchronous_client_does_the_same(base_url, apple):
         ({"output_format": "gif"}, "output_format", "invalid_value"),
         ({"complexity": "high"}, "complexity", "unsupported_parameter"),
         ({"extra_body": {"bogus": 1}}, "bogus", "unknown_parameter"),
-        ({"extra_body": {"sampler": "DPM fast"}}, "sampler", "invalid_value"),
+        ({"extra_body": {"sampler": "DPM adaptive"}}, "sampler", "invalid_value"),
     ],
 )
 def test_what_cannot_be_done_is_a_bad_request_that_names_the_parameter(client, given, param, code):

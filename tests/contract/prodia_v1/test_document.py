@@ -32,7 +32,7 @@ ABLE_MODULES = {
     "none", "canny", "depth", "depth_zoe", "normal_map", "segmentation", "color", "invert", "lineart_standard",
     "scribble_xdog", "shuffle", "threshold", "tile_resample",
 }  # fmt: skip
-UNABLE_SAMPLERS = {"DPM++ 2S a", "DPM++ 2S a Karras", "DPM fast", "DPM adaptive"}
+UNABLE_SAMPLERS = {"DPM adaptive"}
 NOT_FROM_IMAGES = {"LMS", "LMS Karras", "PLMS"}
 IMAGES = {
     "imageUrl": URL, "maskUrl": URL, "sourceUrl": URL, "targetUrl": URL, "imageUrls": [URL], "model": None, "resize": 2,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from models.catalog.samplers import SAMPLERS
+from models.catalog.samplers import LISTED
 
 HERE = Path(__file__).parent
 CONTROLNET = "control_v11p_sd15_canny [d14c016b]"
@@ -90,8 +90,8 @@ def test_prodia_js_draws(prodia_js, service, image_data, mask_data):
 
 def test_prodia_js_lists_and_fails(prodia_js, service):
     lists = {
-        "getModels": ["house", "paint", "tiny"], "getSDXLModels": ["tiny-xl"], "getSamplers": list(SAMPLERS),
-        "getSDXLSamplers": list(SAMPLERS), "getLoras": ["more_details_v10.safetensors"],
+        "getModels": ["house", "paint", "tiny"], "getSDXLModels": ["tiny-xl"], "getSamplers": list(LISTED),
+        "getSDXLSamplers": list(LISTED), "getLoras": ["more_details_v10.safetensors"],
         "getSDXLLoras": ["more_details_v10.safetensors"], "getEmbeddings": [], "getSDXLEmbeddings": [],
     }  # fmt: skip
     assert [answer["first"] for answer in prodia_js(*([call, None, False] for call in lists))] == list(lists.values())

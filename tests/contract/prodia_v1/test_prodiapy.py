@@ -12,7 +12,7 @@ import prodiapy
 import pytest
 from prodiapy.exceptions import AuthenticationError, FailedJobError, InvalidParameterError, UnknownError
 
-from models.catalog.samplers import SAMPLERS
+from models.catalog.samplers import LISTED
 
 CONTROLNET = "control_v11p_sd15_canny [d14c016b]"
 ASPECTS = {"steps": 2, "cfg_scale": 3, "seed": 5, "sampler": "Euler", "width": 64, "height": 64}
@@ -115,7 +115,7 @@ def test_what_cannot_be_done_is_refused(client, call, image_data):
 def test_lists(client):
     assert client("sd.models") == client("constants", "/sd/models") == ["house", "paint", "tiny"]
     assert client("sdxl.models") == ["tiny-xl"]
-    assert client("sd.samplers") == client("sdxl.samplers") == list(SAMPLERS)
+    assert client("sd.samplers") == client("sdxl.samplers") == list(LISTED)
     assert client("sd.loras") == ["more_details_v10.safetensors"]
     assert client("sd.embeddings") == client("sdxl.embeddings") == []
 

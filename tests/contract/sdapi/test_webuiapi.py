@@ -153,7 +153,13 @@ def test_a_model_is_chosen_for_later_calls(api):
 
 def test_every_list_and_every_sampler_in_it(api):
     assert {"Euler a", "DPM++ 2M Karras"} <= set(api.util_get_sampler_names())
-    assert api.util_get_scheduler_names() == ["automatic", "exponential", "karras", "uniform"]
+    assert api.util_get_scheduler_names() == [
+        "align_your_steps", "automatic", "beta", "ddim", "exponential", "karras", "kl_optimal", "normal",
+        "polyexponential", "sgm_uniform", "simple", "uniform",
+    ]  # fmt: skip
+    for scheduler in api.util_get_scheduler_names():
+        said = api.png_info(draw(api, steps=2, sampler_name="Euler a", scheduler=scheduler).image).parameters
+        assert said["Sampler"].startswith("Euler a")
     assert api.get_embeddings() == {"loaded": {}, "skipped": {}}
     for empty in (api.get_sd_vae, api.get_hypernetworks, api.get_realesrgan_models, api.get_face_restorers):
         assert empty() == []
@@ -170,6 +176,16 @@ def test_nothing_is_under_way(api):
     assert api.get_progress()["state"]["job_count"] == 0
 
 
+def test_variations_are_drawn_and_can_be_drawn_again(api, photo):
+    drawn = draw(api, seed=7, subseed=20, subseed_strength=0.25, batch_size=2)
+    assert (drawn.info["all_seeds"], drawn.info["all_subseeds"]) == ([7, 7], [20, 21])
+    assert drawn.info["subseed_strength"] == 0.25
+    said = api.png_info(drawn.images[1]).parameters
+    assert {"Seed": "7", "Variation seed": "21", "Variation seed strength": "0.25"}.items() <= said.items()
+    again = draw(api, seed=7, subseed=21, subseed_strength=0.25)
+    assert again.image.tobytes() == drawn.images[1].tobytes() != drawn.images[0].tobytes()
+
+
 def test_what_an_image_says_is_read(api, photo):
     drawn = draw(api, sampler_name="DPM++ 2M", scheduler="Uniform")
     said = api.png_info(drawn.image)
@@ -184,12 +200,12 @@ def test_what_an_image_says_is_read(api, photo):
     [
         (lambda api, photo: draw(api, tiling=True), 422, '["body", "tiling"], "msg": "not available'),
         (lambda api, photo: draw(api, restore_faces=True), 422, "gfpgan_visibility"),
-        (lambda api, photo: draw(api, subseed_strength=0.5), 422, "variations of a seed"),
+        (lambda api, photo: draw(api, subseed_strength=1.5), 422, '"subseed_strength"], "msg": "must be from 0'),
         (lambda api, photo: draw(api, enable_hr=True), 422, "latents are not enlarged"),
         (lambda api, photo: draw(api, script_name="x/y/z plot"), 422, "script_name"),
         (lambda api, photo: draw(api, steps=0), 422, '["body", "steps"], "msg": "must be from 1'),
         (lambda api, photo: draw(api, sampler_name="nobody's"), 400, '"detail": "Sampler not found"'),
-        (lambda api, photo: draw(api, sampler_name="DPM adaptive"), 422, "diffusers has no solver"),
+        (lambda api, photo: draw(api, sampler_name="DPM adaptive"), 422, "chooses the number of its steps"),
         (lambda api, photo: draw(api, override_settings={"sd_model_checkpoint": "x"}), 422, "there is no model 'x'"),
         (lambda api, photo: draw(api, adetailer=[webuiapi.ADetailer(ad_model="face")]), 422, "runs no scripts"),
         (lambda api, photo: api.img2img([], prompt="x"), 404, '"detail": "Init image not found"'),

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 
+from models.catalog.samplers import LISTED, SAMPLERS, Sampler
 from models.diffusion.sampling import build_scheduler, step_options
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "prediction_type": "epsilon"}
 SHAPE = (1, 4, 32, 32)
+_FURTHER = [name for name in SAMPLERS if name not in LISTED]
+SAMPLED: Mapping[str, Sampler] = dict(LISTED) | {name: SAMPLERS[name] for name in _FURTHER[::6]}
+"""Every solver, and every layout with some of them: a layout only changes numbers that the solver is given."""
 
 
 class Gaussian:
@@ -82,4 +86,4 @@ def start_of(scheduler: Any, first: int = 0, data: Gaussian | None = None) -> to
 
 def plain_name(sampler: str) -> str:
     """Without the layout of its steps."""
-    return sampler.removesuffix(" Karras").removesuffix(" Exponential")
+    return SAMPLERS[sampler].solver

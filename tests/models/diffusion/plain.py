@@ -9,7 +9,7 @@ import diffusers
 import torch
 from PIL import Image
 
-from models.catalog.families import FLUX, IMG2IMG, INPAINT, SD3, SDXL_REFINER, STABLE_DIFFUSION, TXT2IMG
+from models.catalog.families import FLUX, IMG2IMG, INPAINT, PIXART_SIGMA, SD3, SDXL_REFINER, STABLE_DIFFUSION, TXT2IMG
 from models.catalog.samplers import FLOW_MATCHING, SAMPLERS
 from models.diffusion.checkpoint_loading import load_checkpoint
 from models.jobs.params import DrawParams
@@ -23,6 +23,7 @@ PIPELINES: dict[tuple[str, str], Any] = {
     (SD3, TXT2IMG): diffusers.StableDiffusion3Pipeline,
     (SD3, IMG2IMG): diffusers.StableDiffusion3Img2ImgPipeline,
     (SD3, INPAINT): diffusers.StableDiffusion3InpaintPipeline,
+    (PIXART_SIGMA, TXT2IMG): diffusers.PixArtSigmaPipeline,
     (SDXL_REFINER, IMG2IMG): diffusers.StableDiffusionXLImg2ImgPipeline,
     (SDXL_REFINER, INPAINT): diffusers.StableDiffusionXLInpaintPipeline,
     (STABLE_DIFFUSION, INPAINT): diffusers.StableDiffusionInpaintPipeline,
@@ -74,6 +75,8 @@ def call(studio: Studio, kind: str, wanted: DrawParams, **further: Any) -> Any:
         options["max_sequence_length"] = 512 if is_dev else 256
     else:
         options["negative_prompt"] = wanted.negative_prompt or None
+    if studio.spec.family == PIXART_SIGMA:
+        options |= {"negative_prompt": wanted.negative_prompt, "clean_caption": False, "use_resolution_binning": False}
     if kind != TXT2IMG:
         options |= {"image": photo(), "strength": wanted.strength}
     if kind == INPAINT:

@@ -26,6 +26,7 @@ from models.diffusion.denoising import Denoising
 from models.diffusion.engine import Engine
 from models.diffusion.events import Event, Failed, Finished, Progressed
 from models.diffusion.plans import Tools, plan
+from models.diffusion.sampling import build_scheduler
 from models.diffusion.work import LoadRequest, Task
 from models.errors import JobFailure
 from models.jobs.params import DrawParams
@@ -97,7 +98,9 @@ class Studio:
         """A fresh scheduler, as diffusers has it."""
         sampler, own = SAMPLERS[wanted.sampler], self.checkpoint.pipeline.scheduler.config
         seed = {"noise_sampler_seed": wanted.seed} if sampler.scheduler == "DPMSolverSDEScheduler" else {}
-        return getattr(diffusers, sampler.scheduler).from_config(own, **sampler.config, **seed)
+        if hasattr(diffusers, sampler.scheduler) and sampler.own_layout is None:
+            return getattr(diffusers, sampler.scheduler).from_config(own, **sampler.config, **seed)
+        return build_scheduler(wanted.sampler, own, wanted.seed, is_sdxl=self.spec.family == SDXL)
 
     def off_by(self, wanted: DrawParams, image: Image) -> int:
         """The largest difference of any pixel to the plain pipeline's image, of 255."""

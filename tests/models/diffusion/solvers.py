@@ -116,10 +116,54 @@ def dpmpp_sde(denoise: Denoise, x: torch.Tensor, sigmas: Sequence[float], noise:
     return denoise(x, sigmas[-2])
 
 
+def dpmpp_2s_ancestral(denoise: Denoise, x: torch.Tensor, sigmas: Sequence[float], noise: Noise) -> torch.Tensor:
+    for now, then in pairwise(sigmas[:-1]):
+        down, up = _ancestral(now, then)
+        start, end = -math.log(now), -math.log(down)
+        middle = (start + end) / 2
+        halfway = math.exp(start - middle) * x - math.expm1(start - middle) * denoise(x, now)
+        x = down / now * x - math.expm1(start - end) * denoise(halfway, math.exp(-middle)) + up * noise(now, then)
+    return denoise(x, sigmas[-2])
+
+
+def restart(denoise: Denoise, x: torch.Tensor, sigmas: Sequence[float], noise: Noise) -> torch.Tensor:
+    """Heun's method on sigmas that may rise."""
+    for now, then in pairwise(sigmas):
+        if then > now:
+            x = x + math.sqrt(then**2 - now**2) * noise(now, then)
+        else:
+            x = heun(denoise, x, (now, then), noise)
+    return x
+
+
+def dpm_fast(denoise: Denoise, x: torch.Tensor, high: float, low: float, calls: int) -> torch.Tensor:
+    """DPM-Solver-fast, written for the integral of the slope over log sigma, as in its paper's algorithm 1 to 3."""
+    steps = calls // 3 + 1
+    orders = [3] * (steps - 2) + [2, 1] if calls % 3 == 0 else [3] * (steps - 1) + [calls % 3]
+    h = math.log(high / low) / steps
+    for step, order in enumerate(orders):
+        now = high * math.exp(-h * step)
+        at = [now * math.exp(-h * part) for part in (0, 1 / 3, 1 / 2, 2 / 3, 1)]
+        first = _slope(denoise, x, now)
+        if order == 1:
+            x = x + (at[4] - now) * first
+        elif order == 2:
+            second = _slope(denoise, x + (at[2] - now) * first, at[2])
+            x = x + (at[4] - now) * second
+        else:
+            second = _slope(denoise, x + (at[1] - now) * first, at[1])
+            part = 2 * h / 3
+            change = at[3] * 2 * (math.expm1(part) / part - 1) * (second - first)
+            third = _slope(denoise, x + (at[3] - now) * first - change, at[3])
+            x = x + (at[4] - now) * first - at[4] * 1.5 * (math.expm1(h) / h - 1) * (third - first)
+    return x
+
+
 SOLVERS: Mapping[str, Solver] = {
     "Euler": euler, "Euler a": euler_ancestral, "DDIM": euler, "LMS": lms, "Heun": heun, "DPM2": dpm2,
     "DPM2 a": dpm2_ancestral, "DPM++ 2M": dpmpp_2m, "DPM++ SDE": dpmpp_sde, "DPM++ 2M SDE": dpmpp_2m_sde,
-    "DPM++ 2M SDE Heun": dpmpp_2m_sde_heun, "PLMS": plms, "LCM": lcm,
+    "DPM++ 2M SDE Heun": dpmpp_2m_sde_heun, "PLMS": plms, "LCM": lcm, "DPM++ 2S a": dpmpp_2s_ancestral,
+    "DPM++ 3M SDE": dpmpp_3m_sde, "Restart": restart,
 }  # fmt: skip
 """By A1111's names."""
 

@@ -13,13 +13,12 @@ from typing import Any
 import pytest
 import torch
 
-from models.catalog.samplers import SAMPLERS
 from models.diffusion.denoising import Denoising
 from models.diffusion.engine import Engine
 from models.diffusion.events import Event, Progressed
 from models.errors import DrawingFailed
 from models.jobs.params import DrawParams
-from tests.models.diffusion.driving import plain_name
+from tests.models.diffusion.driving import SAMPLED, plain_name
 from tests.models.diffusion.rig import CPU, Studio, add_row, failures, images, params, poisoned, prepare, run, spec_of
 from tests.tiny import build_tiny_sd
 
@@ -32,14 +31,14 @@ CASES: Mapping[str, Callable[[int], Mapping[str, Any]]] = {
 }
 """What the rows of a crowd are drawn with, by their number in it, beside :func:`crowd`'s own."""
 
-PLAIN = [name for name in SAMPLERS if plain_name(name) == name]
+PLAIN = [name for name in SAMPLED if plain_name(name) == name]
 """The samplers without those that differ from others in the layout of their steps only."""
 
 mixed_cases = pytest.mark.parametrize("case", [case for case in CASES if case.startswith("mixed")])
-every_sampler = pytest.mark.parametrize("sampler", SAMPLERS)
+every_sampler = pytest.mark.parametrize("sampler", SAMPLED)
 
 
-def crowd(case: str, samplers: Iterable[str] = SAMPLERS) -> dict[str, DrawParams]:
+def crowd(case: str, samplers: Iterable[str] = SAMPLED) -> dict[str, DrawParams]:
     """A row for each sampler, by its name; neighbours differ in everything they may."""
     return {
         sampler: params(
@@ -160,7 +159,7 @@ def test_neighbours_failed(tiny_sd: Studio, case: str) -> None:
 
 def test_other_sizes_at_once(tiny_sd: Studio) -> None:
     sizes = cycle(((64, 64), (32, 64), (64, 32), (96, 64)))
-    sized = zip(SAMPLERS, sizes, strict=False)
+    sized = zip(SAMPLED, sizes, strict=False)
     draw_together(tiny_sd, {name: params(sampler=name, width=width, height=height) for name, (width, height) in sized})
 
 

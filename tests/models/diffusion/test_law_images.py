@@ -11,15 +11,15 @@ import torch
 from PIL import Image, ImageDraw
 
 from models.catalog.families import IMG2IMG, INPAINT, TXT2IMG
-from models.catalog.samplers import SAMPLERS
 from models.diffusion.engine import Engine
 from models.diffusion.events import Event, Progressed
 from models.errors import DrawingFailed
 from models.jobs.params import DrawParams, Mask
+from tests.models.diffusion.driving import SAMPLED
 from tests.models.diffusion.rig import Studio, add_row, failures, images, params, pixel_difference, poisoned, run
 
 SIZE = (64, 64)
-STARTABLE = [name for name, sampler in SAMPLERS.items() if sampler.img2img_problem is None]
+STARTABLE = [name for name, sampler in SAMPLED.items() if sampler.img2img_problem is None]
 
 
 def photo() -> Image.Image:

@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL.Image import Resampling
 
-from models.catalog.samplers import SAMPLERS
 from models.diffusion.preview import apply_linear, fit_linear
+from tests.models.diffusion.driving import SAMPLED
 from tests.models.diffusion.rig import Studio, add_row, images, params, progress, run
 
 
@@ -27,7 +27,7 @@ def test_the_fitted_map_finds_a_decoder_that_is_linear() -> None:
     assert torch.allclose(fit_linear(pipeline, decode), truth, atol=1e-4)
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", SAMPLED)
 def test_previews_differ_as_their_images_do(tiny_house: Studio, sampler: str) -> None:
     engine = tiny_house.engine(preview_every=3)
     for seed in (1, 2):

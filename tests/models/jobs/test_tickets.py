@@ -68,6 +68,23 @@ def test_an_unknown_model_is_refused_with_those_there_are(name: str) -> None:
     assert problems(model=name)["model"].endswith("there are: house, paint")
 
 
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        ("a cat AND [a:b:0.5]", "prompt editing"),
+        ("a cat AND a dog :1000", "weights must be from"),
+        (" AND ".join("a" * 9), "at most 8 parts can be composed by AND, not 9"),
+    ],
+)
+def test_a_composed_prompt_is_checked_when_it_is_submitted(prompt: str, message: str) -> None:
+    assert message in problems(prompt=prompt)["prompt"]
+    assert completed(negative_prompt=" AND ".join("a" * 9)).negative_prompt  # AND is an ordinary word there
+
+
+def test_a_composed_prompt_is_kept_with_its_weights() -> None:
+    assert completed(prompt="a cat AND a red car :0.8").prompt == "a cat AND a red car :0.8"
+
+
 @pytest.mark.parametrize("seed", [None, -1])
 def test_a_seed_that_is_left_open_is_drawn(seed: int | None) -> None:
     drawn = {completed(seed=seed).seed for _ in range(50)}

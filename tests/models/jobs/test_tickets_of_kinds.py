@@ -304,6 +304,7 @@ def test_what_a_family_cannot_do_is_refused() -> None:
     )  # fmt: skip
     assert set(found) == {"negative_prompt", "clip_skip", "sampler", "width", "controls", "controls[0].model"}
     assert drawn(model="flux", aspect_ratio="4:7").width % 16 == 0
+    assert "cannot compose" in problems(model="flux", prompt="a cat AND a dog")["prompt"]
     odd = Catalog({"odd": replace(SD, name="odd", family="kandinsky")}, default="odd")
     assert "kandinsky" in refused(DrawRequest(prompt="x"), odd)["model"]
 

@@ -12,7 +12,7 @@ from PIL import Image
 from models.catalog.families import TXT2IMG
 from models.catalog.samplers import SAMPLERS, find_sampler
 from models.errors import UnreadableImage
-from models.jobs.params import DrawParams, LoraUse
+from models.jobs.params import DrawParams, LoraUse, Variation
 from models.media.infotext import a1111_parameters, parse_parameters
 from models.media.png import encode, read_texts
 
@@ -42,6 +42,14 @@ def test_what_a1111_writes_is_read():
 def test_every_sampler_is_found_again(sampler):
     said = parse_parameters(a1111_parameters(TXT2IMG, replace(PARAMS, sampler=sampler)))
     assert find_sampler(said["Sampler"], said["Schedule type"]) == sampler
+
+
+@pytest.mark.parametrize(
+    ("variation", "strength"), [(None, None), (Variation(seed=8, strength=0.0), None), (Variation(seed=8), "0.1")]
+)
+def test_a_variation_is_said_if_it_has_an_effect(variation, strength):
+    said = parse_parameters(a1111_parameters(TXT2IMG, replace(PARAMS, variation=variation)))
+    assert (said.get("Variation seed"), said.get("Variation seed strength")) == (strength and "8", strength)
 
 
 @pytest.mark.parametrize("number", [7.0, 7.5, 0.1 + 0.2, 1e-7, 50.0, 3.123456789012345])

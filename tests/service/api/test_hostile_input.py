@@ -114,7 +114,7 @@ PRODIA_INVALID = {
     "long prompt": {"prompt": "x" * 10_001},
     "nul": {"prompt": "a\0"},
     "surrogate": {"prompt": "\ud800"},
-    "sampler": {"prompt": "x", "sampler": "DPM fast"},
+    "sampler": {"prompt": "x", "sampler": "DPM adaptive"},
     "fraction of a step": {"prompt": "x", "steps": 20.5},
     "word for a number": {"prompt": "x", "steps": "many"},
     "empty number": {"prompt": "x", "steps": ""},

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import subprocess
 import sys
+from dataclasses import replace
 from io import BytesIO
 
 import pytest
@@ -13,7 +14,7 @@ from PIL import Image as PilImage
 from redis import Redis
 
 from models.errors import InvalidTicket, ProblemCode
-from models.jobs.params import SEED_MAX, DrawRequest, UpscaleRequest
+from models.jobs.params import SEED_MAX, DrawRequest, UpscaleRequest, Variation
 from models.jobs.records import JobStatus
 from models.jobs.results import Image
 from service.backbone.ledger import Ledger
@@ -71,6 +72,18 @@ async def test_a_series_has_consecutive_seeds(jobs: JobService) -> None:
     assert [record.params.to_payload()["seed"] for record in records] == [1, 2, 3]
     (drawn, next_one) = await jobs.submit_series(ME, DrawRequest(prompt="x"), 2)
     assert next_one.params.to_payload()["seed"] == drawn.params.to_payload()["seed"] + 1
+
+
+async def test_a_series_of_variations_keeps_the_seed(jobs: JobService) -> None:
+    for variation, seeds in ((Variation(seed=5, strength=0.2), (5, 6)), (Variation(strength=0.2), None)):
+        records = await jobs.submit_series(ME, replace(REQUEST, variation=variation), 2)
+        payloads = [record.params.to_payload() for record in records]
+        first = payloads[0]["variation"]["seed"]
+        assert {payload["seed"] for payload in payloads} == {1}
+        assert tuple(each["variation"]["seed"] for each in payloads) == (seeds or (first, first + 1))
+    with pytest.raises(InvalidTicket) as caught:
+        await jobs.submit_series(ME, DrawRequest(prompt="x", variation=Variation(seed=SEED_MAX)), 2)
+    assert caught.value.problems[0].field == "variation.seed"
 
 
 async def test_a_series_that_does_not_fit_leaves_nothing_queued(jobs: JobService, redis: Redis) -> None:

@@ -36,6 +36,7 @@ from ._params import (
     RefinerParams,
     SecondPassParams,
     UpscaleParams,
+    VariationParams,
 )
 from ._version import __version__
 
@@ -90,6 +91,7 @@ __all__ = [
     "ToolCall",
     "UnexpectedResponse",
     "UpscaleParams",
+    "VariationParams",
     "WaitTimeout",
     "__version__",
 ]

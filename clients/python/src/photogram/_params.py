@@ -83,6 +83,15 @@ class RefinerParams(TypedDict, total=False):
     """The share of the noise schedule after which the refiner takes over; 0.8 by default."""
 
 
+class VariationParams(TypedDict, total=False):
+    """A second seed, towards which the initial noise of the image is changed."""
+
+    seed: int | None
+    """0 to 2^53 - 1; None or -1 draws a random seed."""
+    strength: float | None
+    """0 gives the image of the job's own seed, 1 that of this seed; 0.1 by default."""
+
+
 class Params(TypedDict, total=False):
     """The parameters of txt2img, img2img and inpaint, without the prompt."""
 
@@ -98,6 +107,8 @@ class Params(TypedDict, total=False):
     """Classifier-free guidance, 0 to 50; 1 or less disables it."""
     seed: int | None
     """0 to 2^53 - 1; None or -1 draws a random seed."""
+    variation: VariationParams | None
+    """A second seed, towards which the initial noise is changed."""
     width: int | None
     """Width in pixels, a multiple of 8."""
     height: int | None

@@ -9,11 +9,12 @@ import pytest
 
 from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.families import IMG2IMG, INPAINT, SD3, TXT2IMG
+from models.diffusion.events import Event
 from models.errors import DrawingFailed
 from models.jobs.params import LoraUse
 from tests.models.diffusion import plain
 from tests.models.diffusion.rig import Studio, add_row, failures, images, params, pixel_difference, progress, run
-from tests.models.diffusion.test_law_images import over
+from tests.models.diffusion.test_law_images import IMAGES, over
 from tests.tiny import build_tiny_lora, build_tiny_sd3
 
 KINDS = (TXT2IMG, IMG2IMG, INPAINT)
@@ -59,6 +60,27 @@ def test_alone(studio: Studio, kind: str, guidance_scale: float) -> None:
 @pytest.mark.parametrize("late", [0, 1], ids=["together", "joining late"])
 def test_in_mixed_company(studio: Studio, late: int) -> None:
     plain.check(studio, crowd(7), late)
+
+
+def test_composed_prompts(full: Studio) -> None:
+    rows = crowd(3) | {
+        "composed": (TXT2IMG, params(prompt="a cat AND a dog :0.6", guidance_scale=1.0)),
+        "one part left": (TXT2IMG, params(prompt="a cat AND a dog :0")),
+        "the same twice": (TXT2IMG, params(prompt="a cat :0.5 AND a cat :0.5", negative_prompt="ugly")),
+    }
+    drawn = [images(_events(full, each)) for each in (rows, {"composed": rows["composed"]})]
+    assert pixel_difference(drawn[0]["composed"], drawn[1]["composed"]) <= 1
+    plain_cat = plain.draw(full, TXT2IMG, params(prompt="a cat"))
+    assert pixel_difference(drawn[0]["one part left"], plain_cat) <= 1
+    assert pixel_difference(drawn[0]["the same twice"], plain.draw(full, TXT2IMG, params(negative_prompt="ugly"))) <= 1
+    assert pixel_difference(drawn[0]["composed"], plain.draw(full, TXT2IMG, params(guidance_scale=1.0))) > 1
+
+
+def _events(studio: Studio, rows: plain.Rows) -> list[Event]:
+    engine = studio.engine(rows=16)
+    for row_id, (kind, wanted) in rows.items():
+        add_row(engine, row_id, wanted, studio.spec, kind, IMAGES)
+    return run(engine)
 
 
 @pytest.mark.parametrize("strength", [0.2, 0.35, 0.99, 1.0])

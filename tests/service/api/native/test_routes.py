@@ -29,7 +29,8 @@ def test_a_posted_job_is_shown_whole(client, body, queued):
     assert job["params"] == {
         "prompt": "a red apple", "negative_prompt": "", "model": "house", "sampler": "DPM++ 2M",
         "num_inference_steps": 20, "guidance_scale": 5.0, "seed": 7, "width": 128, "height": 128,
-        "style_preset": None, "clip_skip": 1, "loras": [], "image": None, "strength": 1.0, "resize_mode": "crop",
+        "variation": None, "style_preset": None, "clip_skip": 1, "loras": [], "image": None, "strength": 1.0,
+        "resize_mode": "crop",
         "mask": None, "controls": [], "second_pass": None, "refiner": None, "reuse_interval": 1, "priority": 0,
         "enhance_prompt": False, "enhance_negative_prompt": False,
     }  # fmt: skip

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from PIL import Image as Image
 
-from models.catalog.samplers import SAMPLERS
+from models.catalog.samplers import LISTED
 from service.api.app import create_app
 from service.backbone.ledger import Ledger
 from service.backbone.settings import Settings
@@ -225,8 +225,8 @@ def test_strangers_do_not_see_a_job(client, stranger):
 
 def test_the_lists_are_json_labelled_as_text(client):
     lists = {path: [] for path in LISTS} | {
-        "/v1/sd/models": ["house"], "/v1/models/list": ["house"], "/v1/sd/samplers": list(SAMPLERS),
-        "/v1/sdxl/samplers": list(SAMPLERS),
+        "/v1/sd/models": ["house"], "/v1/models/list": ["house"], "/v1/sd/samplers": list(LISTED),
+        "/v1/sdxl/samplers": list(LISTED),
     }  # fmt: skip
     for path, expected in lists.items():
         answer = client.get(path)

@@ -264,7 +264,7 @@ def test_images_from_elsewhere(ask):
         ("sd15.txt2img.v1", {"width": 8}, [], "width: minimum: got 8, want 64 ("),
         ("sd15.txt2img.v1", {"steps": 0}, [], "steps: minimum: got 0, want 1 ("),
         ("sd15.txt2img.v1", {"width": 100}, [], "width: must be a multiple of 8"),
-        ("sd15.txt2img.v1", {"sampler": "DPM fast"}, [], "sampler: DPM fast cannot be used"),
+        ("sd15.txt2img.v1", {"sampler": "DPM adaptive"}, [], "sampler: DPM adaptive cannot be used"),
         ("sd15.txt2img.v1", {"style_preset": "baroque"}, [], "there is no style 'baroque'"),
         ("sd15.txt2img.v1", {"steps": "20"}, [], "steps: Input should be a valid integer"),
         ("sd15.txt2img.v1", {"seed": True}, [], "seed: Input should be a valid integer"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from models.catalog.styles import STYLES
+from models.jobs.params import Variation
 from tests.service.api.sdapi.sdapi_calls import image
 
 IMAGE = image()
@@ -30,6 +31,11 @@ IMAGE = image()
          {"clip_skip": 1, "model": "house"}),
         ({"eta": 1, "s_noise": 0, "s_tmax": 99, "subseed": 4, "image_cfg_scale": 2, "script_args": [1], "comments": {},
           "url": "http://x", "script_name": "", "refiner_checkpoint": "None", "tiling": None}, {"refiner": None}),
+        ({"seed": 1, "subseed": 4, "subseed_strength": 0.3}, {"seed": 1, "variation": Variation(seed=4, strength=0.3)}),
+        ({"subseed": 4, "subseed_strength": 0}, {"variation": None}),
+        ({"infotext": "a cat\nSteps: 4, Sampler: Euler, CFG scale: 5, Seed: 1, Variation seed: 4, "
+                      "Variation seed strength: 0.3, Size: 64x64"},
+         {"seed": 1, "variation": Variation(seed=4, strength=0.3)}),
         ({"enable_hr": False, "hr_upscaler": "Latent", "hr_prompt": "other", "denoising_strength": 0},
          {"second_pass": None}),
     ],
