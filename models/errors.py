@@ -4,6 +4,7 @@ PhotogramError
 ├── InvalidTicket         the request asks for what nobody can draw; nothing was queued
 ├── CatalogError          the catalog file, or an edit of it, makes no sense
 ├── PromptError           a prompt cannot be read; in models.jobs.prompts
+├── StorageUnavailable   a result or an upload cannot be stored now, for example because the disk is full
 ├── UnreadableImage     the bytes are no image, too large a one, or what it says of itself is damaged
 └── JobFailure            why a job ended as failed; ``code`` is for programs, the message for people
     ├── ModelUnavailable  the checkpoint cannot be loaded
@@ -103,6 +104,13 @@ class CatalogError(PhotogramError):
 
 class UnreadableImage(PhotogramError):
     """The bytes are no image, too large a one, or what it says of itself is damaged."""
+
+
+class StorageUnavailable(PhotogramError):
+    """Nothing can be stored now: the disk is full or nearly full, or the data folder cannot be written.
+
+    It is nobody's request that is wrong, and it may pass: try again later.
+    """
 
 
 class JobFailure(PhotogramError):

@@ -11,6 +11,7 @@ import uuid
 from models.errors import CatalogError
 from models.jobs.kinds import DIFFUSION_QUEUE, KindModuleError, load_kinds
 from service.backbone.logs import configure_logging
+from service.backbone.permissions import restrict_umask
 from service.backbone.settings import Settings, SettingsError
 from workers.functions import FunctionMissing
 from workers.worker import UnknownQueue, run
@@ -24,6 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     options = _parser().parse_args(argv)
     configure_logging("worker")
+    restrict_umask()
     try:
         settings = Settings.from_environment()
         if settings.redis_url is None:

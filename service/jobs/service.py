@@ -14,12 +14,13 @@ from anyio import to_thread
 from models.errors import FieldProblem, InvalidTicket, Problem, ProblemCode
 from models.jobs.params import SEED_MAX, DrawParams, DrawRequest, JobRequest
 from models.jobs.payload import build
-from models.jobs.records import JOB_ID_PATTERN, JobRecord, new_job_id
+from models.jobs.records import JOB_ID_PATTERN, JobRecord
 from models.jobs.results import StoredFile
 from models.jobs.tickets import open_ticket
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.preferences import Preferences
 from service.backbone.queue import Accepted, Intake
+from service.backbone.storage import StorageMonitor
 from service.backbone.store import FileStore, ImageStore
 from service.backbone.watch import JobEvent, JobWatcher
 from service.jobs.caller import Caller
@@ -33,6 +34,7 @@ class JobService:
     Args:
         intake: synchronous; it is called in the thread pool.
         public_url: what links to our own images start with, if the server has one fixed address.
+        storage: says whether there is room for the results of further jobs.
     """
 
     def __init__(
@@ -46,10 +48,11 @@ class JobService:
         files: FileStore,
         image_intake: ImageIntake,
         public_url: str | None,
+        storage: StorageMonitor | None = None,
     ) -> None:
         self._catalog, self._intake, self._watcher, self._preferences = catalog, intake, watcher, preferences
         self._images, self._files, self._image_intake = images, files, image_intake
-        self._public_url = public_url
+        self._public_url, self._storage = public_url, storage
 
     # Submitting
 
@@ -75,12 +78,15 @@ class JobService:
             InvalidTicket: the request cannot be done.
             AlreadyUsed: the job id or the idempotency key belongs to another request.
             QueueFull: too many jobs wait.
+            StorageUnavailable: the disk is full or nearly full, or cannot be written.
         """
         preferred = await self._with_preferences(caller, request)
 
         def accept() -> Accepted:
+            if self._storage is not None:
+                self._storage.require_room()
             taken = self.take_in(preferred, our_url)
-            ticket = open_ticket(taken, self._catalog.current(), job_id=job_id or new_job_id(), owner=caller.key_id)
+            ticket = open_ticket(taken, self._catalog.current(), owner=caller.key_id, job_id=job_id)
             return self._intake.accept(ticket, _explicit(taken, request) if echo is None else echo, idempotency_key)
 
         return await to_thread.run_sync(accept)
