@@ -111,7 +111,7 @@ def _of_queue(key: str, queue: str) -> str:
 
 
 def preferences_key(owner: str) -> str:
-    """Hash, preference to ``0`` or ``1``. The gateway writes it; it never expires."""
+    """Hash, preference to ``0``, ``1`` or a word. The gateway writes it; it never expires."""
     return f"photogram:preferences:{owner}"
 
 

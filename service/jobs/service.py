@@ -12,7 +12,7 @@ from typing import Any
 from anyio import to_thread
 
 from models.errors import FieldProblem, InvalidTicket, Problem, ProblemCode
-from models.jobs.params import SEED_MAX, DrawParams, DrawRequest, JobRequest
+from models.jobs.params import SEED_MAX, DrawParams, DrawRequest, FaceRestoreRequest, JobRequest, UpscaleRequest
 from models.jobs.payload import build
 from models.jobs.records import JOB_ID_PATTERN, JobRecord
 from models.jobs.results import StoredFile
@@ -117,19 +117,15 @@ class JobService:
         return queued
 
     async def _with_preferences(self, caller: Caller, request: JobRequest) -> JobRequest:
-        """``request`` with the preferences of the API key where it does not say whether prompts are rewritten."""
-        if not isinstance(request, DrawRequest) or None not in (
-            request.enhance_prompt,
-            request.enhance_negative_prompt,
-        ):
+        """``request`` with the preferences of the API key where it leaves open what there is a preference for."""
+        if not isinstance(request, DrawRequest | UpscaleRequest | FaceRestoreRequest):
+            return request
+        names = ("metadata", "enhance_prompt", "enhance_negative_prompt")
+        missing = [name for name in names if getattr(request, name, "") is None]
+        if not missing:
             return request
         preferred = await self._preferences.get(caller.key_id)
-        enhance, negative = request.enhance_prompt, request.enhance_negative_prompt
-        return replace(
-            request,
-            enhance_prompt=preferred.enhance_prompt if enhance is None else enhance,
-            enhance_negative_prompt=preferred.enhance_negative_prompt if negative is None else negative,
-        )
+        return replace(request, **{name: getattr(preferred, name) for name in missing})
 
     @asynccontextmanager
     async def _all_or_none(self, queued: Sequence[JobRecord]) -> AsyncIterator[None]:
@@ -221,7 +217,8 @@ def _explicit(taken: JobRequest, request: JobRequest) -> dict[str, Any]:
 def _with_later_seed(first: JobRecord, index: int) -> DrawRequest:
     """The request for the image of ``first`` with a seed that is ``index`` above."""
     assert isinstance(first.params, DrawParams)
-    payload = {**first.params.to_payload(), "kind": first.kind, "seed": first.params.seed + index}
+    params = first.params
+    payload = {**params.to_payload(), "metadata": params.metadata, "kind": first.kind, "seed": params.seed + index}
     return build(DrawRequest, payload)
 
 
