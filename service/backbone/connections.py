@@ -32,7 +32,7 @@ _REFUSALS = {
     "BUSY": "it runs a script that does not end",
 }
 """Why writes are refused, in words, by the code of the error."""
-_REFUSAL = re.compile(rf"(?:^|: |-)({'|'.join(_REFUSALS)})\b")
+_REFUSAL = re.compile(rf"""(?:^|: |-|\(['"])({"|".join(_REFUSALS)})\b""")
 
 
 def connect(url: str, name: str) -> Redis:

@@ -72,7 +72,15 @@ def test_a_refusal_is_known_however_the_write_was_sent(own: Redis, name: str, wr
     assert write_refusal(caught.value) == reason
 
 
-@pytest.mark.parametrize("prefix", ["", "Command # 1 (HSET x a b) of pipeline caused error: ", "ERR in script: -"])
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "",
+        "Command # 1 (HSET x) of pipeline caused error: ('",
+        "Command # 1 (HSET x a b) of pipeline caused error: ",
+        "ERR in script: -",
+    ],
+)
 def test_a_full_disk_of_redis_is_known(prefix: str) -> None:
     error = ResponseError(f"{prefix}MISCONF Errors writing to the AOF file: No space left on device")
     assert write_refusal(error) == "it cannot write to its disk"
