@@ -25,13 +25,13 @@ from tests.disks import Disk, small_disk
 from tests.serving import serving
 
 
-def picture() -> bytes:
+def noise_png() -> bytes:
     buffer = BytesIO()
     Image.effect_noise((64, 64), 80).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-PNG = picture()
+PNG = noise_png()
 TEXT = base64.b64encode(PNG).decode()
 V2 = {"type": "inference.photogram.txt2img.v1", "config": {"prompt": "x"}}
 Send = Callable[[httpx.Client], httpx.Response]
