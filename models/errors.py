@@ -6,6 +6,7 @@ PhotogramError
 ├── PromptError           a prompt cannot be read; in models.jobs.prompts
 ├── UnreadableImage       the bytes are no image, too large a one, or what it says of itself is damaged
 ├── DeviceLost            the device is unusable for this process; no JobFailure, since no job is to blame
+├── StorageUnavailable    a result or an upload cannot be stored now, for example because the disk is full
 └── JobFailure            why a job ended as failed; ``code`` is for programs, the message for people
     ├── ModelUnavailable  the checkpoint cannot be loaded
     ├── InputUnavailable  an image that the job starts from cannot be had
@@ -113,6 +114,13 @@ class DeviceLost(PhotogramError):
     """An error after which this process can no longer use its device; only a new process can.
 
     It is no :class:`JobFailure`: the worker ends, and its jobs are delivered to another one.
+    """
+
+
+class StorageUnavailable(PhotogramError):
+    """Nothing can be stored now: the disk is full or nearly full, or the data folder cannot be written.
+
+    It is nobody's request that is wrong, and it may pass: try again later.
     """
 
 

@@ -11,6 +11,7 @@ import uuid
 from models.errors import CatalogError
 from models.jobs.kinds import DIFFUSION_QUEUE, KindModuleError, load_kinds
 from service.backbone.logs import configure_logging
+from service.backbone.permissions import restrict_umask
 from service.backbone.settings import Settings, SettingsError
 from workers.functions import FunctionMissing
 from workers.worker import UnknownQueue, run
@@ -27,6 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     if "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:  # the variable's older name
         # Segments that grow waste less of a GPU's memory between batches of many sizes; read when torch first uses it.
         os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
+    restrict_umask()
     try:
         settings = Settings.from_environment()
         if settings.redis_url is None:

@@ -1,70 +1,159 @@
-"""The last stage: threads that store the results of a job and write its end, without holding up the loop."""
+"""The last stage: threads that store the results of a job and write its end, without holding up the loop.
+
+If the disk or Redis accepts no writes, a job is kept with its result and its end is tried again, at growing intervals;
+after :data:`KEEP_S` it is requeued. Either way it is no crash of the job.
+"""
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
-from PIL.Image import Image as PilImage
 from redis.exceptions import RedisError
 
-from models.errors import InternalFailure, JobFailure, ModelUnavailable
-from models.jobs.params import DrawParams
-from models.jobs.records import JobRecord
-from models.jobs.results import FileOutput, Image, StoredFile
-from models.media import png
+from models.errors import InternalFailure, JobFailure, ModelUnavailable, StorageUnavailable
+from service.backbone.connections import write_refusal
+from service.backbone.storage import StorageMonitor
 from service.backbone.store import FileStore, ImageStore
 from workers.consumer import Consumer
 from workers.executors import Finished
 from workers.held_jobs import HeldJob
-from workers.output_files import checked_files
+from workers.outputs import StoredOutput
 
 log = logging.getLogger(__name__)
 
 THREADS = 2
+KEEP_S = 60.0
+"""How long a worker keeps a job whose result it cannot store, before it requeues the job."""
+PAUSES_S = (0.25, 0.5, 1.0, 2.0, 4.0)
+"""The time between two attempts to write the end of a job; the last pause repeats."""
+
+
+@dataclass(eq=False)
+class _End:
+    """The end of one job, which may be tried several times."""
+
+    job: HeldJob
+    write: Callable[[], None]
+    discard: Callable[[], None] = lambda: None
+    """Removes what was stored, when the job is requeued."""
+    began_at: float = field(default_factory=time.monotonic)
+    due_at: float = 0.0
+    attempts: int = 0
 
 
 class Finish:
-    """Ends jobs in ``ENDING``; each method returns at once."""
+    """Ends jobs in ``ENDING``; each method returns at once.
 
-    def __init__(self, consumer: Consumer, images: ImageStore, files: FileStore) -> None:
-        self._consumer, self._images, self._files = consumer, images, files
+    Args:
+        storage: is told when nothing could be stored.
+    """
+
+    def __init__(
+        self, consumer: Consumer, images: ImageStore, files: FileStore, storage: StorageMonitor | None = None
+    ) -> None:
+        self._consumer, self._images, self._files, self._storage = consumer, images, files, storage
         self._noted: dict[str, str | None] = {}
+        self._kept: list[_End] = []
+        self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="finish")
+
+    @property
+    def is_keeping(self) -> bool:
+        """Whether the end of a job could not be written yet, so that the worker should take no further jobs."""
+        return bool(self._kept)
 
     def succeed(self, job: HeldJob, finished: Finished) -> None:
         """Store the results and end the job as succeeded."""
-        self._submit(job, lambda: self._succeed(job, finished))
+        success = _Success(job, finished, self._images, self._files, self._consumer)
+        self._submit(_End(job, lambda: self._succeed(success), success.discard))
 
     def fail(self, job: HeldJob, failure: JobFailure) -> None:
         """End the job as failed."""
-        self._submit(job, lambda: self._fail(job, failure))
+        self._submit(_End(job, lambda: self._fail(job, failure)))
 
     def cancel(self, job: HeldJob) -> None:
         """End the job as canceled."""
-        self._submit(job, lambda: self._consumer.cancel(job))
+        self._submit(_End(job, lambda: self._consumer.cancel(job)))
+
+    def try_again(self) -> None:
+        """Try again to end the jobs whose pause is over; for the loop, which calls this at every turn."""
+        if not self._kept:
+            return
+        now = time.monotonic()
+        with self._lock:
+            due = [end for end in self._kept if end.due_at <= now]
+        for end in due:
+            end.due_at = float("inf")  # until this attempt has failed
+            self._submit(end)
 
     def close(self) -> None:
-        """Wait until the end of every job that was handed in is written."""
+        """Wait until each job has ended, or could not be ended; results that are not stored are dropped."""
         self._threads.shutdown()
+        for end in self._kept:
+            end.discard()
 
-    def _submit(self, job: HeldJob, work: Callable[[], None]) -> None:
-        self._threads.submit(self._guarded, job, work)
+    def _submit(self, end: _End) -> None:
+        self._threads.submit(self._guarded, end)
 
-    def _guarded(self, job: HeldJob, work: Callable[[], None]) -> None:
+    def _guarded(self, end: _End) -> None:
+        is_kept = False
         try:
-            work()
+            is_kept = not self._is_written(end)
         except RedisError as error:
-            log.warning("job %s will be delivered again when its execution expires: %s", job.job_id, error)
-            self._consumer.release(job)
+            log.warning("job %s will be delivered again when its execution expires: %s", end.job.job_id, error)
+            self._consumer.release(end.job)
         except JobFailure as failure:
-            self._fail_or_release(job, failure)
+            self._fail_or_release(end.job, failure)
         except Exception:
-            log.exception("the result of job %s could not be stored", job.job_id)
-            self._fail_or_release(job, InternalFailure("the result of the job could not be stored"))
+            log.exception("the result of job %s could not be stored", end.job.job_id)
+            self._fail_or_release(end.job, InternalFailure("the result of the job could not be stored"))
+        finally:
+            with self._lock:
+                self._kept = [other for other in self._kept if other is not end] + ([end] if is_kept else [])
+
+    def _is_written(self, end: _End) -> bool:
+        """Write the end of the job, or requeue it; ``False`` if neither is possible now."""
+        try:
+            end.write()
+            return True
+        except (StorageUnavailable, RedisError) as error:
+            reason = _temporary(error)
+            if reason is None:
+                raise
+            if self._consumer.held.get(end.job.execution_id) is not end.job:
+                log.warning(
+                    "job %s has ended, which RQ learns when it delivers the job again: %s", end.job.job_id, reason
+                )
+                return True
+            if isinstance(error, StorageUnavailable) and self._storage is not None:
+                self._storage.note_failure()
+            if self._is_requeued(end, error):
+                return True
+            if end.attempts == 0:
+                log.error("job %s is kept, because its end cannot be written: %s", end.job.job_id, reason)
+        end.job.stop_clock()  # it waits for the storage, so that neither its deadline nor the device is to blame
+        end.due_at = time.monotonic() + PAUSES_S[min(end.attempts, len(PAUSES_S) - 1)]
+        end.attempts += 1
+        return False
+
+    def _is_requeued(self, end: _End, error: Exception) -> bool:
+        """Requeue the job if it was kept for long enough, and Redis at least accepts writes."""
+        if isinstance(error, RedisError) or time.monotonic() - end.began_at < KEEP_S:
+            return False
+        log.warning("requeuing job %s, because its result cannot be stored here", end.job.job_id)
+        try:
+            self._consumer.requeue(end.job)
+        except RedisError as refused:
+            if write_refusal(refused) is None:
+                raise
+            return False
+        end.discard()
+        return True
 
     def _fail_or_release(self, job: HeldJob, failure: JobFailure) -> None:
         """End the job as failed; if that fails too, its execution expires and the job is delivered again."""
@@ -79,57 +168,58 @@ class Finish:
             self._note_problem(job.spec.name, str(failure))
         self._consumer.fail(job, failure)
 
+    def _succeed(self, success: _Success) -> None:
+        success.write()
+        spec = success.job.spec
+        try:
+            if spec is not None:
+                self._note_problem(spec.name, None)
+        except RedisError as error:
+            log.warning("it was not noted that the model %s works: %s", success.job.record.params.model_name, error)
+
     def _note_problem(self, model: str, problem: str | None) -> None:
         """Write the model's problem, or that it has none, unless that is what this worker wrote last."""
         if self._noted.get(model, "") != problem:
             self._consumer.ledger.note_model_problem(model, problem)
             self._noted[model] = problem
 
-    def _succeed(self, job: HeldJob, finished: Finished) -> None:
-        began_at, output = time.monotonic(), finished.output
-        checked = checked_files(output.files)
-        images = self._store_images(output.images, job.record)
-        files = self._store_files(checked)
-        is_stored = False
+
+class _Success:
+    """The end of a job that succeeded: its output is stored, then its record is written."""
+
+    def __init__(
+        self, job: HeldJob, finished: Finished, images: ImageStore, files: FileStore, consumer: Consumer
+    ) -> None:
+        self.job = job
+        self._finished, self._images, self._files, self._consumer = finished, images, files, consumer
+        self._stored: StoredOutput | None = None
+
+    def write(self) -> None:
+        """Store the output and end the job.
+
+        If the connection fails while the record is written, nobody knows whether it was, and the output stays.
+        """
+        began_at, finished = time.monotonic(), self._finished
+        if self._stored is None:
+            self._stored = StoredOutput(finished.output, self.job.record, self._images, self._files)
+        stored = self._stored
         try:
+            stored.store()
             timings = dict(finished.timings)
             timings["finish_s"] = timings.get("finish_s", 0.0) + time.monotonic() - began_at
             rounded = {stage: round(seconds, 4) for stage, seconds in timings.items()}
-            is_stored = self._consumer.succeed(job, images, rounded, output.document, files)
-        finally:
-            if not is_stored:
-                self._remove(images[1:], files)
-        if job.spec is not None:
-            self._note_problem(job.spec.name, None)
+            if not self._consumer.succeed(self.job, stored.images, rounded, finished.output.document, stored.files):
+                stored.discard()
+        except JobFailure:
+            stored.discard()
+            raise
 
-    def _store_images(self, images: Sequence[PilImage], record: JobRecord) -> list[Image]:
-        """Store the images, the first one under the id that the ticket has for it."""
-        stored = []
-        for index, image in enumerate(images):
-            image_id = str(uuid.uuid4()) if index else record.image_id
-            self._images.write(image_id, _encoded(image, record))
-            stored.append(Image(image_id, image.width, image.height))
-        return stored
-
-    def _store_files(self, files: Sequence[FileOutput]) -> list[StoredFile]:
-        stored = []
-        for file in files:
-            file_id = str(uuid.uuid4())
-            self._files.write(file_id, file.data)
-            stored.append(StoredFile(file_id, file.name, file.media_type, len(file.data)))
-        return stored
-
-    def _remove(self, images: Sequence[Image], files: Sequence[StoredFile]) -> None:
-        """Remove results that no record names; the first image stays, which another execution may have written."""
-        for image in images:
-            self._images.remove(image.image_id)
-        for file in files:
-            self._files.remove(file.file_id)
+    def discard(self) -> None:
+        """Remove what was stored."""
+        if self._stored is not None:
+            self._stored.discard()
 
 
-def _encoded(image: PilImage, record: JobRecord) -> bytes:
-    """The image as PNG, with the parameters that it was generated with, and the user's prompt if that is another."""
-    drawn, original = record.drawn_params, None
-    if isinstance(record.params, DrawParams) and isinstance(drawn, DrawParams) and drawn.prompt != record.params.prompt:
-        original = record.params.prompt
-    return png.encode(image, record.kind, drawn, original)
+def _temporary(error: Exception) -> str | None:
+    """Why the write failed, if trying it again later makes sense."""
+    return str(error) if isinstance(error, StorageUnavailable) else write_refusal(error)

@@ -60,6 +60,7 @@ class JobLoop:
         self._start_ready()
         self._cancel_requested()
         self._fail_overdue()
+        self._finish.try_again()
         for executor in self._executors.all:
             for event in executor.poll():
                 self._handle(event)

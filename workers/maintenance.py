@@ -17,6 +17,9 @@ LOCK_S = 5
 STRANDED_S = 3.0
 """A job that stays in the intermediate list for so long was dropped by a worker that died."""
 
+GAP_S = 4.0
+"""Without a heartbeat for so long, this worker could not write to Redis, and perhaps no worker could."""
+
 
 class Maintenance:
     """What a worker does every heartbeat, apart from its jobs; for the heartbeat thread."""
@@ -29,16 +32,28 @@ class Maintenance:
         self._lock_key = maintenance_key(adapter.queue.name)
         self._stranded_since: dict[str, float] = {}
         self._rescue = connection.register_script(scripts.rescue())
+        self._last_beat_at: float | None = None
+        self._waits_until = 0.0
 
     def beat(self) -> None:
-        """Send all heartbeats, look for missed cancellations, and maintain the queue unless another worker does."""
+        """Send all heartbeats, look for missed cancellations, and maintain the queue unless another worker does.
+
+        After a gap, maintenance waits: the executions of other workers have expired too, and they must be able to send
+        their heartbeats again before their jobs are given to others.
+        """
+        began_at = time.monotonic()
+        if self._last_beat_at is not None and began_at - self._last_beat_at > GAP_S:
+            self._waits_until = began_at + GAP_S
         self._adapter.heartbeat()
         self._ledger.beat(self._adapter.name, self._adapter.queue.name)
         if self._routing is not None:
             self._routing.beat()
         for job in self._held.all():
             self._adapter.keep_alive(job.delivery)
+        self._last_beat_at = time.monotonic()
         self._find_canceled()
+        if self._last_beat_at < self._waits_until:
+            return
         if self._connection.set(self._lock_key, self._adapter.name, nx=True, ex=LOCK_S):
             self._adapter.run_maintenance_tasks()
             self._rescue_stranded()

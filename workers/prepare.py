@@ -8,11 +8,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from models.errors import InternalFailure, JobFailure
+from service.backbone.connections import write_refusal
 from workers.consumer import Consumer
 from workers.held_jobs import HeldJob, Phase
 from workers.images import ImageLoader
@@ -28,6 +27,7 @@ PREPARED_MAX = 8
 """How many jobs may be in ``PREPARING``; these do not count as waiting for an executor."""
 _POLL_S = 0.02
 _REDIS_PAUSE_S = 1.0
+_STORAGE_PAUSE_S = 0.25
 
 ReadyQueue = queue.SimpleQueue["HeldJob | None"]
 """Jobs in ``READY`` on their way to the loop; ``None`` only wakes the loop."""
@@ -38,6 +38,7 @@ class Prepare(threading.Thread):
 
     Args:
         waiting: how many jobs wait for an executor.
+        can_store: whether the results of further jobs could be stored now; otherwise no job is taken.
     """
 
     def __init__(
@@ -47,11 +48,14 @@ class Prepare(threading.Thread):
         rewriting: Rewriting,
         waiting: Callable[[], int],
         ready: ReadyQueue,
+        can_store: Callable[[], bool] = lambda: True,
     ) -> None:
         super().__init__(name="prepare", daemon=True)
         self.ready = ready
         self._consumer, self._held = consumer, consumer.held
         self._loader, self._rewriting, self._waiting = loader, rewriting, waiting
+        self._can_store = can_store
+        self._is_refused = False
         self._loading: queue.SimpleQueue[HeldJob] = queue.SimpleQueue()
         self._preparing: set[str] = set()
         self._stopping = threading.Event()
@@ -74,18 +78,30 @@ class Prepare(threading.Thread):
         while not self._stopping.is_set():
             try:
                 self._turn()
-            except (RedisConnectionError, RedisTimeoutError):
-                log.warning("Redis does not answer; trying again")
-                self._stopping.wait(_REDIS_PAUSE_S)
+            except RedisError as error:
+                self._pause(error)
             except Exception:
                 log.exception("a job could not be taken")
                 self._stopping.wait(_REDIS_PAUSE_S)
 
+    def _pause(self, error: RedisError) -> None:
+        reason = write_refusal(error)
+        if reason is None:
+            log.warning("no job can be taken from Redis; trying again: %s", error)
+        elif not self._is_refused:  # once, because this may last for hours
+            log.error("no job can be taken, because Redis accepts no writes: %s", reason)
+        self._is_refused = reason is not None
+        self._stopping.wait(_REDIS_PAUSE_S)
+
     def _turn(self) -> None:
+        if not self._can_store():
+            self._stopping.wait(_STORAGE_PAUSE_S)
+            return
         if not self._has_room():
             time.sleep(_POLL_S)
             return
         job = self._consumer.take(timeout_s=1)
+        self._is_refused = False
         if job is None:
             return
         if job.is_suspect:

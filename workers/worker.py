@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from models.errors import PhotogramError
 from models.jobs.kinds import DIFFUSION_QUEUE, JobKind, job_kinds
 from service.backbone.catalog_file import CatalogFile
-from service.backbone.connections import connect
+from service.backbone.connections import connect, wait_until_writable
 from service.backbone.inputs import InputStore
 from service.backbone.ledger import Ledger
+from service.backbone.permissions import image_modes
 from service.backbone.settings import Settings
+from service.backbone.storage import StorageMonitor
 from service.backbone.store import FileStore, ImageStore
 from workers.consumer import Consumer
 from workers.executors import DiffusionExecutor, Executors
@@ -67,7 +69,10 @@ def run(
         FunctionMissing: the function of a job kind cannot be imported.
         SettingsError, CatalogError: the settings or the catalog are not valid.
     """
-    worker = _build(settings, redis_url, name, _kinds_of(queue_name), open_diffusion)
+    kinds = _kinds_of(queue_name)
+    with connect(redis_url, name) as connection:
+        wait_until_writable(connection)
+    worker = _build(settings, redis_url, name, kinds, open_diffusion)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: worker.loop.request_stop())
     try:
@@ -103,13 +108,18 @@ def _build(
     adapter = RqAdapter(connection, name, queue_name, held)
     consumer = Consumer(adapter, ledger, held, kinds, catalog.current, routing)
     maintenance = Maintenance(connection, adapter, ledger, held, routing)
-    images = ImageStore(settings.images_folder)
+    images = ImageStore(settings.images_folder, image_modes(settings))
+    storage = StorageMonitor([settings.images_folder, settings.files_folder])
+    finish = Finish(consumer, images, FileStore(settings.files_folder), storage)
+
+    def can_store() -> bool:
+        return not finish.is_keeping and storage.write_problem() is None
+
     limits = FetchLimits(max_bytes=settings.max_input_bytes, allow_private=settings.fetch_private)
     loader = ImageLoader(InputStore(settings.inputs_folder), images, limits)
     rewriting = Rewriting(lambda: rewriter_of(settings, redis_url, name))
-    prepare = Prepare(consumer, loader, rewriting, lambda: executors.waiting, ready)
+    prepare = Prepare(consumer, loader, rewriting, lambda: executors.waiting, ready, can_store)
     heartbeat = Heartbeat(maintenance, consumer, prepare, settings.job_timeout_s, lambda: executors.longest_call_s)
-    finish = Finish(consumer, images, FileStore(settings.files_folder))
     loop = JobLoop(consumer, prepare, executors, finish, settings.job_timeout_s)
     return _Worker(adapter, maintenance, heartbeat, loop, executors, diffusion)
 

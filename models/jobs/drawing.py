@@ -70,6 +70,7 @@ def _filled_in(request: DrawRequest, model: ModelSpec, catalog: Catalog, problem
         priority=value_or(request.priority, DrawParams.priority),
         enhance_prompt=value_or(request.enhance_prompt, DrawParams.enhance_prompt),
         enhance_negative_prompt=value_or(request.enhance_negative_prompt, DrawParams.enhance_negative_prompt),
+        metadata=value_or(request.metadata, DrawParams.metadata),
     )
 
 

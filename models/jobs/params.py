@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from models.catalog.bounds import CLIP_SKIP_MAX, GUIDANCE_MAX, SIZE_MULTIPLE_PX
 from models.catalog.catalog import Catalog
@@ -43,6 +43,9 @@ FILLS = ("fill", "original", "latent_noise", "latent_nothing")
 """What the masked area starts from, in the order of A1111's numbers 0 to 3."""
 CONTROL_MODES = ("balanced", "prompt", "control")
 """Whether the prompt or the ControlNet has more influence, in the order of A1111's numbers 0 to 2."""
+FULL, DRAWN, NONE = "full", "drawn", "none"
+METADATA = (FULL, DRAWN, NONE)
+"""What the file of an image says of how it was made."""
 ASPECT_RATIOS: Mapping[str, tuple[int, int]] = MappingProxyType({
     name: (int(name.partition(":")[0]), int(name.partition(":")[2]))
     for name in ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "4:7", "7:4", "9:16", "16:9", "9:21", "21:9")
@@ -61,6 +64,13 @@ _SIZE = Parameter(
 _PRIORITY = Parameter(
     text="Each step up gives the job four times the share of the device.", low=-PRIORITY_MAX, high=PRIORITY_MAX
 )
+_METADATA = Parameter(
+    text=(
+        "What the image file says of how it was generated: `full` is all parameters, and the prompt before it was "
+        "rewritten; `drawn` leaves that prompt out; `none` is nothing."
+    ),
+    choices=METADATA, if_left_out="the preference of the API key",
+)  # fmt: skip
 _SOURCE = Parameter(text=SOURCE_TEXT, source="image")
 
 
@@ -280,6 +290,7 @@ class DrawRequest(JobRequest):
             if_left_out="the preference of the API key",
         ),
     ] = None
+    metadata: Annotated[str | None, _METADATA] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -293,6 +304,7 @@ class UpscaleRequest(JobRequest):
     ] = None
     upscaler: Annotated[str | None, Parameter(text="A name from `GET /v1/upscalers`.", if_left_out="`Lanczos`")] = None
     priority: Annotated[int | None, _PRIORITY] = None
+    metadata: Annotated[str | None, _METADATA] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -302,6 +314,7 @@ class FaceRestoreRequest(JobRequest):
     kind: str = FACE_RESTORE
     image: Annotated[str, _SOURCE]
     priority: Annotated[int | None, _PRIORITY] = None
+    metadata: Annotated[str | None, _METADATA] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -331,6 +344,12 @@ class JobParams(Payload):
 
     declaration: ClassVar[type[JobRequest]]
     priority: int = 0
+    metadata: str = FULL
+
+    def to_payload(self) -> dict[str, Any]:
+        """JSON-ready values; ``metadata`` is left out if it is ``full``, as in records of earlier versions."""
+        payload = super().to_payload()
+        return {name: value for name, value in payload.items() if (name, value) != ("metadata", FULL)}
 
     @property
     def model_name(self) -> str | None:
@@ -398,6 +417,7 @@ class DrawParams(JobParams):
     priority: int = 0
     enhance_prompt: bool = False
     enhance_negative_prompt: bool = False
+    metadata: str = FULL
 
     @property
     def model_name(self) -> str:
@@ -425,6 +445,7 @@ class UpscaleParams(JobParams):
     scale: int
     upscaler: str
     priority: int = 0
+    metadata: str = FULL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -433,3 +454,4 @@ class FaceRestoreParams(JobParams):
 
     image: str
     priority: int = 0
+    metadata: str = FULL

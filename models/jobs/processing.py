@@ -29,13 +29,18 @@ def complete_upscale(request: UpscaleRequest, catalog: Catalog, problems: Proble
         scale=value_or(request.scale, UPSCALE_FACTORS[0]),
         upscaler=upscaler_name(upscaler, catalog),
         priority=value_or(request.priority, 0),
+        metadata=value_or(request.metadata, UpscaleParams.metadata),
     )
 
 
 def complete_face_restore(request: FaceRestoreRequest, catalog: Catalog, problems: Problems) -> FaceRestoreParams:
     refusal = restore_problem(catalog.faces)
     problems.note("kind", None if refusal is None else Problem(refusal, ProblemCode.UNAVAILABLE))
-    return FaceRestoreParams(image=request.image, priority=value_or(request.priority, 0))
+    return FaceRestoreParams(
+        image=request.image,
+        priority=value_or(request.priority, 0),
+        metadata=value_or(request.metadata, FaceRestoreParams.metadata),
+    )
 
 
 def refuse_face_swap(request: FaceSwapRequest, catalog: Catalog, problems: Problems) -> NoReturn:

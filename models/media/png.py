@@ -10,7 +10,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from models.errors import UnreadableImage
-from models.jobs.params import JobParams
+from models.jobs.params import FULL, NONE, JobParams
 from models.media.images import FORMATS, measure
 from models.media.infotext import a1111_parameters
 
@@ -27,20 +27,31 @@ _CODE_BYTES = 8
 def encode(image: Image.Image, kind: str, params: JobParams, original_prompt: str | None = None) -> bytes:
     """``image`` as a PNG file with text chunks: its parameters for A1111 and for Photogram, and the original prompt.
 
-    The JSON leaves out what does not affect the image: null values and the priority.
+    The JSON leaves out what does not affect the image: null values, the priority and ``metadata``, which says whether
+    there are chunks at all. What another file said of itself is never written.
 
     Args:
         params: the effective parameters, with the rewritten prompt if there is one.
         original_prompt: the user's prompt, if it was rewritten.
     """
     info = PngInfo()
-    _write(info, PARAMETERS_CHUNK, a1111_parameters(kind, params))
-    info.add_text(JSON_CHUNK, json.dumps({"kind": kind, "params": repeatable(params)}))
-    if original_prompt is not None:
+    if params.metadata != NONE:
+        _write(info, PARAMETERS_CHUNK, a1111_parameters(kind, params))
+        info.add_text(JSON_CHUNK, json.dumps({"kind": kind, "params": repeatable(params)}))
+    if params.metadata == FULL and original_prompt is not None:
         _write(info, ORIGINAL_CHUNK, original_prompt)
     buffer = BytesIO()
-    image.save(buffer, "PNG", pnginfo=info)
+    _without_info(image).save(buffer, "PNG", pnginfo=info)
     return buffer.getvalue()
+
+
+def _without_info(image: Image.Image) -> Image.Image:
+    """``image`` without what Pillow read beside the pixels of the file that it came from, such as EXIF."""
+    if not image.info:
+        return image
+    plain = image.copy()
+    plain.info = {}
+    return plain
 
 
 def _write(info: PngInfo, name: str, text: str) -> None:
@@ -51,7 +62,8 @@ def _write(info: PngInfo, name: str, text: str) -> None:
 
 def repeatable(params: JobParams) -> dict[str, Any]:
     """``params`` as the parameters of a request that gives the same image again."""
-    return {name: value for name, value in params.to_payload().items() if value is not None and name != "priority"}
+    given = params.to_payload().items()
+    return {name: value for name, value in given if value is not None and name not in ("priority", "metadata")}
 
 
 def read_request(data: bytes) -> dict[str, Any] | None:

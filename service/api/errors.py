@@ -21,20 +21,18 @@ from typing import Any
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from models.errors import FieldProblem, InvalidTicket, PhotogramError, ProblemCode
+from models.errors import FieldProblem, InvalidTicket, PhotogramError, ProblemCode, StorageUnavailable
 from service.api.validation import PROBLEMS_MAX, field_problems
+from service.backbone.connections import write_refusal
 from service.backbone.queue import AlreadyUsed, QueueFull
 from service.jobs.errors import FileGone, ImageGone, JobNotFound
 
 PROBLEM_TYPE = "application/problem+json"
-LEDGER_ERRORS = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError)
-"""What the Redis client raises when Redis cannot be reached or accepts no writes; no request causes these."""
 _RETRY_AFTER_S = 5
 _DETAIL_MAX_CHARS = 1000
 
@@ -59,6 +57,7 @@ class ErrorCode(Enum):
     INTERNAL_ERROR = (500, "Internal Error")
     QUEUE_FULL = (503, "Queue Full")
     LEDGER_UNAVAILABLE = (503, "Ledger Unavailable")
+    STORAGE_UNAVAILABLE = (503, "Storage Unavailable")
     NO_WORKERS = (503, "No Workers")
     LANGUAGE_UNAVAILABLE = (503, "Language Engine Unavailable")
 
@@ -100,6 +99,8 @@ _CODE_OF: Mapping[type[PhotogramError], ErrorCode] = {
     ImageGone: ErrorCode.IMAGE_NOT_FOUND,
     FileGone: ErrorCode.FILE_NOT_FOUND,
     AlreadyUsed: ErrorCode.ALREADY_USED,
+    QueueFull: ErrorCode.QUEUE_FULL,
+    StorageUnavailable: ErrorCode.STORAGE_UNAVAILABLE,
 }
 
 Renderer = Callable[[ApiError, str], Response]
@@ -148,7 +149,7 @@ class ErrorRenderer:
         known, request_id = to_api_error(error), request.state.request_id
         if known.code is ErrorCode.INTERNAL_ERROR:
             _log.error("request %s failed", request_id, exc_info=error)
-        elif known.code is ErrorCode.LEDGER_UNAVAILABLE:
+        elif known.code in (ErrorCode.LEDGER_UNAVAILABLE, ErrorCode.STORAGE_UNAVAILABLE):
             _log.warning("request %s: %s: %s", request_id, type(error).__name__, error)
         path = request.scope["path"]
         renderers = (dialect.render for dialect in self._dialects if dialect.paths.match(path))
@@ -164,14 +165,23 @@ def to_api_error(error: Exception) -> ApiError:
             return ApiError(ErrorCode.INVALID_PARAMS, str(error), error.problems)
         case JobNotFound() | ImageGone() | FileGone() | AlreadyUsed():
             return ApiError(_CODE_OF[type(error)], str(error))
-        case QueueFull():
-            return unavailable(ErrorCode.QUEUE_FULL, str(error))
+        case QueueFull() | StorageUnavailable():
+            return unavailable(_CODE_OF[type(error)], str(error))
         case RequestValidationError() | HTTPException():
             return _from_framework(error)
-    if isinstance(error, LEDGER_ERRORS):
-        return unavailable(ErrorCode.LEDGER_UNAVAILABLE, "the ledger cannot be reached; try again soon")
+    outage = _ledger_outage(error)
+    if outage is not None:
+        return unavailable(ErrorCode.LEDGER_UNAVAILABLE, f"{outage}; try again soon")
     detail = "the server failed; its log has the error under the id of this request"
     return ApiError(ErrorCode.INTERNAL_ERROR, detail)
+
+
+def _ledger_outage(error: Exception) -> str | None:
+    """What is wrong with Redis, if it cannot be reached or accepts no writes; no request causes that."""
+    if isinstance(error, RedisConnectionError | RedisTimeoutError):
+        return "the ledger cannot be reached"
+    refusal = write_refusal(error)
+    return None if refusal is None else f"the ledger accepts no writes: {refusal}"
 
 
 def _from_framework(error: RequestValidationError | HTTPException) -> ApiError:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
 
 from service.api.documentation import problems
 from service.api.errors import ErrorCode, unavailable
@@ -21,7 +22,7 @@ class Alive(BaseModel):
 
 
 class Ready(BaseModel):
-    """Redis can be reached and at least one worker is alive."""
+    """Redis accepts writes, there is space for results, and at least one worker is alive."""
 
     status: Literal["ready"] = "ready"
     workers: int
@@ -37,10 +38,16 @@ async def is_alive() -> Alive:
     "/readyz",
     operation_id="isReady",
     summary="Check whether jobs can be processed",
-    responses=problems(ErrorCode.NO_WORKERS, ErrorCode.LEDGER_UNAVAILABLE),
+    responses=problems(ErrorCode.NO_WORKERS, ErrorCode.STORAGE_UNAVAILABLE, ErrorCode.LEDGER_UNAVAILABLE),
 )
 async def is_ready(gateway: GatewayState) -> Ready:
-    """Answers 200 if Redis can be reached and at least one worker is alive. Needs no API key."""
+    """Answers 200 if jobs can be queued, processed and stored, and says otherwise what is missing. Needs no API key."""
+    problem = await run_in_threadpool(gateway.storage.problem)
+    if problem is not None:
+        raise unavailable(ErrorCode.STORAGE_UNAVAILABLE, problem)
+    refusal = await gateway.ledger_writes.refusal()
+    if refusal is not None:
+        raise unavailable(ErrorCode.LEDGER_UNAVAILABLE, f"the ledger accepts no writes: {refusal}")
     workers = await gateway.watcher.worker_count()
     if workers == 0:
         raise unavailable(ErrorCode.NO_WORKERS, "no worker is alive")

@@ -72,7 +72,7 @@ def get_image(
     if path is None:
         raise ApiError(ErrorCode.IMAGE_NOT_FOUND, "there is no such image, or it is not finished yet")
     headers = {"ETag": f'"{image_id}"', "Cache-Control": _FOREVER}
-    if if_none_match and headers["ETag"] in if_none_match:
+    if if_none_match and (headers["ETag"] in if_none_match or if_none_match.strip() == "*"):
         return Response(status_code=304, headers=headers)
     name = f"{image_id}.png" if download == "1" else None
     return FileResponse(path, headers=headers, media_type="image/png", filename=name)

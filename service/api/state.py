@@ -16,13 +16,15 @@ from models.language.rewriting import Rewriter
 from service.api.sweeping import sweep_regularly
 from service.backbone.callers import Callers
 from service.backbone.catalog_file import CatalogFile
-from service.backbone.connections import connect, connect_async
+from service.backbone.connections import WriteProbe, connect, connect_async
 from service.backbone.inputs import InputStore
 from service.backbone.keys import KeyRing
 from service.backbone.language import open_engine, open_rewriter
+from service.backbone.permissions import image_modes
 from service.backbone.preferences import Preferences
 from service.backbone.queue import Intake
 from service.backbone.settings import Settings, SettingsError
+from service.backbone.storage import StorageMonitor
 from service.backbone.store import FileStore, ImageStore
 from service.backbone.watch import JobWatcher
 from service.jobs.images import ImageIntake
@@ -41,6 +43,8 @@ class Gateway:
     jobs: JobService
     watcher: JobWatcher
     store: ImageStore
+    storage: StorageMonitor
+    ledger_writes: WriteProbe
     inputs: InputStore
     callers: Callers
     preferences: Preferences
@@ -72,8 +76,9 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     connection = connect_async(settings.redis_url, "photogram-gateway")
     watcher = JobWatcher(connection, settings.record_ttl_s)
     preferences, engine = Preferences(connection), open_engine(settings)
-    images, inputs = ImageStore(settings.images_folder), InputStore(settings.inputs_folder)
-    files = FileStore(settings.files_folder)
+    images = ImageStore(settings.images_folder, image_modes(settings))
+    inputs, files = InputStore(settings.inputs_folder), FileStore(settings.files_folder)
+    storage = _storage(settings)
     listening = asyncio.create_task(watcher.listen())
     sweeping = asyncio.create_task(sweep_regularly(settings, images, inputs, files))
     try:
@@ -88,11 +93,14 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
                 preferences=preferences,
                 images=images,
                 files=files,
-                image_intake=ImageIntake(inputs, images, settings.max_input_bytes),
+                image_intake=ImageIntake(inputs, images, settings.max_input_bytes, storage),
                 public_url=settings.public_url,
+                storage=storage,
             ),
             watcher=watcher,
             store=images,
+            storage=storage,
+            ledger_writes=WriteProbe(connection),
             inputs=inputs,
             callers=Callers(connection),
             preferences=preferences,
@@ -109,6 +117,11 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             await engine.aclose()
         await connection.aclose(close_connection_pool=True)
         intake_connection.close()
+
+
+def _storage(settings: Settings) -> StorageMonitor:
+    folders = (settings.images_folder, settings.inputs_folder, settings.files_folder)
+    return StorageMonitor(folders, settings.min_free_bytes)
 
 
 async def _gateway(request: Request) -> Gateway:

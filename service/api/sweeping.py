@@ -7,6 +7,7 @@ import logging
 
 from starlette.concurrency import run_in_threadpool
 
+from service.backbone.files import ABANDONED_S
 from service.backbone.inputs import InputStore
 from service.backbone.settings import Settings
 from service.backbone.store import FileStore, ImageStore
@@ -27,9 +28,14 @@ async def sweep_regularly(settings: Settings, images: ImageStore, inputs: InputS
 
 
 def sweep(settings: Settings, images: ImageStore, inputs: InputStore, files: FileStore) -> None:
-    """Remove uploads older than ``record_ttl_s``, and images and files older than ``image_ttl_s`` if that is set."""
+    """Remove uploads older than ``record_ttl_s``, and images and files older than ``image_ttl_s`` if that is set.
+
+    What a killed process left half written goes too.
+    """
     removed = inputs.sweep(settings.record_ttl_s)
     if settings.image_ttl_s is not None:
         removed += images.sweep(settings.image_ttl_s) + files.sweep(settings.image_ttl_s)
+    for store in (images, inputs, files):
+        removed += store.remove_partial(ABANDONED_S)
     if removed:
         log.info("removed %d old files", removed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from tomlkit.exceptions import ParseError
 
 from models.catalog.catalog import HOUSE, Catalog
 from models.errors import CatalogError
+from service.backbone.files import replace_file
 
 
 def add_entry(path: Path, name: str, entry: Mapping[str, Any], *, is_default: bool) -> None:
@@ -62,7 +62,4 @@ def _write(path: Path, document: Any) -> None:
     text = tomlkit.dumps(document)
     # Raises if tomlkit put a top-level key behind a table, where it would belong to that table.
     tomllib.loads(text)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    replace_file(path, text.encode())

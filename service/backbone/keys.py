@@ -41,6 +41,11 @@ def add_key(connection: Redis, key: str, name: str) -> None:
     connection.hsetnx(API_KEYS_KEY, _hash(key), _description(name))
 
 
+def has_keys(connection: Redis, key: str | None) -> bool:
+    """Whether ``key`` is accepted already; without one, whether there is any key."""
+    return bool(connection.hlen(API_KEYS_KEY) if key is None else connection.hexists(API_KEYS_KEY, _hash(key)))
+
+
 def bootstrap_key(connection: Redis, key: str | None) -> str | None:
     """Make sure that there is an API key: add ``key``, or else a new one unless there is any.
 

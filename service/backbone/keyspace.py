@@ -21,6 +21,7 @@ No other module spells a key. ``TTL`` in the table is the setting ``PHOTOGRAM_RE
 | ``photogram:callers:<owner>:options`` | string | gateway (sdapi) | 30 d after use | A1111 options as JSON |
 | ``photogram:callers:<owner>:calls`` | hash | gateway (sdapi) | 24 h after the last | running calls by first job id |
 | ``photogram:callers:<owner>:ended`` | list | gateway (sdapi) | 24 h after the last | the last 16 task ids |
+| ``photogram:write-probe`` | string | gateways, starting workers | 60 s | shows that Redis accepts writes |
 | ``photogram:rewrite:<sha256>`` | string | gateway, workers | 7 d after use | a cached prompt rewrite as JSON |
 
 The keys ``workers``, ``workers:loaded``, ``aside`` and ``maintenance`` belong to the diffusion queue; the same keys of
@@ -58,6 +59,10 @@ MODEL_BACKENDS_KEY = "photogram:model-backends"
 
 API_KEYS_KEY = "photogram:keys"
 """Hash, SHA-256 of an API key to JSON with ``name`` and ``created_at``. It never expires."""
+
+WRITE_PROBE_KEY = "photogram:write-probe"
+"""String. Gateways and starting workers write it to see whether Redis accepts writes; expires after 60 s."""
+WRITE_PROBE_TTL_S = 60
 
 
 def record_key(job_id: str) -> str:
@@ -106,7 +111,7 @@ def _of_queue(key: str, queue: str) -> str:
 
 
 def preferences_key(owner: str) -> str:
-    """Hash, preference to ``0`` or ``1``. The gateway writes it; it never expires."""
+    """Hash, preference to ``0``, ``1`` or a word. The gateway writes it; it never expires."""
     return f"photogram:preferences:{owner}"
 
 

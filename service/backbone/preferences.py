@@ -9,6 +9,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from models.jobs.params import FULL
 from service.backbone.keyspace import preferences_key
 
 _CACHE_TTL_S = 5.0
@@ -23,9 +24,12 @@ class PreferenceValues:
     """Whether the language model rewrites prompts before they are drawn."""
     enhance_negative_prompt: bool = False
     """Whether the language model writes a negative prompt too."""
+    metadata: str = FULL
+    """What files of images say of how they were generated, one of ``models.jobs.params.METADATA``."""
 
 
 _NAMES = tuple(field.name for field in fields(PreferenceValues))
+_METADATA = "metadata"
 
 
 class Preferences:
@@ -40,10 +44,10 @@ class Preferences:
         good_until, values = self._cached.get(owner, (0.0, PreferenceValues()))
         return await self._read(owner) if good_until < time.monotonic() else values
 
-    async def change(self, owner: str, changes: Mapping[str, bool | None]) -> PreferenceValues:
+    async def change(self, owner: str, changes: Mapping[str, bool | str | None]) -> PreferenceValues:
         """Set some preferences by name, ``None`` restoring the default; returns all preferences of the key."""
         removed = [name for name, value in changes.items() if value is None]
-        kept = [part for name, value in changes.items() if value is not None for part in (name, int(value))]
+        kept = [part for name, value in changes.items() if value is not None for part in (name, _stored(value))]
         async with self._connection.pipeline() as transaction:
             if removed:
                 transaction.hdel(preferences_key(owner), *removed)
@@ -54,9 +58,17 @@ class Preferences:
 
     async def _read(self, owner: str) -> PreferenceValues:
         found: Any = await self._connection.hmget(preferences_key(owner), _NAMES)
-        given = {name: value == b"1" for name, value in zip(_NAMES, found, strict=True) if value is not None}
+        given = {name: _read(name, value) for name, value in zip(_NAMES, found, strict=True) if value is not None}
         values = PreferenceValues(**given)
         if len(self._cached) >= _CACHE_MAX:
             self._cached.clear()
         self._cached[owner] = time.monotonic() + _CACHE_TTL_S, values
         return values
+
+
+def _stored(value: bool | str) -> str | int:
+    return int(value) if isinstance(value, bool) else value
+
+
+def _read(name: str, stored: bytes) -> Any:
+    return stored.decode() if name == _METADATA else stored == b"1"

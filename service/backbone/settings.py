@@ -43,6 +43,11 @@ class Settings:
     """The largest file of an image that a job starts from."""
     image_ttl_s: int | None = None
     """How long generated images and files are kept; ``None`` is for ever."""
+    min_free_bytes: int | None = None
+    """How much space must be free for new jobs and uploads to be accepted; ``None`` is 512 MiB or 2 % of the disk,
+    whichever is less, and 0 is none."""
+    group_reads_images: bool = False
+    """Whether the group of the data folder may read generated images, so that another program can serve them."""
     fetch_private: bool = False
     """Whether jobs may fetch images from private addresses."""
     max_queued: int = 10_000
@@ -125,6 +130,10 @@ class Settings:
             max_body_bytes=_whole(given, "PHOTOGRAM_MAX_BODY_BYTES", cls.max_body_bytes),
             max_input_bytes=_whole(given, "PHOTOGRAM_MAX_INPUT_BYTES", cls.max_input_bytes),
             image_ttl_s=_whole(given, "PHOTOGRAM_IMAGE_TTL_S", 0, lowest=0) or None,
+            min_free_bytes=_whole(given, "PHOTOGRAM_MIN_FREE_BYTES", 0, lowest=0)
+            if "PHOTOGRAM_MIN_FREE_BYTES" in given
+            else None,
+            group_reads_images=_one_of(given, "PHOTOGRAM_GROUP_READS_IMAGES", ("0", "1")) == "1",
             fetch_private=_one_of(given, "PHOTOGRAM_FETCH_PRIVATE", ("0", "1")) == "1",
             max_queued=_whole(given, "PHOTOGRAM_MAX_QUEUED", cls.max_queued),
             job_timeout_s=float(_whole(given, "PHOTOGRAM_JOB_TIMEOUT_S", int(cls.job_timeout_s))),

@@ -1,11 +1,12 @@
-"""The stores of results: images and files on disk, named by random ids."""
+"""The stores of results: images and files on disk, named by random ids; a stored file never changes."""
 
 from __future__ import annotations
 
 import re
+import uuid
 from pathlib import Path
 
-from service.backbone.files import remove_old, write_whole
+from service.backbone.files import PRIVATE, Modes, create_file, has_contents, remove_old, remove_partial
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -15,8 +16,8 @@ class _UuidStore:
 
     suffix: str
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, modes: Modes = PRIVATE) -> None:
+        self._folder, self._modes = folder, modes
 
     def path(self, uuid: str) -> Path | None:
         """The path of the file, or ``None`` if there is no such file or ``uuid`` is not a UUID in lower case."""
@@ -25,9 +26,22 @@ class _UuidStore:
         path = self._place(uuid)
         return path if path.is_file() else None
 
-    def write(self, uuid: str, data: bytes) -> None:
-        """Store ``data`` atomically; a file that an earlier try left under this id is replaced."""
-        write_whole(self._place(uuid), data)
+    def add(self, data: bytes) -> str:
+        """Store ``data`` under a new id of 122 random bits, and return the id; raises as :meth:`write`."""
+        while not self.write(new_id := str(uuid.uuid4()), data):
+            continue
+        return new_id
+
+    def write(self, uuid: str, data: bytes) -> bool:
+        """Store ``data`` under ``uuid``; ``False`` if another file has this id, which stays as it is.
+
+        Links to images may be cached for ever, so that the bytes behind an id must never change.
+
+        Raises:
+            StorageUnavailable: the disk is full, or the folder cannot be written.
+        """
+        place = self._place(uuid)
+        return create_file(place, data, self._modes) or has_contents(place, data)
 
     def remove(self, uuid: str) -> None:
         """Remove the file, if there is one."""
@@ -36,6 +50,10 @@ class _UuidStore:
     def sweep(self, ttl_s: float) -> int:
         """Remove all files that are older than ``ttl_s``; returns how many."""
         return remove_old(self._folder, ttl_s)
+
+    def remove_partial(self, older_than_s: float) -> int:
+        """Remove what was never completed; returns how many files that were."""
+        return remove_partial(self._folder, older_than_s)
 
     def _place(self, uuid: str) -> Path:
         return self._folder / uuid[:2] / f"{uuid}{self.suffix}"

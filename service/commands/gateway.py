@@ -11,9 +11,10 @@ from redis.exceptions import RedisError
 from models.errors import CatalogError
 from models.jobs.kinds import KindModuleError
 from service.api.app import create_app
-from service.backbone.connections import connect, wait_for_redis
-from service.backbone.keys import bootstrap_key
+from service.backbone.connections import connect, wait_for_redis, wait_until_writable
+from service.backbone.keys import bootstrap_key, has_keys
 from service.backbone.logs import configure_logging
+from service.backbone.permissions import restrict_umask, tighten
 from service.backbone.settings import Settings, SettingsError
 
 REDIS_WAIT_S = 10.0
@@ -28,10 +29,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=8000)
     options = parser.parse_args(argv)
     configure_logging("gateway")
+    restrict_umask()
     try:
         settings = Settings.from_environment()
         if settings.redis_url is None:
             raise SettingsError("set REDIS_URL to the Redis that the workers use")
+        if settings.data.is_dir():
+            tighten(settings)
         app = create_app(settings)
         ensure_key(settings.redis_url, settings.bootstrap_key)
     except (SettingsError, CatalogError, KindModuleError) as error:
@@ -48,9 +52,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def ensure_key(redis_url: str, bootstrap: str | None) -> None:
-    """Accept the key ``bootstrap``; without it, create the first key if there is none, and print it once."""
+    """Accept the key ``bootstrap``; without it, create the first key if there is none, and print it once.
+
+    A key that must be added is added when Redis accepts writes; nothing else of the gateway's start needs that.
+    """
     with connect(redis_url, "photogram-gateway-start") as connection:
         wait_for_redis(connection, REDIS_WAIT_S)
+        if has_keys(connection, bootstrap):
+            return
+        wait_until_writable(connection)
         created = bootstrap_key(connection, bootstrap)
     if created is not None:
         print(f"API key, shown this once: {created}", file=sys.stderr, flush=True)

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.families import FAMILIES, STABLE_DIFFUSION
 from models.catalog.single_file import family_of
-from models.errors import CatalogError, ModelUnavailable
+from models.errors import CatalogError, ModelUnavailable, StorageUnavailable
 from service.backbone.catalog_edit import add_entry, remove_entry
 from service.backbone.connections import connect
 from service.backbone.keyspace import MODEL_PROBLEMS_KEY
@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         environment = os.environ | ({"PHOTOGRAM_DATA": options.data} if options.data else {})
         return run(options, Settings.from_environment(environment))
-    except (CatalogError, SettingsError, OSError) as error:
+    except (CatalogError, SettingsError, StorageUnavailable, OSError) as error:
         print(f"photogram models: {error}", file=sys.stderr)
         return 1
 

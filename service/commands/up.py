@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import json
 import logging
 import os
 import signal
@@ -21,8 +22,11 @@ from redis.exceptions import RedisError
 
 from models.jobs.kinds import DIFFUSION_QUEUE, KindModuleError, job_kinds, load_kinds
 from service.backbone.connections import connect, wait_for_redis
+from service.backbone.files import ABANDONED_S, make_folder, remove_partial
 from service.backbone.logs import configure_logging
+from service.backbone.permissions import restrict_umask, tighten
 from service.backbone.settings import Settings, SettingsError
+from service.backbone.storage import write_problem
 from service.llm.install import EngineMissing
 from service.llm.own_engine import OwnEngine
 from service.supervisor import Child, stop_in_order
@@ -33,6 +37,7 @@ log = logging.getLogger(__name__)
 REDIS_START_S = 60.0
 """The time limit for Valkey's start, which reads the append-only file."""
 POLL_S = 0.2
+STORAGE_POLL_S = 0.5
 STOP_S = (7.0, 2.0)
 """The time limits for stopping gateway, workers and language engine, and then Valkey."""
 
@@ -41,22 +46,42 @@ def main(argv: list[str] | None = None) -> int:
     """Run everything until SIGINT or SIGTERM; returns the exit code."""
     options = _parser().parse_args(argv)
     configure_logging("up")
+    restrict_umask()
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     try:
         settings = Settings.from_environment(os.environ | ({"PHOTOGRAM_DATA": options.data} if options.data else {}))
-        settings.data.mkdir(parents=True, exist_ok=True)
+        make_folder(settings.data)
         load_kinds(settings.job_kinds)
     except (SettingsError, OSError, KindModuleError) as error:
         print(f"photogram up: {error}", file=sys.stderr)
         return 2
     try:
+        if not _has_storage(settings, stopping):
+            return 0
         with _locked(settings), tempfile.TemporaryDirectory(prefix="photogram-") as runtime:
             return Stack(settings, options, Path(runtime)).run(stopping)
     except OSError as error:
         print(f"photogram up: {error}", file=sys.stderr)
         return 1
+
+
+def _has_storage(settings: Settings, stopping: threading.Event) -> bool:
+    """Wait until the data folder can be written; ``False`` if the service is stopped before.
+
+    Valkey cannot start without space, and says so in many lines.
+    """
+    problem = write_problem(settings.data)
+    if problem is not None:
+        print(f"photogram up: waiting, because {problem} ({settings.data})", file=sys.stderr, flush=True)
+    while problem is not None:
+        if stopping.wait(STORAGE_POLL_S):
+            return False
+        problem = write_problem(settings.data)
+        if problem is None:
+            print("photogram up: the data folder can be written again", file=sys.stderr, flush=True)
+    return True
 
 
 @contextmanager
@@ -120,6 +145,7 @@ class Stack:
         self._probe = self._address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
         self._engine = _own_engine(settings)
         self._given_up: set[str] = set()
+        self._is_told = False
         environment = self._environment(options.workers)
         python = [sys.executable, "-m"]
         valkey = valkey_command(settings.data / "valkey", valkey_socket)
@@ -174,6 +200,8 @@ class Stack:
     def _start(self, stopping: threading.Event) -> None:
         """Start Valkey, then the gateway and the workers once Valkey answers."""
         self._check_port()
+        tighten(self._settings)
+        self._remove_partial()
         for child in self._storage:
             child.start()
         with connect(self._redis_url, "photogram-up") as connection:
@@ -184,6 +212,12 @@ class Stack:
             )
         for child in (self._gateway, *self._workers):
             child.start()
+
+    def _remove_partial(self) -> None:
+        """Remove files that were never completed; with a Valkey of our own, nobody else can be writing them now."""
+        settings, age_s = self._settings, 0.0 if self._storage else ABANDONED_S
+        for folder in (settings.data, settings.images_folder, settings.inputs_folder, settings.files_folder):
+            remove_partial(folder, age_s)
 
     def _restart_ended(self) -> None:
         for child in (*self._storage, self._gateway):
@@ -221,8 +255,18 @@ class Stack:
         try:
             with urllib.request.urlopen(f"{self._probe}/readyz", timeout=1.0) as answer:
                 return bool(answer.status == 200)
+        except urllib.error.HTTPError as error:
+            self._tell_storage_problem(error.read())
+            return False
         except (urllib.error.URLError, OSError):
             return False
+
+    def _tell_storage_problem(self, body: bytes) -> None:
+        """Say once why the service is not ready, if the disk or Redis accepts no writes; other reasons pass soon."""
+        problem = json.loads(body)
+        if problem["code"] in ("storage_unavailable", "ledger_unavailable") and not self._is_told:
+            self._is_told = True
+            print(f"photogram up: not ready yet: {problem['detail']}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from models.jobs.params import JobRequest
 from models.jobs.sources import IMAGE, INPUT, is_url, sources_of, with_sources
 from models.media.images import measure
 from service.backbone.inputs import InputStore
+from service.backbone.storage import StorageMonitor
 from service.backbone.store import ImageStore
 from service.jobs.errors import ImageRefused
 
@@ -40,16 +41,20 @@ class ImageIntake:
 
     Args:
         max_bytes: the largest file that is accepted.
+        storage: says whether there is room for further files.
     """
 
-    def __init__(self, inputs: InputStore, images: ImageStore, max_bytes: int) -> None:
-        self._inputs, self._images, self._max_bytes = inputs, images, max_bytes
+    def __init__(
+        self, inputs: InputStore, images: ImageStore, max_bytes: int, storage: StorageMonitor | None = None
+    ) -> None:
+        self._inputs, self._images, self._max_bytes, self._storage = inputs, images, max_bytes, storage
 
     def store(self, data: bytes) -> StoredInput:
         """Store the encoded image in ``data``.
 
         Raises:
             ImageRefused: it is not an image, or too large.
+            StorageUnavailable: the disk is full or nearly full, or cannot be written.
         """
         if len(data) > self._max_bytes:
             raise ImageRefused(self._too_large())
@@ -57,6 +62,8 @@ class ImageIntake:
             width, height = measure(data)
         except UnreadableImage as error:
             raise ImageRefused(str(error)) from error
+        if self._storage is not None:
+            self._storage.require_room()
         return StoredInput(INPUT + self._inputs.add(data), width, height)
 
     def take_in(self, request: _Request, our_url: str | None) -> _Request:
@@ -67,6 +74,7 @@ class ImageIntake:
 
         Raises:
             InvalidTicket: with every image that cannot be used.
+            StorageUnavailable: as :meth:`store`.
         """
         problems, taken = Problems(), {}
         for field, source in sources_of(request):

@@ -12,14 +12,15 @@ from typing import Any
 from anyio import to_thread
 
 from models.errors import FieldProblem, InvalidTicket, Problem, ProblemCode
-from models.jobs.params import SEED_MAX, DrawParams, DrawRequest, JobRequest
+from models.jobs.params import SEED_MAX, DrawParams, DrawRequest, FaceRestoreRequest, JobRequest, UpscaleRequest
 from models.jobs.payload import build
-from models.jobs.records import JOB_ID_PATTERN, JobRecord, new_job_id
+from models.jobs.records import JOB_ID_PATTERN, JobRecord
 from models.jobs.results import StoredFile
 from models.jobs.tickets import open_ticket
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.preferences import Preferences
 from service.backbone.queue import Accepted, Intake
+from service.backbone.storage import StorageMonitor
 from service.backbone.store import FileStore, ImageStore
 from service.backbone.watch import JobEvent, JobWatcher
 from service.jobs.caller import Caller
@@ -33,6 +34,7 @@ class JobService:
     Args:
         intake: synchronous; it is called in the thread pool.
         public_url: what links to our own images start with, if the server has one fixed address.
+        storage: says whether there is room for the results of further jobs.
     """
 
     def __init__(
@@ -46,10 +48,11 @@ class JobService:
         files: FileStore,
         image_intake: ImageIntake,
         public_url: str | None,
+        storage: StorageMonitor | None = None,
     ) -> None:
         self._catalog, self._intake, self._watcher, self._preferences = catalog, intake, watcher, preferences
         self._images, self._files, self._image_intake = images, files, image_intake
-        self._public_url = public_url
+        self._public_url, self._storage = public_url, storage
 
     # Submitting
 
@@ -75,12 +78,15 @@ class JobService:
             InvalidTicket: the request cannot be done.
             AlreadyUsed: the job id or the idempotency key belongs to another request.
             QueueFull: too many jobs wait.
+            StorageUnavailable: the disk is full or nearly full, or cannot be written.
         """
         preferred = await self._with_preferences(caller, request)
 
         def accept() -> Accepted:
+            if self._storage is not None:
+                self._storage.require_room()
             taken = self.take_in(preferred, our_url)
-            ticket = open_ticket(taken, self._catalog.current(), job_id=job_id or new_job_id(), owner=caller.key_id)
+            ticket = open_ticket(taken, self._catalog.current(), owner=caller.key_id, job_id=job_id)
             return self._intake.accept(ticket, _explicit(taken, request) if echo is None else echo, idempotency_key)
 
         return await to_thread.run_sync(accept)
@@ -115,19 +121,15 @@ class JobService:
         return queued
 
     async def _with_preferences(self, caller: Caller, request: JobRequest) -> JobRequest:
-        """``request`` with the preferences of the API key where it does not say whether prompts are rewritten."""
-        if not isinstance(request, DrawRequest) or None not in (
-            request.enhance_prompt,
-            request.enhance_negative_prompt,
-        ):
+        """``request`` with the preferences of the API key where it leaves open what there is a preference for."""
+        if not isinstance(request, DrawRequest | UpscaleRequest | FaceRestoreRequest):
+            return request
+        names = ("metadata", "enhance_prompt", "enhance_negative_prompt")
+        missing = [name for name in names if getattr(request, name, "") is None]
+        if not missing:
             return request
         preferred = await self._preferences.get(caller.key_id)
-        enhance, negative = request.enhance_prompt, request.enhance_negative_prompt
-        return replace(
-            request,
-            enhance_prompt=preferred.enhance_prompt if enhance is None else enhance,
-            enhance_negative_prompt=preferred.enhance_negative_prompt if negative is None else negative,
-        )
+        return replace(request, **{name: getattr(preferred, name) for name in missing})
 
     @asynccontextmanager
     async def _all_or_none(self, queued: Sequence[JobRecord]) -> AsyncIterator[None]:
@@ -228,7 +230,7 @@ def _with_later_seed(first: JobRecord, index: int) -> DrawRequest:
         later = replace(params, seed=params.seed + index)
     else:
         later = replace(params, variation=replace(variation, seed=(variation.seed or 0) + index))
-    return build(DrawRequest, {**later.to_payload(), "kind": first.kind})
+    return build(DrawRequest, {**later.to_payload(), "metadata": params.metadata, "kind": first.kind})
 
 
 def _read(path: Path | None) -> bytes:

@@ -62,8 +62,12 @@ def _fastest(eager: EagerDenoiser, cache: Path) -> Denoiser:
         return _usable(candidates[0], eager, cache) or eager
     versions = ",".join(f"{name} {version(EXACT[name])}" for name in candidates)
     key = export_key("fastest", f"{versions}, {torch.get_num_threads()} threads, {platform.processor()}", eager.unet)
-    chosen = GraphCache(cache).obtain(key, lambda folder: _race(candidates, eager, cache, folder)) / CHOICE
-    name = chosen.read_text(encoding="utf-8")
+    try:
+        chosen = GraphCache(cache).obtain(key, lambda folder: _race(candidates, eager, cache, folder)) / CHOICE
+        name = chosen.read_text(encoding="utf-8")
+    except OSError as error:  # a full disk must not make the model unavailable
+        log.warning("torch runs the model, because the cache of measured backends cannot be written: %s", error)
+        return eager
     return eager if name == eager.name else _usable(name, eager, cache) or eager
 
 

@@ -18,7 +18,14 @@ QUERYING_JOB = problems(ErrorCode.UNAUTHORIZED, ErrorCode.JOB_NOT_FOUND, *_SERVE
 READING_FILE = problems(
     ErrorCode.UNAUTHORIZED, ErrorCode.JOB_NOT_FOUND, ErrorCode.FILE_NOT_FOUND, ErrorCode.INVALID_PARAMS, *_SERVER
 )
-CREATING_JOB = problems(ErrorCode.UNAUTHORIZED, ErrorCode.ALREADY_USED, *_BODY, ErrorCode.QUEUE_FULL, *_SERVER)
+CREATING_JOB = problems(
+    ErrorCode.UNAUTHORIZED,
+    ErrorCode.ALREADY_USED,
+    *_BODY,
+    ErrorCode.QUEUE_FULL,
+    ErrorCode.STORAGE_UNAVAILABLE,
+    *_SERVER,
+)
 LISTING = problems(ErrorCode.UNAUTHORIZED)
 """Of a route that needs no Redis beyond the API key."""
 LISTING_MODELS = problems(ErrorCode.UNAUTHORIZED, ErrorCode.LEDGER_UNAVAILABLE)
@@ -29,5 +36,6 @@ UPLOADING = problems(
     ErrorCode.BODY_TOO_LARGE,
     ErrorCode.UNSUPPORTED_MEDIA_TYPE,
     ErrorCode.INVALID_PARAMS,
+    ErrorCode.STORAGE_UNAVAILABLE,
     *_SERVER,
 )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Header, Response
 from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -20,6 +20,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
         "description": "The file, with its own media type.",
         "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}},
     },
+    304: {"description": "The client has the file already."},
     **READING_FILE,
 }
 
@@ -31,14 +32,32 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     response_class=FileResponse,
     responses=_RESPONSES,
 )
-async def get_job_file(gateway: GatewayState, caller: CurrentCaller, job_id: str, index: int) -> FileResponse:
-    """The file at `index`, counted from 0 in the order of `result.files`. It is always sent as an attachment."""
+@router.head(
+    "/v1/jobs/{job_id}/files/{index}",
+    operation_id="headJobFile",
+    summary="Check whether a file of a job exists",
+    response_class=FileResponse,
+    responses=_RESPONSES,
+)
+async def get_job_file(
+    gateway: GatewayState,
+    caller: CurrentCaller,
+    job_id: str,
+    index: int,
+    if_none_match: Annotated[str | None, Header(alias="If-None-Match")] = None,
+) -> Response:
+    """The file at `index`, counted from 0 in the order of `result.files`. It is always sent as an attachment.
+
+    The file never changes. `Range` requests a part of it.
+    """
     record = await gateway.jobs.find(caller, job_id)
     if not 0 <= index < len(record.files):
         raise FileGone(f"the job has {len(record.files)} files")
     file = record.files[index]
     path = await run_in_threadpool(gateway.jobs.file_path, file)
+    etag = f'"{file.file_id}"'
+    if if_none_match and (etag in if_none_match or if_none_match.strip() == "*"):
+        return Response(status_code=304, headers={"ETag": etag})
     # A browser must not run the file as a page: "attachment" saves it, and "nosniff" forbids guessing another type.
-    return FileResponse(
-        path, media_type=file.media_type, filename=file.name, headers={"X-Content-Type-Options": "nosniff"}
-    )
+    headers = {"X-Content-Type-Options": "nosniff", "ETag": etag, "Cache-Control": "private, no-cache"}
+    return FileResponse(path, media_type=file.media_type, filename=file.name, headers=headers)

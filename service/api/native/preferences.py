@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,6 +19,7 @@ router = APIRouter(tags=["preferences"])
 
 _PROMPT = "The value of `enhance_prompt` for jobs that leave it out."
 _NEGATIVE = "The value of `enhance_negative_prompt` for jobs that leave it out."
+_METADATA = "The value of `metadata` for jobs that leave it out."
 _EXAMPLE = {"enhance_prompt": True}
 
 
@@ -26,6 +28,7 @@ class PreferencesView(BaseModel):
 
     enhance_prompt: bool = Field(description=_PROMPT)
     enhance_negative_prompt: bool = Field(description=_NEGATIVE)
+    metadata: str = Field(description=_METADATA)
 
 
 class PreferencesBody(BaseModel):
@@ -34,6 +37,7 @@ class PreferencesBody(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
     enhance_prompt: bool | None = Field(None, description=_PROMPT)
     enhance_negative_prompt: bool | None = Field(None, description=_NEGATIVE)
+    metadata: Literal["full", "drawn", "none"] | None = Field(None, description=_METADATA)
 
 
 OPENAPI_MODELS = (PreferencesBody,)

@@ -139,6 +139,6 @@ _EXAMPLES: Mapping[int, Sequence[Any]] = {
           "unsupported_content_type"),
     429: ("Too many jobs are queued.", "10000 jobs wait already", "rate_limit_error", None, "rate_limit_exceeded"),
     500: ("The job failed.", "the model cannot be loaded", SERVER_ERROR, None, "model_unavailable"),
-    503: ("Redis cannot be reached.", "the ledger cannot be reached; try again soon", SERVER_ERROR, None,
+    503: ("The server cannot do this now.", "the ledger cannot be reached; try again soon", SERVER_ERROR, None,
           "ledger_unavailable"),
 }  # fmt: skip

@@ -11,13 +11,12 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from models.errors import FieldProblem, InvalidTicket, ProblemCode
+from models.errors import FieldProblem, ProblemCode
 from service.api.errors import ApiError, Dialect, ErrorCode, to_api_error
 from service.api.multipart import is_form
 from service.api.prodia_v2.forms import form_response
 from service.api.prodia_v2.response_format import accepts_form
 from service.api.responses import json_response
-from service.backbone.queue import QueueFull
 
 TOKEN_TEXT = "token is invalid"
 _AI_SDK = "ai-sdk/"
@@ -40,10 +39,10 @@ def form_errors(request: Request) -> Iterator[None]:
     """Render errors of the block as forms if :func:`wants_form_errors` says so."""
     try:
         yield
-    except (ApiError, InvalidTicket, QueueFull) as error:
-        if not wants_form_errors(request):
-            raise
+    except Exception as error:
         known = to_api_error(error)
+        if known.code is ErrorCode.INTERNAL_ERROR or not wants_form_errors(request):
+            raise
         raise FormError(known.code, known.detail, known.problems, known.headers) from error
 
 

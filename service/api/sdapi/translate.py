@@ -102,6 +102,7 @@ def to_request(body: SdDrawBody, options: Options, catalog: Catalog, problems: P
         height=_rounded_down(body.height),
         style_preset=style,
         clip_skip=options.clip_skip,
+        metadata=options.metadata,
         controls=_controls(body, problems),
         refiner=_refiner(body, catalog),
     )

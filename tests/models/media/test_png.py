@@ -205,3 +205,29 @@ def test_a_rewrite_is_applied_once_and_for_all() -> None:
     assert Rewrite(status="timeout").applied_to(asked) == replace(
         asked, enhance_prompt=False, enhance_negative_prompt=False
     )
+
+
+@pytest.mark.parametrize(
+    ("metadata", "chunks"),
+    [("full", {"parameters", "photogram", "original_prompt"}), ("drawn", {"parameters", "photogram"}), ("none", set())],
+)
+def test_a_file_says_no_more_than_the_job_allows(metadata: str, chunks: set[str]) -> None:
+    source = IMAGE.copy()
+    exif = Image.Exif()
+    exif[0x010E] = "a secret of the source"
+    source.info = {"comment": "a secret of the source", "icc_profile": b"a secret", "exif": exif.tobytes()}
+    data = png.encode(source, TXT2IMG, replace(PARAMS, metadata=metadata), "what the user wrote")
+    image = opened(data)
+    assert set(image.info) == chunks and image.tobytes() == IMAGE.tobytes()
+    assert b"secret" not in data and (b"what the user wrote" in data) is (metadata == "full")
+    assert (b"a cat" in data) is (metadata != "none")
+    assert source.info["comment"] == "a secret of the source", "the image itself is unchanged"
+
+
+def test_metadata_is_not_a_part_of_the_request_in_a_file() -> None:
+    drawn = png.read_request(png.encode(IMAGE, TXT2IMG, replace(PARAMS, metadata="drawn")))
+    assert drawn == png.read_request(png.encode(IMAGE, TXT2IMG, PARAMS))
+    assert "metadata" not in PARAMS.to_payload(), "records look as in earlier versions"
+    for metadata in ("full", "drawn", "none"):
+        params = replace(PARAMS, metadata=metadata)
+        assert DrawParams.from_payload(params.to_payload()) == params

@@ -93,20 +93,20 @@ class Hand:
     def rewrite(self, job_id: str, rewrite: Rewrite) -> None:
         assert self.ledger.note_rewrite(job_id, EXECUTION, rewrite)
 
-    def succeed(self, job_id: str) -> None:
+    def succeed(self, job_id: str, color: str = "black") -> None:
         image_id = self.ledger.read(job_id).image_id
         buffer = BytesIO()
-        PilImage.new("RGB", (128, 128)).save(buffer, "PNG")
-        self.store.write(image_id, buffer.getvalue())
+        PilImage.new("RGB", (128, 128), color).save(buffer, "PNG")
+        assert self.store.write(image_id, buffer.getvalue())
         timings = {"prepare_s": 0.1, "denoise_s": 1.0, "finish_s": 0.1}
         assert self.ledger.succeed(job_id, EXECUTION, [Image(image_id, 128, 128)], timings)
 
     def fail(self, job_id: str) -> None:
         assert self.ledger.fail(job_id, EXECUTION, DrawingFailed("the image is all\nNaN – sorry"))
 
-    def draw(self, job_id: str) -> None:
+    def draw(self, job_id: str, color: str = "black") -> None:
         self.start(job_id)
-        self.succeed(job_id)
+        self.succeed(job_id, color)
 
 
 @pytest.fixture

@@ -26,6 +26,42 @@ def test_an_image_is_served_for_ever(anonymous, new_job, worker):
     part = anonymous.get(f"/images/{job_id}.png", headers={"Range": "bytes=0-7"})
     assert (part.status_code, part.content) == (206, b"\x89PNG\r\n\x1a\n")
 
+    for tag in ("*", f"W/{answer.headers['etag']}"):
+        assert anonymous.get(f"/images/{job_id}.png", headers={"If-None-Match": tag}).status_code == 304
+    for wanted, status, content in [
+        ("bytes=-4", 206, answer.content[-4:]),
+        (f"bytes={len(answer.content) - 1}-", 206, answer.content[-1:]),
+        ("bytes=0-0", 206, answer.content[:1]),
+        (f"bytes={len(answer.content)}-", 416, None),
+        ("pixels=0-7", 400, None),
+    ]:
+        part = anonymous.get(f"/images/{job_id}.png", headers={"Range": wanted})
+        assert part.status_code == status
+        assert content is None or part.content == content
+    for tag, status in ((answer.headers["etag"], 206), ('"another"', 200)):
+        asked = {"Range": "bytes=0-7", "If-Range": tag}
+        assert anonymous.get(f"/images/{job_id}.png", headers=asked).status_code == status
+
+
+@pytest.mark.parametrize("chosen", ["mine", "00000000-0000-4000-8000-000000000000", "posted"])
+def test_nobody_can_change_an_image_whose_record_has_expired(
+    anonymous, client, stranger, body, worker, redis, new_job, chosen
+):
+    job_id = chosen
+    if chosen == "posted":
+        job_id = new_job()
+    else:
+        assert client.put(f"/v1/jobs/{job_id}", json=body()).status_code == 202
+    worker.draw(job_id)
+    (mine,) = client.get(f"/v1/jobs/{job_id}").json()["result"]["images"]
+    before = anonymous.get(mine["url"]).content
+    redis.delete(f"photogram:job:{job_id}")
+    assert stranger.put(f"/v1/jobs/{job_id}", json=body(seed=5)).status_code == 202
+    worker.draw(job_id, color="red")
+    (theirs,) = stranger.get(f"/v1/jobs/{job_id}").json()["result"]["images"]
+    assert mine["url"] != theirs["url"] and job_id not in theirs["url"]
+    assert anonymous.get(mine["url"]).content == before != anonymous.get(theirs["url"]).content
+
 
 @pytest.mark.parametrize(
     "path",

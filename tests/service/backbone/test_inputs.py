@@ -24,7 +24,7 @@ def test_an_input_is_named_by_its_contents_and_kept_once(tmp_path: Path) -> None
     path = store.path(sha256)
     assert path is not None and path.read_bytes() == b"image"
     assert [each for each in tmp_path.glob("*/*")] == [path]
-    assert path.stat().st_mode & 0o777 == 0o644
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("name", ["", "0" * 63, "0" * 64, "A" * 64, "../../etc/passwd", "0" * 64 + "\n"])
@@ -44,3 +44,13 @@ def test_old_inputs_go_unless_they_are_used_again(tmp_path: Path) -> None:
     store.add(b"again")
     assert store.sweep(50) == 1
     assert (store.path(old), store.path(used) is None, store.path(again) is None) == (None, False, False)
+
+
+@pytest.mark.parametrize("damage", [b"", b"imag", b"IMAGE", b"image and more"])
+def test_an_input_that_was_damaged_on_the_disk_is_stored_again(tmp_path: Path, damage: bytes) -> None:
+    store = InputStore(tmp_path)
+    path = store.path(store.add(b"image"))
+    assert path is not None
+    path.write_bytes(damage)
+    store.add(b"image")
+    assert path.read_bytes() == b"image"

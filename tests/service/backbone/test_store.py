@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -16,9 +19,9 @@ def test_the_image_store_gives_only_its_own(tmp_path):
     store = ImageStore(tmp_path)
     image_id = "00000000-0000-4000-8000-000000000000"
     assert store.path(image_id) is None
-    store.write(image_id, b"one")
-    store.write(image_id, b"two")
-    assert store.path(image_id).read_bytes() == b"two"
+    assert store.write(image_id, b"one") and store.write(image_id, b"one")
+    assert not store.write(image_id, b"two") and not store.write(image_id, b"ONE")
+    assert store.path(image_id).read_bytes() == b"one"
     assert store.path("../" + image_id) is None
     assert [path.name for path in tmp_path.rglob("*.*")] == [f"{image_id}.png"]
 
@@ -37,3 +40,22 @@ def test_what_is_stored_is_removed_or_swept(tmp_path, store_class, suffix: str) 
     assert store.path(other) is None
     for name in ("", "../../etc/passwd", UUID.upper().replace("0", "A"), f"{UUID}.png"):
         assert store.path(name) is None
+
+
+def test_an_id_that_the_store_makes_is_new_and_random(tmp_path) -> None:
+    store = FileStore(tmp_path)
+    ids = {store.add(b"same") for _ in range(100)}
+    assert len(ids) == 100 and all(uuid.UUID(each).version == 4 for each in ids)
+
+
+def test_of_many_writers_of_one_id_one_wins(tmp_path) -> None:
+    store, barrier = ImageStore(tmp_path), threading.Barrier(16)
+
+    def write(number: int) -> bool:
+        barrier.wait()
+        return store.write(UUID, b"%d" % number)
+
+    with ThreadPoolExecutor(16) as pool:
+        won = list(pool.map(write, range(16)))
+    assert won.count(True) == 1
+    assert store.path(UUID).read_bytes() == b"%d" % won.index(True)

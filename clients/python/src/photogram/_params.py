@@ -143,6 +143,9 @@ class Params(TypedDict, total=False):
     """Let the server's language model rewrite the prompt; by default as the API key prefers."""
     enhance_negative_prompt: bool | None
     """Let it write a negative prompt too, if there is none; by default as the API key prefers."""
+    metadata: str | None
+    """What the image file says of how it was made: `full`, `drawn` (without the prompt before rewriting) or `none`; by
+    default as the API key prefers."""
 
 
 class UpscaleParams(TypedDict, total=False):
@@ -154,6 +157,9 @@ class UpscaleParams(TypedDict, total=False):
     """An upscaler's name; `Lanczos` by default."""
     priority: int | None
     """-2 to 2; each step up gives the job four times the share of the device."""
+    metadata: str | None
+    """What the image file says of how it was made: `full`, `drawn` (without the prompt before rewriting) or `none`; by
+    default as the API key prefers."""
 
 
 class FaceRestoreParams(TypedDict, total=False):
@@ -161,3 +167,6 @@ class FaceRestoreParams(TypedDict, total=False):
 
     priority: int | None
     """-2 to 2; each step up gives the job four times the share of the device."""
+    metadata: str | None
+    """What the image file says of how it was made: `full`, `drawn` (without the prompt before rewriting) or `none`; by
+    default as the API key prefers."""

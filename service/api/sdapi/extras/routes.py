@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Sequence
+from dataclasses import replace
 
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -30,6 +31,7 @@ from service.api.sdapi.extras.schemas import (
 )
 from service.api.sdapi.extras.sources import read_source
 from service.api.sdapi.extras.translate import WIRE_NAMES, to_request
+from service.api.sdapi.options.translate import Options
 from service.api.sdapi.schemas import EXAMPLE_IMAGE
 from service.api.sdapi.submitting import run_all
 from service.api.sdapi.translate import readable_source
@@ -77,7 +79,9 @@ async def _run(
     request: Request, gateway: Gateway, caller: Caller, body: ExtrasBody, sources: Sequence[str]
 ) -> tuple[str, list[str]]:
     """The parameters as HTML, in A1111's format, and the images in Base64."""
-    job_requests = [await run_in_threadpool(to_request, gateway, body, readable_source(source)) for source in sources]
+    options = Options.of(await gateway.callers.options(caller.key_id))
+    translated = [await run_in_threadpool(to_request, gateway, body, readable_source(source)) for source in sources]
+    job_requests = [replace(each, metadata=options.metadata) for each in translated]
     records = await run_all(gateway, request, caller, job_requests, name="extras", wire_names=WIRE_NAMES)
     done = [record for record in records if record.status is JobStatus.SUCCEEDED]
     files = [(await run_in_threadpool(gateway.jobs.read_images, record))[0] for record in done]

@@ -21,7 +21,8 @@ router = APIRouter(tags=["a1111"])
 class OptionsBody(RootModel[dict[str, Any]]):
     """Options by name.
 
-    `sd_model_checkpoint`, `CLIP_stop_at_last_layers`, `samples_format` and `jpeg_quality` have an effect.
+    `sd_model_checkpoint`, `CLIP_stop_at_last_layers`, `samples_format`, `jpeg_quality` and `enable_pnginfo` have an
+    effect.
     """
 
 

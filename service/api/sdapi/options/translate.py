@@ -10,11 +10,14 @@ from typing import Any, Self
 from models.catalog.catalog import Catalog
 from models.errors import Problem, ProblemCode
 from models.jobs.checks import Problems, choice_problem, range_problem, unknown_name
+from models.jobs.params import NONE
 from service.api.formats import JPEG, PNG, WEBP, ImageFormat
 from service.api.sdapi.names import find_model, model_hash, model_title
 
 MODEL, CLIP_SKIP, FORMAT, QUALITY = "sd_model_checkpoint", "CLIP_stop_at_last_layers", "samples_format", "jpeg_quality"
+WITH_METADATA = "enable_pnginfo"
 _FORMATS: Mapping[str, ImageFormat] = MappingProxyType({"png": PNG, "jpg": JPEG, "jpeg": JPEG, "webp": WEBP})
+_ON, _OFF = ("true", "1"), ("false", "0")
 _QUALITY = 80
 """A1111's default."""
 
@@ -49,7 +52,7 @@ _IGNORED_PREFIXES = (
     "samples_", "grid_", "save_", "live_preview", "show_progress", "return_", "do_not_", "directories_", "webp_",
     "export_for_4chan", "img_downscale_", "target_side_length", "use_original_name_batch", "memmon_poll_rate",
     "add_", "infotext_", "notification_", "api_", "disable_weights_auto_swap", "font", "gallery_", "ui_", "js_",
-    "quicksettings", "enable_pnginfo", "control_net_unit_count", "send_",
+    "quicksettings", "control_net_unit_count", "send_",
 )  # fmt: skip
 """Prefixes of options about files, the user interface and memory, which do not affect images; they are ignored."""
 _SHOWN: Mapping[str, Any] = MappingProxyType({
@@ -58,7 +61,6 @@ _SHOWN: Mapping[str, Any] = MappingProxyType({
     "return_grid": False,
     "live_previews_enable": True,
     "show_progress_every_n_steps": 5,
-    "enable_pnginfo": True,
     "control_net_unit_count": 4,
 })  # fmt: skip
 
@@ -72,6 +74,8 @@ class Options:
     clip_skip: int | None = None
     file_format: ImageFormat = PNG
     quality: int = _QUALITY
+    metadata: str | None = None
+    """What files say of how they were made; ``None`` is as the API key prefers."""
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> Self:
@@ -81,6 +85,8 @@ class Options:
             clip_skip=stored.get(CLIP_SKIP),
             file_format=_FORMATS[stored.get(FORMAT, "png")],
             quality=stored.get(QUALITY, _QUALITY),
+            # Clients send all options back, so that true, the default, must not override the preference of the key.
+            metadata=None if stored.get(WITH_METADATA, True) else NONE,
         )
 
 
@@ -112,6 +118,7 @@ def show_options(stored: Mapping[str, Any], catalog: Catalog) -> dict[str, Any]:
         CLIP_SKIP: stored.get(CLIP_SKIP, 1),
         FORMAT: stored.get(FORMAT, "png"),
         QUALITY: stored.get(QUALITY, _QUALITY),
+        WITH_METADATA: stored.get(WITH_METADATA, True),
         **{name: values[0] for name, values in _FIXED.items()},
         **_SHOWN,
     }
@@ -150,7 +157,15 @@ def _read_format(value: Any, _: Catalog) -> Read:
     return (name, None) if name in _FORMATS else (None, choice_problem(name, _FORMATS))
 
 
-_READERS = MappingProxyType({MODEL: _read_model, CLIP_SKIP: _read_whole, FORMAT: _read_format, QUALITY: _read_quality})
+def _read_switch(value: Any, _: Catalog) -> Read:
+    name = str(value).lower()
+    return (name in _ON, None) if name in (*_ON, *_OFF) else (None, Problem("must be true or false"))
+
+
+_READERS = MappingProxyType({
+    MODEL: _read_model, CLIP_SKIP: _read_whole, FORMAT: _read_format, QUALITY: _read_quality,
+    WITH_METADATA: _read_switch,
+})  # fmt: skip
 
 
 def _fixed_problem(name: str, value: Any) -> Problem | None:

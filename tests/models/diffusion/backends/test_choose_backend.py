@@ -61,6 +61,12 @@ def test_by_itself_the_fastest_is_chosen_and_remembered(
     assert races == [["eager", "openvino", "onnxruntime"]]
 
 
+def test_a_cache_that_cannot_be_written_costs_only_speed(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    eager = EagerDenoiser(build_unet())
+    assert choose_backend(eager, "auto", tmp_path / "cache") is eager
+
+
 def test_a_large_unet_takes_the_first_unmeasured(graphs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "MEASURED_MAX_BYTES", 1000)
     monkeypatch.setattr(choose, "forward_s", None)

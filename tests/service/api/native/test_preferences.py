@@ -15,8 +15,8 @@ from service.backbone.preferences import Preferences, PreferenceValues
 from service.backbone.rewrite_cache import TTL_S, RedisRewriteCache
 
 PATH = "/v1/preferences"
-DEFAULTS = {"enhance_prompt": False, "enhance_negative_prompt": False}
-BOTH = {"enhance_prompt": True, "enhance_negative_prompt": True}
+DEFAULTS = {"enhance_prompt": False, "enhance_negative_prompt": False, "metadata": "full"}
+BOTH = DEFAULTS | {"enhance_prompt": True, "enhance_negative_prompt": True}
 
 
 def test_nothing_is_enhanced_unless_somebody_wants_it(client):
@@ -31,6 +31,9 @@ def test_what_is_named_changes_and_the_rest_stays(client):
         ({}, BOTH),
         ({"enhance_prompt": None}, DEFAULTS | {"enhance_negative_prompt": True}),
         ({"enhance_prompt": False, "enhance_negative_prompt": None}, DEFAULTS),
+        ({"metadata": "none"}, DEFAULTS | {"metadata": "none"}),
+        ({"metadata": "drawn"}, DEFAULTS | {"metadata": "drawn"}),
+        ({"metadata": None}, DEFAULTS),
     ]:
         changed = client.patch(PATH, json=sent)
         assert (changed.status_code, changed.json()) == (200, expected)
@@ -54,6 +57,8 @@ def test_nobody_has_any_without_a_key(anonymous):
         (b'{"enhance_prompt": 1}', "invalid_params", "enhance_prompt"),
         (b'{"enhance_prompt": "true"}', "invalid_params", "enhance_prompt"),
         (b'{"enhance_prompt": [true]}', "invalid_params", "enhance_prompt"),
+        (b'{"metadata": "some"}', "invalid_params", "metadata"),
+        (b'{"metadata": true}', "invalid_params", "metadata"),
         (b"[]", "invalid_params", "body"),
         (b"null", "invalid_params", "body"),
         (b'{"enhance_prompt": true, "enhance_prompt": false}', "malformed_json", None),
@@ -103,3 +108,33 @@ async def test_rewritten_prompts_are_kept_for_a_week(redis, redis_url):
     redis.set("photogram:rewrite:list", json.dumps([1]))
     assert await cache.get("list") is None
     await connection.aclose(close_connection_pool=True)
+
+
+TEXT_OF_IMAGE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        ("/v1/jobs", {"kind": "txt2img", "params": {"prompt": "x"}}),
+        ("/v1/jobs", {"kind": "upscale", "params": {"image": TEXT_OF_IMAGE}}),
+        ("/v1/sd/generate", {"prompt": "x"}),
+        ("/v1/upscale", {"imageData": TEXT_OF_IMAGE, "resize": 2, "model": "Lanczos"}),
+        ("/v2/job/async", {"type": "inference.photogram.txt2img.v1", "config": {"prompt": "x"}}),
+    ],
+)
+def test_a_key_that_wants_no_metadata_gets_none_in_any_dialect(client, worker, redis, path, sent):
+    client.patch(PATH, json={"metadata": "none"})
+    answer = client.post(path, json=sent)
+    assert answer.status_code in (200, 202), answer.text
+    (job_id,) = redis.lrange("rq:queue:photogram", 0, -1)
+    assert worker.ledger.read(job_id.decode()).params.metadata == "none"
+
+
+def test_a_job_says_otherwise_for_itself(client, body, worker):
+    client.patch(PATH, json={"metadata": "none"})
+    job = client.post("/v1/jobs", json=body(metadata="full")).json()
+    assert worker.ledger.read(job["id"]).params.metadata == "full"
+    assert client.post("/v1/jobs", json=body(metadata="drawn")).json()["params"]["metadata"] == "drawn"
+    refused = client.post("/v1/jobs", json=body(metadata="most"))
+    assert refused.json()["errors"][0]["allowed"] == ["full", "drawn", "none"]

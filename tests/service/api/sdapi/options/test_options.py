@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.service.api.sdapi.sdapi_calls import Calls
+from tests.service.api.sdapi.sdapi_calls import Calls, image
 
 
 def test_options_are_kept_for_one_key(client, stranger, calls):
@@ -31,6 +31,7 @@ def test_all_options_may_be_sent_back(client):
         {"sd_model_checkpoint": "nobody's"}, {"sd_model_checkpoint": 5}, {"CLIP_stop_at_last_layers": True},
         {"CLIP_stop_at_last_layers": "two"}, {"samples_format": "gif"}, {"jpeg_quality": 101}, {"sd_vae": "other.pt"},
         {"randn_source": "NV"}, {"eta_noise_seed_delta": 31337}, {"nobody's": 1}, {"tiling": True},
+        {"enable_pnginfo": "perhaps"}, {"enable_pnginfo": 2},
     ],
 )  # fmt: skip
 def test_options_that_cannot_be_had_are_refused(client, options):
@@ -42,3 +43,22 @@ def test_options_that_cannot_be_had_are_refused(client, options):
         assert answer.status_code == 422
         (problem,) = answer.json()["detail"]
         assert problem["loc"] == ["body", *place, *options] and problem["msg"]
+
+
+@pytest.mark.parametrize(("value", "metadata"), [(False, "none"), (0, "none"), ("false", "none"), (True, "full")])
+def test_metadata_is_left_out_without_pnginfo(client, calls, value, metadata):
+    assert calls.job("txt2img", override_settings={"enable_pnginfo": value}).params.metadata == metadata
+    assert calls.job("txt2img").params.metadata == "full"
+    client.post("/sdapi/v1/options", json={"enable_pnginfo": value})
+    assert calls.job("txt2img").params.metadata == metadata
+    assert client.get("/sdapi/v1/options").json()["enable_pnginfo"] is (metadata == "full")
+    (record,), _ = calls.jobs("/sdapi/v1/extra-single-image", image=image(), upscaler_1="Lanczos")
+    assert record.params.metadata == metadata
+
+
+def test_options_that_are_sent_back_do_not_override_the_preference(client, calls):
+    client.patch("/v1/preferences", json={"metadata": "none"})
+    options = client.get("/sdapi/v1/options").json()
+    (record,), answer = calls.jobs("/sdapi/v1/txt2img", prompt="a cat", override_settings=options)
+    assert record.params.metadata == "none"
+    assert "a cat" in answer["info"], "the answer itself says what was drawn"

@@ -1,0 +1,70 @@
+"""The output of one execution on its way into the stores; storing it can be tried again until there is space."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from PIL.Image import Image as PilImage
+
+from models.jobs.params import DrawParams
+from models.jobs.records import JobRecord
+from models.jobs.results import FileOutput, Image, JobOutput, StoredFile
+from models.media import png
+from service.backbone.store import FileStore, ImageStore
+from workers.output_files import checked_files
+
+
+class StoredOutput:
+    """Stores the images and files of a job; what is stored already is not stored again.
+
+    The first image gets the id that the ticket has for it, unless an earlier execution has stored another image there:
+    what a link shows never changes. All other ids are new, so that no execution can overwrite the result of another.
+    """
+
+    def __init__(self, output: JobOutput, record: JobRecord, images: ImageStore, files: FileStore) -> None:
+        self._output, self._record = output, record
+        self._image_store, self._file_store = images, files
+        self._waiting = [(image.width, image.height, _encoded(image, record)) for image in output.images]
+        self._waiting_files = checked_files(output.files)
+        self.images: list[Image] = []
+        self.files: list[StoredFile] = []
+
+    def store(self) -> None:
+        """Store what is not stored yet; raises :class:`StorageUnavailable`."""
+        while self._waiting:
+            width, height, data = self._waiting[0]
+            self.images.append(Image(self._store_image(data), width, height))
+            del self._waiting[0]
+        while self._waiting_files:
+            file = self._waiting_files[0]
+            self.files.append(_stored(file, self._file_store.add(file.data)))
+            del self._waiting_files[0]
+
+    def _store_image(self, data: bytes) -> str:
+        own_id = self._record.image_id
+        return own_id if not self.images and self._image_store.write(own_id, data) else self._image_store.add(data)
+
+    def discard(self) -> None:
+        """Remove what no record names.
+
+        The image under the ticket's id stays: another execution may have stored the same one, and clients of old APIs
+        know its link.
+        """
+        with suppress(OSError):  # a folder that cannot be written keeps them
+            for image in self.images:
+                if image.image_id != self._record.image_id:
+                    self._image_store.remove(image.image_id)
+            for file in self.files:
+                self._file_store.remove(file.file_id)
+
+
+def _stored(file: FileOutput, file_id: str) -> StoredFile:
+    return StoredFile(file_id, file.name, file.media_type, len(file.data))
+
+
+def _encoded(image: PilImage, record: JobRecord) -> bytes:
+    """The image as PNG, with the parameters that it was generated with, and the user's prompt if that is another."""
+    drawn, original = record.drawn_params, None
+    if isinstance(record.params, DrawParams) and isinstance(drawn, DrawParams) and drawn.prompt != record.params.prompt:
+        original = record.params.prompt
+    return png.encode(image, record.kind, drawn, original)
