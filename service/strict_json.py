@@ -1,7 +1,7 @@
 """Strict parsing of JSON from outside, with limits that are checked before a value is made.
 
-``json.loads`` makes an object for each value: 60 MiB of ``[[],[],...`` become several gigabytes, and nothing can stop it on
-the way. A scan of the bytes counts what parsing would make, and costs less than parsing does.
+``json.loads`` makes an object for each value: 60 MiB of ``[[],[],...`` become several gigabytes, and nothing can
+stop it on the way. A scan of the bytes counts what parsing would make, and costs less than parsing does.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ DEFAULT_LIMITS = JsonLimits()
 class JsonGauge:
     """Counts the nodes, the depth and the short bytes of one document, whose bytes may come in pieces.
 
-    The count of nodes is exact for valid JSON: each array, each object, each string (value or name), each number and each
-    literal is one.
+    The count of nodes is exact for valid JSON: each array, each object, each string (value or name), each number and
+    each literal is one.
     """
 
     def __init__(self, limits: JsonLimits = DEFAULT_LIMITS) -> None:
@@ -114,12 +114,12 @@ class JsonGauge:
         self.short_bytes += count
         if self.short_bytes > self._limits.short_bytes:
             raise JsonTooLong(
-                f"a JSON body may have at most {self._limits.short_bytes} bytes besides images, which are strings of at "
-                f"least {LONG_STRING_BYTES} bytes"
+                f"a JSON body may have at most {self._limits.short_bytes} bytes besides images, which are strings of "
+                f"at least {LONG_STRING_BYTES} bytes"
             )
 
     def _string(self, piece: bytes, start: int) -> int:
-        """Where the rest of the string that ``start`` lies in ends, after its quote; the length of ``piece`` if later."""
+        """Where the string that contains ``start`` ends, after its quote; the length of ``piece`` if it ends later."""
         stop = self._closing_quote(piece, start)
         end = len(piece) if stop < 0 else stop
         self._string_bytes += end - start
@@ -156,8 +156,8 @@ class JsonGauge:
 def check_limits(document: bytes, limits: JsonLimits = DEFAULT_LIMITS) -> None:
     """Raise :class:`NotStrictJson` or :class:`JsonTooLong` unless ``document`` is within ``limits``.
 
-    A bound that takes a few counts of bytes is enough for almost all documents: each node but the first follows a bracket,
-    a comma or a colon.
+    A bound that takes a few counts of bytes is enough for almost all documents: each node but the first follows a
+    bracket, a comma or a colon.
     """
     if len(document) <= min(limits.short_bytes, limits.backslashes):
         opening = document.count(b"[") + document.count(b"{")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -45,7 +46,7 @@ def depth_of(value: Any) -> int:
 
 def pieces_of(body: bytes, cuts: list[int]) -> list[bytes]:
     places = sorted({cut % (len(body) + 1) for cut in cuts} | {0, len(body)})
-    return [body[start:end] for start, end in zip(places, places[1:], strict=False)]
+    return [body[start:end] for start, end in pairwise(places)]
 
 
 @given(document=documents, layout=layouts, is_ascii=st.booleans(), cuts=st.lists(st.integers(0, 10**6)))
