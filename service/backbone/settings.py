@@ -45,7 +45,7 @@ class Settings:
     request_timeout_s: float = 20.0
     """How long the header of a request may take, and how long its body may pause or be very slow."""
     response_timeout_s: float = 60.0
-    """How long a client may take to read the part of a response that the gateway holds in memory."""
+    """How long a client may read less than 64 KiB while the gateway holds a response for it in memory."""
     max_connections: int = 4096
     """How many connections the gateway keeps open; fewer if the limit of file descriptors is low."""
     max_connections_per_address: int = 512
