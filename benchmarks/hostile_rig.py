@@ -48,7 +48,7 @@ class Target:
     def upload(self, image: bytes) -> str:
         """Upload a PNG file; returns its source for jobs."""
         answer = self.post("/v1/inputs", media_type="image/png", content=image).raise_for_status()
-        return str(answer.json()["input"])
+        return str(answer.json()["source"])
 
     def wait_for(self, job_ids: Sequence[str]) -> list[str]:
         """The states in which the jobs end."""
