@@ -12,10 +12,11 @@ from starlette.middleware import Middleware
 
 from models.jobs.kinds import load_kinds
 from service.api import assist, health, images, native, openai, prodia_v1, prodia_v2, sdapi
+from service.api.body_guard import BodyBudget, BodyGuard, BodyLimits
 from service.api.documentation import DocumentedApi
 from service.api.errors import ErrorRenderer
 from service.api.job_bodies import job_body
-from service.api.middleware import BodyLimit, ErrorRendering, RequestId
+from service.api.middleware import ErrorRendering, RequestId
 from service.api.native.openapi import document_jobs, params_classes
 from service.api.state import State, open_gateway
 from service.backbone.settings import Settings
@@ -74,7 +75,11 @@ def create_app(settings: Settings) -> FastAPI:
         middleware=[
             Middleware(RequestId),
             Middleware(ErrorRendering, renderer=renderer),
-            Middleware(BodyLimit, max_bytes=settings.max_body_bytes),
+            Middleware(
+                BodyGuard,
+                limits=BodyLimits(max_bytes=settings.max_body_bytes, timeout_s=settings.request_timeout_s),
+                budget=BodyBudget(settings.max_bodies_bytes),
+            ),
         ],
         exception_handlers={HTTPException: renderer, RequestValidationError: renderer},
     )

@@ -1,24 +1,30 @@
-"""Strict parsing of JSON bodies: UTF-8, finite numbers, no key twice, and only the fields of a pydantic model."""
+"""Receiving and strict parsing of JSON bodies: within limits, and only with the fields of a pydantic model."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
+from anyio import CapacityLimiter, to_thread
+from anyio.lowlevel import RunVar
 from pydantic import BaseModel, ValidationError
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from models.errors import InvalidTicket
 from service.api.errors import ApiError, ErrorCode
 from service.api.validation import field_problems
+from service.strict_json import DEFAULT_LIMITS, JsonGauge, JsonTooLong, NotStrictJson, parse
 
 _Body = TypeVar("_Body", bound=BaseModel)
 _T = TypeVar("_T")
-_LARGE_BYTES = 1 << 18
+_LARGE_BYTES = 1 << 16
 """Bodies of at least this size are parsed in a thread, because parsing them would block other requests."""
+_PARSING_THREADS = 2
+_LENGTH_MAX_DIGITS = 18
+_parsing: RunVar[CapacityLimiter] = RunVar("parsing")
+"""Limits the threads that parse large bodies, for each event loop."""
 
 
 def require_json_type(headers: Headers) -> None:
@@ -30,19 +36,75 @@ def require_json_type(headers: Headers) -> None:
         raise ApiError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, "the body must be sent as application/json")
 
 
-async def read_body(request: Request, model: type[_Body]) -> _Body:
-    """The request's body as ``model``.
+async def read_body(request: Request, model: type[_Body], *, has_images: bool = False) -> _Body:
+    """The request's body as ``model``; ``has_images`` says whether the body may hold images in Base64.
 
     Raises:
-        ApiError: the body is not JSON.
+        ApiError: the body is not JSON, or too large.
         InvalidTicket: the body is JSON and does not fit ``model``.
     """
-    return await parsed(await request.body(), lambda body: validated(model, parse_json(body)))
+    body = await received_json(request, has_images=has_images)
+    return await parsed(body, lambda body: validated(model, parse_json(body)))
+
+
+async def received_json(request: Request, *, has_images: bool = False) -> bytes:
+    """The request's body, which is refused while it arrives if it is larger than JSON of this route may be.
+
+    A body without images may have ``JsonLimits.short_bytes``; one with images may have ``PHOTOGRAM_MAX_BODY_BYTES``, of
+    which the part besides the images may have ``JsonLimits.short_bytes``.
+
+    Raises:
+        ApiError: the body is too large, or has too many values.
+    """
+    gauge, short_bytes = JsonGauge(), DEFAULT_LIMITS.short_bytes
+    if not has_images:
+        refuse_declared(request.headers, short_bytes)
+    body, measured = bytearray(), 0
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > short_bytes:
+            if not has_images:
+                raise too_large(short_bytes)
+            with _json_errors():
+                gauge.feed(bytes(body[measured:]))
+            measured = len(body)
+    return bytes(body)
+
+
+def refuse_declared(headers: Headers, max_bytes: int) -> None:
+    """Raise :class:`ApiError` (413) if ``Content-Length`` is above ``max_bytes``."""
+    if declared_bytes(headers) > max_bytes:
+        raise too_large(max_bytes)
+
+
+def declared_bytes(headers: Headers) -> int:
+    """``Content-Length``; 0 without it."""
+    text = headers.get("content-length", "")
+    return int(text[:_LENGTH_MAX_DIGITS]) if text.isascii() and text.isdecimal() else 0
+
+
+def too_large(max_bytes: int) -> ApiError:
+    """The error for a body of more than ``max_bytes``."""
+    return ApiError(ErrorCode.BODY_TOO_LARGE, f"a body may have at most {max_bytes} bytes")
 
 
 async def parsed(body: bytes, parse: Callable[[bytes], _T]) -> _T:
-    """The result of ``parse``, which runs in a thread if ``body`` is so large that it would block other requests."""
-    return parse(body) if len(body) < _LARGE_BYTES else await run_in_threadpool(parse, body)
+    """The result of ``parse``, which runs in a thread if ``body`` is so large that it would block other requests.
+
+    Only a few threads parse at the same time: they take turns with the event loop, which answers everybody.
+    """
+    if len(body) < _LARGE_BYTES:
+        return parse(body)
+    return await to_thread.run_sync(parse, body, limiter=_limiter())
+
+
+def _limiter() -> CapacityLimiter:
+    try:
+        return _parsing.get()
+    except LookupError:
+        limiter = CapacityLimiter(_PARSING_THREADS)
+        _parsing.set(limiter)
+        return limiter
 
 
 def validated(model: type[_Body], document: object, prefix: str = "") -> _Body:
@@ -62,24 +124,16 @@ def validated(model: type[_Body], document: object, prefix: str = "") -> _Body:
 
 
 def parse_json(body: bytes) -> Any:
-    """The value in ``body``; raises :class:`ApiError` for anything that is not strictly JSON in UTF-8."""
+    """The value in ``body``; raises :class:`ApiError` unless it is strictly JSON within the limits."""
+    with _json_errors():
+        return parse(body)
+
+
+@contextmanager
+def _json_errors() -> Iterator[None]:
     try:
-        return json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_refuse_constant)
-    except RecursionError:
-        reason = "it is nested too deeply"
-    except UnicodeDecodeError:
-        reason = "it is not UTF-8"
-    except ValueError as error:
-        reason = str(error)
-    raise ApiError(ErrorCode.MALFORMED_JSON, f"the body cannot be read: {reason}")
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("an object has the same name twice")
-    return found
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+        yield
+    except JsonTooLong as error:
+        raise ApiError(ErrorCode.BODY_TOO_LARGE, str(error)) from error
+    except NotStrictJson as error:
+        raise ApiError(ErrorCode.MALFORMED_JSON, f"the body cannot be read: {error}") from error

@@ -1,20 +1,15 @@
-"""Middleware of all routes: request ids, rendering of errors, and the limit on the size of bodies.
-
-Starlette's own body limit answers with plain text before an error handler can; :class:`BodyLimit` raises an
-:class:`ApiError`, which each dialect renders in its own shape.
-"""
+"""Middleware of all routes: request ids and rendering of errors; ``body_guard`` has the limits on bodies."""
 
 from __future__ import annotations
 
 import re
 import uuid
-from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.errors import ApiError, ErrorCode, ErrorRenderer
+from service.api.errors import ErrorRenderer
 
 REQUEST_ID_HEADER = "X-Request-ID"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -67,32 +62,3 @@ class ErrorRendering:
             # After the headers are sent, no other status is possible; uvicorn closes the connection.
             if not is_started:
                 await response(scope, receive, send)
-
-
-class BodyLimit:
-    """Refuses bodies of more than ``max_bytes``, by their ``Content-Length`` and by the bytes that arrive."""
-
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
-        self._app = app
-        self._max_bytes = max_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self._app(scope, receive, send)
-        declared = Headers(scope=scope).get("content-length", "0")
-        if declared.isdecimal() and int(declared) > self._max_bytes:
-            raise self._too_large()
-        received_bytes = 0
-
-        async def counted_receive() -> Any:
-            nonlocal received_bytes
-            message = await receive()
-            received_bytes += len(message.get("body", b""))
-            if received_bytes > self._max_bytes:
-                raise self._too_large()
-            return message
-
-        await self._app(scope, counted_receive, send)
-
-    def _too_large(self) -> ApiError:
-        return ApiError(ErrorCode.BODY_TOO_LARGE, f"a body may have at most {self._max_bytes} bytes")

@@ -15,9 +15,11 @@ from urllib.parse import unquote
 from starlette.datastructures import Headers
 
 from models.errors import FieldProblem, InvalidTicket, ProblemCode
+from service.api.errors import ApiError, ErrorCode
 
 FORM = "multipart/form-data"
 PARTS_MAX = 100
+TEXTS_MAX_BYTES = 1 << 20
 _HEAD_MAX_BYTES = 8192
 _BOUNDARY_MAX_CHARS = 70
 """The limit of RFC 2046."""
@@ -38,19 +40,27 @@ def is_form(headers: Headers) -> bool:
     return headers.get("content-type", "").partition(";")[0].strip().lower() == FORM
 
 
-def parse_form(body: bytes, content_type: str) -> list[FormPart]:
+def parse_form(body: bytes, content_type: str, texts_max_bytes: int | None = TEXTS_MAX_BYTES) -> list[FormPart]:
     """The parts of ``body``, in order; several parts may have the same name.
 
+    Args:
+        texts_max_bytes: how many bytes the parts without a filename may have together; ``None`` sets no limit.
+
     Raises:
+        ApiError: those parts have more bytes.
         InvalidTicket: the body is not such a form: it has no boundary or no end, or a part has no name.
     """
     boundary = _parameters(content_type).get("boundary", "")
     if not 0 < len(boundary) <= _BOUNDARY_MAX_CHARS:
         raise _broken(f"its Content-Type must name a boundary of at most {_BOUNDARY_MAX_CHARS} characters")
     try:
-        return [_part(raw) for raw in _split(body, b"--" + boundary.encode())]
+        parts = [_part(raw) for raw in _split(body, b"--" + boundary.encode())]
     except UnicodeDecodeError as error:
         raise _broken("a part's headers are not UTF-8") from error
+    if texts_max_bytes is not None and sum(len(part.data) for part in parts if part.filename is None) > texts_max_bytes:
+        message = f"the parts of a form that are not files may have at most {texts_max_bytes} bytes together"
+        raise ApiError(ErrorCode.BODY_TOO_LARGE, message)
+    return parts
 
 
 def _split(body: bytes, delimiter: bytes) -> Iterator[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
@@ -39,6 +40,18 @@ class Settings:
     """The first API key; ``None`` lets ``photogram up`` make one."""
     max_body_bytes: int = 64 << 20
     """The largest request body; Base64 makes the images in it a third larger."""
+    max_bodies_bytes: int = 256 << 20
+    """How much memory all request bodies may take together; further large bodies are refused with 503."""
+    request_timeout_s: float = 20.0
+    """How long the header of a request may take, and how long its body may pause or be very slow."""
+    response_timeout_s: float = 60.0
+    """How long a client may read less than 64 KiB while the gateway holds a response for it in memory."""
+    max_connections: int = 4096
+    """How many connections the gateway keeps open; fewer if the limit of file descriptors is low."""
+    max_connections_per_address: int = 512
+    """The same for each client address."""
+    trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
+    """Addresses of reverse proxies, which may keep open as many connections as there may be in all."""
     max_input_bytes: int = 20 << 20
     """The largest file of an image that a job starts from."""
     image_ttl_s: int | None = None
@@ -128,6 +141,14 @@ class Settings:
             public_url=given.get("PHOTOGRAM_PUBLIC_URL", "").rstrip("/") or None,
             bootstrap_key=given.get("PHOTOGRAM_BOOTSTRAP_KEY"),
             max_body_bytes=_whole(given, "PHOTOGRAM_MAX_BODY_BYTES", cls.max_body_bytes),
+            max_bodies_bytes=_whole(given, "PHOTOGRAM_MAX_BODIES_BYTES", cls.max_bodies_bytes),
+            request_timeout_s=_seconds(given, "PHOTOGRAM_REQUEST_TIMEOUT_S", cls.request_timeout_s),
+            response_timeout_s=_seconds(given, "PHOTOGRAM_RESPONSE_TIMEOUT_S", cls.response_timeout_s),
+            max_connections=_whole(given, "PHOTOGRAM_MAX_CONNECTIONS", cls.max_connections),
+            max_connections_per_address=_whole(
+                given, "PHOTOGRAM_MAX_CONNECTIONS_PER_ADDRESS", cls.max_connections_per_address
+            ),
+            trusted_proxies=_addresses(given, "PHOTOGRAM_TRUSTED_PROXIES", cls.trusted_proxies),
             max_input_bytes=_whole(given, "PHOTOGRAM_MAX_INPUT_BYTES", cls.max_input_bytes),
             image_ttl_s=_whole(given, "PHOTOGRAM_IMAGE_TTL_S", 0, lowest=0) or None,
             min_free_bytes=_whole(given, "PHOTOGRAM_MIN_FREE_BYTES", 0, lowest=0)
@@ -188,6 +209,16 @@ def _modules(given: Mapping[str, str], name: str) -> tuple[str, ...]:
         if not all(part.isidentifier() for part in module.split(".")):
             raise SettingsError(f"{name} must be names of Python modules, separated by commas, not {module!r}")
     return modules
+
+
+def _addresses(given: Mapping[str, str], name: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    if name not in given:
+        return default
+    addresses = [part.strip() for part in given[name].split(",") if part.strip()]
+    try:
+        return tuple(str(ip_address(each)) for each in addresses)
+    except ValueError as error:
+        raise SettingsError(f"{name} must be IP addresses, separated by commas, not {given[name]!r}") from error
 
 
 def _one_of(given: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:

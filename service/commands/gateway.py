@@ -16,6 +16,7 @@ from service.backbone.keys import bootstrap_key, has_keys
 from service.backbone.logs import configure_logging
 from service.backbone.permissions import restrict_umask, tighten
 from service.backbone.settings import Settings, SettingsError
+from service.http.server import KEEP_ALIVE_S, protocol_for
 
 REDIS_WAIT_S = 10.0
 GRACE_S = 2
@@ -46,7 +47,8 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     uvicorn.run(
         app, host=options.host, port=options.port, access_log=False, log_config=None,
-        timeout_graceful_shutdown=GRACE_S, timeout_keep_alive=75, server_header=False,
+        timeout_graceful_shutdown=GRACE_S, timeout_keep_alive=KEEP_ALIVE_S, server_header=False,
+        http=protocol_for(settings), ws="none",
     )  # fmt: skip
     return 0
 

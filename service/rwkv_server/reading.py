@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -13,6 +12,7 @@ from starlette.requests import Request
 
 from service.rwkv_server.errors import INVALID_VALUE, RequestError
 from service.rwkv_server.schemas import NEUTRAL, REFUSED, CompletionBody
+from service.strict_json import JsonTooLong, NotStrictJson, parse
 
 _Body = TypeVar("_Body", bound=CompletionBody)
 _PROBLEMS_MAX = 32
@@ -52,27 +52,12 @@ def _require_json_type(content_type: str) -> None:
 
 
 def _parse(body: bytes) -> Any:
-    """Strict JSON: UTF-8, finite numbers, no name twice in an object."""
     try:
-        return json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_refuse_constant)
-    except RecursionError:
-        reason = "it is nested too deeply"
-    except UnicodeDecodeError:
-        reason = "it is not UTF-8"
-    except ValueError as error:
-        reason = str(error)
-    raise RequestError(f"the body cannot be read: {reason}", code="malformed_body")
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("an object has the same name twice")
-    return found
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+        return parse(body)
+    except JsonTooLong as error:
+        raise RequestError(str(error), code="body_too_large", status=413) from error
+    except NotStrictJson as error:
+        raise RequestError(f"the body cannot be read: {error}", code="malformed_body") from error
 
 
 def _validated(document: Any, model: type[_Body]) -> _Body:

@@ -47,7 +47,7 @@ OPENAPI_MODELS = (AssistBody,)
 async def assist(request: Request, gateway: GatewayState, caller: CurrentCaller) -> Response:
     """Have the language model propose a job for the message, which may be in any language."""
     require_json_type(request.headers)
-    body = await read_body(request, AssistBody)
+    body = await read_body(request, AssistBody, has_images=True)
     chat_model = _chat_model(gateway)
     context = await run_in_threadpool(to_assist_request, gateway, body, base_url(request, gateway))
     events = conversation(chat_model, body.message, context, is_streamed=bool(body.stream))

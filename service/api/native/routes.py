@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from models.errors import ProblemCode
 from models.jobs.records import JOB_ID_PATTERN, JobStatus
 from service.api.auth import CurrentCaller
-from service.api.bodies import parse_json, parsed, require_json_type
+from service.api.bodies import parse_json, parsed, received_json, require_json_type
 from service.api.documentation import EVENT_STREAM
 from service.api.errors import invalid_field, renamed_problems
 from service.api.images import base_url
@@ -94,7 +94,8 @@ async def _submit(
     idempotency_key: str | None = None,
 ) -> JobView:
     require_json_type(request.headers)
-    body = await parsed(await request.body(), lambda data: parse_job(parse_json(data)))
+    data = await received_json(request, has_images=True)
+    body = await parsed(data, lambda data: parse_job(parse_json(data)))
     our_url = base_url(request, gateway)
     with renamed_problems(wire_name):
         accepted = await gateway.jobs.submit(

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from service.api.bodies import parse_json, require_json_type
+from service.api.bodies import parse_json, parsed, received_json, require_json_type
 from service.api.errors import ApiError, ErrorCode
 from service.api.multipart import FORM, FormPart, is_form, parse_form
 from service.api.openai.errors import OpenAiError, invalid_fields, refused
@@ -30,8 +29,7 @@ async def read_json(request: Request, model: type[_Fields]) -> _Fields:
         ApiError: the body is not JSON, or does not fit ``model``.
     """
     require_json_type(request.headers)
-    body = await request.body()
-    return await run_in_threadpool(lambda: _validated(parse_json(body), model, strict=True))
+    return await parsed(await received_json(request), lambda body: _validated(parse_json(body), model, strict=True))
 
 
 async def read_form(request: Request, model: type[_Fields]) -> _Fields:
@@ -43,8 +41,10 @@ async def read_form(request: Request, model: type[_Fields]) -> _Fields:
     """
     if not is_form(request.headers):
         raise ApiError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"the body must be sent as {FORM}")
-    body, content_type = await request.body(), request.headers["content-type"]
-    return await run_in_threadpool(lambda: _validated(_fields(parse_form(body, content_type)), model, strict=False))
+    content_type = request.headers["content-type"]
+    return await parsed(
+        await request.body(), lambda body: _validated(_fields(parse_form(body, content_type)), model, strict=False)
+    )
 
 
 def _validated(document: Any, model: type[_Fields], *, strict: bool) -> _Fields:

@@ -108,7 +108,7 @@ OPERATIONS = (
 
 def _creating(operation: Operation) -> Callable[..., Awaitable[JSONResponse]]:
     async def create(request: Request, gateway: GatewayState, caller: CurrentCaller) -> JSONResponse:
-        body = await read_body(request, operation.body)
+        body = await read_body(request, operation.body, has_images="imageData" in operation.body.model_fields)
         # In a thread: the body may hold images of many megabytes.
         catalog, is_sdxl = gateway.catalog.current(), operation.is_sdxl
         job_request = await run_in_threadpool(to_request, body, catalog, is_sdxl=is_sdxl)

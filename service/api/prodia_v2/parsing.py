@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from models.errors import InvalidTicket, ProblemCode
-from service.api.bodies import parse_json, require_json_type
+from service.api.bodies import parse_json, parsed, received_json, require_json_type
 from service.api.errors import invalid_field
 from service.api.multipart import FormPart, is_form, parse_form
 from service.api.prodia_v2.form_images import FormImage
@@ -42,11 +41,9 @@ async def read_submission(request: Request) -> Submission:
     """
     content_type = request.headers.get("content-type", "")
     if is_form(request.headers):
-        body = await request.body()
-        return await run_in_threadpool(lambda: _from_parts(parse_form(body, content_type)))
+        return await parsed(await request.body(), lambda body: _from_parts(parse_form(body, content_type, None)))
     require_json_type(request.headers)
-    body = await request.body()
-    return await run_in_threadpool(lambda: _submission(body))
+    return await parsed(await received_json(request, has_images=True), _submission)
 
 
 def _from_parts(parts: Sequence[FormPart]) -> Submission:

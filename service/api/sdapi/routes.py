@@ -41,7 +41,7 @@ router = APIRouter(tags=["a1111"])
 )
 async def txt2img(request: Request, gateway: GatewayState, caller: CurrentBasicCaller) -> Response:
     """Answers once all images are finished. The jobs are cancelled if the client disconnects."""
-    return await _draw(request, gateway, caller, await read_body(request, SdTxt2ImgBody))
+    return await _draw(request, gateway, caller, await read_body(request, SdTxt2ImgBody, has_images=True))
 
 
 @router.post(
@@ -54,7 +54,7 @@ async def txt2img(request: Request, gateway: GatewayState, caller: CurrentBasicC
 )
 async def img2img(request: Request, gateway: GatewayState, caller: CurrentBasicCaller) -> Response:
     """With a mask, only its white area changes. Otherwise like `txt2img`."""
-    return await _draw(request, gateway, caller, await read_body(request, SdImg2ImgBody))
+    return await _draw(request, gateway, caller, await read_body(request, SdImg2ImgBody, has_images=True))
 
 
 async def _draw(request: Request, gateway: Gateway, caller: Caller, body: SdDrawBody) -> Response:

@@ -96,7 +96,7 @@ async def list_script_infos(caller: CurrentBasicCaller) -> list[ScriptView]:
 )
 async def interrogate(request: Request, gateway: GatewayState, caller: CurrentBasicCaller) -> None:
     """Refused: this server has no model that describes images."""
-    body = await read_body(request, InterrogateBody)
+    body = await read_body(request, InterrogateBody, has_images=True)
     reason = f"{body.model!r} is not available: this server has no model that describes images"
     raise invalid_field("model", reason, ProblemCode.UNAVAILABLE)
 

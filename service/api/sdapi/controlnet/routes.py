@@ -83,6 +83,6 @@ async def get_settings(caller: CurrentBasicCaller) -> SettingsView:
 )
 async def detect(request: Request, gateway: GatewayState, caller: CurrentBasicCaller) -> None:
     """Refused: a preprocessor runs as a part of txt2img or img2img, and its result is not returned."""
-    body = await read_body(request, DetectBody)
+    body = await read_body(request, DetectBody, has_images=True)
     reason = f"not available: {body.controlnet_module!r} only runs within txt2img and img2img, as a unit's module"
     raise invalid_field("controlnet_module", reason, ProblemCode.UNAVAILABLE)

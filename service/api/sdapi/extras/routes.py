@@ -51,7 +51,7 @@ router = APIRouter(tags=["a1111"])
 )
 async def extra_single_image(request: Request, gateway: GatewayState, caller: CurrentBasicCaller) -> Response:
     """Answers once the image is finished. The job is cancelled if the client disconnects."""
-    body = await read_body(request, SingleBody)
+    body = await read_body(request, SingleBody, has_images=True)
     info, images = await _run(request, gateway, caller, body, [body.image])
     if not images:
         raise SdError(500, "the call was interrupted", name="interrupted")
@@ -70,7 +70,7 @@ async def extra_single_image(request: Request, gateway: GatewayState, caller: Cu
 )
 async def extra_batch_images(request: Request, gateway: GatewayState, caller: CurrentBasicCaller) -> Response:
     """Answers once all images are finished, in the same order. Images whose jobs were interrupted are left out."""
-    body = await read_body(request, BatchBody)
+    body = await read_body(request, BatchBody, has_images=True)
     info, images = await _run(request, gateway, caller, body, [file.data for file in body.imageList])
     return json_response({"html_info": info, "images": images})
 
@@ -101,7 +101,7 @@ def _html_info(record: JobRecord) -> str:
 )
 async def png_info(request: Request, gateway: GatewayState, caller: CurrentBasicCaller) -> PngInfo:
     """Reads PNG, JPEG, WebP and GIF, from any program. To generate the image again, send `info` as `infotext`."""
-    body = await read_body(request, PngInfoBody)
+    body = await read_body(request, PngInfoBody, has_images=True)
     return await run_in_threadpool(_png_info, gateway, body.image)
 
 

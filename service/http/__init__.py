@@ -1,0 +1,1 @@
+"""Connections of the gateway: limits and deadlines that uvicorn does not have."""
