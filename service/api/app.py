@@ -18,6 +18,7 @@ from service.api.job_bodies import job_body
 from service.api.middleware import BodyLimit, ErrorRendering, RequestId
 from service.api.native.openapi import document_jobs, params_classes
 from service.api.state import State, open_gateway
+from service.api.stopping import Stopping
 from service.backbone.settings import Settings
 
 _TAGS = [
@@ -58,7 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         async with open_gateway(settings) as gateway:
-            yield {"gateway": gateway}
+            yield {"gateway": gateway, "stopping": Stopping()}
 
     renderer = ErrorRenderer([prodia_v1.DIALECT, prodia_v2.DIALECT, openai.DIALECT, sdapi.DIALECT])
     app = DocumentedApi(

@@ -28,6 +28,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from models.errors import FieldProblem, InvalidTicket, PhotogramError, ProblemCode
+from service.api.stopping import GatewayStops
 from service.api.validation import PROBLEMS_MAX, field_problems
 from service.backbone.queue import AlreadyUsed, QueueFull
 from service.jobs.errors import FileGone, ImageGone, JobNotFound
@@ -61,6 +62,7 @@ class ErrorCode(Enum):
     LEDGER_UNAVAILABLE = (503, "Ledger Unavailable")
     NO_WORKERS = (503, "No Workers")
     LANGUAGE_UNAVAILABLE = (503, "Language Engine Unavailable")
+    STOPPING = (503, "Server Stopping")
 
     def __init__(self, status: int, title: str) -> None:
         self.status = status
@@ -164,6 +166,8 @@ def to_api_error(error: Exception) -> ApiError:
             return ApiError(ErrorCode.INVALID_PARAMS, str(error), error.problems)
         case JobNotFound() | ImageGone() | FileGone() | AlreadyUsed():
             return ApiError(_CODE_OF[type(error)], str(error))
+        case GatewayStops():
+            return unavailable(ErrorCode.STOPPING, str(error))
         case QueueFull():
             return unavailable(ErrorCode.QUEUE_FULL, str(error))
         case RequestValidationError() | HTTPException():

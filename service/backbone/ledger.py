@@ -44,7 +44,7 @@ class Ledger:
 
     def __init__(self, connection: Redis, record_ttl_s: int) -> None:
         self.connection = connection
-        self._ttl_s = record_ttl_s
+        self.record_ttl_s = record_ttl_s
         self._start = connection.register_script(scripts.start())
         self._progress = connection.register_script(scripts.progress())
         self._rewrite = connection.register_script(scripts.rewrite())
@@ -137,7 +137,7 @@ class Ledger:
 
     def _run(self, script: Any, job_id: str, *arguments: object) -> Any:
         keys = [record_key(job_id), events_key(job_id)]
-        return script(keys=keys, args=[repr(time.time()), self._ttl_s, *arguments])
+        return script(keys=keys, args=[repr(time.time()), self.record_ttl_s, *arguments])
 
     def beat(self, worker_name: str, queue: str = DIFFUSION_QUEUE) -> None:
         """Write the heartbeat of a worker that takes jobs from ``queue``, and remove workers that are long gone."""

@@ -17,6 +17,7 @@ from service.api.multipart import is_form
 from service.api.prodia_v2.forms import form_response
 from service.api.prodia_v2.response_format import accepts_form
 from service.api.responses import json_response
+from service.api.stopping import GatewayStops
 from service.backbone.queue import QueueFull
 
 TOKEN_TEXT = "token is invalid"
@@ -40,7 +41,7 @@ def form_errors(request: Request) -> Iterator[None]:
     """Render errors of the block as forms if :func:`wants_form_errors` says so."""
     try:
         yield
-    except (ApiError, InvalidTicket, QueueFull) as error:
+    except (ApiError, InvalidTicket, QueueFull, GatewayStops) as error:
         if not wants_form_errors(request):
             raise
         known = to_api_error(error)
