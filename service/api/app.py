@@ -11,12 +11,16 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from models.jobs.kinds import load_kinds
-from service.api import assist, health, images, native, openai, prodia_v1, prodia_v2, sdapi
+from service.api import assist, health, images, index, native, openai, prodia_v1, prodia_v2, sdapi
 from service.api.documentation import DocumentedApi
 from service.api.errors import ErrorRenderer
+from service.api.hosts import KnownHosts
 from service.api.job_bodies import job_body
 from service.api.middleware import BodyLimit, ErrorRendering, RequestId
 from service.api.native.openapi import document_jobs, params_classes
+from service.api.origins import cors_middleware
+from service.api.paths import HeadAsGet, PlainPaths
+from service.api.proxies import TrustedProxies
 from service.api.state import State, open_gateway
 from service.api.stopping import Stopping
 from service.backbone.settings import Settings
@@ -74,12 +78,17 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         middleware=[
             Middleware(RequestId),
+            Middleware(PlainPaths),
+            Middleware(TrustedProxies, trusted=settings.trusted_proxies),
+            *cors_middleware(settings.cors_origins),
+            Middleware(HeadAsGet),
             Middleware(ErrorRendering, renderer=renderer),
+            Middleware(KnownHosts, hosts=settings.hosts, public_url=settings.public_url),
             Middleware(BodyLimit, max_bytes=settings.max_body_bytes),
         ],
         exception_handlers={HTTPException: renderer, RequestValidationError: renderer},
     )
-    for module in (prodia_v1, prodia_v2, native, images, assist, openai, sdapi, health):
+    for module in (prodia_v1, prodia_v2, native, images, assist, openai, sdapi, health, index):
         app.include_router(module.router)
     if settings.prodia_keyless:
         app.include_router(prodia_v1.keyless_router)

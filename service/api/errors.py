@@ -28,6 +28,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from models.errors import FieldProblem, InvalidTicket, PhotogramError, ProblemCode
+from service.api.paths import allowed_methods
 from service.api.stopping import GatewayStops
 from service.api.validation import PROBLEMS_MAX, field_problems
 from service.backbone.queue import AlreadyUsed, QueueFull
@@ -48,6 +49,7 @@ class ErrorCode(Enum):
     MALFORMED_JSON = (422, "Malformed JSON")
     INVALID_PARAMS = (422, "Invalid Parameters")
     UNAUTHORIZED = (401, "Key Not Recognised")
+    FOREIGN_ORIGIN = (403, "Foreign Origin")
     NOT_FOUND = (404, "Not Found")
     JOB_NOT_FOUND = (404, "Job Not Found")
     IMAGE_NOT_FOUND = (404, "Image Not Found")
@@ -56,7 +58,9 @@ class ErrorCode(Enum):
     ALREADY_USED = (409, "Already Used")
     BODY_TOO_LARGE = (413, "Body Too Large")
     UNSUPPORTED_MEDIA_TYPE = (415, "Unsupported Media Type")
+    UNKNOWN_HOST = (421, "Unknown Host")
     NO_PROPOSAL = (422, "No Proposal")
+    TOO_MANY_WRONG_KEYS = (429, "Too Many Wrong Keys")
     INTERNAL_ERROR = (500, "Internal Error")
     QUEUE_FULL = (503, "Queue Full")
     LEDGER_UNAVAILABLE = (503, "Ledger Unavailable")
@@ -148,6 +152,8 @@ class ErrorRenderer:
     async def __call__(self, request: Request, error: Exception) -> Response:
         """The response for ``error``; errors that the client did not cause are logged."""
         known, request_id = to_api_error(error), request.state.request_id
+        if known.code is ErrorCode.METHOD_NOT_ALLOWED:
+            known.headers["Allow"] = allowed_methods(request.scope)
         if known.code is ErrorCode.INTERNAL_ERROR:
             _log.error("request %s failed", request_id, exc_info=error)
         elif known.code is ErrorCode.LEDGER_UNAVAILABLE:
@@ -181,11 +187,10 @@ def to_api_error(error: Exception) -> ApiError:
 def _from_framework(error: RequestValidationError | HTTPException) -> ApiError:
     if isinstance(error, RequestValidationError):
         return to_api_error(InvalidTicket(field_problems(error.errors(), skip=1)))
-    headers = dict(error.headers or {})
     if error.status_code == ErrorCode.NOT_FOUND.status:
-        return ApiError(ErrorCode.NOT_FOUND, "there is no such route", headers=headers)
+        return ApiError(ErrorCode.NOT_FOUND, "there is no such route")
     if error.status_code == ErrorCode.METHOD_NOT_ALLOWED.status:
-        return ApiError(ErrorCode.METHOD_NOT_ALLOWED, "this route has no such method", headers=headers)
+        return ApiError(ErrorCode.METHOD_NOT_ALLOWED, "this route has no such method")
     return ApiError(ErrorCode.INTERNAL_ERROR, "the request could not be processed")
 
 

@@ -15,6 +15,7 @@ from models.language.client import LanguageEngine
 from models.language.rewriting import Rewriter
 from service.api.stopping import Stopping
 from service.api.sweeping import sweep_regularly
+from service.api.throttling import WrongKeys
 from service.backbone.callers import Callers
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.connections import connect, connect_async
@@ -49,6 +50,7 @@ class Gateway:
     engine: LanguageEngine | None
     """``None`` if no language engine is configured, or it is switched off."""
     rewriter: Rewriter
+    wrong_keys: WrongKeys
     leases: Leases
     """Of the jobs of calls that wait here; they end with their caller, and with this process."""
     breaker: CircuitBreaker
@@ -103,6 +105,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             preferences=preferences,
             engine=engine,
             rewriter=open_rewriter(settings, engine, connection),
+            wrong_keys=WrongKeys(settings.wrong_keys_per_minute),
             leases=Leases(connection),
             breaker=CircuitBreaker(),
         )

@@ -53,9 +53,12 @@ def main(argv: list[str] | None = None) -> int:
         print(f"photogram up: {error}", file=sys.stderr)
         return 2
     try:
-        with _locked(settings), tempfile.TemporaryDirectory(prefix="photogram-") as runtime:
-            with _listening(options) as listener:
-                return Stack(settings, options, Path(runtime), listener).run(stopping)
+        with (
+            _locked(settings),
+            _listening(options) as listener,
+            tempfile.TemporaryDirectory(prefix="photogram-") as runtime,
+        ):
+            return Stack(settings, options, Path(runtime), listener).run(stopping)
     except OSError as error:
         print(f"photogram up: {error}", file=sys.stderr)
         return 1
