@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from models.jobs.kinds import load_kinds
-from service.api import assist, health, images, index, native, openai, prodia_v1, prodia_v2, sdapi
+from service.api import assist, health, images, index, native, openai, pages, prodia_v1, prodia_v2, sdapi
 from service.api.documentation import DocumentedApi
 from service.api.errors import ErrorRenderer
 from service.api.hosts import KnownHosts
@@ -21,6 +21,7 @@ from service.api.native.openapi import document_jobs, params_classes
 from service.api.origins import cors_middleware
 from service.api.paths import HeadAsGet, PlainPaths
 from service.api.proxies import TrustedProxies
+from service.api.refusals import NotedRefusals
 from service.api.state import State, open_gateway
 from service.api.stopping import Stopping
 from service.backbone.settings import Settings
@@ -75,10 +76,12 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_tags=_TAGS,
         lifespan=lifespan,
         redirect_slashes=False,
+        docs_url=None,
         redoc_url=None,
         middleware=[
             Middleware(RequestId),
             Middleware(PlainPaths),
+            Middleware(NotedRefusals),
             Middleware(TrustedProxies, trusted=settings.trusted_proxies),
             *cors_middleware(settings.cors_origins),
             Middleware(HeadAsGet),
@@ -88,7 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
         ],
         exception_handlers={HTTPException: renderer, RequestValidationError: renderer},
     )
-    for module in (prodia_v1, prodia_v2, native, images, assist, openai, sdapi, health, index):
+    for module in (prodia_v1, prodia_v2, native, images, assist, openai, sdapi, health, index, pages):
         app.include_router(module.router)
     if settings.prodia_keyless:
         app.include_router(prodia_v1.keyless_router)

@@ -63,6 +63,7 @@ async def _caller(request: Request, gateway: Gateway, key: str | None, where: st
     key_id = await gateway.keys.owner(key) if key else None
     if key_id is None:
         raise _refusal(request, gateway, key, where, challenge)
+    request.state.key_id = key_id
     return Caller(key_id)
 
 

@@ -28,9 +28,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from models.errors import FieldProblem, InvalidTicket, PhotogramError, ProblemCode
-from service.api.paths import allowed_methods
+from service.api.paths import allowed_methods, route_of
 from service.api.stopping import GatewayStops
 from service.api.validation import PROBLEMS_MAX, field_problems
+from service.backbone.logs import told
 from service.backbone.queue import AlreadyUsed, QueueFull
 from service.jobs.errors import FileGone, ImageGone, JobNotFound
 
@@ -157,7 +158,9 @@ class ErrorRenderer:
         if known.code is ErrorCode.INTERNAL_ERROR:
             _log.error("request %s failed", request_id, exc_info=error)
         elif known.code is ErrorCode.LEDGER_UNAVAILABLE:
-            _log.warning("request %s: %s: %s", request_id, type(error).__name__, error)
+            _log.warning("request %s: %s", request_id, told(error))
+        request.state.error_code = known.code.wire
+        request.state.route = route_of(request.scope)
         path = request.scope["path"]
         renderers = (dialect.render for dialect in self._dialects if dialect.paths.match(path))
         return next(renderers, render_problem)(known, request_id)

@@ -64,6 +64,12 @@ def methods_of(scope: MutableMapping[str, Any]) -> list[str]:
     return [method for method in _METHODS if any(_takes(route, {**scope, "method": method}) for route in routes)]
 
 
+def route_of(scope: MutableMapping[str, Any]) -> str:
+    """The pattern of the path, such as ``/v1/jobs/{job_id}``; ``-`` if the application has no such route."""
+    route = scope.get("route")
+    return getattr(route, "path", None) or "-"
+
+
 def allowed_methods(scope: MutableMapping[str, Any]) -> str:
     """The value of ``Allow`` for the path of the request."""
     methods = methods_of(scope)

@@ -16,7 +16,7 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import RedisError
 
-from service.backbone import scripts
+from service.backbone import scripts, trail
 from service.backbone.keyspace import LEASES_KEY, events_key, record_key
 
 LEASE_S = 15.0
@@ -79,5 +79,8 @@ class LeaseSweeper:
         keys = [record_key(job_id), events_key(job_id)]
         verdict = self._cancel(keys=keys, args=[repr(time.time()), self._ttl_s])
         self._connection.zrem(LEASES_KEY, job_id)
-        if verdict in (b"canceled", b"requested"):
+        if verdict in (b"ended", b"requested"):
             log.info("job %s is canceled: the gateway that waited for it is gone", job_id)
+        if verdict == b"ended":
+            values: Any = self._connection.hmget(record_key(job_id), trail.JOB_FIELDS)
+            trail.job_ended(values)

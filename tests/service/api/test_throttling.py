@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -54,7 +55,7 @@ def test_few_addresses_are_remembered(monkeypatch):
 
 def test_allowance_grows_back(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(throttling.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(throttling, "time", SimpleNamespace(monotonic=lambda: now[0]))
     keys = WrongKeys(2)
     assert [keys.wait_s("a"), keys.wait_s("a"), keys.wait_s("a")] == [None, None, 30]
     now[0] = 30.0
