@@ -29,7 +29,7 @@ _HEADERS = {
 }
 _HEADING = re.compile(r"(#{1,3}) (.+)")
 _CODE = re.compile(r"`(\w+)`")
-_TITLE = (
+_BEGINNING = (
     '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Errors of Photogram</title></head><body>\n'
 )
 
@@ -59,7 +59,7 @@ def get_asset(name: str) -> Response:
 @cache
 def _errors_page() -> str:
     """``docs/errors.md`` as HTML: headings that links can name, and everything else as it is."""
-    parts, text = [_TITLE], ""
+    parts, text = [_BEGINNING], ""
     for line in (_FOLDER / "errors.md").read_text(encoding="utf-8").splitlines():
         heading = _HEADING.fullmatch(line)
         if heading is None:

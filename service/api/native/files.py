@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -14,6 +15,10 @@ from service.api.state import GatewayState
 from service.jobs.errors import FileGone
 
 router = APIRouter(tags=["jobs"])
+
+_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
+"""Each file has one spelling of its address: no sign, no leading zero, no digits of other scripts."""
+FileIndex = Annotated[str, Path(json_schema_extra={"type": "integer", "minimum": 0})]
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
@@ -31,12 +36,12 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     response_class=FileResponse,
     responses=_RESPONSES,
 )
-async def get_job_file(gateway: GatewayState, caller: CurrentCaller, job_id: str, index: int) -> FileResponse:
+async def get_job_file(gateway: GatewayState, caller: CurrentCaller, job_id: str, index: FileIndex) -> FileResponse:
     """The file at `index`, counted from 0 in the order of `result.files`. It is always sent as an attachment."""
     record = await gateway.jobs.find(caller, job_id)
-    if not 0 <= index < len(record.files):
+    if not _INDEX.fullmatch(index) or int(index) >= len(record.files):
         raise FileGone(f"the job has {len(record.files)} files")
-    file = record.files[index]
+    file = record.files[int(index)]
     path = await run_in_threadpool(gateway.jobs.file_path, file)
     # A browser must not run the file as a page: "attachment" saves it, and "nosniff" forbids guessing another type.
     return FileResponse(

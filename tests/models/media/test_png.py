@@ -205,3 +205,26 @@ def test_a_rewrite_is_applied_once_and_for_all() -> None:
     assert Rewrite(status="timeout").applied_to(asked) == replace(
         asked, enhance_prompt=False, enhance_negative_prompt=False
     )
+
+
+@pytest.mark.parametrize(("chunks", "kib"), [(1, 900), (20, 100), (60, 1000), (3, 1100)])
+def test_texts_that_are_far_larger_than_the_file_are_refused(chunks: int, kib: int) -> None:
+    info = PngInfo()
+    for number in range(chunks):
+        info.add_text(f"chunk {number}", "x" * (kib << 10), zip=True)
+    buffer = BytesIO()
+    IMAGE.save(buffer, "PNG", pnginfo=info)
+    assert len(buffer.getvalue()) < 200_000
+    if chunks * kib < 1024:
+        assert len(png.read_texts(buffer.getvalue())[1]) == chunks
+    else:
+        with pytest.raises(UnreadableImage):
+            png.read_texts(buffer.getvalue())
+
+
+def test_long_texts_that_are_not_compressed_are_read() -> None:
+    info = PngInfo()
+    info.add_text("workflow", "x" * (3 << 20))
+    buffer = BytesIO()
+    IMAGE.save(buffer, "PNG", pnginfo=info)
+    assert len(png.read_texts(buffer.getvalue())[1]["workflow"]) == 3 << 20
