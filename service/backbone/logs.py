@@ -15,13 +15,11 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from redis.exceptions import RedisError
-
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _TALKATIVE = ("httpx", "httpcore", "python_multipart", "PIL", "urllib3", "rq")
 """Libraries that log contents of requests, or a line for each request, at INFO or DEBUG."""
-_OF_THE_SYSTEM = (OSError, RedisError, RuntimeError, MemoryError, ImportError)
-"""Errors whose messages are about the machine; messages of others, such as ``ValueError``, may quote a request."""
+_OF_THE_SYSTEM = (OSError, RuntimeError, MemoryError, ImportError)
+"""Errors whose messages are about the machine, like those of Redis; others, such as ``ValueError``, may quote a request."""
 _WITHHELD = "(message withheld: it may quote a request; PHOTOGRAM_LOG_PROMPTS=1 shows it)"
 _MESSAGE_MAX_CHARS = 2000
 _UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -119,5 +117,6 @@ def _traceback(record: logging.LogRecord, shows_prompts: bool) -> Iterator[str]:
 
 
 def _told(error: BaseException, shows_prompts: bool) -> str:
-    message = str(error)[:_MESSAGE_MAX_CHARS] if shows_prompts or isinstance(error, _OF_THE_SYSTEM) else _WITHHELD
+    is_shown = shows_prompts or isinstance(error, _OF_THE_SYSTEM) or type(error).__module__.startswith("redis.")
+    message = str(error)[:_MESSAGE_MAX_CHARS] if is_shown else _WITHHELD
     return f"{type(error).__name__}: {_safe(message)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
@@ -16,9 +15,9 @@ from service.jobs.errors import FileGone
 
 router = APIRouter(tags=["jobs"])
 
-_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
-"""Each file has one spelling of its address: no sign, no leading zero, no digits of other scripts."""
-FileIndex = Annotated[str, Path(json_schema_extra={"type": "integer", "minimum": 0})]
+_INDEX = r"^-?(0|[1-9][0-9]{0,8})$"
+"""Each file has one spelling of its address: no plus sign, no leading zero, no digits of other scripts."""
+FileIndex = Annotated[str, Path(pattern=_INDEX, json_schema_extra={"type": "integer"})]
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
@@ -39,7 +38,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 async def get_job_file(gateway: GatewayState, caller: CurrentCaller, job_id: str, index: FileIndex) -> FileResponse:
     """The file at `index`, counted from 0 in the order of `result.files`. It is always sent as an attachment."""
     record = await gateway.jobs.find(caller, job_id)
-    if not _INDEX.fullmatch(index) or int(index) >= len(record.files):
+    if not 0 <= int(index) < len(record.files):
         raise FileGone(f"the job has {len(record.files)} files")
     file = record.files[int(index)]
     path = await run_in_threadpool(gateway.jobs.file_path, file)
