@@ -20,10 +20,17 @@ _HEALTHY_AFTER_S = 30.0
 
 
 class Child:
-    """One supervised process; ``starts`` counts its starts, ``started_at`` is the time of the last one (monotonic)."""
+    """One supervised process; ``starts`` counts its starts, ``started_at`` is the time of the last one (monotonic).
 
-    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    Args:
+        descriptors: file descriptors that each of its processes inherits, under the same numbers.
+    """
+
+    def __init__(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str], descriptors: Sequence[int] = ()
+    ) -> None:
         self.name = name
+        self._descriptors = tuple(descriptors)
         self._command, self._environment = list(command), dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
         self.starts = 0
@@ -50,6 +57,7 @@ class Child:
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr.fileno(),
             start_new_session=True,
+            pass_fds=self._descriptors,
             preexec_fn=die_with_parent if sys.platform == "linux" else None,
         )
 

@@ -11,6 +11,7 @@ from models.jobs.kinds import JobKind, UnknownKind
 from models.jobs.records import JobRecord
 from models.jobs.results import Image, Json, StoredFile
 from service.backbone.ledger import Ledger
+from service.backbone.logs import told
 from service.backbone.records import UnreadableRecord
 from workers.delivery import Delivery
 from workers.held_jobs import HeldJob, HeldJobs
@@ -52,7 +53,7 @@ class Consumer:
         try:
             job = None if crashes is None else self._open(delivery, crashes)
         except JobFailure as failure:
-            log.error("job %s cannot run here: %s", delivery.job_id, failure)
+            log.error("job %s cannot run here: %s", delivery.job_id, told(failure))
             self.ledger.fail(delivery.job_id, delivery.execution_id, failure)
             job = None
         if job is None:

@@ -1,4 +1,4 @@
-"""Maintenance: heartbeats, redelivery of what dead workers held, rescue of stranded jobs, missed cancellations."""
+"""Maintenance: heartbeats, redelivery of what dead workers held, stranded jobs, missed cancellations, leases."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from redis import Redis
 
 from service.backbone import scripts
 from service.backbone.keyspace import maintenance_key
+from service.backbone.leases import LeaseSweeper
 from service.backbone.ledger import Ledger
 from workers.held_jobs import HeldJobs
 from workers.rq_adapter import RqAdapter
@@ -31,6 +32,7 @@ class Maintenance:
         self._routing = routing
         self._lock_key = maintenance_key(adapter.queue.name)
         self._stranded_since: dict[str, float] = {}
+        self._leases = LeaseSweeper(connection, ledger.record_ttl_s)
         self._rescue = connection.register_script(scripts.rescue())
         self._last_beat_at: float | None = None
         self._waits_until = 0.0
@@ -57,6 +59,7 @@ class Maintenance:
         if self._connection.set(self._lock_key, self._adapter.name, nx=True, ex=LOCK_S):
             self._adapter.run_maintenance_tasks()
             self._rescue_stranded()
+            self._leases.sweep()
             self._connection.delete(self._lock_key)
 
     def sign_off(self) -> None:

@@ -18,6 +18,7 @@ from redis import Redis
 
 from service.backbone import scripts
 from service.backbone.keyspace import deferred_key, record_key, rq_intermediate_key, rq_queue_key, worker_status_key
+from service.backbone.ledger import FORGOTTEN_AFTER_S
 
 DEFER_S = 3.0
 """How long a deferred job waits for a worker that has its model."""
@@ -56,6 +57,8 @@ class WarmRouting:
         self._peers = {}
         for name, text in statuses.items():
             status = json.loads(text)
+            if now - status["at"] > FORGOTTEN_AFTER_S:
+                self._connection.hdel(self._status_key, name)
             if name.decode() != self._name and now - status["at"] <= STATUS_TTL_S:
                 self._peers[name.decode()] = WorkerStatus(frozenset(status["loaded"]), status["has_room"])
         self._requeue_deferred(keys=[self._deferred_key, self._queue_key], args=[now - DEFER_S])

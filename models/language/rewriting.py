@@ -256,7 +256,7 @@ async def _negative(
             if prompt.add(phrase) is None:
                 break
     except (LanguageError, UnusableText) as error:
-        log.info("no negative prompt: %s", error)
+        log.info("no negative prompt: %s", type(error).__name__)
     return prompt.text or None
 
 

@@ -6,13 +6,18 @@ import json
 from io import BytesIO
 from typing import Any
 
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
 from models.errors import UnreadableImage
 from models.jobs.params import FULL, NONE, JobParams
 from models.media.images import FORMATS, measure
 from models.media.infotext import a1111_parameters
+
+PngImagePlugin.MAX_TEXT_MEMORY = 8 << 20
+"""How many bytes of text Pillow decompresses from one PNG before it refuses the file; its own limit is 64 MiB."""
+_INFLATED_MAX_CHARS = 1 << 20
+"""How many more characters the texts of an image may have than its file has bytes."""
 
 PARAMETERS_CHUNK = "parameters"
 JSON_CHUNK = "photogram"
@@ -99,6 +104,9 @@ def read_texts(data: bytes) -> tuple[str, dict[str, str]]:
             comment = _comment(image)
     except Exception as error:  # damaged bytes can make Pillow raise anything
         raise UnreadableImage(f"the image cannot be read: {error}") from error
+    allowed = len(data) + _INFLATED_MAX_CHARS
+    if len(comment) + sum(map(len, texts.values())) > allowed:
+        raise UnreadableImage(f"the texts in the image have more than {allowed} characters")
     return texts.pop(PARAMETERS_CHUNK, comment), {str(name): value for name, value in texts.items()}
 
 

@@ -11,14 +11,20 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from models.jobs.kinds import load_kinds
-from service.api import assist, health, images, native, openai, prodia_v1, prodia_v2, sdapi
+from service.api import assist, health, images, index, native, openai, pages, prodia_v1, prodia_v2, sdapi
 from service.api.body_guard import BodyBudget, BodyGuard, BodyLimits
 from service.api.documentation import DocumentedApi
 from service.api.errors import ErrorRenderer
+from service.api.hosts import KnownHosts
 from service.api.job_bodies import job_body
 from service.api.middleware import ErrorRendering, RequestId
 from service.api.native.openapi import document_jobs, params_classes
+from service.api.origins import cors_middleware
+from service.api.paths import HeadAsGet, PlainPaths
+from service.api.proxies import TrustedProxies
+from service.api.refusals import NotedRefusals
 from service.api.state import State, open_gateway
+from service.api.stopping import Stopping
 from service.backbone.settings import Settings
 
 _TAGS = [
@@ -59,7 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         async with open_gateway(settings) as gateway:
-            yield {"gateway": gateway}
+            yield {"gateway": gateway, "stopping": Stopping()}
 
     renderer = ErrorRenderer([prodia_v1.DIALECT, prodia_v2.DIALECT, openai.DIALECT, sdapi.DIALECT])
     app = DocumentedApi(
@@ -71,10 +77,17 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_tags=_TAGS,
         lifespan=lifespan,
         redirect_slashes=False,
+        docs_url=None,
         redoc_url=None,
         middleware=[
             Middleware(RequestId),
+            Middleware(PlainPaths),
+            Middleware(NotedRefusals),
+            Middleware(TrustedProxies, trusted=settings.trusted_proxies),
+            *cors_middleware(settings.cors_origins),
+            Middleware(HeadAsGet),
             Middleware(ErrorRendering, renderer=renderer),
+            Middleware(KnownHosts, hosts=settings.hosts, public_url=settings.public_url),
             Middleware(
                 BodyGuard,
                 limits=BodyLimits(max_bytes=settings.max_body_bytes, timeout_s=settings.request_timeout_s),
@@ -83,7 +96,7 @@ def create_app(settings: Settings) -> FastAPI:
         ],
         exception_handlers={HTTPException: renderer, RequestValidationError: renderer},
     )
-    for module in (prodia_v1, prodia_v2, native, images, assist, openai, sdapi, health):
+    for module in (prodia_v1, prodia_v2, native, images, assist, openai, sdapi, health, index, pages):
         app.include_router(module.router)
     if settings.prodia_keyless:
         app.include_router(prodia_v1.keyless_router)

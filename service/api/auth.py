@@ -6,11 +6,13 @@ import base64
 import binascii
 from typing import Annotated
 
-from fastapi import Depends, Security
+from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.security.http import HTTPBase
 
 from service.api.errors import ApiError, ErrorCode
+from service.api.origins import require_own_origin_to_change
+from service.api.proxies import client_host
 from service.api.state import Gateway, GatewayState
 from service.jobs.caller import Caller
 
@@ -21,6 +23,7 @@ _Basic = Security(HTTPBase(scheme="basic", scheme_name="Basic", auto_error=False
 
 
 async def authenticate(
+    request: Request,
     gateway: GatewayState,
     bearer: Annotated[HTTPAuthorizationCredentials | None, _Bearer] = None,
     api_key: Annotated[str | None, _ApiKey] = None,
@@ -32,10 +35,11 @@ async def authenticate(
         ApiError: there is no key, or this server does not know it.
     """
     key = (bearer.credentials if bearer else None) or api_key or prodia_key
-    return await _caller(gateway, key, "Authorization: Bearer <key>", challenge="Bearer")
+    return await _caller(request, gateway, key, "Authorization: Bearer <key>", challenge="Bearer")
 
 
 async def authenticate_basic(
+    request: Request,
     gateway: GatewayState,
     basic: Annotated[HTTPAuthorizationCredentials | None, _Basic] = None,
     bearer: Annotated[HTTPAuthorizationCredentials | None, _Bearer] = None,
@@ -45,18 +49,31 @@ async def authenticate_basic(
     """The holder of the request's API key, which may also be sent as the password of any user name.
 
     Raises:
-        ApiError: there is no key, or this server does not know it.
+        ApiError: there is no key, or this server does not know it; or a page of another origin may have used a
+            password that the browser remembers.
     """
-    key = _password(basic) or (bearer.credentials if bearer else None) or api_key or prodia_key
-    return await _caller(gateway, key, "the password of any user name", challenge="Basic")
+    password = _password(basic)
+    if password:
+        require_own_origin_to_change(request, gateway.settings)
+    key = password or (bearer.credentials if bearer else None) or api_key or prodia_key
+    return await _caller(request, gateway, key, "the password of any user name", challenge="Basic")
 
 
-async def _caller(gateway: Gateway, key: str | None, where: str, *, challenge: str) -> Caller:
+async def _caller(request: Request, gateway: Gateway, key: str | None, where: str, *, challenge: str) -> Caller:
     key_id = await gateway.keys.owner(key) if key else None
     if key_id is None:
-        detail = "this API key is not known" if key else f"an API key is required, as {where}"
-        raise ApiError(ErrorCode.UNAUTHORIZED, detail, headers={"WWW-Authenticate": challenge})
+        raise _refusal(request, gateway, key, where, challenge)
+    request.state.key_id = key_id
     return Caller(key_id)
+
+
+def _refusal(request: Request, gateway: Gateway, key: str | None, where: str, challenge: str) -> ApiError:
+    wait_s = gateway.wrong_keys.wait_s(client_host(request.scope)) if key else None
+    if wait_s is not None:
+        detail = "this address sent too many API keys that are not known; correct ones still work"
+        return ApiError(ErrorCode.TOO_MANY_WRONG_KEYS, detail, headers={"Retry-After": str(wait_s)})
+    detail = "this API key is not known" if key else f"an API key is required, as {where}"
+    return ApiError(ErrorCode.UNAUTHORIZED, detail, headers={"WWW-Authenticate": challenge})
 
 
 def _password(sent: HTTPAuthorizationCredentials | None) -> str | None:

@@ -27,8 +27,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from models.errors import FieldProblem, InvalidTicket, PhotogramError, ProblemCode, StorageUnavailable
+from service.api.paths import allowed_methods, route_of
+from service.api.stopping import GatewayStops
 from service.api.validation import PROBLEMS_MAX, field_problems
 from service.backbone.connections import write_refusal
+from service.backbone.logs import told
 from service.backbone.queue import AlreadyUsed, QueueFull
 from service.jobs.errors import FileGone, ImageGone, JobNotFound
 
@@ -45,6 +48,7 @@ class ErrorCode(Enum):
     MALFORMED_JSON = (422, "Malformed JSON")
     INVALID_PARAMS = (422, "Invalid Parameters")
     UNAUTHORIZED = (401, "Key Not Recognised")
+    FOREIGN_ORIGIN = (403, "Foreign Origin")
     NOT_FOUND = (404, "Not Found")
     JOB_NOT_FOUND = (404, "Job Not Found")
     IMAGE_NOT_FOUND = (404, "Image Not Found")
@@ -54,7 +58,9 @@ class ErrorCode(Enum):
     ALREADY_USED = (409, "Already Used")
     BODY_TOO_LARGE = (413, "Body Too Large")
     UNSUPPORTED_MEDIA_TYPE = (415, "Unsupported Media Type")
+    UNKNOWN_HOST = (421, "Unknown Host")
     NO_PROPOSAL = (422, "No Proposal")
+    TOO_MANY_WRONG_KEYS = (429, "Too Many Wrong Keys")
     INTERNAL_ERROR = (500, "Internal Error")
     OVERLOADED = (503, "Overloaded")
     QUEUE_FULL = (503, "Queue Full")
@@ -62,6 +68,7 @@ class ErrorCode(Enum):
     STORAGE_UNAVAILABLE = (503, "Storage Unavailable")
     NO_WORKERS = (503, "No Workers")
     LANGUAGE_UNAVAILABLE = (503, "Language Engine Unavailable")
+    STOPPING = (503, "Server Stopping")
 
     def __init__(self, status: int, title: str) -> None:
         self.status = status
@@ -149,10 +156,14 @@ class ErrorRenderer:
     async def __call__(self, request: Request, error: Exception) -> Response:
         """The response for ``error``; errors that the client did not cause are logged."""
         known, request_id = to_api_error(error), request.state.request_id
+        if known.code is ErrorCode.METHOD_NOT_ALLOWED:
+            known.headers["Allow"] = allowed_methods(request.scope)
         if known.code is ErrorCode.INTERNAL_ERROR:
             _log.error("request %s failed", request_id, exc_info=error)
         elif known.code in (ErrorCode.LEDGER_UNAVAILABLE, ErrorCode.STORAGE_UNAVAILABLE):
-            _log.warning("request %s: %s: %s", request_id, type(error).__name__, error)
+            _log.warning("request %s: %s: %s", request_id, type(error).__name__, told(error))
+        request.state.error_code = known.code.wire
+        request.state.route = route_of(request.scope)
         path = request.scope["path"]
         renderers = (dialect.render for dialect in self._dialects if dialect.paths.match(path))
         return next(renderers, render_problem)(known, request_id)
@@ -169,6 +180,8 @@ def to_api_error(error: Exception) -> ApiError:
             return ApiError(_CODE_OF[type(error)], str(error))
         case QueueFull() | StorageUnavailable():
             return unavailable(_CODE_OF[type(error)], str(error))
+        case GatewayStops():
+            return unavailable(ErrorCode.STOPPING, str(error))
         case RequestValidationError() | HTTPException():
             return _from_framework(error)
     outage = _ledger_outage(error)
@@ -189,11 +202,10 @@ def _ledger_outage(error: Exception) -> str | None:
 def _from_framework(error: RequestValidationError | HTTPException) -> ApiError:
     if isinstance(error, RequestValidationError):
         return to_api_error(InvalidTicket(field_problems(error.errors(), skip=1)))
-    headers = dict(error.headers or {})
     if error.status_code == ErrorCode.NOT_FOUND.status:
-        return ApiError(ErrorCode.NOT_FOUND, "there is no such route", headers=headers)
+        return ApiError(ErrorCode.NOT_FOUND, "there is no such route")
     if error.status_code == ErrorCode.METHOD_NOT_ALLOWED.status:
-        return ApiError(ErrorCode.METHOD_NOT_ALLOWED, "this route has no such method", headers=headers)
+        return ApiError(ErrorCode.METHOD_NOT_ALLOWED, "this route has no such method")
     return ApiError(ErrorCode.INTERNAL_ERROR, "the request could not be processed")
 
 

@@ -11,6 +11,7 @@ from models.jobs.kinds import ResultForm, find_kind
 from models.jobs.records import JobRecord
 from service.api.documentation import problems
 from service.api.errors import ApiError, ErrorCode
+from service.api.proxies import requested_base
 from service.api.state import Gateway, GatewayState
 from service.jobs.errors import JobNotFound
 
@@ -21,7 +22,7 @@ router = APIRouter(tags=["images"])
 
 def base_url(request: Request, gateway: Gateway) -> str:
     """The start of absolute links, without a final slash: ``PHOTOGRAM_PUBLIC_URL``, else the requested host."""
-    return gateway.settings.public_url or str(request.base_url).rstrip("/")
+    return gateway.settings.public_url or requested_base(request.scope)
 
 
 def image_job(record: JobRecord) -> JobRecord:

@@ -13,13 +13,16 @@ from fastapi import Depends, Request
 from models.language.breaker import CircuitBreaker
 from models.language.client import LanguageEngine
 from models.language.rewriting import Rewriter
+from service.api.stopping import Stopping
 from service.api.sweeping import sweep_regularly
+from service.api.throttling import WrongKeys
 from service.backbone.callers import Callers
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.connections import WriteProbe, connect, connect_async
 from service.backbone.inputs import InputStore
 from service.backbone.keys import KeyRing
 from service.backbone.language import open_engine, open_rewriter
+from service.backbone.leases import Leases
 from service.backbone.permissions import image_modes
 from service.backbone.preferences import Preferences
 from service.backbone.queue import Intake
@@ -51,6 +54,9 @@ class Gateway:
     engine: LanguageEngine | None
     """``None`` if no language engine is configured, or it is switched off."""
     rewriter: Rewriter
+    wrong_keys: WrongKeys
+    leases: Leases
+    """Of the jobs of calls that wait here; they end with their caller, and with this process."""
     breaker: CircuitBreaker
     """For conversations with the engine; the rewriter has its own."""
 
@@ -59,6 +65,7 @@ class State(TypedDict):
     """What the lifespan adds to the state of every request."""
 
     gateway: Gateway
+    stopping: Stopping
 
 
 @asynccontextmanager
@@ -106,6 +113,8 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             preferences=preferences,
             engine=engine,
             rewriter=open_rewriter(settings, engine, connection),
+            wrong_keys=WrongKeys(settings.wrong_keys_per_minute),
+            leases=Leases(connection),
             breaker=CircuitBreaker(),
         )
     finally:

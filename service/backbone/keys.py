@@ -17,6 +17,20 @@ _CACHE_TTL_S = 5.0
 _CACHE_MAX = 10_000
 
 
+KEY_CHARS_MIN = 12
+KEY_DIFFERENT_CHARS_MIN = 6
+
+
+def key_problem(key: str) -> str | None:
+    """Why ``key`` would be too easy to guess, or ``None``; it completes a sentence that begins with the key's name."""
+    if len(key) >= KEY_CHARS_MIN and len(set(key)) >= KEY_DIFFERENT_CHARS_MIN:
+        return None
+    return (
+        f"must have at least {KEY_CHARS_MIN} characters, and {KEY_DIFFERENT_CHARS_MIN} different ones, so that nobody"
+        ' can guess it; `python -c "import secrets; print(secrets.token_urlsafe(32))"` prints a good one'
+    )
+
+
 def _description(name: str) -> str:
     return json.dumps({"name": name, "created_at": time.time()})
 

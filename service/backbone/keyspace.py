@@ -10,6 +10,7 @@ No other module spells a key. ``TTL`` in the table is the setting ``PHOTOGRAM_RE
 | ``photogram:idempotency:<owner>:<sha256>`` | string | intake | 24 h | the job id of an ``Idempotency-Key`` |
 | ``photogram:wake`` | channel | intake, ledger scripts | | the id of every job that changed |
 | ``photogram:cancel`` | channel | the cancel script | | the id of every running job that must stop |
+| ``photogram:leases`` | sorted set | intake, gateways | members by workers | job ids by the end of their leases |
 | ``photogram:workers`` | sorted set | worker heartbeats | members after 1 h | worker names by last heartbeat |
 | ``photogram:workers:loaded`` | hash | worker heartbeats | never | ``WorkerStatus`` by worker name |
 | ``photogram:aside`` | sorted set | workers | members after 3 s | deferred jobs by the time of deferral |
@@ -56,6 +57,10 @@ MODEL_PROBLEMS_KEY = "photogram:model-problems"
 
 MODEL_BACKENDS_KEY = "photogram:model-backends"
 """Hash, model name to JSON with ``backend`` and ``relative_error``. Workers write it when they load a model."""
+
+LEASES_KEY = "photogram:leases"
+"""Sorted set, job id by the time its lease ends. Intake adds the jobs of synchronous calls, the gateway that waits for
+them renews and removes them, and workers cancel the jobs whose leases ended. Other jobs have no lease."""
 
 API_KEYS_KEY = "photogram:keys"
 """Hash, SHA-256 of an API key to JSON with ``name`` and ``created_at``. It never expires."""

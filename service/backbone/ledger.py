@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 from redis import Redis
+from redis.exceptions import RedisError
 
 from models.errors import JobFailure
 from models.jobs.kinds import DIFFUSION_QUEUE
 from models.jobs.records import JobRecord, JobStatus
 from models.jobs.results import Image, Json, StoredFile
 from models.jobs.rewrite import Rewrite
-from service.backbone import scripts
+from service.backbone import scripts, trail
 from service.backbone.keyspace import (
     MODEL_BACKENDS_KEY,
     MODEL_PROBLEMS_KEY,
@@ -44,7 +46,7 @@ class Ledger:
 
     def __init__(self, connection: Redis, record_ttl_s: int) -> None:
         self.connection = connection
-        self._ttl_s = record_ttl_s
+        self.record_ttl_s = record_ttl_s
         self._start = connection.register_script(scripts.start())
         self._progress = connection.register_script(scripts.progress())
         self._rewrite = connection.register_script(scripts.rewrite())
@@ -59,6 +61,8 @@ class Ledger:
     def start(self, job_id: str, execution_id: str) -> int | None:
         """Start the job as ``execution_id``; returns how many crashes it had so far, or ``None`` if it has ended."""
         answer, crashes = self._run(self._start, job_id, execution_id, CRASH_LIMIT, CRASH_MESSAGE)
+        if answer == b"ended":
+            self._note_end(job_id)
         return int(crashes) if answer == b"started" else None
 
     def progress(
@@ -133,11 +137,19 @@ class Ledger:
 
     def _conclude(self, job_id: str, execution_id: str, status: JobStatus, fields: dict[str, str]) -> bool:
         pairs = [part for pair in fields.items() for part in pair]
-        return bool(self._run(self._finish, job_id, execution_id, status, *pairs))
+        is_ours = bool(self._run(self._finish, job_id, execution_id, status, *pairs))
+        if is_ours:
+            self._note_end(job_id)
+        return is_ours
+
+    def _note_end(self, job_id: str) -> None:
+        with suppress(RedisError):  # the job has ended, with or without its line in the log
+            values: Any = self.connection.hmget(record_key(job_id), trail.JOB_FIELDS)
+            trail.job_ended(values)
 
     def _run(self, script: Any, job_id: str, *arguments: object) -> Any:
         keys = [record_key(job_id), events_key(job_id)]
-        return script(keys=keys, args=[repr(time.time()), self._ttl_s, *arguments])
+        return script(keys=keys, args=[repr(time.time()), self.record_ttl_s, *arguments])
 
     def beat(self, worker_name: str, queue: str = DIFFUSION_QUEUE) -> None:
         """Write the heartbeat of a worker that takes jobs from ``queue``, and remove workers that are long gone."""

@@ -19,7 +19,15 @@ from models.errors import PhotogramError
 from models.jobs.kinds import DIFFUSION_QUEUE, UnknownKind, find_kind
 from models.jobs.records import JobRecord, JobStatus
 from models.jobs.tickets import Ticket
-from service.backbone.keyspace import WAKE_CHANNEL, events_key, idempotency_key, owner_jobs_key, record_key
+from service.backbone.keyspace import (
+    LEASES_KEY,
+    WAKE_CHANNEL,
+    events_key,
+    idempotency_key,
+    owner_jobs_key,
+    record_key,
+)
+from service.backbone.leases import LEASE_S
 from service.backbone.records import UnreadableRecord, new_hash, read_hash
 from service.backbone.settings import Settings
 
@@ -65,8 +73,18 @@ class Intake:
         self._record_ttl_s = record_ttl_s
         self._queues: dict[str, Queue] = {}
 
-    def accept(self, ticket: Ticket, requested: Mapping[str, Any], idempotency_key: str | None = None) -> Accepted:
+    def accept(
+        self,
+        ticket: Ticket,
+        requested: Mapping[str, Any],
+        idempotency_key: str | None = None,
+        *,
+        is_leased: bool = False,
+    ) -> Accepted:
         """Enqueue ``ticket`` in the queue of its kind, unless an equal request of the same owner did so before.
+
+        Args:
+            is_leased: whether the job ends with its caller, who must renew its lease (``service.backbone.leases``).
 
         Raises:
             AlreadyUsed: the job id or the idempotency key belongs to another request, or the record of its request
@@ -77,11 +95,13 @@ class Intake:
         while True:
             with self._connection.pipeline() as transaction:
                 try:
-                    return self._accept(transaction, ticket, requested, guard)
+                    return self._accept(transaction, ticket, requested, guard, is_leased)
                 except WatchError:
                     continue
 
-    def _accept(self, transaction: Any, ticket: Ticket, requested: Mapping[str, Any], guard: str | None) -> Accepted:
+    def _accept(
+        self, transaction: Any, ticket: Ticket, requested: Mapping[str, Any], guard: str | None, is_leased: bool
+    ) -> Accepted:
         transaction.watch(record_key(ticket.job_id), *([guard] if guard else []))
         known_id = transaction.get(guard) if guard else None
         earlier = transaction.hgetall(record_key(known_id.decode() if known_id else ticket.job_id))
@@ -97,6 +117,8 @@ class Intake:
         transaction.xadd(events_key(ticket.job_id), {"kind": "status", "data": JobStatus.QUEUED.value})
         transaction.publish(WAKE_CHANNEL, ticket.job_id)
         self._list(transaction, ticket, now)
+        if is_leased:
+            transaction.zadd(LEASES_KEY, {ticket.job_id: now + LEASE_S})
         if guard:
             transaction.set(guard, ticket.job_id, ex=IDEMPOTENCY_TTL_S)
         queue.enqueue_job(self._delivery(ticket.job_id), pipeline=transaction)

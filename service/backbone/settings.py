@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
 from models.catalog.backends import AUTO, BACKENDS
 from models.language.presets import PRESETS
+from service.backbone.keys import key_problem
 
 DEFAULT_DATA = Path("~/.local/share/photogram")
 DEFAULT_CACHE = Path("~/.cache/photogram")
 DEFAULT_LLM_PRESET = "generic"
 LLM_CHOICES = ("auto", "off")
+_HOST = re.compile(r"(\*\.)?[a-z0-9_][a-z0-9._-]*(:[0-9]{1,5})?|\[[0-9a-f:.]+\](:[0-9]{1,5})?")
+_ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 PRODIA_LIST_TYPES = ("text/plain;charset=UTF-8", "application/json")
 
 
@@ -36,8 +40,17 @@ class Settings:
     """The folder of data that can be made again at any time."""
     public_url: str | None = None
     """The gateway's address in absolute links; ``None`` takes the address of each request."""
+    hosts: tuple[str, ...] = ()
+    """The host names under which the gateway answers, also ``*.example.org``; none is any name."""
+    trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
+    """The addresses and networks of proxies whose ``X-Forwarded-`` headers are believed, and which may keep open as many
+    connections as there may be in all; ``*`` is everybody."""
+    cors_origins: tuple[str, ...] = ()
+    """The origins whose pages may call the gateway; ``*`` is any."""
     bootstrap_key: str | None = None
     """The first API key; ``None`` lets ``photogram up`` make one."""
+    wrong_keys_per_minute: int = 60
+    """How many unknown API keys an address may send in a minute before it gets 429; 0 is any number."""
     max_body_bytes: int = 64 << 20
     """The largest request body; Base64 makes the images in it a third larger."""
     max_bodies_bytes: int = 256 << 20
@@ -50,8 +63,6 @@ class Settings:
     """How many connections the gateway keeps open; fewer if the limit of file descriptors is low."""
     max_connections_per_address: int = 512
     """The same for each client address."""
-    trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
-    """Addresses of reverse proxies, which may keep open as many connections as there may be in all."""
     max_input_bytes: int = 20 << 20
     """The largest file of an image that a job starts from."""
     image_ttl_s: int | None = None
@@ -139,7 +150,11 @@ class Settings:
             data=Path(given.get("PHOTOGRAM_DATA", DEFAULT_DATA)).expanduser().absolute(),
             cache=Path(given.get("PHOTOGRAM_CACHE", DEFAULT_CACHE)).expanduser().absolute(),
             public_url=given.get("PHOTOGRAM_PUBLIC_URL", "").rstrip("/") or None,
-            bootstrap_key=given.get("PHOTOGRAM_BOOTSTRAP_KEY"),
+            hosts=_list(given, "PHOTOGRAM_HOSTS", _HOST, "host names such as example.org, *.example.org or [::1]:8000"),
+            trusted_proxies=_proxies(given, cls.trusted_proxies),
+            cors_origins=_list(given, "PHOTOGRAM_CORS_ORIGINS", _ORIGIN, "* or origins such as https://example.org"),
+            bootstrap_key=_key(given, "PHOTOGRAM_BOOTSTRAP_KEY"),
+            wrong_keys_per_minute=_whole(given, "PHOTOGRAM_WRONG_KEYS_PER_MINUTE", cls.wrong_keys_per_minute, lowest=0),
             max_body_bytes=_whole(given, "PHOTOGRAM_MAX_BODY_BYTES", cls.max_body_bytes),
             max_bodies_bytes=_whole(given, "PHOTOGRAM_MAX_BODIES_BYTES", cls.max_bodies_bytes),
             request_timeout_s=_seconds(given, "PHOTOGRAM_REQUEST_TIMEOUT_S", cls.request_timeout_s),
@@ -148,7 +163,6 @@ class Settings:
             max_connections_per_address=_whole(
                 given, "PHOTOGRAM_MAX_CONNECTIONS_PER_ADDRESS", cls.max_connections_per_address
             ),
-            trusted_proxies=_addresses(given, "PHOTOGRAM_TRUSTED_PROXIES", cls.trusted_proxies),
             max_input_bytes=_whole(given, "PHOTOGRAM_MAX_INPUT_BYTES", cls.max_input_bytes),
             image_ttl_s=_whole(given, "PHOTOGRAM_IMAGE_TTL_S", 0, lowest=0) or None,
             min_free_bytes=_whole(given, "PHOTOGRAM_MIN_FREE_BYTES", 0, lowest=0)
@@ -203,22 +217,43 @@ def _url(given: Mapping[str, str], name: str) -> str | None:
     return text.rstrip("/")
 
 
+def _list(given: Mapping[str, str], name: str, pattern: re.Pattern[str], allowed: str) -> tuple[str, ...]:
+    parts = tuple(part.strip().rstrip("/").lower() for part in given.get(name, "").split(",") if part.strip())
+    for part in parts:
+        if not pattern.fullmatch(part):
+            raise SettingsError(f"{name} must be {allowed}, separated by commas, not {part!r}")
+    return parts
+
+
+def _proxies(given: Mapping[str, str], default: tuple[str, ...]) -> tuple[str, ...]:
+    """The trusted proxies; ``FORWARDED_ALLOW_IPS`` is uvicorn's name for the same."""
+    name = "PHOTOGRAM_TRUSTED_PROXIES" if "PHOTOGRAM_TRUSTED_PROXIES" in given else "FORWARDED_ALLOW_IPS"
+    if name not in given:
+        return default
+    parts = tuple(part.strip() for part in given[name].split(",") if part.strip())
+    for part in parts:
+        try:
+            _ = None if part == "*" else ip_network(part, strict=False)
+        except ValueError as error:
+            allowed = "*, addresses or networks such as 10.0.0.0/8"
+            raise SettingsError(f"{name} must be {allowed}, separated by commas, not {part!r}") from error
+    return parts
+
+
+def _key(given: Mapping[str, str], name: str) -> str | None:
+    key = given.get(name)
+    problem = None if key is None else key_problem(key)
+    if problem is not None:
+        raise SettingsError(f"{name} {problem}")
+    return key
+
+
 def _modules(given: Mapping[str, str], name: str) -> tuple[str, ...]:
     modules = tuple(part.strip() for part in given.get(name, "").split(",") if part.strip())
     for module in modules:
         if not all(part.isidentifier() for part in module.split(".")):
             raise SettingsError(f"{name} must be names of Python modules, separated by commas, not {module!r}")
     return modules
-
-
-def _addresses(given: Mapping[str, str], name: str, default: tuple[str, ...]) -> tuple[str, ...]:
-    if name not in given:
-        return default
-    addresses = [part.strip() for part in given[name].split(",") if part.strip()]
-    try:
-        return tuple(str(ip_address(each)) for each in addresses)
-    except ValueError as error:
-        raise SettingsError(f"{name} must be IP addresses, separated by commas, not {given[name]!r}") from error
 
 
 def _one_of(given: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:

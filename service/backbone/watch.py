@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from models.jobs.kinds import DIFFUSION_QUEUE, UnknownKind
 from models.jobs.records import JobRecord, JobStatus
-from service.backbone import scripts
+from service.backbone import scripts, trail
 from service.backbone.keyspace import (
     MODEL_BACKENDS_KEY,
     MODEL_PROBLEMS_KEY,
@@ -26,6 +26,7 @@ from service.backbone.keyspace import (
     record_key,
     workers_key,
 )
+from service.backbone.logs import told
 from service.backbone.records import UnreadableRecord, read_hash
 
 log = logging.getLogger(__name__)
@@ -122,12 +123,14 @@ class JobWatcher:
         if len(self._logged) >= _LOGGED_MAX:
             self._logged.clear()
         self._logged.add(job_id)
-        log.warning("job %s is treated as absent: %s", job_id, error)
+        log.warning("job %s is treated as absent: %s", job_id, told(error))
 
     async def cancel(self, job_id: str) -> None:
         """Cancel the job: at once if it is queued; within one step if a worker runs it; not if it has ended."""
         keys = [record_key(job_id), events_key(job_id)]
-        await self._cancel(keys=keys, args=[repr(time.time()), self._ttl_s])
+        if await self._cancel(keys=keys, args=[repr(time.time()), self._ttl_s]) == b"ended":
+            values: Any = await self._connection.hmget(record_key(job_id), trail.JOB_FIELDS)
+            trail.job_ended(values)
 
     async def wait(self, job_id: str, timeout_s: float) -> JobRecord | None:
         """The record when the job has ended, or as it is after ``timeout_s``."""

@@ -16,6 +16,7 @@ from service.backbone.keys import bootstrap_key, has_keys
 from service.backbone.logs import configure_logging
 from service.backbone.permissions import restrict_umask, tighten
 from service.backbone.settings import Settings, SettingsError
+from service.commands.listening import GatewayServer, listening_socket
 from service.http.server import KEEP_ALIVE_S, protocol_for
 
 REDIS_WAIT_S = 10.0
@@ -28,6 +29,12 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="photogram gateway", description="Serve the HTTP API over REDIS_URL.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument(
+        "--reuse-port", action="store_true", help="let another gateway listen on the same port, to replace this one"
+    )
+    parser.add_argument(
+        "--fd", type=int, help="a listening socket that the parent process opened; replaces host and port"
+    )
     options = parser.parse_args(argv)
     configure_logging("gateway")
     restrict_umask()
@@ -45,11 +52,17 @@ def main(argv: list[str] | None = None) -> int:
     except (TimeoutError, RedisError) as error:
         print(f"photogram gateway: {error}", file=sys.stderr)
         return 1
-    uvicorn.run(
-        app, host=options.host, port=options.port, access_log=False, log_config=None,
+    try:
+        listener = listening_socket(options.host, options.port, fd=options.fd, is_shared=options.reuse_port)
+    except (OSError, OverflowError) as error:
+        print(f"photogram gateway: cannot listen on {options.host}:{options.port}: {error}", file=sys.stderr)
+        return 1
+    config = uvicorn.Config(
+        app, access_log=False, log_config=None, proxy_headers=False,
         timeout_graceful_shutdown=GRACE_S, timeout_keep_alive=KEEP_ALIVE_S, server_header=False,
         http=protocol_for(settings), ws="none",
     )  # fmt: skip
+    GatewayServer(config).run([listener])
     return 0
 
 

@@ -27,6 +27,7 @@ from service.backbone.logs import configure_logging
 from service.backbone.permissions import restrict_umask, tighten
 from service.backbone.settings import Settings, SettingsError
 from service.backbone.storage import write_problem
+from service.commands.listening import listening_socket
 from service.llm.install import EngineMissing
 from service.llm.own_engine import OwnEngine
 from service.supervisor import Child, stop_in_order
@@ -60,8 +61,12 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if not _has_storage(settings, stopping):
             return 0
-        with _locked(settings), tempfile.TemporaryDirectory(prefix="photogram-") as runtime:
-            return Stack(settings, options, Path(runtime)).run(stopping)
+        with (
+            _locked(settings),
+            _listening(options) as listener,
+            tempfile.TemporaryDirectory(prefix="photogram-") as runtime,
+        ):
+            return Stack(settings, options, Path(runtime), listener).run(stopping)
     except OSError as error:
         print(f"photogram up: {error}", file=sys.stderr)
         return 1
@@ -96,6 +101,23 @@ def _locked(settings: Settings) -> Iterator[None]:
         except BlockingIOError as error:
             raise BlockingIOError(f"another photogram up is running with {settings.data}") from error
         yield
+
+
+def _listening(options: argparse.Namespace) -> socket.socket:
+    """The socket that every gateway process inherits: connections made while one is replaced wait in its backlog.
+
+    Raises:
+        OSError: the port is in use, or there is no such address.
+    """
+    try:
+        return listening_socket(options.host, options.port, environment={})
+    except (OSError, OverflowError) as error:
+        raise OSError(f"the gateway could not start on {_address(options)}: {error}") from error
+
+
+def _address(options: argparse.Namespace) -> str:
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    return f"http://{host}:{options.port}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -133,15 +155,17 @@ def _further_queues() -> list[str]:
 
 
 class Stack:
-    """Valkey, gateway, workers and language engine; they start and stop together."""
+    """Valkey, gateway, workers and language engine; they start and stop together.
 
-    def __init__(self, settings: Settings, options: argparse.Namespace, runtime: Path) -> None:
+    Args:
+        listener: the listening socket that the gateway inherits; it is closed when everything stops.
+    """
+
+    def __init__(self, settings: Settings, options: argparse.Namespace, runtime: Path, listener: socket.socket) -> None:
         valkey_socket = runtime / "valkey.sock"
         self._settings = settings
         self._redis_url = settings.redis_url or socket_url(valkey_socket)
-        host = f"[{options.host}]" if ":" in options.host else options.host
-        self._listening = (options.host, options.port)
-        self._address = f"http://{host}:{options.port}"
+        self._address, self._listener = _address(options), listener
         self._probe = self._address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
         self._engine = _own_engine(settings)
         self._given_up: set[str] = set()
@@ -150,8 +174,9 @@ class Stack:
         python = [sys.executable, "-m"]
         valkey = valkey_command(settings.data / "valkey", valkey_socket)
         self._storage = [] if settings.redis_url else [Child("valkey", valkey, environment)]
-        gateway = ["service.commands.gateway", "--host", options.host, "--port", str(options.port)]
-        self._gateway = Child("gateway", [*python, *gateway], environment)
+        descriptor = listener.fileno()
+        gateway = ["service.commands.gateway", "--fd", str(descriptor)]
+        self._gateway = Child("gateway", [*python, *gateway], environment, [descriptor])
         numbers = range(1, options.workers + 1)
         self._workers = [Child(f"worker {number}", [*python, "workers"], environment) for number in numbers]
         for queue in _further_queues():
@@ -177,6 +202,7 @@ class Stack:
             print(f"photogram up: {error}", file=sys.stderr)
             return 1
         finally:
+            self._listener.close()  # first, so that new clients are refused instead of waiting for nobody
             engine = [] if self._engine is None else [self._engine.child]
             stop_in_order([[self._gateway, *self._workers, *engine], self._storage], STOP_S)
 
@@ -199,7 +225,6 @@ class Stack:
 
     def _start(self, stopping: threading.Event) -> None:
         """Start Valkey, then the gateway and the workers once Valkey answers."""
-        self._check_port()
         tighten(self._settings)
         self._remove_partial()
         for child in self._storage:
@@ -241,15 +266,6 @@ class Stack:
         """Start and restart the engine, only after the service is ready, so that it does not delay the first images."""
         if self._engine is not None:
             self._engine.keep_running()
-
-    def _check_port(self) -> None:
-        """Raise :class:`OSError` if the port is in use; another server's /readyz must not be taken for ours."""
-        host, port = self._listening
-        try:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            socket.create_server((host, port), family=family).close()
-        except (OSError, OverflowError) as error:
-            raise OSError(f"the gateway could not start on {self._address}: {error}") from error
 
     def _is_service_ready(self) -> bool:
         try:

@@ -18,7 +18,7 @@ class ConnectionLimits:
 
     total: int
     per_address: int
-    trusted: frozenset[str]
+    trusted: AddressSet
     """Addresses of reverse proxies, to which ``per_address`` does not apply."""
     header_s: float
     """How long a client may take to send the header of a request."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from service.backbone.addresses import AddressSet
 from service.backbone.settings import Settings
 from service.http.descriptors import connections_for, raise_descriptor_limit
 from service.http.protocol import GuardedProtocol, guarded_protocol
@@ -16,7 +17,7 @@ def protocol_for(settings: Settings) -> type[GuardedProtocol]:
     limits = ConnectionLimits(
         total=connections_for(raise_descriptor_limit(), settings.max_connections),
         per_address=settings.max_connections_per_address,
-        trusted=frozenset(settings.trusted_proxies),
+        trusted=AddressSet(settings.trusted_proxies),
         header_s=settings.request_timeout_s,
         drain_s=DRAIN_S,
         drain_bytes=settings.max_body_bytes,

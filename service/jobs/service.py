@@ -65,6 +65,7 @@ class JobService:
         job_id: str | None = None,
         idempotency_key: str | None = None,
         echo: Mapping[str, Any] | None = None,
+        is_leased: bool = False,
     ) -> Accepted:
         """Queue ``request``.
 
@@ -73,6 +74,7 @@ class JobService:
             job_id: an id that the caller chose; the same id with the same request is the same job.
             idempotency_key: likewise, for a job whose id the server chooses.
             echo: what the record keeps as the request, in a dialect's own words; ``None`` keeps ``request``.
+            is_leased: whether the job ends with its caller, who must renew its lease.
 
         Raises:
             InvalidTicket: the request cannot be done.
@@ -87,26 +89,31 @@ class JobService:
                 self._storage.require_room()
             taken = self.take_in(preferred, our_url)
             ticket = open_ticket(taken, self._catalog.current(), owner=caller.key_id, job_id=job_id)
-            return self._intake.accept(ticket, _explicit(taken, request) if echo is None else echo, idempotency_key)
+            said = _explicit(taken, request) if echo is None else echo
+            return self._intake.accept(ticket, said, idempotency_key, is_leased=is_leased)
 
         return await to_thread.run_sync(accept)
 
     async def submit_all(
         self, caller: Caller, requests: Sequence[JobRequest], *, our_url: str | None = None
     ) -> list[JobRecord]:
-        """Queue all of ``requests``, or none; raises as :meth:`submit`."""
+        """Queue all of ``requests`` for a caller who waits (their leases must be renewed), or none.
+
+        Raises as :meth:`submit`.
+        """
         queued: list[JobRecord] = []
         async with self._all_or_none(queued):
             for request in requests:
-                queued.append((await self.submit(caller, request, our_url=our_url)).record)
+                queued.append((await self.submit(caller, request, our_url=our_url, is_leased=True)).record)
         return queued
 
     async def submit_series(
         self, caller: Caller, request: DrawRequest, count: int, *, our_url: str | None = None
     ) -> list[JobRecord]:
-        """Queue ``count`` images of ``request`` with consecutive seeds, or none; raises as :meth:`submit`.
+        """Queue ``count`` images of ``request`` with consecutive seeds, for a caller who waits, or none.
 
-        Variations have one seed, and consecutive seeds of their variation, as in A1111.
+        Variations have one seed, and consecutive seeds of their variation, as in A1111. The jobs' leases must be
+        renewed. Raises as :meth:`submit`.
         """
         field, seed = ("variation.seed", request.variation.seed) if request.variation else ("seed", request.seed)
         if seed is not None and seed + count - 1 > SEED_MAX:
@@ -117,7 +124,7 @@ class JobService:
         async with self._all_or_none(queued):
             for index in range(count):
                 next_request = _with_later_seed(queued[0], index) if queued else request
-                queued.append((await self.submit(caller, next_request, our_url=our_url)).record)
+                queued.append((await self.submit(caller, next_request, our_url=our_url, is_leased=True)).record)
         return queued
 
     async def _with_preferences(self, caller: Caller, request: JobRequest) -> JobRequest:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 
 import pytest
 from redis import Redis
 
-from service.backbone.keyspace import deferred_key
+from service.backbone.keyspace import deferred_key, worker_status_key
 from service.backbone.queue import open_queue
 from tests.workers.parts import Parts, submit
 from workers import warm
@@ -85,3 +86,12 @@ def test_a_worker_that_left_is_not_counted_on(redis: Redis, make: Make, monkeypa
     assert silent.adapter.name == "silent"
     job_id = submit(redis)
     assert taken(cold) == job_id
+
+
+def test_the_status_of_a_worker_that_died_is_removed_after_an_hour(redis: Redis, make: Make) -> None:
+    for name, age_s in (("dead", 4000), ("silent", 60)):
+        status = {"loaded": ["house"], "has_room": True, "at": time.time() - age_s}
+        redis.hset(worker_status_key(), name, json.dumps(status))
+    worker = make("alive")
+    worker.maintenance.beat()
+    assert sorted(redis.hkeys(worker_status_key())) == [b"alive", b"silent"]

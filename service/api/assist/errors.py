@@ -7,6 +7,7 @@ import logging
 from models.language.errors import EngineTimeout, EngineUnavailable, LanguageError
 from service.api.documentation import problems
 from service.api.errors import ApiError, ErrorCode, unavailable
+from service.backbone.logs import told
 
 RESPONSES = problems(
     ErrorCode.UNAUTHORIZED,
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 
 def language_failure(error: LanguageError) -> ApiError:
     """The error for the client; the message of the engine is only logged."""
-    log.warning("the language engine failed in a conversation: %s", error)
+    log.warning("the language engine failed in a conversation: %s", told(error))
     match error:
         case EngineTimeout():
             detail = "the language engine did not answer in time"

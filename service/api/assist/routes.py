@@ -20,7 +20,7 @@ from service.api.documentation import EVENT_STREAM, json_body
 from service.api.errors import ApiError, ErrorCode, problem_document
 from service.api.images import base_url
 from service.api.responses import json_response
-from service.api.sse import EventResponse, frame, while_connected
+from service.api.sse import EventResponse, frame, stopping_frame, while_connected
 from service.api.state import Gateway, GatewayState
 
 router = APIRouter(tags=["language"])
@@ -52,7 +52,7 @@ async def assist(request: Request, gateway: GatewayState, caller: CurrentCaller)
     context = await run_in_threadpool(to_assist_request, gateway, body, base_url(request, gateway))
     events = conversation(chat_model, body.message, context, is_streamed=bool(body.stream))
     if body.stream:
-        return EventResponse(_frames(events, request.state.request_id))
+        return EventResponse(_frames(events, request.state.request_id), ending=stopping_frame(request))
     return json_response(await while_connected(request, _last(events)))
 
 

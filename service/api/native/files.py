@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Path, Response
 from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -14,6 +14,10 @@ from service.api.state import GatewayState
 from service.jobs.errors import FileGone
 
 router = APIRouter(tags=["jobs"])
+
+_INDEX = r"^-?(0|[1-9][0-9]{0,8})$"
+"""Each file has one spelling of its address: no plus sign, no leading zero, no digits of other scripts."""
+FileIndex = Annotated[str, Path(pattern=_INDEX, json_schema_extra={"type": "integer"})]
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
@@ -43,7 +47,7 @@ async def get_job_file(
     gateway: GatewayState,
     caller: CurrentCaller,
     job_id: str,
-    index: int,
+    index: FileIndex,
     if_none_match: Annotated[str | None, Header(alias="If-None-Match")] = None,
 ) -> Response:
     """The file at `index`, counted from 0 in the order of `result.files`. It is always sent as an attachment.
@@ -51,9 +55,9 @@ async def get_job_file(
     The file never changes. `Range` requests a part of it.
     """
     record = await gateway.jobs.find(caller, job_id)
-    if not 0 <= index < len(record.files):
+    if not 0 <= int(index) < len(record.files):
         raise FileGone(f"the job has {len(record.files)} files")
-    file = record.files[index]
+    file = record.files[int(index)]
     path = await run_in_threadpool(gateway.jobs.file_path, file)
     etag = f'"{file.file_id}"'
     if if_none_match and (etag in if_none_match or if_none_match.strip() == "*"):

@@ -28,7 +28,7 @@ from service.api.documentation import EVENT_STREAM, json_body
 from service.api.native.errors import SENDING_JSON
 from service.api.native.schemas import RewriteView
 from service.api.responses import json_response
-from service.api.sse import EventResponse, frame, while_connected
+from service.api.sse import EventResponse, frame, stopping_frame, while_connected
 from service.api.state import Gateway, GatewayState
 
 router = APIRouter(tags=["language"])
@@ -128,7 +128,7 @@ async def rewrite_prompt(request: Request, gateway: GatewayState, caller: Curren
     body = await read_body(request, RewriteBody)
     checked = await run_in_threadpool(_check, body, gateway.catalog.current())
     if body.stream:
-        return EventResponse(_events(gateway, checked))
+        return EventResponse(_events(gateway, checked), ending=stopping_frame(request))
     rewrite = await while_connected(request, gateway.rewriter.rewrite(checked.request))
     return json_response((await run_in_threadpool(checked.answer, rewrite)).model_dump())
 

@@ -21,8 +21,9 @@ from service.api.native.schemas import JobListView, JobView, ListQuery, WaitQuer
 from service.api.native.streaming import event_stream, resume_point
 from service.api.native.translate import wire_name
 from service.api.native.views import job_view
-from service.api.sse import HEADERS
+from service.api.sse import RECONNECT, EventStream
 from service.api.state import Gateway, GatewayState
+from service.api.stopping import stopping_of
 from service.jobs.caller import Caller
 
 router = APIRouter(tags=["jobs"])
@@ -116,7 +117,10 @@ async def get_job(
     request: Request, gateway: GatewayState, caller: CurrentCaller, job_id: str, query: Annotated[WaitQuery, Query()]
 ) -> JobView:
     """The job as it is now. With `wait`, the answer comes once the job has finished, or after that many seconds."""
-    record = await gateway.jobs.wait(caller, job_id, query.wait)
+    if not query.wait:
+        return job_view(await gateway.jobs.find(caller, job_id), base_url(request, gateway))
+    async with stopping_of(request.scope).interrupting():
+        record = await gateway.jobs.wait(caller, job_id, query.wait)
     return job_view(record, base_url(request, gateway))
 
 
@@ -165,4 +169,4 @@ async def watch_job(
     await gateway.jobs.find(caller, job_id)
     base = base_url(request, gateway)
     events = event_stream(gateway.watcher, job_id, after, lambda record: job_view(record, base).model_dump_json())
-    return StreamingResponse(events, media_type="text/event-stream", headers=HEADERS)
+    return EventStream(events, RECONNECT)

@@ -11,17 +11,17 @@ from typing import Any
 
 import anyio
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from models.jobs.records import JobRecord, JobStatus
-from service.api.errors import ApiError
+from service.api.errors import ApiError, to_api_error
 from service.api.openai.errors import describe, failed_job
 from service.api.openai.response_format import ResponseFormat
 from service.api.openai.schemas import ImageFields, Usage
 from service.api.openai.views import draw_params, shown_quality, shown_size
-from service.api.sse import FROM_THE_START, HEADERS, KEEP_ALIVE, KEEP_ALIVE_S, frame
+from service.api.sse import FROM_THE_START, KEEP_ALIVE, KEEP_ALIVE_S, EventStream, frame
 from service.api.state import Gateway
+from service.api.stopping import GatewayStops
 
 GENERATION, EDIT = "image_generation", "image_edit"
 
@@ -45,8 +45,7 @@ class Stream:
             try:
                 yield await self._completed(record)
             except ApiError as error:
-                description = dict(describe(error)[1])
-                yield frame("error", {"type": "error", "error": description})
+                yield _error_frame(error)
                 return
 
     async def _previews(self, record: JobRecord) -> AsyncIterator[str]:
@@ -94,19 +93,23 @@ class Stream:
         })  # fmt: skip
 
 
-class JobStream(StreamingResponse):
+class JobStream(EventStream):
     """A response that streams the events of jobs; unfinished jobs are canceled if the client disconnects."""
 
     def __init__(self, stream: Stream, records: list[JobRecord]) -> None:
-        super().__init__(stream.events(records), headers=HEADERS, media_type="text/event-stream")
-        self._watcher = stream.gateway.watcher
+        super().__init__(stream.events(records), _error_frame(to_api_error(GatewayStops())))
+        self._gateway = stream.gateway
         self._job_ids = [record.job_id for record in records]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events; uvicorn cancels this call if the client disconnects."""
         try:
-            await super().__call__(scope, receive, send)
+            async with self._gateway.leases.renewing(self._job_ids):
+                await super().__call__(scope, receive, send)
         finally:
             with anyio.CancelScope(shield=True):
-                for job_id in self._job_ids:
-                    await self._watcher.cancel(job_id)
+                await self._gateway.jobs.abandon(self._job_ids)
+
+
+def _error_frame(error: ApiError) -> str:
+    return frame("error", {"type": "error", "error": dict(describe(error)[1])})

@@ -10,6 +10,7 @@ from pydantic import AliasChoices, Field, model_validator
 
 from service.api.errors import renamed_problems
 from service.api.images import base_url, image_job
+from service.api.origins import OwnOrigin
 from service.api.prodia_v1.errors import responses
 from service.api.prodia_v1.routes import CREATING, READING
 from service.api.prodia_v1.schemas import Number, ProdiaGenerateBody, ProdiaJob
@@ -43,7 +44,9 @@ class GenerateQuery(ProdiaGenerateBody):
     deprecated=True,
     responses=responses(*CREATING),
 )
-async def generate(request: Request, gateway: GatewayState, query: Annotated[GenerateQuery, Query()]) -> JSONResponse:
+async def generate(
+    request: Request, gateway: GatewayState, origin: OwnOrigin, query: Annotated[GenerateQuery, Query()]
+) -> JSONResponse:
     """Queue a job that everybody may read. Only with the setting `PHOTOGRAM_PRODIA_KEYLESS=1`."""
     job_request = to_request(query, gateway.catalog.current(), is_sdxl=False)
     with renamed_problems(wire_name):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Depends, Security
+from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from service.api.auth import authenticate
@@ -15,9 +15,9 @@ _Bearer = Security(HTTPBearer(scheme_name="Bearer", auto_error=False))
 
 
 async def _bearer_caller(
-    gateway: GatewayState, bearer: Annotated[HTTPAuthorizationCredentials | None, _Bearer] = None
+    request: Request, gateway: GatewayState, bearer: Annotated[HTTPAuthorizationCredentials | None, _Bearer] = None
 ) -> Caller:
-    return await authenticate(gateway, bearer)
+    return await authenticate(request, gateway, bearer)
 
 
 BearerCaller = Annotated[Caller, Depends(_bearer_caller)]

@@ -55,7 +55,7 @@ async def create_job(request: Request, gateway: GatewayState, caller: BearerCall
         response_format = negotiate(accept_of(request), submission.accept)
         if job_type.kind == PING:
             return await _pong(gateway, response_format, job_type.name, with_price=price)
-        record = await submit(request, gateway, caller, job_type, submission, response_format)
+        record = await submit(request, gateway, caller, job_type, submission, response_format, is_leased=True)
         (record,) = await wait_for_all(gateway.jobs, caller, request, [record.job_id])
         job = v2_job(record, gateway.settings.record_ttl_s, with_price=price)
         if record.status is not JobStatus.SUCCEEDED:

@@ -37,8 +37,13 @@ async def submit(
     job_type: JobType,
     submission: Submission,
     response_format: ResponseFormat,
+    *,
+    is_leased: bool = False,
 ) -> JobRecord:
     """Queue the job of ``submission``.
+
+    Args:
+        is_leased: whether the job ends with its caller.
 
     Raises:
         ApiError: no worker is alive.
@@ -57,7 +62,7 @@ async def submit(
     try:
         with renamed_problems(wire_name):
             accepted = await gateway.jobs.submit(
-                caller, job_request, our_url=base_url(request, gateway), echo=echo.to_payload()
+                caller, job_request, our_url=base_url(request, gateway), echo=echo.to_payload(), is_leased=is_leased
             )
     except InvalidTicket as error:
         raise InvalidTicket([with_bound(problem, submission.config) for problem in error.problems]) from error

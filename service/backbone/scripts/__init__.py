@@ -27,8 +27,8 @@ local EVENTS_MAX, EVENTS_TTL_S = {EVENTS_MAX}, {EVENTS_TTL_S}
 def start() -> str:
     """A worker starts a job; a job that is running already counts one crash.
 
-    ARGV[3:]: execution id, crash limit, error message of a job that reaches the limit. Returns ``started`` or ``over``
-    (nothing is left to do), and the number of crashes so far.
+    ARGV[3:]: execution id, crash limit, error message of a job that reaches the limit. Returns ``started``,
+    ``ended`` (the script ended the job) or ``over`` (it had ended before), and the number of crashes so far.
     """
     return _record_script("start")
 
@@ -70,8 +70,8 @@ def requeue() -> str:
 def cancel() -> str:
     """A client cancels a job.
 
-    No further ARGV. Returns ``canceled`` (it was queued), ``requested`` (its worker will stop it), the final status of
-    a job that has ended, or nil if there is no such job.
+    No further ARGV. Returns ``ended`` (it was queued), ``requested`` (its worker will stop it), the final status of a
+    job that had ended before, or nil if there is no such job.
     """
     return _record_script("cancel")
 

@@ -1,7 +1,7 @@
 local status = get('status')
 if status == 'queued' then
   conclude('canceled')
-  return 'canceled'
+  return 'ended'
 end
 if status == 'running' then
   redis.call('HSET', record, 'cancel_requested', '1')

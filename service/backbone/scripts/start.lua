@@ -3,7 +3,7 @@ local status = get('status')
 if status ~= 'queued' and status ~= 'running' then return {'over', 0} end
 if get('cancel_requested') == '1' then
   conclude('canceled')
-  return {'over', 0}
+  return {'ended', 0}
 end
 local crashes = tonumber(get('crashes') or '0')
 -- A job that still runs is delivered again only because its worker died.
@@ -11,7 +11,7 @@ if status == 'running' then crashes = redis.call('HINCRBY', record, 'crashes', 1
 if crashes >= crash_limit then
   redis.call('HSET', record, 'error_code', 'worker_crashed', 'error_message', crash_message)
   conclude('failed')
-  return {'over', crashes}
+  return {'ended', crashes}
 end
 redis.call('HSETNX', record, 'started_at', now)
 redis.call('HSET', record, 'status', 'running', 'execution_id', execution, 'step', 0)

@@ -231,3 +231,26 @@ def test_metadata_is_not_a_part_of_the_request_in_a_file() -> None:
     for metadata in ("full", "drawn", "none"):
         params = replace(PARAMS, metadata=metadata)
         assert DrawParams.from_payload(params.to_payload()) == params
+
+
+@pytest.mark.parametrize(("chunks", "kib"), [(1, 900), (20, 100), (60, 1000), (3, 1100)])
+def test_texts_that_are_far_larger_than_the_file_are_refused(chunks: int, kib: int) -> None:
+    info = PngInfo()
+    for number in range(chunks):
+        info.add_text(f"chunk {number}", "x" * (kib << 10), zip=True)
+    buffer = BytesIO()
+    IMAGE.save(buffer, "PNG", pnginfo=info)
+    assert len(buffer.getvalue()) < 200_000
+    if chunks * kib < 1024:
+        assert len(png.read_texts(buffer.getvalue())[1]) == chunks
+    else:
+        with pytest.raises(UnreadableImage):
+            png.read_texts(buffer.getvalue())
+
+
+def test_long_texts_that_are_not_compressed_are_read() -> None:
+    info = PngInfo()
+    info.add_text("workflow", "x" * (3 << 20))
+    buffer = BytesIO()
+    IMAGE.save(buffer, "PNG", pnginfo=info)
+    assert len(png.read_texts(buffer.getvalue())[1]["workflow"]) == 3 << 20

@@ -24,8 +24,8 @@ PAGE = Path(__file__).parents[3] / "docs" / "errors.md"
 
 def test_unknown_routes_and_methods(client):
     for method, path, status, code in [
-        ("GET", "/", 404, "not_found"),
-        ("GET", "/v1/jobs/", 404, "not_found"),
+        ("GET", "/nothing", 404, "not_found"),
+        ("GET", "/v1/jobs/x/y/z/", 404, "not_found"),
         ("POST", "/v2/nothing", 404, "not_found"),
         ("PATCH", "/v1/jobs", 405, "method_not_allowed"),
         ("POST", "/healthz", 405, "method_not_allowed"),

@@ -108,6 +108,7 @@ def test_a_requeued_job_has_no_crash(ledger, job):
 
 
 def test_cancelling_a_queued_job_ends_it(ledger, job, redis):
+    assert cancel(ledger, job) == b"ended"
     assert cancel(ledger, job) == b"canceled"
     assert ledger.read(job).status is JobStatus.CANCELED
     assert events(redis, job)[-1] == ("status", "canceled")

@@ -42,3 +42,45 @@ def test_modules_of_job_kinds_are_separated_by_commas() -> None:
 def test_files_lie_in_the_data_folder() -> None:
     settings = Settings.from_environment({"PHOTOGRAM_DATA": "/data"})
     assert str(settings.files_folder) == "/data/files"
+
+
+def test_hosts_origins_and_proxies_are_lists() -> None:
+    given = {
+        "PHOTOGRAM_HOSTS": "Example.org, *.lan,[::1]:8000,photogram_gateway",
+        "PHOTOGRAM_CORS_ORIGINS": "http://localhost:5173/, https://Example.org, chrome-extension://abc",
+        "PHOTOGRAM_TRUSTED_PROXIES": "10.0.0.0/8, ::1",
+    }
+    settings = Settings.from_environment(given)
+    assert settings.hosts == ("example.org", "*.lan", "[::1]:8000", "photogram_gateway")
+    assert settings.cors_origins == ("http://localhost:5173", "https://example.org", "chrome-extension://abc")
+    assert settings.trusted_proxies == ("10.0.0.0/8", "::1")
+    assert Settings.from_environment({"FORWARDED_ALLOW_IPS": "*"}).trusted_proxies == ("*",)
+    assert Settings.from_environment({"PHOTOGRAM_CORS_ORIGINS": "*"}).cors_origins == ("*",)
+    unset = Settings.from_environment({})
+    assert (unset.hosts, unset.cors_origins, unset.trusted_proxies) == ((), (), ("127.0.0.1", "::1"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PHOTOGRAM_HOSTS", "https://example.org"),
+        ("PHOTOGRAM_HOSTS", "a b"),
+        ("PHOTOGRAM_CORS_ORIGINS", "example.org"),
+        ("PHOTOGRAM_CORS_ORIGINS", "https://example.org/path"),
+        ("PHOTOGRAM_CORS_ORIGINS", "https://*.example.org"),
+        ("PHOTOGRAM_TRUSTED_PROXIES", "10.0.0.0/40"),
+        ("PHOTOGRAM_TRUSTED_PROXIES", "proxy"),
+        ("PHOTOGRAM_WRONG_KEYS_PER_MINUTE", "-1"),
+    ],
+)
+def test_lists_with_a_wrong_entry_are_refused(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        Settings.from_environment({name: value})
+
+
+def test_a_first_key_must_be_hard_to_guess() -> None:
+    assert Settings.from_environment({"PHOTOGRAM_BOOTSTRAP_KEY": "test-key-123456"}).bootstrap_key == "test-key-123456"
+    for weak in ("x", "a" * 40, "12121212121212", "short-key-1"):
+        with pytest.raises(SettingsError, match="PHOTOGRAM_BOOTSTRAP_KEY must have at least 12 characters") as refused:
+            Settings.from_environment({"PHOTOGRAM_BOOTSTRAP_KEY": weak})
+        assert repr(weak) not in str(refused.value)

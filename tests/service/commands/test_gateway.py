@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from pathlib import Path
 
@@ -10,6 +11,30 @@ from redis import Redis
 
 from service.backbone.keys import add_key
 from service.commands.gateway import ensure_key, main
+
+
+@pytest.mark.parametrize("key", ["x", "short", "aaaaaaaaaaaaaaaaaaaaaaaa", "abababababababab"])
+def test_a_key_that_is_easy_to_guess_stops_the_start(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    monkeypatch.setenv("PHOTOGRAM_BOOTSTRAP_KEY", key)
+    assert main([]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    rule = "PHOTOGRAM_BOOTSTRAP_KEY must have at least 12 characters, and 6 different ones"
+    assert line.startswith(f"photogram gateway: {rule}") and f"not {key!r}" not in line
+
+
+def test_a_port_in_use_is_named(
+    redis_url: str, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    monkeypatch.setenv("PHOTOGRAM_DATA", str(data))
+    monkeypatch.setenv("PHOTOGRAM_BOOTSTRAP_KEY", "test-key-123456")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert main(["--port", str(port)]) == 1
+    assert f"photogram gateway: cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -86,14 +86,17 @@ def test_each_further_queue_of_plans_or_functions_has_one_worker(
     monkeypatch.setattr(kinds, "_KINDS", {**kinds._KINDS, "toy": toy, "toy2": replace(toy, name="toy2")})
     drawn = replace(find_kind("txt2img"), name="toy3", queue="drawn")
     monkeypatch.setitem(kinds._KINDS, "toy3", drawn)
-    stack = Stack(Settings(data=data, llm="off"), _parser().parse_args(["--workers", "2"]), tmp_path)
+    with socket.socket() as listener:
+        options = _parser().parse_args(["--workers", "2"])
+        stack = Stack(Settings(data=data, llm="off"), options, tmp_path, listener)
     assert [child.name for child in stack._workers] == ["worker 1", "worker 2", "worker drawn", "worker toys"]
 
 
 def test_a_worker_that_cannot_import_a_function_is_not_started_again(
     data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    stack = Stack(Settings(data=data, llm="off"), _parser().parse_args([]), tmp_path)
+    with socket.socket() as listener:
+        stack = Stack(Settings(data=data, llm="off"), _parser().parse_args([]), tmp_path, listener)
     worker = Child("worker toys", [sys.executable, "-c", f"raise SystemExit({os.EX_CONFIG})"], os.environ)
     worker.start()
     while worker.is_running:

@@ -22,7 +22,7 @@ from service.http.protocol import GuardedProtocol, guarded_protocol
 from service.http.registry import ConnectionLimits, ConnectionRegistry
 
 LIMITS = ConnectionLimits(
-    total=1000, per_address=1000, trusted=frozenset(), header_s=30.0, drain_s=30.0, drain_bytes=1 << 20,
+    total=1000, per_address=1000, trusted=AddressSet(), header_s=30.0, drain_s=30.0, drain_bytes=1 << 20,
     keep_alive_s=30.0, write_s=30.0,
 )  # fmt: skip
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -27,7 +27,7 @@ class Fake:
 
 
 def of(total: int, per_address: int, trusted: tuple[str, ...] = ()) -> ConnectionRegistry:
-    made = ConnectionRegistry(replace(LIMITS, total=total, per_address=per_address, trusted=frozenset(trusted)))
+    made = ConnectionRegistry(replace(LIMITS, total=total, per_address=per_address, trusted=AddressSet(trusted)))
     made._start_checking = lambda: None  # type: ignore[method-assign]
     return made
 
