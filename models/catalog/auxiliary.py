@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from models.catalog.families import FAMILIES
 from models.catalog.tables import read_table, subtables
+from models.catalog.trained_names import trained_name
 from models.errors import CatalogError
 
 WEIGHTS = (".safetensors", ".pth", ".onnx")
@@ -47,10 +49,18 @@ class AuxiliaryModels(Mapping[str, AuxiliaryModel]):
                 self._names.setdefault(known_as.casefold(), model.name)
 
     def resolve(self, name: str) -> AuxiliaryModel | None:
-        """The model with this name, alias or file name, which may be followed by ``[hash]``; case is ignored."""
-        known_as = (name.casefold(), without_hash(name).casefold())
+        """The model with this name, alias or file name, which may be followed by ``[hash]``; case is ignored.
+
+        Folders before the name are ignored too, and a name that is not found may be that of a LoRA's training.
+        """
+        bare = without_hash(name)
+        known_as = (name.casefold(), bare.casefold(), _without_folders(bare).casefold())
         found = next((self._names[each] for each in known_as if each in self._names), None)
-        return None if found is None else self._models[found]
+        return self._trained_as(bare) if found is None else self._models[found]
+
+    def _trained_as(self, name: str) -> AuxiliaryModel | None:
+        named = ((each, trained_name(each.path)) for each in self.values())
+        return next((each for each, trained in named if trained and trained.casefold() == name.casefold()), None)
 
     def __getitem__(self, name: str) -> AuxiliaryModel:
         return self._models[name]
@@ -60,6 +70,10 @@ class AuxiliaryModels(Mapping[str, AuxiliaryModel]):
 
     def __len__(self) -> int:
         return len(self._models)
+
+
+def _without_folders(name: str) -> str:
+    return re.split(r"[/\\]", name)[-1]
 
 
 def without_hash(name: str) -> str:

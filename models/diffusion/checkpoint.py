@@ -20,7 +20,7 @@ from models.catalog.catalog import ModelSpec
 from models.diffusion.backends.deepcache import DeepCacheUNet
 from models.diffusion.denoiser import Denoiser
 from models.diffusion.families.family import Family
-from models.diffusion.lora import LoraWeights, copy_sharing_tensors, load_loras, merge_weights, set_adapters
+from models.diffusion.lora import LoraWeight, LoraWeights, copy_sharing_tensors, load_loras, merge_weights, set_adapters
 from models.diffusion.pipeline import Pipeline
 from models.diffusion.preview import Previewer, build_previewer
 
@@ -91,7 +91,7 @@ class Adapters:
         self._combinations: WeakValueDictionary[LoraWeights, Checkpoint] = WeakValueDictionary()
         self._lock = threading.Lock()
 
-    def get(self, loras: Iterable[tuple[AuxiliaryModel, float]]) -> Checkpoint:
+    def get(self, loras: Iterable[tuple[AuxiliaryModel, LoraWeight]]) -> Checkpoint:
         """The checkpoint with ``loras``, each with its weight; the base if there are none.
 
         Equal combinations give the same object, in any order. The weights of a LoRA that is named twice add up, and

@@ -14,6 +14,7 @@ from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.catalog import ModelSpec
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.control.loading import load_controlnet
+from models.diffusion.lora import LoraWeight
 from models.diffusion.upscaling.faces import FaceRestorer, load_face_restorer
 from models.diffusion.upscaling.upscaler import Upscaler, load_upscaler
 from models.diffusion.work import LoadRequest
@@ -29,7 +30,7 @@ def checkpoint_request(spec: ModelSpec, load: Callable[[ModelSpec], Checkpoint])
     return LoadRequest(weights_of(spec), f"model {spec.name}", partial(load, spec))
 
 
-def lora_request(base: Checkpoint, loras: Sequence[tuple[AuxiliaryModel, float]]) -> LoadRequest[Checkpoint]:
+def lora_request(base: Checkpoint, loras: Sequence[tuple[AuxiliaryModel, LoraWeight]]) -> LoadRequest[Checkpoint]:
     """Request ``base`` with LoRAs, each with its weight."""
     versions = tuple((_file_version(lora.path), weight) for lora, weight in loras)
     names = ", ".join(lora.name for lora, _ in loras)

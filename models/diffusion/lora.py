@@ -26,8 +26,12 @@ log = logging.getLogger(__name__)
 PARTS = ("unet", "transformer", "text_encoder", "text_encoder_2")
 """The modules of a pipeline that LoRAs change."""
 
-LoraWeights = tuple[tuple[AuxiliaryModel, float], ...]
-"""LoRAs, each once, sorted by name, with the factor of its update in denoiser and text encoders; no factor is 0."""
+TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
+LoraWeight = float | tuple[float, float]
+"""The factor of an update in denoiser and text encoders, or one for each of the two."""
+LoraWeights = tuple[tuple[AuxiliaryModel, tuple[float, float]], ...]
+"""LoRAs, each once, sorted by name, with the factors of its update in the denoiser and in the text encoders, of which
+at least one is not 0."""
 
 _LORA_KEY = re.compile(r"lora.*[._](up|down|A|B)\.(weight|bias)$|\.alpha$")
 _UP_KEY = re.compile(r"[._](up|B)\.weight$")
@@ -35,12 +39,17 @@ _UP_KEY = re.compile(r"[._](up|B)\.weight$")
 _NOISY_LOGGERS = ("diffusers.loaders.lora_base", "diffusers.loaders.peft", "transformers.integrations.peft")
 
 
-def merge_weights(loras: Iterable[tuple[AuxiliaryModel, float]]) -> LoraWeights:
+def merge_weights(loras: Iterable[tuple[AuxiliaryModel, LoraWeight]]) -> LoraWeights:
     """``loras`` in the one form that all equal combinations have; the weights of a LoRA that occurs twice add up."""
-    totals: dict[AuxiliaryModel, float] = {}
+    totals: dict[AuxiliaryModel, tuple[float, float]] = {}
     for lora, weight in loras:
-        totals[lora] = totals.get(lora, 0.0) + weight
-    return tuple((lora, totals[lora]) for lora in sorted(totals, key=lambda each: each.name) if totals[lora])
+        earlier, further = totals.get(lora, (0.0, 0.0)), _both(weight)
+        totals[lora] = earlier[0] + further[0], earlier[1] + further[1]
+    return tuple((lora, totals[lora]) for lora in sorted(totals, key=lambda each: each.name) if any(totals[lora]))
+
+
+def _both(weight: LoraWeight) -> tuple[float, float]:
+    return weight if isinstance(weight, tuple) else (weight, weight)
 
 
 def copy_sharing_tensors(pipeline: Pipeline) -> Pipeline:
@@ -74,10 +83,11 @@ def load_loras(pipeline: Pipeline, loras: Sequence[AuxiliaryModel]) -> None:
             log.warning("LoRA %r: %d of its %d layers are not in this model", lora.name, layers - changed, layers)
 
 
-def set_adapters(pipeline: Pipeline, weights: Sequence[float]) -> None:
+def set_adapters(pipeline: Pipeline, weights: Sequence[LoraWeight]) -> None:
     """Set the weights of the LoRAs in ``pipeline``, in the order in which they were loaded."""
-    for _, part in _parts(pipeline):
-        set_weights_and_activate_adapters(part, _adapter_names(len(weights)), list(weights))
+    for name, part in _parts(pipeline):
+        of_part = [_both(weight)[name in TEXT_ENCODERS] for weight in weights]
+        set_weights_and_activate_adapters(part, _adapter_names(len(weights)), of_part)
 
 
 def _parts(pipeline: Pipeline) -> Iterator[tuple[str, torch.nn.Module]]:

@@ -64,7 +64,7 @@ def draw(task: Task, tools: Tools) -> Plan:
     assert isinstance(params, DrawParams)
     spec = task.catalog[params.model]
     base = yield from load(checkpoint_request(spec, tools.load))
-    loras = [(_find(task.catalog.loras, use.name), use.weight) for use in params.loras]
+    loras = [(_find(task.catalog.loras, use.name), use.weights) for use in params.loras]
     checkpoint = (yield from load(lora_request(base, loras))) if loras else base
     size = params.width, params.height
     drawn_size = spec.drawn_size(*size)

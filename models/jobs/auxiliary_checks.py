@@ -46,9 +46,10 @@ def check_auxiliaries(
 def _check_loras(params: DrawParams, problems: Problems) -> None:
     """Check the sums of the weights that the request and its prompt give to one LoRA."""
     for lora in params.loras:
-        if not -LORA_WEIGHT_MAX <= lora.weight <= LORA_WEIGHT_MAX:
+        odd = next((each for each in lora.weights if not -LORA_WEIGHT_MAX <= each <= LORA_WEIGHT_MAX), None)
+        if odd is not None:
             bounds = f"from {-LORA_WEIGHT_MAX:g} to {LORA_WEIGHT_MAX:g}"
-            message = f"the weight of {lora.name!r} must be {bounds}, and is {lora.weight:g}"
+            message = f"the weight of {lora.name!r} must be {bounds}, and is {odd:g}"
             problems.note("loras", Problem(message, ProblemCode.OUT_OF_RANGE, -LORA_WEIGHT_MAX, LORA_WEIGHT_MAX))
 
 

@@ -22,7 +22,7 @@ from models.jobs.params import (
     SecondPass,
     Variation,
 )
-from models.jobs.prompts import PromptError, extract_loras
+from models.jobs.prompts import LoraTag, PromptError, extract_loras
 
 IMG2IMG_STRENGTH = 0.75
 """The strength of img2img if the request leaves it open; inpaint starts from noise alone."""
@@ -86,8 +86,8 @@ def _usual_strength(kind: str) -> float:
     return DrawParams.strength if kind in (TXT2IMG, INPAINT) else IMG2IMG_STRENGTH
 
 
-def _without_tags(prompt: str) -> tuple[str, list[tuple[str, float]]]:
-    """The prompt without its LoRA tags, and name and weight of each tag.
+def _without_tags(prompt: str) -> tuple[str, list[LoraTag]]:
+    """The prompt without its LoRA tags, and the LoRA of each tag.
 
     A prompt that cannot be parsed is kept as it is: the checks refuse it later.
     """
@@ -120,25 +120,31 @@ def _style(name: str | None, problems: Problems) -> str | None:
 
 def _loras(
     uses: tuple[LoraUse, ...],
-    tags: list[tuple[str, float]],
+    tags: list[LoraTag],
     model: ModelSpec,
     catalog: Catalog,
     problems: Problems,
 ) -> tuple[LoraUse, ...]:
     """The LoRAs of the request and of the prompt, by the catalog's names; the weights of the same LoRA are added up."""
-    named = [(f"loras[{index}].name", use.name, use.weight) for index, use in enumerate(uses)]
-    named += [("prompt", name, weight) for name, weight in tags]
+    named = [(f"loras[{index}].name", use) for index, use in enumerate(uses)]
+    named += [("prompt", LoraUse(**tag._asdict())) for tag in tags]
     if len(named) > LORAS_MAX:
         message = f"there may be at most {LORAS_MAX}, including the tags in the prompt, and there are {len(named)}"
         problems.note("loras", Problem(message, ProblemCode.TOO_LONG, high=LORAS_MAX))
         return ()
-    weights: dict[str, float] = {}
-    for field, name, weight in named:
-        lora = catalog.loras.resolve(name)
-        problems.note(field, auxiliary_problem("LoRA", name, lora, catalog.loras, model.family))
+    totals: dict[str, tuple[float, float]] = {}
+    for field, use in named:
+        lora = catalog.loras.resolve(use.name)
+        problems.note(field, auxiliary_problem("LoRA", use.name, lora, catalog.loras, model.family))
         if lora is not None:
-            weights[lora.name] = weights.get(lora.name, 0.0) + weight
-    return tuple(LoraUse(name=name, weight=float(weight)) for name, weight in weights.items())
+            denoiser, text_encoders = totals.get(lora.name, (0.0, 0.0))
+            totals[lora.name] = denoiser + use.weights[0], text_encoders + use.weights[1]
+    return tuple(_lora_use(name, *weights) for name, weights in totals.items())
+
+
+def _lora_use(name: str, weight: float, text_encoder_weight: float) -> LoraUse:
+    other = None if text_encoder_weight == weight else float(text_encoder_weight)
+    return LoraUse(name=name, weight=float(weight), text_encoder_weight=other)
 
 
 def _control(control: Control, catalog: Catalog) -> Control:

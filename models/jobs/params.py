@@ -89,6 +89,18 @@ class LoraUse:
     weight: Annotated[
         float, Parameter(text="How strong it is.", low=-LORA_WEIGHT_MAX, high=LORA_WEIGHT_MAX, is_checked_later=True)
     ] = 1.0
+    text_encoder_weight: Annotated[
+        float | None,
+        Parameter(
+            text="How strong it is in the text encoders.", low=-LORA_WEIGHT_MAX, high=LORA_WEIGHT_MAX,
+            is_checked_later=True, if_left_out="`weight`",
+        ),
+    ] = None  # fmt: skip
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        """The weights in the denoiser and in the text encoders."""
+        return self.weight, self.weight if self.text_encoder_weight is None else self.text_encoder_weight
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from types import MappingProxyType
+from typing import NamedTuple
 
 from models.errors import PhotogramError
 
@@ -32,6 +33,9 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_TAG_FORM = "<lora:name:weight>"
+_ALL_BLOCKS = re.compile(r"ALL|1(?:\.0*)?(?:\s*,\s*1(?:\.0*)?)*+", re.IGNORECASE)
+"""The value of ``lbw=``, of the extension LoRA Block Weight, that leaves every block at the tag's own weight."""
 _EDITING = "prompt editing [from:to:when] is not supported; to weaken a text, write (text:0.9)"
 _ALTERNATION = "alternating texts [a|b] are not supported; write one of the texts, or both"
 
@@ -62,14 +66,23 @@ class Break:
     """The word ``BREAK``: the text after it starts a new chunk of tokens."""
 
 
+class LoraTag(NamedTuple):
+    """The LoRA of one tag."""
+
+    name: str
+    weight: float
+    text_encoder_weight: float | None = None
+    """The weight in the text encoders, if it is another one."""
+
+
 @dataclass(frozen=True)
 class Parsed:
     """A parsed prompt."""
 
     fragments: tuple[Fragment | Break, ...]
     """In order. No text is empty, and neighbouring texts differ in weight."""
-    loras: tuple[tuple[str, float], ...]
-    """Name and weight of each tag, in order."""
+    loras: tuple[LoraTag, ...]
+    """The LoRA of each tag, in order."""
 
 
 def parse(prompt: str) -> Parsed:
@@ -82,6 +95,8 @@ def parse(prompt: str) -> Parsed:
     ``\( \) \[ \] \\``  the character itself
     ``BREAK``           a new chunk, if the word stands alone in capitals; the whitespace around it is removed
     ``<lora:n:0.8>``    a LoRA and its weight; ``<lora:n>`` has weight 1; the tag is not part of the text
+    ``<lora:n:1:0.5>``  ... with weight 1 in the text encoders and 0.5 in the denoiser, also as ``te=1:unet=0.5``
+    ``<lyco:n:0.8>``    the same as ``<lora:n:0.8>``
     ==================  ==============================================================================================
 
     A bracket that is never closed applies to the rest of the prompt; a closing bracket without an opening one is text.
@@ -97,8 +112,8 @@ def parse(prompt: str) -> Parsed:
     return Parsed(tuple(_fragments(tokens, brackets)), tuple(_lora(token) for token in tokens if token["tag"]))
 
 
-def extract_loras(prompt: str) -> tuple[str, list[tuple[str, float]]]:
-    """The prompt without its LoRA tags and otherwise unchanged, and the name and weight of each tag.
+def extract_loras(prompt: str) -> tuple[str, list[LoraTag]]:
+    """The prompt without its LoRA tags and otherwise unchanged, and the LoRA of each tag.
 
     Raises:
         PromptError, UnsupportedPromptSyntax: for tags, as :func:`parse`.
@@ -106,15 +121,33 @@ def extract_loras(prompt: str) -> tuple[str, list[tuple[str, float]]]:
     return re.sub(_TAG, "", prompt), [_lora(tag) for tag in re.finditer(_TAG, prompt)]
 
 
-def _lora(tag: re.Match[str]) -> tuple[str, float]:
-    if tag["tag"] != "lora":
-        raise UnsupportedPromptSyntax(f"<{tag['tag']}:...> is not supported, only <lora:name:weight>", tag.start())
+def _lora(tag: re.Match[str]) -> LoraTag:
+    """The tag as webui reads it: weights by place or as ``te=`` and ``unet=``; a missing one is the one before it."""
+    if tag["tag"] not in ("lora", "lyco"):
+        raise UnsupportedPromptSyntax(f"<{tag['tag']}:...> is not supported, only {_TAG_FORM}", tag.start())
     if tag["closed"] is None:
-        raise PromptError("a LoRA tag has no closing >; write <lora:name:weight>", tag.start())
-    name, colon, number = (part.strip() for part in tag["body"].partition(":"))
+        raise PromptError(f"a LoRA tag has no closing >; write {_TAG_FORM}", tag.start())
+    name, *rest = (part.strip() for part in tag["body"].split(":"))
     if not name:
-        raise PromptError("a LoRA tag has no name; write <lora:name:weight>", tag.start())
-    return name, _weight(number, tag.start()) if colon else 1.0
+        raise PromptError(f"a LoRA tag has no name; write {_TAG_FORM}", tag.start())
+    placed = [part for part in rest if "=" not in part]
+    if len(placed) > 2:
+        raise UnsupportedPromptSyntax(f"a LoRA has at most two weights; write {_TAG_FORM}", tag.start())
+    named = dict(_named(part, tag.start()) for part in rest if "=" in part)
+    numbers = dict(zip(("te", "unet"), placed, strict=False)) | named
+    text_encoder_weight = _weight(numbers.get("te", "1"), tag.start())
+    weight = _weight(numbers["unet"], tag.start()) if "unet" in numbers else text_encoder_weight
+    return LoraTag(name, weight, None if weight == text_encoder_weight else text_encoder_weight)
+
+
+def _named(part: str, position: int) -> tuple[str, str]:
+    """Name and number of one ``name=number`` of a tag; one that changes nothing has the name ``""``."""
+    name, _, number = (each.strip() for each in part.partition("="))
+    if name.lower() in ("te", "unet"):
+        return name.lower(), number
+    if name.lower() == "lbw" and _ALL_BLOCKS.fullmatch(number):
+        return "", number
+    raise UnsupportedPromptSyntax(f"{name[:40]}= is not supported in a LoRA tag; write {_TAG_FORM}", position)
 
 
 def _weight(number: str, position: int) -> float:

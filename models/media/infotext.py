@@ -9,7 +9,16 @@ from decimal import Decimal
 
 from models.catalog.families import TXT2IMG
 from models.catalog.samplers import LISTED, SAMPLERS, find_sampler
-from models.jobs.params import Control, DrawParams, FaceRestoreParams, JobParams, Mask, SecondPass, UpscaleParams
+from models.jobs.params import (
+    Control,
+    DrawParams,
+    FaceRestoreParams,
+    JobParams,
+    LoraUse,
+    Mask,
+    SecondPass,
+    UpscaleParams,
+)
 
 Setting = tuple[str, object]
 
@@ -35,7 +44,13 @@ def a1111_parameters(kind: str, params: JobParams) -> str:
 
 def _prompt(params: DrawParams) -> str:
     """The prompt with its LoRAs as tags, as in A1111."""
-    return " ".join((params.prompt, *(f"<lora:{lora.name}:{_number(lora.weight)}>" for lora in params.loras)))
+    return " ".join((params.prompt, *(f"<lora:{lora.name}:{_lora_weight(lora)}>" for lora in params.loras)))
+
+
+def _lora_weight(lora: LoraUse) -> str:
+    """The weight, or A1111's two: that of the text encoders first."""
+    weight, text_encoder_weight = lora.weights
+    return ":".join(map(_number, dict.fromkeys((text_encoder_weight, weight))))
 
 
 def _line(settings: list[Setting]) -> str:

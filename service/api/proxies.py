@@ -26,7 +26,7 @@ class TrustedProxies:
 
     def __init__(self, app: ASGIApp, trusted: Sequence[str]) -> None:
         self._app = app
-        self._trusted = AddressSet(trusted)
+        self._trusts_all, self._trusted = "*" in trusted, AddressSet(trusted)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and client_host(scope) in self._trusted:

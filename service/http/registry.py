@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Protocol
 
+from service.backbone.addresses import AddressSet
+
 CHECK_EVERY_S = 1.0
 _SITE_BITS = 64
 """An IPv6 client usually has all addresses of one network of this prefix length."""

@@ -17,7 +17,7 @@ from models.errors import Problem, ProblemCode
 from models.jobs.checks import Problems, choice_problem, required_text_problem, text_problem, unknown_name
 from models.jobs.composition import check_composition
 from models.jobs.params import PROMPT_MAX_CHARS, SEED_MAX
-from models.jobs.prompts import PromptError, extract_loras
+from models.jobs.prompts import LoraTag, PromptError, extract_loras
 from models.jobs.rewrite import APPLIED, Rewrite
 from models.language.budget import budget_of
 from models.language.profiles import PROFILES, profile_of
@@ -153,7 +153,7 @@ def _check(body: RewriteBody, catalog: Catalog) -> _PromptRewrite:
         budget=budget_of(spec),
         wants_negative=bool(body.negative_prompt) and spec.takes_negative_prompt,
     )
-    return _PromptRewrite(prompt=body.prompt, tags=" ".join(_tag(*lora) for lora in loras), request=request)
+    return _PromptRewrite(prompt=body.prompt, tags=" ".join(map(_tag, loras)), request=request)
 
 
 def _prompt_problem(prompt: str) -> Problem | None:
@@ -166,8 +166,9 @@ def _prompt_problem(prompt: str) -> Problem | None:
     return text_problem(prompt) or required_text_problem(text)
 
 
-def _tag(name: str, weight: float) -> str:
-    return f"<lora:{name}:{Decimal(repr(weight)):f}>"  # ":f", because tags have no exponents
+def _tag(lora: LoraTag) -> str:
+    weights = [weight for weight in (lora.text_encoder_weight, lora.weight) if weight is not None]
+    return f"<lora:{lora.name}:{':'.join(f'{Decimal(repr(weight)):f}' for weight in weights)}>"  # no exponents
 
 
 async def _events(gateway: Gateway, checked: _PromptRewrite) -> AsyncGenerator[str, None]:

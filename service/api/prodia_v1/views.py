@@ -8,7 +8,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 
 from models.catalog.families import TXT2IMG
-from models.jobs.params import DrawParams, UpscaleParams
+from models.jobs.params import DrawParams, LoraUse, UpscaleParams
 from models.jobs.records import JobRecord, JobStatus
 from service.api.images import base_url, image_url
 from service.api.prodia_v1.errors import reason
@@ -44,8 +44,13 @@ def _params(record: JobRecord) -> dict[str, Any]:
     return _draw_params(record.kind, params) if isinstance(params, DrawParams) else {}
 
 
+def _weights(lora: LoraUse) -> str:
+    """A1111's notation: the weight, or that of the text encoders and then that of the denoiser."""
+    return ":".join(f"{weight:g}" for weight in dict.fromkeys(reversed(lora.weights)))
+
+
 def _draw_params(kind: str, params: DrawParams) -> dict[str, Any]:
-    tags = (f"<lora:{lora.name}:{lora.weight:g}>" for lora in params.loras)
+    tags = (f"<lora:{lora.name}:{_weights(lora)}>" for lora in params.loras)
     shown = {
         "prompt": " ".join((params.prompt, *tags)),
         "cfg_scale": params.guidance_scale,

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
+from models.catalog.catalog import Catalog, ModelSpec
+from models.catalog.samplers import SAMPLERS, find_sampler
+from models.catalog.styles import find_style
+from models.catalog.upscalers import upscaler_problem
 from models.jobs.params import FILLS
 from models.media.infotext import NEGATIVE_PROMPT, PROMPT, parse_parameters
+from service.api.sdapi.names import find_model
+from service.api.sdapi.options.translate import CLIP_SKIP, MODEL, Options
+from service.api.sdapi.schemas import SdDrawBody
+from service.api.sdapi.unsupported import unsupported_fields
 
+_PROMPT = "prompt"
+_TAG = re.compile(r"<(lora|lyco|hypernet):([^<>]*+)>")
+_SHOWN_CHARS = 60
 _FIELDS: Mapping[str, str] = MappingProxyType({
-    PROMPT: "prompt",
+    PROMPT: _PROMPT,
     NEGATIVE_PROMPT: "negative_prompt",
     "Steps": "steps",
     "Sampler": "sampler_name",
@@ -38,21 +52,98 @@ _FIELDS: Mapping[str, str] = MappingProxyType({
     "Tiling": "tiling",
 })  # fmt: skip
 _SETTINGS: Mapping[str, str] = MappingProxyType({
-    "Model": "sd_model_checkpoint",
-    "Clip skip": "CLIP_stop_at_last_layers",
+    "Model": MODEL,
+    "Clip skip": CLIP_SKIP,
 })  # fmt: skip
 _OVERRIDES = "override_settings"
 _HIRES = ("Hires upscale", "Hires resize-1")
 _NOT_MASKED, _ONLY_MASKED = "Inpaint not masked", "Only masked"
 
 
-def with_infotext(given: Mapping[str, Any], text: str) -> dict[str, Any]:
-    """The request ``given``, completed by the fields of the infotext ``text`` that it leaves out."""
-    fields = fields_of_infotext(text)
-    merged = {**fields, **{name: value for name, value in given.items() if value is not None}}
-    if isinstance(merged.get(_OVERRIDES), dict):
-        merged[_OVERRIDES] = {**fields.get(_OVERRIDES, {}), **merged[_OVERRIDES]}
-    return merged
+_Body = TypeVar("_Body", bound=SdDrawBody)
+
+
+def with_infotext(body: _Body, catalog: Catalog, options: Options, comments: list[str]) -> _Body:
+    """``body``, completed by the fields of its infotext that it leaves out.
+
+    A text comes from somebody else's image, made by another program with other models. What this server does not know
+    of it is left out with a comment, as in A1111; what the request itself says is never left out.
+
+    Args:
+        options: those of the API key.
+    """
+    if not body.infotext:
+        return body
+    found = fields_of_infotext(body.infotext)
+    settings = found.pop(_OVERRIDES, {})
+    _leave_out_unknown(found, settings, catalog, comments)
+    given = {name: getattr(body, name) for name in body.model_fields_set}
+    if isinstance(given.get(_OVERRIDES), dict):
+        settings = {**settings, **given.pop(_OVERRIDES)}
+    model = catalog.resolve(settings.get(MODEL) or options.model)
+    return _valid(type(body), {**found, **given, _OVERRIDES: settings}, set(found) - set(given), model, comments)
+
+
+def _valid(
+    kind: type[_Body], fields: dict[str, Any], from_text: set[str], model: ModelSpec | None, comments: list[str]
+) -> _Body:
+    """A body of ``fields``, without those of ``from_text`` that do not fit or are not supported."""
+    try:
+        body = kind.model_validate(fields)
+    except ValidationError as error:
+        odd = {str(problem["loc"][0]) for problem in error.errors(include_url=False, include_input=False)}
+        if not odd & from_text:
+            raise
+        return _valid(kind, _without(fields, odd & from_text, comments), from_text, model, comments)
+    unsupported = {problem.field for problem in unsupported_fields(body, model)} & from_text
+    return kind.model_validate(_without(fields, unsupported, comments)) if unsupported else body
+
+
+def _without(fields: dict[str, Any], names: set[str], comments: list[str]) -> dict[str, Any]:
+    comments.extend(f"{name} of the infotext is not available, and was left out" for name in sorted(names))
+    return {name: value for name, value in fields.items() if name not in names}
+
+
+def _leave_out_unknown(found: dict[str, Any], settings: dict[str, Any], catalog: Catalog, comments: list[str]) -> None:
+    """Remove from ``found`` and ``settings`` the names that mean nothing here."""
+    for fields, name in ((settings, MODEL), (found, "refiner_checkpoint")):
+        if name in fields and find_model(fields[name], catalog) is None:
+            comments.append(f"the infotext's model {fields.pop(name)[:_SHOWN_CHARS]!r} is not here, and was left out")
+    _leave_out_sampler(found, comments)
+    upscaler = found.get("hr_upscaler", "")
+    is_latent = upscaler.lower().startswith("latent")
+    if upscaler and not is_latent and upscaler_problem(upscaler, catalog.upscalers) is not None:
+        comments.append(
+            f"the infotext's upscaler {found.pop('hr_upscaler')[:_SHOWN_CHARS]!r} is not here: Lanczos is used"
+        )
+    if "styles" in found and find_style(found["styles"][0]) is None:
+        comments.append(f"the infotext's style {found.pop('styles')[0][:_SHOWN_CHARS]!r} is not here, and was left out")
+    if _PROMPT in found:
+        found[_PROMPT] = _without_unknown_loras(found[_PROMPT], catalog, comments)
+
+
+def _leave_out_sampler(found: dict[str, Any], comments: list[str]) -> None:
+    sampler, scheduler = found.get("sampler_name"), found.get("scheduler", "Automatic")
+    if sampler is None or find_sampler(sampler, scheduler) in SAMPLERS:
+        return
+    if find_sampler(sampler, "Automatic") in SAMPLERS:
+        comments.append(f"the infotext's schedule type {scheduler[:_SHOWN_CHARS]!r} is not here: Automatic is used")
+        found["scheduler"] = "Automatic"
+        return
+    comments.append(f"the infotext's sampler {sampler[:_SHOWN_CHARS]!r} is not here: the model's own is used")
+    del found["sampler_name"]
+    found.pop("scheduler", None)
+
+
+def _without_unknown_loras(prompt: str, catalog: Catalog, comments: list[str]) -> str:
+    def kept(tag: re.Match[str]) -> str:
+        name = tag[2].partition(":")[0].strip()
+        if tag[1] != "hypernet" and catalog.loras.resolve(name) is not None:
+            return tag[0]
+        comments.append(f"the infotext's {tag[1]} {name[:_SHOWN_CHARS]!r} is not here, and was left out")
+        return ""
+
+    return _TAG.sub(kept, prompt)
 
 
 def fields_of_infotext(text: str) -> dict[str, Any]:

@@ -8,11 +8,12 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-from models.catalog.auxiliary import AuxiliaryModels
+from models.catalog.auxiliary import AuxiliaryModel, AuxiliaryModels
 from models.catalog.catalog import Catalog
 from models.catalog.faces import restore_problem
 from models.catalog.samplers import LAYOUTS, LISTED, find_sampler
 from models.catalog.styles import STYLES
+from models.catalog.trained_names import trained_name
 from models.catalog.upscalers import KNOWN_UPSCALERS, upscaler_problem
 from service.api.auth import CurrentBasicCaller
 from service.api.sdapi.errors import READING
@@ -201,7 +202,12 @@ def _upscalers(extras: AuxiliaryModels) -> list[str]:
 def list_loras(gateway: GatewayState, caller: CurrentBasicCaller) -> list[LoraItem]:
     """Every LoRA whose file exists."""
     found = (extra for extra in gateway.catalog.current().loras.values() if extra.problem() is None)
-    return [LoraItem(name=each.name, alias=next(iter(each.aliases), each.name), path=each.path.name) for each in found]
+    return [LoraItem(name=each.name, alias=_lora_alias(each), path=each.path.name) for each in found]
+
+
+def _lora_alias(lora: AuxiliaryModel) -> str:
+    """Another name of the LoRA, or the one that it was trained under, as A1111 shows it."""
+    return next(iter(lora.aliases), trained_name(lora.path) or lora.name)
 
 
 @router.get("/sdapi/v1/embeddings", operation_id="sdListEmbeddings", summary="List the embeddings", responses=READING)

@@ -13,6 +13,7 @@ from service.api.bodies import read_body
 from service.api.documentation import json_body
 from service.api.responses import json_response
 from service.api.sdapi.errors import SUBMITTING
+from service.api.sdapi.infotext import with_infotext
 from service.api.sdapi.options.translate import Options, read_options
 from service.api.sdapi.schemas import (
     IMG2IMG_EXAMPLE,
@@ -24,7 +25,7 @@ from service.api.sdapi.schemas import (
 )
 from service.api.sdapi.submitting import run_series
 from service.api.sdapi.translate import to_request
-from service.api.sdapi.views import FinishedJob, draw_answer
+from service.api.sdapi.views import Drawn, FinishedJob, draw_answer
 from service.api.state import Gateway, GatewayState
 from service.jobs.caller import Caller
 
@@ -58,14 +59,18 @@ async def img2img(request: Request, gateway: GatewayState, caller: CurrentBasicC
 
 
 async def _draw(request: Request, gateway: Gateway, caller: Caller, body: SdDrawBody) -> Response:
-    catalog, problems = gateway.catalog.current(), Problems()
-    options = _options(await gateway.callers.options(caller.key_id), body, catalog, problems)
-    job_request = to_request(body, options, catalog, problems)
+    catalog, problems, comments = gateway.catalog.current(), Problems(), list[str]()
+    stored = await gateway.callers.options(caller.key_id)
+    if body.infotext:
+        body = await run_in_threadpool(with_infotext, body, catalog, Options.of(stored), comments)
+    options = _options(stored, body, catalog, problems)
+    job_request = to_request(body, options, catalog, problems, comments)
     records = await run_series(
         gateway, request, caller, job_request, body.count, name=body.task, task_id=body.force_task_id
     )
     finished = [await _finished(gateway, record) for record in records if record.status is JobStatus.SUCCEEDED]
-    return await run_in_threadpool(lambda: json_response(draw_answer(body, records, finished, options, catalog)))
+    drawn = Drawn(records, finished, tuple(comments))
+    return await run_in_threadpool(lambda: json_response(draw_answer(body, drawn, options, catalog)))
 
 
 def _options(stored: dict[str, object], body: SdDrawBody, catalog: Catalog, problems: Problems) -> Options:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from models.catalog.families import IMG2IMG, TXT2IMG
-from service.api.sdapi.infotext import with_infotext
+from service.api.sdapi.scripts import repeated_fields
 
 IMAGES_MAX = 64
 """The largest product of ``batch_size`` and ``n_iter``."""
@@ -20,7 +22,10 @@ _NO_EFFECT = "Accepted without effect: "
 
 
 class SdBody(BaseModel):
-    """The base of all bodies: null is the same as absent, numbers may be strings, and unknown fields are ignored."""
+    """The base of all bodies: null is the same as absent, numbers may be strings, and unknown fields are ignored.
+
+    A fraction in the place of a whole number is cut, as in A1111: clients send what their sliders compute.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
@@ -28,6 +33,22 @@ class SdBody(BaseModel):
     @classmethod
     def _without_nulls(cls, given: Any) -> Any:
         return {name: value for name, value in given.items() if value is not None} if isinstance(given, dict) else given
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _without_fraction(cls, given: Any, info: ValidationInfo) -> Any:
+        is_whole = cls.model_fields[info.field_name or ""].annotation in (int, int | None)
+        return _cut(given) if is_whole else given
+
+
+_FRACTION = re.compile(r"\s*[+-]?(?:\d{1,18}\.\d*|\.\d+)\s*")
+
+
+def _cut(given: Any) -> Any:
+    """``given`` without its fraction, if it is a finite number with one, or the text of one."""
+    if isinstance(given, str) and _FRACTION.fullmatch(given):
+        given = float(given)
+    return int(given) if isinstance(given, float) and math.isfinite(given) else given
 
 
 class SdDrawBody(SdBody):
@@ -60,10 +81,12 @@ class SdDrawBody(SdBody):
     denoising_strength: float = Field(0.75, description="The strength of img2img or of the hires fix.")
     restore_faces: bool = Field(False, description=_REFUSED + "false.")
     tiling: bool = Field(False, description=_REFUSED + "false.")
-    eta: float | None = Field(None, description="Refused unless it is 1, or 0 for a sampler that adds no noise.")
+    eta: float | None = Field(
+        None, description="0 draws without the sampler's noise, where there is such a sampler; else refused unless 1."
+    )
     s_min_uncond: float = Field(0, description=_REFUSED + "0.")
-    s_churn: float = Field(0, description=_REFUSED + "0.")
-    s_noise: float = Field(1, description=_REFUSED + "1 or 0.")
+    s_churn: float = Field(0, description=_REFUSED + "0, or the sampler takes none.")
+    s_noise: float = Field(1, description=_REFUSED + "1 or 0, or the sampler adds no noise.")
     s_tmin: float = Field(0, description=_NO_EFFECT + "it only matters with `s_churn`, which is refused.")
     s_tmax: float = Field(0, description=_NO_EFFECT + "it only matters with `s_churn`, which is refused.")
     refiner_checkpoint: str | None = Field(None, description="An SDXL model that runs the last steps.")
@@ -79,7 +102,7 @@ class SdDrawBody(SdBody):
     script_name: str | None = Field(None, description=_REFUSED + "empty.")
     script_args: list[Any] = Field([], description=_NO_EFFECT + "the server runs no scripts.")
     alwayson_scripts: dict[str, Any] = Field(
-        {}, description="Only `controlnet`; others are refused unless they are disabled."
+        {}, description="Only `controlnet`; others are refused unless they are disabled or repeat fields."
     )
     send_images: bool = Field(True, description="Whether the answer contains the images.")
     save_images: bool = Field(False, description=_NO_EFFECT + "the server stores every image.")
@@ -92,9 +115,14 @@ class SdDrawBody(SdBody):
 
     @model_validator(mode="before")
     @classmethod
-    def _with_infotext(cls, given: Any) -> Any:
-        text = given.get("infotext") if isinstance(given, dict) else None
-        return with_infotext(given, text) if isinstance(text, str) else given
+    def _with_repeated_fields(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        sent = {name: value for name, value in given.items() if value is not None}
+        repeated = repeated_fields(sent.get("alwayson_scripts"))
+        if "sampler_index" in sent:
+            repeated.pop("sampler_name", None)
+        return {**repeated, **sent}
 
     @property
     def count(self) -> int:
@@ -113,7 +141,9 @@ class SdTxt2ImgBody(SdDrawBody):
 
     enable_hr: bool = Field(False, description="The hires fix: enlarge the image and run img2img on it.")
     hr_scale: float = Field(2, description="Above 1, at most 4.")
-    hr_upscaler: str | None = Field(None, description="From `GET /sdapi/v1/upscalers`; `Lanczos` if left out.")
+    hr_upscaler: str | None = Field(
+        None, description="From `GET /sdapi/v1/upscalers`; `Lanczos` if left out, and for `Latent`."
+    )
     hr_second_pass_steps: int = Field(0, description="0 means as many as in the first pass.")
     hr_resize_x: int = Field(0, ge=0, le=SIDE_MAX_PX, description="Pixels, instead of `hr_scale`; 0 means not given.")
     hr_resize_y: int = Field(0, ge=0, le=SIDE_MAX_PX, description="Pixels, instead of `hr_scale`; 0 means not given.")
@@ -132,7 +162,7 @@ class SdImg2ImgBody(SdDrawBody):
     task = IMG2IMG
 
     init_images: list[str] = Field([], max_length=IMAGES_MAX, description="Exactly one image: Base64, or a URL.")
-    resize_mode: int = Field(0, description="0 stretch, 1 crop, 2 fill; 3 is refused.")
+    resize_mode: int = Field(0, description="0 stretch, 1 crop, 2 fill; 3 is drawn as 0.")
     mask: str | None = Field(None, description="The mask, white where the image changes: Base64, or a URL.")
     mask_blur: int | None = Field(None, description="Pixels; 4 if left out.")
     mask_blur_x: int = Field(4, description="Used if `mask_blur` is left out; must equal `mask_blur_y`.")

@@ -15,7 +15,7 @@ from service.api.documentation import json_body
 from service.api.errors import invalid_field
 from service.api.sdapi.errors import READING, SENDING_JSON
 from service.api.sdapi.schemas import EXAMPLE_IMAGE, SdBody
-from service.api.sdapi.unsupported import CONTROLNET
+from service.api.sdapi.scripts import CONTROLNET
 from service.api.state import GatewayState
 
 router = APIRouter(tags=["a1111"])

@@ -9,8 +9,8 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from models.catalog.bounds import SIZE_MULTIPLE_PX
-from models.catalog.catalog import Catalog
-from models.catalog.families import IMG2IMG, INPAINT
+from models.catalog.catalog import Catalog, ModelSpec
+from models.catalog.families import FAMILIES, IMG2IMG, INPAINT
 from models.catalog.samplers import find_sampler
 from models.catalog.styles import Style, find_style
 from models.catalog.upscalers import BUILT_IN_UPSCALERS
@@ -32,12 +32,17 @@ from models.jobs.sources import is_url
 from service.api.sdapi.controlnet.translate import read_units
 from service.api.sdapi.errors import SdError
 from service.api.sdapi.names import find_model
+from service.api.sdapi.noise import sampler_at_eta
 from service.api.sdapi.options.translate import Options
 from service.api.sdapi.schemas import SdDrawBody, SdImg2ImgBody, SdTxt2ImgBody
-from service.api.sdapi.unsupported import CONTROLNET, args_of, check_unsupported
+from service.api.sdapi.scripts import CONTROLNET, args_of
+from service.api.sdapi.unsupported import check_unsupported
 
 _AUTOMATIC = "Automatic"
 _NONE = ("", "none")
+_LATENT = "latent"
+_LATENT_RESIZE = 3
+_RESIZE_MODES: Mapping[int, str] = MappingProxyType({**dict(enumerate(RESIZE_MODES)), _LATENT_RESIZE: RESIZE_MODES[0]})
 _WIRE_NAMES: Mapping[str, str] = MappingProxyType({
     "num_inference_steps": "steps",
     "guidance_scale": "cfg_scale",
@@ -76,11 +81,14 @@ def wire_name(field: str) -> str:
     return f"{_WIRE_NAMES['controls']}[{found[1]}].{_CONTROL_NAMES.get(found[2], found[2])}"
 
 
-def to_request(body: SdDrawBody, options: Options, catalog: Catalog, problems: Problems) -> DrawRequest:
+def to_request(
+    body: SdDrawBody, options: Options, catalog: Catalog, problems: Problems, comments: list[str]
+) -> DrawRequest:
     """The request for the first image of ``body``; a seed that is left open is drawn here.
 
     Args:
         problems: those found so far.
+        comments: what is read otherwise than it was sent is added here, as text for the client.
 
     Raises:
         SdError: there is no such sampler, or img2img has no image.
@@ -93,23 +101,23 @@ def to_request(body: SdDrawBody, options: Options, catalog: Catalog, problems: P
         prompt=prompt,
         negative_prompt=negative_prompt,
         model=options.model,
-        sampler=sampler,
+        sampler=_without_noise(sampler, body, model, comments),
         num_inference_steps=body.steps,
         guidance_scale=body.cfg_scale,
         seed=secrets.randbelow(DRAWN_SEED_MAX + 1) if body.seed < 0 else body.seed,
         variation=_variation(body),
-        width=_rounded_down(body.width),
-        height=_rounded_down(body.height),
+        width=_rounded_down(body.width, model),
+        height=_rounded_down(body.height, model),
         style_preset=style,
-        clip_skip=options.clip_skip,
+        clip_skip=_clip_skip(options, model, comments),
         metadata=options.metadata,
         controls=_controls(body, problems),
         refiner=_refiner(body, catalog),
     )
     if isinstance(body, SdImg2ImgBody):
-        request = _img2img(request, body)
+        request = _img2img(request, body, comments)
     elif isinstance(body, SdTxt2ImgBody) and body.enable_hr:
-        request = replace(request, second_pass=_second_pass(body, options, catalog, problems))
+        request = replace(request, second_pass=_second_pass(body, options, catalog, problems, comments))
     problems.raise_if_any()
     return request
 
@@ -133,12 +141,36 @@ def _variation(body: SdDrawBody) -> Variation | None:
     return Variation(seed=body.subseed if body.subseed >= 0 else None, strength=body.subseed_strength)
 
 
+def _without_noise(sampler: str | None, body: SdDrawBody, model: ModelSpec | None, comments: list[str]) -> str | None:
+    """``sampler``, or the model's own, as it draws at the body's ``eta``."""
+    usual = sampler if sampler is not None or model is None else model.defaults.sampler
+    if usual is None or body.eta is None:
+        return sampler
+    drawn, comment = sampler_at_eta(usual, body.eta)
+    comments += [comment] if comment else []
+    return drawn if comment else sampler
+
+
+def _clip_skip(options: Options, model: ModelSpec | None, comments: list[str]) -> int | None:
+    """The layers to skip, no more than the model can: A1111 refuses no number."""
+    wanted = options.clip_skip
+    facts = None if model is None else FAMILIES.get(model.family)
+    if wanted is None or model is None or facts is None:
+        return wanted
+    most = model.limits.max_clip_skip if facts.takes_clip_skip else 1
+    if wanted > most:
+        comments.append(f"Clip skip {wanted} is not available: {model.name} skips at most {most}")
+    return min(max(wanted, 1), most)
+
+
 def _wrong_scheduler(scheduler: str | None, sampler: str) -> str:
     return f"Scheduler not found: {scheduler!r}, for the sampler {sampler!r}"
 
 
-def _rounded_down(size_px: int | None) -> int | None:
-    return None if size_px is None else size_px // SIZE_MULTIPLE_PX * SIZE_MULTIPLE_PX
+def _rounded_down(size_px: int | None, model: ModelSpec | None) -> int | None:
+    facts = None if model is None else FAMILIES.get(model.family)
+    multiple_px = SIZE_MULTIPLE_PX if facts is None else facts.size_multiple_px
+    return None if size_px is None else size_px // multiple_px * multiple_px
 
 
 def _styled(body: SdDrawBody, problems: Problems) -> tuple[str, str | None, str | None]:
@@ -182,11 +214,13 @@ def _refiner(body: SdDrawBody, catalog: Catalog) -> Refiner | None:
     return Refiner(model=name if found is None else found.name, start=Refiner.start if start is None else start)
 
 
-def _img2img(request: DrawRequest, body: SdImg2ImgBody) -> DrawRequest:
+def _img2img(request: DrawRequest, body: SdImg2ImgBody, comments: list[str]) -> DrawRequest:
     if not body.init_images or not body.init_images[0]:
         raise SdError(404, "Init image not found")
     mask = _mask(body) if body.mask else None
-    resize_mode = RESIZE_MODES[body.resize_mode] if 0 <= body.resize_mode < len(RESIZE_MODES) else None
+    if body.resize_mode == _LATENT_RESIZE:
+        comments.append("resize_mode 3 is drawn as 0: the image is enlarged, not its latents")
+    resize_mode = _RESIZE_MODES.get(body.resize_mode)
     return replace(
         request,
         kind=IMG2IMG if mask is None else INPAINT,
@@ -213,8 +247,15 @@ def readable_source(source: str) -> str:
     return source if is_url(source) else "".join(source.split())
 
 
-def _second_pass(body: SdTxt2ImgBody, options: Options, catalog: Catalog, problems: Problems) -> SecondPass:
+def _second_pass(
+    body: SdTxt2ImgBody, options: Options, catalog: Catalog, problems: Problems, comments: list[str]
+) -> SecondPass:
     upscaler = body.hr_upscaler or ""
+    if upscaler.lower().startswith(_LATENT):
+        comments.append(
+            f"hr_upscaler {upscaler} is drawn as {BUILT_IN_UPSCALERS[0]}: the image is enlarged, not its latents"
+        )
+        upscaler = ""
     return SecondPass(
         scale=_hires_scale(body, options, catalog, problems),
         # Without an upscaler, A1111 resizes with Lanczos.
@@ -229,8 +270,8 @@ def _hires_scale(body: SdTxt2ImgBody, options: Options, catalog: Catalog, proble
     if model is None or not (body.hr_resize_x or body.hr_resize_y):
         return body.hr_scale
     width, height = (
-        _rounded_down(body.width) or model.defaults.width,
-        _rounded_down(body.height) or model.defaults.height,
+        _rounded_down(body.width, model) or model.defaults.width,
+        _rounded_down(body.height, model) or model.defaults.height,
     )
     horizontal, vertical = body.hr_resize_x / width, body.hr_resize_y / height
     if horizontal and vertical and horizontal != vertical:

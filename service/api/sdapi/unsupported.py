@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
-from models.catalog.samplers import SAMPLERS
-from models.errors import Problem, ProblemCode
+from models.catalog.catalog import ModelSpec
+from models.catalog.samplers import find_sampler
+from models.errors import FieldProblem, Problem, ProblemCode
 from models.jobs.checks import Problems
+from service.api.sdapi.noise import adds_noise, churns, is_usual_eta
 from service.api.sdapi.schemas import IMAGES_MAX, SdDrawBody, SdImg2ImgBody, SdTxt2ImgBody
+from service.api.sdapi.scripts import NO_SCRIPTS, check_scripts
 
 Check = tuple[str, bool, str | Problem]
 """A field, whether its value is refused, and why; a bare text has the code ``unavailable``."""
 
-CONTROLNET = "controlnet"
 _FIRST_PASS = ("", "none", "use same checkpoint", "use same sampler", "use same scheduler")
 """Values, in lower case, that mean the value of the first pass."""
 _SAME_AS_FIRST_PASS = "not available: the second pass uses that of the first pass"
-_NO_SCRIPTS = "not available: this server runs no scripts"
 _NO_NOISE_FACTOR = "not available: the noise is not scaled"
-_ENABLED = ("enabled", "enable")
 
 
 def check_unsupported(body: SdDrawBody, sampler: str | None, problems: Problems) -> None:
@@ -31,7 +30,15 @@ def check_unsupported(body: SdDrawBody, sampler: str | None, problems: Problems)
     for field, is_refused, reason in _checks(body, sampler):
         if is_refused:
             problems.note(field, Problem(reason, ProblemCode.UNAVAILABLE) if isinstance(reason, str) else reason)
-    _check_scripts(body.alwayson_scripts, problems)
+    check_scripts(body.alwayson_scripts, (body.prompt, body.negative_prompt or ""), problems)
+
+
+def unsupported_fields(body: SdDrawBody, model: ModelSpec | None) -> tuple[FieldProblem, ...]:
+    """The problems that :func:`check_unsupported` notes for ``body``, if it is drawn with ``model``."""
+    problems = Problems()
+    named = find_sampler(body.sampler_name or body.sampler_index or "", body.scheduler or "Automatic")
+    check_unsupported(body, named or (model.defaults.sampler if model is not None else None), problems)
+    return problems.found
 
 
 def _checks(body: SdDrawBody, sampler: str | None) -> Iterator[Check]:
@@ -45,29 +52,22 @@ def _checks(body: SdDrawBody, sampler: str | None) -> Iterator[Check]:
 def _common_checks(body: SdDrawBody, sampler: str | None) -> Iterator[Check]:
     too_many = f"makes more than {IMAGES_MAX} images with batch_size"
     yield "n_iter", body.count > IMAGES_MAX, Problem(too_many, ProblemCode.OUT_OF_RANGE, high=IMAGES_MAX)
-    for field in ("seed_resize_from_w", "seed_resize_from_h"):
-        yield field, getattr(body, field) > 0, "not available: the noise always has the size of the image"
+    for field, size_px in (("seed_resize_from_w", body.width), ("seed_resize_from_h", body.height)):
+        is_other = getattr(body, field) > 0 and getattr(body, field) != size_px
+        yield field, is_other, "not available: the noise always has the size of the image"
     restore = "not available in this call: post the image to extra-single-image with gfpgan_visibility 1"
     yield "restore_faces", body.restore_faces, restore
     yield "tiling", body.tiling, "not available: seamless tiles"
-    yield "s_min_uncond", body.s_min_uncond != 0, "not available: every step uses guidance"
-    yield "s_churn", body.s_churn != 0, "not available: no noise is added but the sampler's own"
-    yield "s_noise", body.s_noise not in (0, 1), _NO_NOISE_FACTOR
+    yield "s_min_uncond", body.s_min_uncond > 0, "not available: every step uses guidance"
+    is_churned = body.s_churn > 0 and churns(sampler)
+    yield "s_churn", is_churned, "not available: no noise is added but the sampler's own"
+    yield "s_noise", body.s_noise not in (0, 1) and adds_noise(sampler), _NO_NOISE_FACTOR
     usual_eta = "not available: each sampler has a fixed eta"
-    yield "eta", not _is_usual_eta(body.eta, sampler), usual_eta
-    yield "script_name", bool(body.script_name), _NO_SCRIPTS
-
-
-def _is_usual_eta(eta: float | None, sampler: str | None) -> bool:
-    """Whether ``eta`` is 1, which clients send with every sampler, or 0 for a sampler that adds no noise."""
-    is_noisy = sampler in SAMPLERS and SAMPLERS[sampler].adds_noise
-    return eta is None or eta == 1 or (eta == 0 and not is_noisy)
+    yield "eta", not is_usual_eta(body.eta, sampler), usual_eta
+    yield "script_name", (body.script_name or "").strip().lower() not in ("", "none"), NO_SCRIPTS
 
 
 def _hires_checks(body: SdTxt2ImgBody) -> Iterator[Check]:
-    is_latent = (body.hr_upscaler or "").startswith("Latent")
-    latent = "not available: latents are not enlarged; use Lanczos or another of GET /sdapi/v1/upscalers"
-    yield "hr_upscaler", is_latent, latent
     for field in ("hr_checkpoint_name", "hr_sampler_name", "hr_scheduler"):
         same = (*_FIRST_PASS, *_of_first_pass(body, field))
         yield field, (getattr(body, field) or "").lower() not in same, _SAME_AS_FIRST_PASS
@@ -87,36 +87,15 @@ def _of_first_pass(body: SdTxt2ImgBody, field: str) -> Iterable[str]:
 def _img2img_checks(body: SdImg2ImgBody) -> Iterator[Check]:
     several = Problem("must have exactly one image", ProblemCode.TOO_LONG, high=1)
     yield "init_images", len(body.init_images) > 1, several
-    latent = body.resize_mode == 3
-    yield "resize_mode", latent, "3 is not available: latents are not enlarged; use 0, 1 or 2"
-    unknown = Problem("must be 0, 1 or 2", ProblemCode.NOT_ALLOWED, allowed=(0, 1, 2))
-    yield "resize_mode", not latent and not 0 <= body.resize_mode <= 2, unknown
-    uneven = body.mask_blur is None and body.mask_blur_x != body.mask_blur_y
-    yield "mask_blur_x", uneven, "not available: a blur that differs from mask_blur_y"
-    yield "mask_round", not body.mask_round, "not available: soft masks"
+    unknown = Problem("must be 0, 1, 2 or 3", ProblemCode.NOT_ALLOWED, allowed=(0, 1, 2, 3))
+    yield "resize_mode", not 0 <= body.resize_mode <= 3, unknown
+    if body.mask:
+        yield from _mask_checks(body)
     yield "latent_mask", bool(body.latent_mask), "not available: use mask"
     yield "initial_noise_multiplier", body.initial_noise_multiplier not in (None, 1), _NO_NOISE_FACTOR
 
 
-def _check_scripts(scripts: Mapping[str, Any], problems: Problems) -> None:
-    for name, script in scripts.items():
-        if name.lower() != CONTROLNET and not _is_off(args_of(script)):
-            problems.note(f"alwayson_scripts.{name}", Problem(_NO_SCRIPTS, ProblemCode.UNAVAILABLE))
-        elif not isinstance(args_of(script), list):
-            problems.note(f"alwayson_scripts.{name}.args", Problem("must be a list", ProblemCode.MALFORMED))
-
-
-def args_of(script: Any) -> Any:
-    """The arguments of an always-on script."""
-    return script.get("args") or [] if isinstance(script, dict) else script or []
-
-
-def _is_off(args: Any) -> bool:
-    """Whether a script with such arguments is disabled: by a leading false, or by ``enabled: false``."""
-    if not isinstance(args, list):
-        return False
-    return not args or args[0] is False or all(_is_off_by_name(arg) for arg in args)
-
-
-def _is_off_by_name(arg: Any) -> bool:
-    return isinstance(arg, dict) and any(arg.get(name) is False for name in _ENABLED)
+def _mask_checks(body: SdImg2ImgBody) -> Iterator[Check]:
+    uneven = body.mask_blur is None and body.mask_blur_x != body.mask_blur_y
+    yield "mask_blur_x", uneven, "not available: a blur that differs from mask_blur_y"
+    yield "mask_round", not body.mask_round, "not available: soft masks"

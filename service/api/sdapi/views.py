@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -32,19 +33,25 @@ FinishedJob = tuple[JobRecord, bytes]
 """A job that succeeded, and its image as a PNG file."""
 
 
-def draw_answer(
-    body: SdDrawBody, records: Sequence[JobRecord], finished: Sequence[FinishedJob], options: Options, catalog: Catalog
-) -> dict[str, Any]:
-    """The answer to ``body``. Blocking.
+@dataclass(frozen=True)
+class Drawn:
+    """What became of a call."""
 
-    Args:
-        records: all jobs of the call.
-        finished: the jobs that were not interrupted.
-    """
-    files = [convert(png, options.file_format, quality=options.quality) for _, png in finished]
+    records: Sequence[JobRecord]
+    """All its jobs."""
+    finished: Sequence[FinishedJob]
+    """Those that were not interrupted."""
+    comments: tuple[str, ...] = ()
+    """What was read otherwise than it was sent."""
+
+
+def draw_answer(body: SdDrawBody, drawn: Drawn, options: Options, catalog: Catalog) -> dict[str, Any]:
+    """The answer to ``body``. Blocking."""
+    files = [convert(png, options.file_format, quality=options.quality) for _, png in drawn.finished]
     images = [base64.b64encode(file).decode() for file in files] if body.send_images else []
-    info = _info(body, [record for record, _ in finished] or records[:1], catalog)
-    return {"images": images, "parameters": _parameters(body, records[0]), "info": json.dumps(info)}
+    shown = [record for record, _ in drawn.finished] or drawn.records[:1]
+    info = {**_info(body, shown, catalog), "comments": "\n".join(drawn.comments)}
+    return {"images": images, "parameters": _parameters(body, drawn.records[0]), "info": json.dumps(info)}
 
 
 def _parameters(body: SdDrawBody, record: JobRecord) -> dict[str, Any]:

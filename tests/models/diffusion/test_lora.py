@@ -96,6 +96,18 @@ def test_two_loras_work_as_in_the_plain_pipeline(studio: Studio, make: Make) -> 
     assert not torch.allclose(states(ours.pipeline), states(studio.checkpoint.pipeline), atol=1e-2)
 
 
+def test_denoiser_and_text_encoders_may_have_other_weights(studio: Studio, make: Make) -> None:
+    a, adapters = make("a", studio, seed=1), Adapters(studio.checkpoint)
+    both, other = adapters.get([(a, 0.7)]), adapters.get([(a, 0.2)])
+    mixed = adapters.get([(a, (0.7, 0.2))])
+    torch.testing.assert_close(output(mixed), output(both), rtol=0, atol=1e-6)
+    torch.testing.assert_close(states(mixed.pipeline), states(other.pipeline), rtol=0, atol=1e-6)
+    assert not torch.allclose(states(mixed.pipeline), states(both.pipeline), atol=1e-3)
+    assert adapters.get([(a, (0.4, 0.1)), (a, (0.3, 0.1))]) is adapters.get([(a, (0.7, 0.2))])
+    half = adapters.get([(a, (0.0, 0.2))])
+    torch.testing.assert_close(output(half), output(studio.checkpoint), rtol=0, atol=1e-6)
+
+
 @torch.inference_mode()
 def image(pipeline: Any) -> Any:
     """What the pipeline itself draws."""

@@ -38,8 +38,10 @@ CATALOG = Catalog(
 OTHER_VALUES: dict[str, Any] = {
     "prompt": "a dog", "negative_prompt": "fog", "model": "fine", "sampler": "DDIM", "num_inference_steps": 11,
     "guidance_scale": 3.5, "seed": 7, "variation": {"seed": 8, "strength": 0.3}, "width": 256, "height": 320,
-    "aspect_ratio": "16:9", "style_preset": "fantasy-art", "clip_skip": 2, "loras": [{"name": "ink", "weight": 0.5}],
-    "image": OTHER, "strength": 0.4, "resize_mode": "fill",
+    "aspect_ratio": "16:9",
+    "loras": [{"name": "ink", "weight": 0.5, "text_encoder_weight": 0.25}],
+    "style_preset": "fantasy-art", "clip_skip": 2, "image": OTHER,
+    "strength": 0.4, "resize_mode": "fill",
     "mask": {"image": OTHER, "blur_px": 9, "fill": "fill", "invert": True, "only_masked": True, "padding_px": 5},
     "controls": [
         {"model": "edges", "image": OTHER, "preprocessor": "canny", "threshold_a": 50.0, "threshold_b": 150.0,

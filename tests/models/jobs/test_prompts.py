@@ -8,7 +8,15 @@ from contextlib import suppress
 import pytest
 
 from models.errors import PhotogramError
-from models.jobs.prompts import Break, Fragment, PromptError, UnsupportedPromptSyntax, extract_loras, parse
+from models.jobs.prompts import (
+    Break,
+    Fragment,
+    LoraTag,
+    PromptError,
+    UnsupportedPromptSyntax,
+    extract_loras,
+    parse,
+)
 
 BREAK = Break()
 
@@ -73,19 +81,39 @@ def test_break_stands_between_texts_without_the_whitespace_around_it() -> None:
 
 def test_loras_are_read_in_order_and_are_no_text() -> None:
     parsed = parse("a <lora:My Style v1.5:0.8>cat<lora:x><lora:f(2):-.5>, (y<lora: z : 1 >:1.2)")
-    assert parsed.loras == (("My Style v1.5", 0.8), ("x", 1.0), ("f(2)", -0.5), ("z", 1.0))
+    expected = (("My Style v1.5", 0.8), ("x", 1.0), ("f(2)", -0.5), ("z", 1.0))
+    assert parsed.loras == tuple(LoraTag(*each) for each in expected)
     assert parsed.fragments == (Fragment("a cat, "), Fragment("y", 1.2))
 
 
+@pytest.mark.parametrize(
+    ("tag", "weight", "text_encoder_weight"),
+    [
+        ("<lora:x:0.8:0.7>", 0.7, 0.8),
+        ("<lora:x:0.8:0.8>", 0.8, None),
+        ("<lora:x:te=0.5:unet=0.7>", 0.7, 0.5),
+        ("<lora:x: unet = .7 >", 0.7, 1.0),
+        ("<lora:x:te=0.5>", 0.5, None),
+        ("<lora:x:0.8:TE=0>", 0.0, None),
+        ("<lora:x:0.8:0.7:te=0.2>", 0.7, 0.2),
+        ("<lora:x:1:lbw=ALL>", 1.0, None),
+        ("<lora:x:0.5:0.25:lbw=1,1, 1.0,1>", 0.25, 0.5),
+        ("<lyco:x:0.8>", 0.8, None),
+    ],
+)
+def test_a_tag_may_have_two_weights(tag: str, weight: float, text_encoder_weight: float | None) -> None:
+    assert parse(f"a {tag}").loras == (LoraTag("x", weight, text_encoder_weight),)
+
+
 def test_extracting_loras_leaves_the_rest_as_it_was() -> None:
-    assert extract_loras(r"(a:1.2) \(b <lora:x:0.5>BREAK [c|d]") == (r"(a:1.2) \(b BREAK [c|d]", [("x", 0.5)])
+    assert extract_loras(r"(a:1.2) \(b <lora:x:0.5>BREAK [c|d]") == (r"(a:1.2) \(b BREAK [c|d]", [LoraTag("x", 0.5)])
 
 
 @pytest.mark.parametrize(
     "tag",
     [
-        "<lora:x:heavy>", "<lora:x:nan>", "<lora:x:inf>", "<lora:x:1:2>", "<lora:x:>", "<lora::1>", "<lora:x:101>",
-        "<lora:x:0.5", "<lora:x <lora:y>",
+        "<lora:x:heavy>", "<lora:x:nan>", "<lora:x:inf>", "<lora:x:1:2x>", "<lora:x:te=>", "<lora:x:>", "<lora::1>",
+        "<lora:x:101>", "<lora:x:0.5", "<lora:x <lora:y>",
     ],
 )  # fmt: skip
 def test_a_bad_tag_is_refused_by_both(tag: str) -> None:
@@ -105,7 +133,9 @@ def test_a_bad_tag_is_refused_by_both(tag: str) -> None:
         ("a [b|c]", 4, "alternating"),
         ("[(a|b) c | d]", 9, "alternating"),
         ("a <hypernet:b:1>", 2, "hypernet"),
-        ("<lyco:b>", 0, "lyco"),
+        ("<lora:b:1:1:8>", 0, "two weights"),
+        ("<lora:b:1:dyn=8>", 0, "dyn="),
+        ("<lora:b:1:lbw=1,0.5,1>", 0, "lbw="),
     ],
 )
 def test_unsupported_syntax_is_named_with_its_place(prompt: str, position: int, reason: str) -> None:

@@ -198,6 +198,15 @@ def test_loras_of_prompt_and_list_come_together_by_their_own_names() -> None:
     assert params.loras == (LoraUse(name="film", weight=0.75), LoraUse(name="sd-film", weight=-1.0))
 
 
+def test_a_lora_may_have_another_weight_in_the_text_encoders() -> None:
+    use = LoraUse(name="film", weight=0.25, text_encoder_weight=1)
+    assert drawn(prompt="a <lora:film:0.5:0.7>", loras=(use,)).loras == (
+        LoraUse(name="film", weight=0.95, text_encoder_weight=1.5),
+    )
+    assert drawn(prompt="a <lyco:film:0.5:0.5>").loras == (LoraUse(name="film", weight=0.5),)
+    assert "loras" in problems(prompt="x <lora:film:11:1>")
+
+
 @pytest.mark.parametrize(
     ("choices", "field", "words"),
     [

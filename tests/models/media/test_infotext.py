@@ -13,6 +13,7 @@ from models.catalog.families import TXT2IMG
 from models.catalog.samplers import SAMPLERS, find_sampler
 from models.errors import UnreadableImage
 from models.jobs.params import DrawParams, LoraUse, Variation
+from models.jobs.prompts import extract_loras
 from models.media.infotext import a1111_parameters, parse_parameters
 from models.media.png import encode, read_texts
 
@@ -58,6 +59,14 @@ def test_numbers_lose_nothing(number):
     said = parse_parameters(a1111_parameters(TXT2IMG, params))
     assert float(said["CFG scale"]) == number and "e" not in said["CFG scale"]
     assert float(said["Prompt"].rpartition(":")[2].rstrip(">")) == -number
+
+
+def test_two_weights_of_a_lora_are_written_as_a1111_reads_them():
+    uses = (LoraUse(name="film", weight=0.7, text_encoder_weight=0.8), LoraUse(name="ink", weight=0.5))
+    text = a1111_parameters(TXT2IMG, replace(PARAMS, loras=uses))
+    assert text.startswith("a cat <lora:film:0.8:0.7> <lora:ink:0.5>")
+    tags = extract_loras(parse_parameters(text)["Prompt"])[1]
+    assert tuple(LoraUse(**tag._asdict()) for tag in tags) == uses
 
 
 @pytest.mark.parametrize(

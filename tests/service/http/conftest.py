@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from service.backbone.addresses import AddressSet
 from service.http.protocol import GuardedProtocol, guarded_protocol
 from service.http.registry import ConnectionLimits, ConnectionRegistry
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.backbone.addresses import AddressSet
 from service.http.registry import ConnectionRegistry, plain_address
 from tests.service.http.conftest import HEALTH, LIMITS, Served, guarded, read_answer, read_end
 

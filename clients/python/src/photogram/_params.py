@@ -17,6 +17,8 @@ class LoraParams(TypedDict, total=False):
     """A LoRA's name or alias."""
     weight: float | None
     """How strong it is, -10 to 10; 1 by default."""
+    text_encoder_weight: float | None
+    """How strong it is in the text encoders; `weight` by default."""
 
 
 class MaskParams(TypedDict, total=False):

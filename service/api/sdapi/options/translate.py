@@ -25,7 +25,7 @@ _FIXED: Mapping[str, tuple[Any, ...]] = MappingProxyType({
     "sd_vae": ("Automatic", "None", ""),
     "sd_lora": ("None", ""),
     "sd_hypernetwork": ("None", ""),
-    "randn_source": ("CPU",),
+    "randn_source": ("CPU", "GPU"),
     "emphasis": ("Original",),
     "eta_noise_seed_delta": (0,),
     "eta_ancestral": (1,),
@@ -47,12 +47,46 @@ _FIXED: Mapping[str, tuple[Any, ...]] = MappingProxyType({
     "uni_pc_order": (3,),
 })  # fmt: skip
 """Options that affect images in A1111, with the values that are accepted; answers show the first one."""
+_USUAL: Mapping[str, tuple[Any, ...]] = MappingProxyType({
+    "beta_dist_alpha": (0.6,),
+    "beta_dist_beta": (0.6,),
+    "comma_padding_backtrack": (20,),
+    "ddim_discretize": ("uniform",),
+    "enable_batch_seeds": (True,),
+    "extra_networks_default_multiplier": (1,),
+    "hires_fix_refiner_pass": ("second pass",),
+    "img2img_background_color": ("#ffffff",),
+    "overlay_inpaint": (True,),
+    "sd_noise_schedule": ("Default",),
+    "sd_vae_decode_method": ("Full",),
+    "sd_vae_encode_method": ("Full",),
+    "sdxl_refiner_high_aesthetic_score": (6,),
+    "sdxl_refiner_low_aesthetic_score": (2.5,),
+    "uni_pc_lower_order_final": (True,),
+    "uni_pc_skip_type": ("time_uniform",),
+    "upscaler_for_img2img": ("Lanczos",),
+})  # fmt: skip
+"""Further options that affect images, with A1111's usual values; answers do not show them."""
+_NO_FEATURE = (None, False, 0, "", "automatic", "none", "off", "disable", "disabled", "default", "built-in")
+"""Values, in lower case, that leave an option of any name as it is without the feature behind it."""
 _IGNORED_PREFIXES = (
     "sd_checkpoint_hash", "sd_checkpoints_limit", "sd_checkpoint_cache", "sd_checkpoints_keep_in_cpu", "outdir_",
     "samples_", "grid_", "save_", "live_preview", "show_progress", "return_", "do_not_", "directories_", "webp_",
     "export_for_4chan", "img_downscale_", "target_side_length", "use_original_name_batch", "memmon_poll_rate",
     "add_", "infotext_", "notification_", "api_", "disable_weights_auto_swap", "font", "gallery_", "ui_", "js_",
-    "quicksettings", "control_net_unit_count", "send_",
+    "quicksettings", "quick_setting", "control_net_", "controlnet_", "send_", "auto_backcompat",
+    "auto_launch", "auto_vae_precision", "batch_cond_uncond", "pad_cond_uncond", "persistent_cond_cache",
+    "cross_attention_optimization", "clean_temp_dir", "temp_dir", "code_former_weight", "face_restoration_", "compact_",
+    "dat_", "DAT_", "ESRGAN_", "SWIN_", "LDSR_", "SCUNET_", "realesrgan_", "upscaling_max", "deepbooru_",
+    "dataset_", "dimensions_", "disable_", "disabled_", "dump_", "enable_console", "enable_upscale", "enable_reloading",
+    "extra_networks_", "extra_options_", "forge_preset", "forge_inference_memory", "forge_async_loading",
+    "forge_pin_shared", "gradio_", "hidden_", "hide_", "hires_button", "hires_fix_show", "img2img_autosize",
+    "img2img_batch", "img2img_inpaint", "img2img_settings", "img2img_sketch", "img_max_size", "include_styles",
+    "interrogate_", "interrupt_after", "keyedit_", "list_hidden", "localization", "lora_", "multiple_tqdm", "n_rows",
+    "open_dir", "pin_memory", "postprocessing_", "prevent_screen", "print_", "profiling_", "restore_config", "s_tmax",
+    "s_tmin", "samplers_in", "sd_checkpoint_dropdown", "sd_vae_checkpoint_cache", "sd_vae_overrides", "sd_webui_",
+    "set_scale_by", "settings_in_ui", "show_", "stealth_pnginfo", "tabs_without", "tac_", "textual_inversion_", "training_",
+    "txt2img_settings", "unload_models", "use_save_to_dirs", "use_upscaler_name", "sd_lyco", "bilingual_", "dp_", "ad_",
 )  # fmt: skip
 """Prefixes of options about files, the user interface and memory, which do not affect images; they are ignored."""
 _SHOWN: Mapping[str, Any] = MappingProxyType({
@@ -174,6 +208,14 @@ def _fixed_problem(name: str, value: Any) -> Problem | None:
             return None
         message = f"not available: its only value is {_FIXED[name][0]!r}"
         return Problem(message, ProblemCode.UNAVAILABLE)
-    if name.startswith(_IGNORED_PREFIXES):
-        return None
-    return Problem("not available: this server has no such option", ProblemCode.UNAVAILABLE)
+    is_usual = value in _USUAL[name] if name in _USUAL else name.startswith(_IGNORED_PREFIXES) or _is_off(value)
+    return None if is_usual else Problem("not available: this server has no such option", ProblemCode.UNAVAILABLE)
+
+
+def _is_off(value: Any) -> bool:
+    """Whether ``value`` leaves the images as they are without the option, whatever its name."""
+    if isinstance(value, str):
+        return value.strip().lower() in _NO_FEATURE
+    if isinstance(value, list):
+        return all(isinstance(each, str) and _is_off(each) for each in value)
+    return value == {} or value in _NO_FEATURE

@@ -119,3 +119,38 @@ def test_a_refiner_draws_the_end(cataloged):
     assert (refiner.model, refiner.start) == ("fine", 0.8)
     refiner = cataloged.job("txt2img", refiner_checkpoint="fine", refiner_switch_at=0.6, **base).params.refiner
     assert refiner.start == 0.6
+
+
+@pytest.mark.parametrize(
+    ("fields", "effective"),
+    [
+        ({"width": 128.5, "height": "200.9", "steps": 4.7, "seed": 7.2},
+         {"width": 128, "height": 200, "num_inference_steps": 4, "seed": 7}),
+        ({"steps": "6.", "seed": "12.0", "batch_size": 1.9, "n_iter": "1"}, {"num_inference_steps": 6, "seed": 12}),
+        ({"alwayson_scripts": {"Sampler": {"args": [5, "Euler", "Karras"]}, "Seed": {"args": [9, False, -1, 0, 0, 0]}}},
+         {"num_inference_steps": 5, "sampler": "Euler Karras", "seed": 9}),
+        ({"alwayson_scripts": {"Sampler": {"args": [5, "Euler", "Karras"]}}, "steps": 7, "sampler_index": "DDIM",
+          "scheduler": "Automatic"}, {"num_inference_steps": 7, "sampler": "DDIM"}),
+        ({"seed_resize_from_w": 64, "seed_resize_from_h": 72, "width": 64, "height": 72, "script_name": "None",
+          "s_min_uncond": -1}, {"width": 64}),
+        ({"override_settings": {"forge_additional_modules": [], "upcast_attn": False, "sd_unet": "Automatic",
+                                "somebody_s_option": None, "another": "None", "third": ["None"], "randn_source": "GPU",
+                                "uni_pc_skip_type": "time_uniform", "forge_preset": "xl"}}, {"model": "house"}),
+        ({"override_settings": {"CLIP_stop_at_last_layers": 12}}, {"clip_skip": 1}),
+    ],
+)  # fmt: skip
+def test_what_changes_nothing_never_stops_an_image(calls, fields, effective):
+    params = calls.job("txt2img", **fields).params
+    assert {name: getattr(params, name) for name in effective} == effective
+
+
+@pytest.mark.parametrize("upscaler", ["Latent", "Latent (bicubic antialiased)", "latent (nearest-exact)"])
+def test_a_latent_upscaler_is_lanczos_with_a_comment(calls, upscaler):
+    (record,), answer = calls.jobs("/sdapi/v1/txt2img", prompt="a cat", enable_hr=True, hr_upscaler=upscaler)
+    assert record.params.second_pass.upscaler == "Lanczos" and upscaler in answer["info"]
+
+
+def test_fields_of_a_mask_matter_with_a_mask(calls):
+    without = {"init_images": [IMAGE], "mask_blur_x": 1, "mask_round": False, "resize_mode": 3}
+    (record,), answer = calls.jobs("/sdapi/v1/img2img", prompt="a cat", **without)
+    assert record.params.resize_mode == "stretch" and "resize_mode 3" in answer["info"]
