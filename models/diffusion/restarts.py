@@ -11,7 +11,7 @@ RESTART_FROM, RESTART_TO = 0.1, 2.0
 
 
 def restarted(sigmas: list[float]) -> list[tuple[float, float]]:
-    """The begin and the end of each step of :class:`models.diffusion.solvers.Restart`, for steps between ``sigmas``, which fall to zero."""
+    """The begin and the end of each step, where a sampler without restarts steps through ``sigmas``, down to zero."""
     steps = len(sigmas) - 1
     if steps < 20:
         return list(pairwise(sigmas))

@@ -21,7 +21,9 @@ def build_tiny_pixart(folder: Path, *, sample_size: int = 8, learns_variance: bo
     """
     torch.manual_seed(seed)
     PixArtSigmaPipeline(
-        scheduler=DPMSolverMultistepScheduler(beta_start=0.0001, beta_end=0.02, beta_schedule="linear"),
+        scheduler=DPMSolverMultistepScheduler(
+            beta_start=0.0001, beta_end=0.02, beta_schedule="linear", timestep_spacing="leading"
+        ),
         vae=kl_vae(),
         text_encoder=t5_text_encoder(),
         tokenizer=t5_tokenizer(),

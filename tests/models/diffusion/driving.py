@@ -8,14 +8,17 @@ from typing import Any
 
 import torch
 
-from models.catalog.samplers import LISTED, SAMPLERS, Sampler
+from models.catalog.samplers import LAYOUTS, SAMPLERS, Sampler
 from models.diffusion.sampling import build_scheduler, step_options
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "prediction_type": "epsilon"}
 SHAPE = (1, 4, 32, 32)
-_FURTHER = [name for name in SAMPLERS if name not in LISTED]
-SAMPLED: Mapping[str, Sampler] = dict(LISTED) | {name: SAMPLERS[name] for name in _FURTHER[::6]}
-"""Every solver, and every layout with some of them: a layout only changes numbers that the solver is given."""
+_BY_LAYOUT = [[name for name in SAMPLERS if SAMPLERS[name].layout == layout] for layout in LAYOUTS]
+_CHOSEN = [names[(5 * number + other) % len(names)] for number, names in enumerate(_BY_LAYOUT) for other in (0, 2)]
+SAMPLED: Mapping[str, Sampler] = {
+    name: sampler for name, sampler in SAMPLERS.items() if sampler.layout is None or name in _CHOSEN
+}
+"""Every solver, and every layout with two of them: a layout only changes numbers that the solver is given."""
 
 
 class Gaussian:
