@@ -12,6 +12,7 @@ from service.api.sdapi.infotext import with_infotext
 IMAGES_MAX = 64
 """The largest product of ``batch_size`` and ``n_iter``."""
 SIDE_MAX_PX = 65_536
+INFOTEXT_MAX_CHARS = 100_000
 TASK_ID = r"^[!-~]{1,128}$"
 
 _BY_MODEL = "If left out, the model's default."
@@ -83,7 +84,9 @@ class SdDrawBody(SdBody):
     do_not_save_samples: bool = Field(False, description=_NO_EFFECT + "the server stores every image.")
     do_not_save_grid: bool = Field(False, description=_NO_EFFECT + "there are no grids.")
     infotext: str | None = Field(
-        None, description="The `parameters` text of an image, which fills in fields that are left out."
+        None,
+        max_length=INFOTEXT_MAX_CHARS,
+        description="The `parameters` text of an image, which fills in fields that are left out.",
     )
     force_task_id: str | None = Field(None, pattern=TASK_ID, description="For `POST /internal/progress`.")
 
@@ -91,7 +94,9 @@ class SdDrawBody(SdBody):
     @classmethod
     def _with_infotext(cls, given: Any) -> Any:
         text = given.get("infotext") if isinstance(given, dict) else None
-        return with_infotext(given, text) if isinstance(text, str) else given
+        if not isinstance(text, str) or len(text) > INFOTEXT_MAX_CHARS:
+            return given
+        return with_infotext(given, text)
 
     @property
     def count(self) -> int:
