@@ -15,12 +15,14 @@ from models.jobs.params import PROMPT_MAX_CHARS, SEED_MAX, JobRequest
 from models.jobs.sources import source_problem, sources_of
 
 _LISTED_MAX = 12
+_FOUND_MAX = 64
+"""Further problems are not kept: a request may have thousands, and no answer lists that many."""
 
 _T = TypeVar("_T")
 
 
 class Problems:
-    """Collects what is wrong with a request, so that the caller learns all of it at once."""
+    """Collects what is wrong with a request, so that the caller learns it at once."""
 
     def __init__(self) -> None:
         self._found: list[FieldProblem] = []
@@ -32,11 +34,15 @@ class Problems:
 
     def add(self, problems: Iterable[FieldProblem]) -> None:
         """Add problems that name their fields already."""
-        self._found.extend(each for each in problems if each not in self._found)
+        for each in problems:
+            if len(self._found) >= _FOUND_MAX:
+                return
+            if each not in self._found:
+                self._found.append(each)
 
     @property
     def found(self) -> tuple[FieldProblem, ...]:
-        """All problems so far."""
+        """All problems so far, at most 64."""
         return tuple(self._found)
 
     def raise_if_any(self) -> None:

@@ -10,7 +10,7 @@ from functools import cache, partial
 from types import GenericAlias
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, Union
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
+from pydantic import BaseModel, Field, RootModel, create_model
 from pydantic.json_schema import SkipJsonSchema
 
 from models.errors import FieldProblem, InvalidTicket, Problem, ProblemCode
@@ -21,16 +21,13 @@ from models.jobs.params import JobRequest
 from models.jobs.payload import build
 from service.api.bodies import validated
 from service.api.errors import invalid_field
+from service.api.validation import FIRST_WRONG_ITEM, StrictBody
 
 _Value = TypeVar("_Value")
 _Undocumented: Any = SkipJsonSchema
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class NestedBody(_Body):
+class NestedBody(StrictBody):
     """The base of the models of nested objects, such as one LoRA."""
 
     declaration: ClassVar[type]
@@ -55,7 +52,7 @@ class BodyOf(Generic[_Value]):
         raise NotImplementedError
 
 
-class JobEnvelope(_Body):
+class JobEnvelope(StrictBody):
     """The base of the bodies that submit a job: ``kind``, and the ``params`` of that kind."""
 
     request: ClassVar[type[JobRequest]]
@@ -100,7 +97,7 @@ def params_body(kind: JobKind) -> type[BaseModel]:
         for each in declared(kind.request)
     }
     name = f"{_camel(kind.name)}Body"
-    made: type[BaseModel] = create_model(name, __base__=_Body, __doc__=kind.request.__doc__, **shape)
+    made: type[BaseModel] = create_model(name, __base__=StrictBody, __doc__=kind.request.__doc__, **shape)
     return made
 
 
@@ -140,7 +137,7 @@ def _field(field: DeclaredField, *, is_required: bool, is_documented: bool = Tru
     """Type and default of one field, as :func:`pydantic.create_model` takes them."""
     inner: Any = field.item_type if field.nested is None else nested_body(field.nested)
     if field.type is not field.item_type:
-        inner = GenericAlias(list, inner)
+        inner = Annotated[GenericAlias(list, inner), FIRST_WRONG_ITEM]
     if not is_documented:
         return (_Undocumented[inner | None], None)
     described = Field(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict, FailFast, model_validator
 
 from models.errors import FieldProblem, Problem, ProblemCode
 
@@ -27,6 +30,32 @@ _CODES: Mapping[str, ProblemCode] = {
 """By pydantic's type of error; every other type means that the value has the wrong type or cannot be parsed."""
 
 
+class _FirstWrongItem(FailFast):
+    __hash__ = object.__hash__  # unions of annotated types need it
+
+
+FIRST_WRONG_ITEM = _FirstWrongItem()
+"""For lists: pydantic stops at the first wrong item, instead of making an error for each."""
+
+
+class StrictBody(BaseModel):
+    """The base of bodies that refuse unknown fields.
+
+    Pydantic makes an error for each unknown field before any of them can be read, so it only gets the first ones.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_unknown_fields(cls, given: Any) -> Any:
+        known = cls.model_fields
+        if not isinstance(given, dict) or len(given) <= len(known) + PROBLEMS_MAX:
+            return given
+        first = list(islice((name for name in given if name not in known), PROBLEMS_MAX))
+        return {name: given[name] for name in (*first, *(name for name in known if name in given))}
+
+
 def field_problems(errors: Iterable[Any], skip: int = 0) -> list[FieldProblem]:
     """The first :data:`PROBLEMS_MAX` of pydantic's ``errors`` as problems of fields.
 
@@ -36,7 +65,7 @@ def field_problems(errors: Iterable[Any], skip: int = 0) -> list[FieldProblem]:
     """
     return [
         FieldProblem.of(_path(error["loc"][skip:])[:_FIELD_MAX_CHARS] or "body", _problem(error))
-        for error in list(errors)[:PROBLEMS_MAX]
+        for error in islice(errors, PROBLEMS_MAX)
     ]
 
 

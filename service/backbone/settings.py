@@ -43,8 +43,8 @@ class Settings:
     hosts: tuple[str, ...] = ()
     """The host names under which the gateway answers, also ``*.example.org``; none is any name."""
     trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
-    """The addresses and networks of proxies whose ``X-Forwarded-`` headers are believed; ``*`` is everybody. Each may keep
-    open as many connections as there may be in all."""
+    """The addresses and networks of proxies whose ``X-Forwarded-`` headers are believed; ``*`` is everybody. Each may
+    keep open as many connections as there may be in all."""
     cors_origins: tuple[str, ...] = ()
     """The origins whose pages may call the gateway; ``*`` is any."""
     bootstrap_key: str | None = None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, SkipValidation
+from pydantic import BaseModel, Field, SkipValidation
 
 from models.catalog.families import IMG2IMG, INPAINT, TXT2IMG
 from models.jobs.kinds import find_kind
 from models.jobs.params import SOURCE_TEXT, UPSCALE
 from service.api.job_bodies import job_body
+from service.api.validation import StrictBody
 
 MESSAGE_MAX_CHARS = 2000
 """Short, because the tools already take half of a context of 4096 tokens."""
@@ -24,10 +25,9 @@ else:  # documented as a union; parse_job parses it, because its errors name the
     JobToChange = SkipValidation[job_body(CHANGED_KINDS, "JobToChange")]
 
 
-class AssistBody(BaseModel):
+class AssistBody(StrictBody):
     """A request in plain language."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
     message: str = Field(
         min_length=1, max_length=MESSAGE_MAX_CHARS, description="The request, in any language; not only spaces."
     )

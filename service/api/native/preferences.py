@@ -6,13 +6,14 @@ from dataclasses import asdict
 from typing import Literal
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from service.api.auth import CurrentCaller
 from service.api.bodies import read_body, require_json_type
 from service.api.documentation import json_body
 from service.api.native.errors import READING, SENDING_JSON
 from service.api.state import GatewayState
+from service.api.validation import StrictBody
 from service.backbone.preferences import PreferenceValues
 
 router = APIRouter(tags=["preferences"])
@@ -31,10 +32,9 @@ class PreferencesView(BaseModel):
     metadata: str = Field(description=_METADATA)
 
 
-class PreferencesBody(BaseModel):
+class PreferencesBody(StrictBody):
     """The preferences to change: null resets one to its default; one that is left out stays."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
     enhance_prompt: bool | None = Field(None, description=_PROMPT)
     enhance_negative_prompt: bool | None = Field(None, description=_NEGATIVE)
     metadata: Literal["full", "drawn", "none"] | None = Field(None, description=_METADATA)

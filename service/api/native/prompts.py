@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from models.catalog.catalog import Catalog
@@ -30,14 +30,14 @@ from service.api.native.schemas import RewriteView
 from service.api.responses import json_response
 from service.api.sse import EventResponse, frame, stopping_frame, while_connected
 from service.api.state import Gateway, GatewayState
+from service.api.validation import StrictBody
 
 router = APIRouter(tags=["language"])
 
 
-class RewriteBody(BaseModel):
+class RewriteBody(StrictBody):
     """A prompt to rewrite."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
     prompt: str = Field(
         min_length=1,
         max_length=PROMPT_MAX_CHARS,

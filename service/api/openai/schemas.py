@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, Json, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Json, WithJsonSchema
 
 from models.jobs.params import PROMPT_MAX_CHARS, LoraUse
 from service.api.job_bodies import BodyOf
+from service.api.validation import FIRST_WRONG_ITEM, StrictBody
+from service.strict_json import check_limits
 
 N_MAX = 10
 PARTIAL_IMAGES_MAX = 3
@@ -16,10 +18,8 @@ Upload = Annotated[bytes, WithJsonSchema({"type": "string", "format": "binary"})
 Quality = Literal["auto", "low", "medium", "high", "xhigh", "max", "standard", "hd"]
 
 
-class ImageFields(BaseModel):
+class ImageFields(StrictBody):
     """The fields of all three routes; for one that is left out or null, the default of the model is used."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     model: str | None = Field(
         None, description="A name or alias from `GET /v1/models`; the names of OpenAI's models mean the default model."
@@ -72,7 +72,9 @@ class GenerateBody(ImageFields):
     partial_images: int | None = Field(
         None, ge=0, le=PARTIAL_IMAGES_MAX, description="The largest number of previews before each image."
     )
-    loras: list[BodyOf[LoraUse]] | None = Field(None, description="Photogram's own: at most 8.")
+    loras: Annotated[list[BodyOf[LoraUse]], FIRST_WRONG_ITEM] | None = Field(
+        None, description="Photogram's own: at most 8."
+    )
 
 
 def _without_null(schema: dict[str, Any]) -> None:
@@ -84,12 +86,24 @@ def _without_null(schema: dict[str, Any]) -> None:
             del shown["default"]
 
 
+def _small(text: Any) -> Any:
+    """``text``, which pydantic parses as JSON next."""
+    if isinstance(text, str):
+        check_limits(text.encode())
+    return text
+
+
 class _Form(ImageFields):
     model_config = ConfigDict(json_schema_extra=_without_null)
 
-    loras: Annotated[Json[list[BodyOf[LoraUse]]], WithJsonSchema({"type": "string"})] | None = Field(
-        None, description='Photogram\'s own, as JSON text: `[{"name": "film", "weight": 0.6}]`.'
-    )
+    loras: (
+        Annotated[
+            Json[Annotated[list[BodyOf[LoraUse]], FIRST_WRONG_ITEM]],
+            BeforeValidator(_small),
+            WithJsonSchema({"type": "string"}),
+        ]
+        | None
+    ) = Field(None, description='Photogram\'s own, as JSON text: `[{"name": "film", "weight": 0.6}]`.')
     strength: float | None = Field(
         None, description="Photogram's own: the share of the noise schedule that is run; above 0, at most 1."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -10,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from models.errors import InvalidTicket
 from models.jobs.params import Control, LoraUse, Refiner, SecondPass
 from service.api.job_bodies import BodyOf
-from service.api.validation import field_problems
+from service.api.validation import FIRST_WRONG_ITEM, PROBLEMS_MAX, StrictBody, field_problems
 
 _SHOWN_IMAGE_MAX_CHARS = 300
 """Longer values of image fields are Base64; answers leave them out."""
@@ -65,8 +66,8 @@ class Config(BaseModel):
 
     @classmethod
     def warnings(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
-        """A warning for each key of ``config`` that is ignored."""
-        unknown = (key for key in config if key not in cls.model_fields)
+        """A warning for each of the first keys of ``config`` that are ignored."""
+        unknown = islice((key for key in config if key not in cls.model_fields), PROBLEMS_MAX)
         return tuple(f"config: {key[:100]!r} is not known here, and was ignored" for key in unknown)
 
     @classmethod
@@ -87,10 +88,8 @@ def _is_short(value: Any) -> bool:
     return len(str(value)) <= _SHOWN_IMAGE_MAX_CHARS
 
 
-class MaskConfig(BaseModel):
+class MaskConfig(StrictBody):
     """A mask with its parameters, in place of the mask's image alone."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     image: str | None = Field(default=None, description=_SECOND_INPUT)
     blur_px: int | None = None
@@ -112,14 +111,18 @@ class DrawConfig(Config):
     aspect_ratio: str | None = Field(None, description="`16:9` and others, instead of width and height.")
     seed: Whole = Field(None, description="-1 draws a random seed, as if left out; the answer's config has it.")
     style_preset: str | None = None
-    loras: list[str | BodyOf[LoraUse]] | None = Field(None, description="`name`, `name@0.8` or `name:0.8`.")
+    loras: Annotated[list[str | BodyOf[LoraUse]], FIRST_WRONG_ITEM] | None = Field(
+        None, description="`name`, `name@0.8` or `name:0.8`."
+    )
     guidance_scale: Number = Field(None, description="`cfg_scale` and `guidance` are other names for it.")
     cfg_scale: Number = None
     guidance: Number = None
     sampler: str | None = None
     strength: Number = Field(None, description="For img2img and inpainting: above 0, at most 1.")
     image: str | None = Field(None, description=_FIRST_INPUT)
-    images: list[str] | None = Field(None, description="The image, and for inpainting the mask, in this order.")
+    images: Annotated[list[str], FIRST_WRONG_ITEM] | None = Field(
+        None, description="The image, and for inpainting the mask, in this order."
+    )
     mask: str | MaskConfig | None = Field(None, description=_SECOND_INPUT)
     refiner: bool | BodyOf[Refiner] | None = Field(
         None, description="`true` uses the first SDXL refiner of the catalog."
@@ -127,7 +130,7 @@ class DrawConfig(Config):
     progressive: bool | None = Field(None, description="Whether a JPEG is a progressive one.")
     resize_mode: str | None = None
     clip_skip: Whole = None
-    controls: list[BodyOf[Control]] | None = None
+    controls: Annotated[list[BodyOf[Control]], FIRST_WRONG_ITEM] | None = None
     second_pass: BodyOf[SecondPass] | None = None
     reuse_interval: Whole = None
     priority: Whole = None

@@ -14,6 +14,7 @@ from service.api.sdapi.scripts import repeated_fields
 IMAGES_MAX = 64
 """The largest product of ``batch_size`` and ``n_iter``."""
 SIDE_MAX_PX = 65_536
+INFOTEXT_MAX_CHARS = 100_000
 TASK_ID = r"^[!-~]{1,128}$"
 
 _BY_MODEL = "If left out, the model's default."
@@ -109,7 +110,9 @@ class SdDrawBody(SdBody):
     do_not_save_samples: bool = Field(False, description=_NO_EFFECT + "the server stores every image.")
     do_not_save_grid: bool = Field(False, description=_NO_EFFECT + "there are no grids.")
     infotext: str | None = Field(
-        None, description="The `parameters` text of an image, which fills in fields that are left out."
+        None,
+        max_length=INFOTEXT_MAX_CHARS,
+        description="The `parameters` text of an image, which fills in fields that are left out.",
     )
     force_task_id: str | None = Field(None, pattern=TASK_ID, description="For `POST /internal/progress`.")
 

@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from hypothesis import given as given_by
+from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import service.api
 from models.errors import ProblemCode
-from service.api.validation import PROBLEMS_MAX, field_problems
+from models.jobs.kinds import job_kinds
+from service.api.job_bodies import envelope
+from service.api.validation import PROBLEMS_MAX, StrictBody, field_problems
 
 ROOT = Path(service.api.__file__).parent
 PAGE = Path(__file__).parents[3] / "docs" / "errors.md"
@@ -56,6 +60,35 @@ def test_a_missing_field_is_required_and_long_lists_of_errors_are_cut_off():
     found = field_problems(caught.value.errors())
     assert len(found) == PROBLEMS_MAX
     assert {each.code for each in found} == {ProblemCode.REQUIRED, ProblemCode.UNKNOWN_FIELD}
+
+
+class Strict(StrictBody):
+    steps: int
+    names: tuple[str, ...] = ()
+
+
+@given_by(st.dictionaries(st.text(max_size=5), st.integers(), max_size=200), st.booleans())
+def test_only_the_first_unknown_fields_reach_pydantic(unknown, has_steps):
+    unknown = {name: value for name, value in unknown.items() if name not in Strict.model_fields}
+    given = {**unknown, **({"steps": 20} if has_steps else {})}
+    try:
+        Strict.model_validate(given)
+    except ValidationError as error:
+        found = [(each["loc"][0], each["type"]) for each in error.errors()]
+    else:
+        found = []
+    missing = [] if has_steps else [("steps", "missing")]
+    shown = list(unknown) if len(given) <= 2 + PROBLEMS_MAX else list(unknown)[:PROBLEMS_MAX]
+    assert sorted(found) == sorted(missing + [(name, "extra_forbidden") for name in shown])
+
+
+@pytest.mark.parametrize("kind", job_kinds(), ids=lambda kind: kind.name)
+def test_bodies_of_jobs_make_few_problems(kind):
+    many = {f"f{number}": 1 for number in range(10_000)}
+    document = {"kind": kind.name, "params": {**many, "loras": [many] * 1000, "controls": [1] * 10_000}, **many}
+    with pytest.raises(ValidationError) as caught:
+        envelope(kind).model_validate(document)
+    assert caught.value.error_count() < 10 * PROBLEMS_MAX
 
 
 def calls(tree: ast.AST, name: str) -> list[ast.Call]:
