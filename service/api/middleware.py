@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
 
@@ -10,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.errors import ErrorRenderer
+from service.api.stopping import GatewayStops, stopping_of
 
 REQUEST_ID_HEADER = "X-Request-ID"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -57,6 +59,10 @@ class ErrorRendering:
             await self._app(scope, receive, watched_send)
         except ClientDisconnect:
             return
+        except asyncio.CancelledError:  # the server stops, and the request took longer than it may take then
+            if is_started or not stopping_of(scope).is_set:
+                raise
+            await (await self._renderer(Request(scope), GatewayStops()))(scope, receive, send)
         except Exception as error:
             response = await self._renderer(Request(scope), error)
             # After the headers are sent, no other status is possible; uvicorn closes the connection.

@@ -9,6 +9,8 @@ from service.api.proxies import client_host
 from service.backbone import trail
 
 _REFUSED_FROM = 400
+_PROBES = ("/healthz", "/readyz")
+"""Somebody asks these every second, and a 503 is their answer, not a refusal."""
 
 
 class NotedRefusals:
@@ -31,6 +33,8 @@ class NotedRefusals:
 
 def _note(scope: Scope, status: int) -> None:
     state = scope["state"]
+    if scope["path"] in _PROBES:
+        return
     trail.refused(
         method=scope["method"],
         route=state.get("route") or route_of(scope),

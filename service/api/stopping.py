@@ -24,6 +24,11 @@ class Stopping:
         self._is_set = False
         self._limits: set[asyncio.Timeout] = set()
 
+    @property
+    def is_set(self) -> bool:
+        """Whether the gateway stops."""
+        return self._is_set
+
     def stop(self) -> None:
         """End all waits, now and from now on; other requests run to their end."""
         self._is_set = True

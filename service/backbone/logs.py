@@ -19,7 +19,7 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _TALKATIVE = ("httpx", "httpcore", "python_multipart", "PIL", "urllib3", "rq")
 """Libraries that log contents of requests, or a line for each request, at INFO or DEBUG."""
 _OF_THE_SYSTEM = (OSError, RuntimeError, MemoryError, ImportError)
-"""Errors whose messages are about the machine, as Redis's are; others, such as ``ValueError``, may quote a request."""
+"""Errors with messages about the machine, like those of Redis; others, such as ``ValueError``, may quote a request."""
 _WITHHELD = "(message withheld: it may quote a request; PHOTOGRAM_LOG_PROMPTS=1 shows it)"
 _MESSAGE_MAX_CHARS = 2000
 _UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -124,3 +125,13 @@ def test_polled_jobs_have_no_lease(client: httpx.Client, redis: Redis, body: Cal
     assert client.post("/v1/jobs", json=body()).status_code == 202
     assert client.post("/v1/sd/generate", json=PROMPT).status_code == 200
     assert redis.zcard(LEASES_KEY) == 0
+
+
+def test_a_request_that_is_still_being_sent_gets_503(gateway: Stopped) -> None:
+    host, _, port = gateway.url.removeprefix("http://").partition(":")
+    head = f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nX-API-Key: {gateway.bearer['Authorization'].split()[1]}\r\n"
+    with socket.create_connection((host, int(port)), timeout=30) as client:
+        client.sendall(f"{head}Content-Type: application/json\r\nContent-Length: 1000\r\n\r\nhalf".encode())
+        time.sleep(0.3)
+        gateway.stop()
+        assert client.recv(1000).startswith(b"HTTP/1.1 503 ")
