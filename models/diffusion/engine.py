@@ -20,7 +20,7 @@ from models.diffusion.plans import Tools, plan
 from models.diffusion.row import AwaitingLoad, Ended, Finishing, Preparing, Row, Running
 from models.diffusion.scheduler import Scheduler, current_work
 from models.diffusion.side_work import SideWork
-from models.diffusion.work import LoadRequest, PlanEnd, PlanStep, Task, Work
+from models.diffusion.work import LoadRequest, PlanEnd, PlanStep, StepsAhead, Task, Work
 from models.errors import JobFailure, OutOfMemory
 
 CPU = torch.device("cpu")
@@ -171,6 +171,9 @@ class Engine:
                 yield Finished(row.row_id, result, row.prepare_s, row.denoise_s, row.finish_s)
             case JobFailure():
                 yield from self._retry_or_fail(row, following)
+            case StepsAhead(steps):
+                row.steps_ahead = steps
+                self._side_work.prepare(row, None)
             case work:
                 row.enter(Running(work))
 
@@ -217,7 +220,8 @@ class Engine:
         failure = attempt(lambda: work.advance(output))
         if failure is not None:
             return self._fail(row, failure)
-        return Progressed(row.row_id, row.steps_done + work.step, row.steps_done + work.steps, preview)
+        steps = row.steps_done + work.steps + row.steps_ahead
+        return Progressed(row.row_id, row.steps_done + work.step, steps, preview)
 
     def _preview(self, work: Work[object], output: torch.Tensor) -> Image | None:
         """A preview if one is due after this step; a preview that fails is left out."""

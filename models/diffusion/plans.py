@@ -69,7 +69,7 @@ def draw(task: Task, tools: Tools) -> Plan:
     size = params.width, params.height
     drawn_size = spec.drawn_size(*size)
     prepared = _prepare(task, params, size, drawn_size)
-    image = yield from _one_pass(task, params, tools, checkpoint, drawn_size, prepared)
+    image = yield from _one_pass(task, params, tools, checkpoint, drawn_size, prepared, _second_steps(params))
     if params.second_pass is None:
         return image
     return (yield from _second_pass(task, params, params.second_pass, tools, checkpoint, image))
@@ -103,9 +103,15 @@ def _prepare(task: Task, params: DrawParams, size: Size, drawn_size: Size) -> Pr
 
 
 def _one_pass(
-    task: Task, params: DrawParams, tools: Tools, checkpoint: Checkpoint, size: Size, prepared: Prepared
+    task: Task,
+    params: DrawParams,
+    tools: Tools,
+    checkpoint: Checkpoint,
+    size: Size,
+    prepared: Prepared,
+    ahead: int = 0,
 ) -> PlanPart[Image]:
-    """From noise, or a canvas, to the finished image."""
+    """From noise, or a canvas, to the finished image; about ``ahead`` steps of the request follow this pass."""
     sampling = _sampling(params)
     conditioning = _conditioning(task, params, tools, checkpoint, size)
     controls = yield from _load_controls(task, params, checkpoint, size, prepared.canvas)
@@ -118,20 +124,28 @@ def _one_pass(
         controls=controls,
         reuse_interval=params.reuse_interval,
     )
+    # Some samplers take two steps for one of the request.
+    ahead = round(ahead * denoising.steps / max(int(params.num_inference_steps * params.strength), 1))
     if params.refiner is None:
-        return prepared.finish((yield from run(denoising)))
-    latents = yield from run(end_early(denoising, params.refiner.start))
+        return prepared.finish((yield from run(denoising, ahead)))
+    first, steps = end_early(denoising, params.refiner.start), denoising.steps
+    latents = yield from run(first, ahead + max(steps - first.steps, 0))
     refiner = yield from load(checkpoint_request(task.catalog[params.refiner.model], tools.load))
     conditioning = _conditioning(task, params, tools, refiner, size)
     refining = continue_from(refiner, sampling, size, conditioning, latents, params.refiner.start)
-    return prepared.finish((yield from run(refining)))
+    return prepared.finish((yield from run(refining, ahead)))
+
+
+def _second_steps(params: DrawParams) -> int:
+    second = params.second_pass
+    return 0 if second is None else int((second.num_inference_steps or params.num_inference_steps) * second.strength)
 
 
 def _second_pass(
     task: Task, params: DrawParams, second: SecondPass, tools: Tools, checkpoint: Checkpoint, image: Image
 ) -> PlanPart[Image]:
     """Enlarge ``image`` and draw over it with the same prompts, seed, LoRAs and ControlNets, but without a refiner."""
-    image = yield from _enlarge(image, second.scale, second.upscaler, task.catalog, tools)
+    image = yield from _enlarge(image, second.scale, second.upscaler, task.catalog, tools, _second_steps(params))
     grid_px = FAMILIES[checkpoint.spec.family].size_multiple_px
     size = _on_grid(image.width, grid_px), _on_grid(image.height, grid_px)
     drawn_size = checkpoint.spec.drawn_size(*size)
@@ -210,11 +224,13 @@ def _condition(task: Task, params: DrawParams, control: Control, size: Size, can
     )
 
 
-def _enlarge(image: Image, scale: float, upscaler: str, catalog: Catalog, tools: Tools) -> PlanPart[Image]:
+def _enlarge(
+    image: Image, scale: float, upscaler: str, catalog: Catalog, tools: Tools, ahead: int = 0
+) -> PlanPart[Image]:
     if upscaler in FILTERS:
-        return (yield from run(Resizing(image, scale, upscaler)))
+        return (yield from run(Resizing(image, scale, upscaler), ahead))
     loaded = yield from load(upscaler_request(_find(catalog.upscalers, upscaler), tools.device))
-    return (yield from run(Upscaling(image, scale, loaded)))
+    return (yield from run(Upscaling(image, scale, loaded), ahead))
 
 
 def _find(models: AuxiliaryModels, name: str) -> AuxiliaryModel:

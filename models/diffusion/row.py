@@ -74,6 +74,8 @@ class Row:
     """Seconds on the monotonic clock."""
     steps_done: int = 0
     """Steps of the pieces of work that are complete."""
+    steps_ahead: int = 0
+    """About how many steps follow the current piece of work."""
     keys: frozenset[Hashable] = frozenset()
     """The keys of all models that were loaded for the row; the model cache keeps these."""
     _state_since: float = field(default_factory=time.monotonic)

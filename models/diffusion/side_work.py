@@ -49,6 +49,7 @@ class SideWork:
         futures: list[Future[object]] = [Future() for _ in rows]
         for row, work, future in zip(rows, batch, futures, strict=True):
             row.steps_done += work.steps
+            row.steps_ahead = 0
             row.enter(Finishing(future))
         self._run(partial(_finish, batch, futures, self._models))
 

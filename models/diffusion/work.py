@@ -96,7 +96,14 @@ class LoadRequest(Generic[T_co]):
     """The key of the model whose tensors the loaded one shares, and which is dropped only together with it."""
 
 
-PlanPart: TypeAlias = Generator[LoadRequest[object] | Work[object], object, T]
+@dataclass(frozen=True)
+class StepsAhead:
+    """About how many steps the plan takes after its next piece of work, so that the progress does not fall then."""
+
+    steps: int
+
+
+PlanPart: TypeAlias = Generator[LoadRequest[object] | Work[object] | StepsAhead, object, T]
 """A part of a plan that returns a ``T``; plans include it by ``yield from``."""
 Plan: TypeAlias = PlanPart[Result]
 """The way of one job from task to result, as a generator.
@@ -113,7 +120,7 @@ class PlanEnd:
     result: Result
 
 
-PlanStep: TypeAlias = LoadRequest[object] | Work[object] | PlanEnd | JobFailure
+PlanStep: TypeAlias = LoadRequest[object] | Work[object] | StepsAhead | PlanEnd | JobFailure
 """What one resumption of a plan gives."""
 
 
@@ -122,6 +129,12 @@ def load(request: LoadRequest[T]) -> PlanPart[T]:
     return cast(T, (yield request))
 
 
-def run(work: Work[T]) -> PlanPart[T]:
-    """Wait until ``work`` has taken all its steps and return its outcome."""
+def run(work: Work[T], ahead: int = 0) -> PlanPart[T]:
+    """Wait until ``work`` has taken all its steps and return its outcome.
+
+    Args:
+        ahead: about how many steps the plan takes after ``work``.
+    """
+    if ahead:
+        yield StepsAhead(ahead)
     return cast(T, (yield work))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 from models.catalog.families import TXT2IMG
@@ -24,6 +24,11 @@ Setting = tuple[str, object]
 
 PROMPT, NEGATIVE_PROMPT = "Prompt", "Negative prompt"
 _SETTING = re.compile(r'[ ]*+([^,:"\n]++):[ ]*+("(?:\\.|[^"\\])*+"(?=[ ]*+(?:,|$))|[^,]*+),?|[^,]*+,?')
+_FIRST = re.compile(r"[ ]*+Steps:[ ]*+\d")
+_ADDED = re.compile(r"((?:Negative )?Template):")
+"""What the extension Dynamic Prompts adds after the settings."""
+_DOCUMENTS_MAX = 8
+"""How many JSON documents are looked for in one text, so that the time stays linear."""
 _SIZE = re.compile(r"(\d{1,9})x(\d{1,9})")
 _SETTINGS_MIN = 3
 """A last line with fewer settings is part of the prompt, as in A1111."""
@@ -40,6 +45,19 @@ def a1111_parameters(kind: str, params: JobParams) -> str:
         lines.append(f"Negative prompt: {params.negative_prompt}")
     lines.append(_line([*_settings(kind, params), ("Version", "Photogram")]))
     return "\n".join(lines)
+
+
+def infotext_of(settings: Mapping[str, object]) -> str:
+    """The text for ``settings``, whose names are those of :func:`parse_parameters`."""
+    others = {name: str(value) for name, value in settings.items() if name not in (PROMPT, NEGATIVE_PROMPT)}
+    width, height = others.pop("Size-1", ""), others.pop("Size-2", "")
+    if width and height:
+        others["Size"] = f"{width}x{height}"
+    first = {"Steps": others.pop("Steps")} if "Steps" in others else {}
+    lines = [str(settings.get(PROMPT, ""))]
+    if settings.get(NEGATIVE_PROMPT):
+        lines.append(f"{NEGATIVE_PROMPT}: {settings[NEGATIVE_PROMPT]}")
+    return "\n".join((*lines, _line([*first.items(), *others.items()])))
 
 
 def _prompt(params: DrawParams) -> str:
@@ -150,24 +168,66 @@ def parse_parameters(text: str) -> dict[str, str]:
     The prompts have the keys ``Prompt`` and ``Negative prompt``. A size is split into ``Size-1``, the width, and
     ``Size-2``, the height. A text without settings is a prompt; an empty text gives an empty mapping.
     """
-    *lines, last = text.strip().split("\n")
-    settings = _read_line(last)
-    if len(settings) < _SETTINGS_MIN:
-        lines, settings = [*lines, last], {}
+    lines, settings = _split(text.strip().split("\n"))
     prompt, negative_prompt = _read_prompts(lines)
     if not (prompt or negative_prompt or settings):
         return {}
     return {PROMPT: prompt, NEGATIVE_PROMPT: negative_prompt, **_IMPLIED, **settings}
 
 
+def _split(lines: list[str]) -> tuple[list[str], dict[str, str]]:
+    """The lines of the prompts, and the settings after them.
+
+    The settings begin at the last line with the steps, because values may contain line breaks, and extensions add
+    lines of their own. A text of another form has its settings on the last line, as in A1111.
+    """
+    first = next((place for place in range(len(lines) - 1, -1, -1) if _FIRST.match(lines[place])), len(lines) - 1)
+    end = next((place for place in range(first + 1, len(lines)) if _ADDED.match(lines[place])), len(lines))
+    settings = _read_line("\n".join(lines[first:end]))
+    if len(settings) < _SETTINGS_MIN:
+        return lines, {}
+    return lines[:first], {**settings, **_read_added(lines[end:])}
+
+
+def _read_added(lines: list[str]) -> dict[str, str]:
+    """Settings with a line each, whose values are neither quoted nor ended by a comma."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in lines:
+        match = _ADDED.match(line)
+        name = match[1] if match else name
+        found[name] = line[match.end() :].strip() if match else f"{found[name]}\n{line}".rstrip()
+    return found
+
+
 def _read_line(line: str) -> dict[str, str]:
     found: dict[str, str] = {}
-    for name, value in _SETTING.findall(line):
-        if name:
-            text = _unquoted(value.strip())
-            size = _SIZE.fullmatch(text)
-            found.update({f"{name}-1": size[1], f"{name}-2": size[2]} if size else {name: text})
+    place, documents_left = 0, _DOCUMENTS_MAX
+    while place < len(line) and (match := _SETTING.match(line, place)):
+        name, value, place = match[1], match[2], max(match.end(), place + 1)
+        if not name:
+            continue
+        if value.startswith(("[", "{")) and documents_left:  # such as the resources of Civitai
+            documents_left -= 1
+            begin = match.start(2)
+            end = _document_end(line, begin)
+            if end is not None:
+                value, place = line[begin:end], line.find(",", end) + 1 or len(line)
+        found.update(_named(name.strip(), _unquoted(value.strip())))
     return found
+
+
+def _named(name: str, text: str) -> dict[str, str]:
+    size = _SIZE.fullmatch(text)
+    return {f"{name}-1": size[1], f"{name}-2": size[2]} if size else {name: text}
+
+
+def _document_end(line: str, begin: int) -> int | None:
+    """Where the JSON document ends that begins there; ``None`` if there is none."""
+    try:
+        return json.JSONDecoder().raw_decode(line, begin)[1]
+    except (ValueError, RecursionError):
+        return None
 
 
 def _unquoted(value: str) -> str:

@@ -11,22 +11,18 @@ from PIL.PngImagePlugin import PngInfo
 
 from models.errors import UnreadableImage
 from models.jobs.params import FULL, NONE, JobParams
+from models.media.foreign import foreign_infotext
 from models.media.images import FORMATS, measure
 from models.media.infotext import a1111_parameters
+from models.media.texts import merged, read_all
 
 PngImagePlugin.MAX_TEXT_MEMORY = 8 << 20
 """How many bytes of text Pillow decompresses from one PNG before it refuses the file; its own limit is 64 MiB."""
-_INFLATED_MAX_CHARS = 1 << 20
-"""How many more characters the texts of an image may have than its file has bytes."""
 
 PARAMETERS_CHUNK = "parameters"
 JSON_CHUNK = "photogram"
 ORIGINAL_CHUNK = "original_prompt"
 """The user's prompt, if it was rewritten."""
-
-_EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
-_CODE_BYTES = 8
-"""The length of the name of the character code at the start of EXIF's user comment, padded with zeros."""
 
 
 def encode(image: Image.Image, kind: str, params: JobParams, original_prompt: str | None = None) -> bytes:
@@ -91,8 +87,9 @@ def read_request(data: bytes) -> dict[str, Any] | None:
 def read_texts(data: bytes) -> tuple[str, dict[str, str]]:
     """A1111's ``parameters`` text in an image, empty if there is none, and the other texts by name.
 
-    A PNG has this text in the chunk ``parameters``, JPEG and WebP in EXIF's ``UserComment``, GIF in its comment. Text
-    chunks after the pixels of a PNG are not read.
+    A PNG has this text in the chunk ``parameters``, JPEG and WebP in EXIF's ``UserComment``, GIF in its comment. For
+    ComfyUI, InvokeAI, Fooocus, Civitai's generator and NovelAI it is made of what they write, which stays among the
+    other texts. The texts have at most :data:`models.media.texts.TEXTS_MAX_BYTES` together.
 
     Raises:
         UnreadableImage: ``data`` is not an image, or is damaged.
@@ -100,23 +97,14 @@ def read_texts(data: bytes) -> tuple[str, dict[str, str]]:
     measure(data)
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
-            texts = {name: value for name, value in image.info.items() if isinstance(value, str)}
-            comment = _comment(image)
+            texts = read_all(data, image)
     except Exception as error:  # damaged bytes can make Pillow raise anything
         raise UnreadableImage(f"the image cannot be read: {error}") from error
-    allowed = len(data) + _INFLATED_MAX_CHARS
-    if len(comment) + sum(map(len, texts.values())) > allowed:
-        raise UnreadableImage(f"the texts in the image have more than {allowed} characters")
-    return texts.pop(PARAMETERS_CHUNK, comment), {str(name): value for name, value in texts.items()}
+    made = foreign_infotext(texts)
+    return (merged(texts), _others(texts)) if made is None else (made, texts)
 
 
-def _comment(image: Image.Image) -> str:
-    comment = image.getexif().get_ifd(_EXIF_IFD).get(_USER_COMMENT, image.info.get("comment", b""))
-    if isinstance(comment, str):
-        return comment
-    code, text = comment[:_CODE_BYTES], comment[_CODE_BYTES:]
-    if code.startswith(b"UNICODE"):
-        # UTF-16 without a byte order mark: the upper bytes of most texts are zero, which shows the order.
-        is_little = text[1::2].count(0) > text[::2].count(0)
-        return str(text.decode("utf-16-le" if is_little else "utf-16-be", "replace"))
-    return str((text if code.startswith(b"ASCII") else comment).decode("utf-8", "replace"))
+def _others(texts: dict[str, str]) -> dict[str, str]:
+    """``texts`` without the one that is A1111's."""
+    info = merged(texts)
+    return {name: text for name, text in texts.items() if text != info}

@@ -77,6 +77,9 @@ class Ledger:
     ) -> Verdict:
         """Report ``step`` of ``steps``; returns whether to continue.
 
+        A share that is below the one that the record has is not shown: the job began again, or has more steps than
+        were known. A report of loading changes no step.
+
         Args:
             preview: a preview of the image, as a data URL.
             loading: what the job waits for, in words.

@@ -34,7 +34,7 @@ def start() -> str:
 
 
 def progress() -> str:
-    """A worker reports progress.
+    """A worker reports progress, which is written and announced only if it does not fall.
 
     ARGV[3:]: execution id, step, steps, event kind, event data, what is being loaded or an empty string. Returns
     ``go``, ``cancel`` (a client canceled the job) or ``over`` (the job is no longer this execution's).

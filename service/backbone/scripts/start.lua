@@ -14,6 +14,6 @@ if crashes >= crash_limit then
   return {'ended', crashes}
 end
 redis.call('HSETNX', record, 'started_at', now)
-redis.call('HSET', record, 'status', 'running', 'execution_id', execution, 'step', 0)
+redis.call('HSET', record, 'status', 'running', 'execution_id', execution)
 emit('status', 'running')
 return {'started', crashes}

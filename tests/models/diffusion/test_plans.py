@@ -160,6 +160,15 @@ def test_progress_goes_on_through_a_second_pass(tiny_sd: Studio) -> None:
     assert len(steps) == 4 + 1 + 2, "four steps, the enlargement, half of four"
 
 
+@pytest.mark.parametrize("sampler", ["Euler", "Heun", "DPM2 a"])
+def test_the_share_of_steps_never_falls(tiny_sd: Studio, sampler: str) -> None:
+    engine = tiny_sd.engine()
+    twice = params(sampler=sampler, second_pass=SecondPass(strength=0.5, num_inference_steps=8))
+    add_row(engine, "row", twice, tiny_sd.spec)
+    shares = [event.step / event.steps for event in run(engine) if isinstance(event, Progressed)]
+    assert shares == sorted(shares) and shares[-1] == 1 and shares[3] < 0.7
+
+
 @pytest.mark.parametrize("changes", [{"style_preset": "anime"}, {"prompt": "a (cat:1.4)"}, {"prompt": "a sunny cat"},
                                      {"clip_skip": 2}])  # fmt: skip
 def test_what_changes_the_words_changes_the_image(tiny_sd: Studio, extras: Any, changes: dict[str, Any]) -> None:

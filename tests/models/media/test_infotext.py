@@ -138,3 +138,26 @@ def test_damage_anywhere_is_no_surprise():
                 except UnreadableImage:
                     continue
                 assert isinstance(text, str) and all(isinstance(item, str) for item in items.values())
+
+
+SETTINGS = "Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512"
+
+
+@pytest.mark.parametrize(
+    ("tail", "expected"),
+    [
+        (", Version: v1.6\nTemplate: a {red|blue} cat, sitting\nNegative Template: blurry, {a|b}",
+         {"Version": "v1.6", "Template": "a {red|blue} cat, sitting", "Negative Template": "blurry, {a|b}"}),
+        ("\nTemplate: a __colour__ cat\non two lines", {"Template": "a __colour__ cat\non two lines"}),
+        (", Hires prompt: a cat\nin the rain, Hires upscale: 2",
+         {"Hires prompt": "a cat\nin the rain", "Hires upscale": "2"}),
+        (', Civitai resources: [{"modelName": "a, b: c"}, {"weight": 1}], Clip skip: 2',
+         {"Civitai resources": '[{"modelName": "a, b: c"}, {"weight": 1}]', "Clip skip": "2"}),
+        (", Hashes: {\"model\": \"1, 2\"}", {"Hashes": '{"model": "1, 2"}'}),
+        (", Odd: [not json, Clip skip: 2", {"Odd": "[not json", "Clip skip": "2"}),
+    ],
+)  # fmt: skip
+def test_settings_that_are_not_on_the_last_line_alone(tail, expected):
+    said = parse_parameters(f"a cat\nNegative prompt: rain\n{SETTINGS}{tail}")
+    assert (said["Prompt"], said["Negative prompt"], said["Steps"], said["Seed"]) == ("a cat", "rain", "20", "1")
+    assert {name: said[name] for name in expected} == expected

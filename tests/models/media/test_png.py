@@ -234,18 +234,21 @@ def test_metadata_is_not_a_part_of_the_request_in_a_file() -> None:
 
 
 @pytest.mark.parametrize(("chunks", "kib"), [(1, 900), (20, 100), (60, 1000), (3, 1100)])
-def test_texts_that_are_far_larger_than_the_file_are_refused(chunks: int, kib: int) -> None:
+def test_texts_that_are_far_larger_than_the_file_are_left_out(chunks: int, kib: int) -> None:
     info = PngInfo()
     for number in range(chunks):
         info.add_text(f"chunk {number}", "x" * (kib << 10), zip=True)
     buffer = BytesIO()
     IMAGE.save(buffer, "PNG", pnginfo=info)
-    assert len(buffer.getvalue()) < 200_000
-    if chunks * kib < 1024:
-        assert len(png.read_texts(buffer.getvalue())[1]) == chunks
-    else:
-        with pytest.raises(UnreadableImage):
-            png.read_texts(buffer.getvalue())
+    data = buffer.getvalue()
+    assert len(data) < 200_000
+    try:
+        texts = png.read_texts(data)[1]
+    except UnreadableImage:
+        assert (chunks, kib) == (60, 1000), "Pillow unpacks no more than 8 MiB"
+        return
+    assert sum(map(len, texts.values())) <= len(data) + (1 << 20)
+    assert texts or kib > 1024
 
 
 def test_long_texts_that_are_not_compressed_are_read() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from models.errors import InternalFailure, OutOfMemory
 from models.jobs.records import JobStatus
@@ -77,6 +79,39 @@ def test_only_the_last_execution_may_write(ledger, job):
     assert ledger.read(job).status is JobStatus.RUNNING
     assert ledger.progress(job, "new", 1, 20) == "go"
     assert ledger.succeed(job, "new", [IMAGE], {})
+
+
+REPORTS = st.lists(
+    st.tuples(
+        st.sampled_from(["step", "preview", "loading", "die", "requeue"]), st.integers(0, 60), st.integers(0, 60)
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(REPORTS)
+def test_progress_only_rises(ledger, intake, ticket, redis, reports):
+    """Whatever a job's executions report, in the record and in the events: over second passes, crashes and requeues."""
+    redis.flushdb()
+    job, execution, shown = intake.accept(ticket(), {}).record.job_id, 0, [0.0]
+    ledger.start(job, "0")
+    for kind, step, steps in reports:
+        if kind == "die" and execution < CRASH_LIMIT - 1:
+            execution += 1
+            ledger.start(job, str(execution))
+        elif kind == "requeue":
+            ledger.requeue(job, str(execution))
+            ledger.start(job, str(execution))
+        else:
+            extra = {"preview": "data:,x"} if kind == "preview" else {"loading": "m"} if kind == "loading" else {}
+            ledger.progress(job, str(execution), min(step, steps), steps, **extra)
+        record = ledger.read(job)
+        shown.append(record.step / max(record.steps, 1))
+    assert shown == sorted(shown) and shown[-1] <= 1
+    told = [json.loads(data) for kind, data in events(redis, job) if kind == "progress"]
+    shares = [each["step"] / max(each["steps"], 1) for each in told]
+    assert shares == sorted(shares)
 
 
 def test_what_is_over_stays_over(ledger, job, redis):

@@ -86,8 +86,8 @@ _IGNORED_PREFIXES = (
     "open_dir", "pin_memory", "postprocessing_", "prevent_screen", "print_", "profiling_", "restore_config", "s_tmax",
     "s_tmin", "samplers_in", "sd_checkpoint_dropdown", "sd_vae_checkpoint_cache", "sd_vae_overrides", "sd_webui_",
     "set_scale_by", "settings_in_ui", "show_", "stealth_pnginfo", "tabs_without", "tac_", "textual_inversion_",
-    "training_", "txt2img_settings", "unload_models", "use_save_to_dirs", "use_upscaler_name", "sd_lyco", "bilingual_",
-    "dp_", "ad_",
+    "training_", "txt2img_settings", "unload_models", "use_save_to_dirs", "use_upscaler_name", "sd_lyco",
+    "bilingual_", "dp_", "ad_",
 )  # fmt: skip
 """Prefixes of options about files, the user interface and memory, which do not affect images; they are ignored."""
 _SHOWN: Mapping[str, Any] = MappingProxyType({

@@ -33,7 +33,9 @@ class RunningCall:
     @property
     def progress(self) -> float:
         """0 to 1."""
-        return min(_STARTED + sum(map(_share, self.records)) / len(self.records), 1.0)
+        count = len(self.call_state.job_ids)
+        gone = count - len(self.records)  # records of jobs that finished so long ago that they have expired
+        return min(_STARTED + (gone + sum(map(_share, self.records))) / count, 1.0)
 
     @property
     def remaining_s(self) -> float:
