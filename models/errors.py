@@ -106,9 +106,17 @@ class UnreadableImage(PhotogramError):
 
 
 class JobFailure(PhotogramError):
-    """Why a job ended as failed."""
+    """Why a job ended as failed.
+
+    Args:
+        field: the path of the request's field that is to blame, as in :class:`FieldProblem`; ``None`` if none is.
+    """
 
     code = "internal_error"
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class ModelUnavailable(JobFailure):
