@@ -14,6 +14,7 @@ from models.catalog.bounds import CLIP_SKIP_MAX, GUIDANCE_MAX, SIZE_MULTIPLE_PX
 from models.catalog.families import FAMILIES, STABLE_DIFFUSION
 from models.catalog.samplers import SAMPLERS
 from models.catalog.tables import read_table, subtables
+from models.catalog.weights import file_problem
 from models.errors import CatalogError
 
 HOUSE = "house"
@@ -120,7 +121,11 @@ class ModelSpec:
                 return f"there is no diffusers pipeline in {folder} (no model_index.json)"
         if self.file is not None and not self.file.is_file():
             return f"there is no file {self.file}"
-        return None
+        return self.weights_problem()
+
+    def weights_problem(self) -> str | None:
+        """What is wrong with its single file, if it has one, without its path; a missing file is no problem here."""
+        return file_problem(self.file) if self.file is not None and self.file.is_file() else None
 
     @property
     def takes_negative_prompt(self) -> bool:

@@ -13,7 +13,6 @@ from models.jobs.checks import (
     auxiliary_problem,
     range_problem,
     sampling_problem,
-    schedule_problem,
     unknown_name,
 )
 from models.jobs.params import (
@@ -109,7 +108,6 @@ def _check_second_pass(
         problems.note("second_pass.scale", Problem(message, ProblemCode.OUT_OF_RANGE))
     problems.note("second_pass.upscaler", upscaler_problem(second.upscaler, catalog.upscalers))
     problems.note("second_pass.num_inference_steps", range_problem(steps, 1, model.limits.max_steps))
-    problems.note("second_pass.strength", schedule_problem(second.strength, steps))
     if params.sampler in SAMPLERS:
         problems.note("second_pass", sampling_problem(params.sampler, steps, facts, img2img=True))
 

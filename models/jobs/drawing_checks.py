@@ -6,11 +6,13 @@ import math
 
 from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.families import FAMILIES, TXT2IMG, FamilyFacts
+from models.catalog.styles import apply_style, find_style
 from models.errors import Problem, ProblemCode
 from models.jobs.auxiliary_checks import check_auxiliaries
-from models.jobs.checks import Problems, range_problem, sampling_problem, schedule_problem, text_problem
+from models.jobs.checks import Problems, range_problem, sampling_problem, text_problem
 from models.jobs.params import ASPECT_RATIOS, DrawParams
 from models.jobs.prompts import PromptError, parse
+from models.language.lengths import length_problem
 
 
 def check(kind: str, params: DrawParams, model: ModelSpec, catalog: Catalog, problems: Problems) -> None:
@@ -21,8 +23,10 @@ def check(kind: str, params: DrawParams, model: ModelSpec, catalog: Catalog, pro
         message = f"{model.name} is of the family {model.family!r}, and this server supports only {families}"
         problems.note("model", Problem(message, ProblemCode.UNAVAILABLE))
         return
+    if (broken := model.weights_problem()) is not None:
+        problems.note("model", Problem(f"{model.name} cannot be used: {broken}", ProblemCode.UNAVAILABLE))
     _check_family(kind, params, model, facts, problems)
-    _check_texts(params, problems)
+    _check_texts(params, model, problems)
     _check_numbers(params, model, facts, problems)
     _check_sampling(kind, params, facts, problems)
     check_auxiliaries(kind, params, model, facts, catalog, problems)
@@ -66,11 +70,12 @@ def aspect_size(name: str, model: ModelSpec, problems: Problems) -> tuple[int, i
     return width, height
 
 
-def _check_texts(params: DrawParams, problems: Problems) -> None:
-    for field, text in (("prompt", params.prompt), ("negative_prompt", params.negative_prompt)):
-        problems.note(field, text_problem(text) or _syntax_problem(text))
-    if not params.prompt.strip():
-        problems.note("prompt", Problem("must not be empty", ProblemCode.REQUIRED))
+def _check_texts(params: DrawParams, model: ModelSpec, problems: Problems) -> None:
+    style = None if params.style_preset is None else find_style(params.style_preset)
+    texts = params.prompt, params.negative_prompt
+    drawn = texts if style is None else apply_style(style, *texts)
+    for field, text, styled in zip(("prompt", "negative_prompt"), texts, drawn, strict=True):
+        problems.note(field, text_problem(text) or _syntax_problem(text) or length_problem(model, styled))
 
 
 def _syntax_problem(text: str) -> Problem | None:
@@ -106,4 +111,3 @@ def _size_problem(size_px: int, model: ModelSpec, grid_px: int) -> Problem | Non
 def _check_sampling(kind: str, params: DrawParams, facts: FamilyFacts, problems: Problems) -> None:
     steps = params.num_inference_steps
     problems.note("sampler", sampling_problem(params.sampler, steps, facts, img2img=kind != TXT2IMG))
-    problems.note("strength", schedule_problem(params.strength, steps))

@@ -95,7 +95,18 @@ class ImageIntake:
             if self._images.path(source.removeprefix(IMAGE)) is None:
                 raise ImageRefused("there is no such image, or it is not finished yet")
             return source
-        return self.store(self._decoded(source)).source
+        return self._store_spelled(source)
+
+    def _store_spelled(self, source: str) -> str:
+        """Store the image that ``source`` spells in Base64 or as a ``data:`` URL."""
+        data = self._decoded(source)
+        try:
+            return self.store(data).source
+        except ImageRefused as error:
+            if len(source) > _SHOWN_CHARS:
+                raise
+            message = f"{source!r} is not a URL, not input:<sha256> or image:<id>, and not Base64 of an image: {error}"
+            raise ImageRefused(message) from error
 
     def _decoded(self, source: str) -> bytes:
         """The bytes of Base64, bare or in a ``data:`` URL; of a ``data:`` URL without ``;base64``, its plain bytes."""

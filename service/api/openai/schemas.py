@@ -64,7 +64,7 @@ class ImageFields(BaseModel):
 class GenerateBody(ImageFields):
     """A request to generate images from a prompt."""
 
-    prompt: str = Field(min_length=1, max_length=PROMPT_MAX_CHARS)
+    prompt: str = Field(max_length=PROMPT_MAX_CHARS)
     style: Literal["vivid", "natural"] | None = Field(
         None, description="`vivid` is the style preset `cinematic`, `natural` is `photographic`."
     )
@@ -104,7 +104,7 @@ class EditForm(_Form):
         description="An image of the same size. The area where it is fully transparent changes. If left out, the area "
         "where `image` is fully transparent changes, or the whole image if there is none.",
     )
-    prompt: str = Field(min_length=1, max_length=PROMPT_MAX_CHARS)
+    prompt: str = Field(max_length=PROMPT_MAX_CHARS)
     input_fidelity: Literal["low", "high"] | None = Field(
         None, description="For requests without a mask: `high` is a strength of 0.5, `low` of 0.75."
     )
@@ -120,7 +120,6 @@ class VariationForm(_Form):
     image: Upload = Field(description="The image.")
     prompt: str | None = Field(
         None,
-        min_length=1,
         max_length=PROMPT_MAX_CHARS,
         description="Photogram's own. If left out, the prompt in the metadata of an image that Photogram generated.",
     )

@@ -84,7 +84,7 @@ def failed_job(record: JobRecord, wire_name: Callable[[str], str]) -> ApiError:
     assert record.status is JobStatus.FAILED
     code = record.error_code or "failed"
     message = record.error_message or code
-    if code == _CAUSED_BY_REQUEST:
+    if code == _CAUSED_BY_REQUEST or record.error_field is not None:
         field = "body" if record.error_field is None else wire_name(record.error_field)
         return ApiError(ErrorCode.INVALID_PARAMS, message, [FieldProblem(field, message, ProblemCode.UNAVAILABLE)])
     return SdError(500, message, name=code)
