@@ -208,6 +208,9 @@ class Catalog(Mapping[str, ModelSpec]):
             if model.file is not None:
                 self._aliases.setdefault(model.file.name, model.name)
 
+        named = (*((name, name) for name in self._models), *self._aliases.items())
+        self._in_any_case = {known_as.casefold(): name for known_as, name in reversed(named)}
+
     def _add_alias(self, alias: str, name: str) -> None:
         if name not in self._models:
             raise CatalogError(f"the alias {alias!r} means {name!r}, which is not in the catalog")
@@ -282,6 +285,8 @@ class Catalog(Mapping[str, ModelSpec]):
     def resolve(self, name: str | None) -> ModelSpec | None:
         """The model with this name, alias or file name, which may be followed by ``[hash]``; ``None`` if unknown.
 
+        Case is ignored where no name is the same in its case too.
+
         Without a name, this is the default model.
         """
         if name is None:
@@ -290,7 +295,7 @@ class Catalog(Mapping[str, ModelSpec]):
             found = self._models.get(self._aliases.get(known_as, known_as))
             if found is not None:
                 return found
-        return None
+        return self._models.get(self._in_any_case.get(without_hash(name).strip().casefold(), ""))
 
     def resolve_any(self, name: str | None) -> ModelSpec:
         """As :meth:`resolve`, but with the model ``unknown`` for a name that is not in the catalog."""

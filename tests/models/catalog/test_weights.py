@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -13,27 +11,12 @@ from models.catalog.auxiliary import AuxiliaryModel, AuxiliaryModels, discover
 from models.catalog.families import FLUX, SDXL, STABLE_DIFFUSION
 from models.catalog.lora_files import family_of_lora
 from models.catalog.weights import file_problem
-
-LORA = {"unet.x.attn2.to_k.lora_A.weight": [4, 8], "unet.x.attn2.to_k.lora_B.weight": [8, 4]}
-
-
-def safetensors(shapes: Mapping[str, list[int]], missing: int = 0) -> bytes:
-    """A file of zeros with these tensors, without its last ``missing`` bytes."""
-    header, place = {}, 0
-    for name, shape in shapes.items():
-        size = 4
-        for side in shape:
-            size *= side
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [place, place + size]}
-        place += size
-    text = json.dumps(header).encode()
-    whole = len(text).to_bytes(8, "little") + text + bytes(place)
-    return whole[: len(whole) - missing]
+from tests.weight_files import LORA, LORA_FILE, safetensors
 
 
 def write(file: Path, data: bytes = b"") -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(data or safetensors(LORA))
+    file.write_bytes(data or LORA_FILE)
     return file
 
 

@@ -92,7 +92,7 @@ def test_previews(full: Studio) -> None:
     [
         ({"clip_skip": 4}, "clip_skip must be from 1 to 3"),
         ({"height": 40}, "width and height must be multiples of 16 px, not 64 x 40"),
-        ({"negative_prompt": "dogs " * 52}, "the prompt has 261 tokens, and this model takes at most 256"),
+        ({"negative_prompt": "dogs " * 103}, "the prompt has 516 tokens, and this model takes at most 512"),
         ({"sampler": "DPM++ 2M Karras"}, "cannot draw with models of flow matching"),
     ],
 )

@@ -127,7 +127,7 @@ def test_an_upload_is_named_ever_after(gateway, queued):
         ("cat.png", "is not a URL"),
         ("/etc/passwd", "is not a URL"),
         ("file:///etc/passwd", "is not a URL"),
-        ("data:text/html,hello", "data: URL"),
+        ("data:text/html,hello", "no image"), ("data:image/png;base64", "data: URL"),
         ("data:image/png;base64,%%%", "not Base64"),
         (base64_of(PNG)[:-3], "not Base64"),
         (base64_of(PNG)[:40], "cannot be read|no image"),

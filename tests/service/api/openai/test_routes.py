@@ -77,7 +77,7 @@ FORMS_REFUSED = {
     "no image": ({}, "image"),
     "text for an image": ({"image": (None, b"aGk=")}, "image"),
     "no image in it": ({"image": ("x.png", b"hello")}, "image"),
-    "half an image": ({"image": ("x.png", OPAQUE[:-20])}, "image"),
+    "half an image": ({"image": ("x.png", OPAQUE[:40])}, "image"),
     "two images": ([("image[]", ("a", OPAQUE)), ("image[]", ("b", OPAQUE))], "image"),
     "two prompts": ([("image", ("a", OPAQUE)), ("prompt", (None, b"y"))], "prompt"),
     "a prompt in a file": ({"image": ("a", OPAQUE), "n": ("b", b"1")}, "n"),

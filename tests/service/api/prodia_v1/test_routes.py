@@ -16,6 +16,7 @@ from models.catalog.samplers import SAMPLERS
 from service.api.app import create_app
 from service.backbone.ledger import Ledger
 from service.backbone.settings import Settings
+from tests.weight_files import LORA_FILE, safetensors
 
 GENERATING = ["/v1/sd/generate", "/v1/sdxl/generate", "/v1/job", "/v1"]
 FROM_IMAGES = ["/v1/sd/transform", "/v1/sdxl/transform", "/v1/transform"]
@@ -243,11 +244,11 @@ def test_the_native_list_is_prodias_for_prodias_header(client, key):
 def cataloged(serve, settings, data, key):
     """A client of a server whose catalog has more than it can use."""
     (data / "catalog.toml").write_text(CATALOG)
-    (data / "paint_v1.safetensors").write_bytes(bytes(0x100000) + b"x" * 0x10000 + b"tail")
+    (data / "paint_v1.safetensors").write_bytes(safetensors({"x": [1]}).ljust(0x100000) + b"x" * 0x10000 + b"tail")
     for folder in ("loras", "broken"):
         (data / folder).mkdir()
     for name in ("film-v1", "loras/grain"):
-        (data / f"{name}.safetensors").write_bytes(b"x")
+        (data / f"{name}.safetensors").write_bytes(LORA_FILE)
     (data / "broken" / "model_index.json").write_text("{}")
     with (
         serve(create_app(settings)) as url,
@@ -314,7 +315,7 @@ def test_the_api_without_keys(keyless, redis):
     assert keyless.get(f"/v1/job/{job['job']}").status_code == 401
 
 
-@pytest.mark.parametrize("query", ["", "?prompt=", "?prompt=x&steps=many", "?prompt=x&cfg=99", "?prompt=x&steps=0"])
+@pytest.mark.parametrize("query", ["", "?prompt=x&steps=many", "?prompt=x&cfg=99", "?prompt=x&steps=0"])
 def test_wrong_queries_are_told_in_prodias_words(keyless, query):
     answer = keyless.get(f"/generate{query}")
     assert (answer.status_code, answer.text) == (400, "Invalid Generation Parameters")
