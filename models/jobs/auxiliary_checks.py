@@ -103,7 +103,7 @@ def _check_second_pass(
     problems: Problems,
 ) -> None:
     steps, max_px = second.num_inference_steps or 0, model.limits.max_px * SECOND_PASS_SIZE
-    if 1 < second.scale <= SECOND_PASS_SCALE_MAX and max(params.width, params.height) > max_px / second.scale:
+    if 1 <= second.scale <= SECOND_PASS_SCALE_MAX and max(params.width, params.height) > max_px / second.scale:
         message = f"makes the image larger than {max_px} x {max_px} px"
         problems.note("second_pass.scale", Problem(message, ProblemCode.OUT_OF_RANGE))
     problems.note("second_pass.upscaler", upscaler_problem(second.upscaler, catalog.upscalers))

@@ -136,7 +136,7 @@ class SecondPass:
         float,
         Parameter(
             text="Factor of the enlargement; width and height may reach twice the model's `max_px`.",
-            low=1, high=SECOND_PASS_SCALE_MAX, excludes_low=True,
+            low=1, high=SECOND_PASS_SCALE_MAX,
         ),
     ] = 2.0  # fmt: skip
     upscaler: Annotated[str, Parameter(text="A name from `GET /v1/upscalers`.")] = "Lanczos"

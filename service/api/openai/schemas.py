@@ -26,7 +26,9 @@ class ImageFields(BaseModel):
     )
     n: int | None = Field(None, ge=1, le=N_MAX, description="The number of images; they have consecutive seeds.")
     size: str | None = Field(
-        None, description="`auto`, or `WIDTHxHEIGHT` such as `512x768`: multiples of 8 within the model's limits."
+        None,
+        description="`auto`, `WIDTHxHEIGHT` such as `512x768` (rounded to the nearest size that the model draws), a "
+        "ratio such as `16:9`, or `1K`.",
     )
     quality: Quality | None = Field(
         None,
@@ -50,11 +52,16 @@ class ImageFields(BaseModel):
 
     negative_prompt: str | None = Field(None, description="Photogram's own: what the image must not contain.")
     seed: int | None = Field(
-        None, description="Photogram's own: 0 to 2^53 - 1; -1 draws a random seed, as if left out."
+        None,
+        description="Photogram's own: a negative seed draws a random one; of up to 64 bits, the lowest 53 are used.",
     )
     steps: int | None = Field(None, description="Photogram's own: another name for `num_inference_steps`.")
+    step: int | None = Field(None, description="LocalAI's: another name for `num_inference_steps`.")
+    width: int | None = Field(None, ge=1, description="Photogram's own, instead of `size`; so is `height`.")
+    height: int | None = Field(None, ge=1)
     num_inference_steps: int | None = Field(None, description="Photogram's own: 1 to the model's `max_steps`.")
     guidance_scale: float | None = Field(None, description="Photogram's own: 0 to 50.")
+    cfg_scale: float | None = Field(None, description="Photogram's own: another name for `guidance_scale`.")
     sampler: str | None = Field(None, description="Photogram's own: a name from `GET /v1/samplers`.")
     style_preset: str | None = Field(None, description="Photogram's own: a name from `GET /v1/styles`.")
     clip_skip: int | None = Field(None, description="Photogram's own: 1 to 12, in A1111's count.")
@@ -91,7 +98,7 @@ class _Form(ImageFields):
         None, description='Photogram\'s own, as JSON text: `[{"name": "film", "weight": 0.6}]`.'
     )
     strength: float | None = Field(
-        None, description="Photogram's own: the share of the noise schedule that is run; above 0, at most 1."
+        None, description="Photogram's own: the share of the noise schedule that is run, 0 to 1."
     )
 
 

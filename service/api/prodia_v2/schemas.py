@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -24,13 +25,30 @@ _FIRST_INPUT = _SOURCE + "If left out, the first `input`."
 _SECOND_INPUT = _SOURCE + "If left out, the second `input`."
 
 
-def _integral(value: object) -> object:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+_NUMBER = re.compile(r"[+-]?\d{1,20}(\.\d{0,20})?([eE][+-]?\d{1,2})?")
 
+
+def _number(value: object) -> object:
+    """A number that came as text, as forms and shells send it; an empty text is the same as left out."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if not text:
+        return None
+    return float(text) if _NUMBER.fullmatch(text) else value
+
+
+def _integral(value: object) -> object:
+    found = int(value) if isinstance(value, str) and _WHOLE.fullmatch(value.strip()) else _number(value)
+    return int(found) if isinstance(found, float) and found.is_integer() else found
+
+
+_WHOLE = re.compile(r"[+-]?\d{1,20}")
 
 Whole = Annotated[int | None, Field(strict=True), BeforeValidator(_integral)]
-"""A whole number; a float without a fraction is accepted, a string or a boolean is not."""
-Number = Annotated[float | None, Field(strict=True)]
+"""A whole number; it may come as text, or as a float without a fraction; a boolean is refused."""
+Number = Annotated[float | None, Field(strict=True), BeforeValidator(_number)]
+"""Any number; it may come as text."""
 
 
 class V2JobBody(BaseModel):
@@ -117,7 +135,7 @@ class DrawConfig(Config):
     cfg_scale: Number = None
     guidance: Number = None
     sampler: str | None = None
-    strength: Number = Field(None, description="For img2img and inpainting: above 0, at most 1.")
+    strength: Number = Field(None, description="For img2img and inpainting: 0 to 1.")
     image: str | None = Field(None, description=_FIRST_INPUT)
     images: list[str] | None = Field(None, description="The image, and for inpainting the mask, in this order.")
     mask: str | MaskConfig | None = Field(None, description=_SECOND_INPUT)

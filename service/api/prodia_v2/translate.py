@@ -25,6 +25,7 @@ from models.jobs.params import (
     UpscaleRequest,
 )
 from models.jobs.payload import build
+from models.jobs.seeds import client_seed
 from service.api.errors import invalid_field
 from service.api.job_bodies import BodyOf
 from service.api.prodia_v2.form_images import FormImages, assign
@@ -78,7 +79,7 @@ def _draw_request(config: DrawConfig, job_type: JobType, catalog: Catalog, image
         sampler=config.sampler and (find_sampler(config.sampler) or config.sampler),
         num_inference_steps=config.steps,
         guidance_scale=_guidance_scale(config),
-        seed=config.seed,
+        seed=client_seed(config.seed),
         width=config.width,
         height=config.height,
         aspect_ratio=config.aspect_ratio,
