@@ -155,6 +155,6 @@ def _without_warnings() -> Iterator[None]:
 def _reason(error: Exception) -> str:
     """The reason of a failed load; where shapes differ, torch gives it in a later line of its message."""
     mismatches = [line.strip() for line in str(error).splitlines() if "size mismatch" in line]
-    if isinstance(error, LookupError):  # diffusers looks for modules that the model does not have
+    if isinstance(error, LookupError) or "not found in the base model" in str(error):
         return "it has layers that this model lacks"
     return mismatches[0] if mismatches else summary(error)

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 
 from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.catalog import Catalog
-from models.catalog.families import INPAINT, TXT2IMG
+from models.catalog.families import IMG2IMG, INPAINT, TXT2IMG
 from models.diffusion.events import Failed, Progressed
 from models.diffusion.work import Task
 from models.errors import DrawingFailed, InputUnavailable, ModelUnavailable
@@ -208,6 +208,16 @@ def test_what_cannot_be_done_fails_its_row_alone(
     (failed,) = [event for event in events if isinstance(event, Failed)]
     assert isinstance(failed.failure, InputUnavailable | DrawingFailed | ModelUnavailable)
     assert reason in str(failed.failure)
+
+
+@pytest.mark.parametrize("sampler", ["Euler", "Euler a", "DPM++ 2M Karras", "Heun", "UniPC", "DDIM", "LMS", "LCM"])
+@pytest.mark.parametrize("kind", [IMG2IMG, INPAINT])
+def test_a_strength_of_less_than_a_step_draws_the_last_step(tiny_sd: Studio, kind: str, sampler: str) -> None:
+    mask = Mask(image="input:mask") if kind == INPAINT else None
+    wanted = params(image="input:photo", mask=mask, sampler=sampler, num_inference_steps=5)
+    rows = {str(strength): (kind, replace(wanted, strength=strength)) for strength in (0.0, 0.1, 0.2)}
+    drawn = draw(tiny_sd, rows, {})
+    assert pixel_difference(drawn["0.0"], drawn["0.2"]) == pixel_difference(drawn["0.1"], drawn["0.2"]) == 0
 
 
 def test_weights_that_are_damaged_are_named(tiny_sd: Studio, tmp_path: Path) -> None:

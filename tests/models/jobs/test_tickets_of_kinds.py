@@ -263,13 +263,12 @@ def test_a_second_pass_takes_the_steps_of_the_first() -> None:
 @pytest.mark.parametrize(
     ("choices", "field"),
     [
-        ({"scale": 1.0}, "scale"),
+        ({"scale": 0.9}, "scale"),
         ({"scale": 4.1}, "scale"),
         ({"scale": float("nan")}, "scale"),
         ({"upscaler": "LDSR"}, "upscaler"),
         ({"upscaler": "nobody"}, "upscaler"),
-        ({"strength": 0.0}, "strength"),
-        ({"num_inference_steps": 1}, "strength"),
+        ({"strength": -0.1}, "strength"),
         ({"num_inference_steps": 151}, "num_inference_steps"),
     ],
 )

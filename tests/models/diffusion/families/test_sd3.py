@@ -67,6 +67,13 @@ def test_every_strength(full: Studio, kind: str, strength: float) -> None:
     plain.check(full, {"row": (kind, over(kind, strength=strength, num_inference_steps=3))})
 
 
+def test_a_prompt_of_more_than_256_tokens(full: Studio) -> None:
+    engine = full.engine()
+    add_row(engine, "long", params(prompt="dogs " * 102), full.spec)
+    add_row(engine, "short", params(), full.spec)
+    assert images(run(engine)).keys() == {"long", "short"}
+
+
 def test_other_sizes_at_once(small: Studio) -> None:
     sizes = ((64, 64), (32, 64), (64, 48), (96, 64))
     plain.check(small, {str(size): (TXT2IMG, params(width=size[0], height=size[1], seed=3)) for size in sizes})
