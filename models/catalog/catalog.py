@@ -139,6 +139,13 @@ class ModelSpec:
         facts = FAMILIES.get(self.family)
         return SIZE_MULTIPLE_PX if facts is None else facts.size_multiple_px
 
+    def rounded_side(self, side_px: int | None) -> int | None:
+        """``side_px`` rounded down to the grid, and up to the smallest side; as it is if it is left open or below 1."""
+        if side_px is None or side_px < 1:
+            return side_px
+        smallest_px = -(-self.limits.min_px // self.grid_px) * self.grid_px
+        return max(side_px // self.grid_px * self.grid_px, smallest_px)
+
     def drawn_size(self, width: int, height: int) -> tuple[int, int]:
         """The size in pixels at which the model generates an image that is requested with ``width`` x ``height``.
 

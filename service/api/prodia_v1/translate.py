@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from models.catalog.bounds import SIZE_MULTIPLE_PX
 from models.catalog.catalog import Catalog, ModelSpec
-from models.catalog.families import FAMILIES, IMG2IMG, INPAINT, SDXL
+from models.catalog.families import IMG2IMG, INPAINT, SDXL
 from models.catalog.preprocessors import Threshold, find_preprocessor
 from models.catalog.samplers import find_sampler
 from models.catalog.upscalers import upscaler_problem
@@ -114,8 +113,8 @@ def _txt2img(body: ProdiaGenerateBody, catalog: Catalog, is_sdxl: bool) -> DrawR
         num_inference_steps=body.steps,
         guidance_scale=body.cfg_scale,
         seed=client_seed(body.seed),
-        width=_side(aspect_width if body.width is None else body.width, model),
-        height=_side(aspect_height if body.height is None else body.height, model),
+        width=model.rounded_side(aspect_width if body.width is None else body.width),
+        height=model.rounded_side(aspect_height if body.height is None else body.height),
         style_preset=body.style_preset,
         second_pass=SecondPass(scale=2.0) if body.upscale else None,
     )
@@ -173,16 +172,6 @@ def _required_image(body: ProdiaUpscaleBody | ProdiaFaceRestoreBody) -> str:
     if image is None:
         raise invalid_field("imageUrl", "is required, or imageData", ProblemCode.REQUIRED)
     return image
-
-
-def _side(size_px: int | None, model: ModelSpec) -> int | None:
-    """``size_px`` rounded down to the grid of ``model``, and up to its smallest side."""
-    if size_px is None or size_px < 1:
-        return size_px
-    facts = FAMILIES.get(model.family)
-    grid_px = SIZE_MULTIPLE_PX if facts is None else facts.size_multiple_px
-    smallest_px = -(-model.limits.min_px // grid_px) * grid_px
-    return max(size_px // grid_px * grid_px, smallest_px)
 
 
 def _image(url: str | None, data: str | None) -> str | None:

@@ -18,6 +18,8 @@ _SHOWN_IMAGE_MAX_CHARS = 300
 _CONFIGS: list[Any] = [
     {"$ref": f"#/components/schemas/{name}"} for name in ("DrawConfig", "UpscaleConfig", "FaceRestoreConfig")
 ]
+_TEXTS = ("prompt", "negative_prompt")
+"""Keys for which an empty text is a value."""
 _EMPTY: list[Any] = [{"type": "object", "maxProperties": 0}, {"type": "null"}]
 _SOURCE = "The filename of an `input` part, or a URL, Base64, `input:<sha256>` or `image:<id>`. "
 _ONLY_INPUT = _SOURCE + "If left out, the only `input`."
@@ -74,9 +76,9 @@ class Config(BaseModel):
 
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> Self:
-        """``config`` as this class; raises :class:`InvalidTicket` if it does not fit."""
+        """``config`` as this class, an empty text as what is left out; raises :class:`InvalidTicket` if it does not fit."""
         try:
-            return cls.model_validate(config)
+            return cls.model_validate({key: value for key, value in config.items() if value != "" or key in _TEXTS})
         except ValidationError as error:
             found = error.errors(include_url=False, include_input=False)
             raise InvalidTicket(field_problems({**each, "loc": _path(each["loc"])} for each in found)) from error

@@ -13,9 +13,11 @@ import pytest
 from PIL import Image as Image
 
 from models.catalog.samplers import SAMPLERS
+from models.errors import InputUnavailable
 from service.api.app import create_app
 from service.backbone.ledger import Ledger
 from service.backbone.settings import Settings
+from tests.service.api.conftest import EXECUTION
 from tests.weight_files import LORA_FILE, safetensors
 
 GENERATING = ["/v1/sd/generate", "/v1/sdxl/generate", "/v1/job", "/v1"]
@@ -325,3 +327,15 @@ def test_jobs_with_an_owner_are_hidden_from_everybody(keyless, redis, key):
     job = keyless.post("/v1/job", json={"prompt": "x"}, headers={"X-Prodia-Key": key}).json()
     answer = keyless.get(f"/job/{job['job']}")
     assert (answer.status_code, answer.text) == (404, "Job Not Found")
+
+
+def test_a_job_that_fails_by_its_image_names_the_field(client, worker):
+    job_id = generate(client)["job"]
+    worker.start(job_id)
+    worker.ledger.fail(job_id, EXECUTION, InputUnavailable("it is no image", "image"))
+    answer = client.get(f"/v1/job/{job_id}")
+    assert answer.headers["x-photogram-reason"] == "imageUrl: it is no image"
+    job = client.get(f"/v1/jobs/{job_id}").json()
+    assert job["error"] == {"code": "input_unavailable", "message": "image: it is no image"}
+    later = client.get(f"/v2/job/async/{job_id}/job.json")
+    assert later.status_code != 200 or later.json()["error"] == "image: it is no image"
