@@ -10,10 +10,10 @@ from types import MappingProxyType
 from typing import Any
 
 from models.catalog.families import FAMILIES
-from models.catalog.lora_files import family_of_lora, tensor_names
+from models.catalog.lora_files import look_at
 from models.catalog.tables import read_table, subtables
 from models.catalog.weights import PICKLES, file_problem, walk
-from models.errors import CatalogError, ModelUnavailable
+from models.errors import CatalogError
 
 LORAS = "loras"
 _PLACES = ("file", "folder")
@@ -41,18 +41,12 @@ class AuxiliaryModel:
         if not self.path.is_file():
             return None
         found = file_problem(self.path)
-        if found is not None or self.table != LORAS:
-            return found
-        try:
-            tensor_names(self.path)
-        except ModelUnavailable as error:
-            return str(error)
-        return None
+        return look_at(self.path).problem if found is None and self.table == LORAS else found
 
     @property
     def fitting_family(self) -> str | None:
         """The family of models that it fits, as the catalog says or its file tells; ``None`` if neither does."""
-        return self.family or (family_of_lora(self.path) if self.table == LORAS and self.path.is_file() else None)
+        return self.family or (look_at(self.path).family if self.table == LORAS and self.path.is_file() else None)
 
     def __post_init__(self) -> None:
         if self.family is not None and self.family not in FAMILIES:

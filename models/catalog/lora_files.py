@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -34,6 +36,34 @@ _FAMILIES_BY_WIDTH: Mapping[int, str] = MappingProxyType({768: STABLE_DIFFUSION,
 """The family by the width of the text states that the UNet attends to."""
 
 
+@dataclass(frozen=True)
+class LoraFile:
+    """What the header of a LoRA's file tells."""
+
+    problem: str | None
+    """Why it cannot be used, without its path; ``None`` if it can, as far as is known."""
+    family: str | None
+    """The family of models that it was certainly made for; ``None`` if its file does not tell."""
+
+
+def look_at(path: Path) -> LoraFile:
+    """The LoRA at ``path``; a file that did not change is read once."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        return LoraFile(f"its file cannot be read: {error.strerror}", None)
+    return _look_at(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(8192)
+def _look_at(path: Path, modified_at_ns: int, size_bytes: int) -> LoraFile:
+    try:
+        tensor_names(path)
+    except ModelUnavailable as error:
+        return LoraFile(str(error), None)
+    return LoraFile(None, _family_in(read_header(path)))
+
+
 def tensor_names(path: Path) -> list[str]:
     """The names of the tensors in a LoRA's file, all of which are those of a plain LoRA.
 
@@ -57,12 +87,7 @@ def _not_plain(foreign: list[str]) -> str:
     return f"it holds {foreign[0][:100]!r}; {advice}" if kind is None else f"it is {kind}; {advice}"
 
 
-def family_of_lora(path: Path) -> str | None:
-    """The family of models that the LoRA was certainly made for; ``None`` if its file does not tell."""
-    try:
-        header = read_header(path)
-    except ModelUnavailable:
-        return None
+def _family_in(header: Mapping[str, Any]) -> str | None:
     marked = (family for mark, family in _MARKS if any(mark.search(name) for name in header))
     widths = (_width(tensor) for name, tensor in header.items() if _DENOISER_KEY.search(name))
     return next(marked, _FAMILIES_BY_WIDTH.get(next(widths, 0)))

@@ -90,7 +90,7 @@ def _problem(path: Path, modified_at_ns: int, size_bytes: int) -> str | None:
 def read_header(path: Path) -> Mapping[str, Any]:
     """The header of a ``.safetensors`` file: dtype, shape and place of each tensor by name.
 
-    The format: https://github.com/huggingface/safetensors#format. A file that did not change is read once.
+    The format: https://github.com/huggingface/safetensors#format. The last ones are kept.
 
     Raises:
         ModelUnavailable: the file cannot be read, is in another format, or its end is missing.
@@ -102,7 +102,7 @@ def read_header(path: Path) -> Mapping[str, Any]:
         raise ModelUnavailable(f"its file cannot be read: {error.strerror}") from error
 
 
-@lru_cache(256)
+@lru_cache(2)  # headers of large files take megabytes; what they tell is cached instead
 def _header(path: Path, modified_at_ns: int, size_bytes: int) -> Mapping[str, Any]:
     with path.open("rb") as opened:
         length = int.from_bytes(opened.read(_LENGTH_BYTES), "little")

@@ -76,7 +76,7 @@ class Config(BaseModel):
 
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> Self:
-        """``config`` as this class, an empty text as what is left out; raises :class:`InvalidTicket` if it does not fit."""
+        """``config`` as this class, without empty texts; raises :class:`InvalidTicket` if it does not fit."""
         try:
             return cls.model_validate({key: value for key, value in config.items() if value != "" or key in _TEXTS})
         except ValidationError as error:

@@ -9,7 +9,7 @@ import pytest
 
 from models.catalog.auxiliary import AuxiliaryModel, AuxiliaryModels, discover
 from models.catalog.families import FLUX, SDXL, STABLE_DIFFUSION
-from models.catalog.lora_files import family_of_lora
+from models.catalog.lora_files import look_at
 from models.catalog.weights import file_problem
 from tests.weight_files import LORA, LORA_FILE, safetensors
 
@@ -153,4 +153,4 @@ def test_a_folder_is_no_broken_file(tmp_path: Path) -> None:
 def test_the_family_of_a_lora_is_told_by_its_tensors(
     tmp_path: Path, shapes: dict[str, list[int]], family: str | None
 ) -> None:
-    assert family_of_lora(write(tmp_path / "x.safetensors", safetensors(shapes))) == family
+    assert look_at(write(tmp_path / "x.safetensors", safetensors(shapes))).family == family
