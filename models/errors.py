@@ -113,8 +113,9 @@ class JobFailure(PhotogramError):
     """
 
     code = "internal_error"
+    field: str | None = None
 
-    def __init__(self, message: str, field: str | None = None) -> None:
+    def __init__(self, message: str = "", field: str | None = None) -> None:
         super().__init__(message)
         self.field = field
 
