@@ -130,7 +130,7 @@ def test_an_upload_is_named_ever_after(gateway, queued):
         ("data:text/html,hello", "no image"), ("data:image/png;base64", "data: URL"),
         ("data:image/png;base64,%%%", "not Base64"),
         (base64_of(PNG)[:-3], "not Base64"),
-        (base64_of(PNG)[:40], "cannot be read|no image"),
+        (base64_of(PNG)[:40], "cannot be read|no image|incomplete"),
         (base64_of(b"hello, I am no image"), "no image"),
         (base64_of(bomb()), "more than 50000000 pixels"),
         (base64_of(b"\0" * (MAX_INPUT_BYTES + 10)), "at most 50000 bytes"),

@@ -79,7 +79,7 @@ FORMS_REFUSED = {
     "text for an image": ({"image": (None, b"aGk=")}, "image"),
     "no image in it": ({"image": ("x.png", b"hello")}, "image"),
     "half an image": ({"image": ("x.png", OPAQUE[:40])}, "image"),
-    "two images": ([("image[]", ("a", OPAQUE)), ("image[]", ("b", OPAQUE))], "image"),
+    "two images": ([("image[]", ("a", OPAQUE)), ("image[]", ("b", CLEAR))], "image"),
     "two prompts": ([("image", ("a", OPAQUE)), ("prompt", (None, b"y"))], "prompt"),
     "a prompt in a file": ({"image": ("a", OPAQUE), "n": ("b", b"1")}, "n"),
     "no text": ({"image": ("a", OPAQUE), "model": (None, b"\xff")}, "model"),
