@@ -179,7 +179,7 @@ def test_ctrl_c_cancels_the_job_and_exits_with_130(server: WireServer, somewhere
 def test_the_extension_decides_the_format(server: WireServer, somewhere: Path, name: str, fetched: str):
     assert main(["generate", "a cat", "-o", name]) == 0
     assert (somewhere / name).read_bytes() == PNG  # the fake has the same bytes for every format
-    assert [path for path in server.calls("GET") if path.startswith("/images/")][-1].endswith(fetched)
+    assert [target for _, target, _ in server.requests if target.startswith("/images/")][-1].endswith(fetched)
 
 
 @pytest.mark.parametrize("name", ["x.gif", "x.tiff", "x.svg", "x.jpg2", "a.b/x.txt"])
