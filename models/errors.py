@@ -127,11 +127,19 @@ class StorageUnavailable(PhotogramError):
 class JobFailure(PhotogramError):
     """Why a job ended as failed; a job kind may raise its own subclasses, each with a ``code`` for clients.
 
+    Args:
+        field: the path of the request's field that is to blame, as in :class:`FieldProblem`; ``None`` if none is.
+
     Raises:
         TypeError: a subclass is defined whose ``code`` is not in snake case, or longer than 64 characters.
     """
 
     code = "internal_error"
+    field: str | None = None
+
+    def __init__(self, message: str = "", field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

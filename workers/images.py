@@ -5,6 +5,7 @@ from __future__ import annotations
 from PIL.Image import Image
 
 from models.errors import InputUnavailable, UnreadableImage
+from models.jobs.parameters import sources
 from models.jobs.params import JobParams
 from models.jobs.sources import IMAGE, INPUT, is_url
 from models.media.images import decode, decode_mask
@@ -25,17 +26,18 @@ class ImageLoader:
         A source that is both a mask and another image is RGB.
 
         Raises:
-            InputUnavailable: an image cannot be fetched or found, or is not an image.
+            InputUnavailable: an image cannot be fetched or found, or is not an image; the error names its field.
         """
         masks, deadline = params.mask_sources, Deadline(self._limits.deadline_s)
-        return {source: self._load(source, source in masks, deadline) for source in dict.fromkeys(params.sources)}
+        fields = {source: field for field, source, _ in reversed(list(sources(params.declaration, params)))}
+        return {source: self._load(source, fields[source], source in masks, deadline) for source in fields}
 
-    def _load(self, source: str, is_mask: bool, deadline: Deadline) -> Image:
-        data = self._data(source, deadline)
+    def _load(self, source: str, field: str, is_mask: bool, deadline: Deadline) -> Image:
         try:
+            data = self._data(source, deadline)
             return decode_mask(data) if is_mask else decode(data)
-        except UnreadableImage as error:
-            raise InputUnavailable(f"{_shown(source)}: {error}") from error
+        except (InputUnavailable, UnreadableImage) as error:
+            raise InputUnavailable(str(error), field) from error
 
     def _data(self, source: str, deadline: Deadline) -> bytes:
         if is_url(source):
@@ -43,10 +45,5 @@ class ImageLoader:
         store, name = (self._inputs, INPUT) if source.startswith(INPUT) else (self._images, IMAGE)
         path = store.path(source.removeprefix(name))
         if path is None:
-            raise InputUnavailable(f"{_shown(source)} is not there any more")
+            raise InputUnavailable("the image is not there any more; send it again")
         return path.read_bytes()
-
-
-def _shown(source: str) -> str:
-    """``source`` without a query, which may hold credentials."""
-    return source.partition("?")[0]

@@ -41,7 +41,7 @@ async def rewriter_of(settings: Settings, redis_url: str, name: str) -> AsyncIte
 def wants_rewrite(record: JobRecord) -> bool:
     """Whether the job's prompt must be rewritten; an earlier execution may have done that."""
     params, earlier = record.params, record.rewrite
-    is_requested = isinstance(params, DrawParams) and params.enhance_prompt
+    is_requested = isinstance(params, DrawParams) and params.enhance_prompt and bool(params.prompt.strip())
     return is_requested and (earlier is None or earlier.status != APPLIED)
 
 

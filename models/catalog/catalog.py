@@ -14,6 +14,7 @@ from models.catalog.bounds import CLIP_SKIP_MAX, GUIDANCE_MAX, SIZE_MULTIPLE_PX
 from models.catalog.families import FAMILIES, STABLE_DIFFUSION
 from models.catalog.samplers import SAMPLERS
 from models.catalog.tables import read_table, subtables
+from models.catalog.weights import file_problem
 from models.errors import CatalogError
 
 HOUSE = "house"
@@ -120,7 +121,11 @@ class ModelSpec:
                 return f"there is no diffusers pipeline in {folder} (no model_index.json)"
         if self.file is not None and not self.file.is_file():
             return f"there is no file {self.file}"
-        return None
+        return self.weights_problem()
+
+    def weights_problem(self) -> str | None:
+        """What is wrong with its single file, if it has one, without its path; a missing file is no problem here."""
+        return file_problem(self.file) if self.file is not None and self.file.is_file() else None
 
     @property
     def takes_negative_prompt(self) -> bool:
@@ -133,6 +138,13 @@ class ModelSpec:
         """Width and height of a generated image are multiples of this."""
         facts = FAMILIES.get(self.family)
         return SIZE_MULTIPLE_PX if facts is None else facts.size_multiple_px
+
+    def rounded_side(self, side_px: int | None) -> int | None:
+        """``side_px`` rounded down to the grid, and up to the smallest side; as it is if it is left open or below 1."""
+        if side_px is None or side_px < 1:
+            return side_px
+        smallest_px = -(-self.limits.min_px // self.grid_px) * self.grid_px
+        return max(side_px // self.grid_px * self.grid_px, smallest_px)
 
     def drawn_size(self, width: int, height: int) -> tuple[int, int]:
         """The size in pixels at which the model generates an image that is requested with ``width`` x ``height``.
@@ -202,6 +214,9 @@ class Catalog(Mapping[str, ModelSpec]):
         for model in self._models.values():
             if model.file is not None:
                 self._aliases.setdefault(model.file.name, model.name)
+
+        named = (*((name, name) for name in self._models), *self._aliases.items())
+        self._in_any_case = {known_as.casefold(): name for known_as, name in reversed(named)}
 
     def _add_alias(self, alias: str, name: str) -> None:
         if name not in self._models:
@@ -277,6 +292,8 @@ class Catalog(Mapping[str, ModelSpec]):
     def resolve(self, name: str | None) -> ModelSpec | None:
         """The model with this name, alias or file name, which may be followed by ``[hash]``; ``None`` if unknown.
 
+        Case is ignored where no name is the same in its case too.
+
         Without a name, this is the default model.
         """
         if name is None:
@@ -285,7 +302,7 @@ class Catalog(Mapping[str, ModelSpec]):
             found = self._models.get(self._aliases.get(known_as, known_as))
             if found is not None:
                 return found
-        return None
+        return self._models.get(self._in_any_case.get(without_hash(name).strip().casefold(), ""))
 
     def resolve_any(self, name: str | None) -> ModelSpec:
         """As :meth:`resolve`, but with the model ``unknown`` for a name that is not in the catalog."""

@@ -141,5 +141,5 @@ PREPROCESSORS: Mapping[str, Preprocessor] = MappingProxyType({each.name: each fo
 
 
 def find_preprocessor(name: str) -> Preprocessor | None:
-    """The preprocessor called ``name``; ``None`` if there is none."""
-    return PREPROCESSORS.get(name)
+    """The preprocessor called ``name``, whose case is ignored; ``None`` if there is none."""
+    return PREPROCESSORS.get(name) or PREPROCESSORS.get(name.casefold())

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from models.catalog.families import FLUX, SD3, SDXL, SDXL_REFINER, STABLE_DIFFUSION
+from models.catalog.weights import read_header
 from models.errors import ModelUnavailable
 
 _MARKS = (
@@ -17,28 +17,18 @@ _MARKS = (
 )
 """Beginnings of tensor names in the authors' layout, after an optional :data:`_PREFIX`; the first match decides."""
 _PREFIX = "model.diffusion_model."
-_LENGTH_BYTES = 8
-_HEADER_MAX_BYTES = 100_000_000
-"""The bound that the format sets."""
 
 
 def tensor_names(file: Path) -> frozenset[str]:
     """The names of all tensors in a ``.safetensors`` file; only its header is read.
 
-    The format: https://github.com/huggingface/safetensors#format.
-
     Raises:
-        ModelUnavailable: the file cannot be read, or is in another format.
+        ModelUnavailable: the file cannot be read, is in another format, or its end is missing.
     """
     try:
-        with file.open("rb") as opened:
-            length_bytes = int.from_bytes(opened.read(_LENGTH_BYTES), "little")
-            header = json.loads(opened.read(length_bytes)) if length_bytes <= _HEADER_MAX_BYTES else None
-    except (OSError, ValueError) as error:
+        return frozenset(read_header(file).keys() - {"__metadata__"})
+    except ModelUnavailable as error:
         raise ModelUnavailable(f"{file} cannot be read: {error}") from error
-    if not isinstance(header, dict):
-        raise ModelUnavailable(f"{file} cannot be read: it is no .safetensors file")
-    return frozenset(header.keys() - {"__metadata__"})
 
 
 def family_of(file: Path) -> str | None:

@@ -95,8 +95,9 @@ ALIASES: Mapping[str, str] = MappingProxyType({"fantasty-art": "fantasy-art"})
 
 
 def find_style(name: str) -> Style | None:
-    """The preset with this name or alias; ``None`` if there is none."""
-    return STYLES.get(ALIASES.get(name, name))
+    """The preset with this name or alias, whose case is ignored; ``None`` if there is none."""
+    plain = name.strip().casefold()
+    return STYLES.get(ALIASES.get(plain, plain))
 
 
 def apply_style(style: Style, prompt: str, negative_prompt: str) -> tuple[str, str]:

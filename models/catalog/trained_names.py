@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 from pathlib import Path
 
-_HEADER_MAX_BYTES = 16 << 20
-_LENGTH_BYTES = 8
-"""A ``.safetensors`` file begins with the length of its header, a JSON object, as a little-endian number."""
+from models.catalog.weights import SAFETENSORS, read_header
+from models.errors import ModelUnavailable
 
 
 def trained_name(path: Path) -> str | None:
@@ -17,17 +15,15 @@ def trained_name(path: Path) -> str | None:
         found = path.stat()
     except OSError:
         return None
-    is_safetensors = path.suffix.lower() == ".safetensors"
+    is_safetensors = path.suffix.lower() == SAFETENSORS
     return _read(path, found.st_mtime_ns, found.st_size) if is_safetensors else None
 
 
 @lru_cache(maxsize=4096)
 def _read(path: Path, mtime_ns: int, size_bytes: int) -> str | None:
     try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
-            header = json.loads(file.read(length)) if length <= min(size_bytes, _HEADER_MAX_BYTES) else {}
-        name = header["__metadata__"]["ss_output_name"]
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        metadata = read_header(path).get("__metadata__")
+    except ModelUnavailable:
         return None
+    name = metadata.get("ss_output_name") if isinstance(metadata, dict) else None
     return name if isinstance(name, str) and name.strip() else None

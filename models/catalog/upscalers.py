@@ -55,8 +55,13 @@ def upscaler_problem(name: str, upscalers: AuxiliaryModels) -> Problem | None:
     known = KNOWN_UPSCALERS.get(name)
     if known is not None and known.refusal is not None:
         return Problem(f"the upscaler {name!r} cannot be used: {known.refusal}", ProblemCode.UNAVAILABLE)
-    if name in BUILT_IN_UPSCALERS or find_upscaler(name, upscalers) is not None:
+    if name in BUILT_IN_UPSCALERS:
         return None
+    found = find_upscaler(name, upscalers)
+    if found is not None:
+        broken = found.weights_problem()
+        message = f"the upscaler {name!r} cannot be used: {broken}"
+        return None if broken is None else Problem(message, ProblemCode.UNAVAILABLE)
     if known is None:
         names = (*BUILT_IN_UPSCALERS, *upscalers)
         message = f"there is no upscaler {name!r}; there are: {', '.join(names)}"

@@ -8,7 +8,7 @@ from functools import partial
 
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 
-from models.errors import DrawingFailed
+from models.errors import DrawingFailed, InputUnavailable
 from models.jobs.params import Mask
 
 Size = tuple[int, int]
@@ -115,11 +115,11 @@ def crop_box(mask: Image.Image, padding_px: int, shape: Size) -> tuple[int, int,
     Where the image is too small for this aspect ratio, the box comes as near to it as possible.
 
     Raises:
-        DrawingFailed: no pixel of the mask is light.
+        InputUnavailable: no pixel of the mask is light.
     """
     light = mask.point(lambda level: _OPAQUE * (level >= _OPAQUE / 2)).getbbox()
     if light is None:
-        raise DrawingFailed("the mask is empty: no pixel of it marks an area to redraw")
+        raise InputUnavailable("the mask is empty: no pixel of it marks an area to redraw", "mask.image")
     sides = [(max(0, light[axis] - padding_px), min(mask.size[axis], light[axis + 2] + padding_px)) for axis in (0, 1)]
     (left, right), (top, bottom) = sides
     width, height = right - left, bottom - top

@@ -59,12 +59,12 @@ def prepare_latents(
         size: width and height in pixels.
 
     Raises:
-        DrawingFailed: the model cannot do this kind of job, the sampler is unknown, or ``strength`` leaves no steps.
+        DrawingFailed: the model cannot do this kind of job, the sampler is unknown, or cannot be used.
         ValueError: the scheduler cannot take this number of steps.
     """
     problem = checkpoint.family.problem(checkpoint.pipeline, _kind(canvas), size)
     if problem is not None:
-        raise DrawingFailed(problem)
+        raise DrawingFailed(problem, "model")
     draft = _draft(checkpoint, sampling, size, conditioning)
     draft.controls, draft.reuse_interval = controls, reuse_interval
     generator = torch.Generator().manual_seed(sampling.seed)
@@ -123,7 +123,7 @@ def end_early(denoising: DenoisingToImage, denoising_end: float) -> DenoisingToL
     taken = int((denoising.timesteps >= _cutoff(denoising.scheduler, denoising_end)).sum())
     if not 0 < taken < denoising.steps:
         message = f"refiner.start {denoising_end:g} leaves no step of {denoising.steps} for one of the two models"
-        raise DrawingFailed(message)
+        raise DrawingFailed(message, "refiner.start")
     state = {field.name: getattr(denoising, field.name) for field in fields(denoising)}
     return DenoisingToLatents(**state | {"timesteps": denoising.timesteps[:taken]})
 
@@ -156,11 +156,9 @@ def _draft(checkpoint: Checkpoint, sampling: Sampling, size: Size, conditioning:
 
 
 def _skip_by_strength(draft: Denoising, sampling: Sampling) -> None:
-    """Skip the first steps, so that the share ``strength`` of all steps is left."""
+    """Skip the first steps, so that the share ``strength`` of all is left; at least the last one, as in A1111."""
     steps = sampling.num_inference_steps
-    skipped = draft.checkpoint.family.skipped_steps(steps, sampling.strength)
-    if skipped >= steps:
-        raise DrawingFailed(f"strength {sampling.strength:g} leaves no step of {steps}; raise either of them")
+    skipped = min(draft.checkpoint.family.skipped_steps(steps, sampling.strength), steps - 1)
     _skip_steps(draft, skipped * draft.scheduler.order)
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from diffusers.utils import set_weights_and_activate_adapters
 from peft.tuners.lora import LoraLayer
-from safetensors import safe_open
 from safetensors.torch import load_file
 
 from models.catalog.auxiliary import AuxiliaryModel
+from models.catalog.lora_files import tensor_names
 from models.diffusion.failures import is_out_of_memory, summary
 from models.diffusion.pipeline import Pipeline
 from models.errors import ModelUnavailable, OutOfMemory
@@ -33,7 +33,6 @@ LoraWeights = tuple[tuple[AuxiliaryModel, tuple[float, float]], ...]
 """LoRAs, each once, sorted by name, with the factors of its update in the denoiser and in the text encoders, of which
 at least one is not 0."""
 
-_LORA_KEY = re.compile(r"lora.*[._](up|down|A|B)\.(weight|bias)$|\.alpha$")
 _UP_KEY = re.compile(r"[._](up|B)\.weight$")
 """A file has one such key for each layer that it changes."""
 _NOISY_LOGGERS = ("diffusers.loaders.lora_base", "diffusers.loaders.peft", "transformers.integrations.peft")
@@ -78,7 +77,8 @@ def load_loras(pipeline: Pipeline, loras: Sequence[AuxiliaryModel]) -> None:
         _load_file(pipeline, lora, adapter, has_alphas=any(key.endswith(".alpha") for key in keys))
         changed = sum(adapter in layer.scaling for layer in _lora_layers(pipeline))
         if not changed:
-            raise ModelUnavailable(f"LoRA {lora.name!r} is made for another model: none of its layers is in this one")
+            message = f"LoRA {lora.name!r} is made for another model: none of its layers is in this one"
+            raise ModelUnavailable(message, "loras")
         if changed < layers:
             log.warning("LoRA %r: %d of its %d layers are not in this model", lora.name, layers - changed, layers)
 
@@ -109,18 +109,10 @@ def _adapter_names(count: int) -> list[str]:
 
 def _keys(lora: AuxiliaryModel) -> list[str]:
     """The names of the tensors in the file, read from its header."""
-    if lora.path.suffix != ".safetensors":
-        raise ModelUnavailable(f"LoRA {lora.name!r}: {lora.path} is no .safetensors file")
     try:
-        with safe_open(lora.path, framework="pt") as file:
-            keys = list(file.keys())
-    except Exception as error:  # safetensors has its own error, which is no OSError
-        raise ModelUnavailable(f"LoRA {lora.name!r} cannot be read: {summary(error)}") from error
-    foreign = [key for key in keys if not _LORA_KEY.search(key)]
-    if foreign:
-        advice = "only plain LoRAs can be used, no DoRA, LoHa, LoKr or other weights"
-        raise ModelUnavailable(f"LoRA {lora.name!r} holds {foreign[0]!r}; {advice}")
-    return keys
+        return tensor_names(lora.path)
+    except ModelUnavailable as error:
+        raise ModelUnavailable(f"LoRA {lora.name!r} cannot be used: {error}", "loras") from error
 
 
 def _load_file(pipeline: Any, lora: AuxiliaryModel, adapter: str, has_alphas: bool) -> None:
@@ -131,7 +123,8 @@ def _load_file(pipeline: Any, lora: AuxiliaryModel, adapter: str, has_alphas: bo
     except Exception as error:
         if is_out_of_memory(error):
             raise OutOfMemory(f"LoRA {lora.name!r} does not fit into the device's memory") from error
-        raise ModelUnavailable(f"LoRA {lora.name!r} is made for another model: {_reason(error)}") from error
+        message = f"LoRA {lora.name!r} is made for another model: {_reason(error)}"
+        raise ModelUnavailable(message, "loras") from error
 
 
 def scale_by_alphas(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -172,4 +165,6 @@ def _without_warnings() -> Iterator[None]:
 def _reason(error: Exception) -> str:
     """The reason of a failed load; where shapes differ, torch gives it in a later line of its message."""
     mismatches = [line.strip() for line in str(error).splitlines() if "size mismatch" in line]
+    if isinstance(error, LookupError) or "not found in the base model" in str(error):
+        return "it has layers that this model lacks"
     return mismatches[0] if mismatches else summary(error)

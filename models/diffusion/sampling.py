@@ -67,7 +67,7 @@ def build_scheduler(sampler: str, config: Mapping[str, Any], seed: int, *, is_sd
     if known is None:
         raise DrawingFailed(f"there is no sampler {sampler!r}")
     if not known.serves(training_of(config)):
-        raise DrawingFailed(f"{sampler} cannot draw with models of {training_of(config)}")
+        raise DrawingFailed(f"{sampler} cannot draw with models of {training_of(config)}", "sampler")
     scheduler: NoiseScheduler
     if training_of(config) == FLOW_MATCHING:
         scheduler = getattr(diffusers, str(known.flow_scheduler)).from_config(config)
@@ -87,7 +87,9 @@ def _changes(sampler: Sampler, config: Mapping[str, Any], seed: int) -> dict[str
     """The settings of ``sampler`` that replace those of the checkpoint's ``config``."""
     accepted = inspect.signature(scheduler_class(sampler.scheduler)).parameters
     if config.get("rescale_betas_zero_snr") and "rescale_betas_zero_snr" not in accepted:
-        raise DrawingFailed(f"{sampler.name} cannot start from pure noise, as this model does (zero terminal SNR)")
+        raise DrawingFailed(
+            f"{sampler.name} cannot start from pure noise, as this model does (zero terminal SNR)", "sampler"
+        )
     changes = dict(sampler.config)
     if sampler.even_steps and config.get("timestep_spacing") == "linspace":
         changes["timestep_spacing"] = "leading"  # with "linspace", a step would not end where the next begins

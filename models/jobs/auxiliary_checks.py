@@ -13,7 +13,6 @@ from models.jobs.checks import (
     auxiliary_problem,
     range_problem,
     sampling_problem,
-    schedule_problem,
     unknown_name,
 )
 from models.jobs.params import (
@@ -105,12 +104,11 @@ def _check_second_pass(
     problems: Problems,
 ) -> None:
     steps, max_px = second.num_inference_steps or 0, model.limits.max_px * SECOND_PASS_SIZE
-    if 1 < second.scale <= SECOND_PASS_SCALE_MAX and max(params.width, params.height) > max_px / second.scale:
+    if 1 <= second.scale <= SECOND_PASS_SCALE_MAX and max(params.width, params.height) > max_px / second.scale:
         message = f"makes the image larger than {max_px} x {max_px} px"
         problems.note("second_pass.scale", Problem(message, ProblemCode.OUT_OF_RANGE))
     problems.note("second_pass.upscaler", upscaler_problem(second.upscaler, catalog.upscalers))
     problems.note("second_pass.num_inference_steps", range_problem(steps, 1, model.limits.max_steps))
-    problems.note("second_pass.strength", schedule_problem(second.strength, steps))
     if IMG2IMG not in facts.kinds:
         message = f"not available: img2img, and with it a second pass, for models of {model.family}"
         problems.note("second_pass", Problem(message, ProblemCode.UNAVAILABLE))

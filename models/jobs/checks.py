@@ -11,7 +11,7 @@ from models.catalog.families import FamilyFacts
 from models.catalog.samplers import REFUSED, SAMPLERS, sampler_problem
 from models.catalog.upscalers import BUILT_IN_UPSCALERS, find_upscaler
 from models.errors import FieldProblem, InvalidTicket, Problem, ProblemCode
-from models.jobs.params import PROMPT_MAX_CHARS, SEED_MAX, JobRequest
+from models.jobs.params import PROMPT_MAX_CHARS, JobRequest
 from models.jobs.sources import source_problem, sources_of
 
 _LISTED_MAX = 12
@@ -107,8 +107,10 @@ def auxiliary_problem(
     """A problem unless ``model``, which ``name`` was resolved to, can be used with models of ``family``."""
     if model is None:
         return unknown_name(what, name, models)
-    if model.family not in (None, family):
-        message = f"the {what} {model.name!r} is made for models of {model.family}, not of {family}"
+    if (broken := model.weights_problem()) is not None:
+        return Problem(f"the {what} {model.name!r} cannot be used: {broken}", ProblemCode.UNAVAILABLE)
+    if (fitting := model.fitting_family) not in (None, family):
+        message = f"the {what} {model.name!r} is made for models of {fitting}, not of {family}"
         return Problem(message, ProblemCode.NOT_APPLICABLE)
     return None
 
@@ -123,14 +125,6 @@ def sampling_problem(name: str, steps: int, facts: FamilyFacts, *, img2img: bool
         return unknown_name("sampler", name, SAMPLERS)
     message = sampler_problem(name, num_inference_steps=max(steps, 1), kind=facts.trained_on, img2img=img2img)
     return None if message is None else Problem(message, ProblemCode.UNAVAILABLE)
-
-
-def schedule_problem(strength: float, steps: int) -> Problem | None:
-    """A problem if a ``strength`` within its bounds leaves no step to run; pipelines run ``int(steps * strength)``."""
-    if not 0 < strength <= 1 or steps < 1 or int(min(steps, SEED_MAX) * strength) >= 1:
-        return None
-    message = f"leaves none of {steps} steps to run; it must be at least {1 / steps:.3g}"
-    return Problem(message, ProblemCode.OUT_OF_RANGE, 1 / steps, 1)
 
 
 def check_sources(request: JobRequest, problems: Problems) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.families import INPAINT, TXT2IMG
+from models.catalog.samplers import find_sampler
 from models.catalog.styles import STYLES, find_style
 from models.errors import InvalidTicket, Problem, ProblemCode
 from models.jobs.checks import Problems, auxiliary_problem, unknown_name, upscaler_name, value_or
@@ -49,7 +50,7 @@ def _filled_in(request: DrawRequest, model: ModelSpec, catalog: Catalog, problem
         prompt=prompt,
         negative_prompt=value_or(request.negative_prompt, defaults.negative_prompt),
         model=model.name,
-        sampler=value_or(request.sampler, defaults.sampler),
+        sampler=defaults.sampler if request.sampler is None else find_sampler(request.sampler) or request.sampler,
         num_inference_steps=steps,
         guidance_scale=float(value_or(request.guidance_scale, defaults.guidance_scale)),
         seed=_seed(request.seed),

@@ -7,12 +7,14 @@ from collections.abc import Callable
 
 from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.families import FAMILIES, TXT2IMG, FamilyFacts
+from models.catalog.styles import find_style
 from models.errors import Problem, ProblemCode
 from models.jobs.auxiliary_checks import check_auxiliaries
-from models.jobs.checks import Problems, range_problem, sampling_problem, schedule_problem, text_problem
-from models.jobs.composition import check_composition, is_composed
+from models.jobs.checks import Problems, range_problem, sampling_problem, text_problem
+from models.jobs.composition import check_composition, compose, is_composed, styled
 from models.jobs.params import ASPECT_RATIOS, DrawParams
 from models.jobs.prompts import PromptError, parse
+from models.language.lengths import length_problem
 
 
 def check(kind: str, params: DrawParams, model: ModelSpec, catalog: Catalog, problems: Problems) -> None:
@@ -23,8 +25,10 @@ def check(kind: str, params: DrawParams, model: ModelSpec, catalog: Catalog, pro
         message = f"{model.name} is of the family {model.family!r}, and this server supports only {families}"
         problems.note("model", Problem(message, ProblemCode.UNAVAILABLE))
         return
+    if (broken := model.weights_problem()) is not None:
+        problems.note("model", Problem(f"{model.name} cannot be used: {broken}", ProblemCode.UNAVAILABLE))
     _check_family(kind, params, model, facts, problems)
-    _check_texts(params, problems)
+    _check_texts(params, model, problems)
     _check_numbers(params, model, facts, problems)
     _check_sampling(kind, params, facts, problems)
     check_auxiliaries(kind, params, model, facts, catalog, problems)
@@ -74,15 +78,29 @@ def aspect_size(name: str, model: ModelSpec, problems: Problems) -> tuple[int, i
     return width, height
 
 
-def _check_texts(params: DrawParams, problems: Problems) -> None:
+def _check_texts(params: DrawParams, model: ModelSpec, problems: Problems) -> None:
+    style = None if params.style_preset is None else find_style(params.style_preset)
     prompt, negative_prompt = params.prompt, params.negative_prompt
-    problems.note("prompt", text_problem(prompt) or _syntax_problem(prompt, check_composition))
+    drawn, drawn_negative = (prompt, negative_prompt) if style is None else styled(style, prompt, negative_prompt)
+    problems.note(
+        "prompt",
+        text_problem(prompt) or _syntax_problem(prompt, check_composition) or _length_problem(model, drawn),
+    )
     problems.note(
         "negative_prompt",
-        text_problem(negative_prompt) or _syntax_problem(negative_prompt, lambda text: bool(parse(text).loras)),
+        text_problem(negative_prompt)
+        or _syntax_problem(negative_prompt, lambda text: bool(parse(text).loras))
+        or length_problem(model, drawn_negative),
     )
-    if not params.prompt.strip():
-        problems.note("prompt", Problem("must not be empty", ProblemCode.REQUIRED))
+
+
+def _length_problem(model: ModelSpec, prompt: str) -> Problem | None:
+    """A problem if a part of ``prompt``, which may be composed by ``AND``, is longer than ``model`` reads."""
+    try:
+        texts = compose(prompt).texts
+    except PromptError:
+        return None  # reported as such
+    return next(filter(None, (length_problem(model, text) for text in texts)), None)
 
 
 def _syntax_problem(text: str, has_loras: Callable[[str], bool]) -> Problem | None:
@@ -118,4 +136,3 @@ def _size_problem(size_px: int, model: ModelSpec, grid_px: int) -> Problem | Non
 def _check_sampling(kind: str, params: DrawParams, facts: FamilyFacts, problems: Problems) -> None:
     steps = params.num_inference_steps
     problems.note("sampler", sampling_problem(params.sampler, steps, facts, img2img=kind != TXT2IMG))
-    problems.note("strength", schedule_problem(params.strength, steps))

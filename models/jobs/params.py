@@ -158,12 +158,12 @@ class SecondPass:
         float,
         Parameter(
             text="Factor of the enlargement; width and height may reach twice the model's `max_px`.",
-            low=1, high=SECOND_PASS_SCALE_MAX, excludes_low=True,
+            low=1, high=SECOND_PASS_SCALE_MAX,
         ),
     ] = 2.0  # fmt: skip
     upscaler: Annotated[str, Parameter(text="A name from `GET /v1/upscalers`.")] = "Lanczos"
     strength: Annotated[
-        float, Parameter(text="The share of the noise schedule that is run.", low=0, high=1, excludes_low=True)
+        float, Parameter(text="The share of the noise schedule that is run; at least one step.", low=0, high=1)
     ] = 0.5
     num_inference_steps: Annotated[
         int | None,
@@ -209,8 +209,8 @@ class DrawRequest(JobRequest):
     prompt: Annotated[
         str,
         Parameter(
-            text=f"1 to {PROMPT_MAX_CHARS} characters, not only spaces; may contain `<lora:name:weight>` and weights "
-            "like `(word:1.2)`."
+            text=f"At most {PROMPT_MAX_CHARS} characters; an empty prompt draws without words. May contain "
+            "`<lora:name:weight>` and weights like `(word:1.2)`."
         ),
     ]
     negative_prompt: Annotated[
@@ -265,7 +265,7 @@ class DrawRequest(JobRequest):
     strength: Annotated[
         float | None,
         Parameter(
-            text="The share of the noise schedule that is run; 1 ignores the image.", low=0, high=1, excludes_low=True,
+            text="The share of the noise schedule that is run, at least one step; 1 ignores the image.", low=0, high=1,
             if_left_out="0.75 for img2img, 1 for inpaint",
         ),
     ] = None  # fmt: skip

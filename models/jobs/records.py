@@ -62,6 +62,8 @@ class JobRecord:
     started_at: float | None
     finished_at: float | None
     is_cancel_requested: bool = False
+    error_field: str | None = None
+    """The path of the request's field that is to blame for the failure, if one is."""
     loading: str | None = None
     """The model that the job waits for before its first step, as text for people; only while it waits."""
     rewrite: Rewrite | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -72,7 +72,12 @@ def budget_of(spec: ModelSpec) -> Budget:
 
     A model without a readable local tokenizer gets an estimate.
     """
-    for folder in _FOLDERS.get(spec.family, ("tokenizer", "tokenizer_2")):
+    return budget_in(spec, _FOLDERS.get(spec.family, ("tokenizer", "tokenizer_2")))
+
+
+def budget_in(spec: ModelSpec, folders: Sequence[str]) -> Budget:
+    """As :func:`budget_of`, with the tokenizer in the first of ``folders`` that has one."""
+    for folder in folders:
         files = {name: path for name in _FILES if (path := _find(spec, f"{folder}/{name}")) is not None}
         length = _length(files.get("tokenizer_config.json"))
         tokenizer = _open(files)

@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
+from types import MappingProxyType
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from models.errors import UnreadableImage
+from models.media.icons import check_icon
+from models.media.wholeness import mended, require_whole
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
-"""The accepted formats, recognised by the first bytes. Of an animation, the first frame is read."""
+MEDIA_TYPES: Mapping[str, str] = MappingProxyType({
+    "PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "AVIF": "image/avif",
+    "GIF": "image/gif", "BMP": "image/bmp", "TIFF": "image/tiff", "ICO": "image/x-icon", "JPEG2000": "image/jp2",
+    "PPM": "image/x-portable-anymap",
+})  # fmt: skip
+"""The media type of each accepted format, by Pillow's name.
+
+This is an allow-list: Pillow has decoders that start other programs or read other files (EPS, WMF), and many that
+nobody maintains.
+"""
+FORMATS = tuple(MEDIA_TYPES)
+"""The accepted formats, recognised by their bytes and never by a name or a declared type. Of an animation, the first
+frame is read."""
 INPUT_MAX_PX = 50_000_000
 """The largest area of an image, in pixels; a decoded image takes three or four bytes per pixel."""
 
-_WHITE, _BLACK = (255, 255, 255, 255), (0, 0, 0, 255)
-_LEVELS_PER_LEVEL = 257
-"""The number of 16-bit grey levels per 8-bit level."""
+_NOT_CONVERTED = ("LAB", "HSV")
+"""Modes that Pillow does not convert to RGB."""
+_WHITE = (255, 255, 255, 255)
+_LEVEL_MAX = 255
+_DEEP_LEVEL_MAX = 65_535
+_OPAQUE = (255, 255)
 
 
 def measure(data: bytes) -> tuple[int, int]:
     """Width and height in pixels of the image in ``data``, before EXIF rotation; its pixels are not decoded.
 
     Raises:
-        UnreadableImage: ``data`` is not an image, its checksums are wrong, or it has too many pixels.
+        UnreadableImage: ``data`` is not an image, its checksums are wrong, a part of it is missing, or it has too many
+            pixels.
     """
+    data = mended(data)
     with _opened(data) as image:
         size: tuple[int, int] = image.size
+        require_whole(image, data)
         image.verify()
     return size
 
@@ -35,32 +56,51 @@ def measure(data: bytes) -> tuple[int, int]:
 def decode(data: bytes) -> Image.Image:
     """The image in ``data`` as RGB, rotated by its EXIF orientation; transparent areas become white.
 
+    A JPEG or PNG file that lacks its end is read as far as it goes, as viewers do.
+
     Raises:
         UnreadableImage: as :func:`measure`, or its pixels cannot be decoded.
     """
-    with _opened(data) as image:
-        return _flattened(image, _WHITE).convert("RGB")
+    with _opened(mended(data)) as image:
+        upright = _upright(image)
+        if not upright.has_transparency_data:
+            return upright.convert("RGB")
+        layer = upright.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, _WHITE), layer).convert("RGB")
 
 
 def decode_mask(data: bytes) -> Image.Image:
-    """The image in ``data`` as grey levels (mode L), rotated by its EXIF orientation; transparent areas become black.
+    """The mask in ``data`` as grey levels (mode L), rotated by its EXIF orientation.
+
+    Of an image with transparent areas, the alpha channel is the mask: a layer that was painted on is opaque where it
+    has strokes, whatever their colour (A1111's ``create_binary_mask``). Of any other image, its brightness is.
 
     Raises:
         UnreadableImage: as :func:`decode`.
     """
-    with _opened(data) as image:
-        return _flattened(image, _BLACK).convert("L")
+    with _opened(mended(data)) as image:
+        upright = _upright(image)
+        if upright.has_transparency_data:
+            alpha = upright.convert("RGBA").getchannel("A")
+            if alpha.getextrema() != _OPAQUE:
+                return alpha
+            upright = upright.convert("RGB")
+        return upright.convert("L")
 
 
 @contextmanager
 def _opened(data: bytes) -> Iterator[Image.Image]:
     try:
-        with Image.open(BytesIO(data), formats=FORMATS) as image:
-            _check_area(image)
+        check_icon(data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of sizes, which are checked here, and of odd metadata
+            opened = Image.open(BytesIO(data), formats=FORMATS)
+        with opened as image:
+            _check(image)
             yield image
     except UnreadableImage:
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Image.DecompressionBombError as error:
         raise UnreadableImage(_too_large()) from error
     except UnidentifiedImageError as error:
         raise UnreadableImage(f"this is no image, or its format is not one of {', '.join(FORMATS)}") from error
@@ -68,20 +108,29 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
         raise UnreadableImage(f"the image cannot be read: {error}") from error
 
 
-def _check_area(image: Image.Image) -> None:
+def _check(image: Image.Image) -> None:
     if image.width * image.height > INPUT_MAX_PX:
         raise UnreadableImage(_too_large())
+    if image.mode in _NOT_CONVERTED:
+        raise UnreadableImage(f"the image has the colour space {image.mode}, which is not read; convert it to RGB")
 
 
 def _too_large() -> str:
     return f"the image has more than {INPUT_MAX_PX} pixels"
 
 
-def _flattened(image: Image.Image, ground: tuple[int, int, int, int]) -> Image.Image:
+def _upright(image: Image.Image) -> Image.Image:
+    """``image`` rotated by its EXIF orientation, in a mode that Pillow converts without cutting levels off."""
     upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion clips the levels instead of scaling them
-        return upright.convert("F").point(lambda level: level * (1 / _LEVELS_PER_LEVEL) + 0).convert("L")
-    if not upright.has_transparency_data:
-        return upright
-    layer = upright.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", layer.size, ground), layer)
+    if upright.mode.startswith("I"):
+        return _in_eight_bits(upright, _DEEP_LEVEL_MAX)
+    if upright.mode == "F":
+        low, high = upright.getextrema()
+        assert isinstance(low, float) and isinstance(high, float)  # one channel has one pair of extrema
+        return _in_eight_bits(upright, 1.0 if low >= 0 and high <= 1 else _LEVEL_MAX)
+    return upright
+
+
+def _in_eight_bits(image: Image.Image, level_max: float) -> Image.Image:
+    """``image`` of one channel as mode L; Pillow's own conversion clips the levels instead of scaling them."""
+    return image.convert("F").point(lambda level: level * (_LEVEL_MAX / level_max) + 0).convert("L")

@@ -16,8 +16,9 @@ from models.media.images import FORMATS, measure
 from models.media.infotext import a1111_parameters
 from models.media.texts import merged, read_all
 
-PngImagePlugin.MAX_TEXT_MEMORY = 8 << 20
-"""How many bytes of text Pillow decompresses from one PNG before it refuses the file; its own limit is 64 MiB."""
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 8 << 20
+"""How many bytes of text Pillow unpacks from one PNG before it refuses the file; its own limits are 1 MiB for each text,
+which workflows of ComfyUI exceed, and 64 MiB for all."""
 
 PARAMETERS_CHUNK = "parameters"
 JSON_CHUNK = "photogram"

@@ -56,7 +56,10 @@ def _all(data: bytes, image: Image.Image) -> Iterator[tuple[str, str]]:
 
 
 def _exif_texts(image: Image.Image) -> Iterator[tuple[str, str]]:
-    exif = image.getexif()
+    try:
+        exif = image.getexif()
+    except ValueError:  # the file has more text in its chunks than Pillow unpacks
+        return
     comment = exif.get_ifd(_EXIF_IFD).get(_USER_COMMENT, b"")
     yield "UserComment", comment if isinstance(comment, str) else decode_comment(comment)
     for tag, name in _EXIF_NAMES.items():

@@ -11,6 +11,7 @@ from models.jobs.kinds import ResultForm, find_kind
 from models.jobs.records import JobRecord
 from service.api.documentation import problems
 from service.api.errors import ApiError, ErrorCode
+from service.api.formats import JPEG, WEBP, ImageFormat, convert
 from service.api.proxies import requested_base
 from service.api.state import Gateway, GatewayState
 from service.jobs.errors import JobNotFound
@@ -41,10 +42,12 @@ def image_url(base: str, image_id: str) -> str:
     return f"{base}/images/{image_id}.png"
 
 
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_NOT_FOUND = problems(ErrorCode.IMAGE_NOT_FOUND)
 _DOCUMENTED: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The image.", "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}},
+    200: {"description": "The image.", "content": {"image/png": _BINARY}},
     304: {"description": "The client has the image already."},
-    **problems(ErrorCode.IMAGE_NOT_FOUND),
+    **_NOT_FOUND,
 }
 
 
@@ -77,3 +80,34 @@ def get_image(
         return Response(status_code=304, headers=headers)
     name = f"{image_id}.png" if download == "1" else None
     return FileResponse(path, headers=headers, media_type="image/png", filename=name)
+
+
+@router.get(
+    "/images/{image_id}.jpg",
+    operation_id="getImageAsJpeg",
+    summary="Download an image as JPEG",
+    responses={200: {"content": {JPEG.media_type: _BINARY}}, **_NOT_FOUND},
+    response_class=Response,
+)
+def get_jpeg(gateway: GatewayState, image_id: str) -> Response:
+    """The image as a JPEG file with its parameters in the EXIF data. Needs no API key."""
+    return _converted(gateway, image_id, JPEG)
+
+
+@router.get(
+    "/images/{image_id}.webp",
+    operation_id="getImageAsWebp",
+    summary="Download an image as WebP",
+    responses={200: {"content": {WEBP.media_type: _BINARY}}, **_NOT_FOUND},
+    response_class=Response,
+)
+def get_webp(gateway: GatewayState, image_id: str) -> Response:
+    """The image as a WebP file with its parameters in the EXIF data. Needs no API key."""
+    return _converted(gateway, image_id, WEBP)
+
+
+def _converted(gateway: Gateway, image_id: str, target: ImageFormat) -> Response:
+    path = gateway.store.path(image_id)
+    if path is None:
+        raise ApiError(ErrorCode.IMAGE_NOT_FOUND, "there is no such image, or it is not finished yet")
+    return Response(convert(path.read_bytes(), target), media_type=target.media_type)

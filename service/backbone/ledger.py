@@ -120,6 +120,8 @@ class Ledger:
     def fail(self, job_id: str, execution_id: str, failure: JobFailure) -> bool:
         """End the job with the reason why it failed."""
         fields = {"error_code": failure.code, "error_message": _message(str(failure))}
+        if failure.field is not None:
+            fields["error_field"] = failure.field
         return self._conclude(job_id, execution_id, JobStatus.FAILED, fields)
 
     def cancel(self, job_id: str, execution_id: str) -> bool:

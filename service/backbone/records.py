@@ -133,6 +133,7 @@ def _read(fields: Mapping[bytes, bytes], params: JobParams | None) -> JobRecord:
         timings={stage: float(seconds) for stage, seconds in _object(text.get("timings", "{}")).items()},
         error_code=text.get("error_code"),
         error_message=text.get("error_message"),
+        error_field=text.get("error_field"),
         created_at=_checked_time(float(text["created_at"])),
         started_at=_time(text.get("started_at")),
         finished_at=_time(text.get("finished_at")),

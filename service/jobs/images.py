@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from dataclasses import dataclass
 from typing import TypeVar
+from urllib.parse import unquote, unquote_to_bytes
 
 from models.errors import Problem, ProblemCode, UnreadableImage
 from models.jobs.checks import Problems
@@ -18,9 +18,14 @@ from service.backbone.storage import StorageMonitor
 from service.backbone.store import ImageStore
 from service.jobs.errors import ImageRefused
 
-_DATA_URL = re.compile(r"data:image/[a-z0-9.+-]+;base64,", re.IGNORECASE)
+_DATA_URL = re.compile(r'data:(?P<type>(?:"[^"]*"|[^,"]){0,1000}),', re.IGNORECASE)
+"""RFC 2397: any media type and any parameters, in quotes or not; what the data is, its bytes say."""
 _OUR_IMAGE = re.compile(r"(?:/images)?/([0-9a-f-]{36})\.png(\?[^#]*)?")
 _SHOWN_CHARS = 40
+_SPELLED_MAX = 3
+"""The most characters that spell one byte: in a ``data:`` URL it may be percent-encoded."""
+_PLAIN_ALPHABET = str.maketrans("-_", "+/")
+"""From the URL-safe alphabet of RFC 4648 to the standard one."""
 
 _Request = TypeVar("_Request", bound=JobRequest)
 
@@ -86,6 +91,7 @@ class ImageIntake:
         return with_sources(request, taken)
 
     def _take(self, source: str, our_url: str | None) -> str:
+        source = source.strip()
         if is_url(source):
             image_id = _own_image_id(source, our_url)
             return source if image_id is None else self._take(IMAGE + image_id, None)
@@ -97,24 +103,48 @@ class ImageIntake:
             if self._images.path(source.removeprefix(IMAGE)) is None:
                 raise ImageRefused("there is no such image, or it is not finished yet")
             return source
-        return self.store(self._decoded(source)).source
+        return self._store_spelled(source)
+
+    def _store_spelled(self, source: str) -> str:
+        """Store the image that ``source`` spells in Base64 or as a ``data:`` URL."""
+        data = self._decoded(source)
+        try:
+            return self.store(data).source
+        except ImageRefused as error:
+            if len(source) > _SHOWN_CHARS:
+                raise
+            message = f"{source!r} is not a URL, not input:<sha256> or image:<id>, and not Base64 of an image: {error}"
+            raise ImageRefused(message) from error
 
     def _decoded(self, source: str) -> bytes:
-        data_url = _DATA_URL.match(source)
-        if data_url is None and source[:5].lower() == "data:":
-            raise ImageRefused("a data: URL must begin like data:image/png;base64,")
-        text = source[data_url.end() :] if data_url else source
-        if len(text) * 3 // 4 > self._max_bytes + 2:
+        """The bytes of Base64, bare or in a ``data:`` URL; of a ``data:`` URL without ``;base64``, its plain bytes."""
+        header = _DATA_URL.match(source)
+        if header is None and source[:5].lower() == "data:":
+            raise ImageRefused("a data: URL must have a comma before its data, as data:image/png;base64,... has")
+        text = source[header.end() :] if header else source
+        if len(text) > _SPELLED_MAX * self._max_bytes + _SPELLED_MAX:
             raise ImageRefused(self._too_large())
+        if header is not None and not header["type"].lower().rstrip().endswith(";base64"):
+            return unquote_to_bytes(text)
         try:
-            return base64.b64decode(text, validate=True)
-        except (binascii.Error, ValueError) as error:
+            return decode_base64(unquote(text) if header else text)
+        except ValueError as error:
             shown = source if len(source) <= _SHOWN_CHARS else f"{source[:_SHOWN_CHARS]}..."
             message = f"{shown!r} is not a URL, not input:<sha256> or image:<id>, and not Base64: {error}"
             raise ImageRefused(message) from error
 
     def _too_large(self) -> str:
         return f"an image may have at most {self._max_bytes} bytes"
+
+
+def decode_base64(text: str) -> bytes:
+    """The bytes of Base64 as programs write it: in lines, with or without padding, in either of its two alphabets.
+
+    Raises:
+        ValueError: a character is of neither alphabet, or one is missing.
+    """
+    plain = "".join(text.split()).translate(_PLAIN_ALPHABET).rstrip("=")
+    return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
 
 
 def _own_image_id(url: str, our_url: str | None) -> str | None:

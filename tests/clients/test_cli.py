@@ -170,3 +170,57 @@ def test_ctrl_c_cancels_the_job_and_exits_with_130(server: WireServer, somewhere
     assert err.splitlines()[-1] == "photogram: interrupted"
     [record] = server.records.values()
     assert record.job["status"] == "canceled" and not (somewhere / "photogram.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "fetched"),
+    [("x.jpg", ".jpg"), ("x.JPEG", ".jpg"), ("x.webp", ".webp"), ("x.png", ".png"), ("x.PNG", ".png"), ("x", ".png")],
+)
+def test_the_extension_decides_the_format(server: WireServer, somewhere: Path, name: str, fetched: str):
+    assert main(["generate", "a cat", "-o", name]) == 0
+    assert (somewhere / name).read_bytes() == PNG  # the fake has the same bytes for every format
+    assert [target for _, target, _ in server.requests if target.startswith("/images/")][-1].endswith(fetched)
+
+
+@pytest.mark.parametrize("name", ["x.gif", "x.tiff", "x.svg", "x.jpg2", "a.b/x.txt"])
+def test_an_unknown_extension_is_told_before_any_job(server: WireServer, name: str, capsys: pytest.CaptureFixture[str]):
+    assert main(["generate", "a cat", "-o", name]) == 2
+    assert "the extensions are .png, .jpg" in capsys.readouterr().err and server.requests == []
+
+
+def run_piped(server: WireServer, *argv: str, text: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([sys.executable, "-c", SCRIPT, *argv], input=text, capture_output=True, timeout=60)
+
+
+def test_an_image_goes_to_standard_output_alone(server: WireServer, somewhere: Path):
+    done = run_piped(server, "generate", "a cat", "-o", "-")
+    assert (done.returncode, done.stdout) == (0, PNG) and b"file     -" in done.stderr
+    assert not (somewhere / "-").exists()
+
+
+def test_standard_output_takes_either_the_image_or_the_json(server: WireServer, capsys: pytest.CaptureFixture[str]):
+    assert main(["generate", "a cat", "-o", "-", "--json"]) == 2
+    assert "--json prints to standard output" in capsys.readouterr().err and server.requests == []
+
+
+def test_a_prompt_and_an_image_come_from_standard_input(server: WireServer, somewhere: Path):
+    assert run_piped(server, "generate", "-", text=b"a cat\n").returncode == 0
+    (somewhere / "in.jpg").write_bytes(b"bytes")
+    words = ("generate", "a cat", "--image", "-", "--mask", "in.jpg", "--strength", "0.5")
+    assert run_piped(server, *words, text=b"png").returncode == 0
+    first, second = (record.body for record in server.records.values())
+    assert first["params"] == {"prompt": "a cat"}
+    assert second == second | {"kind": "inpaint"} and second["params"] == {
+        "prompt": "a cat", "image": "cG5n", "mask": {"image": "Ynl0ZXM="}, "strength": 0.5,
+    }  # fmt: skip
+
+
+def test_standard_input_is_read_once(server: WireServer, capsys: pytest.CaptureFixture[str]):
+    assert main(["generate", "-", "--image", "-"]) == 2
+    assert "only one argument can be -" in capsys.readouterr().err and server.requests == []
+
+
+def test_a_url_is_sent_as_it_is(server: WireServer):
+    assert main(["generate", "x", "--image", "https://example.org/a.png"]) == 0
+    (record,) = server.records.values()
+    assert record.body["params"]["image"] == "https://example.org/a.png"  # type: ignore[index]

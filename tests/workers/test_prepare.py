@@ -130,6 +130,7 @@ def test_an_image_that_cannot_be_had_fails_its_job_only(stage: Stage, source: st
     assert stage.next_ready().job_id == good
     record = stage.record(broken)
     assert (record.status, record.error_code) == (JobStatus.FAILED, "input_unavailable")
+    assert record.error_field == "image" and source not in (record.error_message or "")
     assert words in (record.error_message or "")
     assert stage.held_ids() == [good]
 
@@ -138,6 +139,14 @@ def test_bytes_that_are_no_image_fail_their_job(stage: Stage) -> None:
     job = stage.img2img(f"input:{stage.inputs.add(encoded('red')[:50])}")
     stage.end_next_failed()
     assert stage.record(job).error_code == "input_unavailable"
+
+
+def test_a_mask_that_is_no_image_is_blamed_itself(stage: Stage) -> None:
+    good, bad = (f"input:{stage.inputs.add(data)}" for data in (encoded("red"), b"nothing"))
+    job = stage.submit(DrawRequest(kind="inpaint", prompt="x", image=good, mask=Mask(image=bad)))
+    stage.end_next_failed()
+    record = stage.record(job)
+    assert record.error_field == "mask.image" and "input:" not in (record.error_message or "")
 
 
 def test_slow_images_hold_up_nobody_else(stage: Stage, slow_url: str) -> None:

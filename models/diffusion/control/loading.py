@@ -42,8 +42,8 @@ def load_controlnet(source: Path, unet: Any, dtype: torch.dtype, device: torch.d
     except Exception as error:
         if is_out_of_memory(error):
             raise OutOfMemory(f"ControlNet {source.name!r} does not fit into the device's memory") from error
-        raise ModelUnavailable(f"ControlNet {source.name!r} cannot be loaded: {summary(error)}") from error
-    raise ModelUnavailable(f"ControlNet {source.name!r} is for another kind of model: {problem}")
+        raise ModelUnavailable(f"ControlNet {source.name!r} cannot be loaded: {summary(error)}", "controls") from error
+    raise ModelUnavailable(f"ControlNet {source.name!r} is for another kind of model: {problem}", "controls")
 
 
 def validate(controlnet: ControlNetModel, unet: Any) -> str | None:

@@ -54,8 +54,10 @@ def shift(config: Any, tokens: int, max_shift: float) -> float:
     return float(tokens * slope + (low - slope * first))
 
 
-def check_length(tokenizer: Any, prompt: str, limit: int) -> None:
-    """Refuse a prompt that is too long for every text encoder, whose end would be cut off.
+def check_length(tokenizer: Any, prompt: str, limit: int) -> int:
+    """The number of tokens of ``prompt``, including special ones.
+
+    A prompt that is too long for every text encoder, whose end would be cut off, is refused.
 
     Args:
         tokenizer: of the text encoder that takes the longest prompts.
@@ -67,4 +69,6 @@ def check_length(tokenizer: Any, prompt: str, limit: int) -> None:
     """
     tokens = len(tokenizer(prompt, verbose=False).input_ids)
     if tokens > limit:
-        raise DrawingFailed(f"the prompt has {tokens} tokens, and this model takes at most {limit}; shorten it")
+        message = f"the prompt has {tokens} tokens, and this model takes at most {limit}; shorten it"
+        raise DrawingFailed(message, "prompt")
+    return tokens

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from diffusers import FluxPipeline
 
+from models.catalog.bounds import T5_TOKENS_MAX
 from models.catalog.families import FLUX
 from models.diffusion.denoiser import Conditioning, Residuals
 from models.diffusion.families.flow import FlowMatching, check_length, shift
@@ -19,8 +20,9 @@ from models.errors import DrawingFailed
 
 PATCH = 2
 """The side of the square of latents that makes one token."""
-DEV_TOKENS, SCHNELL_TOKENS = 512, 256
-"""The number of prompt tokens for T5, as in the authors' code (github.com/black-forest-labs/flux)."""
+SCHNELL_TOKENS = 256
+"""The number of prompt tokens that schnell pads to, unless the prompt has more; dev pads to the most that T5 takes. As
+in the authors' code (github.com/black-forest-labs/flux)."""
 
 
 class Flux(FlowMatching):
@@ -61,9 +63,9 @@ class Flux(FlowMatching):
         if inputs.clip_skip != 1:
             raise DrawingFailed(f"clip_skip must be 1 for FLUX, not {inputs.clip_skip}")
         is_dev: bool = pipeline.transformer.config.guidance_embeds
-        tokens = DEV_TOKENS if is_dev else SCHNELL_TOKENS
         (prompt,) = inputs.prompts
-        check_length(pipeline.tokenizer_2, prompt, tokens)
+        length = check_length(pipeline.tokenizer_2, prompt, T5_TOKENS_MAX)
+        tokens = T5_TOKENS_MAX if is_dev or length > SCHNELL_TOKENS else SCHNELL_TOKENS
         states, pooled, _ = pipeline.encode_prompt(prompt, device=device, max_sequence_length=tokens)
         extra_kwargs = {"pooled_projections": pooled}
         if is_dev:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from diffusers import StableDiffusion3Pipeline
 
+from models.catalog.bounds import T5_TOKENS_MAX
 from models.catalog.families import SD3
 from models.diffusion.denoiser import Conditioning, Residuals
 from models.diffusion.families.flow import FlowMatching, check_length, shift
@@ -17,7 +18,7 @@ from models.diffusion.sampling import NoiseScheduler
 from models.errors import DrawingFailed
 
 T5_TOKENS = 256
-"""The number of prompt tokens for T5, the pipelines' default."""
+"""The number of tokens that prompts are padded to for T5, the pipelines' default; longer ones to the most it takes."""
 
 
 class StableDiffusion3(FlowMatching):
@@ -46,11 +47,12 @@ class StableDiffusion3(FlowMatching):
         Raises:
             DrawingFailed: a prompt is too long, or a CLIP has no such layer.
         """
-        _check(pipeline, inputs)
+        length = _checked_length(pipeline, inputs)
+        tokens = T5_TOKENS if length <= T5_TOKENS else T5_TOKENS_MAX
         clip_skip = None if inputs.clip_skip <= 2 else inputs.clip_skip - 2
-        encoded = [_encode(pipeline, prompt, clip_skip, device) for prompt in inputs.prompts]
+        encoded = [_encode(pipeline, prompt, tokens, clip_skip, device) for prompt in inputs.prompts]
         if inputs.guidance_scale > 1 or inputs.is_composed:
-            encoded.insert(0, _encode(pipeline, inputs.negative_prompt, None, device))
+            encoded.insert(0, _encode(pipeline, inputs.negative_prompt, tokens, None, device))
         return Conditioning.cat(encoded)
 
     def eager(self, pipeline: Pipeline) -> SD3Denoiser:
@@ -68,23 +70,24 @@ class StableDiffusion3(FlowMatching):
         flow.set_timesteps(steps, mu=shift(flow.config, tokens, max_shift=1.16))
 
 
-def _encode(pipeline: Pipeline, prompt: str, clip_skip: int | None, device: torch.device) -> Conditioning:
+def _encode(pipeline: Pipeline, prompt: str, tokens: int, clip_skip: int | None, device: torch.device) -> Conditioning:
     states, _, pooled, _ = pipeline.encode_prompt(
         prompt, None, None, device=device, do_classifier_free_guidance=False, clip_skip=clip_skip,
-        max_sequence_length=T5_TOKENS,
+        max_sequence_length=tokens,
     )  # fmt: skip
     return Conditioning(states, extra_kwargs={"pooled_projections": pooled})
 
 
-def _check(pipeline: Pipeline, inputs: PromptInputs) -> None:
+def _checked_length(pipeline: Pipeline, inputs: PromptInputs) -> int:
+    """The number of tokens of the longer prompt."""
     has_t5 = pipeline.text_encoder_3 is not None
     tokenizer = pipeline.tokenizer_3 if has_t5 else pipeline.tokenizer
-    limit = T5_TOKENS if has_t5 else tokenizer.model_max_length
-    for prompt in (*inputs.prompts, inputs.negative_prompt):
-        check_length(tokenizer, prompt, limit)
+    limit = T5_TOKENS_MAX if has_t5 else tokenizer.model_max_length
+    length = max(check_length(tokenizer, prompt, limit) for prompt in (*inputs.prompts, inputs.negative_prompt))
     layers = min(each.config.num_hidden_layers for each in (pipeline.text_encoder, pipeline.text_encoder_2))
     if not 1 <= inputs.clip_skip <= layers:
-        raise DrawingFailed(f"clip_skip must be from 1 to {layers} for this model, not {inputs.clip_skip}")
+        raise DrawingFailed(f"clip_skip must be from 1 to {layers} for this model, not {inputs.clip_skip}", "clip_skip")
+    return length
 
 
 class SD3Denoiser:

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from models.catalog.bounds import PROMPT_CHUNKS_MAX
 from models.diffusion.text.embeddings import Embedding
 from models.errors import DrawingFailed, ModelUnavailable
 from models.jobs.prompts import Break, Fragment, parse
 
-MAX_CHUNKS = 32
-"""More than 10 000 characters of English need; without a bound, a prompt of many BREAKs would fill the memory."""
+MAX_CHUNKS = 2 * PROMPT_CHUNKS_MAX
+"""Chunks that end at a comma are shorter than those that are counted at submission, by less than half; the words of
+embeddings are not counted there, so that a prompt of many can have more."""
 COMMA_REACH = 20
 """The number of tokens that may move to the next chunk so that a chunk ends with a comma; A1111's default."""
 
@@ -68,9 +70,8 @@ def split(tokenizer: Any, prompt: str, embeddings: Mapping[str, Embedding]) -> l
     if section or not chunks:
         chunks += _fill(section, tokenizer)
     if len(chunks) > MAX_CHUNKS:
-        raise DrawingFailed(
-            f"the prompt takes {len(chunks)} chunks of tokens, and at most {MAX_CHUNKS} are allowed; shorten it"
-        )
+        message = f"the prompt takes {len(chunks)} chunks of tokens, and at most {MAX_CHUNKS} are allowed; shorten it"
+        raise DrawingFailed(message, "prompt")
     return chunks
 
 
@@ -103,9 +104,8 @@ def _fill(units: Iterable[Unit], tokenizer: Any) -> list[Chunk]:
     chunk: Chunk = []
     for unit in units:
         if len(unit.ids) > room:
-            raise ModelUnavailable(
-                f"an embedding in the prompt has {len(unit.ids)} vectors, and at most {room} are allowed"
-            )
+            message = f"an embedding in the prompt has {len(unit.ids)} vectors, and at most {room} are allowed"
+            raise ModelUnavailable(message, "prompt")
         while sum(len(each.ids) for each in chunk) + len(unit.ids) > room:
             end = _end(chunk, unit, comma, min(COMMA_REACH, room // 3))
             chunks.append(chunk[:end])

@@ -41,16 +41,17 @@ def load_embedding(path: Path) -> Embedding:
     """
     if path.suffix != ".safetensors":
         raise ModelUnavailable(
-            f"embedding {path.name}: only .safetensors files are read, because pickles can run code; convert it first"
+            f"embedding {path.name}: only .safetensors files are read, because pickles can run code; convert it first",
+            "prompt",
         )
     try:
         tensors = load_file(path)
     except Exception as error:
-        raise ModelUnavailable(f"embedding {path.name} cannot be read: {summary(error)}") from error
+        raise ModelUnavailable(f"embedding {path.name} cannot be read: {summary(error)}", "prompt") from error
     vectors = tuple(tensor.reshape(-1, tensor.shape[-1]) for tensor in _pick(tensors) if 1 <= tensor.ndim <= 2)
     if not vectors or len({len(each) for each in vectors}) > 1 or not all(_is_sound(each) for each in vectors):
         held = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items())
-        raise ModelUnavailable(f"embedding {path.name} holds no vectors of a known format, but: {held[:200]}")
+        raise ModelUnavailable(f"embedding {path.name} holds no vectors of a known format, but: {held[:200]}", "prompt")
     return Embedding(path.stem, vectors)
 
 

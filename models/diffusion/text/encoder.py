@@ -35,9 +35,11 @@ class Encoder:
         """
         layers = self.model.config.num_hidden_layers
         if not 1 <= clip_skip <= layers:
-            raise DrawingFailed(f"clip_skip must be from 1 to {layers} for this model, not {clip_skip}")
+            raise DrawingFailed(f"clip_skip must be from 1 to {layers} for this model, not {clip_skip}", "clip_skip")
         if clip_skip > 1 and not self._is_clip:
-            raise DrawingFailed(f"clip_skip must be 1 for this model, not {clip_skip}: its text encoder is not CLIP")
+            raise DrawingFailed(
+                f"clip_skip must be 1 for this model, not {clip_skip}: its text encoder is not CLIP", "clip_skip"
+            )
 
     def validate(self, embedding: Embedding) -> str | None:
         """Why ``embedding`` does not fit this text encoder; ``None`` if it does."""

@@ -111,7 +111,8 @@ def _check_embeddings(encoders: Sequence[Encoder], chunks: list[Chunk]) -> None:
         for encoder in encoders:
             problem = encoder.validate(embedding)
             if problem is not None:
-                raise ModelUnavailable(f"embedding {embedding.name!r} is made for another kind of model: {problem}")
+                message = f"embedding {embedding.name!r} is made for another kind of model: {problem}"
+                raise ModelUnavailable(message, "prompt")
 
 
 def _zeros_like(encoding: TextEncoding) -> TextEncoding:

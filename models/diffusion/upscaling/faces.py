@@ -15,7 +15,7 @@ from models.diffusion.upscaling.face_detector import FaceDetector
 from models.diffusion.upscaling.pixels import from_unit, to_bytes, to_unit
 from models.diffusion.upscaling.postprocess import Postprocess
 from models.diffusion.upscaling.weights import failure_to_load, read_model
-from models.errors import DrawingFailed, ModelUnavailable
+from models.errors import DrawingFailed, InputUnavailable, ModelUnavailable
 
 
 @dataclass(eq=False, frozen=True)
@@ -68,7 +68,7 @@ class FaceRestoration(Postprocess):
         image: RGB, of any size. Its faces are detected at once, in tens of milliseconds.
 
     Raises:
-        DrawingFailed: no face is detected.
+        InputUnavailable: no face is detected.
         ValueError: the image is not RGB.
     """
 
@@ -78,7 +78,7 @@ class FaceRestoration(Postprocess):
         self._canvas = self._source
         self._faces = [align(landmarks) for landmarks in restorer.detector.find(self._source)]
         if not self._faces:
-            raise DrawingFailed("no face was found in the image")
+            raise InputUnavailable("no face was found in the image", "image")
         self.steps = len(self._faces)
 
     @property

@@ -120,10 +120,10 @@ def _views(extras: AuxiliaryModels) -> list[AuxiliaryModelView]:
 def _view(extra: AuxiliaryModel) -> AuxiliaryModelView:
     return AuxiliaryModelView(
         name=extra.name,
-        family=extra.family,
+        family=extra.fitting_family,
         aliases=extra.aliases,
         licence=extra.licence,
-        problem=None if extra.problem() is None else "its file is missing",
+        problem=None if extra.problem() is None else extra.weights_problem() or "its file is missing",
     )
 
 

@@ -125,7 +125,9 @@ def _local_problem(spec: ModelSpec) -> str | None:
     """What is wrong with the files of the model, without their paths, which clients must not learn."""
     if spec.problem() is None:
         return None
-    return "its file is missing" if spec.folder is None else "its folder holds no diffusers pipeline"
+    if spec.folder is not None:
+        return "its folder holds no diffusers pipeline"
+    return spec.weights_problem() or "its file is missing"
 
 
 def without_paths(text: str, spec: ModelSpec) -> str:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from models.errors import ProblemCode
-from models.media.images import FORMATS
+from models.media.images import MEDIA_TYPES
 from service.api.auth import CurrentCaller
 from service.api.errors import ApiError, ErrorCode, invalid_field
 from service.api.native.errors import UPLOADING
@@ -18,10 +18,13 @@ from service.jobs.errors import ImageRefused
 
 router = APIRouter(tags=["jobs"])
 
+_BYTES = "application/octet-stream"
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "content": {f"image/{name.lower()}": {"schema": {"type": "string", "format": "binary"}} for name in FORMATS},
+        "content": {
+            name: {"schema": {"type": "string", "format": "binary"}} for name in (*MEDIA_TYPES.values(), _BYTES)
+        },
     }
 }
 
@@ -44,8 +47,8 @@ class InputView(BaseModel):
 )
 async def create_input(request: Request, gateway: GatewayState, caller: CurrentCaller) -> InputView:
     """Store the image in the body. It is kept after its last use for as long as finished jobs are kept."""
-    if not request.headers.get("content-type", "").strip().lower().startswith("image/"):
-        raise ApiError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, "the body must be an image, sent as image/png or the like")
+    if not request.headers.get("content-type", _BYTES).strip().lower().startswith(("image/", _BYTES)):
+        raise ApiError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"the body must be an image, sent as image/png or {_BYTES}")
     data = await _body(request, gateway.settings.max_input_bytes)
     try:
         stored = await run_in_threadpool(gateway.jobs.store_image, data)

@@ -57,7 +57,10 @@ def _result(record: JobRecord, base_url: str) -> ResultView:
 def _failure(record: JobRecord) -> FailureView | None:
     if record.error_code is None:
         return None
-    return FailureView(code=record.error_code, message=record.error_message or "")
+    message = record.error_message or ""
+    return FailureView(
+        code=record.error_code, message=f"{record.error_field}: {message}" if record.error_field else message
+    )
 
 
 def _datetime(seconds: float | None) -> datetime | None:
@@ -77,6 +80,7 @@ def at_status(record: JobRecord, status: JobStatus) -> JobRecord:
         timings={},
         error_code=None,
         error_message=None,
+        error_field=None,
         started_at=started_at,
         finished_at=None,
     )

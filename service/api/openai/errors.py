@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -103,10 +103,18 @@ def invalid_fields(errors: Iterable[ErrorDetails]) -> OpenAiError:
     return OpenAiError(message, param=problems[0].field, code=_CODES.get(found[0]["type"], _INVALID_VALUE))
 
 
-def failed_job(record: JobRecord) -> OpenAiError:
-    """The error for a job that failed or was canceled."""
+def failed_job(record: JobRecord, wire_name: Callable[[str], str]) -> OpenAiError:
+    """The error for a job that failed or was canceled; 400 if an image of the request is to blame.
+
+    Args:
+        wire_name: gives OpenAI's name for a parameter.
+    """
     code = record.error_code or record.status.value
-    return OpenAiError(record.error_message or f"the job was {code}", param=None, code=code, status=500)
+    message = record.error_message or f"the job was {code}"
+    if record.error_field is None:
+        return OpenAiError(message, param=None, code=code, status=500)
+    param = wire_name(record.error_field)
+    return OpenAiError(f"{param}: {message}", param=param)
 
 
 def refused(reasons: Mapping[str, str], given: Iterable[str]) -> None:

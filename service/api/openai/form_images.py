@@ -11,6 +11,7 @@ from PIL import ExifTags, Image, ImageOps
 from models.errors import UnreadableImage
 from models.media.images import FORMATS
 from models.media.png import read_request
+from models.media.wholeness import mended
 from service.api.openai.errors import OpenAiError
 from service.api.state import Gateway
 from service.jobs.errors import ImageRefused
@@ -62,7 +63,7 @@ def _stored(gateway: Gateway, data: bytes, param: str) -> str:
 
 def upright_size(data: bytes) -> tuple[int, int]:
     """Width and height in pixels of the image in ``data`` after its EXIF orientation; its pixels are not decoded."""
-    with Image.open(BytesIO(data), formats=FORMATS) as image:
+    with Image.open(BytesIO(mended(data)), formats=FORMATS) as image:
         width, height = image.size
         return (
             (height, width)
@@ -90,7 +91,7 @@ def mask_of_alpha(data: bytes, param: str) -> bytes | None:
         OpenAiError: the image cannot be read; ``param`` is the field that had it.
     """
     try:
-        with Image.open(BytesIO(data), formats=FORMATS) as image:
+        with Image.open(BytesIO(mended(data)), formats=FORMATS) as image:
             if not image.has_transparency_data:
                 return None
             alpha = ImageOps.exif_transpose(image).convert("RGBA").getchannel("A")

@@ -17,6 +17,12 @@ from service.api.openai.schemas import ImageFields
 from service.api.openai.unsupported import UNSUPPORTED
 
 _FILES = ("image", "mask")
+_TEXTS = ("prompt", "negative_prompt", "image", "mask")
+_NUMBERS = (
+    "n", "seed", "steps", "step", "num_inference_steps", "width", "height", "clip_skip", "priority",
+    "output_compression", "partial_images", "guidance_scale", "cfg_scale", "strength",
+)  # fmt: skip
+_NUMBER = re.compile(r"[+-]?\d{1,20}(\.\d{0,20})?([eE][+-]?\d{1,2})?")
 _INDEX = re.compile(r"\[\d*\]$")
 
 _Fields = TypeVar("_Fields", bound=ImageFields)
@@ -49,6 +55,7 @@ async def read_form(request: Request, model: type[_Fields]) -> _Fields:
 
 def _validated(document: Any, model: type[_Fields], *, strict: bool) -> _Fields:
     if isinstance(document, Mapping):
+        document = _plain(document)
         refused(UNSUPPORTED, (name for name, value in document.items() if value is not None))
     try:
         return model.model_validate(document, strict=strict)
@@ -56,10 +63,27 @@ def _validated(document: Any, model: type[_Fields], *, strict: bool) -> _Fields:
         raise invalid_fields(error.errors(include_url=False, include_input=False)) from error
 
 
+def _plain(document: Mapping[str, Any]) -> dict[str, Any]:
+    """``document`` without fields whose text is empty, and with numbers that were sent as text or as ``2.0``.
+
+    Forms and clients in shells send these. An empty prompt is one, and so is an empty negative prompt.
+    """
+    given = {name: value for name, value in document.items() if value != "" or name in _TEXTS}
+    return {name: _number(value) if name in _NUMBERS else value for name, value in given.items()}
+
+
+def _number(value: object) -> object:
+    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+        value = float(value) if set(value) & set(".eE") else int(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _fields(parts: list[FormPart]) -> dict[str, str | bytes]:
     found: dict[str, str | bytes] = {}
     for part in parts:
         name = _INDEX.sub("", part.name)
+        if name == "image" and found.get(name) == part.data:
+            continue  # some clients send each file twice, as image and image[]
         if name in found:
             raise OpenAiError(_repeated(name), param=name)
         found[name] = _content(name, part)
@@ -68,7 +92,7 @@ def _fields(parts: list[FormPart]) -> dict[str, str | bytes]:
 
 def _repeated(name: str) -> str:
     if name == "image":
-        return "image: must be sent once; several images cannot be combined"
+        return "image: must be one image: the models here cannot combine several; send the one to change"
     return f"{name}: must be sent once"
 
 

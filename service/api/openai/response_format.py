@@ -14,6 +14,7 @@ from PIL import Image
 
 from service.api.formats import JPEG, PNG, WEBP, ImageFormat, convert
 from service.api.openai.errors import OpenAiError
+from service.api.openai.names import without_provider
 from service.api.openai.schemas import EditForm, GenerateBody, ImageFields
 
 FORMATS: Mapping[str, ImageFormat] = MappingProxyType({"png": PNG, "jpeg": JPEG, "webp": WEBP})
@@ -88,4 +89,4 @@ def _streaming(fields: ImageFields) -> tuple[bool, int]:
 def _is_url(fields: ImageFields) -> bool:
     if fields.response_format is not None:
         return fields.response_format == "url"
-    return _BASE64_MODELS.match(fields.model or "") is None
+    return _BASE64_MODELS.match(without_provider(fields.model or "")) is None

@@ -26,7 +26,9 @@ class ImageFields(StrictBody):
     )
     n: int | None = Field(None, ge=1, le=N_MAX, description="The number of images; they have consecutive seeds.")
     size: str | None = Field(
-        None, description="`auto`, or `WIDTHxHEIGHT` such as `512x768`: multiples of 8 within the model's limits."
+        None,
+        description="`auto`, `WIDTHxHEIGHT` such as `512x768` (rounded to the nearest size that the model draws), a "
+        "ratio such as `16:9`, or `1K`.",
     )
     quality: Quality | None = Field(
         None,
@@ -50,11 +52,16 @@ class ImageFields(StrictBody):
 
     negative_prompt: str | None = Field(None, description="Photogram's own: what the image must not contain.")
     seed: int | None = Field(
-        None, description="Photogram's own: 0 to 2^53 - 1; -1 draws a random seed, as if left out."
+        None,
+        description="Photogram's own: a negative seed draws a random one; of up to 64 bits, the lowest 53 are used.",
     )
     steps: int | None = Field(None, description="Photogram's own: another name for `num_inference_steps`.")
+    step: int | None = Field(None, description="LocalAI's: another name for `num_inference_steps`.")
+    width: int | None = Field(None, ge=1, description="Photogram's own, instead of `size`; so is `height`.")
+    height: int | None = Field(None, ge=1)
     num_inference_steps: int | None = Field(None, description="Photogram's own: 1 to the model's `max_steps`.")
     guidance_scale: float | None = Field(None, description="Photogram's own: 0 to 50.")
+    cfg_scale: float | None = Field(None, description="Photogram's own: another name for `guidance_scale`.")
     sampler: str | None = Field(None, description="Photogram's own: a name from `GET /v1/samplers`.")
     style_preset: str | None = Field(None, description="Photogram's own: a name from `GET /v1/styles`.")
     clip_skip: int | None = Field(None, description="Photogram's own: 1 to 12, in A1111's count.")
@@ -64,7 +71,7 @@ class ImageFields(StrictBody):
 class GenerateBody(ImageFields):
     """A request to generate images from a prompt."""
 
-    prompt: str = Field(min_length=1, max_length=PROMPT_MAX_CHARS)
+    prompt: str = Field(max_length=PROMPT_MAX_CHARS)
     style: Literal["vivid", "natural"] | None = Field(
         None, description="`vivid` is the style preset `cinematic`, `natural` is `photographic`."
     )
@@ -105,7 +112,7 @@ class _Form(ImageFields):
         | None
     ) = Field(None, description='Photogram\'s own, as JSON text: `[{"name": "film", "weight": 0.6}]`.')
     strength: float | None = Field(
-        None, description="Photogram's own: the share of the noise schedule that is run; above 0, at most 1."
+        None, description="Photogram's own: the share of the noise schedule that is run, 0 to 1."
     )
 
 
@@ -118,7 +125,7 @@ class EditForm(_Form):
         description="An image of the same size. The area where it is fully transparent changes. If left out, the area "
         "where `image` is fully transparent changes, or the whole image if there is none.",
     )
-    prompt: str = Field(min_length=1, max_length=PROMPT_MAX_CHARS)
+    prompt: str = Field(max_length=PROMPT_MAX_CHARS)
     input_fidelity: Literal["low", "high"] | None = Field(
         None, description="For requests without a mask: `high` is a strength of 0.5, `low` of 0.75."
     )
@@ -134,7 +141,6 @@ class VariationForm(_Form):
     image: Upload = Field(description="The image.")
     prompt: str | None = Field(
         None,
-        min_length=1,
         max_length=PROMPT_MAX_CHARS,
         description="Photogram's own. If left out, the prompt in the metadata of an image that Photogram generated.",
     )

@@ -18,6 +18,7 @@ from service.api.errors import ApiError, to_api_error
 from service.api.openai.errors import describe, failed_job
 from service.api.openai.response_format import ResponseFormat
 from service.api.openai.schemas import ImageFields, Usage
+from service.api.openai.translate import wire_name
 from service.api.openai.views import draw_params, shown_quality, shown_size
 from service.api.sse import FROM_THE_START, KEEP_ALIVE, KEEP_ALIVE_S, EventStream, frame
 from service.api.state import Gateway
@@ -74,7 +75,7 @@ class Stream:
     async def _completed(self, record: JobRecord) -> str:
         finished = await self.gateway.watcher.read(record.job_id) or record
         if finished.status is not JobStatus.SUCCEEDED:
-            raise failed_job(finished)
+            raise failed_job(finished, wire_name)
         (png,) = await run_in_threadpool(self.gateway.jobs.read_images, finished)
         file = await run_in_threadpool(self.response_format.encoded, png)
         return self._frame("completed", finished, file, usage=Usage().model_dump())

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from models.catalog.bounds import SIZE_MULTIPLE_PX
 from models.catalog.catalog import Catalog, ModelSpec
-from models.catalog.families import FAMILIES, IMG2IMG, INPAINT
+from models.catalog.families import IMG2IMG, INPAINT
 from models.catalog.samplers import find_sampler
 from models.jobs.checks import unknown_name
 from models.jobs.params import DrawRequest, LoraUse, Mask
+from models.jobs.seeds import client_seed
 from service.api.job_bodies import BodyOf
 from service.api.openai.errors import MODEL_NOT_FOUND, OpenAiError
 from service.api.openai.form_images import FormImages
+from service.api.openai.names import without_provider
 from service.api.openai.schemas import EditForm, GenerateBody, ImageFields, VariationForm
+from service.api.openai.sizes import Size, fitted, read_size, rounded
 
 STEPS_OF: Mapping[str | None, float] = {
     "low": 0.5, "high": 2, "hd": 2, "xhigh": 3, "max": 4,
@@ -27,20 +29,26 @@ VARIATION_STRENGTH = 0.5
 VARIATION_PROMPT = "an image"
 _VARIATION_GUIDANCE = 1.0
 
-_OPENAI_MODEL = re.compile(r"dall-e-[23]|gpt-image-[\w.-]+|chatgpt-image-latest")
-_SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
-_AUTO = "auto"
+_OPENAI_MODEL = re.compile(r"dall-?e(-[23])?|gpt-image-[\w.-]+|chatgpt-image-latest", re.IGNORECASE)
+_DEFAULT_NAMES = ("", "default", "auto")
+
+_Number = TypeVar("_Number", int, float)
 
 
 def find_model(name: str | None, catalog: Catalog) -> ModelSpec:
     """The model of that name or alias; for a name of OpenAI's models, the model that stands for unknown names.
 
+    A prefix such as ``openai/``, with which proxies name the provider, is left out; no name is the default model.
+
     Raises:
         OpenAiError: there is no such model (404).
     """
     found = catalog.resolve(name)
-    if found is None and name is not None and _OPENAI_MODEL.fullmatch(name):
-        found = catalog.resolve_any(name)
+    plain = without_provider(name or "")
+    if found is None:
+        found = catalog.resolve(None if plain.lower() in _DEFAULT_NAMES else plain)
+    if found is None and _OPENAI_MODEL.fullmatch(plain):
+        found = catalog.resolve_any(plain)
     if found is None:
         message = unknown_name("model", str(name), catalog).message
         raise OpenAiError(f"model: {message}", param="model", code=MODEL_NOT_FOUND, status=404)
@@ -53,7 +61,7 @@ def generation(body: GenerateBody, catalog: Catalog) -> DrawRequest:
     if body.style is not None and body.style_preset is not None:
         raise OpenAiError("style: must not be sent together with style_preset", param="style")
     style_preset = body.style_preset if body.style is None else STYLES[body.style]
-    width, height = _size(body.size) or (None, None)
+    width, height = _size(body, spec) or (None, None)
     return DrawRequest(**_common(body, spec) | {
         "prompt": body.prompt, "style_preset": style_preset, "width": width, "height": height,
         "loras": _loras(body.loras),
@@ -81,7 +89,8 @@ def variation(form: VariationForm, images: FormImages, catalog: Catalog) -> Draw
     """
     spec = find_model(form.model, catalog)
     prompt = form.prompt or images.prompt
-    guidance = {} if prompt or form.guidance_scale is not None else {"guidance_scale": _VARIATION_GUIDANCE}
+    has_scale = form.guidance_scale is not None or form.cfg_scale is not None
+    guidance = {} if prompt or has_scale else {"guidance_scale": _VARIATION_GUIDANCE}
     return DrawRequest(**_common(form, spec) | _source_image(form, images, spec) | guidance | {
         "kind": IMG2IMG, "prompt": prompt or VARIATION_PROMPT,
         "strength": VARIATION_STRENGTH if form.strength is None else form.strength,
@@ -93,8 +102,8 @@ def _common(fields: ImageFields, spec: ModelSpec) -> dict[str, Any]:
         "model": spec.name,
         "negative_prompt": fields.negative_prompt,
         "num_inference_steps": _steps(fields, spec),
-        "guidance_scale": fields.guidance_scale,
-        "seed": fields.seed,
+        "guidance_scale": _only("guidance_scale", fields.guidance_scale, fields.cfg_scale),
+        "seed": client_seed(fields.seed),
         "sampler": None if fields.sampler is None else find_sampler(fields.sampler) or fields.sampler,
         "style_preset": fields.style_preset,
         "clip_skip": fields.clip_skip,
@@ -103,7 +112,7 @@ def _common(fields: ImageFields, spec: ModelSpec) -> dict[str, Any]:
 
 
 def _source_image(form: EditForm | VariationForm, images: FormImages, spec: ModelSpec) -> dict[str, Any]:
-    width, height = _size(form.size) or fitted(images.size, spec)
+    width, height = _size(form, spec) or fitted(images.size, spec)
     return {"image": images.image, "width": width, "height": height, "loras": _loras(form.loras)}
 
 
@@ -112,9 +121,7 @@ def _loras(loras: list[BodyOf[LoraUse]] | None) -> tuple[LoraUse, ...]:
 
 
 def _steps(fields: ImageFields, spec: ModelSpec) -> int | None:
-    if fields.steps is not None and fields.num_inference_steps is not None:
-        raise OpenAiError("steps: is another name for num_inference_steps; send only one of them", param="steps")
-    steps = fields.num_inference_steps if fields.steps is None else fields.steps
+    steps = _only("steps", fields.steps, fields.step, fields.num_inference_steps)
     if fields.quality not in STEPS_OF:
         return steps
     if steps is not None:
@@ -124,26 +131,23 @@ def _steps(fields: ImageFields, spec: ModelSpec) -> int | None:
     return max(1, min(spec.limits.max_steps, round(spec.defaults.num_inference_steps * STEPS_OF[fields.quality])))
 
 
-def _size(text: str | None) -> tuple[int, int] | None:
-    if text is None or text == _AUTO:
-        return None
-    found = _SIZE.fullmatch(text)
-    if found is None:
-        raise OpenAiError("size: must be auto, or WIDTHxHEIGHT such as 512x768", param="size")
-    return int(found[1]), int(found[2])
+def _size(fields: ImageFields, spec: ModelSpec) -> Size | None:
+    """The size of ``size``, or of ``width`` and ``height``; a side that is left out is the model's usual one."""
+    size = read_size(fields.size, spec)
+    if fields.width is None and fields.height is None:
+        return size
+    if size is not None:
+        raise OpenAiError("size: must not be sent together with width or height", param="size")
+    width, height = fields.width or spec.defaults.width, fields.height or spec.defaults.height
+    return rounded(width, spec), rounded(height, spec)
 
 
-def fitted(size: tuple[int, int], spec: ModelSpec) -> tuple[int, int]:
-    """``size`` (width, height) in pixels, scaled into the limits of ``spec`` and rounded to its grid.
-
-    The aspect ratio is kept as far as the limits allow.
-    """
-    limits, facts = spec.limits, FAMILIES.get(spec.family)
-    grid_px = SIZE_MULTIPLE_PX if facts is None else facts.size_multiple_px
-    low, high = -(-limits.min_px // grid_px), limits.max_px // grid_px
-    scale = min(limits.max_px / max(size), 1) * max(limits.min_px / min(size), 1) / grid_px
-    width, height = (min(max(round(side * scale), low), high) * grid_px for side in size)
-    return width, height
+def _only(name: str, *values: _Number | None) -> _Number | None:
+    """The value among several names of one parameter; raises :class:`OpenAiError` if they differ."""
+    given = {value for value in values if value is not None}
+    if len(given) > 1:
+        raise OpenAiError(f"{name}: its other names have other values; send only one of them", param=name)
+    return next(iter(given), None)
 
 
 def wire_name(field: str) -> str:

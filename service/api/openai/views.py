@@ -12,6 +12,7 @@ from models.jobs.records import JobRecord, JobStatus
 from service.api.openai.errors import failed_job
 from service.api.openai.response_format import ResponseFormat
 from service.api.openai.schemas import ImageData, ImageFields, ImagesAnswer
+from service.api.openai.translate import wire_name
 
 _SHOWN_QUALITIES: Mapping[str | None, str] = {
     "low": "low", "high": "high", "hd": "high", "xhigh": "xhigh", "max": "max",
@@ -70,4 +71,4 @@ def require_images(records: list[JobRecord]) -> None:
     """Raise :class:`OpenAiError` if a job has not succeeded."""
     for record in records:
         if record.status is not JobStatus.SUCCEEDED:
-            raise failed_job(record)
+            raise failed_job(record, wire_name)

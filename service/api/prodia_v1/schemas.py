@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 DEFAULT_STRENGTH = 0.7
 """The strength of img2img and inpainting if the request has none: Prodia's example for ``denoising_strength``."""
@@ -35,6 +35,22 @@ class ProdiaBody(BaseModel):
     """The base of all bodies."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty_texts(cls, body: Any) -> Any:
+        """``body`` without fields whose text is empty: forms and shells send these for what is left open."""
+        if not isinstance(body, dict):
+            return body
+        return {name: value for name, value in body.items() if name in _TEXTS or not _is_blank(value)}
+
+
+_TEXTS = ("prompt", "negative_prompt")
+"""Fields for which an empty text is a value."""
+
+
+def _is_blank(value: object) -> bool:
+    return isinstance(value, str) and not value.strip()
 
 
 class ProdiaGenerateBody(ProdiaBody):

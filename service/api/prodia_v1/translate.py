@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from models.catalog.bounds import SIZE_MULTIPLE_PX
 from models.catalog.catalog import Catalog, ModelSpec
-from models.catalog.families import FAMILIES, IMG2IMG, INPAINT, SDXL
+from models.catalog.families import IMG2IMG, INPAINT, SDXL
 from models.catalog.preprocessors import Threshold, find_preprocessor
 from models.catalog.samplers import find_sampler
 from models.catalog.upscalers import upscaler_problem
@@ -16,7 +15,6 @@ from models.jobs.params import (
     CONTROL_MODES,
     FILLS,
     RESIZE_MODES,
-    SEED_MAX,
     Control,
     DrawRequest,
     FaceRestoreRequest,
@@ -26,6 +24,7 @@ from models.jobs.params import (
     SecondPass,
     UpscaleRequest,
 )
+from models.jobs.seeds import client_seed
 from models.jobs.sources import is_url
 from service.api.errors import invalid_field
 from service.api.prodia_v1.schemas import (
@@ -45,8 +44,6 @@ PHOTOMAKER_REFUSAL = "photomaker is not available: Photogram does not implement 
 _ASPECTS_PX = {"square": (512, 512), "portrait": (512, 768), "landscape": (768, 512)}
 _UPSCALER = "ESRGAN_4x"
 """Prodia's default upscaler."""
-_SEED_LIMIT = 2**64
-"""Seeds of this size or more are refused; clients draw theirs from up to 64 bits."""
 _SECOND_PASS = re.compile(r"second_pass(\..*)?")
 _WIRE_NAMES = {
     "num_inference_steps": "steps",
@@ -115,9 +112,9 @@ def _txt2img(body: ProdiaGenerateBody, catalog: Catalog, is_sdxl: bool) -> DrawR
         sampler=body.sampler and (find_sampler(body.sampler) or body.sampler),
         num_inference_steps=body.steps,
         guidance_scale=body.cfg_scale,
-        seed=_seed(body.seed),
-        width=_side(aspect_width if body.width is None else body.width, model),
-        height=_side(aspect_height if body.height is None else body.height, model),
+        seed=client_seed(body.seed),
+        width=model.rounded_side(aspect_width if body.width is None else body.width),
+        height=model.rounded_side(aspect_height if body.height is None else body.height),
         style_preset=body.style_preset,
         second_pass=SecondPass(scale=2.0) if body.upscale else None,
     )
@@ -175,23 +172,6 @@ def _required_image(body: ProdiaUpscaleBody | ProdiaFaceRestoreBody) -> str:
     if image is None:
         raise invalid_field("imageUrl", "is required, or imageData", ProblemCode.REQUIRED)
     return image
-
-
-def _seed(seed: int | None) -> int | None:
-    """``None``, which draws a random seed, for negative seeds; the lowest 53 bits of seeds that are too large."""
-    if seed is None or seed < 0:
-        return None
-    return seed & SEED_MAX if seed < _SEED_LIMIT else seed
-
-
-def _side(size_px: int | None, model: ModelSpec) -> int | None:
-    """``size_px`` rounded down to the grid of ``model``, and up to its smallest side."""
-    if size_px is None or size_px < 1:
-        return size_px
-    facts = FAMILIES.get(model.family)
-    grid_px = SIZE_MULTIPLE_PX if facts is None else facts.size_multiple_px
-    smallest_px = -(-model.limits.min_px // grid_px) * grid_px
-    return max(size_px // grid_px * grid_px, smallest_px)
 
 
 def _image(url: str | None, data: str | None) -> str | None:

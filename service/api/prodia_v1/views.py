@@ -12,6 +12,7 @@ from models.jobs.params import DrawParams, LoraUse, UpscaleParams
 from models.jobs.records import JobRecord, JobStatus
 from service.api.images import base_url, image_url
 from service.api.prodia_v1.errors import reason
+from service.api.prodia_v1.translate import wire_name
 from service.api.state import Gateway
 
 _STATUSES = {
@@ -34,7 +35,12 @@ def known_job(record: JobRecord, request: Request, gateway: Gateway) -> JSONResp
     if record.status is JobStatus.SUCCEEDED:
         shown["imageUrl"] = image_url(base_url(request, gateway), record.images[0].image_id)
     is_failed = shown["status"] == "failed"
-    return JSONResponse(shown, headers=reason(record.error_message or record.status) if is_failed else None)
+    return JSONResponse(shown, headers=reason(_why(record)) if is_failed else None)
+
+
+def _why(record: JobRecord) -> str:
+    message = record.error_message or record.status
+    return message if record.error_field is None else f"{wire_name(record.error_field)}: {message}"
 
 
 def _params(record: JobRecord) -> dict[str, Any]:

@@ -71,7 +71,8 @@ async def _pong(gateway: Gateway, response_format: ResponseFormat, name: str, *,
 
 def _failed(request: Request, record: JobRecord, job: V2Job) -> Response:
     """The job with its error; a form only with status 400, because Prodia's client takes other forms for success."""
-    is_caused_by_request = record.status is JobStatus.CANCELED or record.error_code in _CAUSED_BY_REQUEST
+    is_blamed = record.error_field is not None or record.error_code in _CAUSED_BY_REQUEST
+    is_caused_by_request = record.status is JobStatus.CANCELED or is_blamed
     if is_caused_by_request and wants_form_errors(request):
         return form_response(job.as_json(), status=400)
     return json_response(job.as_json(), status=400 if is_caused_by_request else 500)

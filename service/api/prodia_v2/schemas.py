@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -18,6 +19,8 @@ _SHOWN_IMAGE_MAX_CHARS = 300
 _CONFIGS: list[Any] = [
     {"$ref": f"#/components/schemas/{name}"} for name in ("DrawConfig", "UpscaleConfig", "FaceRestoreConfig")
 ]
+_TEXTS = ("prompt", "negative_prompt")
+"""Keys for which an empty text is a value."""
 _EMPTY: list[Any] = [{"type": "object", "maxProperties": 0}, {"type": "null"}]
 _SOURCE = "The filename of an `input` part, or a URL, Base64, `input:<sha256>` or `image:<id>`. "
 _ONLY_INPUT = _SOURCE + "If left out, the only `input`."
@@ -25,13 +28,30 @@ _FIRST_INPUT = _SOURCE + "If left out, the first `input`."
 _SECOND_INPUT = _SOURCE + "If left out, the second `input`."
 
 
-def _integral(value: object) -> object:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+_NUMBER = re.compile(r"[+-]?\d{1,20}(\.\d{0,20})?([eE][+-]?\d{1,2})?")
 
+
+def _number(value: object) -> object:
+    """A number that came as text, as forms and shells send it; an empty text is the same as left out."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if not text:
+        return None
+    return float(text) if _NUMBER.fullmatch(text) else value
+
+
+def _integral(value: object) -> object:
+    found = int(value) if isinstance(value, str) and _WHOLE.fullmatch(value.strip()) else _number(value)
+    return int(found) if isinstance(found, float) and found.is_integer() else found
+
+
+_WHOLE = re.compile(r"[+-]?\d{1,20}")
 
 Whole = Annotated[int | None, Field(strict=True), BeforeValidator(_integral)]
-"""A whole number; a float without a fraction is accepted, a string or a boolean is not."""
-Number = Annotated[float | None, Field(strict=True)]
+"""A whole number; it may come as text, or as a float without a fraction; a boolean is refused."""
+Number = Annotated[float | None, Field(strict=True), BeforeValidator(_number)]
+"""Any number; it may come as text."""
 
 
 class V2JobBody(BaseModel):
@@ -57,9 +77,9 @@ class Config(BaseModel):
 
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> Self:
-        """``config`` as this class; raises :class:`InvalidTicket` if it does not fit."""
+        """``config`` as this class, without empty texts; raises :class:`InvalidTicket` if it does not fit."""
         try:
-            return cls.model_validate(config)
+            return cls.model_validate({key: value for key, value in config.items() if value != "" or key in _TEXTS})
         except ValidationError as error:
             found = error.errors(include_url=False, include_input=False)
             raise InvalidTicket(field_problems({**each, "loc": _path(each["loc"])} for each in found)) from error
@@ -118,7 +138,7 @@ class DrawConfig(Config):
     cfg_scale: Number = None
     guidance: Number = None
     sampler: str | None = None
-    strength: Number = Field(None, description="For img2img and inpainting: above 0, at most 1.")
+    strength: Number = Field(None, description="For img2img and inpainting: 0 to 1.")
     image: str | None = Field(None, description=_FIRST_INPUT)
     images: Annotated[list[str], FIRST_WRONG_ITEM] | None = Field(
         None, description="The image, and for inpainting the mask, in this order."

@@ -25,6 +25,7 @@ from models.jobs.params import (
     UpscaleRequest,
 )
 from models.jobs.payload import build
+from models.jobs.seeds import client_seed
 from service.api.errors import invalid_field
 from service.api.job_bodies import BodyOf
 from service.api.prodia_v2.form_images import FormImages, assign
@@ -70,17 +71,19 @@ def _draw_request(config: DrawConfig, job_type: JobType, catalog: Catalog, image
     mask = MaskConfig(image=config.mask) if isinstance(config.mask, str) else config.mask
     named = {"image": config.image, "mask": None if mask is None else mask.image}
     sources = assign(job_type.roles, named, config.images or (), images)
+    name = choose_model(job_type, config.model, catalog)
+    model = catalog.resolve(name)
     return DrawRequest(
         kind=job_type.kind,
         prompt=config.prompt,
         negative_prompt=config.negative_prompt,
-        model=choose_model(job_type, config.model, catalog),
+        model=name,
         sampler=config.sampler and (find_sampler(config.sampler) or config.sampler),
         num_inference_steps=config.steps,
         guidance_scale=_guidance_scale(config),
-        seed=config.seed,
-        width=config.width,
-        height=config.height,
+        seed=client_seed(config.seed),
+        width=config.width if model is None else model.rounded_side(config.width),
+        height=config.height if model is None else model.rounded_side(config.height),
         aspect_ratio=config.aspect_ratio,
         style_preset=config.style_preset,
         clip_skip=config.clip_skip,

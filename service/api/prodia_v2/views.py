@@ -12,6 +12,7 @@ from models.jobs.params import FACE_RESTORE, UPSCALE, DrawParams, UpscaleParams
 from models.jobs.records import JobRecord, JobStatus, new_job_id
 from service.api.formats import IMAGE_FORMATS, PNG, ImageFormat
 from service.api.prodia_v2.schemas import JobState, Metrics, Price, StateChange, V2Job, Word
+from service.api.prodia_v2.translate import wire_name
 
 WORDS: Mapping[JobStatus, Word] = {
     JobStatus.QUEUED: "processing",
@@ -110,7 +111,10 @@ def failure(record: JobRecord) -> str | None:
     """Why the job failed or was canceled; ``None`` otherwise."""
     if record.status is JobStatus.CANCELED:
         return "the job was canceled"
-    return (record.error_message or record.error_code) if record.status is JobStatus.FAILED else None
+    if record.status is not JobStatus.FAILED:
+        return None
+    message = record.error_message or record.error_code
+    return message if record.error_field is None else f"{wire_name(record.error_field)}: {message}"
 
 
 def _chosen(record: JobRecord) -> dict[str, Any]:

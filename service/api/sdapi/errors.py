@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -75,13 +75,18 @@ def _invalid(problem: FieldProblem) -> dict[str, Any]:
 DIALECT = Dialect(re.compile(r"/(sdapi|controlnet|internal)/"), render_error)
 
 
-def failed_job(record: JobRecord) -> ApiError:
-    """The error for a job that failed; 422 if the image of the request could not be fetched."""
+def failed_job(record: JobRecord, wire_name: Callable[[str], str]) -> ApiError:
+    """The error for a job that failed; 422 if an image of the request is to blame.
+
+    Args:
+        wire_name: gives A1111's name for a parameter.
+    """
     assert record.status is JobStatus.FAILED
     code = record.error_code or "failed"
     message = record.error_message or code
-    if code == _CAUSED_BY_REQUEST:
-        return ApiError(ErrorCode.INVALID_PARAMS, message, [FieldProblem("body", message, ProblemCode.UNAVAILABLE)])
+    if code == _CAUSED_BY_REQUEST or record.error_field is not None:
+        field = "body" if record.error_field is None else wire_name(record.error_field)
+        return ApiError(ErrorCode.INVALID_PARAMS, message, [FieldProblem(field, message, ProblemCode.UNAVAILABLE)])
     return SdError(500, message, name=code)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from starlette.requests import Request
 
@@ -46,7 +46,7 @@ async def run_series(
     our_url = base_url(request, gateway)
     with renamed_problems(wire_name):
         queued = await gateway.jobs.submit_series(caller, job_request, count, our_url=our_url)
-    return await _wait(gateway, request, caller, queued, name, task_id)
+    return await _wait(gateway, request, caller, queued, name, task_id, wire_name)
 
 
 async def run_all(
@@ -63,13 +63,23 @@ async def run_all(
     Args:
         wire_names: the names of fields in A1111's body, by parameter.
     """
-    with renamed_problems(lambda field: wire_names.get(field, field)):
+
+    def renamed(field: str) -> str:
+        return wire_names.get(field, field)
+
+    with renamed_problems(renamed):
         queued = await gateway.jobs.submit_all(caller, job_requests, our_url=base_url(request, gateway))
-    return await _wait(gateway, request, caller, queued, name, None)
+    return await _wait(gateway, request, caller, queued, name, None, renamed)
 
 
 async def _wait(
-    gateway: Gateway, request: Request, caller: Caller, queued: Sequence[JobRecord], name: str, task_id: str | None
+    gateway: Gateway,
+    request: Request,
+    caller: Caller,
+    queued: Sequence[JobRecord],
+    name: str,
+    task_id: str | None,
+    renamed: Callable[[str], str],
 ) -> list[JobRecord]:
     job_ids = tuple(record.job_id for record in queued)
     default_id = f"task({name}-{secrets.token_hex(8)})"
@@ -81,5 +91,5 @@ async def _wait(
         await asyncio.shield(gateway.callers.end(caller.key_id, call_state))
     for record in records:
         if record.status is JobStatus.FAILED:
-            raise failed_job(record)
+            raise failed_job(record, renamed)
     return records

@@ -9,6 +9,7 @@ import pytest
 
 from models.catalog.catalog import HOUSE, HOUSE_FOLDER, Catalog, ModelSpec
 from models.errors import CatalogError
+from tests.weight_files import LORA_FILE
 
 FULL = """
 default = "paint"
@@ -150,7 +151,7 @@ folder = "~/canny"
 def test_auxiliary_models_are_named_in_the_file_or_dropped_into_folders(tmp_path: Path) -> None:
     (tmp_path / "loras").mkdir()
     for name in ("grain.safetensors", "anime.pth", "notes.txt", ".hidden"):
-        (tmp_path / "loras" / name).write_bytes(b"")
+        (tmp_path / "loras" / name).write_bytes(LORA_FILE)
     (tmp_path / "preprocessors" / "depth").mkdir(parents=True)
     (tmp_path / "preprocessors" / "empty").mkdir()
     (tmp_path / "preprocessors" / "depth" / "config.json").write_text("{}")
@@ -196,7 +197,7 @@ def test_a_look_at_the_disk_tells_what_is_missing(tmp_path: Path) -> None:
     assert catalog["c"].problem() is None
     (tmp_path / "a").mkdir()
     (tmp_path / "a/model_index.json").write_text("{}")
-    (tmp_path / "b.safetensors").write_bytes(b"")
+    (tmp_path / "b.safetensors").write_bytes(LORA_FILE)
     assert catalog["a"].problem() is catalog["b"].problem() is None
 
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageChops
 
 from models.diffusion.canvas import crop_box, fit, over_image, over_mask, spread
-from models.errors import DrawingFailed
+from models.errors import DrawingFailed, InputUnavailable
 from models.jobs.params import Mask
 
 
@@ -107,7 +107,7 @@ def test_the_crop_box(
 
 
 def test_an_empty_mask_has_no_box() -> None:
-    with pytest.raises(DrawingFailed, match="the mask is empty"):
+    with pytest.raises(InputUnavailable, match="the mask is empty"):
         crop_box(Image.new("L", (64, 64)), 8, (1, 1))
 
 

@@ -263,5 +263,5 @@ def test_a_transformer_takes_loras_too(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_refused(tiny_sd: Studio, tmp_path: Path, name: str) -> None:
     for damaged in ("pickled.pt", "damaged.safetensors"):
         (tmp_path / damaged).write_bytes(b"no weights")
-    with pytest.raises(ModelUnavailable, match=r"LoRA 'odd'.*(cannot be read|no \.safetensors file)"):
+    with pytest.raises(ModelUnavailable, match=r"LoRA 'odd'.*(cannot be read|no \.safetensors file|a pickle file)"):
         Adapters(tiny_sd.checkpoint).get([(AuxiliaryModel(name="odd", path=tmp_path / name), 1.0)])

@@ -23,7 +23,7 @@ from models.catalog.catalog import Catalog
 from models.catalog.families import IMG2IMG, INPAINT, TXT2IMG
 from models.diffusion.events import Failed, Progressed
 from models.diffusion.work import Task
-from models.errors import DrawingFailed, ModelUnavailable
+from models.errors import DrawingFailed, InputUnavailable, ModelUnavailable
 from models.jobs.params import UPSCALE, Control, DrawParams, LoraUse, Mask, SecondPass, UpscaleParams
 from tests.models.diffusion.rig import PLAIN_OPTIONS, Studio, add_row, failures, images, params, pixel_difference, run
 from tests.models.diffusion.test_law_images import IMAGES, photo
@@ -204,7 +204,6 @@ def test_a_finished_image_is_enlarged_beside_drawing(tiny_sd: Studio) -> None:
             INPAINT,
             "the mask is empty",
         ),
-        (params(image="input:photo", strength=0.1, num_inference_steps=5), IMG2IMG, "leaves no step of 5"),
     ],
 )
 def test_what_cannot_be_done_fails_its_row_alone(
@@ -216,8 +215,18 @@ def test_what_cannot_be_done_fails_its_row_alone(
     events = run(engine)
     assert tiny_sd.off_by(params(), images(events)["good"]) <= 1
     (failed,) = [event for event in events if isinstance(event, Failed)]
-    assert isinstance(failed.failure, DrawingFailed | ModelUnavailable)
+    assert isinstance(failed.failure, InputUnavailable | DrawingFailed | ModelUnavailable)
     assert reason in str(failed.failure)
+
+
+@pytest.mark.parametrize("sampler", ["Euler", "Euler a", "DPM++ 2M Karras", "Heun", "UniPC", "DDIM", "LMS", "LCM"])
+@pytest.mark.parametrize("kind", [IMG2IMG, INPAINT])
+def test_a_strength_of_less_than_a_step_draws_the_last_step(tiny_sd: Studio, kind: str, sampler: str) -> None:
+    mask = Mask(image="input:mask") if kind == INPAINT else None
+    wanted = params(image="input:photo", mask=mask, sampler=sampler, num_inference_steps=5)
+    rows = {str(strength): (kind, replace(wanted, strength=strength)) for strength in (0.0, 0.1, 0.2)}
+    drawn = draw(tiny_sd, rows, {})
+    assert pixel_difference(drawn["0.0"], drawn["0.2"]) == pixel_difference(drawn["0.1"], drawn["0.2"]) == 0
 
 
 def test_weights_that_are_damaged_are_named(tiny_sd: Studio, tmp_path: Path) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import struct
 import zlib
 from io import BytesIO
+from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 
 from models.errors import UnreadableImage
-from models.media.images import INPUT_MAX_PX, decode, decode_mask, measure
+from models.media.images import FORMATS, INPUT_MAX_PX, decode, decode_mask, measure
 
 IMAGE = Image.effect_noise((40, 30), 60).convert("RGB")
 
@@ -33,13 +34,30 @@ def bomb(width: int, height: int) -> bytes:
     )
 
 
-@pytest.mark.parametrize("name", ["PNG", "JPEG", "WEBP", "GIF", "BMP"])
+@pytest.mark.parametrize("name", FORMATS)
 def test_every_format_is_read(name: str) -> None:
-    data = saved(IMAGE, name)
-    assert measure(data) == (40, 30)
+    data = saved(IMAGE.resize((32, 32)), name)
+    assert measure(data) == (32, 32)
     image = decode(data)
-    assert (image.mode, image.size) == ("RGB", (40, 30))
+    assert (image.mode, image.size) == ("RGB", (32, 32))
     assert decode_mask(data).mode == "L"
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F"])
+def test_every_mode_is_read(mode: str) -> None:
+    image = Image.new("L", (8, 8), 255)
+    data = saved(Image.new(mode, (8, 8), 65_535) if mode[0] == "I" else image.convert(mode), "TIFF")
+    assert measure(data) == (8, 8)
+    assert decode(data).getpixel((4, 4)) == (255, 255, 255)
+
+
+def test_levels_from_0_to_1_are_scaled() -> None:
+    assert decode(saved(Image.new("F", (2, 2), 1.0), "TIFF")).getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_colour_spaces_that_cannot_be_converted_are_refused_at_submission() -> None:
+    with pytest.raises(UnreadableImage, match="convert it to RGB"):
+        measure(saved(Image.new("LAB", (8, 8)), "TIFF"))
 
 
 def test_only_the_first_frame_of_a_moving_image_is_read() -> None:
@@ -52,10 +70,36 @@ def test_what_is_transparent_is_white_in_an_image_and_dark_in_a_mask() -> None:
     layer.putpixel((1, 0), (255, 0, 0, 255))
     for data in (saved(layer), saved(layer, "WEBP", lossless=True)):
         assert [decode(data).getpixel((x, 0)) for x in (0, 1)] == [(255, 255, 255), (255, 0, 0)]
-        assert [decode_mask(data).getpixel((x, 0)) for x in (0, 1)] == [0, 76]
+        assert [decode_mask(data).getpixel((x, 0)) for x in (0, 1)] == [0, 255]
     palette = Image.new("P", (1, 1), 0)
     palette.putpalette([0, 0, 0])
     assert decode(saved(palette, transparency=0)).getpixel((0, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("colour", ["black", "red", "white", (1, 2, 3)])
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+@pytest.mark.parametrize("name", ["PNG", "WEBP", "TIFF", "ICO", "AVIF"])
+def test_strokes_on_a_transparent_layer_are_the_mask_whatever_their_colour(
+    name: str, mode: str, colour: str | tuple[int, int, int]
+) -> None:
+    layer = Image.new("RGBA", (32, 32), (0, 0, 0, 0))
+    layer.paste(Image.new("RGBA", (16, 32), colour), (0, 0))
+    mask = decode_mask(saved(layer.convert("LA") if mode == "LA" else layer, name))
+    assert (mask.mode, mask.getpixel((4, 4)), mask.getpixel((28, 28))) == ("L", 255, 0)
+
+
+def test_the_strokes_of_a_palette_are_the_mask_too() -> None:
+    layer = Image.new("P", (2, 1), 0)
+    layer.putpalette([255, 255, 255, 0, 0, 0])
+    layer.putpixel((1, 0), 1)
+    for name in ("PNG", "GIF"):
+        assert [decode_mask(saved(layer, name, transparency=0)).getpixel((x, 0)) for x in (0, 1)] == [0, 255]
+
+
+def test_the_brightness_of_a_mask_counts_if_all_of_it_is_opaque() -> None:
+    layer = Image.new("RGBA", (2, 1), (0, 0, 0, 255))
+    layer.putpixel((1, 0), (255, 255, 255, 255))
+    assert [decode_mask(saved(layer)).getpixel((x, 0)) for x in (0, 1)] == [0, 255]
 
 
 def test_a_photograph_is_turned_upright() -> None:
@@ -83,16 +127,57 @@ def test_a_bomb_is_refused_by_its_header(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     "data",
     [b"", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"\0" * 1000,
-     saved(IMAGE, "TIFF"), saved(IMAGE, "PPM"), saved(IMAGE, "ICO"), bomb(10, 10)],
+     saved(IMAGE, "EPS"), saved(IMAGE, "PDF"), saved(IMAGE, "TGA"), saved(IMAGE, "SGI"), saved(IMAGE, "PCX"),
+     saved(IMAGE.convert("1"), "XBM"), bomb(10, 10)],
 )  # fmt: skip
 def test_what_is_no_image_of_ours_is_refused(data: bytes) -> None:
     with pytest.raises(UnreadableImage, match="image"):
         decode(data)
 
 
-@pytest.mark.parametrize("name", ["PNG", "JPEG", "WEBP", "GIF", "BMP"])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"}])
+@pytest.mark.parametrize("missing", [1, 2, 3, 100])
+def test_a_jpeg_that_lacks_its_end_is_read_as_far_as_it_goes(missing: int, options: dict[str, Any]) -> None:
+    whole = saved(IMAGE, "JPEG", **options)
+    assert measure(whole[:-missing]) == (40, 30)
+    read, shown = decode(whole[:-missing]), decode(whole)
+    assert ImageChops.difference(read, shown).crop((0, 0, 40, 8)).getbbox() is None or "progressive" in options
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "1", "P"])
+def test_a_png_that_lacks_its_end_is_read_as_far_as_it_goes(mode: str) -> None:
+    whole = saved(IMAGE.convert(mode))
+    for missing in (1, 4, 8, 12, 20, 60):
+        assert measure(whole[:-missing]) == (40, 30)
+        read = decode(whole[:-missing])
+        assert ImageChops.difference(read, decode(whole)).crop((0, 0, 40, 10)).getbbox() is None
+
+
+def test_a_png_that_lacks_most_of_its_rows_is_refused() -> None:
+    whole = saved(IMAGE)
+    for read in (measure, decode):
+        with pytest.raises(UnreadableImage, match="incomplete"):
+            read(whole[: len(whole) // 3])
+
+
+@pytest.mark.parametrize("name", [each for each in FORMATS if each not in ("PNG", "JPEG")])
+@pytest.mark.parametrize("missing", [10, 100])
+def test_other_files_that_lack_their_end_are_refused_before_they_are_decoded(name: str, missing: int) -> None:
+    with pytest.raises(UnreadableImage):
+        measure(saved(IMAGE.resize((32, 32)), name)[:-missing])
+
+
+def test_an_icon_that_hides_a_large_image_is_refused_before_pillow_decodes_it() -> None:
+    inner = bomb(8000, 6000)
+    icon = b"\0\0\1\0\1\0" + struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(inner), 22) + inner
+    for read in (measure, decode):
+        with pytest.raises(UnreadableImage, match="larger than 1024 x 1024"):
+            read(icon)
+
+
+@pytest.mark.parametrize("name", FORMATS)
 def test_damage_at_any_byte_is_no_surprise(name: str) -> None:
-    data = saved(IMAGE.resize((8, 8)), name)
+    data = saved(IMAGE.resize((32, 32) if name == "ICO" else (8, 8)), name)
     for place in range(0, len(data), max(1, len(data) // 150)):
         for broken in (data[:place], data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :]):
             for read in (measure, decode):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import httpx
 import pytest
+from PIL import Image
 
 from service.api.app import create_app
 from service.backbone.settings import Settings
@@ -80,3 +83,16 @@ def test_the_public_url_starts_all_links(serve, redis_url, data, key, worker):
         expected = f"https://images.example/api/images/{job_id}.png"
         assert client.get(f"/v1/job/{job_id}").json()["imageUrl"] == expected
         assert client.get(f"/v1/jobs/{job_id}").json()["result"]["images"][0]["url"] == expected
+
+
+@pytest.mark.parametrize(
+    ("extension", "media_type", "name"), [("jpg", "image/jpeg", "JPEG"), ("webp", "image/webp", "WEBP")]
+)
+def test_an_image_is_served_in_other_formats(anonymous, new_job, worker, extension, media_type, name):
+    job_id = new_job()
+    assert anonymous.get(f"/images/{job_id}.{extension}").status_code == 404
+    worker.draw(job_id)
+    answer = anonymous.get(f"/images/{job_id}.{extension}")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, media_type)
+    with Image.open(BytesIO(answer.content)) as image:
+        assert image.format == name

@@ -15,14 +15,23 @@ from service.backbone.settings import Settings
 ROUTES = {
     ("post", "/v1/jobs"), ("put", "/v1/jobs/{job_id}"), ("get", "/v1/jobs/{job_id}"), ("delete", "/v1/jobs/{job_id}"),
     ("get", "/v1/jobs/{job_id}/events"), ("get", "/v1/models"), ("get", "/v1/samplers"),
-    ("get", "/images/{image_id}.png"), ("head", "/images/{image_id}.png"), ("get", "/healthz"), ("get", "/readyz"),
+    ("get", "/images/{image_id}.png"), ("head", "/images/{image_id}.png"), ("get", "/images/{image_id}.jpg"),
+    ("get", "/images/{image_id}.webp"), ("get", "/healthz"), ("get", "/readyz"),
     ("post", "/v1/sd/generate"), ("post", "/v1/job"), ("get", "/v1/job/{job_id}"), ("get", "/v1/sd/models"),
     ("get", "/v1/models/list"), ("get", "/v1/sd/samplers"), ("post", "/v1/inputs"), ("get", "/v1/capabilities"),
     ("get", "/v1/loras"), ("get", "/v1/embeddings"), ("get", "/v1/controlnets"), ("get", "/v1/upscalers"),
     ("get", "/v1/preprocessors"), ("get", "/v1/styles"), ("post", "/v1/prompts/rewrite"), ("post", "/v1/assist"),
     ("get", "/v1/preferences"), ("patch", "/v1/preferences"),
 }  # fmt: skip
-OPEN = {"/images/{image_id}.png", "/{job_id}.png", "/healthz", "/readyz", "/internal/ping"}
+OPEN = {
+    "/images/{image_id}.png",
+    "/images/{image_id}.jpg",
+    "/images/{image_id}.webp",
+    "/{job_id}.png",
+    "/healthz",
+    "/readyz",
+    "/internal/ping",
+}
 
 
 @pytest.fixture(scope="module")

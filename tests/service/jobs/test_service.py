@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import subprocess
 import sys
 from dataclasses import replace
 from io import BytesIO
+from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
 from PIL import Image as PilImage
 from redis import Redis
 
@@ -22,6 +26,7 @@ from service.backbone.queue import AlreadyUsed, QueueFull
 from service.backbone.store import ImageStore
 from service.jobs.caller import Caller
 from service.jobs.errors import ImageGone, ImageRefused, JobNotFound
+from service.jobs.images import decode_base64
 from service.jobs.service import JobService
 from tests.service.jobs.conftest import MAX_QUEUED
 
@@ -99,7 +104,7 @@ async def test_a_series_that_does_not_fit_leaves_nothing_queued(jobs: JobService
 
 async def test_all_requests_are_queued_or_none(jobs: JobService, redis: Redis) -> None:
     with pytest.raises(InvalidTicket):
-        await jobs.submit_all(ME, [REQUEST, DrawRequest(prompt="")])
+        await jobs.submit_all(ME, [REQUEST, DrawRequest(prompt="\0")])
     (status,) = (redis.hget(key, "status") for key in redis.keys("photogram:job:*") if not key.endswith(b":events"))
     assert status == b"canceled"
 
@@ -151,3 +156,57 @@ def test_no_web_framework_is_imported() -> None:
     check = "import sys, service.jobs.service; print({'fastapi', 'starlette', 'torch'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"
+
+
+def spelled(data: bytes) -> dict[str, str]:
+    """Base64 of ``data`` as programs write it."""
+    plain = base64.b64encode(data).decode()
+    lines = "\r\n".join(plain[start : start + 76] for start in range(0, len(plain), 76))
+    return {
+        "plain": plain,
+        "in lines": lines,
+        "without padding": plain.rstrip("="),
+        "URL-safe": base64.urlsafe_b64encode(data).decode(),
+        "URL-safe without padding": base64.urlsafe_b64encode(data).decode().rstrip("="),
+        "with spaces around": f"  {plain}\n",
+        "data URL": f"data:image/png;base64,{plain}",
+        "data URL in lines": f"data:image/png;base64,\n{lines}\n",
+        "data URL with a charset": f"data:image/png;charset=utf-8;base64,{plain}",
+        "data URL with a name": f"data:image/png;name=a%20b.png;base64,{plain}",
+        "data URL with a comma in a name": f'data:image/png;name="a,b.png";base64,{plain}',
+        "data URL of bytes": f"data:application/octet-stream;base64,{plain}",
+        "data URL of any image": f"data:image/*;base64,{plain}",
+        "data URL without a type": f"data:;base64,{plain}",
+        "data URL in capitals": f"DATA:IMAGE/PNG;BASE64,{plain}",
+        "data URL with percents": f"data:image/png;base64,{quote(plain, safe='')}",
+        "data URL without Base64": f"data:image/png,{quote(data, safe='')}",
+    }
+
+
+@pytest.mark.parametrize("spelling", spelled(b""))
+@pytest.mark.parametrize("extra", range(3))
+async def test_base64_is_read_however_it_is_spelled(jobs: JobService, spelling: str, extra: int) -> None:
+    data = png(16) + bytes(extra)  # so that there are zero, one and two signs of padding
+    record = (await jobs.submit(ME, UpscaleRequest(image=spelled(data)[spelling]))).record
+    assert record.params.to_payload()["image"] == f"input:{hashlib.sha256(data).hexdigest()}"
+
+
+@given(data=some.binary(max_size=300), width=some.integers(1, 100))
+def test_any_bytes_survive_any_spelling(data: bytes, width: int) -> None:
+    text = base64.urlsafe_b64encode(data).decode().rstrip("=")
+    assert decode_base64("\n".join(text[start : start + width] for start in range(0, len(text), width))) == data
+
+
+@pytest.mark.parametrize("source", ["data:", "data:image/png;base64", "cat.png", "/etc/passwd", "a", "ä", "%%%"])
+async def test_what_is_no_image_is_refused_by_its_field(jobs: JobService, source: str) -> None:
+    with pytest.raises(InvalidTicket) as caught:
+        await jobs.submit(ME, UpscaleRequest(image=source))
+    assert [problem.field for problem in caught.value.problems] == ["image"]
+
+
+@pytest.mark.parametrize("name", ["AVIF", "TIFF", "ICO", "JPEG2000", "PPM", "WEBP", "GIF", "BMP", "JPEG"])
+async def test_an_image_of_any_format_is_stored(jobs: JobService, name: str) -> None:
+    buffer = BytesIO()
+    PilImage.new("RGB", (32, 32)).save(buffer, name)
+    stored = jobs.store_image(buffer.getvalue())
+    assert (stored.width, stored.height) == (32, 32)

@@ -96,9 +96,9 @@ class AsyncPhotogram:
         """Request cancellation; a running job may still be `running` in the answer. A finished job does not change."""
         return await self._run(self._flows.cancel(job_id_of(job)))
 
-    async def download(self, job: Job | str, index: int = 0) -> GeneratedImage:
+    async def download(self, job: Job | str, index: int = 0, *, file_format: str = "png") -> GeneratedImage:
         """Download an image of a succeeded job; see `Photogram.download`."""
-        return await self._run(self._flows.download(job, index))
+        return await self._run(self._flows.download(job, index, file_format))
 
     async def stream(self, job: Job | str, timeout_s: float | None = None) -> AsyncGenerator[Event, None]:
         """The job's events, from the first to its final status; see `Photogram.stream`.

@@ -5,10 +5,11 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
-from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
 
+from ._cli_files import Output, check_one_standard_input, image_of, output_of, text_of
 from ._cli_output import (
     display_for,
     image_json,
@@ -32,7 +33,8 @@ DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 _MAX_RETRIES = 3
 
 _OWN_COMMANDS = frozenset({"generate", "rewrite", "assist", "jobs", "samplers"})
-_DEFAULT_FILE = Path("photogram.png")
+_DEFAULT_FILE = "photogram.png"
+_EXIT_CODES = "Exit codes: 0 done, 1 the job or the connection failed, 2 used wrongly, 130 interrupted (Ctrl-C)."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,40 +90,47 @@ def _generate(options: argparse.Namespace, client: Photogram) -> None:
         "seed": options.seed,
         "width": options.width,
         "height": options.height,
+        "strength": options.strength,
         "enhance_prompt": options.enhance,
     }
-    _check_writable(options.output)
-    _draw(client, options.prompt, params, options.output, options.json)
+    check_one_standard_input(options.prompt, options.image, options.mask)
+    output = output_of(options.output, options.json)
+    if options.image is not None:
+        params["image"] = image_of(options.image)
+    if options.mask is not None:
+        params["mask"] = image_of(options.mask)
+    _draw(client, text_of(options.prompt), params, output, options.json)
 
 
-def _draw(client: Photogram, prompt: str | Proposal, params: Params, path: Path, as_json: bool) -> None:
+def _draw(client: Photogram, prompt: str | Proposal, params: Params, output: Output, as_json: bool) -> None:
     began = time.monotonic()
     with display_for(Console(stderr=True)) as display:
         image = client.generate(prompt, on_event=display.show, **params)
-    image.save(path)
+    wanted = output.file_format
+    output.write(image.data if wanted == "png" else client.download(image.job, file_format=wanted).data)
     total_s = time.monotonic() - began
     proposal = prompt if isinstance(prompt, Proposal) else None
-    _print([image_json(image, path, total_s, proposal)] if as_json else image_lines(image, path, total_s))
+    lines = [image_json(image, output, total_s, proposal)] if as_json else image_lines(image, output, total_s)
+    _print(lines, sys.stdout if output.path else sys.stderr)
 
 
 def _rewrite(options: argparse.Namespace, client: Photogram) -> None:
-    rewritten = client.rewrite(options.prompt, model=options.model)
+    rewritten = client.rewrite(text_of(options.prompt), model=options.model)
     _print([to_json(asdict(rewritten))] if options.json else rewritten_lines(rewritten))
 
 
 def _assist(options: argparse.Namespace, client: Photogram) -> None:
     if options.output is not None and not options.draw:
         raise ValueError("--output needs --draw, which generates the image")
-    path = options.output or _DEFAULT_FILE
-    if options.draw:
-        _check_writable(path)
-    proposal = client.assist(options.message, images=options.image)
+    check_one_standard_input(options.message, *options.image)
+    output = output_of(options.output or _DEFAULT_FILE, options.json) if options.draw else None
+    proposal = client.assist(text_of(options.message), images=[image_of(each) for each in options.image])
     if not options.json:
-        _print(proposal_lines(proposal))
+        _print(proposal_lines(proposal), sys.stdout if output is None or output.path else sys.stderr)
     elif not options.draw:
         _print([to_json(asdict(proposal))])
-    if options.draw:
-        _draw(client, proposal, {}, path, options.json)
+    if output is not None:
+        _draw(client, proposal, {}, output, options.json)
 
 
 def _get_job(options: argparse.Namespace, client: Photogram) -> None:
@@ -139,6 +148,7 @@ def _samplers(options: argparse.Namespace, client: Photogram) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="photogram", description="Generate images with a Photogram server.")
+    parser.epilog = _EXIT_CODES
     parser.add_argument("--version", action="version", version=f"photogram {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     common = _common_options()
@@ -164,7 +174,7 @@ def _parser() -> argparse.ArgumentParser:
         if name not in _OWN_COMMANDS:
             commands.add_parser(name, help=help_of(entry), add_help=False)
     if missing := [name for name in SERVER_COMMANDS if name not in found]:
-        parser.epilog = f"The distribution photogram-server adds the commands: {', '.join(missing)}."
+        parser.epilog += f" The distribution photogram-server adds the commands: {', '.join(missing)}."
     return parser
 
 
@@ -179,11 +189,11 @@ def _add_language_commands(
     assist = commands.add_parser("assist", parents=[common], help="turn a request in plain words into a job")
     assist.add_argument("message", metavar="MESSAGE", help="the request, in plain words")
     assist.add_argument(
-        "--image", metavar="FILE", type=Path, action="append", default=[], help="an image to start from"
+        "--image", metavar="FILE", action="append", default=[], help="an image to start from; - is standard input"
     )
     assist.add_argument("--draw", action="store_true", help="run the proposed job")
     assist.add_argument(
-        "-o", "--output", metavar="FILE", type=Path, help=f"the image file, with --draw (default: {_DEFAULT_FILE})"
+        "-o", "--output", metavar="FILE", help=f"the image file, with --draw (default: {_DEFAULT_FILE})"
     )
     assist.set_defaults(run=_assist)
 
@@ -200,15 +210,17 @@ def _common_options() -> argparse.ArgumentParser:
 
 
 def _add_generate_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("prompt", metavar="PROMPT", help="what the image shows")
+    parser.add_argument("prompt", metavar="PROMPT", help="what the image shows; - reads it from standard input")
     parser.add_argument(
         "-o",
         "--output",
         metavar="FILE",
-        type=Path,
         default=_DEFAULT_FILE,
-        help=f"the image file (default: {_DEFAULT_FILE})",
+        help=f"the image file: .png, .jpg or .webp; - is standard output, as PNG (default: {_DEFAULT_FILE})",
     )
+    parser.add_argument("--image", metavar="FILE", help="the image to start from: a file, a URL, or - (standard input)")
+    parser.add_argument("--mask", metavar="FILE", help="the part of --image to draw anew, likewise")
+    parser.add_argument("--strength", metavar="N", type=float, help="how much of --image changes, 0 to 1")
     enhance = "let the language model rewrite the prompt, or not (default: the preference of the API key)"
     parser.add_argument("--enhance", action=argparse.BooleanOptionalAction, help=enhance)
     parser.add_argument("--negative-prompt", metavar="TEXT", help="what the image must not contain")
@@ -221,21 +233,13 @@ def _add_generate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--height", metavar="PX", type=int, help="height in pixels")
 
 
-def _check_writable(path: Path) -> None:
-    # Checked before the job, so that nobody waits for an image that cannot be saved.
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a directory, not a file to write")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"the directory {path.parent} does not exist")
-
-
 def _print_job(job: Job, as_json: bool) -> None:
     _print([to_json(asdict(job))] if as_json else job_lines(job))
 
 
-def _print(lines: Iterable[str]) -> None:
+def _print(lines: Iterable[str], file: TextIO | None = None) -> None:
     for line in lines:
-        print(line)
+        print(line, file=file or sys.stdout)
 
 
 def _fail(text: str, code: int) -> int:

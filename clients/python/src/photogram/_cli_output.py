@@ -4,13 +4,13 @@ import json
 import re
 from dataclasses import asdict
 from datetime import datetime
-from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from ._cli_files import Output
 from ._events import Event, Progressed, Rewritten, StatusChanged
 from ._language import Proposal, RewrittenPrompt
 from ._models import GeneratedImage, Job, Rewrite, Timings
@@ -94,12 +94,12 @@ def display_for(console: Console) -> Display:
     return BarDisplay(console) if console.is_terminal else LineDisplay(console)
 
 
-def image_lines(image: GeneratedImage, path: Path, total_s: float) -> list[str]:
+def image_lines(image: GeneratedImage, output: Output, total_s: float) -> list[str]:
     """The output of `photogram generate`."""
     params = image.job.params
     prompts = _known({"prompt": params.get("prompt"), **_revisions(image.job.rewrite)}) if image.job.rewrite else []
     return [
-        _line("file", path),
+        _line("file", output),
         *prompts,
         _line("seed", image.seed),
         _line("model", params.get("model")),
@@ -110,9 +110,9 @@ def image_lines(image: GeneratedImage, path: Path, total_s: float) -> list[str]:
     ]
 
 
-def image_json(image: GeneratedImage, path: Path, total_s: float, proposal: Proposal | None = None) -> str:
+def image_json(image: GeneratedImage, output: Output, total_s: float, proposal: Proposal | None = None) -> str:
     """The output of `photogram generate --json`: the file, the timings, the job, and its proposal if it had one."""
-    document = {"file": str(path), "timings": _seconds_of(image.job, total_s), "job": asdict(image.job)}
+    document = {"file": str(output), "timings": _seconds_of(image.job, total_s), "job": asdict(image.job)}
     return to_json(document if proposal is None else {**document, "proposal": asdict(proposal)})
 
 

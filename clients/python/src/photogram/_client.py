@@ -124,12 +124,12 @@ class Photogram:
         """Request cancellation; a running job may still be `running` in the answer. A finished job does not change."""
         return self._run(self._flows.cancel(job_id_of(job)))
 
-    def download(self, job: Job | str, index: int = 0) -> GeneratedImage:
-        """Download an image of a succeeded job.
+    def download(self, job: Job | str, index: int = 0, *, file_format: str = "png") -> GeneratedImage:
+        """Download an image of a succeeded job as a `png`, `jpg` or `webp` file.
 
         Raises JobFailed or JobCanceled if the job has no image, ValueError if it is not finished.
         """
-        return self._run(self._flows.download(job, index))
+        return self._run(self._flows.download(job, index, file_format))
 
     def stream(self, job: Job | str, timeout_s: float | None = None) -> Iterator[Event]:
         """The job's events, from the first to its final status.

@@ -100,14 +100,14 @@ class Flows:
                 raise WaitTimeout(job)
             yield Sleep(min(POLL_PAUSE_S, left_s))
 
-    def download(self, job: Job | str, index: int) -> Flow[GeneratedImage]:
+    def download(self, job: Job | str, index: int, file_format: str = "png") -> Flow[GeneratedImage]:
         if isinstance(job, str) or not job.is_finished:
             job = yield from self.get(job_id_of(job))
         _check_succeeded(job)
         images = job.result.images if job.result else ()
         if not 0 <= index < len(images):
             raise ValueError(f"job {job.id} has {len(images)} images, so there is no image {index}")
-        request = self._requests.image(images[index].url)
+        request = self._requests.image(images[index].url.removesuffix(".png") + f".{file_format}")
         response = yield from self._call(request, follow_redirects=True)
         return GeneratedImage(_image_bytes(response), images[index].width, images[index].height, _seed_of(job), job)
 

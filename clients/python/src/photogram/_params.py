@@ -71,7 +71,7 @@ class SecondPassParams(TypedDict, total=False):
     upscaler: str | None
     """An upscaler's name; `Lanczos` by default."""
     strength: float | None
-    """The share of the noise schedule that is run, above 0, at most 1; 0.5 by default."""
+    """The share of the noise schedule that is run, from 0 to 1; 0.5 by default."""
     num_inference_steps: int | None
     """Steps of the second pass; by default as many as in the first."""
 

@@ -143,10 +143,13 @@ def test_what_it_refuses(dev: Studio, changes: dict[str, Any], reason: str) -> N
     assert reason in str(failure)
 
 
-def test_schnell_reads_less(schnell: Studio) -> None:
+def test_schnell_pads_less_and_reads_as_much(schnell: Studio) -> None:
     engine = schnell.engine()
-    add_row(engine, "row", params(prompt="cats " * 52), schnell.spec)
-    assert "this model takes at most 256" in str(failures(run(engine))["row"])
+    add_row(engine, "long", params(prompt="cats " * 102), schnell.spec)
+    add_row(engine, "too long", params(prompt="cats " * 103), schnell.spec)
+    events = run(engine)
+    assert images(events).keys() == {"long"}
+    assert "this model takes at most 512" in str(failures(events)["too long"])
 
 
 def test_a_transformer_for_other_tasks(dev: Studio, tmp_path: Path) -> None:

@@ -89,6 +89,13 @@ def test_every_strength(full: Studio, kind: str, strength: float) -> None:
     plain.check(full, {"row": (kind, over(kind, strength=strength, num_inference_steps=3))})
 
 
+def test_a_prompt_of_more_than_256_tokens(full: Studio) -> None:
+    engine = full.engine()
+    add_row(engine, "long", params(prompt="dogs " * 102), full.spec)
+    add_row(engine, "short", params(), full.spec)
+    assert images(run(engine)).keys() == {"long", "short"}
+
+
 def test_other_sizes_at_once(small: Studio) -> None:
     sizes = ((64, 64), (32, 64), (64, 48), (96, 64))
     plain.check(small, {str(size): (TXT2IMG, params(width=size[0], height=size[1], seed=3)) for size in sizes})
@@ -114,7 +121,7 @@ def test_previews(full: Studio) -> None:
     [
         ({"clip_skip": 4}, "clip_skip must be from 1 to 3"),
         ({"height": 40}, "width and height must be multiples of 16 px, not 64 x 40"),
-        ({"negative_prompt": "dogs " * 52}, "the prompt has 261 tokens, and this model takes at most 256"),
+        ({"negative_prompt": "dogs " * 103}, "the prompt has 516 tokens, and this model takes at most 512"),
         ({"sampler": "DPM++ 2M Karras"}, "cannot draw with models of flow matching"),
     ],
 )

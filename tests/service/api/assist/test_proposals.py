@@ -184,7 +184,7 @@ def test_what_was_drawn_says_nothing_about_an_enlargement():
 
 REFUSALS: dict[str, tuple[str, dict[str, Any], str]] = {
     "no prompt": (CREATE, {}, "prompt"),
-    "empty prompt": (CREATE, {"prompt": "  "}, "prompt"),
+    "NUL in the prompt": (CREATE, {"prompt": "\0"}, "prompt"),
     "prompt of another type": (CREATE, {"prompt": ["x"]}, "prompt"),
     "long prompt": (CREATE, {"prompt": "x" * 10_001}, "prompt"),
     "not a multiple": (CREATE, {"prompt": "x", "width": 500}, "width"),

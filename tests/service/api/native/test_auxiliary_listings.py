@@ -11,6 +11,7 @@ import pytest
 from models.catalog.samplers import REFUSED
 from service.api.app import create_app
 from service.backbone.ledger import Ledger
+from tests.weight_files import LORA_FILE
 
 CATALOG = """
 [loras."Film Look"]
@@ -25,7 +26,7 @@ licence = "CC0-1.0"
 def cataloged(serve, settings, data, key):
     (data / "catalog.toml").write_text(CATALOG)
     (data / "loras").mkdir()
-    (data / "loras" / "grain.safetensors").write_bytes(b"x")
+    (data / "loras" / "grain.safetensors").write_bytes(LORA_FILE)
     (data / "loras" / "notes.txt").write_text("x")
     with (
         serve(create_app(settings)) as url,
@@ -48,12 +49,12 @@ def test_loras_are_listed_without_the_servers_paths(cataloged, data):
 def test_a_file_that_is_dropped_in_is_seen_at_once(cataloged, data):
     job = {"kind": "txt2img", "params": {"prompt": "x <lora:smoke:0.5>"}}
     assert cataloged.post("/v1/jobs", json=job).status_code == 422
-    (data / "loras" / "smoke.safetensors").write_bytes(b"x")
+    (data / "loras" / "smoke.safetensors").write_bytes(LORA_FILE)
     os.utime(data / "loras", (time.time() + 5, time.time() + 5))
     answer = cataloged.post("/v1/jobs", json=job)
     assert answer.json()["params"]["loras"] == [{"name": "smoke", "weight": 0.5}]
     (data / "controlnets").mkdir()
-    (data / "controlnets" / "canny.safetensors").write_bytes(b"x")
+    (data / "controlnets" / "canny.safetensors").write_bytes(LORA_FILE)
     assert [each["name"] for each in cataloged.get("/v1/controlnets").json()["controlnets"]] == ["canny"]
 
 

@@ -32,10 +32,15 @@ def png(image: Image.Image, **options: object) -> bytes:
 
 
 def test_openais_names_mean_the_default_model_unless_the_catalog_has_them():
+    for name in (
+        "", "default", "auto", "openai/dall-e-3", "azure/gpt-image-1", "openai/default", "openai/house", "HOUSE",
+        "DALL-E-3", " house ", "dalle-3", "litellm_proxy/openai/gpt-image-1",
+    ):  # fmt: skip
+        assert find_model(name, CATALOG).name == "house"
     for name in (None, "dall-e-3", "gpt-image-1", "gpt-image-2.5-flare-2026-09-08", "chatgpt-image-latest", "house"):
         assert find_model(name, CATALOG).name == "house"
-    assert find_model("dall-e-2", CATALOG).name == "dall-e-2"
-    for name in ("gpt-4o", "", "dall-e-4"):
+    assert find_model("dall-e-2", CATALOG).name == find_model("openai/dall-e-2", CATALOG).name == "dall-e-2"
+    for name in ("gpt-4o", "openai/nobody", "dall-e-4"):
         with pytest.raises(OpenAiError) as caught:
             find_model(name, CATALOG)
         assert (caught.value.status, caught.value.wire_code) == (404, "model_not_found")
@@ -122,3 +127,41 @@ def test_the_model_decides_between_links_and_base64_where_the_request_does_not()
     assert not ResponseFormat.of(GenerateBody(prompt="x", model="gpt-image-1-mini")).is_url
     assert ResponseFormat.of(GenerateBody(prompt="x", model="gpt-image-1", response_format="url")).is_url
     assert not ResponseFormat.of(GenerateBody(prompt="x", stream=True)).is_url
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [("512x768", (512, 768)), ("512X768", (512, 768)), ("512 × 768", (512, 768)), (" 512*768 ", (512, 768)),
+     ("300x200", (304, 200)), ("65x2047", (64, 2048)), ("16:9", (168, 96)), ("9:16", (96, 168)), ("1:1", (128, 128)),
+     ("1K", (1024, 1024)), ("2k", (2048, 2048)), ("8K", (2048, 2048)), ("auto", (None, None)), ("", (None, None)),
+     ("AUTO", (None, None)), ("512px x 768px", (512, 768)), ("63x4096", (63, 4096))],
+)  # fmt: skip
+def test_sizes_are_read_as_clients_write_them(size, expected):
+    request = generation(GenerateBody(prompt="x", size=size), CATALOG)
+    assert (request.width, request.height) == expected
+
+
+@pytest.mark.parametrize("size", ["512", "x", "512x", "0:0", "1:0", "9K", "0K", "-1x5", "1e3x5", "512x768x3", "large"])
+def test_a_size_of_no_form_is_refused(size):
+    with pytest.raises(OpenAiError, match="size: must be auto"):
+        generation(GenerateBody(prompt="x", size=size), CATALOG)
+
+
+def test_width_and_height_stand_for_a_size():
+    request = generation(GenerateBody(prompt="x", width=300), CATALOG)
+    assert (request.width, request.height) == (304, 128)
+    with pytest.raises(OpenAiError, match="together with width"):
+        generation(GenerateBody(prompt="x", width=300, size="64x64"), CATALOG)
+
+
+@pytest.mark.parametrize(("seed", "expected"), [(-1, None), (-7, None), (0, 0), (2**53, 0), (2**64 - 1, 2**53 - 1)])
+def test_seeds_of_other_programs_are_folded(seed, expected):
+    assert generation(GenerateBody(prompt="x", seed=seed), CATALOG).seed == expected
+
+
+def test_other_names_of_a_parameter_agree_or_are_refused():
+    request = generation(GenerateBody(prompt="x", steps=3, step=3, cfg_scale=2.5, guidance_scale=2.5), CATALOG)
+    assert (request.num_inference_steps, request.guidance_scale) == (3, 2.5)
+    for wrong in ({"steps": 3, "step": 4}, {"cfg_scale": 1, "guidance_scale": 2}):
+        with pytest.raises(OpenAiError, match="send only one"):
+            generation(GenerateBody(prompt="x", **wrong), CATALOG)

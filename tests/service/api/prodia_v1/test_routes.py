@@ -13,9 +13,12 @@ import pytest
 from PIL import Image as Image
 
 from models.catalog.samplers import LISTED
+from models.errors import InputUnavailable
 from service.api.app import create_app
 from service.backbone.ledger import Ledger
 from service.backbone.settings import Settings
+from tests.service.api.conftest import EXECUTION
+from tests.weight_files import LORA_FILE, safetensors
 
 GENERATING = ["/v1/sd/generate", "/v1/sdxl/generate", "/v1/job", "/v1"]
 FROM_IMAGES = ["/v1/sd/transform", "/v1/sdxl/transform", "/v1/transform"]
@@ -243,11 +246,11 @@ def test_the_native_list_is_prodias_for_prodias_header(client, key):
 def cataloged(serve, settings, data, key):
     """A client of a server whose catalog has more than it can use."""
     (data / "catalog.toml").write_text(CATALOG)
-    (data / "paint_v1.safetensors").write_bytes(bytes(0x100000) + b"x" * 0x10000 + b"tail")
+    (data / "paint_v1.safetensors").write_bytes(safetensors({"x": [1]}).ljust(0x100000) + b"x" * 0x10000 + b"tail")
     for folder in ("loras", "broken"):
         (data / folder).mkdir()
     for name in ("film-v1", "loras/grain"):
-        (data / f"{name}.safetensors").write_bytes(b"x")
+        (data / f"{name}.safetensors").write_bytes(LORA_FILE)
     (data / "broken" / "model_index.json").write_text("{}")
     with (
         serve(create_app(settings)) as url,
@@ -314,7 +317,7 @@ def test_the_api_without_keys(keyless, redis):
     assert keyless.get(f"/v1/job/{job['job']}").status_code == 401
 
 
-@pytest.mark.parametrize("query", ["", "?prompt=", "?prompt=x&steps=many", "?prompt=x&cfg=99", "?prompt=x&steps=0"])
+@pytest.mark.parametrize("query", ["", "?prompt=x&steps=many", "?prompt=x&cfg=99", "?prompt=x&steps=0"])
 def test_wrong_queries_are_told_in_prodias_words(keyless, query):
     answer = keyless.get(f"/generate{query}")
     assert (answer.status_code, answer.text) == (400, "Invalid Generation Parameters")
@@ -324,3 +327,15 @@ def test_jobs_with_an_owner_are_hidden_from_everybody(keyless, redis, key):
     job = keyless.post("/v1/job", json={"prompt": "x"}, headers={"X-Prodia-Key": key}).json()
     answer = keyless.get(f"/job/{job['job']}")
     assert (answer.status_code, answer.text) == (404, "Job Not Found")
+
+
+def test_a_job_that_fails_by_its_image_names_the_field(client, worker):
+    job_id = generate(client)["job"]
+    worker.start(job_id)
+    worker.ledger.fail(job_id, EXECUTION, InputUnavailable("it is no image", "image"))
+    answer = client.get(f"/v1/job/{job_id}")
+    assert answer.headers["x-photogram-reason"] == "imageUrl: it is no image"
+    job = client.get(f"/v1/jobs/{job_id}").json()
+    assert job["error"] == {"code": "input_unavailable", "message": "image: it is no image"}
+    later = client.get(f"/v2/job/async/{job_id}/job.json")
+    assert later.status_code != 200 or later.json()["error"] == "image: it is no image"

@@ -96,6 +96,9 @@ def test_seeds(asked, drawn):
         ({"aspect_ratio": "portrait"}, {"width": 512, "height": 768}),
         ({"imageUrl": URL, "unheard_of": {}}, {}),
         (dict.fromkeys(ProdiaGenerateBody.model_fields.keys() - {"prompt"}), {}),
+        (dict.fromkeys(ProdiaGenerateBody.model_fields.keys() - {"prompt", "negative_prompt"}, ""), {}),
+        (dict.fromkeys(ProdiaGenerateBody.model_fields.keys() - {"prompt", "negative_prompt"}, " "), {}),
+        ({"negative_prompt": ""}, {"negative_prompt": ""}),
     ],
 )
 def test_words(fields, changes):

@@ -9,6 +9,7 @@ from service.api.app import create_app
 from service.backbone.ledger import Ledger
 from service.backbone.store import ImageStore
 from tests.service.api.sdapi.sdapi_calls import Calls
+from tests.weight_files import LORA_FILE
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ lost = { file = "lost.safetensors" }
 @pytest.fixture
 def cataloged(serve, settings, data, key, redis, worker):
     """The same with a server of its own, whose catalog has something of everything."""
-    (data / "canny.safetensors").write_bytes(b"x")
+    (data / "canny.safetensors").write_bytes(LORA_FILE)
     for model in ("fine", "base"):
         (data / model).mkdir()
         (data / model / "model_index.json").write_text("{}")

@@ -72,7 +72,7 @@ def test_loading_is_the_workers_matter(client):
 @pytest.mark.parametrize(
     ("path", "body", "place"),
     [
-        ("txt2img", {}, ["prompt"]),
+        ("txt2img", {"prompt": "\0"}, ["prompt"]),
         ("txt2img", {"prompt": "x", "steps": "many"}, ["steps"]),
         ("txt2img", {"prompt": "x", "cfg_scale": "NaN"}, ["cfg_scale"]),
         ("txt2img", {"prompt": "x", "cfg_scale": 1e9}, ["cfg_scale"]),
@@ -110,7 +110,7 @@ def test_loading_is_the_workers_matter(client):
         ("img2img", {"prompt": "x", "init_images": [IMAGE], "inpainting_fill": 4}, ["inpainting_fill"]),
         ("img2img", {"prompt": "x", "init_images": [IMAGE], "resize_mode": 4}, ["resize_mode"]),
         ("img2img", {"prompt": "x", "init_images": [IMAGE], "resize_mode": -1}, ["resize_mode"]),
-        ("img2img", {"prompt": "x", "init_images": [IMAGE], "denoising_strength": 0}, ["denoising_strength"]),
+        ("img2img", {"prompt": "x", "init_images": [IMAGE], "denoising_strength": -0.1}, ["denoising_strength"]),
         ("img2img", {"prompt": "x", "init_images": [IMAGE], "initial_noise_multiplier": 2},
          ["initial_noise_multiplier"]),
         ("extra-single-image", {}, ["image"]),
@@ -181,7 +181,7 @@ def test_no_value_of_any_field_is_a_surprise(client, path, redis):
     always = {"steps": 0, "image": "!", "imageList": [{"data": "!"}], "init_images": ["!"], "upscaler_1": "Lanczos"}
     for name in schema["properties"]:
         for value in HOSTILE:
-            sent = json.dumps({"prompt": "", **always, name: value} if name in always else {**always, name: value})
+            sent = json.dumps({"prompt": "\0", **always, name: value} if name in always else {**always, name: value})
             answer = client.post(f"/sdapi/v1/{path}", content=sent)
             assert answer.status_code in (400, 404, 422), (name, value, answer.text)
 

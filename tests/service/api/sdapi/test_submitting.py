@@ -45,7 +45,18 @@ def test_a_link_that_leads_nowhere_is_the_clients_matter(calls, worker):
     thread, answers = calls.begin("/sdapi/v1/img2img", prompt="x", init_images=["https://example.org/a.png"])
     (job_id,) = calls.queued()
     worker.start(job_id)
-    assert worker.ledger.fail(job_id, EXECUTION, InputUnavailable("nothing there"))
+    assert worker.ledger.fail(job_id, EXECUTION, InputUnavailable("nothing there", "image"))
     thread.join()
     assert answers[0].status_code == 422
-    assert answers[0].json() == {"detail": [{"loc": ["body"], "msg": "nothing there", "type": "value_error"}]}
+    assert answers[0].json() == {
+        "detail": [{"loc": ["body", "init_images", 0], "msg": "nothing there", "type": "value_error"}]
+    }
+
+
+def test_a_job_of_an_earlier_version_that_failed_by_its_image_names_no_field(calls, worker):
+    thread, answers = calls.begin("/sdapi/v1/img2img", prompt="x", init_images=["https://example.org/a.png"])
+    (job_id,) = calls.queued()
+    worker.start(job_id)
+    assert worker.ledger.fail(job_id, EXECUTION, InputUnavailable("nothing there"))
+    thread.join()
+    assert answers[0].json()["detail"][0]["loc"] == ["body"]

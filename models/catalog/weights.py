@@ -1,0 +1,141 @@
+"""Files of weights on disk: which of them are found, and what is wrong with one, as far as its header shows.
+
+Nothing here reads the weights themselves, so that the gateway can say what is wrong when it lists a file and when a job
+names it, instead of a worker when it draws.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from models.errors import ModelUnavailable
+
+WEIGHTS = (".safetensors", ".pth", ".onnx")
+PICKLES = (".pt", ".ckpt", ".bin")
+"""Suffixes of pickles, which can run code; such files are listed, so that nobody looks for them, and never read."""
+SAFETENSORS = ".safetensors"
+
+_DEPTH_MAX, _FILES_MAX = 8, 20_000
+_LENGTH_BYTES = 8
+_HEADER_MAX_BYTES = 100_000_000
+"""The bound that the format sets."""
+_HTML = (b"<!doctype", b"<html", b"<?xml", b"<head")
+_JSON_START = b"{"
+
+
+def walk(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """Each folder at or below ``folder`` with the models in it, sorted by name: weights, and diffusers folders.
+
+    Symbolic links are followed, each real folder once. Names that begin with a dot are left out: they are what file
+    managers and downloads leave behind.
+    """
+    pending, seen, left = [(folder, 0)], set[str](), _FILES_MAX
+    while pending and left > 0:
+        current, depth = pending.pop(0)
+        real = os.path.realpath(current)
+        if real in seen or not current.is_dir():
+            continue
+        seen.add(real)
+        shown = [path for path in sorted(_entries(current)) if not path.name.startswith((".", "__MACOSX"))][:left]
+        left -= len(shown)
+        yield current, [path for path in shown if _is_model(path)]
+        if depth < _DEPTH_MAX:
+            pending += [(path, depth + 1) for path in shown if path.is_dir() and not _is_model(path)]
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:  # a folder that may not be read
+        return []
+
+
+def _is_model(path: Path) -> bool:
+    if path.is_dir():
+        return (path / "config.json").is_file()
+    return path.suffix.lower() in (*WEIGHTS, *PICKLES)
+
+
+def file_problem(path: Path) -> str | None:
+    """What is wrong with a file of weights, without its path; ``None`` if nothing is, as far as its header shows."""
+    if path.suffix.lower() in PICKLES:
+        return f"it is a pickle file ({path.suffix}), which can run code: convert it to {SAFETENSORS}"
+    try:
+        status = path.stat()
+        return _problem(path, status.st_mtime_ns, status.st_size)
+    except OSError as error:
+        return f"it cannot be read: {error.strerror}"
+
+
+@lru_cache(8192)
+def _problem(path: Path, modified_at_ns: int, size_bytes: int) -> str | None:
+    if not path.is_file():
+        return None  # a folder
+    if size_bytes == 0:
+        return "its file is empty"
+    if path.suffix.lower() != SAFETENSORS:
+        return _foreign(path)
+    try:
+        read_header(path)
+    except ModelUnavailable as error:
+        return str(error)
+    return None
+
+
+def read_header(path: Path) -> Mapping[str, Any]:
+    """The header of a ``.safetensors`` file: dtype, shape and place of each tensor by name.
+
+    The format: https://github.com/huggingface/safetensors#format. The last ones are kept.
+
+    Raises:
+        ModelUnavailable: the file cannot be read, is in another format, or its end is missing.
+    """
+    try:
+        status = path.stat()
+        return _header(path, status.st_mtime_ns, status.st_size)
+    except OSError as error:
+        raise ModelUnavailable(f"its file cannot be read: {error.strerror}") from error
+
+
+@lru_cache(2)  # headers of large files take megabytes; what they tell is cached instead
+def _header(path: Path, modified_at_ns: int, size_bytes: int) -> Mapping[str, Any]:
+    with path.open("rb") as opened:
+        length = int.from_bytes(opened.read(_LENGTH_BYTES), "little")
+        if not 2 <= length <= min(_HEADER_MAX_BYTES, size_bytes - _LENGTH_BYTES):
+            raise ModelUnavailable(_foreign(path) or "its file is incomplete or no .safetensors file")
+        text = opened.read(length)
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ModelUnavailable(_foreign(path) or "its file is no .safetensors file") from error
+    if not isinstance(header, dict):
+        raise ModelUnavailable("its file is no .safetensors file")
+    ends = [_end(tensor) for name, tensor in header.items() if name != "__metadata__"]
+    if _LENGTH_BYTES + length + max(ends, default=0) > size_bytes:
+        raise ModelUnavailable("its file is incomplete: download it again")
+    return header
+
+
+def _end(tensor: object) -> int:
+    offsets = tensor.get("data_offsets") if isinstance(tensor, dict) else None
+    if not isinstance(offsets, list) or len(offsets) != 2 or not isinstance(offsets[1], int):
+        raise ModelUnavailable("its file is no .safetensors file")
+    return offsets[1]
+
+
+def _foreign(path: Path) -> str | None:
+    """What the file is instead of weights, if its first bytes tell."""
+    with path.open("rb") as opened:
+        start = opened.read(512).lstrip().lower()
+    if start.startswith(_HTML):
+        return "its file is a web page and not weights: download it again, signed in if the site asks for that"
+    if start.startswith(_JSON_START) or start.startswith(b"version https://git-lfs"):
+        return "its file is a text and not weights: download it again"
+    if path.suffix.lower() == SAFETENSORS and start.startswith((b"pk\3\4", b"\x80\2", b"\x80\4")):
+        return f"its file is a pickle, which can run code, under the name of a {SAFETENSORS} file: convert it"
+    return None

@@ -1,0 +1,15 @@
+"""Seeds as clients of other programs send them."""
+
+from __future__ import annotations
+
+from models.jobs.params import SEED_MAX
+
+_SEED_LIMIT = 2**64
+"""Seeds of this size or more are refused; clients draw theirs from up to 64 bits."""
+
+
+def client_seed(seed: int | None) -> int | None:
+    """``None``, which draws a random seed, for negative seeds; the lowest 53 bits of seeds that are too large."""
+    if seed is None or seed < 0:
+        return None
+    return seed & SEED_MAX if seed < _SEED_LIMIT else seed
