@@ -17,8 +17,8 @@ from models.media.infotext import a1111_parameters
 from models.media.texts import merged, read_all
 
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 8 << 20
-"""How many bytes of text Pillow unpacks from one PNG before it refuses the file; its own limits are 1 MiB for each text,
-which workflows of ComfyUI exceed, and 64 MiB for all."""
+"""How many bytes of text Pillow unpacks from one PNG before it refuses the file. Its own limits are 64 MiB for all texts
+and 1 MiB for each, which workflows of ComfyUI exceed."""
 
 PARAMETERS_CHUNK = "parameters"
 JSON_CHUNK = "photogram"
