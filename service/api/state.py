@@ -90,6 +90,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
                 files=files,
                 image_intake=ImageIntake(inputs, images, settings.max_input_bytes),
                 public_url=settings.public_url,
+                limits=settings.cost_limits,
             ),
             watcher=watcher,
             store=images,
