@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from models.errors import PhotogramError
 from models.jobs.kinds import DIFFUSION_QUEUE, JobKind, job_kinds
+from models.media.pixel_budget import PixelBudget
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.connections import connect
 from service.backbone.inputs import InputStore
@@ -105,7 +106,8 @@ def _build(
     maintenance = Maintenance(connection, adapter, ledger, held, routing)
     images = ImageStore(settings.images_folder)
     limits = FetchLimits(max_bytes=settings.max_input_bytes, allow_private=settings.fetch_private)
-    loader = ImageLoader(InputStore(settings.inputs_folder), images, limits)
+    budget = PixelBudget(settings.decoding_px)
+    loader = ImageLoader(InputStore(settings.inputs_folder), images, limits, budget, settings.cost_limits)
     rewriting = Rewriting(lambda: rewriter_of(settings, redis_url, name))
     prepare = Prepare(consumer, loader, rewriting, lambda: executors.waiting, ready)
     heartbeat = Heartbeat(maintenance, consumer, prepare, settings.job_timeout_s, lambda: executors.longest_call_s)

@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from models.language.breaker import CircuitBreaker
 from models.language.client import LanguageEngine
 from models.language.rewriting import Rewriter
+from service.api.decoding import Decoding
 from service.api.sweeping import sweep_regularly
 from service.backbone.callers import Callers
 from service.backbone.catalog_file import CatalogFile
@@ -40,6 +41,7 @@ class Gateway:
     keys: KeyRing
     jobs: JobService
     watcher: JobWatcher
+    decoding: Decoding
     store: ImageStore
     inputs: InputStore
     callers: Callers
@@ -93,6 +95,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
                 limits=settings.cost_limits,
             ),
             watcher=watcher,
+            decoding=Decoding(settings.decoding_px),
             store=images,
             inputs=inputs,
             callers=Callers(connection),

@@ -14,9 +14,7 @@ from models.catalog.styles import apply_style, find_style
 from models.jobs.params import DrawParams
 from models.jobs.records import JobRecord
 from models.media.infotext import a1111_parameters, parse_parameters
-from service.api.formats import convert
 from service.api.sdapi.names import model_hash
-from service.api.sdapi.options.translate import Options
 from service.api.sdapi.schemas import SdDrawBody
 
 _IN_FIELDS = (
@@ -27,20 +25,19 @@ _IN_FIELDS = (
 
 
 FinishedJob = tuple[JobRecord, bytes]
-"""A job that succeeded, and its image as a PNG file."""
+"""A job that succeeded, and its image in the format of the answer."""
 
 
 def draw_answer(
-    body: SdDrawBody, records: Sequence[JobRecord], finished: Sequence[FinishedJob], options: Options, catalog: Catalog
+    body: SdDrawBody, records: Sequence[JobRecord], finished: Sequence[FinishedJob], catalog: Catalog
 ) -> dict[str, Any]:
-    """The answer to ``body``. Blocking.
+    """The answer to ``body``.
 
     Args:
         records: all jobs of the call.
         finished: the jobs that were not interrupted.
     """
-    files = [convert(png, options.file_format, quality=options.quality) for _, png in finished]
-    images = [base64.b64encode(file).decode() for file in files] if body.send_images else []
+    images = [base64.b64encode(file).decode() for _, file in finished] if body.send_images else []
     info = _info(body, [record for record, _ in finished] or records[:1], catalog)
     return {"images": images, "parameters": _parameters(body, records[0]), "info": json.dumps(info)}
 
