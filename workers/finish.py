@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from PIL.Image import Image as PilImage
 from redis.exceptions import RedisError
 
-from models.errors import InternalFailure, JobFailure, ModelUnavailable
+from models.errors import DeadlineExceeded, InternalFailure, JobFailure, ModelUnavailable
 from models.jobs.params import DrawParams
 from models.jobs.records import JobRecord
 from models.jobs.results import FileOutput, Image, StoredFile
@@ -25,19 +25,25 @@ from workers.output_files import checked_files
 log = logging.getLogger(__name__)
 
 THREADS = 2
+LARGE_PX = 1 << 22
+"""Results with more pixels are stored by a thread of their own: encoding one takes seconds, and others must not wait."""
 
 
 class Finish:
     """Ends jobs in ``ENDING``; each method returns at once."""
 
-    def __init__(self, consumer: Consumer, images: ImageStore, files: FileStore) -> None:
+    def __init__(self, consumer: Consumer, images: ImageStore, files: FileStore, job_timeout_s: float) -> None:
         self._consumer, self._images, self._files = consumer, images, files
+        self._job_timeout_s = job_timeout_s
         self._noted: dict[str, str | None] = {}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="finish")
+        self._large = ThreadPoolExecutor(1, thread_name_prefix="finish-large")
 
     def succeed(self, job: HeldJob, finished: Finished) -> None:
         """Store the results and end the job as succeeded."""
-        self._submit(job, lambda: self._succeed(job, finished))
+        pixels = sum(image.width * image.height for image in finished.output.images)
+        threads = self._large if pixels > LARGE_PX else self._threads
+        threads.submit(self._guarded, job, lambda: self._succeed(job, finished))
 
     def fail(self, job: HeldJob, failure: JobFailure) -> None:
         """End the job as failed."""
@@ -50,6 +56,7 @@ class Finish:
     def close(self) -> None:
         """Wait until the end of every job that was handed in is written."""
         self._threads.shutdown()
+        self._large.shutdown()
 
     def _submit(self, job: HeldJob, work: Callable[[], None]) -> None:
         self._threads.submit(self._guarded, job, work)
@@ -88,7 +95,7 @@ class Finish:
     def _succeed(self, job: HeldJob, finished: Finished) -> None:
         began_at, output = time.monotonic(), finished.output
         checked = checked_files(output.files)
-        images = self._store_images(output.images, job.record)
+        images = self._store_images(output.images, job.record, lambda: self._check_deadline(job))
         files = self._store_files(checked)
         is_stored = False
         try:
@@ -102,12 +109,17 @@ class Finish:
         if job.spec is not None:
             self._note_problem(job.spec.name, None)
 
-    def _store_images(self, images: Sequence[PilImage], record: JobRecord) -> list[Image]:
+    def _check_deadline(self, job: HeldJob) -> None:
+        """Raise :class:`DeadlineExceeded` if ``job`` has no time left; called between pieces of its images."""
+        if job.held_s > self._job_timeout_s:
+            raise DeadlineExceeded(f"the job did not finish within {self._job_timeout_s:g} s")
+
+    def _store_images(self, images: Sequence[PilImage], record: JobRecord, check: Callable[[], None]) -> list[Image]:
         """Store the images, the first one under the id that the ticket has for it."""
         stored = []
         for index, image in enumerate(images):
             image_id = str(uuid.uuid4()) if index else record.image_id
-            self._images.write(image_id, _encoded(image, record))
+            self._images.write(image_id, _encoded(image, record, check))
             stored.append(Image(image_id, image.width, image.height))
         return stored
 
@@ -127,9 +139,9 @@ class Finish:
             self._files.remove(file.file_id)
 
 
-def _encoded(image: PilImage, record: JobRecord) -> bytes:
+def _encoded(image: PilImage, record: JobRecord, check: Callable[[], None]) -> bytes:
     """The image as PNG, with the parameters that it was generated with, and the user's prompt if that is another."""
     drawn, original = record.drawn_params, None
     if isinstance(record.params, DrawParams) and isinstance(drawn, DrawParams) and drawn.prompt != record.params.prompt:
         original = record.params.prompt
-    return png.encode(image, record.kind, drawn, original)
+    return png.encode(image, record.kind, drawn, original, check=check)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from io import BytesIO
 
 from PIL.Image import Image
@@ -19,13 +20,14 @@ from service.backbone.inputs import InputStore
 from service.backbone.settings import Settings
 from service.backbone.store import ImageStore
 from workers.fetch import Deadline, FetchLimits, fetch
+from workers.reduced_images import Key, ReducedImages
 
 
 class ImageLoader:
     """Loads images by their sources; blocking.
 
     Args:
-        budget: holds the pixels of images from before they are decoded until their job has ended.
+        budget: holds the pixels of images from before they are decoded until they are reduced, or the job has ended.
         costs: what a job may cost. The sizes of fetched images are not known before.
     """
 
@@ -39,6 +41,7 @@ class ImageLoader:
     ) -> None:
         self._inputs, self._images, self._limits = inputs, images, limits
         self._budget, self._costs = budget or PixelBudget(Settings.decoding_px), costs
+        self._reduced = ReducedImages()
 
     def load(self, params: JobParams, catalog: Catalog) -> dict[str, Image]:
         """All images that ``params`` names, by source: masks as L, all others as RGB.
@@ -49,17 +52,40 @@ class ImageLoader:
         Raises:
             InputUnavailable: an image cannot be fetched or found, or is not an image, or is too large for the job.
         """
+        uses = _uses(params, catalog)
+        kept = self._kept_images(uses)
+        if kept is not None:
+            return kept
         deadline = Deadline(self._limits.deadline_s)
-        files = {source: self._data(source, deadline) for source in dict.fromkeys(params.sources)}
+        files = {source: self._data(source, deadline) for source in uses}
         cost = self._checked_cost(params, files)
         lease = self._budget.acquire(cost.source_px + cost.output_px)
         try:
-            images = _decoded(files, params.mask_sources, params.reductions(catalog))
+            images = self._decoded(files, uses)
         except BaseException:
             lease.release()
             raise
-        lease.keep(images.values(), cost.output_px)
+        lease.keep([images[source] for source, use in uses.items() if use.reduction is None], cost.output_px)
         return images
+
+    def _kept_images(self, uses: Mapping[str, _Use]) -> dict[str, Image] | None:
+        """The images of a job if all of them are kept from earlier jobs, reduced; else ``None``."""
+        found = {source: use.key and self._reduced.get(use.key) for source, use in uses.items()}
+        images = {source: image for source, image in found.items() if image is not None}
+        return images if len(images) == len(uses) else None
+
+    def _decoded(self, files: dict[str, bytes], uses: Mapping[str, _Use]) -> dict[str, Image]:
+        """The images in ``files``, whose bytes are dropped one after the other."""
+        return {source: self._image(files.pop(source), use) for source, use in uses.items()}
+
+    def _image(self, data: bytes, use: _Use) -> Image:
+        kept = None if use.key is None else self._reduced.get(use.key)
+        if kept is not None:  # another thread had it decoded while this one waited for the budget
+            return kept
+        image = use.read(data)
+        if use.key is not None:
+            self._reduced.add(use.key, image)
+        return image
 
     def _checked_cost(self, params: JobParams, files: Mapping[str, bytes]) -> Cost:
         sizes = {source: header_size(BytesIO(data)) for source, data in files.items()}
@@ -78,20 +104,36 @@ class ImageLoader:
         return path.read_bytes()
 
 
-def _decoded(files: dict[str, bytes], masks: Collection[str], reductions: Mapping[str, Reduction]) -> dict[str, Image]:
-    """The images in ``files``, whose bytes are dropped one after the other."""
-    return {
-        source: _image(source, files.pop(source), source in masks, reductions.get(source)) for source in list(files)
-    }
+@dataclass(frozen=True)
+class _Use:
+    """How a job uses one image."""
+
+    source: str
+    is_mask: bool
+    reduction: Reduction | None
+    """``None`` if the image is needed whole."""
+
+    @property
+    def key(self) -> Key | None:
+        """The key of the reduced image; ``None`` if it is not reduced, or a URL, which may give another image later."""
+        if self.reduction is None or is_url(self.source):
+            return None
+        return self.source, self.is_mask, self.reduction
+
+    def read(self, data: bytes) -> Image:
+        """The image in ``data``, reduced; raises :class:`InputUnavailable` if it cannot be read."""
+        used_px = None if self.reduction is None else max(self.reduction.size)
+        try:
+            image = decode_mask(data) if self.is_mask else decode(data, used_px)
+        except UnreadableImage as error:
+            raise InputUnavailable(f"{_shown(self.source)}: {error}") from error
+        return image if self.reduction is None else fit(image, self.reduction.size, self.reduction.mode)
 
 
-def _image(source: str, data: bytes, is_mask: bool, reduction: Reduction | None) -> Image:
-    used_px = None if reduction is None else max(reduction.size)
-    try:
-        image = decode_mask(data) if is_mask else decode(data, used_px)
-    except UnreadableImage as error:
-        raise InputUnavailable(f"{_shown(source)}: {error}") from error
-    return image if reduction is None else fit(image, reduction.size, reduction.mode)
+def _uses(params: JobParams, catalog: Catalog) -> dict[str, _Use]:
+    masks, reductions = params.mask_sources, params.reductions(catalog)
+    sources = dict.fromkeys(params.sources)
+    return {source: _Use(source, source in masks, reductions.get(source)) for source in sources}
 
 
 def _shown(source: str) -> str:

@@ -111,7 +111,7 @@ def _build(
     rewriting = Rewriting(lambda: rewriter_of(settings, redis_url, name))
     prepare = Prepare(consumer, loader, rewriting, lambda: executors.waiting, ready)
     heartbeat = Heartbeat(maintenance, consumer, prepare, settings.job_timeout_s, lambda: executors.longest_call_s)
-    finish = Finish(consumer, images, FileStore(settings.files_folder))
+    finish = Finish(consumer, images, FileStore(settings.files_folder), settings.job_timeout_s)
     loop = JobLoop(consumer, prepare, executors, finish, settings.job_timeout_s)
     return _Worker(adapter, maintenance, heartbeat, loop, executors, diffusion)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -13,6 +14,9 @@ from models.errors import UnreadableImage
 from models.jobs.params import JobParams
 from models.media.images import FORMATS, measure
 from models.media.infotext import a1111_parameters
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 PARAMETERS_CHUNK = "parameters"
 JSON_CHUNK = "photogram"
@@ -24,7 +28,26 @@ _CODE_BYTES = 8
 """The length of the name of the character code at the start of EXIF's user comment, padded with zeros."""
 
 
-def encode(image: Image.Image, kind: str, params: JobParams, original_prompt: str | None = None) -> bytes:
+class _CheckedBuffer(BytesIO):
+    """A buffer that calls ``check`` before each write; Pillow writes a PNG file in pieces of at least 64 KiB."""
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        super().__init__()
+        self._check = check
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        self._check()
+        return super().write(data)
+
+
+def encode(
+    image: Image.Image,
+    kind: str,
+    params: JobParams,
+    original_prompt: str | None = None,
+    *,
+    check: Callable[[], None] = lambda: None,
+) -> bytes:
     """``image`` as a PNG file with text chunks: its parameters for A1111 and for Photogram, and the original prompt.
 
     The JSON leaves out what does not affect the image: null values and the priority.
@@ -32,13 +55,14 @@ def encode(image: Image.Image, kind: str, params: JobParams, original_prompt: st
     Args:
         params: the effective parameters, with the rewritten prompt if there is one.
         original_prompt: the user's prompt, if it was rewritten.
+        check: called again and again meanwhile; what it raises ends the encoding.
     """
     info = PngInfo()
     _write(info, PARAMETERS_CHUNK, a1111_parameters(kind, params))
     info.add_text(JSON_CHUNK, json.dumps({"kind": kind, "params": repeatable(params)}))
     if original_prompt is not None:
         _write(info, ORIGINAL_CHUNK, original_prompt)
-    buffer = BytesIO()
+    buffer = _CheckedBuffer(check)
     image.save(buffer, "PNG", pnginfo=info)
     return buffer.getvalue()
 
