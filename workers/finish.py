@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 THREADS = 2
 LARGE_PX = 1 << 22
-"""Results with more pixels are stored by a thread of their own: encoding one takes seconds, and others must not wait."""
+"""Results with more pixels are stored by a thread of their own: encoding one takes seconds."""
 
 
 class Finish:
