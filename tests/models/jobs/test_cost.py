@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.catalog.catalog import Catalog
@@ -83,6 +83,7 @@ def test_a_kind_that_says_nothing_costs_its_images() -> None:
     assert Plain().cost({IMAGE: (10, 20)}).source_px == 200
 
 
+@settings(deadline=None)
 @given(SIDE, SIDE, st.sampled_from([2, 4]))
 def test_what_is_above_a_limit_is_refused_with_number_and_limit(width: int, height: int, scale: int) -> None:
     cost = upscaled(scale).cost({IMAGE: (width, height)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -73,6 +73,7 @@ def test_nothing_kept_is_nothing_held(budget: PixelBudget) -> None:
     assert budget.held_px == 0
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, LIMIT * 2), min_size=1, max_size=12))
 def test_there_are_never_more_pixels_than_the_budget_unless_one_is_alone(sizes: list[int]) -> None:
     budget, lock, held, seen = PixelBudget(LIMIT), threading.Lock(), [], []

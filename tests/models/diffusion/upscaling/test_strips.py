@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from PIL.Image import Resampling
@@ -30,12 +30,14 @@ def resized_in_strips(image: Image.Image, size: tuple[int, int], strip_px: int) 
     return result
 
 
+@settings(deadline=None)
 @given(SIDES, SIDES, st.floats(1, 8), STRIP)
 def test_strips_of_an_enlarged_image_meet_without_a_seam(width: int, height: int, scale: float, strip_px: int) -> None:
     image, size = noise(width, height), (round(width * scale), round(height * scale))
     assert worst(resized_in_strips(image, size, strip_px), image.resize(size, Resampling.LANCZOS)) <= 1
 
 
+@settings(deadline=None)
 @given(SIDES, SIDES, st.sampled_from([2, 3, 4, 8]), STRIP)
 def test_whole_factors_give_the_very_same_pixels(width: int, height: int, scale: int, strip_px: int) -> None:
     image, size = noise(width, height), (width * scale, height * scale)
@@ -43,6 +45,7 @@ def test_whole_factors_give_the_very_same_pixels(width: int, height: int, scale:
     assert worst(resized_in_strips(image, size, 1 << 30), image.resize(size, Resampling.LANCZOS)) == 0
 
 
+@settings(deadline=None)
 @given(SIDES, SIDES, st.floats(0.2, 6), STRIP, st.integers(1, 30))
 def test_bands_are_the_image_resized_in_strips(width: int, height: int, scale: float, strip_px: int, rows: int) -> None:
     image = noise(width, height)
@@ -55,6 +58,7 @@ def test_bands_are_the_image_resized_in_strips(width: int, height: int, scale: f
     assert worst(bands.image, whole) <= 1
 
 
+@settings(deadline=None)
 @given(SIDES, SIDES, STRIP)
 def test_strips_cover_every_row_once(width: int, height: int, strip_px: int) -> None:
     strips = Rescaling((1, 1), (width, height)).strips(strip_px)
