@@ -54,6 +54,8 @@ class ProblemCode(StrEnum):
     """The field contradicts another one."""
     UNAVAILABLE = "unavailable"
     """This server lacks what the field asks for."""
+    TOO_COSTLY = "too_costly"
+    """The request would cost more than is allowed; ``high`` is the limit that it is above."""
 
 
 @dataclass(frozen=True)

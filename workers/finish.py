@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from redis.exceptions import RedisError
 
-from models.errors import InternalFailure, JobFailure, ModelUnavailable, StorageUnavailable
+from models.errors import DeadlineExceeded, InternalFailure, JobFailure, ModelUnavailable, StorageUnavailable
 from service.backbone.connections import write_refusal
 from service.backbone.storage import StorageMonitor
 from service.backbone.store import FileStore, ImageStore
@@ -27,6 +27,8 @@ from workers.outputs import StoredOutput
 log = logging.getLogger(__name__)
 
 THREADS = 2
+LARGE_PX = 1 << 22
+"""Results with more pixels are stored by a thread of their own: encoding one takes seconds."""
 KEEP_S = 60.0
 """How long a worker keeps a job whose result it cannot store, before it requeues the job."""
 PAUSES_S = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -41,6 +43,8 @@ class _End:
     write: Callable[[], None]
     discard: Callable[[], None] = lambda: None
     """Removes what was stored, when the job is requeued."""
+    is_large: bool = False
+    """Whether storing the result takes seconds."""
     began_at: float = field(default_factory=time.monotonic)
     due_at: float = 0.0
     attempts: int = 0
@@ -50,17 +54,25 @@ class Finish:
     """Ends jobs in ``ENDING``; each method returns at once.
 
     Args:
+        job_timeout_s: how long a job may take, including the encoding of its images.
         storage: is told when nothing could be stored.
     """
 
     def __init__(
-        self, consumer: Consumer, images: ImageStore, files: FileStore, storage: StorageMonitor | None = None
+        self,
+        consumer: Consumer,
+        images: ImageStore,
+        files: FileStore,
+        job_timeout_s: float,
+        storage: StorageMonitor | None = None,
     ) -> None:
         self._consumer, self._images, self._files, self._storage = consumer, images, files, storage
+        self._job_timeout_s = job_timeout_s
         self._noted: dict[str, str | None] = {}
         self._kept: list[_End] = []
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="finish")
+        self._large = ThreadPoolExecutor(1, thread_name_prefix="finish-large")
 
     @property
     def is_keeping(self) -> bool:
@@ -69,8 +81,9 @@ class Finish:
 
     def succeed(self, job: HeldJob, finished: Finished) -> None:
         """Store the results and end the job as succeeded."""
-        success = _Success(job, finished, self._images, self._files, self._consumer)
-        self._submit(_End(job, lambda: self._succeed(success), success.discard))
+        success = _Success(job, finished, self._images, self._files, self._consumer, self._job_timeout_s)
+        pixels = sum(image.width * image.height for image in finished.output.images)
+        self._submit(_End(job, lambda: self._succeed(success), success.discard, pixels > LARGE_PX))
 
     def fail(self, job: HeldJob, failure: JobFailure) -> None:
         """End the job as failed."""
@@ -94,11 +107,12 @@ class Finish:
     def close(self) -> None:
         """Wait until each job has ended, or could not be ended; results that are not stored are dropped."""
         self._threads.shutdown()
+        self._large.shutdown()
         for end in self._kept:
             end.discard()
 
     def _submit(self, end: _End) -> None:
-        self._threads.submit(self._guarded, end)
+        (self._large if end.is_large else self._threads).submit(self._guarded, end)
 
     def _guarded(self, end: _End) -> None:
         is_kept = False
@@ -188,9 +202,15 @@ class _Success:
     """The end of a job that succeeded: its output is stored, then its record is written."""
 
     def __init__(
-        self, job: HeldJob, finished: Finished, images: ImageStore, files: FileStore, consumer: Consumer
+        self,
+        job: HeldJob,
+        finished: Finished,
+        images: ImageStore,
+        files: FileStore,
+        consumer: Consumer,
+        job_timeout_s: float,
     ) -> None:
-        self.job = job
+        self.job, self._job_timeout_s = job, job_timeout_s
         self._finished, self._images, self._files, self._consumer = finished, images, files, consumer
         self._stored: StoredOutput | None = None
 
@@ -201,7 +221,9 @@ class _Success:
         """
         began_at, finished = time.monotonic(), self._finished
         if self._stored is None:
-            self._stored = StoredOutput(finished.output, self.job.record, self._images, self._files)
+            self._stored = StoredOutput(
+                finished.output, self.job.record, self._images, self._files, check=self._check_deadline
+            )
         stored = self._stored
         try:
             stored.store()
@@ -213,6 +235,11 @@ class _Success:
         except JobFailure:
             stored.discard()
             raise
+
+    def _check_deadline(self) -> None:
+        """Raise :class:`DeadlineExceeded` if the job has no time left; called between pieces of its images."""
+        if self.job.held_s > self._job_timeout_s:
+            raise DeadlineExceeded(f"the job did not finish within {self._job_timeout_s:g} s")
 
     def discard(self) -> None:
         """Remove what was stored."""

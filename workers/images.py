@@ -2,48 +2,143 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+
 from PIL.Image import Image
 
+from models.catalog.catalog import Catalog
 from models.errors import InputUnavailable, UnreadableImage
+from models.jobs.cost import NO_LIMITS, Cost, CostLimits
 from models.jobs.parameters import sources
-from models.jobs.params import JobParams
+from models.jobs.params import JobParams, Reduction
 from models.jobs.sources import IMAGE, INPUT, is_url
-from models.media.images import decode, decode_mask
+from models.media.fitting import fit
+from models.media.images import decode, decode_mask, header_size
+from models.media.pixel_budget import PixelBudget
 from service.backbone.inputs import InputStore
+from service.backbone.settings import Settings
 from service.backbone.store import ImageStore
 from workers.fetch import Deadline, FetchLimits, fetch
+from workers.reduced_images import Key, ReducedImages
 
 
 class ImageLoader:
-    """Loads images by their sources; blocking."""
+    """Loads images by their sources; blocking.
 
-    def __init__(self, inputs: InputStore, images: ImageStore, limits: FetchLimits) -> None:
+    Args:
+        budget: holds the pixels of images from before they are decoded until they are reduced, or the job has ended.
+        costs: what a job may cost. The sizes of fetched images are not known before.
+    """
+
+    def __init__(
+        self,
+        inputs: InputStore,
+        images: ImageStore,
+        limits: FetchLimits,
+        budget: PixelBudget | None = None,
+        costs: CostLimits = NO_LIMITS,
+    ) -> None:
         self._inputs, self._images, self._limits = inputs, images, limits
+        self._budget, self._costs = budget or PixelBudget(Settings.decoding_px), costs
+        self._reduced = ReducedImages()
 
-    def load(self, params: JobParams) -> dict[str, Image]:
+    def load(self, params: JobParams, catalog: Catalog) -> dict[str, Image]:
         """All images that ``params`` names, by source: masks as L, all others as RGB.
 
-        A source that is both a mask and another image is RGB.
+        A source that is both a mask and another image is RGB. An image that the job uses at one size only is reduced to
+        that size at once.
 
         Raises:
-            InputUnavailable: an image cannot be fetched or found, or is not an image; the error names its field.
+            InputUnavailable: an image cannot be fetched or found, is not an image, or is too large for the job; the error
+                names its field.
         """
-        masks, deadline = params.mask_sources, Deadline(self._limits.deadline_s)
-        fields = {source: field for field, source, _ in reversed(list(sources(params.declaration, params)))}
-        return {source: self._load(source, fields[source], source in masks, deadline) for source in fields}
-
-    def _load(self, source: str, field: str, is_mask: bool, deadline: Deadline) -> Image:
+        uses = _uses(params, catalog)
+        kept = self._kept_images(uses)
+        if kept is not None:
+            return kept
+        deadline = Deadline(self._limits.deadline_s)
+        files = {source: self._data(use, deadline) for source, use in uses.items()}
+        cost = self._checked_cost(params, files)
+        lease = self._budget.acquire(cost.source_px + cost.output_px)
         try:
-            data = self._data(source, deadline)
-            return decode_mask(data) if is_mask else decode(data)
-        except (InputUnavailable, UnreadableImage) as error:
-            raise InputUnavailable(str(error), field) from error
+            images = self._decoded(files, uses)
+        except BaseException:
+            lease.release()
+            raise
+        lease.keep([images[source] for source, use in uses.items() if use.reduction is None], cost.output_px)
+        return images
 
-    def _data(self, source: str, deadline: Deadline) -> bytes:
+    def _kept_images(self, uses: Mapping[str, _Use]) -> dict[str, Image] | None:
+        """The images of a job if all of them are kept from earlier jobs, reduced; else ``None``."""
+        found = {source: use.key and self._reduced.get(use.key) for source, use in uses.items()}
+        images = {source: image for source, image in found.items() if image is not None}
+        return images if len(images) == len(uses) else None
+
+    def _decoded(self, files: dict[str, bytes], uses: Mapping[str, _Use]) -> dict[str, Image]:
+        """The images in ``files``, whose bytes are dropped one after the other."""
+        return {source: self._image(files.pop(source), use) for source, use in uses.items()}
+
+    def _image(self, data: bytes, use: _Use) -> Image:
+        kept = None if use.key is None else self._reduced.get(use.key)
+        if kept is not None:  # another thread had it decoded while this one waited for the budget
+            return kept
+        image = use.read(data)
+        if use.key is not None:
+            self._reduced.add(use.key, image)
+        return image
+
+    def _checked_cost(self, params: JobParams, files: Mapping[str, bytes]) -> Cost:
+        sizes = {source: header_size(BytesIO(data)) for source, data in files.items()}
+        cost = params.cost({source: size for source, size in sizes.items() if size is not None})
+        for problem in self._costs.problems(cost):
+            raise InputUnavailable(problem.message, problem.field)
+        return cost
+
+    def _data(self, use: _Use, deadline: Deadline) -> bytes:
+        source = use.source
         if is_url(source):
-            return fetch(source, self._limits, deadline)
+            try:
+                return fetch(source, self._limits, deadline)
+            except InputUnavailable as error:
+                raise InputUnavailable(str(error), use.field) from error
         store, name = (self._inputs, INPUT) if source.startswith(INPUT) else (self._images, IMAGE)
         path = store.path(source.removeprefix(name))
         if path is None:
-            raise InputUnavailable("the image is not there any more; send it again")
+            raise InputUnavailable("the image is not there any more; send it again", use.field)
         return path.read_bytes()
+
+
+@dataclass(frozen=True)
+class _Use:
+    """How a job uses one image."""
+
+    source: str
+    field: str
+    """The path of the first field of the request that names the image."""
+    is_mask: bool
+    reduction: Reduction | None
+    """``None`` if the image is needed whole."""
+
+    @property
+    def key(self) -> Key | None:
+        """The key of the reduced image; ``None`` if it is not reduced, or a URL, which may give another image later."""
+        if self.reduction is None or is_url(self.source):
+            return None
+        return self.source, self.is_mask, self.reduction
+
+    def read(self, data: bytes) -> Image:
+        """The image in ``data``, reduced; raises :class:`InputUnavailable` if it cannot be read."""
+        used_px = None if self.reduction is None else max(self.reduction.size)
+        try:
+            image = decode_mask(data) if self.is_mask else decode(data, used_px)
+        except UnreadableImage as error:
+            raise InputUnavailable(str(error), self.field) from error
+        return image if self.reduction is None else fit(image, self.reduction.size, self.reduction.mode)
+
+
+def _uses(params: JobParams, catalog: Catalog) -> dict[str, _Use]:
+    masks, reductions = params.mask_sources, params.reductions(catalog)
+    fields = {source: field for field, source, _ in reversed(list(sources(params.declaration, params)))}
+    return {source: _Use(source, fields[source], source in masks, reductions.get(source)) for source in fields}

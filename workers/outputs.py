@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 
 from PIL.Image import Image as PilImage
@@ -19,12 +20,23 @@ class StoredOutput:
 
     The first image gets the id that the ticket has for it, unless an earlier execution has stored another image there:
     what a link shows never changes. All other ids are new, so that no execution can overwrite the result of another.
+
+    Args:
+        check: called between pieces of the images' encoding; what it raises ends it.
     """
 
-    def __init__(self, output: JobOutput, record: JobRecord, images: ImageStore, files: FileStore) -> None:
+    def __init__(
+        self,
+        output: JobOutput,
+        record: JobRecord,
+        images: ImageStore,
+        files: FileStore,
+        *,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         self._output, self._record = output, record
         self._image_store, self._file_store = images, files
-        self._waiting = [(image.width, image.height, _encoded(image, record)) for image in output.images]
+        self._waiting = [(image.width, image.height, _encoded(image, record, check)) for image in output.images]
         self._waiting_files = checked_files(output.files)
         self.images: list[Image] = []
         self.files: list[StoredFile] = []
@@ -62,9 +74,9 @@ def _stored(file: FileOutput, file_id: str) -> StoredFile:
     return StoredFile(file_id, file.name, file.media_type, len(file.data))
 
 
-def _encoded(image: PilImage, record: JobRecord) -> bytes:
+def _encoded(image: PilImage, record: JobRecord, check: Callable[[], None]) -> bytes:
     """The image as PNG, with the parameters that it was generated with, and the user's prompt if that is another."""
     drawn, original = record.drawn_params, None
     if isinstance(record.params, DrawParams) and isinstance(drawn, DrawParams) and drawn.prompt != record.params.prompt:
         original = record.params.prompt
-    return png.encode(image, record.kind, drawn, original)
+    return png.encode(image, record.kind, drawn, original, check=check)

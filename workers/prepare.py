@@ -149,7 +149,7 @@ class Prepare(threading.Thread):
         self._write_rewrite(job)
         images, failure = None, None
         try:
-            images = self._loader.load(job.record.params)
+            images = self._loader.load(job.record.params, job.catalog)
         except JobFailure as error:
             failure = error
         except Exception:

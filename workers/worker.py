@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from models.errors import PhotogramError
 from models.jobs.kinds import DIFFUSION_QUEUE, JobKind, job_kinds
+from models.media.pixel_budget import PixelBudget
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.connections import connect, wait_until_writable
 from service.backbone.inputs import InputStore
@@ -110,13 +111,14 @@ def _build(
     maintenance = Maintenance(connection, adapter, ledger, held, routing)
     images = ImageStore(settings.images_folder, image_modes(settings))
     storage = StorageMonitor([settings.images_folder, settings.files_folder])
-    finish = Finish(consumer, images, FileStore(settings.files_folder), storage)
+    finish = Finish(consumer, images, FileStore(settings.files_folder), settings.job_timeout_s, storage)
 
     def can_store() -> bool:
         return not finish.is_keeping and storage.write_problem() is None
 
     limits = FetchLimits(max_bytes=settings.max_input_bytes, allow_private=settings.fetch_private)
-    loader = ImageLoader(InputStore(settings.inputs_folder), images, limits)
+    budget = PixelBudget(settings.decoding_px)
+    loader = ImageLoader(InputStore(settings.inputs_folder), images, limits, budget, settings.cost_limits)
     rewriting = Rewriting(lambda: rewriter_of(settings, redis_url, name))
     prepare = Prepare(consumer, loader, rewriting, lambda: executors.waiting, ready, can_store)
     heartbeat = Heartbeat(maintenance, consumer, prepare, settings.job_timeout_s, lambda: executors.longest_call_s)

@@ -6,15 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from PIL import Image, ImageChops, ImageFilter, ImageOps
+from PIL import Image, ImageChops, ImageFilter
 
-from models.errors import DrawingFailed, InputUnavailable
+from models.errors import InputUnavailable
 from models.jobs.params import Mask
+from models.media.fitting import fit, resized
 
 Size = tuple[int, int]
 Finish = Callable[[Image.Image], Image.Image]
 """Makes the image that the request asks for out of the image that was drawn."""
 _OPAQUE = 255
+_SPREAD_MAX_PX = 1 << 22
+"""Larger images are spread after they were resized: blurring one takes a second for each 4 million pixels."""
 
 
 @dataclass(frozen=True)
@@ -37,44 +40,6 @@ class Prepared:
     canvas: Canvas | None
     """``None`` draws from noise alone."""
     finish: Finish
-
-
-def fit(image: Image.Image, size: Size, mode: str) -> Image.Image:
-    """Resize ``image`` to ``size``.
-
-    "stretch" changes the aspect ratio, "crop" cuts off edges, and "fill" keeps the whole image and extends its edges.
-
-    Raises:
-        DrawingFailed: ``mode`` is none of the three.
-    """
-    match mode:
-        case "stretch":
-            return image.resize(size, Image.Resampling.LANCZOS)
-        case "crop":
-            return ImageOps.fit(image, size, Image.Resampling.LANCZOS)
-        case "fill":
-            return _with_extended_edges(ImageOps.contain(image, size, Image.Resampling.LANCZOS), size)
-        case _:
-            raise DrawingFailed(f"resize_mode {mode!r} is unknown; the modes are stretch, crop and fill")
-
-
-def _with_extended_edges(image: Image.Image, size: Size) -> Image.Image:
-    """``image`` in the middle of ``size``; its outermost rows and columns are repeated up to the borders."""
-    left, top = ((whole - part) // 2 for whole, part in zip(size, image.size, strict=True))
-    right, bottom = left + image.width, top + image.height
-    wide = Image.new(image.mode, size)
-    strips = {
-        (0, top, left, bottom): (0, 0, 1, image.height),
-        (right, top, size[0], bottom): (image.width - 1, 0, image.width, image.height),
-        (left, 0, right, top): (0, 0, image.width, 1),
-        (left, bottom, right, size[1]): (0, image.height - 1, image.width, image.height),
-    }
-    for place, edge in strips.items():
-        width, height = place[2] - place[0], place[3] - place[1]
-        if width and height:
-            wide.paste(image.resize((width, height), Image.Resampling.NEAREST, box=edge), place)
-    wide.paste(image, (left, top))
-    return wide
 
 
 def over_image(image: Image.Image, size: Size, drawn_size: Size, resize_mode: str) -> Prepared:
@@ -144,6 +109,8 @@ def _softened(levels: Image.Image, mask: Mask) -> Image.Image:
 
 def _canvas(image: Image.Image, soft: Image.Image, fill: str, drawn_size: Size) -> Canvas:
     if fill == "fill":
+        if image.width * image.height > _SPREAD_MAX_PX:
+            image, soft = resized(image, drawn_size), resized(soft, drawn_size)
         image = spread(image, soft)
     return Canvas(resized(image, drawn_size), resized(soft, drawn_size), fill)
 
@@ -165,8 +132,3 @@ def spread(image: Image.Image, mask: Image.Image) -> Image.Image:
         radius /= 4
     filled.alpha_composite(kept)
     return filled.convert("RGB")
-
-
-def resized(image: Image.Image, size: Size) -> Image.Image:
-    """``image`` resized to ``size``; the same object if it has this size already."""
-    return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)

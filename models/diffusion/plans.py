@@ -11,7 +11,7 @@ from PIL.Image import Image
 from models.catalog.auxiliary import AuxiliaryModel, AuxiliaryModels
 from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.families import FAMILIES
-from models.diffusion.canvas import Canvas, Prepared, fit, over_image, over_mask, resized
+from models.diffusion.canvas import Canvas, Prepared, over_image, over_mask
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.control.controlnet import ControlGuide, prepare_condition
 from models.diffusion.control.preprocessors import preprocess
@@ -34,6 +34,7 @@ from models.errors import DrawingFailed, ModelUnavailable
 from models.jobs.composition import compose
 from models.jobs.kinds import find_kind, resolve
 from models.jobs.params import Control, DrawParams, FaceRestoreParams, SecondPass, UpscaleParams
+from models.media.fitting import fit, resized
 
 Size = tuple[int, int]
 ENCODINGS_BYTES = 256 << 20

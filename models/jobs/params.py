@@ -7,17 +7,22 @@ fetched by the worker, ``input:<sha256>`` was uploaded before, ``image:<id>`` wa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar
 
 from models.catalog.bounds import CLIP_SKIP_MAX, GUIDANCE_MAX, SIZE_MULTIPLE_PX
 from models.catalog.catalog import Catalog
 from models.catalog.families import TXT2IMG
-from models.catalog.upscalers import UPSCALE_FACTORS
-from models.jobs.parameters import Parameter, sources
+from models.catalog.upscalers import BUILT_IN_UPSCALERS, UPSCALE_FACTORS
+from models.jobs.cost import Cost, Size, Sizes, area, images_bytes
+from models.jobs.parameters import Parameter, SourceRole, sources
 from models.jobs.payload import Payload
+
+_BAND_ROWS_PX, _BAND_BYTES = 128, 12 * 4 * 4
+"""An upscaler's tiles are collected in rows of this height; bytes for each pixel there, before it is enlarged by 4."""
 
 UPSCALE = "upscale"
 FACE_RESTORE = "face_restore"
@@ -338,6 +343,16 @@ class FaceSwapRequest(JobRequest):
     target: Annotated[str, Parameter(text=SOURCE_TEXT + " Its face is replaced.")]
 
 
+def enlarged_px(size: Size, scale: float) -> int:
+    """The number of pixels of an image of ``size`` that is enlarged by ``scale``."""
+    return round(size[0] * scale) * round(size[1] * scale)
+
+
+def _steps_run(steps: int, strength: float) -> int:
+    """At most how many of ``steps`` are run."""
+    return math.ceil(steps * strength)
+
+
 def drawing_cost_key(model: str, size: tuple[int, int], *, any_backend: bool) -> Hashable:
     """The cost key of denoising with ``model``.
 
@@ -346,6 +361,15 @@ def drawing_cost_key(model: str, size: tuple[int, int], *, any_backend: bool) ->
         any_backend: whether any backend can run the forward; otherwise torch must.
     """
     return model, size, any_backend
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """How an image is brought to the size at which it is used."""
+
+    size: Size
+    mode: str
+    """One of ``RESIZE_MODES``."""
 
 
 class JobParams(Payload):
@@ -385,12 +409,32 @@ class JobParams(Payload):
     @property
     def sources(self) -> Iterator[str]:
         """The source of every image that the job starts from."""
-        return (source for _, source, _ in sources(self.declaration, self))
+        return (source for _, source, _ in self._located_sources())
+
+    def cost(self, sizes: Sizes) -> Cost:
+        """What the job costs, as far as it can be told from ``sizes``, those of its images that are known.
+
+        This is what every job costs: its images are decoded. Kinds that make images or take steps add to it.
+        """
+        known = {source: (path, sizes[source]) for path, source, _ in self._located_sources() if source in sizes}
+        source_px = sum(area(size) for _, size in known.values())
+        largest = max(known.values(), key=lambda found: area(found[1]), default=("image", (0, 0)))
+        return Cost(source_px=source_px, peak_bytes=images_bytes(source_px, 0), source_field=largest[0])
+
+    def reductions(self, catalog: Catalog) -> Mapping[str, Reduction]:
+        """The size to which each image, by its source, can be reduced once it is decoded.
+
+        An image without an entry is needed whole.
+        """
+        return {}
+
+    def _located_sources(self) -> Iterator[tuple[str, str, SourceRole]]:
+        return sources(self.declaration, self)
 
     @property
     def mask_sources(self) -> frozenset[str]:
         """The sources that serve as masks and as nothing else."""
-        found = [(source, role) for _, source, role in sources(self.declaration, self)]
+        found = [(source, role) for _, source, role in self._located_sources()]
         others = {source for source, role in found if role != "mask"}
         return frozenset(source for source, role in found if role == "mask") - others
 
@@ -448,6 +492,51 @@ class DrawParams(JobParams):
         needs_torch = self.loras or self.controls or self.reuse_interval > 1
         return drawing_cost_key(self.model, size, any_backend=not needs_torch)
 
+    def cost(self, sizes: Sizes) -> Cost:
+        drawn_px, second = self.width * self.height, self.second_pass
+        output_px, size_field = drawn_px, "width"
+        step_px = drawn_px * _steps_run(self.num_inference_steps, self.strength)
+        if second is not None:
+            second_px = enlarged_px((self.width, self.height), second.scale)
+            step_px += second_px * (1 + _steps_run(second.num_inference_steps or 0, second.strength))
+            output_px, size_field = second_px, "second_pass.scale"
+        if self.mask is not None and self.mask.only_masked and area(sizes.get(self.image or "", (0, 0))) > output_px:
+            output_px, size_field = area(sizes[self.image or ""]), "image"
+        base = super().cost(sizes)
+        return replace(
+            base,
+            output_px=output_px,
+            step_px=step_px,
+            peak_bytes=images_bytes(base.source_px, output_px),
+            size_field=size_field,
+            steps_field="num_inference_steps",
+        )
+
+    def reductions(self, catalog: Catalog) -> Mapping[str, Reduction]:
+        is_whole = self.mask is not None and self.mask.only_masked
+        uses: list[tuple[str, Reduction | None]]
+        uses = [] if is_whole else [(source, self._fitted(self.resize_mode)) for source in self._canvas_sources()]
+        uses += [(control.image, self._condition(control, catalog)) for control in self.controls if control.image]
+        whole = {source for source in self._canvas_sources() if is_whole}
+        found: dict[str, Reduction] = {}
+        for source, reduction in uses:
+            if reduction is None or found.setdefault(source, reduction) != reduction:
+                whole.add(source)
+        return {source: reduction for source, reduction in found.items() if source not in whole}
+
+    def _canvas_sources(self) -> list[str]:
+        mask = [] if self.mask is None else [self.mask.image]
+        return mask if self.image is None else [self.image, *mask]
+
+    def _fitted(self, mode: str) -> Reduction:
+        return Reduction((self.width, self.height), mode)
+
+    def _condition(self, control: Control, catalog: Catalog) -> Reduction | None:
+        """The size of the condition image; a second pass fits the image once more, to another size."""
+        if self.second_pass is not None:
+            return None
+        return Reduction(catalog[self.model].drawn_size(self.width, self.height), control.resize_mode)
+
 
 @dataclass(frozen=True, kw_only=True)
 class UpscaleParams(JobParams):
@@ -459,6 +548,19 @@ class UpscaleParams(JobParams):
     priority: int = 0
     metadata: str = FULL
 
+    def cost(self, sizes: Sizes) -> Cost:
+        base, size = super().cost(sizes), sizes.get(self.image, (0, 0))
+        output_px = enlarged_px(size, self.scale)
+        band_bytes = 0 if self.upscaler in BUILT_IN_UPSCALERS else size[0] * min(size[1], _BAND_ROWS_PX) * _BAND_BYTES
+        return replace(
+            base,
+            output_px=output_px,
+            step_px=output_px,
+            peak_bytes=images_bytes(base.source_px, output_px) + band_bytes,
+            size_field="scale",
+            steps_field="scale",
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class FaceRestoreParams(JobParams):
@@ -467,3 +569,14 @@ class FaceRestoreParams(JobParams):
     image: str
     priority: int = 0
     metadata: str = FULL
+
+    def cost(self, sizes: Sizes) -> Cost:
+        base = super().cost(sizes)
+        return replace(
+            base,
+            output_px=base.source_px,
+            step_px=base.source_px,
+            peak_bytes=images_bytes(base.source_px, base.source_px),
+            size_field="image",
+            steps_field="image",
+        )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
+from pathlib import Path
 from types import MappingProxyType
 
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -36,6 +37,9 @@ _WHITE = (255, 255, 255, 255)
 _LEVEL_MAX = 255
 _DEEP_LEVEL_MAX = 65_535
 _OPAQUE = (255, 255)
+_STRIP_PX = 1 << 20
+_DRAFT_PX = 1 << 24
+"""JPEGs up to this size are decoded in full, so that their pixels do not depend on what they are used for."""
 
 
 def measure(data: bytes) -> tuple[int, int]:
@@ -53,20 +57,25 @@ def measure(data: bytes) -> tuple[int, int]:
     return size
 
 
-def decode(data: bytes) -> Image.Image:
+def decode(data: bytes, used_px: int | None = None) -> Image.Image:
     """The image in ``data`` as RGB, rotated by its EXIF orientation; transparent areas become white.
 
     A JPEG or PNG file that lacks its end is read as far as it goes, as viewers do.
+
+    Args:
+        used_px: the longer side in pixels of the size that the image is reduced to later. A very large JPEG is then
+            decoded at a half, a quarter or an eighth of its size, and still has twice as many pixels on each side.
 
     Raises:
         UnreadableImage: as :func:`measure`, or its pixels cannot be decoded.
     """
     with _opened(mended(data)) as image:
+        if used_px is not None and image.width * image.height > _DRAFT_PX:
+            image.draft(None, (2 * used_px, 2 * used_px))
         upright = _upright(image)
-        if not upright.has_transparency_data:
-            return upright.convert("RGB")
-        layer = upright.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layer.size, _WHITE), layer).convert("RGB")
+        if upright.has_transparency_data:
+            return in_strips(upright, "RGB", _on_white)
+        return _as_mode(upright, "RGB")
 
 
 def decode_mask(data: bytes) -> Image.Image:
@@ -81,11 +90,23 @@ def decode_mask(data: bytes) -> Image.Image:
     with _opened(mended(data)) as image:
         upright = _upright(image)
         if upright.has_transparency_data:
-            alpha = upright.convert("RGBA").getchannel("A")
+            alpha = in_strips(upright, "L", lambda strip: strip.convert("RGBA").getchannel("A"))
             if alpha.getextrema() != _OPAQUE:
                 return alpha
-            upright = upright.convert("RGB")
-        return upright.convert("L")
+            upright = _as_mode(upright, "RGB")
+        return _as_mode(upright, "L")
+
+
+def header_size(file: Path | BytesIO) -> tuple[int, int] | None:
+    """Width and height in pixels as the header of an image says, before EXIF rotation; ``None`` if it cannot be read.
+
+    Only the header is read, which takes a fraction of a millisecond.
+    """
+    try:
+        with Image.open(file, formats=FORMATS) as image:
+            return image.size
+    except Exception:  # damaged bytes can make Pillow raise anything; decoding says what is wrong
+        return None
 
 
 @contextmanager
@@ -121,16 +142,43 @@ def _too_large() -> str:
 
 def _upright(image: Image.Image) -> Image.Image:
     """``image`` rotated by its EXIF orientation, in a mode that Pillow converts without cutting levels off."""
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I"):
-        return _in_eight_bits(upright, _DEEP_LEVEL_MAX)
-    if upright.mode == "F":
-        low, high = upright.getextrema()
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith("I"):
+        return _in_eight_bits(image, _DEEP_LEVEL_MAX)
+    if image.mode == "F":
+        low, high = image.getextrema()
         assert isinstance(low, float) and isinstance(high, float)  # one channel has one pair of extrema
-        return _in_eight_bits(upright, 1.0 if low >= 0 and high <= 1 else _LEVEL_MAX)
-    return upright
+        return _in_eight_bits(image, 1.0 if low >= 0 and high <= 1 else _LEVEL_MAX)
+    return image
 
 
 def _in_eight_bits(image: Image.Image, level_max: float) -> Image.Image:
     """``image`` of one channel as mode L; Pillow's own conversion clips the levels instead of scaling them."""
-    return image.convert("F").point(lambda level: level * (_LEVEL_MAX / level_max) + 0).convert("L")
+
+    def scaled(strip: Image.Image) -> Image.Image:
+        return strip.convert("F").point(lambda level: level * (_LEVEL_MAX / level_max) + 0).convert("L")
+
+    return in_strips(image, "L", scaled)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    layer = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, _WHITE), layer).convert("RGB")
+
+
+def in_strips(image: Image.Image, mode: str, change: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """``change``, which looks at single pixels only, applied to ``image`` in strips; the result has the mode ``mode``.
+
+    So the steps in between take little memory, and other threads run meanwhile: Pillow holds the interpreter's lock.
+    """
+    changed, rows = Image.new(mode, image.size, None), max(1, _STRIP_PX // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        changed.paste(change(strip), (0, top))
+    return changed
+
+
+def _as_mode(image: Image.Image, mode: str) -> Image.Image:
+    """``image`` in ``mode``, its pixels loaded; the same object if it has that mode already."""
+    image.load()
+    return image if image.mode == mode else in_strips(image, mode, lambda strip: strip.convert(mode))

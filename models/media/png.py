@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image, PngImagePlugin
 from PIL.PngImagePlugin import PngInfo
@@ -17,8 +18,11 @@ from models.media.infotext import a1111_parameters
 from models.media.texts import merged, read_all
 
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 8 << 20
-"""How many bytes of text Pillow unpacks from one PNG before it refuses the file. Its own limits are 64 MiB for all texts
-and 1 MiB for each, which workflows of ComfyUI exceed."""
+"""How many bytes of text Pillow unpacks from one PNG before it refuses the file. Its own limits are 64 MiB for all
+texts and 1 MiB for each, which workflows of ComfyUI exceed."""
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 PARAMETERS_CHUNK = "parameters"
 JSON_CHUNK = "photogram"
@@ -26,7 +30,26 @@ ORIGINAL_CHUNK = "original_prompt"
 """The user's prompt, if it was rewritten."""
 
 
-def encode(image: Image.Image, kind: str, params: JobParams, original_prompt: str | None = None) -> bytes:
+class _CheckedBuffer(BytesIO):
+    """A buffer that calls ``check`` before each write; Pillow writes a PNG file in pieces of at least 64 KiB."""
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        super().__init__()
+        self._check = check
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        self._check()
+        return super().write(data)
+
+
+def encode(
+    image: Image.Image,
+    kind: str,
+    params: JobParams,
+    original_prompt: str | None = None,
+    *,
+    check: Callable[[], None] = lambda: None,
+) -> bytes:
     """``image`` as a PNG file with text chunks: its parameters for A1111 and for Photogram, and the original prompt.
 
     The JSON leaves out what does not affect the image: null values, the priority and ``metadata``, which says whether
@@ -35,6 +58,7 @@ def encode(image: Image.Image, kind: str, params: JobParams, original_prompt: st
     Args:
         params: the effective parameters, with the rewritten prompt if there is one.
         original_prompt: the user's prompt, if it was rewritten.
+        check: called again and again meanwhile; what it raises ends the encoding.
     """
     info = PngInfo()
     if params.metadata != NONE:
@@ -42,7 +66,7 @@ def encode(image: Image.Image, kind: str, params: JobParams, original_prompt: st
         info.add_text(JSON_CHUNK, json.dumps({"kind": kind, "params": repeatable(params)}))
     if params.metadata == FULL and original_prompt is not None:
         _write(info, ORIGINAL_CHUNK, original_prompt)
-    buffer = BytesIO()
+    buffer = _CheckedBuffer(check)
     _without_info(image).save(buffer, "PNG", pnginfo=info)
     return buffer.getvalue()
 

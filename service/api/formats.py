@@ -52,7 +52,8 @@ def convert(png: bytes, target: ImageFormat, *, quality: int = QUALITY, is_progr
     buffer = BytesIO()
     with Image.open(BytesIO(png), formats=["PNG"]) as image:
         exif = _comment(image.info.get(PARAMETERS_CHUNK))
-        image.convert("RGB").save(buffer, target.name, quality=quality, exif=exif, **options)
+        rgb = image if image.mode == "RGB" else image.convert("RGB")
+        rgb.save(buffer, target.name, quality=quality, exif=exif, **options)
     return buffer.getvalue()
 
 

@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from models.language.breaker import CircuitBreaker
 from models.language.client import LanguageEngine
 from models.language.rewriting import Rewriter
+from service.api.decoding import Decoding
 from service.api.stopping import Stopping
 from service.api.sweeping import sweep_regularly
 from service.api.throttling import WrongKeys
@@ -45,6 +46,7 @@ class Gateway:
     keys: KeyRing
     jobs: JobService
     watcher: JobWatcher
+    decoding: Decoding
     store: ImageStore
     storage: StorageMonitor
     ledger_writes: WriteProbe
@@ -103,8 +105,10 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
                 image_intake=ImageIntake(inputs, images, settings.max_input_bytes, storage),
                 public_url=settings.public_url,
                 storage=storage,
+                limits=settings.cost_limits,
             ),
             watcher=watcher,
+            decoding=Decoding(settings.decoding_px),
             store=images,
             storage=storage,
             ledger_writes=WriteProbe(connection),

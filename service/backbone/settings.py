@@ -12,6 +12,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from models.catalog.backends import AUTO, BACKENDS
+from models.jobs.cost import CPU_LIMITS, GPU_LIMITS, CostLimits
 from models.language.presets import PRESETS
 from service.backbone.keys import key_problem
 
@@ -21,6 +22,7 @@ DEFAULT_LLM_PRESET = "generic"
 LLM_CHOICES = ("auto", "off")
 _HOST = re.compile(r"(\*\.)?[a-z0-9_][a-z0-9._-]*(:[0-9]{1,5})?|\[[0-9a-f:.]+\](:[0-9]{1,5})?")
 _ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+_GPU_FILES = (Path("/dev/nvidia0"), Path("/dev/kfd"))
 PRODIA_LIST_TYPES = ("text/plain;charset=UTF-8", "application/json")
 
 
@@ -65,6 +67,16 @@ class Settings:
     """The same for each client address."""
     max_input_bytes: int = 20 << 20
     """The largest file of an image that a job starts from."""
+    max_source_px: int | None = None
+    """The most pixels of all images that a job starts from together; ``None`` depends on the device, as below."""
+    max_output_px: int | None = None
+    """The most pixels of an image that a job makes."""
+    max_step_px: int | None = None
+    """The most pixels times steps of one request, all its images together."""
+    max_peak_bytes: int | None = None
+    """The most memory that the images of one job may need at the same time."""
+    decoding_px: int = 1 << 27
+    """How many pixels of input images and of results a worker, or of images a gateway, may hold at the same time."""
     image_ttl_s: int | None = None
     """How long generated images and files are kept; ``None`` is for ever."""
     min_free_bytes: int | None = None
@@ -133,6 +145,17 @@ class Settings:
         return self.cache / "language"
 
     @property
+    def cost_limits(self) -> CostLimits:
+        """What a job may cost: as set, or as suits the device."""
+        defaults = GPU_LIMITS if _has_gpu(self.device) else CPU_LIMITS
+        return CostLimits(
+            source_px=self.max_source_px or defaults.source_px,
+            output_px=self.max_output_px or defaults.output_px,
+            step_px=self.max_step_px or defaults.step_px,
+            peak_bytes=self.max_peak_bytes or defaults.peak_bytes,
+        )
+
+    @property
     def inputs_folder(self) -> Path:
         """The folder of uploaded images."""
         return self.data / "inputs"
@@ -164,6 +187,11 @@ class Settings:
                 given, "PHOTOGRAM_MAX_CONNECTIONS_PER_ADDRESS", cls.max_connections_per_address
             ),
             max_input_bytes=_whole(given, "PHOTOGRAM_MAX_INPUT_BYTES", cls.max_input_bytes),
+            max_source_px=_whole(given, "PHOTOGRAM_MAX_SOURCE_PX", 0, lowest=0) or None,
+            max_output_px=_whole(given, "PHOTOGRAM_MAX_OUTPUT_PX", 0, lowest=0) or None,
+            max_step_px=_whole(given, "PHOTOGRAM_MAX_STEP_PX", 0, lowest=0) or None,
+            max_peak_bytes=_whole(given, "PHOTOGRAM_MAX_PEAK_BYTES", 0, lowest=0) or None,
+            decoding_px=_whole(given, "PHOTOGRAM_DECODING_PX", cls.decoding_px),
             image_ttl_s=_whole(given, "PHOTOGRAM_IMAGE_TTL_S", 0, lowest=0) or None,
             min_free_bytes=_whole(given, "PHOTOGRAM_MIN_FREE_BYTES", 0, lowest=0)
             if "PHOTOGRAM_MIN_FREE_BYTES" in given
@@ -187,6 +215,11 @@ class Settings:
             llm_deadline_s=_seconds(given, "PHOTOGRAM_LLM_DEADLINE_S", cls.llm_deadline_s),
             job_kinds=_modules(given, "PHOTOGRAM_JOB_KINDS"),
         )
+
+
+def _has_gpu(device: str) -> bool:
+    """Whether ``device`` is a GPU; ``auto`` is one if the system has a device file for one, since torch is not here."""
+    return any(path.exists() for path in _GPU_FILES) if device == "auto" else device != "cpu"
 
 
 def _whole(given: Mapping[str, str], name: str, default: int, lowest: int = 1) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from models.jobs.cost import NO_LIMITS, CostLimits
+
 
 @dataclass(frozen=True)
 class Caller:
@@ -11,3 +13,5 @@ class Caller:
 
     key_id: str
     """The public id of the key (``service.backbone.keys.owner_id``); a job belongs to the key that submitted it."""
+    limits: CostLimits = NO_LIMITS
+    """What jobs of this caller may cost, beside the limits of the server, which hold for everybody."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote, unquote_to_bytes
 
 from models.errors import Problem, ProblemCode, UnreadableImage
 from models.jobs.checks import Problems
-from models.jobs.params import JobRequest
+from models.jobs.cost import Sizes
+from models.jobs.params import JobParams, JobRequest
 from models.jobs.sources import IMAGE, INPUT, is_url, sources_of, with_sources
-from models.media.images import measure
+from models.media.images import header_size, measure
 from service.backbone.inputs import InputStore
 from service.backbone.storage import StorageMonitor
 from service.backbone.store import ImageStore
@@ -70,6 +72,10 @@ class ImageIntake:
         if self._storage is not None:
             self._storage.require_room()
         return StoredInput(INPUT + self._inputs.add(data), width, height)
+
+    def sizes(self, params: JobParams) -> Sizes:
+        """The sizes of those images of a job that are stored here."""
+        return known_sizes(params, self._inputs, self._images)
 
     def take_in(self, request: _Request, our_url: str | None) -> _Request:
         """``request`` with its images stored and checked.
@@ -145,6 +151,23 @@ def decode_base64(text: str) -> bytes:
     """
     plain = "".join(text.split()).translate(_PLAIN_ALPHABET).rstrip("=")
     return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+
+
+def known_sizes(params: JobParams, inputs: InputStore, images: ImageStore) -> Sizes:
+    """The sizes of the stored images that ``params`` names, read from the headers of their files."""
+    found = {}
+    for source in set(params.sources):
+        path = _stored_path(source, inputs, images)
+        size = None if path is None else header_size(path)
+        if size is not None:
+            found[source] = size
+    return found
+
+
+def _stored_path(source: str, inputs: InputStore, images: ImageStore) -> Path | None:
+    if source.startswith(INPUT):
+        return inputs.path(source.removeprefix(INPUT))
+    return images.path(source.removeprefix(IMAGE)) if source.startswith(IMAGE) else None
 
 
 def _own_image_id(url: str, our_url: str | None) -> str | None:

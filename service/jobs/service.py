@@ -12,11 +12,20 @@ from typing import Any
 from anyio import to_thread
 
 from models.errors import FieldProblem, InvalidTicket, Problem, ProblemCode
-from models.jobs.params import SEED_MAX, DrawParams, DrawRequest, FaceRestoreRequest, JobRequest, UpscaleRequest
+from models.jobs.cost import NO_LIMITS, Cost, CostLimits
+from models.jobs.params import (
+    SEED_MAX,
+    DrawParams,
+    DrawRequest,
+    FaceRestoreRequest,
+    JobParams,
+    JobRequest,
+    UpscaleRequest,
+)
 from models.jobs.payload import build
 from models.jobs.records import JOB_ID_PATTERN, JobRecord
 from models.jobs.results import StoredFile
-from models.jobs.tickets import open_ticket
+from models.jobs.tickets import complete, open_ticket
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.preferences import Preferences
 from service.backbone.queue import Accepted, Intake
@@ -35,6 +44,7 @@ class JobService:
         intake: synchronous; it is called in the thread pool.
         public_url: what links to our own images start with, if the server has one fixed address.
         storage: says whether there is room for the results of further jobs.
+        limits: what one request of any caller may cost.
     """
 
     def __init__(
@@ -48,11 +58,12 @@ class JobService:
         files: FileStore,
         image_intake: ImageIntake,
         public_url: str | None,
+        limits: CostLimits = NO_LIMITS,
         storage: StorageMonitor | None = None,
     ) -> None:
         self._catalog, self._intake, self._watcher, self._preferences = catalog, intake, watcher, preferences
         self._images, self._files, self._image_intake = images, files, image_intake
-        self._public_url, self._storage = public_url, storage
+        self._public_url, self._limits, self._storage = public_url, limits, storage
 
     # Submitting
 
@@ -82,6 +93,24 @@ class JobService:
             QueueFull: too many jobs wait.
             StorageUnavailable: the disk is full or nearly full, or cannot be written.
         """
+        return await self._submit(
+            caller, request, our_url=our_url, job_id=job_id, idempotency_key=idempotency_key, echo=echo,
+            is_leased=is_leased,
+        )  # fmt: skip
+
+    async def _submit(
+        self,
+        caller: Caller,
+        request: JobRequest,
+        *,
+        our_url: str | None,
+        job_id: str | None = None,
+        idempotency_key: str | None = None,
+        echo: Mapping[str, Any] | None = None,
+        is_leased: bool = False,
+        count: int = 1,
+    ) -> Accepted:
+        """Queue ``request``, the first of ``count`` equal ones whose cost is checked together; as :meth:`submit`."""
         preferred = await self._with_preferences(caller, request)
 
         def accept() -> Accepted:
@@ -89,18 +118,40 @@ class JobService:
                 self._storage.require_room()
             taken = self.take_in(preferred, our_url)
             ticket = open_ticket(taken, self._catalog.current(), owner=caller.key_id, job_id=job_id)
+            self._check_cost(caller, self._cost(ticket.params).times(count))
             said = _explicit(taken, request) if echo is None else echo
             return self._intake.accept(ticket, said, idempotency_key, is_leased=is_leased)
 
         return await to_thread.run_sync(accept)
+
+    def limits_of(self, caller: Caller) -> CostLimits:
+        """What one request of ``caller`` may cost."""
+        return self._limits.and_also(caller.limits)
+
+    def _cost(self, params: JobParams) -> Cost:
+        return params.cost(self._image_intake.sizes(params))
+
+    def _check_cost(self, caller: Caller, cost: Cost) -> None:
+        """Raise :class:`InvalidTicket` if ``cost`` is above a limit."""
+        problems = list(self.limits_of(caller).problems(cost))
+        if problems:
+            raise InvalidTicket(problems)
+
+    def _check_costs(self, caller: Caller, requests: Sequence[JobRequest], our_url: str | None) -> None:
+        """Check what ``requests`` cost together, and each of them; raises as :meth:`submit`."""
+        total = Cost()
+        for request in requests:
+            total = total.plus(self._cost(complete(self.take_in(request, our_url), self._catalog.current())))
+        self._check_cost(caller, total)
 
     async def submit_all(
         self, caller: Caller, requests: Sequence[JobRequest], *, our_url: str | None = None
     ) -> list[JobRecord]:
         """Queue all of ``requests`` for a caller who waits (their leases must be renewed), or none.
 
-        Raises as :meth:`submit`.
+        Their cost is checked together. Raises as :meth:`submit`.
         """
+        await to_thread.run_sync(self._check_costs, caller, requests, our_url)
         queued: list[JobRecord] = []
         async with self._all_or_none(queued):
             for request in requests:
@@ -124,7 +175,10 @@ class JobService:
         async with self._all_or_none(queued):
             for index in range(count):
                 next_request = _with_later_seed(queued[0], index) if queued else request
-                queued.append((await self.submit(caller, next_request, our_url=our_url, is_leased=True)).record)
+                accepted = await self._submit(
+                    caller, next_request, our_url=our_url, is_leased=True, count=1 if queued else count
+                )
+                queued.append(accepted.record)
         return queued
 
     async def _with_preferences(self, caller: Caller, request: JobRequest) -> JobRequest:

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 FACE_PX = 512
 """The side of the square in pixels."""
 _FEATHER_PX = 48
+_MARGIN_PX = 2
+"""How far linear interpolation may reach beyond the square."""
+_STRIP_PX = 1 << 20
 
 Pixels: TypeAlias = NDArray[np.uint8]
 """RGB [height, width, 3]."""
@@ -45,13 +48,30 @@ def cut_out(image: Pixels, transform: Transform) -> Pixels:
     )
 
 
-def paste(image: Pixels, face: Pixels, transform: Transform) -> Pixels:
-    """Put ``face`` [512, 512, 3] back into ``image``, faded out towards the border of the square."""
-    height, width = image.shape[:2]
-    back = cv2.invertAffineTransform(transform)
-    placed = cv2.warpAffine(face, back, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    share = cv2.warpAffine(_feathered_square(), back, (width, height), flags=cv2.INTER_LINEAR)[..., None]
-    return _bytes(np.rint(placed * share + image * (1 - share)))
+def paste(image: Pixels, face: Pixels, transform: Transform) -> None:
+    """Put ``face`` [512, 512, 3] back into ``image`` in place, faded out towards the border of the square.
+
+    Only the area that the square covers is computed, strip by strip, since its values take 40 bytes a pixel.
+    """
+    back, square = cv2.invertAffineTransform(transform), _feathered_square()
+    left, top, right, bottom = _covered(back, image)
+    rows = max(1, _STRIP_PX // max(1, right - left))
+    for upper in range(top, bottom, rows):
+        lower = min(upper + rows, bottom)
+        area = image[upper:lower, left:right]
+        moved, size = back - np.array([(0, 0, left), (0, 0, upper)]), (right - left, lower - upper)
+        placed = cv2.warpAffine(face, moved, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        share = cv2.warpAffine(square, moved, size, flags=cv2.INTER_LINEAR)[..., None]
+        area[:] = _bytes(np.rint(placed * share + area * (1 - share)))
+
+
+def _covered(back: Transform, image: Pixels) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the smallest part of ``image`` outside of which the square does not reach."""
+    corners = np.array([(x, y, 1) for x in (0, FACE_PX) for y in (0, FACE_PX)]) @ back.T
+    limits = np.array(image.shape[1::-1])
+    low = np.clip(np.floor(corners.min(axis=0)).astype(int) - _MARGIN_PX, 0, limits)
+    high = np.clip(np.ceil(corners.max(axis=0)).astype(int) + _MARGIN_PX, 0, limits)
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
 def _feathered_square() -> NDArray[np.float32]:

@@ -74,8 +74,8 @@ class FaceRestoration(Postprocess):
 
     def __init__(self, image: Image.Image, restorer: FaceRestorer) -> None:
         self.model = restorer
-        self._source = to_bytes(image).permute(1, 2, 0).contiguous().numpy()
-        self._canvas = self._source
+        self._source = to_bytes(image).permute(1, 2, 0).numpy()
+        self._canvas = self._source.copy()
         self._faces = [align(landmarks) for landmarks in restorer.detector.find(self._source)]
         if not self._faces:
             raise InputUnavailable("no face was found in the image", "image")
@@ -93,7 +93,7 @@ class FaceRestoration(Postprocess):
         if not output.isfinite().all():
             raise DrawingFailed("the face restorer's output is not finite")
         face = from_unit(output[0]).permute(1, 2, 0).contiguous().numpy()
-        self._canvas = paste(self._canvas, face, self._faces[self.step])
+        paste(self._canvas, face, self._faces[self.step])
         self.step += 1
 
     def image(self) -> Image.Image:

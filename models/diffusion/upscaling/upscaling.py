@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from functools import partial
+from collections.abc import Hashable, Mapping, Sequence
 from types import MappingProxyType
 
 import torch
@@ -11,11 +10,13 @@ from PIL import Image
 from PIL.Image import Resampling
 from torch import Tensor
 
-from models.diffusion.upscaling.pixels import from_unit, to_bytes, to_image
-from models.diffusion.upscaling.postprocess import Postprocess
+from models.diffusion.upscaling.bands import Bands
+from models.diffusion.upscaling.pixels import from_unit, to_bytes
+from models.diffusion.upscaling.postprocess import ImageWork, Postprocess
+from models.diffusion.upscaling.strips import STRIP_PX, Rescaling
 from models.diffusion.upscaling.tiles import Cut
 from models.diffusion.upscaling.upscaler import Upscaler
-from models.errors import DrawingFailed
+from models.errors import DrawingFailed, JobFailure
 
 FILTERS: Mapping[str, Resampling] = MappingProxyType({"Lanczos": Resampling.LANCZOS, "Nearest": Resampling.NEAREST})
 """The built-in upscalers and their filters in Pillow."""
@@ -24,8 +25,8 @@ FILTERS: Mapping[str, Resampling] = MappingProxyType({"Lanczos": Resampling.LANC
 class Upscaling(Postprocess):
     """Enlarges an image with an upscaler, one tile in each step.
 
-    The model enlarges by its own scale; a Lanczos filter then resizes to exactly ``scale``. Until the last step the
-    work holds 12 bytes for each pixel at the model's scale.
+    The model enlarges by its own scale; a Lanczos filter then resizes to exactly ``scale``. Only one row of tiles is
+    held in float at the model's scale: as soon as a row is complete, its part of the result is made.
 
     Args:
         image: RGB, of any size.
@@ -38,13 +39,14 @@ class Upscaling(Postprocess):
     def __init__(self, image: Image.Image, scale: float, upscaler: Upscaler) -> None:
         self.model = upscaler
         self._source = to_bytes(image)
-        self._size = enlarged_size(image, scale)
         self._rows, self._columns = (
             Cut(length, min(upscaler.tile_px, length), upscaler.overlap_px) for length in self._source.shape[1:]
         )
         self._native_scale = native = upscaler.scale
         self._row_weights, self._column_weights = self._rows.weights(native), self._columns.weights(native)
-        self._canvas = torch.zeros(3, self._rows.length_px * native, self._columns.length_px * native)
+        native_size = (self._columns.length_px * native, self._rows.length_px * native)
+        self._bands = Bands(native_size, enlarged_size(image, scale))
+        self._band = torch.zeros(3, self._rows.tile_px * native, native_size[0])
         self.steps = len(self._rows.starts) * len(self._columns.starts)
 
     @property
@@ -53,27 +55,39 @@ class Upscaling(Postprocess):
 
     def next_input(self) -> Tensor:
         row, column = self._place()
-        return _window(self._source, self._rows, self._columns, row, column, 1)[None]
+        top, left = self._rows.starts[row], self._columns.starts[column]
+        return self._source[None, :, top : top + self._rows.tile_px, left : left + self._columns.tile_px]
 
     def advance(self, output: Tensor) -> None:
         if not output.isfinite().all():
             raise DrawingFailed("the upscaler's output is not finite")
         row, column = self._place()
         weights = self._row_weights[row, :, None] * self._column_weights[column]
-        _window(self._canvas, self._rows, self._columns, row, column, self._native_scale).add_(output[0] * weights)
+        left, width = self._columns.starts[column] * self._native_scale, output.shape[-1]
+        self._band[:, :, left : left + width].add_(output[0] * weights)
         self.step += 1
+        if column + 1 == len(self._columns.starts):
+            self._complete_row(row)
 
     def image(self) -> Image.Image:
-        enlarged = to_image(from_unit(self._canvas))
-        return enlarged if enlarged.size == self._size else enlarged.resize(self._size, Resampling.LANCZOS)
+        return self._bands.image
+
+    def _complete_row(self, row: int) -> None:
+        """Hand over what no later tile adds to, and keep what the next row of tiles overlaps."""
+        starts = (*self._rows.starts, self._rows.length_px)
+        done = (starts[row + 1] - starts[row]) * self._native_scale
+        self._bands.add(from_unit(self._band[:, :done]))
+        kept = self._band[:, done:].clone()
+        self._band.zero_()
+        self._band[:, : kept.shape[1]] = kept
 
     def _place(self) -> tuple[int, int]:
         """The row and column of the next tile."""
         return divmod(self.step, len(self._columns.starts))
 
 
-class Resizing(Postprocess):
-    """Enlarges an image with a built-in upscaler, in one step and without weights.
+class Resizing(ImageWork):
+    """Enlarges an image with a built-in upscaler, a strip of about ``strip_px`` pixels in each step, without weights.
 
     Args:
         image: RGB, of any size.
@@ -84,39 +98,42 @@ class Resizing(Postprocess):
         ValueError: the image is not RGB.
     """
 
-    steps = 1
-
-    def __init__(self, image: Image.Image, scale: float, name: str) -> None:
-        self._source = to_bytes(image)
-        self._size = enlarged_size(image, scale)
-        self._name = name
-        self.model = partial(_resize, size=self._size, resampling=FILTERS[name])
+    def __init__(self, image: Image.Image, scale: float, name: str, strip_px: int = STRIP_PX) -> None:
+        if image.mode != "RGB":
+            raise ValueError(f"the image must be RGB, not {image.mode}")
+        self._source, self._name = image, name
+        size = enlarged_size(image, scale)
+        self._rescaling = Rescaling(image.size, size)
+        self._strips = self._rescaling.strips(strip_px if name == "Lanczos" else size[0] * size[1])
+        self._result = Image.new("RGB", size, None)
+        self._group = object()  # equal for no other piece of work, and unlike this one without the image
+        self.steps = len(self._strips)
 
     @property
     def group_key(self) -> Hashable:
-        return self._name, self._source.shape, self._size
+        return self._group
 
-    def next_input(self) -> Tensor:
-        return self._source[None]
+    @property
+    def cost_key(self) -> Hashable:
+        return self._name
+
+    def forward(self, batch: Sequence[Resizing]) -> list[Tensor | JobFailure]:
+        """Nothing, since no model runs: :meth:`advance` resizes the next strip."""
+        return [torch.empty(0) for _ in batch]
 
     def advance(self, output: Tensor) -> None:
-        self._source = output[0]
+        strip = self._strips[self.step]
+        if self._name == "Lanczos":
+            part = self._rescaling.resize(self._source, strip)
+        else:
+            part = self._source.resize(self._result.size, FILTERS[self._name])
+        self._result.paste(part, (0, strip.top))
         self.step += 1
 
     def image(self) -> Image.Image:
-        return to_image(self._source)
+        return self._result
 
 
 def enlarged_size(image: Image.Image, scale: float) -> tuple[int, int]:
     """Width and height in pixels of ``image``, enlarged by ``scale``."""
     return round(image.width * scale), round(image.height * scale)
-
-
-def _window(pixels: Tensor, rows: Cut, columns: Cut, row: int, column: int, scale: int) -> Tensor:
-    """The view of ``pixels`` [3, height * scale, width * scale] that one tile covers."""
-    top, left = rows.starts[row] * scale, columns.starts[column] * scale
-    return pixels[:, top : top + rows.tile_px * scale, left : left + columns.tile_px * scale]
-
-
-def _resize(pixels: Tensor, size: tuple[int, int], resampling: Resampling) -> Tensor:
-    return torch.stack([to_bytes(to_image(each).resize(size, resampling)) for each in pixels])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Literal
 
 from fastapi import APIRouter
@@ -133,6 +134,23 @@ def _local_problem(spec: ModelSpec) -> str | None:
 def without_paths(text: str, spec: ModelSpec) -> str:
     """``text`` with every path on the server's disk replaced by ``[path]``."""
     return _ABSOLUTE_PATH.sub("[path]", text.replace(str(spec.folder or spec.file), "[path]"))
+
+
+class LimitsView(BaseModel):
+    """What one request may cost; null sets no limit."""
+
+    source_px: int | None = Field(description="Pixels of all images that a job starts from, together.")
+    output_px: int | None = Field(description="Pixels of an image that a job makes.")
+    step_px: int | None = Field(
+        description="Pixels times steps, of all images of a request; enlarging an image counts its result once."
+    )
+    peak_bytes: int | None = Field(description="Memory for the images of one job, without models.")
+
+
+@router.get("/v1/limits", operation_id="listLimits", summary="List what a request may cost", responses=LISTING)
+async def list_limits(gateway: GatewayState, caller: CurrentCaller) -> LimitsView:
+    """The limits of the API key. A request above one of them is refused with the problem code `too_costly`."""
+    return LimitsView(**asdict(gateway.jobs.limits_of(caller)))
 
 
 @router.get("/v1/samplers", operation_id="listSamplers", summary="List the samplers", responses=LISTING)

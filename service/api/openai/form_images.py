@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
 
 from PIL import ExifTags, Image, ImageOps
+from starlette.concurrency import run_in_threadpool
 
 from models.errors import UnreadableImage
-from models.media.images import FORMATS
+from models.media.images import FORMATS, in_strips
 from models.media.png import read_request
 from models.media.wholeness import mended
 from service.api.openai.errors import OpenAiError
@@ -33,8 +34,8 @@ class FormImages:
     """The prompt in the metadata of an image that Photogram generated."""
 
 
-def store_images(gateway: Gateway, image: bytes, mask: bytes | None = None) -> FormImages:
-    """Check and store the images. Blocking.
+async def store_images(gateway: Gateway, image: bytes, mask: bytes | None = None) -> FormImages:
+    """Check and store the images.
 
     Args:
         mask: an image with an alpha channel. ``None`` uses the alpha channel of ``image``, if a part of it is fully
@@ -43,15 +44,24 @@ def store_images(gateway: Gateway, image: bytes, mask: bytes | None = None) -> F
     Raises:
         OpenAiError: an image cannot be used.
     """
-    source = _stored(gateway, image, "image")
-    size = upright_size(image)
-    found = mask_of_alpha(image, "image") if mask is None else _explicit_mask(gateway, mask, size)
-    return FormImages(
-        image=source,
-        mask=None if found is None else _stored(gateway, found, "mask"),
-        size=size,
-        prompt=_recorded_prompt(image),
+    stored = await run_in_threadpool(_stored_image, gateway, image)
+    if mask is not None:
+        await run_in_threadpool(_check_mask, gateway, mask, stored.size)
+    with_alpha, param = (image, "image") if mask is None else (mask, "mask")
+    found = await gateway.decoding.run(_alpha_px(with_alpha), lambda: mask_of_alpha(with_alpha, param))
+    if found is not None:
+        return replace(stored, mask=await run_in_threadpool(_stored, gateway, found, "mask"))
+    if mask is None:
+        return stored
+    raise OpenAiError(
+        "mask: must be fully transparent where the image is to change, and has no such area", param="mask"
     )
+
+
+def _stored_image(gateway: Gateway, image: bytes) -> FormImages:
+    """The stored image, without a mask."""
+    source = _stored(gateway, image, "image")
+    return FormImages(image=source, mask=None, size=upright_size(image), prompt=_recorded_prompt(image))
 
 
 def _stored(gateway: Gateway, data: bytes, param: str) -> str:
@@ -72,16 +82,16 @@ def upright_size(data: bytes) -> tuple[int, int]:
         )
 
 
-def _explicit_mask(gateway: Gateway, mask: bytes, size: tuple[int, int]) -> bytes:
+def _check_mask(gateway: Gateway, mask: bytes, size: tuple[int, int]) -> None:
     _stored(gateway, mask, "mask")
     if upright_size(mask) != size:
         raise OpenAiError(f"mask: must have the size of the image, {size[0]} x {size[1]} pixels", param="mask")
-    found = mask_of_alpha(mask, "mask")
-    if found is None:
-        raise OpenAiError(
-            "mask: must be fully transparent where the image is to change, and has no such area", param="mask"
-        )
-    return found
+
+
+def _alpha_px(data: bytes) -> int:
+    """How many pixels must be decoded to read the alpha channel of the image: none if it has no such channel."""
+    with Image.open(BytesIO(data), formats=FORMATS) as image:
+        return image.width * image.height if image.has_transparency_data else 0
 
 
 def mask_of_alpha(data: bytes, param: str) -> bytes | None:
@@ -94,14 +104,20 @@ def mask_of_alpha(data: bytes, param: str) -> bytes | None:
         with Image.open(BytesIO(mended(data)), formats=FORMATS) as image:
             if not image.has_transparency_data:
                 return None
-            alpha = ImageOps.exif_transpose(image).convert("RGBA").getchannel("A")
+            ImageOps.exif_transpose(image, in_place=True)
+            mask = in_strips(image, "L", _transparent)
     except Exception as error:  # damaged files make Pillow raise many kinds of exception
         raise OpenAiError(f"{param}: the image cannot be read: {error}", param=param) from error
-    if alpha.getextrema()[0] != 0:
+    if mask.getbbox() is None:
         return None
     buffer = BytesIO()
-    alpha.point(lambda level: 255 * (level == 0)).save(buffer, "PNG")
+    mask.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def _transparent(image: Image.Image) -> Image.Image:
+    """White where ``image`` is fully transparent, else black."""
+    return image.convert("RGBA").getchannel("A").point(lambda level: 255 * (level == 0))
 
 
 def _recorded_prompt(data: bytes) -> str | None:

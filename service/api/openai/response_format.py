@@ -12,7 +12,9 @@ from typing import Self
 
 from PIL import Image
 
-from service.api.formats import JPEG, PNG, WEBP, ImageFormat, convert
+from models.jobs.cost import area
+from service.api.decoding import Decoding
+from service.api.formats import JPEG, PNG, WEBP, ImageFormat
 from service.api.openai.errors import OpenAiError
 from service.api.openai.names import without_provider
 from service.api.openai.schemas import EditForm, GenerateBody, ImageFields
@@ -50,16 +52,21 @@ class ResponseFormat:
             raise _FieldError("output_format", f"must be png if response_format is url; {file_format} needs b64_json")
         return cls(file_format, compression, is_url, partial_images)
 
-    def encoded(self, png: bytes) -> bytes:
-        """The PNG file ``png`` in the file format of the response. Blocking."""
-        return convert(png, FORMATS[self.file_format], quality=max(self.compression, 1))
+    async def encoded(self, decoding: Decoding, png: bytes) -> bytes:
+        """The PNG file ``png`` in the file format of the response."""
+        return await decoding.convert(png, FORMATS[self.file_format], quality=max(self.compression, 1))
 
-    def preview(self, data_url: str, size: tuple[int, int]) -> bytes:
-        """The preview in ``data_url``, resized to ``size`` (width, height) and encoded like an image. Blocking."""
-        buffer = BytesIO()
-        with Image.open(BytesIO(base64.b64decode(data_url.partition(",")[2]))) as image:
-            image.resize(size, Image.Resampling.BICUBIC).save(buffer, "PNG")
-        return self.encoded(buffer.getvalue())
+    async def preview(self, decoding: Decoding, data_url: str, size: tuple[int, int]) -> bytes:
+        """The preview in ``data_url``, resized to ``size`` (width, height) and encoded like an image."""
+        png = await decoding.run(area(size), lambda: _resized(data_url, size))
+        return await self.encoded(decoding, png)
+
+
+def _resized(data_url: str, size: tuple[int, int]) -> bytes:
+    buffer = BytesIO()
+    with Image.open(BytesIO(base64.b64decode(data_url.partition(",")[2]))) as image:
+        image.resize(size, Image.Resampling.BICUBIC).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 class _FieldError(OpenAiError):

@@ -69,7 +69,7 @@ async def generate(request: Request, gateway: GatewayState, caller: CurrentCalle
 async def edit_image(request: Request, gateway: GatewayState, caller: CurrentCaller) -> Response:
     """Change the image where the mask is fully transparent (inpainting); without a mask, all of it (img2img)."""
     form = await read_form(request, EditForm)
-    images = await run_in_threadpool(store_images, gateway, form.image, form.mask)
+    images = await store_images(gateway, form.image, form.mask)
     job_request = edit(form, images, gateway.catalog.current())
     return await _answer(request, gateway, caller, form, job_request, streaming.EDIT if form.stream else None)
 
@@ -85,7 +85,7 @@ async def edit_image(request: Request, gateway: GatewayState, caller: CurrentCal
 async def vary_image(request: Request, gateway: GatewayState, caller: CurrentCaller) -> Response:
     """Run img2img with a strength of 0.5, unless the request says otherwise."""
     form = await read_form(request, VariationForm)
-    images = await run_in_threadpool(store_images, gateway, form.image)
+    images = await store_images(gateway, form.image)
     job_request = variation(form, images, gateway.catalog.current())
     return await _answer(request, gateway, caller, form, job_request, None)
 
@@ -120,7 +120,7 @@ async def _image_data(gateway: Gateway, record: JobRecord, response_format: Resp
     if response_format.is_url:
         return image_data(draw_params(record), link, None)
     (png,) = await run_in_threadpool(gateway.jobs.read_images, record)
-    return image_data(draw_params(record), link, await run_in_threadpool(response_format.encoded, png))
+    return image_data(draw_params(record), link, await response_format.encoded(gateway.decoding, png))
 
 
 @router.get(

@@ -69,7 +69,8 @@ class Stream:
 
     async def _partial(self, record: JobRecord, data_url: str, index: int) -> str:
         params = draw_params(record)
-        file = await run_in_threadpool(self.response_format.preview, data_url, (params.width, params.height))
+        size = (params.width, params.height)
+        file = await self.response_format.preview(self.gateway.decoding, data_url, size)
         return self._frame("partial_image", record, file, partial_image_index=index)
 
     async def _completed(self, record: JobRecord) -> str:
@@ -77,7 +78,7 @@ class Stream:
         if finished.status is not JobStatus.SUCCEEDED:
             raise failed_job(finished, wire_name)
         (png,) = await run_in_threadpool(self.gateway.jobs.read_images, finished)
-        file = await run_in_threadpool(self.response_format.encoded, png)
+        file = await self.response_format.encoded(self.gateway.decoding, png)
         return self._frame("completed", finished, file, usage=Usage().model_dump())
 
     def _frame(self, kind: str, record: JobRecord, file: bytes, **more: Any) -> str:

@@ -12,7 +12,6 @@ from starlette.concurrency import run_in_threadpool
 from models.errors import ProblemCode
 from models.jobs.records import JobRecord, JobStatus
 from service.api.errors import ApiError, ErrorCode, invalid_field
-from service.api.formats import convert
 from service.api.images import image_job
 from service.api.prodia_v2.auth import BearerCaller
 from service.api.prodia_v2.errors import accept_of, form_errors, wants_form_errors
@@ -90,7 +89,7 @@ async def _succeeded(gateway: Gateway, record: JobRecord, job: V2Job, response_f
 
 async def _image(gateway: Gateway, record: JobRecord, echo: RequestEcho) -> bytes:
     (png,) = await run_in_threadpool(gateway.jobs.read_images, record)
-    return await run_in_threadpool(convert, png, echo.image, is_progressive=echo.is_progressive)
+    return await gateway.decoding.convert(png, echo.image, is_progressive=echo.is_progressive)
 
 
 @router.post(

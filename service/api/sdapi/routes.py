@@ -68,9 +68,10 @@ async def _draw(request: Request, gateway: Gateway, caller: Caller, body: SdDraw
     records = await run_series(
         gateway, request, caller, job_request, body.count, name=body.task, task_id=body.force_task_id
     )
-    finished = [await _finished(gateway, record) for record in records if record.status is JobStatus.SUCCEEDED]
+    done = [record for record in records if record.status is JobStatus.SUCCEEDED]
+    finished = [await _finished(gateway, record, options) for record in done]
     drawn = Drawn(records, finished, tuple(comments))
-    return await run_in_threadpool(lambda: json_response(draw_answer(body, drawn, options, catalog)))
+    return await run_in_threadpool(lambda: json_response(draw_answer(body, drawn, catalog)))
 
 
 def _options(stored: dict[str, object], body: SdDrawBody, catalog: Catalog, problems: Problems) -> Options:
@@ -79,6 +80,6 @@ def _options(stored: dict[str, object], body: SdDrawBody, catalog: Catalog, prob
     return Options.of({**stored, **overrides})
 
 
-async def _finished(gateway: Gateway, record: JobRecord) -> FinishedJob:
+async def _finished(gateway: Gateway, record: JobRecord, options: Options) -> FinishedJob:
     (image,) = await run_in_threadpool(gateway.jobs.read_images, record)
-    return record, image
+    return record, await gateway.decoding.convert(image, options.file_format, quality=options.quality)

@@ -16,9 +16,7 @@ from models.jobs.composition import styled
 from models.jobs.params import DrawParams
 from models.jobs.records import JobRecord
 from models.media.infotext import a1111_parameters, parse_parameters
-from service.api.formats import convert
 from service.api.sdapi.names import model_hash
-from service.api.sdapi.options.translate import Options
 from service.api.sdapi.schemas import SdDrawBody
 
 _IN_FIELDS = (
@@ -30,7 +28,7 @@ _IN_FIELDS = (
 
 
 FinishedJob = tuple[JobRecord, bytes]
-"""A job that succeeded, and its image as a PNG file."""
+"""A job that succeeded, and its image in the format of the answer."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +43,9 @@ class Drawn:
     """What was read otherwise than it was sent."""
 
 
-def draw_answer(body: SdDrawBody, drawn: Drawn, options: Options, catalog: Catalog) -> dict[str, Any]:
+def draw_answer(body: SdDrawBody, drawn: Drawn, catalog: Catalog) -> dict[str, Any]:
     """The answer to ``body``. Blocking."""
-    files = [convert(png, options.file_format, quality=options.quality) for _, png in drawn.finished]
-    images = [base64.b64encode(file).decode() for file in files] if body.send_images else []
+    images = [base64.b64encode(file).decode() for _, file in drawn.finished] if body.send_images else []
     shown = [record for record, _ in drawn.finished] or drawn.records[:1]
     info = {**_info(body, shown, catalog), "comments": "\n".join(drawn.comments)}
     return {"images": images, "parameters": _parameters(body, drawn.records[0]), "info": json.dumps(info)}

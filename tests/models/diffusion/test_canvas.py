@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops
 
-from models.diffusion.canvas import crop_box, fit, over_image, over_mask, spread
+from models.diffusion.canvas import crop_box, over_image, over_mask, spread
 from models.errors import DrawingFailed, InputUnavailable
 from models.jobs.params import Mask
+from models.media.fitting import fit
 
 
 def gradient(size: tuple[int, int]) -> Image.Image:
