@@ -50,7 +50,7 @@ _FACESWAP = {"sourceUrl": _IMAGE, "targetUrl": _IMAGE}
 _PHOTOMAKER = {"imageUrls": [_IMAGE], "prompt": "man img wearing a hat", "strength": 20}
 
 CREATING = (
-    ErrorCode.INVALID_PARAMS, ErrorCode.QUEUE_FULL, ErrorCode.STORAGE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR,
+    ErrorCode.INVALID_PARAMS, ErrorCode.STORAGE_UNAVAILABLE, ErrorCode.QUEUE_FULL, ErrorCode.INTERNAL_ERROR,
 )  # fmt: skip
 """The errors of submitting a job, with and without an API key."""
 READING = (ErrorCode.JOB_NOT_FOUND, ErrorCode.LEDGER_UNAVAILABLE, ErrorCode.INTERNAL_ERROR)
