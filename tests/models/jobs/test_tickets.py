@@ -57,9 +57,7 @@ def test_what_is_chosen_stays_even_where_it_is_empty_or_zero() -> None:
     assert (params.sampler, params.num_inference_steps) == ("LCM", 1)
 
 
-@pytest.mark.parametrize(
-    "name", [None, "paint", "brush", "paint.safetensors [abc]", "Paint", "BRUSH ", "Paint.SafeTensors"]
-)
+@pytest.mark.parametrize("name", [None, "paint", "brush", "paint.safetensors [abc]", "Paint", "BRUSH "])
 def test_every_name_of_a_model_becomes_its_own_name(name: str | None) -> None:
     assert completed(model=name).model == "paint"
 
