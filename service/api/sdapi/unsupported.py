@@ -60,7 +60,7 @@ def _common_checks(body: SdDrawBody, sampler: str | None) -> Iterator[Check]:
 
 def _is_usual_eta(eta: float | None, sampler: str | None) -> bool:
     """Whether ``eta`` is 1, which clients send with every sampler, or 0 for a sampler that adds no noise."""
-    is_noisy = sampler in SAMPLERS and SAMPLERS[sampler].adds_noise
+    is_noisy = sampler is not None and sampler in SAMPLERS and SAMPLERS[sampler].adds_noise
     return eta is None or eta == 1 or (eta == 0 and not is_noisy)
 
 
