@@ -17,7 +17,7 @@ def restarted(sigmas: list[float]) -> list[tuple[float, float]]:
         return list(pairwise(sigmas))
     width, times = (9, 1) if steps < 36 else (steps // 4, 2)
     main = _karras(steps - width * times, sigmas[-2], sigmas[0])
-    begin, end = _nearest(main, RESTART_TO), _nearest(main, RESTART_FROM)
+    begin, end = _nearest(main[:-1], RESTART_TO), _nearest(main[:-1], RESTART_FROM)  # never from the finished image
     extra: list[tuple[float, float]] = []
     if begin < end:
         again = _karras(width + 1, main[end], main[begin])[:-1]

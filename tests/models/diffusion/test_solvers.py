@@ -94,6 +94,15 @@ def test_dpm_fast(steps: int) -> None:
     assert float((end_of(scheduler, data, start) - expected).abs().max()) < 1e-3
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("steps", [20, 40])
+def test_restarts_of_any_layout(layout: str, steps: int) -> None:
+    scheduler = build(f"Restart {layout}", steps)
+    assert len(scheduler.timesteps) == 2 * steps - 1
+    assert scheduler.calls.count(0.0) == 1, "it never restarts from the finished image"
+    assert solver_error(scheduler, restart) < 1e-3
+
+
 @pytest.mark.parametrize(("steps", "rises"), [(19, 0), (20, 1), (35, 1), (36, 2), (60, 2)])
 def test_restarts(steps: int, rises: int) -> None:
     scheduler = build("Restart Karras", steps)
