@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from service.api.validation import require_short_texts
 
 DEFAULT_STRENGTH = 0.7
 """The strength of img2img and inpainting if the request has none: Prodia's example for ``denoising_strength``."""
@@ -35,6 +37,12 @@ class ProdiaBody(BaseModel):
     """The base of all bodies."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_short_texts(cls, given: Any) -> Any:
+        require_short_texts(given, images=("imageData", "maskData", "imageUrl", "maskUrl"))
+        return given
 
 
 class ProdiaGenerateBody(ProdiaBody):

@@ -8,11 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.catalog.families import IMG2IMG, TXT2IMG
 from service.api.sdapi.infotext import with_infotext
+from service.api.validation import require_short_texts
 
 IMAGES_MAX = 64
 """The largest product of ``batch_size`` and ``n_iter``."""
 SIDE_MAX_PX = 65_536
-INFOTEXT_MAX_CHARS = 100_000
 TASK_ID = r"^[!-~]{1,128}$"
 
 _BY_MODEL = "If left out, the model's default."
@@ -84,9 +84,7 @@ class SdDrawBody(SdBody):
     do_not_save_samples: bool = Field(False, description=_NO_EFFECT + "the server stores every image.")
     do_not_save_grid: bool = Field(False, description=_NO_EFFECT + "there are no grids.")
     infotext: str | None = Field(
-        None,
-        max_length=INFOTEXT_MAX_CHARS,
-        description="The `parameters` text of an image, which fills in fields that are left out.",
+        None, description="The `parameters` text of an image, which fills in fields that are left out."
     )
     force_task_id: str | None = Field(None, pattern=TASK_ID, description="For `POST /internal/progress`.")
 
@@ -94,9 +92,13 @@ class SdDrawBody(SdBody):
     @classmethod
     def _with_infotext(cls, given: Any) -> Any:
         text = given.get("infotext") if isinstance(given, dict) else None
-        if not isinstance(text, str) or len(text) > INFOTEXT_MAX_CHARS:
-            return given
-        return with_infotext(given, text)
+        return with_infotext(given, text) if isinstance(text, str) else given
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_short_texts(cls, given: Any) -> Any:
+        require_short_texts(given, images=("mask", "latent_mask"))
+        return given
 
     @property
     def count(self) -> int:
