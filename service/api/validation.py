@@ -34,9 +34,13 @@ _CODES: Mapping[str, ProblemCode] = {
 
 def _short(text: Any) -> Any:
     if isinstance(text, str) and len(text) > TEXT_MAX_CHARS:
-        message = "must have at most {max_length} characters"
-        raise PydanticCustomError("string_too_long", message, {"max_length": TEXT_MAX_CHARS})
+        raise _too_long("")
     return text
+
+
+def _too_long(name: str) -> PydanticCustomError:
+    message = "{name}must have at most {max_length} characters"
+    return PydanticCustomError("string_too_long", message, {"name": name, "max_length": TEXT_MAX_CHARS})
 
 
 ShortText = Annotated[str, BeforeValidator(_short)]
@@ -44,7 +48,7 @@ ShortText = Annotated[str, BeforeValidator(_short)]
 
 
 def require_short_texts(given: object, images: Collection[str]) -> None:
-    """Raise :class:`ValueError` if a text of the object ``given`` is too long for any field.
+    """Raise an error of pydantic if a text of the object ``given`` is too long for any field.
 
     It is meant for validators of bodies, before anything searches the texts.
 
@@ -53,7 +57,7 @@ def require_short_texts(given: object, images: Collection[str]) -> None:
     """
     for name, value in given.items() if isinstance(given, dict) else ():
         if isinstance(value, str) and len(value) > TEXT_MAX_CHARS and name not in images:
-            raise ValueError(f"{name[:_FIELD_MAX_CHARS]} must have at most {TEXT_MAX_CHARS} characters")
+            raise _too_long(f"{name[:_FIELD_MAX_CHARS]} ")
 
 
 class _FirstWrongItem(FailFast):

@@ -121,8 +121,8 @@ LONG_TEXTS: dict[str, dict[str, Any]] = {
     "/sdapi/v1/txt2img?infotext": {"prompt": "x", "infotext": LONG_TEXT},
     "/sdapi/v1/img2img": {"prompt": "x", "init_images": [IMAGE], "sampler_name": LONG_TEXT},
     "/v1/sd/transform": {"prompt": LONG_TEXT, "imageUrl": "https://example.com/a.png"},
-    "/v2/job": {"type": "inference.txt2img.sd15.v1", "config": {"prompt": LONG_TEXT}},
-    "/v2/job?negative": {"type": "inference.txt2img.sd15.v1", "config": {"prompt": "x", "negative_prompt": LONG_TEXT}},
+    "/v2/job": {"type": "inference.sd15.txt2img.v1", "config": {"prompt": LONG_TEXT}},
+    "/v2/job?negative": {"type": "inference.sd15.txt2img.v1", "config": {"prompt": "x", "negative_prompt": LONG_TEXT}},
     "/v1/assist": {"message": LONG_TEXT},
 }
 
