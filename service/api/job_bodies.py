@@ -21,7 +21,7 @@ from models.jobs.params import JobRequest
 from models.jobs.payload import build
 from service.api.bodies import validated
 from service.api.errors import invalid_field
-from service.api.validation import FIRST_WRONG_ITEM, StrictBody
+from service.api.validation import FIRST_WRONG_ITEM, ShortText, StrictBody
 
 _Value = TypeVar("_Value")
 _Undocumented: Any = SkipJsonSchema
@@ -136,6 +136,8 @@ def parse_job(document: object, kinds: Iterable[JobKind] | None = None, prefix: 
 def _field(field: DeclaredField, *, is_required: bool, is_documented: bool = True) -> Any:
     """Type and default of one field, as :func:`pydantic.create_model` takes them."""
     inner: Any = field.item_type if field.nested is None else nested_body(field.nested)
+    if inner is str and field.parameter.source is None:
+        inner = ShortText
     if field.type is not field.item_type:
         inner = Annotated[GenericAlias(list, inner), FIRST_WRONG_ITEM]
     if not is_documented:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, FailFast, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, model_validator
+from pydantic_core import PydanticCustomError
 
 from models.errors import FieldProblem, Problem, ProblemCode
 
 PROBLEMS_MAX = 32
 """The most problems that one answer reports."""
+TEXT_MAX_CHARS = 100_000
 _FIELD_MAX_CHARS = 200
 _MESSAGES = {"extra_forbidden": "there is no such field", "missing": "is required"}
 _CODES: Mapping[str, ProblemCode] = {
@@ -28,6 +30,34 @@ _CODES: Mapping[str, ProblemCode] = {
     **dict.fromkeys(("string_too_short", "too_short"), ProblemCode.REQUIRED),
 }
 """By pydantic's type of error; every other type means that the value has the wrong type or cannot be parsed."""
+
+
+def _short(text: Any) -> Any:
+    if isinstance(text, str) and len(text) > TEXT_MAX_CHARS:
+        raise _too_long("")
+    return text
+
+
+def _too_long(name: str) -> PydanticCustomError:
+    message = "{name}must have at most {max_length} characters"
+    return PydanticCustomError("string_too_long", message, {"name": name, "max_length": TEXT_MAX_CHARS})
+
+
+ShortText = Annotated[str, BeforeValidator(_short)]
+"""Any text but an image; prompts, which are the longest ones, have a lower limit of their own."""
+
+
+def require_short_texts(given: object, images: Collection[str]) -> None:
+    """Raise an error of pydantic if a text of the object ``given`` is too long for any field.
+
+    It is meant for validators of bodies, before anything searches the texts.
+
+    Args:
+        images: the names of the fields that may hold an image in Base64.
+    """
+    for name, value in given.items() if isinstance(given, dict) else ():
+        if isinstance(value, str) and len(value) > TEXT_MAX_CHARS and name not in images:
+            raise _too_long(f"{name[:_FIELD_MAX_CHARS]} ")
 
 
 class _FirstWrongItem(FailFast):

@@ -124,7 +124,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._is_in_head, self._framing_bytes, self._deadline_s = False, 0, None
-        self.registry.note_busy(self)
+        self.registry.note_receiving(self)
         super().on_headers_complete()
         self._open.append(self.cycle)
 
@@ -136,7 +136,9 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         was_draining = self._is_draining()
         super().on_message_complete()
-        if was_draining:
+        if not was_draining:
+            self.registry.note_busy(self)
+        else:
             self.cycle.more_body = False
             self._drained_bytes = 0
             self._await_request(self.registry.limits.keep_alive_s)

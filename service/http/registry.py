@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
+from itertools import chain
 from typing import Protocol
 
 from service.backbone.addresses import AddressSet
@@ -48,18 +49,20 @@ class Connection(Protocol):
 
 
 class _Group:
-    """Connections, and those of them that wait for a request, the one that waits longest first."""
+    """Connections; those that wait for a request, and those that receive its body, the oldest ones first."""
 
     def __init__(self) -> None:
         self.members: set[Connection] = set()
         self.waiting: dict[Connection, None] = {}
+        self.receiving: dict[Connection, None] = {}
 
 
 class ConnectionRegistry:
     """Counts connections in total and per address.
 
     A newcomer beyond a limit takes the place of the connection that waits longest for a request, because anybody can
-    keep idle connections open without an API key. Where none waits, the newcomer is refused.
+    keep idle connections open without an API key; then that of the oldest one whose body
+    is not complete. Where all requests are being answered, the newcomer is refused.
     """
 
     def __init__(self, limits: ConnectionLimits) -> None:
@@ -92,7 +95,7 @@ class ConnectionRegistry:
     def _make_room(self, group: _Group, most: int) -> bool:
         if len(group.members) < most:
             return True
-        oldest = next(iter(group.waiting), None)
+        oldest = next(chain(group.waiting, group.receiving), None)
         if oldest is None:
             return False
         self.remove(oldest)
@@ -101,13 +104,21 @@ class ConnectionRegistry:
 
     def note_waiting(self, connection: Connection) -> None:
         """The connection has answered its request, and waits for the next one."""
+        self.note_busy(connection)
         for group in self._groups.get(connection, ()):
             group.waiting[connection] = None
 
+    def note_receiving(self, connection: Connection) -> None:
+        """The connection has the header of a request, and not its whole body."""
+        self.note_busy(connection)
+        for group in self._groups.get(connection, ()):
+            group.receiving[connection] = None
+
     def note_busy(self, connection: Connection) -> None:
-        """The connection has the header of a request."""
+        """The connection has a whole request."""
         for group in self._groups.get(connection, ()):
             group.waiting.pop(connection, None)
+            group.receiving.pop(connection, None)
 
     def remove(self, connection: Connection) -> None:
         """Forget the connection, if it is known."""

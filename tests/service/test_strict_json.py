@@ -140,7 +140,7 @@ def test_escapes_at_the_end_of_a_piece(end):
         (b"\xff", "not UTF-8"),
         (b"\xef\xbb\xbf{}", "BOM"),
         (b"", "Expecting value"),
-        (b"9" * 1500 + b"x", "Extra data"),
+        (b"9" * 1500 + b"x", "xtra data"),
     ],
 )
 def test_what_is_not_strictly_json_is_named(body, reason):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Json, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from models.jobs.params import PROMPT_MAX_CHARS, LoraUse
 from service.api.job_bodies import BodyOf
 from service.api.validation import FIRST_WRONG_ITEM, StrictBody
-from service.strict_json import check_limits
+from service.strict_json import JsonTooLong, NotStrictJson, check_limits
 
 N_MAX = 10
 PARTIAL_IMAGES_MAX = 3
@@ -95,8 +96,10 @@ def _without_null(schema: dict[str, Any]) -> None:
 
 def _small(text: Any) -> Any:
     """``text``, which pydantic parses as JSON next."""
-    if isinstance(text, str):
-        check_limits(text.encode())
+    try:
+        check_limits(text.encode(errors="replace") if isinstance(text, str) else b"")
+    except (NotStrictJson, JsonTooLong) as error:
+        raise PydanticCustomError("json_invalid", "{reason}", {"reason": str(error)}) from error
     return text
 
 

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from service.api.validation import require_short_texts
+
 DEFAULT_STRENGTH = 0.7
 """The strength of img2img and inpainting if the request has none: Prodia's example for ``denoising_strength``."""
 
@@ -43,6 +45,12 @@ class ProdiaBody(BaseModel):
         if not isinstance(body, dict):
             return body
         return {name: value for name, value in body.items() if name in _TEXTS or not _is_blank(value)}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_short_texts(cls, given: Any) -> Any:
+        require_short_texts(given, images=("imageData", "maskData", "imageUrl", "maskUrl"))
+        return given
 
 
 _TEXTS = ("prompt", "negative_prompt")

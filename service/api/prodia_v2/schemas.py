@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from models.errors import InvalidTicket
 from models.jobs.params import Control, LoraUse, Refiner, SecondPass
 from service.api.job_bodies import BodyOf
-from service.api.validation import FIRST_WRONG_ITEM, PROBLEMS_MAX, StrictBody, field_problems
+from service.api.validation import FIRST_WRONG_ITEM, PROBLEMS_MAX, StrictBody, field_problems, require_short_texts
 
 _SHOWN_IMAGE_MAX_CHARS = 300
 """Longer values of image fields are Base64; answers leave them out."""
@@ -74,6 +74,12 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
     image_keys: ClassVar[tuple[str, ...]] = ("image", "images", "mask", "controls")
     """Keys whose values may be whole images in Base64."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_short_texts(cls, given: Any) -> Any:
+        require_short_texts(given, images=cls.image_keys)
+        return given
 
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> Self:

@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from models.catalog.families import IMG2IMG, TXT2IMG
 from service.api.sdapi.scripts import repeated_fields
+from service.api.validation import require_short_texts
 
 IMAGES_MAX = 64
 """The largest product of ``batch_size`` and ``n_iter``."""
 SIDE_MAX_PX = 65_536
-INFOTEXT_MAX_CHARS = 100_000
 TASK_ID = r"^[!-~]{1,128}$"
 
 _BY_MODEL = "If left out, the model's default."
@@ -110,9 +110,7 @@ class SdDrawBody(SdBody):
     do_not_save_samples: bool = Field(False, description=_NO_EFFECT + "the server stores every image.")
     do_not_save_grid: bool = Field(False, description=_NO_EFFECT + "there are no grids.")
     infotext: str | None = Field(
-        None,
-        max_length=INFOTEXT_MAX_CHARS,
-        description="The `parameters` text of an image, which fills in fields that are left out.",
+        None, description="The `parameters` text of an image, which fills in fields that are left out."
     )
     force_task_id: str | None = Field(None, pattern=TASK_ID, description="For `POST /internal/progress`.")
 
@@ -126,6 +124,12 @@ class SdDrawBody(SdBody):
         if "sampler_index" in sent:
             repeated.pop("sampler_name", None)
         return {**repeated, **sent}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_short_texts(cls, given: Any) -> Any:
+        require_short_texts(given, images=("mask", "latent_mask"))
+        return given
 
     @property
     def count(self) -> int:

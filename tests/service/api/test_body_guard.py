@@ -113,6 +113,48 @@ def test_json_with_images_may_be_large_and_the_rest_of_it_not(wide):
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
 
 
+LONG_TEXT = "(a:1.1), <lora:x:1> Steps: 1, " * 300_000
+LONG_TEXTS: dict[str, dict[str, Any]] = {
+    "/v1/jobs": {"kind": "txt2img", "params": {"prompt": "x", "model": LONG_TEXT}},
+    "/v1/jobs?prompt": {"kind": "txt2img", "params": {"prompt": LONG_TEXT}},
+    "/sdapi/v1/txt2img": {"prompt": LONG_TEXT},
+    "/sdapi/v1/txt2img?infotext": {"prompt": "x", "infotext": LONG_TEXT},
+    "/sdapi/v1/img2img": {"prompt": "x", "init_images": [IMAGE], "sampler_name": LONG_TEXT},
+    "/v1/sd/transform": {"prompt": LONG_TEXT, "imageUrl": "https://example.com/a.png"},
+    "/v2/job": {"type": "inference.sd15.txt2img.v1", "config": {"prompt": LONG_TEXT}},
+    "/v2/job?negative": {"type": "inference.sd15.txt2img.v1", "config": {"prompt": "x", "negative_prompt": LONG_TEXT}},
+    "/v1/assist": {"message": LONG_TEXT},
+}
+
+
+@pytest.mark.parametrize("path", LONG_TEXTS)
+def test_long_texts_are_refused_and_not_repeated(wide, queued, path):
+    answer = wide.post(path, json=LONG_TEXTS[path])
+    assert answer.status_code in (400, 422, 503), answer.text[:500]
+    assert len(answer.content) < 20_000 and len(str(answer.headers)) < 5000 and queued() == 0
+
+
+MANY = {f"f{number}": 1 for number in range(9000)}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/v1/jobs", {"kind": "txt2img", "params": {"prompt": "x", **MANY}}),
+        ("POST", "/v1/jobs", {"kind": "txt2img", "params": {"prompt": "x", "loras": [1] * 15_000}}),
+        ("POST", "/v1/jobs", {"kind": "txt2img", "params": {"prompt": "x", "loras": [MANY]}}),
+        ("PATCH", "/v1/preferences", MANY),
+        ("POST", "/sdapi/v1/options", MANY),
+        ("POST", "/sdapi/v1/txt2img", {"prompt": "x", "override_settings": MANY}),
+        ("POST", "/v1/images/generations", {"prompt": "x", **MANY}),
+    ],
+)
+def test_only_the_first_problems_of_many_are_answered(wide, queued, method, path, body):
+    answer = wide.request(method, path, json=body)
+    assert answer.status_code in (400, 422) and len(answer.content) < 20_000
+    assert queued() == 0
+
+
 @pytest.mark.parametrize("path", ["/v1/prompts/rewrite", "/sdapi/v1/options", "/v1/images/generations"])
 @pytest.mark.parametrize("is_chunked", [True, False])
 def test_json_without_images_is_small(wide, path, is_chunked):

@@ -84,13 +84,19 @@ def test_addresses_are_written_in_one_way(shown, address):
     assert plain_address(shown) == address
 
 
-@given(st.lists(st.tuples(st.sampled_from(["add", "busy", "wait", "remove"]), st.integers(0, 30)), max_size=200))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["add", "receiving", "busy", "wait", "remove"]), st.integers(0, 30)), max_size=200
+    )
+)
 def test_limits_hold_and_nothing_is_forgotten(steps):
     registry, known = of(6, 3), {}
     for action, number in steps:
         fake = known.setdefault(number, Fake(f"192.0.2.{number % 4}"))
         if action == "add" and fake not in registry._groups and not fake.is_closed:
             registry.add(fake)
+        elif action == "receiving":
+            registry.note_receiving(fake)
         elif action == "busy":
             registry.note_busy(fake)
         elif action == "wait":
@@ -103,7 +109,8 @@ def test_limits_hold_and_nothing_is_forgotten(steps):
         assert set(registry._of_site) == set(addresses)
     for fake in known.values():
         registry.remove(fake)
-    assert len(registry) == 0 and not registry._of_site and not registry._all.waiting
+    assert len(registry) == 0 and not registry._of_site
+    assert not registry._all.waiting and not registry._all.receiving
 
 
 @pytest.fixture
@@ -118,6 +125,19 @@ def test_a_newcomer_is_answered_though_all_places_are_taken_by_idle_sockets(smal
     for _ in range(3):
         assert b"200 OK" in small.ask(HEALTH)
     for connection in idle:
+        connection.close()
+
+
+def test_a_newcomer_is_answered_though_all_places_are_taken_by_half_bodies(small):
+    half = [small.connect() for _ in range(10)]
+    for connection in half:
+        connection.sendall(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
+    small.wait_for(lambda: len(small.protocol.registry._all.receiving) == 10)
+    for _ in range(3):
+        assert b"200 OK" in small.ask(HEALTH)
+    half[-1].sendall(b"123456789")
+    assert read_answer(half[-1]).endswith(b"10")
+    for connection in half:
         connection.close()
 
 
