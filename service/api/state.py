@@ -95,7 +95,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
                 limits=settings.cost_limits,
             ),
             watcher=watcher,
-            decoding=Decoding(settings.decoding_px),
+            decoding=Decoding(settings.decoding_px // 2),
             store=images,
             inputs=inputs,
             callers=Callers(connection),
