@@ -12,6 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from models.errors import UnreadableImage
 from models.jobs.params import JobParams
+from models.media.header_exif import header_exif
 from models.media.images import FORMATS, measure
 from models.media.infotext import a1111_parameters
 
@@ -108,14 +109,14 @@ def read_texts(data: bytes) -> tuple[str, dict[str, str]]:
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
             texts = {name: value for name, value in image.info.items() if isinstance(value, str)}
-            comment = _comment(image)
+            comment = _comment(image, data)
     except Exception as error:  # damaged bytes can make Pillow raise anything
         raise UnreadableImage(f"the image cannot be read: {error}") from error
     return texts.pop(PARAMETERS_CHUNK, comment), {str(name): value for name, value in texts.items()}
 
 
-def _comment(image: Image.Image) -> str:
-    comment = image.getexif().get_ifd(_EXIF_IFD).get(_USER_COMMENT, image.info.get("comment", b""))
+def _comment(image: Image.Image, data: bytes) -> str:
+    comment = header_exif(image, data).get_ifd(_EXIF_IFD).get(_USER_COMMENT, image.info.get("comment", b""))
     if isinstance(comment, str):
         return comment
     code, text = comment[:_CODE_BYTES], comment[_CODE_BYTES:]
