@@ -23,8 +23,11 @@ PREFETCH = 2
 """How many jobs may wait for an executor; all others stay in the queue, where any worker can take them."""
 LOADERS = 4
 """How many jobs have their images loaded at the same time."""
-PREPARED_MAX = 8
-"""How many jobs may be in ``PREPARING``; these do not count as waiting for an executor."""
+PREPARED_MAX = 32
+"""How many jobs may be in ``PREPARING``; these do not count as waiting for an executor.
+
+They hold no decoded image while they wait for a loader, and a job behind them that needs none must not wait for them.
+"""
 _POLL_S = 0.02
 _REDIS_PAUSE_S = 1.0
 _STORAGE_PAUSE_S = 0.25

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 
 from PIL import Image
 
+from models.media.header_exif import header_exif
+
 TEXTS_MAX_BYTES = 4 << 20
 """All texts of one image, unpacked; a text beyond it is left out, because half a JSON document says nothing."""
 _UNPACKED_MAX_BYTES = 1 << 20
@@ -49,17 +51,13 @@ def _all(data: bytes, image: Image.Image) -> Iterator[tuple[str, str]]:
         yield from ((str(name), text) for name, text in image.info.items() if isinstance(text, str))
         comment = image.info.get("comment", b"")
         yield "comment", _decoded(comment) if isinstance(comment, bytes) else str(comment)
-    yield from _exif_texts(image)
+    yield from _exif_texts(header_exif(image, data))
     xmp = image.info.get("xmp", b"")
     for text in _XMP_TEXT.findall(_decoded(xmp) if isinstance(xmp, bytes) else str(xmp)):
         yield "xmp", html.unescape(text.strip())
 
 
-def _exif_texts(image: Image.Image) -> Iterator[tuple[str, str]]:
-    try:
-        exif = image.getexif()
-    except ValueError:  # the file has more text in its chunks than Pillow unpacks
-        return
+def _exif_texts(exif: Image.Exif) -> Iterator[tuple[str, str]]:
     comment = exif.get_ifd(_EXIF_IFD).get(_USER_COMMENT, b"")
     yield "UserComment", comment if isinstance(comment, str) else decode_comment(comment)
     for tag, name in _EXIF_NAMES.items():

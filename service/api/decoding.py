@@ -12,7 +12,7 @@ from anyio import CapacityLimiter, to_thread
 
 from models.jobs.cost import area
 from models.media.images import header_size
-from models.media.pixel_budget import PixelBudget
+from models.media.pixel_budget import LARGE_PX, PixelBudget, give_memory_back
 from service.api.formats import PNG, QUALITY, ImageFormat, convert
 
 THREADS = 2
@@ -37,7 +37,7 @@ class Decoding:
         try:
             while not lease.try_start():
                 await asyncio.sleep(_POLL_S)
-            return await to_thread.run_sync(work, limiter=self._threads)
+            return await to_thread.run_sync(partial(_run, work, px), limiter=self._threads)
         finally:
             lease.release()
 
@@ -49,6 +49,15 @@ class Decoding:
             return png
         work = partial(convert, png, target, quality=quality, is_progressive=is_progressive)
         return await self.run(header_px(png), work)
+
+
+def _run(work: Callable[[], T], px: int) -> T:
+    """Call ``work`` and give its memory back before the next call begins: each thread has an own reserve in glibc."""
+    try:
+        return work()
+    finally:
+        if px >= LARGE_PX:
+            give_memory_back()
 
 
 def header_px(data: bytes) -> int:

@@ -108,7 +108,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
                 limits=settings.cost_limits,
             ),
             watcher=watcher,
-            decoding=Decoding(settings.decoding_px),
+            decoding=Decoding(settings.decoding_px // 2),
             store=images,
             storage=storage,
             ledger_writes=WriteProbe(connection),

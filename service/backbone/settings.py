@@ -76,7 +76,7 @@ class Settings:
     max_peak_bytes: int | None = None
     """The most memory that the images of one job may need at the same time."""
     decoding_px: int = 1 << 27
-    """How many pixels of input images and of results a worker, or of images a gateway, may hold at the same time."""
+    """How many pixels of input images and of results a worker may hold at the same time; a gateway half as many."""
     image_ttl_s: int | None = None
     """How long generated images and files are kept; ``None`` is for ever."""
     min_free_bytes: int | None = None

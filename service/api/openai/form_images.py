@@ -10,6 +10,7 @@ from PIL import ExifTags, Image, ImageOps
 from starlette.concurrency import run_in_threadpool
 
 from models.errors import UnreadableImage
+from models.media.header_exif import header_exif
 from models.media.images import FORMATS, in_strips
 from models.media.png import read_request
 from models.media.wholeness import mended
@@ -77,7 +78,7 @@ def upright_size(data: bytes) -> tuple[int, int]:
         width, height = image.size
         return (
             (height, width)
-            if image.getexif().get(ExifTags.Base.Orientation) in _SWAPPING_ORIENTATIONS
+            if header_exif(image, data).get(ExifTags.Base.Orientation) in _SWAPPING_ORIENTATIONS
             else (width, height)
         )
 
