@@ -7,7 +7,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from io import BytesIO
 from typing import Any
+
+from PIL import Image
 
 from models.catalog.catalog import Catalog
 from models.catalog.families import TXT2IMG
@@ -15,6 +18,7 @@ from models.catalog.styles import apply_style, find_style
 from models.jobs.params import DrawParams
 from models.jobs.records import JobRecord
 from models.media.infotext import a1111_parameters, parse_parameters
+from models.media.png import encode
 from service.api.formats import convert
 from service.api.sdapi.names import model_hash
 from service.api.sdapi.options.translate import Options
@@ -28,7 +32,15 @@ _IN_FIELDS = (
 
 
 FinishedJob = tuple[JobRecord, bytes]
-"""A job that succeeded, and its image as a PNG file."""
+"""A job that succeeded or was interrupted, and its image as a PNG file."""
+
+
+def unfinished_image(record: JobRecord, preview: str) -> bytes:
+    """The PNG file of an interrupted job: its last ``preview``, a ``data:`` URL, at the size of the image. Blocking."""
+    params = _params(record)
+    with Image.open(BytesIO(base64.b64decode(preview.partition(",")[2])), formats=["PNG"]) as small:
+        image = small.convert("RGB").resize((params.width, params.height), Image.Resampling.BICUBIC)
+    return encode(image, record.kind, params)
 
 
 @dataclass(frozen=True)
@@ -48,7 +60,9 @@ def draw_answer(body: SdDrawBody, drawn: Drawn, options: Options, catalog: Catal
     files = [convert(png, options.file_format, quality=options.quality) for _, png in drawn.finished]
     images = [base64.b64encode(file).decode() for file in files] if body.send_images else []
     shown = [record for record, _ in drawn.finished] or drawn.records[:1]
-    info = {**_info(body, shown, catalog), "comments": "\n".join(drawn.comments)}
+    info = _info(body, shown, catalog)
+    if drawn.comments:
+        info["comments"] = "\n".join(drawn.comments)
     return {"images": images, "parameters": _parameters(body, drawn.records[0]), "info": json.dumps(info)}
 
 
