@@ -117,7 +117,7 @@ def _leave_out_unknown(found: dict[str, Any], settings: dict[str, Any], catalog:
     for fields, name in ((settings, MODEL), (found, "refiner_checkpoint")):
         if name in fields and find_model(fields[name], catalog) is None:
             comments.append(f"the infotext's model {fields.pop(name)[:_SHOWN_CHARS]!r} is not here, and was left out")
-    if not settings.get(CLIP_SKIP, "1").isdecimal():
+    if not re.fullmatch(r"[0-9]{1,9}", settings.get(CLIP_SKIP, "1")):
         comments.append(
             f"the infotext's clip skip {settings.pop(CLIP_SKIP)[:_SHOWN_CHARS]!r} is no number, and was left out"
         )
