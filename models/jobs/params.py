@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from models.catalog.bounds import CLIP_SKIP_MAX, GUIDANCE_MAX, SIZE_MULTIPLE_PX
 from models.catalog.catalog import Catalog
@@ -392,6 +392,12 @@ class DrawParams(JobParams):
     priority: int = 0
     enhance_prompt: bool = False
     enhance_negative_prompt: bool = False
+
+    def to_payload(self) -> dict[str, Any]:
+        """As every payload; the second weight of a LoRA is left out if it has none, as before there were two."""
+        payload = super().to_payload()
+        loras = [{name: value for name, value in lora.items() if value is not None} for lora in payload["loras"]]
+        return {**payload, "loras": loras}
 
     @property
     def model_name(self) -> str:
