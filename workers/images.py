@@ -51,8 +51,8 @@ class ImageLoader:
         that size at once.
 
         Raises:
-            InputUnavailable: an image cannot be fetched or found, is not an image, or is too large for the job; its field
-                is named.
+            InputUnavailable: an image cannot be fetched or found, is not an image, or is too large for the job; the
+                error names its field.
         """
         uses = _uses(params, catalog)
         kept = self._kept_images(uses)

@@ -11,6 +11,7 @@ from PIL.Image import Image
 from models.catalog.auxiliary import AuxiliaryModel, AuxiliaryModels
 from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.families import FAMILIES
+from models.catalog.samplers import SAMPLERS
 from models.diffusion.canvas import Canvas, Prepared, over_image, over_mask
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.control.controlnet import ControlGuide, prepare_condition
@@ -48,6 +49,12 @@ class Tools:
     load: Callable[[ModelSpec], Checkpoint]
     device: torch.device
     encodings: EmbeddingCache = field(default_factory=lambda: EmbeddingCache(ENCODINGS_BYTES))
+
+
+_TWO_EACH = (
+    "HeunDiscreteScheduler", "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler", "DPMSolverSDEScheduler",
+)  # fmt: skip
+"""Schedulers of diffusers that run the denoiser twice for every step of the request but the last."""
 
 
 def plan(task: Task, tools: Tools) -> Plan:
@@ -112,7 +119,7 @@ def _one_pass(
     prepared: Prepared,
     ahead: int = 0,
 ) -> PlanPart[Image]:
-    """From noise, or a canvas, to the finished image; about ``ahead`` steps of the request follow this pass."""
+    """From noise, or a canvas, to the finished image; about ``ahead`` steps follow this pass."""
     sampling = _sampling(params)
     conditioning = _conditioning(task, params, tools, checkpoint, size)
     controls = yield from _load_controls(task, params, checkpoint, size, prepared.canvas)
@@ -125,8 +132,6 @@ def _one_pass(
         controls=controls,
         reuse_interval=params.reuse_interval,
     )
-    # Some samplers take two steps for one of the request.
-    ahead = round(ahead * denoising.steps / max(int(params.num_inference_steps * params.strength), 1))
     if params.refiner is None:
         return prepared.finish((yield from run(denoising, ahead)))
     first, steps = end_early(denoising, params.refiner.start), denoising.steps
@@ -138,8 +143,12 @@ def _one_pass(
 
 
 def _second_steps(params: DrawParams) -> int:
-    second = params.second_pass
-    return 0 if second is None else int((second.num_inference_steps or params.num_inference_steps) * second.strength)
+    """About how many steps the second pass takes."""
+    second, sampler = params.second_pass, SAMPLERS.get(params.sampler)
+    if second is None:
+        return 0
+    steps = int((second.num_inference_steps or params.num_inference_steps) * second.strength)
+    return 2 * steps - 1 if sampler is not None and sampler.scheduler in _TWO_EACH else steps
 
 
 def _second_pass(

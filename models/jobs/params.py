@@ -475,6 +475,12 @@ class DrawParams(JobParams):
     enhance_negative_prompt: bool = False
     metadata: str = FULL
 
+    def to_payload(self) -> dict[str, Any]:
+        """As every payload; the second weight of a LoRA is left out if it has none, as before there were two."""
+        payload = super().to_payload()
+        loras = ({name: value for name, value in lora.items() if value is not None} for lora in payload["loras"])
+        return {**payload, "loras": tuple(loras)}
+
     @property
     def model_name(self) -> str:
         return self.model

@@ -23,6 +23,7 @@ from service.api.sdapi.unsupported import unsupported_fields
 _PROMPT = "prompt"
 _TAG = re.compile(r"<(lora|lyco|hypernet):([^<>]*+)>")
 _SHOWN_CHARS = 60
+_AUTOMATIC = "Automatic"
 _FIELDS: Mapping[str, str] = MappingProxyType({
     PROMPT: _PROMPT,
     NEGATIVE_PROMPT: "negative_prompt",
@@ -44,12 +45,16 @@ _FIELDS: Mapping[str, str] = MappingProxyType({
     "Hires prompt": "hr_prompt",
     "Hires negative prompt": "hr_negative_prompt",
     "Hires sampler": "hr_sampler_name",
+    "Hires schedule type": "hr_scheduler",
     "Hires checkpoint": "hr_checkpoint_name",
     "Refiner": "refiner_checkpoint",
     "Refiner switch at": "refiner_switch_at",
     "Mask blur": "mask_blur",
     "Masked area padding": "inpaint_full_res_padding",
     "Tiling": "tiling",
+    "Eta": "eta",
+    "Sigma churn": "s_churn",
+    "Sigma noise": "s_noise",
 })  # fmt: skip
 _SETTINGS: Mapping[str, str] = MappingProxyType({
     "Model": MODEL,
@@ -80,6 +85,9 @@ def with_infotext(body: _Body, catalog: Catalog, options: Options, comments: lis
     given = {name: getattr(body, name) for name in body.model_fields_set}
     if isinstance(given.get(_OVERRIDES), dict):
         settings = {**settings, **given.pop(_OVERRIDES)}
+    sampler = given.get("sampler_name") or given.get("sampler_index")
+    if sampler and find_sampler(sampler, found.get("scheduler", _AUTOMATIC)) not in SAMPLERS:
+        found.pop("scheduler", None)
     model = catalog.resolve(settings.get(MODEL) or options.model)
     return _valid(type(body), {**found, **given, _OVERRIDES: settings}, set(found) - set(given), model, comments)
 
@@ -109,6 +117,10 @@ def _leave_out_unknown(found: dict[str, Any], settings: dict[str, Any], catalog:
     for fields, name in ((settings, MODEL), (found, "refiner_checkpoint")):
         if name in fields and find_model(fields[name], catalog) is None:
             comments.append(f"the infotext's model {fields.pop(name)[:_SHOWN_CHARS]!r} is not here, and was left out")
+    if not re.fullmatch(r"[0-9]{1,9}", settings.get(CLIP_SKIP, "1")):
+        comments.append(
+            f"the infotext's clip skip {settings.pop(CLIP_SKIP)[:_SHOWN_CHARS]!r} is no number, and was left out"
+        )
     _leave_out_sampler(found, comments)
     upscaler = found.get("hr_upscaler", "")
     is_latent = upscaler.lower().startswith("latent")
@@ -123,12 +135,12 @@ def _leave_out_unknown(found: dict[str, Any], settings: dict[str, Any], catalog:
 
 
 def _leave_out_sampler(found: dict[str, Any], comments: list[str]) -> None:
-    sampler, scheduler = found.get("sampler_name"), found.get("scheduler", "Automatic")
+    sampler, scheduler = found.get("sampler_name"), found.get("scheduler", _AUTOMATIC)
     if sampler is None or find_sampler(sampler, scheduler) in SAMPLERS:
         return
-    if find_sampler(sampler, "Automatic") in SAMPLERS:
+    if find_sampler(sampler, _AUTOMATIC) in SAMPLERS:
         comments.append(f"the infotext's schedule type {scheduler[:_SHOWN_CHARS]!r} is not here: Automatic is used")
-        found["scheduler"] = "Automatic"
+        found["scheduler"] = _AUTOMATIC
         return
     comments.append(f"the infotext's sampler {sampler[:_SHOWN_CHARS]!r} is not here: the model's own is used")
     del found["sampler_name"]

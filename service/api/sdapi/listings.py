@@ -250,6 +250,7 @@ def _list_none(caller: CurrentBasicCaller) -> list[Any]:
 
 for _path, _operation, _what in (
     ("sd-vae", "sdListVaes", "List the VAEs: none"),
+    ("sd-modules", "sdListModules", "List Forge's VAEs and text encoders: none"),
     ("hypernetworks", "sdListHypernetworks", "List the hypernetworks: none"),
     ("latent-upscale-modes", "sdListLatentUpscaleModes", "List the latent upscale modes: none"),
     ("extensions", "sdListExtensions", "List the extensions: none"),

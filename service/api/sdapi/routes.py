@@ -25,7 +25,7 @@ from service.api.sdapi.schemas import (
 )
 from service.api.sdapi.submitting import run_series
 from service.api.sdapi.translate import to_request
-from service.api.sdapi.views import Drawn, FinishedJob, draw_answer
+from service.api.sdapi.views import Drawn, FinishedJob, draw_answer, unfinished_image
 from service.api.state import Gateway, GatewayState
 from service.jobs.caller import Caller
 
@@ -68,10 +68,9 @@ async def _draw(request: Request, gateway: Gateway, caller: Caller, body: SdDraw
     records = await run_series(
         gateway, request, caller, job_request, body.count, name=body.task, task_id=body.force_task_id
     )
-    done = [record for record in records if record.status is JobStatus.SUCCEEDED]
-    finished = [await _finished(gateway, record, options) for record in done]
-    drawn = Drawn(records, finished, tuple(comments))
-    return await run_in_threadpool(lambda: json_response(draw_answer(body, drawn, catalog)))
+    finished = [drawn for record in records if (drawn := await _finished(gateway, record, options)) is not None]
+    outcome = Drawn(records, finished, tuple(comments))
+    return await run_in_threadpool(lambda: json_response(draw_answer(body, outcome, catalog)))
 
 
 def _options(stored: dict[str, object], body: SdDrawBody, catalog: Catalog, problems: Problems) -> Options:
@@ -80,6 +79,13 @@ def _options(stored: dict[str, object], body: SdDrawBody, catalog: Catalog, prob
     return Options.of({**stored, **overrides})
 
 
-async def _finished(gateway: Gateway, record: JobRecord, options: Options) -> FinishedJob:
-    (image,) = await run_in_threadpool(gateway.jobs.read_images, record)
+async def _finished(gateway: Gateway, record: JobRecord, options: Options) -> FinishedJob | None:
+    """The job with its image: of an interrupted job, its last preview; ``None`` if it has none."""
+    if record.status is JobStatus.SUCCEEDED:
+        (image,) = await run_in_threadpool(gateway.jobs.read_images, record)
+    else:
+        preview = await gateway.callers.preview(record.job_id)
+        if preview is None:
+            return None
+        image = await run_in_threadpool(unfinished_image, record, preview)
     return record, await gateway.decoding.convert(image, options.file_format, quality=options.quality)

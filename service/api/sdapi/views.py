@@ -7,7 +7,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from io import BytesIO
 from typing import Any
+
+from PIL import Image
 
 from models.catalog.catalog import Catalog
 from models.catalog.families import TXT2IMG
@@ -16,6 +19,7 @@ from models.jobs.composition import styled
 from models.jobs.params import DrawParams
 from models.jobs.records import JobRecord
 from models.media.infotext import a1111_parameters, parse_parameters
+from models.media.png import encode
 from service.api.sdapi.names import model_hash
 from service.api.sdapi.schemas import SdDrawBody
 
@@ -28,7 +32,15 @@ _IN_FIELDS = (
 
 
 FinishedJob = tuple[JobRecord, bytes]
-"""A job that succeeded, and its image in the format of the answer."""
+"""A job that succeeded or was interrupted, and its image in the format of the answer."""
+
+
+def unfinished_image(record: JobRecord, preview: str) -> bytes:
+    """The PNG file of an interrupted job: its last ``preview``, a ``data:`` URL, at the size of the image. Blocking."""
+    params = _params(record)
+    with Image.open(BytesIO(base64.b64decode(preview.partition(",")[2])), formats=["PNG"]) as small:
+        image = small.convert("RGB").resize((params.width, params.height), Image.Resampling.BICUBIC)
+    return encode(image, record.kind, params)
 
 
 @dataclass(frozen=True)
@@ -47,7 +59,9 @@ def draw_answer(body: SdDrawBody, drawn: Drawn, catalog: Catalog) -> dict[str, A
     """The answer to ``body``. Blocking."""
     images = [base64.b64encode(file).decode() for _, file in drawn.finished] if body.send_images else []
     shown = [record for record, _ in drawn.finished] or drawn.records[:1]
-    info = {**_info(body, shown, catalog), "comments": "\n".join(drawn.comments)}
+    info = _info(body, shown, catalog)
+    if drawn.comments:
+        info["comments"] = "\n".join(drawn.comments)
     return {"images": images, "parameters": _parameters(body, drawn.records[0]), "info": json.dumps(info)}
 
 

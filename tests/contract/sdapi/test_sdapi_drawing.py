@@ -181,7 +181,8 @@ def test_a_call_is_watched_and_interrupted(http):
     task = http.post("/internal/progress", json={"id_task": "task(mine)", "id_live_preview": -1}).json()
     assert task["active"] and not task["completed"] and task["live_preview"].startswith("data:image/png;base64,")
     assert http.post("/sdapi/v1/interrupt").json() == {}
-    assert slow.end()["images"] == []
+    unfinished = files(slow.end())  # the second image may have no preview yet
+    assert unfinished and {pixels(each).shape for each in unfinished} == {(64, 64, 3)}
     until(http, lambda shown: shown["state"]["job_count"] == 0)
     task = http.post("/internal/progress", json={"id_task": "task(mine)"}).json()
     assert task["completed"] and not task["active"]
@@ -189,9 +190,9 @@ def test_a_call_is_watched_and_interrupted(http):
 
 def test_a_current_image_is_skipped(http):
     slow = Slow(http)
-    until(http, lambda shown: shown["state"]["sampling_step"] > 0)
+    until(http, lambda shown: shown["current_image"])
     assert http.post("/sdapi/v1/skip").json() is None
-    assert slow.end()["images"] == []
+    assert len(slow.end()["images"]) == 1
 
 
 def test_a_client_that_goes_away_frees_the_worker(http, service_url):

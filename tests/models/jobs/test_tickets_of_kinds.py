@@ -200,6 +200,9 @@ def test_a_lora_may_have_another_weight_in_the_text_encoders() -> None:
     assert drawn(prompt="a <lora:film:0.5:0.7>", loras=(use,)).loras == (
         LoraUse(name="film", weight=0.95, text_encoder_weight=1.5),
     )
+    one, two = (drawn(prompt=f"a <lora:film:0.5{more}>").to_payload()["loras"] for more in ("", ":1"))
+    assert one == ({"name": "film", "weight": 0.5},)
+    assert two == ({"name": "film", "weight": 1.0, "text_encoder_weight": 0.5},)
     assert drawn(prompt="a <lyco:film:0.5:0.5>").loras == (LoraUse(name="film", weight=0.5),)
     assert "loras" in problems(prompt="x <lora:film:11:1>")
 

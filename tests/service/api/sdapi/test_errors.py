@@ -14,7 +14,8 @@ from tests.service.api.sdapi.sdapi_calls import image
 IMAGE = image()
 FOUR = {"error", "detail", "body", "errors"}
 GETS = (
-    "sdapi/v1/options", "sdapi/v1/sd-models", "sdapi/v1/sd-vae", "sdapi/v1/samplers", "sdapi/v1/schedulers",
+    "sdapi/v1/options", "sdapi/v1/sd-models", "sdapi/v1/sd-vae", "sdapi/v1/sd-modules", "sdapi/v1/samplers",
+    "sdapi/v1/schedulers",
     "sdapi/v1/latent-upscale-modes", "sdapi/v1/upscalers", "sdapi/v1/loras", "sdapi/v1/embeddings",
     "sdapi/v1/hypernetworks", "sdapi/v1/face-restorers", "sdapi/v1/realesrgan-models", "sdapi/v1/prompt-styles",
     "sdapi/v1/cmd-flags", "sdapi/v1/memory", "sdapi/v1/scripts", "sdapi/v1/script-info", "sdapi/v1/extensions",

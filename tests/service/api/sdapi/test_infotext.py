@@ -21,6 +21,7 @@ TEXT = "a red apple\nNegative prompt: blurry\nSteps: 4, Sampler: Euler, CFG scal
     [
         ("Model hash: 0123abcd, Model: somebodysMix_v3", {"model": "house"}, "somebodysMix_v3"),
         ("Clip skip: 2", {"clip_skip": 1}, "Clip skip 2"),
+        ("Clip skip: two", {"clip_skip": 1}, "clip skip"),
         ("Clip skip: 0, Version: v1.10.1", {"clip_skip": 1}, ""),
         ("Schedule type: Nobody's", {"sampler": "Euler"}, "Nobody's"),
         ("Denoising strength: 0.5, Hires upscale: 2, Hires upscaler: Latent (nearest-exact)", {}, "Latent"),
@@ -37,20 +38,20 @@ def test_what_is_not_known_is_left_out_with_a_comment(calls, more, effective, co
     params = record.params
     assert (params.prompt, params.negative_prompt, params.num_inference_steps) == ("a red apple", "blurry", 4)
     assert {name: getattr(params, name) for name in effective} == effective
-    assert comment in json.loads(answer["info"])["comments"]
+    assert comment in json.loads(answer["info"]).get("comments", "")
 
 
 @pytest.mark.parametrize("sampler", ["Undefined", "DPM adaptive", "dpmpp_5m_sde_gpu", "9" * 500])
 def test_an_unknown_sampler_is_the_models_own(calls, sampler):
     (record,), answer = calls.jobs("/sdapi/v1/txt2img", infotext=TEXT.replace("Euler", sampler))
-    assert record.params.sampler == "DPM++ 2M" and sampler[:20] in json.loads(answer["info"])["comments"]
+    assert record.params.sampler == "DPM++ 2M" and sampler[:20] in json.loads(answer["info"]).get("comments", "")
 
 
 def test_loras_that_are_not_here_are_left_out_of_the_text_only(client, calls):
     text = TEXT.replace("apple", "apple <lora:nobody_s:0.8> <lyco:other:1:1> <hypernet:x:1>")
     (record,), answer = calls.jobs("/sdapi/v1/txt2img", infotext=text)
     assert (record.params.prompt.strip(), record.params.loras) == ("a red apple", ())
-    assert "nobody_s" in json.loads(answer["info"])["comments"]
+    assert "nobody_s" in json.loads(answer["info"]).get("comments", "")
     asked = {"prompt": "a cat <lora:nobody_s:0.8>", "infotext": TEXT}
     assert client.post("/sdapi/v1/txt2img", json=asked).status_code == 422
 
@@ -58,6 +59,8 @@ def test_loras_that_are_not_here_are_left_out_of_the_text_only(client, calls):
 def test_what_the_request_says_itself_is_never_left_out(client, calls):
     record = calls.job("txt2img", prompt="a cat", steps=6, sampler_name="DDIM", infotext=TEXT)
     assert (record.params.prompt, record.params.num_inference_steps, record.params.sampler) == ("a cat", 6, "DDIM")
+    record = calls.job("txt2img", sampler_name="DDIM", infotext=f"{TEXT}, Schedule type: Karras")
+    assert record.params.sampler == "DDIM"
     for wrong in ({"override_settings": {"sd_model_checkpoint": "somebodysMix"}}, {"refiner_checkpoint": "x"}):
         assert client.post("/sdapi/v1/txt2img", json={"infotext": TEXT, **wrong}).status_code == 422
 

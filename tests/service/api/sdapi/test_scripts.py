@@ -11,7 +11,7 @@ from service.api.sdapi.scripts import check_scripts, repeated_fields
 
 ADETAILER = {"ad_model": "face_yolov8n.pt", "ad_confidence": 0.3}
 OFF = {
-    "API payload": [], "Comments": [], "Extra options": [], "Hypertile": [], "never oom integrated": [False, True],
+    "API payload": [], "Comments": [], "extra options": [], "Hypertile": [], "never oom integrated": [False, True],
     "Tiled VAE": [True, 1024, 96], "Refiner": [False, "", 0.8], "Seed": [1, True, 2, 0, 0, 0],
     "reactor": [None, False, "0", "0", "inswapper_128.onnx", "CodeFormer", 1, True, "None", 1, 2, False, True],
     "ReActor": ["aGVsbG8=", False, "0", "0"], "roop": ["", False], "ReActor enabled as text": ["", "False", "0"],
