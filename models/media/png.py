@@ -11,6 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from models.errors import UnreadableImage
 from models.jobs.params import JobParams
+from models.jobs.sources import shown_params
 from models.media.images import FORMATS, measure
 from models.media.infotext import a1111_parameters
 
@@ -35,7 +36,7 @@ def encode(image: Image.Image, kind: str, params: JobParams, original_prompt: st
     """
     info = PngInfo()
     _write(info, PARAMETERS_CHUNK, a1111_parameters(kind, params))
-    info.add_text(JSON_CHUNK, json.dumps({"kind": kind, "params": repeatable(params)}))
+    info.add_text(JSON_CHUNK, json.dumps({"kind": kind, "params": repeatable(shown_params(params))}))
     if original_prompt is not None:
         _write(info, ORIGINAL_CHUNK, original_prompt)
     buffer = BytesIO()

@@ -88,7 +88,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
                 preferences=preferences,
                 images=images,
                 files=files,
-                image_intake=ImageIntake(inputs, images, settings.max_input_bytes),
+                image_intake=ImageIntake(inputs, images, settings.max_input_bytes, settings.fetch_policy),
                 public_url=settings.public_url,
             ),
             watcher=watcher,

@@ -11,7 +11,8 @@ from typing import TypeVar
 from models.errors import Problem, ProblemCode, UnreadableImage
 from models.jobs.checks import Problems
 from models.jobs.params import JobRequest
-from models.jobs.sources import IMAGE, INPUT, is_url, sources_of, with_sources
+from models.jobs.sources import IMAGE, INPUT, is_url, sources_of, url_problem, with_sources
+from models.jobs.urls import FetchPolicy, parse_url
 from models.media.images import measure
 from service.backbone.inputs import InputStore
 from service.backbone.store import ImageStore
@@ -40,10 +41,11 @@ class ImageIntake:
 
     Args:
         max_bytes: the largest file that is accepted.
+        policy: from where workers may fetch images.
     """
 
-    def __init__(self, inputs: InputStore, images: ImageStore, max_bytes: int) -> None:
-        self._inputs, self._images, self._max_bytes = inputs, images, max_bytes
+    def __init__(self, inputs: InputStore, images: ImageStore, max_bytes: int, policy: FetchPolicy) -> None:
+        self._inputs, self._images, self._max_bytes, self._policy = inputs, images, max_bytes, policy
 
     def store(self, data: bytes) -> StoredInput:
         """Store the encoded image in ``data``.
@@ -80,7 +82,7 @@ class ImageIntake:
     def _take(self, source: str, our_url: str | None) -> str:
         if is_url(source):
             image_id = _own_image_id(source, our_url)
-            return source if image_id is None else self._take(IMAGE + image_id, None)
+            return self._checked_url(source) if image_id is None else self._take(IMAGE + image_id, None)
         if source.startswith(INPUT):
             if not self._inputs.touch(source.removeprefix(INPUT)):
                 raise ImageRefused("there is no such input, or it has expired: send the image again")
@@ -90,6 +92,12 @@ class ImageIntake:
                 raise ImageRefused("there is no such image, or it is not finished yet")
             return source
         return self.store(self._decoded(source)).source
+
+    def _checked_url(self, source: str) -> str:
+        """``source``, unless the settings forbid that it is fetched; how it is written is checked with the ticket."""
+        if url_problem(source) is None and (problem := self._policy.problem(parse_url(source))):
+            raise ImageRefused(problem)
+        return source
 
     def _decoded(self, source: str) -> bytes:
         data_url = _DATA_URL.match(source)
