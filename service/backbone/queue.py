@@ -19,7 +19,14 @@ from models.errors import PhotogramError
 from models.jobs.kinds import DIFFUSION_QUEUE, UnknownKind, find_kind
 from models.jobs.records import JobRecord, JobStatus
 from models.jobs.tickets import Ticket
-from service.backbone.keyspace import WAKE_CHANNEL, events_key, idempotency_key, owner_jobs_key, record_key
+from service.backbone.keyspace import (
+    WAKE_CHANNEL,
+    events_key,
+    fetches_key,
+    idempotency_key,
+    owner_jobs_key,
+    record_key,
+)
 from service.backbone.records import UnreadableRecord, new_hash, read_hash
 from service.backbone.settings import Settings
 
@@ -88,7 +95,7 @@ class Intake:
         if earlier:
             return Accepted(_same_request(_earlier(earlier, ticket), ticket, requested), is_new=False)
         queue = self._queue(find_kind(ticket.kind).queue)
-        if transaction.llen(queue.key) >= self._max_queued:
+        if self._waiting(queue) >= self._max_queued:
             raise QueueFull(f"the queue is full: {self._max_queued} jobs are waiting")
         now = time.time()
         fields = new_hash(ticket, requested, now)
@@ -103,6 +110,13 @@ class Intake:
         transaction.execute()
         encoded = {name.encode(): value.encode() for name, value in fields.items()}
         return Accepted(read_hash(encoded, ticket.params), is_new=True)
+
+    def _waiting(self, queue: Queue) -> int:
+        """How many jobs wait, those that workers have set aside until their images can be fetched included."""
+        with self._connection.pipeline(transaction=False) as pipeline:
+            pipeline.llen(queue.key)
+            pipeline.zcard(fetches_key(queue.name))
+            return sum(pipeline.execute())
 
     def _list(self, transaction: Any, ticket: Ticket, now: float) -> None:
         """Add the job to those of its owner; now and then, drop those whose records may have expired."""
