@@ -106,9 +106,18 @@ class UnreadableImage(PhotogramError):
 
 
 class JobFailure(PhotogramError):
-    """Why a job ended as failed."""
+    """Why a job ended as failed.
+
+    Args:
+        message: for the client.
+        detail: what a library said, for the log; it never reaches clients.
+    """
 
     code = "internal_error"
+
+    def __init__(self, message: str, *, detail: str | None = None) -> None:
+        super().__init__(message)
+        self.detail = detail
 
 
 class ModelUnavailable(JobFailure):

@@ -75,6 +75,8 @@ class Finish:
             self._consumer.release(job)
 
     def _fail(self, job: HeldJob, failure: JobFailure) -> None:
+        if failure.detail is not None:
+            log.warning("job %s failed: %s (%s)", job.job_id, failure, failure.detail)
         if isinstance(failure, ModelUnavailable) and job.spec is not None and job.record.params.needs_only_its_model:
             self._note_problem(job.spec.name, str(failure))
         self._consumer.fail(job, failure)

@@ -35,7 +35,7 @@ def tensor_names(file: Path) -> frozenset[str]:
             length_bytes = int.from_bytes(opened.read(_LENGTH_BYTES), "little")
             header = json.loads(opened.read(length_bytes)) if length_bytes <= _HEADER_MAX_BYTES else None
     except (OSError, ValueError) as error:
-        raise ModelUnavailable(f"{file} cannot be read: {error}") from error
+        raise ModelUnavailable(f"{file} cannot be read: it is damaged", detail=str(error)) from error
     if not isinstance(header, dict):
         raise ModelUnavailable(f"{file} cannot be read: it is no .safetensors file")
     return frozenset(header.keys() - {"__metadata__"})

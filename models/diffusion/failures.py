@@ -29,21 +29,26 @@ def attempt(work: Callable[[], T]) -> T | JobFailure:
 
 
 def as_failure(error: Exception) -> JobFailure:
-    """``error`` as a ``JobFailure``; unexpected errors are logged with their traceback."""
+    """``error`` as a ``JobFailure``; unexpected errors are logged with their traceback, and not shown to clients."""
     if isinstance(error, JobFailure):
         return error
     if is_out_of_memory(error):
         return OutOfMemory("the job does not fit into the device's memory")
     if isinstance(error, ValueError | NotImplementedError):
         log.warning("a row was refused", exc_info=error)
-        return DrawingFailed(summary(error))
+        return DrawingFailed("the model or the sampler cannot draw with these settings", detail=detail_of(error))
     log.error("a row failed", exc_info=error)
-    return InternalFailure(f"{type(error).__name__}: {summary(error)}")
+    return InternalFailure("the job failed unexpectedly; the worker's log has details", detail=detail_of(error))
 
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether the device or the machine was out of memory; on a CPU, only the message of torch's error says so."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def detail_of(error: Exception) -> str:
+    """The type and the first line of an error of a library, for the ``detail`` of a failure."""
+    return f"{type(error).__name__}: {summary(error)}"
 
 
 def summary(error: Exception, limit: int = 300) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 
 import pytest
 from redis import Redis
 
-from service.backbone.keyspace import deferred_key
+from service.backbone.keyspace import deferred_key, worker_status_key
 from service.backbone.queue import open_queue
 from tests.workers.parts import Parts, submit
 from workers import warm
@@ -85,3 +86,13 @@ def test_a_worker_that_left_is_not_counted_on(redis: Redis, make: Make, monkeypa
     assert silent.adapter.name == "silent"
     job_id = submit(redis)
     assert taken(cold) == job_id
+
+
+def test_the_status_of_a_dead_worker_is_deleted(redis: Redis, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive, _ = make("alive"), make("dead", "house")
+    alive.maintenance.beat()
+    assert set(redis.hkeys(worker_status_key())) == {b"alive", b"dead"}
+    status = json.loads(redis.hget(worker_status_key(), "dead"))
+    redis.hset(worker_status_key(), "dead", json.dumps(status | {"at": time.time() - warm.FORGOTTEN_AFTER_S - 1}))
+    alive.maintenance.beat()
+    assert redis.hkeys(worker_status_key()) == [b"alive"]

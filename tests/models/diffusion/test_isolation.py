@@ -15,7 +15,7 @@ from models.diffusion.capacity import Capacity
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.engine import Engine
 from models.diffusion.failures import attempt
-from models.errors import DrawingFailed, InternalFailure, ModelUnavailable, OutOfMemory
+from models.errors import DrawingFailed, InternalFailure, JobFailure, ModelUnavailable, OutOfMemory
 from models.jobs.params import DrawParams
 from tests.models.diffusion.rig import Studio, WatchedDenoiser, add_row, failures, images, params, poisoned, run
 
@@ -224,15 +224,20 @@ def test_a_failure_keeps_no_tensor_alive() -> None:
         (torch.OutOfMemoryError("CUDA out of memory"), OutOfMemory, "does not fit into the device's memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), OutOfMemory, "does not fit"),
         (MemoryError(), OutOfMemory, "does not fit"),
-        (ValueError("too few\nsteps"), DrawingFailed, "too few"),
-        (KeyError(), InternalFailure, "KeyError: KeyError"),
+        (ValueError("secret too few\nsteps"), DrawingFailed, "cannot draw with these settings"),
+        (NotImplementedError("secret"), DrawingFailed, "cannot draw with these settings"),
+        (RuntimeError("secret shapes"), InternalFailure, "failed unexpectedly; the worker's log has details"),
+        (OSError(2, "no", "/secret"), InternalFailure, "failed unexpectedly"),
+        (KeyError(), InternalFailure, "failed unexpectedly"),
     ],
 )
-def test_every_error_has_its_kind(error: Exception, kind: type[Exception], message: str) -> None:
+def test_every_error_has_its_kind(error: Exception, kind: type[JobFailure], message: str) -> None:
     def fails() -> None:
         raise error
 
     failure = attempt(fails)
     assert isinstance(failure, kind)
     assert message in str(failure)
-    assert "\n" not in str(failure)
+    assert "secret" not in str(failure) and "\n" not in str(failure)
+    detail = None if kind is OutOfMemory else f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    assert failure.detail == (detail if str(error) or detail is None else "KeyError: KeyError")
