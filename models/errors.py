@@ -130,18 +130,19 @@ class JobFailure(PhotogramError):
     """Why a job ended as failed; a job kind may raise its own subclasses, each with a ``code`` for clients.
 
     Args:
+        message: for the client.
         field: the path of the request's field that is to blame, as in :class:`FieldProblem`; ``None`` if none is.
+        detail: what a library said, for the log; it never reaches clients.
 
     Raises:
         TypeError: a subclass is defined whose ``code`` is not in snake case, or longer than 64 characters.
     """
 
     code = "internal_error"
-    field: str | None = None
 
-    def __init__(self, message: str = "", field: str | None = None) -> None:
+    def __init__(self, message: str = "", field: str | None = None, *, detail: str | None = None) -> None:
         super().__init__(message)
-        self.field = field
+        self.field, self.detail = field, detail
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

@@ -11,9 +11,10 @@ from models.jobs.kinds import JobKind, UnknownKind
 from models.jobs.records import JobRecord
 from models.jobs.results import Image, Json, StoredFile
 from service.backbone.ledger import Ledger
-from service.backbone.logs import told
+from service.backbone.logs import told_failure
 from service.backbone.records import UnreadableRecord
 from workers.delivery import Delivery
+from workers.fetching.gate import FetchGate
 from workers.held_jobs import HeldJob, HeldJobs
 from workers.rq_adapter import RqAdapter
 from workers.warm import WarmRouting
@@ -27,6 +28,7 @@ class Consumer:
     Args:
         kinds: the job kinds that this worker runs.
         catalog: returns the catalog of now.
+        gate: decides which jobs that need a fetch are taken.
         routing: ``None`` for workers without a diffusion engine, which load no models.
     """
 
@@ -37,23 +39,44 @@ class Consumer:
         held: HeldJobs,
         kinds: Collection[JobKind],
         catalog: Callable[[], Catalog],
+        gate: FetchGate,
         routing: WarmRouting | None = None,
     ) -> None:
-        self.ledger, self.held = ledger, held
+        self.ledger, self.held, self.gate = ledger, held, gate
         self._adapter, self._catalog, self._routing = adapter, catalog, routing
         self._kinds = {kind.name: kind for kind in kinds}
 
-    def take(self, timeout_s: int) -> HeldJob | None:
-        """Hold the next job; ``None`` if none came within ``timeout_s``, or the job that came needs no work here."""
+    def take(self, timeout_s: float) -> HeldJob | None:
+        """Hold the next job; ``None`` if none came within ``timeout_s``, or the job that came needs no work here.
+
+        A job that needs a fetch has a slot of :attr:`gate`, which whoever fetches its images must free.
+        """
         job_id = self._next_id(timeout_s)
-        delivery = None if job_id is None else self._adapter.start(job_id)
+        if job_id is None:
+            return None
+        record = self._peek(job_id)
+        if record is None:
+            return self._start(job_id, None)
+        if self._is_deferred(record) or not self.gate.enter(record):
+            return None
+        job = None
+        try:
+            job = self._start(job_id, record)
+        finally:
+            if job is None:
+                self.gate.leave(record)
+        return job
+
+    def _start(self, job_id: str, record: JobRecord | None) -> HeldJob | None:
+        """Hold a popped job, unless it has ended or cannot run here."""
+        delivery = self._adapter.start(job_id)
         if delivery is None:
             return None
         crashes = self.ledger.start(delivery.job_id, delivery.execution_id)
         try:
-            job = None if crashes is None else self._open(delivery, crashes)
+            job = None if crashes is None else self._open(delivery, crashes, record)
         except JobFailure as failure:
-            log.error("job %s cannot run here: %s", delivery.job_id, told(failure))
+            log.error("job %s cannot run here: %s", delivery.job_id, told_failure(failure))
             self.ledger.fail(delivery.job_id, delivery.execution_id, failure)
             job = None
         if job is None:
@@ -62,33 +85,34 @@ class Consumer:
         self.held.add(job)
         return job
 
-    def _next_id(self, timeout_s: int) -> str | None:
-        """The id of the next job, which is in the intermediate list now; ``None`` also if the job was deferred."""
-        if self._routing is None:
-            return self._adapter.pop(timeout_s)
-        claimed = self._routing.claim()
-        if claimed is not None:
-            return claimed
-        job_id = self._adapter.pop(timeout_s)
-        return None if job_id is None or self._is_deferred(job_id, self._routing) else job_id
+    def _next_id(self, timeout_s: float) -> str | None:
+        """The id of the next job, which is in the intermediate list now: one that waited elsewhere, or of the queue."""
+        claimed = self._routing.claim() if self._routing is not None else None
+        return claimed or self.gate.claim() or self._adapter.pop(timeout_s)
 
-    def _is_deferred(self, job_id: str, routing: WarmRouting) -> bool:
-        if not routing.has_peers:
-            return False
+    def _peek(self, job_id: str) -> JobRecord | None:
+        """The record of a popped job; ``None`` if there is none that can be read, which is said once it is started."""
         try:
-            record = self.ledger.read(job_id)
+            return self.ledger.read(job_id)
         except (UnknownKind, UnreadableRecord):
-            return False
-        model = None if record is None else record.params.model_name
-        return model is not None and routing.defer(job_id, model)
+            return None
 
-    def _open(self, delivery: Delivery, crashes: int) -> HeldJob | None:
+    def _is_deferred(self, record: JobRecord) -> bool:
+        if self._routing is None or not self._routing.has_peers:
+            return False
+        model = record.params.model_name
+        return model is not None and self._routing.defer(record.job_id, model)
+
+    def _open(self, delivery: Delivery, crashes: int, record: JobRecord | None) -> HeldJob | None:
         """The job of ``delivery``; ``None`` if its record is gone.
+
+        Args:
+            record: its record, if that was read before.
 
         Raises:
             JobFailure: this worker cannot run it.
         """
-        record = self._read(delivery.job_id)
+        record = record or self._read(delivery.job_id)
         if record is None:
             return None
         kind = self._kinds.get(record.kind)
@@ -105,7 +129,7 @@ class Consumer:
         except UnknownKind as error:
             raise InternalFailure(f"{error}; PHOTOGRAM_JOB_KINDS must name the module that registers it") from error
         except UnreadableRecord as error:
-            raise InternalFailure(str(error)) from error
+            raise InternalFailure("the record of the job cannot be read", detail=str(error)) from error
 
     def succeed(
         self,

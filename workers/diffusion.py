@@ -105,7 +105,7 @@ class EngineExecutor:
         try:
             calibrate(self._engine.load(catalog[catalog.default]), self._engine.capacity)
         except JobFailure as failure:
-            log.error("the default model %s cannot be loaded: %s", catalog.default, failure)
+            log.error("the default model %s cannot be loaded: %s (%s)", catalog.default, failure, failure.detail)
             self._ledger.note_model_problem(catalog.default, str(failure))
         else:
             self._ledger.note_model_problem(catalog.default, None)

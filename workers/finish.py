@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 from models.errors import DeadlineExceeded, InternalFailure, JobFailure, ModelUnavailable, StorageUnavailable
 from service.backbone.connections import write_refusal
+from service.backbone.logs import told_failure
 from service.backbone.storage import StorageMonitor
 from service.backbone.store import FileStore, ImageStore
 from workers.consumer import Consumer
@@ -178,6 +179,8 @@ class Finish:
             self._consumer.release(job)
 
     def _fail(self, job: HeldJob, failure: JobFailure) -> None:
+        if failure.detail is not None:
+            log.warning("job %s failed: %s", job.job_id, told_failure(failure))
         if isinstance(failure, ModelUnavailable) and job.spec is not None and job.record.params.needs_only_its_model:
             self._note_problem(job.spec.name, str(failure))
         self._consumer.fail(job, failure)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from PIL.Image import Image
 
 from models.catalog.catalog import Catalog
-from models.errors import InternalFailure, JobFailure, PhotogramError
+from models.errors import InternalFailure, JobFailure, OutOfMemory, PhotogramError
 from models.jobs.kinds import JobKind, resolve
 from models.jobs.params import JobParams
 from models.jobs.results import JobOutput
@@ -186,6 +186,9 @@ class FunctionExecutor:
             if call.is_stopped.is_set():
                 raise
             return Failed(job.execution_id, InternalFailure("the job stopped as canceled, but nobody canceled it"))
+        except MemoryError:
+            log.exception("job %s of kind %s ran out of memory", job.job_id, job.kind.name)
+            return Failed(job.execution_id, OutOfMemory("the job does not fit into the worker's memory"))
         except BaseException:  # SystemExit and the like would end this thread
             log.exception("job %s of kind %s failed", job.job_id, job.kind.name)
             return Failed(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 
 from PIL.Image import Image
@@ -20,12 +20,19 @@ from models.media.pixel_budget import PixelBudget
 from service.backbone.inputs import InputStore
 from service.backbone.settings import Settings
 from service.backbone.store import ImageStore
-from workers.fetch import Deadline, FetchLimits, fetch
+from workers.fetch import FetchLimits, fetch
+from workers.fetching.connection import Deadline
 from workers.reduced_images import Key, ReducedImages
+
+IMAGES_MAX = 3
+"""How many files of the largest size the URLs of one job may have together."""
+
+Fetched = Mapping[str, bytes]
+"""The files that were fetched, by URL."""
 
 
 class ImageLoader:
-    """Loads images by their sources; blocking.
+    """Loads images by their sources; blocking. Fetching waits for the network, and decoding needs the CPU.
 
     Args:
         budget: holds the pixels of images from before they are decoded until they are reduced, or the job has ended.
@@ -44,22 +51,41 @@ class ImageLoader:
         self._budget, self._costs = budget or PixelBudget(Settings.decoding_px), costs
         self._reduced = ReducedImages()
 
-    def load(self, params: JobParams, catalog: Catalog) -> dict[str, Image]:
+    def fetch(self, params: JobParams) -> Fetched:
+        """The files at all URLs that ``params`` names; the deadline counts from now on.
+
+        Raises:
+            InputUnavailable: one of them cannot be fetched, or they are too large together; the error names its field.
+        """
+        fetched: dict[str, bytes] = {}
+        deadline, left_bytes = Deadline(self._limits.deadline_s), IMAGES_MAX * self._limits.max_bytes
+        for url, field in _fields(params).items():
+            if not is_url(url):
+                continue
+            limits = replace(self._limits, max_bytes=min(self._limits.max_bytes, left_bytes))
+            try:
+                fetched[url] = fetch(url, limits, deadline)
+            except InputUnavailable as error:
+                error.field = field
+                raise
+            left_bytes -= len(fetched[url])
+        return fetched
+
+    def load(self, params: JobParams, catalog: Catalog, fetched: Fetched) -> dict[str, Image]:
         """All images that ``params`` names, by source: masks as L, all others as RGB.
 
         A source that is both a mask and another image is RGB. An image that the job uses at one size only is reduced to
         that size at once.
 
         Raises:
-            InputUnavailable: an image cannot be fetched or found, is not an image, or is too large for the job; the
+            InputUnavailable: an image cannot be found, is not an image, or is too large for the job; the
                 error names its field.
         """
         uses = _uses(params, catalog)
         kept = self._kept_images(uses)
         if kept is not None:
             return kept
-        deadline = Deadline(self._limits.deadline_s)
-        files = {source: self._data(use, deadline) for source, use in uses.items()}
+        files = {source: self._data(use, fetched) for source, use in uses.items()}
         cost = self._checked_cost(params, files)
         lease = self._budget.acquire(cost.source_px + cost.output_px)
         try:
@@ -96,13 +122,10 @@ class ImageLoader:
             raise InputUnavailable(problem.message, problem.field)
         return cost
 
-    def _data(self, use: _Use, deadline: Deadline) -> bytes:
+    def _data(self, use: _Use, fetched: Fetched) -> bytes:
         source = use.source
         if is_url(source):
-            try:
-                return fetch(source, self._limits, deadline)
-            except InputUnavailable as error:
-                raise InputUnavailable(str(error), use.field) from error
+            return fetched[source]
         store, name = (self._inputs, INPUT) if source.startswith(INPUT) else (self._images, IMAGE)
         path = store.path(source.removeprefix(name))
         if path is None:
@@ -140,5 +163,12 @@ class _Use:
 
 def _uses(params: JobParams, catalog: Catalog) -> dict[str, _Use]:
     masks, reductions = params.mask_sources, params.reductions(catalog)
-    fields = {source: field for field, source, _ in reversed(list(sources(params.declaration, params)))}
-    return {source: _Use(source, fields[source], source in masks, reductions.get(source)) for source in fields}
+    return {
+        source: _Use(source, field, source in masks, reductions.get(source))
+        for source, field in _fields(params).items()
+    }
+
+
+def _fields(params: JobParams) -> dict[str, str]:
+    """The path of the first field that names each source."""
+    return {source: field for field, source, _ in reversed(list(sources(params.declaration, params)))}

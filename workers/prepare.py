@@ -1,4 +1,8 @@
-"""The first stage: takes jobs while there is room, has prompts rewritten and images loaded, lets suspects run alone."""
+"""The first stage: takes jobs while there is room, has prompts rewritten and images loaded, lets suspects run alone.
+
+Images are fetched in threads of their own, apart from those that decode: a job that waits for the network takes no room
+from others. How many may wait for it is up to :mod:`workers.fetching.gate`.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,17 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from PIL.Image import Image
 from redis.exceptions import RedisError
 
 from models.errors import InternalFailure, JobFailure
 from service.backbone.connections import write_refusal
 from workers.consumer import Consumer
+from workers.fetching.slots import lane_of
 from workers.held_jobs import HeldJob, Phase
-from workers.images import ImageLoader
+from workers.images import Fetched, ImageLoader
 from workers.rewriting import Rewriting, wants_rewrite
 
 log = logging.getLogger(__name__)
@@ -22,12 +28,15 @@ log = logging.getLogger(__name__)
 PREFETCH = 2
 """How many jobs may wait for an executor; all others stay in the queue, where any worker can take them."""
 LOADERS = 4
-"""How many jobs have their images loaded at the same time."""
+"""How many jobs have their images decoded at the same time."""
 PREPARED_MAX = 32
-"""How many jobs may be in ``PREPARING``; these do not count as waiting for an executor.
+"""How many jobs may be in ``PREPARING`` without waiting for a fetch; these do not count as waiting for an executor.
 
 They hold no decoded image while they wait for a loader, and a job behind them that needs none must not wait for them.
 """
+_TAKE_S = 1.0
+_TAKE_BESIDE_WAITING_S = 0.1
+"""How long to wait for a job of the queue while others wait until a fetch has ended."""
 _POLL_S = 0.02
 _REDIS_PAUSE_S = 1.0
 _STORAGE_PAUSE_S = 0.25
@@ -59,7 +68,7 @@ class Prepare(threading.Thread):
         self._loader, self._rewriting, self._waiting = loader, rewriting, waiting
         self._can_store = can_store
         self._is_refused = False
-        self._loading: queue.SimpleQueue[HeldJob] = queue.SimpleQueue()
+        self._loading: queue.SimpleQueue[tuple[HeldJob, Fetched]] = queue.SimpleQueue()
         self._preparing: set[str] = set()
         self._stopping = threading.Event()
 
@@ -103,7 +112,7 @@ class Prepare(threading.Thread):
         if not self._has_room():
             time.sleep(_POLL_S)
             return
-        job = self._consumer.take(timeout_s=1)
+        job = self._consumer.take(_TAKE_BESIDE_WAITING_S if self._consumer.gate.has_waiting else _TAKE_S)
         self._is_refused = False
         if job is None:
             return
@@ -130,34 +139,61 @@ class Prepare(threading.Thread):
                 self.ready.put(job)
             return
         if not job.start_preparing():
+            self._consumer.gate.leave(job.record)
             return
-        self._preparing.add(job.execution_id)
         if is_rewritten:
-            self._rewriting.begin(job, self._loading.put)
+            self._preparing.add(job.execution_id)
+            self._rewriting.begin(job, self._after_rewrite)
         else:
-            self._loading.put(job)
+            self._after_rewrite(job)
+
+    def _after_rewrite(self, job: HeldJob) -> None:
+        if lane_of(job.record) is None:
+            self._preparing.add(job.execution_id)
+            self._loading.put((job, {}))
+        else:
+            self._preparing.discard(job.execution_id)
+            threading.Thread(target=self._fetch, args=(job,), name=f"fetch-{job.job_id}", daemon=True).start()
+
+    def _fetch(self, job: HeldJob) -> None:
+        """Fetch the job's images and have them decoded."""
+        fetched: Fetched = {}
+        try:
+            if job.phase is not Phase.ENDING:
+                self._write_rewrite(job)
+                fetched = self._consumer.gate.run(job.record, lambda: self._loader.fetch(job.record.params))
+        except Exception as error:
+            self._end_preparing(job, failure=_failure(job, error))
+            return
+        finally:
+            self._consumer.gate.leave(job.record)
+        self._preparing.add(job.execution_id)
+        self._loading.put((job, fetched))
 
     def _load_all(self) -> None:
         while True:
-            job = self._loading.get()
+            job, fetched = self._loading.get()
             try:
-                self._load(job)
+                self._load(job, fetched)
             finally:
                 self._preparing.discard(job.execution_id)
 
-    def _load(self, job: HeldJob) -> None:
+    def _load(self, job: HeldJob, fetched: Fetched) -> None:
         """Load the job's images; a failure ends this job only, and a job that was canceled meanwhile is dropped."""
         if job.phase is Phase.ENDING:
             return
-        self._write_rewrite(job)
-        images, failure = None, None
+        if lane_of(job.record) is None:  # else it is written already
+            self._write_rewrite(job)
         try:
-            images = self._loader.load(job.record.params, job.catalog)
-        except JobFailure as error:
-            failure = error
-        except Exception:
-            log.exception("the images of job %s could not be loaded", job.job_id)
-            failure = InternalFailure("the images that the job starts from could not be loaded")
+            images = self._loader.load(job.record.params, job.catalog, fetched)
+        except Exception as error:
+            self._end_preparing(job, failure=_failure(job, error))
+        else:
+            self._end_preparing(job, images)
+
+    def _end_preparing(
+        self, job: HeldJob, images: Mapping[str, Image] | None = None, failure: JobFailure | None = None
+    ) -> None:
         if failure is not None and self._stopping.is_set():
             return  # the loop requeues the job
         if job.become_ready(images, failure):
@@ -170,3 +206,10 @@ class Prepare(threading.Thread):
                 self._consumer.ledger.note_rewrite(job.job_id, job.execution_id, job.record.rewrite)
         except RedisError as error:
             log.warning("the rewritten prompt of job %s was not written: %s", job.job_id, error)
+
+
+def _failure(job: HeldJob, error: Exception) -> JobFailure:
+    if isinstance(error, JobFailure):
+        return error
+    log.error("the images of job %s could not be loaded", job.job_id, exc_info=error)
+    return InternalFailure("the images that the job starts from could not be loaded")

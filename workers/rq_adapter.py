@@ -60,7 +60,7 @@ class RqAdapter(BaseWorker):  # type: ignore[misc]
         """The queue that this worker serves."""
         return self.queues[0]
 
-    def pop(self, timeout_s: int) -> str | None:
+    def pop(self, timeout_s: float) -> str | None:
         """Move the next job id to the intermediate list, where a crash cannot lose it; ``None`` after ``timeout_s``."""
         found: Any = self.connection.blmove(self.queue.key, self.queue.intermediate_queue.key, timeout_s)
         return None if found is None else str(found.decode())

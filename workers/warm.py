@@ -18,12 +18,13 @@ from redis import Redis
 
 from service.backbone import scripts
 from service.backbone.keyspace import deferred_key, record_key, rq_intermediate_key, rq_queue_key, worker_status_key
-from service.backbone.ledger import FORGOTTEN_AFTER_S
 
 DEFER_S = 3.0
 """How long a deferred job waits for a worker that has its model."""
 STATUS_TTL_S = 5.0
 """A worker whose status is older is not relied on."""
+FORGOTTEN_AFTER_S = 60.0
+"""The status of a worker that was not renewed for so long is deleted: the worker died without signing off."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +54,23 @@ class WarmRouting:
         own, now = self._status(), time.time()
         published = {"loaded": sorted(own.loaded), "has_room": own.has_room, "at": now}
         self._connection.hset(self._status_key, self._name, json.dumps(published))
+        self._peers = self._read_peers(now)
+        self._requeue_deferred(keys=[self._deferred_key, self._queue_key], args=[now - DEFER_S])
+
+    def _read_peers(self, now: float) -> dict[str, WorkerStatus]:
+        """The peers that can be relied on; the statuses of dead workers are deleted."""
+        peers, dead = {}, []
         statuses: Any = self._connection.hgetall(self._status_key)
-        self._peers = {}
         for name, text in statuses.items():
             status = json.loads(text)
-            if now - status["at"] > FORGOTTEN_AFTER_S:
-                self._connection.hdel(self._status_key, name)
-            if name.decode() != self._name and now - status["at"] <= STATUS_TTL_S:
-                self._peers[name.decode()] = WorkerStatus(frozenset(status["loaded"]), status["has_room"])
-        self._requeue_deferred(keys=[self._deferred_key, self._queue_key], args=[now - DEFER_S])
+            age_s = now - status["at"]
+            if age_s > FORGOTTEN_AFTER_S:
+                dead.append(name)
+            elif name.decode() != self._name and age_s <= STATUS_TTL_S:
+                peers[name.decode()] = WorkerStatus(frozenset(status["loaded"]), status["has_room"])
+        if dead:
+            self._connection.hdel(self._status_key, *dead)
+        return peers
 
     @property
     def has_peers(self) -> bool:

@@ -22,6 +22,7 @@ from service.backbone.store import FileStore, ImageStore
 from workers.consumer import Consumer
 from workers.executors import DiffusionExecutor, Executors
 from workers.fetch import FetchLimits
+from workers.fetching.gate import FetchGate
 from workers.finish import Finish
 from workers.functions import FunctionExecutor, load_functions
 from workers.heartbeat import Heartbeat
@@ -107,7 +108,8 @@ def _build(
     routing = None if diffusion is None else WarmRouting(connection, name, queue_name, diffusion.status)
     executors = Executors(diffusion, function_executor)
     adapter = RqAdapter(connection, name, queue_name, held)
-    consumer = Consumer(adapter, ledger, held, kinds, catalog.current, routing)
+    gate = FetchGate(connection, queue_name)
+    consumer = Consumer(adapter, ledger, held, kinds, catalog.current, gate, routing)
     maintenance = Maintenance(connection, adapter, ledger, held, routing)
     images = ImageStore(settings.images_folder, image_modes(settings))
     storage = StorageMonitor([settings.images_folder, settings.files_folder])
@@ -116,7 +118,7 @@ def _build(
     def can_store() -> bool:
         return not finish.is_keeping and storage.write_problem() is None
 
-    limits = FetchLimits(max_bytes=settings.max_input_bytes, allow_private=settings.fetch_private)
+    limits = FetchLimits(max_bytes=settings.max_input_bytes, **vars(settings.fetch_policy))
     budget = PixelBudget(settings.decoding_px)
     loader = ImageLoader(InputStore(settings.inputs_folder), images, limits, budget, settings.cost_limits)
     rewriting = Rewriting(lambda: rewriter_of(settings, redis_url, name))

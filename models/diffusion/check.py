@@ -33,7 +33,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         _draw(Catalog.load(options.catalog), options.name)
     except PhotogramError as error:
-        print(f"{options.name}: {error}", file=sys.stderr)
+        detail = getattr(error, "detail", None)
+        print(f"{options.name}: {error}{f' ({detail})' if detail else ''}", file=sys.stderr)
         return 1
     print(f"{options.name}: ok, loaded and drew {STEPS} steps in {time.monotonic() - started:.1f} s")
     return 0

@@ -43,7 +43,7 @@ def attempt(work: Callable[[], T]) -> T | JobFailure:
 
 
 def as_failure(error: Exception) -> JobFailure:
-    """``error`` as a ``JobFailure``; unexpected errors are logged with their traceback.
+    """``error`` as a ``JobFailure``; unexpected errors are logged with their traceback, and not shown to clients.
 
     Raises:
         DeviceLost: this process can no longer use the device.
@@ -56,9 +56,9 @@ def as_failure(error: Exception) -> JobFailure:
         return OutOfMemory("the job does not fit into the device's memory")
     if isinstance(error, ValueError | NotImplementedError):
         log.warning("a row was refused", exc_info=error)
-        return DrawingFailed(summary(error))
+        return DrawingFailed("the model or the sampler cannot draw with these settings", detail=detail_of(error))
     log.error("a row failed", exc_info=error)
-    return InternalFailure(f"{type(error).__name__}: {summary(error)}")
+    return InternalFailure("the job failed unexpectedly; the worker's log has details", detail=detail_of(error))
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -83,6 +83,11 @@ def _with_causes(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(current))
         yield current
         current = current.__cause__ or current.__context__
+
+
+def detail_of(error: Exception) -> str:
+    """The type and the first line of an error of a library, for the ``detail`` of a failure."""
+    return f"{type(error).__name__}: {summary(error)}"
 
 
 def summary(error: Exception, limit: int = 300) -> str:

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from models.errors import Problem, ProblemCode
 from models.jobs.parameters import Field, declared, sources
-from models.jobs.params import JobRequest
+from models.jobs.params import JobParams, JobRequest
+from models.jobs.urls import MalformedUrl, parse_url, without_credentials
 
 INPUT = "input:"
 """The prefix of the SHA-256, in hexadecimal, of an uploaded image's bytes."""
@@ -18,11 +18,11 @@ IMAGE = "image:"
 """The prefix of the id of an image that this server generated."""
 URL_MAX_CHARS = 4096
 
-_SCHEMES = ("http", "https")
 _STORED = re.compile(r"input:[0-9a-f]{64}|image:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _FORMS = "an http or https URL, input:<sha256> or image:<id>"
 
 _Value = TypeVar("_Value")
+_Params = TypeVar("_Params", bound=JobParams)
 
 
 def is_url(source: str) -> bool:
@@ -43,18 +43,11 @@ def source_problem(source: str) -> Problem | None:
 
 def url_problem(url: str) -> str | None:
     """Why nothing can be fetched from ``url``, as far as the text shows; ``None`` if it may work."""
-    if not url.isascii() or not url.isprintable() or " " in url:
-        return "a URL must be printable ASCII without spaces: percent-encode other characters"
     try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        return f"is not a URL: {error}"
-    if parts.scheme not in _SCHEMES:
-        return "a URL must begin with http:// or https://"
-    if not host:
-        return "a URL must name a host"
-    return "a URL must not contain a user name or password" if "@" in parts.netloc else None
+        parse_url(url)
+    except MalformedUrl as error:
+        return str(error)
+    return None
 
 
 def sources_of(request: JobRequest) -> Iterator[tuple[str, str]]:
@@ -62,11 +55,24 @@ def sources_of(request: JobRequest) -> Iterator[tuple[str, str]]:
     return ((path, source) for path, source, _ in sources(type(request), request))
 
 
-def with_sources(request: _Value, replaced: Mapping[str, str], prefix: str = "") -> _Value:
-    """A copy of ``request`` with other sources at the paths in ``replaced``."""
+def shown_params(params: _Params) -> _Params:
+    """``params`` for others to see: without the user names and passwords that URLs in it contain."""
+    found = [(path, source) for path, source, _ in sources(params.declaration, params) if is_url(source)]
+    replaced = {path: without_credentials(source) for path, source in found if "@" in source}
+    return with_sources(params, replaced, declaration=params.declaration) if replaced else params
+
+
+def with_sources(
+    request: _Value, replaced: Mapping[str, str], prefix: str = "", declaration: type | None = None
+) -> _Value:
+    """A copy of ``request`` with other sources at the paths in ``replaced``.
+
+    Args:
+        declaration: the class that declares the fields, if ``request`` is effective parameters.
+    """
     changes: dict[str, Any] = {}
-    for field in declared(type(request)):
-        found, path = getattr(request, field.name), prefix + field.name
+    for field in declared(declaration or type(request)):
+        found, path = getattr(request, field.name, None), prefix + field.name
         if found is None:
             continue
         if field.parameter.source is None and field.nested is None:

@@ -261,14 +261,20 @@ async def _negative(
 
 
 def _failure(outcome: Rewrite, error: Exception) -> Rewrite:
-    """The outcome for an error."""
-    for error_type, status in _STATUS_OF.items():
+    """The outcome for an error; what the language engine says of it is only logged."""
+    if isinstance(error, NothingToAdd):
+        return replace(outcome, status=SKIPPED, reason=str(error))
+    for error_type, (status, reason) in _OUTCOME_OF.items():
         if isinstance(error, error_type):
-            return replace(outcome, status=status, reason=str(error))
+            log.info("a prompt was not rewritten: %s", error)
+            return replace(outcome, status=status, reason=reason)
     log.error("a prompt could not be rewritten", exc_info=error)
     return replace(outcome, status=UNAVAILABLE, reason="rewriting failed")
 
 
-_STATUS_OF: Mapping[type[Exception], str] = {
-    NothingToAdd: SKIPPED, EngineTimeout: TIMEOUT, EngineUnavailable: UNAVAILABLE, EngineMisbehaved: REFUSED,
-}  # fmt: skip
+_OUTCOME_OF: Mapping[type[Exception], tuple[str, str]] = {
+    EngineTimeout: (TIMEOUT, "the language engine did not answer in time"),
+    EngineUnavailable: (UNAVAILABLE, "the language engine cannot be reached, or is overloaded"),
+    EngineMisbehaved: (REFUSED, "the answer of the language engine is invalid; the log has the reason"),
+}
+"""Status and reason by the kind of the error."""

@@ -12,6 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from models.errors import UnreadableImage
 from models.jobs.params import FULL, NONE, JobParams
+from models.jobs.sources import shown_params
 from models.media.foreign import foreign_infotext
 from models.media.images import FORMATS, measure
 from models.media.infotext import a1111_parameters
@@ -63,7 +64,7 @@ def encode(
     info = PngInfo()
     if params.metadata != NONE:
         _write(info, PARAMETERS_CHUNK, a1111_parameters(kind, params))
-        info.add_text(JSON_CHUNK, json.dumps({"kind": kind, "params": repeatable(params)}))
+        info.add_text(JSON_CHUNK, json.dumps({"kind": kind, "params": repeatable(shown_params(params))}))
     if params.metadata == FULL and original_prompt is not None:
         _write(info, ORIGINAL_CHUNK, original_prompt)
     buffer = _CheckedBuffer(check)

@@ -102,7 +102,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
                 preferences=preferences,
                 images=images,
                 files=files,
-                image_intake=ImageIntake(inputs, images, settings.max_input_bytes, storage),
+                image_intake=ImageIntake(inputs, images, settings.max_input_bytes, settings.fetch_policy, storage),
                 public_url=settings.public_url,
                 storage=storage,
                 limits=settings.cost_limits,

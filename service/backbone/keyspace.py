@@ -12,8 +12,10 @@ No other module spells a key. ``TTL`` in the table is the setting ``PHOTOGRAM_RE
 | ``photogram:cancel`` | channel | the cancel script | | the id of every running job that must stop |
 | ``photogram:leases`` | sorted set | intake, gateways | members by workers | job ids by the end of their leases |
 | ``photogram:workers`` | sorted set | worker heartbeats | members after 1 h | worker names by last heartbeat |
-| ``photogram:workers:loaded`` | hash | worker heartbeats | never | ``WorkerStatus`` by worker name |
+| ``photogram:workers:loaded`` | hash | worker heartbeats | fields after 1 min | ``WorkerStatus`` by worker name |
 | ``photogram:aside`` | sorted set | workers | members after 3 s | deferred jobs by the time of deferral |
+| ``photogram:fetches`` | sorted set | workers | never | jobs that wait until their images can be fetched |
+| ``photogram:fetches:owners`` | sorted set | workers | never | whose jobs these are, by when one was last taken |
 | ``photogram:maintenance`` | string | workers | 5 s | the lock of queue maintenance |
 | ``photogram:model-problems`` | hash | workers | never; fields on success | why a model cannot be loaded, by model |
 | ``photogram:model-backends`` | hash | workers | never | the backend that runs a model, by model |
@@ -25,8 +27,8 @@ No other module spells a key. ``TTL`` in the table is the setting ``PHOTOGRAM_RE
 | ``photogram:write-probe`` | string | gateways, starting workers | 60 s | shows that Redis accepts writes |
 | ``photogram:rewrite:<sha256>`` | string | gateway, workers | 7 d after use | a cached prompt rewrite as JSON |
 
-The keys ``workers``, ``workers:loaded``, ``aside`` and ``maintenance`` belong to the diffusion queue; the same keys of
-any other queue end in ``:queue:<queue>``.
+The keys ``workers``, ``workers:loaded``, ``aside``, ``fetches``, ``fetches:owners`` and ``maintenance`` belong to the
+diffusion queue; the same keys of any other queue end in ``:queue:<queue>``.
 
 RQ owns these keys; Photogram touches them through RQ, except for the two lists, which it also moves ids between:
 
@@ -103,6 +105,19 @@ def worker_status_key(queue: str = DIFFUSION_QUEUE) -> str:
 def deferred_key(queue: str = DIFFUSION_QUEUE) -> str:
     """Sorted set. ``<model>\\n<job id>`` by time of deferral; workers add and claim members, or requeue them."""
     return _of_queue("photogram:aside", queue)
+
+
+def fetches_key(queue: str = DIFFUSION_QUEUE) -> str:
+    """Sorted set, all scores 0. Jobs that wait for a fetch, as ``<owner>\\n<time>\\n<hosts>\\n<job id>``; by workers.
+
+    The time has 17 characters, so that the members of an owner are in its order.
+    """
+    return _of_queue("photogram:fetches", queue)
+
+
+def fetch_owners_key(queue: str = DIFFUSION_QUEUE) -> str:
+    """Sorted set. The owners in :func:`fetches_key` by the time at which a job of theirs was taken; by workers."""
+    return _of_queue("photogram:fetches:owners", queue)
 
 
 def maintenance_key(queue: str = DIFFUSION_QUEUE) -> str:

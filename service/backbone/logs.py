@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from models.errors import JobFailure, ModelUnavailable
+
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _TALKATIVE = ("httpx", "httpcore", "python_multipart", "PIL", "urllib3", "rq")
 """Libraries that log contents of requests, or a line for each request, at INFO or DEBUG."""
@@ -46,6 +48,14 @@ def shows_prompts(environment: Mapping[str, str] = os.environ) -> bool:
 def told(error: BaseException) -> str:
     """``error`` in a log line: its type, and its message unless that may quote a request."""
     return _told(error, shows_prompts())
+
+
+def told_failure(failure: JobFailure) -> str:
+    """A job's failure in a log line; what a library said is shown unless it may quote a request."""
+    if failure.detail is None:
+        return told(failure)
+    is_shown = isinstance(failure, ModelUnavailable) or shows_prompts()
+    return f"{told(failure)} ({_safe(failure.detail) if is_shown else failure.detail.partition(':')[0]})"
 
 
 def with_fields(fields: Mapping[str, object]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from service.backbone.keyspace import (
     LEASES_KEY,
     WAKE_CHANNEL,
     events_key,
+    fetches_key,
     idempotency_key,
     owner_jobs_key,
     record_key,
@@ -108,7 +109,7 @@ class Intake:
         if earlier:
             return Accepted(_same_request(_earlier(earlier, ticket), ticket, requested), is_new=False)
         queue = self._queue(find_kind(ticket.kind).queue)
-        if transaction.llen(queue.key) >= self._max_queued:
+        if self._waiting(queue) >= self._max_queued:
             raise QueueFull(f"the queue is full: {self._max_queued} jobs are waiting")
         now = time.time()
         fields = new_hash(ticket, requested, now)
@@ -125,6 +126,13 @@ class Intake:
         transaction.execute()
         encoded = {name.encode(): value.encode() for name, value in fields.items()}
         return Accepted(read_hash(encoded, ticket.params), is_new=True)
+
+    def _waiting(self, queue: Queue) -> int:
+        """How many jobs wait, those that workers have set aside until their images can be fetched included."""
+        with self._connection.pipeline(transaction=False) as pipeline:
+            pipeline.llen(queue.key)
+            pipeline.zcard(fetches_key(queue.name))
+            return sum(pipeline.execute())
 
     def _list(self, transaction: Any, ticket: Ticket, now: float) -> None:
         """Add the job to those of its owner; now and then, drop those whose records may have expired."""

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from models.catalog.backends import AUTO, BACKENDS
 from models.jobs.cost import CPU_LIMITS, GPU_LIMITS, CostLimits
+from models.jobs.urls import FetchPolicy, MalformedUrl, host_pattern
 from models.language.presets import PRESETS
 from service.backbone.keys import key_problem
 
@@ -86,6 +87,10 @@ class Settings:
     """Whether the group of the data folder may read generated images, so that another program can serve them."""
     fetch_private: bool = False
     """Whether jobs may fetch images from private addresses."""
+    fetch_ports: frozenset[int] | None = None
+    """The ports that images may be fetched from; ``None`` is 80 and 443, and any if ``fetch_private`` is set."""
+    fetch_hosts: tuple[str, ...] = ()
+    """The only hosts that images may be fetched from, as in ``FetchPolicy``; empty allows all."""
     max_queued: int = 10_000
     """How many jobs may wait in one queue; further jobs are refused with 503."""
     job_timeout_s: float = 600.0
@@ -160,6 +165,11 @@ class Settings:
         """The folder of uploaded images."""
         return self.data / "inputs"
 
+    @property
+    def fetch_policy(self) -> FetchPolicy:
+        """From where images may be fetched."""
+        return FetchPolicy(allow_private=self.fetch_private, ports=self.fetch_ports, hosts=self.fetch_hosts)
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """Read the settings; an empty variable counts as unset.
@@ -198,6 +208,8 @@ class Settings:
             else None,
             group_reads_images=_one_of(given, "PHOTOGRAM_GROUP_READS_IMAGES", ("0", "1")) == "1",
             fetch_private=_one_of(given, "PHOTOGRAM_FETCH_PRIVATE", ("0", "1")) == "1",
+            fetch_ports=_ports(given, "PHOTOGRAM_FETCH_PORTS"),
+            fetch_hosts=_hosts(given, "PHOTOGRAM_FETCH_HOSTS"),
             max_queued=_whole(given, "PHOTOGRAM_MAX_QUEUED", cls.max_queued),
             job_timeout_s=float(_whole(given, "PHOTOGRAM_JOB_TIMEOUT_S", int(cls.job_timeout_s))),
             record_ttl_s=_whole(given, "PHOTOGRAM_RECORD_TTL_S", cls.record_ttl_s),
@@ -281,8 +293,27 @@ def _key(given: Mapping[str, str], name: str) -> str | None:
     return key
 
 
+def _ports(given: Mapping[str, str], name: str) -> frozenset[int] | None:
+    words = _words(given, name)
+    if not all(word.isascii() and word.isdecimal() and 1 <= int(word) <= 65535 for word in words):
+        raise SettingsError(f"{name} must be port numbers, separated by commas, not {given[name]!r}")
+    return frozenset(map(int, words)) or None
+
+
+def _hosts(given: Mapping[str, str], name: str) -> tuple[str, ...]:
+    try:
+        return tuple(map(host_pattern, _words(given, name)))
+    except MalformedUrl as error:
+        message = f"{name} must be hosts like example.org or *.example.org, separated by commas, not {given[name]!r}"
+        raise SettingsError(message) from error
+
+
+def _words(given: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in given.get(name, "").split(",") if part.strip())
+
+
 def _modules(given: Mapping[str, str], name: str) -> tuple[str, ...]:
-    modules = tuple(part.strip() for part in given.get(name, "").split(",") if part.strip())
+    modules = _words(given, name)
     for module in modules:
         if not all(part.isidentifier() for part in module.split(".")):
             raise SettingsError(f"{name} must be names of Python modules, separated by commas, not {module!r}")

@@ -13,7 +13,8 @@ from models.errors import Problem, ProblemCode, UnreadableImage
 from models.jobs.checks import Problems
 from models.jobs.cost import Sizes
 from models.jobs.params import JobParams, JobRequest
-from models.jobs.sources import IMAGE, INPUT, is_url, sources_of, with_sources
+from models.jobs.sources import IMAGE, INPUT, is_url, sources_of, url_problem, with_sources
+from models.jobs.urls import FetchPolicy, parse_url
 from models.media.images import header_size, measure
 from service.backbone.inputs import InputStore
 from service.backbone.storage import StorageMonitor
@@ -48,13 +49,20 @@ class ImageIntake:
 
     Args:
         max_bytes: the largest file that is accepted.
+        policy: from where workers may fetch images.
         storage: says whether there is room for further files.
     """
 
     def __init__(
-        self, inputs: InputStore, images: ImageStore, max_bytes: int, storage: StorageMonitor | None = None
+        self,
+        inputs: InputStore,
+        images: ImageStore,
+        max_bytes: int,
+        policy: FetchPolicy,
+        storage: StorageMonitor | None = None,
     ) -> None:
-        self._inputs, self._images, self._max_bytes, self._storage = inputs, images, max_bytes, storage
+        self._inputs, self._images, self._max_bytes = inputs, images, max_bytes
+        self._policy, self._storage = policy, storage
 
     def store(self, data: bytes) -> StoredInput:
         """Store the encoded image in ``data``.
@@ -100,7 +108,7 @@ class ImageIntake:
         source = source.strip()
         if is_url(source):
             image_id = _own_image_id(source, our_url)
-            return source if image_id is None else self._take(IMAGE + image_id, None)
+            return self._checked_url(source) if image_id is None else self._take(IMAGE + image_id, None)
         if source.startswith(INPUT):
             if not self._inputs.touch(source.removeprefix(INPUT)):
                 raise ImageRefused("there is no such input, or it has expired: send the image again")
@@ -121,6 +129,12 @@ class ImageIntake:
                 raise
             message = f"{source!r} is not a URL, not input:<sha256> or image:<id>, and not Base64 of an image: {error}"
             raise ImageRefused(message) from error
+
+    def _checked_url(self, source: str) -> str:
+        """``source``, unless the settings forbid that it is fetched; how it is written is checked with the ticket."""
+        if url_problem(source) is None and (problem := self._policy.problem(parse_url(source))):
+            raise ImageRefused(problem)
+        return source
 
     def _decoded(self, source: str) -> bytes:
         """The bytes of Base64, bare or in a ``data:`` URL; of a ``data:`` URL without ``;base64``, its plain bytes."""

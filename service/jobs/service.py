@@ -26,6 +26,7 @@ from models.jobs.payload import build
 from models.jobs.records import JOB_ID_PATTERN, JobRecord
 from models.jobs.results import StoredFile
 from models.jobs.tickets import complete, open_ticket
+from models.jobs.urls import without_credentials
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.preferences import Preferences
 from service.backbone.queue import Accepted, Intake
@@ -120,7 +121,7 @@ class JobService:
             ticket = open_ticket(taken, self._catalog.current(), owner=caller.key_id, job_id=job_id)
             self._check_cost(caller, self._cost(ticket.params).times(count))
             said = _explicit(taken, request) if echo is None else echo
-            return self._intake.accept(ticket, said, idempotency_key, is_leased=is_leased)
+            return self._intake.accept(ticket, _without_credentials(said), idempotency_key, is_leased=is_leased)
 
         return await to_thread.run_sync(accept)
 
@@ -281,6 +282,15 @@ def _explicit(taken: JobRequest, request: JobRequest) -> dict[str, Any]:
     given = {name: value for name, value in asdict(taken).items() if getattr(request, name) not in (None, ())}
     kind = given.pop("kind")
     return {"kind": kind, "params": given}
+
+
+def _without_credentials(value: Any) -> Any:
+    """``value``, JSON-ready, without the user names and passwords that URLs in it contain."""
+    if isinstance(value, Mapping):
+        return {name: _without_credentials(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_credentials(each) for each in value]
+    return without_credentials(value) if isinstance(value, str) else value
 
 
 def _with_later_seed(first: JobRecord, index: int) -> DrawRequest:

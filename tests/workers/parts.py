@@ -18,6 +18,7 @@ from models.language.rewriting import Rewriter
 from service.backbone.ledger import Ledger
 from service.backbone.queue import Intake
 from workers.consumer import Consumer
+from workers.fetching.gate import FetchGate
 from workers.held_jobs import HeldJob, HeldJobs
 from workers.images import ImageLoader
 from workers.maintenance import Maintenance
@@ -36,7 +37,8 @@ class Parts:
         self.redis, self.ledger, self.held = redis, Ledger(redis, 600), HeldJobs()
         self.adapter = RqAdapter(redis, name, DIFFUSION_QUEUE, self.held)
         routing = WarmRouting(redis, name, DIFFUSION_QUEUE, lambda: WorkerStatus(loaded, has_room))
-        self.consumer = Consumer(self.adapter, self.ledger, self.held, job_kinds(), lambda: CATALOG, routing)
+        gate = FetchGate(redis, DIFFUSION_QUEUE)
+        self.consumer = Consumer(self.adapter, self.ledger, self.held, job_kinds(), lambda: CATALOG, gate, routing)
         self.maintenance = Maintenance(redis, self.adapter, self.ledger, self.held, routing)
 
     def prepare(self, loader: ImageLoader, rewriting: Rewriting | None = None) -> Prepare:
@@ -50,8 +52,8 @@ class Parts:
         self.consumer.cancel(job)
 
 
-def submit(redis: Redis, request: JobRequest | None = None) -> str:
+def submit(redis: Redis, request: JobRequest | None = None, owner: str = "me") -> str:
     """Queue a job and return its id."""
-    ticket = open_ticket(request or DrawRequest(prompt="x"), CATALOG, job_id=new_job_id(), owner="me")
+    ticket = open_ticket(request or DrawRequest(prompt="x"), CATALOG, job_id=new_job_id(), owner=owner)
     Intake(redis, 1000).accept(ticket, {})
     return ticket.job_id

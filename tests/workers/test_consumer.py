@@ -86,7 +86,9 @@ def test_a_job_of_an_unknown_kind_fails_with_a_reason(connection: Redis, worker:
 
 
 def test_a_job_that_another_queue_serves_fails_with_a_reason(connection: Redis, worker: Parts) -> None:
-    consumer = Consumer(worker.adapter, worker.ledger, worker.held, [find_kind("upscale")], lambda: CATALOG)
+    consumer = Consumer(
+        worker.adapter, worker.ledger, worker.held, [find_kind("upscale")], lambda: CATALOG, worker.consumer.gate
+    )
     job_id = submit(connection)
     assert consumer.take(timeout_s=1) is None
     record = worker.ledger.read(job_id)
@@ -98,6 +100,6 @@ def test_a_job_whose_record_cannot_be_read_fails_and_the_next_one_is_taken(conne
     connection.hset(record_key(damaged), "params", "{}")
     assert worker.consumer.take(timeout_s=1) is None
     assert connection.hmget(record_key(damaged), "status", "error_code") == [b"failed", b"internal_error"]
-    assert b"cannot be read" in connection.hget(record_key(damaged), "error_message")
+    assert connection.hget(record_key(damaged), "error_message") == b"the record of the job cannot be read"
     job = worker.consumer.take(timeout_s=1)
     assert job is not None and job.job_id == good

@@ -81,6 +81,7 @@ def test_files_are_stored_under_random_ids(toys) -> None:
         ("bad name", "internal_error", "control characters"),
         ("half a step", "internal_error", "worker's log"),
         ("exit", "internal_error", "worker's log"),
+        ("memory", "out_of_memory", "does not fit"),
     ],
 )
 def test_a_function_that_fails_ends_its_job_only(toys, text: str, code: str, words: str) -> None:

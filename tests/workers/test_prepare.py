@@ -120,7 +120,7 @@ def test_every_image_of_a_job_is_there_when_it_is_ready(stage: Stage) -> None:
         (f"input:{'0' * 64}", "not there any more"),
         ("image:0b7c2f0e-6f0e-4b43-9a55-3f6a3e1f7a11", "not there any more"),
         ("http://127.0.0.1:1/x.png", "cannot be reached"),
-        ("http://no-such-host.invalid/x.png", "not known"),
+        ("http://no-such-host.invalid/x.png", "cannot be reached"),
     ],
 )
 def test_an_image_that_cannot_be_had_fails_its_job_only(stage: Stage, source: str, words: str) -> None:

@@ -88,10 +88,11 @@ def test_a_worker_that_left_is_not_counted_on(redis: Redis, make: Make, monkeypa
     assert taken(cold) == job_id
 
 
-def test_the_status_of_a_worker_that_died_is_removed_after_an_hour(redis: Redis, make: Make) -> None:
-    for name, age_s in (("dead", 4000), ("silent", 60)):
-        status = {"loaded": ["house"], "has_room": True, "at": time.time() - age_s}
-        redis.hset(worker_status_key(), name, json.dumps(status))
-    worker = make("alive")
-    worker.maintenance.beat()
-    assert sorted(redis.hkeys(worker_status_key())) == [b"alive", b"silent"]
+def test_the_status_of_a_dead_worker_is_deleted(redis: Redis, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive, _ = make("alive"), make("dead", "house")
+    alive.maintenance.beat()
+    assert set(redis.hkeys(worker_status_key())) == {b"alive", b"dead"}
+    status = json.loads(redis.hget(worker_status_key(), "dead"))
+    redis.hset(worker_status_key(), "dead", json.dumps(status | {"at": time.time() - warm.FORGOTTEN_AFTER_S - 1}))
+    alive.maintenance.beat()
+    assert redis.hkeys(worker_status_key()) == [b"alive"]

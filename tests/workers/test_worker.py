@@ -60,7 +60,7 @@ def test_jobs_start_from_images_that_were_sent_drawn_or_cannot_be_had(world) -> 
     drawn, painted, refused = world.until_over(over, inside, private)
     assert [drawn.status, painted.status] == [JobStatus.SUCCEEDED] * 2, (drawn.error_message, painted.error_message)
     assert (refused.status, refused.error_code) == (JobStatus.FAILED, "input_unavailable")
-    assert "not on the public internet" in (refused.error_message or "")
+    assert refused.error_message == "127.0.0.1 cannot be reached from this server"
     larger = world.submit_request(UpscaleRequest(image=f"image:{drawn.images[0].image_id}"))
     (enlarged,) = world.until_over(larger)
     assert enlarged.status is JobStatus.SUCCEEDED, enlarged.error_message

@@ -94,6 +94,8 @@ def fail(call: FunctionCall) -> JobOutput:
             raise DrawingFailed("the toy refuses")
         case "exit":
             sys.exit("the toy exits")
+        case "memory":
+            raise MemoryError
         case "half a step":
             call.report("0.5", 1)  # type: ignore[arg-type]
             raise AssertionError

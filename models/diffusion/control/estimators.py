@@ -15,7 +15,7 @@ from transformers import AutoImageProcessor, AutoModelForDepthEstimation, AutoMo
 
 from models.diffusion.control.ade20k import CLASSES, COLOURS
 from models.diffusion.control.filters import Pixels
-from models.diffusion.failures import is_out_of_memory, summary
+from models.diffusion.failures import detail_of, is_out_of_memory
 from models.errors import ModelUnavailable, OutOfMemory
 
 _STEEPNESS = 2 * np.pi
@@ -44,9 +44,8 @@ class Estimator:
         except Exception as error:
             if is_out_of_memory(error):
                 raise OutOfMemory(f"the preprocessor's weights in {folder} do not fit into memory") from error
-            raise ModelUnavailable(
-                f"the preprocessor's weights in {folder} cannot be read: {summary(error)}"
-            ) from error
+            message = "the preprocessor's weights cannot be read: they are damaged, or of another model"
+            raise ModelUnavailable(message, detail=f"{folder}: {detail_of(error)}") from error
         return cls(model.eval(), processor)
 
     @torch.inference_mode()

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from models.diffusion.failures import summary
+from models.diffusion.failures import detail_of
 from models.errors import ModelUnavailable
 
 
@@ -47,7 +47,9 @@ def load_embedding(path: Path) -> Embedding:
     try:
         tensors = load_file(path)
     except Exception as error:
-        raise ModelUnavailable(f"embedding {path.name} cannot be read: {summary(error)}", "prompt") from error
+        raise ModelUnavailable(
+            f"embedding {path.name} cannot be read: it is no .safetensors file", "prompt", detail=detail_of(error)
+        ) from error
     vectors = tuple(tensor.reshape(-1, tensor.shape[-1]) for tensor in _pick(tensors) if 1 <= tensor.ndim <= 2)
     if not vectors or len({len(each) for each in vectors}) > 1 or not all(_is_sound(each) for each in vectors):
         held = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items())

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from models.diffusion.failures import summary
+from models.diffusion.failures import detail_of
 from models.diffusion.upscaling.face_alignment import Pixels, Points
 from models.errors import ModelUnavailable
 
@@ -34,7 +34,9 @@ class FaceDetector:
             self._net = cv2.FaceDetectorYN.create(str(path), "", (_LONG_SIDE_PX, _LONG_SIDE_PX), _SCORE_MIN)
             self._net.detect(np.zeros((_LONG_SIDE_PX, _LONG_SIDE_PX, 3), np.uint8))
         except cv2.error as error:
-            raise ModelUnavailable(f"{path} is no face detector that OpenCV can read: {summary(error)}") from error
+            raise ModelUnavailable(
+                f"{path.name} is no face detector that OpenCV can read", detail=detail_of(error)
+            ) from error
         self._lock = threading.Lock()
 
     def find(self, image: Pixels) -> list[Points]:

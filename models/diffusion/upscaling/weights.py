@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from models.diffusion.failures import is_out_of_memory, summary
+from models.diffusion.failures import detail_of, is_out_of_memory
 from models.diffusion.upscaling.architectures import import_spandrel
 from models.errors import JobFailure, ModelUnavailable, OutOfMemory
 
@@ -42,10 +42,12 @@ def failure_to_load(path: Path, error: Exception) -> JobFailure:
     if is_out_of_memory(error):
         return OutOfMemory(f"{path} does not fit into the device's memory")
     if isinstance(error, ImportError):
-        return ModelUnavailable(f"{path} needs the Python package spandrel: {summary(error)}")
+        return ModelUnavailable(f"{path.name} needs the Python package spandrel", detail=detail_of(error))
     if isinstance(error, pickle.UnpicklingError):
         return ModelUnavailable(f"{path} is damaged, or holds more than tensors; convert it to .safetensors")
-    return ModelUnavailable(f"{path} cannot be loaded: {summary(error)}")
+    return ModelUnavailable(
+        f"{path.name} cannot be loaded: it is damaged, or of an unknown architecture", detail=detail_of(error)
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from models.jobs.records import JobRecord, JobStatus
 from models.jobs.rewrite import Rewrite
+from models.jobs.sources import shown_params
 from service.api.images import image_url
 from service.api.native.schemas import FailureView, FileView, ImageView, JobView, ProgressView, ResultView, RewriteView
 
@@ -17,7 +18,7 @@ def job_view(record: JobRecord, base_url: str) -> JobView:
         id=record.job_id,
         kind=record.kind,
         status=record.status,
-        params=record.params,
+        params=shown_params(record.params),
         revised_prompt=None if record.rewrite is None else record.rewrite.revised_prompt,
         rewrite=rewrite_view(record.rewrite),
         progress=ProgressView(step=record.step, steps=record.steps, loading=_loading(record)),

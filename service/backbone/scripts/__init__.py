@@ -109,6 +109,25 @@ def requeue_deferred() -> str:
     return _load("requeue_deferred")
 
 
+def park_fetch() -> str:
+    """Move a popped job to those that wait for a fetch.
+
+    KEYS: intermediate list, waiting jobs, their owners. ARGV: job id, member of the waiting jobs, owner, time. Returns
+    1, or 0 if the job was not in the intermediate list.
+    """
+    return _load("park_fetch")
+
+
+def claim_fetch() -> str:
+    """Move a job that waits for a fetch to the intermediate list: the oldest with a slot of the owner whose turn it is.
+
+    KEYS: waiting jobs, their owners, intermediate list. ARGV: time, a JSON object with what has no slot: ``owners``,
+    ``hosts``, and ``pairs`` (owner, line feed, host). Returns the job id or nil, and how many jobs wait. Only the 1000
+    oldest jobs of an owner are looked at.
+    """
+    return _load("claim_fetch")
+
+
 def add_first_key() -> str:
     """Add an API key unless there is one.
 

@@ -60,7 +60,7 @@ def test_prodia_lists_and_fails(prodia, service):
         ["listModels", None, False],
         ["generate", {"prompt": ""}, False],
         ["getJob", EMPTY_ID, False],
-        ["transform", {**WORDS, "imageUrl": "http://127.0.0.1:9/nothing.png"}, True],
+        ["transform", {**WORDS, "imageUrl": "http://nothing.invalid/nothing.png"}, True],
     )
     assert answers[0]["first"] == ["house", "paint", "tiny"]
     assert [answer["error"] for answer in answers[1:3]] == ["Bad Prodia Response: 400", "Bad Prodia Response: 404"]
@@ -102,7 +102,7 @@ def test_prodia_js_lists_and_fails(prodia_js, service):
         ["faceSwap", {"sourceUrl": url, "targetUrl": url}, True],
         ["faceRestore", {"imageUrl": url}, True],
         ["getJob", EMPTY_ID, False],
-        ["transform", {**WORDS, "imageUrl": "http://127.0.0.1:9/nothing.png"}, True],
+        ["transform", {**WORDS, "imageUrl": "http://nothing.invalid/nothing.png"}, True],
     ) == [
         {"error": invalid}, {"error": invalid}, {"error": invalid},
         {"error": "Failed to receive a valid response."}, {"error": "Failed to generate image."},

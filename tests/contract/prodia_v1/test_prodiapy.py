@@ -133,7 +133,7 @@ def test_errors_are_told_apart(client, service):
 
 
 def test_a_job_that_fails(client, service):
-    job = client("sd.transform", prompt="x", image_url="http://127.0.0.1:9/nothing.png")
+    job = client("sd.transform", prompt="x", image_url="http://nothing.invalid/nothing.png")
     with pytest.raises(FailedJobError):
         client("wait", job)
     assert client("wait", job, raise_on_fail=False).failed

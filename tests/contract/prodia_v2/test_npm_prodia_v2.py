@@ -73,7 +73,7 @@ def test_prodia_tells_our_errors_apart(prodia, service, disc):
         [job("sd15.txt2img.v1", prompt="x", steps=1001)],
         [job("faceswap.v1"), None, [text(disc), text(disc)], "Blob"],
         [job("flux.schnell.txt2img.v1", prompt="puppies in a cloud, 4k")],
-        [job("sd15.img2img.v1", prompt="x", image="http://127.0.0.1:9/a.png")],
+        [job("sd15.img2img.v1", prompt="x", image="http://127.0.0.1/a.png")],
     )
     assert [answer["error"] for answer in answers] == ["ProdiaUserError"] * 4
     told = [answer["message"] for answer in answers]

@@ -19,7 +19,7 @@ from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.engine import Engine
 from models.diffusion.failures import attempt
 from models.diffusion.load_requests import weights_of
-from models.errors import DeviceLost, DrawingFailed, InternalFailure, ModelUnavailable, OutOfMemory
+from models.errors import DeviceLost, DrawingFailed, InternalFailure, JobFailure, ModelUnavailable, OutOfMemory
 from models.jobs.params import DrawParams
 from tests.models.diffusion.rig import (
     Studio,
@@ -377,16 +377,21 @@ def test_a_failure_keeps_no_tensor_alive() -> None:
         (RuntimeError("CUDA error: out of memory"), OutOfMemory, "does not fit"),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), OutOfMemory, "not fit"),
         (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), OutOfMemory, "does not fit"),
-        (RuntimeError("CUDA error: invalid configuration argument"), InternalFailure, "RuntimeError"),
-        (ValueError("too few\nsteps"), DrawingFailed, "too few"),
-        (KeyError(), InternalFailure, "KeyError: KeyError"),
+        (RuntimeError("CUDA error: invalid configuration argument"), InternalFailure, "failed unexpectedly"),
+        (ValueError("secret too few\nsteps"), DrawingFailed, "cannot draw with these settings"),
+        (NotImplementedError("secret"), DrawingFailed, "cannot draw with these settings"),
+        (RuntimeError("secret shapes"), InternalFailure, "failed unexpectedly; the worker's log has details"),
+        (OSError(2, "no", "/secret"), InternalFailure, "failed unexpectedly"),
+        (KeyError(), InternalFailure, "failed unexpectedly"),
     ],
 )
-def test_every_error_has_its_kind(error: Exception, kind: type[Exception], message: str) -> None:
+def test_every_error_has_its_kind(error: Exception, kind: type[JobFailure], message: str) -> None:
     def fails() -> None:
         raise error
 
     failure = attempt(fails)
     assert isinstance(failure, kind)
     assert message in str(failure)
-    assert "\n" not in str(failure)
+    assert "secret" not in str(failure) and "\n" not in str(failure)
+    detail = None if kind is OutOfMemory else f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    assert failure.detail == (detail if str(error) or detail is None else "KeyError: KeyError")

@@ -121,7 +121,11 @@ def test_a_strength_is_from_0_to_1(strength: float) -> None:
     assert problems(kind="img2img", image=INPUT, strength=strength)["strength"] == "must be from 0 to 1"
 
 
-@pytest.mark.parametrize("source", [URL, INPUT, "http://example.org", "image:0b7c2f0e-6f0e-4b43-9a55-3f6a3e1f7a11"])
+@pytest.mark.parametrize(
+    "source",
+    [URL, INPUT, "http://example.org", "http://u:p@example.org/", "https://example.org/ü ö",
+     "image:0b7c2f0e-6f0e-4b43-9a55-3f6a3e1f7a11"],
+)  # fmt: skip
 def test_a_source_is_kept(source: str) -> None:
     params = drawn(kind="img2img", image=source, controls=(Control(model="canny", image=source),))
     assert list(params.sources) == [source, source]
@@ -130,8 +134,8 @@ def test_a_source_is_kept(source: str) -> None:
 @pytest.mark.parametrize(
     "source",
     ["", "cat.png", "/etc/passwd", "file:///etc/passwd", "ftp://example.org/x", "input:0", "image:../../x", "https://",
-     "https:///x", "http://u:p@example.org/", "http://example.org:99999/", "http://[::1/", "https://exam ple.org/",
-     "http://example.org/\r\nX: y", "https://example.org/ü", "https://example.org/" + "x" * 5000,
+     "https:///x", "http://u:p@/", "http://example.org:99999/", "http://[::1/", "https://exam ple.org/",
+     "http://example.org/\r\nX: y", "https://example.org/" + "x" * 5000,
      "data:image/png;base64,"],
 )  # fmt: skip
 def test_what_is_no_source_is_refused(source: str) -> None:

@@ -226,6 +226,13 @@ async def test_answers_of_no_use(stub: EngineStub, answer: str | Say) -> None:
     assert (outcome.status, outcome.revised_prompt) == (REFUSED, None) and outcome.reason
 
 
+async def test_what_the_engine_says_of_an_error_is_not_shown(stub: EngineStub) -> None:
+    for status in (400, 500):
+        stub.answer_with(error(status, "CUDA secret"))
+        reason = (await rewrite(stub, asking())).reason
+        assert reason and reason.startswith("the ") and "secret" not in reason
+
+
 MISBEHAVIOURS = [
     (HTML, REFUSED), (GARBAGE, REFUSED), (Raw(body=b"{}"), REFUSED), (error(400), REFUSED), (Flood(), REFUSED),
     (error(500), UNAVAILABLE), (error(503), UNAVAILABLE), (HangUp(), UNAVAILABLE),

@@ -14,7 +14,7 @@ from models.jobs import kinds
 from models.jobs.kinds import find_kind
 from models.jobs.records import JobStatus
 from service.backbone import queue
-from service.backbone.keyspace import owner_jobs_key, record_key
+from service.backbone.keyspace import fetches_key, owner_jobs_key, record_key
 from service.backbone.queue import AlreadyUsed, Intake, QueueFull, open_queue
 from tests.service.backbone.damage import UNREADABLE
 
@@ -119,3 +119,11 @@ def test_the_jobs_of_an_owner_are_listed_for_as_long_as_records_live(redis, tick
     assert 90 < redis.ttl(owner_jobs_key("owner")) <= 100
     score = redis.zscore(owner_jobs_key("owner"), "job-0")
     assert redis.hget("photogram:job:job-0", "created_at") == repr(score).encode()
+
+
+def test_jobs_that_wait_for_a_fetch_count_as_waiting(intake, ticket, redis):
+    redis.zadd(fetches_key(), {f"owner\n{number}\nexample.org\njob": 0 for number in range(3)})
+    for number in range(2):
+        intake.accept(ticket(f"job-{number}"), {"prompt": "x"})
+    with pytest.raises(QueueFull):
+        intake.accept(ticket(), {"prompt": "x"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from models.jobs.urls import FetchPolicy
 from service.backbone.settings import Settings, SettingsError
 
 
@@ -16,6 +17,21 @@ def test_settings_of_images_are_read() -> None:
     assert (settings.image_ttl_s, settings.fetch_private, settings.max_input_bytes) == (60, True, 9)
     assert Settings.from_environment({"PHOTOGRAM_IMAGE_TTL_S": "0"}).image_ttl_s is None
     for name, value in (("PHOTOGRAM_FETCH_PRIVATE", "yes"), ("PHOTOGRAM_IMAGE_TTL_S", "-1")):
+        with pytest.raises(SettingsError, match=name):
+            Settings.from_environment({name: value})
+
+
+def test_ports_and_hosts_to_fetch_from_are_read() -> None:
+    assert Settings.from_environment({}).fetch_policy == FetchPolicy()
+    given = {"PHOTOGRAM_FETCH_PORTS": "443, 8443", "PHOTOGRAM_FETCH_HOSTS": "Example.org, *.cdn.example,"}
+    policy = Settings.from_environment(given | {"PHOTOGRAM_FETCH_PRIVATE": "1"}).fetch_policy
+    assert policy == FetchPolicy(
+        allow_private=True, ports=frozenset({443, 8443}), hosts=("example.org", "*.cdn.example")
+    )
+    for name, value in (
+        ("PHOTOGRAM_FETCH_PORTS", "http"), ("PHOTOGRAM_FETCH_PORTS", "0"), ("PHOTOGRAM_FETCH_PORTS", "80;443"),
+        ("PHOTOGRAM_FETCH_HOSTS", "*"), ("PHOTOGRAM_FETCH_HOSTS", "https://example.org"),
+    ):  # fmt: skip
         with pytest.raises(SettingsError, match=name):
             Settings.from_environment({name: value})
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from models.jobs.urls import FetchPolicy
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.connections import connect_async
 from service.backbone.inputs import InputStore
@@ -35,7 +36,7 @@ async def jobs(redis: Redis, redis_url: str, tmp_path: Path) -> AsyncIterator[Jo
         preferences=Preferences(connection),
         images=images,
         files=FileStore(tmp_path / "files"),
-        image_intake=ImageIntake(inputs, images, max_bytes=100_000),
+        image_intake=ImageIntake(inputs, images, 100_000, FetchPolicy()),
         public_url="https://example.org",
     )
     while not listening.done():  # the Redis client may swallow a cancellation while it connects

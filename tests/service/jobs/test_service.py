@@ -151,6 +151,27 @@ async def test_images_that_cannot_be_used(jobs: JobService) -> None:
     assert [problem.field for problem in caught.value.problems] == ["image"]
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["http://example.org:22/a.png", "http://127.0.0.1/a.png", "http://0x7f.1/", "http://[::ffff:10.0.0.1]/",
+     "https://169.254.169.254/latest", "http://[fd00:ec2::254]/", "ftp://example.org/"],
+)  # fmt: skip
+async def test_urls_that_may_not_be_fetched_are_refused_at_once(jobs: JobService, redis: Redis, url: str) -> None:
+    with pytest.raises(InvalidTicket) as caught:
+        await jobs.submit(ME, UpscaleRequest(image=url))
+    assert [problem.field for problem in caught.value.problems] == ["image"]
+    assert redis.llen("rq:queue:photogram") == 0
+
+
+async def test_credentials_of_urls_are_for_workers_only(jobs: JobService) -> None:
+    url = "https://user:secret@example.org/a.png"
+    record = (await jobs.submit(ME, UpscaleRequest(image=url), echo={"config": {"image": [url]}})).record
+    assert list(record.params.sources) == [url]
+    assert record.requested == {"config": {"image": ["https://example.org/a.png"]}}
+    record = (await jobs.submit(ME, UpscaleRequest(image=url))).record
+    assert "secret" not in str(record.requested) and "example.org/a.png" in str(record.requested)
+
+
 def test_no_web_framework_is_imported() -> None:
     check = "import sys, service.jobs.service; print({'fastapi', 'starlette', 'torch'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
