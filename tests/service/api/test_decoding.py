@@ -24,11 +24,11 @@ async def begun(event: threading.Event) -> None:
 
 
 async def test_what_does_not_fit_waits_and_small_work_goes_on() -> None:
-    decoding, started, go_on = Decoding(1000), threading.Event(), threading.Event()
+    decoding, started, released = Decoding(1000), threading.Event(), threading.Event()
 
     def hold() -> str:
         started.set()
-        assert go_on.wait(10)
+        assert released.wait(10)
         return "held"
 
     first = asyncio.create_task(decoding.run(900, hold))
@@ -36,18 +36,18 @@ async def test_what_does_not_fit_waits_and_small_work_goes_on() -> None:
     second = asyncio.create_task(decoding.run(800, lambda: "second"))
     assert await decoding.run(1, lambda: "small") == "small"
     assert not second.done()
-    go_on.set()
+    released.set()
     assert [await first, await second] == ["held", "second"]
 
 
 async def test_who_goes_away_or_fails_holds_nothing() -> None:
-    decoding, started, go_on = Decoding(1000), threading.Event(), threading.Event()
-    first = asyncio.create_task(decoding.run(1000, lambda: (started.set(), go_on.wait(10))))
+    decoding, started, released = Decoding(1000), threading.Event(), threading.Event()
+    first = asyncio.create_task(decoding.run(1000, lambda: (started.set(), released.wait(10))))
     await begun(started)
     waiting = asyncio.create_task(decoding.run(1000, lambda: None))
     await asyncio.sleep(0)
     waiting.cancel()
-    go_on.set()
+    released.set()
     await first
     with pytest.raises(ZeroDivisionError):
         await decoding.run(1000, lambda: 1 / 0)
