@@ -9,8 +9,9 @@ from types import MappingProxyType
 from models.catalog.auxiliary import AuxiliaryModel, AuxiliaryModels
 from models.errors import Problem, ProblemCode
 
-UPSCALE_FACTORS = (2, 4)
-"""The factors by which the job kind ``upscale`` can enlarge width and height."""
+UPSCALE_MIN, UPSCALE_MAX = 0.1, 8
+"""The bounds of the factor by which the job kind ``upscale`` enlarges width and height; below 1 it reduces them."""
+UPSCALE_DEFAULT = 2
 BUILT_IN_UPSCALERS = ("Lanczos", "Nearest")
 """Plain resampling, which needs no weights."""
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar
 from models.catalog.bounds import CLIP_SKIP_MAX, GUIDANCE_MAX, SIZE_MULTIPLE_PX
 from models.catalog.catalog import Catalog
 from models.catalog.families import TXT2IMG
-from models.catalog.upscalers import BUILT_IN_UPSCALERS, UPSCALE_FACTORS
+from models.catalog.upscalers import BUILT_IN_UPSCALERS, UPSCALE_MAX, UPSCALE_MIN
 from models.jobs.cost import Cost, Size, Sizes, area, images_bytes
 from models.jobs.parameters import Parameter, SourceRole, sources
 from models.jobs.payload import Payload
@@ -317,8 +317,12 @@ class UpscaleRequest(JobRequest):
     kind: str = UPSCALE
     image: Annotated[str, _SOURCE]
     scale: Annotated[
-        int | None, Parameter(text="Factor of the enlargement.", choices=UPSCALE_FACTORS, if_left_out="2")
-    ] = None
+        float | None,
+        Parameter(
+            text="Factor of the enlargement; below 1, the image is reduced.",
+            low=UPSCALE_MIN, high=UPSCALE_MAX, if_left_out="2",
+        ),
+    ] = None  # fmt: skip
     upscaler: Annotated[str | None, Parameter(text="A name from `GET /v1/upscalers`.", if_left_out="`Lanczos`")] = None
     priority: Annotated[int | None, _PRIORITY] = None
     metadata: Annotated[str | None, _METADATA] = None
@@ -345,7 +349,7 @@ class FaceSwapRequest(JobRequest):
 
 def enlarged_px(size: Size, scale: float) -> int:
     """The number of pixels of an image of ``size`` that is enlarged by ``scale``."""
-    return round(size[0] * scale) * round(size[1] * scale)
+    return max(1, round(size[0] * scale)) * max(1, round(size[1] * scale))
 
 
 def _steps_run(steps: int, strength: float) -> int:
@@ -549,7 +553,8 @@ class UpscaleParams(JobParams):
     declaration: ClassVar[type[JobRequest]] = UpscaleRequest
 
     image: str
-    scale: int
+    scale: float
+    """An ``int`` if it is a whole number, as in the records and image files of earlier versions."""
     upscaler: str
     priority: int = 0
     metadata: str = FULL

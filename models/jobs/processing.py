@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from models.catalog.catalog import Catalog
 from models.catalog.faces import SWAP_REFUSAL, restore_problem
-from models.catalog.upscalers import UPSCALE_FACTORS, upscaler_problem
+from models.catalog.upscalers import UPSCALE_DEFAULT, upscaler_problem
 from models.errors import FieldProblem, InvalidTicket, Problem, ProblemCode
 from models.jobs.checks import Problems, upscaler_name, value_or
 from models.jobs.params import (
@@ -26,11 +26,15 @@ def complete_upscale(request: UpscaleRequest, catalog: Catalog, problems: Proble
     problems.note("upscaler", upscaler_problem(upscaler, catalog.upscalers))
     return UpscaleParams(
         image=request.image,
-        scale=value_or(request.scale, UPSCALE_FACTORS[0]),
+        scale=_plain(value_or(request.scale, UPSCALE_DEFAULT)),
         upscaler=upscaler_name(upscaler, catalog),
         priority=value_or(request.priority, 0),
         metadata=value_or(request.metadata, UpscaleParams.metadata),
     )
+
+
+def _plain(factor: float) -> float:
+    return int(factor) if float(factor).is_integer() else factor
 
 
 def complete_face_restore(request: FaceRestoreRequest, catalog: Catalog, problems: Problems) -> FaceRestoreParams:

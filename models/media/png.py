@@ -63,10 +63,10 @@ def encode(
     """
     info = PngInfo()
     if params.metadata != NONE:
-        _write(info, PARAMETERS_CHUNK, a1111_parameters(kind, params))
+        write_text(info, PARAMETERS_CHUNK, a1111_parameters(kind, params))
         info.add_text(JSON_CHUNK, json.dumps({"kind": kind, "params": repeatable(shown_params(params))}))
     if params.metadata == FULL and original_prompt is not None:
-        _write(info, ORIGINAL_CHUNK, original_prompt)
+        write_text(info, ORIGINAL_CHUNK, original_prompt)
     buffer = _CheckedBuffer(check)
     _without_info(image).save(buffer, "PNG", pnginfo=info)
     return buffer.getvalue()
@@ -81,7 +81,8 @@ def _without_info(image: Image.Image) -> Image.Image:
     return plain
 
 
-def _write(info: PngInfo, name: str, text: str) -> None:
+def write_text(info: PngInfo, name: str, text: str) -> None:
+    """Add a text chunk to those of a PNG file."""
     # tEXt is limited to Latin-1; A1111 writes iTXt for other characters.
     write = info.add_text if text.isascii() else info.add_itxt
     write(name, text)

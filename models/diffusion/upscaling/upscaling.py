@@ -136,4 +136,4 @@ class Resizing(ImageWork):
 
 def enlarged_size(image: Image.Image, scale: float) -> tuple[int, int]:
     """Width and height in pixels of ``image``, enlarged by ``scale``."""
-    return round(image.width * scale), round(image.height * scale)
+    return max(1, round(image.width * scale)), max(1, round(image.height * scale))

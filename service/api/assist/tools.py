@@ -12,7 +12,7 @@ from models.catalog.bounds import GUIDANCE_MAX
 from models.catalog.catalog import Catalog
 from models.catalog.families import IMG2IMG, TXT2IMG
 from models.catalog.styles import STYLES
-from models.catalog.upscalers import KNOWN_UPSCALERS, UPSCALE_FACTORS, upscaler_problem
+from models.catalog.upscalers import KNOWN_UPSCALERS, UPSCALE_MAX, upscaler_problem
 from models.jobs.kinds import find_kind
 from models.jobs.params import SEED_MAX, UPSCALE
 from models.language.tools import Tool
@@ -110,7 +110,7 @@ def _limits(catalog: Catalog, images: int) -> dict[str, Schema]:
         "seed": {"minimum": 0, "maximum": SEED_MAX},
         "strength": {"exclusiveMinimum": 0, "maximum": 1},
         "image": _one_of(map(image_name, range(images))),
-        "scale": {"enum": list(UPSCALE_FACTORS)},
+        "scale": {"minimum": 1, "maximum": UPSCALE_MAX},
         "upscaler": _one_of(name for name in upscalers if upscaler_problem(name, catalog.upscalers) is None),
     }
 

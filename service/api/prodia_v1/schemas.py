@@ -131,7 +131,7 @@ class ProdiaUpscaleBody(ProdiaBody):
 
     imageUrl: _Url
     imageData: _Data
-    resize: Whole = Field(None, description="2 or 4; 2 if left out.", examples=[2])
+    resize: Number = Field(None, description="A factor from 0.1 to 8; Prodia has 2 and 4. 2 if left out.", examples=[2])
     model: str | None = Field(
         None, description="If left out, `ESRGAN_4x`, or `Lanczos` if the server has no weights of `ESRGAN_4x`."
     )

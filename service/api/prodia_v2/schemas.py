@@ -167,8 +167,11 @@ class UpscaleConfig(Config):
 
     image: str | None = Field(None, description=_ONLY_INPUT)
     images: list[str] | None = None
-    scale: Whole = Field(None, description="2 or 4; 2 if left out. `upscale` is another name for it.")
-    upscale: Whole = None
+    scale: Number = Field(
+        None,
+        description="A factor from 0.1 to 8; Prodia has 2 and 4. 2 if left out. `upscale` is another name for it.",
+    )
+    upscale: Number = None
     upscaler: str | None = Field(None, description="A name from `GET /v1/upscalers`; if left out, that of the type.")
 
 

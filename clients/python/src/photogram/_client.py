@@ -82,7 +82,7 @@ class Photogram:
         on_event: Callable[[Event], None] | None = None,
         **params: Unpack[UpscaleParams],
     ) -> GeneratedImage:
-        """Enlarge an image to `scale` (2 or 4) times its width and height, and download the result.
+        """Enlarge an image to `scale` (0.1 to 8) times its width and height, and download the result.
 
             image = client.upscale(Path("cat.png"), scale=4)
 

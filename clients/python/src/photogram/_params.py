@@ -153,7 +153,7 @@ class Params(TypedDict, total=False):
 class UpscaleParams(TypedDict, total=False):
     """The parameters of an upscale, without the image."""
 
-    scale: int | None
+    scale: float | None
     """Factor of the enlargement: 2 (default) or 4."""
     upscaler: str | None
     """An upscaler's name; `Lanczos` by default."""

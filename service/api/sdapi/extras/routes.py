@@ -11,11 +11,13 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from models.errors import ProblemCode, UnreadableImage
+from models.jobs.params import UPSCALE
 from models.jobs.records import JobRecord, JobStatus
 from models.media.infotext import a1111_parameters, parse_parameters
 from models.media.png import read_texts
 from service.api.auth import CurrentBasicCaller
 from service.api.bodies import read_body
+from service.api.decoding import header_px
 from service.api.documentation import json_body
 from service.api.errors import invalid_field
 from service.api.responses import json_response
@@ -29,7 +31,7 @@ from service.api.sdapi.extras.schemas import (
     SingleAnswer,
     SingleBody,
 )
-from service.api.sdapi.extras.sources import read_source
+from service.api.sdapi.extras.sources import cropped, read_source
 from service.api.sdapi.extras.translate import WIRE_NAMES, to_request
 from service.api.sdapi.options.translate import Options
 from service.api.sdapi.schemas import EXAMPLE_IMAGE
@@ -84,8 +86,18 @@ async def _run(
     job_requests = [replace(each, metadata=options.metadata) for each in translated]
     records = await run_all(gateway, request, caller, job_requests, name="extras", wire_names=WIRE_NAMES)
     done = [record for record in records if record.status is JobStatus.SUCCEEDED]
-    files = [(await run_in_threadpool(gateway.jobs.read_images, record))[0] for record in done]
+    files = [await _finished(gateway, body, record) for record in done]
     return _html_info(records[0]), [base64.b64encode(file).decode() for file in files]
+
+
+async def _finished(gateway: Gateway, body: ExtrasBody, record: JobRecord) -> bytes:
+    """The image of the job as a PNG file, cropped if it was enlarged to a size with another aspect ratio."""
+    (image,) = await run_in_threadpool(gateway.jobs.read_images, record)
+    size = body.upscaling_resize_w, body.upscaling_resize_h
+    is_cropped = record.kind == UPSCALE and body.resize_mode == 1 and body.upscaling_crop
+    if not is_cropped or (record.images[0].width, record.images[0].height) == size:
+        return image
+    return await gateway.decoding.run(header_px(image), lambda: cropped(image, size))
 
 
 def _html_info(record: JobRecord) -> str:

@@ -21,10 +21,12 @@ class ExtrasBody(SdBody):
     )
     codeformer_visibility: float = Field(0, description="Refused unless it is 0.")
     codeformer_weight: float = 0
-    upscaling_resize: float = Field(2.0, description="2 or 4.")
-    upscaling_resize_w: int = Field(512, description="Pixels: 2 or 4 times the size of the image.")
-    upscaling_resize_h: int = Field(512, description="Pixels: 2 or 4 times the size of the image.")
-    upscaling_crop: bool = Field(True, description="Accepted without effect: the aspect ratio is always kept.")
+    upscaling_resize: float = Field(2.0, description="The factor, 0.1 to 8.")
+    upscaling_resize_w: int = Field(512, ge=1, description="Pixels.")
+    upscaling_resize_h: int = Field(512, ge=1, description="Pixels.")
+    upscaling_crop: bool = Field(
+        True, description="Whether resize_mode 1 cuts off what exceeds the size; the aspect ratio is always kept."
+    )
     upscaler_1: str = Field("None", description="A name from `GET /sdapi/v1/upscalers`.")
     upscaler_2: str = Field("None", description="Refused if `extras_upscaler_2_visibility` is not 0.")
     extras_upscaler_2_visibility: float = Field(0, description="Refused unless it is 0.")

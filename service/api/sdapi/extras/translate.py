@@ -25,10 +25,9 @@ def to_request(gateway: Gateway, body: ExtrasBody, source: str) -> UpscaleReques
     problems.raise_if_any()
     if not has_upscaler:
         return FaceRestoreRequest(image=source)
+    scale = body.upscaling_resize
     if body.resize_mode == 1:
-        size = (body.upscaling_resize_w, body.upscaling_resize_h)
-        return UpscaleRequest(image=source, scale=scale_to(gateway, source, size), upscaler=body.upscaler_1)
-    scale = int(body.upscaling_resize) if body.upscaling_resize.is_integer() else 0
+        scale = scale_to(gateway, source, (body.upscaling_resize_w, body.upscaling_resize_h))
     return UpscaleRequest(image=source, scale=scale, upscaler=body.upscaler_1)
 
 

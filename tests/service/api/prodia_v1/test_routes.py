@@ -175,7 +175,7 @@ REFUSED = {
     "module": ("/v1/sd/controlnet", {"prompt": "x", "imageUrl": "http://x/y", "controlnet_model": "canny",
                                      "controlnet_module": "openpose"}, "controlnet_module: openpose is not available"),
     "mode": ("/v1/controlnet", {"prompt": "x", "controlnet_model": "canny", "controlnet_mode": 3}, "controlnet_mode: "),
-    "resize": ("/v1/upscale", {"imageUrl": "http://x/y", "resize": 3}, "resize: must be 2 or 4"),
+    "resize": ("/v1/upscale", {"imageUrl": "http://x/y", "resize": 9}, "resize: must be from 0.1 to 8"),
     "upscaler": ("/v1/upscale", {"imageUrl": "http://x/y", "model": "SwinIR 4x"}, "model: the upscaler 'SwinIR 4x'"),
     "upscaled by PLMS": ("/v1/sd/generate", {"prompt": "x", "sampler": "PLMS", "upscale": True}, "upscale: PLMS"),
     "lora": ("/v1/sd/generate", {"prompt": "x <lora:nobody:1>"}, "prompt: there is no LoRA 'nobody'"),

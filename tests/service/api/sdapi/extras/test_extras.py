@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from service.api.sdapi.extras.sources import cropped
 from tests.service.api.sdapi.sdapi_calls import image
 
 IMAGE = image()
@@ -21,3 +28,22 @@ def test_faces_are_restored_where_there_are_weights(cataloged):
     assert cataloged.client.get("/sdapi/v1/face-restorers").json() == [{"name": "GFPGAN", "cmd_dir": None}]
     restored, _ = cataloged.jobs("/sdapi/v1/extra-single-image", image=IMAGE, gfpgan_visibility=1)
     assert restored[0].kind == "face_restore"
+
+
+@pytest.mark.parametrize("factor", [1, 1.5, 3, 8, 0.5])
+def test_any_factor_within_the_bounds_is_possible(calls, factor):
+    sent = {"image": IMAGE, "upscaler_1": "Lanczos", "upscaling_resize": factor}
+    (record,), _ = calls.jobs("/sdapi/v1/extra-single-image", **sent)
+    assert record.params.scale == factor
+
+
+def test_an_image_is_cropped_to_the_size_of_the_request():
+    texts = PngInfo()
+    texts.add_text("parameters", "Upscaler: Lanczos")
+    buffer = BytesIO()
+    picture = Image.new("RGB", (40, 30), "red")
+    picture.paste("blue", (10, 0, 30, 30))
+    picture.save(buffer, "PNG", pnginfo=texts)
+    with Image.open(BytesIO(cropped(buffer.getvalue(), (20, 30)))) as middle:
+        assert middle.size == (20, 30) and middle.info["parameters"] == "Upscaler: Lanczos"
+        assert middle.getcolors() == [(600, (0, 0, 255))]
