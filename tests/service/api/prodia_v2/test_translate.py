@@ -269,7 +269,7 @@ def test_images_from_elsewhere(ask):
         ("sd15.img2img.v1", {}, [("a", b"no image")], "input: this is no image"),
         ("sd15.img2img.v1", {}, [("a", RED[:40])], "input: "),
         ("upscale.v1", {}, [], "input: inference.upscale.v1 needs an image"),
-        ("upscale.v1", {"scale": 8}, [("a", RED)], "scale: must be 2 or 4"),
+        ("upscale.v1", {"scale": 9}, [("a", RED)], "scale: maximum: got 9, want 8"),
         ("upscale.v1", {"scale": 2, "upscale": 4}, [("a", RED)], "scale: differs from upscale"),
         ("sd15.txt2img.v1", {"cfg_scale": 3, "guidance_scale": 4}, [], "guidance_scale and cfg_scale: are names"),
         ("sd15.txt2img.v1", {"width": 9000}, [], "width: maximum: got 9,000, want 2,048 (must be a multiple of 8"),
