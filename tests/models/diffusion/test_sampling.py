@@ -39,7 +39,7 @@ CLASHES: dict[str, Any] = {
 }  # fmt: skip
 """What a checkpoint's scheduler may be set to, each good for some other solver."""
 
-every_sampler = pytest.mark.parametrize("sampler", SAMPLERS)
+every_sampler = pytest.mark.parametrize("sampler", SAMPLED)
 
 
 @every_sampler

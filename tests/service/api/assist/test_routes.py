@@ -344,7 +344,7 @@ HOSTILE: dict[str, tuple[dict[str, Any] | bytes, str]] = {
     "image of another type": ({"message": "x", "images": [5]}, "images[0]"),
     "no picture": ({"message": "x", "images": [LINK, "bm8gcGljdHVyZQ=="]}, "images[1]"),
     "a picture that is not here": ({"message": "x", "images": ["input:" + "0" * 64]}, "images[0]"),
-    "a URL of another kind": ({"message": "x", "images": ["https://user:pass@example.org/a.png"]}, "images[0]"),
+    "a URL of another kind": ({"message": "x", "images": ["https://exam\\ple.org/a.png"]}, "images[0]"),
     "a job without params": ({"message": "x", "job": {"kind": "txt2img"}}, "job.params"),
     "a job of another kind": ({"message": "x", "job": {"kind": "face_swap", "params": {}}}, "job.kind"),
     "no kind": ({"message": "x", "job": {"params": {"prompt": "x"}}}, "job.kind"),
