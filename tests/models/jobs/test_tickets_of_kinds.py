@@ -148,7 +148,7 @@ def test_samplers_that_cannot_start_in_the_middle_are_refused() -> None:
     assert drawn(sampler="LMS").sampler == "LMS"
     assert "start from an image" in problems(kind="img2img", image=INPUT, sampler="LMS")["sampler"]
     assert "start from an image" in problems(sampler="LMS", second_pass=SecondPass())["second_pass"]
-    assert "cannot be used" in problems(sampler="DPM fast")["sampler"]
+    assert "cannot be used" in problems(sampler="DPM adaptive")["sampler"]
 
 
 def test_masks_are_checked_field_by_field() -> None:
