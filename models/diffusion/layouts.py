@@ -28,6 +28,8 @@ _AYS_SDXL = (14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.1
 AlignYourSteps/howto.html), for Stable Diffusion 1.5 and for SDXL."""
 _NEAR = 0.01
 """A trained range whose ends differ by less than this share from those of the table is the range of the table."""
+_MIN_ALPHA = 2.0**-24
+"""Where nothing but noise is left (zero terminal SNR), diffusers' schedulers have this share of signal."""
 
 
 def _karras(trained: Sigmas, steps: int, is_sdxl: bool) -> Sigmas:
@@ -108,5 +110,5 @@ def apply_layout(scheduler: Any, layout: str, is_sdxl: bool) -> None:
 
 def trained_sigmas(scheduler: Any) -> Sigmas:
     """The noise levels of all trained timesteps, rising."""
-    alphas = np.asarray(scheduler.alphas_cumprod, dtype=np.float64)
+    alphas = np.asarray(scheduler.alphas_cumprod, dtype=np.float64).clip(_MIN_ALPHA)
     return np.asarray(np.sqrt((1 - alphas) / alphas))

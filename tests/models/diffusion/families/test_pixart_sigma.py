@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.catalog import Catalog
 from models.catalog.families import PIXART_SIGMA, TXT2IMG
 from models.diffusion.checkpoint_loading import load_checkpoint
@@ -92,7 +93,8 @@ def test_a_prompt_that_is_too_long(studio: Studio) -> None:
     ],
 )
 def test_what_it_cannot_do_is_refused_at_submission(studio: Studio, changes: dict[str, Any], field: str) -> None:
-    catalog = Catalog({"tiny": studio.spec}, default="tiny")
+    extras = {"loras": {"ink": AuxiliaryModel(name="ink", path=Path("ink.safetensors"))}}
+    catalog = Catalog({"tiny": studio.spec}, default="tiny", extras=extras)
     with pytest.raises(InvalidTicket) as caught:
         complete(DrawRequest(prompt="a cat", **changes), catalog)
     assert field in {problem.field for problem in caught.value.problems}
