@@ -22,7 +22,7 @@ ROUTES = {
     ("get", "/v1/preprocessors"), ("get", "/v1/styles"), ("post", "/v1/prompts/rewrite"), ("post", "/v1/assist"),
     ("get", "/v1/preferences"), ("patch", "/v1/preferences"),
 }  # fmt: skip
-OPEN = {"/images/{image_id}.png", "/{job_id}.png", "/healthz", "/readyz", "/internal/ping"}
+OPEN = {"/", "/images/{image_id}.png", "/{job_id}.png", "/healthz", "/readyz", "/internal/ping"}
 
 
 @pytest.fixture(scope="module")
