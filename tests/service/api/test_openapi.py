@@ -24,6 +24,7 @@ ROUTES = {
     ("get", "/v1/preferences"), ("patch", "/v1/preferences"),
 }  # fmt: skip
 OPEN = {
+    "/",
     "/images/{image_id}.png",
     "/images/{image_id}.jpg",
     "/images/{image_id}.webp",

@@ -23,7 +23,8 @@ def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[dict[str, Any]]
 
 
 REFUSED = [
-    ("GET", f"/v1/jobs/{CANARY}?{CANARY}=1", "/v1/jobs/{job_id}", 404, "job_not_found"),
+    ("GET", f"/v1/jobs/{CANARY}", "/v1/jobs/{job_id}", 404, "job_not_found"),
+    ("GET", f"/v1/jobs/{CANARY}?{CANARY}=1", "/v1/jobs/{job_id}", 422, "invalid_params"),
     ("GET", f"/{CANARY}%0a{CANARY}", "-", 404, "not_found"),
     ("POST", "/v1/jobs/", "/v1/jobs", 422, "malformed_json"),
     ("POST", "/v1/sd/generate", "/v1/sd/generate", 400, "malformed_json"),
