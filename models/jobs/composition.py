@@ -53,6 +53,11 @@ def compose(prompt: str) -> Composition:
     return Composition(texts, None if weights == (1.0,) else weights)
 
 
+def count_parts(prompt: str) -> int:
+    """The number of parts that are drawn, at least 1; raises as :func:`compose`. Each makes every step longer."""
+    return max(1, len(compose(prompt).texts))
+
+
 def is_composed(prompt: str) -> bool:
     """Whether ``AND`` joins parts of ``prompt``."""
     return _AND.search(prompt) is not None

@@ -17,6 +17,7 @@ from models.catalog.bounds import CLIP_SKIP_MAX, GUIDANCE_MAX, SIZE_MULTIPLE_PX
 from models.catalog.catalog import Catalog
 from models.catalog.families import TXT2IMG
 from models.catalog.upscalers import BUILT_IN_UPSCALERS, UPSCALE_MAX, UPSCALE_MIN
+from models.jobs.composition import count_parts
 from models.jobs.cost import Cost, Size, Sizes, area, images_bytes
 from models.jobs.parameters import Parameter, SourceRole, sources
 from models.jobs.payload import Payload
@@ -516,7 +517,7 @@ class DrawParams(JobParams):
         return replace(
             base,
             output_px=output_px,
-            step_px=step_px,
+            step_px=step_px * count_parts(self.prompt),
             peak_bytes=images_bytes(base.source_px, output_px),
             size_field=size_field,
             steps_field="num_inference_steps",

@@ -135,3 +135,8 @@ def test_images_are_reduced_where_all_uses_of_them_agree() -> None:
     whole = drawn(image=IMAGE, mask=Mask(image=MASK, only_masked=True))
     assert whole.reductions(catalog) == {}
     assert upscaled().reductions(catalog) == {}
+
+
+def test_each_part_of_a_composed_prompt_counts() -> None:
+    three = drawn(prompt="a cat AND a dog AND a house AND nothing :0")
+    assert three.cost({}).step_px == 3 * drawn().cost({}).step_px
