@@ -350,7 +350,7 @@ class FaceSwapRequest(JobRequest):
 
 def enlarged_px(size: Size, scale: float) -> int:
     """The number of pixels of an image of ``size`` that is enlarged by ``scale``."""
-    return max(1, round(size[0] * scale)) * max(1, round(size[1] * scale))
+    return round(size[0] * scale) * round(size[1] * scale)
 
 
 def _steps_run(steps: int, strength: float) -> int:

@@ -41,9 +41,9 @@ def test_an_image_is_cropped_to_the_size_of_the_request():
     texts = PngInfo()
     texts.add_text("parameters", "Upscaler: Lanczos")
     buffer = BytesIO()
-    picture = Image.new("RGB", (40, 30), "red")
-    picture.paste("blue", (10, 0, 30, 30))
-    picture.save(buffer, "PNG", pnginfo=texts)
+    source = Image.new("RGB", (40, 30), "red")
+    source.paste("blue", (10, 0, 30, 30))
+    source.save(buffer, "PNG", pnginfo=texts)
     with Image.open(BytesIO(cropped(buffer.getvalue(), (20, 30)))) as middle:
         assert middle.size == (20, 30) and middle.info["parameters"] == "Upscaler: Lanczos"
         assert middle.getcolors() == [(600, (0, 0, 255))]
