@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from io import BytesIO
+from types import MappingProxyType
 
 from PIL.Image import Image
 
@@ -29,6 +30,7 @@ IMAGES_MAX = 3
 
 Fetched = Mapping[str, bytes]
 """The files that were fetched, by URL."""
+NOTHING: Fetched = MappingProxyType({})
 
 
 class ImageLoader:
@@ -71,7 +73,7 @@ class ImageLoader:
             left_bytes -= len(fetched[url])
         return fetched
 
-    def load(self, params: JobParams, catalog: Catalog, fetched: Fetched) -> dict[str, Image]:
+    def load(self, params: JobParams, catalog: Catalog, fetched: Fetched = NOTHING) -> dict[str, Image]:
         """All images that ``params`` names, by source: masks as L, all others as RGB.
 
         A source that is both a mask and another image is RGB. An image that the job uses at one size only is reduced to

@@ -45,7 +45,7 @@ class Stage:
     def __init__(self, redis: Redis, data: Path) -> None:
         self.parts = Parts(redis)
         self.images, self.files = ImageStore(data / "images"), FileStore(data / "files")
-        self.finish = Finish(self.parts.consumer, self.images, self.files)
+        self.finish = Finish(self.parts.consumer, self.images, self.files, job_timeout_s=600)
         self.job_id = submit(redis)
         self.job = self.take()
 
@@ -259,7 +259,7 @@ def test_a_full_disk_of_images_costs_a_real_worker_no_job(world, disk: Disk) -> 
     later = [world.submit(f"job {number}") for number in range(3)]
     time.sleep(EXECUTION_TTL_S + 2)
     assert world.record(long).status is JobStatus.RUNNING
-    assert {world.record(job).status for job in later} == {JobStatus.QUEUED}
+    assert {world.record(job).status for job in later} <= {JobStatus.QUEUED, JobStatus.RUNNING}
     disk.free()
     records = world.until_over(long, *later)
     assert [record.status for record in records] == [JobStatus.SUCCEEDED] * 4

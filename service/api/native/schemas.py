@@ -83,6 +83,10 @@ class RewriteView(BaseModel):
     reason: str | None = Field(description="Why the rewrite was not applied.")
 
 
+def _payload(params: JobParams) -> dict[str, Any]:
+    return params.to_payload()
+
+
 class JobView(BaseModel):
     """A job."""
 
@@ -90,7 +94,7 @@ class JobView(BaseModel):
     id: str
     kind: str
     status: JobStatus
-    params: Annotated[JobParams, SkipValidation, PlainSerializer(JobParams.to_payload), WithJsonSchema({})] = Field(
+    params: Annotated[JobParams, SkipValidation, PlainSerializer(_payload), WithJsonSchema({})] = Field(
         description="The effective parameters: defaults and random seed are filled in, the prompt is as it was sent."
     )
     revised_prompt: str | None = Field(description="The prompt that is used instead, if the prompt was rewritten.")

@@ -130,7 +130,7 @@ LONG_TEXTS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("path", LONG_TEXTS)
 def test_long_texts_are_refused_and_not_repeated(wide, queued, path):
     answer = wide.post(path, json=LONG_TEXTS[path])
-    assert answer.status_code in (400, 422, 503), answer.text[:500]
+    assert answer.status_code in (400, 422, 429, 503), answer.text[:500]
     assert len(answer.content) < 20_000 and len(str(answer.headers)) < 5000 and queued() == 0
 
 
@@ -219,7 +219,7 @@ def test_a_body_in_pieces_that_is_fast_enough_is_taken(hasty_url, key):
     with begin(hasty_url, "/v1/jobs", key, len(content)) as connection:
         for at in range(0, len(content), 300):
             connection.sendall(content[at : at + 300])
-            time.sleep(0.06)
+            time.sleep(0.02)
         assert connection.recv(10_000).startswith(b"HTTP/1.1 202")
 
 
@@ -244,7 +244,7 @@ def test_bodies_beyond_the_budget_get_503_and_small_ones_pass(tight_url, key, qu
     with ExitStack() as held, httpx.Client(base_url=tight_url, headers={"X-API-Key": key}, timeout=20) as client:
         for _ in range(2):
             held.enter_context(begin(tight_url, "/v1/jobs", key, len(large), large[:350_000]))
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while (answer := client.post("/v1/jobs", content=large, headers=JSON)).status_code != 503:
             assert answer.status_code == 422 and time.monotonic() < deadline
         assert answer.json()["code"] == "overloaded" and int(answer.headers["retry-after"]) > 0

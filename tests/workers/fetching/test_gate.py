@@ -123,7 +123,7 @@ def test_slow_hosts_of_one_key_hold_up_nobody(
     ended = []
     for _ in theirs:
         job = next_ready(prepare)
-        assert next(iter(job.images.values())).size == (8, 4)
+        assert next(iter(job.images.values())).size == (128, 128), "reduced to the size that is drawn"
         ended.append(job.job_id)
     assert sorted(ended) == sorted(theirs)
     assert prepare.ready.empty() and worker.consumer.gate.slots.taken == 0

@@ -194,7 +194,11 @@ def _read_format(value: Any, _: Catalog) -> Read:
 
 def _read_switch(value: Any, _: Catalog) -> Read:
     name = str(value).lower()
-    return (name in _ON, None) if name in (*_ON, *_OFF) else (None, Problem("must be true or false"))
+    return (
+        (name in _ON, None)
+        if name in (*_ON, *_OFF)
+        else (None, Problem("must be true or false", ProblemCode.MALFORMED))
+    )
 
 
 _READERS = MappingProxyType({

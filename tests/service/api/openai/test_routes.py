@@ -116,7 +116,7 @@ def test_bodies_of_another_sort_are_refused(client):
 def test_routes_and_methods_that_are_not_there_are_told_alike(client, anonymous):
     assert error_of(client.get(GENERATIONS), 405)["code"] == "method_not_supported"
     assert error_of(client.post("/v1/images/none"), 404)["code"] == "not_found"
-    assert error_of(client.get("/v1/models/"), 404)["code"] == "model_not_found"
+    assert error_of(client.get("/v1/models/none"), 404)["code"] == "model_not_found"
     assert error_of(anonymous.post(GENERATIONS, json={"prompt": "x"}), 401)["code"] == "invalid_api_key"
     assert error_of(client.post(GENERATIONS, json={"prompt": "x", "model": "none"}), 404)["code"] == "model_not_found"
 
