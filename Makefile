@@ -13,7 +13,7 @@ serve: $(READY) language  ## Start everything and keep it running.
 	$(BIN)/photogram up
 
 test: $(READY) language  ## All tests.
-	$(BIN)/python -m pytest
+	$(BIN)/python scripts/run_tests.py
 
 check: $(READY)  ## Style, types and import contracts.
 	$(BIN)/ruff format --check .

@@ -1,0 +1,36 @@
+"""The script that runs the tests in two processes: no test is left out, and a failure is one of the whole run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts import run_tests
+
+
+def test_each_test_file_belongs_to_one_part() -> None:
+    first, rest = ({Path(each) for each in part} for part in run_tests.parts())
+    for file in run_tests.TESTS.rglob("test_*.py"):
+        ancestors = {file, *file.parents}
+        assert len(ancestors & first) + len(ancestors & rest) == 1, file
+
+
+@pytest.mark.parametrize(("name", "code"), [("good", 0), ("bad", 1)])
+def test_a_failure_in_either_part_fails_the_run(name: str, code: int, tmp_path: Path) -> None:
+    run = (
+        "import sys; from pathlib import Path; from scripts import run_tests;"
+        f"folder = Path({str(tmp_path)!r}); run_tests.parts = lambda: ([str(folder / 'test_fine.py')],"
+        f" [str(folder / 'test_{name}.py')]);"
+        "sys.exit(run_tests.main(['-p', 'no:cacheprovider', '-c', str(folder / 'empty.ini')]))"
+    )
+    (tmp_path / "empty.ini").write_text("[pytest]\n")
+    (tmp_path / "test_fine.py").write_text("def test_fine(): pass\n")
+    (tmp_path / "test_good.py").write_text("def test_good(): pass\n")
+    (tmp_path / "test_bad.py").write_text("def test_bad(): assert False\n")
+    root = Path(__file__).parents[2]
+    ended = subprocess.run([sys.executable, "-c", run], cwd=root, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == code, ended.stdout
+    assert ended.stdout.count("1 passed") == 2 - code and ended.stdout.count("1 failed") == code
