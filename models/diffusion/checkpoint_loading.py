@@ -16,7 +16,7 @@ from models.catalog.single_file import family_of
 from models.diffusion.backends.choose import choose_backend
 from models.diffusion.backends.eager import EagerDenoiser
 from models.diffusion.checkpoint import Checkpoint
-from models.diffusion.failures import detail_of, is_out_of_memory
+from models.diffusion.failures import detail_of, is_out_of_memory, reason_of
 from models.diffusion.families.family import Family, load_family, validate_tokenizers
 from models.errors import ModelUnavailable, OutOfMemory
 
@@ -51,8 +51,8 @@ def load_checkpoint(
     except Exception as error:
         if is_out_of_memory(error):
             raise OutOfMemory(f"model {spec.name!r} does not fit into the device's memory") from error
-        message = f"model {spec.name!r} cannot be loaded: its files are missing, damaged, or of another family"
-        raise ModelUnavailable(message, detail=detail_of(error)) from error
+        reason = reason_of(error, "its files are missing, damaged, or of another family")
+        raise ModelUnavailable(f"model {spec.name!r} cannot be loaded: {reason}", detail=detail_of(error)) from error
     problem = family.validate(pipeline) or family.validate_channels(pipeline) or validate_tokenizers(pipeline)
     if problem is not None:
         raise ModelUnavailable(f"model {spec.name!r} is no {spec.family} pipeline: {problem}")

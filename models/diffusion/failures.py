@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import torch
 
-from models.errors import DeviceLost, DrawingFailed, InternalFailure, JobFailure, OutOfMemory
+from models.errors import DeviceLost, DrawingFailed, InternalFailure, JobFailure, OutOfMemory, PhotogramError
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +83,11 @@ def _with_causes(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(current))
         yield current
         current = current.__cause__ or current.__context__
+
+
+def reason_of(error: Exception, otherwise: str) -> str:
+    """What clients may read of ``error``: the message of one of our own errors, or ``otherwise`` for a library's."""
+    return str(error) if isinstance(error, PhotogramError) else otherwise
 
 
 def detail_of(error: Exception) -> str:

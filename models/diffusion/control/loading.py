@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from diffusers import ControlNetModel
 
-from models.diffusion.failures import detail_of, is_out_of_memory
+from models.diffusion.failures import detail_of, is_out_of_memory, reason_of
 from models.errors import ModelUnavailable, OutOfMemory
 
 _SHARED_CONFIG = (
@@ -42,7 +42,8 @@ def load_controlnet(source: Path, unet: Any, dtype: torch.dtype, device: torch.d
     except Exception as error:
         if is_out_of_memory(error):
             raise OutOfMemory(f"ControlNet {source.name!r} does not fit into the device's memory") from error
-        message = f"ControlNet {source.name!r} cannot be loaded: it is damaged, or for another kind of model"
+        reason = reason_of(error, "it is damaged, or for another kind of model")
+        message = f"ControlNet {source.name!r} cannot be loaded: {reason}"
         raise ModelUnavailable(message, "controls", detail=detail_of(error)) from error
     raise ModelUnavailable(f"ControlNet {source.name!r} is for another kind of model: {problem}", "controls")
 
