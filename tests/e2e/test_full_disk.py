@@ -60,7 +60,9 @@ def test_a_disk_that_is_full_for_a_while_costs_no_job(disk: Disk, stacks: list[S
 def test_a_restart_while_the_disk_is_full_serves_what_there_is(disk: Disk, stacks: list[Stack]) -> None:
     stacks.append(first := Stack(disk.folder))
     with first.client() as client:
-        image = client.generate("a cat").job.images[0]
+        result = client.generate("a cat").job.result
+    assert result is not None
+    image = result.images[0]
     assert first.stop() == 0
     stacks.append(second := Stack(disk.folder))
     disk.fill()

@@ -18,7 +18,7 @@ def provoke(stack: Stack) -> list[str]:
     bearer = {"Authorization": f"Bearer {KEY}"}
     with httpx.Client(base_url=stack.url, headers=bearer, timeout=60) as client:
         prompt = {"prompt": CANARY, "negative_prompt": CANARY}
-        image = f"http://127.0.0.1:9/{CANARY}.png?token={CANARY}"
+        image = f"http://nothing.invalid/{CANARY}.png?token={CANARY}"
         bodies = [
             {"kind": "txt2img", "params": prompt},
             {"kind": "img2img", "params": {**prompt, "image": image}},

@@ -58,7 +58,7 @@ def test_prodia_draws(prodia, service, image_data, mask_data):
 def test_prodia_lists_and_fails(prodia, service):
     answers = prodia(
         ["listModels", None, False],
-        ["generate", {"prompt": ""}, False],
+        ["generate", {"prompt": "x", "steps": 0}, False],
         ["getJob", EMPTY_ID, False],
         ["transform", {**WORDS, "imageUrl": "http://nothing.invalid/nothing.png"}, True],
     )

@@ -201,7 +201,6 @@ def test_what_an_image_says_is_read(api, photo):
         (lambda api, photo: draw(api, tiling=True), 422, '["body", "tiling"], "msg": "not available'),
         (lambda api, photo: draw(api, restore_faces=True), 422, "gfpgan_visibility"),
         (lambda api, photo: draw(api, subseed_strength=1.5), 422, '"subseed_strength"], "msg": "must be from 0'),
-        (lambda api, photo: draw(api, enable_hr=True), 422, "latents are not enlarged"),
         (lambda api, photo: draw(api, script_name="x/y/z plot"), 422, "script_name"),
         (lambda api, photo: draw(api, steps=0), 422, '["body", "steps"], "msg": "must be from 1'),
         (lambda api, photo: draw(api, sampler_name="nobody's"), 400, '"detail": "Sampler not found"'),
