@@ -16,13 +16,13 @@ from pathlib import Path
 TESTS = Path(__file__).parents[1] / "tests"
 FIRST = ("models", "clients", "training", "scripts")
 """The folders of the first part, which takes about as long as everything else."""
-HELPERS = ("tiny", "__pycache__")
-"""Folders without tests."""
+WITHOUT_TESTS = ("tiny", "__pycache__")
+"""Folders that hold no tests."""
 
 
 def parts() -> tuple[list[str], list[str]]:
     """The paths of the tests of each part; together they are all tests."""
-    rest = [path for path in sorted(TESTS.iterdir()) if path.name not in (*FIRST, *HELPERS)]
+    rest = [path for path in sorted(TESTS.iterdir()) if path.name not in (*FIRST, *WITHOUT_TESTS)]
     return [str(TESTS / name) for name in FIRST], [
         str(path) for path in rest if path.is_dir() or path.name.startswith("test_")
     ]
