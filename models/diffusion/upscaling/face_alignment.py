@@ -55,6 +55,8 @@ def paste(image: Pixels, face: Pixels, transform: Transform) -> None:
     """
     back, square = cv2.invertAffineTransform(transform), _feathered_square()
     left, top, right, bottom = _covered(back, image)
+    if left == right:
+        return
     rows = max(1, _STRIP_PX // max(1, right - left))
     for upper in range(top, bottom, rows):
         lower = min(upper + rows, bottom)

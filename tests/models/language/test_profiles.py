@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from models.catalog.catalog import ModelSpec, house_spec
-from models.catalog.families import FAMILIES, FLUX, SD3
+from models.catalog.families import FAMILIES, FLUX, PIXART_SIGMA, SD3
 from models.jobs.prompts import Fragment, parse
 from models.language.budget import budget_of, estimate
 from models.language.cleaning import PhraseFilter, clean, plain_text
@@ -30,7 +30,7 @@ def test_each_model_has_its_profile() -> None:
     assert profile_of(house_spec()).name == "icons"
     for family in FAMILIES:
         profile = profile_of(ModelSpec(name="x", family=family, folder=Path("x")))
-        assert profile.name == ("sentence" if family in (FLUX, SD3) else "tags")
+        assert profile.name == ("sentence" if family in (FLUX, PIXART_SIGMA, SD3) else "tags")
 
 
 @EVERY

@@ -15,7 +15,7 @@ from models.diffusion.upscaling.face_detector import FaceDetector
 from models.diffusion.upscaling.faces import FaceRestoration, FaceRestorer, load_face_restorer
 from models.diffusion.upscaling.postprocess import Postprocess
 from models.diffusion.upscaling.upscaler import load_upscaler
-from models.errors import DrawingFailed, ModelUnavailable
+from models.errors import InputUnavailable, ModelUnavailable
 from tests.models.diffusion.upscaling.tiny_detector import CELL_PX, LANDMARKS_PX, build_tiny_detector
 from tests.models.diffusion.upscaling.tiny_upscalers import CPU, esrgan, noise, write
 
@@ -101,7 +101,7 @@ def test_no_noise_is_drawn(restorer: FaceRestorer):
 
 
 def test_an_image_without_a_face_fails(restorer: FaceRestorer):
-    with pytest.raises(DrawingFailed, match="no face was found"):
+    with pytest.raises(InputUnavailable, match="no face was found"):
         FaceRestoration(image_with_faces(), restorer)
 
 

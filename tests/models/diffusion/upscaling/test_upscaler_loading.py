@@ -94,7 +94,7 @@ def test_what_is_no_upscaler_is_refused_with_the_reason(tmp_path: Path):
     torch.save(torch.zeros(3), bare)
     for path, reason in (
         (grey, "takes 1 and returns 1 channels"),
-        (foreign, "spandrel does not know its architecture"),
+        (foreign, "of an unknown architecture"),
         (bare, "is no state dict"),
         (tmp_path / "absent.pth", "there is no file"),
         (tmp_path / "model.ckpt", "must be a file .safetensors or .pth"),
