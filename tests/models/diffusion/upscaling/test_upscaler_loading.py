@@ -95,7 +95,7 @@ def test_what_is_no_upscaler_is_refused_with_the_reason(tmp_path: Path):
     for path, reason in (
         (grey, "takes 1 and returns 1 channels"),
         (foreign, "of an unknown architecture"),
-        (bare, "is no state dict"),
+        (bare, "of an unknown architecture"),
         (tmp_path / "absent.pth", "there is no file"),
         (tmp_path / "model.ckpt", "must be a file .safetensors or .pth"),
     ):
