@@ -84,7 +84,8 @@ async def _run(
     options = Options.of(await gateway.callers.options(caller.key_id))
     translated = [await run_in_threadpool(to_request, gateway, body, readable_source(source)) for source in sources]
     job_requests = [replace(each, metadata=options.metadata) for each in translated]
-    records = await run_all(gateway, request, caller, job_requests, name="extras", wire_names=WIRE_NAMES)
+    wire_names = {**WIRE_NAMES, "scale": "upscaling_resize_w"} if body.resize_mode == 1 else WIRE_NAMES
+    records = await run_all(gateway, request, caller, job_requests, name="extras", wire_names=wire_names)
     done = [record for record in records if record.status is JobStatus.SUCCEEDED]
     files = [await _finished(gateway, body, record) for record in done]
     return _html_info(records[0]), [base64.b64encode(file).decode() for file in files]

@@ -116,7 +116,7 @@ def test_loading_is_the_workers_matter(client):
          ["initial_noise_multiplier"]),
         ("extra-single-image", {}, ["image"]),
         ("extra-single-image", {"image": "no", "upscaler_1": "Lanczos"}, ["image"]),
-        ("extra-single-image", {"image": IMAGE, "upscaler_1": "Lanczos", "upscaling_resize": 3},
+        ("extra-single-image", {"image": IMAGE, "upscaler_1": "Lanczos", "upscaling_resize": 9},
          ["upscaling_resize"]),
         ("extra-single-image", {"image": IMAGE, "upscaler_1": "nobody's"}, ["upscaler_1"]),
         ("extra-single-image", {"image": IMAGE, "upscaler_1": "Lanczos", "resize_mode": 1}, ["upscaling_resize_w"]),
