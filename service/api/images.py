@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import FileResponse
+from starlette.concurrency import run_in_threadpool
 
 from models.jobs.kinds import ResultForm, find_kind
 from models.jobs.records import JobRecord
+from service.api.decoding import header_px
 from service.api.documentation import problems
 from service.api.errors import ApiError, ErrorCode
 from service.api.formats import JPEG, WEBP, ImageFormat, convert
@@ -72,9 +75,7 @@ def get_image(
     if_none_match: Annotated[str | None, Header(alias="If-None-Match")] = None,
 ) -> Response:
     """The image as a PNG file, which never changes. With `?download=1`, browsers save the file. Needs no API key."""
-    path = gateway.store.path(image_id)
-    if path is None:
-        raise ApiError(ErrorCode.IMAGE_NOT_FOUND, "there is no such image, or it is not finished yet")
+    path = _find(gateway, image_id)
     headers = {"ETag": f'"{image_id}"', "Cache-Control": _FOREVER}
     if if_none_match and (headers["ETag"] in if_none_match or if_none_match.strip() == "*"):
         return Response(status_code=304, headers=headers)
@@ -89,9 +90,9 @@ def get_image(
     responses={200: {"content": {JPEG.media_type: _BINARY}}, **_NOT_FOUND},
     response_class=Response,
 )
-def get_jpeg(gateway: GatewayState, image_id: str) -> Response:
+async def get_jpeg(gateway: GatewayState, image_id: str) -> Response:
     """The image as a JPEG file with its parameters in the EXIF data. Needs no API key."""
-    return _converted(gateway, image_id, JPEG)
+    return await _converted(gateway, image_id, JPEG)
 
 
 @router.get(
@@ -101,13 +102,19 @@ def get_jpeg(gateway: GatewayState, image_id: str) -> Response:
     responses={200: {"content": {WEBP.media_type: _BINARY}}, **_NOT_FOUND},
     response_class=Response,
 )
-def get_webp(gateway: GatewayState, image_id: str) -> Response:
+async def get_webp(gateway: GatewayState, image_id: str) -> Response:
     """The image as a WebP file with its parameters in the EXIF data. Needs no API key."""
-    return _converted(gateway, image_id, WEBP)
+    return await _converted(gateway, image_id, WEBP)
 
 
-def _converted(gateway: Gateway, image_id: str, target: ImageFormat) -> Response:
+async def _converted(gateway: Gateway, image_id: str, target: ImageFormat) -> Response:
+    path = await run_in_threadpool(_find, gateway, image_id)
+    data = await gateway.decoding.run(header_px(path), lambda: convert(path.read_bytes(), target))
+    return Response(data, media_type=target.media_type)
+
+
+def _find(gateway: Gateway, image_id: str) -> Path:
     path = gateway.store.path(image_id)
     if path is None:
         raise ApiError(ErrorCode.IMAGE_NOT_FOUND, "there is no such image, or it is not finished yet")
-    return Response(convert(path.read_bytes(), target), media_type=target.media_type)
+    return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,14 +9,13 @@ from io import BytesIO
 from types import MappingProxyType
 from typing import Self
 
-from PIL import Image
-
 from models.jobs.cost import area
 from service.api.decoding import Decoding
 from service.api.formats import JPEG, PNG, WEBP, ImageFormat
 from service.api.openai.errors import OpenAiError
 from service.api.openai.names import without_provider
 from service.api.openai.schemas import EditForm, GenerateBody, ImageFields
+from service.api.previews import enlarged
 
 FORMATS: Mapping[str, ImageFormat] = MappingProxyType({"png": PNG, "jpeg": JPEG, "webp": WEBP})
 _PNG = "png"
@@ -64,8 +62,7 @@ class ResponseFormat:
 
 def _resized(data_url: str, size: tuple[int, int]) -> bytes:
     buffer = BytesIO()
-    with Image.open(BytesIO(base64.b64decode(data_url.partition(",")[2]))) as image:
-        image.resize(size, Image.Resampling.BICUBIC).save(buffer, "PNG")
+    enlarged(data_url, size).save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -7,6 +7,8 @@ from starlette.concurrency import run_in_threadpool
 
 from models.catalog.catalog import Catalog
 from models.jobs.checks import Problems
+from models.jobs.cost import area
+from models.jobs.params import DrawParams
 from models.jobs.records import JobRecord, JobStatus
 from service.api.auth import CurrentBasicCaller
 from service.api.bodies import read_body
@@ -87,5 +89,7 @@ async def _finished(gateway: Gateway, record: JobRecord, options: Options) -> Fi
         preview = await gateway.callers.preview(record.job_id)
         if preview is None:
             return None
-        image = await run_in_threadpool(unfinished_image, record, preview)
+        assert isinstance(record.params, DrawParams)
+        px = area((record.params.width, record.params.height))
+        image = await gateway.decoding.run(px, lambda: unfinished_image(record, preview))
     return record, await gateway.decoding.convert(image, options.file_format, quality=options.quality)

@@ -7,10 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from io import BytesIO
 from typing import Any
-
-from PIL import Image
 
 from models.catalog.catalog import Catalog
 from models.catalog.families import TXT2IMG
@@ -20,6 +17,7 @@ from models.jobs.params import DrawParams
 from models.jobs.records import JobRecord
 from models.media.infotext import a1111_parameters, parse_parameters
 from models.media.png import encode
+from service.api.previews import enlarged
 from service.api.sdapi.names import model_hash
 from service.api.sdapi.schemas import SdDrawBody
 
@@ -38,9 +36,7 @@ FinishedJob = tuple[JobRecord, bytes]
 def unfinished_image(record: JobRecord, preview: str) -> bytes:
     """The PNG file of an interrupted job: its last ``preview``, a ``data:`` URL, at the size of the image. Blocking."""
     params = _params(record)
-    with Image.open(BytesIO(base64.b64decode(preview.partition(",")[2])), formats=["PNG"]) as small:
-        image = small.convert("RGB").resize((params.width, params.height), Image.Resampling.BICUBIC)
-    return encode(image, record.kind, params)
+    return encode(enlarged(preview, (params.width, params.height)), record.kind, params)
 
 
 @dataclass(frozen=True)

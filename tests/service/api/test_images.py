@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from service.api.app import create_app
+from service.api.decoding import Decoding
 from service.backbone.settings import Settings
 
 
@@ -88,7 +89,14 @@ def test_the_public_url_starts_all_links(serve, redis_url, data, key, worker):
 @pytest.mark.parametrize(
     ("extension", "media_type", "name"), [("jpg", "image/jpeg", "JPEG"), ("webp", "image/webp", "WEBP")]
 )
-def test_an_image_is_served_in_other_formats(anonymous, new_job, worker, extension, media_type, name):
+def test_an_image_is_served_in_other_formats(anonymous, new_job, worker, monkeypatch, extension, media_type, name):
+    asked_px, run = [], Decoding.run
+
+    async def noted_run(decoding, px, work):
+        asked_px.append(px)
+        return await run(decoding, px, work)
+
+    monkeypatch.setattr(Decoding, "run", noted_run)
     job_id = new_job()
     assert anonymous.get(f"/images/{job_id}.{extension}").status_code == 404
     worker.draw(job_id)
@@ -96,3 +104,4 @@ def test_an_image_is_served_in_other_formats(anonymous, new_job, worker, extensi
     assert (answer.status_code, answer.headers["content-type"]) == (200, media_type)
     with Image.open(BytesIO(answer.content)) as image:
         assert image.format == name
+        assert asked_px == [image.width * image.height]  # it waits for its place in the budget
