@@ -40,7 +40,7 @@ def load_checkpoint(
     """
     problem = spec.problem() or _unsupported(spec)
     if problem is not None:
-        raise ModelUnavailable(f"model {spec.name!r}: {problem}")
+        raise ModelUnavailable(f"model {spec.name!r}: {_without_folders(problem, spec)}", detail=problem)
     family = load_family(spec.family)
     dtype = _dtype(spec, device, family)
     try:
@@ -69,6 +69,13 @@ def _unsupported(spec: ModelSpec) -> str | None:
     if spec.dtype not in {"auto", *DTYPES}:
         return f"unknown dtype {spec.dtype!r}; the dtypes are auto, {', '.join(DTYPES)}"
     return None if spec.file is None else _file_problem(spec.file, spec.family)
+
+
+def _without_folders(text: str, spec: ModelSpec) -> str:
+    """``text`` with only the names of the model's files and folders, since clients must not learn where they are."""
+    for path in (spec.folder, spec.config, spec.file):
+        text = text if path is None else text.replace(str(path), path.name)
+    return text
 
 
 def _file_problem(file: Path, family: str) -> str | None:

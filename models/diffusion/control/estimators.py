@@ -43,7 +43,7 @@ class Estimator:
             model = model_class.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **options)
         except Exception as error:
             if is_out_of_memory(error):
-                raise OutOfMemory(f"the preprocessor's weights in {folder} do not fit into memory") from error
+                raise OutOfMemory("the preprocessor's weights do not fit into memory") from error
             message = "the preprocessor's weights cannot be read: they are damaged, or of another model"
             raise ModelUnavailable(message, detail=f"{folder}: {detail_of(error)}") from error
         return cls(model.eval(), processor)
@@ -64,7 +64,9 @@ def _segmenter(folder: Path) -> Estimator:
     estimator = Estimator.load(AutoModelForSemanticSegmentation, folder)
     classes = estimator.model.config.num_labels
     if classes != CLASSES:
-        raise ModelUnavailable(f"the segmentation model in {folder} has {classes} classes, not the {CLASSES} of ADE20K")
+        raise ModelUnavailable(
+            f"the segmentation model {folder.name} has {classes} classes, not the {CLASSES} of ADE20K"
+        )
     return estimator
 
 

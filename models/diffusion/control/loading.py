@@ -69,10 +69,10 @@ def _comparable(value: Any) -> Any:
 def _read_folder(folder: Path, dtype: torch.dtype) -> ControlNetModel:
     path = folder / ControlNetModel.config_name
     if not path.is_file():
-        raise ModelUnavailable(f"there is no ControlNet in {folder} ({path.name} is missing)")
+        raise ModelUnavailable(f"there is no ControlNet in {folder.name} ({path.name} is missing)")
     kind = json.loads(path.read_text(encoding="utf-8")).get("_class_name")
     if kind != ControlNetModel.__name__:
-        raise ModelUnavailable(f"{folder} holds a {kind}, not a {ControlNetModel.__name__}")
+        raise ModelUnavailable(f"{folder.name} holds a {kind}, not a {ControlNetModel.__name__}")
     controlnet, report = ControlNetModel.from_pretrained(
         folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
     )
@@ -85,7 +85,7 @@ def _read_folder(folder: Path, dtype: torch.dtype) -> ControlNetModel:
 def _read_file(file: Path, unet: Any, dtype: torch.dtype) -> ControlNetModel:
     """Read a single file; with a config derived from ``unet``, diffusers need not ask the hub for one."""
     if file.suffix != ".safetensors":
-        raise ModelUnavailable(f"{file} is no .safetensors file")
+        raise ModelUnavailable(f"{file.name} is no .safetensors file")
     with TemporaryDirectory() as folder:
         with torch.device("meta"):
             ControlNetModel.from_unet(unet, load_weights_from_unet=False).save_config(folder)

@@ -29,7 +29,7 @@ class FaceDetector:
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
-            raise ModelUnavailable(f"there is no file {path}")
+            raise ModelUnavailable(f"there is no file {path.name}", detail=str(path))
         try:
             self._net = cv2.FaceDetectorYN.create(str(path), "", (_LONG_SIDE_PX, _LONG_SIDE_PX), _SCORE_MIN)
             self._net.detect(np.zeros((_LONG_SIDE_PX, _LONG_SIDE_PX, 3), np.uint8))

@@ -58,7 +58,7 @@ def load_upscaler(path: Path, device: torch.device, dtype: torch.dtype) -> Upsca
     descriptor = read_model(path)
     problem = _validate(descriptor)
     if problem is not None:
-        raise ModelUnavailable(f"{path} is no upscaler: {problem}", "upscaler")
+        raise ModelUnavailable(f"{path.name} is no upscaler: {problem}", "upscaler")
     try:
         descriptor.to(device, _supported(descriptor, dtype))
     except Exception as error:

@@ -28,9 +28,9 @@ def read_model(path: Path) -> Any:
         OutOfMemory: the weights do not fit into the machine's memory.
     """
     if path.suffix.lower() not in SUFFIXES:
-        raise ModelUnavailable(f"{path} must be a file {' or '.join(SUFFIXES)}")
+        raise ModelUnavailable(f"{path.name} must be a file {' or '.join(SUFFIXES)}", detail=str(path))
     if not path.is_file():
-        raise ModelUnavailable(f"there is no file {path}")
+        raise ModelUnavailable(f"there is no file {path.name}", detail=str(path))
     try:
         return _describe(_read(path))
     except Exception as error:
@@ -40,11 +40,11 @@ def read_model(path: Path) -> Any:
 def failure_to_load(path: Path, error: Exception) -> JobFailure:
     """An ``error`` that occurred while ``path`` was loaded, as a ``JobFailure``."""
     if is_out_of_memory(error):
-        return OutOfMemory(f"{path} does not fit into the device's memory")
+        return OutOfMemory(f"{path.name} does not fit into the device's memory")
     if isinstance(error, ImportError):
         return ModelUnavailable(f"{path.name} needs the Python package spandrel", detail=detail_of(error))
     if isinstance(error, pickle.UnpicklingError):
-        return ModelUnavailable(f"{path} is damaged, or holds more than tensors; convert it to .safetensors")
+        return ModelUnavailable(f"{path.name} is damaged, or holds more than tensors; convert it to .safetensors")
     return ModelUnavailable(
         f"{path.name} cannot be loaded: it is damaged, or of an unknown architecture", detail=detail_of(error)
     )
