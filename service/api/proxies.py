@@ -26,7 +26,7 @@ class TrustedProxies:
 
     def __init__(self, app: ASGIApp, trusted: Sequence[str]) -> None:
         self._app = app
-        self._trusts_all, self._trusted = "*" in trusted, AddressSet(trusted)
+        self._trusted = AddressSet(trusted)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and client_host(scope) in self._trusted:
@@ -52,7 +52,7 @@ class TrustedProxies:
         """The last address that a trusted proxy did not add for another trusted proxy; earlier ones may be invented."""
         addresses = [_without_port(part.strip()) for value in sent for part in value.split(",")]
         untrusted = [address for address in addresses if address not in self._trusted]
-        found = addresses[:1] if self._trusts_all else untrusted[-1:]
+        found = addresses[:1] if self._trusted.has_all else untrusted[-1:]
         return next((address for address in found if _is_address(address)), None)
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import time
 from collections import OrderedDict
 
+from service.backbone.addresses import plain_address, site_of
+
 _ADDRESSES_MAX = 10_000
 """How many addresses are remembered; the one that was seen longest ago is forgotten first."""
-_IPV6_PREFIX = 64
-"""One household or server has a whole /64, so that its addresses count as one."""
 
 
 class WrongKeys:
@@ -28,7 +27,7 @@ class WrongKeys:
         """Count a wrong key of ``host``; returns ``None``, or in how many seconds the next one is answered with 401."""
         if self._per_minute == 0:
             return None
-        address, now, rate = _block_of(host), time.monotonic(), self._per_minute / 60
+        address, now, rate = site_of(plain_address(host)), time.monotonic(), self._per_minute / 60
         left, seen_at = self._buckets.pop(address, (float(self._per_minute), now))
         left = min(self._per_minute, left + (now - seen_at) * rate)
         is_refused = left < 1
@@ -36,13 +35,3 @@ class WrongKeys:
         if len(self._buckets) > _ADDRESSES_MAX:
             self._buckets.popitem(last=False)
         return math.ceil((1 - left) / rate) if is_refused else None
-
-
-def _block_of(host: str) -> str:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is None:
-        return str(ipaddress.ip_network((address, _IPV6_PREFIX), strict=False))
-    return host

@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from service.backbone.addresses import plain_address
 from service.http.refusals import Refusals
-from service.http.registry import ConnectionRegistry, plain_address
+from service.http.registry import ConnectionRegistry
 
 HEAD_MAX_BYTES = 1 << 16
 """The largest request line and headers together."""

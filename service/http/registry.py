@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address, ip_network
 from itertools import chain
 from typing import Protocol
 
-from service.backbone.addresses import AddressSet
+from service.backbone.addresses import AddressSet, site_of
 
 CHECK_EVERY_S = 1.0
-_SITE_BITS = 64
-"""An IPv6 client usually has all addresses of one network of this prefix length."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +36,7 @@ class Connection(Protocol):
     """What the registry needs to know of a connection."""
 
     address: str
-    """The client's address, as :func:`plain_address` writes it."""
+    """The client's address, as ``service.backbone.addresses.plain_address`` writes it."""
 
     def close_idle(self) -> None:
         """Close the connection for a newcomer."""
@@ -61,8 +58,8 @@ class ConnectionRegistry:
     """Counts connections in total and per address.
 
     A newcomer beyond a limit takes the place of the connection that waits longest for a request, because anybody can
-    keep idle connections open without an API key; then that of the oldest one whose body
-    is not complete. Where all requests are being answered, the newcomer is refused.
+    keep idle connections open without an API key. If none waits, it takes the place of the oldest one whose body is not
+    complete. If all requests are being answered, the newcomer is refused.
     """
 
     def __init__(self, limits: ConnectionLimits) -> None:
@@ -77,7 +74,7 @@ class ConnectionRegistry:
 
     def add(self, connection: Connection) -> bool:
         """Count a new connection, which waits for its first request; false if there is no place for it."""
-        site = _site(connection.address)
+        site = site_of(connection.address)
         of_site = self._of_site.get(site) or _Group()
         is_trusted = connection.address in self.limits.trusted
         if not is_trusted and not self._make_room(of_site, self.limits.per_address):
@@ -125,7 +122,7 @@ class ConnectionRegistry:
         self.note_busy(connection)
         for group in self._groups.pop(connection, ()):
             group.members.discard(connection)
-        site = _site(connection.address)
+        site = site_of(connection.address)
         if site in self._of_site and not self._of_site[site].members:
             del self._of_site[site]
 
@@ -140,17 +137,3 @@ class ConnectionRegistry:
             connection.check(now_s)
         if self._groups:
             self._start_checking()
-
-
-def plain_address(address: str) -> str:
-    """``address`` without a zone, and an IPv4 address that a socket for both versions shows as IPv6 as IPv4."""
-    try:
-        parsed = ip_address(address.partition("%")[0])
-    except ValueError:  # a Unix socket has none
-        return address
-    return str(parsed.ipv4_mapped or parsed) if isinstance(parsed, IPv6Address) else str(parsed)
-
-
-def _site(address: str) -> str:
-    """The IPv4 address, or the network of an IPv6 address."""
-    return str(ip_network((address, _SITE_BITS), strict=False)) if ":" in address else address

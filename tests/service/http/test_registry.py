@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.backbone.addresses import AddressSet
-from service.http.registry import ConnectionRegistry, plain_address
+from service.http.registry import ConnectionRegistry
 from tests.service.http.conftest import HEALTH, LIMITS, Served, guarded, read_answer, read_end
 
 
@@ -74,14 +74,6 @@ def test_a_trusted_proxy_is_limited_in_total_only():
     connections = [Fake("10.0.0.1") for _ in range(6)]
     assert all(map(registry.add, connections))
     assert [each.is_closed for each in connections] == [True] + [False] * 5
-
-
-@pytest.mark.parametrize(
-    ("shown", "address"),
-    [("192.0.2.1", "192.0.2.1"), ("::ffff:192.0.2.1", "192.0.2.1"), ("fe80::1%eth0", "fe80::1"), ("", "")],
-)
-def test_addresses_are_written_in_one_way(shown, address):
-    assert plain_address(shown) == address
 
 
 @given(
