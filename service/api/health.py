@@ -12,6 +12,9 @@ from service.api.documentation import problems
 from service.api.errors import ErrorCode, unavailable
 from service.api.state import GatewayState
 
+PROBES = ("/healthz", "/readyz")
+"""The paths of this module. Probes ask them every second, by the address of a container."""
+
 router = APIRouter(tags=["health"])
 
 

@@ -8,10 +8,8 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.errors import ApiError, ErrorCode
+from service.api.health import PROBES
 from service.api.proxies import requested_host
-
-_PROBES = ("/healthz", "/readyz")
-"""Paths without links, which probes call by the address of a container."""
 
 
 class KnownHosts:
@@ -28,7 +26,7 @@ class KnownHosts:
         self._hosts = [*hosts, *own] if hosts else []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_checked = scope["type"] == "http" and self._hosts and scope["path"] not in _PROBES
+        is_checked = scope["type"] == "http" and self._hosts and scope["path"] not in PROBES
         if is_checked and not self._knows(requested_host(scope) or ""):
             raise ApiError(ErrorCode.UNKNOWN_HOST, "the host of the request is not one that PHOTOGRAM_HOSTS names")
         await self._app(scope, receive, send)

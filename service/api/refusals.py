@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.api.health import PROBES
 from service.api.paths import route_of
 from service.api.proxies import client_host
 from service.backbone import trail
 
 _REFUSED_FROM = 400
-_PROBES = ("/healthz", "/readyz")
-"""Somebody asks these every second, and a 503 is their answer, not a refusal."""
 
 
 class NotedRefusals:
@@ -33,7 +32,7 @@ class NotedRefusals:
 
 def _note(scope: Scope, status: int) -> None:
     state = scope["state"]
-    if scope["path"] in _PROBES:
+    if scope["path"] in PROBES:  # a 503 is their answer, not a refusal
         return
     trail.refused(
         method=scope["method"],
