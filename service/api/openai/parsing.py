@@ -15,6 +15,7 @@ from service.api.multipart import FORM, FormPart, is_form, parse_form
 from service.api.openai.errors import OpenAiError, invalid_fields, refused
 from service.api.openai.schemas import ImageFields
 from service.api.openai.unsupported import UNSUPPORTED
+from service.api.text_numbers import whole_of
 
 _FILES = ("image", "mask")
 _TEXTS = ("prompt", "negative_prompt", "image", "mask")
@@ -22,7 +23,6 @@ _NUMBERS = (
     "n", "seed", "steps", "step", "num_inference_steps", "width", "height", "clip_skip", "priority",
     "output_compression", "partial_images", "guidance_scale", "cfg_scale", "strength",
 )  # fmt: skip
-_NUMBER = re.compile(r"[+-]?\d{1,20}(\.\d{0,20})?([eE][+-]?\d{1,2})?")
 _INDEX = re.compile(r"\[\d*\]$")
 
 _Fields = TypeVar("_Fields", bound=ImageFields)
@@ -69,13 +69,7 @@ def _plain(document: Mapping[str, Any]) -> dict[str, Any]:
     Forms and clients in shells send these. An empty prompt is one, and so is an empty negative prompt.
     """
     given = {name: value for name, value in document.items() if value != "" or name in _TEXTS}
-    return {name: _number(value) if name in _NUMBERS else value for name, value in given.items()}
-
-
-def _number(value: object) -> object:
-    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
-        value = float(value) if set(value) & set(".eE") else int(value)
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    return {name: whole_of(value) if name in _NUMBERS else value for name, value in given.items()}
 
 
 def _fields(parts: list[FormPart]) -> dict[str, str | bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -12,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from models.errors import InvalidTicket
 from models.jobs.params import Control, LoraUse, Refiner, SecondPass
 from service.api.job_bodies import BodyOf
+from service.api.text_numbers import number_of, whole_of
 from service.api.validation import FIRST_WRONG_ITEM, PROBLEMS_MAX, StrictBody, field_problems, require_short_texts
 
 _SHOWN_IMAGE_MAX_CHARS = 300
@@ -28,29 +28,14 @@ _FIRST_INPUT = _SOURCE + "If left out, the first `input`."
 _SECOND_INPUT = _SOURCE + "If left out, the second `input`."
 
 
-_NUMBER = re.compile(r"[+-]?\d{1,20}(\.\d{0,20})?([eE][+-]?\d{1,2})?")
+def _without_blank(value: object) -> object:
+    """``None`` for an empty text, which is the same as left out."""
+    return None if isinstance(value, str) and not value.strip() else value
 
 
-def _number(value: object) -> object:
-    """A number that came as text, as forms and shells send it; an empty text is the same as left out."""
-    if not isinstance(value, str):
-        return value
-    text = value.strip()
-    if not text:
-        return None
-    return float(text) if _NUMBER.fullmatch(text) else value
-
-
-def _integral(value: object) -> object:
-    found = int(value) if isinstance(value, str) and _WHOLE.fullmatch(value.strip()) else _number(value)
-    return int(found) if isinstance(found, float) and found.is_integer() else found
-
-
-_WHOLE = re.compile(r"[+-]?\d{1,20}")
-
-Whole = Annotated[int | None, Field(strict=True), BeforeValidator(_integral)]
+Whole = Annotated[int | None, Field(strict=True), BeforeValidator(whole_of), BeforeValidator(_without_blank)]
 """A whole number; it may come as text, or as a float without a fraction; a boolean is refused."""
-Number = Annotated[float | None, Field(strict=True), BeforeValidator(_number)]
+Number = Annotated[float | None, Field(strict=True), BeforeValidator(number_of), BeforeValidator(_without_blank)]
 """Any number; it may come as text."""
 
 
