@@ -14,6 +14,7 @@ from models.jobs.records import JobRecord
 from service.api.decoding import header_px
 from service.api.documentation import problems
 from service.api.errors import ApiError, ErrorCode
+from service.api.etags import is_known
 from service.api.formats import JPEG, WEBP, ImageFormat, convert
 from service.api.proxies import requested_base
 from service.api.state import Gateway, GatewayState
@@ -77,7 +78,7 @@ def get_image(
     """The image as a PNG file, which never changes. With `?download=1`, browsers save the file. Needs no API key."""
     path = _find(gateway, image_id)
     headers = {"ETag": f'"{image_id}"', "Cache-Control": _FOREVER}
-    if if_none_match and (headers["ETag"] in if_none_match or if_none_match.strip() == "*"):
+    if is_known(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)
     name = f"{image_id}.png" if download == "1" else None
     return FileResponse(path, headers=headers, media_type="image/png", filename=name)

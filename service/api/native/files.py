@@ -9,6 +9,7 @@ from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
 from service.api.auth import CurrentCaller
+from service.api.etags import is_known
 from service.api.native.errors import READING_FILE
 from service.api.state import GatewayState
 from service.jobs.errors import FileGone
@@ -60,7 +61,7 @@ async def get_job_file(
     file = record.files[int(index)]
     path = await run_in_threadpool(gateway.jobs.file_path, file)
     etag = f'"{file.file_id}"'
-    if if_none_match and (etag in if_none_match or if_none_match.strip() == "*"):
+    if is_known(etag, if_none_match):
         return Response(status_code=304, headers={"ETag": etag})
     # A browser must not run the file as a page: "attachment" saves it, and "nosniff" forbids guessing another type.
     headers = {"X-Content-Type-Options": "nosniff", "ETag": etag, "Cache-Control": "private, no-cache"}
