@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from models.catalog.bounds import SIZE_MULTIPLE_PX
 from models.catalog.catalog import ModelSpec
-from models.catalog.families import FAMILIES
 from service.api.openai.errors import OpenAiError
 
 Size = tuple[int, int]
@@ -68,6 +66,4 @@ def fitted(size: Size, spec: ModelSpec) -> Size:
 
 def _grid(spec: ModelSpec) -> tuple[int, int, int]:
     """The lowest and the highest side in multiples of the grid, and the grid in pixels."""
-    facts = FAMILIES.get(spec.family)
-    grid_px = SIZE_MULTIPLE_PX if facts is None else facts.size_multiple_px
-    return -(-spec.limits.min_px // grid_px), spec.limits.max_px // grid_px, grid_px
+    return -(-spec.limits.min_px // spec.grid_px), spec.limits.max_px // spec.grid_px, spec.grid_px

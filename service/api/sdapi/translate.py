@@ -168,9 +168,8 @@ def _wrong_scheduler(scheduler: str | None, sampler: str) -> str:
 
 
 def _rounded_down(size_px: int | None, model: ModelSpec | None) -> int | None:
-    facts = None if model is None else FAMILIES.get(model.family)
-    multiple_px = SIZE_MULTIPLE_PX if facts is None else facts.size_multiple_px
-    return None if size_px is None else size_px // multiple_px * multiple_px
+    grid_px = SIZE_MULTIPLE_PX if model is None else model.grid_px
+    return None if size_px is None else size_px // grid_px * grid_px
 
 
 def _styled(body: SdDrawBody, problems: Problems) -> tuple[str, str | None, str | None]:
