@@ -34,7 +34,7 @@ class StoredOutput:
         *,
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        self._output, self._record = output, record
+        self._record = record
         self._image_store, self._file_store = images, files
         self._waiting = [(image.width, image.height, _encoded(image, record, check)) for image in output.images]
         self._waiting_files = checked_files(output.files)

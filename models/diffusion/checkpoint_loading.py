@@ -129,9 +129,10 @@ def _read_file(file: Path, config: Path | None, family: Family, options: dict[st
 def _index_problem(index: Mapping[str, Any], family: str) -> str | None:
     """Why the pipeline that ``index``, a ``model_index.json``, describes is not of ``family``; ``None`` if it is."""
     found = next((index[part][1] for part in ("unet", "transformer") if part in index), None)
-    fitting_families = [name for name, facts in FAMILIES.items() if found in (facts.denoiser, facts.older_denoiser)]
-    if found is not None and family in fitting_families:
+    known = {} if found is None else FAMILIES
+    families = [name for name, facts in known.items() if found in (facts.denoiser, facts.older_denoiser)]
+    if family in families:
         return None
-    fitting = " or ".join(f'"{name}"' for name in fitting_families if found is not None)
+    fitting = " or ".join(f'"{name}"' for name in families)
     advice = f"set family = {fitting}" if fitting else "no family has this denoiser"
     return f"its denoiser is {found or 'missing'}; {advice}"

@@ -128,10 +128,7 @@ def read_texts(data: bytes) -> tuple[str, dict[str, str]]:
     except Exception as error:  # damaged bytes can make Pillow raise anything
         raise UnreadableImage(f"the image cannot be read: {error}") from error
     made = foreign_infotext(texts)
-    return (merged(texts), _others(texts)) if made is None else (made, texts)
-
-
-def _others(texts: dict[str, str]) -> dict[str, str]:
-    """``texts`` without the one that is A1111's."""
+    if made is not None:
+        return made, texts
     info = merged(texts)
-    return {name: text for name, text in texts.items() if text != info}
+    return info, {name: text for name, text in texts.items() if text != info}

@@ -263,7 +263,7 @@ def _url(given: Mapping[str, str], name: str) -> str | None:
 
 
 def _list(given: Mapping[str, str], name: str, pattern: re.Pattern[str], allowed: str) -> tuple[str, ...]:
-    parts = tuple(part.strip().rstrip("/").lower() for part in given.get(name, "").split(",") if part.strip())
+    parts = tuple(part.rstrip("/").lower() for part in _words(given, name))
     for part in parts:
         if not pattern.fullmatch(part):
             raise SettingsError(f"{name} must be {allowed}, separated by commas, not {part!r}")
@@ -275,7 +275,7 @@ def _proxies(given: Mapping[str, str], default: tuple[str, ...]) -> tuple[str, .
     name = "PHOTOGRAM_TRUSTED_PROXIES" if "PHOTOGRAM_TRUSTED_PROXIES" in given else "FORWARDED_ALLOW_IPS"
     if name not in given:
         return default
-    parts = tuple(part.strip() for part in given[name].split(",") if part.strip())
+    parts = _words(given, name)
     for part in parts:
         try:
             _ = None if part == "*" else ip_network(part, strict=False)
