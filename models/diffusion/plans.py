@@ -28,6 +28,7 @@ from models.diffusion.load_requests import (
     weights_of,
 )
 from models.diffusion.prompt_inputs import prompt_inputs_of
+from models.diffusion.sampling import scheduler_class
 from models.diffusion.upscaling.faces import FaceRestoration
 from models.diffusion.upscaling.upscaling import FILTERS, Resizing, Upscaling
 from models.diffusion.work import Plan, PlanPart, Task, load, run
@@ -49,12 +50,6 @@ class Tools:
     load: Callable[[ModelSpec], Checkpoint]
     device: torch.device
     encodings: EmbeddingCache = field(default_factory=lambda: EmbeddingCache(ENCODINGS_BYTES))
-
-
-_TWO_EACH = (
-    "HeunDiscreteScheduler", "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler", "DPMSolverSDEScheduler",
-)  # fmt: skip
-"""Schedulers of diffusers that run the denoiser twice for every step of the request but the last."""
 
 
 def plan(task: Task, tools: Tools) -> Plan:
@@ -147,8 +142,9 @@ def _second_steps(params: DrawParams) -> int:
     second, sampler = params.second_pass, SAMPLERS.get(params.sampler)
     if second is None:
         return 0
-    steps = int((second.num_inference_steps or params.num_inference_steps) * second.strength)
-    return 2 * steps - 1 if sampler is not None and sampler.scheduler in _TWO_EACH else steps
+    steps = max(1, int((second.num_inference_steps or params.num_inference_steps) * second.strength))
+    is_second_order = sampler is not None and scheduler_class(sampler.scheduler).order == 2
+    return 2 * steps - 1 if is_second_order else steps  # two calls of the model for each step but the last
 
 
 def _second_pass(

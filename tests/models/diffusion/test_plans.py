@@ -160,13 +160,21 @@ def test_progress_goes_on_through_a_second_pass(tiny_sd: Studio) -> None:
     assert len(steps) == 4 + 1 + 2, "four steps, the enlargement, half of four"
 
 
-@pytest.mark.parametrize("sampler", ["Euler", "Heun", "DPM2 a"])
+@pytest.mark.parametrize("sampler", ["Euler", "Heun", "DPM2 a", "DPM++ SDE", "DPM++ 2S a", "Restart", "DPM fast"])
 def test_the_share_of_steps_never_falls(tiny_sd: Studio, sampler: str) -> None:
     engine = tiny_sd.engine()
     twice = params(sampler=sampler, second_pass=SecondPass(strength=0.5, num_inference_steps=8))
     add_row(engine, "row", twice, tiny_sd.spec)
     shares = [event.step / event.steps for event in run(engine) if isinstance(event, Progressed)]
     assert shares == sorted(shares) and shares[-1] == 1 and shares[3] < 0.7
+
+
+@pytest.mark.parametrize(("sampler", "first_pass"), [("Euler", 4), ("Heun", 7)])
+def test_a_weak_second_pass_counts_as_one_step(tiny_sd: Studio, sampler: str, first_pass: int) -> None:
+    engine = tiny_sd.engine()
+    add_row(engine, "row", params(sampler=sampler, second_pass=SecondPass(strength=0.01)), tiny_sd.spec)
+    totals = [event.steps for event in run(engine) if isinstance(event, Progressed)]
+    assert totals[:first_pass] == [first_pass + 1] * first_pass
 
 
 @pytest.mark.parametrize("changes", [{"style_preset": "anime"}, {"prompt": "a (cat:1.4)"}, {"prompt": "a sunny cat"},
