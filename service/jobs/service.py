@@ -78,6 +78,7 @@ class JobService:
         idempotency_key: str | None = None,
         echo: Mapping[str, Any] | None = None,
         is_leased: bool = False,
+        count: int = 1,
     ) -> Accepted:
         """Queue ``request``.
 
@@ -87,6 +88,7 @@ class JobService:
             idempotency_key: likewise, for a job whose id the server chooses.
             echo: what the record keeps as the request, in a dialect's own words; ``None`` keeps ``request``.
             is_leased: whether the job ends with its caller, who must renew its lease.
+            count: the request is the first of so many equal ones, whose cost is checked together.
 
         Raises:
             InvalidTicket: the request cannot be done.
@@ -94,24 +96,6 @@ class JobService:
             QueueFull: too many jobs wait.
             StorageUnavailable: the disk is full or nearly full, or cannot be written.
         """
-        return await self._submit(
-            caller, request, our_url=our_url, job_id=job_id, idempotency_key=idempotency_key, echo=echo,
-            is_leased=is_leased,
-        )  # fmt: skip
-
-    async def _submit(
-        self,
-        caller: Caller,
-        request: JobRequest,
-        *,
-        our_url: str | None,
-        job_id: str | None = None,
-        idempotency_key: str | None = None,
-        echo: Mapping[str, Any] | None = None,
-        is_leased: bool = False,
-        count: int = 1,
-    ) -> Accepted:
-        """Queue ``request``, the first of ``count`` equal ones whose cost is checked together; as :meth:`submit`."""
         preferred = await self._with_preferences(caller, request)
 
         def accept() -> Accepted:
@@ -138,12 +122,13 @@ class JobService:
         if problems:
             raise InvalidTicket(problems)
 
-    def _check_costs(self, caller: Caller, requests: Sequence[JobRequest], our_url: str | None) -> None:
-        """Check what ``requests`` cost together, and each of them; raises as :meth:`submit`."""
-        total = Cost()
-        for request in requests:
-            total = total.plus(self._cost(complete(self.take_in(request, our_url), self._catalog.current())))
+    def _take_in_all(self, caller: Caller, requests: Sequence[JobRequest], our_url: str | None) -> Sequence[JobRequest]:
+        """``requests`` with their images stored, if what they cost together is allowed; raises as :meth:`submit`."""
+        taken, total = [self.take_in(request, our_url) for request in requests], Cost()
+        for request in taken:
+            total = total.plus(self._cost(complete(request, self._catalog.current())))
         self._check_cost(caller, total)
+        return taken
 
     async def submit_all(
         self, caller: Caller, requests: Sequence[JobRequest], *, our_url: str | None = None
@@ -152,10 +137,10 @@ class JobService:
 
         Their cost is checked together. Raises as :meth:`submit`.
         """
-        await to_thread.run_sync(self._check_costs, caller, requests, our_url)
+        taken = await to_thread.run_sync(self._take_in_all, caller, requests, our_url)
         queued: list[JobRecord] = []
         async with self._all_or_none(queued):
-            for request in requests:
+            for request in taken:
                 queued.append((await self.submit(caller, request, our_url=our_url, is_leased=True)).record)
         return queued
 
@@ -176,7 +161,7 @@ class JobService:
         async with self._all_or_none(queued):
             for index in range(count):
                 next_request = _with_later_seed(queued[0], index) if queued else request
-                accepted = await self._submit(
+                accepted = await self.submit(
                     caller, next_request, our_url=our_url, is_leased=True, count=1 if queued else count
                 )
                 queued.append(accepted.record)
