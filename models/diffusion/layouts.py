@@ -33,9 +33,12 @@ _MIN_ALPHA = 2.0**-24
 
 
 def _karras(trained: Sigmas, steps: int, is_sdxl: bool) -> Sigmas:
-    """Karras et al. 2022, arXiv 2206.00364, equation 5."""
-    low, high = trained[0] ** (1 / _RHO), trained[-1] ** (1 / _RHO)
-    return np.asarray(np.linspace(high, low, steps) ** _RHO)
+    return karras(trained[0], trained[-1], steps)
+
+
+def karras(low: float, high: float, steps: int) -> Sigmas:
+    """So many sigmas from ``high`` to ``low``: Karras et al. 2022, arXiv 2206.00364, equation 5."""
+    return np.asarray(np.linspace(high ** (1 / _RHO), low ** (1 / _RHO), steps) ** _RHO)
 
 
 def _exponential(trained: Sigmas, steps: int, is_sdxl: bool) -> Sigmas:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from diffusers import EulerAncestralDiscreteScheduler, EulerDiscreteScheduler, LCMScheduler
 from diffusers.utils.torch_utils import randn_tensor
+from numpy.typing import ArrayLike, NDArray
 
 from models.diffusion.layouts import trained_sigmas
 from models.diffusion.restarts import restarted
@@ -33,9 +34,7 @@ class Solver(EulerDiscreteScheduler):
         super().set_timesteps(num_inference_steps, device, **options)
         self.calls = self._calls([float(each) for each in self.sigmas])
         self.sigmas = torch.tensor(self.calls)
-        logs = np.log(trained_sigmas(self))
-        found = [self._sigma_to_t(np.array(sigma), logs) for sigma in self.calls[:-1]]
-        self.timesteps = torch.tensor(np.array(found, dtype=np.float32), device=device)
+        self.timesteps = torch.tensor(timesteps_of(self, self.calls[:-1]), dtype=torch.float32, device=device)
         self._forget()
 
     def _calls(self, sigmas: list[float]) -> list[float]:
@@ -243,7 +242,7 @@ class LaidOutLCM(LCMScheduler):
         self.timesteps = torch.tensor(timesteps_of(self, sigmas).round(), dtype=torch.int64, device=device)
 
 
-def timesteps_of(scheduler: Any, sigmas: np.ndarray) -> np.ndarray:
+def timesteps_of(scheduler: Any, sigmas: ArrayLike) -> NDArray[np.float64]:
     """The trained timesteps whose noise is ``sigmas``, interpolated in logarithms."""
     trained = np.log(trained_sigmas(scheduler))
     return np.asarray(np.interp(np.log(sigmas), trained, np.arange(len(trained))))
