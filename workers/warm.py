@@ -23,7 +23,7 @@ DEFER_S = 3.0
 """How long a deferred job waits for a worker that has its model."""
 STATUS_TTL_S = 5.0
 """A worker whose status is older is not relied on."""
-FORGOTTEN_AFTER_S = 60.0
+STATUS_KEPT_S = 60.0
 """The status of a worker that was not renewed for so long is deleted: the worker died without signing off."""
 
 
@@ -64,7 +64,7 @@ class WarmRouting:
         for name, text in statuses.items():
             status = json.loads(text)
             age_s = now - status["at"]
-            if age_s > FORGOTTEN_AFTER_S:
+            if age_s > STATUS_KEPT_S:
                 dead.append(name)
             elif name.decode() != self._name and age_s <= STATUS_TTL_S:
                 peers[name.decode()] = WorkerStatus(frozenset(status["loaded"]), status["has_room"])

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import struct
-
 from PIL import Image
 
-_SIGNATURE_BYTES = 8
-_HEAD = struct.Struct(">I4s")
-_CRC_BYTES = 4
+from models.media.png_chunks import chunks
 
 
 def header_exif(image: Image.Image, data: bytes) -> Image.Exif:
@@ -22,11 +18,4 @@ def header_exif(image: Image.Image, data: bytes) -> Image.Exif:
 
 
 def _png_exif(data: bytes) -> bytes | None:
-    place = _SIGNATURE_BYTES
-    while place + _HEAD.size <= len(data):
-        length, name = _HEAD.unpack_from(data, place)
-        place += _HEAD.size
-        if name == b"eXIf":
-            return b"Exif\x00\x00" + data[place : place + length]
-        place += length + _CRC_BYTES
-    return None
+    return next((b"Exif\x00\x00" + bytes(chunk.content) for chunk in chunks(data, (b"eXIf",))), None)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import struct
 
 from models.errors import UnreadableImage
+from models.media.png_chunks import SIGNATURE
 
 ICON_MAX_PX = 1024
 """The largest width and height of an icon; the format itself ends at 256."""
 
-_MAGIC, _PNG = b"\0\0\1\0", b"\x89PNG\r\n\x1a\n"
+_MAGIC = b"\0\0\1\0"
 _ENTRIES_MAX = 256
 
 
@@ -34,7 +35,7 @@ def check_icon(data: bytes) -> None:
 
 def _sides(header: bytes) -> tuple[int, int]:
     """Width and height in pixels of the PNG or bitmap that begins with ``header``; a bitmap is twice as high."""
-    if header.startswith(_PNG):
+    if header.startswith(SIGNATURE):
         width, height = struct.unpack(">II", header.ljust(24, b"\0")[16:24])
         return width, height
     width, height = struct.unpack("<ii", header.ljust(12, b"\0")[4:12])

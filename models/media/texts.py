@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from PIL import Image
 
 from models.media.header_exif import header_exif
+from models.media.png_chunks import SIGNATURE, chunks
 
 TEXTS_MAX_BYTES = 4 << 20
 """All texts of one image, unpacked; a text beyond it is left out, because half a JSON document says nothing."""
@@ -17,7 +18,7 @@ _UNPACKED_MAX_BYTES = 1 << 20
 """How many more bytes the texts of an image may have than its file: compressed zeros shrink a thousandfold."""
 _TEXTS_MAX = 64
 
-_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
 _CODE_BYTES = 8
 """The length of the name of the character code at the start of EXIF's user comment, padded with zeros."""
@@ -45,7 +46,7 @@ def _allowed_bytes(data: bytes) -> int:
 
 
 def _all(data: bytes, image: Image.Image) -> Iterator[tuple[str, str]]:
-    if data.startswith(_PNG):
+    if data.startswith(SIGNATURE):
         yield from _png_texts(data)
     else:
         yield from ((str(name), text) for name, text in image.info.items() if isinstance(text, str))
@@ -107,23 +108,14 @@ def _decoded(text: bytes) -> str:
 def _png_texts(data: bytes) -> Iterator[tuple[str, str]]:
     """The text chunks of a PNG, before and after its pixels."""
     left = _allowed_bytes(data)
-    for kind, body in _chunks(data):
-        name, _, rest = body.partition(b"\0")
-        text = _chunk_text(kind, rest, left)
+    for chunk in chunks(data, _PNG_TEXTS):
+        name, _, rest = bytes(chunk.content).partition(b"\0")
+        text = _chunk_text(chunk.name, rest, left)
         if text is None:
             continue
         left -= len(text)
-        is_latin = kind != b"iTXt" and _strict_utf8(text) is None
+        is_latin = chunk.name != b"iTXt" and _strict_utf8(text) is None
         yield name.decode("latin-1", "replace"), text.decode("latin-1" if is_latin else "utf-8", "replace")
-
-
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    place = len(_PNG)
-    while place + 8 <= len(data):
-        length, kind = int.from_bytes(data[place : place + 4]), data[place + 4 : place + 8]
-        if kind in (b"tEXt", b"zTXt", b"iTXt"):
-            yield kind, data[place + 8 : place + 8 + length]
-        place += length + 12
 
 
 def _chunk_text(kind: bytes, rest: bytes, limit: int) -> bytes | None:

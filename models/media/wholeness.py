@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
 
 from PIL import Image
 
 from models.errors import UnreadableImage
+from models.media.png_chunks import SIGNATURE, chunks
 
 MENDED_MAX_BYTES = 1 << 26
 """The most bytes of decompressed rows that a damaged PNG file may have; each damaged file is decompressed to count
 its rows."""
 
-_PNG, _JPEG, _END_OF_JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\xff\xd9"
+_JPEG, _END_OF_JPEG = b"\xff\xd8\xff", b"\xff\xd9"
+_IHDR = struct.Struct(">IIBBBBB")
+"""The content of a PNG file's first chunk: width, height, depth, colour type, compression, filter, interlace."""
+_HEADER = SIGNATURE + struct.pack(">I4s", _IHDR.size, b"IHDR")
+"""How a PNG file begins, up to that content."""
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """The channels of each PNG colour type."""
 _END_BYTES = 1 << 16
@@ -36,46 +40,37 @@ def mended(data: bytes) -> bytes:
     """
     if data.startswith(_JPEG) and not data.endswith(_END_OF_JPEG):
         return data + _END_OF_JPEG  # decoders ignore it behind a real end, and fill missing pixels with grey otherwise
-    if data.startswith(_PNG) and b"IEND" not in data[-_END_BYTES:]:
+    if data.startswith(SIGNATURE) and b"IEND" not in data[-_END_BYTES:]:
         return _mended_png(data)
     return data
 
 
 def _mended_png(data: bytes) -> bytes:
     """The file with the rows that are there, the others zeros; without the metadata behind the pixels."""
-    chunks = list(_png_chunks(data))
-    if not chunks or chunks[0][0] != b"IHDR" or len(chunks[0][1]) != 13:
+    if not data.startswith(_HEADER) or len(data) < len(_HEADER) + _IHDR.size:
         raise UnreadableImage(_INCOMPLETE)
-    width, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", chunks[0][1])
+    width, height, depth, colour, _, _, interlace = _IHDR.unpack_from(data, len(_HEADER))
     row_bytes = 1 + (width * depth * _CHANNELS.get(colour, 0) + 7) // 8
     if interlace or height * row_bytes > MENDED_MAX_BYTES:
         raise UnreadableImage(_INCOMPLETE)
-    rows = _inflated(b"".join(content for name, content in chunks if name == b"IDAT"), height * row_bytes)
+    packed, before = bytearray(), []
+    for chunk in chunks(data):
+        if chunk.name == b"IDAT":
+            packed += chunk.content
+        elif chunk.is_whole and chunk.name != b"IEND":
+            before.append(_png_chunk(chunk.name, bytes(chunk.content)))
+    rows = _inflated(packed, height * row_bytes)
     if 2 * len(rows) < height * row_bytes:
         raise UnreadableImage(_INCOMPLETE)
     pixels = zlib.compress(rows.ljust(height * row_bytes, b"\0"), 1)
-    before = [chunk for chunk in chunks if chunk[0] not in (b"IDAT", b"IEND")]
-    return _PNG + b"".join(_png_chunk(*each) for each in (*before, (b"IDAT", pixels), (b"IEND", b"")))
-
-
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Name and content of each chunk; of the last one only the pixels that are there, if it is cut off."""
-    place = len(_PNG)
-    while place + 8 <= len(data):
-        (length,) = struct.unpack_from(">I", data, place)
-        name, content = data[place + 4 : place + 8], data[place + 8 : place + 8 + length]
-        is_whole = len(content) == length
-        if not is_whole and name != b"IDAT":
-            return
-        yield name, content
-        place += 12 + length
+    return b"".join((SIGNATURE, *before, _png_chunk(b"IDAT", pixels), _png_chunk(b"IEND", b"")))
 
 
 def _png_chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
-def _inflated(compressed: bytes, max_bytes: int) -> bytes:
+def _inflated(compressed: bytearray, max_bytes: int) -> bytes:
     """What can be decompressed, at most ``max_bytes``."""
     try:
         return zlib.decompressobj().decompress(compressed, max_bytes)

@@ -93,6 +93,6 @@ def test_the_status_of_a_dead_worker_is_deleted(redis: Redis, make: Make, monkey
     alive.maintenance.beat()
     assert set(redis.hkeys(worker_status_key())) == {b"alive", b"dead"}
     status = json.loads(redis.hget(worker_status_key(), "dead"))
-    redis.hset(worker_status_key(), "dead", json.dumps(status | {"at": time.time() - warm.FORGOTTEN_AFTER_S - 1}))
+    redis.hset(worker_status_key(), "dead", json.dumps(status | {"at": time.time() - warm.STATUS_KEPT_S - 1}))
     alive.maintenance.beat()
     assert redis.hkeys(worker_status_key()) == [b"alive"]

@@ -124,7 +124,7 @@ class Params(TypedDict, total=False):
     image: ImageSource | None
     """The image that img2img and inpaint start from."""
     strength: float | None
-    """The share of the noise schedule that is run, above 0, at most 1; 1 ignores the image."""
+    """The share of the noise schedule that is run, from 0 to 1; 1 ignores the image."""
     resize_mode: str | None
     """How the image is brought to width x height: `crop` (default), `stretch` or `fill`."""
     mask: ImageSource | MaskParams | None
@@ -154,7 +154,7 @@ class UpscaleParams(TypedDict, total=False):
     """The parameters of an upscale, without the image."""
 
     scale: float | None
-    """Factor of the enlargement: 2 (default) or 4."""
+    """Factor of the enlargement, from 0.1 to 8; 2 by default."""
     upscaler: str | None
     """An upscaler's name; `Lanczos` by default."""
     priority: int | None
