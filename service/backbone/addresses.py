@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from functools import lru_cache
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _SITE_BITS = 64
 """An IPv6 client usually has all addresses of one network of this prefix length."""
 
 
+_parsed = lru_cache(1024)(ipaddress.ip_address)
+"""Parsing takes longer than all else that is done for a new connection, and many come from one address."""
+
+
 def plain_address(address: str) -> str:
     """``address`` without a zone, and an IPv4 address that a socket for both versions shows as IPv6 as IPv4."""
     try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
+        parsed = _parsed(address.partition("%")[0])
     except ValueError:  # a Unix socket has none
         return address
     return str(parsed.ipv4_mapped or parsed) if isinstance(parsed, ipaddress.IPv6Address) else str(parsed)
@@ -42,7 +47,7 @@ class AddressSet:
         if self.has_all:
             return True
         try:
-            parsed = ipaddress.ip_address(address)
+            parsed = _parsed(address)
         except ValueError:
             return False
         return any(parsed in network for network in self._networks)
