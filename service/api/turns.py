@@ -10,14 +10,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.api.health import PROBES
 
 PER_PASS = 8
-"""How many requests begin in one pass of the event loop; each takes up to a millisecond before it waits for anything."""
+"""How many requests begin in one pass of the event loop; each takes up to a millisecond before it first waits."""
 
 
 class Turns:
     """Lets requests begin in the order of their arrival, at most ``PER_PASS`` in each pass of the event loop.
 
-    The loop runs everything that is ready before it looks for new data, so a thousand requests that arrive at once would
-    keep a health check waiting until the last of them is answered. Health checks begin at once.
+    The loop runs everything that is ready before it looks for new data, so a thousand requests that arrive at once
+    would keep a health check waiting until the last of them is answered. Health checks begin at once.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -1,8 +1,10 @@
-"""The images of a form: they are stored, and transparent areas become a mask."""
+"""The images of a form: they are stored, several are put on one canvas, and transparent areas become a mask."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -10,8 +12,11 @@ from PIL import ExifTags, Image, ImageOps
 from starlette.concurrency import run_in_threadpool
 
 from models.errors import UnreadableImage
+from models.jobs.cost import area
+from models.media.collage import Box, cells
+from models.media.fitting import Size, fit
 from models.media.header_exif import header_exif
-from models.media.images import FORMATS, in_strips
+from models.media.images import FORMATS, INPUT_MAX_PX, decode, in_strips, measure
 from models.media.png import read_request
 from models.media.wholeness import mended
 from service.api.openai.errors import OpenAiError
@@ -35,8 +40,43 @@ class FormImages:
     """The prompt in the metadata of an image that Photogram generated."""
 
 
-async def store_images(gateway: Gateway, image: bytes, mask: bytes | None = None) -> FormImages:
-    """Check and store the images.
+async def store_canvas(gateway: Gateway, images: Sequence[bytes], size_for: Callable[[Size], Size]) -> FormImages:
+    """Put several images beside each other on one canvas, and store it.
+
+    Args:
+        size_for: the size of the canvas, for the size of the first image.
+
+    Raises:
+        OpenAiError: an image cannot be used.
+    """
+    sizes = [await run_in_threadpool(_checked_size, image) for image in images]
+    if sum(map(area, sizes)) > INPUT_MAX_PX:
+        raise OpenAiError(f"image: several images must have at most {INPUT_MAX_PX} pixels together", param="image")
+    canvas = Image.new("RGB", size_for(sizes[0]))
+    for image, size, box in zip(images, sizes, cells(sizes, canvas.size), strict=True):
+        canvas.paste(await gateway.decoding.run(area(size), partial(_cropped, image, box)), box)
+    return await run_in_threadpool(_stored_image, gateway, _png(canvas))
+
+
+def _checked_size(image: bytes) -> Size:
+    try:
+        measure(image)
+    except UnreadableImage as error:
+        raise OpenAiError(f"image: {error}", param="image") from error
+    return upright_size(image)
+
+
+def _cropped(image: bytes, box: Box) -> Image.Image:
+    left, top, right, bottom = box
+    size = right - left, bottom - top
+    try:
+        return fit(decode(image, max(size)), size, "crop")
+    except UnreadableImage as error:
+        raise OpenAiError(f"image: {error}", param="image") from error
+
+
+async def store_image(gateway: Gateway, image: bytes, mask: bytes | None = None) -> FormImages:
+    """Check and store an image and its mask.
 
     Args:
         mask: an image with an alpha channel. ``None`` uses the alpha channel of ``image``, if a part of it is fully
@@ -109,10 +149,12 @@ def mask_of_alpha(data: bytes, param: str) -> bytes | None:
             mask = in_strips(image, "L", _transparent)
     except Exception as error:  # damaged files make Pillow raise many kinds of exception
         raise OpenAiError(f"{param}: the image cannot be read: {error}", param=param) from error
-    if mask.getbbox() is None:
-        return None
+    return None if mask.getbbox() is None else _png(mask)
+
+
+def _png(image: Image.Image) -> bytes:
     buffer = BytesIO()
-    mask.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return buffer.getvalue()
 
 

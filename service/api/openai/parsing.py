@@ -72,22 +72,20 @@ def _plain(document: Mapping[str, Any]) -> dict[str, Any]:
     return {name: whole_of(value) if name in _NUMBERS else value for name, value in given.items()}
 
 
-def _fields(parts: list[FormPart]) -> dict[str, str | bytes]:
-    found: dict[str, str | bytes] = {}
+def _fields(parts: list[FormPart]) -> dict[str, str | bytes | list[str | bytes]]:
+    found: dict[str, str | bytes | list[str | bytes]] = {}
+    images: list[str | bytes] = []
     for part in parts:
         name = _INDEX.sub("", part.name)
-        if name == "image" and found.get(name) == part.data:
-            continue  # some clients send each file twice, as image and image[]
+        content = _content(name, part)
+        if name == "image":
+            if content not in images:  # some clients send each file twice, as image and image[]
+                images.append(content)
+            continue
         if name in found:
-            raise OpenAiError(_repeated(name), param=name)
-        found[name] = _content(name, part)
-    return found
-
-
-def _repeated(name: str) -> str:
-    if name == "image":
-        return "image: must be one image: the models here cannot combine several; send the one to change"
-    return f"{name}: must be sent once"
+            raise OpenAiError(f"{name}: must be sent once", param=name)
+        found[name] = content
+    return found | {"image": images} if images else found
 
 
 def _content(name: str, part: FormPart) -> str | bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -18,11 +19,11 @@ from service.api.images import base_url, image_url
 from service.api.model_objects import OpenAiModel, openai_model
 from service.api.openai import streaming
 from service.api.openai.errors import MODEL_NOT_FOUND, OpenAiError, responses
-from service.api.openai.form_images import store_images
+from service.api.openai.form_images import store_canvas, store_image
 from service.api.openai.parsing import read_form, read_json
 from service.api.openai.response_format import ResponseFormat
 from service.api.openai.schemas import EditForm, GenerateBody, ImageData, ImageFields, ImagesAnswer, VariationForm
-from service.api.openai.translate import edit, generation, variation, wire_name
+from service.api.openai.translate import canvas_size, edit, generation, variation, wire_name
 from service.api.openai.views import draw_params, image_data, images_answer, require_images
 from service.api.state import Gateway, GatewayState
 from service.api.waiting import wait_for_all
@@ -67,10 +68,17 @@ async def generate(request: Request, gateway: GatewayState, caller: CurrentCalle
     response_model=ImagesAnswer,
 )
 async def edit_image(request: Request, gateway: GatewayState, caller: CurrentCaller) -> Response:
-    """Change the image where the mask is fully transparent (inpainting); without a mask, all of it (img2img)."""
+    """Change the image where the mask is fully transparent (inpainting); without a mask, all of it (img2img).
+
+    Several images are put beside each other on one canvas, and all of it is changed.
+    """
     form = await read_form(request, EditForm)
-    images = await store_images(gateway, form.image, form.mask)
-    job_request = edit(form, images, gateway.catalog.current())
+    catalog = gateway.catalog.current()
+    if len(form.image) == 1:
+        images = await store_image(gateway, form.image[0], form.mask)
+    else:
+        images = await store_canvas(gateway, form.image, partial(canvas_size, form, catalog))
+    job_request = edit(form, images, catalog)
     return await _answer(request, gateway, caller, form, job_request, streaming.EDIT if form.stream else None)
 
 
@@ -85,7 +93,7 @@ async def edit_image(request: Request, gateway: GatewayState, caller: CurrentCal
 async def vary_image(request: Request, gateway: GatewayState, caller: CurrentCaller) -> Response:
     """Run img2img with a strength of 0.5, unless the request says otherwise."""
     form = await read_form(request, VariationForm)
-    images = await store_images(gateway, form.image)
+    images = await store_image(gateway, form.image[0])
     job_request = variation(form, images, gateway.catalog.current())
     return await _answer(request, gateway, caller, form, job_request, None)
 

@@ -14,6 +14,8 @@ from service.strict_json import JsonTooLong, NotStrictJson, check_limits
 
 N_MAX = 10
 PARTIAL_IMAGES_MAX = 3
+IMAGES_MAX = 16
+"""As many images as OpenAI's models take."""
 
 Upload = Annotated[bytes, WithJsonSchema({"type": "string", "format": "binary"})]
 Quality = Literal["auto", "low", "medium", "high", "xhigh", "max", "standard", "hd"]
@@ -122,7 +124,12 @@ class _Form(ImageFields):
 class EditForm(_Form):
     """A request to change an image."""
 
-    image: Upload = Field(description="The image; `image[]` is another name for it. Several images are refused.")
+    image: list[Upload] = Field(
+        min_length=1,
+        max_length=IMAGES_MAX,
+        description="The image, or several of them, which are put beside each other on one canvas; `image[]` is "
+        "another name for it.",
+    )
     mask: Upload | None = Field(
         None,
         description="An image of the same size. The area where it is fully transparent changes. If left out, the area "
@@ -141,7 +148,7 @@ class EditForm(_Form):
 class VariationForm(_Form):
     """A request for variations of an image."""
 
-    image: Upload = Field(description="The image.")
+    image: list[Upload] = Field(min_length=1, max_length=1, description="The image.")
     prompt: str | None = Field(
         None,
         max_length=PROMPT_MAX_CHARS,

@@ -68,6 +68,18 @@ def generation(body: GenerateBody, catalog: Catalog) -> DrawRequest:
     })  # fmt: skip
 
 
+def canvas_size(form: EditForm, catalog: Catalog, first: Size) -> Size:
+    """The size of a canvas for several images, the first of which has the size ``first``: that of the job.
+
+    Raises:
+        OpenAiError: the model or the size is unknown, or there is a mask, which several images cannot have.
+    """
+    if form.mask is not None:
+        raise OpenAiError("mask: must be left out with several images, which are put on one canvas", param="mask")
+    spec = find_model(form.model, catalog)
+    return _size(form, spec) or fitted(first, spec)
+
+
 def edit(form: EditForm, images: FormImages, catalog: Catalog) -> DrawRequest:
     """A request for inpainting, or for img2img without a mask; raises :class:`OpenAiError` for contradicting fields."""
     spec = find_model(form.model, catalog)

@@ -145,6 +145,17 @@ def test_all_of_an_image_is_drawn_over_in_a_stream(client, apple):
     assert (request["params"]["strength"], request["params"]["num_inference_steps"]) == (0.5, 40)
 
 
+def test_several_images_are_beside_each_other_on_one_canvas(client):
+    colours = [as_png(Image.new("RGB", (64, 128), colour)) for colour in ("red", "blue")]
+    answer = client.images.edit(
+        image=colours, prompt="two walls", size="128x128", response_format="b64_json",
+        extra_body={"seed": 3, "strength": 0.05, "steps": 20},
+    )  # fmt: skip
+    image = np.asarray(opened(base64.b64decode(answer.data[0].b64_json)), dtype=int)
+    left, right = image[:, :56].mean((0, 1)), image[:, 72:].mean((0, 1))
+    assert left.argmax() == 0 and right.argmax() == 2
+
+
 def test_variations_have_the_words_of_the_image(client, apple):
     answer = client.images.create_variation(image=apple, n=2, size="64x64", response_format="b64_json")
     images = [decoded(each.b64_json, size=(64, 64)) for each in answer.data]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from typing import Any
 
 from service.api.turns import PER_PASS, Turns
@@ -38,7 +39,7 @@ async def test_a_few_requests_begin_in_each_pass_in_order():
         counts.append(len(begun.paths))
     await asyncio.gather(*tasks)
     assert begun.paths == [f"/{number}" for number in range(MANY)]
-    assert max(later - earlier for earlier, later in zip(counts, counts[1:], strict=False)) <= PER_PASS
+    assert max(later - earlier for earlier, later in pairwise(counts)) <= PER_PASS
 
 
 async def test_a_health_check_does_not_wait_for_its_turn():

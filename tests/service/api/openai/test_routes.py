@@ -79,7 +79,15 @@ FORMS_REFUSED = {
     "text for an image": ({"image": (None, b"aGk=")}, "image"),
     "no image in it": ({"image": ("x.png", b"hello")}, "image"),
     "half an image": ({"image": ("x.png", OPAQUE[:40])}, "image"),
-    "two images": ([("image[]", ("a", OPAQUE)), ("image[]", ("b", CLEAR))], "image"),
+    "two images and a mask": (
+        [("image[]", ("a", OPAQUE)), ("image[]", ("b", CLEAR)), ("mask", ("c", CLEAR))], "mask",
+    ),
+    "an image and none": ([("image[]", ("a", OPAQUE)), ("image[]", ("b", b"hello"))], "image"),
+    "an image and half of one": ([("image[]", ("a", OPAQUE)), ("image[]", ("b", CLEAR[:60]))], "image"),
+    "too many images": ([("image[]", ("a", png(size=(64, 48 + number)))) for number in range(17)], "image"),
+    "too many pixels together": (
+        [("image[]", ("a", png("1", (6000, 5000 - number)))) for number in range(2)], "image",
+    ),
     "two prompts": ([("image", ("a", OPAQUE)), ("prompt", (None, b"y"))], "prompt"),
     "a prompt in a file": ({"image": ("a", OPAQUE), "n": ("b", b"1")}, "n"),
     "no text": ({"image": ("a", OPAQUE), "model": (None, b"\xff")}, "model"),

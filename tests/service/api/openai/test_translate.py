@@ -22,7 +22,7 @@ IMAGES = FormImages(image="input:1", mask=None, size=(300, 200), prompt=None)
 
 
 def form(model: type, **fields: object):
-    return model.model_validate({"image": b"x", **fields}, strict=False)
+    return model.model_validate({"image": [b"x"], **fields}, strict=False)
 
 
 def png(image: Image.Image, **options: object) -> bytes:
