@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1] / "tests"
-FIRST = ("models", "clients", "training", "scripts")
+FIRST = ("models", "workers", "contract", "gpu", "clients", "training", "scripts")
 """The folders of the first part, which takes about as long as everything else."""
 WITHOUT_TESTS = ("tiny", "__pycache__")
 """Folders that hold no tests."""
