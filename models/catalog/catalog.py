@@ -49,7 +49,8 @@ class Limits:
     """The bounds of a request, as far as they depend on the model."""
 
     min_px: int = 64
-    max_px: int = 1024
+    max_px: int = 2048
+    """The longest side in pixels: as much as the sliders of A1111 allow, and all sizes that SDXL was trained on."""
     max_steps: int = 150
     max_clip_skip: int = CLIP_SKIP_MAX
 
@@ -168,7 +169,7 @@ def house_spec() -> ModelSpec:
         folder=HOUSE_FOLDER,
         dtype="float32",
         native_px=128,
-        limits=Limits(max_px=2048, max_clip_skip=1),
+        limits=Limits(max_clip_skip=1),
         licence="Apache-2.0",
         defaults=Defaults(sampler="DPM++ 2M", num_inference_steps=20, guidance_scale=3.0, width=128, height=128),
     )

@@ -112,7 +112,7 @@ NONSENSE = {
     "guidance nan": ('[models.a]\nfolder = "x"\ndefaults = {guidance_scale = nan}', "guidance_scale"),
     "guidance inf": ('[models.a]\nfolder = "x"\ndefaults = {guidance_scale = inf}', "guidance_scale"),
     "width off the grid": ('[models.a]\nfolder = "x"\ndefaults = {width = 500}', "width"),
-    "height too large": ('[models.a]\nfolder = "x"\ndefaults = {height = 1032}', "height"),
+    "height too large": ('[models.a]\nfolder = "x"\ndefaults = {height = 2056}', "height"),
     "unknown limit": ('[models.a]\nfolder = "x"\nlimits = {max_pixels = 3}', "max_pixels"),
     "limits no table": ('[models.a]\nfolder = "x"\nlimits = []', "a.limits"),
     "limits the wrong way": ('[models.a]\nfolder = "x"\nlimits = {min_px = 512, max_px = 256}', "limits.min_px"),

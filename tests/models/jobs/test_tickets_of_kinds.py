@@ -165,13 +165,36 @@ def test_masks_are_checked_field_by_field() -> None:
 @pytest.mark.parametrize("name", ASPECT_RATIOS)
 def test_an_aspect_ratio_keeps_the_area_and_the_limits(name: str) -> None:
     across, down = ASPECT_RATIOS[name]
-    for model, max_px, area in (("sd", 1024, 512 * 512), ("xl", 1024, 1024 * 1024)):
+    for model, area in (("sd", 512 * 512), ("xl", 1024 * 1024)):
         params = drawn(model=model, aspect_ratio=name)
         assert params.width % 8 == params.height % 8 == 0
-        assert max(params.width, params.height) <= max_px
         assert params.width / params.height == pytest.approx(across / down, rel=0.03)
-        if model == "sd":
-            assert params.width * params.height == pytest.approx(area, rel=0.03)
+        assert params.width * params.height == pytest.approx(area, rel=0.03)
+    small = Catalog({"xl": replace(XL, limits=Limits(max_px=1024))}, default="xl")
+    params = complete(DrawRequest(prompt="a cat", aspect_ratio=name), small)
+    assert max(params.width, params.height) <= 1024
+    assert params.width / params.height == pytest.approx(across / down, rel=0.03)
+
+
+SDXL_SIZES = (
+    (512, 2048),
+    (576, 1792),
+    (640, 1536),
+    (704, 1408),
+    (768, 1344),
+    (832, 1216),
+    (896, 1152),
+    (960, 1088),
+    (1024, 1024),
+)
+"""Some of the sizes that SDXL was trained on: Podell et al. 2023, arXiv 2307.01952, appendix I."""
+
+
+@pytest.mark.parametrize("size", SDXL_SIZES)
+def test_sdxl_takes_the_sizes_that_it_was_trained_on(size: tuple[int, int]) -> None:
+    for width, height in (size, size[::-1]):
+        params = drawn(model="xl", width=width, height=height)
+        assert (params.width, params.height) == (width, height)
 
 
 def test_an_aspect_ratio_excludes_width_and_height() -> None:
@@ -293,8 +316,8 @@ def test_second_passes_that_cannot_be_run(choices: dict[str, Any], field: str) -
 
 
 def test_a_second_pass_may_reach_twice_the_models_largest_side() -> None:
-    assert drawn(width=1024, second_pass=SecondPass(scale=2)).second_pass is not None
-    assert "2048 x 2048" in problems(width=1024, second_pass=SecondPass(scale=2.1))["second_pass.scale"]
+    assert drawn(width=2048, second_pass=SecondPass(scale=2)).second_pass is not None
+    assert "4096 x 4096" in problems(width=2048, second_pass=SecondPass(scale=2.1))["second_pass.scale"]
     assert list(problems(width=10**400, second_pass=SecondPass())) == ["width", "second_pass.scale"]
 
 
