@@ -34,8 +34,8 @@ def cells(sizes: Sequence[Size], canvas: Size) -> Iterator[Box]:
 def _columns(sizes: Sequence[Size], canvas_aspect: float) -> int:
     wanted = sum(math.log(width / height) for width, height in sizes) / len(sizes)
 
-    def misfit(columns: int) -> float:
+    def mismatch(columns: int) -> float:
         rows = math.ceil(len(sizes) / columns)
         return abs(math.log(canvas_aspect * rows / columns) - wanted)
 
-    return min(range(1, len(sizes) + 1), key=misfit)
+    return min(range(1, len(sizes) + 1), key=mismatch)
