@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -20,6 +21,7 @@ from models.errors import CatalogError
 HOUSE = "house"
 HOUSE_FOLDER = Path(__file__).parents[1] / "house" / "checkpoint"
 SOURCES = ("folder", "repository", "file")
+PREDICTIONS = ("auto", "epsilon", "v_prediction")
 EXTRAS = ("loras", "embeddings", "controlnets", "upscalers", "preprocessors", "faces")
 """The tables of auxiliary models; files in a folder of the same name beside the catalog file are added to them."""
 _SHORT_SIDE_PX = 64
@@ -71,7 +73,10 @@ class ModelSpec:
     file: Path | None = None
     """A single ``.safetensors`` file."""
     config: Path | None = None
-    """A diffusers folder with the configurations and tokenizers for ``file``; ``None`` reads them from the hub."""
+    """A diffusers folder with the configurations and tokenizers for ``file``; ``None`` takes those of the published
+    model of its architecture, or asks the hub."""
+    prediction: str = "auto"
+    """What the UNet of ``file`` predicts, one of ``PREDICTIONS``; ``auto`` follows its marks and architecture."""
     dtype: str = "auto"
     """``float32``, ``float16`` or ``bfloat16``; ``auto`` is float32 on a CPU and the family's 16-bit type on a GPU."""
     native_px: int | None = None
@@ -82,18 +87,31 @@ class ModelSpec:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
+        problem = next(chain(self._source_problems(), self._value_problems()), None)
+        if problem is not None:
+            raise CatalogError(f"model {self.name!r}{problem}")
+
+    def _source_problems(self) -> Iterator[str]:
+        """What is wrong with where the weights are, to be read after the model's name."""
         if sum(getattr(self, source) is not None for source in SOURCES) != 1:
-            raise CatalogError(f"model {self.name!r} needs exactly one of {', '.join(SOURCES)}")
+            yield f" needs exactly one of {', '.join(SOURCES)}"
         if self.config is not None and self.file is None:
-            raise CatalogError(f"model {self.name!r}: config is for models in a single file")
+            yield ": config is for models in a single file"
+        if self.prediction not in PREDICTIONS:
+            yield f": prediction must be one of {', '.join(PREDICTIONS)}"
+        if self.prediction != PREDICTIONS[0] and (self.file is None or self.config is not None):
+            yield ": prediction is for models in a single file without config"
+
+    def _value_problems(self) -> Iterator[str]:
+        """What is wrong with defaults and limits, to be read after the model's name."""
         if self.defaults.sampler not in SAMPLERS:
-            raise CatalogError(f"model {self.name!r}: unknown default sampler {self.defaults.sampler!r}")
+            yield f": unknown default sampler {self.defaults.sampler!r}"
         for key, value, low, high in self._bounds():
             if not low <= value <= high:
-                raise CatalogError(f"model {self.name!r}: {key} must be from {low:g} to {high:g}")
+                yield f": {key} must be from {low:g} to {high:g}"
         for key in ("width", "height"):
             if getattr(self.defaults, key) % SIZE_MULTIPLE_PX:
-                raise CatalogError(f"model {self.name!r}: defaults.{key} must be a multiple of {SIZE_MULTIPLE_PX}")
+                yield f": defaults.{key} must be a multiple of {SIZE_MULTIPLE_PX}"
 
     def _bounds(self) -> Iterator[tuple[str, float, float, float]]:
         """Key, value, lowest and highest value of each number."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from models.diffusion.backends.eager import EagerDenoiser
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.failures import detail_of, is_out_of_memory, reason_of
 from models.diffusion.families.family import Family, load_family, validate_tokenizers
+from models.diffusion.single_files.completing import write_configuration
 from models.errors import ModelUnavailable, OutOfMemory
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -103,7 +105,7 @@ def _read(spec: ModelSpec, family: Family, dtype: torch.dtype) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # outdated scheduler configs, which diffusers corrects itself
         if spec.file is not None:
-            return _read_file(spec.file, spec.config, family, options)
+            return _read_file(spec, spec.file, family, options)
         source, revision = (spec.folder, None) if spec.folder is not None else (spec.repository, spec.revision)
         place = {"revision": revision, "local_files_only": spec.folder is not None}
         index = family.pipeline_class.load_config(source, **place)
@@ -114,16 +116,25 @@ def _read(spec: ModelSpec, family: Family, dtype: torch.dtype) -> Any:
         return family.pipeline_class.from_pretrained(source, use_safetensors=True, **place, **options)
 
 
-def _read_file(file: Path, config: Path | None, family: Family, options: dict[str, Any]) -> Any:
-    """Read a single file, which holds weights only; without ``config``, diffusers asks the model hub for the rest."""
-    place = {} if config is None else {"config": str(config), "local_files_only": True}
-    try:
-        return family.pipeline_class.from_single_file(str(file), **place, **options)
-    except LocalEntryNotFoundError as error:
-        raise ModelUnavailable(
-            "the file holds no configurations and tokenizers, and the model hub cannot be reached; set config = "
-            '"FOLDER" beside file, a diffusers folder of any model of the same kind (its weights are not needed)'
-        ) from error
+def _read_file(spec: ModelSpec, file: Path, family: Family, options: dict[str, Any]) -> Any:
+    """Read a single file, which holds weights only.
+
+    Without ``spec.config``, its configurations and tokenizers are those of the published model of its architecture; if
+    that is unknown, diffusers asks the model hub.
+    """
+    with tempfile.TemporaryDirectory(prefix="photogram-") as folder:
+        config = spec.config
+        if config is None and write_configuration(file, spec.family, spec.prediction, Path(folder)):
+            config = Path(folder)
+        place = {} if config is None else {"config": str(config), "local_files_only": True}
+        try:
+            return family.pipeline_class.from_single_file(str(file), **place, **options)
+        except LocalEntryNotFoundError as error:
+            raise ModelUnavailable(
+                "the file holds no configurations and tokenizers, its architecture is unknown here, and the model hub "
+                'cannot be reached; set config = "FOLDER" beside file, a diffusers folder of any model of the same '
+                "kind (its weights are not needed)"
+            ) from error
 
 
 def _index_problem(index: Mapping[str, Any], family: str) -> str | None:
