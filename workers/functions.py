@@ -162,17 +162,21 @@ class FunctionExecutor:
 
     def _serve(self) -> None:
         while True:
-            call = self._inbox.get()
-            if call.is_stopped.is_set():
-                continue
-            call.job.restart_clock()
-            self._running_since[call] = time.monotonic()
-            try:
-                self._emit(call, self._run(call))
-            except JobCanceled:
-                log.info("job %s stopped when it was canceled", call.job.job_id)
-            finally:
-                del self._running_since[call]
+            self._serve_next()
+
+    def _serve_next(self) -> None:
+        """Run one call; a function of its own, so that a thread that waits refers to no job."""
+        call = self._inbox.get()
+        if call.is_stopped.is_set():
+            return
+        call.job.restart_clock()
+        self._running_since[call] = time.monotonic()
+        try:
+            self._emit(call, self._run(call))
+        except JobCanceled:
+            log.info("job %s stopped when it was canceled", call.job.job_id)
+        finally:
+            del self._running_since[call]
 
     def _run(self, call: _Call) -> Event:
         job, began_at = call.job, time.monotonic()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from io import BytesIO
 from types import MappingProxyType
@@ -10,7 +10,7 @@ from types import MappingProxyType
 from PIL.Image import Image
 
 from models.catalog.catalog import Catalog
-from models.errors import InputUnavailable, UnreadableImage
+from models.errors import InputUnavailable, PhotogramError, UnreadableImage
 from models.jobs.cost import NO_LIMITS, Cost, CostLimits
 from models.jobs.parameters import sources
 from models.jobs.params import JobParams, Reduction
@@ -31,6 +31,10 @@ IMAGES_MAX = 3
 Fetched = Mapping[str, bytes]
 """The files that were fetched, by URL."""
 NOTHING: Fetched = MappingProxyType({})
+
+
+class NoLongerWanted(PhotogramError):
+    """The job of the images ended while they waited for the budget."""
 
 
 class ImageLoader:
@@ -73,13 +77,23 @@ class ImageLoader:
             left_bytes -= len(fetched[url])
         return fetched
 
-    def load(self, params: JobParams, catalog: Catalog, fetched: Fetched = NOTHING) -> dict[str, Image]:
+    def load(
+        self,
+        params: JobParams,
+        catalog: Catalog,
+        fetched: Fetched = NOTHING,
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> dict[str, Image]:
         """All images that ``params`` names, by source: masks as L, all others as RGB.
 
         A source that is both a mask and another image is RGB. An image that the job uses at one size only is reduced to
         that size at once.
 
+        Args:
+            is_wanted: asked while the images wait for the budget.
+
         Raises:
+            NoLongerWanted: ``is_wanted`` said so.
             InputUnavailable: an image cannot be found, is not an image, or is too large for the job; the
                 error names its field.
         """
@@ -89,7 +103,9 @@ class ImageLoader:
             return kept
         files = {source: self._data(use, fetched) for source, use in uses.items()}
         cost = self._checked_cost(params, files)
-        lease = self._budget.acquire(cost.source_px + cost.output_px)
+        lease = self._budget.acquire(cost.source_px + cost.output_px, is_wanted)
+        if lease is None:
+            raise NoLongerWanted
         try:
             images = self._decoded(files, uses)
         except BaseException:

@@ -20,7 +20,7 @@ from service.backbone.connections import write_refusal
 from workers.consumer import Consumer
 from workers.fetching.slots import lane_of
 from workers.held_jobs import HeldJob, Phase
-from workers.images import Fetched, ImageLoader
+from workers.images import Fetched, ImageLoader, NoLongerWanted
 from workers.rewriting import Rewriting, wants_rewrite
 
 log = logging.getLogger(__name__)
@@ -172,11 +172,15 @@ class Prepare(threading.Thread):
 
     def _load_all(self) -> None:
         while True:
-            job, fetched = self._loading.get()
-            try:
-                self._load(job, fetched)
-            finally:
-                self._preparing.discard(job.execution_id)
+            self._load_next()
+
+    def _load_next(self) -> None:
+        """Load the images of one job; a function of its own, so that a thread that waits refers to no image."""
+        job, fetched = self._loading.get()
+        try:
+            self._load(job, fetched)
+        finally:
+            self._preparing.discard(job.execution_id)
 
     def _load(self, job: HeldJob, fetched: Fetched) -> None:
         """Load the job's images; a failure ends this job only, and a job that was canceled meanwhile is dropped."""
@@ -185,7 +189,9 @@ class Prepare(threading.Thread):
         if lane_of(job.record) is None:  # else it is written already
             self._write_rewrite(job)
         try:
-            images = self._loader.load(job.record.params, job.catalog, fetched)
+            images = self._loader.load(job.record.params, job.catalog, fetched, lambda: job.phase is not Phase.ENDING)
+        except NoLongerWanted:
+            return
         except Exception as error:
             self._end_preparing(job, failure=_failure(job, error))
         else:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import queue
 import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from PIL.Image import Image
 
@@ -17,6 +18,8 @@ LARGE_PX = 1 << 20
 _SMALL_SHARE = 64
 """What needs less than the budget divided by this never waits, so that large images do not hold up small ones."""
 _POLL_S = 0.01
+_COLLECT_AFTER_S = 1.0
+"""After waiting so long, garbage is collected; then after twice as long, and so on."""
 _SETTLE_S = 0.3
 """How long after a release memory is given back; the images themselves are freed just after it."""
 
@@ -45,10 +48,18 @@ class PixelBudget:
         with self._lock:
             return self._count()
 
-    def acquire(self, px: int) -> Lease:
-        """Wait until ``px`` more pixels may be in memory; blocking."""
+    def acquire(self, px: int, is_wanted: Callable[[], bool] = lambda: True) -> Lease | None:
+        """Wait until ``px`` more pixels may be in memory; blocking. ``None`` once ``is_wanted`` is false."""
         lease = self.request(px)
+        collect_at, pause_s = time.monotonic() + _COLLECT_AFTER_S, _COLLECT_AFTER_S
         while not lease.try_start():
+            if not is_wanted():
+                lease.release()
+                return None
+            if time.monotonic() > collect_at:  # what failed may have left images in a cycle with its traceback
+                gc.collect()
+                pause_s *= 2
+                collect_at = time.monotonic() + pause_s
             time.sleep(_POLL_S)
         return lease
 

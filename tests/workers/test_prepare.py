@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from redis import Redis
 
 from models.jobs.params import DrawRequest, JobRequest, Mask, UpscaleRequest
 from models.jobs.records import JobRecord, JobStatus, new_job_id
+from models.media.pixel_budget import PixelBudget
 from service.backbone import scripts
 from service.backbone.inputs import InputStore
 from service.backbone.keyspace import events_key, record_key
@@ -26,6 +28,7 @@ from workers.images import ImageLoader
 from workers.prepare import LOADERS, PREFETCH, Prepare
 
 DEADLINE_S = 1.0
+LIMIT_PX = 1000
 
 
 def encoded(colour: str, mode: str = "RGB") -> bytes:
@@ -43,6 +46,7 @@ class Stage:
     prepare: Prepare
     inputs: InputStore
     images: ImageStore
+    budget: PixelBudget
 
     def submit(self, request: JobRequest | None = None) -> str:
         return submit(self.worker.redis, request)
@@ -80,10 +84,11 @@ class Stage:
 def stage(redis: Redis, tmp_path: Path) -> Iterator[Stage]:
     worker = Parts(redis)
     inputs, images = InputStore(tmp_path / "inputs"), ImageStore(tmp_path / "images")
-    loader = ImageLoader(inputs, images, FetchLimits(max_bytes=100_000, deadline_s=DEADLINE_S, allow_private=True))
+    limits, budget = FetchLimits(max_bytes=100_000, deadline_s=DEADLINE_S, allow_private=True), PixelBudget(LIMIT_PX)
+    loader = ImageLoader(inputs, images, limits, budget)
     prepare = worker.prepare(loader)
     prepare.start()
-    yield Stage(worker, loader, prepare, inputs, images)
+    yield Stage(worker, loader, prepare, inputs, images, budget)
     prepare.stop()
 
 
@@ -200,3 +205,41 @@ def test_a_suspect_has_its_images_loaded_with_no_neighbour(stage: Stage) -> None
     following = again.ready.get(timeout=10)
     assert following is not None and following.job_id == neighbour
     again.stop()
+
+
+def whole(stage: Stage) -> str:
+    """Submit a job that needs its images whole."""
+    image, mask = (f"input:{stage.inputs.add(encoded(colour))}" for colour in ("red", "white"))
+    request = DrawRequest(kind="inpaint", prompt="x", image=image, mask=Mask(image=mask, only_masked=True))
+    return stage.submit(request)
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_nothing_refers_to_the_images_of_a_job_that_has_ended(stage: Stage) -> None:
+    for _ in range(LOADERS):
+        whole(stage)
+        job = stage.next_ready()
+        assert stage.budget.held_px > 0
+        stage.worker.cancel(job)
+        del job
+        stage.until(lambda: stage.budget.held_px == 0)
+
+
+def test_a_job_gives_its_place_up_when_it_is_canceled_while_it_waits_for_others(stage: Stage) -> None:
+    others = stage.budget.acquire(LIMIT_PX)
+    assert others is not None
+    whole(stage)
+    stage.until(lambda: len(stage.worker.held) == 1 and stage.worker.held.all()[0].phase is Phase.PREPARING)
+    (waiting,) = stage.worker.held.all()
+    stage.worker.cancel(waiting)
+    whole(stage)
+    others.release()
+    assert stage.next_ready().job_id != waiting.job_id

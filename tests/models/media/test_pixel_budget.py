@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 
 import pytest
@@ -101,3 +102,26 @@ def test_there_are_never_more_pixels_than_the_budget_unless_one_is_alone(sizes: 
 
 def test_memory_can_be_given_back_anywhere() -> None:
     give_memory_back()
+
+
+def test_garbage_that_holds_pixels_is_collected(budget: PixelBudget, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.media.pixel_budget._COLLECT_AFTER_S", 0.05)
+    image = Image.new("L", (80, 80))
+    lease = started(budget, LIMIT)
+    lease.keep([image])
+    cycle: list[object] = [image]
+    cycle.append(cycle)
+    gc.disable()
+    try:
+        del image, cycle
+        assert budget.held_px == LIMIT
+        assert budget.acquire(LIMIT) is not None
+    finally:
+        gc.enable()
+
+
+def test_who_is_no_longer_wanted_stops_waiting(budget: PixelBudget) -> None:
+    first = started(budget, LIMIT)
+    assert budget.acquire(LIMIT, lambda: False) is None
+    first.release()
+    assert budget.held_px == 0 and started(budget, LIMIT).px == LIMIT
