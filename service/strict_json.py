@@ -171,13 +171,15 @@ def check_limits(document: bytes, limits: JsonLimits = DEFAULT_LIMITS) -> None:
 def parse(document: bytes, limits: JsonLimits = DEFAULT_LIMITS) -> Any:
     """The value in ``document``: JSON in UTF-8 with finite numbers, and no name twice in an object.
 
+    A byte order mark is ignored, as RFC 8259 allows; editors of one system write it.
+
     Raises:
         NotStrictJson: the document is not that, or has too many values.
         JsonTooLong: the document without its long strings has too many bytes.
     """
     check_limits(document, limits)
     try:
-        return json.loads(document.decode(), object_pairs_hook=_object, parse_constant=_refuse_constant)
+        return json.loads(document.decode("utf-8-sig"), object_pairs_hook=_object, parse_constant=_refuse_constant)
     except RecursionError as error:
         raise NotStrictJson("it is nested too deeply") from error
     except UnicodeDecodeError as error:

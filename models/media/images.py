@@ -9,9 +9,10 @@ from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from models.errors import UnreadableImage
+from models.media.header_exif import turn_upright
 from models.media.icons import check_icon
 from models.media.wholeness import mended, require_whole
 
@@ -142,7 +143,7 @@ def _too_large() -> str:
 
 def _upright(image: Image.Image) -> Image.Image:
     """``image`` rotated by its EXIF orientation, in a mode that Pillow converts without cutting levels off."""
-    ImageOps.exif_transpose(image, in_place=True)
+    turn_upright(image)
     if image.mode.startswith("I"):
         return _in_eight_bits(image, _DEEP_LEVEL_MAX)
     if image.mode == "F":

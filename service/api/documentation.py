@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fastapi import FastAPI
 from pydantic import BaseModel, TypeAdapter
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from service.api.errors import PROBLEM_TYPE, ErrorCode, Problem
 
@@ -41,10 +45,31 @@ class DocumentedApi(FastAPI):
         complete: Callable[[dict[str, Any]], None],
         **options: Any,
     ) -> None:
-        super().__init__(**options)
         self._openapi_models, self._complete = openapi_models, complete
+        self._making = threading.Lock()
+        self._document: dict[str, Any] | None = None
+        super().__init__(**options)
+
+    def setup(self) -> None:
+        """Add the route of the document, which is made in a thread: the first time, that takes seconds."""
+
+        async def get_document(request: Request) -> Response:
+            return await run_in_threadpool(self._response, request)
+
+        self.add_route("/openapi.json", get_document, include_in_schema=False)
+
+    def _response(self, request: Request) -> Response:
+        prefix = request.scope.get("root_path", "").rstrip("/")
+        return JSONResponse(self.openapi() | ({"servers": [{"url": prefix}]} if prefix else {}))
 
     def openapi(self) -> dict[str, Any]:
+        """The document, which is made once."""
+        with self._making:
+            if self._document is None:
+                self._document = self._made()
+            return self._document
+
+    def _made(self) -> dict[str, Any]:
         document = super().openapi()
         adapters: Any = [(model, "validation", TypeAdapter(model)) for model in (*self._openapi_models(), Problem)]
         _, found = TypeAdapter.json_schemas(adapters, ref_template=_REFERENCE)

@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from models.media.png import PARAMETERS_CHUNK
+from service.api.errors import ApiError, ErrorCode
 
 QUALITY = 95
 """The default quality of JPEG and WebP, 1 to 100."""
@@ -28,11 +29,13 @@ class ImageFormat:
     name: str
     media_type: str
     extension: str
+    max_px: int
+    """The largest width and height of an image."""
 
 
-PNG = ImageFormat("PNG", "image/png", "png")
-JPEG = ImageFormat("JPEG", "image/jpeg", "jpg")
-WEBP = ImageFormat("WEBP", "image/webp", "webp")
+PNG = ImageFormat("PNG", "image/png", "png", 2**31 - 1)
+JPEG = ImageFormat("JPEG", "image/jpeg", "jpg", 65_500)
+WEBP = ImageFormat("WEBP", "image/webp", "webp", 16_383)
 IMAGE_FORMATS: Mapping[str, ImageFormat] = MappingProxyType({each.media_type: each for each in (PNG, JPEG, WEBP)})
 """By media type."""
 
@@ -45,16 +48,30 @@ def convert(png: bytes, target: ImageFormat, *, quality: int = QUALITY, is_progr
     Args:
         quality: of JPEG and WebP, 1 to 100.
         is_progressive: whether to write a progressive JPEG.
+
+    Raises:
+        ApiError: the image is larger than files of this format can be.
     """
     if target is PNG:
         return png
     options: dict[str, Any] = {"progressive": True} if target is JPEG and is_progressive else {}
     buffer = BytesIO()
     with Image.open(BytesIO(png), formats=["PNG"]) as image:
+        if max(image.size) > target.max_px:
+            raise _too_large(image.size, target)
         exif = _comment(image.info.get(PARAMETERS_CHUNK))
         rgb = image if image.mode == "RGB" else image.convert("RGB")
         rgb.save(buffer, target.name, quality=quality, exif=exif, **options)
     return buffer.getvalue()
+
+
+def _too_large(size: tuple[int, int], target: ImageFormat) -> ApiError:
+    width, height = size
+    detail = (
+        f"the image has {width} x {height} pixels, and a {target.name} file at most {target.max_px} in each direction; "
+        "it can be had as PNG"
+    )
+    return ApiError(ErrorCode.INVALID_PARAMS, detail)
 
 
 def _comment(text: str | None) -> Image.Exif:

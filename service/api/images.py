@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
-from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
 from models.jobs.kinds import ResultForm, find_kind
@@ -18,6 +17,7 @@ from service.api.etags import is_known
 from service.api.formats import JPEG, WEBP, ImageFormat, convert
 from service.api.proxies import requested_base
 from service.api.state import Gateway, GatewayState
+from service.api.stored_files import StoredFile
 from service.jobs.errors import JobNotFound
 
 _FOREVER = "public, max-age=31536000, immutable"
@@ -59,14 +59,14 @@ _DOCUMENTED: dict[int | str, dict[str, Any]] = {
     "/images/{image_id}.png",
     operation_id="getImage",
     summary="Download an image",
-    response_class=FileResponse,
+    response_class=StoredFile,
     responses=_DOCUMENTED,
 )
 @router.head(
     "/images/{image_id}.png",
     operation_id="headImage",
     summary="Check whether an image exists",
-    response_class=FileResponse,
+    response_class=StoredFile,
     responses=_DOCUMENTED,
 )
 def get_image(
@@ -81,7 +81,7 @@ def get_image(
     if is_known(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)
     name = f"{image_id}.png" if download == "1" else None
-    return FileResponse(path, headers=headers, media_type="image/png", filename=name)
+    return StoredFile(path, headers=headers, media_type="image/png", filename=name)
 
 
 @router.get(

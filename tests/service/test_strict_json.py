@@ -138,7 +138,6 @@ def test_escapes_at_the_end_of_a_piece(end):
         (b"[NaN]", "NaN is not JSON"),
         (b"[-Infinity]", "-Infinity is not JSON"),
         (b"\xff", "not UTF-8"),
-        (b"\xef\xbb\xbf{}", "BOM"),
         (b"", "Expecting value"),
         (b"9" * 1500 + b"x", "xtra data"),
     ],
@@ -159,3 +158,9 @@ def test_a_string_of_nothing_but_escapes_is_refused(escape):
 
 def test_an_image_in_base64_is_within_the_limits():
     check_limits(json.dumps({"image": "A" * 100_000, "mask": "B" * 100_000}).encode(), LIMITS)
+
+
+def test_a_byte_order_mark_is_ignored():
+    assert parse(b'\xef\xbb\xbf{"a":1}') == {"a": 1}
+    with pytest.raises(NotStrictJson):
+        parse(b"\xef\xbb\xbf\xef\xbb\xbf{}")

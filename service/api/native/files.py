@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Response
-from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
 from service.api.auth import CurrentCaller
 from service.api.etags import is_known
 from service.api.native.errors import READING_FILE
 from service.api.state import GatewayState
+from service.api.stored_files import StoredFile
 from service.jobs.errors import FileGone
 
 router = APIRouter(tags=["jobs"])
@@ -34,14 +34,14 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     "/v1/jobs/{job_id}/files/{index}",
     operation_id="getJobFile",
     summary="Download a file of a job",
-    response_class=FileResponse,
+    response_class=StoredFile,
     responses=_RESPONSES,
 )
 @router.head(
     "/v1/jobs/{job_id}/files/{index}",
     operation_id="headJobFile",
     summary="Check whether a file of a job exists",
-    response_class=FileResponse,
+    response_class=StoredFile,
     responses=_RESPONSES,
 )
 async def get_job_file(
@@ -65,4 +65,4 @@ async def get_job_file(
         return Response(status_code=304, headers={"ETag": etag})
     # A browser must not run the file as a page: "attachment" saves it, and "nosniff" forbids guessing another type.
     headers = {"X-Content-Type-Options": "nosniff", "ETag": etag, "Cache-Control": "private, no-cache"}
-    return FileResponse(path, media_type=file.media_type, filename=file.name, headers=headers)
+    return StoredFile(path, media_type=file.media_type, filename=file.name, headers=headers)

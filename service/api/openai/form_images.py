@@ -8,14 +8,14 @@ from functools import partial
 from io import BytesIO
 from typing import Any
 
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image
 from starlette.concurrency import run_in_threadpool
 
 from models.errors import UnreadableImage
 from models.jobs.cost import area
 from models.media.collage import Box, cells
 from models.media.fitting import Size, fit
-from models.media.header_exif import header_exif
+from models.media.header_exif import header_exif, turn_upright
 from models.media.images import FORMATS, INPUT_MAX_PX, decode, in_strips, measure
 from models.media.png import read_request
 from models.media.wholeness import mended
@@ -145,7 +145,7 @@ def mask_of_alpha(data: bytes, param: str) -> bytes | None:
         with Image.open(BytesIO(mended(data)), formats=FORMATS) as image:
             if not image.has_transparency_data:
                 return None
-            ImageOps.exif_transpose(image, in_place=True)
+            turn_upright(image)
             mask = in_strips(image, "L", _transparent)
     except Exception as error:  # damaged files make Pillow raise many kinds of exception
         raise OpenAiError(f"{param}: the image cannot be read: {error}", param=param) from error

@@ -185,3 +185,11 @@ def test_damage_at_any_byte_is_no_surprise(name: str) -> None:
                     read(broken)
                 except UnreadableImage:
                     continue
+
+
+@pytest.mark.parametrize("name", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("exif", [b"Exif\0\0" + bytes(range(100, 150)), b"Exif\0\0", b"Exif\0\0MM\0*\xff\xff\xff\xff"])
+def test_exif_data_that_cannot_be_read_say_nothing(name: str, exif: bytes) -> None:
+    buffer = BytesIO()
+    Image.new("RGB", (6, 4), "red").save(buffer, name, exif=exif)
+    assert decode(buffer.getvalue()).size == measure(buffer.getvalue()) == (6, 4)

@@ -9,6 +9,7 @@ from PIL import Image, ImageChops
 
 from models.jobs.params import DrawParams
 from models.media import png
+from service.api.errors import ApiError
 from service.api.formats import JPEG, PNG, WEBP, ImageFormat, convert
 
 
@@ -50,3 +51,18 @@ def test_an_image_that_says_nothing_of_itself():
     buffer = BytesIO()
     Image.new("RGB", (8, 8)).save(buffer, "PNG")
     assert Image.open(BytesIO(convert(buffer.getvalue(), JPEG))).size == (8, 8)
+
+
+@pytest.mark.parametrize(("wanted", "side"), [(JPEG, 65_500), (WEBP, 16_383)])
+def test_an_image_too_long_for_the_format_is_refused(wanted: ImageFormat, side: int):
+    for size in ((side, 1), (1, side)):
+        assert Image.open(BytesIO(convert(flat(size), wanted))).size == size
+    for size in ((side + 1, 1), (1, side + 1)):
+        with pytest.raises(ApiError, match=f"at most {side}"):
+            convert(flat(size), wanted)
+
+
+def flat(size: tuple[int, int]) -> bytes:
+    buffer = BytesIO()
+    Image.new("RGB", size).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -37,7 +37,7 @@ def test_an_image_is_served_for_ever(anonymous, new_job, worker):
         (f"bytes={len(answer.content) - 1}-", 206, answer.content[-1:]),
         ("bytes=0-0", 206, answer.content[:1]),
         (f"bytes={len(answer.content)}-", 416, None),
-        ("pixels=0-7", 400, None),
+        ("pixels=0-7", 200, answer.content),
     ]:
         part = anonymous.get(f"/images/{job_id}.png", headers={"Range": wanted})
         assert part.status_code == status

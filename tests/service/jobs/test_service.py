@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import string
 import subprocess
 import sys
 from dataclasses import replace
@@ -23,10 +24,11 @@ from models.jobs.records import JobStatus
 from models.jobs.results import Image
 from service.backbone.ledger import Ledger
 from service.backbone.queue import AlreadyUsed, QueueFull
+from service.backbone.settings import Settings
 from service.backbone.store import ImageStore
 from service.jobs.caller import Caller
 from service.jobs.errors import ImageGone, ImageRefused, JobNotFound
-from service.jobs.images import decode_base64
+from service.jobs.images import decode_base64, plain_base64, unquoted
 from service.jobs.service import JobService
 from tests.service.jobs.conftest import MAX_QUEUED
 
@@ -214,7 +216,23 @@ async def test_base64_is_read_however_it_is_spelled(jobs: JobService, spelling: 
 @given(data=some.binary(max_size=300), width=some.integers(1, 100))
 def test_any_bytes_survive_any_spelling(data: bytes, width: int) -> None:
     text = base64.urlsafe_b64encode(data).decode().rstrip("=")
-    assert decode_base64("\n".join(text[start : start + width] for start in range(0, len(text), width))) == data
+    lines = "\n".join(text[start : start + width] for start in range(0, len(text), width))
+    assert decode_base64(plain_base64(lines.encode())) == data
+
+
+@given(data=some.binary(max_size=300), safe=some.sampled_from(["", "/", string.ascii_letters]))
+def test_pieces_cut_no_percent_sign_from_its_digits(data: bytes, safe: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("service.jobs.images._PIECE_CHARS", 7)
+        assert unquoted(quote(data, safe=safe)) == data
+
+
+async def test_base64_of_too_many_bytes_is_refused_before_it_is_decoded(
+    jobs: JobService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.jobs.images.decode_base64", None)
+    with pytest.raises(InvalidTicket, match="at most"):
+        await jobs.submit(ME, UpscaleRequest(image="A" * (Settings.max_input_bytes // 3 * 4 + 8)))
 
 
 @pytest.mark.parametrize("source", ["data:", "data:image/png;base64", "cat.png", "/etc/passwd", "a", "ä", "%%%"])
