@@ -12,7 +12,8 @@ from typing import Any
 from models.catalog.auxiliary import AuxiliaryModel, AuxiliaryModels, discover, read_auxiliary_models, without_hash
 from models.catalog.bounds import CLIP_SKIP_MAX, GUIDANCE_MAX, SIZE_MULTIPLE_PX
 from models.catalog.families import FAMILIES, STABLE_DIFFUSION
-from models.catalog.samplers import SAMPLERS
+from models.catalog.names import did_you_mean
+from models.catalog.samplers import SAMPLERS, find_sampler
 from models.catalog.tables import read_table, subtables
 from models.catalog.weights import file_problem
 from models.errors import CatalogError
@@ -86,13 +87,17 @@ class ModelSpec:
         if self.config is not None and self.file is None:
             raise CatalogError(f"model {self.name!r}: config is for models in a single file")
         if self.defaults.sampler not in SAMPLERS:
-            raise CatalogError(f"model {self.name!r}: unknown default sampler {self.defaults.sampler!r}")
+            sampler = self.defaults.sampler
+            raise self._wrong("defaults.sampler", f"is no known sampler: {sampler!r}{did_you_mean(sampler, SAMPLERS)}")
         for key, value, low, high in self._bounds():
             if not low <= value <= high:
-                raise CatalogError(f"model {self.name!r}: {key} must be from {low:g} to {high:g}")
+                raise self._wrong(key, f"must be from {low:g} to {high:g}")
         for key in ("width", "height"):
             if getattr(self.defaults, key) % SIZE_MULTIPLE_PX:
-                raise CatalogError(f"model {self.name!r}: defaults.{key} must be a multiple of {SIZE_MULTIPLE_PX}")
+                raise self._wrong(f"defaults.{key}", f"must be a multiple of {SIZE_MULTIPLE_PX}")
+
+    def _wrong(self, key: str, reason: str) -> CatalogError:
+        return CatalogError(f"model {self.name!r}: {key} {reason}", key, reason)
 
     def _bounds(self) -> Iterator[tuple[str, float, float, float]]:
         """Key, value, lowest and highest value of each number."""
@@ -200,7 +205,8 @@ class Catalog(Mapping[str, ModelSpec]):
         self._models = {HOUSE: house_spec(), **models}
         self._extras = {sort: AuxiliaryModels(extras.get(sort, {})) for sort in EXTRAS}
         if default not in self._models:
-            raise CatalogError(f"the default model {default!r} is not in the catalog")
+            hint = did_you_mean(default, self._models)
+            raise CatalogError(f"the default model {default!r} is not in the catalog{hint}")
         self.default = default
         if unknown is not None and unknown not in self._models:
             raise CatalogError(f"the key 'unknown' names {unknown!r}, which is not in the catalog")
@@ -331,4 +337,7 @@ def _read_spec(name: str, entry: Mapping[str, Any], relative_to: Path) -> ModelS
     facts = FAMILIES.get(table["family"]) if isinstance(table["family"], str) else None
     if facts is not None and isinstance(table.setdefault("defaults", {}), dict):
         table["defaults"] = {**facts.defaults, **table["defaults"]}
+        sampler = table["defaults"].get("sampler")
+        if isinstance(sampler, str):
+            table["defaults"]["sampler"] = find_sampler(sampler) or sampler
     return read_table(f"models.{name}", ModelSpec, table, relative_to)
