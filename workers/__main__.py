@@ -10,9 +10,9 @@ import uuid
 
 from models.errors import CatalogError
 from models.jobs.kinds import DIFFUSION_QUEUE, KindModuleError, load_kinds
-from service.backbone.logs import configure_logging
+from service.backbone.configuration import configure_process
 from service.backbone.permissions import restrict_umask
-from service.backbone.settings import Settings, SettingsError
+from service.backbone.settings import SettingsError
 from workers.functions import FunctionMissing
 from workers.worker import UnknownQueue, run
 
@@ -24,13 +24,12 @@ def main(argv: list[str] | None = None) -> int:
     cannot be imported, so that a supervisor can tell that a restart does not help.
     """
     options = _parser().parse_args(argv)
-    configure_logging("worker")
     if "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:  # the variable's older name
         # Segments that grow waste less of a GPU's memory between batches of many sizes; read when torch first uses it.
         os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
     restrict_umask()
     try:
-        settings = Settings.from_environment()
+        settings = configure_process("worker")
         if settings.redis_url is None:
             raise SettingsError("REDIS_URL must be the URL of the Redis that the gateway uses")
         load_kinds(settings.job_kinds)
