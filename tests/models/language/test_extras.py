@@ -15,7 +15,7 @@ from models.language.rwkv.vocabulary import Vocabulary
 ENTRY_POINTS = (
     "service.commands.config", "service.commands.gateway", "service.commands.llm", "service.commands.models",
     "service.commands.serving", "service.commands.up", "service.rwkv_server.__main__",
-    "models.language.smollm2", "workers.__main__",
+    "models.language.smollm2", "workers.__main__", "workers.process",
 )  # fmt: skip
 
 
