@@ -40,7 +40,7 @@ class Configuration:
     @property
     def changed(self) -> dict[str, Given]:
         """What was given and is no default."""
-        default = Settings.read({})
+        default = Settings()
         return {
             name: each for name, each in self.given.items() if getattr(self.settings, name) != getattr(default, name)
         }

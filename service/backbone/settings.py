@@ -228,7 +228,8 @@ class Settings:
         Raises:
             SettingsError: a value is not valid.
         """
-        read: dict[str, Any] = {"data": values.folder(str(DEFAULT_DATA)), "cache": values.folder(str(DEFAULT_CACHE))}
+        folders = {"data": DEFAULT_DATA, "cache": DEFAULT_CACHE}  # a user without a home folder must name both
+        read: dict[str, Any] = {name: values.folder(str(folders[name])) for name in folders.keys() - given.keys()}
         for each in cls.declared():
             if each.name in given:
                 try:

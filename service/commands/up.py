@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from models.errors import StorageUnavailable
 from models.jobs.kinds import KindModuleError, load_kinds
 from service.backbone.configuration import Configuration, configure
 from service.backbone.files import make_folder
@@ -79,9 +80,9 @@ def _remember(data: Path, url: str) -> None:
     """Note the server for the user's other commands, which find its data folder otherwise only by a variable."""
     try:
         remember_server(os.environ, data, url)
-    except OSError as error:
+    except StorageUnavailable as error:
         path = user_config_path(os.environ)
-        print(f"photogram up: other commands need --data or --url, because {path}: {error.strerror}", file=sys.stderr)
+        print(f"photogram up: {path} is not written, and other commands need --data: {error}", file=sys.stderr)
 
 
 def _has_storage(settings: Settings, stopping: threading.Event) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from models.errors import StorageUnavailable
 from service.backbone.settings import SettingsError
 from service.backbone.user_config import read_user_config, remember_server, user_config_path
 
@@ -37,6 +38,19 @@ def test_what_it_may_not_say_is_refused(environment: dict[str, str], text: str) 
     path.write_text(text)
     with pytest.raises(SettingsError, match=r"config\.toml"):
         read_user_config(environment)
+
+
+def test_a_user_without_a_home_folder_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.path.expanduser", lambda text: text)
+    assert read_user_config({}) == {}
+    with pytest.raises(StorageUnavailable, match="no home folder"):
+        remember_server({}, Path("/one"), "http://127.0.0.1:8000")
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageUnavailable):
+        remember_server({"XDG_CONFIG_HOME": str(tmp_path / "file")}, Path("/one"), "http://127.0.0.1:8000")
 
 
 def test_without_a_variable_it_is_below_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
