@@ -1,13 +1,13 @@
 PYTHON ?= python3
 PROMPT ?= a red apple
-OUT ?= photogram.png
+OUT ?=
 BIN := .venv/bin
 READY := .venv/.ready
 
 .PHONY: demo serve test check clean language
 
-demo: $(READY) language  ## Start everything, generate PROMPT, write photogram.png, stop everything.
-	$(BIN)/python -m service.demo "$(PROMPT)" --output "$(OUT)"
+demo: $(READY) language  ## Start everything, generate PROMPT, write OUT (photogram.png), stop everything.
+	$(BIN)/python -m service.demo "$(PROMPT)" $(if $(OUT),--output "$(OUT)")
 
 serve: $(READY) language  ## Start everything and keep it running.
 	$(BIN)/photogram up

@@ -105,7 +105,16 @@ class InvalidTicket(PhotogramError):
 
 
 class CatalogError(PhotogramError):
-    """The catalog file, or an edit of it, makes no sense."""
+    """The catalog file, or an edit of it, makes no sense.
+
+    Args:
+        key: the key of a model's entry whose value is wrong, as in ``defaults.width``.
+        reason: what is wrong with it, to follow its name.
+    """
+
+    def __init__(self, message: str, key: str | None = None, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.key, self.reason = key, reason
 
 
 class UnreadableImage(PhotogramError):

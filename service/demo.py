@@ -29,18 +29,22 @@ def main(argv: list[str] | None = None) -> int:
     """Start a service and generate one image; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m service.demo", description=__doc__)
     parser.add_argument("prompt", nargs="?", default="a red apple")
-    parser.add_argument("--output", default="photogram.png")
+    parser.add_argument("--output", help="a new file (default: photogram.png, or the next free name)")
     options = parser.parse_args(argv)
+    if options.output is not None and os.path.isfile(options.output):  # said before anything starts
+        _say(f"{options.output} exists: choose another name.")
+        return 2
     with tempfile.TemporaryDirectory(prefix="photogram-demo-") as data:
         return _draw(options.prompt, options.output, data)
 
 
-def _draw(prompt: str, output: str, data: str) -> int:
+def _draw(prompt: str, output: str | None, data: str) -> int:
     key = secrets.token_urlsafe(32)
     _say("Starting Valkey, the gateway and a worker ...")
     try:
         with running_service(data, key, llm=True, PHOTOGRAM_LOG_LEVEL="WARNING") as url:
-            client = [sys.executable, "-m", "photogram", "generate", prompt, "--output", output, "--url", url]
+            client = [sys.executable, "-m", "photogram", "generate", prompt, "--url", url]
+            client += [] if output is None else ["--output", output]
             if _can_rewrite(url, key):
                 client.append("--enhance")
             return subprocess.run(client, env=os.environ | {"PHOTOGRAM_API_KEY": key}, check=False).returncode

@@ -26,7 +26,7 @@ def running_service(data: str, key: str, *, llm: bool = False, **variables: str)
     ours = {"PHOTOGRAM_BOOTSTRAP_KEY": key, "PHOTOGRAM_DATA": data}
     environment = os.environ | ours | ({} if llm else {"PHOTOGRAM_LLM": "off"}) | variables
     environment.pop("REDIS_URL", None)
-    command = [sys.executable, "-m", "service", "--port", str(free_port())]
+    command = [sys.executable, "-m", "service", "--temporary", "--port", str(free_port())]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
         assert process.stdout is not None

@@ -23,10 +23,14 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The cache folder of all processes that tests start, so that a model is exported once in a run."""
+    """The cache folder of all processes that tests start, so that a model is exported once in a run.
+
+    The user's configuration is not theirs.
+    """
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PHOTOGRAM_CACHE", str(folder))
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
         patch.setenv("PHOTOGRAM_LLM", "off")  # tests of the language engine set it again
         yield folder
 

@@ -7,9 +7,7 @@ import os
 from collections.abc import Callable
 
 import torch
-from diffusers.utils import logging as diffusers_logging
 from redis.exceptions import RedisError
-from transformers.utils import logging as transformers_logging
 
 from models.catalog.catalog import ModelSpec
 from models.diffusion import events
@@ -19,6 +17,7 @@ from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.checkpoint_loading import load_checkpoint
 from models.diffusion.engine import Engine
 from models.diffusion.load_requests import weights_of
+from models.diffusion.on_disk import is_hub_offline, is_on_disk
 from models.diffusion.work import Result, Task
 from models.errors import JobFailure
 from models.jobs.results import JobOutput
@@ -43,7 +42,6 @@ def open_diffusion(
     Raises:
         SettingsError: there is no such device.
     """
-    _silence_libraries()
     device = pick_device(settings.device)
 
     def load_and_note(spec: ModelSpec) -> Checkpoint:
@@ -100,10 +98,18 @@ class EngineExecutor:
         return WorkerStatus(names, has_room=self._engine.waiting == 0)
 
     def load_default(self) -> None:
-        """Load and measure the default model; if it cannot be loaded, other models may still work."""
+        """Load and measure the default model; if it cannot be loaded, other models may still work.
+
+        A model that must be downloaded first is left to the first job that uses it: the worker would take no jobs
+        until the hub has sent gigabytes, or has not answered for minutes.
+        """
         catalog = self._catalog.current()
+        spec = catalog[catalog.default]
+        if not is_on_disk(spec) and not is_hub_offline():
+            log.warning("the default model %s is not on this machine: its first job downloads it", spec.name)
+            return
         try:
-            calibrate(self._engine.load(catalog[catalog.default]), self._engine.capacity)
+            calibrate(self._engine.load(spec), self._engine.capacity)
         except JobFailure as failure:
             log.error("the default model %s cannot be loaded: %s (%s)", catalog.default, failure, failure.detail)
             self._ledger.note_model_problem(catalog.default, str(failure))
@@ -126,13 +132,6 @@ def _translated(event: events.Event) -> Event:
 
 def _output(result: Result) -> JobOutput:
     return result if isinstance(result, JobOutput) else JobOutput(images=(result,))
-
-
-def _silence_libraries() -> None:
-    """Disable progress bars and warnings: loading a checkpoint logs in one line of ours what it lacks."""
-    for library in (diffusers_logging, transformers_logging):
-        library.disable_progress_bar()
-        library.set_verbosity_error()
 
 
 def pick_device(name: str) -> torch.device:

@@ -18,11 +18,10 @@ from redis import Redis
 
 from service.backbone import scripts
 from service.backbone.keyspace import deferred_key, record_key, rq_intermediate_key, rq_queue_key, worker_status_key
+from service.backbone.model_notes import STATUS_TTL_S
 
 DEFER_S = 3.0
 """How long a deferred job waits for a worker that has its model."""
-STATUS_TTL_S = 5.0
-"""A worker whose status is older is not relied on."""
 STATUS_KEPT_S = 60.0
 """The status of a worker that was not renewed for so long is deleted: the worker died without signing off."""
 

@@ -130,6 +130,9 @@ def _build(
 
 def _open_diffusion(settings: Settings, catalog: CatalogFile, ledger: Ledger) -> DiffusionExecutor:
     """The ordinary engine; its import takes seconds and memory that workers without an engine must not spend."""
+    from models.diffusion.quiet import silence_libraries
+
+    silence_libraries()
     from workers.diffusion import open_diffusion
 
     return open_diffusion(settings, catalog, ledger)

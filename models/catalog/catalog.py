@@ -13,7 +13,8 @@ from typing import Any
 from models.catalog.auxiliary import AuxiliaryModel, AuxiliaryModels, discover, read_auxiliary_models, without_hash
 from models.catalog.bounds import CLIP_SKIP_MAX, GUIDANCE_MAX, SIZE_MULTIPLE_PX
 from models.catalog.families import FAMILIES, STABLE_DIFFUSION
-from models.catalog.samplers import SAMPLERS
+from models.catalog.names import did_you_mean
+from models.catalog.samplers import SAMPLERS, find_sampler
 from models.catalog.tables import read_table, subtables
 from models.catalog.weights import file_problem
 from models.errors import CatalogError
@@ -89,29 +90,33 @@ class ModelSpec:
     def __post_init__(self) -> None:
         problem = next(chain(self._source_problems(), self._value_problems()), None)
         if problem is not None:
-            raise CatalogError(f"model {self.name!r}{problem}")
+            raise problem
 
-    def _source_problems(self) -> Iterator[str]:
-        """What is wrong with where the weights are, to be read after the model's name."""
+    def _source_problems(self) -> Iterator[CatalogError]:
+        """What is wrong with where the weights are."""
         if sum(getattr(self, source) is not None for source in SOURCES) != 1:
-            yield f" needs exactly one of {', '.join(SOURCES)}"
+            yield CatalogError(f"model {self.name!r} needs exactly one of {', '.join(SOURCES)}")
         if self.config is not None and self.file is None:
-            yield ": config is for models in a single file"
+            yield self._wrong("config", "is for models in a single file")
         if self.prediction not in PREDICTIONS:
-            yield f": prediction must be one of {', '.join(PREDICTIONS)}"
+            yield self._wrong("prediction", f"must be one of {', '.join(PREDICTIONS)}")
         if self.prediction != PREDICTIONS[0] and (self.file is None or self.config is not None):
-            yield ": prediction is for models in a single file without config"
+            yield self._wrong("prediction", "is for models in a single file without config")
 
-    def _value_problems(self) -> Iterator[str]:
-        """What is wrong with defaults and limits, to be read after the model's name."""
-        if self.defaults.sampler not in SAMPLERS:
-            yield f": unknown default sampler {self.defaults.sampler!r}"
+    def _value_problems(self) -> Iterator[CatalogError]:
+        """What is wrong with defaults and limits."""
+        sampler = self.defaults.sampler
+        if sampler not in SAMPLERS:
+            yield self._wrong("defaults.sampler", f"is no known sampler: {sampler!r}{did_you_mean(sampler, SAMPLERS)}")
         for key, value, low, high in self._bounds():
             if not low <= value <= high:
-                yield f": {key} must be from {low:g} to {high:g}"
+                yield self._wrong(key, f"must be from {low:g} to {high:g}")
         for key in ("width", "height"):
             if getattr(self.defaults, key) % SIZE_MULTIPLE_PX:
-                yield f": defaults.{key} must be a multiple of {SIZE_MULTIPLE_PX}"
+                yield self._wrong(f"defaults.{key}", f"must be a multiple of {SIZE_MULTIPLE_PX}")
+
+    def _wrong(self, key: str, reason: str) -> CatalogError:
+        return CatalogError(f"model {self.name!r}: {key} {reason}", key, reason)
 
     def _bounds(self) -> Iterator[tuple[str, float, float, float]]:
         """Key, value, lowest and highest value of each number."""
@@ -219,7 +224,8 @@ class Catalog(Mapping[str, ModelSpec]):
         self._models = {HOUSE: house_spec(), **models}
         self._extras = {sort: AuxiliaryModels(extras.get(sort, {})) for sort in EXTRAS}
         if default not in self._models:
-            raise CatalogError(f"the default model {default!r} is not in the catalog")
+            hint = did_you_mean(default, self._models)
+            raise CatalogError(f"the default model {default!r} is not in the catalog{hint}")
         self.default = default
         if unknown is not None and unknown not in self._models:
             raise CatalogError(f"the key 'unknown' names {unknown!r}, which is not in the catalog")
@@ -350,4 +356,7 @@ def _read_spec(name: str, entry: Mapping[str, Any], relative_to: Path) -> ModelS
     facts = FAMILIES.get(table["family"]) if isinstance(table["family"], str) else None
     if facts is not None and isinstance(table.setdefault("defaults", {}), dict):
         table["defaults"] = {**facts.defaults, **table["defaults"]}
+        sampler = table["defaults"].get("sampler")
+        if isinstance(sampler, str):
+            table["defaults"]["sampler"] = find_sampler(sampler) or sampler
     return read_table(f"models.{name}", ModelSpec, table, relative_to)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from models.catalog.auxiliary import AuxiliaryModel, AuxiliaryModels
+from models.catalog.names import did_you_mean
 from models.errors import Problem, ProblemCode
 
 UPSCALE_MIN, UPSCALE_MAX = 0.1, 8
@@ -65,7 +66,7 @@ def upscaler_problem(name: str, upscalers: AuxiliaryModels) -> Problem | None:
         return None if broken is None else Problem(message, ProblemCode.UNAVAILABLE)
     if known is None:
         names = (*BUILT_IN_UPSCALERS, *upscalers)
-        message = f"there is no upscaler {name!r}; there are: {', '.join(names)}"
+        message = f"there is no upscaler {name!r}{did_you_mean(name, names)}; there are: {', '.join(names)}"
         return Problem(message, ProblemCode.UNKNOWN_NAME, allowed=names)
     message = f'the upscaler {name!r} needs weights, such as {known.weights[0]}.pth: set file in [upscalers."{name}"]'
     return Problem(message, ProblemCode.UNAVAILABLE)

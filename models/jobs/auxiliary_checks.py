@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.families import IMG2IMG, INPAINT, FamilyFacts
+from models.catalog.names import unknown_name
 from models.catalog.preprocessors import PREPROCESSORS, Preprocessor, find_preprocessor
 from models.catalog.samplers import SAMPLERS
 from models.catalog.upscalers import upscaler_problem
@@ -13,7 +14,6 @@ from models.jobs.checks import (
     auxiliary_problem,
     range_problem,
     sampling_problem,
-    unknown_name,
 )
 from models.jobs.params import (
     CONTROLS_MAX,

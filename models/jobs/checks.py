@@ -8,13 +8,13 @@ from typing import TypeVar
 from models.catalog.auxiliary import AuxiliaryModel, AuxiliaryModels
 from models.catalog.catalog import Catalog
 from models.catalog.families import FamilyFacts
+from models.catalog.names import unknown_name
 from models.catalog.samplers import REFUSED, SAMPLERS, sampler_problem
 from models.catalog.upscalers import BUILT_IN_UPSCALERS, find_upscaler
 from models.errors import FieldProblem, InvalidTicket, Problem, ProblemCode
 from models.jobs.params import PROMPT_MAX_CHARS, JobRequest
 from models.jobs.sources import source_problem, sources_of
 
-_LISTED_MAX = 12
 _FOUND_MAX = 64
 """Further problems are not kept: a request may have thousands, and no answer lists that many."""
 
@@ -88,17 +88,6 @@ def text_problem(text: str) -> Problem | None:
 def required_text_problem(text: str) -> Problem | None:
     """A problem unless ``text`` can be a prompt and says something."""
     return text_problem(text) or (None if text.strip() else Problem("must not be empty", ProblemCode.REQUIRED))
-
-
-def unknown_name(what: str, name: str, known: Iterable[str]) -> Problem:
-    """The problem that there is no ``what`` called ``name``, with the first few names that there are."""
-    names = list(known)
-    if not names:
-        return Problem(f"there is no {what} {name!r}: the catalog has none", ProblemCode.UNKNOWN_NAME, allowed=())
-    listed = tuple(names[:_LISTED_MAX])
-    more = f" and {len(names) - _LISTED_MAX} more" if len(names) > _LISTED_MAX else ""
-    message = f"there is no {what} {name!r}; there are: {', '.join(listed)}{more}"
-    return Problem(message, ProblemCode.UNKNOWN_NAME, allowed=listed)
 
 
 def auxiliary_problem(

@@ -11,6 +11,7 @@ import tomlkit
 from tomlkit.exceptions import ParseError
 
 from models.catalog.catalog import HOUSE, Catalog
+from models.catalog.names import did_you_mean
 from models.errors import CatalogError
 from service.backbone.files import replace_file
 
@@ -43,7 +44,8 @@ def remove_entry(path: Path, name: str) -> None:
     document = _read(path)
     models = document.get("models", {})
     if not isinstance(models, dict) or name not in models:
-        raise CatalogError(f"there is no model {name!r} in {path}")
+        hint = did_you_mean(name, models if isinstance(models, dict) else ())
+        raise CatalogError(f"there is no model {name!r} in {path}{hint}")
     del models[name]
     if document.get("default") == name:
         del document["default"]

@@ -60,11 +60,12 @@ def write_refusal(error: Exception) -> str | None:
     return None if found is None else _REFUSALS[found[1]]
 
 
-def wait_until_writable(connection: Redis) -> None:
+def wait_until_writable(connection: Redis, is_hopeless: Callable[[], bool] = lambda: False) -> None:
     """Return when Redis accepts writes, for example once its disk has space again; the wait is logged once.
 
     Raises:
         RedisError: Redis cannot be reached, or refuses for another reason.
+        TimeoutError: ``is_hopeless`` returned ``True``.
     """
     is_logged = False
     while True:
@@ -78,6 +79,8 @@ def wait_until_writable(connection: Redis) -> None:
             if not is_logged:
                 log.error("waiting, because Redis accepts no writes: %s", reason)
                 is_logged = True
+            if is_hopeless():
+                raise TimeoutError(f"Redis accepts no writes: {reason}") from error
             time.sleep(_WRITABLE_POLL_S)
 
 

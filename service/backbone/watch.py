@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections import defaultdict
@@ -27,6 +26,7 @@ from service.backbone.keyspace import (
     workers_key,
 )
 from service.backbone.logs import told
+from service.backbone.model_notes import ModelBackend, backends_of, problems_of
 from service.backbone.records import UnreadableRecord, read_hash
 
 log = logging.getLogger(__name__)
@@ -48,14 +48,6 @@ class JobEvent:
     kind: str
     """``status`` (data: the status), ``progress`` or ``preview`` (data: JSON)."""
     data: str
-
-
-@dataclass(frozen=True)
-class ModelBackend:
-    """The backend that runs a model, and the error of its outputs against torch's, relative to their size."""
-
-    backend: str
-    relative_error: float | None
 
 
 class JobWatcher:
@@ -175,12 +167,12 @@ class JobWatcher:
     async def model_problems(self) -> dict[str, str]:
         """Why workers could not load models, by the name of the model."""
         found: Any = await self._connection.hgetall(MODEL_PROBLEMS_KEY)
-        return {name.decode(): problem.decode() for name, problem in found.items()}
+        return problems_of(found)
 
     async def model_backends(self) -> dict[str, ModelBackend]:
         """The backends of the models that workers have loaded, by the name of the model."""
         found: Any = await self._connection.hgetall(MODEL_BACKENDS_KEY)
-        return {name.decode(): ModelBackend(**json.loads(note)) for name, note in found.items()}
+        return backends_of(found)
 
     async def listen(self) -> None:
         """Wake waiters whenever their jobs change, until cancelled; reconnects when the connection is lost."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from models.language.presets import PRESETS, SMOLLM2, Preset
+from service.backbone.configuration import configure
 from service.backbone.settings import Settings, SettingsError
 from service.llm.command import cpu_environment, cpu_program, is_recurrent, rwkv_command, vllm_command
 from service.llm.install import EngineMissing, engine_python, install, model_folder
@@ -20,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     run: Callable[[argparse.Namespace, Settings], int] = options.run
     try:
-        return run(options, Settings.from_environment())
+        return run(options, configure().settings)
     except (SettingsError, EngineMissing, OSError) as error:
         print(f"photogram llm: {error}", file=sys.stderr)
         return 1

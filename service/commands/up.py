@@ -1,75 +1,88 @@
-"""``photogram up``: runs and supervises the whole service on one machine until a signal stops it."""
+"""``photogram up``: what must be right before the whole service starts on one machine, and its start."""
 
 from __future__ import annotations
 
 import argparse
 import fcntl
-import json
-import logging
 import os
 import signal
 import socket
 import sys
 import tempfile
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from redis.exceptions import RedisError
-
-from models.jobs.kinds import DIFFUSION_QUEUE, KindModuleError, job_kinds, load_kinds
-from service.backbone.connections import connect, wait_for_redis
-from service.backbone.files import ABANDONED_S, make_folder, remove_partial
+from models.errors import StorageUnavailable
+from models.jobs.kinds import KindModuleError, load_kinds
+from service.backbone.configuration import Configuration, configure
+from service.backbone.files import make_folder
 from service.backbone.logs import configure_logging
-from service.backbone.permissions import restrict_umask, tighten
+from service.backbone.permissions import restrict_umask
 from service.backbone.settings import Settings, SettingsError
 from service.backbone.storage import write_problem
+from service.backbone.user_config import remember_server, user_config_path
 from service.commands.listening import listening_socket
-from service.llm.install import EngineMissing
-from service.llm.own_engine import OwnEngine
-from service.supervisor import Child, stop_in_order
-from service.valkey import socket_url, valkey_command
+from service.commands.stack import Stack, address_of
+from service.commands.welcome import settings_lines
 
-log = logging.getLogger(__name__)
-
-REDIS_START_S = 60.0
-"""The time limit for Valkey's start, which reads the append-only file."""
-POLL_S = 0.2
 STORAGE_POLL_S = 0.5
-STOP_S = (7.0, 2.0)
-"""The time limits for stopping gateway, workers and language engine, and then Valkey."""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run everything until SIGINT or SIGTERM; returns the exit code."""
     options = _parser().parse_args(argv)
-    configure_logging("up")
     restrict_umask()
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     try:
-        settings = Settings.from_environment(os.environ | ({"PHOTOGRAM_DATA": options.data} if options.data else {}))
-        make_folder(settings.data)
-        load_kinds(settings.job_kinds)
+        configuration = _configured(options)
     except (SettingsError, OSError, KindModuleError) as error:
         print(f"photogram up: {error}", file=sys.stderr)
         return 2
     try:
-        if not _has_storage(settings, stopping):
-            return 0
-        with (
-            _locked(settings),
-            _listening(options) as listener,
-            tempfile.TemporaryDirectory(prefix="photogram-") as runtime,
-        ):
-            return Stack(settings, options, Path(runtime), listener).run(stopping)
+        return _serve(configuration, options, stopping)
     except OSError as error:
         print(f"photogram up: {error}", file=sys.stderr)
         return 1
+
+
+def _configured(options: argparse.Namespace) -> Configuration:
+    """The settings, which are printed where they are not defaults; raises also what :func:`make_folder` raises."""
+    configuration = configure(flags={"data": options.data})
+    configure_logging("up", configuration.environment)
+    make_folder(configuration.settings.data)
+    load_kinds(configuration.settings.job_kinds)
+    for line in () if options.temporary else settings_lines(configuration):
+        print(line, file=sys.stderr, flush=True)
+    return configuration
+
+
+def _serve(configuration: Configuration, options: argparse.Namespace, stopping: threading.Event) -> int:
+    """Run everything until ``stopping`` is set; returns the exit code."""
+    settings = configuration.settings
+    if not _has_storage(settings, stopping):
+        return 0
+    with (
+        _locked(settings),
+        _listening(options) as listener,
+        tempfile.TemporaryDirectory(prefix="photogram-") as runtime,
+    ):
+        stack = Stack(configuration, options, Path(runtime), listener)
+        if not options.temporary:
+            _remember(settings.data, stack.url)
+        return stack.run(stopping)
+
+
+def _remember(data: Path, url: str) -> None:
+    """Note the server for the user's other commands, which find its data folder otherwise only by a variable."""
+    try:
+        remember_server(os.environ, data, url)
+    except StorageUnavailable as error:
+        path = user_config_path(os.environ)
+        print(f"photogram up: {path} is not written, and other commands need --data: {error}", file=sys.stderr)
 
 
 def _has_storage(settings: Settings, stopping: threading.Event) -> bool:
@@ -112,12 +125,7 @@ def _listening(options: argparse.Namespace) -> socket.socket:
     try:
         return listening_socket(options.host, options.port, environment={})
     except (OSError, OverflowError) as error:
-        raise OSError(f"the gateway could not start on {_address(options)}: {error}") from error
-
-
-def _address(options: argparse.Namespace) -> str:
-    host = f"[{options.host}]" if ":" in options.host else options.host
-    return f"http://{host}:{options.port}"
+        raise OSError(f"the gateway could not start on {address_of(options)}: {error}") from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -126,8 +134,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: 8000)")
-    parser.add_argument("--data", help="folder of catalog, images and queue (default: PHOTOGRAM_DATA)")
+    parser.add_argument(
+        "--data", help="folder of catalog, images and queue (default: PHOTOGRAM_DATA, then that of the last start)"
+    )
     parser.add_argument("--workers", type=_positive, default=1, metavar="N", help="worker processes (default: 1)")
+    parser.add_argument(
+        "--temporary",
+        action="store_true",
+        help="print less, and do not note the server for other commands",
+    )
     return parser
 
 
@@ -135,154 +150,6 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError("must be a whole number of at least 1")
     return int(text)
-
-
-def _own_engine(settings: Settings) -> OwnEngine | None:
-    """The language engine to start, unless rewriting is off, another engine is configured, or it is not installed."""
-    if settings.llm == "off" or settings.llm_url is not None:
-        return None
-    try:
-        return OwnEngine(settings.llm_folder, os.environ)
-    except EngineMissing as error:
-        print(f"photogram up: prompt rewriting is off: {error}, run `photogram llm install`", file=sys.stderr)
-        return None
-
-
-def _further_queues() -> list[str]:
-    """The queues besides the diffusion queue that kinds with a plan or a function use; each gets one worker."""
-    runnable = [kind for kind in job_kinds() if kind.plan is not None or kind.function is not None]
-    return sorted({kind.queue for kind in runnable} - {DIFFUSION_QUEUE})
-
-
-class Stack:
-    """Valkey, gateway, workers and language engine; they start and stop together.
-
-    Args:
-        listener: the listening socket that the gateway inherits; it is closed when everything stops.
-    """
-
-    def __init__(self, settings: Settings, options: argparse.Namespace, runtime: Path, listener: socket.socket) -> None:
-        valkey_socket = runtime / "valkey.sock"
-        self._settings = settings
-        self._redis_url = settings.redis_url or socket_url(valkey_socket)
-        self._address, self._listener = _address(options), listener
-        self._probe = self._address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
-        self._engine = _own_engine(settings)
-        self._given_up: set[str] = set()
-        self._is_told = False
-        environment = self._environment(options.workers)
-        python = [sys.executable, "-m"]
-        valkey = valkey_command(settings.data / "valkey", valkey_socket)
-        self._storage = [] if settings.redis_url else [Child("valkey", valkey, environment)]
-        descriptor = listener.fileno()
-        gateway = ["service.commands.gateway", "--fd", str(descriptor)]
-        self._gateway = Child("gateway", [*python, *gateway], environment, [descriptor])
-        numbers = range(1, options.workers + 1)
-        self._workers = [Child(f"worker {number}", [*python, "workers"], environment) for number in numbers]
-        for queue in _further_queues():
-            self._workers.append(Child(f"worker {queue}", [*python, "workers", "--queue", queue], environment))
-
-    def _environment(self, workers: int) -> dict[str, str]:
-        threads = max(1, (os.cpu_count() or 1) // workers)
-        return {
-            "OMP_NUM_THREADS": str(threads),
-            "TRANSFORMERS_VERBOSITY": "error",  # hides notices about unused parts at every start of a worker
-            **os.environ,
-            **({} if self._engine is None else self._engine.variables(os.environ)),
-            "REDIS_URL": self._redis_url,
-            "PHOTOGRAM_DATA": str(self._settings.data),
-            "PYTHONUNBUFFERED": "1",
-        }
-
-    def run(self, stopping: threading.Event) -> int:
-        """Start, print the ready line, supervise, stop; returns the exit code."""
-        try:
-            return self._run(stopping)
-        except (RedisError, TimeoutError, OSError) as error:
-            print(f"photogram up: {error}", file=sys.stderr)
-            return 1
-        finally:
-            self._listener.close()  # first, so that new clients are refused instead of waiting for nobody
-            engine = [] if self._engine is None else [self._engine.child]
-            stop_in_order([[self._gateway, *self._workers, *engine], self._storage], STOP_S)
-
-    def _run(self, stopping: threading.Event) -> int:
-        self._start(stopping)
-        is_ready = False
-        while not stopping.wait(POLL_S):
-            if not is_ready and self._gateway.exit_code is not None:
-                print(f"photogram up: the gateway could not start on {self._address}", file=sys.stderr)
-                return 1
-            self._restart_ended()
-            if self._given_up and not is_ready:
-                return 2
-            if is_ready:
-                self._supervise_engine()
-            elif self._is_service_ready():
-                is_ready = True
-                print(f"ready {self._address}", flush=True)
-        return 0
-
-    def _start(self, stopping: threading.Event) -> None:
-        """Start Valkey, then the gateway and the workers once Valkey answers."""
-        tighten(self._settings)
-        self._remove_partial()
-        for child in self._storage:
-            child.start()
-        with connect(self._redis_url, "photogram-up") as connection:
-            wait_for_redis(
-                connection,
-                REDIS_START_S if self._storage else POLL_S,
-                lambda: stopping.is_set() or any(child.exit_code is not None for child in self._storage),
-            )
-        for child in (self._gateway, *self._workers):
-            child.start()
-
-    def _remove_partial(self) -> None:
-        """Remove files that were never completed; with a Valkey of our own, nobody else can be writing them now."""
-        settings, age_s = self._settings, 0.0 if self._storage else ABANDONED_S
-        for folder in (settings.data, settings.images_folder, settings.inputs_folder, settings.files_folder):
-            remove_partial(folder, age_s)
-
-    def _restart_ended(self) -> None:
-        for child in (*self._storage, self._gateway):
-            child.keep_running()
-        for worker in self._workers:
-            self._keep_running(worker)
-
-    def _keep_running(self, worker: Child) -> None:
-        """Restart the worker if it has ended, unless it cannot import a function, which a restart does not change."""
-        if worker.exit_code != os.EX_CONFIG:
-            worker.keep_running()
-        elif worker.name not in self._given_up:
-            self._given_up.add(worker.name)
-            print(
-                f"photogram up: {worker.name} is not started again, because a function of its job kinds cannot be"
-                " imported (see its message above)",
-                file=sys.stderr,
-            )
-
-    def _supervise_engine(self) -> None:
-        """Start and restart the engine, only after the service is ready, so that it does not delay the first images."""
-        if self._engine is not None:
-            self._engine.keep_running()
-
-    def _is_service_ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self._probe}/readyz", timeout=1.0) as answer:
-                return bool(answer.status == 200)
-        except urllib.error.HTTPError as error:
-            self._tell_storage_problem(error.read())
-            return False
-        except (urllib.error.URLError, OSError):
-            return False
-
-    def _tell_storage_problem(self, body: bytes) -> None:
-        """Say once why the service is not ready, if the disk or Redis accepts no writes; other reasons pass soon."""
-        problem = json.loads(body)
-        if problem["code"] in ("storage_unavailable", "ledger_unavailable") and not self._is_told:
-            self._is_told = True
-            print(f"photogram up: not ready yet: {problem['detail']}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

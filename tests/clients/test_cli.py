@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from photogram import Photogram, __version__
 from photogram._cli import main
+from photogram._cli_files import output_of
 from photogram._cli_output import BarDisplay
 from rich.console import Console
 
@@ -119,13 +120,79 @@ def test_nobody_listens(capsys: pytest.CaptureFixture[str]):
 
 def test_failures_take_one_line(server: WireServer, capsys: pytest.CaptureFixture[str]):
     assert main(["generate", "a cat", "--width", "65"]) == 1
-    assert capsys.readouterr().err.endswith("params.width: must be a multiple of 8\n")
+    assert capsys.readouterr().err.endswith("photogram: --width: must be a multiple of 8\n")
     server.answer_next(lambda: problem(500, "broken", "two\nlines"))
     assert main(["samplers"]) == 1
     assert capsys.readouterr().err == "photogram: two lines (500 broken)\n"
     server.outcome = "failed"
     assert main(["generate", "a cat"]) == 1
     assert "too large for this device (out_of_memory)" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_file_that_exists_is_not_overwritten(server: WireServer, somewhere: Path, capsys: pytest.CaptureFixture[str]):
+    (somewhere / "x.png").write_bytes(b"mine")
+    assert main(["generate", "a cat", "-o", "x.png"]) == 1
+    assert "x.png exists: choose another name, or add --overwrite" in capsys.readouterr().err and server.requests == []
+    assert (somewhere / "x.png").read_bytes() == b"mine"
+    assert main(["generate", "a cat", "-o", "x.png", "--overwrite"]) == 0
+    assert (somewhere / "x.png").read_bytes() == PNG
+    assert main(["generate", "a cat", "-o", "/dev/null"]) == 0
+
+
+def test_without_a_name_the_next_free_one_is_used(
+    server: WireServer, somewhere: Path, capsys: pytest.CaptureFixture[str]
+):
+    for name in ("photogram.png", "photogram-2.png", "photogram-3.png"):
+        assert main(["generate", "a cat"]) == 0
+        assert f"file     {name}\n" in capsys.readouterr().out
+        assert (somewhere / name).read_bytes() == PNG
+    (somewhere / "photogram.png").write_bytes(b"old")
+    assert main(["generate", "a cat", "--overwrite"]) == 0
+    assert (somewhere / "photogram.png").read_bytes() == PNG
+
+
+def test_a_file_that_appears_during_the_job_stays(somewhere: Path):
+    output = output_of("x.png", as_json=False)
+    (somewhere / "x.png").write_bytes(b"mine")
+    assert output.write(PNG).path == Path("x-2.png")
+    assert (somewhere / "x.png").read_bytes() == b"mine" and (somewhere / "x-2.png").read_bytes() == PNG
+
+
+@pytest.mark.parametrize(
+    ("field", "argument"),
+    [
+        ("params.num_inference_steps", "--steps"),
+        ("params.guidance_scale", "--guidance"),
+        ("params.mask.image", "--mask"),
+        ("params.prompt", "PROMPT"),
+        ("params.enhance_prompt", "--enhance"),
+        ("params.of_a_later_version", "params.of_a_later_version"),
+    ],
+)
+def test_errors_name_the_argument(server: WireServer, field: str, argument: str, capsys: pytest.CaptureFixture[str]):
+    errors = [{"field": field, "message": "is wrong"}]
+    server.answer_next(lambda: problem(422, "invalid_params", f"{field}: is wrong", errors=errors))
+    assert main(["generate", "a cat"]) == 1
+    assert capsys.readouterr().err.endswith(f"photogram: {argument}: is wrong\n")
+
+
+def test_the_address_of_the_last_server_is_found(
+    server: WireServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.delenv("PHOTOGRAM_URL")
+    config = tmp_path / "photogram" / "config.toml"
+    config.parent.mkdir()
+    config.write_text(f'url = "{server.url}"\ndata = "/x"\n')
+    assert main(["samplers"]) == 0
+    monkeypatch.setenv("PHOTOGRAM_URL", "http://127.0.0.1:9")
+    assert main(["samplers"]) == 1
+    monkeypatch.delenv("PHOTOGRAM_URL")
+    capsys.readouterr()
+    for text in ("url = 3", "url ="):
+        config.write_text(text)
+        assert main(["samplers"]) == 2
+        assert str(config) in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("output", [".", "no/such/place.png"])

@@ -61,7 +61,7 @@ def test_a_command_that_cannot_be_loaded(extra: Path):
     assert done.stderr.count("\n") == 1 and "No module named 'extra_commands_missing'" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["up", "worker", "gateway", "models", "llm"])
+@pytest.mark.parametrize("name", ["up", "worker", "gateway", "config", "models", "llm"])
 def test_without_the_server(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setattr(_commands, "entry_points", lambda group: ())
     assert main([name, "list"]) == 2
@@ -72,6 +72,6 @@ def test_help_without_the_server(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     monkeypatch.setattr(_commands, "entry_points", lambda group: ())
     with pytest.raises(SystemExit):
         main(["--help"])
-    assert "photogram-server adds the commands: up, gateway, worker, models, llm." in " ".join(
+    assert "photogram-server adds the commands: up, gateway, worker, config, models, llm." in " ".join(
         capsys.readouterr().out.split()
     )

@@ -44,6 +44,13 @@ def test_the_demo_draws_a_red_apple_and_says_how(tmp_path: Path) -> None:
     assert "Waiting" not in done.stderr and "revised" not in done.stdout
 
 
+def test_the_demo_overwrites_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = tmp_path / "mine.png"
+    mine.write_bytes(b"mine")
+    assert demo.main(["a red apple", "--output", str(mine)]) == 2
+    assert capsys.readouterr().err == f"{mine} exists: choose another name.\n" and mine.read_bytes() == b"mine"
+
+
 def test_the_demo_shows_how_the_prompt_was_rewritten(tmp_path: Path) -> None:
     with EngineStub() as stub:
         done = run_demo(

@@ -18,7 +18,7 @@ from service.api.auth import CurrentCaller
 from service.api.model_objects import OpenAiModel, openai_model
 from service.api.native.errors import LISTING, LISTING_MODELS
 from service.api.state import GatewayState
-from service.backbone.watch import ModelBackend
+from service.backbone.model_notes import ModelBackend
 
 _ABSOLUTE_PATH = re.compile(r"(?<![\w/:.])(?:~|[A-Za-z]:)?[/\\][^\s'\",;:()]+")
 

@@ -13,8 +13,9 @@ from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from models.catalog.catalog import Catalog
+from models.catalog.names import unknown_name
 from models.errors import Problem, ProblemCode
-from models.jobs.checks import Problems, choice_problem, required_text_problem, text_problem, unknown_name
+from models.jobs.checks import Problems, choice_problem, required_text_problem, text_problem
 from models.jobs.composition import check_composition
 from models.jobs.params import PROMPT_MAX_CHARS, SEED_MAX
 from models.jobs.prompts import LoraTag, PromptError, extract_loras

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
+from models.catalog.names import did_you_mean
 from models.jobs.params import DrawRequest
 from models.jobs.records import JobRecord
 from service.api.auth import CurrentCaller
@@ -139,7 +140,9 @@ async def _image_data(gateway: Gateway, record: JobRecord, response_format: Resp
 )
 def get_model(gateway: GatewayState, caller: CurrentCaller, model_id: str) -> OpenAiModel:
     """The model of that name or alias, in the shape of OpenAI's API. `GET /v1/models` has the details."""
-    found = gateway.catalog.current().resolve(model_id)
+    catalog = gateway.catalog.current()
+    found = catalog.resolve(model_id)
     if found is None:
-        raise OpenAiError(f"there is no model {model_id!r}", param="model", code=MODEL_NOT_FOUND, status=404)
+        message = f"there is no model {model_id!r}{did_you_mean(model_id, catalog)}"
+        raise OpenAiError(message, param="model", code=MODEL_NOT_FOUND, status=404)
     return openai_model(found)

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.families import IMG2IMG, INPAINT
+from models.catalog.names import unknown_name
 from models.catalog.samplers import find_sampler
-from models.jobs.checks import unknown_name
 from models.jobs.params import DrawRequest, LoraUse, Mask
 from models.jobs.seeds import client_seed
 from service.api.job_bodies import BodyOf

@@ -11,8 +11,9 @@ from types import MappingProxyType
 from models.catalog.bounds import SIZE_MULTIPLE_PX
 from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.families import FAMILIES, IMG2IMG, INPAINT
-from models.catalog.samplers import find_sampler
-from models.catalog.styles import Style, find_style
+from models.catalog.names import did_you_mean
+from models.catalog.samplers import SAMPLERS, find_sampler
+from models.catalog.styles import STYLES, Style, find_style
 from models.catalog.upscalers import BUILT_IN_UPSCALERS
 from models.errors import Problem, ProblemCode
 from models.jobs.checks import Problems
@@ -129,9 +130,8 @@ def _sampler(body: SdDrawBody) -> str | None:
         return None
     found = find_sampler(name, body.scheduler or _AUTOMATIC)
     if found is None:
-        raise SdError(
-            400, "Sampler not found" if find_sampler(name) is None else _wrong_scheduler(body.scheduler, name)
-        )
+        unknown = f"Sampler not found{did_you_mean(name, SAMPLERS)}"
+        raise SdError(400, unknown if find_sampler(name) is None else _wrong_scheduler(body.scheduler, name))
     return found
 
 
@@ -191,7 +191,7 @@ def _styles(names: Sequence[str], problems: Problems) -> list[Style]:
         if style is not None:
             found.append(style)
         elif name.lower() not in _NONE:
-            message = f"there is no style {name!r}; GET /sdapi/v1/prompt-styles lists them"
+            message = f"there is no style {name!r}{did_you_mean(name, STYLES)}; GET /sdapi/v1/prompt-styles lists them"
             problems.note(f"styles[{index}]", Problem(message, ProblemCode.UNKNOWN_NAME))
     return found
 

@@ -106,7 +106,7 @@ NONSENSE = {
     "alias of two": ('[models.a]\nfolder="x"\naliases=["c"]\n[models.b]\nfolder="x"\naliases=["c"]', "'c' of 'b'"),
     "defaults no table": ('[models.a]\nfolder = "x"\ndefaults = 3', "a.defaults"),
     "unknown default": ('[models.a]\nfolder = "x"\ndefaults = {steps = 3}', "steps"),
-    "unknown sampler": ('[models.a]\nfolder = "x"\ndefaults = {sampler = "euler"}', "euler"),
+    "unknown sampler": ('[models.a]\nfolder = "x"\ndefaults = {sampler = "eulr"}', "(did you mean 'Euler'"),
     "steps of text": ('[models.a]\nfolder = "x"\ndefaults = {num_inference_steps = "20"}', "num_inference_steps"),
     "no steps": ('[models.a]\nfolder = "x"\ndefaults = {num_inference_steps = 0}', "num_inference_steps"),
     "guidance nan": ('[models.a]\nfolder = "x"\ndefaults = {guidance_scale = nan}', "guidance_scale"),
@@ -180,6 +180,11 @@ def test_nonsense_is_refused_by_its_key(tmp_path: Path, case: str) -> None:
     with pytest.raises(CatalogError) as caught:
         load(tmp_path, text)
     assert named in str(caught.value)
+
+
+def test_samplers_are_named_in_any_case(tmp_path: Path) -> None:
+    catalog = load(tmp_path, '[models.a]\nfolder = "x"\ndefaults = {sampler = "euler A"}')
+    assert catalog["a"].defaults.sampler == "Euler a"
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from models.language.extras import ExtraMissing, require_extra
 from models.language.rwkv.vocabulary import Vocabulary
 
 ENTRY_POINTS = (
-    "service.commands.gateway", "service.commands.llm", "service.commands.models", "service.commands.up",
-    "service.rwkv_server.__main__", "models.language.smollm2", "workers.__main__",
+    "service.commands.config", "service.commands.gateway", "service.commands.llm", "service.commands.models",
+    "service.commands.serving", "service.commands.up", "service.rwkv_server.__main__",
+    "models.language.smollm2", "workers.__main__", "workers.process",
 )  # fmt: skip
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import socket
-import threading
 from pathlib import Path
 
 import pytest
-from redis import Redis
 
-from service.backbone.keys import add_key
-from service.commands.gateway import ensure_key, main
+from service.commands.gateway import main
 
 
 @pytest.mark.parametrize("key", ["x", "short", "aaaaaaaaaaaaaaaaaaaaaaaa", "abababababababab"])
@@ -51,26 +48,3 @@ def test_modules_of_job_kinds_that_cannot_be_imported_are_named(
     assert main([]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"photogram gateway: PHOTOGRAM_JOB_KINDS: the module {module!r}") and words in line
-
-
-@pytest.mark.parametrize("bootstrap", ["a-known-key", None])
-def test_a_start_that_adds_no_key_needs_no_writes(redis: Redis, redis_url: str, bootstrap: str | None) -> None:
-    add_key(redis, "a-known-key", "test")
-    redis.config_set("maxmemory", 1)
-    try:
-        ensure_key(redis_url, bootstrap)
-    finally:
-        redis.config_set("maxmemory", 0)
-
-
-def test_a_key_is_added_once_redis_accepts_writes(redis: Redis, redis_url: str) -> None:
-    redis.config_set("maxmemory", 1)
-    starting = threading.Thread(target=ensure_key, args=(redis_url, "a-new-key"))
-    try:
-        starting.start()
-        starting.join(1.0)
-        assert starting.is_alive() and redis.hlen("photogram:keys") == 0
-    finally:
-        redis.config_set("maxmemory", 0)
-    starting.join()
-    assert redis.hlen("photogram:keys") == 1

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +19,9 @@ from models.catalog.families import SDXL, STABLE_DIFFUSION
 from models.diffusion.check import main as check_model
 from models.jobs.params import DrawRequest
 from models.jobs.tickets import complete
-from service.backbone.keyspace import MODEL_PROBLEMS_KEY
+from service.backbone.keyspace import MODEL_PROBLEMS_KEY, worker_status_key
+from service.backbone.ledger import Ledger
+from service.backbone.running import RunningServer, announced
 from service.commands.models import main
 from tests.tiny import build_tiny_file, build_tiny_sd, build_tiny_sdxl
 
@@ -131,10 +135,10 @@ BAD_ADDS = {
     "name is an alias": (["{tiny}", "--name", "first"], "'first' already"),
     "alias is a model": (["{tiny}", "--name", "tiny", "--alias", "two"], "alias 'two'"),
     "alias is an alias": (["{tiny}", "--name", "tiny", "--alias", "first"], "alias 'first'"),
-    "sampler is unknown": (["{tiny}", "--name", "tiny", "--sampler", "euler"], "'euler'"),
-    "size is off the grid": (["{tiny}", "--name", "tiny", "--size", "500"], "width"),
-    "no steps": (["{tiny}", "--name", "tiny", "--steps", "0"], "num_inference_steps"),
-    "guidance is no number": (["{tiny}", "--name", "tiny", "--guidance", "nan"], "guidance_scale"),
+    "sampler is unknown": (["{tiny}", "--name", "tiny", "--sampler", "eulr"], "--sampler is no known sampler: 'eulr'"),
+    "size is off the grid": (["{tiny}", "--name", "tiny", "--size", "500"], "--size must be a multiple of 8"),
+    "no steps": (["{tiny}", "--name", "tiny", "--steps", "0"], "--steps must be from 1 to 150"),
+    "guidance is no number": (["{tiny}", "--name", "tiny", "--guidance", "nan"], "--guidance must be from 0 to 50"),
     "revision of a folder": (["{tiny}", "--name", "tiny", "--revision", "abc"], "--revision"),
     "source is nothing": (["nothing"], "is not a folder, a .safetensors file or a hub repository"),
     "source is no folder": (["./not/there"], "is not a folder"),
@@ -251,3 +255,51 @@ def test_a_family_that_nobody_knows_is_refused(tmp_path: Path, capsys: pytest.Ca
     with pytest.raises(SystemExit):
         main(["--data", str(tmp_path), "add", "owner/name", "--family", "cubism"])
     assert "stable-diffusion" in capsys.readouterr().err
+
+
+@pytest.fixture
+def running(data: Path, redis: Redis, redis_url: str) -> Iterator[str]:
+    """The address of a server that runs with the data folder."""
+    with announced(data, RunningServer(1, "http://127.0.0.1:8123", redis_url)):
+        yield "http://127.0.0.1:8123"
+
+
+def test_the_list_tells_what_the_running_server_knows(
+    redis: Redis, running: str, data: Path, tiny_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["add", str(tiny_folder), "--name", "tiny", "--licence", "MIT"]) == 0
+    assert f"the server at {running} sees it at once" in capsys.readouterr().out
+    ledger = Ledger(redis, 60)
+    ledger.note_model_backend("house", "onnxruntime", 0.0)
+    ledger.note_model_problem("tiny", "half of it is missing")
+    for name, age_s in (("house", 0), ("tiny", 60)):
+        status = {"loaded": [name], "has_room": True, "at": time.time() - age_s}
+        redis.hset(worker_status_key(), f"worker of {name}", json.dumps(status))
+    assert main(["list"]) == 0
+    out = capsys.readouterr().out
+    assert (
+        "house (default): ok, loaded\n    stable-diffusion, float32, backend onnxruntime, licence Apache-2.0\n" in out
+    )
+    assert "tiny: CANNOT BE USED: half of it is missing\n    stable-diffusion, auto, licence MIT\n" in out
+    size = f"{sum(path.stat().st_size for path in tiny_folder.rglob('*') if path.is_file()) / 1e6:.1f} MB"
+    assert f"    {size} in {tiny_folder}\n" in out
+    assert out.endswith(f"{data}/catalog.toml: the server runs at {running}\n")
+
+
+def test_without_a_server_the_folder_is_changed_and_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["add", "someone/something", "--revision", "abc"]) == 0
+    assert f"no photogram up runs with this folder; changed {data}/catalog.toml\n" in capsys.readouterr().out
+    assert main(["list"]) == 0
+    assert "something: not downloaded: its first job does that\n" in capsys.readouterr().out
+    assert main(["remove", "somethin"]) == 1
+    assert "(did you mean 'something'?)" in capsys.readouterr().err
+    assert main(["check", "hous"]) == 1
+    assert "there is no model 'hous' (did you mean 'house'?)" in capsys.readouterr().err
+    assert main(["remove", "something"]) == 0
+    assert f"changed {data}/catalog.toml\n" in capsys.readouterr().out
+
+
+def test_check_prints_nothing_of_libraries(data: Path) -> None:
+    done = run(sys.executable, "-m", "service.commands.models", "check", "house", data=data)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("house: ok, loaded and drew") and done.stdout.count("\n") == 1

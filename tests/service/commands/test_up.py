@@ -18,8 +18,9 @@ import pytest
 
 from models.jobs import kinds
 from models.jobs.kinds import find_kind
-from service.backbone.settings import Settings
-from service.commands.up import Stack, _parser
+from service.backbone.configuration import configure
+from service.commands.stack import Stack
+from service.commands.up import _parser
 from service.supervisor import Child
 
 ROOT = Path(__file__).parents[3]
@@ -88,7 +89,7 @@ def test_each_further_queue_of_plans_or_functions_has_one_worker(
     monkeypatch.setitem(kinds._KINDS, "toy3", drawn)
     with socket.socket() as listener:
         options = _parser().parse_args(["--workers", "2"])
-        stack = Stack(Settings(data=data, llm="off"), options, tmp_path, listener)
+        stack = Stack(configure({"PHOTOGRAM_DATA": str(data), "PHOTOGRAM_LLM": "off"}), options, tmp_path, listener)
     assert [child.name for child in stack._workers] == ["worker 1", "worker 2", "worker drawn", "worker toys"]
 
 
@@ -96,7 +97,12 @@ def test_a_worker_that_cannot_import_a_function_is_not_started_again(
     data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with socket.socket() as listener:
-        stack = Stack(Settings(data=data, llm="off"), _parser().parse_args([]), tmp_path, listener)
+        stack = Stack(
+            configure({"PHOTOGRAM_DATA": str(data), "PHOTOGRAM_LLM": "off"}),
+            _parser().parse_args([]),
+            tmp_path,
+            listener,
+        )
     worker = Child("worker toys", [sys.executable, "-c", f"raise SystemExit({os.EX_CONFIG})"], os.environ)
     worker.start()
     while worker.is_running:

@@ -6,15 +6,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from models.language import smollm2
 from models.language.presets import SMOLLM2
-from service.backbone.settings import Settings
-from service.commands import up
+from service.backbone.configuration import configure
+from service.commands import stack
 from service.llm import install as installing
 from service.llm.install import EngineMissing
 from service.llm.own_engine import OwnEngine
@@ -122,11 +121,11 @@ def test_what_the_others_are_told_leads_to_it(make: Callable[[str], OwnEngine]) 
 
 def test_it_is_there_only_if_wanted_and_no_other_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     put_in_place(tmp_path, FAILS)
-    asked = Settings(cache=tmp_path / "cache", llm="auto")
-    assert up._own_engine(asked) is not None
-    assert up._own_engine(replace(asked, llm="off")) is None
-    assert up._own_engine(replace(asked, llm_url="http://127.0.0.1:9/v1")) is None
+    asked = {"PHOTOGRAM_DATA": str(tmp_path), "PHOTOGRAM_CACHE": str(tmp_path / "cache"), "PHOTOGRAM_LLM": "auto"}
+    assert stack._own_engine(configure(asked)) is not None
+    assert stack._own_engine(configure(asked | {"PHOTOGRAM_LLM": "off"})) is None
+    assert stack._own_engine(configure(asked | {"PHOTOGRAM_LLM_URL": "http://127.0.0.1:9/v1"})) is None
     assert capsys.readouterr().err == ""
-    assert up._own_engine(replace(asked, cache=tmp_path / "empty")) is None
+    assert stack._own_engine(configure(asked | {"PHOTOGRAM_CACHE": str(tmp_path / "empty")})) is None
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("photogram up: prompt rewriting is off: ") and line.endswith("run `photogram llm install`")

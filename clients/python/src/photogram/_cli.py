@@ -1,15 +1,16 @@
 """The command `photogram`: its arguments, its exit codes (0 done, 1 failed, 2 used wrongly, 130 interrupted)."""
 
 import argparse
+import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TextIO
 
 from rich.console import Console
 
-from ._cli_files import Output, check_one_standard_input, image_of, output_of, text_of
+from ._cli_files import DEFAULT_FILE, Output, check_one_standard_input, image_of, output_of, text_of
 from ._cli_output import (
     display_for,
     image_json,
@@ -21,10 +22,11 @@ from ._cli_output import (
 )
 from ._client import Photogram
 from ._commands import SERVER_COMMANDS, CommandBroken, found_commands, help_of, load
-from ._errors import ConnectionFailed, PhotogramError
+from ._errors import ConnectionFailed, InvalidParams, PhotogramError
 from ._language import Proposal
 from ._models import Job
 from ._params import Params
+from ._user_config import noted_url
 from ._version import __version__
 
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
@@ -33,7 +35,6 @@ DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 _MAX_RETRIES = 3
 
 _OWN_COMMANDS = frozenset({"generate", "rewrite", "assist", "jobs", "samplers"})
-_DEFAULT_FILE = "photogram.png"
 _EXIT_CODES = "Exit codes: 0 done, 1 the job or the connection failed, 2 used wrongly, 130 interrupted (Ctrl-C)."
 
 
@@ -65,7 +66,8 @@ def _run_found(name: str, rest: list[str]) -> int | None:
 def _run_own(options: argparse.Namespace) -> int:
     run: Callable[[argparse.Namespace, Photogram], None] = options.run
     try:
-        client = Photogram(options.url, options.api_key, max_retries=_MAX_RETRIES)
+        url = options.url or os.environ.get("PHOTOGRAM_URL") or noted_url()
+        client = Photogram(url, options.api_key, max_retries=_MAX_RETRIES)
         with client:
             run(options, client)
     except KeyboardInterrupt:
@@ -73,6 +75,8 @@ def _run_own(options: argparse.Namespace) -> int:
     except ConnectionFailed as error:
         hint = "; start a server with: photogram up" if error.url.startswith(client.base_url) else ""
         return _fail(f"{error}{hint}", FAILED)
+    except InvalidParams as error:
+        return _fail(_in_arguments(error, options.arguments), FAILED)
     except (PhotogramError, OSError) as error:
         return _fail(str(error), FAILED)
     except ValueError as error:
@@ -80,21 +84,39 @@ def _run_own(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _in_arguments(error: InvalidParams, arguments: Mapping[str, str]) -> str:
+    """The problems of the parameters, each with the argument that gave the parameter."""
+    texts = []
+    for problem in error.problems:
+        name = problem.field.removeprefix("params.").partition(".")[0].partition("[")[0]
+        texts.append(f"{arguments.get(name, problem.field)}: {problem.message}")
+    return "; ".join(texts) or str(error)
+
+
+def _arguments_of(parser: argparse.ArgumentParser) -> dict[str, str]:
+    """The flag or the name of each argument by its parameter."""
+    found = {}
+    for action in parser._actions:
+        flags = [flag for flag in action.option_strings if flag.startswith("--")]
+        found[action.dest] = flags[0] if flags else str(action.metavar)
+    return found
+
+
 def _generate(options: argparse.Namespace, client: Photogram) -> None:
     params: Params = {
         "negative_prompt": options.negative_prompt,
         "model": options.model,
         "sampler": options.sampler,
-        "num_inference_steps": options.steps,
-        "guidance_scale": options.guidance,
+        "num_inference_steps": options.num_inference_steps,
+        "guidance_scale": options.guidance_scale,
         "seed": options.seed,
         "width": options.width,
         "height": options.height,
         "strength": options.strength,
-        "enhance_prompt": options.enhance,
+        "enhance_prompt": options.enhance_prompt,
     }
     check_one_standard_input(options.prompt, options.image, options.mask)
-    output = output_of(options.output, options.json)
+    output = output_of(options.output, options.json, overwrite=options.overwrite)
     if options.image is not None:
         params["image"] = image_of(options.image)
     if options.mask is not None:
@@ -107,7 +129,7 @@ def _draw(client: Photogram, prompt: str | Proposal, params: Params, output: Out
     with display_for(Console(stderr=True)) as display:
         image = client.generate(prompt, on_event=display.show, **params)
     wanted = output.file_format
-    output.write(image.data if wanted == "png" else client.download(image.job, file_format=wanted).data)
+    output = output.write(image.data if wanted == "png" else client.download(image.job, file_format=wanted).data)
     total_s = time.monotonic() - began
     proposal = prompt if isinstance(prompt, Proposal) else None
     lines = [image_json(image, output, total_s, proposal)] if as_json else image_lines(image, output, total_s)
@@ -123,7 +145,7 @@ def _assist(options: argparse.Namespace, client: Photogram) -> None:
     if options.output is not None and not options.draw:
         raise ValueError("--output needs --draw, which generates the image")
     check_one_standard_input(options.message, *options.image)
-    output = output_of(options.output or _DEFAULT_FILE, options.json) if options.draw else None
+    output = output_of(options.output, options.json, overwrite=options.overwrite) if options.draw else None
     proposal = client.assist(text_of(options.message), images=[image_of(each) for each in options.image])
     if not options.json:
         _print(proposal_lines(proposal), sys.stdout if output is None or output.path else sys.stderr)
@@ -155,7 +177,7 @@ def _parser() -> argparse.ArgumentParser:
 
     generate = commands.add_parser("generate", parents=[common], help="generate an image and save it")
     _add_generate_options(generate)
-    generate.set_defaults(run=_generate)
+    generate.set_defaults(run=_generate, arguments=_arguments_of(generate))
 
     _add_language_commands(commands, common)
 
@@ -164,10 +186,10 @@ def _parser() -> argparse.ArgumentParser:
     for verb, run, text in (("get", _get_job, "show a job"), ("cancel", _cancel_job, "cancel a job")):
         command = verbs.add_parser(verb, parents=[common], help=text)
         command.add_argument("id", metavar="ID", help="the job's id")
-        command.set_defaults(run=run)
+        command.set_defaults(run=run, arguments=_arguments_of(command))
 
     samplers = commands.add_parser("samplers", parents=[common], help="list the server's samplers")
-    samplers.set_defaults(run=_samplers)
+    samplers.set_defaults(run=_samplers, arguments=_arguments_of(samplers))
 
     found = found_commands()
     for name, entry in found.items():
@@ -184,7 +206,7 @@ def _add_language_commands(
     rewrite = commands.add_parser("rewrite", parents=[common], help="rewrite a prompt without generating an image")
     rewrite.add_argument("prompt", metavar="PROMPT", help="the prompt to rewrite")
     rewrite.add_argument("--model", metavar="NAME", help="the image model that the prompt is for")
-    rewrite.set_defaults(run=_rewrite)
+    rewrite.set_defaults(run=_rewrite, arguments=_arguments_of(rewrite))
 
     assist = commands.add_parser("assist", parents=[common], help="turn a request in plain words into a job")
     assist.add_argument("message", metavar="MESSAGE", help="the request, in plain words")
@@ -192,15 +214,15 @@ def _add_language_commands(
         "--image", metavar="FILE", action="append", default=[], help="an image to start from; - is standard input"
     )
     assist.add_argument("--draw", action="store_true", help="run the proposed job")
-    assist.add_argument(
-        "-o", "--output", metavar="FILE", help=f"the image file, with --draw (default: {_DEFAULT_FILE})"
-    )
-    assist.set_defaults(run=_assist)
+    _add_output_options(assist, "the image file, with --draw")
+    assist.set_defaults(run=_assist, arguments=_arguments_of(assist))
 
 
 def _common_options() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(add_help=False)
-    options.add_argument("--url", help="the server's address (default: PHOTOGRAM_URL, then http://127.0.0.1:8000)")
+    options.add_argument(
+        "--url", help="the server's address (default: PHOTOGRAM_URL, then that of the last photogram up)"
+    )
     options.add_argument(
         "--api-key",
         help="the API key (default: PHOTOGRAM_API_KEY; the variable is safer, since other users can see arguments)",
@@ -209,25 +231,27 @@ def _common_options() -> argparse.ArgumentParser:
     return options
 
 
+def _add_output_options(parser: argparse.ArgumentParser, text: str) -> None:
+    default = f"(default: {DEFAULT_FILE}, or the next free name, such as photogram-2.png)"
+    parser.add_argument("-o", "--output", metavar="FILE", help=f"{text} {default}")
+    parser.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
+
+
 def _add_generate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", metavar="PROMPT", help="what the image shows; - reads it from standard input")
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="FILE",
-        default=_DEFAULT_FILE,
-        help=f"the image file: .png, .jpg or .webp; - is standard output, as PNG (default: {_DEFAULT_FILE})",
-    )
+    _add_output_options(parser, "the image file: .png, .jpg or .webp; - is standard output, as PNG")
     parser.add_argument("--image", metavar="FILE", help="the image to start from: a file, a URL, or - (standard input)")
     parser.add_argument("--mask", metavar="FILE", help="the part of --image to draw anew, likewise")
     parser.add_argument("--strength", metavar="N", type=float, help="how much of --image changes, 0 to 1")
     enhance = "let the language model rewrite the prompt, or not (default: the preference of the API key)"
-    parser.add_argument("--enhance", action=argparse.BooleanOptionalAction, help=enhance)
+    parser.add_argument("--enhance", dest="enhance_prompt", action=argparse.BooleanOptionalAction, help=enhance)
     parser.add_argument("--negative-prompt", metavar="TEXT", help="what the image must not contain")
     parser.add_argument("--model", metavar="NAME", help="the model's name (see photogram models list)")
     parser.add_argument("--sampler", metavar="NAME", help="the sampler's name (see photogram samplers)")
-    parser.add_argument("--steps", metavar="N", type=int, help="number of denoising steps")
-    parser.add_argument("--guidance", metavar="SCALE", type=float, help="classifier-free guidance scale")
+    parser.add_argument("--steps", dest="num_inference_steps", metavar="N", type=int, help="number of denoising steps")
+    parser.add_argument(
+        "--guidance", dest="guidance_scale", metavar="SCALE", type=float, help="classifier-free guidance scale"
+    )
     parser.add_argument("--seed", metavar="N", type=int, help="the same seed gives the same image")
     parser.add_argument("--width", metavar="PX", type=int, help="width in pixels")
     parser.add_argument("--height", metavar="PX", type=int, help="height in pixels")

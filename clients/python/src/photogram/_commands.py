@@ -11,6 +11,7 @@ SERVER_COMMANDS = {
     "up": "start a whole server on this machine",
     "gateway": "start the REST gateway alone",
     "worker": "start one GPU or CPU worker",
+    "config": "show the server's settings and where each comes from",
     "models": "list, add, remove and check the server's models",
     "llm": "install, list and serve language models",
 }

@@ -8,8 +8,9 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from models.catalog.catalog import Catalog
+from models.catalog.names import unknown_name
 from models.errors import Problem, ProblemCode
-from models.jobs.checks import Problems, choice_problem, range_problem, unknown_name
+from models.jobs.checks import Problems, choice_problem, range_problem
 from models.jobs.params import NONE
 from service.api.formats import JPEG, PNG, WEBP, ImageFormat
 from service.api.sdapi.names import find_model, model_hash, model_title

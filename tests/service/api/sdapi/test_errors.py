@@ -146,6 +146,7 @@ def test_requests_that_cannot_be_done_say_where_and_why(client, queued, path, bo
     ("path", "body", "status", "detail"),
     [
         ("txt2img", {"prompt": "x", "sampler_name": "\ud800"}, 400, "Sampler not found"),
+        ("txt2img", {"prompt": "x", "sampler_name": "Huen"}, 400, "Sampler not found (did you mean 'Heun'?)"),
         ("txt2img", {"prompt": "x", "sampler_name": "Euler", "scheduler": "x"}, 400, "Scheduler not found: 'x'"),
         ("img2img", {"prompt": "x"}, 404, "Init image not found"),
         ("nothing", {}, 404, "there is no such route"),

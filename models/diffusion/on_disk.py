@@ -1,0 +1,56 @@
+"""Where the weights of a model lie on this machine, whether all are there, and how many bytes they take."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from huggingface_hub import constants, try_to_load_from_cache
+
+from models.catalog.catalog import ModelSpec
+
+_INDEX = "model_index.json"
+
+
+def is_hub_offline() -> bool:
+    """Whether ``HF_HUB_OFFLINE`` forbids downloads."""
+    return bool(constants.HF_HUB_OFFLINE)
+
+
+def place_of(spec: ModelSpec) -> Path | None:
+    """The folder or file of the weights; for a repository, its folder in the hub's cache, if it was downloaded."""
+    if spec.repository is None:
+        return spec.folder or spec.file
+    found = try_to_load_from_cache(spec.repository, _INDEX, revision=spec.revision)
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def is_on_disk(spec: ModelSpec) -> bool:
+    """Whether the model can be loaded without a download of weights; its files may be broken."""
+    if spec.repository is None:
+        return True
+    place = place_of(spec)
+    return place is not None and all(_is_complete(place / part) for part in _parts(place / _INDEX))
+
+
+def bytes_of(place: Path) -> int:
+    """The bytes of a file, or of all files in a folder; links count as what they point to."""
+    files = [place] if place.is_file() else [path for path in place.rglob("*") if path.is_file()]
+    return sum(path.stat().st_size for path in files)
+
+
+def _parts(index: Path) -> list[str]:
+    """The folders of the parts of a pipeline."""
+    entries = json.loads(index.read_text(encoding="utf-8"))
+    return [name for name, entry in entries.items() if isinstance(entry, list) and entry and entry[0] is not None]
+
+
+def _is_complete(part: Path) -> bool:
+    """Whether a part is there, with its weights if it has some; the hub's cache has a file once all of it is there."""
+    if not part.is_dir():
+        return False
+    if not (part / "config.json").is_file():
+        return True  # a tokenizer or a scheduler
+    indexes = list(part.glob("*.safetensors.index.json"))
+    shards = {name for index in indexes for name in json.loads(index.read_text())["weight_map"].values()}
+    return all((part / name).is_file() for name in shards) if shards else any(part.glob("*.safetensors"))

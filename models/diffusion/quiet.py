@@ -1,0 +1,25 @@
+"""Silence for the libraries of the engine, whose notices are about their own parts, not about what a user asked for."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+
+def silence_libraries() -> None:
+    """Disable notices, progress bars and warnings of diffusers, transformers, torch and the hub's client.
+
+    Loading a checkpoint says in one line of ours what it lacks. Call it before these libraries are imported, since some
+    notices are written by the import. Variables that the user set, such as ``DIFFUSERS_VERBOSITY``, and ``python -W``
+    stay in force.
+    """
+    quiet = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    for name, value in quiet.items():
+        os.environ.setdefault(name, value)
+    for category in (FutureWarning, DeprecationWarning, UserWarning):
+        warnings.simplefilter("ignore", category, append=True)
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()

@@ -1,0 +1,169 @@
+"""The values of settings as text: each function here reads one sort of value.
+
+Each raises :class:`ValueError` for a text that is not valid; its message completes a sentence that begins with the name
+of the setting.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from ipaddress import ip_network
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from models.catalog.names import did_you_mean
+from models.jobs.urls import MalformedUrl, host_pattern
+from service.backbone.keys import key_problem
+
+_HOST = re.compile(r"(\*\.)?[a-z0-9_][a-z0-9._-]*(:[0-9]{1,5})?|\[[0-9a-f:.]+\](:[0-9]{1,5})?")
+_ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+
+
+def text(value: str) -> str:
+    """Any text."""
+    return value
+
+
+def flag(value: str) -> bool:
+    """``1`` or ``0``."""
+    if value not in ("0", "1"):
+        raise ValueError(f"must be one of 0, 1, not {value!r}")
+    return value == "1"
+
+
+def folder(value: str) -> Path:
+    """An absolute path; ``~`` is the home folder."""
+    return Path(value).expanduser().absolute()
+
+
+def whole(lowest: int = 1) -> Callable[[str], int]:
+    """Whole numbers of at least ``lowest``."""
+
+    def read(value: str) -> int:
+        if not (value.isascii() and value.isdecimal()) or int(value) < lowest:
+            raise ValueError(f"must be a whole number of at least {lowest}, not {value!r}")
+        return int(value)
+
+    return read
+
+
+def whole_or_none(value: str) -> int | None:
+    """A whole number above 0; ``0`` is ``None``."""
+    return whole(0)(value) or None
+
+
+def whole_seconds(value: str) -> float:
+    """A whole number of seconds above 0."""
+    return float(whole()(value))
+
+
+def seconds(value: str) -> float:
+    """A number of seconds above 0."""
+    try:
+        number = float(value)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise ValueError(f"must be a number of seconds above 0, not {value!r}")
+    return number
+
+
+def address(value: str) -> str:
+    """An address without the slash at its end."""
+    return value.rstrip("/")
+
+
+def http_url(value: str) -> str:
+    """An HTTP address without the slash at its end."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"must be an http:// or https:// address, not {value!r}")
+    return value.rstrip("/")
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """One of ``choices``."""
+
+    def read(value: str) -> str:
+        if value not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}, not {value!r}{did_you_mean(value, choices)}")
+        return value
+
+    return read
+
+
+def log_level(value: str) -> str:
+    """A level of the log, in any case."""
+    return one_of("DEBUG", "INFO", "WARNING", "ERROR")(value.upper())
+
+
+def log_format(value: str) -> str:
+    """A format of the log, in any case."""
+    return one_of("text", "json")(value.lower())
+
+
+def api_key(value: str) -> str:
+    """An API key that is hard to guess; the error does not contain it."""
+    problem = key_problem(value)
+    if problem is not None:
+        raise ValueError(problem)
+    return value
+
+
+def hosts(value: str) -> tuple[str, ...]:
+    """Host names of the gateway, separated by commas."""
+    return _matching(value, _HOST, "host names such as example.org, *.example.org or [::1]:8000")
+
+
+def origins(value: str) -> tuple[str, ...]:
+    """Origins of web pages, separated by commas."""
+    return _matching(value, _ORIGIN, "* or origins such as https://example.org")
+
+
+def proxies(value: str) -> tuple[str, ...]:
+    """Addresses and networks, separated by commas, or ``*``."""
+    for part in _words(value):
+        try:
+            _ = None if part == "*" else ip_network(part, strict=False)
+        except ValueError as error:
+            allowed = "*, addresses or networks such as 10.0.0.0/8"
+            raise ValueError(f"must be {allowed}, separated by commas, not {part!r}") from error
+    return _words(value)
+
+
+def ports(value: str) -> frozenset[int] | None:
+    """Port numbers, separated by commas."""
+    words = _words(value)
+    if not all(word.isascii() and word.isdecimal() and 1 <= int(word) <= 65535 for word in words):
+        raise ValueError(f"must be port numbers, separated by commas, not {value!r}")
+    return frozenset(map(int, words)) or None
+
+
+def fetch_hosts(value: str) -> tuple[str, ...]:
+    """Hosts that images may be fetched from, separated by commas."""
+    try:
+        return tuple(map(host_pattern, _words(value)))
+    except MalformedUrl as error:
+        message = f"must be hosts like example.org or *.example.org, separated by commas, not {value!r}"
+        raise ValueError(message) from error
+
+
+def modules(value: str) -> tuple[str, ...]:
+    """Names of Python modules, separated by commas."""
+    for module in _words(value):
+        if not all(part.isidentifier() for part in module.split(".")):
+            raise ValueError(f"must be names of Python modules, separated by commas, not {module!r}")
+    return _words(value)
+
+
+def _matching(value: str, pattern: re.Pattern[str], allowed: str) -> tuple[str, ...]:
+    parts = tuple(part.rstrip("/").lower() for part in _words(value))
+    for part in parts:
+        if not pattern.fullmatch(part):
+            raise ValueError(f"must be {allowed}, separated by commas, not {part!r}")
+    return parts
+
+
+def _words(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())

@@ -1,0 +1,68 @@
+"""The list of ``photogram models list``: what the catalog says, what lies on disk, and what the workers noted."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from redis.exceptions import RedisError
+
+from models.catalog.catalog import Catalog, ModelSpec
+from service.backbone.connections import connect
+from service.backbone.model_notes import ModelNotes, read_notes
+from service.backbone.running import RunningServer, running_server
+from service.backbone.settings import Settings
+
+
+def model_lines(settings: Settings) -> Iterator[str]:
+    """One paragraph for each model, and a line that says which catalog it is and whether a server runs with it."""
+    catalog, server = Catalog.load(settings.catalog_path), running_server(settings.data)
+    notes = _notes(settings, server)
+    for spec in catalog.values():
+        yield from _paragraph(spec, notes, is_default=spec.name == catalog.default)
+    runs = "no photogram up runs with this folder" if server is None else f"the server runs at {server.url}"
+    yield f"{settings.catalog_path}: {runs}"
+
+
+def _notes(settings: Settings, server: RunningServer | None) -> ModelNotes:
+    """What the workers noted, if Redis is known and can be reached."""
+    redis_url = settings.redis_url or (None if server is None else server.redis_url)
+    if redis_url is None:
+        return ModelNotes()
+    try:
+        with connect(redis_url, "photogram-models") as connection:
+            return read_notes(connection)
+    except RedisError as error:
+        print(f"photogram models: Redis is not reachable: {error}", file=sys.stderr)
+        return ModelNotes()
+
+
+def _paragraph(spec: ModelSpec, notes: ModelNotes, *, is_default: bool) -> Iterator[str]:
+    from models.diffusion.on_disk import bytes_of, is_on_disk, place_of  # the hub's client: longer than --help may take
+
+    problem, place = spec.problem() or notes.problems.get(spec.name), place_of(spec)
+    state = f"CANNOT BE USED: {problem}" if problem else "ok"
+    if problem is None and not is_on_disk(spec):
+        state = "not downloaded: its first job does that"
+    loaded = ", loaded" if spec.name in notes.loaded else ""
+    backend = notes.backends.get(spec.name)
+    runs_on = "" if backend is None else f", backend {backend.backend}"
+    yield f"{spec.name}{' (default)' if is_default else ''}: {state}{loaded}"
+    yield f"    {spec.family}, {spec.dtype}{runs_on}, licence {spec.licence or 'not given'}"
+    yield f"    {_defaults(spec)}"
+    if spec.aliases:
+        yield f"    also called: {', '.join(spec.aliases)}"
+    if spec.repository is not None:
+        yield f"    from {spec.source}"
+    if place is not None and place.exists():
+        yield f"    {_size(bytes_of(place))} in {place}"
+
+
+def _defaults(spec: ModelSpec) -> str:
+    chosen = spec.defaults
+    size = f"{chosen.width}x{chosen.height}"
+    return f"{size}, {chosen.num_inference_steps} steps, {chosen.sampler}, guidance {chosen.guidance_scale:g}"
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.2f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.1f} MB"
