@@ -16,6 +16,7 @@ from models.catalog.single_file import family_of
 from models.diffusion.backends.choose import choose_backend
 from models.diffusion.backends.eager import EagerDenoiser
 from models.diffusion.checkpoint import Checkpoint
+from models.diffusion.devices import channels_last_on_gpu
 from models.diffusion.failures import detail_of, is_out_of_memory, reason_of
 from models.diffusion.families.family import Family, load_family, validate_tokenizers
 from models.errors import ModelUnavailable, OutOfMemory
@@ -45,8 +46,7 @@ def load_checkpoint(
     dtype = _dtype(spec, device, family)
     try:
         pipeline = _read(spec, family, dtype).to(device)
-        if device.type != "cpu":
-            pipeline.vae.to(memory_format=torch.channels_last)  # faster convolutions on a GPU
+        channels_last_on_gpu(pipeline.vae)
         family.prepare(pipeline)
     except Exception as error:
         if is_out_of_memory(error):
