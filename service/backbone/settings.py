@@ -102,9 +102,14 @@ class Settings:
     backend: str = AUTO
     """The backend of the denoisers, one of ``models.catalog.backends``."""
     model_bytes: int | None = None
-    """How much memory cached models that no job uses may take; ``None`` is half of the device's memory."""
+    """How much memory cached models that no job uses may take; ``None`` is half of the device's memory, divided by
+    ``device_workers``."""
     device: str = "auto"
     """``cpu``, ``cuda``, ``cuda:1``, ...; ``auto`` takes the first GPU, or the CPU without one."""
+    workers: int | None = None
+    """How many workers ``photogram up`` starts for drawing; ``None`` is one for each GPU, or one without a GPU."""
+    device_workers: int = 1
+    """How many workers share this worker's device, itself included, each with its part of the memory."""
     prodia_list_type: str = PRODIA_LIST_TYPES[0]
     """The content type of the lists of Prodia's v1 API; its clients differ in which one they need."""
     prodia_keyless: bool = False
@@ -217,6 +222,8 @@ class Settings:
             backend=_one_of(given, "PHOTOGRAM_BACKEND", (AUTO, *BACKENDS)),
             model_bytes=_whole(given, "PHOTOGRAM_MODEL_BYTES", 0, lowest=0) or None,
             device=given.get("PHOTOGRAM_DEVICE", cls.device),
+            workers=_workers(given, "PHOTOGRAM_WORKERS"),
+            device_workers=_whole(given, "PHOTOGRAM_DEVICE_WORKERS", cls.device_workers),
             prodia_list_type=_one_of(given, "PHOTOGRAM_PRODIA_LIST_TYPE", PRODIA_LIST_TYPES),
             prodia_keyless=_one_of(given, "PHOTOGRAM_PRODIA_KEYLESS", ("0", "1")) == "1",
             llm=_one_of(given, "PHOTOGRAM_LLM", LLM_CHOICES),
@@ -234,11 +241,16 @@ def _has_gpu(device: str) -> bool:
     return any(path.exists() for path in _GPU_FILES) if device == "auto" else device != "cpu"
 
 
-def _whole(given: Mapping[str, str], name: str, default: int, lowest: int = 1) -> int:
+def _whole(given: Mapping[str, str], name: str, default: int, lowest: int = 1, otherwise: str = "") -> int:
     text = given.get(name, str(default))
     if not text.isdecimal() or int(text) < lowest:
-        raise SettingsError(f"{name} must be a whole number of at least {lowest}, not {text!r}")
+        raise SettingsError(f"{name} must be {otherwise}a whole number of at least {lowest}, not {text!r}")
     return int(text)
+
+
+def _workers(given: Mapping[str, str], name: str) -> int | None:
+    """A number of workers, or ``None`` for ``auto``."""
+    return None if given.get(name, AUTO) == AUTO else _whole(given, name, 1, otherwise=f"{AUTO} or ")
 
 
 def _seconds(given: Mapping[str, str], name: str, default: float) -> float:

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from service.backbone.permissions import restrict_umask, tighten
 from service.backbone.settings import Settings, SettingsError
 from service.backbone.storage import write_problem
 from service.commands.listening import listening_socket
+from service.gpus import spread, visible_gpus
 from service.llm.install import EngineMissing
 from service.llm.own_engine import OwnEngine
 from service.supervisor import Child, stop_in_order
@@ -52,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     try:
-        settings = Settings.from_environment(os.environ | ({"PHOTOGRAM_DATA": options.data} if options.data else {}))
+        settings = Settings.from_environment(os.environ | _given(options))
         make_folder(settings.data)
         load_kinds(settings.job_kinds)
     except (SettingsError, OSError, KindModuleError) as error:
@@ -127,14 +128,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: 8000)")
     parser.add_argument("--data", help="folder of catalog, images and queue (default: PHOTOGRAM_DATA)")
-    parser.add_argument("--workers", type=_positive, default=1, metavar="N", help="worker processes (default: 1)")
+    parser.add_argument("--workers", metavar="N", help="as PHOTOGRAM_WORKERS: auto (default), or a number of workers")
     return parser
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError("must be a whole number of at least 1")
-    return int(text)
+def _given(options: argparse.Namespace) -> dict[str, str]:
+    """The options that stand for environment variables, as such."""
+    variables = {"PHOTOGRAM_DATA": options.data, "PHOTOGRAM_WORKERS": options.workers}
+    return {name: value for name, value in variables.items() if value is not None}
+
+
+def _gpus(settings: Settings) -> tuple[str, ...]:
+    """The GPUs over which workers are spread; none if the setting names one device for all of them."""
+    return visible_gpus(os.environ) if settings.device in ("auto", "cuda") else ()
 
 
 def _own_engine(settings: Settings) -> OwnEngine | None:
@@ -154,6 +160,28 @@ def _further_queues() -> list[str]:
     return sorted({kind.queue for kind in runnable} - {DIFFUSION_QUEUE})
 
 
+def _has_plans(queue: str) -> bool:
+    """Whether a worker of ``queue`` runs models on a device."""
+    return any(kind.plan is not None for kind in job_kinds() if kind.queue == queue)
+
+
+def _worker_children(settings: Settings, environment: Mapping[str, str]) -> list[Child]:
+    """The workers of all queues, not started yet; those that run models have their places on the devices."""
+    gpus = _gpus(settings)
+    numbered = [f"worker {number + 1}" for number in range(settings.workers or max(1, len(gpus)))]
+    queues = dict.fromkeys(numbered, DIFFUSION_QUEUE) | {f"worker {queue}": queue for queue in _further_queues()}
+    placed = [name for name, queue in queues.items() if _has_plans(queue)]
+    places = dict(zip(placed, spread(len(placed), gpus), strict=True))
+    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // len(numbered)))}
+    children = []
+    for name, queue in queues.items():
+        place = places[name].variables if name in places else {}
+        log.info("%s serves the queue %s %s", name, queue, " ".join(f"{key}={value}" for key, value in place.items()))
+        command = [sys.executable, "-m", "workers", "--queue", queue]
+        children.append(Child(name, command, {**threads, **environment, **place}))
+    return children
+
+
 class Stack:
     """Valkey, gateway, workers and language engine; they start and stop together.
 
@@ -170,22 +198,17 @@ class Stack:
         self._engine = _own_engine(settings)
         self._given_up: set[str] = set()
         self._is_told = False
-        environment = self._environment(options.workers)
+        environment = self._environment()
         python = [sys.executable, "-m"]
         valkey = valkey_command(settings.data / "valkey", valkey_socket)
         self._storage = [] if settings.redis_url else [Child("valkey", valkey, environment)]
         descriptor = listener.fileno()
         gateway = ["service.commands.gateway", "--fd", str(descriptor)]
         self._gateway = Child("gateway", [*python, *gateway], environment, [descriptor])
-        numbers = range(1, options.workers + 1)
-        self._workers = [Child(f"worker {number}", [*python, "workers"], environment) for number in numbers]
-        for queue in _further_queues():
-            self._workers.append(Child(f"worker {queue}", [*python, "workers", "--queue", queue], environment))
+        self._workers = _worker_children(settings, environment)
 
-    def _environment(self, workers: int) -> dict[str, str]:
-        threads = max(1, (os.cpu_count() or 1) // workers)
+    def _environment(self) -> dict[str, str]:
         return {
-            "OMP_NUM_THREADS": str(threads),
             "TRANSFORMERS_VERBOSITY": "error",  # hides notices about unused parts at every start of a worker
             **os.environ,
             **({} if self._engine is None else self._engine.variables(os.environ)),

@@ -19,7 +19,7 @@ import pytest
 from models.jobs import kinds
 from models.jobs.kinds import find_kind
 from service.backbone.settings import Settings
-from service.commands.up import Stack, _parser
+from service.commands.up import Stack, _given, _parser, _worker_children
 from service.supervisor import Child
 
 ROOT = Path(__file__).parents[3]
@@ -87,9 +87,64 @@ def test_each_further_queue_of_plans_or_functions_has_one_worker(
     drawn = replace(find_kind("txt2img"), name="toy3", queue="drawn")
     monkeypatch.setitem(kinds._KINDS, "toy3", drawn)
     with socket.socket() as listener:
-        options = _parser().parse_args(["--workers", "2"])
-        stack = Stack(Settings(data=data, llm="off"), options, tmp_path, listener)
+        stack = Stack(Settings(data=data, llm="off", workers=2), _parser().parse_args([]), tmp_path, listener)
     assert [child.name for child in stack._workers] == ["worker 1", "worker 2", "worker drawn", "worker toys"]
+
+
+GPUS = "GPU-aaa,GPU-bbb"
+
+
+def places(settings: Settings) -> list[tuple[str, str | None, str | None]]:
+    """The name of each worker, the GPU that it sees, and how many workers share its device."""
+    return [
+        (child.name, child._environment.get("CUDA_VISIBLE_DEVICES"), child._environment.get("PHOTOGRAM_DEVICE_WORKERS"))
+        for child in _worker_children(settings, {})
+    ]
+
+
+@pytest.mark.parametrize(
+    ("visible", "workers", "expected"),
+    [
+        ("", None, [("worker 1", None, "1")]),
+        ("", 3, [("worker 1", None, "3"), ("worker 2", None, "3"), ("worker 3", None, "3")]),
+        (GPUS, None, [("worker 1", "GPU-aaa", "1"), ("worker 2", "GPU-bbb", "1")]),
+        (GPUS, 1, [("worker 1", "GPU-aaa", "1")]),
+        (GPUS, 3, [("worker 1", "GPU-aaa", "2"), ("worker 2", "GPU-bbb", "1"), ("worker 3", "GPU-aaa", "2")]),
+    ],
+)
+def test_each_worker_has_one_gpu_and_shares_it_only_if_there_are_more_workers(
+    visible: str,
+    workers: int | None,
+    expected: list[tuple[str, str | None, str]],
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert places(Settings(data=data, workers=workers)) == expected
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:1"])
+def test_all_workers_are_on_a_device_that_is_named(device: str, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", GPUS)
+    assert places(Settings(data=data, device=device)) == [("worker 1", None, "1")]
+    assert [shared for _, _, shared in places(Settings(data=data, device=device, workers=2))] == ["2", "2"]
+
+
+def test_further_queues_have_places_only_if_they_run_models(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", GPUS)
+    drawn = replace(find_kind("txt2img"), name="toy", queue="drawn")
+    computed = replace(drawn, name="toy2", plan=None, function="toys:run", queue="toys")
+    monkeypatch.setattr(kinds, "_KINDS", {**kinds._KINDS, "toy": drawn, "toy2": computed})
+    assert places(Settings(data=data, workers=1)) == [
+        ("worker 1", "GPU-aaa", "1"), ("worker drawn", "GPU-bbb", "1"), ("worker toys", None, None)
+    ]  # fmt: skip
+
+
+def test_the_option_stands_for_the_setting() -> None:
+    assert _given(_parser().parse_args(["--workers", "auto", "--data", "/data"])) == {
+        "PHOTOGRAM_WORKERS": "auto", "PHOTOGRAM_DATA": "/data",
+    }  # fmt: skip
+    assert _given(_parser().parse_args([])) == {}
 
 
 def test_a_worker_that_cannot_import_a_function_is_not_started_again(
