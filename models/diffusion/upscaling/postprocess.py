@@ -24,6 +24,7 @@ class ImageWork(ABC):
     device = torch.device("cpu")
     """The device on which outputs are put together."""
     inputs = 1
+    batch_sizes = ()
     step_cost_key = None
 
     @property
