@@ -15,6 +15,15 @@ from service.backbone.keys import add_key, make_key
 from service.backbone.settings import Settings
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests with the marker ``gpu`` where there is no CUDA device; torch is imported only for such a test."""
+    if item.get_closest_marker("gpu") is not None:
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("there is no CUDA device")
+
+
 def pytest_collection_finish() -> None:
     """Remove the kinds that test modules registered when they were imported: only the services they start need them."""
     for name in set(kinds._KINDS) - {kind.name for kind in kinds.BUILT_IN_KINDS}:

@@ -43,6 +43,7 @@ def open_diffusion(
         SettingsError: there is no such device.
     """
     device = pick_device(settings.device)
+    log.info("models run on %s", describe_device(device))
 
     def load_and_note(spec: ModelSpec) -> Checkpoint:
         checkpoint = load(spec, device, backend=settings.backend, cache=settings.backends_folder)
@@ -51,7 +52,7 @@ def open_diffusion(
 
     budget_bytes = _budget_bytes(settings, device)
     engine = Engine(load_and_note, device=device, capacity=Capacity(settings.rows), budget_bytes=budget_bytes)
-    return EngineExecutor(engine, catalog, ledger)
+    return EngineExecutor(engine, catalog, ledger, describe_device(device))
 
 
 class EngineExecutor:
@@ -60,8 +61,8 @@ class EngineExecutor:
     longest_call_s = 0.0
     """A device that hangs keeps its jobs held, which the heartbeat notices."""
 
-    def __init__(self, engine: Engine, catalog: CatalogFile, ledger: Ledger) -> None:
-        self._engine, self._catalog, self._ledger = engine, catalog, ledger
+    def __init__(self, engine: Engine, catalog: CatalogFile, ledger: Ledger, device: str) -> None:
+        self._engine, self._catalog, self._ledger, self._device = engine, catalog, ledger, device
 
     @property
     def waiting(self) -> int:
@@ -92,10 +93,10 @@ class EngineExecutor:
         self._engine.close()
 
     def status(self) -> WorkerStatus:
-        """The loaded models of the catalog, and whether the engine would admit another row soon."""
+        """The loaded models of the catalog, whether the engine would admit another row soon, and its device."""
         loaded, catalog = self._engine.loaded, self._catalog.current()
         names = [model for model, spec in catalog.items() if weights_of(spec) in loaded]
-        return WorkerStatus(names, has_room=self._engine.waiting == 0)
+        return WorkerStatus(names, has_room=self._engine.waiting == 0, device=self._device)
 
     def load_default(self) -> None:
         """Load and measure the default model; if it cannot be loaded, other models may still work.
@@ -143,9 +144,20 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return torch.device(name)
+        device = torch.device(name)
     except RuntimeError as error:
         raise SettingsError(f"PHOTOGRAM_DEVICE: there is no device {name!r}") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise SettingsError(f"PHOTOGRAM_DEVICE: there is no device {name!r}; GPUs here: {torch.cuda.device_count()}")
+    return device
+
+
+def describe_device(device: torch.device) -> str:
+    """The device with the name of its model and, if it is one of those that were chosen for the worker, which."""
+    if device.type != "cuda":
+        return str(device)
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return f"{device} ({torch.cuda.get_device_name(device)}{'' if chosen is None else f'; of {chosen}'})"
 
 
 def _note_backend(ledger: Ledger, checkpoint: Checkpoint) -> None:
@@ -158,9 +170,11 @@ def _note_backend(ledger: Ledger, checkpoint: Checkpoint) -> None:
 
 
 def _budget_bytes(settings: Settings, device: torch.device) -> int:
-    """How much memory cached models may take: as set, or half of the device's memory."""
+    """How much memory cached models may take: as set, or this worker's part of half of the device's memory."""
     if settings.model_bytes is not None:
         return settings.model_bytes
     if device.type == "cuda":
-        return int(torch.cuda.get_device_properties(device).total_memory // 2)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+        whole = int(torch.cuda.get_device_properties(device).total_memory)
+    else:
+        whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return whole // 2 // settings.device_workers

@@ -34,6 +34,8 @@ class WorkerStatus:
     """The names of the models that it has loaded."""
     has_room: bool
     """Whether it would take another job now."""
+    device: str = ""
+    """The device that it runs models on, for people; workers do not read it."""
 
 
 class WarmRouting:
@@ -51,7 +53,7 @@ class WarmRouting:
     def beat(self) -> None:
         """Publish this worker's status, read those of its peers, and requeue jobs that were deferred for too long."""
         own, now = self._status(), time.time()
-        published = {"loaded": sorted(own.loaded), "has_room": own.has_room, "at": now}
+        published = {"loaded": sorted(own.loaded), "has_room": own.has_room, "device": own.device, "at": now}
         self._connection.hset(self._status_key, self._name, json.dumps(published))
         self._peers = self._read_peers(now)
         self._requeue_deferred(keys=[self._deferred_key, self._queue_key], args=[now - DEFER_S])

@@ -5,11 +5,9 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
-from unittest import mock
 
 import torch
 
@@ -23,13 +21,16 @@ from benchmarks.gpu_pass.surface import (
     CompiledDenoiser,
     Conditioning,
     Denoiser,
+    InputShape,
     Residuals,
     call_unet,
     difference,
     seeded_inputs,
 )
 
-INPUTS, SIZE, TOKENS = 4, (16, 16), 77
+INPUTS, SHAPE = 4, InputShape(16, 16, 77)
+COMPILED_SIZES = (2, 8)
+"""The batch sizes for which the check of mixed rows compiles, so that it pads."""
 
 
 @dataclass
@@ -85,7 +86,7 @@ def _agrees(denoiser: Denoiser, subject: Subject) -> Outcome:
 @torch.inference_mode()
 def _forward_ms(denoiser: Denoiser, unet: Any, repeats: int = 5) -> float:
     """The shortest time of a forward, with the shapes of :func:`difference`, so that no other shape is compiled."""
-    inputs, best = seeded_inputs(unet, INPUTS, SIZE, TOKENS), float("inf")
+    inputs, best = _inputs(unet), float("inf")
     for _ in range(repeats):
         _wait(unet.device)
         began_at = time.perf_counter()
@@ -95,28 +96,32 @@ def _forward_ms(denoiser: Denoiser, unet: Any, repeats: int = 5) -> float:
     return best * 1000
 
 
+def _inputs(unet: Any) -> Any:
+    """The inputs of :func:`difference`."""
+    return seeded_inputs(unet, INPUTS, (SHAPE.height, SHAPE.width), SHAPE.tokens)
+
+
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 class Compiled:
-    """Opens compiled denoisers, and works around a torch version that rejects the service's arguments."""
+    """Opens compiled denoisers, and compiles them for the shapes of each check."""
 
     def __init__(self, subjects: Subjects) -> None:
         self._subjects = subjects
         self._opened: dict[str, CompiledDenoiser] = {}
 
     def opens(self, dtype: str) -> Outcome:
-        """Open the denoiser with the service's arguments."""
-        self._opened[dtype] = CompiledDenoiser(self._unet(dtype), fixed_shapes=True)
+        """Open the denoiser as the service does."""
+        self.get(dtype)
         return Outcome(True)
 
     def get(self, dtype: str) -> CompiledDenoiser:
-        """The open denoiser; if opening it failed, one that is opened without ``recompile_limit``."""
+        """The open denoiser."""
         if dtype not in self._opened:
-            with without_own_limit():
-                self._opened[dtype] = CompiledDenoiser(self._unet(dtype), fixed_shapes=True)
+            self._opened[dtype] = CompiledDenoiser(self._unet(dtype), fixed_shapes=True)
         return self._opened[dtype]
 
     def _unet(self, dtype: str) -> Any:
@@ -125,6 +130,7 @@ class Compiled:
     def agrees(self, dtype: str) -> Outcome:
         """Compare a compiled forward of four inputs with the eager one; the time includes compiling."""
         began_at = time.perf_counter()
+        self.get(dtype).warm_up(SHAPE, (INPUTS,))
         outcome = _agrees(self.get(dtype), self._subjects.get("tiny", dtype))
         return Outcome(outcome.passed, outcome.figures | {"with_compiling_s": time.perf_counter() - began_at})
 
@@ -132,7 +138,7 @@ class Compiled:
     def pads(self, dtype: str) -> Outcome:
         """Three inputs that are padded to four give the first three outputs of four."""
         unet = self._unet(dtype)
-        four, denoiser = seeded_inputs(unet, INPUTS, SIZE, TOKENS), self.get(dtype)
+        four, denoiser = _inputs(unet), self.get(dtype)
         conditioning = Conditioning(four.conditioning.hidden_states[:3])
         whole = denoiser.denoise(four.latents, four.timesteps, four.conditioning)
         part = denoiser.denoise(four.latents[:3], four.timesteps[:3], conditioning)
@@ -141,20 +147,9 @@ class Compiled:
     def draws(self, dtype: str, samplers: Sequence[str]) -> Outcome:
         """Compare mixed rows on the compiled UNet with the plain pipeline on the eager one."""
         subject = self._subjects.get("tiny", dtype)
+        side = subject.px // subject.checkpoint.pipeline.vae_scale_factor
+        self.get(dtype).warm_up(InputShape(side, side, SHAPE.tokens), COMPILED_SIZES)
         return together(subject, mixed_rows(subject, samplers), self.get(dtype))
-
-
-@contextmanager
-def without_own_limit() -> Iterator[None]:
-    """Let ``Module.compile`` accept ``recompile_limit``, which torch 2.11 rejects, by setting the global limit."""
-    real = torch.nn.Module.compile
-
-    def compile_module(module: torch.nn.Module, *args: Any, recompile_limit: int = 256, **options: Any) -> None:
-        torch._dynamo.config.recompile_limit = recompile_limit
-        real(module, *args, **options)
-
-    with mock.patch.object(torch.nn.Module, "compile", compile_module):
-        yield
 
 
 def checks(subjects: Subjects, dtypes: Sequence[str]) -> Iterator[Check]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -79,6 +81,15 @@ class Watch:
         }
         everything = [span for each in spans.values() for span in each]
         return {name: covered_s(each) / whole_s for name, each in {**spans, "all": everything}.items()}
+
+    def between_forwards_ms(self) -> float:
+        """The median time from the end of one forward of the UNet to the start of the next; 0 without two forwards.
+
+        All that the device does meanwhile counts, such as scheduler steps and decoding, and the time that it waits.
+        """
+        wait(self._device)
+        gaps = [seconds_between(ended, begun) for (_, ended), (begun, _) in pairwise(self._spans.get("unet", []))]
+        return statistics.median(gaps) * 1000 if gaps else 0.0
 
 
 def covered_s(spans: Sequence[tuple[float, float]]) -> float:

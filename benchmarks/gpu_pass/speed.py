@@ -35,12 +35,13 @@ class Benches:
         self._forward_s: dict[str, dict[int, float]] = {}
 
     def get(self, model: str) -> Bench:
-        """The bench of "sd15" or "sdxl"."""
+        """The bench of "sd15" or "sdxl", in bfloat16 unless another dtype follows the name."""
         if self._latest is None or self._latest[0] != model:
             self._latest = None
-            steps = (REHEARSAL_STEPS if self._subjects.rehearse else STEPS)[model]
+            name, _, dtype = model.partition(" ")
+            steps = (REHEARSAL_STEPS if self._subjects.rehearse else STEPS)[name]
             known = self._forward_s.setdefault(model, {})
-            self._latest = model, Bench(self._subjects.get(model, "bfloat16"), steps, known)
+            self._latest = model, Bench(self._subjects.get(name, dtype or "bfloat16"), steps, known)
         return self._latest[1]
 
 
@@ -102,7 +103,9 @@ def secondary(plan: Plan) -> Iterator[Check]:
         yield plan.way(model, "engine, 1 row", _engine(1), share, 10.0)
     yield plan.way("sd15", "engine, calibrated", partial(engine_way, rows=16, calibrated=True), 0.25, 12.0)
     yield plan.way("sd15", "plain, batches of 8 equal jobs", partial(equal_jobs, rows=8), 0.2, 8.0)
+    yield plan.way("sd15", "engine, 16 rows, previews", partial(engine_way, rows=16, preview_every=5), 0.25, 8.0)
     yield plan.check("sd15", "compiled forward of 8 images", compiled_forward, 8, cap_s=90.0)
+    yield plan.check("sd15 float16", "forwards", forwards)
 
 
 def _engine(rows: int) -> Callable[..., Outcome]:

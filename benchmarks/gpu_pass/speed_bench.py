@@ -20,6 +20,8 @@ from benchmarks.gpu_pass.surface import Denoiser, DrawParams, seeded_inputs
 
 MIXED_SAMPLERS = ("DPM++ 2M", "Euler a", "DDIM", "DPM++ 2M Karras")
 BATCHES = (1, 4, 8, 16)
+TOKENS = 77
+"""The length of a prompt of one chunk."""
 OVERLOAD = 1.3
 """The arrival rate, relative to the rate of sixteen rows at once if only forwards took time."""
 BURST = 8
@@ -83,7 +85,7 @@ class Bench:
         """The median time in seconds of a guided forward of ``images``, after two forwards to warm up."""
         checkpoint, seconds = self.subject.checkpoint, []
         side = self.subject.px // checkpoint.pipeline.vae_scale_factor
-        inputs = seeded_inputs(checkpoint.pipeline.unet, 2 * images, (side, side), 77)
+        inputs = seeded_inputs(checkpoint.pipeline.unet, 2 * images, (side, side), TOKENS)
         for _ in range(2 + repeats):
             wait(self.device)
             began_at = time.perf_counter()

@@ -11,14 +11,12 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu_pass.driving import Ended, drive
-from benchmarks.gpu_pass.law_backends import without_own_limit
 from benchmarks.gpu_pass.plain import pipeline_of
 from benchmarks.gpu_pass.report import Outcome
-from benchmarks.gpu_pass.running import describe_error
 from benchmarks.gpu_pass.spans import wait
-from benchmarks.gpu_pass.speed_bench import Bench, plain_seconds
+from benchmarks.gpu_pass.speed_bench import TOKENS, Bench, plain_seconds
 from benchmarks.gpu_pass.speed_ways import fill
-from benchmarks.gpu_pass.surface import CompiledDenoiser, Engine, Progressed, add_row, open_engine
+from benchmarks.gpu_pass.surface import CompiledDenoiser, Engine, InputShape, Progressed, add_row, open_engine
 
 LONG = 400
 """The number of steps of jobs that must not end during a measurement."""
@@ -121,16 +119,11 @@ def compiled_forward(bench: Bench, images: int) -> Outcome:
     """Compare the forward with compiled blocks with the eager one, and measure compiling."""
     unet: Any = bench.subject.checkpoint.pipeline.unet
     figures: dict[str, Any] = {"eager_ms": bench.measure_forward(images) * 1000}
-    detail = ""
-    try:
-        denoiser = CompiledDenoiser(unet, fixed_shapes=True)
-    except TypeError as error:
-        detail = f"with the service's arguments: {describe_error(error)}"
-        with without_own_limit():
-            denoiser = CompiledDenoiser(unet, fixed_shapes=True)
+    denoiser = CompiledDenoiser(unet, fixed_shapes=True)
+    side = bench.subject.px // bench.subject.checkpoint.pipeline.vae_scale_factor
     began_at = time.perf_counter()
-    bench.measure_forward(images, denoiser, repeats=1)
+    denoiser.warm_up(InputShape(side, side, TOKENS), (2 * images,))
     figures["compiling_s"] = time.perf_counter() - began_at
     figures["compiled_ms"] = bench.measure_forward(images, denoiser) * 1000
     torch._dynamo.reset()
-    return Outcome(None, figures, detail)
+    return Outcome(None, figures)

@@ -47,6 +47,7 @@ class Run:
             "unfinished": len(self.arrived) - len(self.finished),
             "window_s": self.last_s,
             "busy": watch.shares(),
+            "between_forwards_ms": watch.between_forwards_ms(),
             "steps": self.steps,
         }
         figures["busy_share"] = figures["busy"]["all"]
@@ -99,18 +100,27 @@ class Window:
         return self.run
 
 
-def engine_way(bench: Bench, rows: int, window_s: float, *, calibrated: bool = False) -> Outcome:
+def engine_way(
+    bench: Bench, rows: int, window_s: float, *, calibrated: bool = False, preview_every: int = 0
+) -> Outcome:
     """Serve with the engine, with ``rows`` at once or with the number that its calibration gives.
 
     The window starts when all rows run, at different steps, as they do after some time of service.
+
+    Args:
+        preview_every: the number of steps between two previews of a row; 0 is none.
     """
     checkpoint, watch = bench.subject.checkpoint, Watch(bench.device)
-    with open_engine(checkpoint, None if calibrated else rows) as engine, watch.on(checkpoint.pipeline):
+    admitted = None if calibrated else rows
+    with (
+        open_engine(checkpoint, admitted, preview_every=preview_every) as engine,
+        watch.on(checkpoint.pipeline),
+    ):
         if calibrated:
             calibrate(checkpoint, engine.capacity)
         fill(bench, engine, rows)
         outcome = _serve(bench, engine, Window(bench, watch, window_s), watch)
-    if rows == FULL and not calibrated:
+    if rows == FULL and not calibrated and not preview_every:
         bench.full_rate = outcome.figures["images_per_s"]
     return outcome
 

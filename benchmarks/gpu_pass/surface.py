@@ -22,7 +22,7 @@ from models.diffusion.calibration import calibrate
 from models.diffusion.capacity import Capacity
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.checkpoint_loading import load_checkpoint
-from models.diffusion.denoiser import Conditioning, Denoiser, Residuals
+from models.diffusion.denoiser import Conditioning, Denoiser, InputShape, Residuals
 from models.diffusion.denoising_work import DenoisingToImage
 from models.diffusion.engine import Engine
 from models.diffusion.events import Failed, Finished, Progressed
@@ -49,6 +49,7 @@ __all__ = [
     "Engine",
     "Failed",
     "Finished",
+    "InputShape",
     "Mask",
     "Progressed",
     "Residuals",

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 AUTO = "auto"
-"""The fastest installed backend that is exact, as measured; large models use OpenVINO without a measurement."""
+"""On a CPU the fastest installed backend that is exact, as measured; large models use OpenVINO without a measurement.
+On a GPU torch, uncompiled."""
 BACKENDS = ("eager", "compiled", "openvino", "openvino-bf16", "onnxruntime")

@@ -11,6 +11,7 @@ from models.diffusion.batching import split
 from models.diffusion.capacity import PARTS, Capacity, Forward
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.denoising_work import DenoisingToImage
+from models.diffusion.devices import synchronize
 from models.diffusion.failures import attempt, release_memory
 from models.diffusion.latents import Sampling, prepare_latents
 from models.diffusion.prompt_inputs import PromptInputs
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 
 ROWS = (2, 4, 8)
 REPEATS = 3
+"""How often each size is measured, after a first time that the capacity does not count."""
 
 
 def calibrate(checkpoint: Checkpoint, capacity: Capacity, budget_s: float = 5.0) -> None:
@@ -44,14 +46,16 @@ def _measure(checkpoint: Checkpoint, capacity: Capacity, budget_s: float) -> int
     denoising = _first_step(checkpoint)
     denoising.forward([denoising])  # the first forward is slower than later ones
     until = time.monotonic() + budget_s
-    for rows, count in ((size, parts) for size in ROWS for _ in range(REPEATS) for parts in (1, min(PARTS, size))):
+    for rows, count in ((size, parts) for size in ROWS for _ in range(1 + REPEATS) for parts in (1, min(PARTS, size))):
         began_at = time.monotonic()
         if began_at > until:
             break
         batch = [denoising] * rows
-        for part in split(batch, count):
+        parts = split(batch, count)
+        for part in parts:
             denoising.forward(part)
-        capacity.record(Forward.of(batch), time.monotonic() - began_at, count)
+        synchronize(checkpoint.device)
+        capacity.record(Forward.of(batch), time.monotonic() - began_at, [Forward.of(part) for part in parts])
     return max(1, capacity.max_inputs(denoising.cost_key) // denoising.inputs)
 
 

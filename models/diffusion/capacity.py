@@ -8,6 +8,7 @@ from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
+from models.diffusion.denoiser import computed_inputs
 from models.diffusion.row import Row
 from models.diffusion.work import Work
 
@@ -30,6 +31,8 @@ GROW_AFTER = 200
 """After so many forwards as large as the memory limit allows, one more row is tried: memory may be free again."""
 RECENT = 6
 """A split forward is compared with an equal one among this many recent ones, so that a slow moment affects both."""
+SHAPES_MAX = 1024
+"""Of so many shapes it is known that they have run; in each process they are few, unless LoRAs come and go."""
 _INPUTS_PER_ROW = 2
 """The assumed number of inputs of a row that is not prepared yet."""
 
@@ -43,13 +46,28 @@ class Forward:
     inputs: int
     step_cost_keys: Hashable = None
     """The group of the rows and the step cost keys of their next steps."""
+    kinds_of_steps: Hashable = None
+    """The same without how many rows have each step cost key."""
+    batch_sizes: tuple[int, ...] = ()
+    """The sizes of batches that the model runs, ascending; empty for any size."""
+
+    @property
+    def computed(self) -> int:
+        """The number of inputs that are computed, with padding."""
+        return computed_inputs(self.inputs, self.batch_sizes)
+
+    @property
+    def shape(self) -> int:
+        """Equal for forwards on tensors of equal shapes, which run the same kernels."""
+        return hash((self.cost_key, self.kinds_of_steps, self.computed))
 
     @classmethod
     def of(cls, batch: Sequence[Work[object]]) -> Self:
         """The forward of ``batch``, whose pieces of work have equal group keys."""
-        step_cost_keys = frozenset(Counter(work.step_cost_key for work in batch).items())
-        inputs = sum(work.inputs for work in batch)
-        return cls(batch[0].cost_key, len(batch), inputs, (batch[0].group_key, step_cost_keys))
+        steps = Counter(work.step_cost_key for work in batch)
+        inputs, group = sum(work.inputs for work in batch), batch[0].group_key
+        step_cost_keys, kinds = (group, frozenset(steps.items())), (group, frozenset(steps))
+        return cls(batch[0].cost_key, len(batch), inputs, step_cost_keys, kinds, batch[0].batch_sizes)
 
 
 @dataclass
@@ -69,6 +87,15 @@ class _Measurements:
     """The largest number of inputs of a forward that did fit since then."""
     at_limit: int = 0
     """The number of forwards since the last change of the memory limit that could take no further row."""
+    batch_sizes: tuple[int, ...] = ()
+    """The sizes of batches that the model runs, of the latest forward."""
+
+    @property
+    def largest_batch(self) -> int:
+        """The largest number of inputs that is worth while; where batches are padded, the size to which it is padded,
+        because further rows cost nothing up to that size, and nothing is gained above the last one."""
+        target = int(self.target_batch_size)
+        return min(computed_inputs(target, self.batch_sizes), *self.batch_sizes[-1:]) if self.batch_sizes else target
 
     def is_split_due(self, forward: Forward) -> bool:
         """Whether ``forward``, the next one, is to be split; never while batches are far below the target size."""
@@ -76,22 +103,26 @@ class _Measurements:
         is_large = 2 * forward.inputs >= self.target_batch_size
         return is_large and self.since_split >= every and self._whole_s(forward) is not None
 
-    def record(self, forward: Forward, seconds: float, parts: int) -> None:
-        """Learn from the seconds that ``forward`` took, in ``parts`` parts."""
-        if self.memory_limit is not None:
-            self._grow(forward.inputs, self.memory_limit)
-        if parts == 1:
+    def record(self, forward: Forward, seconds: float, parts: Sequence[Forward]) -> None:
+        """Learn from the seconds that ``forward`` took, computed as ``parts``."""
+        if len(parts) == 1:
             self.recent.append((forward, seconds))
             self.since_split += 1
             return
         if (whole_s := self._whole_s(forward)) is not None:
-            self._learn(forward.inputs, whole_s, seconds, parts)
+            self._learn(forward.computed, whole_s, seconds, [part.computed for part in parts])
         self.since_split = 0
 
-    def _grow(self, inputs: int, memory_limit: int) -> None:
-        """Raise the memory limit by one row after many forwards that reached it, up to the target size."""
-        self.fits = max(self.fits, min(inputs, memory_limit))
-        self.at_limit += inputs + _INPUTS_PER_ROW > memory_limit
+    def note_fit(self, forward: Forward) -> None:
+        """Note the batch sizes of the model, and raise the memory limit by one row after many forwards that reached
+        it, up to the target size."""
+        self.batch_sizes = forward.batch_sizes
+        if self.memory_limit is not None:
+            self._grow(forward, self.memory_limit)
+
+    def _grow(self, forward: Forward, memory_limit: int) -> None:
+        self.fits = max(self.fits, min(forward.computed, memory_limit))
+        self.at_limit += forward.inputs + _INPUTS_PER_ROW > _largest(self.batch_sizes, memory_limit)
         if self.at_limit >= GROW_AFTER:
             self.memory_limit, self.at_limit = memory_limit + _INPUTS_PER_ROW, 0
 
@@ -104,16 +135,18 @@ class _Measurements:
         """The seconds of the latest equal forward that was not split."""
         return next((seconds for whole, seconds in reversed(self.recent) if whole == forward), None)
 
-    def _learn(self, inputs: int, whole_s: float, split_s: float, parts: int) -> None:
-        """Compare the times of two equal forwards, one whole and one split.
+    def _learn(self, inputs: int, whole_s: float, split_s: float, parts: Sequence[int]) -> None:
+        """Compare the times of two equal forwards, one whole and one split into ``parts``.
 
-        A forward of n inputs takes about ``fixed + each * n`` seconds, and its parts together take
-        ``parts * fixed + each * n``. Batches of n are worth while, compared with batches of n / 2, as long as
+        A forward that computes n inputs takes about ``fixed + each * n`` seconds, and its parts together take
+        ``len(parts) * fixed + each * sum(parts)``, where the sum is more than n if parts are padded. Batches of n are
+        worth while, compared with batches of n / 2, as long as
         ``2 * (fixed + each * n / 2) >= MIN_GAIN * (fixed + each * n)``. Each measurement changes the target by a small
         factor only, because measurements are noisy, and because on some devices the time is no straight line.
         """
-        fixed_s = (split_s - whole_s) / (parts - 1)
-        each_s = (whole_s - fixed_s) / inputs
+        known = len(parts) * inputs - sum(parts)  # 0 if every part is padded to the whole: a larger batch is tried then
+        fixed_s = (split_s * inputs - whole_s * sum(parts)) / known if known else 0.0
+        each_s = (whole_s - fixed_s) / inputs if known else 0.0
         found = (2 - MIN_GAIN) / (MIN_GAIN - 1) * fixed_s / each_s if each_s > 0 else math.inf
         limited = min(max(found, self.target_batch_size / MAX_CHANGE), self.target_batch_size * MAX_CHANGE)
         self.target_batch_size = min(max(limited, ROWS_MIN * _INPUTS_PER_ROW), ROWS_MAX * _INPUTS_PER_ROW)
@@ -135,6 +168,8 @@ class Capacity:
             raise ValueError(f"rows must be at least 1, not {rows}")
         self.row_limit = rows or ROWS_MAX
         self._is_fixed = rows is not None
+        self._have_run: dict[int, None] = {}
+        """The shapes of forwards that have run, the oldest first."""
         self._measured: dict[Hashable, _Measurements] = {}
 
     def admits(self, newcomer: Row, rows: Collection[Row]) -> bool:
@@ -148,8 +183,9 @@ class Capacity:
     def max_inputs(self, cost_key: Hashable) -> int:
         """The largest number of inputs of one forward of rows with ``cost_key``."""
         measured = self._measured.get(cost_key, _Measurements())
-        target = self.row_limit * _INPUTS_PER_ROW if self._is_fixed else int(measured.target_batch_size)
-        return target if measured.memory_limit is None else min(target, measured.memory_limit)
+        target = self.row_limit * _INPUTS_PER_ROW if self._is_fixed else measured.largest_batch
+        limit = measured.memory_limit
+        return target if limit is None else min(target, _largest(measured.batch_sizes, limit))
 
     def split_count(self, forward: Forward) -> int:
         """The number of parts that ``forward``, the next one, is to be split into; 1 unless it is to be measured."""
@@ -158,9 +194,27 @@ class Capacity:
             return 1
         return min(PARTS, forward.rows)
 
-    def record(self, forward: Forward, seconds: float, parts: int) -> None:
-        """Learn from the seconds that ``forward`` took, all its ``parts`` together."""
-        self._measured.setdefault(forward.cost_key, _Measurements()).record(forward, seconds, parts)
+    def record(self, forward: Forward, seconds: float, parts: Sequence[Forward]) -> None:
+        """Learn from the seconds that ``forward`` took, all its ``parts`` together.
+
+        Nothing is learnt from a part whose shape runs for the first time: kernels are compiled or chosen then, and
+        memory is allocated, which later forwards need not do.
+
+        Args:
+            parts: ``forward`` itself if it was not split.
+        """
+        measured = self._measured.setdefault(forward.cost_key, _Measurements())
+        measured.note_fit(forward)
+        if self._have_all_run(parts):
+            measured.record(forward, seconds, parts)
+
+    def _have_all_run(self, parts: Sequence[Forward]) -> bool:
+        """Whether forwards of all these shapes have run before; they have from now on."""
+        new = [part.shape for part in parts if part.shape not in self._have_run]
+        self._have_run.update(dict.fromkeys(new))
+        while len(self._have_run) > SHAPES_MAX:
+            del self._have_run[next(iter(self._have_run))]
+        return not new
 
     def record_out_of_memory(self, cost_key: Hashable, inputs: int) -> None:
         """Allow fewer inputs, since a forward of ``inputs`` did not fit into the device's memory.
@@ -168,6 +222,11 @@ class Capacity:
         Later the number rises again, a row at a time, because other models may have left the memory.
         """
         self._measured.setdefault(cost_key, _Measurements()).shrink(inputs)
+
+
+def _largest(batch_sizes: Sequence[int], limit: int) -> int:
+    """The largest number of inputs up to ``limit`` that needs no padding; ``limit`` if every size is larger."""
+    return max((size for size in batch_sizes if size <= limit), default=limit)
 
 
 def _inputs(row: Row) -> int:

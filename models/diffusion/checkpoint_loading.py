@@ -17,6 +17,8 @@ from models.catalog.single_file import family_of
 from models.diffusion.backends.choose import choose_backend
 from models.diffusion.backends.eager import EagerDenoiser
 from models.diffusion.checkpoint import Checkpoint
+from models.diffusion.denoiser import InputShape
+from models.diffusion.devices import channels_last_on_gpu
 from models.diffusion.failures import detail_of, is_out_of_memory, reason_of
 from models.diffusion.families.family import Family, load_family, validate_tokenizers
 from models.diffusion.single_files.completing import write_configuration
@@ -47,8 +49,7 @@ def load_checkpoint(
     dtype = _dtype(spec, device, family)
     try:
         pipeline = _read(spec, family, dtype).to(device)
-        if device.type != "cpu":
-            pipeline.vae.to(memory_format=torch.channels_last)  # faster convolutions on a GPU
+        channels_last_on_gpu(pipeline.vae)
         family.prepare(pipeline)
     except Exception as error:
         if is_out_of_memory(error):
@@ -61,8 +62,15 @@ def load_checkpoint(
     eager = family.eager(pipeline)
     chosen = eager
     if cache is not None and family.is_exportable and isinstance(eager, EagerDenoiser):
-        chosen = choose_backend(eager, backend, cache)
+        chosen = choose_backend(eager, backend, cache, _expected_shape(spec, pipeline))
     return Checkpoint(spec, family, pipeline, chosen, eager, device, dtype)
+
+
+def _expected_shape(spec: ModelSpec, pipeline: Any) -> InputShape:
+    """The shape of the denoiser's inputs for an image of the model's default size and a prompt of one chunk."""
+    width, height = spec.drawn_size(spec.defaults.width, spec.defaults.height)
+    scale = pipeline.vae_scale_factor
+    return InputShape(height // scale, width // scale, pipeline.tokenizer.model_max_length)
 
 
 def _unsupported(spec: ModelSpec) -> str | None:

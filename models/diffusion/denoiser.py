@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 import torch
 
@@ -47,6 +47,21 @@ class Residuals:
     """[N, channels, h, w], for the output of the middle block."""
 
 
+@dataclass(frozen=True)
+class InputShape:
+    """The lengths of one input's tensors, as far as they differ between images of one model."""
+
+    height: int
+    """Of the latents."""
+    width: int
+    tokens: int
+
+    @classmethod
+    def of(cls, latents: torch.Tensor, conditioning: Conditioning) -> Self:
+        """The shape of each input in ``latents`` [N, channels, h, w] and ``conditioning``."""
+        return cls(latents.shape[-2], latents.shape[-1], conditioning.hidden_states.shape[1])
+
+
 class Denoiser(Protocol):
     """Predicts the noise in latents, or what the model was trained to predict instead.
 
@@ -81,3 +96,29 @@ class Denoiser(Protocol):
             DrawingFailed: ``residuals`` are given, and this backend cannot take any.
         """
         ...
+
+
+@runtime_checkable
+class FixedSizes(Protocol):
+    """A denoiser that runs batches of some sizes only: it pads smaller batches, and divides larger ones."""
+
+    def batch_sizes(self, shape: InputShape) -> tuple[int, ...]:
+        """The sizes, ascending, for inputs of ``shape``; empty if it runs them in batches of any size."""
+        ...
+
+
+def batch_sizes(denoiser: Denoiser, shape: InputShape) -> tuple[int, ...]:
+    """The sizes of batches that ``denoiser`` runs, ascending; empty for any size."""
+    return denoiser.batch_sizes(shape) if isinstance(denoiser, FixedSizes) else ()
+
+
+def computed_inputs(count: int, sizes: Sequence[int]) -> int:
+    """How many inputs a forward of ``count`` computes where only batches of ``sizes``, ascending, can be computed.
+
+    A smaller batch is padded to the next size. A larger one than the last size is divided into batches of that size
+    and a rest. Without ``sizes``, ``count`` itself is computed.
+    """
+    if not sizes:
+        return count
+    whole, rest = divmod(count, sizes[-1])
+    return whole * sizes[-1] + (next(size for size in sizes if size >= rest) if rest else 0)

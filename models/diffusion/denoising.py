@@ -12,7 +12,7 @@ from PIL.Image import Image
 from models.diffusion.backends.deepcache import is_full_step
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.control.controlnet import ControlGuide
-from models.diffusion.denoiser import Conditioning
+from models.diffusion.denoiser import Conditioning, InputShape, batch_sizes
 from models.diffusion.sampling import NoiseScheduler, predict_original
 from models.jobs.params import drawing_cost_key
 
@@ -100,6 +100,12 @@ class Denoising:
     def inputs(self) -> int:
         """The number of inputs that the image adds to a forward: 1 for each prompt, and 1 for guidance."""
         return len(self.conditioning.hidden_states)
+
+    @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """The sizes of batches that the denoiser runs, ascending; empty for any size, as torch runs them."""
+        shape = InputShape.of(self.latents, self.conditioning)
+        return batch_sizes(self.checkpoint.denoiser, shape) if self.any_backend else ()
 
     @property
     def timestep(self) -> torch.Tensor:

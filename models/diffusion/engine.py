@@ -204,7 +204,7 @@ class Engine:
         if refused:
             self.capacity.record_out_of_memory(forward.cost_key, min(refused))
         else:
-            self.capacity.record(forward, time.monotonic() - began_at, len(parts))
+            self.capacity.record(forward, time.monotonic() - began_at, [Forward.of(part) for part in parts])
         return outputs
 
     def _advance(self, rows: Sequence[Row], outputs: Sequence[torch.Tensor | JobFailure]) -> Iterator[Event]:

@@ -63,6 +63,10 @@ class Work(Protocol[T_co]):
         """The number of inputs that this piece of work adds to a forward."""
 
     @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """The sizes of batches that its model runs, ascending: it pads others; empty if it runs any size."""
+
+    @property
     def device(self) -> torch.device:
         """The device on which it runs."""
 

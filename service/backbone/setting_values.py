@@ -12,6 +12,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from models.catalog.backends import AUTO
 from models.catalog.names import did_you_mean
 from models.jobs.urls import MalformedUrl, host_pattern
 from service.backbone.keys import key_problem
@@ -51,6 +52,16 @@ def whole(lowest: int = 1) -> Callable[[str], int]:
 def whole_or_none(value: str) -> int | None:
     """A whole number above 0; ``0`` is ``None``."""
     return whole(0)(value) or None
+
+
+def whole_or_auto(value: str) -> int | None:
+    """A whole number above 0; ``auto`` is ``None``."""
+    if value == AUTO:
+        return None
+    try:
+        return whole()(value)
+    except ValueError:
+        raise ValueError(f"must be {AUTO} or a whole number of at least 1, not {value!r}") from None
 
 
 def whole_seconds(value: str) -> float:

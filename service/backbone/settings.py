@@ -140,9 +140,14 @@ class Settings:
     backend: str = setting(AUTO, values.one_of(AUTO, *BACKENDS))
     """The backend of the denoisers, one of ``models.catalog.backends``."""
     model_bytes: int | None = setting(None, values.whole_or_none)
-    """How much memory cached models that no job uses may take; ``None`` is half of the device's memory."""
+    """How much memory cached models that no job uses may take; ``None`` is half of the device's memory, divided by
+    ``device_workers``."""
     device: str = setting("auto", values.text)
     """``cpu``, ``cuda``, ``cuda:1``, ...; ``auto`` takes the first GPU, or the CPU without one."""
+    workers: int | None = setting(None, values.whole_or_auto)
+    """How many workers ``photogram up`` starts for drawing; ``None`` is one for each GPU, or one without a GPU."""
+    device_workers: int = setting(1, values.whole())
+    """How many workers share this worker's device, itself included, each with its part of the memory."""
     prodia_list_type: str = setting(PRODIA_LIST_TYPES[0], values.one_of(*PRODIA_LIST_TYPES))
     """The content type of the lists of Prodia's v1 API; its clients differ in which one they need."""
     prodia_keyless: bool = setting(False, values.flag)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import socket
 import sys
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 
 from redis.exceptions import RedisError
@@ -20,12 +22,16 @@ from service.backbone.connections import connect, wait_for_redis
 from service.backbone.files import ABANDONED_S, remove_partial
 from service.backbone.permissions import tighten
 from service.backbone.running import RunningServer, announced
+from service.backbone.settings import Settings
 from service.commands.first_key import ensure_key
 from service.commands.welcome import second_terminal
+from service.gpus import spread, visible_gpus
 from service.llm.install import EngineMissing
 from service.llm.own_engine import OwnEngine
 from service.supervisor import Child, stop_in_order
 from service.valkey import socket_url, valkey_command
+
+log = logging.getLogger(__name__)
 
 REDIS_START_S = 60.0
 """The time limit for Valkey's start, which reads the append-only file."""
@@ -58,6 +64,28 @@ def _further_queues() -> list[str]:
     return sorted({kind.queue for kind in runnable} - {DIFFUSION_QUEUE})
 
 
+def _has_plans(queue: str) -> bool:
+    """Whether a worker of ``queue`` runs models on a device."""
+    return any(kind.plan is not None for kind in job_kinds() if kind.queue == queue)
+
+
+def worker_children(settings: Settings, environment: Mapping[str, str]) -> list[Child]:
+    """The workers of all queues, not started yet; those that run models have their places on the devices."""
+    gpus = visible_gpus(environment) if settings.device in ("auto", "cuda") else ()
+    numbered = [f"worker {number + 1}" for number in range(settings.workers or max(1, len(gpus)))]
+    queues = dict.fromkeys(numbered, DIFFUSION_QUEUE) | {f"worker {queue}": queue for queue in _further_queues()}
+    placed = [name for name, queue in queues.items() if _has_plans(queue)]
+    places = dict(zip(placed, spread(len(placed), gpus), strict=True))
+    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // len(numbered)))}
+    children = []
+    for name, queue in queues.items():
+        place = places[name].variables if name in places else {}
+        log.info("%s serves the queue %s %s", name, queue, " ".join(f"{key}={value}" for key, value in place.items()))
+        command = [sys.executable, "-m", "workers", "--queue", queue]
+        children.append(Child(name, command, {**threads, **environment, **place}))
+    return children
+
+
 class Stack:
     """Valkey, gateway, workers and language engine; they start and stop together.
 
@@ -79,22 +107,17 @@ class Stack:
         self._engine = _own_engine(configuration)
         self._given_up: set[str] = set()
         self._is_told = False
-        environment = self._environment(options.workers)
+        environment = self._environment()
         python = [sys.executable, "-m"]
         valkey = valkey_command(settings.data / "valkey", valkey_socket)
         self._storage = [] if settings.redis_url else [Child("valkey", valkey, environment)]
         descriptor = listener.fileno()
         gateway = ["service.commands.gateway", "--fd", str(descriptor)]
         self._gateway = Child("gateway", [*python, *gateway], environment, [descriptor])
-        numbers = range(1, options.workers + 1)
-        self._workers = [Child(f"worker {number}", [*python, "workers"], environment) for number in numbers]
-        for queue in _further_queues():
-            self._workers.append(Child(f"worker {queue}", [*python, "workers", "--queue", queue], environment))
+        self._workers = worker_children(settings, environment)
 
-    def _environment(self, workers: int) -> dict[str, str]:
-        threads = max(1, (os.cpu_count() or 1) // workers)
+    def _environment(self) -> dict[str, str]:
         return {
-            "OMP_NUM_THREADS": str(threads),
             **self._configuration.environment,
             **({} if self._engine is None else self._engine.variables(self._configuration.environment)),
             "REDIS_URL": self._redis_url,

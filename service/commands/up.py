@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _configured(options: argparse.Namespace) -> Configuration:
     """The settings, which are printed where they are not defaults; raises also what :func:`make_folder` raises."""
-    configuration = configure(flags={"data": options.data})
+    configuration = configure(flags={"data": options.data, "workers": options.workers})
     configure_logging("up", configuration.environment)
     make_folder(configuration.settings.data)
     load_kinds(configuration.settings.job_kinds)
@@ -137,19 +137,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data", help="folder of catalog, images and queue (default: PHOTOGRAM_DATA, then that of the last start)"
     )
-    parser.add_argument("--workers", type=_positive, default=1, metavar="N", help="worker processes (default: 1)")
+    parser.add_argument("--workers", metavar="N", help="as PHOTOGRAM_WORKERS: auto (default), or a number of workers")
     parser.add_argument(
         "--temporary",
         action="store_true",
         help="print less, and do not note the server for other commands",
     )
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError("must be a whole number of at least 1")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -51,8 +51,13 @@ BOTH = (
     "plain, static batches of 8", "one job alone", "first step beside 15", "profile of steps, 16 rows",
     "engine, 16 rows, 70 % load",
 )  # fmt: skip
-SD15 = ("engine, calibrated", "plain, batches of 8 equal jobs", "compiled forward of 8 images")
-SPEED = {*(f"{model}/{check}" for model in ("sd15", "sdxl") for check in BOTH), *(f"sd15/{check}" for check in SD15)}
+SD15 = (
+    "engine, calibrated", "engine, 16 rows, previews", "plain, batches of 8 equal jobs", "compiled forward of 8 images",
+)  # fmt: skip
+SPEED = {
+    *(f"{model}/{check}" for model in ("sd15", "sdxl") for check in BOTH), *(f"sd15/{check}" for check in SD15),
+    "sd15 float16/forwards",
+}  # fmt: skip
 Rehearsals = dict[str, tuple[subprocess.Popen[bytes], Path]]
 WAYS = ("engine, ", "plain, one", "plain, static")
 
@@ -125,6 +130,7 @@ def test_the_speed_is_measured(rehearsals: Rehearsals) -> None:
     assert not list(texts([each["figures"] for each in entries]))
     ways = {each["name"]: each["figures"] for each in entries if each["name"].partition("/")[2].startswith(WAYS)}
     assert all(figures["images_per_s"] > 0 and 0 < figures["busy_share"] <= 1 for figures in ways.values()), ways
+    assert all(figures["between_forwards_ms"] > 0 for name, figures in ways.items() if "engine" in name), ways
 
 
 def one_check(run: Callable[[], Outcome], report: Report, budget_s: float = 60.0, cap_s: float = 60.0) -> Entry:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 import platform
+import shutil
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -17,8 +19,8 @@ from models.diffusion.backends.cache import GraphCache
 from models.diffusion.backends.compiled import CompiledDenoiser
 from models.diffusion.backends.eager import EagerDenoiser
 from models.diffusion.backends.exporting import Unusable, export_key
-from models.diffusion.backends.measure import FLOAT32_BOUND, HALF_BOUND, RACE_INPUTS, difference, forward_s
-from models.diffusion.denoiser import Denoiser
+from models.diffusion.backends.measure import FLOAT32_BOUND, HALF_BOUND, RACE_INPUTS, SHAPE, difference, forward_s
+from models.diffusion.denoiser import Denoiser, InputShape
 from models.diffusion.failures import is_device_lost, summary
 from models.errors import ModelUnavailable
 
@@ -31,7 +33,7 @@ MEASURED_MAX_BYTES = 1 << 30
 CHOICE = "fastest.txt"
 
 
-def choose_backend(eager: EagerDenoiser, backend: str, cache: Path) -> Denoiser:
+def choose_backend(eager: EagerDenoiser, backend: str, cache: Path, served: InputShape = SHAPE) -> Denoiser:
     """The denoiser that runs the UNet of ``eager`` on ``backend``; ``eager`` itself if the backend does not work.
 
     A backend is used if its output for fixed noise differs from torch's by less than a bound; the measured difference
@@ -41,7 +43,8 @@ def choose_backend(eager: EagerDenoiser, backend: str, cache: Path) -> Denoiser:
     Args:
         eager: the UNet on its device and in its dtype; it is not changed.
         backend: one of ``BACKENDS``, or ``AUTO``: the fastest exact backend for a float32 UNet on a CPU, else eager.
-        cache: the folder for exported graphs.
+        cache: the folder for exported graphs and compiled blocks.
+        served: the shape of the inputs that are to be expected, for which blocks are compiled before anything is drawn.
 
     Raises:
         ModelUnavailable: ``backend`` is unknown.
@@ -50,7 +53,7 @@ def choose_backend(eager: EagerDenoiser, backend: str, cache: Path) -> Denoiser:
         raise ModelUnavailable(f"unknown backend {backend!r}; the backends are {', '.join((AUTO, *BACKENDS))}")
     if backend == AUTO:
         return _fastest(eager, cache)
-    return eager if backend == eager.name else _usable(backend, eager, cache) or eager
+    return eager if backend == eager.name else _usable(backend, eager, cache, served) or eager
 
 
 def _fastest(eager: EagerDenoiser, cache: Path) -> Denoiser:
@@ -81,10 +84,10 @@ def _race(candidates: Sequence[str], eager: EagerDenoiser, cache: Path, folder: 
     (folder / CHOICE).write_text(fastest.name, encoding="utf-8")
 
 
-def _usable(name: str, eager: EagerDenoiser, cache: Path) -> Denoiser | None:
+def _usable(name: str, eager: EagerDenoiser, cache: Path, served: InputShape = SHAPE) -> Denoiser | None:
     """The backend called ``name``, or ``None`` if it does not work or its output differs too much."""
     try:
-        return _checked(name, eager.unet, GraphCache(cache))
+        return _checked(name, eager.unet, cache, served)
     except Exception as error:  # a runtime may fail in any way, and torch always works
         if is_device_lost(error):
             raise
@@ -93,9 +96,9 @@ def _usable(name: str, eager: EagerDenoiser, cache: Path) -> Denoiser | None:
         return None
 
 
-def _checked(name: str, unet: Any, cache: GraphCache) -> Denoiser:
-    denoiser = _open(name, unet, cache)
-    error = difference(denoiser, unet).relative
+def _checked(name: str, unet: Any, cache: Path, served: InputShape) -> Denoiser:
+    denoiser = _open_compiled(unet, cache, served) if name == CompiledDenoiser.name else _open(name, unet, cache)
+    error = difference(denoiser, unet, served if isinstance(denoiser, CompiledDenoiser) else SHAPE).relative
     bound = FLOAT32_BOUND if unet.dtype == torch.float32 and name != "openvino-bf16" else HALF_BOUND
     if not error <= bound:  # refuses NaN, too
         raise Unusable(f"its output differs from torch's by {error:.2g}, more than {bound:g}")
@@ -103,18 +106,41 @@ def _checked(name: str, unet: Any, cache: GraphCache) -> Denoiser:
     return denoiser
 
 
-def _open(name: str, unet: Any, cache: GraphCache) -> Denoiser:
-    """The denoiser on the backend called ``name``; packages of optional backends are imported here."""
+def _open_compiled(unet: Any, cache: Path, served: InputShape) -> CompiledDenoiser:
+    """The compiled denoiser; on a GPU, where each shape is compiled for itself, it is compiled for ``served`` now."""
+    is_gpu = _is_gpu(unet.device)
+    missing = missing_compiler() if is_gpu else None
+    if missing is not None:
+        raise Unusable(missing)
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "compiled"))  # later starts compile less
+    denoiser = CompiledDenoiser(unet, fixed_shapes=is_gpu)
+    if is_gpu:
+        denoiser.warm_up(served)
+    return denoiser
+
+
+def _is_gpu(device: torch.device) -> bool:
+    return device.type == "cuda"
+
+
+def missing_compiler() -> str | None:
+    """What torch would need to compile for a GPU and this machine lacks; ``None`` if it lacks nothing."""
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed"
+    compilers = (os.environ.get("CC") or "gcc", "cc", "clang")
+    return None if any(map(shutil.which, compilers)) else "there is no C compiler, which Triton needs"
+
+
+def _open(name: str, unet: Any, cache: Path) -> Denoiser:
+    """The exported denoiser on the backend called ``name``; packages of optional backends are imported here."""
     match name:
-        case "compiled":
-            return CompiledDenoiser(unet, fixed_shapes=unet.device.type == "cuda")
         case "onnxruntime":
             from models.diffusion.backends.onnxruntime import open_onnxruntime
 
-            return open_onnxruntime(name, unet, cache)
+            return open_onnxruntime(name, unet, GraphCache(cache))
         case "openvino" | "openvino-bf16":
             from models.diffusion.backends.openvino import open_openvino
 
-            return open_openvino(name, unet, cache)
+            return open_openvino(name, unet, GraphCache(cache))
         case _:
             raise Unusable("no code opens it")

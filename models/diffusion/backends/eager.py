@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from models.diffusion.denoiser import Conditioning, Residuals
+from models.diffusion.devices import channels_last_on_gpu
 
 
 class EagerDenoiser:
@@ -21,7 +22,7 @@ class EagerDenoiser:
     relative_error: float | None = None
 
     def __init__(self, unet: Any) -> None:
-        self.unet = unet if unet.device.type == "cpu" else unet.to(memory_format=torch.channels_last)
+        self.unet = channels_last_on_gpu(unet)
 
     def denoise(
         self,

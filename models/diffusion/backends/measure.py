@@ -11,11 +11,10 @@ import torch
 
 from models.diffusion.backends.eager import call_unet
 from models.diffusion.backends.inputs import seeded_inputs
-from models.diffusion.denoiser import Denoiser
+from models.diffusion.denoiser import Denoiser, InputShape
 
 INPUTS = 4
-SIZE = (16, 16)
-TOKENS = 77
+SHAPE = InputShape(16, 16, 77)
 FLOAT32_BOUND, HALF_BOUND = 1e-3, 6e-2
 """The largest relative difference allowed for a backend that computes in float32, and in 16 bits."""
 
@@ -33,12 +32,12 @@ class Difference:
 
 
 @torch.inference_mode()
-def difference(denoiser: Denoiser, unet: Any) -> Difference:
+def difference(denoiser: Denoiser, unet: Any, shape: InputShape = SHAPE) -> Difference:
     """Compare one forward of fixed noise in ``denoiser`` and in ``unet`` on torch.
 
-    Four inputs with latents of 16 x 16, timesteps from 981 to 1, and 77 tokens. NaN if the output has NaNs.
+    Four inputs of ``shape``, with timesteps from 981 to 1. NaN if the output has NaNs.
     """
-    inputs = seeded_inputs(unet, INPUTS, SIZE, TOKENS)
+    inputs = seeded_inputs(unet, INPUTS, (shape.height, shape.width), shape.tokens)
     expected = call_unet(unet, inputs.latents, inputs.timesteps, inputs.conditioning).float()
     off = denoiser.denoise(inputs.latents, inputs.timesteps, inputs.conditioning).float() - expected
     return Difference(float(off.norm() / expected.norm()), float(off.abs().max()))
@@ -51,8 +50,8 @@ def forward_s(denoisers: Sequence[Denoiser], unet: Any) -> list[float]:
     The denoisers take turns, so that a slow moment affects all of them. The latents have the UNet's native size, but at
     most 64 x 64.
     """
-    side = min(64, int(unet.config.sample_size or SIZE[0]))
-    inputs = seeded_inputs(unet, RACE_INPUTS, (side, side), TOKENS)
+    side = min(64, int(unet.config.sample_size or SHAPE.height))
+    inputs = seeded_inputs(unet, RACE_INPUTS, (side, side), SHAPE.tokens)
     best = [float("inf")] * len(denoisers)
     for _ in range(RACE_TURNS):
         for number, denoiser in enumerate(denoisers):

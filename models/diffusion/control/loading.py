@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from diffusers import ControlNetModel
 
+from models.diffusion.devices import channels_last_on_gpu
 from models.diffusion.failures import detail_of, is_out_of_memory, reason_of
 from models.errors import ModelUnavailable, OutOfMemory
 
@@ -38,7 +39,7 @@ def load_controlnet(source: Path, unet: Any, dtype: torch.dtype, device: torch.d
         controlnet = _read_file(source, unet, dtype) if source.is_file() else _read_folder(source, dtype)
         problem = validate(controlnet, unet)
         if problem is None:
-            return controlnet.to(device)
+            return channels_last_on_gpu(controlnet.to(device))
     except Exception as error:
         if is_out_of_memory(error):
             raise OutOfMemory(f"ControlNet {source.name!r} does not fit into the device's memory") from error

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from models.diffusion.upscaling.face_alignment import align, cut_out, paste
 from models.diffusion.upscaling.face_detector import FaceDetector
-from models.diffusion.upscaling.pixels import from_unit, to_bytes, to_unit
+from models.diffusion.upscaling.pixels import are_finite, from_unit, to_bytes, to_unit
 from models.diffusion.upscaling.postprocess import Postprocess
 from models.diffusion.upscaling.weights import failure_to_load, read_model
 from models.errors import DrawingFailed, InputUnavailable, ModelUnavailable
@@ -33,13 +33,13 @@ class FaceRestorer:
 
     @torch.inference_mode()
     def __call__(self, faces: Tensor) -> Tensor:
-        """Restore faces, uint8 [n, 3, 512, 512], to float32 from 0 to 1 [n, 3, 512, 512] on the CPU.
+        """Restore faces, uint8 [n, 3, 512, 512], to float32 from 0 to 1 [n, 3, 512, 512] on the model's device.
 
         The noise comes from the weights file, so that the same face always gives the same result.
         """
         values = to_unit(faces, next(self.gfpgan.parameters()).device, torch.float32)
         restored: Tensor = self.gfpgan(values * 2 - 1, return_rgb=False, randomize_noise=False)[0]
-        return (restored / 2 + 0.5).clamp(0, 1).cpu()
+        return (restored / 2 + 0.5).clamp(0, 1)
 
 
 def load_face_restorer(weights: Path, detector: Path, device: torch.device) -> FaceRestorer:
@@ -90,9 +90,9 @@ class FaceRestoration(Postprocess):
         return torch.from_numpy(face).permute(2, 0, 1)[None]
 
     def advance(self, output: Tensor) -> None:
-        if not output.isfinite().all():
+        if not are_finite(output):
             raise DrawingFailed("the face restorer's output is not finite")
-        face = from_unit(output[0]).permute(1, 2, 0).contiguous().numpy()
+        face = from_unit(output[0]).permute(1, 2, 0).numpy()
         paste(self._canvas, face, self._faces[self.step])
         self.step += 1
 

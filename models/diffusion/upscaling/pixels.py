@@ -30,5 +30,15 @@ def to_unit(pixels: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
 
 
 def from_unit(values: Tensor) -> Tensor:
-    """From 0 to 1 to uint8, rounded to the nearest."""
-    return (values * 255).round_().clamp_(0, 255).to(torch.uint8)
+    """From 0 to 1 [3, height, width] on any device to uint8 of the same shape on the CPU, rounded to the nearest.
+
+    The device rounds, and arranges the pixels as :func:`to_image` needs them, so that a byte for each value is copied.
+    """
+    pixels = (values * 255).round_().clamp_(0, 255).to(torch.uint8)
+    return pixels.permute(1, 2, 0).contiguous().cpu().permute(2, 0, 1)
+
+
+def are_finite(values: Tensor) -> bool:
+    """Whether no value is infinite or NaN, with one pass and no copy of ``values``; waits for their device."""
+    least, greatest = values.aminmax()  # NaN if any value is NaN
+    return bool((least.isfinite() & greatest.isfinite()).item())

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from models.diffusion.devices import synchronize
 from models.errors import JobFailure
 
 
@@ -21,8 +22,9 @@ class ImageWork(ABC):
     """The number of steps taken so far."""
 
     device = torch.device("cpu")
-    """The device of the image; a model may be on another one."""
+    """The device on which outputs are put together."""
     inputs = 1
+    batch_sizes = ()
     step_cost_key = None
 
     @property
@@ -59,13 +61,17 @@ class Postprocess(ImageWork):
     """A piece of work on one image; each step is one input of ``model``, which other rows share."""
 
     model: Callable[[Tensor], Tensor]
-    """Takes and returns batches; an output must not depend on the other inputs of the batch."""
+    """Takes batches on the CPU and returns batches on its device; an output must not depend on the other inputs."""
 
     @abstractmethod
     def next_input(self) -> Tensor:
         """The input of ``model`` for the next step: uint8 [1, 3, h, w] on the CPU."""
 
     def forward(self, batch: Sequence[Postprocess]) -> list[Tensor | JobFailure]:
-        """The model's output [1, 3, height, width] for the next step of each piece of work."""
+        """The model's output [1, 3, height, width], on its device, for the next step of each piece of work.
+
+        Waits for the device, because the engine learns from the time that a forward takes.
+        """
         outputs = self.model(torch.cat([each.next_input() for each in batch]))
+        synchronize(outputs.device)
         return list(outputs.split(1))

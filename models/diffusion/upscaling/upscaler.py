@@ -32,16 +32,21 @@ class Upscaler:
         return int(self.descriptor.scale)
 
     @property
+    def device(self) -> torch.device:
+        """The device of the model and of what it returns."""
+        return torch.device(self.descriptor.device)
+
+    @property
     def modules(self) -> list[nn.Module]:
         """All modules that take memory."""
         return [self.descriptor.model]
 
     @torch.inference_mode()
     def __call__(self, tiles: Tensor) -> Tensor:
-        """Enlarge uint8 [n, 3, h, w] to float32 from 0 to 1 [n, 3, h * scale, w * scale] on the CPU."""
-        values = to_unit(tiles, self.descriptor.device, self.descriptor.dtype)
+        """Enlarge uint8 [n, 3, h, w] to float32 from 0 to 1 [n, 3, h * scale, w * scale] on the model's device."""
+        values = to_unit(tiles, self.device, self.descriptor.dtype)
         enlarged: Tensor = self.descriptor(values)
-        return enlarged.float().cpu()
+        return enlarged.float()
 
 
 def load_upscaler(path: Path, device: torch.device, dtype: torch.dtype) -> Upscaler:

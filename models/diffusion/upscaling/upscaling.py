@@ -11,7 +11,7 @@ from PIL.Image import Resampling
 from torch import Tensor
 
 from models.diffusion.upscaling.bands import Bands
-from models.diffusion.upscaling.pixels import from_unit, to_bytes
+from models.diffusion.upscaling.pixels import are_finite, from_unit, to_bytes
 from models.diffusion.upscaling.postprocess import ImageWork, Postprocess
 from models.diffusion.upscaling.strips import STRIP_PX, Rescaling
 from models.diffusion.upscaling.tiles import Cut
@@ -26,7 +26,8 @@ class Upscaling(Postprocess):
     """Enlarges an image with an upscaler, one tile in each step.
 
     The model enlarges by its own scale; a Lanczos filter then resizes to exactly ``scale``. Only one row of tiles is
-    held in float at the model's scale: as soon as a row is complete, its part of the result is made.
+    held in float at the model's scale, on the model's device: as soon as a row is complete, it is copied as bytes, and
+    its part of the result is made.
 
     Args:
         image: RGB, of any size.
@@ -37,16 +38,17 @@ class Upscaling(Postprocess):
     """
 
     def __init__(self, image: Image.Image, scale: float, upscaler: Upscaler) -> None:
-        self.model = upscaler
+        self.model, self.device = upscaler, upscaler.device
         self._source = to_bytes(image)
         self._rows, self._columns = (
             Cut(length, min(upscaler.tile_px, length), upscaler.overlap_px) for length in self._source.shape[1:]
         )
         self._native_scale = native = upscaler.scale
-        self._row_weights, self._column_weights = self._rows.weights(native), self._columns.weights(native)
+        self._row_weights = self._rows.weights(native).to(self.device)
+        self._column_weights = self._columns.weights(native).to(self.device)
         native_size = (self._columns.length_px * native, self._rows.length_px * native)
         self._bands = Bands(native_size, enlarged_size(image, scale))
-        self._band = torch.zeros(3, self._rows.tile_px * native, native_size[0])
+        self._band = torch.zeros(3, self._rows.tile_px * native, native_size[0], device=self.device)
         self.steps = len(self._rows.starts) * len(self._columns.starts)
 
     @property
@@ -59,8 +61,6 @@ class Upscaling(Postprocess):
         return self._source[None, :, top : top + self._rows.tile_px, left : left + self._columns.tile_px]
 
     def advance(self, output: Tensor) -> None:
-        if not output.isfinite().all():
-            raise DrawingFailed("the upscaler's output is not finite")
         row, column = self._place()
         weights = self._row_weights[row, :, None] * self._column_weights[column]
         left, width = self._columns.starts[column] * self._native_scale, output.shape[-1]
@@ -73,9 +73,15 @@ class Upscaling(Postprocess):
         return self._bands.image
 
     def _complete_row(self, row: int) -> None:
-        """Hand over what no later tile adds to, and keep what the next row of tiles overlaps."""
+        """Hand over what no later tile adds to, and keep what the next row of tiles overlaps.
+
+        Raises:
+            DrawingFailed: a value of a tile is not finite, and neither is the sum that it was added to.
+        """
         starts = (*self._rows.starts, self._rows.length_px)
         done = (starts[row + 1] - starts[row]) * self._native_scale
+        if not are_finite(self._band[:, :done]):
+            raise DrawingFailed("the upscaler's output is not finite")
         self._bands.add(from_unit(self._band[:, :done]))
         kept = self._band[:, done:].clone()
         self._band.zero_()

@@ -41,6 +41,8 @@ def admitted(capacity: Capacity, studio: Studio) -> int:
 class Model:
     """A model whose forward of n inputs takes ``seconds(n)``, times the next value of ``noise``.
 
+    It pads batches to ``batch_sizes``, and a shape that runs for the first time takes ``first_s`` longer.
+
     Forwards also take turns with the factors in ``step_costs``, like steps that reuse features or have ControlNets.
     """
 
@@ -49,23 +51,47 @@ class Model:
         seconds: Callable[[int], float],
         noise: Iterator[float] | None = None,
         step_costs: Sequence[float] = (1.0,),
+        batch_sizes: tuple[int, ...] = (),
+        first_s: float = 0.0,
     ) -> None:
         self.seconds, self.noise, self.step_costs = seconds, noise or repeat(1.0), cycle(step_costs)
+        self.batch_sizes, self.first_s = batch_sizes, first_s
+        self.have_run: set[int] = set()
         self.split_forwards = 0
 
     def draw(self, capacity: Capacity, cost_key: Hashable, forwards: int, waiting: int = 100) -> None:
         """Forwards of as many rows of two inputs as ``capacity`` admits of those that are ``waiting``."""
         for _ in range(forwards):
             rows = range(min(waiting, capacity.max_inputs(cost_key) // 2, ROWS_MAX))
-            forward = Forward(cost_key, len(rows), 2 * len(rows), step_cost := next(self.step_costs))
-            parts = split(rows, capacity.split_count(forward))
+            step_cost = next(self.step_costs)
+            forward = self.forward(cost_key, len(rows), step_cost)
+            parts = [
+                self.forward(cost_key, len(part), step_cost) for part in split(rows, capacity.split_count(forward))
+            ]
             self.split_forwards += len(parts) > 1
-            seconds = sum(self.seconds(2 * len(part)) for part in parts) * next(self.noise) * step_cost
-            capacity.record(forward, seconds, len(parts))
+            seconds = sum(self.seconds(part.computed) for part in parts) * next(self.noise) * step_cost
+            first = [part.shape for part in parts if part.shape not in self.have_run]
+            self.have_run |= set(first)
+            capacity.record(forward, seconds + self.first_s * len(first), parts)
+
+    def forward(self, cost_key: Hashable, rows: int, step_cost: float) -> Forward:
+        return Forward(cost_key, rows, 2 * rows, step_cost, step_cost, self.batch_sizes)
 
 
 def line(fixed_s: float, each_s: float) -> Callable[[int], float]:
     return lambda inputs: fixed_s + each_s * inputs
+
+
+def parts_of(forward: Forward) -> list[Forward]:
+    """Its four parts, with two inputs for each row."""
+    return [replace(forward, rows=len(part), inputs=2 * len(part)) for part in split(range(forward.rows), 4)]
+
+
+def run_once(capacity: Capacity, forward: Forward) -> Forward:
+    """Run ``forward`` whole and split for the first time, which does not count."""
+    for parts in ([forward], parts_of(forward)):
+        capacity.record(forward, 1.0, parts)
+    return forward
 
 
 def cost_key_of(studio: Studio) -> Hashable:
@@ -123,10 +149,10 @@ def test_one_measurement_changes_the_target_little(tiny_sd: Studio) -> None:
     capacity, model, cost_key = Capacity(), Model(line(0.2, 0.1)), cost_key_of(tiny_sd)
     model.draw(capacity, cost_key, 500)
     known = capacity.max_inputs(cost_key)
+    forward = run_once(capacity, Forward(cost_key, known // 2, known))
     for whole_s, split_s in ((1.0, 1000.0), (1000.0, 1.0)):
-        forward = Forward(cost_key, known // 2, known)
-        capacity.record(forward, whole_s, 1)
-        capacity.record(forward, split_s, 4)
+        capacity.record(forward, whole_s, [forward])
+        capacity.record(forward, split_s, parts_of(forward))
         assert abs(capacity.max_inputs(cost_key) - known) <= 0.2 * known + 1
 
 
@@ -160,10 +186,64 @@ def test_only_forwards_with_equal_steps_are_compared(tiny_sd: Studio, step_costs
 def test_a_split_forward_is_compared_with_the_latest_equal_one(tiny_sd: Studio) -> None:
     capacity, model, cost_key = Capacity(), Model(line(0.2, 0.1)), cost_key_of(tiny_sd)
     model.draw(capacity, cost_key, 500)
-    forward = Forward(cost_key, 15, known := capacity.max_inputs(cost_key))
-    for seconds, parts in ((1000.0, 1), (1.0, 1), (10.0, 4)):
+    forward = run_once(capacity, Forward(cost_key, 15, known := capacity.max_inputs(cost_key)))
+    for seconds, parts in ((1000.0, [forward]), (1.0, [forward]), (10.0, parts_of(forward))):
         capacity.record(forward, seconds, parts)
     assert capacity.max_inputs(cost_key) > known
+
+
+BUCKETS = (1, 2, 4, 6, 8, 12, 16, 20, 24, 28, 32)
+
+
+@pytest.mark.parametrize(
+    ("fixed_s", "each_s", "expected"),
+    [(0.0, 0.1, 2), (0.1, 0.1, 8), (0.14, 0.1, 12), (0.2, 0.1, 16), (0.3, 0.1, 16), (1.0, 0.01, 16)],
+)
+def test_a_model_that_pads_fills_the_size_to_which_it_would_pad(
+    tiny_sd: Studio, fixed_s: float, each_s: float, expected: int
+) -> None:
+    """Without padding 2, 7, 10, 15, 23 and 32 rows would be drawn; nothing is gained above the last size."""
+    capacity, model = Capacity(), Model(line(fixed_s, each_s), batch_sizes=BUCKETS)
+    model.draw(capacity, cost_key_of(tiny_sd), 1000)
+    assert admitted(capacity, tiny_sd) == expected
+
+
+@pytest.mark.parametrize("batch_sizes", [(), BUCKETS, (8, 32)])
+def test_padding_of_parts_is_not_learnt_as_a_fixed_cost(tiny_sd: Studio, batch_sizes: tuple[int, ...]) -> None:
+    """Four parts of five rows each compute more inputs than the whole if they are padded, and take longer for it."""
+    capacity, cost_key = Capacity(), cost_key_of(tiny_sd)
+    model = Model(line(0.2, 0.1), batch_sizes=batch_sizes)
+    model.draw(capacity, cost_key, 3000, waiting=10)
+    assert 25 <= capacity._measured[cost_key].target_batch_size <= 35
+
+
+@pytest.mark.parametrize("batch_sizes", [(2, 8), (8, 32), (32,)])
+def test_few_sizes_do_not_keep_batches_small(tiny_sd: Studio, batch_sizes: tuple[int, ...]) -> None:
+    """If time for compiling ran out, all parts of a small batch may be padded to the size of the whole."""
+    capacity, model = Capacity(), Model(line(1.0, 0.01), batch_sizes=batch_sizes)
+    model.draw(capacity, cost_key_of(tiny_sd), 1000)
+    assert capacity.max_inputs(cost_key_of(tiny_sd)) == batch_sizes[-1]
+
+
+@pytest.mark.parametrize("batch_sizes", [(), BUCKETS])
+def test_compiling_is_not_learnt_as_a_cost(tiny_sd: Studio, batch_sizes: tuple[int, ...]) -> None:
+    """Each shape takes a minute longer when it first runs."""
+    quick, slow, cost_key = Capacity(), Capacity(), cost_key_of(tiny_sd)
+    targets = []
+    for capacity, first_s in ((quick, 0.0), (slow, 60.0)):
+        Model(line(0.2, 0.1), batch_sizes=batch_sizes, first_s=first_s).draw(capacity, cost_key, 500)
+        targets.append(capacity._measured[cost_key].target_batch_size)
+    assert targets[0] == targets[1]
+
+
+def test_a_memory_limit_is_rounded_to_the_sizes_and_rises_from_one_to_the_next() -> None:
+    capacity, padded = Capacity(16), Forward("key", 4, 8, batch_sizes=BUCKETS)
+    capacity.record(padded, 1.0, [padded])
+    capacity.record_out_of_memory("key", 20)
+    assert capacity.max_inputs("key") == 8
+    for _ in range(2 * GROW_AFTER):
+        capacity.record(padded, 1.0, [padded])
+    assert capacity.max_inputs("key") == 12
 
 
 def test_small_batches_are_not_split_and_keep_the_target(tiny_sd: Studio) -> None:
@@ -216,7 +296,7 @@ def test_the_memory_limit_rises_again_and_falls_back_to_what_fitted() -> None:
     capacity.record_out_of_memory("key", 16)
     assert capacity.max_inputs("key") == 8
     for _ in range(GROW_AFTER):
-        capacity.record(Forward("key", 4, 8), 1.0, 1)
+        capacity.record(Forward("key", 4, 8), 1.0, [Forward("key", 4, 8)])
     assert capacity.max_inputs("key") == 10
     capacity.record_out_of_memory("key", 10)
     assert capacity.max_inputs("key") == 8
@@ -228,7 +308,7 @@ def test_the_memory_limit_does_not_rise_while_batches_are_smaller() -> None:
     capacity = Capacity(16)
     capacity.record_out_of_memory("key", 16)
     for _ in range(2 * GROW_AFTER):
-        capacity.record(Forward("key", 2, 4), 1.0, 1)
+        capacity.record(Forward("key", 2, 4), 1.0, [Forward("key", 2, 4)])
     assert capacity.max_inputs("key") == 8
 
 
@@ -239,5 +319,6 @@ def test_rows_of_split_forwards_give_the_same_images(tiny_sd: Studio) -> None:
     for row_id, each in wanted.items():
         add_row(engine, row_id, each, tiny_sd.spec)
     drawn = images(run(engine))
-    assert denoiser.batches[:4] == [4, 4, 2, 2], "two rows at once, then the same two split"
+    whole, parts = [4] * 3, [2, 2]
+    assert denoiser.batches[:7] == whole + parts * 2, "a split whose parts ran for the first time is made once more"
     assert all(tiny_sd.off_by(each, drawn[row_id]) <= 1 for row_id, each in wanted.items())

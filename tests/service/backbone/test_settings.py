@@ -47,6 +47,17 @@ def test_settings_name_the_variable_that_is_not_valid():
             Settings.from_environment({name: value})
 
 
+def test_workers_and_those_that_share_a_device_are_read() -> None:
+    settings = Settings.from_environment({})
+    assert (settings.workers, settings.device_workers) == (None, 1)
+    assert Settings.from_environment({"PHOTOGRAM_WORKERS": "auto"}).workers is None
+    settings = Settings.from_environment({"PHOTOGRAM_WORKERS": "3", "PHOTOGRAM_DEVICE_WORKERS": "2"})
+    assert (settings.workers, settings.device_workers) == (3, 2)
+    for value in ("0", "many", "-1"):
+        with pytest.raises(SettingsError, match="PHOTOGRAM_WORKERS must be auto or a whole number of at least 1"):
+            Settings.from_environment({"PHOTOGRAM_WORKERS": value})
+
+
 def test_modules_of_job_kinds_are_separated_by_commas() -> None:
     assert Settings.from_environment({}).job_kinds == ()
     settings = Settings.from_environment({"PHOTOGRAM_JOB_KINDS": "a.b, c,"})

@@ -19,7 +19,8 @@ import pytest
 from models.jobs import kinds
 from models.jobs.kinds import find_kind
 from service.backbone.configuration import configure
-from service.commands.stack import Stack
+from service.backbone.settings import Settings, SettingsError
+from service.commands.stack import Stack, worker_children
 from service.commands.up import _parser
 from service.supervisor import Child
 
@@ -88,8 +89,8 @@ def test_each_further_queue_of_plans_or_functions_has_one_worker(
     drawn = replace(find_kind("txt2img"), name="toy3", queue="drawn")
     monkeypatch.setitem(kinds._KINDS, "toy3", drawn)
     with socket.socket() as listener:
-        options = _parser().parse_args(["--workers", "2"])
-        stack = Stack(configure({"PHOTOGRAM_DATA": str(data), "PHOTOGRAM_LLM": "off"}), options, tmp_path, listener)
+        configuration = configure({"PHOTOGRAM_DATA": str(data), "PHOTOGRAM_LLM": "off", "PHOTOGRAM_WORKERS": "2"})
+        stack = Stack(configuration, _parser().parse_args([]), tmp_path, listener)
     assert [child.name for child in stack._workers] == ["worker 1", "worker 2", "worker drawn", "worker toys"]
 
 
@@ -122,3 +123,60 @@ def test_functions_that_cannot_be_imported_stop_the_start(data: Path, monkeypatc
     assert (done.returncode, done.stdout) == (2, "")
     assert len([line for line in done.stderr.splitlines() if "no_such_function" in line]) == 1
     assert done.stderr.count("photogram up: worker toys is not started again") == 1
+
+
+GPUS = "GPU-aaa,GPU-bbb"
+
+
+def places(settings: Settings) -> list[tuple[str, str | None, str | None]]:
+    """The name of each worker, the GPU that it sees, and how many workers share its device."""
+    return [
+        (child.name, child._environment.get("CUDA_VISIBLE_DEVICES"), child._environment.get("PHOTOGRAM_DEVICE_WORKERS"))
+        for child in worker_children(settings, os.environ)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("visible", "workers", "expected"),
+    [
+        ("", None, [("worker 1", None, "1")]),
+        ("", 3, [("worker 1", None, "3"), ("worker 2", None, "3"), ("worker 3", None, "3")]),
+        (GPUS, None, [("worker 1", "GPU-aaa", "1"), ("worker 2", "GPU-bbb", "1")]),
+        (GPUS, 1, [("worker 1", "GPU-aaa", "1")]),
+        (GPUS, 3, [("worker 1", "GPU-aaa", "2"), ("worker 2", "GPU-bbb", "1"), ("worker 3", "GPU-aaa", "2")]),
+    ],
+)
+def test_each_worker_has_one_gpu_and_shares_it_only_if_there_are_more_workers(
+    visible: str,
+    workers: int | None,
+    expected: list[tuple[str, str | None, str]],
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert places(Settings(data=data, workers=workers)) == expected
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:1"])
+def test_all_workers_are_on_a_device_that_is_named(device: str, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", GPUS)
+    assert places(Settings(data=data, device=device)) == [("worker 1", None, "1")]
+    assert [shared for _, _, shared in places(Settings(data=data, device=device, workers=2))] == ["2", "2"]
+
+
+def test_further_queues_have_places_only_if_they_run_models(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", GPUS)
+    drawn = replace(find_kind("txt2img"), name="toy", queue="drawn")
+    computed = replace(drawn, name="toy2", plan=None, function="toys:run", queue="toys")
+    monkeypatch.setattr(kinds, "_KINDS", {**kinds._KINDS, "toy": drawn, "toy2": computed})
+    assert places(Settings(data=data, workers=1)) == [
+        ("worker 1", "GPU-aaa", "1"), ("worker drawn", "GPU-bbb", "1"), ("worker toys", None, None)
+    ]  # fmt: skip
+
+
+def test_the_flag_stands_for_the_setting(data: Path) -> None:
+    flags = {"data": str(data), "workers": _parser().parse_args(["--workers", "3"]).workers}
+    assert configure({}, flags).settings.workers == 3
+    assert configure({}, {"data": str(data), "workers": "auto"}).settings.workers is None
+    with pytest.raises(SettingsError, match="--workers must be auto or a whole number"):
+        configure({}, {"data": str(data), "workers": "many"})

@@ -12,9 +12,10 @@ from diffusers import UNet2DConditionModel
 
 from models.diffusion.backends import choose
 from models.diffusion.backends.choose import choose_backend
+from models.diffusion.backends.compiled import CompiledDenoiser
 from models.diffusion.backends.eager import EagerDenoiser
 from models.diffusion.backends.measure import forward_s
-from models.diffusion.denoiser import Denoiser
+from models.diffusion.denoiser import Denoiser, InputShape
 from models.errors import ModelUnavailable
 from tests.models.diffusion.backends.unets import build_unet, inputs_for, run_denoiser, run_torch
 
@@ -97,6 +98,36 @@ def test_a_cache_that_cannot_be_written_is_no_reason_to_fail(tmp_path: Path) -> 
     (tmp_path / "file").write_bytes(b"")
     eager = EagerDenoiser(build_unet())
     assert choose_backend(eager, "openvino", tmp_path / "file") is eager
+
+
+def test_what_compiling_for_a_gpu_needs_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(choose.importlib.util, "find_spec", lambda name: None)
+    assert choose.missing_compiler() == "Triton is not installed"
+    monkeypatch.setattr(choose.importlib.util, "find_spec", lambda name: object())
+    assert choose.missing_compiler() == "there is no C compiler, which Triton needs"
+    (tmp_path / "cc").write_text("")
+    (tmp_path / "cc").chmod(0o755)
+    assert choose.missing_compiler() is None
+
+
+def test_a_compiled_unet_for_a_gpu_is_ready_for_what_is_served_and_compared_with_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The CPU stands for the GPU: blocks are compiled for each shape, though by nothing that compiles."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    torch._dynamo.reset()
+    torch.compiler.set_default_backend("eager")
+    unet, served, warm_up = build_unet(), InputShape(8, 8, 77), CompiledDenoiser.warm_up
+    monkeypatch.setattr(CompiledDenoiser, "warm_up", lambda denoiser, shape: warm_up(denoiser, shape, (2,)))
+    monkeypatch.setattr(choose, "_is_gpu", lambda device: True)
+    monkeypatch.setattr(choose, "missing_compiler", lambda: None)
+    chosen = choose_backend(EagerDenoiser(unet), "compiled", tmp_path, served)
+    torch.compiler.set_default_backend(None)
+    assert isinstance(chosen, CompiledDenoiser)
+    assert chosen.batch_sizes(served) == (2,)
+    assert chosen.relative_error is not None and chosen.relative_error < 1e-5
 
 
 def test_an_unknown_backend_is_refused(graphs: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 import torch
 from PIL import Image
 from PIL.Image import Resampling
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from models.diffusion.upscaling.postprocess import ImageWork
 from models.diffusion.upscaling.upscaler import Upscaler, load_upscaler
@@ -111,10 +114,88 @@ def test_progress_is_counted_in_tiles(upscaler: Upscaler):
     assert seen == [(1, 2), (2, 2)]
 
 
-def test_numbers_that_are_no_image_fail_the_job(upscaler: Upscaler):
-    job = Upscaling(noise(20, 20), 4, upscaler)
+@dataclass(frozen=True)
+class Exact:
+    """A stand-in for spandrel's descriptor whose results are the same on every processor: it only copies and scales.
+
+    A tile's first pixel shifts all of its pixels, so that overlapping tiles differ, as those of a model do.
+    """
+
+    device: torch.device = CPU
+    scale: int = 2
+    dtype: torch.dtype = torch.float32
+
+    @property
+    def model(self) -> nn.Module:
+        return nn.Identity()
+
+    def __call__(self, tiles: torch.Tensor) -> torch.Tensor:
+        large = tiles.repeat_interleave(self.scale, 2).repeat_interleave(self.scale, 3)
+        return large * 0.75 + tiles[..., :1, :1] * 0.375 - 0.0625
+
+
+def exact(width: int, height: int, device: torch.device = CPU) -> Upscaling:
+    """An upscaling by :class:`Exact` in tiles of 24 px."""
+    return Upscaling(noise(width, height), 2, Upscaler(Exact(device), 24, 8))
+
+
+@pytest.mark.parametrize(("width", "height", "digest"), [(61, 47, "159876bb3f2191c5"), (20, 15, "8ea46e08cfb97fe7")])
+def test_a_models_result_gives_the_same_bytes_as_in_earlier_versions(width: int, height: int, digest: str):
+    (enlarged,) = run(exact(width, height))
+    assert hashlib.sha256(enlarged.tobytes()).hexdigest()[:16] == digest
+
+
+class Reads(TorchDispatchMode):
+    """Counts how often the program reads a number from a tensor, for which it would wait for a GPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_program_waits_for_numbers_once_for_each_row_of_tiles():
+    job, waits = exact(61, 47), []
+    while not job.is_done:
+        (output,) = job.forward([job])
+        with Reads() as reads:
+            job.advance(output)
+        waits.append(reads.count)
+    assert waits == [0, 0, 0, 1] * 3
+
+
+def test_tiles_are_put_together_on_the_models_device():
+    """The device ``meta`` holds no numbers, so that a tile that leaves it would fail."""
+    meta = torch.device("meta")
+    job = exact(61, 47, meta)
+    for _ in range(3):
+        job.advance(torch.empty(1, 3, 48, 48, device=meta))
+    assert (job.device, job.step) == (meta, 3)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize(("place", "complete_at"), [((0, 0), 4), ((47, 30), 8)])
+def test_numbers_that_are_no_image_fail_the_job_once_their_row_is_complete(
+    value: float, place: tuple[int, int], complete_at: int
+):
+    """Also where the second tile, whose number it is, does not count, since another tile covers the place."""
+    job, (x, y) = exact(61, 47), place
+    outputs = [job.forward([job])[0].clone() for _ in range(complete_at)]
+    outputs[1][..., y, x] = value
+    for output in outputs[:-1]:
+        job.advance(output)
     with pytest.raises(DrawingFailed, match="not finite"):
-        job.advance(torch.full((1, 3, 80, 80), torch.nan))
+        job.advance(outputs[-1])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("size", [(61, 47), (20, 15)])
+def test_a_gpu_puts_the_same_image_together(size: tuple[int, int]):
+    on_cpu, on_gpu = run(exact(*size)), run(exact(*size, torch.device("cuda")))
+    assert worst(on_cpu + on_gpu) <= 1
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P"])

@@ -112,7 +112,6 @@ def test_in_bfloat16_the_model_says_nearly_the_same(tiny: Model, tiny_path: Path
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("version_there", list(VERSIONS))
 def test_on_cuda_the_law_holds_too(version_there: str, tmp_path: Path) -> None:
     path = save(tmp_path / "tiny.pth", version_there)
