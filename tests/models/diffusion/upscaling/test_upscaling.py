@@ -46,7 +46,7 @@ def run(*jobs: ImageWork) -> list[Image.Image]:
     while pending := [job for job in jobs if not job.is_done]:
         group = [job for job in pending if job.group_key == pending[0].group_key]
         for job, output in zip(group, group[0].forward(group), strict=True):
-            job.advance(output)
+            job.take_step(output)
     return [job.image() for job in jobs]
 
 
@@ -106,7 +106,7 @@ def test_progress_is_counted_in_tiles(upscaler: Upscaler):
     job = Upscaling(noise(120, 90), 4, upscaler)
     seen = []
     while not job.is_done:
-        job.advance(job.forward([job])[0])
+        job.take_step(job.forward([job])[0])
         seen.append((job.step, job.steps))
     assert seen == [(1, 2), (2, 2)]
 
@@ -114,7 +114,7 @@ def test_progress_is_counted_in_tiles(upscaler: Upscaler):
 def test_numbers_that_are_no_image_fail_the_job(upscaler: Upscaler):
     job = Upscaling(noise(20, 20), 4, upscaler)
     with pytest.raises(DrawingFailed, match="not finite"):
-        job.advance(torch.full((1, 3, 80, 80), torch.nan))
+        job.take_step(torch.full((1, 3, 80, 80), torch.nan))
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P"])
