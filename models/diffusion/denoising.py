@@ -99,7 +99,7 @@ class Denoising:
     def device(self) -> torch.device:
         return self.checkpoint.device
 
-    @property
+    @cached_property
     def inputs(self) -> int:
         """The number of inputs that the image adds to a forward: 1 for each prompt, and 1 for guidance."""
         return len(self.conditioning.hidden_states)

@@ -69,9 +69,9 @@ def _groups(rows: Sequence[_Row]) -> list[list[_Row]]:
 
 
 def _group_key(row: _Row) -> Hashable:
-    """Equal for rows whose next steps are one formula."""
+    """Equal for rows whose next steps are one formula; no family knows the option ``eta``."""
     scheduler, family = row.denoising.scheduler, row.denoising.table.family
-    if family is None:
+    if family is None or row.denoising.options.get("eta"):
         return row
     return family, scheduler.config.get("prediction_type"), family.variant(scheduler), family.adds_noise(scheduler)
 
