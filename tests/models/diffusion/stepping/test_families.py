@@ -11,6 +11,7 @@ import torch
 from models.catalog.samplers import SAMPLERS
 from models.diffusion.denoising_work import DenoisingToImage
 from models.diffusion.stepping import advance as advancing
+from models.diffusion.stepping.euler import EulerAncestral
 from models.diffusion.stepping.tables import StepTable
 from models.errors import InternalFailure
 from tests.models.diffusion.driving import SAMPLED
@@ -150,10 +151,24 @@ def test_samplers_without_a_family_and_options_that_a_family_does_not_know_step_
         assert StepTable.of(other).family is None, option
 
 
-def test_a_row_whose_stacked_step_fails_fails_alone_and_costs_the_others_no_random_number() -> None:
+def test_a_row_at_fault_fails_alone() -> None:
     alone, together = ([row("Euler a", seed) for seed in range(4)] for _ in range(2))
-    broken = together[2]
-    broken.latents = broken.latents[:, :, :4]
-    step_alone([*alone[:2], alone[3]])
-    failures = advancing.advance(together, [output_for(each.latents) for each in alone])
+    outputs = [output_for(each.latents) for each in alone]
+    together[2].scheduler.set_begin_index(1000)
+    failures = advancing.advance(together, outputs)
     assert [isinstance(each, InternalFailure) for each in failures] == [False, False, True, False]
+    step_alone(alone)
+    assert all(torch.equal(alone[number].latents, together[number].latents) for number in (0, 1, 3))
+
+
+def test_a_stacked_step_that_fails_takes_no_random_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone, together = ([row("Euler a", seed) for seed in range(4)] for _ in range(2))
+    outputs = [output_for(each.latents) for each in alone]
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("after the noise was drawn")
+
+    monkeypatch.setattr(EulerAncestral, "step", fail)
+    assert advancing.advance(together, outputs) == [None] * 4
+    step_alone(alone)
+    assert all(torch.equal(one.latents, other.latents) for one, other in zip(alone, together, strict=True))
