@@ -26,6 +26,7 @@ from models.diffusion.denoising_work import DenoisingToImage
 from models.diffusion.plans import Tools, plan
 from models.diffusion.sampling import build_scheduler
 from models.diffusion.work import LoadRequest, Task
+from models.errors import JobFailure
 from models.jobs.params import DrawParams
 
 PAGE = Path(__file__).parent.parent / "docs" / "samplers.md"
@@ -79,12 +80,18 @@ def draw_together(checkpoint: Checkpoint, wanted: Sequence[DrawParams]) -> Itera
         while waiting and len(drawn) < ROWS:
             drawn.append((waiting[0], prepare(checkpoint, waiting.pop(0))))
         batch = [each for _, each in drawn]
-        for each, output in zip(batch, batch[0].forward(batch), strict=True):
-            if isinstance(output, Exception):
-                raise output
-            each.advance(output)
+        outputs = [_result(each) for each in batch[0].forward(batch)]
+        for failure in batch[0].advance(batch, outputs):
+            if failure is not None:
+                raise failure
         yield from ((params, each.latents) for params, each in drawn if each.step == each.steps)
         drawn = [(params, each) for params, each in drawn if each.step < each.steps]
+
+
+def _result(output: torch.Tensor | JobFailure) -> torch.Tensor:
+    if isinstance(output, JobFailure):
+        raise output
+    return output
 
 
 def draw_alone(plain: Any, params: DrawParams, config: Any) -> torch.Tensor:

@@ -143,10 +143,16 @@ def run_to_the_end(batch: Sequence[DenoisingToImage]) -> None:
         JobFailure: a forward or a prediction fails.
     """
     while batch[0].step < batch[0].steps:
-        for denoising, output in zip(batch, batch[0].forward(batch), strict=True):
-            if isinstance(output, JobFailure):
-                raise output
-            denoising.advance(output)
+        outputs = [_result(each) for each in batch[0].forward(batch)]
+        for failure in batch[0].advance(batch, outputs):
+            if failure is not None:
+                raise failure
+
+
+def _result(output: torch.Tensor | JobFailure) -> torch.Tensor:
+    if isinstance(output, JobFailure):
+        raise output
+    return output
 
 
 @torch.inference_mode()

@@ -100,7 +100,7 @@ _ANY_LAYOUT = (
     Sampler("DPM2 a", "KDPM2AncestralDiscreteScheduler"),
     Sampler("DPM++ 2S a", "DPMSolver2SAncestral", _EULER_CONFIG),
     Sampler("DPM++ 2M", _MULTISTEP, _MULTISTEP_CONFIG | {"algorithm_type": "dpmsolver++"}),
-    Sampler("DPM++ SDE", "DPMSolverSDEScheduler"),
+    Sampler("DPM++ SDE", "DPMSolverSDE"),
     Sampler("DPM++ 2M SDE", _MULTISTEP, _SDE_CONFIG),
     Sampler("DPM++ 2M SDE Heun", _MULTISTEP, _SDE_CONFIG | {"solver_type": "heun"}),
     Sampler("DPM++ 3M SDE", "DPMSolver3MSDE", _EULER_CONFIG),

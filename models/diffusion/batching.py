@@ -1,4 +1,4 @@
-"""Forwards of batches: how a batch is split, and how it is retried in halves when it fails."""
+"""Forwards and steps of batches: how a batch is split, and how it is retried in halves when it fails."""
 
 from __future__ import annotations
 
@@ -49,3 +49,11 @@ def predict(
         *predict(batch[:half], free_memory, on_out_of_memory),
         *predict(batch[half:], free_memory, on_out_of_memory),
     ]
+
+
+def advance(batch: Sequence[W], outputs: Sequence[torch.Tensor]) -> Sequence[JobFailure | None]:
+    """Take one step of each piece of work in ``batch``, with its output; gives each one's failure, or ``None``."""
+    if not batch:
+        return []
+    failures = attempt(lambda: batch[0].advance(batch, outputs))
+    return [failures] * len(batch) if isinstance(failures, JobFailure) else failures

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.control.controlnet import ControlGuide
 from models.diffusion.denoiser import Conditioning, InputShape, batch_sizes
 from models.diffusion.sampling import NoiseScheduler, predict_original
+from models.diffusion.stepping.guidance import Weights
+from models.diffusion.stepping.tables import StepTable
 from models.jobs.params import drawing_cost_key
 
 
@@ -96,7 +99,7 @@ class Denoising:
     def device(self) -> torch.device:
         return self.checkpoint.device
 
-    @property
+    @cached_property
     def inputs(self) -> int:
         """The number of inputs that the image adds to a forward: 1 for each prompt, and 1 for guidance."""
         return len(self.conditioning.hidden_states)
@@ -112,49 +115,59 @@ class Denoising:
         """The timestep of the next step, a scalar of the scheduler's dtype."""
         return self.timesteps[self.step]
 
-    def model_input(self) -> torch.Tensor:
-        """The latents for the next forward [1, ...], scaled by the scheduler, and the mask if the UNet takes one."""
-        scaled = self._scaled
-        return scaled if self.masked is None else torch.cat([scaled, self.masked], dim=1)
+    @cached_property
+    def timestep_numbers(self) -> list[float]:
+        """``timesteps`` as numbers; not to be used before they are final."""
+        numbers: list[float] = self.timesteps.tolist()
+        return numbers
+
+    @cached_property
+    def table(self) -> StepTable:
+        """The coefficients of the scheduler's steps, for steps that are taken together with other images."""
+        return StepTable.of(self.scheduler)
 
     @property
-    def _scaled(self) -> torch.Tensor:
+    def scaled(self) -> torch.Tensor:
+        """The latents for the next forward [1, ...], scaled by the scheduler."""
         return self.checkpoint.family.scale_input(self.scheduler, self.latents, self.timestep)
 
-    def guide(self, output: torch.Tensor) -> torch.Tensor:
-        """Combine the model's ``output`` [inputs, ...] into one prediction [1, ...].
+    @property
+    def output_weights(self) -> Weights:
+        """How much each of the model's outputs after the first adds to the prediction, by its difference to the first.
 
-        Classifier-free guidance: Ho and Salimans 2022, arXiv 2207.12598.
+        Classifier-free guidance: Ho and Salimans 2022, arXiv 2207.12598. The composition of several prompts: Liu et
+        al. 2022, arXiv 2206.01714, equation 11.
         """
         if self.part_weights is not None:
-            return self._compose(output, self.part_weights)
-        if self.inputs == 1:
-            return output
-        unprompted, prompted = output.chunk(2)
-        return unprompted + self.guidance_scale * (prompted - unprompted)
+            scale = max(self.guidance_scale, 1.0)
+            return tuple(scale * weight for weight in self.part_weights)
+        return () if self.inputs == 1 else (self.guidance_scale,)
 
-    def _compose(self, output: torch.Tensor, weights: tuple[float, ...]) -> torch.Tensor:
-        """The composition of several prompts: Liu et al. 2022, arXiv 2206.01714, equation 11."""
-        unprompted, *prompted = output.unbind()
-        scale = max(self.guidance_scale, 1.0)
-        total = unprompted
-        for weight, each in zip(weights, prompted, strict=True):
-            total = total + scale * weight * (each - unprompted)
-        return total[None]
+    def guide(self, output: torch.Tensor) -> torch.Tensor:
+        """Combine the model's ``output`` [inputs, ...] into one prediction [1, ...]."""
+        total: torch.Tensor
+        total, *others = output.split(1)
+        first = total
+        for weight, each in zip(self.output_weights, others, strict=True):
+            total = total + weight * (each - first)
+        return total
 
     def preview(self, output: torch.Tensor) -> Image | None:
         """A rough image of the expected result, half as wide and high as the image."""
-        original = predict_original(self.scheduler, self._scaled, self.timestep, self.guide(output))
+        original = predict_original(self.scheduler, self.scaled, self.timestep, self.guide(output))
         return self.checkpoint.preview(original)
 
-    def advance(self, output: torch.Tensor) -> None:
-        """Take one step with the model's ``output`` [inputs, ...].
+    def step_by_scheduler(self, prediction: torch.Tensor) -> None:
+        """Take one step with the scheduler's own ``step``, from the ``prediction`` [1, ...] after guidance.
 
         Raises:
             Exception: whatever the scheduler raises.
         """
-        prediction = self.guide(output)
-        self.latents = self.scheduler.step(prediction, self.timestep, self.latents, **self.options)[0]
+        self.move_to(self.scheduler.step(prediction, self.timestep, self.latents, **self.options)[0])
+
+    def move_to(self, latents: torch.Tensor) -> None:
+        """Go on from ``latents`` [1, ...], to which the scheduler has taken a step."""
+        self.latents = latents
         self.step += 1
         if self.blend is not None:
             self.latents = self._blended(self.blend)

@@ -11,6 +11,7 @@ from PIL.Image import Image
 from models.diffusion.decoding import decode
 from models.diffusion.denoising import Denoising
 from models.diffusion.forwards import predict
+from models.diffusion.stepping.advance import advance
 from models.errors import JobFailure
 
 
@@ -21,6 +22,10 @@ class DenoisingToImage(Denoising):
     def forward(self, batch: Sequence[DenoisingToImage]) -> list[torch.Tensor | JobFailure]:
         """The raw model output [inputs, ...] of each image in ``batch``."""
         return predict(batch)
+
+    def advance(self, batch: Sequence[DenoisingToImage], outputs: Sequence[torch.Tensor]) -> list[JobFailure | None]:
+        """Take one step of each image in ``batch``."""
+        return advance(batch, outputs)
 
     def finish(self, batch: Sequence[DenoisingToImage]) -> list[Image | JobFailure]:
         """The images of ``batch``, decoded together."""
@@ -34,6 +39,10 @@ class DenoisingToLatents(Denoising):
     def forward(self, batch: Sequence[DenoisingToLatents]) -> list[torch.Tensor | JobFailure]:
         """The raw model output [inputs, ...] of each image in ``batch``."""
         return predict(batch)
+
+    def advance(self, batch: Sequence[DenoisingToLatents], outputs: Sequence[torch.Tensor]) -> list[JobFailure | None]:
+        """Take one step of each image in ``batch``."""
+        return advance(batch, outputs)
 
     def finish(self, batch: Sequence[DenoisingToLatents]) -> list[torch.Tensor]:
         """The latents [1, ...] of each image, still noisy."""

@@ -9,7 +9,7 @@ import torch
 from PIL.Image import Image
 
 from models.catalog.catalog import ModelSpec
-from models.diffusion.batching import predict, split
+from models.diffusion.batching import advance, predict, split
 from models.diffusion.capacity import Capacity, Forward
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.events import Event, Failed, Finished, Loading, Progressed
@@ -209,17 +209,21 @@ class Engine:
 
     def _advance(self, rows: Sequence[Row], outputs: Sequence[torch.Tensor | JobFailure]) -> Iterator[Event]:
         """Take one step of each row with its output; rows that were canceled during the forward are skipped."""
+        advancing: list[tuple[Row, torch.Tensor]] = []
         for row, output in zip(rows, outputs, strict=True):
-            if self._scheduler.is_running(row):
-                yield self._advance_row(row, current_work(row), output)
+            if not self._scheduler.is_running(row):
+                continue
+            if isinstance(output, JobFailure):
+                yield self._fail(row, output)
+            else:
+                advancing.append((row, output))
+        previews = [self._preview(current_work(row), output) for row, output in advancing]
+        failures = advance([current_work(row) for row, _ in advancing], [output for _, output in advancing])
+        for (row, _), preview, failure in zip(advancing, previews, failures, strict=True):
+            yield self._progress(row, preview) if failure is None else self._fail(row, failure)
 
-    def _advance_row(self, row: Row, work: Work[object], output: torch.Tensor | JobFailure) -> Event:
-        if isinstance(output, JobFailure):
-            return self._fail(row, output)
-        preview = self._preview(work, output)
-        failure = attempt(lambda: work.advance(output))
-        if failure is not None:
-            return self._fail(row, failure)
+    def _progress(self, row: Row, preview: Image | None) -> Progressed:
+        work = current_work(row)
         steps = row.steps_done + work.steps + row.steps_ahead
         return Progressed(row.row_id, row.steps_done + work.step, steps, preview)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 
@@ -11,6 +12,8 @@ from models.diffusion.backends.deepcache import is_full_step
 from models.diffusion.control.controlnet import Share, residuals
 from models.diffusion.denoiser import Conditioning
 from models.diffusion.denoising import Denoising
+from models.diffusion.stepping.inputs import model_inputs
+from models.diffusion.stepping.transfer import send
 from models.errors import DrawingFailed, JobFailure
 
 
@@ -26,10 +29,11 @@ class _Inputs:
 
     @classmethod
     def of(cls, batch: Sequence[Denoising]) -> _Inputs:
-        stacked = torch.cat([each.model_input().expand(each.inputs, -1, -1, -1) for each in batch])
-        timesteps = torch.cat([each.timestep.float().expand(each.inputs) for each in batch]).to(stacked.device)
+        sizes = [each.inputs for each in batch]
+        timesteps = [each.timestep_numbers[each.step] for each in batch for _ in range(each.inputs)]
         conditioning = Conditioning.cat([each.conditioning for each in batch])
-        return cls(stacked, timesteps, conditioning, [each.inputs for each in batch])
+        device = batch[0].latents.device
+        return cls(model_inputs(batch), send(timesteps, torch.float32, device), conditioning, sizes)
 
 
 def predict(batch: Sequence[Denoising]) -> list[torch.Tensor | JobFailure]:
@@ -74,8 +78,8 @@ def _shallow(batch: Sequence[Denoising]) -> list[torch.Tensor | JobFailure]:
 
 def _checked(output: torch.Tensor, sizes: list[int]) -> list[torch.Tensor | JobFailure]:
     """Each image's part of ``output``, or a failure where it is not finite; waits for the device only once."""
-    finite = output.isfinite().flatten(1).all(1).cpu().split(sizes)
+    finite = iter(output.isfinite().flatten(1).all(1).tolist())
     return [
-        part if is_finite.all() else DrawingFailed("the model's output is not finite")
-        for part, is_finite in zip(output.split(sizes), finite, strict=True)
+        part if all(list(islice(finite, len(part)))) else DrawingFailed("the model's output is not finite")
+        for part in output.split(sizes)
     ]

@@ -1,19 +1,21 @@
 """Solvers that diffusers lacks, as its schedulers: plain pipelines can use them too.
 
-All but the last two work on latents to which noise of standard deviation sigma was added, as ``EulerDiscreteScheduler``
-does, which lays out their steps. Each call of the model gets the timestep of its noise. Where a step has several calls,
-``timesteps`` has one for each, and ``step`` returns the latents for the next call.
+All but the last three work on latents to which noise of standard deviation sigma was added, as
+``EulerDiscreteScheduler`` does, which lays out their steps. Each call of the model gets the timestep of its noise.
+Where a step has several calls, ``timesteps`` has one for each, and ``step`` returns the latents for the next call.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import EulerAncestralDiscreteScheduler, EulerDiscreteScheduler, LCMScheduler
+from diffusers import DPMSolverSDEScheduler, EulerAncestralDiscreteScheduler, EulerDiscreteScheduler, LCMScheduler
+from diffusers.schedulers.scheduling_dpmsolver_sde import BrownianTreeNoiseSampler
 from diffusers.utils.torch_utils import randn_tensor
 from numpy.typing import ArrayLike, NDArray
 
@@ -240,6 +242,26 @@ class LaidOutLCM(LCMScheduler):
         super().set_timesteps(num_inference_steps, device, **options)
         sigmas = self._convert_to_exponential(in_sigmas=None, num_inference_steps=num_inference_steps)
         self.timesteps = torch.tensor(timesteps_of(self, sigmas).round(), dtype=torch.int64, device=device)
+
+
+class DPMSolverSDE(DPMSolverSDEScheduler):
+    """diffusers' scheduler for DPM++ SDE, with its noise drawn on the CPU, so that every device gets the same."""
+
+    noise_sampler: Any
+
+    def step(
+        self, model_output: torch.Tensor, timestep: float | torch.Tensor, sample: torch.Tensor, return_dict: bool = True
+    ) -> Any:
+        """As the base, which draws on the device of ``sample``."""
+        if self.noise_sampler is None:
+            self.noise_sampler = self._noise_on_cpu(sample)
+        return super().step(model_output, timestep, sample, return_dict)
+
+    def _noise_on_cpu(self, sample: torch.Tensor) -> Callable[[float, float], torch.Tensor]:
+        """From two noise levels to the noise between them, on the device of ``sample``."""
+        low, high = float(self.sigmas[self.sigmas > 0].min()), float(self.sigmas.max())
+        draw = BrownianTreeNoiseSampler(torch.empty_like(sample, device="cpu"), low, high, self.noise_sampler_seed)
+        return lambda sigma, following: draw(sigma, following).to(sample.device)
 
 
 def timesteps_of(scheduler: Any, sigmas: ArrayLike) -> NDArray[np.float64]:

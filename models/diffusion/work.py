@@ -76,8 +76,11 @@ class Work(Protocol[T_co]):
         Returns one output, or one failure, for each piece of work. An exception fails all of them.
         """
 
-    def advance(self, output: torch.Tensor) -> None:
-        """Take one step with the output of :meth:`forward`."""
+    def advance(self, batch: Sequence[Self], outputs: Sequence[torch.Tensor]) -> Sequence[JobFailure | None]:
+        """Take one step of each piece of work in ``batch`` with its output of :meth:`forward`.
+
+        Returns each one's failure, or ``None``. An exception fails all of them.
+        """
 
     def preview(self, output: torch.Tensor) -> Image | None:
         """A rough image of the expected result, or ``None``; to be called before :meth:`advance`."""

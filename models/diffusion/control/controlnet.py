@@ -11,6 +11,7 @@ from diffusers.image_processor import VaeImageProcessor
 from PIL.Image import Image
 
 from models.diffusion.denoiser import Conditioning, Residuals
+from models.diffusion.stepping.transfer import send
 
 _SOFTNESS = 0.825
 """The ratio of each residual's scale to that of the next deeper one, in the mode "prompt"."""
@@ -126,7 +127,7 @@ def _run(
     conditioning: Conditioning,
 ) -> list[torch.Tensor]:
     """The residuals [N, ...] of one ControlNet for all inputs, the middle block's last."""
-    chosen = torch.tensor([number for number, _ in guided], device=latents.device)
+    chosen = send([number for number, _ in guided], torch.int64, latents.device)
     down, middle = model(
         latents[chosen, : model.config.in_channels],
         timesteps[chosen],
@@ -136,7 +137,7 @@ def _run(
         return_dict=False,
     )
     raw = [*down, middle]
-    scales = torch.stack([guide.scales(len(raw)) for _, guide in guided]).to(latents.device)
+    scales = send([guide.scales(len(raw)).tolist() for _, guide in guided], torch.float32, latents.device)
     return [
         _spread((part * scale.view(-1, 1, 1, 1)).to(part.dtype), chosen, len(latents))
         for part, scale in zip(raw, scales.unbind(1), strict=True)

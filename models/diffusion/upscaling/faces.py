@@ -89,7 +89,7 @@ class FaceRestoration(Postprocess):
         face = cut_out(self._source, self._faces[self.step])
         return torch.from_numpy(face).permute(2, 0, 1)[None]
 
-    def advance(self, output: Tensor) -> None:
+    def take_step(self, output: Tensor) -> None:
         if not are_finite(output):
             raise DrawingFailed("the face restorer's output is not finite")
         face = from_unit(output[0]).permute(1, 2, 0).numpy()

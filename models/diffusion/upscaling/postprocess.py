@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from models.diffusion.devices import synchronize
+from models.diffusion.failures import attempt
 from models.errors import JobFailure
 
 
@@ -41,8 +43,11 @@ class ImageWork(ABC):
     def group_key(self) -> Hashable:
         """Equal for pieces of work that can share a forward."""
 
+    def advance(self, batch: Sequence[ImageWork], outputs: Sequence[Tensor]) -> list[JobFailure | None]:
+        return [attempt(partial(each.take_step, output)) for each, output in zip(batch, outputs, strict=True)]
+
     @abstractmethod
-    def advance(self, output: Tensor) -> None:
+    def take_step(self, output: Tensor) -> None:
         """Take one step with the output of ``forward`` for it; raises :class:`DrawingFailed` if that is no image."""
 
     @abstractmethod

@@ -60,7 +60,7 @@ class Upscaling(Postprocess):
         top, left = self._rows.starts[row], self._columns.starts[column]
         return self._source[None, :, top : top + self._rows.tile_px, left : left + self._columns.tile_px]
 
-    def advance(self, output: Tensor) -> None:
+    def take_step(self, output: Tensor) -> None:
         row, column = self._place()
         weights = self._row_weights[row, :, None] * self._column_weights[column]
         left, width = self._columns.starts[column] * self._native_scale, output.shape[-1]
@@ -124,10 +124,10 @@ class Resizing(ImageWork):
         return self._name
 
     def forward(self, batch: Sequence[Resizing]) -> list[Tensor | JobFailure]:
-        """Nothing, since no model runs: :meth:`advance` resizes the next strip."""
+        """Nothing, since no model runs: :meth:`take_step` resizes the next strip."""
         return [torch.empty(0) for _ in batch]
 
-    def advance(self, output: Tensor) -> None:
+    def take_step(self, output: Tensor) -> None:
         strip = self._strips[self.step]
         if self._name == "Lanczos":
             part = self._rescaling.resize(self._source, strip)

@@ -97,9 +97,10 @@ class Studio:
     def scheduler(self, wanted: DrawParams) -> Any:
         """A fresh scheduler, as diffusers has it."""
         sampler, own = SAMPLERS[wanted.sampler], self.checkpoint.pipeline.scheduler.config
-        seed = {"noise_sampler_seed": wanted.seed} if sampler.scheduler == "DPMSolverSDEScheduler" else {}
+        if sampler.solver == "DPM++ SDE" and sampler.own_layout is None:
+            return diffusers.DPMSolverSDEScheduler.from_config(own, **sampler.config, noise_sampler_seed=wanted.seed)
         if hasattr(diffusers, sampler.scheduler) and sampler.own_layout is None:
-            return getattr(diffusers, sampler.scheduler).from_config(own, **sampler.config, **seed)
+            return getattr(diffusers, sampler.scheduler).from_config(own, **sampler.config)
         return build_scheduler(wanted.sampler, own, wanted.seed, is_sdxl=self.spec.family == SDXL)
 
     def off_by(self, wanted: DrawParams, image: Image) -> int:

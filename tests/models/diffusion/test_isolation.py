@@ -110,7 +110,7 @@ def test_a_scheduler_that_fails_in_its_step(tiny_sd: Studio, monkeypatch: pytest
     add_row(engine, "good", GOOD, tiny_sd.spec)
     add_row(engine, "bad", params(seed=2), tiny_sd.spec)
     events = engine.step()
-    monkeypatch.setattr(engine._scheduler._running["bad"].work.scheduler, "sigmas", torch.tensor([1.0]))
+    monkeypatch.setattr(engine._scheduler._running["bad"].work.scheduler, "_step_index", 1000)
     events += run(engine)
     assert isinstance(failures(events)["bad"], InternalFailure)
     assert tiny_sd.off_by(GOOD, images(events)["good"]) <= 1
@@ -133,14 +133,14 @@ def test_a_decoder_that_gives_no_numbers_for_one_row(tiny_sd: Studio, monkeypatc
     add_row(engine, "bad", params(sampler="DDIM", seed=2), tiny_sd.spec)
     events = engine.step()
     work = engine._scheduler._running["bad"].work
-    real = work.advance
+    real = work.move_to
 
-    def advance(prediction: torch.Tensor) -> None:
-        real(prediction)
+    def move_to(latents: torch.Tensor) -> None:
+        real(latents)
         if work.step == work.steps:
             work.latents = torch.full_like(work.latents, torch.inf)
 
-    monkeypatch.setattr(work, "advance", advance)
+    monkeypatch.setattr(work, "move_to", move_to)
     events += run(engine)
     assert isinstance(failures(events)["bad"], DrawingFailed)
     assert tiny_sd.off_by(GOOD, images(events)["good"]) <= 1

@@ -135,7 +135,7 @@ def finished(row: Denoising) -> torch.Tensor:
     while row.step < row.steps:
         (output,) = row.forward([row])
         assert isinstance(output, torch.Tensor)
-        row.advance(output)
+        assert row.advance([row], [output]) == [None]
     return row.latents
 
 

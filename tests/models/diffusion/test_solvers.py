@@ -15,6 +15,7 @@ import torch
 from diffusers.schedulers.scheduling_dpmsolver_sde import BrownianTreeNoiseSampler
 
 from models.catalog.samplers import LAYOUTS, SAMPLERS
+from models.diffusion import solvers
 from models.diffusion.layouts import trained_sigmas
 from models.diffusion.sampling import build_scheduler
 from models.diffusion.solvers import DPMSolver2SAncestral
@@ -75,6 +76,21 @@ def test_the_comparison_can_tell() -> None:
     names = [name for name in SOLVERS if name not in ("Euler a", "DDIM", "Restart")]
     for name, other in pairwise([*names, names[0]]):
         assert solver_error(build(name, 8), SOLVERS[other]) > 5e-3, f"{name} would pass for {other}"
+
+
+def test_dpmpp_sde_draws_on_the_cpu_for_every_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn_for: list[torch.Tensor] = []
+
+    class Watched(solvers.BrownianTreeNoiseSampler):
+        def __init__(self, like: torch.Tensor, *others: Any) -> None:
+            drawn_for.append(like)
+            super().__init__(like, *others)
+
+    monkeypatch.setattr(solvers, "BrownianTreeNoiseSampler", Watched)
+    scheduler, latents = build("DPM++ SDE", 4), torch.empty(SHAPE, device="meta")
+    following = scheduler.step(latents, scheduler.timesteps[0], latents, return_dict=False)[0]
+    assert following.device.type == "meta"
+    assert [like.device.type for like in drawn_for] == ["cpu"]
 
 
 def test_diffusers_has_no_dpmpp_3m_sde_yet() -> None:

@@ -129,11 +129,14 @@ GPUS = "GPU-aaa,GPU-bbb"
 
 
 def places(settings: Settings) -> list[tuple[str, str | None, str | None]]:
-    """The name of each worker, the GPU that it sees, and how many workers share its device."""
+    """The name of each worker, the GPU that it alone sees, and how many workers share its device."""
+    children = [(child.name, child._environment) for child in worker_children(settings, os.environ)]
+    inherited = os.environ["CUDA_VISIBLE_DEVICES"]
     return [
-        (child.name, child._environment.get("CUDA_VISIBLE_DEVICES"), child._environment.get("PHOTOGRAM_DEVICE_WORKERS"))
-        for child in worker_children(settings, os.environ)
-    ]
+        (name, None if seen["CUDA_VISIBLE_DEVICES"] == inherited else seen["CUDA_VISIBLE_DEVICES"],
+         seen.get("PHOTOGRAM_DEVICE_WORKERS"))
+        for name, seen in children
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

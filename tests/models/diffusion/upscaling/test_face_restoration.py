@@ -55,7 +55,7 @@ def run(*jobs: Postprocess) -> list[np.ndarray]:
     """Take all steps in company; the images' values."""
     while group := [job for job in jobs if not job.is_done]:
         for job, output in zip(group, group[0].forward(group), strict=True):
-            job.advance(output)
+            job.take_step(output)
     return [np.array(job.image()).astype(int) for job in jobs]
 
 

@@ -80,7 +80,7 @@ def test_resizing_takes_a_step_for_each_strip(name: str) -> None:
     work = Resizing(image, 4, name, strip_px=1000)
     assert work.steps == (20 if name == "Lanczos" else 1)
     while not work.is_done:
-        work.advance(work.forward([work])[0])
+        work.take_step(work.forward([work])[0])
     resampling = {"Lanczos": Resampling.LANCZOS, "Nearest": Resampling.NEAREST}[name]
     assert worst(work.image(), image.resize((160, 120), resampling)) <= 1
 

@@ -49,7 +49,7 @@ def run(*jobs: ImageWork) -> list[Image.Image]:
     while pending := [job for job in jobs if not job.is_done]:
         group = [job for job in pending if job.group_key == pending[0].group_key]
         for job, output in zip(group, group[0].forward(group), strict=True):
-            job.advance(output)
+            job.take_step(output)
     return [job.image() for job in jobs]
 
 
@@ -109,7 +109,7 @@ def test_progress_is_counted_in_tiles(upscaler: Upscaler):
     job = Upscaling(noise(120, 90), 4, upscaler)
     seen = []
     while not job.is_done:
-        job.advance(job.forward([job])[0])
+        job.take_step(job.forward([job])[0])
         seen.append((job.step, job.steps))
     assert seen == [(1, 2), (2, 2)]
 
@@ -162,7 +162,7 @@ def test_the_program_waits_for_numbers_once_for_each_row_of_tiles():
     while not job.is_done:
         (output,) = job.forward([job])
         with Reads() as reads:
-            job.advance(output)
+            job.take_step(output)
         waits.append(reads.count)
     assert waits == [0, 0, 0, 1] * 3
 
@@ -172,7 +172,7 @@ def test_tiles_are_put_together_on_the_models_device():
     meta = torch.device("meta")
     job = exact(61, 47, meta)
     for _ in range(3):
-        job.advance(torch.empty(1, 3, 48, 48, device=meta))
+        job.take_step(torch.empty(1, 3, 48, 48, device=meta))
     assert (job.device, job.step) == (meta, 3)
 
 
@@ -186,9 +186,9 @@ def test_numbers_that_are_no_image_fail_the_job_once_their_row_is_complete(
     outputs = [job.forward([job])[0].clone() for _ in range(complete_at)]
     outputs[1][..., y, x] = value
     for output in outputs[:-1]:
-        job.advance(output)
+        job.take_step(output)
     with pytest.raises(DrawingFailed, match="not finite"):
-        job.advance(outputs[-1])
+        job.take_step(outputs[-1])
 
 
 @pytest.mark.gpu
