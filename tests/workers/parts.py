@@ -18,6 +18,7 @@ from models.language.rewriting import Rewriter
 from service.backbone.ledger import Ledger
 from service.backbone.queue import Intake
 from workers.consumer import Consumer
+from workers.executors import PREFETCH
 from workers.fetching.gate import FetchGate
 from workers.held_jobs import HeldJob, HeldJobs
 from workers.images import ImageLoader
@@ -44,7 +45,7 @@ class Parts:
     def prepare(self, loader: ImageLoader, rewriting: Rewriting | None = None) -> Prepare:
         """A first stage whose jobs an executor would take at once."""
         rewriting = rewriting or Rewriting(lambda: nullcontext(Rewriter(None, GENERIC)))  # without an engine
-        return Prepare(self.consumer, loader, rewriting, lambda: 0, queue.SimpleQueue())
+        return Prepare(self.consumer, loader, rewriting, lambda: PREFETCH, queue.SimpleQueue())
 
     def cancel(self, job: HeldJob) -> None:
         """End a job as the loop does when it is canceled."""

@@ -20,10 +20,11 @@ from service.backbone.inputs import InputStore
 from service.backbone.keyspace import events_key, record_key
 from service.backbone.store import ImageStore
 from tests.workers.parts import CATALOG, Parts, submit
+from workers.executors import PREFETCH
 from workers.fetch import FetchLimits
 from workers.held_jobs import HeldJob, Phase
 from workers.images import ImageLoader
-from workers.prepare import LOADERS, PREFETCH, Prepare
+from workers.prepare import LOADERS, Prepare
 
 DEADLINE_S = 1.0
 
