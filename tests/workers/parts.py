@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import nullcontext
 
 from redis import Redis
@@ -42,10 +42,12 @@ class Parts:
         self.consumer = Consumer(self.adapter, self.ledger, self.held, job_kinds(), lambda: CATALOG, gate, routing)
         self.maintenance = Maintenance(redis, self.adapter, self.ledger, self.held, routing)
 
-    def prepare(self, loader: ImageLoader, rewriting: Rewriting | None = None) -> Prepare:
+    def prepare(
+        self, loader: ImageLoader, rewriting: Rewriting | None = None, room: Callable[[], int] = lambda: PREFETCH
+    ) -> Prepare:
         """A first stage whose jobs an executor would take at once."""
         rewriting = rewriting or Rewriting(lambda: nullcontext(Rewriter(None, GENERIC)))  # without an engine
-        return Prepare(self.consumer, loader, rewriting, lambda: PREFETCH, queue.SimpleQueue())
+        return Prepare(self.consumer, loader, rewriting, room, queue.SimpleQueue())
 
     def cancel(self, job: HeldJob) -> None:
         """End a job as the loop does when it is canceled."""

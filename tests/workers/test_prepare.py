@@ -201,3 +201,22 @@ def test_a_suspect_has_its_images_loaded_with_no_neighbour(stage: Stage) -> None
     following = again.ready.get(timeout=10)
     assert following is not None and following.job_id == neighbour
     again.stop()
+
+
+def test_as_many_jobs_are_taken_as_the_executors_have_room_for(redis: Redis, tmp_path: Path) -> None:
+    worker, room = Parts(redis), [5]
+    limits = FetchLimits(max_bytes=100_000, deadline_s=DEADLINE_S, allow_private=True)
+    loader = ImageLoader(InputStore(tmp_path / "inputs"), ImageStore(tmp_path / "images"), limits)
+    for _ in range(12):
+        submit(redis)
+    prepare = worker.prepare(loader, room=lambda: room[0])
+    prepare.start()
+    deadline = time.monotonic() + 10
+    for room[0] in (5, 9, -1):
+        expected = max(len(worker.held), room[0])
+        while prepare.ready.qsize() < expected:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(0.1)
+        assert prepare.ready.qsize() == expected
+    prepare.stop()
