@@ -24,7 +24,7 @@ from models.jobs.results import JobOutput
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.ledger import Ledger
 from service.backbone.settings import Settings, SettingsError
-from workers.executors import Event, Failed, Finished, Loading, Progressed
+from workers.executors import PREFETCH, Event, Failed, Finished, Loading, Progressed
 from workers.held_jobs import HeldJob
 from workers.warm import WorkerStatus
 
@@ -65,9 +65,9 @@ class EngineExecutor:
         self._engine, self._catalog, self._ledger, self._device = engine, catalog, ledger, device
 
     @property
-    def waiting(self) -> int:
-        """How many rows wait for their admission."""
-        return self._engine.waiting
+    def room(self) -> int:
+        """How many more rows the engine could admit soon."""
+        return max(PREFETCH, self._engine.joining_soon) - self._engine.waiting
 
     @property
     def is_idle(self) -> bool:
@@ -78,7 +78,7 @@ class EngineExecutor:
         """Let the job join the engine as a row."""
         record = job.record
         task = Task(kind=record.kind, params=record.drawn_params, catalog=job.catalog, images=job.images)
-        self._engine.add_row(job.execution_id, task)
+        self._engine.add_row(job.execution_id, task, is_watched=lambda: job.is_watched)
 
     def stop(self, execution_id: str) -> None:
         """Remove the row."""
@@ -96,7 +96,8 @@ class EngineExecutor:
         """The loaded models of the catalog, whether the engine would admit another row soon, and its device."""
         loaded, catalog = self._engine.loaded, self._catalog.current()
         names = [model for model, spec in catalog.items() if weights_of(spec) in loaded]
-        return WorkerStatus(names, has_room=self._engine.waiting == 0, device=self._device)
+        has_room = self._engine.waiting < self._engine.joining_soon
+        return WorkerStatus(names, has_room=has_room, device=self._device)
 
     def load_default(self) -> None:
         """Load and measure the default model; if it cannot be loaded, other models may still work.

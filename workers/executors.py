@@ -14,6 +14,9 @@ from models.jobs.results import JobOutput
 from workers.held_jobs import HeldJob
 from workers.warm import WorkerStatus
 
+PREFETCH = 2
+"""How many jobs an executor takes ahead at least; all others stay in the queue, where any worker can take them."""
+
 
 @dataclass(frozen=True)
 class Loading:
@@ -60,8 +63,8 @@ class Executor(Protocol):
     """Runs jobs; all methods and properties but :attr:`longest_call_s` are for the loop's thread."""
 
     @property
-    def waiting(self) -> int:
-        """How many of its jobs have not begun; also read by the thread that takes jobs."""
+    def room(self) -> int:
+        """How many more jobs it could begin soon, 0 or less if enough wait; also read by the thread that takes jobs."""
 
     @property
     def is_idle(self) -> bool:
@@ -113,9 +116,9 @@ class Executors:
         return all(executor.is_idle for executor in self.all)
 
     @property
-    def waiting(self) -> int:
-        """How many jobs have not begun."""
-        return sum(executor.waiting for executor in self.all)
+    def room(self) -> int:
+        """How many more jobs could begin soon, whichever executor they are for."""
+        return min(executor.room for executor in self.all)
 
     @property
     def longest_call_s(self) -> float:

@@ -17,7 +17,7 @@ from models.errors import InternalFailure, JobFailure, OutOfMemory, PhotogramErr
 from models.jobs.kinds import JobKind, resolve
 from models.jobs.params import JobParams
 from models.jobs.results import JobOutput
-from workers.executors import Event, Failed, Finished, Progressed
+from workers.executors import PREFETCH, Event, Failed, Finished, Progressed
 from workers.held_jobs import HeldJob
 
 log = logging.getLogger(__name__)
@@ -119,9 +119,9 @@ class FunctionExecutor:
             threading.Thread(target=self._serve, name=f"function-{number}", daemon=True).start()
 
     @property
-    def waiting(self) -> int:
-        """How many calls wait for a thread."""
-        return self._inbox.qsize()
+    def room(self) -> int:
+        """How many more calls may wait for a thread."""
+        return PREFETCH - self._inbox.qsize()
 
     @property
     def longest_call_s(self) -> float:

@@ -69,6 +69,8 @@ class HeldJob:
         """The catalog as it was when the job was taken."""
         model = record.params.model_name
         self.spec: ModelSpec | None = None if model is None else catalog[model]
+        self.is_watched = False
+        """Whether a client watches the job's previews, as of its last report; written by the report thread."""
         self._record = record
         self._images: Mapping[str, Image] = {}
         self._failure: JobFailure | None = None

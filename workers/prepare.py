@@ -25,8 +25,6 @@ from workers.rewriting import Rewriting, wants_rewrite
 
 log = logging.getLogger(__name__)
 
-PREFETCH = 2
-"""How many jobs may wait for an executor; all others stay in the queue, where any worker can take them."""
 LOADERS = 4
 """How many jobs have their images decoded at the same time."""
 PREPARED_MAX = 32
@@ -49,7 +47,7 @@ class Prepare(threading.Thread):
     """Takes jobs and puts them into ``ready`` once their prompt and images are there, or could not be had.
 
     Args:
-        waiting: how many jobs wait for an executor.
+        room: how many more jobs the executors could begin soon; all others stay in the queue, for any worker.
         can_store: whether the results of further jobs could be stored now; otherwise no job is taken.
     """
 
@@ -58,14 +56,14 @@ class Prepare(threading.Thread):
         consumer: Consumer,
         loader: ImageLoader,
         rewriting: Rewriting,
-        waiting: Callable[[], int],
+        room: Callable[[], int],
         ready: ReadyQueue,
         can_store: Callable[[], bool] = lambda: True,
     ) -> None:
         super().__init__(name="prepare", daemon=True)
         self.ready = ready
         self._consumer, self._held = consumer, consumer.held
-        self._loader, self._rewriting, self._waiting = loader, rewriting, waiting
+        self._loader, self._rewriting, self._room = loader, rewriting, room
         self._can_store = can_store
         self._is_refused = False
         self._loading: queue.SimpleQueue[tuple[HeldJob, Fetched]] = queue.SimpleQueue()
@@ -125,7 +123,7 @@ class Prepare(threading.Thread):
             self._prepare(job)
 
     def _has_room(self) -> bool:
-        return len(self._preparing) < PREPARED_MAX and self.ready.qsize() + self._waiting() < PREFETCH
+        return len(self._preparing) < PREPARED_MAX and self.ready.qsize() < self._room()
 
     def _wait_for_held(self, count: int) -> None:
         while len(self._held) > count and not self._stopping.is_set():

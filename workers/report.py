@@ -81,13 +81,14 @@ class Report(threading.Thread):
                 log.exception("the progress of job %s was not written", latest.job.job_id)
 
     def _write(self, latest: _Latest) -> None:
-        """Write one report; the answer says whether the job was canceled, or given to another worker."""
+        """Write one report; the answer says whether the job was canceled or given to another worker, or is watched."""
         job, preview = latest.job, latest.preview
         url = None if preview is None else _data_url(preview)
         verdict = self._ledger.progress(
             job.job_id, job.execution_id, latest.step, latest.steps, preview=url, loading=latest.loading
         )
-        if verdict != "go":
+        job.is_watched = verdict == "watched"
+        if verdict in ("cancel", "over"):
             self._held.request_cancel(job.execution_id)
 
 

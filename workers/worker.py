@@ -122,7 +122,7 @@ def _build(
     budget = PixelBudget(settings.decoding_px)
     loader = ImageLoader(InputStore(settings.inputs_folder), images, limits, budget, settings.cost_limits)
     rewriting = Rewriting(lambda: rewriter_of(settings, redis_url, name))
-    prepare = Prepare(consumer, loader, rewriting, lambda: executors.waiting, ready, can_store)
+    prepare = Prepare(consumer, loader, rewriting, lambda: executors.room, ready, can_store)
     heartbeat = Heartbeat(maintenance, consumer, prepare, settings.job_timeout_s, lambda: executors.longest_call_s)
     loop = JobLoop(consumer, prepare, executors, finish, settings.job_timeout_s)
     return _Worker(adapter, maintenance, heartbeat, loop, executors, diffusion)

@@ -39,13 +39,19 @@ class Prepared:
 
     canvas: Canvas | None
     """``None`` draws from noise alone."""
-    finish: Finish
+    finish: Finish | None
+    """``None`` if the drawn image is the one that the request asks for."""
+
+
+def resizing(drawn_size: Size, size: Size) -> Finish | None:
+    """Resizes drawn images to ``size``; ``None`` if they have it."""
+    return None if drawn_size == size else partial(resized, size=size)
 
 
 def over_image(image: Image.Image, size: Size, drawn_size: Size, resize_mode: str) -> Prepared:
     """Prepare img2img: all of ``image`` is redrawn at ``drawn_size``, and the result is resized to ``size``."""
     fitted = fit(image, size, resize_mode)
-    return Prepared(Canvas(resized(fitted, drawn_size)), partial(resized, size=size))
+    return Prepared(Canvas(resized(fitted, drawn_size)), resizing(drawn_size, size))
 
 
 def over_mask(

@@ -33,6 +33,8 @@ RECENT = 6
 """A split forward is compared with an equal one among this many recent ones, so that a slow moment affects both."""
 SHAPES_MAX = 1024
 """Of so many shapes it is known that they have run; in each process they are few, unless LoRAs come and go."""
+AHEAD_MAX = 8
+"""The largest number of rows that are encoded, decoded, or wait for a place, beside those that are drawn."""
 _INPUTS_PER_ROW = 2
 """The assumed number of inputs of a row that is not prepared yet."""
 
@@ -172,13 +174,30 @@ class Capacity:
         """The shapes of forwards that have run, the oldest first."""
         self._measured: dict[Hashable, _Measurements] = {}
 
-    def admits(self, newcomer: Row, rows: Collection[Row]) -> bool:
-        """Whether ``newcomer`` may be drawn beside ``rows``; the first row of its cost key may if there is a place."""
-        if len(rows) >= self.row_limit:
+    def admits(self, newcomer: Row, rows: Collection[Row], ahead: int = 0) -> bool:
+        """Whether ``newcomer`` may be drawn beside ``rows``; the first row of its cost key may if there is a place.
+
+        Args:
+            ahead: how many rows more than can be drawn may be there; see :meth:`rows_ahead`.
+        """
+        if len(rows) >= self.row_limit + ahead:
             return False
         cost_key = newcomer.cost_key
         inputs = sum(_inputs(row) for row in rows if row.cost_key == cost_key)
-        return not inputs or inputs + _inputs(newcomer) <= self.max_inputs(cost_key)
+        most = self.max_inputs(cost_key) + _INPUTS_PER_ROW * ahead
+        return not inputs or inputs + _inputs(newcomer) <= most
+
+    def rows(self, cost_key: Hashable) -> int:
+        """About how many rows with ``cost_key`` are drawn at once."""
+        return max(1, self.max_inputs(cost_key) // _INPUTS_PER_ROW)
+
+    def rows_ahead(self, cost_key: Hashable) -> int:
+        """How many rows may be encoded, decoded, or wait for a place, beside those with ``cost_key`` that are drawn.
+
+        As many as take half of the places, so that rows are prepared before places are free; at most
+        :data:`AHEAD_MAX`, since each holds its encoded prompts, latents and images.
+        """
+        return min(AHEAD_MAX, (self.rows(cost_key) + 1) // 2)
 
     def max_inputs(self, cost_key: Hashable) -> int:
         """The largest number of inputs of one forward of rows with ``cost_key``."""

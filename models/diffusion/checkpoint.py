@@ -65,8 +65,8 @@ class Checkpoint:
         """All modules that take memory; with LoRAs, most of their tensors are the base's."""
         return [each for each in self.pipeline.components.values() if isinstance(each, nn.Module)]
 
-    def preview(self, latents: torch.Tensor) -> Image:
-        """A rough image of noiseless latents [1, channels, h, w]."""
+    def preview(self, latents: torch.Tensor) -> list[Image]:
+        """Rough images of noiseless latents [N, channels, h, w]."""
         return self._previewer(latents)
 
     @cached_property

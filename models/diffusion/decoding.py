@@ -1,4 +1,4 @@
-"""Decoding: from final latents to images, within bounds of memory."""
+"""Decoding: from final latents to images, within bounds of memory, with one wait for the device."""
 
 from __future__ import annotations
 
@@ -12,21 +12,33 @@ from PIL.Image import Image
 
 from models.diffusion.denoising import Denoising
 from models.diffusion.failures import attempt, release_memory
+from models.diffusion.rgb import to_image, to_levels
+from models.diffusion.streams import to_host
 from models.errors import DrawingFailed, JobFailure, OutOfMemory
 
 DECODED_MAX_BYTES = 24 << 20
 """The size of the RGB pixels decoded together, in the VAE's dtype: 2 megapixels in float32. A decoder's intermediate
 results take some hundred times as much."""
+_FINITE_LATENTS, _FINITE_PIXELS = 1, 2
+"""The bits of the byte in front of an image's levels."""
 
 
 def decode(batch: Sequence[Denoising]) -> list[Image | JobFailure]:
     """Decode the latents of ``batch``, whose group keys are equal, several together.
 
     Images that cannot be decoded together are decoded one by one. One that does not fit into the memory alone is
-    decoded in tiles. If decoding in half precision overflows, it is repeated in float32.
+    decoded in tiles. If decoding in half precision overflows, it is repeated in float32. All images come to the host
+    in one copy, together with what was found about them, so that the device is waited for once.
     """
     size = _decoded_together(batch[0])
-    return [image for first in range(0, len(batch), size) for image in _decode(batch[first : first + size])]
+    parts = [batch[first : first + size] for first in range(0, len(batch), size)]
+    packed = [one for part in parts for one in _decode(part)]
+    on_device = [each for each in packed if isinstance(each, torch.Tensor)]
+    arrived = iter(to_host(torch.stack(on_device)) if on_device else ())
+    return [
+        one if isinstance(one, JobFailure) else attempt(partial(_image, each, next(arrived)))
+        for each, one in zip(batch, packed, strict=True)
+    ]
 
 
 def _decoded_together(denoising: Denoising) -> int:
@@ -35,52 +47,59 @@ def _decoded_together(denoising: Denoising) -> int:
     return max(1, DECODED_MAX_BYTES // (3 * width * height * dtype.itemsize))
 
 
-def _decode(batch: Sequence[Denoising]) -> list[Image | JobFailure]:
-    pixels = attempt(lambda: _pixels(batch))
-    if not isinstance(pixels, JobFailure):
-        return [attempt(partial(_image, each, one)) for each, one in zip(batch, pixels, strict=True)]
+def _decode(batch: Sequence[Denoising]) -> list[torch.Tensor | JobFailure]:
+    """Each image of ``batch`` as :func:`_packed` gives it, on the device."""
+    packed = attempt(lambda: _packed(batch, batch[0].checkpoint.pipeline.vae))
+    if not isinstance(packed, JobFailure):
+        return list(packed)
     release_memory(batch[0].checkpoint.device)
     if len(batch) > 1:
         return [image for each in batch for image in _decode([each])]
-    if isinstance(pixels, OutOfMemory):
-        return [attempt(lambda: _image(batch[0], _tiled_pixels(batch[0])))]
-    return [pixels]
+    if isinstance(packed, OutOfMemory):
+        tiled = attempt(lambda: _packed(batch, _tiling(batch[0].checkpoint.pipeline.vae)))
+        return [tiled] if isinstance(tiled, JobFailure) else list(tiled)
+    return [packed]
 
 
-def _pixels(batch: Sequence[Denoising]) -> Sequence[torch.Tensor]:
+def _packed(batch: Sequence[Denoising], vae: Any) -> torch.Tensor:
+    """uint8 [N, 1 + H * W * 3]: for each image a byte that says what is finite, and its levels."""
     checkpoint = batch[0].checkpoint
     latents = torch.cat([each.latents for each in batch])
-    pixels = checkpoint.family.decode(checkpoint.pipeline.vae, latents)
-    return list(pixels[:, None])
+    pixels = checkpoint.family.decode(vae, latents)
+    finite = _FINITE_LATENTS * _is_finite(latents) + _FINITE_PIXELS * _is_finite(pixels)
+    levels = to_levels(checkpoint.pipeline.image_processor, pixels)
+    return torch.cat([finite[:, None], levels.flatten(1)], dim=1)
 
 
-def _tiled_pixels(denoising: Denoising) -> torch.Tensor:
-    """Decode in overlapping tiles, which changes the image a little and takes the memory of one tile."""
-    checkpoint = denoising.checkpoint
-    vae: Any = copy.copy(checkpoint.pipeline.vae)  # shares all weights; the original goes on decoding at once
-    vae.enable_tiling()
-    return checkpoint.family.decode(vae, denoising.latents)
+def _is_finite(values: torch.Tensor) -> torch.Tensor:
+    """For each of [N, ...] whether all numbers are finite: uint8 [N], 0 or 1."""
+    return values.isfinite().flatten(1).all(1).to(torch.uint8)
 
 
-def _image(denoising: Denoising, pixels: torch.Tensor) -> Image:
-    if not denoising.latents.isfinite().all():
-        raise DrawingFailed("the final latents are not finite numbers")
-    if not pixels.isfinite().all():
-        pixels = _float32_pixels(denoising)
-    image: Image = denoising.checkpoint.pipeline.image_processor.postprocess(pixels)[0]
-    return image
+def _tiling(vae: Any) -> Any:
+    """A VAE that decodes in overlapping tiles, which changes images a little and takes the memory of one tile."""
+    tiling = copy.copy(vae)  # shares all weights; the original goes on decoding at once
+    tiling.enable_tiling()
+    return tiling
 
 
-def _float32_pixels(denoising: Denoising) -> torch.Tensor:
-    """Decode in float32: some VAEs overflow in float16.
+def _image(denoising: Denoising, packed: torch.Tensor) -> Image:
+    """The image in ``packed``, one row of what :func:`_packed` gives, in the host's memory.
+
+    Some VAEs overflow in float16; such an image is decoded once more in float32.
 
     Raises:
-        DrawingFailed: the pixels are not finite numbers even then.
+        DrawingFailed: the latents are not finite numbers, or the pixels are not, even in float32.
     """
-    checkpoint = denoising.checkpoint
-    vae = checkpoint.pipeline.vae
-    if vae.dtype != torch.float32:
-        pixels = checkpoint.family.decode(checkpoint.float32_vae, denoising.latents)
-        if pixels.isfinite().all():
-            return pixels
-    raise DrawingFailed("the decoded pixels are not finite numbers")
+    finite, levels = int(packed[0]), packed[1:]
+    if not finite & _FINITE_LATENTS:
+        raise DrawingFailed("the final latents are not finite numbers")
+    if not finite & _FINITE_PIXELS:
+        checkpoint = denoising.checkpoint
+        if checkpoint.pipeline.vae.dtype != torch.float32:
+            again = to_host(_packed([denoising], checkpoint.float32_vae))[0]
+            finite, levels = int(again[0]), again[1:]
+        if not finite & _FINITE_PIXELS:
+            raise DrawingFailed("the decoded pixels are not finite numbers")
+    width, height = denoising.size
+    return to_image(levels.view(height, width, 3))

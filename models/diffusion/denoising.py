@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -152,10 +152,13 @@ class Denoising:
             total = total + weight * (each - first)
         return total
 
-    def preview(self, output: torch.Tensor) -> Image | None:
-        """A rough image of the expected result, half as wide and high as the image."""
-        original = predict_original(self.scheduler, self.scaled, self.timestep, self.guide(output))
-        return self.checkpoint.preview(original)
+    def expect(self, output: torch.Tensor) -> torch.Tensor:
+        """The noiseless latents [1, ...] that the model's ``output`` implies."""
+        return predict_original(self.scheduler, self.scaled, self.timestep, self.guide(output))
+
+    def preview(self, expected: Sequence[torch.Tensor]) -> list[Image]:
+        """Rough images of expected latents, half as wide and high as the images."""
+        return self.checkpoint.preview(torch.cat(list(expected)))
 
     def step_by_scheduler(self, prediction: torch.Tensor) -> None:
         """Take one step with the scheduler's own ``step``, from the ``prediction`` [1, ...] after guidance.

@@ -6,20 +6,21 @@ import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 
 import torch
-from PIL.Image import Image
 
 from models.catalog.catalog import ModelSpec
 from models.diffusion.batching import advance, predict, split
 from models.diffusion.capacity import Capacity, Forward
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.events import Event, Failed, Finished, Loading, Progressed
-from models.diffusion.failures import attempt
 from models.diffusion.load_requests import checkpoint_request
 from models.diffusion.model_cache import ModelCache
 from models.diffusion.plans import Tools, plan
+from models.diffusion.previewing import Previews
 from models.diffusion.row import AwaitingLoad, Ended, Finishing, Preparing, Row, Running
 from models.diffusion.scheduler import Scheduler, current_work
 from models.diffusion.side_work import SideWork
+from models.diffusion.streams import open_streams
+from models.diffusion.timing import ForwardTimes
 from models.diffusion.work import LoadRequest, PlanEnd, PlanStep, StepsAhead, Task, Work
 from models.errors import JobFailure, OutOfMemory
 
@@ -56,15 +57,16 @@ class Engine:
         preview_every: int = 5,
         budget_bytes: int | None = None,
     ) -> None:
-        if preview_every < 0:
-            raise ValueError(f"preview_every must be at least 0, not {preview_every}")
         self.capacity = capacity or Capacity()
         self._load = load
-        self._preview_every = preview_every
-        self._scheduler = Scheduler(self.capacity)
-        self._models = ModelCache(device, budget_bytes, in_use=lambda: self._scheduler.keys_in_use)
-        self._side_work = SideWork(device, self._models)
+        streams = open_streams(device)
+        self._scheduler = Scheduler(self.capacity, prepares_ahead=streams.has_side)
+        self._models = ModelCache(device, budget_bytes, lambda: self._scheduler.keys_in_use, streams.settle)
+        self._side_work = SideWork(streams, self._models)
+        self._times = ForwardTimes(streams, self._side_work, self.capacity)
+        self._previews = Previews(preview_every, self._side_work)
         self._tools = Tools(load, device)
+        self._joining_soon = 1
 
     @property
     def row_ids(self) -> tuple[str, ...]:
@@ -75,6 +77,11 @@ class Engine:
     def waiting(self) -> int:
         """The number of rows that wait for admission."""
         return self._scheduler.waiting
+
+    @property
+    def joining_soon(self) -> int:
+        """How many waiting rows could be admitted at the next step, as it was known after the last one; at least 1."""
+        return self._joining_soon
 
     @property
     def is_idle(self) -> bool:
@@ -97,13 +104,16 @@ class Engine:
             raise loaded
         return loaded
 
-    def add_row(self, row_id: str, task: Task) -> None:
+    def add_row(self, row_id: str, task: Task, is_watched: Callable[[], bool] = lambda: True) -> None:
         """Add a row; it is admitted at the next step if there is capacity.
+
+        Args:
+            is_watched: whether somebody wants previews of the row now; asked in the engine's thread.
 
         Raises:
             ValueError: there is a row with the same id.
         """
-        self._scheduler.add(Row(row_id, task, plan(task, self._tools)))
+        self._scheduler.add(Row(row_id, task, plan(task, self._tools), is_watched=is_watched))
 
     def cancel_row(self, row_id: str) -> None:
         """Remove a row at once; later steps report no event of it. An unknown id is no error."""
@@ -123,12 +133,16 @@ class Engine:
         rows = self._scheduler.select_batch()
         if rows:
             began_at = time.monotonic()
-            events += self._advance(rows, self._execute(rows))
+            outputs = self._execute(rows)
+            self._previews.begin(rows, outputs)
+            events += self._advance(rows, outputs)
             self._scheduler.charge(rows, time.monotonic() - began_at)
             events += self._finish(rows)
         else:
             self._side_work.wait()
-        return [*events, *self._resume_ready()]
+        events += self._resume_ready()
+        self._joining_soon = self._scheduler.joining_soon()
+        return events
 
     def _admit(self) -> Iterator[Event]:
         """Waiting -> Preparing."""
@@ -197,14 +211,13 @@ class Engine:
         """Run the model for all of ``rows``: one forward, or several small ones that measure its fixed cost."""
         batch = [current_work(row) for row in rows]
         forward = Forward.of(batch)
-        began_at = time.monotonic()
-        parts = split(batch, self.capacity.split_count(forward))
+        parts = split(batch, self._times.begin(forward))
         refused: list[int] = []
         outputs = [output for part in parts for output in predict(part, self._free_memory, refused.append)]
         if refused:
             self.capacity.record_out_of_memory(forward.cost_key, min(refused))
         else:
-            self.capacity.record(forward, time.monotonic() - began_at, [Forward.of(part) for part in parts])
+            self._times.end(forward, [Forward.of(part) for part in parts])
         return outputs
 
     def _advance(self, rows: Sequence[Row], outputs: Sequence[torch.Tensor | JobFailure]) -> Iterator[Event]:
@@ -217,23 +230,14 @@ class Engine:
                 yield self._fail(row, output)
             else:
                 advancing.append((row, output))
-        previews = [self._preview(current_work(row), output) for row, output in advancing]
         failures = advance([current_work(row) for row, _ in advancing], [output for _, output in advancing])
-        for (row, _), preview, failure in zip(advancing, previews, failures, strict=True):
-            yield self._progress(row, preview) if failure is None else self._fail(row, failure)
+        for (row, _), failure in zip(advancing, failures, strict=True):
+            yield self._progress(row) if failure is None else self._fail(row, failure)
 
-    def _progress(self, row: Row, preview: Image | None) -> Progressed:
+    def _progress(self, row: Row) -> Progressed:
         work = current_work(row)
         steps = row.steps_done + work.steps + row.steps_ahead
-        return Progressed(row.row_id, row.steps_done + work.step, steps, preview)
-
-    def _preview(self, work: Work[object], output: torch.Tensor) -> Image | None:
-        """A preview if one is due after this step; a preview that fails is left out."""
-        taken = work.step + 1
-        if not self._preview_every or taken % self._preview_every or taken == work.steps:
-            return None
-        preview = attempt(lambda: work.preview(output))
-        return None if isinstance(preview, JobFailure) else preview
+        return Progressed(row.row_id, row.steps_done + work.step, steps, self._previews.take(row))
 
     def _finish(self, rows: Sequence[Row]) -> Iterator[Event]:
         """Running -> Finishing, for those of ``rows`` whose work has just taken its last step."""

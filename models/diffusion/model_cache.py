@@ -54,6 +54,7 @@ class ModelCache:
         budget_bytes: the memory that loaded models may take; models in use stay even beyond it. ``None``: models are
             dropped only when the device is full.
         in_use: gives the keys of the models that must not be dropped; called in the loader thread, too.
+        settle: waits until what the loader thread gave to the device is done, so that any stream may use the model.
     """
 
     def __init__(
@@ -61,8 +62,9 @@ class ModelCache:
         device: torch.device,
         budget_bytes: int | None = None,
         in_use: Callable[[], Collection[Hashable]] = tuple,
+        settle: Callable[[], None] = lambda: None,
     ) -> None:
-        self._device, self._budget_bytes, self._in_use = device, budget_bytes, in_use
+        self._device, self._budget_bytes, self._in_use, self._settle = device, budget_bytes, in_use, settle
         self._entries: dict[Hashable, _Entry] = {}
         """The least recently requested first."""
         self._lock = RLock()
@@ -97,9 +99,14 @@ class ModelCache:
         self._loader.shutdown(cancel_futures=True)
 
     def _load(self, request: LoadRequest[object]) -> object:
-        loaded = attempt(request.load)
+        def load() -> object:
+            loaded = request.load()
+            self._settle()
+            return loaded
+
+        loaded = attempt(load)
         if isinstance(loaded, OutOfMemory) and self._drop_until(lambda: False, spare=request.key):
-            loaded = attempt(request.load)
+            loaded = attempt(load)
         if not isinstance(loaded, JobFailure):
             with self._lock:
                 if request.key in self._entries:  # it was dropped already if its parent was

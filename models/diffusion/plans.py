@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from PIL.Image import Image
@@ -12,7 +13,7 @@ from models.catalog.auxiliary import AuxiliaryModel, AuxiliaryModels
 from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.families import FAMILIES
 from models.catalog.samplers import SAMPLERS
-from models.diffusion.canvas import Canvas, Prepared, over_image, over_mask
+from models.diffusion.canvas import Canvas, Prepared, over_image, over_mask, resizing
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.control.controlnet import ControlGuide, prepare_condition
 from models.diffusion.control.preprocessors import preprocess
@@ -31,12 +32,12 @@ from models.diffusion.prompt_inputs import prompt_inputs_of
 from models.diffusion.sampling import scheduler_class
 from models.diffusion.upscaling.faces import FaceRestoration
 from models.diffusion.upscaling.upscaling import FILTERS, Resizing, Upscaling
-from models.diffusion.work import Plan, PlanPart, Task, load, run
+from models.diffusion.work import Plan, PlanPart, Task, load, on_host, run
 from models.errors import DrawingFailed, ModelUnavailable
 from models.jobs.composition import compose
 from models.jobs.kinds import find_kind, resolve
 from models.jobs.params import Control, DrawParams, FaceRestoreParams, SecondPass, UpscaleParams
-from models.media.fitting import fit, resized
+from models.media.fitting import fit
 
 Size = tuple[int, int]
 ENCODINGS_BYTES = 256 << 20
@@ -71,7 +72,7 @@ def draw(task: Task, tools: Tools) -> Plan:
     checkpoint = (yield from load(lora_request(base, loras))) if loras else base
     size = params.width, params.height
     drawn_size = spec.drawn_size(*size)
-    prepared = _prepare(task, params, size, drawn_size)
+    prepared = yield from _prepare(task, params, size, drawn_size)
     image = yield from _one_pass(task, params, tools, checkpoint, drawn_size, prepared, _second_steps(params))
     if params.second_pass is None:
         return image
@@ -92,17 +93,24 @@ def restore_faces(task: Task, tools: Tools) -> Plan:
     assert isinstance(params, FaceRestoreParams)
     restorer, detector = (_find(task.catalog.faces, name) for name in ("restorer", "detector"))
     loaded = yield from load(face_restorer_request(restorer, detector, tools.device))
-    return (yield from run(FaceRestoration(task.images[params.image], loaded)))
+    work = yield from on_host(lambda: FaceRestoration(task.images[params.image], loaded))
+    return (yield from run(work))
 
 
-def _prepare(task: Task, params: DrawParams, size: Size, drawn_size: Size) -> Prepared:
+def _prepare(task: Task, params: DrawParams, size: Size, drawn_size: Size) -> PlanPart[Prepared]:
     """The canvas, if the job has an input image, and how the drawn image becomes one of the requested ``size``."""
     if params.image is None:
-        return Prepared(None, lambda image: resized(image, size))
-    image = task.images[params.image]
-    if params.mask is None:
-        return over_image(image, size, drawn_size, params.resize_mode)
-    return over_mask(image, task.images[params.mask.image], params.mask, size, drawn_size, params.resize_mode)
+        return Prepared(None, resizing(drawn_size, size))
+    image, mask, mode = task.images[params.image], params.mask, params.resize_mode
+    if mask is None:
+        return (yield from on_host(lambda: over_image(image, size, drawn_size, mode)))
+    return (yield from on_host(lambda: over_mask(image, task.images[mask.image], mask, size, drawn_size, mode)))
+
+
+def _finish(prepared: Prepared, drawn: Image) -> PlanPart[Image]:
+    """The image that the request asks for, from the ``drawn`` one."""
+    finish = prepared.finish
+    return drawn if finish is None else (yield from on_host(lambda: finish(drawn)))
 
 
 def _one_pass(
@@ -128,13 +136,13 @@ def _one_pass(
         reuse_interval=params.reuse_interval,
     )
     if params.refiner is None:
-        return prepared.finish((yield from run(denoising, ahead)))
+        return (yield from _finish(prepared, (yield from run(denoising, ahead))))
     first, steps = end_early(denoising, params.refiner.start), denoising.steps
     latents = yield from run(first, ahead + max(steps - first.steps, 0))
     refiner = yield from load(checkpoint_request(task.catalog[params.refiner.model], tools.load))
     conditioning = _conditioning(task, params, tools, refiner, size)
     refining = continue_from(refiner, sampling, size, conditioning, latents, params.refiner.start)
-    return prepared.finish((yield from run(refining, ahead)))
+    return (yield from _finish(prepared, (yield from run(refining, ahead))))
 
 
 def _second_steps(params: DrawParams) -> int:
@@ -161,7 +169,7 @@ def _second_pass(
         num_inference_steps=second.num_inference_steps or params.num_inference_steps,
         refiner=None,
     )
-    prepared = over_image(image, size, drawn_size, "stretch")
+    prepared = yield from on_host(lambda: over_image(image, size, drawn_size, "stretch"))
     return (yield from _one_pass(task, again, tools, checkpoint, drawn_size, prepared))
 
 
@@ -197,7 +205,7 @@ def _load_controls(
     for control in params.controls:
         controlnet = _find(task.catalog.controlnets, control.model)
         model = yield from load(controlnet_request(controlnet, checkpoint))
-        image = _condition(task, params, control, size, canvas)
+        image = yield from on_host(partial(_condition, task, params, control, size, canvas))
         guides.append(
             ControlGuide(
                 model=model,
@@ -236,7 +244,8 @@ def _enlarge(
     if upscaler in FILTERS:
         return (yield from run(Resizing(image, scale, upscaler), ahead))
     loaded = yield from load(upscaler_request(_find(catalog.upscalers, upscaler), tools.device))
-    return (yield from run(Upscaling(image, scale, loaded), ahead))
+    work = yield from on_host(lambda: Upscaling(image, scale, loaded))
+    return (yield from run(work, ahead))
 
 
 def _find(models: AuxiliaryModels, name: str) -> AuxiliaryModel:

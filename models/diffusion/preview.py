@@ -11,9 +11,11 @@ from PIL.Image import Image
 from torch.nn.functional import avg_pool2d, interpolate, pixel_shuffle, pixel_unshuffle
 
 from models.diffusion.pipeline import Pipeline
+from models.diffusion.rgb import to_image, to_levels
+from models.diffusion.streams import to_host
 
-Previewer = Callable[[torch.Tensor], Image]
-"""From noiseless latents [1, channels, h, w] to an RGB image."""
+Previewer = Callable[[torch.Tensor], list[Image]]
+"""From noiseless latents [N, channels, h, w] to RGB images."""
 
 Decode = Callable[[Any, torch.Tensor], torch.Tensor]
 """From a VAE and latents [N, channels, h, w] to RGB [N, 3, H, W], about -1 to 1."""
@@ -26,10 +28,9 @@ def build_previewer(pipeline: Pipeline, decode: Decode) -> Previewer:
     """Build a previewer that uses a linear map; even a tiny autoencoder costs more than a row's part of a forward."""
     weights = fit_linear(pipeline, decode)
 
-    def preview(latents: torch.Tensor) -> Image:
+    def preview(latents: torch.Tensor) -> list[Image]:
         pixels = apply_linear(weights, latents).nan_to_num()
-        image: Image = pipeline.image_processor.postprocess(pixels)[0]
-        return image
+        return [to_image(levels) for levels in to_host(to_levels(pipeline.image_processor, pixels))]
 
     return preview
 
@@ -50,9 +51,9 @@ def fit_linear(pipeline: Pipeline, decode: Decode) -> torch.Tensor:
 
 
 def apply_linear(weights: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
-    """Latents [1, channels, h, w] to RGB [1, 3, h * side, w * side] by a map that :func:`fit_linear` returned."""
-    height, width = latents.shape[-2:]
-    patches = (_with_constant(latents) @ weights).T.reshape(1, -1, height, width)
+    """Latents [N, channels, h, w] to RGB [N, 3, h * side, w * side] by a map that :func:`fit_linear` returned."""
+    count, _, height, width = latents.shape
+    patches = (_with_constant(latents) @ weights).reshape(count, height, width, -1).permute(0, 3, 1, 2)
     return pixel_shuffle(patches, math.isqrt(patches.shape[1] // 3))
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from PIL.Image import Image
+
 from models.diffusion.work import Plan, PlanStep, Task, Work
+from models.errors import JobFailure
 
 SHARE_BASE = 4.0
 """Each level of priority multiplies a row's share of the device by this number."""
@@ -76,6 +79,10 @@ class Row:
     """Steps of the pieces of work that are complete."""
     steps_ahead: int = 0
     """About how many steps follow the current piece of work."""
+    is_watched: Callable[[], bool] = lambda: True
+    """Whether somebody wants previews of the row now."""
+    preview: Future[Image | JobFailure] | None = None
+    """The preview that is being made, until the row's next progress shows it."""
     keys: frozenset[Hashable] = frozenset()
     """The keys of all models that were loaded for the row; the model cache keeps these."""
     _state_since: float = field(default_factory=time.monotonic)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Hashable, Iterator, Sequence
 
 from models.diffusion.capacity import Capacity
-from models.diffusion.row import Row, Running
+from models.diffusion.row import Finishing, Row, Running
 from models.diffusion.work import Work
 
 
@@ -20,11 +20,21 @@ class Scheduler:
     one forward, and small ones never starve a large one, because new rows start level with the least served row and
     the older of two level rows goes first.
 
+    A row that is ready to take steps gets a place, if the capacity admits it beside the rows that have one, and keeps
+    it until its work has taken its last step. So rows that are encoded or decoded take no place. Of the rows without
+    one, the highest priority goes first, then the oldest.
+
     One thread, the engine's, admits and selects; :meth:`add` and :meth:`remove` may be called from any thread.
+
+    Args:
+        prepares_ahead: whether rows are admitted before there is a place for them, so that they are prepared by then:
+            only useful where side work computes beside the steps.
     """
 
-    def __init__(self, capacity: Capacity) -> None:
-        self._capacity = capacity
+    def __init__(self, capacity: Capacity, *, prepares_ahead: bool = False) -> None:
+        self._capacity, self._prepares_ahead = capacity, prepares_ahead
+        self._places: dict[Row, Work[object]] = {}
+        """The rows that may take steps, each with the piece of work that it got its place for."""
         self._waiting: dict[str, Row] = {}
         self._running: dict[str, Row] = {}
         self._lock = threading.Lock()
@@ -86,8 +96,24 @@ class Scheduler:
         """
         for row in sorted(list(self._waiting.values()), key=lambda row: -row.task.params.priority):
             running = list(self._running.values())
-            if self._capacity.admits(row, running) and self._start(row, running):
+            ahead = self._capacity.rows_ahead(row.cost_key) if self._prepares_ahead else 0
+            if self._capacity.admits(row, running, ahead) and self._start(row, running):
                 yield row
+
+    def joining_soon(self) -> int:
+        """How many waiting rows could be admitted at the next step, if they are like those that are running.
+
+        These are the rows that the capacity admits beside the running ones, and those that replace rows with one step
+        left. At least 1.
+        """
+        running = list(self._running.values())
+        if not running:
+            return 1
+        cost_key = running[-1].cost_key
+        ahead = self._capacity.rows_ahead(cost_key) if self._prepares_ahead else 0
+        staying = [row.cost_key for row in running if not _takes_last_step(row)]
+        alike = self._capacity.rows(cost_key) - staying.count(cost_key)
+        return max(1, ahead + min(alike, self._capacity.row_limit - len(staying)))
 
     def _start(self, row: Row, running: Sequence[Row]) -> bool:
         """Move ``row`` to the running rows; false if it was removed in the meantime."""
@@ -102,7 +128,7 @@ class Scheduler:
 
     def select_batch(self) -> list[Row]:
         """The rows that share the next forward, at most as many as the capacity allows; empty if no row can run."""
-        runnable = [row for row in list(self._running.values()) if isinstance(row.state, Running)]
+        runnable = self._placed()
         if not runnable:
             return []
         runnable.sort(key=lambda row: (row.virtual_time_s, row.admitted_at))
@@ -110,6 +136,18 @@ class Scheduler:
         group_key = first.group_key
         group = [row for row in runnable if current_work(row).group_key == group_key]
         return _first_rows(group, self._capacity.max_inputs(first.cost_key))
+
+    def _placed(self) -> list[Row]:
+        """The rows that have a place, after free places were given away."""
+        ready = [row for row in list(self._running.values()) if isinstance(row.state, Running)]
+        placed = [row for row in ready if self._places.get(row) is row.work]
+        for row in sorted(ready, key=lambda row: (-row.task.params.priority, row.admitted_at)):
+            if self._places.get(row) is not row.work and self._capacity.admits(row, placed):
+                least_s = min((each.virtual_time_s for each in placed), default=0.0)
+                row.virtual_time_s = max(row.virtual_time_s, least_s)
+                placed.append(row)
+        self._places = {row: current_work(row) for row in placed}
+        return placed
 
     def charge(self, rows: Sequence[Row], seconds: float) -> None:
         """Charge ``rows`` the device time that their step took, each in proportion to its inputs."""
@@ -124,6 +162,14 @@ def current_work(row: Row) -> Work[object]:
     work = row.work
     assert work is not None
     return work
+
+
+def _takes_last_step(row: Row) -> bool:
+    """Whether the plan of ``row`` is about to end: it is finishing, or has one step left and nothing after it."""
+    work = row.work
+    if work is None:
+        return isinstance(row.state, Finishing)
+    return work.step + 1 >= work.steps and not row.steps_ahead
 
 
 def _first_rows(rows: Sequence[Row], max_inputs: int) -> list[Row]:

@@ -1,10 +1,12 @@
-"""Side work: what rows wait for between their steps, that is preparation, model loads and finishing."""
+"""Side work: what rows wait for between their steps, that is preparation, model loads and finishing; and previews."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from functools import partial
+from typing import Any, TypeVar
 
 import torch
 
@@ -12,31 +14,51 @@ from models.diffusion.failures import attempt
 from models.diffusion.model_cache import ModelCache
 from models.diffusion.row import AwaitingLoad, Finishing, Preparing, Row
 from models.diffusion.scheduler import current_work
-from models.diffusion.work import LoadRequest, Plan, PlanEnd, PlanStep, Work
+from models.diffusion.streams import Streams
+from models.diffusion.work import HostWork, LoadRequest, Plan, PlanEnd, PlanStep, Work
 from models.errors import DeviceLost, JobFailure, OutOfMemory
+
+T = TypeVar("T")
 
 WAIT_S = 0.05
 """How long one call of :meth:`SideWork.wait` waits at most."""
+HOST_THREADS = 2
+"""How many rows have work for the CPU alone done at the same time: a slow one holds up no other."""
 
 
 class SideWork:
     """Starts side work, which puts a row into a waiting state, and tells which rows can be resumed.
 
-    On a GPU, side work runs in a thread while the device computes. On a CPU it runs at once in the caller's thread,
-    since a second thread would only compete for the same cores. Models are always loaded in the model cache's thread.
+    On a GPU, side work runs in a thread with a stream of its own, beside the steps (:mod:`models.diffusion.streams`);
+    work for the CPU alone runs in further threads, so that it holds up no encoding and decoding. On a CPU all of it
+    runs at once in the caller's thread, since a second thread would only compete for the same cores. Models are always
+    loaded in the model cache's thread.
     """
 
-    def __init__(self, device: torch.device, models: ModelCache) -> None:
-        self._models = models
-        self._executor = ThreadPoolExecutor(1, "side-work") if device.type == "cuda" else None
+    def __init__(self, streams: Streams, models: ModelCache) -> None:
+        self._streams, self._models = streams, models
+        self._device_thread = ThreadPoolExecutor(1, "side-work") if streams.has_side else None
+        self._host_threads = ThreadPoolExecutor(HOST_THREADS, "host-work") if streams.has_side else None
+        self._count_lock = threading.Lock()
+        self._begun = self._ended = 0
         self._rows: list[Row] = []
         """Rows that wait for a future."""
+
+    @property
+    def begun(self) -> int:
+        """How many pieces of work were given to the side stream so far."""
+        return self._begun
+
+    @property
+    def is_computing(self) -> bool:
+        """Whether the side stream has work now."""
+        return self._ended < self._begun
 
     def prepare(self, row: Row, outcome: object) -> None:
         """Resume the plan of ``row`` with the outcome of its last request; ``None`` starts the plan."""
         future: Future[PlanStep] = Future()
         row.enter(Preparing(future))
-        self._run(partial(_resume_plan, row.plan, outcome, future))
+        self._compute(partial(self._resume_plan, row.plan, outcome, future))
 
     def load(self, row: Row, request: LoadRequest[object]) -> None:
         """Load a model for ``row``."""
@@ -51,7 +73,20 @@ class SideWork:
             row.steps_done += work.steps
             row.steps_ahead = 0
             row.enter(Finishing(future))
-        self._run(partial(_finish, batch, futures, self._models))
+        self.answer(futures, lambda: self._outcomes(batch))
+
+    def answer(self, futures: Sequence[Future[Any]], compute: Callable[[], Sequence[object] | JobFailure]) -> None:
+        """Set ``futures`` to what ``compute`` returns: one result for each, or one failure for all.
+
+        ``compute`` may use what the calling thread has given to its stream so far, and copies its results to the host.
+        """
+        mark = self._streams.mark()
+
+        def compute_beside() -> Sequence[object] | JobFailure:
+            with self._streams.beside(mark):
+                return compute()
+
+        self._compute(partial(_answer, futures, compute_beside))
 
     def watch(self, row: Row) -> None:
         """Include ``row``, which waits for side work, in :meth:`take_ready`."""
@@ -72,46 +107,87 @@ class SideWork:
             wait(futures, WAIT_S, FIRST_COMPLETED)
 
     def close(self) -> None:
-        """End the thread; unfinished side work is lost."""
-        if self._executor is not None:
-            self._executor.shutdown(cancel_futures=True)
+        """End the threads; unfinished side work is lost."""
+        for executor in (self._host_threads, self._device_thread):
+            if executor is not None:
+                executor.shutdown(cancel_futures=True)
 
-    def _run(self, work: Callable[[], None]) -> None:
-        if self._executor is None:
-            work()
-        else:
-            self._executor.submit(work)
+    def _compute(self, work: Callable[[], None]) -> None:
+        """Run ``work``, which uses the side stream."""
+        with self._count_lock:
+            self._begun += 1
+        _run(self._device_thread, partial(self._computed, work))
 
-
-@torch.inference_mode()
-def _resume_plan(plan: Plan, outcome: object, future: Future[PlanStep]) -> None:
-    def resume() -> PlanStep:
+    def _computed(self, work: Callable[[], None]) -> None:
         try:
-            return plan.send(outcome)
-        except StopIteration as end:
-            return PlanEnd(end.value)
+            work()
+        finally:
+            self._ended += 1
 
-    try:
-        future.set_result(attempt(resume))
-    except DeviceLost as error:  # raised again in the engine's thread
-        future.set_exception(error)
+    def _resume_plan(self, plan: Plan, outcome: object, future: Future[PlanStep]) -> None:
+        try:
+            step = attempt(partial(self._resumed, plan, outcome))
+        except DeviceLost as error:  # raised again in the engine's thread
+            future.set_exception(error)
+            return
+        if isinstance(step, HostWork):
+            _run(self._host_threads, partial(self._do_host_work, plan, step, future))
+        else:
+            future.set_result(step)
+
+    def _resumed(self, plan: Plan, outcome: object) -> PlanStep | HostWork[object]:
+        with self._streams.beside(None):
+            step = _send(plan, outcome)
+            self._streams.hand_over(step)
+            return step
+
+    def _do_host_work(self, plan: Plan, work: HostWork[object], future: Future[PlanStep]) -> None:
+        """Do ``work`` and resume the plan with its outcome; a failure is the plan's."""
+        try:
+            outcome = attempt(work.compute)
+        except DeviceLost as error:
+            future.set_exception(error)
+            return
+        if isinstance(outcome, JobFailure):
+            future.set_result(outcome)
+        else:
+            self._compute(partial(self._resume_plan, plan, outcome, future))
+
+    def _outcomes(self, batch: Sequence[Work[object]]) -> Sequence[object] | JobFailure:
+        """The outcomes of ``batch``, computed once more if the memory was full and some could be freed."""
+        outcomes = attempt(lambda: batch[0].finish(batch))
+        found = [outcomes] if isinstance(outcomes, JobFailure) else outcomes
+        if any(isinstance(outcome, OutOfMemory) for outcome in found) and self._models.free_memory():
+            outcomes = attempt(lambda: batch[0].finish(batch))
+        return outcomes
+
+
+def _run(executor: Executor | None, work: Callable[[], None]) -> None:
+    """Run ``work`` in ``executor``, or at once if there is none."""
+    if executor is None:
+        _without_gradients(work)
+    else:
+        executor.submit(_without_gradients, work)
 
 
 @torch.inference_mode()
-def _finish(batch: Sequence[Work[object]], futures: Sequence[Future[object]], models: ModelCache) -> None:
-    """Compute the outcomes, once more if the memory was full and some could be freed."""
+def _without_gradients(work: Callable[[], None]) -> None:
+    work()
+
+
+def _send(plan: Plan, outcome: object) -> PlanStep | HostWork[object]:
     try:
-        outcomes = _outcomes(batch)
-        if any(isinstance(outcome, OutOfMemory) for outcome in outcomes) and models.free_memory():
-            outcomes = _outcomes(batch)
-    except DeviceLost as error:
+        return plan.send(outcome)
+    except StopIteration as end:
+        return PlanEnd(end.value)
+
+
+def _answer(futures: Sequence[Future[Any]], compute: Callable[[], Sequence[object] | JobFailure]) -> None:
+    try:
+        results = attempt(compute)
+    except DeviceLost as error:  # raised again in the engine's thread
         for future in futures:
             future.set_exception(error)
-    else:
-        for future, outcome in zip(futures, outcomes, strict=True):
-            future.set_result(outcome)
-
-
-def _outcomes(batch: Sequence[Work[object]]) -> Sequence[object]:
-    outcomes = attempt(lambda: batch[0].finish(batch))
-    return [outcomes] * len(batch) if isinstance(outcomes, JobFailure) else outcomes
+        return
+    for number, future in enumerate(futures):
+        future.set_result(results if isinstance(results, JobFailure) else results[number])

@@ -82,8 +82,11 @@ class Work(Protocol[T_co]):
         Returns each one's failure, or ``None``. An exception fails all of them.
         """
 
-    def preview(self, output: torch.Tensor) -> Image | None:
-        """A rough image of the expected result, or ``None``; to be called before :meth:`advance`."""
+    def expect(self, output: torch.Tensor) -> torch.Tensor | None:
+        """The expected result, for :meth:`preview`, or ``None``; to be called before :meth:`advance`."""
+
+    def preview(self, expected: Sequence[torch.Tensor]) -> Sequence[Image]:
+        """Rough images of what :meth:`expect` returned for pieces of work of this one's group, made together."""
 
     def finish(self, batch: Sequence[Self]) -> Sequence[T_co | JobFailure]:
         """The outcome of each piece of work in ``batch``, or its failure; all of them have taken their last step."""
@@ -104,19 +107,27 @@ class LoadRequest(Generic[T_co]):
 
 
 @dataclass(frozen=True)
+class HostWork(Generic[T_co]):
+    """Work for the CPU alone, such as resizing an image; on a GPU it holds up no other row's encoding or decoding."""
+
+    compute: Callable[[], T_co]
+
+
+@dataclass(frozen=True)
 class StepsAhead:
     """About how many steps the plan takes after its next piece of work, so that the progress does not fall then."""
 
     steps: int
 
 
-PlanPart: TypeAlias = Generator[LoadRequest[object] | Work[object] | StepsAhead, object, T]
+PlanPart: TypeAlias = Generator[LoadRequest[object] | Work[object] | HostWork[object] | StepsAhead, object, T]
 """A part of a plan that returns a ``T``; plans include it by ``yield from``."""
 Plan: TypeAlias = PlanPart[Result]
 """The way of one job from task to result, as a generator.
 
 A plan yields what it needs next and is sent the outcome: for a load request the loaded model, for a piece of work what
-its ``finish`` returned. The code between two yields is preparation, such as encoding the prompt.
+its ``finish`` returned, for host work its result. The code between two yields is preparation, such as encoding the
+prompt.
 """
 
 
@@ -128,12 +139,17 @@ class PlanEnd:
 
 
 PlanStep: TypeAlias = LoadRequest[object] | Work[object] | StepsAhead | PlanEnd | JobFailure
-"""What one resumption of a plan gives."""
+"""What one resumption of a plan gives the engine; host work in between is none of its business."""
 
 
 def load(request: LoadRequest[T]) -> PlanPart[T]:
     """Wait for ``request`` and return the loaded model."""
     return cast(T, (yield request))
+
+
+def on_host(compute: Callable[[], T]) -> PlanPart[T]:
+    """Wait for ``compute``, which uses the CPU alone, and return its result; what it raises is the plan's failure."""
+    return cast(T, (yield HostWork(compute)))
 
 
 def run(work: Work[T], ahead: int = 0) -> PlanPart[T]:

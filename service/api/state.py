@@ -30,6 +30,7 @@ from service.backbone.queue import Intake
 from service.backbone.settings import Settings, SettingsError
 from service.backbone.storage import StorageMonitor
 from service.backbone.store import FileStore, ImageStore
+from service.backbone.viewers import Viewers
 from service.backbone.watch import JobWatcher
 from service.jobs.images import ImageIntake
 from service.jobs.service import JobService
@@ -57,6 +58,7 @@ class Gateway:
     """``None`` if no language engine is configured, or it is switched off."""
     rewriter: Rewriter
     wrong_keys: WrongKeys
+    viewers: Viewers
     leases: Leases
     """Of the jobs of calls that wait here; they end with their caller, and with this process."""
     breaker: CircuitBreaker
@@ -118,6 +120,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             engine=engine,
             rewriter=open_rewriter(settings, engine, connection),
             wrong_keys=WrongKeys(settings.wrong_keys_per_minute),
+            viewers=Viewers(connection),
             leases=Leases(connection),
             breaker=CircuitBreaker(),
         )

@@ -6,6 +6,7 @@ No other module spells a key. ``TTL`` in the table is the setting ``PHOTOGRAM_RE
 | --- | --- | --- | --- | --- |
 | ``photogram:job:<id>`` | hash | intake, then the worker | ``TTL`` after the end of the job | the job's record |
 | ``photogram:job:<id>:events`` | stream | intake, then the worker | 1 h after the end | status, progress, previews |
+| ``photogram:job:<id>:watched`` | string | gateway | 20 s | shows that a client watches the job's previews |
 | ``photogram:owner:<owner>:jobs`` | sorted set | intake | ``TTL`` after the last new job | job ids by ``created_at`` |
 | ``photogram:idempotency:<owner>:<sha256>`` | string | intake | 24 h | the job id of an ``Idempotency-Key`` |
 | ``photogram:wake`` | channel | intake, ledger scripts | | the id of every job that changed |
@@ -80,6 +81,11 @@ def record_key(job_id: str) -> str:
 def events_key(job_id: str) -> str:
     """Stream, capped. The job's events: ``kind`` and ``data``; expires at most one hour after the end of the job."""
     return f"photogram:job:{job_id}:events"
+
+
+def watched_key(job_id: str) -> str:
+    """String. Exists while a client watches the previews of the job; the gateway writes it, and it expires soon."""
+    return f"photogram:job:{job_id}:watched"
 
 
 def owner_jobs_key(owner: str) -> str:

@@ -22,6 +22,7 @@ from service.backbone.keyspace import (
     MODEL_PROBLEMS_KEY,
     events_key,
     record_key,
+    watched_key,
     workers_key,
 )
 from service.backbone.records import read_hash, result_fields
@@ -34,7 +35,8 @@ CRASH_MESSAGE = f"the worker process died {CRASH_LIMIT} times while it ran this 
 FORGOTTEN_AFTER_S = 3600.0
 """A worker that sent no heartbeat for so long is removed from the list of workers."""
 
-Verdict = Literal["go", "cancel", "over"]
+Verdict = Literal["go", "watched", "cancel", "over"]
+"""What a worker does after a report: go on, go on and make previews, end the job, or drop it."""
 
 
 class Ledger:
@@ -75,7 +77,7 @@ class Ledger:
         preview: str | None = None,
         loading: str | None = None,
     ) -> Verdict:
-        """Report ``step`` of ``steps``; returns whether to continue.
+        """Report ``step`` of ``steps``; returns whether to continue, and whether a client watches the previews.
 
         A share that is below the one that the record has is not shown: the job began again, or has more steps than
         were known. A report of loading changes no step.
@@ -153,7 +155,7 @@ class Ledger:
             trail.job_ended(values)
 
     def _run(self, script: Any, job_id: str, *arguments: object) -> Any:
-        keys = [record_key(job_id), events_key(job_id)]
+        keys = [record_key(job_id), events_key(job_id), watched_key(job_id)]
         return script(keys=keys, args=[repr(time.time()), self.record_ttl_s, *arguments])
 
     def beat(self, worker_name: str, queue: str = DIFFUSION_QUEUE) -> None:

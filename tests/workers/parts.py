@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import nullcontext
 
 from redis import Redis
@@ -18,6 +18,7 @@ from models.language.rewriting import Rewriter
 from service.backbone.ledger import Ledger
 from service.backbone.queue import Intake
 from workers.consumer import Consumer
+from workers.executors import PREFETCH
 from workers.fetching.gate import FetchGate
 from workers.held_jobs import HeldJob, HeldJobs
 from workers.images import ImageLoader
@@ -41,10 +42,12 @@ class Parts:
         self.consumer = Consumer(self.adapter, self.ledger, self.held, job_kinds(), lambda: CATALOG, gate, routing)
         self.maintenance = Maintenance(redis, self.adapter, self.ledger, self.held, routing)
 
-    def prepare(self, loader: ImageLoader, rewriting: Rewriting | None = None) -> Prepare:
+    def prepare(
+        self, loader: ImageLoader, rewriting: Rewriting | None = None, room: Callable[[], int] = lambda: PREFETCH
+    ) -> Prepare:
         """A first stage whose jobs an executor would take at once."""
         rewriting = rewriting or Rewriting(lambda: nullcontext(Rewriter(None, GENERIC)))  # without an engine
-        return Prepare(self.consumer, loader, rewriting, lambda: 0, queue.SimpleQueue())
+        return Prepare(self.consumer, loader, rewriting, room, queue.SimpleQueue())
 
     def cancel(self, job: HeldJob) -> None:
         """End a job as the loop does when it is canceled."""

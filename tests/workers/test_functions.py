@@ -21,7 +21,7 @@ from models.jobs.results import JobOutput
 from service.backbone.inputs import InputStore
 from service.backbone.store import FileStore
 from tests.workers.toys import KINDS, QUEUE, ToyRequest
-from workers.executors import Failed, Finished, Progressed
+from workers.executors import PREFETCH, Failed, Finished, Progressed
 from workers.functions import THREADS, FunctionCall, FunctionExecutor, JobCanceled, JobFunction, load_functions
 
 
@@ -201,7 +201,7 @@ def test_waiting_jobs_run_by_priority_then_by_age_and_their_clocks_stand_still()
     executor = one_thread(wait_until_free)
     busy = job_stub("busy", -2)
     executor.start(busy)
-    while executor.waiting:
+    while executor.room < PREFETCH:
         time.sleep(0.005)
     priorities = {"old": 0, "low": -1, "high": 2, "new": 0, "open": None, "second high": 2}
     jobs = [job_stub(execution_id, priority) for execution_id, priority in priorities.items()]

@@ -42,7 +42,7 @@ def test_a_worker_that_has_lost_its_device_ends_and_requeues_what_has_not_begun(
     prepare: Any = SimpleNamespace(
         ready=queue.SimpleQueue(), start=lambda: None, stop_taking=lambda timeout_s: calls.append("stop taking")
     )
-    engine: Any = SimpleNamespace(poll=lose_device, is_idle=False, waiting=0, longest_call_s=0.0)
+    engine: Any = SimpleNamespace(poll=lose_device, is_idle=False, room=2, longest_call_s=0.0)
     finish: Any = SimpleNamespace(close=lambda: calls.append("store finished images"), try_again=lambda: None)
     loop = JobLoop(parts.consumer, prepare, Executors(engine, None), finish, job_timeout_s=600)
     with pytest.raises(Exited):

@@ -22,10 +22,11 @@ from service.backbone.inputs import InputStore
 from service.backbone.keyspace import events_key, record_key
 from service.backbone.store import ImageStore
 from tests.workers.parts import CATALOG, Parts, submit
+from workers.executors import PREFETCH
 from workers.fetch import FetchLimits
 from workers.held_jobs import HeldJob, Phase
 from workers.images import ImageLoader
-from workers.prepare import LOADERS, PREFETCH, Prepare
+from workers.prepare import LOADERS, Prepare
 
 DEADLINE_S = 1.0
 LIMIT_PX = 1000
@@ -243,3 +244,22 @@ def test_a_job_gives_its_place_up_when_it_is_canceled_while_it_waits_for_others(
     whole(stage)
     others.release()
     assert stage.next_ready().job_id != waiting.job_id
+
+
+def test_as_many_jobs_are_taken_as_the_executors_have_room_for(redis: Redis, tmp_path: Path) -> None:
+    worker, room = Parts(redis), [5]
+    limits = FetchLimits(max_bytes=100_000, deadline_s=DEADLINE_S, allow_private=True)
+    loader = ImageLoader(InputStore(tmp_path / "inputs"), ImageStore(tmp_path / "images"), limits)
+    for _ in range(12):
+        submit(redis)
+    prepare = worker.prepare(loader, room=lambda: room[0])
+    prepare.start()
+    deadline = time.monotonic() + 10
+    for room[0] in (5, 9, -1):
+        expected = max(len(worker.held), room[0])
+        while prepare.ready.qsize() < expected:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(0.1)
+        assert prepare.ready.qsize() == expected
+    prepare.stop()

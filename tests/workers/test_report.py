@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 from redis import Redis
 
+from service.backbone.keyspace import watched_key
 from service.backbone.ledger import Ledger
 from tests.workers.parts import Parts, submit
 from workers.report import Report
@@ -43,3 +45,20 @@ def test_reports_go_on_after_any_error_and_steps_may_be_numpy_integers(redis: Re
         report.note(faulty, step, 3, None)
         report.note(good, step + 1, 3, None)
     assert report.is_alive()
+
+
+def test_a_job_counts_as_watched_as_of_its_last_report(redis: Redis) -> None:
+    parts = Parts(redis)
+    submit(redis)
+    job = parts.consumer.take(timeout_s=1)
+    report = Report(parts.ledger, parts.held)
+    report.start()
+    assert job is not None and not job.is_watched
+    for step, is_watched in enumerate((True, False), 1):
+        redis.set(watched_key(job.job_id), "1") if is_watched else redis.delete(watched_key(job.job_id))
+        report.note(job, step, 3, None)
+        deadline = time.monotonic() + 10
+        while job.is_watched is not is_watched:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert parts.held.take_cancel_requests() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -54,13 +55,27 @@ class Estimator:
         return self.model(**self.processor(images=pixels, return_tensors="pt"))
 
 
-@lru_cache(maxsize=2)
+_loading = threading.Lock()
+"""Held while an estimator is looked up, so that two threads do not load the same one."""
+
+
 def _depth_estimator(folder: Path) -> Estimator:
+    with _loading:
+        return _load_depth_estimator(folder)
+
+
+def _segmenter(folder: Path) -> Estimator:
+    with _loading:
+        return _load_segmenter(folder)
+
+
+@lru_cache(maxsize=2)
+def _load_depth_estimator(folder: Path) -> Estimator:
     return Estimator.load(AutoModelForDepthEstimation, folder)
 
 
 @lru_cache(maxsize=1)
-def _segmenter(folder: Path) -> Estimator:
+def _load_segmenter(folder: Path) -> Estimator:
     estimator = Estimator.load(AutoModelForSemanticSegmentation, folder)
     classes = estimator.model.config.num_labels
     if classes != CLASSES:

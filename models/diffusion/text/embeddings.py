@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from models.diffusion.failures import detail_of
+from models.diffusion.streams import to_device
 from models.errors import ModelUnavailable
 
 
@@ -85,7 +86,7 @@ def placed(layer: torch.nn.Module, vectors: Sequence[tuple[int, torch.Tensor]]) 
     def replace(_module: torch.nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:
         if threading.get_ident() == thread:
             for start, replacement in vectors:
-                output[0, start : start + len(replacement)] = replacement.to(output)
+                output[0, start : start + len(replacement)] = to_device(replacement, output.device)
         return output
 
     handle = layer.register_forward_hook(replace)

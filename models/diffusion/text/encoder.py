@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from models.diffusion.streams import to_device
 from models.diffusion.text.chunks import Chunk
 from models.diffusion.text.embeddings import Embedding, placed
 from models.errors import DrawingFailed
@@ -57,10 +58,10 @@ class Encoder:
         start, end = self.tokenizer("").input_ids
         ids = [start, *(number for unit in chunk for number in unit.ids), end]
         padding = self.tokenizer.model_max_length - len(ids)
-        tokens = torch.tensor([ids + [self.tokenizer.pad_token_id] * padding], device=self.device)
+        tokens = to_device(torch.tensor([ids + [self.tokenizer.pad_token_id] * padding]), self.device)
         mask = None
         if getattr(self.model.config, "use_attention_mask", False):
-            mask = torch.tensor([[1] * len(ids) + [0] * padding], device=self.device)
+            mask = to_device(torch.tensor([[1] * len(ids) + [0] * padding]), self.device)
         with placed(self.model.get_input_embeddings(), self._vectors(chunk)):
             output = self.model(tokens, attention_mask=mask, output_hidden_states=self.is_sdxl or clip_skip > 1)
         weights = [1.0, *(unit.weight for unit in chunk for _ in unit.ids)]
@@ -101,15 +102,15 @@ def _apply_weights(states: torch.Tensor, weights: Sequence[float], keep_mean: bo
 
     With ``keep_mean``, all states are then scaled so that their mean is the same as before, as in A1111. This suits
     only the last layers of Stable Diffusion's CLIP. With SDXL it made artefacts, and A1111 got an option without it
-    (its pull request 14874).
+    (its pull request 14874). Nothing here waits for the device.
     """
     if all(weight == 1 for weight in weights):
         return states
-    factors = torch.ones(states.shape[1], device=states.device)
-    factors[: len(weights)] = torch.tensor(weights, device=states.device)
+    factors = torch.tensor([*weights, *[1.0] * (states.shape[1] - len(weights))])
     plain = states.float()
-    weighted = plain * factors[:, None]
-    before, after = plain.mean(), weighted.mean()
-    if keep_mean and min(before.abs(), after.abs()) > MEAN_FLOOR * plain.abs().mean():
-        weighted *= before / after
+    weighted = plain * to_device(factors, states.device)[:, None]
+    if keep_mean:
+        before, after = plain.mean(), weighted.mean()
+        is_divisor = torch.minimum(before.abs(), after.abs()) > MEAN_FLOOR * plain.abs().mean()
+        weighted *= torch.where(is_divisor, before / after, 1.0)
     return weighted.to(states.dtype)

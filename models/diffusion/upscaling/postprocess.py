@@ -54,9 +54,12 @@ class ImageWork(ABC):
     def image(self) -> Image.Image:
         """The resulting RGB image, once all steps are taken."""
 
-    def preview(self, output: Tensor) -> Image.Image | None:
-        """Always ``None``: the input image is known."""
+    def expect(self, output: Tensor) -> Tensor | None:
+        """Always ``None``: the input image is known, and there are no previews."""
         return None
+
+    def preview(self, expected: Sequence[Tensor]) -> list[Image.Image]:
+        return []
 
     def finish(self, batch: Sequence[ImageWork]) -> list[Image.Image]:
         return [each.image() for each in batch]

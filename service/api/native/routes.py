@@ -18,10 +18,9 @@ from service.api.job_bodies import parse_job
 from service.api.native.errors import CREATING_JOB, QUERYING_JOB, READING_JOB
 from service.api.native.openapi import JOB_BODY
 from service.api.native.schemas import JobListView, JobView, ListQuery, WaitQuery
-from service.api.native.streaming import event_stream, resume_point
+from service.api.native.streaming import JobEvents, event_stream, resume_point
 from service.api.native.translate import wire_name
 from service.api.native.views import job_view
-from service.api.sse import RECONNECT, EventStream
 from service.api.state import Gateway, GatewayState
 from service.api.stopping import stopping_of
 from service.jobs.caller import Caller
@@ -169,4 +168,4 @@ async def watch_job(
     await gateway.jobs.find(caller, job_id)
     base = base_url(request, gateway)
     events = event_stream(gateway.watcher, job_id, after, lambda record: job_view(record, base).model_dump_json())
-    return EventStream(events, RECONNECT)
+    return JobEvents(events, gateway.viewers, job_id)

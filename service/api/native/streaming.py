@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 
+from starlette.types import Receive, Scope, Send
+
 from models.errors import ProblemCode
 from models.jobs.records import JobRecord, JobStatus
 from service.api.errors import invalid_field
 from service.api.native.views import at_status
-from service.api.sse import FROM_THE_START, KEEP_ALIVE, KEEP_ALIVE_S, text_frame
+from service.api.sse import FROM_THE_START, KEEP_ALIVE, KEEP_ALIVE_S, RECONNECT, EventStream, text_frame
+from service.backbone.viewers import Viewers
 from service.backbone.watch import JobEvent, JobWatcher
 
 _ID_PART_MAX = 2**63
@@ -52,6 +55,19 @@ async def event_stream(
     # The stream is capped and the client may resume after its last entry: then the final status is not in it.
     if not is_over and (record := await watcher.read(job_id)):
         yield text_frame("status", render(record))
+
+
+class JobEvents(EventStream):
+    """A response that streams the events of a job, which counts as watched for as long as the client reads them."""
+
+    def __init__(self, frames: AsyncIterator[str], viewers: Viewers, job_id: str) -> None:
+        super().__init__(frames, RECONNECT)
+        self._viewers, self._job_id = viewers, job_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events; uvicorn cancels this call if the client disconnects."""
+        async with self._viewers.watching([self._job_id]):
+            await super().__call__(scope, receive, send)
 
 
 def _status_frame(event: JobEvent, record: JobRecord, render: Callable[[JobRecord], str]) -> str:

@@ -102,11 +102,12 @@ class JobStream(EventStream):
         super().__init__(stream.events(records), _error_frame(to_api_error(GatewayStops())))
         self._gateway = stream.gateway
         self._job_ids = [record.job_id for record in records]
+        self._watched = self._job_ids if stream.response_format.partial_images else []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events; uvicorn cancels this call if the client disconnects."""
         try:
-            async with self._gateway.leases.renewing(self._job_ids):
+            async with self._gateway.leases.renewing(self._job_ids), self._gateway.viewers.watching(self._watched):
                 await super().__call__(scope, receive, send)
         finally:
             with anyio.CancelScope(shield=True):

@@ -86,7 +86,9 @@ async def _wait(
     call_state = Call(task_id=task_id or default_id, name=name, job_ids=job_ids, started_at=time.time())
     try:
         await gateway.callers.begin(caller.key_id, call_state)
-        records = await wait_for_all(gateway.jobs, caller, request, job_ids)
+        # Also without polls for progress: an interrupted call returns the last preview of each image.
+        async with gateway.viewers.watching(job_ids):
+            records = await wait_for_all(gateway.jobs, caller, request, job_ids)
     finally:
         await asyncio.shield(gateway.callers.end(caller.key_id, call_state))
     for record in records:

@@ -1,9 +1,10 @@
 """All Lua of Photogram: one function per script, which gives its source and documents its arguments.
 
 The sources are the ``.lua`` files of this folder. Scripts on a job's record begin with ``record.lua``; their KEYS are
-the record and its events, ``ARGV[1]`` is the time in seconds since the epoch and ``ARGV[2]`` the seconds for which a
-finished job is kept. Each of them checks, changes and announces a record atomically. A script that a worker calls
-passes its execution id as a fencing token: it has no effect once the record names another execution.
+the record, its events, and for workers the key that says that it is watched; ``ARGV[1]`` is the time in seconds since
+the epoch and ``ARGV[2]`` the seconds for which a finished job is kept. Each of them checks, changes and announces a
+record atomically. A script that a worker calls passes its execution id as a fencing token: it has no effect once the
+record names another execution.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def progress() -> str:
     """A worker reports progress, which is written and announced only if it does not fall.
 
     ARGV[3:]: execution id, step, steps, event kind, event data, what is being loaded or an empty string. Returns
-    ``go``, ``cancel`` (a client canceled the job) or ``over`` (the job is no longer this execution's).
+    ``go``, ``watched`` (go on, and a client watches the previews), ``cancel`` (a client canceled the job) or ``over``
+    (the job is no longer this execution's).
     """
     return _record_script("progress")
 

@@ -1,5 +1,5 @@
 -- What all scripts on a job's record share; the loader puts it in front of each of them.
--- KEYS: the record, its events. ARGV[1]: the time in seconds since the epoch. ARGV[2]: how long a finished job is kept.
+-- KEYS: the record, its events, for workers whether it is watched. ARGV[1]: the time in seconds since the epoch. ARGV[2]: how long a finished job is kept.
 local record, events, now, ttl = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 
 local function get(name)

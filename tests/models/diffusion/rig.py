@@ -27,7 +27,7 @@ from models.diffusion.engine import Engine
 from models.diffusion.events import Event, Failed, Finished, Progressed
 from models.diffusion.plans import Tools, plan
 from models.diffusion.sampling import build_scheduler
-from models.diffusion.work import LoadRequest, Task
+from models.diffusion.work import HostWork, LoadRequest, Task
 from models.errors import JobFailure
 from models.jobs.params import DrawParams
 
@@ -131,8 +131,8 @@ def prepare(studio: Studio, wanted: DrawParams, spec: ModelSpec | None = None, *
     )
     with torch.inference_mode():
         request = next(generator)
-        while isinstance(request, LoadRequest):
-            request = generator.send(request.load())
+        while isinstance(request, LoadRequest | HostWork):
+            request = generator.send(request.load() if isinstance(request, LoadRequest) else request.compute())
     assert isinstance(request, Denoising)
     return request
 

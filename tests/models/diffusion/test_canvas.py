@@ -51,7 +51,7 @@ def test_an_unknown_mode_is_refused() -> None:
 
 def test_what_is_drawn_small_becomes_what_was_asked_for() -> None:
     prepared = over_image(gradient((90, 60)), (256, 256), (128, 128), "crop")
-    assert prepared.canvas is not None
+    assert prepared.canvas is not None and prepared.finish is not None
     assert prepared.canvas.image.size == (128, 128)
     assert prepared.finish(Image.new("RGB", (128, 128))).size == (256, 256)
 
@@ -83,7 +83,7 @@ def test_only_the_masked_part_is_drawn_at_full_size() -> None:
     prepared = over_mask(
         image, mask, Mask(image="", only_masked=True, padding_px=10, blur_px=0), (512, 512), (64, 64), "crop"
     )
-    assert prepared.canvas is not None
+    assert prepared.canvas is not None and prepared.finish is not None
     assert prepared.canvas.image.size == (64, 64)
     part = image.crop((90, 90, 150, 150)).resize((64, 64), Image.Resampling.LANCZOS)
     assert ImageChops.difference(prepared.canvas.image, part).getbbox() is None

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import Future
 
+import pytest
 import torch
 
 from models.diffusion.capacity import Capacity
 from models.diffusion.events import Finished
-from models.diffusion.row import Row
+from models.diffusion.row import Finishing, Row, Running
 from models.diffusion.scheduler import Scheduler
-from tests.models.diffusion.rig import Studio, WatchedDenoiser, add_row, images, params, progress, run
+from tests.models.diffusion.rig import Studio, WatchedDenoiser, add_row, images, params, prepare, progress, run
 from tests.models.diffusion.test_capacity import task
 
 
@@ -119,3 +121,85 @@ def test_the_end_of_a_row_does_not_reach_its_successor(tiny_sd: Studio) -> None:
     (second,) = scheduler.admit()
     scheduler.end(first)
     assert (scheduler.is_running(first), scheduler.is_running(second)) == (False, True)
+
+
+def ready(row: Row, studio: Studio) -> None:
+    """Let ``row`` have been prepared."""
+    row.enter(Running(prepare(studio, params())))
+
+
+def decoding(row: Row) -> None:
+    row.enter(Finishing(Future()))
+
+
+def test_rows_that_are_encoded_or_decoded_take_no_place(tiny_sd: Studio) -> None:
+    scheduler = Scheduler(Capacity(4), prepares_ahead=True)
+    for number in range(9):
+        scheduler.add(waiting_row(str(number), tiny_sd))
+    admitted = list(scheduler.admit())
+    assert len(admitted) == 6, "half as many as there are places are prepared ahead"
+    for row in admitted:
+        ready(row, tiny_sd)
+    assert scheduler.select_batch() == admitted[:4]
+    assert list(scheduler.admit()) == []
+    decoding(admitted[0])
+    assert scheduler.select_batch() == [*admitted[1:4], admitted[4]], "the place is given away at once"
+    assert list(scheduler.admit()) == [], "a row that is decoded still takes memory"
+    scheduler.end(admitted[0])
+    assert len(list(scheduler.admit())) == 1
+
+
+def test_without_side_work_beside_the_steps_rows_are_not_prepared_ahead(tiny_sd: Studio) -> None:
+    scheduler = Scheduler(Capacity(4))
+    for number in range(9):
+        scheduler.add(waiting_row(str(number), tiny_sd))
+    assert len(list(scheduler.admit())) == 4
+
+
+def test_places_go_to_the_highest_priority_and_then_to_the_oldest(tiny_sd: Studio) -> None:
+    scheduler = Scheduler(Capacity(2), prepares_ahead=True)
+    drawn = [waiting_row("first", tiny_sd), waiting_row("second", tiny_sd)]
+    waiting = [waiting_row("old", tiny_sd), waiting_row("urgent", tiny_sd, priority=1)]
+    for row in drawn:
+        scheduler.add(row)
+    started = list(scheduler.admit())
+    for row in started:
+        ready(row, tiny_sd)
+    scheduler.select_batch()
+    for row in waiting:
+        scheduler.add(row)
+    started += scheduler.admit()
+    assert started == [*drawn, waiting[1]]
+    scheduler.end(drawn[0])
+    started += scheduler.admit()
+    for row in waiting:
+        ready(row, tiny_sd)
+    assert scheduler.select_batch() == [drawn[1], waiting[1]]
+    decoding(drawn[1])
+    assert scheduler.select_batch() == [waiting[1], waiting[0]]
+
+
+def test_a_row_that_waited_for_its_place_starts_level_with_the_least_served_one(tiny_sd: Studio) -> None:
+    scheduler = Scheduler(Capacity(1), prepares_ahead=True)
+    for row_id in "ab":
+        scheduler.add(waiting_row(row_id, tiny_sd))
+    first, second = scheduler.admit()
+    for row in (first, second):
+        ready(row, tiny_sd)
+    assert scheduler.select_batch() == [first]
+    scheduler.charge([first], 5.0)
+    assert scheduler.select_batch() == [first], "a place is kept until the work is done"
+    ready(first, tiny_sd)
+    assert scheduler.select_batch() == [first], "a second pass of the older row goes before the younger row"
+    scheduler.end(first)
+    assert scheduler.select_batch() == [second]
+
+
+@pytest.mark.parametrize(("rows", "steps_left", "expected"), [(0, 5, 1), (2, 5, 6), (8, 5, 1), (8, 1, 8)])
+def test_as_many_jobs_are_taken_as_could_join_soon(tiny_sd: Studio, rows: int, steps_left: int, expected: int) -> None:
+    scheduler = Scheduler(Capacity(8))
+    for number in range(rows):
+        scheduler.add(waiting_row(str(number), tiny_sd))
+    for row in scheduler.admit():
+        row.enter(Running(prepare(tiny_sd, params(num_inference_steps=steps_left))))
+    assert scheduler.joining_soon() == expected

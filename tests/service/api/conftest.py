@@ -88,7 +88,7 @@ class Hand:
         assert self.ledger.start(job_id, EXECUTION) == 0
 
     def progress(self, job_id: str, step: int, preview: str | None = None) -> None:
-        assert self.ledger.progress(job_id, EXECUTION, step, 20, preview=preview) == "go"
+        assert self.ledger.progress(job_id, EXECUTION, step, 20, preview=preview) in ("go", "watched")
 
     def rewrite(self, job_id: str, rewrite: Rewrite) -> None:
         assert self.ledger.note_rewrite(job_id, EXECUTION, rewrite)

@@ -13,7 +13,7 @@ from models.jobs.records import JobStatus
 from models.jobs.results import Image, StoredFile
 from models.jobs.rewrite import Rewrite
 from service.backbone import scripts
-from service.backbone.keyspace import CANCEL_CHANNEL, WAKE_CHANNEL, events_key, record_key
+from service.backbone.keyspace import CANCEL_CHANNEL, WAKE_CHANNEL, events_key, record_key, watched_key
 from service.backbone.ledger import CRASH_LIMIT
 from service.backbone.records import UnreadableRecord
 from tests.service.backbone.damage import UNREADABLE
@@ -288,3 +288,14 @@ def test_a_record_that_cannot_be_read_is_one_error(ledger, job, redis, field: st
     redis.hset(record_key(job), field, value)
     with pytest.raises(UnreadableRecord):
         ledger.read(job)
+
+
+def test_a_report_learns_whether_the_job_is_watched(ledger, job, redis):
+    ledger.start(job, "a")
+    redis.set(watched_key(job), "1")
+    assert ledger.progress(job, "a", 2, 20) == "watched"
+    assert ledger.progress(job, "a", 1, 20) == "watched", "also where no progress is shown"
+    assert ledger.progress(job, "a", 2, 20, loading="a model") == "watched"
+    assert ledger.progress(job, "b", 3, 20) == "over"
+    redis.delete(watched_key(job))
+    assert ledger.progress(job, "a", 3, 20) == "go"

@@ -10,9 +10,12 @@ import pytest
 
 from service.api.native.streaming import event_stream
 from service.api.native.views import job_view
+from service.backbone import viewers
 from service.backbone.connections import connect_async
-from service.backbone.keyspace import events_key
+from service.backbone.keyspace import events_key, watched_key
+from service.backbone.viewers import WATCHED_S
 from service.backbone.watch import JobWatcher
+from tests.service.api.conftest import EXECUTION
 
 
 def parse(text: str) -> list[dict]:
@@ -118,3 +121,30 @@ def test_a_reader_that_leaves_is_forgotten(client, new_job, worker):
         assert next(answer.iter_lines()).startswith("id: ")
     worker.draw(job_id)
     assert client.get(f"/v1/jobs/{job_id}").json()["status"] == "succeeded"
+
+
+def test_a_job_is_watched_while_its_stream_is_open(client, new_job, worker, redis):
+    job_id = new_job()
+    worker.start(job_id)
+    assert worker.ledger.progress(job_id, EXECUTION, 1, 20) == "go"
+    with client.stream("GET", f"/v1/jobs/{job_id}/events") as answer:
+        assert next(answer.iter_lines()).startswith("id: ")
+        assert worker.ledger.progress(job_id, EXECUTION, 2, 20) == "watched"
+        assert 0 < redis.pttl(watched_key(job_id)) <= WATCHED_S * 1000
+    client.get(f"/v1/jobs/{new_job()}?wait=0.1")
+    assert [key.decode() for key in redis.keys("*:watched")] == [watched_key(job_id)], "waiting is not watching"
+
+
+async def test_a_stream_that_stays_open_is_noted_again(redis_url, redis, monkeypatch):
+    monkeypatch.setattr(viewers, "RENEW_S", 0.05)
+    connection = connect_async(redis_url, "test")
+    async with viewers.Viewers(connection).watching(["a", "b"]):
+        assert redis.delete(watched_key("a"), watched_key("b")) == 2
+        async with asyncio.timeout(10):
+            while not redis.exists(watched_key("a")) or not redis.exists(watched_key("b")):
+                await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    redis.delete(watched_key("a"))
+    await asyncio.sleep(0.2)
+    assert not redis.exists(watched_key("a"))
+    await connection.aclose(close_connection_pool=True)
