@@ -16,12 +16,12 @@ from models.diffusion.load_requests import checkpoint_request
 from models.diffusion.model_cache import ModelCache
 from models.diffusion.plans import Tools, plan
 from models.diffusion.previewing import Previews
-from models.diffusion.row import AwaitingLoad, Ended, Finishing, Preparing, Row, Running
+from models.diffusion.row import AwaitingLoad, Ended, Finishing, OnHost, Preparing, Row, Running
 from models.diffusion.scheduler import Scheduler, current_work
 from models.diffusion.side_work import SideWork
 from models.diffusion.streams import open_streams
 from models.diffusion.timing import ForwardTimes
-from models.diffusion.work import LoadRequest, PlanEnd, PlanStep, StepsAhead, Task, Work
+from models.diffusion.work import HostWork, LoadRequest, PlanEnd, PlanStep, StepsAhead, Task, Work
 from models.errors import JobFailure, OutOfMemory
 
 CPU = torch.device("cpu")
@@ -157,14 +157,14 @@ class Engine:
     def _resume(self, row: Row) -> Iterator[Event]:
         """Take ``row`` from state to state until it is running, waits for unfinished side work, or has left.
 
-        Preparing -> AwaitingLoad -> Preparing while the plan requests models; Preparing -> Running when it has work to
-        run; Finishing -> Preparing with the outcome of that work.
+        Preparing -> AwaitingLoad or OnHost -> Preparing while the plan requests models or work of the CPU; Preparing ->
+        Running when it has work to run; Finishing -> Preparing with the outcome of that work.
         """
         while self._scheduler.is_running(row) and row.is_ready:
             match row.state:
                 case Preparing(future):
                     yield from self._follow_plan(row, future.result())
-                case AwaitingLoad(future) | Finishing(future):
+                case AwaitingLoad(future) | OnHost(future) | Finishing(future):
                     outcome = future.result()
                     if isinstance(outcome, JobFailure):
                         yield self._fail(row, outcome)
@@ -174,12 +174,14 @@ class Engine:
             self._side_work.watch(row)
 
     def _follow_plan(self, row: Row, following: PlanStep) -> Iterator[Event]:
-        """Preparing -> AwaitingLoad, Running or Ended."""
+        """Preparing -> AwaitingLoad, OnHost, Running or Ended."""
         match following:
             case LoadRequest():
                 self._side_work.load(row, following)
                 if not row.is_ready:
                     yield Loading(row.row_id, following.name)
+            case HostWork():
+                self._side_work.compute_on_host(row, following)
             case PlanEnd(result):
                 self._end(row)
                 yield Finished(row.row_id, result, row.prepare_s, row.denoise_s, row.finish_s)

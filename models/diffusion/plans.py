@@ -42,6 +42,8 @@ from models.media.fitting import fit
 Size = tuple[int, int]
 ENCODINGS_BYTES = 256 << 20
 """The memory for encoded prompts, kept for later jobs with the same prompt."""
+LARGE_PX = 1 << 22
+"""Work on input images with more pixels takes up to seconds."""
 
 
 @dataclass
@@ -102,15 +104,23 @@ def _prepare(task: Task, params: DrawParams, size: Size, drawn_size: Size) -> Pl
     if params.image is None:
         return Prepared(None, resizing(drawn_size, size))
     image, mask, mode = task.images[params.image], params.mask, params.resize_mode
+    is_long = _is_large(task)
     if mask is None:
-        return (yield from on_host(lambda: over_image(image, size, drawn_size, mode)))
-    return (yield from on_host(lambda: over_mask(image, task.images[mask.image], mask, size, drawn_size, mode)))
+        return (yield from on_host(lambda: over_image(image, size, drawn_size, mode), is_long=is_long))
+    mask_image = task.images[mask.image]
+    made = on_host(lambda: over_mask(image, mask_image, mask, size, drawn_size, mode), is_long=is_long)
+    return (yield from made)
 
 
-def _finish(prepared: Prepared, drawn: Image) -> PlanPart[Image]:
+def _finish(task: Task, prepared: Prepared, drawn: Image) -> PlanPart[Image]:
     """The image that the request asks for, from the ``drawn`` one."""
     finish = prepared.finish
-    return drawn if finish is None else (yield from on_host(lambda: finish(drawn)))
+    return drawn if finish is None else (yield from on_host(lambda: finish(drawn), is_long=_is_large(task)))
+
+
+def _is_large(task: Task) -> bool:
+    """Whether work on the whole input image takes long; most are reduced to the size that is drawn before."""
+    return any(image.width * image.height > LARGE_PX for image in task.images.values())
 
 
 def _one_pass(
@@ -136,13 +146,13 @@ def _one_pass(
         reuse_interval=params.reuse_interval,
     )
     if params.refiner is None:
-        return (yield from _finish(prepared, (yield from run(denoising, ahead))))
+        return (yield from _finish(task, prepared, (yield from run(denoising, ahead))))
     first, steps = end_early(denoising, params.refiner.start), denoising.steps
     latents = yield from run(first, ahead + max(steps - first.steps, 0))
     refiner = yield from load(checkpoint_request(task.catalog[params.refiner.model], tools.load))
     conditioning = _conditioning(task, params, tools, refiner, size)
     refining = continue_from(refiner, sampling, size, conditioning, latents, params.refiner.start)
-    return (yield from _finish(prepared, (yield from run(refining, ahead))))
+    return (yield from _finish(task, prepared, (yield from run(refining, ahead))))
 
 
 def _second_steps(params: DrawParams) -> int:

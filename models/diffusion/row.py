@@ -39,6 +39,14 @@ class AwaitingLoad:
 
 
 @dataclass(frozen=True)
+class OnHost:
+    """The row waits for work that the CPU alone does for it; for example its input image is resized."""
+
+    future: Future[object]
+    """The result, or a ``JobFailure``."""
+
+
+@dataclass(frozen=True)
 class Running:
     """The row takes steps, together with others, whenever the scheduler selects it."""
 
@@ -58,7 +66,9 @@ class Ended:
     """The row has left the engine, with a result or a failure."""
 
 
-State: TypeAlias = Waiting | Preparing | AwaitingLoad | Running | Finishing | Ended
+State: TypeAlias = Waiting | Preparing | AwaitingLoad | OnHost | Running | Finishing | Ended
+_PENDING = Preparing | AwaitingLoad | OnHost | Finishing
+"""The states with a future."""
 
 
 @dataclass(eq=False)
@@ -102,7 +112,7 @@ class Row:
     @property
     def pending(self) -> Future[Any] | None:
         """The future that the row waits for; ``None`` in states without one."""
-        return self.state.future if isinstance(self.state, Preparing | AwaitingLoad | Finishing) else None
+        return self.state.future if isinstance(self.state, _PENDING) else None
 
     @property
     def is_ready(self) -> bool:
@@ -117,7 +127,7 @@ class Row:
     @property
     def prepare_s(self) -> float:
         """Seconds of preparation and of waiting for models."""
-        return self._seconds[Preparing] + self._seconds[AwaitingLoad]
+        return self._seconds[Preparing] + self._seconds[AwaitingLoad] + self._seconds[OnHost]
 
     @property
     def denoise_s(self) -> float:

@@ -12,7 +12,7 @@ import torch
 
 from models.diffusion.failures import attempt
 from models.diffusion.model_cache import ModelCache
-from models.diffusion.row import AwaitingLoad, Finishing, Preparing, Row
+from models.diffusion.row import AwaitingLoad, Finishing, OnHost, Preparing, Row
 from models.diffusion.scheduler import current_work
 from models.diffusion.streams import Streams
 from models.diffusion.work import HostWork, LoadRequest, Plan, PlanEnd, PlanStep, Work
@@ -31,14 +31,15 @@ class SideWork:
 
     On a GPU, side work runs in a thread with a stream of its own, beside the steps (:mod:`models.diffusion.streams`);
     work for the CPU alone runs in further threads, so that it holds up no encoding and decoding. On a CPU all of it
-    runs at once in the caller's thread, since a second thread would only compete for the same cores. Models are always
-    loaded in the model cache's thread.
+    runs at once in the caller's thread, since a second thread would only compete for the same cores; only what may take
+    seconds runs in those threads too, so that the other rows take steps meanwhile. Models are always loaded in the
+    model cache's thread.
     """
 
     def __init__(self, streams: Streams, models: ModelCache) -> None:
         self._streams, self._models = streams, models
         self._device_thread = ThreadPoolExecutor(1, "side-work") if streams.has_side else None
-        self._host_threads = ThreadPoolExecutor(HOST_THREADS, "host-work") if streams.has_side else None
+        self._host_threads = ThreadPoolExecutor(HOST_THREADS, "host-work")
         self._count_lock = threading.Lock()
         self._begun = self._ended = 0
         self._rows: list[Row] = []
@@ -64,6 +65,13 @@ class SideWork:
         """Load a model for ``row``."""
         row.keys |= {request.key}
         row.enter(AwaitingLoad(self._models.request(request)))
+
+    def compute_on_host(self, row: Row, work: HostWork[object]) -> None:
+        """Do ``work``, which uses the CPU alone, for ``row``."""
+        future: Future[object] = Future()
+        row.enter(OnHost(future))
+        has_thread = self._streams.has_side or work.is_long
+        _run(self._host_threads if has_thread else None, partial(_set_result, future, work.compute))
 
     def finish(self, rows: Sequence[Row]) -> None:
         """Compute the outcomes of the works of ``rows`` together; all have taken their last step."""
@@ -108,9 +116,9 @@ class SideWork:
 
     def close(self) -> None:
         """End the threads; unfinished side work is lost."""
-        for executor in (self._host_threads, self._device_thread):
-            if executor is not None:
-                executor.shutdown(cancel_futures=True)
+        self._host_threads.shutdown(cancel_futures=True)
+        if self._device_thread is not None:
+            self._device_thread.shutdown(cancel_futures=True)
 
     def _compute(self, work: Callable[[], None]) -> None:
         """Run ``work``, which uses the side stream."""
@@ -125,33 +133,13 @@ class SideWork:
             self._ended += 1
 
     def _resume_plan(self, plan: Plan, outcome: object, future: Future[PlanStep]) -> None:
-        try:
-            step = attempt(partial(self._resumed, plan, outcome))
-        except DeviceLost as error:  # raised again in the engine's thread
-            future.set_exception(error)
-            return
-        if isinstance(step, HostWork):
-            _run(self._host_threads, partial(self._do_host_work, plan, step, future))
-        else:
-            future.set_result(step)
+        _set_result(future, partial(self._resumed, plan, outcome))
 
-    def _resumed(self, plan: Plan, outcome: object) -> PlanStep | HostWork[object]:
+    def _resumed(self, plan: Plan, outcome: object) -> PlanStep:
         with self._streams.beside(None):
             step = _send(plan, outcome)
             self._streams.hand_over(step)
             return step
-
-    def _do_host_work(self, plan: Plan, work: HostWork[object], future: Future[PlanStep]) -> None:
-        """Do ``work`` and resume the plan with its outcome; a failure is the plan's."""
-        try:
-            outcome = attempt(work.compute)
-        except DeviceLost as error:
-            future.set_exception(error)
-            return
-        if isinstance(outcome, JobFailure):
-            future.set_result(outcome)
-        else:
-            self._compute(partial(self._resume_plan, plan, outcome, future))
 
     def _outcomes(self, batch: Sequence[Work[object]]) -> Sequence[object] | JobFailure:
         """The outcomes of ``batch``, computed once more if the memory was full and some could be freed."""
@@ -175,7 +163,17 @@ def _without_gradients(work: Callable[[], None]) -> None:
     work()
 
 
-def _send(plan: Plan, outcome: object) -> PlanStep | HostWork[object]:
+def _set_result(future: Future[Any], compute: Callable[[], object]) -> None:
+    """Set ``future`` to what ``compute`` returns, or to its failure."""
+    try:
+        result = attempt(compute)
+    except DeviceLost as error:  # raised again in the engine's thread
+        future.set_exception(error)
+    else:
+        future.set_result(result)
+
+
+def _send(plan: Plan, outcome: object) -> PlanStep:
     try:
         return plan.send(outcome)
     except StopIteration as end:

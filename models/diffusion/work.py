@@ -111,6 +111,8 @@ class HostWork(Generic[T_co]):
     """Work for the CPU alone, such as resizing an image; on a GPU it holds up no other row's encoding or decoding."""
 
     compute: Callable[[], T_co]
+    is_long: bool = False
+    """Whether it may take seconds; then it holds up the steps of other rows on a CPU neither."""
 
 
 @dataclass(frozen=True)
@@ -138,8 +140,8 @@ class PlanEnd:
     result: Result
 
 
-PlanStep: TypeAlias = LoadRequest[object] | Work[object] | StepsAhead | PlanEnd | JobFailure
-"""What one resumption of a plan gives the engine; host work in between is none of its business."""
+PlanStep: TypeAlias = LoadRequest[object] | Work[object] | HostWork[object] | StepsAhead | PlanEnd | JobFailure
+"""What one resumption of a plan gives the engine."""
 
 
 def load(request: LoadRequest[T]) -> PlanPart[T]:
@@ -147,9 +149,13 @@ def load(request: LoadRequest[T]) -> PlanPart[T]:
     return cast(T, (yield request))
 
 
-def on_host(compute: Callable[[], T]) -> PlanPart[T]:
-    """Wait for ``compute``, which uses the CPU alone, and return its result; what it raises is the plan's failure."""
-    return cast(T, (yield HostWork(compute)))
+def on_host(compute: Callable[[], T], *, is_long: bool = False) -> PlanPart[T]:
+    """Wait for ``compute``, which uses the CPU alone, and return its result; what it raises is the plan's failure.
+
+    Args:
+        is_long: whether it may take seconds, as with large images.
+    """
+    return cast(T, (yield HostWork(compute, is_long)))
 
 
 def run(work: Work[T], ahead: int = 0) -> PlanPart[T]:

@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from PIL.Image import Resampling
 
 from models.catalog.catalog import ModelSpec
+from models.catalog.families import IMG2IMG
+from models.diffusion.canvas import Prepared, over_image
 from models.diffusion.capacity import Capacity
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.engine import Engine
@@ -28,6 +31,7 @@ from tests.models.diffusion.rig import (
     progress,
     run,
 )
+from tests.tiny import PX
 
 
 @pytest.mark.parametrize("model", ["tiny_sd", "tiny_sdxl"])
@@ -203,3 +207,43 @@ def test_what_becomes_of_a_row_that_left_does_not_reach_its_successor(tiny_sd: S
     events += run(engine)
     assert tiny_sd.off_by(params(seed=6, num_inference_steps=30), images(events)["row"]) == 0
     assert [event.step for event in progress(events, "row")] == list(range(1, 31))
+
+
+def test_long_work_on_an_input_image_holds_up_no_other_row(tiny_sd: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.diffusion.plans.LARGE_PX", 0)
+    has_finished = threading.Event()
+
+    def slow(*arguments: Any) -> Prepared:
+        assert has_finished.wait(30), "the other row had to wait"
+        return over_image(*arguments)
+
+    monkeypatch.setattr("models.diffusion.plans.over_image", slow)
+    engine, image = tiny_sd.engine(), Image.new("RGB", (PX, PX), "red")
+    add_row(engine, "slow", params(image="x"), tiny_sd.spec, kind=IMG2IMG, images={"x": image})
+    add_row(engine, "other", params(), tiny_sd.spec)
+    finished: list[str] = []
+    while not engine.is_idle:
+        for event in engine.step():
+            if isinstance(event, Finished):
+                finished.append(event.row_id)
+                has_finished.set()
+    assert finished == ["other", "slow"]
+
+
+def test_a_row_is_canceled_during_long_work_on_its_image(tiny_sd: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.diffusion.plans.LARGE_PX", 0)
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def slow(*arguments: Any) -> Prepared:
+        has_begun.set()
+        may_end.wait(30)
+        return over_image(*arguments)
+
+    monkeypatch.setattr("models.diffusion.plans.over_image", slow)
+    engine, image = tiny_sd.engine(), Image.new("RGB", (PX, PX), "red")
+    add_row(engine, "slow", params(image="x"), tiny_sd.spec, kind=IMG2IMG, images={"x": image})
+    while not has_begun.is_set():
+        engine.step()
+    engine.cancel_row("slow")
+    assert engine.is_idle and engine.step() == []
+    may_end.set()

@@ -175,23 +175,29 @@ def resumed(side_work: SideWork, plan: Iterator[Any]) -> Row:
     return found
 
 
-def test_host_work_holds_up_no_encoding(side_work: tuple[SideWork, FakeCuda]) -> None:
+@pytest.mark.parametrize("is_long", [False, True])
+def test_host_work_holds_up_no_encoding(side_work: tuple[SideWork, FakeCuda], is_long: bool) -> None:
     work, _ = side_work
     release, seen = threading.Event(), list[object]()
-    slow = resumed(work, plan_of(HostWork(lambda: release.wait(30)), seen=seen))
+    slow = resumed(work, plan_of(HostWork(lambda: release.wait(30), is_long), seen=seen))
+    asked = slow.pending.result(30)  # type: ignore[union-attr]
+    assert isinstance(asked, HostWork)
+    work.compute_on_host(slow, asked)
     quick = resumed(work, plan_of(LoadRequest("key", "name", lambda: None), seen=[]))
     assert isinstance(quick.pending.result(30), LoadRequest)  # type: ignore[union-attr]
     assert not slow.is_ready
     release.set()
+    work.prepare(slow, slow.pending.result(30))  # type: ignore[union-attr]
     assert slow.pending.result(30) == PlanEnd("result") and seen == [True]  # type: ignore[union-attr]
 
 
-def test_host_work_that_fails_is_the_plans_failure(side_work: tuple[SideWork, FakeCuda]) -> None:
+def test_host_work_that_fails_says_so(side_work: tuple[SideWork, FakeCuda]) -> None:
     def fail() -> None:
         raise MemoryError
 
-    row = resumed(side_work[0], plan_of(HostWork(fail), seen=[]))
-    assert isinstance(row.pending.result(30), OutOfMemory)  # type: ignore[union-attr]
+    row: Any = Row("row", None, plan_of(seen=[]))  # type: ignore[arg-type]
+    side_work[0].compute_on_host(row, HostWork(fail))
+    assert isinstance(row.pending.result(30), OutOfMemory)
 
 
 def forward_of(inputs: int = 4) -> Forward:
