@@ -41,11 +41,17 @@ _ALL = (
 
 KNOWN_UPSCALERS: Mapping[str, KnownUpscaler] = MappingProxyType({upscaler.name: upscaler for upscaler in _ALL})
 """By name, in the order of Prodia v1. The catalog may have others."""
+_IN_ANY_CASE = {name.casefold(): upscaler for name, upscaler in KNOWN_UPSCALERS.items()}
+
+
+def find_known_upscaler(name: str) -> KnownUpscaler | None:
+    """The one of ``KNOWN_UPSCALERS`` called ``name``, whose case is ignored; ``None`` if there is none."""
+    return _IN_ANY_CASE.get(name.strip().casefold())
 
 
 def find_upscaler(name: str, upscalers: AuxiliaryModels) -> AuxiliaryModel | None:
     """The weights of ``name`` among the catalog's: under that name, or under the one they are published by."""
-    known = KNOWN_UPSCALERS.get(name)
+    known = find_known_upscaler(name)
     names = (name,) if known is None else (name, *known.weights)
     found = (upscalers.resolve(each) for each in names)
     return next((extra for extra in found if extra is not None), None)
@@ -53,10 +59,10 @@ def find_upscaler(name: str, upscalers: AuxiliaryModels) -> AuxiliaryModel | Non
 
 def upscaler_problem(name: str, upscalers: AuxiliaryModels) -> Problem | None:
     """Why ``name`` cannot be used with the weights that the catalog has; ``None`` if it can."""
-    known = KNOWN_UPSCALERS.get(name)
+    known = find_known_upscaler(name)
     if known is not None and known.refusal is not None:
         return Problem(f"the upscaler {name!r} cannot be used: {known.refusal}", ProblemCode.UNAVAILABLE)
-    if name in BUILT_IN_UPSCALERS:
+    if known is not None and known.name in BUILT_IN_UPSCALERS:
         return None
     found = find_upscaler(name, upscalers)
     if found is not None:
@@ -67,5 +73,6 @@ def upscaler_problem(name: str, upscalers: AuxiliaryModels) -> Problem | None:
         names = (*BUILT_IN_UPSCALERS, *upscalers)
         message = f"there is no upscaler {name!r}; there are: {', '.join(names)}"
         return Problem(message, ProblemCode.UNKNOWN_NAME, allowed=names)
-    message = f'the upscaler {name!r} needs weights, such as {known.weights[0]}.pth: set file in [upscalers."{name}"]'
+    where = f'set file in [upscalers."{known.name}"]'
+    message = f"the upscaler {known.name!r} needs weights, such as {known.weights[0]}.pth: {where}"
     return Problem(message, ProblemCode.UNAVAILABLE)

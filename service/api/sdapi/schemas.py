@@ -15,7 +15,7 @@ from service.api.validation import require_short_texts
 IMAGES_MAX = 64
 """The largest product of ``batch_size`` and ``n_iter``."""
 SIDE_MAX_PX = 65_536
-TASK_ID = r"^[!-~]{1,128}$"
+TASK_ID_MAX_CHARS = 1000
 
 _BY_MODEL = "If left out, the model's default."
 _REFUSED = "Refused unless it is left out or has the neutral value: "
@@ -112,7 +112,7 @@ class SdDrawBody(SdBody):
     infotext: str | None = Field(
         None, description="The `parameters` text of an image, which fills in fields that are left out."
     )
-    force_task_id: str | None = Field(None, pattern=TASK_ID, description="For `POST /internal/progress`.")
+    force_task_id: str | None = Field(None, max_length=TASK_ID_MAX_CHARS, description="For `POST /internal/progress`.")
 
     @model_validator(mode="before")
     @classmethod

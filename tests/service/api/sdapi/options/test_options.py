@@ -45,6 +45,13 @@ def test_options_that_cannot_be_had_are_refused(client, options):
         assert problem["loc"] == ["body", *place, *options] and problem["msg"]
 
 
+def test_an_empty_text_leaves_an_option_as_it_is(client):
+    client.post("/sdapi/v1/options", json={"samples_format": "webp"})
+    names = ("sd_model_checkpoint", "samples_format", "jpeg_quality", "CLIP_stop_at_last_layers", "emphasis", "sd_vae")
+    assert client.post("/sdapi/v1/options", json=dict.fromkeys(names, "")).status_code == 200
+    assert client.get("/sdapi/v1/options").json()["samples_format"] == "webp"
+
+
 @pytest.mark.parametrize(("value", "metadata"), [(False, "none"), (0, "none"), ("false", "none"), (True, "full")])
 def test_metadata_is_left_out_without_pnginfo(client, calls, value, metadata):
     assert calls.job("txt2img", override_settings={"enable_pnginfo": value}).params.metadata == metadata
