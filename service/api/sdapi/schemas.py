@@ -60,7 +60,11 @@ class SdDrawBody(SdBody):
     prompt: str = Field("", description="With A1111's weights, `BREAK` and `<lora:name:weight>`. Must not be empty.")
     negative_prompt: str | None = Field(None, description=_BY_MODEL)
     styles: list[str] = Field([], description="Names from `GET /sdapi/v1/prompt-styles`.", max_length=20)
-    seed: int = Field(-1, description="A negative number draws a random seed. The seeds of the images are consecutive.")
+    seed: int = Field(
+        -1,
+        description="A negative number draws a random seed; of up to 64 bits, the lowest 53 are used. "
+        "The seeds of the images are consecutive.",
+    )
     subseed: int = Field(-1, description="The seed of a variation; a negative number draws one.")
     subseed_strength: float = Field(
         0, description="How much of the noise comes from `subseed`, 0 to 1. Above 0, the images of a call have the "

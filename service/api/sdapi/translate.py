@@ -28,6 +28,7 @@ from models.jobs.params import (
     SecondPass,
     Variation,
 )
+from models.jobs.seeds import client_seed
 from models.jobs.sources import is_url
 from service.api.sdapi.controlnet.translate import read_units
 from service.api.sdapi.errors import SdError
@@ -104,7 +105,7 @@ def to_request(
         sampler=_without_noise(sampler, body, model, comments),
         num_inference_steps=body.steps,
         guidance_scale=body.cfg_scale,
-        seed=secrets.randbelow(DRAWN_SEED_MAX + 1) if body.seed < 0 else body.seed,
+        seed=_seed(body),
         variation=_variation(body),
         width=_rounded_down(body.width, model),
         height=_rounded_down(body.height, model),
@@ -135,10 +136,15 @@ def _sampler(body: SdDrawBody) -> str | None:
     return found
 
 
+def _seed(body: SdDrawBody) -> int:
+    sent = client_seed(body.seed)
+    return secrets.randbelow(DRAWN_SEED_MAX + 1) if sent is None else sent
+
+
 def _variation(body: SdDrawBody) -> Variation | None:
     if body.subseed_strength == 0:
         return None
-    return Variation(seed=body.subseed if body.subseed >= 0 else None, strength=body.subseed_strength)
+    return Variation(seed=client_seed(body.subseed), strength=body.subseed_strength)
 
 
 def _without_noise(sampler: str | None, body: SdDrawBody, model: ModelSpec | None, comments: list[str]) -> str | None:

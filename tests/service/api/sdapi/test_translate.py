@@ -34,6 +34,8 @@ IMAGE = image()
         ({"eta": 1, "s_noise": 0, "s_tmax": 99, "subseed": 4, "image_cfg_scale": 2, "script_args": [1], "comments": {},
           "url": "http://x", "script_name": "", "refiner_checkpoint": "None", "tiling": None}, {"refiner": None}),
         ({"seed": 1, "subseed": 4, "subseed_strength": 0.3}, {"seed": 1, "variation": Variation(seed=4, strength=0.3)}),
+        ({"seed": 2**60 + 3, "subseed": 2**64 - 1, "subseed_strength": 0.5},
+         {"seed": 3, "variation": Variation(seed=2**53 - 1, strength=0.5)}),
         ({"subseed": 4, "subseed_strength": 0}, {"variation": None}),
         ({"infotext": "a cat\nSteps: 4, Sampler: Euler, CFG scale: 5, Seed: 1, Variation seed: 4, "
                       "Variation seed strength: 0.3, Size: 64x64"},
