@@ -9,24 +9,28 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from models.catalog.catalog import Catalog, ModelSpec
+from models.catalog.catalog import Catalog
 from models.catalog.samplers import SAMPLERS, find_sampler
 from models.catalog.styles import find_style
 from models.catalog.upscalers import upscaler_problem
+from models.errors import InvalidTicket
+from models.jobs.checks import Problems
 from models.jobs.params import FILLS
+from models.jobs.tickets import complete
 from models.media.infotext import NEGATIVE_PROMPT, PROMPT, parse_parameters
+from service.api.errors import renamed_problems
 from service.api.sdapi.names import find_model
-from service.api.sdapi.options.translate import CLIP_SKIP, MODEL, Options
+from service.api.sdapi.options.translate import CLIP_SKIP, MODEL, Options, read_options
 from service.api.sdapi.schemas import SdDrawBody
-from service.api.sdapi.unsupported import unsupported_fields
+from service.api.sdapi.translate import to_request, wire_name
 
-_PROMPT = "prompt"
+_PROMPT, _NEGATIVE_PROMPT = "prompt", "negative_prompt"
 _TAG = re.compile(r"<(lora|lyco|hypernet):([^<>]*+)>")
 _SHOWN_CHARS = 60
 _AUTOMATIC = "Automatic"
 _FIELDS: Mapping[str, str] = MappingProxyType({
     PROMPT: _PROMPT,
-    NEGATIVE_PROMPT: "negative_prompt",
+    NEGATIVE_PROMPT: _NEGATIVE_PROMPT,
     "Steps": "steps",
     "Sampler": "sampler_name",
     "Schedule type": "scheduler",
@@ -61,6 +65,11 @@ _SETTINGS: Mapping[str, str] = MappingProxyType({
     "Clip skip": CLIP_SKIP,
 })  # fmt: skip
 _OVERRIDES = "override_settings"
+_CAUSES: Mapping[str, tuple[str, ...]] = MappingProxyType({
+    "hr_scale": ("hr_resize_x", "hr_resize_y", "enable_hr"),
+    "sampler_name": ("scheduler", "steps"),
+})  # fmt: skip
+"""The fields that may be wrong if a field is refused, besides itself."""
 _HIRES = ("Hires upscale", "Hires resize-1")
 _NOT_MASKED, _ONLY_MASKED = "Inpaint not masked", "Only masked"
 
@@ -68,14 +77,15 @@ _NOT_MASKED, _ONLY_MASKED = "Inpaint not masked", "Only masked"
 _Body = TypeVar("_Body", bound=SdDrawBody)
 
 
-def with_infotext(body: _Body, catalog: Catalog, options: Options, comments: list[str]) -> _Body:
+def with_infotext(body: _Body, catalog: Catalog, stored: Mapping[str, Any], comments: list[str]) -> _Body:
     """``body``, completed by the fields of its infotext that it leaves out.
 
     A text comes from somebody else's image, made by another program with other models. What this server does not know
-    of it is left out with a comment, as in A1111; what the request itself says is never left out.
+    of it, and values that it cannot use, are left out with a comment, as in A1111; the prompts of the text and what the
+    request itself says are never left out.
 
     Args:
-        options: those of the API key.
+        stored: the options of the API key.
     """
     if not body.infotext:
         return body
@@ -88,23 +98,47 @@ def with_infotext(body: _Body, catalog: Catalog, options: Options, comments: lis
     sampler = given.get("sampler_name") or given.get("sampler_index")
     if sampler and find_sampler(sampler, found.get("scheduler", _AUTOMATIC)) not in SAMPLERS:
         found.pop("scheduler", None)
-    model = catalog.resolve(settings.get(MODEL) or options.model)
-    return _valid(type(body), {**found, **given, _OVERRIDES: settings}, set(found) - set(given), model, comments)
+    options = Options.of({**stored, **read_options(settings, catalog, Problems())})
+    from_text = set(found) - set(given) - {_PROMPT, _NEGATIVE_PROMPT}
+    return _usable(type(body), {**found, **given, _OVERRIDES: settings}, from_text, options, catalog, comments)
 
 
-def _valid(
-    kind: type[_Body], fields: dict[str, Any], from_text: set[str], model: ModelSpec | None, comments: list[str]
+def _usable(
+    kind: type[_Body],
+    fields: dict[str, Any],
+    from_text: set[str],
+    options: Options,
+    catalog: Catalog,
+    comments: list[str],
 ) -> _Body:
-    """A body of ``fields``, without those of ``from_text`` that do not fit or are not supported."""
+    """A body of ``fields``, without those of ``from_text`` that do not fit or cannot be used."""
     try:
         body = kind.model_validate(fields)
     except ValidationError as error:
-        odd = {str(problem["loc"][0]) for problem in error.errors(include_url=False, include_input=False)}
-        if not odd & from_text:
+        odd = {str(problem["loc"][0]) for problem in error.errors(include_url=False, include_input=False)} & from_text
+        if not odd:
             raise
-        return _valid(kind, _without(fields, odd & from_text, comments), from_text, model, comments)
-    unsupported = {problem.field for problem in unsupported_fields(body, model)} & from_text
-    return kind.model_validate(_without(fields, unsupported, comments)) if unsupported else body
+    else:
+        causes = (_cause(field, from_text) for field in _refused_fields(body, options, catalog))
+        odd = {cause for cause in causes if cause is not None}
+        if not odd:
+            return body
+    return _usable(kind, _without(fields, odd, comments), from_text - odd, options, catalog, comments)
+
+
+def _refused_fields(body: SdDrawBody, options: Options, catalog: Catalog) -> list[str]:
+    """The fields for which the request in ``body`` would be refused, under A1111's names."""
+    try:
+        with renamed_problems(wire_name):
+            complete(to_request(body, options, catalog, Problems(), []), catalog)
+    except InvalidTicket as error:
+        return [problem.field for problem in error.problems]
+    return []
+
+
+def _cause(field: str, from_text: set[str]) -> str | None:
+    """The field of the text because of which ``field`` is refused; ``None`` if the request itself is the cause."""
+    return next((name for name in (field, *_CAUSES.get(field, ())) if name in from_text), None)
 
 
 def _without(fields: dict[str, Any], names: set[str], comments: list[str]) -> dict[str, Any]:
