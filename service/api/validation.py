@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Annotated, Any
@@ -15,7 +16,14 @@ PROBLEMS_MAX = 32
 """The most problems that one answer reports."""
 TEXT_MAX_CHARS = 100_000
 _FIELD_MAX_CHARS = 200
-_MESSAGES = {"extra_forbidden": "there is no such field", "missing": "is required"}
+_MESSAGES = {
+    "extra_forbidden": "there is no such field",
+    "missing": "is required",
+    **dict.fromkeys(("model_type", "model_attributes_type", "dataclass_type", "dict_type"), "must be an object"),
+}
+"""By pydantic's type of error, instead of pydantic's own message, which names classes of Python."""
+_BRANCH = re.compile(r"str|int|float|bool|[A-Z]\w*(?:Body|Config)")
+"""The parts of pydantic's locations that name the branch of a union: a type, which clients do not know."""
 _CODES: Mapping[str, ProblemCode] = {
     "extra_forbidden": ProblemCode.UNKNOWN_FIELD,
     "missing": ProblemCode.REQUIRED,
@@ -104,9 +112,16 @@ def _problem(error: Any) -> Problem:
     code = _CODES.get(error["type"], ProblemCode.MALFORMED)
     low = next((context[name] for name in ("ge", "gt", "min_length") if name in context), None)
     high = next((context[name] for name in ("le", "lt", "max_length") if name in context), None)
-    return Problem(_MESSAGES.get(error["type"], error["msg"]), code, low, high)
+    return Problem(_message(error, context), code, low, high)
+
+
+def _message(error: Any, context: Mapping[str, Any]) -> str:
+    if error["type"] == "value_error":  # pydantic puts words before the message of our own validators
+        return str(context["error"])
+    return _MESSAGES.get(error["type"]) or str(error["msg"])
 
 
 def _path(location: Sequence[int | str]) -> str:
     """As in ``params.controls[0].weight``."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
+    named = (part for place, part in enumerate(location) if place == 0 or not _BRANCH.fullmatch(str(part)))
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in named).removeprefix(".")

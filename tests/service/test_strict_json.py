@@ -159,3 +159,11 @@ def test_a_string_of_nothing_but_escapes_is_refused(escape):
 
 def test_an_image_in_base64_is_within_the_limits():
     check_limits(json.dumps({"image": "A" * 100_000, "mask": "B" * 100_000}).encode(), LIMITS)
+
+
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_a_number_may_have_as_many_digits_as_python_reads(sign):
+    longest = sign + "9" * 4300
+    assert parse(longest.encode()) == int(longest)
+    with pytest.raises(NotStrictJson, match="a number has more than 4300 digits"):
+        parse(f"[{longest}0]".encode())
