@@ -15,6 +15,8 @@ from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
+from models.errors import quoted
+
 NOISE_SCHEDULE = "noise schedule"
 """Models that were trained on a noise schedule given by betas: Stable Diffusion 1 and 2, SDXL."""
 FLOW_MATCHING = "flow matching"
@@ -215,7 +217,7 @@ def sampler_problem(
     if name in REFUSED:
         return f"{name} cannot be used: {REFUSED[name]}"
     if sampler is None:
-        return f"there is no sampler {name!r}; there are: {', '.join(SAMPLERS)}"
+        return f"there is no sampler {quoted(name)}; there are: {', '.join(SAMPLERS)}"
     if not sampler.serves(kind):
         able = ", ".join(each.name for each in SAMPLERS.values() if each.serves(kind))
         return f"{name} cannot draw with models of {kind}; these can: {able}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from models.catalog.auxiliary import AuxiliaryModel, AuxiliaryModels
-from models.errors import Problem, ProblemCode
+from models.errors import Problem, ProblemCode, quoted
 
 UPSCALE_MIN, UPSCALE_MAX = 0.1, 8
 """The bounds of the factor by which the job kind ``upscale`` enlarges width and height; below 1 it reduces them."""
@@ -61,17 +61,17 @@ def upscaler_problem(name: str, upscalers: AuxiliaryModels) -> Problem | None:
     """Why ``name`` cannot be used with the weights that the catalog has; ``None`` if it can."""
     known = find_known_upscaler(name)
     if known is not None and known.refusal is not None:
-        return Problem(f"the upscaler {name!r} cannot be used: {known.refusal}", ProblemCode.UNAVAILABLE)
+        return Problem(f"the upscaler {quoted(name)} cannot be used: {known.refusal}", ProblemCode.UNAVAILABLE)
     if known is not None and known.name in BUILT_IN_UPSCALERS:
         return None
     found = find_upscaler(name, upscalers)
     if found is not None:
         broken = found.weights_problem()
-        message = f"the upscaler {name!r} cannot be used: {broken}"
+        message = f"the upscaler {quoted(name)} cannot be used: {broken}"
         return None if broken is None else Problem(message, ProblemCode.UNAVAILABLE)
     if known is None:
         names = (*BUILT_IN_UPSCALERS, *upscalers)
-        message = f"there is no upscaler {name!r}; there are: {', '.join(names)}"
+        message = f"there is no upscaler {quoted(name)}; there are: {', '.join(names)}"
         return Problem(message, ProblemCode.UNKNOWN_NAME, allowed=names)
     where = f'set file in [upscalers."{known.name}"]'
     message = f"the upscaler {known.name!r} needs weights, such as {known.weights[0]}.pth: {where}"

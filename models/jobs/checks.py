@@ -10,7 +10,7 @@ from models.catalog.catalog import Catalog
 from models.catalog.families import FamilyFacts
 from models.catalog.samplers import REFUSED, SAMPLERS, sampler_problem
 from models.catalog.upscalers import BUILT_IN_UPSCALERS, find_known_upscaler, find_upscaler
-from models.errors import FieldProblem, InvalidTicket, Problem, ProblemCode
+from models.errors import FieldProblem, InvalidTicket, Problem, ProblemCode, quoted
 from models.jobs.params import PROMPT_MAX_CHARS, JobRequest
 from models.jobs.sources import source_problem, sources_of
 
@@ -94,10 +94,10 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> Problem:
     """The problem that there is no ``what`` called ``name``, with the first few names that there are."""
     names = list(known)
     if not names:
-        return Problem(f"there is no {what} {name!r}: the catalog has none", ProblemCode.UNKNOWN_NAME, allowed=())
+        return Problem(f"there is no {what} {quoted(name)}: the catalog has none", ProblemCode.UNKNOWN_NAME, allowed=())
     listed = tuple(names[:_LISTED_MAX])
     more = f" and {len(names) - _LISTED_MAX} more" if len(names) > _LISTED_MAX else ""
-    message = f"there is no {what} {name!r}; there are: {', '.join(listed)}{more}"
+    message = f"there is no {what} {quoted(name)}; there are: {', '.join(listed)}{more}"
     return Problem(message, ProblemCode.UNKNOWN_NAME, allowed=listed)
 
 

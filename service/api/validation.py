@@ -10,12 +10,14 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, model_validator
 from pydantic_core import PydanticCustomError
 
-from models.errors import FieldProblem, Problem, ProblemCode
+from models.errors import FieldProblem, Problem, ProblemCode, shortened
+from models.jobs.params import PROMPT_MAX_CHARS
 
 PROBLEMS_MAX = 32
 """The most problems that one answer reports."""
 TEXT_MAX_CHARS = 100_000
-_FIELD_MAX_CHARS = 200
+_PROMPT = "prompt"
+"""Names that end like this are those of prompts."""
 _MESSAGES = {
     "extra_forbidden": "there is no such field",
     "missing": "is required",
@@ -42,17 +44,27 @@ _CODES: Mapping[str, ProblemCode] = {
 
 def _short(text: Any) -> Any:
     if isinstance(text, str) and len(text) > TEXT_MAX_CHARS:
-        raise _too_long("")
+        raise _too_long("", TEXT_MAX_CHARS)
     return text
 
 
-def _too_long(name: str) -> PydanticCustomError:
+def _short_prompt(text: Any) -> Any:
+    if isinstance(text, str) and len(text) > TEXT_MAX_CHARS:
+        raise _too_long("", PROMPT_MAX_CHARS)
+    return text
+
+
+def _too_long(name: str, most: int) -> PydanticCustomError:
     message = "{name}must have at most {max_length} characters"
-    return PydanticCustomError("string_too_long", message, {"name": name, "max_length": TEXT_MAX_CHARS})
+    return PydanticCustomError("string_too_long", message, {"name": name, "max_length": most})
 
 
-ShortText = Annotated[str, BeforeValidator(_short)]
-"""Any text but an image; prompts, which are the longest ones, have a lower limit of their own."""
+def short_text(name: str) -> Any:
+    """The type of the field ``name``, which takes any text but an image.
+
+    Prompts have a lower limit, which is checked with the job; the error for one that is too long for any field says it.
+    """
+    return Annotated[str, BeforeValidator(_short_prompt if name.endswith(_PROMPT) else _short)]
 
 
 def require_short_texts(given: object, images: Collection[str]) -> None:
@@ -65,7 +77,7 @@ def require_short_texts(given: object, images: Collection[str]) -> None:
     """
     for name, value in given.items() if isinstance(given, dict) else ():
         if isinstance(value, str) and len(value) > TEXT_MAX_CHARS and name not in images:
-            raise _too_long(f"{name[:_FIELD_MAX_CHARS]} ")
+            raise _too_long(f"{shortened(name)} ", PROMPT_MAX_CHARS if name.endswith(_PROMPT) else TEXT_MAX_CHARS)
 
 
 class _FirstWrongItem(FailFast):
@@ -102,7 +114,7 @@ def field_problems(errors: Iterable[Any], skip: int = 0) -> list[FieldProblem]:
         skip: how many leading parts of each location name the part of the request, such as ``query``.
     """
     return [
-        FieldProblem.of(_path(error["loc"][skip:])[:_FIELD_MAX_CHARS] or "body", _problem(error))
+        FieldProblem.of(shortened(_path(error["loc"][skip:])) or "body", _problem(error))
         for error in islice(errors, PROBLEMS_MAX)
     ]
 

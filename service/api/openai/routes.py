@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
+from models.errors import quoted
 from models.jobs.params import DrawRequest
 from models.jobs.records import JobRecord
 from service.api.auth import CurrentCaller
@@ -112,7 +113,7 @@ async def _answer(
         events: the name of the server-sent events to answer with; ``None`` answers with JSON.
     """
     response_format = ResponseFormat.of(fields)
-    with renamed_problems(wire_name):
+    with renamed_problems(partial(wire_name, fields=fields)):
         queued = await gateway.jobs.submit_series(caller, job_request, fields.n or 1)
     if events is not None:
         return streaming.JobStream(streaming.Stream(gateway, events, fields, response_format), queued)
@@ -141,5 +142,5 @@ def get_model(gateway: GatewayState, caller: CurrentCaller, model_id: str) -> Op
     """The model of that name or alias, in the shape of OpenAI's API. `GET /v1/models` has the details."""
     found = gateway.catalog.current().resolve(model_id)
     if found is None:
-        raise OpenAiError(f"there is no model {model_id!r}", param="model", code=MODEL_NOT_FOUND, status=404)
+        raise OpenAiError(f"there is no model {quoted(model_id)}", param="model", code=MODEL_NOT_FOUND, status=404)
     return openai_model(found)

@@ -13,7 +13,7 @@ from models.catalog.catalog import Catalog
 from models.catalog.samplers import SAMPLERS, find_sampler
 from models.catalog.styles import find_style
 from models.catalog.upscalers import upscaler_problem
-from models.errors import InvalidTicket
+from models.errors import InvalidTicket, quoted
 from models.jobs.checks import Problems
 from models.jobs.params import FILLS
 from models.jobs.tickets import complete
@@ -26,7 +26,6 @@ from service.api.sdapi.translate import to_request, wire_name
 
 _PROMPT, _NEGATIVE_PROMPT = "prompt", "negative_prompt"
 _TAG = re.compile(r"<(lora|lyco|hypernet):([^<>]*+)>")
-_SHOWN_CHARS = 60
 _AUTOMATIC = "Automatic"
 _FIELDS: Mapping[str, str] = MappingProxyType({
     PROMPT: _PROMPT,
@@ -150,20 +149,16 @@ def _leave_out_unknown(found: dict[str, Any], settings: dict[str, Any], catalog:
     """Remove from ``found`` and ``settings`` the names that mean nothing here."""
     for fields, name in ((settings, MODEL), (found, "refiner_checkpoint")):
         if name in fields and find_model(fields[name], catalog) is None:
-            comments.append(f"the infotext's model {fields.pop(name)[:_SHOWN_CHARS]!r} is not here, and was left out")
+            comments.append(f"the infotext's model {quoted(fields.pop(name))} is not here, and was left out")
     if not re.fullmatch(r"[0-9]{1,9}", settings.get(CLIP_SKIP, "1")):
-        comments.append(
-            f"the infotext's clip skip {settings.pop(CLIP_SKIP)[:_SHOWN_CHARS]!r} is no number, and was left out"
-        )
+        comments.append(f"the infotext's clip skip {quoted(settings.pop(CLIP_SKIP))} is no number, and was left out")
     _leave_out_sampler(found, comments)
     upscaler = found.get("hr_upscaler", "")
     is_latent = upscaler.lower().startswith("latent")
     if upscaler and not is_latent and upscaler_problem(upscaler, catalog.upscalers) is not None:
-        comments.append(
-            f"the infotext's upscaler {found.pop('hr_upscaler')[:_SHOWN_CHARS]!r} is not here: Lanczos is used"
-        )
+        comments.append(f"the infotext's upscaler {quoted(found.pop('hr_upscaler'))} is not here: Lanczos is used")
     if "styles" in found and find_style(found["styles"][0]) is None:
-        comments.append(f"the infotext's style {found.pop('styles')[0][:_SHOWN_CHARS]!r} is not here, and was left out")
+        comments.append(f"the infotext's style {quoted(found.pop('styles')[0])} is not here, and was left out")
     if _PROMPT in found:
         found[_PROMPT] = _without_unknown_loras(found[_PROMPT], catalog, comments)
 
@@ -173,10 +168,10 @@ def _leave_out_sampler(found: dict[str, Any], comments: list[str]) -> None:
     if sampler is None or find_sampler(sampler, scheduler) in SAMPLERS:
         return
     if find_sampler(sampler, _AUTOMATIC) in SAMPLERS:
-        comments.append(f"the infotext's schedule type {scheduler[:_SHOWN_CHARS]!r} is not here: Automatic is used")
+        comments.append(f"the infotext's schedule type {quoted(scheduler)} is not here: Automatic is used")
         found["scheduler"] = _AUTOMATIC
         return
-    comments.append(f"the infotext's sampler {sampler[:_SHOWN_CHARS]!r} is not here: the model's own is used")
+    comments.append(f"the infotext's sampler {quoted(sampler)} is not here: the model's own is used")
     del found["sampler_name"]
     found.pop("scheduler", None)
 
@@ -186,7 +181,7 @@ def _without_unknown_loras(prompt: str, catalog: Catalog, comments: list[str]) -
         name = tag[2].partition(":")[0].strip()
         if tag[1] != "hypernet" and catalog.loras.resolve(name) is not None:
             return tag[0]
-        comments.append(f"the infotext's {tag[1]} {name[:_SHOWN_CHARS]!r} is not here, and was left out")
+        comments.append(f"the infotext's {tag[1]} {quoted(name)} is not here, and was left out")
         return ""
 
     return _TAG.sub(kept, prompt)

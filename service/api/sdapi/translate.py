@@ -14,7 +14,7 @@ from models.catalog.families import FAMILIES, IMG2IMG, INPAINT
 from models.catalog.samplers import find_sampler
 from models.catalog.styles import Style, find_style
 from models.catalog.upscalers import BUILT_IN_UPSCALERS
-from models.errors import Problem, ProblemCode
+from models.errors import Problem, ProblemCode, quoted
 from models.jobs.checks import Problems
 from models.jobs.composition import styled
 from models.jobs.params import (
@@ -170,7 +170,7 @@ def _clip_skip(options: Options, model: ModelSpec | None, comments: list[str]) -
 
 
 def _wrong_scheduler(scheduler: str | None, sampler: str) -> str:
-    return f"Scheduler not found: {scheduler!r}, for the sampler {sampler!r}"
+    return f"Scheduler not found: {quoted(scheduler or '')}, for the sampler {quoted(sampler)}"
 
 
 def _rounded_down(size_px: int | None, model: ModelSpec | None) -> int | None:
@@ -197,7 +197,7 @@ def _styles(names: Sequence[str], problems: Problems) -> list[Style]:
         if style is not None:
             found.append(style)
         elif name.lower() not in _NONE:
-            message = f"there is no style {name!r}; GET /sdapi/v1/prompt-styles lists them"
+            message = f"there is no style {quoted(name)}; GET /sdapi/v1/prompt-styles lists them"
             problems.note(f"styles[{index}]", Problem(message, ProblemCode.UNKNOWN_NAME))
     return found
 

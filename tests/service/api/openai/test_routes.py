@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -63,6 +64,27 @@ GENERATE_REFUSED = {
     "an unknown LoRA": ({"prompt": "x", "loras": [{"name": "film"}]}, "loras[0].name", "invalid_value"),
     "a seed of more than 64 bits": ({"prompt": "x", "seed": 2**64, "n": 2}, "seed", "invalid_value"),
 }
+
+
+@pytest.mark.parametrize(
+    ("sent", "param"),
+    [({"quality": "max"}, "quality"), ({"step": 20}, "step"), ({"num_inference_steps": 20}, "num_inference_steps"),
+     ({}, "steps")],
+)  # fmt: skip
+def test_a_refusal_names_the_parameter_that_was_sent(serve, settings: Settings, key: str, sent, param):
+    cheap = Settings(redis_url=settings.redis_url, data=settings.data, max_step_px=10_000)
+    with serve(create_app(cheap)) as url:
+        headers = {"Authorization": f"Bearer {key}"}
+        answer = httpx.post(url + GENERATIONS, json={"prompt": "x", "n": 3, **sent}, headers=headers, timeout=20)
+    error = error_of(answer, 400)
+    assert error["param"] == param and error["message"].startswith(param)
+
+
+def test_a_size_beyond_the_limits_is_refused_with_one_sentence(client):
+    for sent, param in (({"size": "1x1"}, "size"), ({"width": 1}, "width"), ({"height": 9000}, "height")):
+        error = error_of(client.post(GENERATIONS, json={"prompt": "x", **sent}), 400)
+        assert error["param"] == param
+        assert re.fullmatch(rf"{param}: each side must have from 64 to \d+ pixels for house", error["message"])
 
 
 @pytest.mark.parametrize("case", GENERATE_REFUSED)
