@@ -90,7 +90,7 @@ def parse(prompt: str) -> Parsed:
 
     ==================  ==============================================================================================
     ``(text)``          the weight of the text is multiplied by 1.1; brackets nest, and their factors multiply
-    ``(text:1.3)``      ... by 1.3; signs are allowed, exponents are not
+    ``(text:1.3)``      ... by 1.3; signs are allowed; with other characters, as in ``(text:1e9)``, it is text
     ``[text]``          ... by 1 / 1.1
     ``\( \) \[ \] \\``  the character itself
     ``BREAK``           a new chunk, if the word stands alone in capitals; the whitespace around it is removed
