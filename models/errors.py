@@ -24,7 +24,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+SHOWN_MAX_CHARS = 100
+"""How much of a text from a request a message repeats."""
 _FAILURE_CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+
+def shortened(text: str) -> str:
+    """``text`` as a message repeats it: cut off after :data:`SHOWN_MAX_CHARS` characters."""
+    return text if len(text) <= SHOWN_MAX_CHARS else f"{text[:SHOWN_MAX_CHARS]}..."
+
+
+def quoted(text: str) -> str:
+    """``text`` as a message repeats it, in quotes."""
+    return repr(shortened(text))
 
 
 class PhotogramError(Exception):
@@ -100,8 +112,8 @@ class InvalidTicket(PhotogramError):
     """A request that must not be queued, with every problem found in it."""
 
     def __init__(self, problems: Sequence[FieldProblem]) -> None:
-        super().__init__("; ".join(f"{problem.field}: {problem.message}" for problem in problems))
-        self.problems = tuple(problems)
+        self.problems = tuple(problem.renamed(shortened(problem.field)) for problem in problems)
+        super().__init__("; ".join(f"{problem.field}: {problem.message}" for problem in self.problems))
 
 
 class CatalogError(PhotogramError):

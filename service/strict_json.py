@@ -18,6 +18,8 @@ _OUTSIDE_STRINGS = re.compile(rb"[\[\]{}]|[^\s,:\[\]{}]++")
 _REST_OF_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 _QUOTE, _BACKSLASH = b'"', b"\\"
 _OPENING, _CLOSING = b"[{", b"]}"
+_DIGITS_MAX = 4300
+"""The most digits of a whole number that Python reads."""
 _PIECE_BYTES = 1 << 18
 """A scan of this size is short enough for other threads to wait for."""
 
@@ -179,7 +181,9 @@ def parse(document: bytes, limits: JsonLimits = DEFAULT_LIMITS) -> Any:
     """
     check_limits(document, limits)
     try:
-        return json.loads(document.decode("utf-8-sig"), object_pairs_hook=_object, parse_constant=_refuse_constant)
+        return json.loads(
+            document.decode("utf-8-sig"), object_pairs_hook=_object, parse_int=_whole, parse_constant=_refuse_constant
+        )
     except RecursionError as error:
         raise NotStrictJson("it is nested too deeply") from error
     except UnicodeDecodeError as error:
@@ -193,6 +197,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         raise ValueError("an object has the same name twice")
     return found
+
+
+def _whole(digits: str) -> int:
+    if len(digits.removeprefix("-")) > _DIGITS_MAX:
+        raise ValueError(f"a number has more than {_DIGITS_MAX} digits")
+    return int(digits)
 
 
 def _refuse_constant(name: str) -> NoReturn:

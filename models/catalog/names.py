@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from models.errors import Problem, ProblemCode
+from models.errors import Problem, ProblemCode, quoted
 
 _LISTED_MAX = 12
 _CLOSE_MAX = 3
@@ -27,8 +27,8 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> Problem:
     """The problem that there is no ``what`` called ``name``, with close names and the first few that there are."""
     names = list(known)
     if not names:
-        return Problem(f"there is no {what} {name!r}: the catalog has none", ProblemCode.UNKNOWN_NAME, allowed=())
+        return Problem(f"there is no {what} {quoted(name)}: the catalog has none", ProblemCode.UNKNOWN_NAME, allowed=())
     listed = tuple(names[:_LISTED_MAX])
     more = f" and {len(names) - _LISTED_MAX} more" if len(names) > _LISTED_MAX else ""
-    message = f"there is no {what} {name!r}{did_you_mean(name, names)}; there are: {', '.join(listed)}{more}"
+    message = f"there is no {what} {quoted(name)}{did_you_mean(name, names)}; there are: {', '.join(listed)}{more}"
     return Problem(message, ProblemCode.UNKNOWN_NAME, allowed=listed)

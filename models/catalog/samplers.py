@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from models.catalog.names import did_you_mean
+from models.errors import quoted
 
 NOISE_SCHEDULE = "noise schedule"
 """Models that were trained on a noise schedule given by betas: Stable Diffusion 1 and 2, SDXL."""
@@ -217,7 +218,7 @@ def sampler_problem(
     if name in REFUSED:
         return f"{name} cannot be used: {REFUSED[name]}"
     if sampler is None:
-        return f"there is no sampler {name!r}{did_you_mean(name, SAMPLERS)}; there are: {', '.join(SAMPLERS)}"
+        return f"there is no sampler {quoted(name)}{did_you_mean(name, SAMPLERS)}; there are: {', '.join(SAMPLERS)}"
     if not sampler.serves(kind):
         able = ", ".join(each.name for each in SAMPLERS.values() if each.serves(kind))
         return f"{name} cannot draw with models of {kind}; these can: {able}"

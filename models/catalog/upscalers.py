@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from models.catalog.auxiliary import AuxiliaryModel, AuxiliaryModels
 from models.catalog.names import did_you_mean
-from models.errors import Problem, ProblemCode
+from models.errors import Problem, ProblemCode, quoted
 
 UPSCALE_MIN, UPSCALE_MAX = 0.1, 8
 """The bounds of the factor by which the job kind ``upscale`` enlarges width and height; below 1 it reduces them."""
@@ -42,11 +42,17 @@ _ALL = (
 
 KNOWN_UPSCALERS: Mapping[str, KnownUpscaler] = MappingProxyType({upscaler.name: upscaler for upscaler in _ALL})
 """By name, in the order of Prodia v1. The catalog may have others."""
+_IN_ANY_CASE = {name.casefold(): upscaler for name, upscaler in KNOWN_UPSCALERS.items()}
+
+
+def find_known_upscaler(name: str) -> KnownUpscaler | None:
+    """The one of ``KNOWN_UPSCALERS`` called ``name``, whose case is ignored; ``None`` if there is none."""
+    return _IN_ANY_CASE.get(name.strip().casefold())
 
 
 def find_upscaler(name: str, upscalers: AuxiliaryModels) -> AuxiliaryModel | None:
     """The weights of ``name`` among the catalog's: under that name, or under the one they are published by."""
-    known = KNOWN_UPSCALERS.get(name)
+    known = find_known_upscaler(name)
     names = (name,) if known is None else (name, *known.weights)
     found = (upscalers.resolve(each) for each in names)
     return next((extra for extra in found if extra is not None), None)
@@ -54,19 +60,20 @@ def find_upscaler(name: str, upscalers: AuxiliaryModels) -> AuxiliaryModel | Non
 
 def upscaler_problem(name: str, upscalers: AuxiliaryModels) -> Problem | None:
     """Why ``name`` cannot be used with the weights that the catalog has; ``None`` if it can."""
-    known = KNOWN_UPSCALERS.get(name)
+    known = find_known_upscaler(name)
     if known is not None and known.refusal is not None:
-        return Problem(f"the upscaler {name!r} cannot be used: {known.refusal}", ProblemCode.UNAVAILABLE)
-    if name in BUILT_IN_UPSCALERS:
+        return Problem(f"the upscaler {quoted(name)} cannot be used: {known.refusal}", ProblemCode.UNAVAILABLE)
+    if known is not None and known.name in BUILT_IN_UPSCALERS:
         return None
     found = find_upscaler(name, upscalers)
     if found is not None:
         broken = found.weights_problem()
-        message = f"the upscaler {name!r} cannot be used: {broken}"
+        message = f"the upscaler {quoted(name)} cannot be used: {broken}"
         return None if broken is None else Problem(message, ProblemCode.UNAVAILABLE)
     if known is None:
         names = (*BUILT_IN_UPSCALERS, *upscalers)
-        message = f"there is no upscaler {name!r}{did_you_mean(name, names)}; there are: {', '.join(names)}"
+        message = f"there is no upscaler {quoted(name)}{did_you_mean(name, names)}; there are: {', '.join(names)}"
         return Problem(message, ProblemCode.UNKNOWN_NAME, allowed=names)
-    message = f'the upscaler {name!r} needs weights, such as {known.weights[0]}.pth: set file in [upscalers."{name}"]'
+    where = f'set file in [upscalers."{known.name}"]'
+    message = f"the upscaler {known.name!r} needs weights, such as {known.weights[0]}.pth: {where}"
     return Problem(message, ProblemCode.UNAVAILABLE)

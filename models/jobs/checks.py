@@ -10,7 +10,7 @@ from models.catalog.catalog import Catalog
 from models.catalog.families import FamilyFacts
 from models.catalog.names import unknown_name
 from models.catalog.samplers import REFUSED, SAMPLERS, sampler_problem
-from models.catalog.upscalers import BUILT_IN_UPSCALERS, find_upscaler
+from models.catalog.upscalers import BUILT_IN_UPSCALERS, find_known_upscaler, find_upscaler
 from models.errors import FieldProblem, InvalidTicket, Problem, ProblemCode
 from models.jobs.params import PROMPT_MAX_CHARS, JobRequest
 from models.jobs.sources import source_problem, sources_of
@@ -123,6 +123,9 @@ def check_sources(request: JobRequest, problems: Problems) -> None:
 
 
 def upscaler_name(name: str, catalog: Catalog) -> str:
-    """The catalog's name for the weights of the upscaler ``name``; built-in and unknown ones keep their name."""
-    found = None if name in BUILT_IN_UPSCALERS else find_upscaler(name, catalog.upscalers)
+    """The catalog's name for the upscaler ``name``: that of a built-in one or of its weights; else ``name`` itself."""
+    known = find_known_upscaler(name)
+    if known is not None and known.name in BUILT_IN_UPSCALERS:
+        return known.name
+    found = find_upscaler(name, catalog.upscalers)
     return name if found is None else found.name

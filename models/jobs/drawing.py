@@ -10,7 +10,7 @@ from models.catalog.families import INPAINT, TXT2IMG
 from models.catalog.names import did_you_mean, unknown_name
 from models.catalog.samplers import find_sampler
 from models.catalog.styles import STYLES, find_style
-from models.errors import InvalidTicket, Problem, ProblemCode
+from models.errors import InvalidTicket, Problem, ProblemCode, quoted
 from models.jobs.checks import Problems, auxiliary_problem, upscaler_name, value_or
 from models.jobs.drawing_checks import aspect_size, check
 from models.jobs.params import (
@@ -114,7 +114,7 @@ def _style(name: str | None, problems: Problems) -> str | None:
         return None
     style = find_style(name)
     if style is None:
-        message = f"there is no style {name!r}{did_you_mean(name, STYLES)}; GET /v1/styles lists all styles"
+        message = f"there is no style {quoted(name)}{did_you_mean(name, STYLES)}; GET /v1/styles lists all styles"
         problems.note("style_preset", Problem(message, ProblemCode.UNKNOWN_NAME, allowed=tuple(STYLES)))
         return None
     return style.name

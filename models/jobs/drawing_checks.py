@@ -127,7 +127,8 @@ def _size_problem(size_px: int, model: ModelSpec, grid_px: int) -> Problem | Non
     limits = model.limits
     if limits.min_px <= size_px <= limits.max_px and size_px % grid_px == 0:
         return None
-    message = f"must be a multiple of {grid_px} from {limits.min_px} to {limits.max_px} for {model.name}"
+    multiple = f"a multiple of {grid_px} " if size_px % grid_px else ""
+    message = f"must be {multiple}from {limits.min_px} to {limits.max_px} for {model.name}"
     is_within = limits.min_px <= size_px <= limits.max_px
     code = ProblemCode.INVALID if is_within else ProblemCode.OUT_OF_RANGE
     return Problem(message, code, limits.min_px, limits.max_px)

@@ -9,7 +9,7 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import NamedTuple
 
-from models.errors import PhotogramError
+from models.errors import PhotogramError, quoted
 
 WEIGHT_MAX = 100.0
 """The largest absolute value of a weight, of a text or of a LoRA."""
@@ -90,7 +90,7 @@ def parse(prompt: str) -> Parsed:
 
     ==================  ==============================================================================================
     ``(text)``          the weight of the text is multiplied by 1.1; brackets nest, and their factors multiply
-    ``(text:1.3)``      ... by 1.3; signs are allowed, exponents are not
+    ``(text:1.3)``      ... by 1.3; signs are allowed; with other characters, as in ``(text:1e9)``, it is text
     ``[text]``          ... by 1 / 1.1
     ``\( \) \[ \] \\``  the character itself
     ``BREAK``           a new chunk, if the word stands alone in capitals; the whitespace around it is removed
@@ -152,7 +152,7 @@ def _named(part: str, position: int) -> tuple[str, str]:
 
 def _weight(number: str, position: int) -> float:
     if not re.fullmatch(NUMBER, number):
-        raise PromptError(f"a weight must be a number such as 0.8, not {number[:40]!r}", position)
+        raise PromptError(f"a weight must be a number such as 0.8, not {quoted(number)}", position)
     return bounded_weight(float(number), position)
 
 

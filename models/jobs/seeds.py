@@ -1,4 +1,4 @@
-"""Seeds as clients of other programs send them."""
+"""Seeds as clients of other programs send them, and those of a series of images."""
 
 from __future__ import annotations
 
@@ -13,3 +13,8 @@ def client_seed(seed: int | None) -> int | None:
     if seed is None or seed < 0:
         return None
     return seed & SEED_MAX if seed < _SEED_LIMIT else seed
+
+
+def later_seed(seed: int, index: int) -> int:
+    """The seed that is ``index`` above ``seed``; the largest one is followed by 0."""
+    return (seed + index) & SEED_MAX

@@ -54,7 +54,10 @@ class BodyLimits:
 
 
 class BodyGuard:
-    """Middleware that refuses bodies beyond ``limits`` and ``budget``, by ``Content-Length`` and as they arrive."""
+    """Middleware that refuses bodies beyond ``limits`` and ``budget``, by ``Content-Length`` and as they arrive.
+
+    Compressed bodies are refused too, because their size is not known before they are decompressed.
+    """
 
     def __init__(self, app: ASGIApp, limits: BodyLimits, budget: BodyBudget) -> None:
         self._app, self._limits, self._budget = app, limits, budget
@@ -63,6 +66,7 @@ class BodyGuard:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         headers = Headers(scope=scope)
+        _refuse_compressed(headers)
         refuse_declared(headers, self._limits.max_bytes)
         if (expected := declared_bytes(headers) - FREE_BYTES) > 0:
             self._budget.require_room(expected)
@@ -71,6 +75,12 @@ class BodyGuard:
             await self._app(scope, body.receive, body.send)
         finally:
             body.release()
+
+
+def _refuse_compressed(headers: Headers) -> None:
+    if headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
+        message = "compressed bodies are not accepted: send the body without Content-Encoding"
+        raise ApiError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, message)
 
 
 class _ArrivingBody:

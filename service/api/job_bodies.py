@@ -21,7 +21,7 @@ from models.jobs.params import JobRequest
 from models.jobs.payload import build
 from service.api.bodies import validated
 from service.api.errors import invalid_field
-from service.api.validation import FIRST_WRONG_ITEM, ShortText, StrictBody
+from service.api.validation import FIRST_WRONG_ITEM, StrictBody, short_text
 
 _Value = TypeVar("_Value")
 _Undocumented: Any = SkipJsonSchema
@@ -137,7 +137,7 @@ def _field(field: DeclaredField, *, is_required: bool, is_documented: bool = Tru
     """Type and default of one field, as :func:`pydantic.create_model` takes them."""
     inner: Any = field.item_type if field.nested is None else nested_body(field.nested)
     if inner is str and field.parameter.source is None:
-        inner = ShortText
+        inner = short_text(field.name)
     if field.type is not field.item_type:
         inner = Annotated[GenericAlias(list, inner), FIRST_WRONG_ITEM]
     if not is_documented:

@@ -43,6 +43,8 @@ def is_form(headers: Headers) -> bool:
 def parse_form(body: bytes, content_type: str, texts_max_bytes: int | None = TEXTS_MAX_BYTES) -> list[FormPart]:
     """The parts of ``body``, in order; several parts may have the same name.
 
+    An empty file with an empty filename, which browsers send for a file field in which nothing was chosen, is left out.
+
     Args:
         texts_max_bytes: how many bytes the parts without a filename may have together; ``None`` sets no limit.
 
@@ -54,9 +56,10 @@ def parse_form(body: bytes, content_type: str, texts_max_bytes: int | None = TEX
     if not 0 < len(boundary) <= _BOUNDARY_MAX_CHARS:
         raise _broken(f"its Content-Type must name a boundary of at most {_BOUNDARY_MAX_CHARS} characters")
     try:
-        parts = [_part(raw) for raw in _split(body, b"--" + boundary.encode())]
+        found = [_part(raw) for raw in _split(body, b"--" + boundary.encode())]
     except UnicodeDecodeError as error:
         raise _broken("a part's headers are not UTF-8") from error
+    parts = [part for part in found if part.filename != "" or part.data]
     if texts_max_bytes is not None and sum(len(part.data) for part in parts if part.filename is None) > texts_max_bytes:
         message = f"the parts of a form that are not files may have at most {texts_max_bytes} bytes together"
         raise ApiError(ErrorCode.BODY_TOO_LARGE, message)

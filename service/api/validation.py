@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Annotated, Any
@@ -9,13 +10,22 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, model_validator
 from pydantic_core import PydanticCustomError
 
-from models.errors import FieldProblem, Problem, ProblemCode
+from models.errors import FieldProblem, Problem, ProblemCode, shortened
+from models.jobs.params import PROMPT_MAX_CHARS
 
 PROBLEMS_MAX = 32
 """The most problems that one answer reports."""
 TEXT_MAX_CHARS = 100_000
-_FIELD_MAX_CHARS = 200
-_MESSAGES = {"extra_forbidden": "there is no such field", "missing": "is required"}
+_PROMPT = "prompt"
+"""Names that end like this are those of prompts."""
+_MESSAGES = {
+    "extra_forbidden": "there is no such field",
+    "missing": "is required",
+    **dict.fromkeys(("model_type", "model_attributes_type", "dataclass_type", "dict_type"), "must be an object"),
+}
+"""By pydantic's type of error, instead of pydantic's own message, which names classes of Python."""
+_BRANCH = re.compile(r"str|int|float|bool|[A-Z]\w*(?:Body|Config)")
+"""The parts of pydantic's locations that name the branch of a union: a type, which clients do not know."""
 _CODES: Mapping[str, ProblemCode] = {
     "extra_forbidden": ProblemCode.UNKNOWN_FIELD,
     "missing": ProblemCode.REQUIRED,
@@ -34,17 +44,27 @@ _CODES: Mapping[str, ProblemCode] = {
 
 def _short(text: Any) -> Any:
     if isinstance(text, str) and len(text) > TEXT_MAX_CHARS:
-        raise _too_long("")
+        raise _too_long("", TEXT_MAX_CHARS)
     return text
 
 
-def _too_long(name: str) -> PydanticCustomError:
+def _short_prompt(text: Any) -> Any:
+    if isinstance(text, str) and len(text) > TEXT_MAX_CHARS:
+        raise _too_long("", PROMPT_MAX_CHARS)
+    return text
+
+
+def _too_long(name: str, most: int) -> PydanticCustomError:
     message = "{name}must have at most {max_length} characters"
-    return PydanticCustomError("string_too_long", message, {"name": name, "max_length": TEXT_MAX_CHARS})
+    return PydanticCustomError("string_too_long", message, {"name": name, "max_length": most})
 
 
-ShortText = Annotated[str, BeforeValidator(_short)]
-"""Any text but an image; prompts, which are the longest ones, have a lower limit of their own."""
+def short_text(name: str) -> Any:
+    """The type of the field ``name``, which takes any text but an image.
+
+    Prompts have a lower limit, which is checked with the job; the error for one that is too long for any field says it.
+    """
+    return Annotated[str, BeforeValidator(_short_prompt if name.endswith(_PROMPT) else _short)]
 
 
 def require_short_texts(given: object, images: Collection[str]) -> None:
@@ -57,7 +77,7 @@ def require_short_texts(given: object, images: Collection[str]) -> None:
     """
     for name, value in given.items() if isinstance(given, dict) else ():
         if isinstance(value, str) and len(value) > TEXT_MAX_CHARS and name not in images:
-            raise _too_long(f"{name[:_FIELD_MAX_CHARS]} ")
+            raise _too_long(f"{shortened(name)} ", PROMPT_MAX_CHARS if name.endswith(_PROMPT) else TEXT_MAX_CHARS)
 
 
 class _FirstWrongItem(FailFast):
@@ -94,7 +114,7 @@ def field_problems(errors: Iterable[Any], skip: int = 0) -> list[FieldProblem]:
         skip: how many leading parts of each location name the part of the request, such as ``query``.
     """
     return [
-        FieldProblem.of(_path(error["loc"][skip:])[:_FIELD_MAX_CHARS] or "body", _problem(error))
+        FieldProblem.of(shortened(_path(error["loc"][skip:])) or "body", _problem(error))
         for error in islice(errors, PROBLEMS_MAX)
     ]
 
@@ -104,9 +124,16 @@ def _problem(error: Any) -> Problem:
     code = _CODES.get(error["type"], ProblemCode.MALFORMED)
     low = next((context[name] for name in ("ge", "gt", "min_length") if name in context), None)
     high = next((context[name] for name in ("le", "lt", "max_length") if name in context), None)
-    return Problem(_MESSAGES.get(error["type"], error["msg"]), code, low, high)
+    return Problem(_message(error, context), code, low, high)
+
+
+def _message(error: Any, context: Mapping[str, Any]) -> str:
+    if error["type"] == "value_error":  # pydantic puts words before the message of our own validators
+        return str(context["error"])
+    return _MESSAGES.get(error["type"]) or str(error["msg"])
 
 
 def _path(location: Sequence[int | str]) -> str:
     """As in ``params.controls[0].weight``."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
+    named = (part for place, part in enumerate(location) if place == 0 or not _BRANCH.fullmatch(str(part)))
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in named).removeprefix(".")

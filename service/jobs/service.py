@@ -11,10 +11,9 @@ from typing import Any
 
 from anyio import to_thread
 
-from models.errors import FieldProblem, InvalidTicket, Problem, ProblemCode
+from models.errors import InvalidTicket
 from models.jobs.cost import NO_LIMITS, Cost, CostLimits
 from models.jobs.params import (
-    SEED_MAX,
     DrawParams,
     DrawRequest,
     FaceRestoreRequest,
@@ -25,6 +24,7 @@ from models.jobs.params import (
 from models.jobs.payload import build
 from models.jobs.records import JOB_ID_PATTERN, JobRecord
 from models.jobs.results import StoredFile
+from models.jobs.seeds import later_seed
 from models.jobs.tickets import complete, open_ticket
 from models.jobs.urls import without_credentials
 from service.backbone.catalog_file import CatalogFile
@@ -149,14 +149,10 @@ class JobService:
     ) -> list[JobRecord]:
         """Queue ``count`` images of ``request`` with consecutive seeds, for a caller who waits, or none.
 
+        The largest seed is followed by 0.
         Variations have one seed, and consecutive seeds of their variation, as in A1111. The jobs' leases must be
         renewed. Raises as :meth:`submit`.
         """
-        field, seed = ("variation.seed", request.variation.seed) if request.variation else ("seed", request.seed)
-        if seed is not None and seed + count - 1 > SEED_MAX:
-            message = f"must be at most {SEED_MAX}, also for the last of {count} images"
-            problem = Problem(message, ProblemCode.OUT_OF_RANGE, high=SEED_MAX - count + 1)
-            raise InvalidTicket([FieldProblem.of(field, problem)])
         queued: list[JobRecord] = []
         async with self._all_or_none(queued):
             for index in range(count):
@@ -283,9 +279,9 @@ def _with_later_seed(first: JobRecord, index: int) -> DrawRequest:
     assert isinstance(first.params, DrawParams)
     params, variation = first.params, first.params.variation
     if variation is None:
-        later = replace(params, seed=params.seed + index)
+        later = replace(params, seed=later_seed(params.seed, index))
     else:
-        later = replace(params, variation=replace(variation, seed=(variation.seed or 0) + index))
+        later = replace(params, variation=replace(variation, seed=later_seed(variation.seed or 0, index)))
     return build(DrawRequest, {**later.to_payload(), "metadata": params.metadata, "kind": first.kind})
 
 

@@ -101,8 +101,20 @@ def test_jobs(server: WireServer, capsys: pytest.CaptureFixture[str]):
 
 
 def test_samplers(server: WireServer, capsys: pytest.CaptureFixture[str]):
-    assert main(["samplers"]) == 0 and capsys.readouterr().out == "euler\nddim\n"
+    assert main(["samplers"]) == 0 and capsys.readouterr().out == "euler\nddim\nodd (unusable: too odd)\n"
     assert main(["samplers", "--json"]) == 0 and json.loads(capsys.readouterr().out) == ["euler", "ddim"]
+
+
+@pytest.mark.parametrize("place", ["_parser", "found_commands", "Photogram"])
+def test_ctrl_c_at_the_start_is_one_line(
+    place: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def interrupt(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"photogram._cli.{place}", interrupt)
+    assert main(["up" if place == "found_commands" else "samplers"]) == 130
+    assert capsys.readouterr().err == "photogram: interrupted\n"
 
 
 def test_url_and_key_as_arguments(server: WireServer, monkeypatch: pytest.MonkeyPatch):

@@ -150,7 +150,7 @@ async def test_models_and_samplers(client: Either):
     assert (house.name, house.family, house.is_default, house.aliases) == ("house", "sd15", True, ("default",))
     assert house.limits == {"width": [64, 512]} and house.licence == "Apache-2.0"
     assert bare.is_available and not bare.is_default and bare.problem is None
-    assert [sampler.name for sampler in await client.samplers()] == ["euler", "ddim"]
+    assert [sampler.name for sampler in await client.samplers()] == ["euler", "ddim", "odd"]
 
 
 @pytest.mark.parametrize("address", ["/images/{id}.png", "{base}/elsewhere/{id}.png"])

@@ -279,7 +279,9 @@ class WireServer:
         return JSONResponse({"models": [house, {"name": "bare"}], "new": True})
 
     async def _samplers(self) -> Response:
-        return JSONResponse({"samplers": [{"name": "euler"}, {"name": "ddim", "new": 1}]})
+        return JSONResponse(
+            {"samplers": [{"name": "euler"}, {"name": "ddim", "new": 1}, {"name": "odd", "problem": "too odd"}]}
+        )
 
     async def _image(self, name: str) -> Response:
         return self.images_answer()

@@ -164,3 +164,11 @@ def test_a_byte_order_mark_is_ignored():
     assert parse(b'\xef\xbb\xbf{"a":1}') == {"a": 1}
     with pytest.raises(NotStrictJson):
         parse(b"\xef\xbb\xbf\xef\xbb\xbf{}")
+
+
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_a_number_may_have_as_many_digits_as_python_reads(sign):
+    longest = sign + "9" * 4300
+    assert parse(longest.encode()) == int(longest)
+    with pytest.raises(NotStrictJson, match="a number has more than 4300 digits"):
+        parse(f"[{longest}0]".encode())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Response
+from pydantic import BeforeValidator
 from starlette.concurrency import run_in_threadpool
 
 from service.api.auth import CurrentCaller
@@ -16,9 +18,17 @@ from service.jobs.errors import FileGone
 
 router = APIRouter(tags=["jobs"])
 
-_INDEX = r"^-?(0|[1-9][0-9]{0,8})$"
+_INDEX = re.compile(r"-?(0|[1-9][0-9]{0,8})")
 """Each file has one spelling of its address: no plus sign, no leading zero, no digits of other scripts."""
-FileIndex = Annotated[str, Path(pattern=_INDEX, json_schema_extra={"type": "integer"})]
+
+
+def _index(text: str) -> int:
+    if not _INDEX.fullmatch(text):
+        raise ValueError("must be a whole number of at most 9 digits, without leading zeros")
+    return int(text)
+
+
+FileIndex = Annotated[int, BeforeValidator(_index), Path()]
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
@@ -56,9 +66,9 @@ async def get_job_file(
     The file never changes. `Range` requests a part of it.
     """
     record = await gateway.jobs.find(caller, job_id)
-    if not 0 <= int(index) < len(record.files):
+    if not 0 <= index < len(record.files):
         raise FileGone(f"the job has {len(record.files)} files")
-    file = record.files[int(index)]
+    file = record.files[index]
     path = await run_in_threadpool(gateway.jobs.file_path, file)
     etag = f'"{file.file_id}"'
     if is_known(etag, if_none_match):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -17,7 +17,8 @@ from service.api.openai.schemas import ImageFields
 from service.api.openai.unsupported import UNSUPPORTED
 from service.api.text_numbers import whole_of
 
-_FILES = ("image", "mask")
+_IMAGE = "image"
+_FILES = (_IMAGE, "mask")
 _TEXTS = ("prompt", "negative_prompt", "image", "mask")
 _NUMBERS = (
     "n", "seed", "steps", "step", "num_inference_steps", "width", "height", "clip_skip", "priority",
@@ -73,19 +74,23 @@ def _plain(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _fields(parts: list[FormPart]) -> dict[str, str | bytes | list[str | bytes]]:
-    found: dict[str, str | bytes | list[str | bytes]] = {}
-    images: list[str | bytes] = []
+    images = _images(parts)
+    found: dict[str, str | bytes | list[str | bytes]] = {"image": list(images)} if images else {}
     for part in parts:
         name = _INDEX.sub("", part.name)
-        content = _content(name, part)
-        if name == "image":
-            if content not in images:  # some clients send each file twice, as image and image[]
-                images.append(content)
+        if name == _IMAGE:
             continue
         if name in found:
             raise OpenAiError(f"{name}: must be sent once", param=name)
-        found[name] = content
-    return found | {"image": images} if images else found
+        found[name] = _content(name, part)
+    return found
+
+
+def _images(parts: Sequence[FormPart]) -> list[str | bytes]:
+    """The images in their order. Some clients send all of them twice, as ``image`` and as ``image[]``."""
+    images = [(part.name == _IMAGE, _content(_IMAGE, part)) for part in parts if _INDEX.sub("", part.name) == _IMAGE]
+    plain, indexed = ([content for is_plain, content in images if is_plain is wanted] for wanted in (True, False))
+    return plain if plain == indexed else [content for _, content in images]
 
 
 def _content(name: str, part: FormPart) -> str | bytes:

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from models.catalog.names import did_you_mean
+from models.errors import quoted
 from models.jobs.params import DrawRequest
 from models.jobs.records import JobRecord
 from service.api.auth import CurrentCaller
@@ -113,7 +114,7 @@ async def _answer(
         events: the name of the server-sent events to answer with; ``None`` answers with JSON.
     """
     response_format = ResponseFormat.of(fields)
-    with renamed_problems(wire_name):
+    with renamed_problems(partial(wire_name, fields=fields)):
         queued = await gateway.jobs.submit_series(caller, job_request, fields.n or 1)
     if events is not None:
         return streaming.JobStream(streaming.Stream(gateway, events, fields, response_format), queued)
@@ -143,6 +144,6 @@ def get_model(gateway: GatewayState, caller: CurrentCaller, model_id: str) -> Op
     catalog = gateway.catalog.current()
     found = catalog.resolve(model_id)
     if found is None:
-        message = f"there is no model {model_id!r}{did_you_mean(model_id, catalog)}"
+        message = f"there is no model {quoted(model_id)}{did_you_mean(model_id, catalog)}"
         raise OpenAiError(message, param="model", code=MODEL_NOT_FOUND, status=404)
     return openai_model(found)

@@ -25,13 +25,13 @@ def read_size(text: str | None, spec: ModelSpec) -> Size | None:
     model's default size; ``1K`` is a square of 1024 pixels, or the largest that the model draws.
 
     Raises:
-        OpenAiError: it is none of these forms.
+        OpenAiError: it is none of these forms, or a side is beyond the model's limits.
     """
     plain = "" if text is None else text.strip()
     if plain.lower() in _AUTO:
         return None
     if found := _SIDES.fullmatch(plain):
-        return rounded(int(found[1]), spec), rounded(int(found[2]), spec)
+        return rounded(int(found[1]), spec, "size"), rounded(int(found[2]), spec, "size")
     if (found := _RATIO.fullmatch(plain)) and int(found[1]) and int(found[2]):
         return _of_ratio(int(found[1]), int(found[2]), spec)
     if found := _KILO.fullmatch(plain):
@@ -44,11 +44,13 @@ def _of_ratio(across: int, down: int, spec: ModelSpec) -> Size:
     return fitted((round(across * unit_px), round(down * unit_px)), spec)
 
 
-def rounded(side_px: int, spec: ModelSpec) -> int:
-    """``side_px`` on the grid of ``spec`` if it is within its limits; otherwise unchanged, to be refused."""
+def rounded(side_px: int, spec: ModelSpec, param: str) -> int:
+    """``side_px`` on the grid of ``spec``; raises :class:`OpenAiError` for ``param`` if it is beyond its limits."""
     low, high, grid_px = _grid(spec)
-    if not spec.limits.min_px <= side_px <= spec.limits.max_px:
-        return side_px
+    least_px, most_px = spec.limits.min_px, spec.limits.max_px
+    if not least_px <= side_px <= most_px:
+        message = f"{param}: each side must have from {least_px} to {most_px} pixels for {spec.name}"
+        raise OpenAiError(message, param=param)
     return min(max(round(side_px / grid_px), low), high) * grid_px
 
 

@@ -151,7 +151,7 @@ def _size(fields: ImageFields, spec: ModelSpec) -> Size | None:
     if size is not None:
         raise OpenAiError("size: must not be sent together with width or height", param="size")
     width, height = fields.width or spec.defaults.width, fields.height or spec.defaults.height
-    return rounded(width, spec), rounded(height, spec)
+    return rounded(width, spec, "width"), rounded(height, spec, "height")
 
 
 def _only(name: str, *values: _Number | None) -> _Number | None:
@@ -162,6 +162,16 @@ def _only(name: str, *values: _Number | None) -> _Number | None:
     return next(iter(given), None)
 
 
-def wire_name(field: str) -> str:
-    """OpenAI's name for the parameter ``field``."""
-    return {"width": "size", "height": "size", "mask.image": "mask", "mask": "mask"}.get(field, field)
+_WIRE_NAMES: Mapping[str, tuple[str, ...]] = {
+    "mask.image": ("mask",),
+    "width": ("size", "width"),
+    "height": ("size", "height"),
+    "num_inference_steps": ("steps", "step", "num_inference_steps", "quality"),
+    "guidance_scale": ("guidance_scale", "cfg_scale"),
+}
+
+
+def wire_name(field: str, fields: ImageFields | None = None) -> str:
+    """OpenAI's name for the parameter ``field``: of several, the one that ``fields`` has a value for."""
+    names = _WIRE_NAMES.get(field, (field,))
+    return next((name for name in names if getattr(fields, name, None) is not None), names[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from models.errors import FieldProblem, InvalidTicket, ProblemCode
+from models.errors import FieldProblem, InvalidTicket, ProblemCode, quoted
 from models.jobs.sources import IMAGE, INPUT, is_url
 from service.api.errors import invalid_field
 
@@ -41,13 +41,13 @@ class FormImages:
         """
         found = {each.data for each in self._images if each.filename == name}
         if len(found) > 1:
-            message = f"there are {len(found)} inputs named {name!r}; give them different filenames"
+            message = f"there are {len(found)} inputs named {quoted(name)}; give them different filenames"
             raise invalid_field(field, message, ProblemCode.CONFLICT)
         if found:
             return self._store(found.pop())
         if self._images and not is_url(name) and not name.startswith(("data:", INPUT, IMAGE)):
             filenames = tuple(each.filename for each in self._images)
-            message = f"there is no input named {name[:100]!r}; there are: {', '.join(map(repr, filenames))[:500]}"
+            message = f"there is no input named {quoted(name)}; there are: {', '.join(map(repr, filenames))[:500]}"
             raise InvalidTicket([FieldProblem(field, message, ProblemCode.UNKNOWN_NAME, allowed=filenames)])
         return name
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from models.catalog.catalog import HOUSE, Catalog, ModelSpec
 from models.catalog.families import DRAWN_KINDS, FLUX, IMG2IMG, INPAINT, SDXL, STABLE_DIFFUSION, TXT2IMG
 from models.catalog.upscalers import upscaler_problem
-from models.errors import FieldProblem, InvalidTicket, ProblemCode
+from models.errors import FieldProblem, InvalidTicket, ProblemCode, quoted
 from models.jobs.kinds import find_kind
 from models.jobs.params import FACE_RESTORE, FACE_SWAP, UPSCALE
 from service.api.errors import invalid_field
@@ -114,7 +114,7 @@ def _refusal(name: str) -> InvalidTicket:
     if reason is not None:
         return invalid_field("type", f"{name[:100]} is not available: {reason}", ProblemCode.UNAVAILABLE)
     shown = [each.removeprefix("inference.") for each in JOB_TYPES]
-    message = f"unknown job type {name[:100]!r}; there are, each after 'inference.': {', '.join(shown)}"
+    message = f"unknown job type {quoted(name)}; there are, each after 'inference.': {', '.join(shown)}"
     return InvalidTicket([FieldProblem("type", message, ProblemCode.UNKNOWN_NAME, allowed=tuple(JOB_TYPES))])
 
 

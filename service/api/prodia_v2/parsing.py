@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from starlette.requests import Request
 
-from models.errors import InvalidTicket, ProblemCode
+from models.errors import InvalidTicket, ProblemCode, quoted
 from service.api.bodies import parse_json, parsed, received_json, require_json_type
 from service.api.errors import invalid_field
 from service.api.multipart import FormPart, is_form, parse_form
@@ -52,8 +52,8 @@ def _from_parts(parts: Sequence[FormPart]) -> Submission:
         message = f"must come once as a part of the form, and came {len(jobs)} times"
         raise invalid_field(JOB_PART, message, ProblemCode.CONFLICT if jobs else ProblemCode.REQUIRED)
     images = tuple(FormImage(part.filename or "", part.data) for part in parts if part.name == INPUT_PART)
-    others = [part.name[:100] for part in parts if part.name not in (JOB_PART, INPUT_PART)]
-    warnings = tuple(f"the part {name!r} is not known here, and was ignored" for name in others)
+    others = [part.name for part in parts if part.name not in (JOB_PART, INPUT_PART)]
+    warnings = tuple(f"the part {quoted(name)} is not known here, and was ignored" for name in others)
     return _submission(jobs[0], images, warnings)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from models.errors import FieldProblem, InvalidTicket, ProblemCode
+from models.errors import FieldProblem, InvalidTicket, ProblemCode, quoted
 from service.api.formats import IMAGE_FORMATS, JPEG, ImageFormat
 from service.api.multipart import FORM
 from service.api.responses import JSON
@@ -41,7 +41,7 @@ def negotiate(accept: str, hint: str | None) -> ResponseFormat:
         found = _parsed(media_range, default)
         if found is not None:
             return found
-    message = f"must name one of {', '.join(_AVAILABLE)}, and is {accept[:200]!r}"
+    message = f"must name one of {', '.join(_AVAILABLE)}, and is {quoted(accept)}"
     raise InvalidTicket([FieldProblem("Accept", message, ProblemCode.NOT_ALLOWED, allowed=_AVAILABLE)])
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from models.errors import InvalidTicket
+from models.errors import InvalidTicket, quoted
 from models.jobs.params import Control, LoraUse, Refiner, SecondPass
 from service.api.job_bodies import BodyOf
 from service.api.text_numbers import number_of, whole_of
@@ -79,7 +79,7 @@ class Config(BaseModel):
     def warnings(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
         """A warning for each of the first keys of ``config`` that are ignored."""
         unknown = islice((key for key in config if key not in cls.model_fields), PROBLEMS_MAX)
-        return tuple(f"config: {key[:100]!r} is not known here, and was ignored" for key in unknown)
+        return tuple(f"config: {quoted(key)} is not known here, and was ignored" for key in unknown)
 
     @classmethod
     def echo(cls, config: Mapping[str, Any]) -> dict[str, Any]:

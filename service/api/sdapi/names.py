@@ -36,12 +36,12 @@ def controlnet_title(extra: AuxiliaryModel) -> str:
 
 
 def find_model(name: str, catalog: Catalog) -> ModelSpec | None:
-    """The model of that title, file name, name, alias or hash; ``None`` if there is none."""
+    """The model of that title, file name, name, alias or hash, in any case; ``None`` if there is none."""
     bare = without_hash(name.strip())
-    stem = next((bare.removesuffix(suffix) for suffix in _SUFFIXES if bare.endswith(suffix)), bare)
+    stem = next((bare[: -len(suffix)] for suffix in _SUFFIXES if bare.lower().endswith(suffix)), bare)
     found = (catalog.resolve(each) for each in (name, bare, stem))
     by_name = next((spec for spec in found if spec is not None), None)
-    return by_name or next((spec for spec in catalog.values() if model_hash(spec) == bare), None)
+    return by_name or next((spec for spec in catalog.values() if model_hash(spec) == bare.lower()), None)
 
 
 _MODULES: Mapping[str, str] = MappingProxyType({

@@ -64,7 +64,7 @@ async def _draw(request: Request, gateway: Gateway, caller: Caller, body: SdDraw
     catalog, problems, comments = gateway.catalog.current(), Problems(), list[str]()
     stored = await gateway.callers.options(caller.key_id)
     if body.infotext:
-        body = await run_in_threadpool(with_infotext, body, catalog, Options.of(stored), comments)
+        body = await run_in_threadpool(with_infotext, body, catalog, stored, comments)
     options = _options(stored, body, catalog, problems)
     job_request = to_request(body, options, catalog, problems, comments)
     records = await run_series(

@@ -15,7 +15,7 @@ from service.api.validation import require_short_texts
 IMAGES_MAX = 64
 """The largest product of ``batch_size`` and ``n_iter``."""
 SIDE_MAX_PX = 65_536
-TASK_ID = r"^[!-~]{1,128}$"
+TASK_ID_MAX_CHARS = 1000
 
 _BY_MODEL = "If left out, the model's default."
 _REFUSED = "Refused unless it is left out or has the neutral value: "
@@ -60,7 +60,11 @@ class SdDrawBody(SdBody):
     prompt: str = Field("", description="With A1111's weights, `BREAK` and `<lora:name:weight>`. Must not be empty.")
     negative_prompt: str | None = Field(None, description=_BY_MODEL)
     styles: list[str] = Field([], description="Names from `GET /sdapi/v1/prompt-styles`.", max_length=20)
-    seed: int = Field(-1, description="A negative number draws a random seed. The seeds of the images are consecutive.")
+    seed: int = Field(
+        -1,
+        description="A negative number draws a random seed; of up to 64 bits, the lowest 53 are used. "
+        "The seeds of the images are consecutive.",
+    )
     subseed: int = Field(-1, description="The seed of a variation; a negative number draws one.")
     subseed_strength: float = Field(
         0, description="How much of the noise comes from `subseed`, 0 to 1. Above 0, the images of a call have the "
@@ -112,7 +116,7 @@ class SdDrawBody(SdBody):
     infotext: str | None = Field(
         None, description="The `parameters` text of an image, which fills in fields that are left out."
     )
-    force_task_id: str | None = Field(None, pattern=TASK_ID, description="For `POST /internal/progress`.")
+    force_task_id: str | None = Field(None, max_length=TASK_ID_MAX_CHARS, description="For `POST /internal/progress`.")
 
     @model_validator(mode="before")
     @classmethod

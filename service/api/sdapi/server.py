@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
-from models.errors import ProblemCode
+from models.errors import ProblemCode, quoted
 from service.api.auth import CurrentBasicCaller
 from service.api.bodies import read_body
 from service.api.documentation import json_body
@@ -97,7 +97,7 @@ async def list_script_infos(caller: CurrentBasicCaller) -> list[ScriptView]:
 async def interrogate(request: Request, gateway: GatewayState, caller: CurrentBasicCaller) -> None:
     """Refused: this server has no model that describes images."""
     body = await read_body(request, InterrogateBody, has_images=True)
-    reason = f"{body.model!r} is not available: this server has no model that describes images"
+    reason = f"{quoted(body.model)} is not available: this server has no model that describes images"
     raise invalid_field("model", reason, ProblemCode.UNAVAILABLE)
 
 

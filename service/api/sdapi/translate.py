@@ -15,7 +15,7 @@ from models.catalog.names import did_you_mean
 from models.catalog.samplers import SAMPLERS, find_sampler
 from models.catalog.styles import STYLES, Style, find_style
 from models.catalog.upscalers import BUILT_IN_UPSCALERS
-from models.errors import Problem, ProblemCode
+from models.errors import Problem, ProblemCode, quoted
 from models.jobs.checks import Problems
 from models.jobs.composition import styled
 from models.jobs.params import (
@@ -29,6 +29,7 @@ from models.jobs.params import (
     SecondPass,
     Variation,
 )
+from models.jobs.seeds import client_seed
 from models.jobs.sources import is_url
 from service.api.sdapi.controlnet.translate import read_units
 from service.api.sdapi.errors import SdError
@@ -105,7 +106,7 @@ def to_request(
         sampler=_without_noise(sampler, body, model, comments),
         num_inference_steps=body.steps,
         guidance_scale=body.cfg_scale,
-        seed=secrets.randbelow(DRAWN_SEED_MAX + 1) if body.seed < 0 else body.seed,
+        seed=_seed(body),
         variation=_variation(body),
         width=_rounded_down(body.width, model),
         height=_rounded_down(body.height, model),
@@ -135,10 +136,15 @@ def _sampler(body: SdDrawBody) -> str | None:
     return found
 
 
+def _seed(body: SdDrawBody) -> int:
+    sent = client_seed(body.seed)
+    return secrets.randbelow(DRAWN_SEED_MAX + 1) if sent is None else sent
+
+
 def _variation(body: SdDrawBody) -> Variation | None:
     if body.subseed_strength == 0:
         return None
-    return Variation(seed=body.subseed if body.subseed >= 0 else None, strength=body.subseed_strength)
+    return Variation(seed=client_seed(body.subseed), strength=body.subseed_strength)
 
 
 def _without_noise(sampler: str | None, body: SdDrawBody, model: ModelSpec | None, comments: list[str]) -> str | None:
@@ -164,7 +170,7 @@ def _clip_skip(options: Options, model: ModelSpec | None, comments: list[str]) -
 
 
 def _wrong_scheduler(scheduler: str | None, sampler: str) -> str:
-    return f"Scheduler not found: {scheduler!r}, for the sampler {sampler!r}"
+    return f"Scheduler not found: {quoted(scheduler or '')}, for the sampler {quoted(sampler)}"
 
 
 def _rounded_down(size_px: int | None, model: ModelSpec | None) -> int | None:
@@ -191,7 +197,9 @@ def _styles(names: Sequence[str], problems: Problems) -> list[Style]:
         if style is not None:
             found.append(style)
         elif name.lower() not in _NONE:
-            message = f"there is no style {name!r}{did_you_mean(name, STYLES)}; GET /sdapi/v1/prompt-styles lists them"
+            message = (
+                f"there is no style {quoted(name)}{did_you_mean(name, STYLES)}; GET /sdapi/v1/prompt-styles lists them"
+            )
             problems.note(f"styles[{index}]", Problem(message, ProblemCode.UNKNOWN_NAME))
     return found
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from models.catalog.catalog import ModelSpec
-from models.catalog.samplers import find_sampler
-from models.errors import FieldProblem, Problem, ProblemCode
+from models.errors import Problem, ProblemCode
 from models.jobs.checks import Problems
 from service.api.sdapi.noise import adds_noise, churns, is_usual_eta
 from service.api.sdapi.schemas import IMAGES_MAX, SdDrawBody, SdImg2ImgBody, SdTxt2ImgBody
@@ -31,14 +29,6 @@ def check_unsupported(body: SdDrawBody, sampler: str | None, problems: Problems)
         if is_refused:
             problems.note(field, Problem(reason, ProblemCode.UNAVAILABLE) if isinstance(reason, str) else reason)
     check_scripts(body.alwayson_scripts, (body.prompt, body.negative_prompt or ""), problems)
-
-
-def unsupported_fields(body: SdDrawBody, model: ModelSpec | None) -> tuple[FieldProblem, ...]:
-    """The problems that :func:`check_unsupported` notes for ``body``, if it is drawn with ``model``."""
-    problems = Problems()
-    named = find_sampler(body.sampler_name or body.sampler_index or "", body.scheduler or "Automatic")
-    check_unsupported(body, named or (model.defaults.sampler if model is not None else None), problems)
-    return problems.found
 
 
 def _checks(body: SdDrawBody, sampler: str | None) -> Iterator[Check]:

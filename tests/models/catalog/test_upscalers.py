@@ -53,6 +53,14 @@ def test_weights_are_found_by_the_clients_name_and_by_the_published_one():
     assert find_upscaler("R-ESRGAN 4x+ Anime6B", extras) is None
 
 
+@pytest.mark.parametrize("name", ["lanczos", "NEAREST", " Lanczos", "r-esrgan 4X+", "realesrgan_X4PLUS.PTH"])
+def test_names_are_known_in_any_case(name: str):
+    weights = "RealESRGAN_x4plus"
+    extras = AuxiliaryModels({weights: AuxiliaryModel(name=weights, path=Path(f"{weights}.pth"))})
+    assert upscaler_problem(name, extras) is None
+    assert "Photogram does not implement" in str(upscaler_problem("ldsr", extras))
+
+
 def test_an_unknown_name_is_answered_with_those_that_there_are():
     assert upscaler_problem("Magic", configured(mine="mine.pth")) == Problem(
         "there is no upscaler 'Magic'; there are: Lanczos, Nearest, mine",

@@ -8,6 +8,7 @@ from contextlib import suppress
 import pytest
 
 from models.errors import PhotogramError
+from models.jobs.composition import compose
 from models.jobs.prompts import (
     Break,
     Fragment,
@@ -171,3 +172,16 @@ def test_the_cost_of_hostile_prompts_grows_with_their_length(unit: str) -> None:
     # The same number of characters in one long and in twenty short prompts: twenty times the time would be quadratic.
     long_s, short_s = (min(parse_s(chars) for _ in range(3)) for chars in (10_000, 500))
     assert long_s < 8 * short_s + 0.01
+
+
+@pytest.mark.parametrize("odd", ["nan", "inf", "-inf", "1e9", "abc", "1_0", "0x1"])
+def test_what_is_not_written_as_a_number_is_text(odd):
+    assert parse(f"(cat:{odd})").fragments == (Fragment(f"cat:{odd}", 1.1),)
+    assert compose(f"a AND b :{odd}").texts == ("a", f"b :{odd}")
+
+
+@pytest.mark.parametrize("odd", ["999", "-100.1", "9" * 400])
+def test_a_number_out_of_bounds_is_refused(odd):
+    for read, prompt in ((parse, f"(cat:{odd})"), (compose, f"a AND b :{odd}")):
+        with pytest.raises(PromptError, match="weights must be from -100 to 100"):
+            read(prompt)

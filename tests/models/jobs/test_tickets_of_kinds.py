@@ -349,8 +349,10 @@ def test_what_a_family_cannot_do_is_refused() -> None:
 def test_an_upscale_is_completed() -> None:
     ticket = open_ticket(UpscaleRequest(image=INPUT), CATALOG, job_id="x", owner="me")
     assert (ticket.kind, ticket.params) == ("upscale", UpscaleParams(image=INPUT, scale=2, upscaler="Lanczos"))
-    params = complete(UpscaleRequest(image=INPUT, scale=4, upscaler="R-ESRGAN 4x+"), CATALOG)
-    assert params == UpscaleParams(image=INPUT, scale=4, upscaler="RealESRGAN_x4plus")
+    for name in ("R-ESRGAN 4x+", "r-esrgan 4X+", "realesrgan_x4plus"):
+        params = complete(UpscaleRequest(image=INPUT, scale=4, upscaler=name), CATALOG)
+        assert params == UpscaleParams(image=INPUT, scale=4, upscaler="RealESRGAN_x4plus")
+    assert complete(UpscaleRequest(image=INPUT, upscaler="nearest"), CATALOG).upscaler == "Nearest"
 
 
 def test_an_upscale_that_cannot_be_done() -> None:

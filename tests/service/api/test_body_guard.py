@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import time
@@ -278,3 +279,11 @@ def test_lengths_beyond_measure_are_refused(wide, length):
     with socket.create_connection((host.host, host.port), timeout=20) as connection:
         connection.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: " + length.encode() + b"\r\n\r\n")
         assert connection.recv(10_000).split()[1] in (b"400", b"413")
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/images/generations", "/sdapi/v1/txt2img", "/v1/inputs"])
+def test_a_compressed_body_is_refused_as_such(client, path):
+    answer = client.post(path, content=gzip.compress(b"{}"), headers={**JSON, "Content-Encoding": "gzip"})
+    assert answer.status_code == 415 and "compressed bodies are not accepted" in answer.text
+    plain = client.post(path, content=b"[]", headers={**JSON, "Content-Encoding": "identity"})
+    assert "compressed" not in plain.text

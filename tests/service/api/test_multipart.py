@@ -42,6 +42,12 @@ def test_a_name_that_is_not_ascii_may_be_written_as_in_rfc_5987():
     assert found.filename == "ü.png"
 
 
+def test_an_empty_file_without_a_name_is_left_out():
+    head = 'Content-Disposition: form-data; name="mask"; filename="{}"\r\nContent-Type: application/octet-stream'
+    body = form(part(head.format(""), b""), part(head.format(""), b"x"), part(head.format("a"), b""))
+    assert parse_form(body, TYPE) == [FormPart("mask", "", b"x"), FormPart("mask", "a", b"")]
+
+
 def test_a_boundary_may_be_quoted_and_come_after_a_preamble():
     body = b"this is a form\r\n" + form(part("Content-Disposition: form-data; name=job"))
     assert parse_form(body, 'multipart/form-data; charset=utf-8; boundary="X-1"') == [FormPart("job", None, b"{}")]

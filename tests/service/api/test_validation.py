@@ -10,12 +10,15 @@ from typing import Literal
 import pytest
 from hypothesis import given as given_by
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 import service.api
-from models.errors import ProblemCode
+from models.catalog.catalog import Catalog
+from models.errors import InvalidTicket, ProblemCode
 from models.jobs.kinds import job_kinds
-from service.api.job_bodies import envelope
+from models.jobs.tickets import complete
+from service.api.job_bodies import envelope, parse_job
+from service.api.sdapi.schemas import SdTxt2ImgBody
 from service.api.validation import PROBLEMS_MAX, StrictBody, field_problems
 
 ROOT = Path(service.api.__file__).parent
@@ -52,6 +55,50 @@ def test_pydantic_errors_become_problems_with_code_and_bounds(change, field, cod
         Body.model_validate({**GOOD, **change})
     (problem,) = field_problems(caught.value.errors())
     assert (problem.field, problem.code, problem.low, problem.high) == (field, code, low, high)
+
+
+class Part(BaseModel):
+    weight: int = 1
+
+
+class PartBody(Part):
+    @field_validator("weight")
+    @classmethod
+    def _even(cls, weight: int) -> int:
+        if weight % 2:
+            raise ValueError("must be even")
+        return weight
+
+
+class Nested(BaseModel):
+    parts: list[str | PartBody] = []
+    facts: dict[str, int] = {}
+
+
+@pytest.mark.parametrize(
+    ("given", "problems"),
+    [
+        ([], {("body", "must be an object")}),
+        ({"facts": 5}, {("facts", "must be an object")}),
+        ({"parts": [5]}, {("parts[0]", "Input should be a valid string"), ("parts[0]", "must be an object")}),
+        ({"parts": [{"weight": 1}]}, {("parts[0]", "Input should be a valid string"),
+                                      ("parts[0].weight", "must be even")}),
+    ],
+)  # fmt: skip
+def test_no_problem_names_a_class_of_python(given, problems):
+    with pytest.raises(ValidationError) as caught:
+        Nested.model_validate(given)
+    assert {(each.field, each.message) for each in field_problems(caught.value.errors())} == problems
+
+
+def test_a_prompt_that_is_too_long_for_any_field_is_told_the_limit_of_prompts():
+    for text in ("x" * 100_001, "x" * 10_001):
+        with pytest.raises(InvalidTicket) as caught:
+            complete(parse_job({"kind": "txt2img", "params": {"prompt": text}}).to_request(), Catalog({}))
+        assert "prompt: must have at most 10000 characters" in str(caught.value)
+    for name, most in (("hr_prompt", 10_000), ("model", 100_000)):
+        with pytest.raises(ValidationError, match=f"{name} must have at most {most} characters"):
+            SdTxt2ImgBody.model_validate({name: "x" * 100_001})
 
 
 def test_a_missing_field_is_required_and_long_lists_of_errors_are_cut_off():

@@ -40,7 +40,13 @@ _EXIT_CODES = "Exit codes: 0 done, 1 the job or the connection failed, 2 used wr
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; `argv` is without the program's name."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:
+        return _fail("interrupted", INTERRUPTED)
+
+
+def _run(arguments: list[str]) -> int:
     if arguments and arguments[0] not in _OWN_COMMANDS:
         code = _run_found(arguments[0], arguments[1:])
         if code is not None:
@@ -70,8 +76,6 @@ def _run_own(options: argparse.Namespace) -> int:
         client = Photogram(url, options.api_key, max_retries=_MAX_RETRIES)
         with client:
             run(options, client)
-    except KeyboardInterrupt:
-        return _fail("interrupted", INTERRUPTED)
     except ConnectionFailed as error:
         hint = "; start a server with: photogram up" if error.url.startswith(client.base_url) else ""
         return _fail(f"{error}{hint}", FAILED)
@@ -164,8 +168,11 @@ def _cancel_job(options: argparse.Namespace, client: Photogram) -> None:
 
 
 def _samplers(options: argparse.Namespace, client: Photogram) -> None:
-    names = [sampler.name for sampler in client.samplers()]
-    _print([to_json(names)] if options.json else names)
+    found = client.samplers()
+    if options.json:
+        _print([to_json([sampler.name for sampler in found if sampler.problem is None])])
+    else:
+        _print(each.name if each.problem is None else f"{each.name} (unusable: {each.problem})" for each in found)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -188,7 +195,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("id", metavar="ID", help="the job's id")
         command.set_defaults(run=run, arguments=_arguments_of(command))
 
-    samplers = commands.add_parser("samplers", parents=[common], help="list the server's samplers")
+    samplers = commands.add_parser(
+        "samplers", parents=[common], help="list the server's samplers; with --json, those that can be used"
+    )
     samplers.set_defaults(run=_samplers, arguments=_arguments_of(samplers))
 
     found = found_commands()

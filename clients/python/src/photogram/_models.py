@@ -232,10 +232,12 @@ class Model:
 @dataclass(frozen=True, slots=True)
 class Sampler:
     name: str
+    problem: str | None = None
+    """Why it cannot be used; None if it can."""
 
     @classmethod
     def from_payload(cls, payload: Payload) -> "Sampler":
-        return cls(name=str(payload["name"]))
+        return cls(name=str(payload["name"]), problem=_text(payload.get("problem")))
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 
 from models.catalog.catalog import Catalog
 from models.catalog.preprocessors import PREPROCESSORS, Preprocessor, Threshold
-from models.errors import ProblemCode
+from models.errors import ProblemCode, quoted
 from models.jobs.auxiliary_checks import preprocessor_problem
 from models.jobs.params import CONTROLS_MAX
 from service.api.auth import CurrentBasicCaller
@@ -84,5 +84,5 @@ async def get_settings(caller: CurrentBasicCaller) -> SettingsView:
 async def detect(request: Request, gateway: GatewayState, caller: CurrentBasicCaller) -> None:
     """Refused: a preprocessor runs as a part of txt2img or img2img, and its result is not returned."""
     body = await read_body(request, DetectBody, has_images=True)
-    reason = f"not available: {body.controlnet_module!r} only runs within txt2img and img2img, as a unit's module"
+    reason = f"not available: {quoted(body.controlnet_module)} only runs within txt2img and img2img, as a unit's module"
     raise invalid_field("controlnet_module", reason, ProblemCode.UNAVAILABLE)

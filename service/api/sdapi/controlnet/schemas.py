@@ -14,7 +14,7 @@ _ALIASES = {"input_image": "image", "guidance": "guidance_end"}
 
 
 class ControlNetUnit(SdBody):
-    """One ControlNet of a request."""
+    """One ControlNet of a request; an empty text is the same as leaving the field out."""
 
     enabled: bool = True
     module: str = Field("none", description="From `GET /controlnet/module_list`.")
@@ -42,7 +42,7 @@ class ControlNetUnit(SdBody):
     def _resolve_aliases(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
-        renamed = {_ALIASES.get(name, name): value for name, value in given.items() if value is not None}
+        renamed = {_ALIASES.get(name, name): value for name, value in given.items() if value not in (None, "")}
         image = renamed.get("image")
         # The extension also accepts the image and its mask as one object.
         return {**renamed, **image} if isinstance(image, dict) else renamed

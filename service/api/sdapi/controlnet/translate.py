@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from models.catalog.preprocessors import Preprocessor, Threshold, find_preprocessor
-from models.errors import Problem, ProblemCode
+from models.errors import Problem, ProblemCode, quoted
 from models.jobs.checks import Problems
 from models.jobs.params import Control
 from service.api.sdapi.controlnet.schemas import ControlNetUnit
@@ -87,5 +87,5 @@ def _mode_problem(value: int | str, found: str | None, names: Iterable[str]) -> 
     if found is not None:
         return None
     allowed: tuple[str | int, ...] = (0, 1, 2, *names)
-    message = f"there is no mode {value!r}; there are: {', '.join(map(str, allowed))}"
+    message = f"there is no mode {quoted(str(value))}; there are: {', '.join(map(str, allowed))}"
     return Problem(message, ProblemCode.NOT_ALLOWED, allowed=allowed)

@@ -87,12 +87,17 @@ async def _run(
     wire_names = {**WIRE_NAMES, "scale": "upscaling_resize_w"} if body.resize_mode == 1 else WIRE_NAMES
     records = await run_all(gateway, request, caller, job_requests, name="extras", wire_names=wire_names)
     done = [record for record in records if record.status is JobStatus.SUCCEEDED]
-    files = [await _finished(gateway, body, record) for record in done]
+    files = [await _finished(gateway, body, record, options) for record in done]
     return _html_info(records[0]), [base64.b64encode(file).decode() for file in files]
 
 
-async def _finished(gateway: Gateway, body: ExtrasBody, record: JobRecord) -> bytes:
-    """The image of the job as a PNG file, cropped if it was enlarged to a size with another aspect ratio."""
+async def _finished(gateway: Gateway, body: ExtrasBody, record: JobRecord, options: Options) -> bytes:
+    """The image of the job in the format of ``options``, cropped if it was enlarged to another aspect ratio."""
+    image = await _cropped(gateway, body, record)
+    return await gateway.decoding.convert(image, options.file_format, quality=options.quality)
+
+
+async def _cropped(gateway: Gateway, body: ExtrasBody, record: JobRecord) -> bytes:
     (image,) = await run_in_threadpool(gateway.jobs.read_images, record)
     size = body.upscaling_resize_w, body.upscaling_resize_h
     is_cropped = record.kind == UPSCALE and body.resize_mode == 1 and body.upscaling_crop

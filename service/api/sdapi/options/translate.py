@@ -129,12 +129,14 @@ class Options:
 def read_options(given: Mapping[str, Any], catalog: Catalog, problems: Problems, place: str = "") -> dict[str, Any]:
     """The options of ``given`` that have an effect, in the form that is stored; notes what is wrong with the others.
 
+    Null and an empty text leave an option as it is.
+
     Args:
         place: the prefix of the options' names in problems.
     """
     stored: dict[str, Any] = {}
     for name, value in given.items():
-        if value is None:
+        if value in (None, ""):
             continue
         if name in _READERS:
             stored[name], problem = _READERS[name](value, catalog)
@@ -165,8 +167,6 @@ Read = tuple[Any, Problem | None]
 
 
 def _read_model(value: Any, catalog: Catalog) -> Read:
-    if value == "":
-        return None, None
     found = find_model(value, catalog) if isinstance(value, str) else None
     if found is None:
         return None, unknown_name("model", str(value), map(model_title, catalog.values()))

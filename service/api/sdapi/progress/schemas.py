@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
-from service.api.sdapi.schemas import TASK_ID, SdBody
+from service.api.sdapi.schemas import TASK_ID_MAX_CHARS, SdBody
 
 
 class StateView(BaseModel):
@@ -35,7 +35,7 @@ class SdProgressView(BaseModel):
 class TaskBody(SdBody):
     """The call whose progress is requested."""
 
-    id_task: str = Field(pattern=TASK_ID, description="The `force_task_id` of the call.")
+    id_task: str = Field(max_length=TASK_ID_MAX_CHARS, description="The `force_task_id` of the call.")
     id_live_preview: int = Field(-1, description="The `id_live_preview` of the preview that the client has.")
     live_preview: bool = True
 

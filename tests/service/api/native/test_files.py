@@ -16,6 +16,7 @@ def test_files_that_are_not_there(client, stranger, new_job, worker):
     for index, status in (("0", 404), ("-1", 404), *((each, 422) for each in loose)):
         answer = client.get(f"/v1/jobs/{job_id}/files/{index}")
         assert answer.status_code == status, answer.text
+        assert "pattern" not in answer.text
     assert client.get(f"/v1/jobs/{job_id}/files/0").json()["code"] == "file_not_found"
     assert stranger.get(f"/v1/jobs/{job_id}/files/0").json()["code"] == "job_not_found"
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
+from collections.abc import Callable
 from io import BytesIO
 
 import httpx
@@ -60,8 +62,29 @@ GENERATE_REFUSED = {
     "parts of an svg": ({"prompt": "x", "svg": {"model": "x"}}, "svg", "unsupported_parameter"),
     "a strength": ({"prompt": "x", "strength": 0.5}, "strength", "unknown_parameter"),
     "an unknown LoRA": ({"prompt": "x", "loras": [{"name": "film"}]}, "loras[0].name", "invalid_value"),
-    "a seed whose successor is too large": ({"prompt": "x", "seed": 2**53 - 1, "n": 2}, "seed", "invalid_value"),
+    "a seed of more than 64 bits": ({"prompt": "x", "seed": 2**64, "n": 2}, "seed", "invalid_value"),
 }
+
+
+@pytest.mark.parametrize(
+    ("sent", "param"),
+    [({"quality": "max"}, "quality"), ({"step": 20}, "step"), ({"num_inference_steps": 20}, "num_inference_steps"),
+     ({}, "steps")],
+)  # fmt: skip
+def test_a_refusal_names_the_parameter_that_was_sent(serve, settings: Settings, key: str, sent, param):
+    cheap = Settings(redis_url=settings.redis_url, data=settings.data, max_step_px=10_000)
+    with serve(create_app(cheap)) as url:
+        headers = {"Authorization": f"Bearer {key}"}
+        answer = httpx.post(url + GENERATIONS, json={"prompt": "x", "n": 3, **sent}, headers=headers, timeout=20)
+    error = error_of(answer, 400)
+    assert error["param"] == param and error["message"].startswith(param)
+
+
+def test_a_size_beyond_the_limits_is_refused_with_one_sentence(client):
+    for sent, param in (({"size": "1x1"}, "size"), ({"width": 1}, "width"), ({"height": 9000}, "height")):
+        error = error_of(client.post(GENERATIONS, json={"prompt": "x", **sent}), 400)
+        assert error["param"] == param
+        assert re.fullmatch(rf"{param}: each side must have from 64 to \d+ pixels for house", error["message"])
 
 
 @pytest.mark.parametrize("case", GENERATE_REFUSED)
@@ -81,6 +104,10 @@ FORMS_REFUSED = {
     "half an image": ({"image": ("x.png", OPAQUE[:40])}, "image"),
     "two images and a mask": (
         [("image[]", ("a", OPAQUE)), ("image[]", ("b", CLEAR)), ("mask", ("c", CLEAR))], "mask",
+    ),
+    "too many equal images": ([("image[]", ("a", OPAQUE))] * 17, "image"),
+    "an image twice and a mask": (
+        [("image[]", ("a", OPAQUE)), ("image[]", ("b", OPAQUE)), ("mask", ("c", CLEAR))], "mask",
     ),
     "an image and none": ([("image[]", ("a", OPAQUE)), ("image[]", ("b", b"hello"))], "image"),
     "an image and half of one": ([("image[]", ("a", OPAQUE)), ("image[]", ("b", CLEAR[:60]))], "image"),
@@ -207,6 +234,13 @@ LENIENT = {
 
 @pytest.mark.parametrize("case", LENIENT)
 def test_what_real_clients_send_is_taken(client, redis: Redis, worker, case):
+    answer = drawn(redis, worker, lambda: client.post(GENERATIONS, json={"prompt": "x", **LENIENT[case]}))
+    assert answer.status_code == 200, answer.text
+
+
+def drawn(redis: Redis, worker, send: Callable[[], httpx.Response]) -> httpx.Response:
+    """The answer to a request whose first job is drawn."""
+
     def draw() -> None:
         while not (job_ids := redis.lrange(QUEUE_KEY, 0, -1)):
             time.sleep(0.02)
@@ -214,10 +248,30 @@ def test_what_real_clients_send_is_taken(client, redis: Redis, worker, case):
 
     thread = threading.Thread(target=draw)
     thread.start()
-    answer = client.post(GENERATIONS, json={"prompt": "x", **LENIENT[case]})
+    answer = send()
     if answer.status_code != 200:
         redis.rpush(QUEUE_KEY, "nobody")  # ends the thread
     thread.join(5)
+    return answer
+
+
+TWICE = [("image", ("a", OPAQUE)), ("image[]", ("a", OPAQUE))]
+
+
+@pytest.mark.parametrize("route", [EDITS, VARIATIONS])
+def test_the_same_file_under_both_names_is_one_image(client, redis: Redis, worker, route):
+    answer = drawn(redis, worker, lambda: client.post(route, data={"prompt": "x"}, files=TWICE))
+    assert answer.status_code == 200, answer.text
+    again = client.post(VARIATIONS, data={"prompt": "x"}, files=[("image", ("a", OPAQUE))] * 2)
+    assert error_of(again, 400)["param"] == "image"
+
+
+def test_a_file_field_that_a_browser_sends_empty_is_left_out(client, redis: Redis, worker):
+    fields = {'prompt"': b"x", 'image"; filename="a"': OPAQUE, 'mask"; filename=""': b"", 'markup"; filename=""': b""}
+    parts = (b'--b\r\nContent-Disposition: form-data; name="%s\r\n\r\n%s\r\n' % (head.encode(), data)
+             for head, data in fields.items())  # fmt: skip
+    body, headers = b"".join(parts) + b"--b--\r\n", {"Content-Type": "multipart/form-data; boundary=b"}
+    answer = drawn(redis, worker, lambda: client.post(EDITS, content=body, headers=headers))
     assert answer.status_code == 200, answer.text
 
 

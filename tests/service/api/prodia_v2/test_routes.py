@@ -209,9 +209,9 @@ def test_errors_come_in_the_requests_own_form(client, queued):
     [
         ({"json": {"config": {"prompt": "x"}}}, "type: is required"),
         ({"json": {"type": 5}}, "type: Input should be a valid string"),
-        ({"json": {"type": TXT2IMG, "config": []}}, "config: Input should be a valid dictionary"),
+        ({"json": {"type": TXT2IMG, "config": []}}, "config: must be an object"),
         ({"json": {"type": TXT2IMG}}, "prompt: is required"),
-        ({"json": []}, "body: Input should be"),
+        ({"json": []}, "body: must be an object"),
         ({"content": b"{", "headers": {"Content-Type": "application/json"}}, "the body cannot be read"),
         ({"content": b"{}"}, "must be sent as application/json"),
         ({"data": {"job": "{}"}}, "must be sent as application/json"),

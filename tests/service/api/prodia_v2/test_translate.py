@@ -272,7 +272,7 @@ def test_images_from_elsewhere(ask):
         ("upscale.v1", {"scale": 9}, [("a", RED)], "scale: maximum: got 9, want 8"),
         ("upscale.v1", {"scale": 2, "upscale": 4}, [("a", RED)], "scale: differs from upscale"),
         ("sd15.txt2img.v1", {"cfg_scale": 3, "guidance_scale": 4}, [], "guidance_scale and cfg_scale: are names"),
-        ("sd15.txt2img.v1", {"width": 9000}, [], "width: maximum: got 9,000, want 2,048 (must be a multiple of 8"),
+        ("sd15.txt2img.v1", {"width": 9000}, [], "width: maximum: got 9,000, want 2,048 (must be from 64"),
         ("sd15.txt2img.v1", {"width": 0}, [], "width: minimum: got 0, want 64 ("),
         ("sd15.txt2img.v1", {"steps": 0}, [], "steps: minimum: got 0, want 1 ("),
         ("sd15.txt2img.v1", {"sampler": "DPM adaptive"}, [], "sampler: DPM adaptive cannot be used"),

@@ -96,7 +96,7 @@ def test_loading_is_the_workers_matter(client):
         ("txt2img", {"prompt": "x", "enable_hr": True, "hr_sampler_name": "DDIM"}, ["hr_sampler_name"]),
         ("txt2img", {"prompt": "x", "enable_hr": True, "firstphase_width": 64}, ["firstphase_width"]),
         ("txt2img", {"prompt": "x", "enable_hr": True, "hr_resize_x": 256, "hr_resize_y": 192}, ["hr_resize_x"]),
-        ("txt2img", {"prompt": "x", "force_task_id": "a b"}, ["force_task_id"]),
+        ("txt2img", {"prompt": "x", "force_task_id": "a" * 1001}, ["force_task_id"]),
         ("txt2img", {"prompt": "x", "alwayson_scripts": {"reactor": {"args": [IMAGE, True]}}},
          ["alwayson_scripts", "reactor"]),
         ("txt2img", {"prompt": "x", "alwayson_scripts": {"controlnet": {"args": {"model": "x"}}}},

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from models.catalog.catalog import Catalog
 from service.api.sdapi.infotext import with_infotext
-from service.api.sdapi.options.translate import Options
 from service.api.sdapi.schemas import SdTxt2ImgBody
 
 TEXT = "a red apple\nNegative prompt: blurry\nSteps: 4, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 128x128"
@@ -30,6 +29,12 @@ TEXT = "a red apple\nNegative prompt: blurry\nSteps: 4, Sampler: Euler, CFG scal
          "hr_checkpoint_name"),
         ("Tiling: True, Mask blur: many, RNG: CPU", {}, "tiling"),
         ("Refiner: sd_xl_refiner [7440042bbd], Refiner switch at: 0.8", {"refiner": None}, "sd_xl_refiner"),
+        ("Denoising strength: 0.5, Hires upscale: 99", {}, "hr_scale"),
+        ("Denoising strength: 9, Hires resize: 9999x9999", {}, "hr_resize_x"),
+        ("Size: 0x0, Variation seed: 1, Variation seed strength: 7", {"width": 128, "variation": None}, "width"),
+        (f"Seed: {2**70}, CFG scale: -1", {"guidance_scale": 3.0}, "seed"),
+        ("Seed: " + "9" * 5000, {}, "seed"),
+        ("Sampler: DPM++ 3M SDE Karras, Hires steps: 999, Hires upscale: 2", {}, "hr_second_pass_steps"),
         ("Style preset: nobody's", {"style_preset": None}, "nobody's"),
     ],
 )  # fmt: skip
@@ -79,5 +84,5 @@ LINES = st.lists(
 def test_no_infotext_is_a_surprise(prompt, lines):
     text = f"{prompt}\n" + ", ".join(f"{name}: {value}" for name, value in lines)
     body = SdTxt2ImgBody.model_validate({"prompt": "asked", "infotext": text, "cfg_scale": "7"})
-    completed = with_infotext(body, Catalog({}), Options(), [])
+    completed = with_infotext(body, Catalog({}), {}, [])
     assert (completed.prompt, completed.cfg_scale) == ("asked", 7)

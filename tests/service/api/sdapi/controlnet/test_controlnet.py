@@ -15,6 +15,8 @@ IMAGE = image()
         ({"image": IMAGE}, {"preprocessor": "none", "mode": "balanced", "resize_mode": "crop", "weight": 1}),
         ({"input_image": IMAGE, "module": "Canny", "threshold_a": 50, "threshold_b": 90, "guidance": 0.5},
          {"preprocessor": "canny", "threshold_a": 50, "threshold_b": 90, "end": 0.5}),
+        ({"image": IMAGE, "mask": "", "module": "", "resize_mode": "", "control_mode": "", "hr_option": ""},
+         {"preprocessor": "none", "mode": "balanced", "resize_mode": "crop"}),
         ({"image": {"image": IMAGE, "mask": None}, "module": "canny", "threshold_a": -1, "threshold_b": 5000},
          {"threshold_a": None, "threshold_b": None}),
         ({"image": IMAGE, "module": "none", "threshold_a": 64, "processor_res": 512, "pixel_perfect": True,

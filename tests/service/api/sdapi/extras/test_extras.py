@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from io import BytesIO
 
 import pytest
@@ -28,6 +29,15 @@ def test_faces_are_restored_where_there_are_weights(cataloged):
     assert cataloged.client.get("/sdapi/v1/face-restorers").json() == [{"name": "GFPGAN", "cmd_dir": None}]
     restored, _ = cataloged.jobs("/sdapi/v1/extra-single-image", image=IMAGE, gfpgan_visibility=1)
     assert restored[0].kind == "face_restore"
+
+
+@pytest.mark.parametrize(("name", "format_"), [("jpg", "JPEG"), ("webp", "WEBP"), ("png", "PNG")])
+def test_images_have_the_format_of_the_options(client, calls, name, format_):
+    client.post("/sdapi/v1/options", json={"samples_format": name})
+    _, single = calls.jobs("/sdapi/v1/extra-single-image", image=IMAGE, upscaler_1="Lanczos")
+    _, batch = calls.jobs("/sdapi/v1/extra-batch-images", imageList=[{"data": IMAGE}], upscaler_1="Lanczos")
+    for answer in (single["image"], *batch["images"]):
+        assert Image.open(BytesIO(base64.b64decode(answer))).format == format_
 
 
 @pytest.mark.parametrize("factor", [1, 1.5, 3, 8, 0.5])

@@ -45,6 +45,25 @@ def test_options_that_cannot_be_had_are_refused(client, options):
         assert problem["loc"] == ["body", *place, *options] and problem["msg"]
 
 
+def test_a_long_name_of_an_option_is_not_repeated(client):
+    for answer in (
+        client.post("/sdapi/v1/options", json={"x" * 50_000: 1}),
+        client.post("/sdapi/v1/txt2img", json={"prompt": "x", "override_settings": {"x" * 50_000: 1}}),
+        client.post("/sdapi/v1/options", json={"sd_model_checkpoint": "x" * 50_000}),
+        client.post("/sdapi/v1/txt2img", json={"prompt": "x", "sampler_name": "Euler", "scheduler": "x" * 50_000}),
+        client.post("/sdapi/v1/txt2img", json={"prompt": "x", "styles": ["x" * 50_000]}),
+    ):
+        assert answer.status_code in (400, 422) and "x" * 50 in answer.text
+        assert "x" * 101 not in answer.text
+
+
+def test_an_empty_text_leaves_an_option_as_it_is(client):
+    client.post("/sdapi/v1/options", json={"samples_format": "webp"})
+    names = ("sd_model_checkpoint", "samples_format", "jpeg_quality", "CLIP_stop_at_last_layers", "emphasis", "sd_vae")
+    assert client.post("/sdapi/v1/options", json=dict.fromkeys(names, "")).status_code == 200
+    assert client.get("/sdapi/v1/options").json()["samples_format"] == "webp"
+
+
 @pytest.mark.parametrize(("value", "metadata"), [(False, "none"), (0, "none"), ("false", "none"), (True, "full")])
 def test_metadata_is_left_out_without_pnginfo(client, calls, value, metadata):
     assert calls.job("txt2img", override_settings={"enable_pnginfo": value}).params.metadata == metadata

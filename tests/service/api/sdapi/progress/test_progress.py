@@ -14,31 +14,31 @@ from tests.service.api.conftest import EXECUTION
 
 
 def test_progress_is_shown_to_the_key_that_asked(client, stranger, calls, worker):
-    thread, answers = calls.begin("/sdapi/v1/txt2img", prompt="x", batch_size=2, force_task_id="mine")
+    thread, answers = calls.begin("/sdapi/v1/txt2img", prompt="x", batch_size=2, force_task_id="mon été")
     first, second = calls.queued(2)
     shown = client.get("/sdapi/v1/progress").json()
     assert (shown["progress"], shown["state"]["job_count"], shown["current_image"]) == (0.01, 2, None)
-    assert client.post("/internal/progress", json={"id_task": "mine"}).json()["queued"] is True
+    assert client.post("/internal/progress", json={"id_task": "mon été"}).json()["queued"] is True
     worker.start(first)
     worker.progress(first, 5, "data:image/png;base64,AAAA")
     worker.progress(first, 10)
     shown = client.get("/sdapi/v1/progress").json()
     assert shown["progress"] == pytest.approx(0.01 + 10 / 20 / 2) and shown["current_image"] == "AAAA"
     assert (shown["state"]["sampling_step"], shown["state"]["sampling_steps"]) == (10, 20)
-    task = client.post("/internal/progress", json={"id_task": "mine"}).json()
+    task = client.post("/internal/progress", json={"id_task": "mon été"}).json()
     assert (task["active"], task["live_preview"]) == (True, "data:image/png;base64,AAAA")
-    seen = {"id_task": "mine", "id_live_preview": task["id_live_preview"]}
+    seen = {"id_task": "mon été", "id_live_preview": task["id_live_preview"]}
     assert client.post("/internal/progress", json=seen).json()["live_preview"] is None
     assert stranger.get("/sdapi/v1/progress").json()["state"]["job_count"] == 0
-    assert stranger.post("/internal/progress", json={"id_task": "mine"}).json()["active"] is False
+    assert stranger.post("/internal/progress", json={"id_task": "mon été"}).json()["active"] is False
     worker.succeed(first)
     assert client.get("/sdapi/v1/progress").json()["state"]["job_no"] == 1
     worker.draw(second)
     thread.join()
     assert len(answers[0].json()["images"]) == 2
     assert client.get("/sdapi/v1/progress").json()["progress"] == 0
-    assert client.post("/internal/progress", json={"id_task": "mine"}).json()["completed"] is True
-    assert stranger.post("/internal/progress", json={"id_task": "mine"}).json()["completed"] is False
+    assert client.post("/internal/progress", json={"id_task": "mon été"}).json()["completed"] is True
+    assert stranger.post("/internal/progress", json={"id_task": "mon été"}).json()["completed"] is False
 
 
 def test_interrupting_ends_the_keys_own_calls(client, stranger, calls, worker):
