@@ -16,6 +16,7 @@ _FLAGS = {
     "defaults.sampler": "--sampler",
     "defaults.width": "--size",
     "defaults.height": "--size",
+    "prediction": "--prediction",
 }
 """The flag that gives each key of an entry whose value can be wrong."""
 
@@ -31,7 +32,7 @@ def entry_of(options: argparse.Namespace) -> dict[str, object]:
     Raises:
         CatalogError: the source is no model, or the hub does not answer.
     """
-    entry = {**_source(options), **_chosen(options, "family", "dtype", "licence")}
+    entry = {**_source(options), **_chosen(options, "family", "prediction", "dtype", "licence")}
     if options.alias:
         entry["aliases"] = options.alias
     size = {"width": options.size, "height": options.size}

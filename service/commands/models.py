@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from models.catalog.catalog import Catalog
+from models.catalog.catalog import PREDICTIONS, Catalog
 from models.catalog.families import FAMILIES, STABLE_DIFFUSION
 from models.catalog.names import unknown_name
 from models.errors import CatalogError, StorageUnavailable
@@ -58,6 +58,9 @@ def _add_arguments(add_parser: argparse.ArgumentParser) -> None:
         help=f"the architecture (default: detected for files, else {STABLE_DIFFUSION})",
     )
     add_parser.add_argument("--config", help="a diffusers folder with the file's configuration and tokenizers")
+    add_parser.add_argument(
+        "--prediction", choices=PREDICTIONS[1:], help="what the UNet of a file predicts (default: told by the file)"
+    )
     add_parser.add_argument("--dtype", choices=("auto", "float32", "float16", "bfloat16"))
     add_parser.add_argument("--licence", help="the licence of the weights")
     add_parser.add_argument("--alias", action="append", default=[], help="another name; may be repeated")

@@ -243,6 +243,14 @@ def test_a_files_family_is_told_from_it_and_drawn_with_its_config(
     assert "one: ok" in capsys.readouterr().out
 
 
+def test_what_a_file_predicts_is_told(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = build_tiny_file(tmp_path / "one.safetensors", build_tiny_sd(tmp_path / "folder"))
+    assert main(["add", str(file), "--prediction", "v_prediction"]) == 0
+    assert Catalog.load(data / "catalog.toml")["one"].prediction == "v_prediction"
+    assert main(["add", str(tmp_path / "folder"), "--prediction", "epsilon"]) == 1
+    assert "--prediction is for models in a single file" in capsys.readouterr().err
+
+
 def test_sdxl_is_added_with_its_size(tmp_path: Path) -> None:
     options = ["--name", "sdxl", "--family", "sdxl", "--size", "1024", "--default", "--revision", "0" * 40]
     assert main(["--data", str(tmp_path), "add", "stabilityai/stable-diffusion-xl-base-1.0", *options]) == 0
