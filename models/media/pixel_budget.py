@@ -92,7 +92,7 @@ class PixelBudget:
     def _release(self, px: int) -> None:
         self._released.put(px)
         if px >= LARGE_PX:
-            _trimmer.request()
+            give_memory_back_soon()
 
     def _count(self) -> int:
         while not self._released.empty():
@@ -142,7 +142,7 @@ class _Trimmer:
         self._thread: threading.Thread | None = None
 
     def request(self) -> None:
-        """Give memory back soon; may be called from a finalizer."""
+        """As :func:`give_memory_back_soon`."""
         self._requests.put(None)
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="memory", daemon=True)
@@ -165,3 +165,8 @@ def give_memory_back() -> None:
 
 
 _trimmer = _Trimmer()
+
+
+def give_memory_back_soon() -> None:
+    """Return freed memory to the system in a moment, once for all who ask until then; may be called by a finalizer."""
+    _trimmer.request()

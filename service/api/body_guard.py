@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from models.media.pixel_budget import give_memory_back_soon
 from service.api.bodies import declared_bytes, refuse_declared, too_large
 from service.api.errors import ApiError, ErrorCode, unavailable
 
 FREE_BYTES = 1 << 16
 """The part of each body that the budget does not count, so that large bodies never exclude small ones."""
 LOWEST_BYTES_PER_S = 1024
+LARGE_BYTES = 1 << 22
+"""After a body of at least this size, memory is given back to the system: it was copied several times on the way."""
 
 
 class BodyBudget:
@@ -135,4 +138,6 @@ class _ArrivingBody:
 
     def release(self) -> None:
         self._budget.release(self._taken_bytes)
+        if self._taken_bytes >= LARGE_BYTES:
+            give_memory_back_soon()
         self._taken_bytes = 0

@@ -287,3 +287,13 @@ def test_a_compressed_body_is_refused_as_such(client, path):
     assert answer.status_code == 415 and "compressed bodies are not accepted" in answer.text
     plain = client.post(path, content=b"[]", headers={**JSON, "Content-Encoding": "identity"})
     assert "compressed" not in plain.text
+
+
+@pytest.mark.parametrize(("size", "is_given_back"), [(5 * MIB, True), (MIB, False)])
+def test_memory_is_given_back_after_a_large_body(
+    wide: httpx.Client, monkeypatch: pytest.MonkeyPatch, size: int, is_given_back: bool
+) -> None:
+    asked = []
+    monkeypatch.setattr("service.api.body_guard.give_memory_back_soon", lambda: asked.append(True))
+    wide.post("/v1/jobs", json={"kind": "img2img", "params": {"prompt": "x", "image": "A" * size}})
+    assert asked == [True] * is_given_back
