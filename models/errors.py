@@ -129,6 +129,10 @@ class CatalogError(PhotogramError):
         self.key, self.reason = key, reason
 
 
+DAMAGED = "the image is damaged: its pixels or what describes them cannot be read"
+"""What a message says of damage that a library found, whose own words tell nobody anything."""
+
+
 class UnreadableImage(PhotogramError):
     """The bytes are no image, too large a one, or what it says of itself is damaged."""
 

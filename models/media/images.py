@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from PIL import Image, UnidentifiedImageError
 
-from models.errors import UnreadableImage
+from models.errors import DAMAGED, UnreadableImage
 from models.media.header_exif import turn_upright
 from models.media.icons import check_icon
 from models.media.wholeness import mended, require_whole
@@ -127,7 +127,7 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
     except UnidentifiedImageError as error:
         raise UnreadableImage(f"this is no image, or its format is not one of {', '.join(FORMATS)}") from error
     except Exception as error:  # damaged bytes can make Pillow raise anything
-        raise UnreadableImage(f"the image cannot be read: {error}") from error
+        raise UnreadableImage(DAMAGED) from error
 
 
 def _check(image: Image.Image) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image, PngImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
-from models.errors import UnreadableImage
+from models.errors import DAMAGED, UnreadableImage
 from models.jobs.params import FULL, NONE, JobParams
 from models.jobs.sources import shown_params
 from models.media.foreign import foreign_infotext
@@ -105,7 +105,7 @@ def read_request(data: bytes) -> dict[str, Any] | None:
             chunk = image.info.get(JSON_CHUNK)
         request = None if chunk is None else json.loads(chunk)
     except (OSError, SyntaxError, ValueError) as error:  # raised by Pillow and json for damaged files
-        raise UnreadableImage(f"the image cannot be read: {error}") from error
+        raise UnreadableImage(DAMAGED) from error
     if request is not None and not isinstance(request, dict):
         raise UnreadableImage(f"the chunk {JSON_CHUNK!r} of the image is not a JSON object")
     return request
@@ -126,7 +126,7 @@ def read_texts(data: bytes) -> tuple[str, dict[str, str]]:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
             texts = read_all(data, image)
     except Exception as error:  # damaged bytes can make Pillow raise anything
-        raise UnreadableImage(f"the image cannot be read: {error}") from error
+        raise UnreadableImage(DAMAGED) from error
     made = foreign_infotext(texts)
     if made is not None:
         return made, texts

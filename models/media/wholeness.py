@@ -11,7 +11,7 @@ import zlib
 
 from PIL import Image
 
-from models.errors import UnreadableImage
+from models.errors import DAMAGED, UnreadableImage
 from models.media.png_chunks import SIGNATURE, chunks
 
 MENDED_MAX_BYTES = 1 << 26
@@ -75,7 +75,7 @@ def _inflated(compressed: bytearray, max_bytes: int) -> bytes:
     try:
         return zlib.decompressobj().decompress(compressed, max_bytes)
     except zlib.error as error:
-        raise UnreadableImage(f"the image cannot be read: {error}") from error
+        raise UnreadableImage(DAMAGED) from error
 
 
 def require_whole(image: Image.Image, data: bytes) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from PIL import ExifTags, Image
 from starlette.concurrency import run_in_threadpool
 
-from models.errors import UnreadableImage
+from models.errors import DAMAGED, UnreadableImage
 from models.jobs.cost import area
 from models.media.collage import Box, cells
 from models.media.fitting import Size, fit
@@ -148,7 +148,7 @@ def mask_of_alpha(data: bytes, param: str) -> bytes | None:
             turn_upright(image)
             mask = in_strips(image, "L", _transparent)
     except Exception as error:  # damaged files make Pillow raise many kinds of exception
-        raise OpenAiError(f"{param}: the image cannot be read: {error}", param=param) from error
+        raise OpenAiError(f"{param}: {DAMAGED}", param=param) from error
     return None if mask.getbbox() is None else _png(mask)
 
 

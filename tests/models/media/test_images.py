@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from io import BytesIO
@@ -22,12 +23,12 @@ def saved(image: Image.Image, name: str = "PNG", **options: object) -> bytes:
     return buffer.getvalue()
 
 
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
 def bomb(width: int, height: int) -> bytes:
     """A PNG file of a few bytes that claims to be that large."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 9)) + chunk(b"IEND", b"")
@@ -193,3 +194,20 @@ def test_exif_data_that_cannot_be_read_say_nothing(name: str, exif: bytes) -> No
     buffer = BytesIO()
     Image.new("RGB", (6, 4), "red").save(buffer, name, exif=exif)
     assert decode(buffer.getvalue()).size == measure(buffer.getvalue()) == (6, 4)
+
+
+DAMAGED_FILES = {
+    "a PNG without pixels": saved(Image.new("RGB", (8, 8)), "PNG")[:33] + b"\0\0\0\0IEND\xaeB`\x82",
+    "half a WebP": saved(Image.effect_noise((90, 90), 60).convert("RGB"), "WEBP")[:200],
+    "a GIF of zeros": saved(Image.new("L", (8, 8)), "GIF")[:13] + bytes(90),
+    "a JPEG of zeros": saved(Image.new("L", (8, 8)), "JPEG")[:20] + bytes(90),
+    "a TIFF of zeros": b"II*\0\x08\0\0\0" + bytes(90),
+    "a text of 80 MB": saved(Image.new("L", (8, 8)))[:33] + chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(80 << 20))),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED_FILES)
+def test_damage_is_told_without_the_words_of_libraries(name: str) -> None:
+    with pytest.raises(UnreadableImage) as caught:
+        decode(DAMAGED_FILES[name])
+    assert not re.search(r"list index|decoder|MAX_TEXT|Pillow|PIL|struct|unpack|\(", str(caught.value))
