@@ -22,6 +22,7 @@ from models.errors import InvalidTicket
 from models.jobs.params import SEED_MAX, DrawRequest, UpscaleRequest, Variation
 from models.jobs.records import JobStatus
 from models.jobs.results import Image
+from service.backbone.keyspace import record_key
 from service.backbone.ledger import Ledger
 from service.backbone.queue import AlreadyUsed, QueueFull
 from service.backbone.settings import Settings
@@ -101,7 +102,7 @@ async def test_the_largest_seed_is_followed_by_0(jobs: JobService) -> None:
 async def test_a_series_that_does_not_fit_leaves_nothing_queued(jobs: JobService, redis: Redis) -> None:
     with pytest.raises(QueueFull):
         await jobs.submit_series(ME, REQUEST, MAX_QUEUED + 1)
-    statuses = [redis.hget(key, "status") for key in redis.keys("photogram:job:*") if not key.endswith(b":events")]
+    statuses = [redis.hget(key, "status") for key in redis.keys(record_key(36 * "?"))]
     assert statuses == [b"canceled"] * MAX_QUEUED
 
 
