@@ -8,7 +8,8 @@ from starlette.responses import FileResponse
 from starlette.types import Receive, Scope, Send
 
 _RANGE = b"range"
-_SPECIFIER = re.compile(rb"(\d+)-(\d*)|-\d+")
+_SPECIFIER = re.compile(rb"(\d{1,18})-(\d{0,18})|-\d{1,18}")
+"""A number with more digits is beyond any file, and Python refuses to read one with thousands."""
 
 
 class StoredFile(FileResponse):

@@ -55,7 +55,7 @@ async def store_canvas(gateway: Gateway, images: Sequence[bytes], size_for: Call
     canvas = Image.new("RGB", size_for(sizes[0]))
     for image, size, box in zip(images, sizes, cells(sizes, canvas.size), strict=True):
         canvas.paste(await gateway.decoding.run(area(size), partial(_cropped, image, box)), box)
-    return await run_in_threadpool(_stored_image, gateway, _png(canvas))
+    return await run_in_threadpool(lambda: _stored_image(gateway, _png(canvas)))
 
 
 def _checked_size(image: bytes) -> Size:

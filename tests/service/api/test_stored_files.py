@@ -43,3 +43,9 @@ async def test_a_range_gives_a_part(client: httpx.AsyncClient, value: str, part:
 
 async def test_a_range_beyond_the_end_is_told(client: httpx.AsyncClient):
     assert (await client.get("/", headers={"Range": "bytes=200-"})).status_code == 416
+
+
+@pytest.mark.parametrize("value", ["bytes=1-%s", "bytes=%s-%s", "bytes=%s-", "bytes=-%s"])
+async def test_a_range_of_thousands_of_digits_is_malformed(client: httpx.AsyncClient, value: str):
+    answer = await client.get("/", headers={"Range": value.replace("%s", "9" * 5000)})
+    assert (answer.status_code, answer.content) == (200, CONTENT)
