@@ -82,6 +82,18 @@ def position(scheduler: Any) -> int:
     return index
 
 
+def kept_or_any(outputs: Sequence[torch.Tensor | None], like: torch.Tensor) -> torch.Tensor:
+    """What the rows kept of an earlier step, [N, C, h, w]; where there is nothing yet, any finite tensor.
+
+    Its coefficient is 0 then, because the first steps are of a lower order.
+
+    Args:
+        outputs: [1, C, h, w] each.
+        like: finite tensors [N, C, h, w].
+    """
+    return torch.cat([like[:1] if each is None else each for each in outputs])
+
+
 def rows_of(*columns: torch.Tensor) -> dict[int, Coefficients]:
     """The table with the given ``columns`` [steps], by the number of the step."""
     return dict(enumerate(zip(*(column.tolist() for column in columns), strict=True)))

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from models.diffusion.stepping.family import Coefficients, Stack, StepFamily, position
+from models.diffusion.stepping.family import Coefficients, Stack, StepFamily, kept_or_any, position
 from models.diffusion.stepping.predictions import PREDICTION_TYPES, original_of_alpha
 
 _MAX_ORDER = 3
@@ -63,7 +63,7 @@ class UniPC(StepFamily):
         predictor, corrector, own_rho = stack.columns[2:9], stack.columns[9:16], stack.columns[16]
         dtype, latents = stack.prediction.dtype, stack.latents
         now = original_of_alpha(stack).to(dtype)
-        earlier = [_stacked([each.model_outputs[-age] for each in stack.schedulers], now) for age in (1, 2, 3)]
+        earlier = [kept_or_any([each.model_outputs[-age] for each in stack.schedulers], now) for age in (1, 2, 3)]
         if self.variant(stack.schedulers[0]):
             start = torch.cat([each.last_sample for each in stack.schedulers])
             latents = _moved(start, earlier, corrector, own_rho * (now - earlier[0])).to(dtype)
@@ -156,9 +156,3 @@ def _moved(
     m0, first, second = originals
     total = first_rho * ((first - m0) / first_ratio) + second_rho * ((second - m0) / second_ratio)
     return a * latents - b * m0 - c * (total + more)
-
-
-def _stacked(outputs: Sequence[torch.Tensor | None], now: torch.Tensor) -> torch.Tensor:
-    """[N, C, h, w]; where there is none yet, any finite tensor, which counts 0."""
-    any_finite = now[:1]
-    return torch.cat([any_finite if each is None else each for each in outputs])
