@@ -25,6 +25,7 @@ from service.api.proxies import TrustedProxies
 from service.api.refusals import NotedRefusals
 from service.api.state import State, open_gateway
 from service.api.stopping import Stopping
+from service.api.turns import Turns
 from service.backbone.settings import Settings
 
 _TAGS = [
@@ -80,6 +81,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         middleware=[
+            Middleware(Turns),
             Middleware(RequestId),
             Middleware(PlainPaths),
             Middleware(NotedRefusals),

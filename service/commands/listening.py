@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import Mapping
+from typing import Any
 
 import uvicorn
+
+from service.http.accepting import Acceptor
 
 _SYSTEMD_FIRST_FD = 3
 BACKLOG = 2048
@@ -14,10 +18,24 @@ BACKLOG = 2048
 
 
 class GatewayServer(uvicorn.Server):
-    """A server whose open waits and event streams end, with 503 or their last event, before it shuts down."""
+    """Accepts connections many at a time, and ends open waits and event streams before it shuts down."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the application, then accept connections of ``sockets``."""
+        await super().startup(sockets=[])
+        acceptors: Any = [Acceptor(listener, self._protocol) for listener in sockets or []]
+        self.servers = acceptors
+
+    def _protocol(self) -> asyncio.Protocol:
+        """The protocol of a new connection, as uvicorn makes it."""
+        make: Any = self.config.http_protocol_class
+        protocol: asyncio.Protocol = make(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End all waits, then finish the other requests and close all connections."""
+        """End all waits, with 503 or their last event, then finish the other requests and close all connections."""
         stopping = self.lifespan.state.get("stopping")
         if stopping is not None:
             stopping.stop()

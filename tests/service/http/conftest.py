@@ -19,6 +19,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from service.backbone.addresses import AddressSet
+from service.commands.listening import GatewayServer
 from service.http.protocol import GuardedProtocol, guarded_protocol
 from service.http.registry import ConnectionLimits, ConnectionRegistry
 
@@ -131,7 +132,7 @@ def guarded(**changes: Any) -> Iterator[Served]:
     config = uvicorn.Config(
         Starlette(routes=ROUTES), log_config=None, timeout_graceful_shutdown=1, http=protocol, ws="none"
     )
-    server = uvicorn.Server(config)
+    server = GatewayServer(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     while not server.started and thread.is_alive():
