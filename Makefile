@@ -3,19 +3,21 @@ PROMPT ?= a red apple
 OUT ?=
 BIN := .venv/bin
 READY := .venv/.ready
+DEV := .venv/.dev
+PIP = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo serve test check clean language
 
-demo: $(READY) language  ## Start everything, generate PROMPT, write OUT (photogram.png), stop everything.
+demo: $(READY)  ## Start everything, generate PROMPT and its rewrite, write OUT (photogram.png), stop everything.
 	$(BIN)/python -m service.demo "$(PROMPT)" $(if $(OUT),--output "$(OUT)")
 
 serve: $(READY) language  ## Start everything and keep it running.
 	$(BIN)/photogram up
 
-test: $(READY) language  ## All tests.
+test: $(DEV) language  ## All tests.
 	$(BIN)/python scripts/run_tests.py
 
-check: $(READY)  ## Style, types and import contracts.
+check: $(DEV)  ## Style, types and import contracts.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -27,10 +29,16 @@ language: $(READY)  ## Install the language engine, which rewrites prompts; ever
 
 $(READY): pyproject.toml clients/python/pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt "torch==2.13.0"
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e clients/python -e ".[dev,rwkv,gguf]"
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt --no-deps spandrel  # its metadata requires torchvision
+	@echo "Installing torch, then the server and what it needs ..."
+	$(PIP) "torch==2.13.0"
+	$(PIP) -e clients/python -e ".[rwkv,gguf]"
+	$(PIP) --no-deps spandrel  # its metadata requires torchvision
 	touch $(READY)
+
+$(DEV): $(READY)
+	@echo "Installing what tests and checks need ..."
+	$(PIP) -e ".[dev]"
+	touch $(DEV)
 
 clean:  ## Remove the environments and all build results.
 	rm -rf .venv .venv-llm build .mypy_cache .ruff_cache .pytest_cache

@@ -20,6 +20,7 @@ from ._cli_output import (
     rewritten_lines,
     to_json,
 )
+from ._cli_picture import show
 from ._client import Photogram
 from ._commands import SERVER_COMMANDS, CommandBroken, found_commands, help_of, load
 from ._errors import ConnectionFailed, InvalidParams, PhotogramError
@@ -125,10 +126,12 @@ def _generate(options: argparse.Namespace, client: Photogram) -> None:
         params["image"] = image_of(options.image)
     if options.mask is not None:
         params["mask"] = image_of(options.mask)
-    _draw(client, text_of(options.prompt), params, output, options.json)
+    _draw(client, text_of(options.prompt), params, output, options)
 
 
-def _draw(client: Photogram, prompt: str | Proposal, params: Params, output: Output, as_json: bool) -> None:
+def _draw(
+    client: Photogram, prompt: str | Proposal, params: Params, output: Output, options: argparse.Namespace
+) -> None:
     began = time.monotonic()
     with display_for(Console(stderr=True)) as display:
         image = client.generate(prompt, on_event=display.show, **params)
@@ -136,7 +139,9 @@ def _draw(client: Photogram, prompt: str | Proposal, params: Params, output: Out
     output = output.write(image.data if wanted == "png" else client.download(image.job, file_format=wanted).data)
     total_s = time.monotonic() - began
     proposal = prompt if isinstance(prompt, Proposal) else None
-    lines = [image_json(image, output, total_s, proposal)] if as_json else image_lines(image, output, total_s)
+    lines = [image_json(image, output, total_s, proposal)] if options.json else image_lines(image, output, total_s)
+    if options.show and not options.json and output.path:
+        show(image.data, Console())
     _print(lines, sys.stdout if output.path else sys.stderr)
 
 
@@ -156,7 +161,7 @@ def _assist(options: argparse.Namespace, client: Photogram) -> None:
     elif not options.draw:
         _print([to_json(asdict(proposal))])
     if output is not None:
-        _draw(client, proposal, {}, output, options.json)
+        _draw(client, proposal, {}, output, options)
 
 
 def _get_job(options: argparse.Namespace, client: Photogram) -> None:
@@ -244,6 +249,7 @@ def _add_output_options(parser: argparse.ArgumentParser, text: str) -> None:
     default = f"(default: {DEFAULT_FILE}, or the next free name, such as photogram-2.png)"
     parser.add_argument("-o", "--output", metavar="FILE", help=f"{text} {default}")
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
+    parser.add_argument("--no-show", dest="show", action="store_false", help="do not show the image in the terminal")
 
 
 def _add_generate_options(parser: argparse.ArgumentParser) -> None:
