@@ -28,6 +28,7 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 _HEADING = re.compile(r"(#{1,3}) (.+)")
+_COMMENT = re.compile(r"<!-- .*? -->\n")
 _CODE = re.compile(r"`(\w+)`")
 _BEGINNING = (
     '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Errors of Photogram</title></head><body>\n'
@@ -58,9 +59,9 @@ def get_asset(name: str) -> Response:
 
 @cache
 def _errors_page() -> str:
-    """``docs/errors.md`` as HTML: headings that links can name, and everything else as it is."""
+    """``docs/errors.md`` as HTML: headings that links can name, no comments, and everything else as it is."""
     parts, text = [_BEGINNING], ""
-    for line in (_FOLDER / "errors.md").read_text(encoding="utf-8").splitlines():
+    for line in _COMMENT.sub("", (_FOLDER / "errors.md").read_text(encoding="utf-8")).splitlines():
         heading = _HEADING.fullmatch(line)
         if heading is None:
             text += html.escape(line) + "\n"

@@ -1,11 +1,13 @@
 """The command `photogram`: output, exit codes, Ctrl-C."""
 
+import functools
 import io
 import json
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -73,6 +75,20 @@ def test_generate_as_json_with_defaults(server: WireServer, somewhere: Path, cap
     assert document["timings"]["denoise_s"] == 1.5 and document["timings"]["total_s"] > 0
 
 
+@pytest.mark.parametrize(
+    ("flags", "is_shown"), [((), True), (("--no-show",), False), (("--json",), False), (("-o", "/dev/null"), True)]
+)
+def test_a_terminal_shows_the_image(
+    server: WireServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], flags, is_shown: bool
+):
+    monkeypatch.setattr(
+        "photogram._cli.Console", functools.partial(Console, force_terminal=True, force_interactive=False)
+    )
+    monkeypatch.setenv("TERM", "xterm-kitty")
+    assert main(["generate", "a cat", *flags]) == 0
+    assert ("\x1b_G" in capsys.readouterr().out) == is_shown
+
+
 def test_a_terminal_gets_a_bar(server: WireServer):
     console = Console(force_terminal=True, record=True, file=io.StringIO())
     with Photogram() as client, BarDisplay(console) as display:
@@ -103,6 +119,26 @@ def test_jobs(server: WireServer, capsys: pytest.CaptureFixture[str]):
 def test_samplers(server: WireServer, capsys: pytest.CaptureFixture[str]):
     assert main(["samplers"]) == 0 and capsys.readouterr().out == "euler\nddim\nodd (unusable: too odd)\n"
     assert main(["samplers", "--json"]) == 0 and json.loads(capsys.readouterr().out) == ["euler", "ddim"]
+
+
+CLIENT = Path(__file__).parents[2] / "clients/python"
+
+
+@pytest.mark.parametrize("imported", ["httpx", "rich", "argparse"])
+def test_ctrl_c_while_modules_are_imported_is_one_line(tmp_path: Path, imported: str):
+    """The entry point, as an installed script calls it; an import on its way sends the signal of Ctrl-C."""
+    module = tmp_path / f"{imported}.py"
+    module.write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n")
+    scripts = tomllib.loads((CLIENT / "pyproject.toml").read_text())["project"]["scripts"]
+    where, _, name = scripts["photogram"].partition(":")
+    script = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        f"sys.path[:0] = [{str(tmp_path)!r}]; from {where} import {name}; sys.exit({name}())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "samplers"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "photogram: interrupted\n")
 
 
 @pytest.mark.parametrize("place", ["_parser", "found_commands", "Photogram"])

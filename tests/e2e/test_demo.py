@@ -1,9 +1,8 @@
-"""The built-in checkpoint, through the whole service: ``make demo``'s own program, and the README's snippets."""
+"""The built-in checkpoint, through the whole service: ``make demo``'s own program."""
 
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +14,7 @@ from photogram import LanguageUnavailable, Photogram, RewrittenPrompt
 from PIL import Image
 
 from service import demo
-from tests.e2e.conftest import KEY, ROOT, Stack
+from tests.e2e.conftest import ROOT, Stack
 from tests.engine_stub import EngineStub
 
 
@@ -40,18 +39,20 @@ def test_the_demo_draws_a_red_apple_and_says_how(tmp_path: Path) -> None:
     done = run_demo(tmp_path / "photogram.png", PHOTOGRAM_LLM="off")
     for word in ("seed", "model", "house", "steps", "total"):
         assert word in done.stdout.lower()
-    assert done.stderr.count("The prompt is used unchanged: PHOTOGRAM_LLM=off.\n") == 1
+    assert done.stderr.count("The prompt is not rewritten: PHOTOGRAM_LLM=off.\n") == 1
+    assert not (tmp_path / "photogram-2.png").exists()
     assert "Waiting" not in done.stderr and "revised" not in done.stdout
 
 
-def test_the_demo_overwrites_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    mine = tmp_path / "mine.png"
+@pytest.mark.parametrize("name", ["apple.png", "apple-2.png"])
+def test_the_demo_overwrites_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    mine = tmp_path / name
     mine.write_bytes(b"mine")
-    assert demo.main(["a red apple", "--output", str(mine)]) == 2
+    assert demo.main(["a red apple", "--output", str(tmp_path / "apple.png")]) == 2
     assert capsys.readouterr().err == f"{mine} exists: choose another name.\n" and mine.read_bytes() == b"mine"
 
 
-def test_the_demo_shows_how_the_prompt_was_rewritten(tmp_path: Path) -> None:
+def test_the_demo_draws_the_rewritten_prompt_too(tmp_path: Path) -> None:
     with EngineStub() as stub:
         done = run_demo(
             tmp_path / "photogram.png",
@@ -61,9 +62,24 @@ def test_the_demo_shows_how_the_prompt_was_rewritten(tmp_path: Path) -> None:
             PHOTOGRAM_LLM_DEADLINE_S="30",
         )
     assert "Waiting for the language engine" in done.stderr
-    prompts = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
-    assert prompts["prompt"] == "a red apple"
-    assert prompts["revised"].startswith("a red apple on ")
+    outputs = done.stdout.split("file ")[1:]
+    first, second = (dict(line.split(maxsplit=1) for line in f"file {each}".splitlines()) for each in outputs)
+    assert "prompt" not in first and (second["prompt"], second["seed"]) == ("a red apple", first["seed"])
+    assert second["revised"].startswith("a red apple on ")
+    assert (first["file"], second["file"]) == tuple(
+        str(tmp_path / name) for name in ("photogram.png", "photogram-2.png")
+    )
+
+
+def test_the_demo_is_done_where_the_language_engine_cannot_be_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PHOTOGRAM_LLM", "auto")
+    monkeypatch.setattr(demo, "_is_installed", lambda settings: False)
+    monkeypatch.setattr(demo, "_installing", lambda: subprocess.Popen(["false"]))
+    assert demo.main(["a red apple", "--output", str(tmp_path / "apple.png")]) == 0
+    assert "The prompt is not rewritten: the language engine is not installed" in capfd.readouterr().err
+    assert [path.name for path in tmp_path.glob("*.png")] == ["apple.png"]
 
 
 def test_an_engine_that_does_not_come_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,36 +98,6 @@ def house(tmp_path_factory: pytest.TempPathFactory):
     yield stack
     stack.stop()
     stack.close()
-
-
-def snippets(language: str) -> list[str]:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
-
-
-def in_our_world(snippet: str, house: Stack) -> str:
-    return snippet.replace("http://127.0.0.1:8000", house.url).replace("choose-a-long-one", KEY)
-
-
-def test_the_readmes_python_draws_a_cat(house: Stack, tmp_path: Path) -> None:
-    (snippet,) = snippets("python")
-    subprocess.run([sys.executable, "-c", in_our_world(snippet, house)], cwd=tmp_path, check=True, timeout=60)
-    with Image.open(tmp_path / "cat.png") as image:
-        assert image.size == (128, 128)
-
-
-def test_the_readmes_commands_draw_a_blue_car_and_queue_a_cat(house: Stack, tmp_path: Path) -> None:
-    commands = [snippet for snippet in snippets("sh") if "photogram generate" in snippet or "curl" in snippet]
-    assert len(commands) == 2
-    script = in_our_world("\n".join(commands), house)
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = subprocess.run(
-        ["sh", "-e", "-c", script], cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True, text=True,
-        check=True, timeout=60,
-    )  # fmt: skip
-    red, _, blue = mean_colour(tmp_path / "car.png")
-    assert blue > red + 20
-    assert '"status":"queued"' in done.stdout.replace(" ", "")
 
 
 def test_a_larger_image_is_enlarged_from_the_native_size(house: Stack, tmp_path: Path) -> None:

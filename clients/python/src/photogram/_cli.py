@@ -20,7 +20,7 @@ from ._cli_output import (
     rewritten_lines,
     to_json,
 )
-from ._cli_picture import show
+from ._cli_terminal import show
 from ._client import Photogram
 from ._commands import SERVER_COMMANDS, CommandBroken, found_commands, help_of, load
 from ._errors import ConnectionFailed, InvalidParams, PhotogramError

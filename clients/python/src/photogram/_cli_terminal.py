@@ -64,13 +64,12 @@ def _print_half_blocks(png: bytes, console: Console) -> None:
         columns = min(_COLUMNS, console.width)
         rows = max(1, round(columns * image.height / image.width / 2))
         pixels = image.convert("RGB").resize((columns, 2 * rows), Image.Resampling.LANCZOS).tobytes()
-    cells = Text(no_wrap=True, end="")
     for row in range(rows):
+        cells = Text(no_wrap=True)
         for column in range(columns):
             upper, lower = (_colour(pixels, 3 * ((2 * row + half) * columns + column)) for half in (0, 1))
             cells.append("▀", Style(color=upper, bgcolor=lower))
-        cells.append("\n")
-    console.print(cells)
+        console.print(cells)
 
 
 def _colour(pixels: bytes, start: int) -> Color:
