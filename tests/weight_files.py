@@ -54,3 +54,8 @@ ESRGAN = {"model.0.weight": [1], "model.1.sub.0.RDB1.conv1.0.weight": [1]}
 CONTROLNET = {"controlnet_cond_embedding.conv_in.weight": [1], "time_embedding.linear_1.weight": [1],
               "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight": [1, 768]}  # fmt: skip
 EMBEDDING = {"emb_params": [2, 768]}
+FILES = {
+    "loras": LORA_FILE, "embeddings": safetensors(EMBEDDING), "controlnets": safetensors(CONTROLNET),
+    "upscalers": safetensors(ESRGAN),
+}  # fmt: skip
+"""A file that fits each of these tables of the catalog."""

@@ -129,6 +129,15 @@ def kind_of(file: Path) -> FileKind:
     return _kind_of(file, status.st_mtime_ns, status.st_size)
 
 
+def misplaced(file: Path, table: str) -> str | None:
+    """What a ``.safetensors`` file in ``table`` is, if it certainly belongs elsewhere; ``None`` if it may fit."""
+    if table not in TABLES.values() or file.suffix.lower() != SAFETENSORS:
+        return None
+    kind = kind_of(file)
+    certain = kind.kind in (CHECKPOINT, VAE, *TABLES)
+    return f"it is {kind}" if certain and TABLES.get(kind.kind) != table else None
+
+
 @lru_cache(8192)
 def _kind_of(file: Path, modified_at_ns: int, size_bytes: int) -> FileKind:
     problem = file_problem(file)

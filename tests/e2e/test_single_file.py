@@ -1,4 +1,4 @@
-"""A file from a site of models is added and drawn with in two commands, without a network and with the server running."""
+"""A file of a finetune is added and drawn with in two commands, while the server runs and without a network."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from models.catalog.auxiliary import discover
 from models.catalog.families import FLUX, SD3, SDXL, SDXL_REFINER, STABLE_DIFFUSION
 from models.catalog.file_kinds import (
     CHECKPOINT,
@@ -177,6 +178,21 @@ def test_a_file_that_is_away_and_one_that_changes(tmp_path: Path) -> None:
     assert "No such file" in str(kind_of(file).problem)
     assert kind(file, weight_files.VAE).kind == VAE
     assert kind(file, weight_files.ESRGAN).kind == UPSCALER
+
+
+@pytest.mark.parametrize(("table", "shapes", "problem"), [
+    ("embeddings", weight_files.LORA, "it is a LoRA"), ("controlnets", weight_files.VAE, "it is a VAE"),
+    ("upscalers", SD1, "it is a checkpoint"), ("loras", SD1, "it is a whole checkpoint"),
+    ("loras", weight_files.EMBEDDING, "it is a textual-inversion embedding"),
+    ("embeddings", {"x": [1]}, None), ("upscalers", weight_files.ESRGAN, None), ("preprocessors", SD1, None),
+    ("controlnets", weight_files.CONTROLNET, None),
+])  # fmt: skip
+def test_a_file_in_the_wrong_folder_is_named(tmp_path: Path, table: str, shapes: Shapes, problem: str | None) -> None:
+    folder = tmp_path / table
+    folder.mkdir()
+    kind(folder / "one.safetensors", shapes)
+    found = discover(folder)["one"].problem()
+    assert found is None if problem is None else str(found).startswith(problem)
 
 
 # Files as libraries write them
