@@ -6,8 +6,9 @@ import filecmp
 import os
 from collections import defaultdict
 from collections.abc import Iterator
+from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from models.catalog.catalog import EXTRAS, Catalog
 from models.catalog.file_kinds import CHECKPOINT, TABLES, VAE, FileKind, kind_of
@@ -25,6 +26,9 @@ _SUFFIXES = (*WEIGHTS, *PICKLES, ".gguf")
 _UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".tmp")
 _INDEX = "model_index.json"
 _VAE_ENDING = ".vae.safetensors"
+_END_BYTES = 65_536
+_Ends: TypeAlias = tuple[int, bytes]
+"""Size and digest of the last ``_END_BYTES``."""
 
 
 class Scan:
@@ -42,9 +46,10 @@ class Scan:
         self._names["models"] = set()
         self._catalog_files = {os.path.realpath(path): name for path, name in _places(catalog)}
         self._held = dict(self._catalog_files)
-        self._by_size: defaultdict[int, list[str]] = defaultdict(list)
-        for real in filter(os.path.isfile, self._held):
-            self._by_size[os.path.getsize(real)].append(real)
+        self._alike: defaultdict[_Ends, list[str]] = defaultdict(list)
+        for real in self._held:
+            if os.path.isfile(real) and os.access(real, os.R_OK):
+                self._alike[_ends(real)].append(real)
 
     def lines(self, folder: Path) -> Iterator[str]:
         """Look at the models in ``folder`` and below; a line says what each is, and the last one counts them.
@@ -89,14 +94,14 @@ class Scan:
         self.entries[place] = _checkpoint_entry(file, kind) if is_checkpoint else auxiliary_entry(file, kind)
         self._names[place[0]].add(place[1].casefold())
         self._held[real] = place[1]
-        self._by_size[file.stat().st_size].append(real)
+        self._alike[_ends(real)].append(real)
         return f"{kind}, new, as {place[1]}"
 
     def _twin(self, file: Path, real: str) -> str | None:
         """The name of the model that ``file`` is a link to or a copy of."""
         if real in self._held:
             return self._held[real]
-        same = (other for other in self._by_size[file.stat().st_size] if filecmp.cmp(real, other, shallow=False))
+        same = (other for other in self._alike[_ends(real)] if filecmp.cmp(real, other, shallow=False))
         twin = next(same, None)
         return None if twin is None else self._held[twin]
 
@@ -120,6 +125,14 @@ def _places(catalog: Catalog) -> Iterator[tuple[Path, str]]:
             yield place, spec.name
     for table in EXTRAS:
         yield from ((each.path, each.name) for each in getattr(catalog, table).values())
+
+
+def _ends(file: str) -> _Ends:
+    """The size of ``file`` and a digest of its last bytes, by which most files differ that are not copies."""
+    size_bytes = os.path.getsize(file)
+    with open(file, "rb") as opened:
+        opened.seek(max(0, size_bytes - _END_BYTES))
+        return size_bytes, blake2b(opened.read()).digest()
 
 
 def _what(file: Path) -> str:
