@@ -5,17 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+BYTES = {"F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
 LORA = {"unet.x.attn2.to_k.lora_A.weight": [4, 8], "unet.x.attn2.to_k.lora_B.weight": [8, 4]}
 
 
-def safetensors(shapes: Mapping[str, list[int]], missing: int = 0) -> bytes:
+def safetensors(
+    shapes: Mapping[str, list[int]],
+    missing: int = 0,
+    dtype: str = "F32",
+    metadata: Mapping[str, str] | None = None,
+) -> bytes:
     """A file of zeros with these tensors, without its last ``missing`` bytes."""
-    header, place = {}, 0
+    header: dict[str, object] = {} if metadata is None else {"__metadata__": dict(metadata)}
+    place = 0
     for name, shape in shapes.items():
-        size = 4
+        size = BYTES[dtype]
         for side in shape:
             size *= side
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [place, place + size]}
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [place, place + size]}
         place += size
     text = json.dumps(header).encode()
     whole = len(text).to_bytes(8, "little") + text + bytes(place)
@@ -24,3 +31,31 @@ def safetensors(shapes: Mapping[str, list[int]], missing: int = 0) -> bytes:
 
 LORA_FILE = safetensors(LORA)
 """The smallest file that is a LoRA by its header."""
+
+ATTENTION = "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
+BIG_G, CLIP_L = "conditioner.embedders.1.model.ln_final.bias", "conditioner.embedders.0.transformer.x"
+OPEN_CLIP = "conditioner.embedders.0.model.ln_final.bias"
+
+
+def checkpoint(text: str, width: int, channels: int = 4) -> dict[str, list[int]]:
+    """The tensors by which a checkpoint in its authors' layout is recognised, with ``text`` of the text encoder."""
+    unet = {"input_blocks.0.0.weight": [1, channels, 1, 1], ATTENTION: [1, width]}
+    return {**{f"model.diffusion_model.{name}": shape for name, shape in unet.items()}, text: [1],
+            "first_stage_model.decoder.conv_in.weight": [1, 4, 1, 1]}  # fmt: skip
+
+
+SD1 = checkpoint("cond_stage_model.transformer.text_model.embeddings.position_embedding.weight", 768)
+VAE = {
+    "encoder.conv_in.weight": [1, 3, 1, 1],
+    "decoder.conv_in.weight": [1, 4, 1, 1],
+    "decoder.conv_out.weight": [3, 1],
+}
+ESRGAN = {"model.0.weight": [1], "model.1.sub.0.RDB1.conv1.0.weight": [1]}
+CONTROLNET = {"controlnet_cond_embedding.conv_in.weight": [1], "time_embedding.linear_1.weight": [1],
+              "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight": [1, 768]}  # fmt: skip
+EMBEDDING = {"emb_params": [2, 768]}
+FILES = {
+    "loras": LORA_FILE, "embeddings": safetensors(EMBEDDING), "controlnets": safetensors(CONTROLNET),
+    "upscalers": safetensors(ESRGAN),
+}  # fmt: skip
+"""A file that fits each of these tables of the catalog."""

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from models.catalog.families import FAMILIES
+from models.catalog.file_kinds import misplaced
 from models.catalog.lora_files import look_at
 from models.catalog.tables import read_table, subtables
 from models.catalog.trained_names import trained_name
@@ -43,7 +44,9 @@ class AuxiliaryModel:
         if not self.path.is_file():
             return None
         found = file_problem(self.path)
-        return look_at(self.path).problem if found is None and self.table == LORAS else found
+        if found is None and self.table == LORAS:
+            return look_at(self.path).problem
+        return found or misplaced(self.path, self.table)
 
     @property
     def fitting_family(self) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any
 from models.catalog.auxiliary import AuxiliaryModel, AuxiliaryModels, discover, read_auxiliary_models, without_hash
 from models.catalog.bounds import CLIP_SKIP_MAX, GUIDANCE_MAX, SIZE_MULTIPLE_PX
 from models.catalog.families import FAMILIES, STABLE_DIFFUSION
+from models.catalog.file_kinds import VAE, kind_of
 from models.catalog.names import did_you_mean
 from models.catalog.samplers import SAMPLERS, find_sampler
 from models.catalog.tables import read_table, subtables
@@ -78,6 +79,8 @@ class ModelSpec:
     model of its architecture, or asks the hub."""
     prediction: str = "auto"
     """What the UNet of ``file`` predicts, one of ``PREDICTIONS``; ``auto`` follows its marks and architecture."""
+    vae: Path | None = None
+    """A ``.safetensors`` file with the VAE to use instead of the model's own."""
     dtype: str = "auto"
     """``float32``, ``float16`` or ``bfloat16``; ``auto`` is float32 on a CPU and the family's 16-bit type on a GPU."""
     native_px: int | None = None
@@ -145,11 +148,15 @@ class ModelSpec:
                 return f"there is no diffusers pipeline in {folder} (no model_index.json)"
         if self.file is not None and not self.file.is_file():
             return f"there is no file {self.file}"
+        if self.vae is not None and not self.vae.is_file():
+            return f"there is no VAE {self.vae}"
         return self.weights_problem()
 
     def weights_problem(self) -> str | None:
-        """What is wrong with its single file, if it has one, without its path; a missing file is no problem here."""
-        return file_problem(self.file) if self.file is not None and self.file.is_file() else None
+        """What is wrong with its single file or its VAE, without their paths; a missing file is no problem here."""
+        if self.file is not None and self.file.is_file() and (found := file_problem(self.file)) is not None:
+            return found
+        return None if self.vae is None or not self.vae.is_file() else _vae_problem(self.vae)
 
     @property
     def takes_negative_prompt(self) -> bool:
@@ -182,6 +189,13 @@ class ModelSpec:
         short_px = max(_SHORT_SIDE_PX, _on_grid(self.native_px / stretch, self.grid_px))
         long_px = _on_grid(min(self.native_px * stretch, self.native_px**2 / short_px), self.grid_px)
         return (long_px, short_px) if width >= height else (short_px, long_px)
+
+
+def _vae_problem(file: Path) -> str | None:
+    kind = kind_of(file)
+    if kind.kind != VAE:
+        return f"its VAE is no VAE: {kind.problem or f'the file is {kind}'}"
+    return None if kind.problem is None else f"its VAE cannot be used: {kind.problem}"
 
 
 def house_spec() -> ModelSpec:

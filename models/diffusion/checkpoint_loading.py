@@ -13,6 +13,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from models.catalog.catalog import ModelSpec
 from models.catalog.families import FAMILIES
+from models.catalog.file_kinds import kind_of
 from models.catalog.single_file import family_of
 from models.diffusion.backends.choose import choose_backend
 from models.diffusion.backends.eager import EagerDenoiser
@@ -22,6 +23,7 @@ from models.diffusion.devices import channels_last_on_gpu
 from models.diffusion.failures import detail_of, is_out_of_memory, reason_of
 from models.diffusion.families.family import Family, load_family, validate_tokenizers
 from models.diffusion.single_files.completing import write_configuration
+from models.diffusion.single_files.vae import load_vae
 from models.errors import ModelUnavailable, OutOfMemory
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -48,7 +50,10 @@ def load_checkpoint(
     family = load_family(spec.family)
     dtype = _dtype(spec, device, family)
     try:
-        pipeline = _read(spec, family, dtype).to(device)
+        pipeline = _read(spec, family, dtype)
+        if spec.vae is not None:
+            pipeline.register_modules(vae=load_vae(spec.vae, pipeline.vae, dtype))
+        pipeline = pipeline.to(device)
         channels_last_on_gpu(pipeline.vae)
         family.prepare(pipeline)
     except Exception as error:
@@ -83,7 +88,7 @@ def _unsupported(spec: ModelSpec) -> str | None:
 
 def _without_folders(text: str, spec: ModelSpec) -> str:
     """``text`` with only the names of the model's files and folders, since clients must not learn where they are."""
-    for path in (spec.folder, spec.config, spec.file):
+    for path in (spec.folder, spec.config, spec.file, spec.vae):
         text = text if path is None else text.replace(str(path), path.name)
     return text
 
@@ -96,9 +101,8 @@ def _file_problem(file: Path, family: str) -> str | None:
     except ModelUnavailable as error:
         return str(error)
     if found is None:
-        return (
-            f"{file} cannot be loaded: it is no complete checkpoint in its authors' layout, with text encoder and VAE"
-        )
+        reason = kind_of(file).problem or f"it is {kind_of(file)}"
+        return f"{file} cannot be loaded: it is no complete checkpoint in its authors' layout: {reason}"
     return None if found == family else f'{file} is a checkpoint of another family; set family = "{found}"'
 
 

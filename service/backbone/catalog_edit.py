@@ -5,35 +5,64 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import tomlkit
 from tomlkit.exceptions import ParseError
 
-from models.catalog.catalog import HOUSE, Catalog
+from models.catalog.catalog import EXTRAS, HOUSE, Catalog
 from models.catalog.names import did_you_mean
 from models.errors import CatalogError
 from service.backbone.files import replace_file
 
+Place: TypeAlias = tuple[str, str]
+"""The table of an entry and its name."""
+_MODELS = "models"
 
-def add_entry(path: Path, name: str, entry: Mapping[str, Any], *, is_default: bool) -> None:
+
+def add_entry(path: Path, name: str, entry: Mapping[str, Any], *, is_default: bool, overwrite: bool = False) -> None:
     """Add ``[models.name]`` to the file at ``path``, which is made if it does not exist.
 
     Raises:
-        CatalogError: the name is taken, or the entry is not valid; the file is unchanged.
+        CatalogError: the name is taken, unless it is that of an entry to ``overwrite``; or the entry is not valid. The
+            file is unchanged.
     """
-    if Catalog.load(path).resolve(name) is not None:
+    found = Catalog.load(path).resolve(name)
+    if found is not None and not (overwrite and found.name == name != HOUSE):
         raise CatalogError(f"there is a model {name!r} already")
+    put_entries(path, {(_MODELS, name): entry}, default=name if is_default else None)
+
+
+def put_entries(path: Path, entries: Mapping[Place, Mapping[str, Any]], default: str | None = None) -> None:
+    """Write entries into their tables, over those with the same names; ``default`` becomes the default model.
+
+    Raises:
+        CatalogError: an entry is not valid; the file is unchanged.
+    """
     document = _read(path)
-    document.setdefault("models", tomlkit.table(is_super_table=True))[name] = dict(entry)
-    if is_default:
-        document["default"] = name
+    for (table, name), entry in entries.items():
+        document.setdefault(table, tomlkit.table(is_super_table=True))[name] = dict(entry)
+    if default is not None:
+        document["default"] = default
+    Catalog.parse(tomlkit.dumps(document), path)
+    _write(path, document)
+
+
+def change_entry(path: Path, name: str, key: str, value: str) -> None:
+    """Set ``key`` of the entry ``[models.name]``.
+
+    Raises:
+        CatalogError: there is no such entry, or the value is not valid; the file is unchanged.
+    """
+    document = _read(path)
+    _entries(document, _MODELS, name, path)[name][key] = value
     Catalog.parse(tomlkit.dumps(document), path)
     _write(path, document)
 
 
 def remove_entry(path: Path, name: str) -> None:
-    """Remove ``[models.name]``; if it was the default, the built-in model becomes the default.
+    """Remove ``[models.name]``, or the entry of an auxiliary model; if it was the default, the built-in model becomes
+    the default.
 
     Raises:
         CatalogError: there is no such entry, it is the built-in model, or another entry refers to it; the file is
@@ -42,15 +71,26 @@ def remove_entry(path: Path, name: str) -> None:
     if name == HOUSE:
         raise CatalogError(f"{HOUSE!r} is built in and cannot be removed")
     document = _read(path)
-    models = document.get("models", {})
-    if not isinstance(models, dict) or name not in models:
-        hint = did_you_mean(name, models if isinstance(models, dict) else ())
-        raise CatalogError(f"there is no model {name!r} in {path}{hint}")
-    del models[name]
-    if document.get("default") == name:
+    table = next((each for each in (_MODELS, *EXTRAS) if _has(document, each, name)), _MODELS)
+    del _entries(document, table, name, path)[name]
+    if table == _MODELS and document.get("default") == name:
         del document["default"]
     Catalog.parse(tomlkit.dumps(document), path)
     _write(path, document)
+
+
+def _entries(document: Any, table: str, name: str, path: Path) -> Any:
+    """The ``table`` of the document, which has an entry ``name``."""
+    entries = document.get(table, {})
+    if not _has(document, table, name):
+        hint = did_you_mean(name, entries if isinstance(entries, dict) else ())
+        raise CatalogError(f"there is no model {name!r} in {path}{hint}")
+    return entries
+
+
+def _has(document: Any, table: str, name: str) -> bool:
+    entries = document.get(table)
+    return isinstance(entries, dict) and name in entries
 
 
 def _read(path: Path) -> Any:

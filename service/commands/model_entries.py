@@ -9,6 +9,7 @@ from pathlib import Path
 
 from models.catalog.single_file import family_of
 from models.errors import CatalogError, ModelUnavailable
+from service.commands.model_files import beside, checked_vae, name_of_file
 
 _FLAGS = {
     "defaults.num_inference_steps": "--steps",
@@ -23,7 +24,9 @@ _FLAGS = {
 
 def name_of(options: argparse.Namespace) -> str:
     """The model's name: as given, or the last part of the source."""
-    return str(options.name or Path(options.source).resolve().name.removesuffix(".safetensors"))
+    path = Path(options.source).expanduser()
+    own = name_of_file(path) if path.is_file() else path.resolve().name.removesuffix(".safetensors")
+    return str(options.name or own)
 
 
 def entry_of(options: argparse.Namespace) -> dict[str, object]:
@@ -33,6 +36,8 @@ def entry_of(options: argparse.Namespace) -> dict[str, object]:
         CatalogError: the source is no model, or the hub does not answer.
     """
     entry = {**_source(options), **_chosen(options, "family", "prediction", "dtype", "licence")}
+    if options.vae is not None:
+        entry["vae"] = checked_vae(Path(options.vae).expanduser())
     if options.alias:
         entry["aliases"] = options.alias
     size = {"width": options.size, "height": options.size}
@@ -71,7 +76,7 @@ def _source(options: argparse.Namespace) -> dict[str, object]:
 
 
 def _file(path: Path, config: str | None) -> dict[str, object]:
-    """The entry of a single file, with the family detected from the names of its weights."""
+    """The entry of a single file, with the family detected from its weights, and what A1111's files beside it say."""
     entry: dict[str, object] = {"file": str(path.absolute())}
     if config is not None:
         entry["config"] = str(Path(config).expanduser().absolute())
@@ -79,7 +84,12 @@ def _file(path: Path, config: str | None) -> dict[str, object]:
         family = family_of(path) if path.is_file() else None
     except ModelUnavailable as error:
         raise CatalogError(str(error)) from error
-    return entry if family is None else {**entry, "family": family}
+    if family is not None:
+        entry["family"] = family
+    further = beside(path)
+    if config is not None:
+        further.pop("prediction", None)
+    return {**entry, **further}
 
 
 def _newest_commit(repository: str) -> str:

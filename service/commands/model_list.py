@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from redis.exceptions import RedisError
 
-from models.catalog.catalog import Catalog, ModelSpec
+from models.catalog.auxiliary import AuxiliaryModels
+from models.catalog.catalog import EXTRAS, Catalog, ModelSpec
 from service.backbone.connections import connect
 from service.backbone.model_notes import ModelNotes, read_notes
 from service.backbone.running import RunningServer, running_server
@@ -20,8 +21,19 @@ def model_lines(settings: Settings) -> Iterator[str]:
     notes = _notes(settings, server)
     for spec in catalog.values():
         yield from _paragraph(spec, notes, is_default=spec.name == catalog.default)
+    for table in EXTRAS:
+        yield from _auxiliary_lines(table, getattr(catalog, table))
     runs = "no photogram up runs with this folder" if server is None else f"the server runs at {server.url}"
     yield f"{settings.catalog_path}: {runs}"
+
+
+def _auxiliary_lines(table: str, models: AuxiliaryModels) -> Iterator[str]:
+    """The names of the usable auxiliary models in a line, and a line for each that cannot be used."""
+    problems = {name: model.problem() for name, model in models.items()}
+    usable = [name for name, problem in problems.items() if problem is None]
+    if usable:
+        yield f"{table}: {', '.join(usable)}"
+    yield from (f"{table}: {name} CANNOT BE USED: {problem}" for name, problem in problems.items() if problem)
 
 
 def _notes(settings: Settings, server: RunningServer | None) -> ModelNotes:

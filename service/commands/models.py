@@ -5,18 +5,22 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from models.catalog.catalog import PREDICTIONS, Catalog
 from models.catalog.families import FAMILIES, STABLE_DIFFUSION
+from models.catalog.file_kinds import CHECKPOINT, FileKind
 from models.catalog.names import unknown_name
 from models.errors import CatalogError, StorageUnavailable
-from service.backbone.catalog_edit import add_entry, remove_entry
+from service.backbone.catalog_edit import add_entry, put_entries, remove_entry
 from service.backbone.configuration import configure
 from service.backbone.running import running_server
 from service.backbone.settings import Settings, SettingsError
 from service.commands.model_entries import entry_of, in_flags, name_of
+from service.commands.model_files import add_auxiliary, kind_of_source, usage
 from service.commands.model_list import model_lines
+from service.commands.model_scan import Scan
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -38,6 +42,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("list", help="list all models, and why one is unusable").set_defaults(run=list_models)
     _add_arguments(commands.add_parser("add", help="add a model to the catalog"))
+    scan_parser = commands.add_parser("scan", help="add a folder of models of A1111 or ComfyUI, without copying it")
+    scan_parser.add_argument("folder", help="the folder of A1111 or ComfyUI, or any folder of models")
+    scan_parser.add_argument("--dry-run", action="store_true", help="say what would be added, and change nothing")
+    scan_parser.set_defaults(run=scan)
     for name, run, text in (
         ("remove", remove, "remove a model from the catalog"),
         ("check", check, "load a model and generate an image"),
@@ -49,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_arguments(add_parser: argparse.ArgumentParser) -> None:
-    add_parser.add_argument("source", help="a diffusers folder, a .safetensors file, or a hub repository (owner/name)")
+    add_parser.add_argument("source", help="a file of weights, a diffusers folder, or a hub repository (owner/name)")
     add_parser.add_argument("--name", help="the model's name in requests (default: the last part of the source)")
     add_parser.add_argument("--revision", help="the repository's commit (default: the newest, which is then pinned)")
     add_parser.add_argument(
@@ -61,6 +69,8 @@ def _add_arguments(add_parser: argparse.ArgumentParser) -> None:
     add_parser.add_argument(
         "--prediction", choices=PREDICTIONS[1:], help="what the UNet of a file predicts (default: told by the file)"
     )
+    add_parser.add_argument("--vae", help="a .safetensors file with the VAE to use instead of the model's own")
+    add_parser.add_argument("--to", metavar="MODEL", help="the checkpoint of the catalog that a VAE is for")
     add_parser.add_argument("--dtype", choices=("auto", "float32", "float16", "bfloat16"))
     add_parser.add_argument("--licence", help="the licence of the weights")
     add_parser.add_argument("--alias", action="append", default=[], help="another name; may be repeated")
@@ -68,6 +78,7 @@ def _add_arguments(add_parser: argparse.ArgumentParser) -> None:
     add_parser.add_argument("--guidance", type=float, help="default guidance scale; 1 disables guidance")
     add_parser.add_argument("--sampler", help="default sampler")
     add_parser.add_argument("--size", type=int, help="default width and height in pixels")
+    add_parser.add_argument("--overwrite", action="store_true", help="replace the entry of the same name")
     add_parser.add_argument("--default", action="store_true", help="use it for requests without a model")
     add_parser.set_defaults(run=add)
 
@@ -81,12 +92,38 @@ def list_models(options: argparse.Namespace, settings: Settings) -> int:
 
 def add(options: argparse.Namespace, settings: Settings) -> int:
     """Add a model to the catalog file."""
+    kind = kind_of_source(options.source)
+    if kind is None or kind.kind == CHECKPOINT:
+        lines = _add_checkpoint(options, settings.catalog_path, kind)
+    else:
+        lines = add_auxiliary(options, settings.catalog_path, kind)
+    for line in lines:
+        print(line)
+    _tell_who_sees_it(settings)
+    return 0
+
+
+def _add_checkpoint(options: argparse.Namespace, catalog_path: Path, kind: FileKind | None) -> Iterator[str]:
+    """Add a checkpoint; ``kind`` is that of a single file."""
+    if options.to is not None:
+        raise CatalogError(f"--to is for VAEs, and {options.source} is a checkpoint")
     name = name_of(options)
     with in_flags():
-        add_entry(settings.catalog_path, name, entry_of(options), is_default=options.default)
-    problem = Catalog.load(settings.catalog_path)[name].problem()
-    print(f"{name} is in the catalog" + (f", but {problem}" if problem else ""))
-    _tell_who_sees_it(settings)
+        add_entry(catalog_path, name, entry_of(options), is_default=options.default, overwrite=options.overwrite)
+    problem = Catalog.load(catalog_path)[name].problem()
+    what = "" if kind is None else f": {kind}"
+    yield f"{name} is in the catalog{what}" + (f", but {problem}" if problem else "")
+    yield usage(CHECKPOINT, name)
+
+
+def scan(options: argparse.Namespace, settings: Settings) -> int:
+    """Add a folder of models to the catalog file, as it is."""
+    found = Scan(Catalog.load(settings.catalog_path))
+    for line in found.lines(Path(options.folder).expanduser().absolute()):
+        print(line)
+    if found.entries and not options.dry_run:
+        put_entries(settings.catalog_path, found.entries)
+        _tell_who_sees_it(settings)
     return 0
 
 

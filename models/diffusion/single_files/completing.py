@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from models.catalog.single_file import marked_prediction
 from models.catalog.weights import read_header
 from models.diffusion.single_files.configurations import ARCHITECTURES, Architecture
 from models.diffusion.single_files.vocabulary import write_vocabulary
@@ -14,8 +15,8 @@ from models.diffusion.single_files.vocabulary import write_vocabulary
 CHANNELS = (4, 9)
 """The input channels of a UNet: latents, or for inpainting a mask and a masked image, too."""
 _FIRST_LAYER, _CONTEXT = "model.diffusion_model.input_blocks.0.0.weight", ".attn2.to_k.weight"
-_V_PREDICTION, _ZERO_SNR = "v_pred", "ztsnr"
-"""Names of empty tensors with which trainers mark files (ComfyUI and reForge read the same marks)."""
+_ZERO_SNR = "ztsnr"
+"""The name of an empty tensor with which trainers mark files (ComfyUI and reForge read the same mark)."""
 _INPAINTING = {
     "StableDiffusionPipeline": "StableDiffusionInpaintPipeline",
     "StableDiffusionXLPipeline": "StableDiffusionXLInpaintPipeline",
@@ -73,7 +74,7 @@ def _configs(
 
 def _scheduler(architecture: Architecture, header: Mapping[str, Any], prediction: str) -> Mapping[str, Any]:
     if prediction == "auto":
-        prediction = "v_prediction" if _V_PREDICTION in header else architecture.prediction
+        prediction = marked_prediction(header) or architecture.prediction
     return {
         **architecture.scheduler,
         "prediction_type": prediction,

@@ -126,9 +126,12 @@ def _local_problem(spec: ModelSpec) -> str | None:
     """What is wrong with the files of the model, without their paths, which clients must not learn."""
     if spec.problem() is None:
         return None
-    if spec.folder is not None:
-        return "its folder holds no diffusers pipeline"
-    return spec.weights_problem() or "its file is missing"
+    broken = spec.weights_problem()
+    if broken is not None:
+        return broken
+    if spec.vae is not None and not spec.vae.is_file():
+        return "its VAE is missing"
+    return "its file is missing" if spec.folder is None else "its folder holds no diffusers pipeline"
 
 
 def without_paths(text: str, spec: ModelSpec) -> str:

@@ -18,6 +18,7 @@ from service.api.app import create_app
 from service.backbone.keys import add_key
 from service.backbone.settings import Settings
 from tests.service.api.conftest import serving
+from tests.weight_files import FILES as WEIGHTS
 from tests.weight_files import LORA_FILE
 
 DOCUMENT = json.loads((Path(__file__).parent / "openapi-1.3.0.json").read_text())
@@ -66,7 +67,7 @@ def prodia(valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     for sort, names in FILES.items():
         (data / sort).mkdir()
         for name in names:
-            (data / sort / f"{name}.safetensors").write_bytes(LORA_FILE)
+            (data / sort / f"{name}.safetensors").write_bytes(WEIGHTS.get(sort, LORA_FILE))
     (data / "sd").mkdir()
     (data / "sd" / "model_index.json").write_text("{}")
     (data / "catalog.toml").write_text(CATALOG)

@@ -19,6 +19,7 @@ from models.diffusion.checkpoint_loading import load_checkpoint
 from models.errors import CatalogError, ModelUnavailable
 from tests.models.diffusion.rig import CPU, Studio, add_row, images, params, run, spec_of
 from tests.tiny import build_tiny_file, build_tiny_inpaint, build_tiny_refiner, build_tiny_sd, build_tiny_sdxl
+from tests.weight_files import LORA_FILE
 
 BUILDS: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "Stable Diffusion": (STABLE_DIFFUSION, build_tiny_sd),
@@ -100,6 +101,12 @@ def test_another_family(file: Path) -> None:
     why = reason(spec_of(None, file=file, family=SDXL))
     assert f'{file.name} is a checkpoint of another family; set family = "stable-diffusion"' in why
     assert str(file.parent) not in why
+
+
+def test_a_file_of_another_kind_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file.safetensors").write_bytes(LORA_FILE)
+    why = reason(spec_of(None, file=tmp_path / "file.safetensors"))
+    assert why.endswith("it is no complete checkpoint in its authors' layout: it is a LoRA")
 
 
 def test_no_configurations_and_no_hub(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 from models.catalog.samplers import REFUSED
 from service.api.app import create_app
 from service.backbone.ledger import Ledger
-from tests.weight_files import LORA_FILE
+from tests.weight_files import FILES, LORA_FILE
 
 CATALOG = """
 [loras."Film Look"]
@@ -54,7 +54,7 @@ def test_a_file_that_is_dropped_in_is_seen_at_once(cataloged, data):
     answer = cataloged.post("/v1/jobs", json=job)
     assert answer.json()["params"]["loras"] == [{"name": "smoke", "weight": 0.5}]
     (data / "controlnets").mkdir()
-    (data / "controlnets" / "canny.safetensors").write_bytes(LORA_FILE)
+    (data / "controlnets" / "canny.safetensors").write_bytes(FILES["controlnets"])
     assert [each["name"] for each in cataloged.get("/v1/controlnets").json()["controlnets"]] == ["canny"]
 
 

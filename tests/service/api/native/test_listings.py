@@ -8,6 +8,7 @@ import time
 import httpx
 import pytest
 
+from models.catalog.catalog import HOUSE_FOLDER
 from service.api.app import create_app
 
 CATALOG = """
@@ -23,12 +24,15 @@ limits = { max_px = 512 }
 file = "/srv/secret/gone.safetensors"
 [models.empty]
 folder = "secret-folder"
+[models.grey]
+folder = "{house}"
+vae = "/srv/secret/vae.safetensors"
 """
 
 
 @pytest.fixture
 def cataloged(serve, settings, data, key):
-    (data / "catalog.toml").write_text(CATALOG)
+    (data / "catalog.toml").write_text(CATALOG.replace("{house}", str(HOUSE_FOLDER)))
     with (
         serve(create_app(settings)) as url,
         httpx.Client(base_url=url, headers={"X-API-Key": key}, timeout=20) as client,
@@ -44,7 +48,7 @@ def test_models_are_listed_without_the_servers_paths(cataloged, redis, data):
     note = f"OSError: no file at /root/.cache/huggingface/hub/x.bin, nor in {data}/y z; see https://example.org/a/b"
     redis.hset("photogram:model-problems", "paint", note)
     models = models_of(cataloged)
-    assert list(models) == ["house", "paint", "gone", "empty"]
+    assert list(models) == ["house", "paint", "gone", "empty", "grey"]
     paint = models["paint"]
     assert (paint["source"], paint["licence"], paint["aliases"]) == ("example/paint@0123abc", "MIT", ["brush"])
     assert (paint["is_default"], models["house"]["is_default"]) == (True, False)
@@ -56,6 +60,7 @@ def test_models_are_listed_without_the_servers_paths(cataloged, redis, data):
     assert (paint["is_available"], "https://example.org/a/b" in paint["problem"]) == (False, True)
     assert models["gone"]["problem"] == "its file is missing"
     assert models["empty"]["problem"] == "its folder holds no diffusers pipeline"
+    assert models["grey"]["problem"] == "its VAE is missing"
     text = cataloged.get("/v1/models").text
     assert not any(leak in text for leak in ("/srv", "secret", "/root", str(data)))
 

@@ -9,7 +9,7 @@ from service.api.app import create_app
 from service.backbone.ledger import Ledger
 from service.backbone.store import ImageStore
 from tests.service.api.sdapi.sdapi_calls import Calls
-from tests.weight_files import LORA_FILE
+from tests.weight_files import FILES
 
 
 @pytest.fixture
@@ -31,17 +31,18 @@ defaults = { width = 128, height = 128 }
 [controlnets]
 canny = { file = "canny.safetensors", aliases = ["control_v11p_sd15_canny"] }
 [embeddings]
-good = { file = "canny.safetensors" }
+good = { file = "good.safetensors" }
 lost = { file = "lost.safetensors" }
 [upscalers]
-"R-ESRGAN 4x+" = { file = "canny.safetensors" }
+"R-ESRGAN 4x+" = { file = "sharp.safetensors" }
 """
 
 
 @pytest.fixture
 def cataloged(serve, settings, data, key, redis, worker):
     """The same with a server of its own, whose catalog has something of everything."""
-    (data / "canny.safetensors").write_bytes(LORA_FILE)
+    for name, table in (("canny", "controlnets"), ("good", "embeddings"), ("sharp", "upscalers")):
+        (data / f"{name}.safetensors").write_bytes(FILES[table])
     for model in ("fine", "base"):
         (data / model).mkdir()
         (data / model / "model_index.json").write_text("{}")
