@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from models.errors import PhotogramError
-from service.backbone.settings import Settings
 
 STEP_PX_PER_UNIT = 1_000_000
 """A cost unit is one megapixel-step: a million pixels, counted once for each step (``Cost.step_px``)."""
@@ -34,17 +33,6 @@ class Allowance:
     """Cost units of the jobs that are accepted in one day in UTC."""
     units_per_month: int | None = None
     """The same for one month."""
-
-    @classmethod
-    def of_server(cls, settings: Settings) -> Allowance:
-        """The limits of keys that have none of their own."""
-        return cls(
-            requests_per_minute=settings.key_requests_per_minute,
-            max_in_flight=settings.key_max_in_flight,
-            max_queued=settings.key_max_queued,
-            units_per_day=settings.key_units_per_day,
-            units_per_month=settings.key_units_per_month,
-        )
 
     def or_else(self, defaults: Allowance) -> Allowance:
         """These limits, and those of ``defaults`` where they are ``None``."""

@@ -16,6 +16,7 @@ from models.jobs.cost import CPU_LIMITS, GPU_LIMITS, CostLimits
 from models.jobs.urls import FetchPolicy
 from models.language.presets import PRESETS
 from service.backbone import setting_values as values
+from service.backbone.allowances import Allowance
 
 DEFAULT_DATA = Path("~/.local/share/photogram")
 DEFAULT_CACHE = Path("~/.cache/photogram")
@@ -219,6 +220,12 @@ class Settings:
             step_px=self.max_step_px or defaults.step_px,
             peak_bytes=self.max_peak_bytes or defaults.peak_bytes,
         )
+
+    @property
+    def key_allowance(self) -> Allowance:
+        """The limits of API keys that have none of their own."""
+        names = (each.name for each in fields(Allowance))
+        return Allowance(**{name: getattr(self, f"key_{name}") for name in names})
 
     @property
     def inputs_folder(self) -> Path:

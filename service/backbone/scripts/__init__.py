@@ -158,7 +158,8 @@ def claim_fetch() -> str:
 def add_first_key() -> str:
     """Add an API key unless there is one.
 
-    KEYS: API keys. ARGV: hash of the key, its description as JSON. Returns 1 if it was added.
+    KEYS: secrets, records of keys. ARGV: hash of the secret, the secret as JSON, id of the key, its record as JSON.
+    Returns 1 if it was added.
     """
     return _load("add_first_key")
 
