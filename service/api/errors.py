@@ -240,7 +240,7 @@ def unavailable(code: ErrorCode, detail: str) -> ApiError:
 
 
 def _limit_reached(error: LimitReached) -> ApiError:
-    """The refusal of a limit, with the fields of the Internet draft "RateLimit header fields for HTTP" (version 10).
+    """The refusal of a limit, with the fields of the Internet draft "RateLimit header fields for HTTP".
 
     The three fields of its first versions follow, which most clients read.
     """
