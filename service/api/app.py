@@ -37,6 +37,8 @@ _TAGS = [
         "description": "A language model rewrites prompts, and turns requests in plain language into jobs.",
     },
     {"name": "preferences", "description": "Defaults for all requests of an API key."},
+    {"name": "usage", "description": "What an API key has used, and its limits."},
+    {"name": "keys", "description": "API keys, for administrators."},
     {"name": "prodia v1", "description": "For clients of Prodia's API v1."},
     {"name": "prodia v2", "description": "For clients of Prodia's API v2."},
     {"name": "openai", "description": "For clients of OpenAI's Images API."},

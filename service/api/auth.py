@@ -14,6 +14,9 @@ from service.api.errors import ApiError, ErrorCode
 from service.api.origins import require_own_origin_to_change
 from service.api.proxies import client_host
 from service.api.state import Gateway, GatewayState
+from service.backbone.allowances import Allowance
+from service.backbone.key_records import KeyRecord, Scope
+from service.backbone.keys import KeyRefused
 from service.jobs.caller import Caller
 
 _Bearer = Security(HTTPBearer(scheme_name="Bearer", auto_error=False))
@@ -60,20 +63,41 @@ async def authenticate_basic(
 
 
 async def _caller(request: Request, gateway: Gateway, key: str | None, where: str, *, challenge: str) -> Caller:
-    key_id = await gateway.keys.owner(key) if key else None
-    if key_id is None:
-        raise _refusal(request, gateway, key, where, challenge)
-    request.state.key_id = key_id
-    return Caller(key_id)
+    if not key:
+        raise _unauthorized(f"an API key is required, as {where}", challenge)
+    try:
+        record = await gateway.keys.holder(key)
+    except KeyRefused as refusal:
+        wait_s = gateway.wrong_keys.wait_s(client_host(request.scope))
+        if wait_s is not None:
+            detail = "this address sent too many API keys that are not known; correct ones still work"
+            headers = {"Retry-After": str(wait_s)}
+            raise ApiError(ErrorCode.TOO_MANY_WRONG_KEYS, detail, headers=headers) from refusal
+        raise _unauthorized(str(refusal), challenge) from refusal
+    request.state.key_id = record.key_id
+    request.state.scopes = record.rules.scopes
+    return _caller_of(record, gateway.settings.key_allowance)
 
 
-def _refusal(request: Request, gateway: Gateway, key: str | None, where: str, challenge: str) -> ApiError:
-    wait_s = gateway.wrong_keys.wait_s(client_host(request.scope)) if key else None
-    if wait_s is not None:
-        detail = "this address sent too many API keys that are not known; correct ones still work"
-        return ApiError(ErrorCode.TOO_MANY_WRONG_KEYS, detail, headers={"Retry-After": str(wait_s)})
-    detail = "this API key is not known" if key else f"an API key is required, as {where}"
+def _unauthorized(detail: str, challenge: str) -> ApiError:
     return ApiError(ErrorCode.UNAUTHORIZED, detail, headers={"WWW-Authenticate": challenge})
+
+
+def _caller_of(record: KeyRecord, defaults: Allowance) -> Caller:
+    rules = record.rules
+    return Caller(
+        record.owner,
+        allowance=rules.allowance.or_else(defaults),
+        models=rules.models,
+        kinds=rules.kinds,
+        max_priority=rules.max_priority,
+    )
+
+
+def require_scope(request: Request, scope: Scope) -> None:
+    """Raise :class:`ApiError` unless the key of the request, which was checked before, has ``scope``."""
+    if scope not in request.state.scopes:
+        raise ApiError(ErrorCode.MISSING_SCOPE, f"this API key needs the scope {scope.value} for this")
 
 
 def _password(sent: HTTPAuthorizationCredentials | None) -> str | None:
@@ -87,6 +111,29 @@ def _password(sent: HTTPAuthorizationCredentials | None) -> str | None:
 
 
 CurrentCaller = Annotated[Caller, Depends(authenticate)]
-"""The holder of the request's API key, for the signature of a route that requires a key."""
+"""The holder of the request's API key, for the signature of a route that reads; any valid key may."""
 CurrentBasicCaller = Annotated[Caller, Depends(authenticate_basic)]
 """The same, for routes whose clients may send the key as a password."""
+
+
+async def _submitter(request: Request, caller: CurrentCaller) -> Caller:
+    require_scope(request, Scope.SUBMIT)
+    return caller
+
+
+async def _basic_submitter(request: Request, caller: CurrentBasicCaller) -> Caller:
+    require_scope(request, Scope.SUBMIT)
+    return caller
+
+
+async def _administrator(request: Request, caller: CurrentCaller) -> Caller:
+    require_scope(request, Scope.ADMIN)
+    return caller
+
+
+Submitter = Annotated[Caller, Depends(_submitter)]
+"""The holder of a key with the scope ``submit``, for a route that submits, cancels, uploads or changes anything."""
+BasicSubmitter = Annotated[Caller, Depends(_basic_submitter)]
+"""The same, for routes whose clients may send the key as a password."""
+Administrator = Annotated[Caller, Depends(_administrator)]
+"""The holder of a key with the scope ``admin``, for a route that manages keys."""

@@ -30,7 +30,9 @@ from models.errors import FieldProblem, InvalidTicket, PhotogramError, ProblemCo
 from service.api.paths import allowed_methods, route_of
 from service.api.stopping import GatewayStops
 from service.api.validation import PROBLEMS_MAX, field_problems
+from service.backbone.allowances import LimitReached
 from service.backbone.connections import write_refusal
+from service.backbone.key_store import InvalidKeyRules, KeyInUse, KeyNotFound
 from service.backbone.logs import told
 from service.backbone.queue import AlreadyUsed, QueueFull
 from service.jobs.errors import FileGone, ImageGone, JobNotFound
@@ -48,18 +50,24 @@ class ErrorCode(Enum):
     MALFORMED_JSON = (422, "Malformed JSON")
     INVALID_PARAMS = (422, "Invalid Parameters")
     UNAUTHORIZED = (401, "Key Not Recognised")
+    QUOTA_EXCEEDED = (402, "Quota Exceeded")
+    MISSING_SCOPE = (403, "Missing Scope")
     FOREIGN_ORIGIN = (403, "Foreign Origin")
     NOT_FOUND = (404, "Not Found")
+    KEY_NOT_FOUND = (404, "Key Not Found")
     JOB_NOT_FOUND = (404, "Job Not Found")
     IMAGE_NOT_FOUND = (404, "Image Not Found")
     FILE_NOT_FOUND = (404, "File Not Found")
     METHOD_NOT_ALLOWED = (405, "Method Not Allowed")
     REQUEST_TIMEOUT = (408, "Request Timeout")
     ALREADY_USED = (409, "Already Used")
+    KEY_IN_USE = (409, "Key In Use")
     BODY_TOO_LARGE = (413, "Body Too Large")
     UNSUPPORTED_MEDIA_TYPE = (415, "Unsupported Media Type")
     UNKNOWN_HOST = (421, "Unknown Host")
     NO_PROPOSAL = (422, "No Proposal")
+    RATE_LIMITED = (429, "Too Many Requests")
+    TOO_MANY_JOBS = (429, "Too Many Jobs")
     TOO_MANY_WRONG_KEYS = (429, "Too Many Wrong Keys")
     INTERNAL_ERROR = (500, "Internal Error")
     OVERLOADED = (503, "Overloaded")
@@ -108,9 +116,22 @@ _CODE_OF: Mapping[type[PhotogramError], ErrorCode] = {
     ImageGone: ErrorCode.IMAGE_NOT_FOUND,
     FileGone: ErrorCode.FILE_NOT_FOUND,
     AlreadyUsed: ErrorCode.ALREADY_USED,
+    KeyNotFound: ErrorCode.KEY_NOT_FOUND,
+    KeyInUse: ErrorCode.KEY_IN_USE,
+    InvalidKeyRules: ErrorCode.INVALID_PARAMS,
     QueueFull: ErrorCode.QUEUE_FULL,
     StorageUnavailable: ErrorCode.STORAGE_UNAVAILABLE,
 }
+
+_DAY_S = 86400
+_LIMITS: Mapping[str, tuple[ErrorCode, int | None]] = {
+    "requests_per_minute": (ErrorCode.RATE_LIMITED, 60),
+    "max_in_flight": (ErrorCode.TOO_MANY_JOBS, None),
+    "max_queued": (ErrorCode.TOO_MANY_JOBS, None),
+    "units_per_day": (ErrorCode.QUOTA_EXCEEDED, _DAY_S),
+    "units_per_month": (ErrorCode.QUOTA_EXCEEDED, 31 * _DAY_S),
+}
+"""The code of each limit of an API key, and the window in seconds that it counts in."""
 
 Renderer = Callable[[ApiError, str], Response]
 """Renders an error and the request's id as a response in the shape of one dialect."""
@@ -176,19 +197,23 @@ def to_api_error(error: Exception) -> ApiError:
             return error
         case InvalidTicket():
             return ApiError(ErrorCode.INVALID_PARAMS, str(error), error.problems)
-        case JobNotFound() | ImageGone() | FileGone() | AlreadyUsed():
-            return ApiError(_CODE_OF[type(error)], str(error))
-        case QueueFull() | StorageUnavailable():
-            return unavailable(_CODE_OF[type(error)], str(error))
+        case LimitReached():
+            return _limit_reached(error)
         case GatewayStops():
             return unavailable(ErrorCode.STOPPING, str(error))
         case RequestValidationError() | HTTPException():
             return _from_framework(error)
+        case PhotogramError() if type(error) in _CODE_OF:
+            return _known(_CODE_OF[type(error)], str(error))
     outage = _ledger_outage(error)
     if outage is not None:
         return unavailable(ErrorCode.LEDGER_UNAVAILABLE, f"{outage}; try again soon")
     detail = "the server failed; its log has the error under the id of this request"
     return ApiError(ErrorCode.INTERNAL_ERROR, detail)
+
+
+def _known(code: ErrorCode, detail: str) -> ApiError:
+    return unavailable(code, detail) if code.status == ErrorCode.OVERLOADED.status else ApiError(code, detail)
 
 
 def _ledger_outage(error: Exception) -> str | None:
@@ -212,6 +237,25 @@ def _from_framework(error: RequestValidationError | HTTPException) -> ApiError:
 def unavailable(code: ErrorCode, detail: str) -> ApiError:
     """A temporary error: ``Retry-After`` tells the client when to try again."""
     return ApiError(code, detail, headers={"Retry-After": str(_RETRY_AFTER_S)})
+
+
+def _limit_reached(error: LimitReached) -> ApiError:
+    """The refusal of a limit, with the fields of the Internet draft "RateLimit header fields for HTTP".
+
+    The three fields of its first versions follow, which most clients read.
+    """
+    code, window_s = _LIMITS[error.limit]
+    wait_s = error.wait_s or _RETRY_AFTER_S
+    window = "" if window_s is None else f";w={window_s}"
+    headers = {
+        "Retry-After": str(wait_s),
+        "RateLimit-Policy": f'"{error.limit}";q={error.high}{window}',
+        "RateLimit": f'"{error.limit}";r={error.left};t={wait_s}',
+        "RateLimit-Limit": str(error.high),
+        "RateLimit-Remaining": str(error.left),
+        "RateLimit-Reset": str(wait_s),
+    }
+    return ApiError(code, str(error), headers=headers)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, TypedDict
 
 from fastapi import Depends, Request
+from redis import Redis
 
 from models.language.breaker import CircuitBreaker
 from models.language.client import LanguageEngine
@@ -21,9 +22,11 @@ from service.backbone.callers import Callers
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.connections import WriteProbe, connect, connect_async
 from service.backbone.inputs import InputStore
+from service.backbone.key_store import KeyStore
 from service.backbone.keys import KeyRing
 from service.backbone.language import open_engine, open_rewriter
 from service.backbone.leases import Leases
+from service.backbone.owned_jobs import OwnedJobs
 from service.backbone.permissions import image_modes
 from service.backbone.preferences import Preferences
 from service.backbone.queue import Intake
@@ -43,8 +46,12 @@ class Gateway:
     """Everything that routes use."""
 
     settings: Settings
+    redis: Redis
+    """A connection for blocking calls, in a thread."""
     catalog: CatalogFile
     keys: KeyRing
+    key_store: KeyStore
+    owned_jobs: OwnedJobs
     jobs: JobService
     watcher: JobWatcher
     decoding: Decoding
@@ -97,6 +104,9 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             settings=settings,
             catalog=catalog,
             keys=KeyRing(connection),
+            key_store=KeyStore(intake_connection),
+            owned_jobs=OwnedJobs(intake_connection, images, files, settings.record_ttl_s),
+            redis=intake_connection,
             jobs=JobService(
                 catalog=catalog,
                 intake=Intake(intake_connection, settings.max_queued, settings.record_ttl_s),

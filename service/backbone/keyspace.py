@@ -20,7 +20,13 @@ No other module spells a key. ``TTL`` in the table is the setting ``PHOTOGRAM_RE
 | ``photogram:maintenance`` | string | workers | 5 s | the lock of queue maintenance |
 | ``photogram:model-problems`` | hash | workers | never; fields on success | why a model cannot be loaded, by model |
 | ``photogram:model-backends`` | hash | workers | never | the backend that runs a model, by model |
-| ``photogram:keys`` | hash | the gateway at its start | never | API keys: SHA-256 to JSON |
+| ``photogram:owner:<owner>:queued`` | set | intake, ledger scripts | never | ids of the owner's jobs that wait |
+| ``photogram:owner:<owner>:running`` | set | ledger scripts | never | ids of the owner's jobs that run |
+| ``photogram:owner:<owner>:requests`` | hash | intake | 1 min | token bucket of submitting requests |
+| ``photogram:usage:<owner>:<period>`` | hash | intake, ledger scripts | 400 d | jobs, work and outcomes in a period |
+| ``photogram:keys`` | hash | key store | never | secrets of API keys: SHA-256 to JSON |
+| ``photogram:keys:records`` | hash | key store | never | API keys: id to JSON |
+| ``photogram:keys:used`` | hash | gateways, at most once a minute | never | when an API key was last used, by id |
 | ``photogram:preferences:<owner>`` | hash | gateway | never | preferences of an API key |
 | ``photogram:callers:<owner>:options`` | string | gateway (sdapi) | 30 d after use | A1111 options as JSON |
 | ``photogram:callers:<owner>:calls`` | hash | gateway (sdapi) | 24 h after the last | running calls by first job id |
@@ -66,7 +72,13 @@ LEASES_KEY = "photogram:leases"
 them renews and removes them, and workers cancel the jobs whose leases ended. Other jobs have no lease."""
 
 API_KEYS_KEY = "photogram:keys"
-"""Hash, SHA-256 of an API key to JSON with ``name`` and ``created_at``. It never expires."""
+"""Hash, SHA-256 of an API key's secret to JSON: ``id``, and ``until`` once it is replaced. Never expires."""
+
+KEY_RECORDS_KEY = "photogram:keys:records"
+"""Hash, id of an API key to its record as JSON (``service.backbone.key_records``). Never expires."""
+
+KEYS_USED_KEY = "photogram:keys:used"
+"""Hash, id of an API key to the time of its last use. Gateways write it at most once a minute for a key."""
 
 WRITE_PROBE_KEY = "photogram:write-probe"
 """String. Gateways and starting workers write it to see whether Redis accepts writes; expires after 60 s."""
@@ -91,6 +103,26 @@ def watched_key(job_id: str) -> str:
 def owner_jobs_key(owner: str) -> str:
     """Sorted set. The owner's job ids by ``created_at``; intake writes and trims it, and renews its expiry."""
     return f"photogram:owner:{owner}:jobs"
+
+
+def owner_queued_key(owner: str) -> str:
+    """Set. Ids of the owner's jobs that wait; intake and the ledger scripts write it."""
+    return f"photogram:owner:{owner}:queued"
+
+
+def owner_running_key(owner: str) -> str:
+    """Set. Ids of the owner's jobs that run; the ledger scripts write it."""
+    return f"photogram:owner:{owner}:running"
+
+
+def owner_requests_key(owner: str) -> str:
+    """Hash, ``left`` and ``at``. The owner's token bucket of requests that submit jobs; intake writes it for 60 s."""
+    return f"photogram:owner:{owner}:requests"
+
+
+def usage_key(owner: str, period: str) -> str:
+    """Hash. Jobs, their work and their outcomes in a day (2026-11-27) or month (2026-11); kept for 400 days."""
+    return f"photogram:usage:{owner}:{period}"
 
 
 def idempotency_key(owner: str, digest: str) -> str:

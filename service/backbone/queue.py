@@ -1,4 +1,4 @@
-"""The intake of jobs: one Redis transaction writes the ticket to the ledger and enqueues it in RQ."""
+"""The intake of jobs: one Redis script checks limits, writes the ticket to the ledger and enqueues it in RQ."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import hashlib
 import json
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from redis import Redis, WatchError
+from redis import Redis
 from rq import Queue, Retry
 from rq.job import Job
 from rq.serializers import JSONSerializer
@@ -19,6 +19,8 @@ from models.errors import PhotogramError
 from models.jobs.kinds import DIFFUSION_QUEUE, UnknownKind, find_kind
 from models.jobs.records import JobRecord, JobStatus
 from models.jobs.tickets import Ticket
+from service.backbone import scripts
+from service.backbone.allowances import NO_DEMAND, NO_LIMITS, Allowance, Demand, LimitReached
 from service.backbone.keyspace import (
     LEASES_KEY,
     WAKE_CHANNEL,
@@ -26,11 +28,16 @@ from service.backbone.keyspace import (
     fetches_key,
     idempotency_key,
     owner_jobs_key,
+    owner_queued_key,
+    owner_requests_key,
+    owner_running_key,
     record_key,
+    usage_key,
 )
 from service.backbone.leases import LEASE_S
 from service.backbone.records import UnreadableRecord, new_hash, read_hash
 from service.backbone.settings import Settings
+from service.backbone.usage import Periods
 
 TASK = "workers.tasks.draw"
 """The function that RQ believes it calls; Photogram's workers read the ledger instead."""
@@ -73,6 +80,7 @@ class Intake:
         self._max_queued = max_queued
         self._record_ttl_s = record_ttl_s
         self._queues: dict[str, Queue] = {}
+        self._admit = connection.register_script(scripts.admit())
 
     def accept(
         self,
@@ -81,58 +89,67 @@ class Intake:
         idempotency_key: str | None = None,
         *,
         is_leased: bool = False,
+        demand: Demand = NO_DEMAND,
+        allowance: Allowance = NO_LIMITS,
     ) -> Accepted:
         """Enqueue ``ticket`` in the queue of its kind, unless an equal request of the same owner did so before.
 
+        One script checks everything and writes everything, so that limits are exact however many submit at once.
+
         Args:
             is_leased: whether the job ends with its caller, who must renew its lease (``service.backbone.leases``).
+            demand: what the job costs.
+            allowance: the limits of its owner.
 
         Raises:
             AlreadyUsed: the job id or the idempotency key belongs to another request, or the record of its request
                 cannot be read.
             QueueFull: the queue holds ``max_queued`` jobs.
+            LimitReached: the owner may not submit this job now.
         """
         guard = None if idempotency_key is None else _guard_key(ticket.owner, idempotency_key)
-        while True:
-            with self._connection.pipeline() as transaction:
-                try:
-                    return self._accept(transaction, ticket, requested, guard, is_leased)
-                except WatchError:
-                    continue
-
-    def _accept(
-        self, transaction: Any, ticket: Ticket, requested: Mapping[str, Any], guard: str | None, is_leased: bool
-    ) -> Accepted:
-        transaction.watch(record_key(ticket.job_id), *([guard] if guard else []))
-        known_id = transaction.get(guard) if guard else None
-        earlier = transaction.hgetall(record_key(known_id.decode() if known_id else ticket.job_id))
-        if earlier:
-            return Accepted(_same_request(_earlier(earlier, ticket), ticket, requested), is_new=False)
-        queue = self._queue(find_kind(ticket.kind).queue)
-        if self._waiting(queue) >= self._max_queued:
-            raise QueueFull(f"the queue is full: {self._max_queued} jobs are waiting")
-        now = time.time()
-        fields = new_hash(ticket, requested, now)
-        transaction.multi()
-        transaction.hset(record_key(ticket.job_id), mapping=fields)
-        transaction.xadd(events_key(ticket.job_id), {"kind": "status", "data": JobStatus.QUEUED.value})
-        transaction.publish(WAKE_CHANNEL, ticket.job_id)
-        self._list(transaction, ticket, now)
-        if is_leased:
-            transaction.zadd(LEASES_KEY, {ticket.job_id: now + LEASE_S})
-        if guard:
-            transaction.set(guard, ticket.job_id, ex=IDEMPOTENCY_TTL_S)
-        queue.enqueue_job(self._delivery(ticket.job_id), pipeline=transaction)
-        transaction.execute()
+        now, queue = time.time(), self._queue(find_kind(ticket.kind).queue)
+        periods = Periods.at(now)
+        charge = {"charged_on": periods.day, "step_px": str(demand.step_px)}
+        fields = new_hash(ticket, requested, now) | charge
+        commands = self._commands(ticket, fields, queue, guard, now, is_leased)
+        asked = demand.arguments(allowance) | {
+            "job_id": ticket.job_id, "day_ends_s": periods.day_ends_s, "month_ends_s": periods.month_ends_s,
+        }  # fmt: skip
+        answer: Any = self._admit(
+            keys=_admission_keys(ticket, queue, periods, guard),
+            args=[repr(now), self._max_queued, json.dumps(asked), *commands],
+        )
+        match answer[0]:
+            case b"earlier":
+                earlier = dict(zip(answer[1][::2], answer[1][1::2], strict=True))
+                return Accepted(_same_request(_earlier(earlier, ticket), ticket, requested), is_new=False)
+            case b"full":
+                raise QueueFull(f"the queue is full: {self._max_queued} jobs are waiting")
+            case b"refused":
+                limit = answer[1].decode()
+                raise LimitReached(limit, allowance.effective[limit], answer[2], answer[3])
         encoded = {name.encode(): value.encode() for name, value in fields.items()}
         return Accepted(read_hash(encoded, ticket.params), is_new=True)
 
-    def _waiting(self, queue: Queue) -> int:
-        """How many jobs wait, those that workers have set aside until their images can be fetched included."""
-        with self._connection.pipeline(transaction=False) as pipeline:
-            pipeline.llen(queue.key)
-            pipeline.zcard(fetches_key(queue.name))
-            return sum(pipeline.execute())
+    def _commands(
+        self, ticket: Ticket, fields: dict[Any, Any], queue: Queue, guard: str | None, now: float, is_leased: bool
+    ) -> Iterator[Any]:
+        """The commands that write the job, each as its number of parts and the parts."""
+        with self._connection.pipeline() as commands:  # collects commands, also those of RQ, and is never executed
+            commands.multi()
+            commands.hset(record_key(ticket.job_id), mapping=fields)
+            commands.xadd(events_key(ticket.job_id), {"kind": "status", "data": JobStatus.QUEUED.value})
+            commands.publish(WAKE_CHANNEL, ticket.job_id)
+            self._list(commands, ticket, now)
+            if is_leased:
+                commands.zadd(LEASES_KEY, {ticket.job_id: now + LEASE_S})
+            if guard:
+                commands.set(guard, ticket.job_id, ex=IDEMPOTENCY_TTL_S)
+            queue.enqueue_job(self._delivery(ticket.job_id), pipeline=commands)
+            for parts, _ in commands.command_stack:
+                yield len(parts)
+                yield from parts
 
     def _list(self, transaction: Any, ticket: Ticket, now: float) -> None:
         """Add the job to those of its owner; now and then, drop those whose records may have expired."""
@@ -160,6 +177,16 @@ class Intake:
             failure_ttl=RQ_TRACE_TTL_S,
             retry=Retry(max=REDELIVERIES_MAX),
         )
+
+
+def _admission_keys(ticket: Ticket, queue: Queue, periods: Periods, guard: str | None) -> list[str]:
+    owner = ticket.owner
+    keys = [
+        record_key(ticket.job_id), queue.key, fetches_key(queue.name), owner_queued_key(owner),
+        owner_running_key(owner), owner_requests_key(owner), usage_key(owner, periods.day),
+        usage_key(owner, periods.month),
+    ]  # fmt: skip
+    return [*keys, guard] if guard else keys
 
 
 def _earlier(fields: Mapping[bytes, bytes], ticket: Ticket) -> JobRecord:

@@ -16,6 +16,7 @@ from models.jobs.cost import CPU_LIMITS, GPU_LIMITS, CostLimits
 from models.jobs.urls import FetchPolicy
 from models.language.presets import PRESETS
 from service.backbone import setting_values as values
+from service.backbone.allowances import Allowance
 
 DEFAULT_DATA = Path("~/.local/share/photogram")
 DEFAULT_CACHE = Path("~/.cache/photogram")
@@ -92,6 +93,17 @@ class Settings:
     """The first API key; ``None`` lets ``photogram up`` make one."""
     wrong_keys_per_minute: int = setting(60, values.whole(0))
     """How many unknown API keys an address may send in a minute before it gets 429; 0 is any number."""
+    key_requests_per_minute: int = setting(0, values.whole(0))
+    """How many requests an API key may submit jobs with in a minute, unless the key has a limit of its own; for this
+    limit and the next four, 0 is no limit (``service.backbone.allowances``)."""
+    key_max_in_flight: int = setting(0, values.whole(0))
+    """How many jobs of a key may wait or run."""
+    key_max_queued: int = setting(0, values.whole(0))
+    """How many jobs of a key may wait."""
+    key_units_per_day: int = setting(0, values.whole(0))
+    """How many cost units, each a million pixels times steps, the jobs of a key may cost in a day (UTC)."""
+    key_units_per_month: int = setting(0, values.whole(0))
+    """The same for a month."""
     max_body_bytes: int = setting(64 << 20, values.whole())
     """The largest request body; Base64 makes the images in it a third larger."""
     max_bodies_bytes: int = setting(256 << 20, values.whole())
@@ -208,6 +220,12 @@ class Settings:
             step_px=self.max_step_px or defaults.step_px,
             peak_bytes=self.max_peak_bytes or defaults.peak_bytes,
         )
+
+    @property
+    def key_allowance(self) -> Allowance:
+        """The limits of API keys that have none of their own."""
+        names = (each.name for each in fields(Allowance))
+        return Allowance(**{name: getattr(self, f"key_{name}") for name in names})
 
     @property
     def inputs_folder(self) -> Path:

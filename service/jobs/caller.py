@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from models.jobs.cost import NO_LIMITS, CostLimits
+from service.backbone.allowances import NO_LIMITS as NO_ALLOWANCE
+from service.backbone.allowances import Allowance
 
 
 @dataclass(frozen=True)
@@ -13,5 +15,13 @@ class Caller:
 
     key_id: str
     """The public id of the key (``service.backbone.keys.owner_id``); a job belongs to the key that submitted it."""
+    allowance: Allowance = NO_ALLOWANCE
+    """The limits of this caller; a part of the server has none."""
+    models: tuple[str, ...] = ()
+    """The models that jobs of this caller may use, by their names in the catalog; none is any."""
+    kinds: tuple[str, ...] = ()
+    """The kinds of its jobs; none is any."""
+    max_priority: int | None = None
+    """The highest priority of its jobs; ``None`` is any."""
     limits: CostLimits = NO_LIMITS
     """What jobs of this caller may cost, beside the limits of the server, which hold for everybody."""

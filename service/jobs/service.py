@@ -36,6 +36,8 @@ from service.backbone.watch import JobEvent, JobWatcher
 from service.jobs.caller import Caller
 from service.jobs.errors import FileGone, ImageGone, JobNotFound
 from service.jobs.images import ImageIntake, StoredInput
+from service.jobs.rules import require_allowed, with_allowed_priority
+from service.jobs.shares import ALONE, LATER, Share
 
 
 class JobService:
@@ -78,7 +80,7 @@ class JobService:
         idempotency_key: str | None = None,
         echo: Mapping[str, Any] | None = None,
         is_leased: bool = False,
-        count: int = 1,
+        share: Share = ALONE,
     ) -> Accepted:
         """Queue ``request``.
 
@@ -88,24 +90,30 @@ class JobService:
             idempotency_key: likewise, for a job whose id the server chooses.
             echo: what the record keeps as the request, in a dialect's own words; ``None`` keeps ``request``.
             is_leased: whether the job ends with its caller, who must renew its lease.
-            count: the request is the first of so many equal ones, whose cost is checked together.
+            share: which job of a larger request this is.
 
         Raises:
-            InvalidTicket: the request cannot be done.
+            InvalidTicket: the request cannot be done, or the caller may not make it.
             AlreadyUsed: the job id or the idempotency key belongs to another request.
             QueueFull: too many jobs wait.
+            LimitReached: the caller has reached one of its limits.
             StorageUnavailable: the disk is full or nearly full, or cannot be written.
         """
-        preferred = await self._with_preferences(caller, request)
+        preferred = with_allowed_priority(caller, await self._with_preferences(caller, request))
 
         def accept() -> Accepted:
             if self._storage is not None:
                 self._storage.require_room()
             taken = self.take_in(preferred, our_url)
             ticket = open_ticket(taken, self._catalog.current(), owner=caller.key_id, job_id=job_id)
-            self._check_cost(caller, self._cost(ticket.params).times(count))
-            said = _explicit(taken, request) if echo is None else echo
-            return self._intake.accept(ticket, _without_credentials(said), idempotency_key, is_leased=is_leased)
+            require_allowed(caller, ticket)
+            cost = self._cost(ticket.params)
+            self._check_cost(caller, cost.times(share.equal_jobs))
+            said = _without_credentials(_explicit(taken, request) if echo is None else echo)
+            demand, allowance = share.demand(cost), caller.allowance
+            return self._intake.accept(
+                ticket, said, idempotency_key, is_leased=is_leased, demand=demand, allowance=allowance
+            )
 
         return await to_thread.run_sync(accept)
 
@@ -122,13 +130,18 @@ class JobService:
         if problems:
             raise InvalidTicket(problems)
 
-    def _take_in_all(self, caller: Caller, requests: Sequence[JobRequest], our_url: str | None) -> Sequence[JobRequest]:
-        """``requests`` with their images stored, if what they cost together is allowed; raises as :meth:`submit`."""
+    def _take_in_all(
+        self, caller: Caller, requests: Sequence[JobRequest], our_url: str | None
+    ) -> tuple[Sequence[JobRequest], Cost]:
+        """``requests`` with their images stored, and what they cost together, which is allowed.
+
+        Raises as :meth:`submit`.
+        """
         taken, total = [self.take_in(request, our_url) for request in requests], Cost()
         for request in taken:
             total = total.plus(self._cost(complete(request, self._catalog.current())))
         self._check_cost(caller, total)
-        return taken
+        return taken, total
 
     async def submit_all(
         self, caller: Caller, requests: Sequence[JobRequest], *, our_url: str | None = None
@@ -137,11 +150,13 @@ class JobService:
 
         Their cost is checked together. Raises as :meth:`submit`.
         """
-        taken = await to_thread.run_sync(self._take_in_all, caller, requests, our_url)
+        taken, total = await to_thread.run_sync(self._take_in_all, caller, requests, our_url)
         queued: list[JobRecord] = []
         async with self._all_or_none(queued):
             for request in taken:
-                queued.append((await self.submit(caller, request, our_url=our_url, is_leased=True)).record)
+                share = LATER if queued else Share(jobs=len(taken), step_px=total.step_px)
+                accepted = await self.submit(caller, request, our_url=our_url, is_leased=True, share=share)
+                queued.append(accepted.record)
         return queued
 
     async def submit_series(
@@ -157,9 +172,8 @@ class JobService:
         async with self._all_or_none(queued):
             for index in range(count):
                 next_request = _with_later_seed(queued[0], index) if queued else request
-                accepted = await self.submit(
-                    caller, next_request, our_url=our_url, is_leased=True, count=1 if queued else count
-                )
+                share = LATER if queued else Share(jobs=count, equal_jobs=count)
+                accepted = await self.submit(caller, next_request, our_url=our_url, is_leased=True, share=share)
                 queued.append(accepted.record)
         return queued
 

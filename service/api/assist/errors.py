@@ -11,6 +11,7 @@ from service.backbone.logs import told
 
 RESPONSES = problems(
     ErrorCode.UNAUTHORIZED,
+    ErrorCode.MISSING_SCOPE,
     ErrorCode.BODY_TOO_LARGE,
     ErrorCode.UNSUPPORTED_MEDIA_TYPE,
     ErrorCode.MALFORMED_JSON,

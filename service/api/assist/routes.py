@@ -14,7 +14,7 @@ from service.api.assist.conversation import ChatModel, Event, conversation
 from service.api.assist.errors import RESPONSES
 from service.api.assist.schemas import EXAMPLE, AssistBody, AssistView
 from service.api.assist.translate import to_assist_request
-from service.api.auth import CurrentCaller
+from service.api.auth import Submitter
 from service.api.bodies import read_body, require_json_type
 from service.api.documentation import EVENT_STREAM, json_body
 from service.api.errors import ApiError, ErrorCode, problem_document
@@ -44,7 +44,7 @@ OPENAPI_MODELS = (AssistBody,)
     },
     response_model=AssistView,
 )
-async def assist(request: Request, gateway: GatewayState, caller: CurrentCaller) -> Response:
+async def assist(request: Request, gateway: GatewayState, caller: Submitter) -> Response:
     """Have the language model propose a job for the message, which may be in any language."""
     require_json_type(request.headers)
     body = await read_body(request, AssistBody, has_images=True)

@@ -1,12 +1,22 @@
-"""The native API below ``/v1``: jobs, uploads, listings, prompt rewriting and preferences."""
+"""The native API below ``/v1``: jobs, uploads, listings, prompt rewriting, preferences, usage and keys."""
 
 from fastapi import APIRouter
 
-from service.api.native import auxiliary_listings, files, listings, preferences, prompts, routes, uploads
+from service.api.native import (
+    auxiliary_listings,
+    files,
+    keys,
+    listings,
+    preferences,
+    prompts,
+    routes,
+    uploads,
+    usage,
+)
 
-OPENAPI_MODELS = (*prompts.OPENAPI_MODELS, *preferences.OPENAPI_MODELS)
+OPENAPI_MODELS = (*prompts.OPENAPI_MODELS, *preferences.OPENAPI_MODELS, *keys.OPENAPI_MODELS)
 """Models for the OpenAPI document that routes parse without FastAPI."""
 
 router = APIRouter()
-for _module in (routes, files, uploads, listings, auxiliary_listings, prompts, preferences):
+for _module in (routes, files, uploads, listings, auxiliary_listings, prompts, preferences, usage, keys):
     router.include_router(_module.router)

@@ -13,13 +13,22 @@ _BODY = (
 )
 _SERVER = (ErrorCode.LEDGER_UNAVAILABLE, ErrorCode.INTERNAL_ERROR)
 
-READING_JOB = problems(ErrorCode.UNAUTHORIZED, ErrorCode.JOB_NOT_FOUND, *_SERVER)
 QUERYING_JOB = problems(ErrorCode.UNAUTHORIZED, ErrorCode.JOB_NOT_FOUND, *_SERVER, ErrorCode.INVALID_PARAMS)
+_ADMIN = (ErrorCode.UNAUTHORIZED, ErrorCode.MISSING_SCOPE, *_SERVER)
+READING_KEYS = problems(*_ADMIN)
+READING_KEY = problems(*_ADMIN, ErrorCode.KEY_NOT_FOUND, ErrorCode.INVALID_PARAMS)
+CREATING_KEY = problems(*_ADMIN, *_BODY, ErrorCode.KEY_NOT_FOUND)
+DELETING_KEY = problems(*_ADMIN, ErrorCode.KEY_NOT_FOUND, ErrorCode.KEY_IN_USE)
 READING_FILE = problems(
     ErrorCode.UNAUTHORIZED, ErrorCode.JOB_NOT_FOUND, ErrorCode.FILE_NOT_FOUND, ErrorCode.INVALID_PARAMS, *_SERVER
 )
+CANCELLING_JOB = problems(ErrorCode.UNAUTHORIZED, ErrorCode.MISSING_SCOPE, ErrorCode.JOB_NOT_FOUND, *_SERVER)
 CREATING_JOB = problems(
     ErrorCode.UNAUTHORIZED,
+    ErrorCode.QUOTA_EXCEEDED,
+    ErrorCode.MISSING_SCOPE,
+    ErrorCode.RATE_LIMITED,
+    ErrorCode.TOO_MANY_JOBS,
     ErrorCode.ALREADY_USED,
     *_BODY,
     ErrorCode.QUEUE_FULL,
@@ -30,9 +39,10 @@ LISTING = problems(ErrorCode.UNAUTHORIZED)
 """Of a route that needs no Redis beyond the API key."""
 LISTING_MODELS = problems(ErrorCode.UNAUTHORIZED, ErrorCode.LEDGER_UNAVAILABLE)
 READING = problems(ErrorCode.UNAUTHORIZED, *_SERVER)
-SENDING_JSON = problems(ErrorCode.UNAUTHORIZED, *_BODY, *_SERVER)
+SENDING_JSON = problems(ErrorCode.UNAUTHORIZED, ErrorCode.MISSING_SCOPE, *_BODY, *_SERVER)
 UPLOADING = problems(
     ErrorCode.UNAUTHORIZED,
+    ErrorCode.MISSING_SCOPE,
     ErrorCode.BODY_TOO_LARGE,
     ErrorCode.UNSUPPORTED_MEDIA_TYPE,
     ErrorCode.INVALID_PARAMS,

@@ -8,7 +8,7 @@ from typing import Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
-from service.api.auth import CurrentCaller
+from service.api.auth import CurrentCaller, Submitter
 from service.api.bodies import read_body, require_json_type
 from service.api.documentation import json_body
 from service.api.native.errors import READING, SENDING_JSON
@@ -61,7 +61,7 @@ async def get_preferences(gateway: GatewayState, caller: CurrentCaller) -> Prefe
     openapi_extra=json_body(PreferencesBody, _EXAMPLE),
     responses=SENDING_JSON,
 )
-async def change_preferences(request: Request, gateway: GatewayState, caller: CurrentCaller) -> PreferencesView:
+async def change_preferences(request: Request, gateway: GatewayState, caller: Submitter) -> PreferencesView:
     """Change some preferences. Other gateway processes use the new values within five seconds."""
     require_json_type(request.headers)
     body = await read_body(request, PreferencesBody)

@@ -23,7 +23,7 @@ from models.jobs.rewrite import APPLIED, Rewrite
 from models.language.budget import budget_of
 from models.language.profiles import PROFILES, profile_of
 from models.language.rewriting import RewriteRequest
-from service.api.auth import CurrentCaller
+from service.api.auth import Submitter
 from service.api.bodies import read_body, require_json_type
 from service.api.documentation import EVENT_STREAM, json_body
 from service.api.native.errors import SENDING_JSON
@@ -123,7 +123,7 @@ class _PromptRewrite:
     },
     response_model=RewrittenView,
 )
-async def rewrite_prompt(request: Request, gateway: GatewayState, caller: CurrentCaller) -> Response:
+async def rewrite_prompt(request: Request, gateway: GatewayState, caller: Submitter) -> Response:
     """Have the language model extend a prompt with details. If it fails, `rewrite.status` and `reason` say why."""
     require_json_type(request.headers)
     body = await read_body(request, RewriteBody)

@@ -9,13 +9,13 @@ from fastapi.responses import StreamingResponse
 
 from models.errors import ProblemCode
 from models.jobs.records import JOB_ID_PATTERN, JobStatus
-from service.api.auth import CurrentCaller
+from service.api.auth import CurrentCaller, Submitter
 from service.api.bodies import parse_json, parsed, received_json, require_json_type
 from service.api.documentation import EVENT_STREAM
 from service.api.errors import invalid_field, renamed_problems
 from service.api.images import base_url
 from service.api.job_bodies import parse_job
-from service.api.native.errors import CREATING_JOB, QUERYING_JOB, READING_JOB
+from service.api.native.errors import CANCELLING_JOB, CREATING_JOB, QUERYING_JOB
 from service.api.native.openapi import JOB_BODY
 from service.api.native.schemas import JobListView, JobView, ListQuery, WaitQuery
 from service.api.native.streaming import JobEvents, event_stream, resume_point
@@ -56,7 +56,7 @@ async def create_job(
     request: Request,
     response: Response,
     gateway: GatewayState,
-    caller: CurrentCaller,
+    caller: Submitter,
     idempotency_key: Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)] = None,
 ) -> JobView:
     """Queue a job. A request with the same `Idempotency-Key` and the same body returns the same job."""
@@ -76,7 +76,7 @@ async def create_job(
     },
 )
 async def put_job(
-    request: Request, response: Response, gateway: GatewayState, caller: CurrentCaller, job_id: str
+    request: Request, response: Response, gateway: GatewayState, caller: Submitter, job_id: str
 ) -> JobView:
     """Queue a job whose id has 1 to 64 letters, digits, `-` and `_`. It is safe to repeat the request (idempotent)."""
     if not JOB_ID_PATTERN.fullmatch(job_id):
@@ -130,11 +130,11 @@ async def get_job(
     responses={
         200: {"description": "The job is canceled, or had finished before."},
         202: {"model": JobView, "description": "A worker runs the job and will stop it within one step."},
-        **READING_JOB,
+        **CANCELLING_JOB,
     },
 )
 async def cancel_job(
-    request: Request, response: Response, gateway: GatewayState, caller: CurrentCaller, job_id: str
+    request: Request, response: Response, gateway: GatewayState, caller: Submitter, job_id: str
 ) -> JobView:
     """Cancel the job: at once if it is queued, within one step if it runs. A finished job stays as it is."""
     record = await gateway.jobs.cancel(caller, job_id)

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from models.errors import ProblemCode
 from models.media.images import MEDIA_TYPES
-from service.api.auth import CurrentCaller
+from service.api.auth import Submitter
 from service.api.errors import ApiError, ErrorCode, invalid_field
 from service.api.native.errors import UPLOADING
 from service.api.state import GatewayState
@@ -45,7 +45,7 @@ class InputView(BaseModel):
     openapi_extra=_BODY,
     responses=UPLOADING,
 )
-async def create_input(request: Request, gateway: GatewayState, caller: CurrentCaller) -> InputView:
+async def create_input(request: Request, gateway: GatewayState, caller: Submitter) -> InputView:
     """Store the image in the body. It is kept after its last use for as long as finished jobs are kept."""
     if not request.headers.get("content-type", _BYTES).strip().lower().startswith(("image/", _BYTES)):
         raise ApiError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"the body must be an image, sent as image/png or {_BYTES}")

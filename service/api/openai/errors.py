@@ -28,6 +28,9 @@ _RENDERED: Mapping[ErrorCode, tuple[int, str, str]] = {
     ErrorCode.METHOD_NOT_ALLOWED: (405, INVALID_REQUEST, "method_not_supported"),
     ErrorCode.UNSUPPORTED_MEDIA_TYPE: (415, INVALID_REQUEST, "unsupported_content_type"),
     ErrorCode.QUEUE_FULL: (429, "rate_limit_error", "rate_limit_exceeded"),
+    ErrorCode.RATE_LIMITED: (429, "rate_limit_error", "rate_limit_exceeded"),
+    ErrorCode.TOO_MANY_JOBS: (429, "rate_limit_error", "rate_limit_exceeded"),
+    ErrorCode.QUOTA_EXCEEDED: (402, "insufficient_quota", "insufficient_quota"),
 }
 """Status, type and code of errors that differ from those of the native API."""
 
@@ -141,6 +144,10 @@ def _response(summary: str, message: str, type_: str, param: str | None, code: s
 _EXAMPLES: Mapping[int, Sequence[Any]] = {
     400: ("The request is invalid.", "n: must be at most 10", INVALID_REQUEST, "n", _INVALID_VALUE),
     401: ("The API key is missing or unknown.", "this API key is not known", INVALID_REQUEST, None, "invalid_api_key"),
+    402: ("The quota of the API key is used up.", "this API key may use 100 cost units a day (UTC)",
+          "insufficient_quota", None, "insufficient_quota"),
+    403: ("The API key may not do this.", "this API key needs the scope submit", INVALID_REQUEST, None,
+          "missing_scope"),
     404: ("There is no such model.", "there is no model 'x'", INVALID_REQUEST, "model", MODEL_NOT_FOUND),
     413: ("The body is too large.", "a body may have at most 67108864 bytes", INVALID_REQUEST, None, "body_too_large"),
     415: ("The Content-Type is wrong.", "the body must be sent as application/json", INVALID_REQUEST, None,

@@ -14,7 +14,7 @@ from models.catalog.names import did_you_mean
 from models.errors import quoted
 from models.jobs.params import DrawRequest
 from models.jobs.records import JobRecord
-from service.api.auth import CurrentCaller
+from service.api.auth import CurrentCaller, Submitter
 from service.api.documentation import EVENT_STREAM, json_body
 from service.api.errors import renamed_problems
 from service.api.images import base_url, image_url
@@ -34,7 +34,7 @@ from service.jobs.caller import Caller
 router = APIRouter(tags=["openai"])
 
 _EXAMPLE = {"prompt": "a red apple on a table", "size": "512x512", "n": 1, "response_format": "b64_json"}
-_ERRORS = responses(400, 401, 404, 413, 415, 429, 500, 503)
+_ERRORS = responses(400, 401, 402, 403, 404, 413, 415, 429, 500, 503)
 _ANSWER: dict[int | str, dict[str, Any]] = {
     200: {"model": ImagesAnswer, "description": "The images; with `stream`, the events of OpenAI's API."}
 }
@@ -54,7 +54,7 @@ def _form(model: type[BaseModel]) -> dict[str, Any]:
     responses={200: _ANSWER[200] | {"content": EVENT_STREAM}, **_ERRORS},
     response_model=ImagesAnswer,
 )
-async def generate(request: Request, gateway: GatewayState, caller: CurrentCaller) -> Response:
+async def generate(request: Request, gateway: GatewayState, caller: Submitter) -> Response:
     """Answers once all images are finished. The jobs are cancelled if the client disconnects."""
     body = await read_json(request, GenerateBody)
     job_request = generation(body, gateway.catalog.current())
@@ -69,7 +69,7 @@ async def generate(request: Request, gateway: GatewayState, caller: CurrentCalle
     responses={200: _ANSWER[200] | {"content": EVENT_STREAM}, **_ERRORS},
     response_model=ImagesAnswer,
 )
-async def edit_image(request: Request, gateway: GatewayState, caller: CurrentCaller) -> Response:
+async def edit_image(request: Request, gateway: GatewayState, caller: Submitter) -> Response:
     """Change the image where the mask is fully transparent (inpainting); without a mask, all of it (img2img).
 
     Several images are put beside each other on one canvas, and all of it is changed.
@@ -92,7 +92,7 @@ async def edit_image(request: Request, gateway: GatewayState, caller: CurrentCal
     responses={**_ANSWER, **_ERRORS},
     response_model=ImagesAnswer,
 )
-async def vary_image(request: Request, gateway: GatewayState, caller: CurrentCaller) -> Response:
+async def vary_image(request: Request, gateway: GatewayState, caller: Submitter) -> Response:
     """Run img2img with a strength of 0.5, unless the request says otherwise."""
     form = await read_form(request, VariationForm)
     images = await store_image(gateway, form.image[0])

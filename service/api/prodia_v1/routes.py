@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from service.api.auth import CurrentCaller
+from service.api.auth import CurrentCaller, Submitter
 from service.api.bodies import read_body
 from service.api.documentation import json_body, problems
 from service.api.errors import ErrorCode, renamed_problems
@@ -53,6 +53,11 @@ CREATING = (
     ErrorCode.INVALID_PARAMS, ErrorCode.STORAGE_UNAVAILABLE, ErrorCode.QUEUE_FULL, ErrorCode.INTERNAL_ERROR,
 )  # fmt: skip
 """The errors of submitting a job, with and without an API key."""
+_WITH_A_KEY = (
+    ErrorCode.UNAUTHORIZED, ErrorCode.QUOTA_EXCEEDED, ErrorCode.MISSING_SCOPE, ErrorCode.BODY_TOO_LARGE,
+    ErrorCode.RATE_LIMITED,
+)  # fmt: skip
+"""The further errors of submitting a job with an API key."""
 READING = (ErrorCode.JOB_NOT_FOUND, ErrorCode.LEDGER_UNAVAILABLE, ErrorCode.INTERNAL_ERROR)
 
 router = APIRouter(tags=["prodia v1"])
@@ -107,7 +112,7 @@ OPERATIONS = (
 
 
 def _creating(operation: Operation) -> Callable[..., Awaitable[JSONResponse]]:
-    async def create(request: Request, gateway: GatewayState, caller: CurrentCaller) -> JSONResponse:
+    async def create(request: Request, gateway: GatewayState, caller: Submitter) -> JSONResponse:
         body = await read_body(request, operation.body, has_images="imageData" in operation.body.model_fields)
         # In a thread: the body may hold images of many megabytes.
         catalog, is_sdxl = gateway.catalog.current(), operation.is_sdxl
@@ -133,7 +138,7 @@ def _add(operation: Operation) -> None:
             response_model=ProdiaJob,
             deprecated=True if age else None,
             openapi_extra=json_body(operation.body, operation.example),
-            responses=responses(ErrorCode.UNAUTHORIZED, ErrorCode.BODY_TOO_LARGE, *CREATING),
+            responses=responses(*_WITH_A_KEY, *CREATING),
         )
 
 

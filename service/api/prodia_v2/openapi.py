@@ -32,6 +32,8 @@ _JOB_EXAMPLE = {
 _REQUEST_EXAMPLE = {"type": _TYPE, "config": {"prompt": "a red apple", "steps": 4, "seed": 42}}
 _ERRORS = {
     400: "type: is required",
+    402: "this API key may use 100 cost units a day (UTC)",
+    403: "this API key needs the scope submit for this",
     404: "there is no such job",
     413: "a body may have at most 67108864 bytes",
     429: "no capacity: there is no worker; try again soon",
@@ -40,9 +42,11 @@ _ERRORS = {
 }
 _MEANINGS = {
     400: "The request is invalid, or its job failed because of it; the text says why.",
+    402: "The quota of the token is used up.",
+    403: "The token may not submit jobs.",
     404: "There is no such job, or its record has expired.",
     413: "The body is too large.",
-    429: "No worker is alive, or too many jobs are queued; `Retry-After` has the seconds to wait.",
+    429: "No worker is alive, or too many jobs are queued, here or of this token; `Retry-After` has the seconds.",
     500: "The job failed, but not because of the request.",
     503: "Redis cannot be reached; `Retry-After` has the seconds to wait.",
 }

@@ -13,7 +13,7 @@ from models.errors import ProblemCode
 from models.jobs.records import JobRecord, JobStatus
 from service.api.errors import ApiError, ErrorCode, invalid_field
 from service.api.images import image_job
-from service.api.prodia_v2.auth import BearerCaller
+from service.api.prodia_v2.auth import BearerCaller, BearerSubmitter
 from service.api.prodia_v2.errors import accept_of, form_errors, wants_form_errors
 from service.api.prodia_v2.forms import form_response
 from service.api.prodia_v2.job_types import PING, find_job_type
@@ -27,7 +27,7 @@ from service.api.responses import json_response
 from service.api.state import Gateway, GatewayState
 from service.api.waiting import wait_for_all
 
-_CREATING = (400, 413, 429, 500, 503)
+_CREATING = (400, 402, 403, 413, 429, 500, 503)
 _READING = (404, 500, 503)
 _CAUSED_BY_REQUEST = ("input_unavailable", "out_of_memory", "drawing_failed")
 """The error codes of jobs that failed because of their request; these are answered with 400."""
@@ -46,7 +46,9 @@ _Price = Annotated[bool, Query(description="Whether the answer has the price of 
     openapi_extra=BODY,
     responses=ANSWERS | responses(*_CREATING, 404, with_forms=True),
 )
-async def create_job(request: Request, gateway: GatewayState, caller: BearerCaller, price: _Price = False) -> Response:
+async def create_job(
+    request: Request, gateway: GatewayState, caller: BearerSubmitter, price: _Price = False
+) -> Response:
     """Process a job and answer with its result. The job is cancelled if the client disconnects."""
     with form_errors(request):
         submission = await read_submission(request)
@@ -102,7 +104,7 @@ async def _image(gateway: Gateway, record: JobRecord, echo: RequestEcho) -> byte
     responses=CREATED | responses(*_CREATING, with_forms=True),
 )
 async def create_async_job(
-    request: Request, gateway: GatewayState, caller: BearerCaller, price: _Price = False
+    request: Request, gateway: GatewayState, caller: BearerSubmitter, price: _Price = False
 ) -> Response:
     """Queue a job, which other routes read by its `id`. The Accept header chooses the format of its image."""
     with form_errors(request):

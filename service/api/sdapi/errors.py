@@ -104,6 +104,10 @@ _INVALID_EXAMPLE = {"detail": [{"loc": ["body", "steps"], "msg": "must be from 1
 _RESPONSES: Mapping[int, dict[str, Any]] = {
     400: _response(400, "There is no such sampler.", "HTTPException", "Sampler not found"),
     401: _response(401, "The API key is missing or unknown.", "HTTPException", _NOT_ALLOWED),
+    402: _response(
+        402, "The quota of the API key is used up.", "Quota Exceeded", "this API key may use 100 cost units"
+    ),
+    403: _response(403, "The API key may not do this.", "Missing Scope", "this API key needs the scope submit"),
     404: _response(404, "The request has no image.", "HTTPException", "Init image not found"),
     413: _response(413, "The body is too large.", "Body Too Large", "a body may have at most 67108864 bytes"),
     422: {
@@ -111,6 +115,7 @@ _RESPONSES: Mapping[int, dict[str, Any]] = {
         "description": "The request is invalid, or an image cannot be fetched.",
         "content": {"application/json": {"example": _INVALID_EXAMPLE}},
     },
+    429: _response(429, "A limit of the API key is reached.", "Too Many Requests", "this API key may submit 60 times"),
     500: _response(500, "The job failed.", "out_of_memory", "the job does not fit the device"),
     503: _response(
         503, "Too many jobs are queued, or Redis cannot be reached.", "Queue Full", "10000 jobs are waiting already"
@@ -119,5 +124,7 @@ _RESPONSES: Mapping[int, dict[str, Any]] = {
 READING = responses(401, 503)
 QUERYING = responses(401, 422, 503)
 SENDING_JSON = responses(401, 413, 422, 503)
-SUBMITTING = responses(400, 401, 404, 413, 422, 500, 503)
+STOPPING = responses(401, 403, 503)
+CHANGING = responses(401, 403, 413, 422, 503)
+SUBMITTING = responses(400, 401, 402, 403, 404, 413, 422, 429, 500, 503)
 """The errors of a route that submits jobs and waits for them."""

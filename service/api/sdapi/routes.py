@@ -10,7 +10,7 @@ from models.jobs.checks import Problems
 from models.jobs.cost import area
 from models.jobs.params import DrawParams
 from models.jobs.records import JobRecord, JobStatus
-from service.api.auth import CurrentBasicCaller
+from service.api.auth import BasicSubmitter
 from service.api.bodies import read_body
 from service.api.documentation import json_body
 from service.api.responses import json_response
@@ -42,7 +42,7 @@ router = APIRouter(tags=["a1111"])
     openapi_extra=json_body(SdTxt2ImgBody, TXT2IMG_EXAMPLE),
     responses=SUBMITTING,
 )
-async def txt2img(request: Request, gateway: GatewayState, caller: CurrentBasicCaller) -> Response:
+async def txt2img(request: Request, gateway: GatewayState, caller: BasicSubmitter) -> Response:
     """Answers once all images are finished. The jobs are cancelled if the client disconnects."""
     return await _draw(request, gateway, caller, await read_body(request, SdTxt2ImgBody, has_images=True))
 
@@ -55,7 +55,7 @@ async def txt2img(request: Request, gateway: GatewayState, caller: CurrentBasicC
     openapi_extra=json_body(SdImg2ImgBody, IMG2IMG_EXAMPLE),
     responses=SUBMITTING,
 )
-async def img2img(request: Request, gateway: GatewayState, caller: CurrentBasicCaller) -> Response:
+async def img2img(request: Request, gateway: GatewayState, caller: BasicSubmitter) -> Response:
     """With a mask, only its white area changes. Otherwise like `txt2img`."""
     return await _draw(request, gateway, caller, await read_body(request, SdImg2ImgBody, has_images=True))
 

@@ -12,17 +12,42 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 
-from service.backbone.keyspace import CANCEL_CHANNEL, WAKE_CHANNEL
+from service.backbone.keyspace import (
+    CANCEL_CHANNEL,
+    WAKE_CHANNEL,
+    owner_queued_key,
+    owner_running_key,
+    record_key,
+    usage_key,
+)
 
 EVENTS_MAX = 512
 """About how many events of one job are kept."""
 EVENTS_TTL_S = 3600
 """How long the events of a finished job are kept at most; they contain previews, which are large."""
 
+USAGE_TTL_S = 400 * 24 * 3600
+"""How long the usage of a day or a month is kept: more than a year, so that a year can be compared with the last."""
+
 _CONSTANTS = f"""\
 local WAKE_CHANNEL, CANCEL_CHANNEL = '{WAKE_CHANNEL}', '{CANCEL_CHANNEL}'
 local EVENTS_MAX, EVENTS_TTL_S = {EVENTS_MAX}, {EVENTS_TTL_S}
+local OWNER_QUEUED_KEY, OWNER_RUNNING_KEY = '{owner_queued_key("%s")}', '{owner_running_key("%s")}'
+local USAGE_KEY = '{usage_key("%s", "%s")}'
 """
+_ADMITTING = f"local RECORD_KEY, USAGE_TTL_S = '{record_key('%s')}', {USAGE_TTL_S}\n"
+
+
+def admit() -> str:
+    """The intake accepts a job, unless an earlier one has its id or its idempotency key, or a limit forbids it.
+
+    KEYS: record, queue, jobs of the queue that wait for a fetch, jobs of the owner that wait, those that run, the
+    owner's requests, its usage of the day and of the month, and the idempotency key if there is one. ARGV: time, how
+    many jobs the queue may hold, a JSON object (``Demand`` and the limits that there are), then the commands that write
+    the job, each as its number of parts and the parts. Returns ``accepted``; ``earlier`` and the hash of the earlier
+    record; ``full``; or ``refused``, the name of the limit, how much of it is left and the seconds until there is more.
+    """
+    return _ADMITTING + _load("admit")
 
 
 def start() -> str:
@@ -133,7 +158,8 @@ def claim_fetch() -> str:
 def add_first_key() -> str:
     """Add an API key unless there is one.
 
-    KEYS: API keys. ARGV: hash of the key, its description as JSON. Returns 1 if it was added.
+    KEYS: secrets, records of keys. ARGV: hash of the secret, the secret as JSON, id of the key, its record as JSON.
+    Returns 1 if it was added.
     """
     return _load("add_first_key")
 

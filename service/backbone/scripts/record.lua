@@ -11,8 +11,35 @@ local function emit(kind, data)
   redis.call('PUBLISH', WAKE_CHANNEL, get('job_id'))
 end
 
+-- The key of ``pattern`` for the owner of the job.
+local function of_owner(pattern, ...)
+  return string.format(pattern, tostring(get('owner')), ...)
+end
+
+-- Counts the job among those of its owner that wait, that run, or, with nil, that have ended.
+local function count_as(place)
+  for _, each in ipairs({OWNER_QUEUED_KEY, OWNER_RUNNING_KEY}) do
+    redis.call(each == place and 'SADD' or 'SREM', of_owner(each), get('job_id'))
+  end
+end
+
+-- Counts the outcome in the day and the month in which the job was accepted. A job that never started costs nothing.
+local function count_outcome(status)
+  local day = get('charged_on')
+  if not day then return end
+  for _, period in ipairs({day, string.sub(day, 1, 7)}) do
+    local usage = of_owner(USAGE_KEY, period)
+    if redis.call('EXISTS', usage) == 1 then
+      redis.call('HINCRBY', usage, status, 1)
+      if not get('started_at') then redis.call('HINCRBY', usage, 'step_px', string.format('%.0f', 0 - get('step_px'))) end
+    end
+  end
+end
+
 local function conclude(status)
   redis.call('HSET', record, 'status', status, 'finished_at', now)
+  count_as(nil)
+  count_outcome(status)
   emit('status', status)
   redis.call('EXPIRE', record, ttl)
   redis.call('EXPIRE', events, math.min(tonumber(ttl), EVENTS_TTL_S))

@@ -15,5 +15,6 @@ if crashes >= crash_limit then
 end
 redis.call('HSETNX', record, 'started_at', now)
 redis.call('HSET', record, 'status', 'running', 'execution_id', execution)
+count_as(OWNER_RUNNING_KEY)
 emit('status', 'running')
 return {'started', crashes}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from service.backbone.connections import connect_async
-from service.backbone.keys import KeyRing, add_key, bootstrap_key, make_key, owner_id
+from service.backbone.keys import KeyRefused, KeyRing, add_key, bootstrap_key, make_key, owner_id
 
 
 async def test_a_valid_key_is_cached_for_a_while(redis, redis_url):
@@ -11,11 +13,13 @@ async def test_a_valid_key_is_cached_for_a_while(redis, redis_url):
     good = make_key()
     add_key(redis, good, "me")
     ring = KeyRing(connection)
-    assert await ring.owner(good) == owner_id(good)
-    assert await ring.owner("bad") is None
+    assert (await ring.holder(good)).key_id == owner_id(good)
+    with pytest.raises(KeyRefused):
+        await ring.holder("bad")
     redis.flushall()
-    assert await ring.owner(good) == owner_id(good)
-    assert await KeyRing(connection).owner(good) is None
+    assert (await ring.holder(good)).key_id == owner_id(good)
+    with pytest.raises(KeyRefused):
+        await KeyRing(connection).holder(good)
     await connection.aclose(close_connection_pool=True)
 
 

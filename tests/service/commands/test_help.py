@@ -18,7 +18,19 @@ except SystemExit:
     pass
 print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)
 """
-COMMANDS = ("config", "config show", "gateway", "llm", "llm serve", "models", "models add", "up", "worker")
+COMMANDS = (
+    "config",
+    "config show",
+    "gateway",
+    "keys",
+    "keys create",
+    "llm",
+    "llm serve",
+    "models",
+    "models add",
+    "up",
+    "worker",
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -12,6 +12,7 @@ SERVER_COMMANDS = {
     "gateway": "start the REST gateway alone",
     "worker": "start one GPU or CPU worker",
     "config": "show the server's settings and where each comes from",
+    "keys": "create, list, rotate and revoke API keys",
     "models": "list, add, remove and check the server's models",
     "llm": "install, list and serve language models",
 }

@@ -15,7 +15,7 @@ from models.jobs.params import UPSCALE
 from models.jobs.records import JobRecord, JobStatus
 from models.media.infotext import a1111_parameters, parse_parameters
 from models.media.png import read_texts
-from service.api.auth import CurrentBasicCaller
+from service.api.auth import BasicSubmitter, CurrentBasicCaller
 from service.api.bodies import read_body
 from service.api.decoding import header_px
 from service.api.documentation import json_body
@@ -51,7 +51,7 @@ router = APIRouter(tags=["a1111"])
     openapi_extra=json_body(SingleBody, {"image": EXAMPLE_IMAGE, "upscaler_1": "Lanczos", "upscaling_resize": 2}),
     responses=SUBMITTING,
 )
-async def extra_single_image(request: Request, gateway: GatewayState, caller: CurrentBasicCaller) -> Response:
+async def extra_single_image(request: Request, gateway: GatewayState, caller: BasicSubmitter) -> Response:
     """Answers once the image is finished. The job is cancelled if the client disconnects."""
     body = await read_body(request, SingleBody, has_images=True)
     info, images = await _run(request, gateway, caller, body, [body.image])
@@ -70,7 +70,7 @@ async def extra_single_image(request: Request, gateway: GatewayState, caller: Cu
     ),
     responses=SUBMITTING,
 )
-async def extra_batch_images(request: Request, gateway: GatewayState, caller: CurrentBasicCaller) -> Response:
+async def extra_batch_images(request: Request, gateway: GatewayState, caller: BasicSubmitter) -> Response:
     """Answers once all images are finished, in the same order. Images whose jobs were interrupted are left out."""
     body = await read_body(request, BatchBody, has_images=True)
     info, images = await _run(request, gateway, caller, body, [file.data for file in body.imageList])

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Request
 from pydantic import RootModel
 
 from models.jobs.checks import Problems
-from service.api.auth import CurrentBasicCaller
+from service.api.auth import BasicSubmitter, CurrentBasicCaller
 from service.api.bodies import read_body
 from service.api.documentation import json_body
-from service.api.sdapi.errors import READING, SENDING_JSON
+from service.api.sdapi.errors import CHANGING, READING
 from service.api.sdapi.options.translate import read_options, show_options
 from service.api.state import GatewayState
 
@@ -37,9 +37,9 @@ async def get_options(gateway: GatewayState, caller: CurrentBasicCaller) -> dict
     operation_id="sdSetOptions",
     summary="Set options",
     openapi_extra=json_body(OptionsBody, {"sd_model_checkpoint": "house"}),
-    responses=SENDING_JSON,
+    responses=CHANGING,
 )
-async def set_options(request: Request, gateway: GatewayState, caller: CurrentBasicCaller) -> None:
+async def set_options(request: Request, gateway: GatewayState, caller: BasicSubmitter) -> None:
     """Store options of the API key, for 30 days after their last use. Options that are not available are refused."""
     body = await read_body(request, OptionsBody)
     problems = Problems()

@@ -7,10 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 
 from models.jobs.records import JobRecord, JobStatus
-from service.api.auth import CurrentBasicCaller
+from service.api.auth import BasicSubmitter, CurrentBasicCaller
 from service.api.bodies import read_body
 from service.api.documentation import json_body
-from service.api.sdapi.errors import QUERYING, READING, SENDING_JSON
+from service.api.sdapi.errors import QUERYING, SENDING_JSON, STOPPING
 from service.api.sdapi.progress.schemas import SdProgressView, TaskBody, TaskView
 from service.api.sdapi.progress.views import progress_view, running_calls, task_view
 from service.api.state import Gateway, GatewayState
@@ -59,8 +59,8 @@ async def _preview(gateway: Gateway, body: TaskBody, current: JobRecord) -> tupl
     return preview, body.id_live_preview if preview is None else current.step
 
 
-@router.post("/sdapi/v1/interrupt", operation_id="sdInterrupt", summary="Interrupt all calls", responses=READING)
-async def interrupt(gateway: GatewayState, caller: CurrentBasicCaller) -> dict[str, str]:
+@router.post("/sdapi/v1/interrupt", operation_id="sdInterrupt", summary="Interrupt all calls", responses=STOPPING)
+async def interrupt(gateway: GatewayState, caller: BasicSubmitter) -> dict[str, str]:
     """Cancel the jobs of all calls of this API key. The calls answer with the images that have finished."""
     for each in await running_calls(gateway, caller):
         for record in each.records:
@@ -68,8 +68,8 @@ async def interrupt(gateway: GatewayState, caller: CurrentBasicCaller) -> dict[s
     return {}
 
 
-@router.post("/sdapi/v1/skip", operation_id="sdSkip", summary="Skip the current image", responses=READING)
-async def skip(gateway: GatewayState, caller: CurrentBasicCaller) -> None:
+@router.post("/sdapi/v1/skip", operation_id="sdSkip", summary="Skip the current image", responses=STOPPING)
+async def skip(gateway: GatewayState, caller: BasicSubmitter) -> None:
     """Cancel the running job of the oldest call of this API key. The call continues with its other images."""
     for each in (await running_calls(gateway, caller))[:1]:
         for record in each.records:

@@ -1,0 +1,151 @@
+"""The routes that manage API keys and what they own; all need the scope ``admin``."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.concurrency import run_in_threadpool
+
+from service.api.auth import Administrator
+from service.api.bodies import read_body, require_json_type
+from service.api.documentation import json_body
+from service.api.images import base_url
+from service.api.native.errors import CREATING_KEY, DELETING_KEY, QUERYING_JOB, READING_KEY, READING_KEYS
+from service.api.native.key_schemas import (
+    DeletionView,
+    IssuedKeyView,
+    KeyBody,
+    KeyList,
+    KeyView,
+    RotateBody,
+    issued_view,
+    key_view,
+)
+from service.api.native.schemas import JobListView, ListQuery
+from service.api.native.usage import UsageView, usage_of, usage_view
+from service.api.native.views import job_view
+from service.api.state import GatewayState
+from service.jobs.caller import Caller
+
+router = APIRouter(tags=["keys"])
+OPENAPI_MODELS = (KeyBody, RotateBody)
+
+_EXAMPLE = {"name": "marketing", "scopes": ["submit"], "limits": {"max_in_flight": 20, "units_per_day": 50000}}
+_READING_JOBS = QUERYING_JOB | READING_KEY | {404: QUERYING_JOB[404]}
+
+
+@router.get("/v1/keys", operation_id="listKeys", summary="List the API keys", responses=READING_KEYS)
+async def list_keys(gateway: GatewayState, admin: Administrator) -> KeyList:
+    """All keys, also those that have expired or were revoked."""
+    records = await run_in_threadpool(gateway.key_store.all)
+    used_at = await run_in_threadpool(gateway.key_store.used_at)
+    return KeyList(keys=[key_view(record, used_at.get(record.key_id)) for record in records])
+
+
+@router.post(
+    "/v1/keys",
+    operation_id="createKey",
+    summary="Create an API key",
+    status_code=201,
+    openapi_extra=json_body(KeyBody, _EXAMPLE),
+    responses=CREATING_KEY,
+)
+async def create_key(request: Request, gateway: GatewayState, admin: Administrator) -> IssuedKeyView:
+    """A new key. Its secret, `key`, is shown this once."""
+    require_json_type(request.headers)
+    body = await read_body(request, KeyBody)
+    issued = await run_in_threadpool(gateway.key_store.create, body.rules(time.time()))
+    if body.enhance_prompt is not None:
+        await gateway.preferences.change(issued.record.key_id, {"enhance_prompt": body.enhance_prompt})
+    return issued_view(issued, None)
+
+
+@router.get("/v1/keys/{key_id}", operation_id="getKey", summary="Read an API key", responses=READING_KEY)
+async def get_key(gateway: GatewayState, admin: Administrator, key_id: str) -> KeyView:
+    """The key without its secret."""
+    record = await run_in_threadpool(gateway.key_store.get, key_id)
+    used_at = await run_in_threadpool(gateway.key_store.used_at)
+    return key_view(record, used_at.get(key_id))
+
+
+@router.post(
+    "/v1/keys/{key_id}/rotate",
+    operation_id="rotateKey",
+    summary="Give an API key a new secret",
+    openapi_extra=json_body(RotateBody, {"grace_s": 3600}),
+    responses=CREATING_KEY,
+)
+async def rotate_key(request: Request, gateway: GatewayState, admin: Administrator, key_id: str) -> IssuedKeyView:
+    """The id stays, and so does all that the key owns. The old secret works for `grace_s` more seconds."""
+    require_json_type(request.headers)
+    body = await read_body(request, RotateBody)
+    issued = await run_in_threadpool(gateway.key_store.rotate, key_id, body.grace_s)
+    used_at = await run_in_threadpool(gateway.key_store.used_at)
+    return issued_view(issued, used_at.get(key_id))
+
+
+@router.post("/v1/keys/{key_id}/revoke", operation_id="revokeKey", summary="Revoke an API key", responses=READING_KEY)
+async def revoke_key(gateway: GatewayState, admin: Administrator, key_id: str) -> KeyView:
+    """The key is refused within five seconds, for good. What it owns stays."""
+    record = await run_in_threadpool(gateway.key_store.revoke, key_id)
+    used_at = await run_in_threadpool(gateway.key_store.used_at)
+    return key_view(record, used_at.get(key_id))
+
+
+@router.delete(
+    "/v1/keys/{key_id}",
+    operation_id="deleteKey",
+    summary="Delete an API key",
+    status_code=204,
+    responses=DELETING_KEY,
+)
+async def delete_key(gateway: GatewayState, admin: Administrator, key_id: str) -> None:
+    """Remove a key that owns no jobs (any more)."""
+    await run_in_threadpool(gateway.key_store.delete, key_id)
+
+
+@router.get(
+    "/v1/keys/{key_id}/usage",
+    operation_id="getKeyUsage",
+    summary="Read the usage of an API key",
+    responses=READING_KEY,
+)
+async def get_key_usage(gateway: GatewayState, admin: Administrator, key_id: str) -> UsageView:
+    """As `GET /v1/usage` answers that key."""
+    record = await run_in_threadpool(gateway.key_store.get, key_id)
+    allowance = record.rules.allowance.or_else(gateway.settings.key_allowance)
+    return usage_view(await usage_of(gateway, key_id), allowance.effective)
+
+
+@router.get(
+    "/v1/keys/{key_id}/jobs",
+    operation_id="listKeyJobs",
+    summary="List the jobs of an API key",
+    responses=_READING_JOBS,
+)
+async def list_key_jobs(
+    request: Request,
+    gateway: GatewayState,
+    admin: Administrator,
+    key_id: str,
+    query: Annotated[ListQuery, Query()],
+) -> JobListView:
+    """As `GET /v1/jobs` answers that key, also if it has been revoked."""
+    await run_in_threadpool(gateway.key_store.get, key_id)
+    records = await gateway.jobs.list(Caller(key_id), limit=query.limit, before=query.before)
+    return JobListView(jobs=[job_view(record, base_url(request, gateway)) for record in records])
+
+
+@router.delete(
+    "/v1/keys/{key_id}/jobs",
+    operation_id="deleteKeyJobs",
+    summary="Delete the jobs of an API key",
+    responses=READING_KEY,
+)
+async def delete_key_jobs(gateway: GatewayState, admin: Administrator, key_id: str) -> DeletionView:
+    """Delete all jobs of the key with their images and files; those that have not ended are cancelled first."""
+    await run_in_threadpool(gateway.key_store.get, key_id)
+    found = await run_in_threadpool(gateway.owned_jobs.delete_all, key_id)
+    return DeletionView(deleted=found.deleted, running=found.running)

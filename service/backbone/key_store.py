@@ -1,0 +1,128 @@
+"""The management of API keys, for administrators: creating, listing, rotating, revoking and deleting them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+from redis import Redis
+
+from models.errors import PhotogramError
+from service.backbone.key_records import KeyRecord, KeyRules, Scope, Secret
+from service.backbone.keys import key_digest, make_key, make_key_id
+from service.backbone.keyspace import (
+    API_KEYS_KEY,
+    KEY_RECORDS_KEY,
+    KEYS_USED_KEY,
+    caller_options_key,
+    owner_jobs_key,
+    preferences_key,
+)
+
+
+class KeyNotFound(PhotogramError):
+    """There is no API key of this id."""
+
+
+class KeyInUse(PhotogramError):
+    """The API key still owns jobs."""
+
+
+class InvalidKeyRules(PhotogramError):
+    """The rules of a key contradict each other; the message says how."""
+
+
+@dataclass(frozen=True)
+class IssuedKey:
+    """A key and its new secret, which nobody can read again."""
+
+    record: KeyRecord
+    key: str
+
+
+class KeyStore:
+    """The keys of one server; its methods block, and are safe to use from several threads."""
+
+    def __init__(self, connection: Redis) -> None:
+        self._connection = connection
+
+    def create(self, rules: KeyRules) -> IssuedKey:
+        """A new key with these rules; raises :class:`InvalidKeyRules` or :class:`KeyNotFound` (that it would read)."""
+        if not rules.scopes:
+            raise InvalidKeyRules("a key needs at least one scope")
+        if rules.reads is not None:
+            if Scope.SUBMIT in rules.scopes:
+                raise InvalidKeyRules("a key that reads the jobs of another key cannot have the scope submit")
+            self.get(rules.reads)
+        while True:
+            record = KeyRecord(key_id=make_key_id(), rules=rules, created_at=time.time())
+            if self._connection.hsetnx(KEY_RECORDS_KEY, record.key_id, record.to_json()):
+                break
+        issued = IssuedKey(record, make_key(record.key_id))
+        self._connection.hset(API_KEYS_KEY, key_digest(issued.key), Secret(record.key_id).to_json())
+        return issued
+
+    def all(self) -> list[KeyRecord]:
+        """Every key, the oldest first."""
+        with self._connection.pipeline() as pipeline:
+            pipeline.hgetall(KEY_RECORDS_KEY)
+            pipeline.hgetall(API_KEYS_KEY)
+            records, found = pipeline.execute()
+        known = {record.key_id: record for record in map(KeyRecord.from_json, records.values())}
+        for secret in (Secret.from_json(digest.decode(), text) for digest, text in found.items()):
+            if secret.original is not None:
+                known.setdefault(secret.key_id, secret.original)
+        return sorted(known.values(), key=lambda record: record.created_at)
+
+    def get(self, key_id: str) -> KeyRecord:
+        """The key of that id; raises :class:`KeyNotFound`."""
+        found = next((record for record in self.all() if record.key_id == key_id), None)
+        if found is None:
+            raise KeyNotFound(f"there is no API key {key_id!r}")
+        return found
+
+    def used_at(self) -> dict[str, float]:
+        """When each key was last used, to the minute, in seconds since the epoch; those never used are missing."""
+        found: Any = self._connection.hgetall(KEYS_USED_KEY)
+        return {key_id.decode(): float(at) for key_id, at in found.items()}
+
+    def rotate(self, key_id: str, grace_s: float) -> IssuedKey:
+        """Give the key a new secret; the old one ends after ``grace_s``. Raises :class:`KeyNotFound`."""
+        record = self.get(key_id)
+        issued, ends_at = IssuedKey(record, make_key(key_id)), time.time() + grace_s
+        with self._connection.pipeline() as transaction:
+            for digest, secret in self._secrets(key_id).items():
+                # Replaced secrets stay known, so that a start with an old bootstrap key does not add it again.
+                until = ends_at if secret.until is None else min(secret.until, ends_at)
+                transaction.hset(API_KEYS_KEY, digest, Secret(key_id, until).to_json())
+            transaction.hset(API_KEYS_KEY, key_digest(issued.key), Secret(key_id).to_json())
+            transaction.hset(KEY_RECORDS_KEY, key_id, record.to_json())
+            transaction.execute()
+        return issued
+
+    def revoke(self, key_id: str) -> KeyRecord:
+        """Refuse the key from now on; what it owns stays. Raises :class:`KeyNotFound`."""
+        record = self.get(key_id)
+        if record.revoked_at is None:
+            record = replace(record, revoked_at=time.time())
+            self._connection.hset(KEY_RECORDS_KEY, key_id, record.to_json())
+        return record
+
+    def delete(self, key_id: str) -> None:
+        """Remove the key and its preferences; raises :class:`KeyNotFound`, or :class:`KeyInUse` while it owns jobs."""
+        self.get(key_id)
+        if self._connection.zcard(owner_jobs_key(key_id)):
+            raise KeyInUse(f"the API key {key_id!r} still owns jobs, which must be deleted first")
+        with self._connection.pipeline() as transaction:
+            transaction.hdel(API_KEYS_KEY, *self._secrets(key_id))
+            transaction.hdel(KEY_RECORDS_KEY, key_id)
+            transaction.hdel(KEYS_USED_KEY, key_id)
+            transaction.delete(preferences_key(key_id), caller_options_key(key_id))
+            transaction.execute()
+
+    def _secrets(self, key_id: str) -> dict[str, Secret]:
+        """The secrets of the key by their hashes."""
+        found: Any = self._connection.hgetall(API_KEYS_KEY)
+        secrets = {digest.decode(): Secret.from_json(digest.decode(), text) for digest, text in found.items()}
+        return {digest: secret for digest, secret in secrets.items() if secret.key_id == key_id}

@@ -1,0 +1,72 @@
+local now, queue_max, ask = tonumber(ARGV[1]), tonumber(ARGV[2]), cjson.decode(ARGV[3])
+local record, queue, fetches, queued, running, bucket, day, month, guard =
+  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+
+local function earlier()
+  local known = guard and redis.call('GET', guard)
+  return redis.call('HGETALL', known and string.format(RECORD_KEY, known) or record)
+end
+
+local function refused(limit, left, wait_s)
+  return {'refused', limit, math.max(0, left), math.ceil(wait_s)}
+end
+
+local function requests_left()
+  local kept = redis.call('HMGET', bucket, 'left', 'at')
+  local since = math.max(0, now - tonumber(kept[2] or now))
+  return math.min(ask.requests_per_minute, tonumber(kept[1] or ask.requests_per_minute) + since * ask.requests_per_minute / 60)
+end
+
+local function take_request()
+  redis.call('HSET', bucket, 'left', string.format('%.17g', requests_left() - 1), 'at', string.format('%.17g', now))
+  redis.call('EXPIRE', bucket, 60)
+end
+
+-- The refusal of a limit on the work of a day or a month, in pixels times steps.
+local function over(limit, period, wait_s)
+  if not ask[limit] then return nil end
+  local left = ask[limit] - tonumber(redis.call('HGET', period, 'step_px') or '0')
+  return left < ask.room_step_px and refused(limit, math.floor(left / 1e6), wait_s) or nil
+end
+
+local function refusal()
+  if ask.requests_per_minute and ask.requests > 0 and requests_left() < 1 then
+    return refused('requests_per_minute', 0, (1 - requests_left()) * 60 / ask.requests_per_minute)
+  end
+  local waiting = redis.call('SCARD', queued)
+  local in_flight = waiting + redis.call('SCARD', running)
+  if ask.max_in_flight and in_flight + ask.room_jobs > ask.max_in_flight then
+    return refused('max_in_flight', ask.max_in_flight - in_flight, 0)
+  end
+  if ask.max_queued and waiting + ask.room_jobs > ask.max_queued then
+    return refused('max_queued', ask.max_queued - waiting, 0)
+  end
+  return over('units_per_day', day, ask.day_ends_s) or over('units_per_month', month, ask.month_ends_s)
+end
+
+local function count(period, ttl_s)
+  redis.call('HINCRBY', period, 'jobs', 1)
+  redis.call('HINCRBY', period, 'step_px', string.format('%.0f', ask.step_px))
+  redis.call('EXPIRE', period, ttl_s)
+end
+
+local function run_commands(first)
+  local at = first
+  while at <= #ARGV do
+    local length = tonumber(ARGV[at])
+    redis.call(unpack(ARGV, at + 1, at + length))
+    at = at + 1 + length
+  end
+end
+
+local found = earlier()
+if #found > 0 then return {'earlier', found} end
+if redis.call('LLEN', queue) + redis.call('ZCARD', fetches) >= queue_max then return {'full'} end
+local why_not = refusal()
+if why_not then return why_not end
+if ask.requests_per_minute and ask.requests > 0 then take_request() end
+count(day, USAGE_TTL_S)
+count(month, USAGE_TTL_S)
+redis.call('SADD', queued, ask.job_id)
+run_commands(4)
+return {'accepted'}

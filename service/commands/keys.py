@@ -1,0 +1,210 @@
+"""``photogram keys``: manage the API keys of the server on this machine, without a key."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, fields
+from datetime import UTC, datetime
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from models.errors import PhotogramError
+from service.backbone.allowances import Allowance
+from service.backbone.configuration import configure
+from service.backbone.connections import connect
+from service.backbone.key_records import KeyRecord, KeyRules, Scope
+from service.backbone.key_store import IssuedKey, KeyStore
+from service.backbone.keyspace import preferences_key
+from service.backbone.owned_jobs import OwnedJobs
+from service.backbone.running import running_server
+from service.backbone.setting_values import whole
+from service.backbone.settings import Settings, SettingsError
+from service.backbone.store import FileStore, ImageStore
+from service.backbone.usage import read_usage
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_USAGE_DAYS = 7
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one subcommand; returns the exit code."""
+    options = _parser().parse_args(argv)
+    run: Callable[[argparse.Namespace, Settings, Redis], Iterator[str]] = options.run
+    try:
+        settings = configure(flags={"data": options.data}).settings
+        with connect(_redis_url(settings), "photogram-keys") as connection:
+            for line in run(options, settings, connection):
+                print(line)
+    except (PhotogramError, SettingsError, RedisError, OSError) as error:
+        print(f"photogram keys: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _redis_url(settings: Settings) -> str:
+    server = running_server(settings.data)
+    url = (server and server.redis_url) or settings.redis_url
+    if url is None:
+        raise SettingsError(f"no photogram up runs with the folder {settings.data}, and REDIS_URL is not set")
+    return url
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="photogram keys", description="Manage the API keys of the server on this machine."
+    )
+    parser.add_argument("--data", help="the data folder (default: PHOTOGRAM_DATA, then that of the last photogram up)")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands.add_parser("list", help="list all keys").set_defaults(run=list_keys)
+    _add_rules(commands.add_parser("create", help="create a key and print it once"))
+    for name, run, text in (
+        ("show", show, "print what is known of a key"),
+        ("usage", usage, "print what a key has used"),
+        ("revoke", revoke, "refuse a key from now on"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("id")
+        command.set_defaults(run=run)
+    rotating = commands.add_parser("rotate", help="give a key a new secret and print it once")
+    rotating.add_argument("id")
+    rotating.add_argument("--grace", type=duration, default=0, help="how long the old one works: 30m, 12h, 7d")
+    rotating.set_defaults(run=rotate)
+    deleting = commands.add_parser("delete", help="delete a key that owns no jobs")
+    deleting.add_argument("id")
+    deleting.add_argument("--jobs", action="store_true", help="revoke it, and delete its jobs and images first")
+    deleting.set_defaults(run=delete)
+    return parser
+
+
+def _add_rules(command: argparse.ArgumentParser) -> None:
+    command.add_argument("name", help="what the key is for")
+    command.add_argument(
+        "--scope", action="append", choices=[scope.value for scope in Scope], help="may be repeated (default: submit)"
+    )
+    command.add_argument("--expires", type=duration, help="after how long it ends: 30m, 12h, 90d (default: never)")
+    command.add_argument("--reads", help="the id of the key whose jobs it reads; for a key without submit")
+    command.add_argument("--model", action="append", default=[], help="a model that its jobs may use; may be repeated")
+    command.add_argument("--kind", action="append", default=[], help="a kind that it may submit; may be repeated")
+    command.add_argument("--max-priority", type=int, choices=range(-2, 3), help="the highest priority of its jobs")
+    command.add_argument("--retention", type=duration, help="how long results are to be kept; stored only")
+    command.add_argument("--enhance", choices=("on", "off"), help="whether prompts are rewritten by default")
+    for limit in fields(Allowance):
+        flag = f"--{limit.name.replace('_', '-')}"
+        command.add_argument(flag, type=_limit, help="0 is no limit (default: the server's)")
+    command.set_defaults(run=create)
+
+
+def duration(text: str) -> int:
+    """The seconds of a text such as 90, 30m, 12h or 7d."""
+    number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "s")
+    try:
+        return whole(0)(number) * _UNITS[unit]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 90, 30m, 12h or 7d") from error
+
+
+def _limit(text: str) -> int:
+    try:
+        return whole(0)(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def create(options: argparse.Namespace, settings: Settings, connection: Redis) -> Iterator[str]:
+    """Create a key."""
+    rules = KeyRules(
+        name=options.name,
+        scopes=tuple(dict.fromkeys(Scope(scope) for scope in options.scope or [Scope.SUBMIT])),
+        expires_at=None if options.expires is None else time.time() + options.expires,
+        reads=options.reads,
+        models=tuple(options.model),
+        kinds=tuple(options.kind),
+        max_priority=options.max_priority,
+        retention_s=options.retention,
+        allowance=Allowance(**{limit.name: getattr(options, limit.name) for limit in fields(Allowance)}),
+    )
+    issued = KeyStore(connection).create(rules)
+    if options.enhance is not None:
+        connection.hset(preferences_key(issued.record.key_id), "enhance_prompt", int(options.enhance == "on"))
+    yield from _issued(issued)
+
+
+def list_keys(options: argparse.Namespace, settings: Settings, connection: Redis) -> Iterator[str]:
+    """One line for each key."""
+    store, now = KeyStore(connection), time.time()
+    used_at = store.used_at()
+    for record in store.all():
+        state = record.problem(now) or "is valid"
+        scopes, used = ",".join(record.rules.scopes), _time(used_at.get(record.key_id))
+        yield f"{record.key_id:16}  {scopes:17}  {state:16}  used {used}  {record.rules.name}"
+
+
+def show(options: argparse.Namespace, settings: Settings, connection: Redis) -> Iterator[str]:
+    """What is known of the key, without its secret."""
+    store = KeyStore(connection)
+    yield from _shown(store.get(options.id), store.used_at().get(options.id))
+
+
+def _shown(record: KeyRecord, used_at: float | None) -> Iterator[str]:
+    rules = record.rules
+    times = {"created": record.created_at, "expires": rules.expires_at, "revoked": record.revoked_at, "used": used_at}
+    yield f"id: {record.key_id}"
+    yield f"name: {rules.name}"
+    yield f"scopes: {', '.join(rules.scopes)}"
+    yield from (f"{name}: {_time(at)}" for name, at in times.items())
+    lists = {"models": ", ".join(rules.models), "kinds": ", ".join(rules.kinds)}
+    numbers = {"max_priority": rules.max_priority, "retention_s": rules.retention_s, **asdict(rules.allowance)}
+    others = {"reads": rules.reads, **lists, **numbers}
+    yield from (f"{name}: {value}" for name, value in others.items() if value not in (None, ""))
+
+
+def rotate(options: argparse.Namespace, settings: Settings, connection: Redis) -> Iterator[str]:
+    """A new secret for the key."""
+    yield from _issued(KeyStore(connection).rotate(options.id, options.grace))
+
+
+def _issued(issued: IssuedKey) -> Iterator[str]:
+    yield f"id: {issued.record.key_id}"
+    yield f"API key, shown this once: {issued.key}"
+
+
+def revoke(options: argparse.Namespace, settings: Settings, connection: Redis) -> Iterator[str]:
+    """Refuse the key from now on."""
+    record = KeyStore(connection).revoke(options.id)
+    yield f"{record.key_id} is refused within five seconds; its jobs stay"
+
+
+def delete(options: argparse.Namespace, settings: Settings, connection: Redis) -> Iterator[str]:
+    """Delete the key."""
+    store = KeyStore(connection)
+    if options.jobs:
+        store.revoke(options.id)
+        stores = ImageStore(settings.images_folder), FileStore(settings.files_folder)
+        found = OwnedJobs(connection, *stores, settings.record_ttl_s).delete_all(options.id)
+        yield f"deleted {found.deleted} jobs; {found.running} still run"
+    store.delete(options.id)
+    yield f"{options.id} is deleted"
+
+
+def usage(options: argparse.Namespace, settings: Settings, connection: Redis) -> Iterator[str]:
+    """What the key used in the last days and in this month."""
+    KeyStore(connection).get(options.id)
+    found = read_usage(connection, options.id, time.time(), _USAGE_DAYS)
+    yield f"now: {found.queued} queued, {found.running} running"
+    for period in (*found.days, found.month):
+        yield (
+            f"{period.period:10}  {period.jobs} jobs  {period.units:g} units  {period.succeeded} succeeded"
+            f"  {period.failed} failed  {period.canceled} canceled"
+        )
+
+
+def _time(at: float | None) -> str:
+    return "never" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""What the rules of a caller forbid: models, kinds and priorities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from models.errors import FieldProblem, InvalidTicket, ProblemCode
+from models.jobs.params import DrawParams, JobParams, JobRequest
+from models.jobs.tickets import Ticket
+from service.jobs.caller import Caller
+
+
+def with_allowed_priority(caller: Caller, request: JobRequest) -> JobRequest:
+    """``request``; if it leaves the priority open and the caller may not have the default one, with the highest."""
+    if caller.max_priority is None or getattr(request, "priority", 0) is not None:
+        return request
+    return replace(request, priority=min(JobParams.priority, caller.max_priority))  # type: ignore[call-arg]
+
+
+def require_allowed(caller: Caller, ticket: Ticket) -> None:
+    """Raise :class:`InvalidTicket` if the rules of the caller forbid the job."""
+    problems = list(_problems(caller, ticket))
+    if problems:
+        raise InvalidTicket(problems)
+
+
+def _problems(caller: Caller, ticket: Ticket) -> Iterator[FieldProblem]:
+    if caller.kinds and ticket.kind not in caller.kinds:
+        yield _not_allowed("kind", ticket.kind, caller.kinds)
+    if caller.models:
+        for field, model in _models(ticket.params):
+            if model not in caller.models:
+                yield _not_allowed(field, model, caller.models)
+    highest = caller.max_priority
+    if highest is not None and ticket.params.priority > highest:
+        message = f"must be at most {highest} with this API key"
+        yield FieldProblem("priority", message, ProblemCode.OUT_OF_RANGE, high=highest)
+
+
+def _models(params: JobParams) -> Iterator[tuple[str, str]]:
+    """Each model that the job names, with the field that names it."""
+    if params.model_name is not None:
+        yield "model", params.model_name
+    if isinstance(params, DrawParams) and params.refiner is not None:
+        yield "refiner.model", params.refiner.model
+
+
+def _not_allowed(field: str, value: str, allowed: tuple[str, ...]) -> FieldProblem:
+    message = f"{value!r} is not allowed with this API key, only {', '.join(allowed)}"
+    return FieldProblem(field, message, ProblemCode.NOT_ALLOWED, allowed=allowed)

@@ -1,0 +1,49 @@
+"""``photogram keys`` against a real Valkey: the life of a key from a terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.backbone.key_records import Scope
+from service.backbone.key_store import KeyStore
+from service.commands.keys import main
+
+
+@pytest.fixture
+def run(redis_url, data, monkeypatch, capsys):
+    """Runs one subcommand; gives its exit code and what it printed."""
+    monkeypatch.setenv("REDIS_URL", redis_url)
+
+    def command(*arguments):
+        code = main(["--data", str(data), *arguments])
+        printed = capsys.readouterr()
+        return code, printed.out + printed.err
+
+    return command
+
+
+def test_the_life_of_a_key(run, redis):
+    code, printed = run("create", "shop", "--scope", "submit", "--expires", "90d", "--max-in-flight", "3",
+                        "--model", "house", "--enhance", "on")  # fmt: skip
+    key_id = printed.split()[1]
+    assert code == 0 and f"shown this once: pg_{key_id}_" in printed
+    rules = KeyStore(redis).get(key_id).rules
+    assert (rules.name, rules.scopes, rules.allowance.max_in_flight) == ("shop", (Scope.SUBMIT,), 3)
+    assert redis.hget(f"photogram:preferences:{key_id}", "enhance_prompt") == b"1"
+    assert "shop" in run("list")[1] and "max_in_flight: 3" in run("show", key_id)[1]
+    assert f"pg_{key_id}_" in run("rotate", key_id, "--grace", "1h")[1]
+    assert "0 queued" in run("usage", key_id)[1]
+    assert run("revoke", key_id)[0] == 0 and "has been revoked" in run("list")[1]
+    assert run("delete", key_id, "--jobs")[0] == 0 and KeyStore(redis).all() == []
+
+
+def test_mistakes_are_told(run):
+    assert run("show", "nobody") == (1, "photogram keys: there is no API key 'nobody'\n")
+    with pytest.raises(SystemExit):
+        run("create", "x", "--expires", "soon")
+
+
+def test_a_server_that_does_not_run_is_told(data, monkeypatch, capsys):
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    assert main(["--data", str(data), "list"]) == 1
+    assert "no photogram up runs with the folder" in capsys.readouterr().err
