@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from models.catalog.catalog import ModelSpec
+from models.catalog.catalog import WEIGHTS, ModelSpec
 from models.catalog.families import FAMILIES
 from models.catalog.single_file import family_of
 from models.diffusion.backends.choose import choose_backend
@@ -21,6 +21,8 @@ from models.diffusion.denoiser import InputShape
 from models.diffusion.devices import channels_last_on_gpu
 from models.diffusion.failures import detail_of, is_out_of_memory, reason_of
 from models.diffusion.families.family import Family, load_family, validate_tokenizers
+from models.diffusion.placement import Fetch, LayerPlacement, PartPlacement, Placement, to_device
+from models.diffusion.reduced_weights import reduce_weights, widen_in_forwards, widening
 from models.diffusion.single_files.completing import write_configuration
 from models.errors import ModelUnavailable, OutOfMemory
 
@@ -48,9 +50,9 @@ def load_checkpoint(
     family = load_family(spec.family)
     dtype = _dtype(spec, device, family)
     try:
-        pipeline = _read(spec, family, dtype).to(device)
-        channels_last_on_gpu(pipeline.vae)
+        pipeline = read_pipeline(spec, family, dtype)
         family.prepare(pipeline)
+        placement = _place(spec, pipeline, getattr(pipeline, family.module), dtype, device)
     except Exception as error:
         if is_out_of_memory(error):
             raise OutOfMemory(f"model {spec.name!r} does not fit into the device's memory") from error
@@ -61,9 +63,46 @@ def load_checkpoint(
         raise ModelUnavailable(f"model {spec.name!r} is no {spec.family} pipeline: {problem}")
     eager = family.eager(pipeline)
     chosen = eager
-    if cache is not None and family.is_exportable and isinstance(eager, EagerDenoiser):
+    is_plain = not placement.offloads and spec.weights == WEIGHTS[0]
+    if cache is not None and family.is_exportable and is_plain and isinstance(eager, EagerDenoiser):
         chosen = choose_backend(eager, backend, cache, _expected_shape(spec, pipeline))
-    return Checkpoint(spec, family, pipeline, chosen, eager, device, dtype)
+    return Checkpoint(spec, family, pipeline, chosen, eager, device, dtype, placement=placement)
+
+
+def _place(spec: ModelSpec, pipeline: Any, denoiser: Any, dtype: torch.dtype, device: torch.device) -> Placement:
+    """Apply the memory settings of ``spec`` to a pipeline that was read, and bring it to ``device`` as they say."""
+    if spec.vae_tiling:
+        pipeline.vae.enable_tiling()
+    if spec.weights == "fp8":
+        reduce_weights(denoiser)
+    for module in (pipeline.vae, denoiser):
+        channels_last_on_gpu(module, device)
+    placement = place(pipeline.components, spec.offload, dtype, device)
+    if not placement.offloads:
+        pipeline.to(device)
+    widen_in_forwards(denoiser, dtype)
+    return placement
+
+
+def place(
+    components: Mapping[str, Any], offload: str, dtype: torch.dtype, device: torch.device, fetch: Fetch | None = None
+) -> Placement:
+    """The placement that ``offload`` names; on a CPU, which has one memory, always the plain one.
+
+    Args:
+        components: of a pipeline in the host's memory.
+        fetch: gives tensors on the device; by default those of ``device``, which is no CPU then.
+    """
+    if fetch is None and device.type == "cpu":
+        return Placement()
+    bring, widen = fetch or to_device(device), widening(dtype)
+    match offload:
+        case "model":
+            return PartPlacement(components, bring, device)
+        case "sequential":
+            return LayerPlacement(components, lambda stored: widen(bring(stored)))
+        case _:
+            return Placement()
 
 
 def _expected_shape(spec: ModelSpec, pipeline: Any) -> InputShape:
@@ -108,7 +147,8 @@ def _dtype(spec: ModelSpec, device: torch.device, family: Family) -> torch.dtype
     return DTYPES[spec.dtype]
 
 
-def _read(spec: ModelSpec, family: Family, dtype: torch.dtype) -> Any:
+def read_pipeline(spec: ModelSpec, family: Family, dtype: torch.dtype) -> Any:
+    """The pipeline of ``spec`` as diffusers reads it, in the host's memory; raises what diffusers raises."""
     options: dict[str, Any] = {"dtype": dtype, **family.options}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # outdated scheduler configs, which diffusers corrects itself

@@ -10,12 +10,15 @@ from torch import nn
 M = TypeVar("M", bound=nn.Module)
 
 
-def channels_last_on_gpu(module: M) -> M:
+def channels_last_on_gpu(module: M, device: torch.device | None = None) -> M:
     """Convert the weights of ``module`` to channels last, in place, where convolutions are faster with it: on a GPU.
 
     On a CPU nothing is changed, since another memory format could change the pixels there.
+
+    Args:
+        device: where ``module`` computes; ``None`` is where its weights are.
     """
-    if next(module.parameters()).device.type != "cpu":
+    if (device or next(module.parameters()).device).type != "cpu":
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     return module
 
