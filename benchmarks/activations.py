@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -98,7 +99,7 @@ def denoisers() -> Mapping[str, float]:
     """By the name of the shape."""
     found = {
         f"{each.family} {each.context_width}": counted(
-            lambda each=each: UNet2DConditionModel.from_config(dict(each.unet)), unet_call(each)
+            partial(UNet2DConditionModel.from_config, dict(each.unet)), unet_call(each)
         )
         for each in ARCHITECTURES
     }

@@ -21,8 +21,9 @@ from models.diffusion.backends.deepcache import DeepCacheUNet
 from models.diffusion.denoiser import Conditioning, Denoiser
 from models.diffusion.families.family import Family
 from models.diffusion.lora import LoraWeight, LoraWeights, copy_sharing_tensors, load_loras, merge_weights, set_adapters
+from models.diffusion.parts import Part
 from models.diffusion.pipeline import Pipeline
-from models.diffusion.placement import Part, Placement
+from models.diffusion.placement import Placement
 from models.diffusion.preview import Previewer, build_previewer
 from models.diffusion.prompt_inputs import PromptInputs
 from models.diffusion.reduced_weights import looking_wide

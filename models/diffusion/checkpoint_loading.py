@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -18,13 +19,16 @@ from models.diffusion.backends.choose import choose_backend
 from models.diffusion.backends.eager import EagerDenoiser
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.denoiser import InputShape
-from models.diffusion.devices import channels_last_on_gpu
+from models.diffusion.devices import channels_last_on_gpu, free_bytes
 from models.diffusion.failures import detail_of, is_out_of_memory, reason_of
 from models.diffusion.families.family import Family, load_family, validate_tokenizers
+from models.diffusion.memory_plan import plan_of
 from models.diffusion.placement import Fetch, LayerPlacement, PartPlacement, Placement, to_device
 from models.diffusion.reduced_weights import reduce_weights, widen_in_forwards, widening
 from models.diffusion.single_files.completing import write_configuration
 from models.errors import ModelUnavailable, OutOfMemory
+
+log = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -48,7 +52,8 @@ def load_checkpoint(
     if problem is not None:
         raise ModelUnavailable(f"model {spec.name!r}: {_without_folders(problem, spec)}", detail=problem)
     family = load_family(spec.family)
-    dtype = _dtype(spec, device, family)
+    dtype = dtype_of(spec, device, family)
+    _check_memory(spec, device)
     try:
         pipeline = read_pipeline(spec, family, dtype)
         family.prepare(pipeline)
@@ -67,6 +72,25 @@ def load_checkpoint(
     if cache is not None and family.is_exportable and is_plain and isinstance(eager, EagerDenoiser):
         chosen = choose_backend(eager, backend, cache, _expected_shape(spec, pipeline))
     return Checkpoint(spec, family, pipeline, chosen, eager, device, dtype, placement=placement)
+
+
+def _check_memory(spec: ModelSpec, device: torch.device) -> None:
+    """Refuse weights that are larger than the free memory, before they are read; the headers of files tell.
+
+    Intermediate results are estimates, so that a model that may not fit because of them is loaded.
+
+    Raises:
+        OutOfMemory: the weights do not fit.
+    """
+    free, plan = free_bytes(device), None
+    if free is not None:
+        plan = plan_of(spec, on_gpu=device.type != "cpu")
+    shortage = None if plan is None or free is None else plan.shortage(spec, free)
+    if plan is None or free is None or shortage is None:
+        return
+    if plan.weights_bytes(spec.offload, spec.weights) > free:
+        raise OutOfMemory(f"model {spec.name!r} does not fit into the device's memory: it {shortage}")
+    log.warning("model %s may not fit into the device's memory: it %s", spec.name, shortage)
 
 
 def _place(spec: ModelSpec, pipeline: Any, denoiser: Any, dtype: torch.dtype, device: torch.device) -> Placement:
@@ -141,7 +165,8 @@ def _file_problem(file: Path, family: str) -> str | None:
     return None if found == family else f'{file} is a checkpoint of another family; set family = "{found}"'
 
 
-def _dtype(spec: ModelSpec, device: torch.device, family: Family) -> torch.dtype:
+def dtype_of(spec: ModelSpec, device: torch.device, family: Family) -> torch.dtype:
+    """The dtype that ``spec`` means on ``device``."""
     if spec.dtype == "auto":
         return family.half if device.type == "cuda" else torch.float32
     return DTYPES[spec.dtype]

@@ -12,7 +12,7 @@ from PIL.Image import Image
 
 from models.diffusion.denoising import Denoising
 from models.diffusion.failures import attempt, release_memory
-from models.diffusion.placement import Part
+from models.diffusion.parts import Part
 from models.diffusion.rgb import to_image, to_levels
 from models.diffusion.streams import to_host
 from models.errors import DrawingFailed, JobFailure, OutOfMemory

@@ -12,7 +12,7 @@ from models.diffusion.backends.deepcache import is_full_step
 from models.diffusion.control.controlnet import Share, residuals
 from models.diffusion.denoiser import Conditioning
 from models.diffusion.denoising import Denoising
-from models.diffusion.placement import Part
+from models.diffusion.parts import Part
 from models.diffusion.stepping.inputs import model_inputs
 from models.diffusion.stepping.transfer import send
 from models.errors import DrawingFailed, JobFailure

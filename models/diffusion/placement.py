@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from threading import RLock
 from typing import Any
 
@@ -21,17 +20,10 @@ import torch
 from torch import nn
 
 from models.diffusion.failures import release_memory
+from models.diffusion.parts import Part, part_named
 
 Fetch = Callable[[torch.Tensor], torch.Tensor]
 """From a tensor as it is stored to the one that is computed with."""
-
-
-class Part(StrEnum):
-    """The parts of a pipeline that are used one after another."""
-
-    TEXT_ENCODERS = "text encoders"
-    DENOISER = "denoiser"
-    VAE = "VAE"
 
 
 def parts_of(components: Mapping[str, Any]) -> dict[Part, list[nn.Module]]:
@@ -41,13 +33,6 @@ def parts_of(components: Mapping[str, Any]) -> dict[Part, list[nn.Module]]:
         if isinstance(component, nn.Module):
             parts[part_named(name)].append(component)
     return parts
-
-
-def part_named(component: str) -> Part:
-    """The part that the component of a pipeline with this name belongs to."""
-    if component.startswith("text_encoder"):
-        return Part.TEXT_ENCODERS
-    return Part.VAE if component == "vae" else Part.DENOISER
 
 
 def to_device(device: torch.device) -> Fetch:

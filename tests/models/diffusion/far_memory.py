@@ -14,7 +14,8 @@ from torch import nn
 
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.checkpoint_loading import load_checkpoint, place
-from models.diffusion.placement import Part, parts_of
+from models.diffusion.parts import Part
+from models.diffusion.placement import parts_of
 from models.diffusion.reduced_weights import reduce_weights, widen_in_forwards
 from tests.models.diffusion.rig import CPU, spec_of
 

@@ -17,7 +17,8 @@ from models.diffusion.capacity import Capacity
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.checkpoint_loading import load_checkpoint
 from models.diffusion.engine import Engine
-from models.diffusion.placement import Part, PartPlacement
+from models.diffusion.parts import Part
+from models.diffusion.placement import PartPlacement
 from models.diffusion.reduced_weights import STORED
 from models.jobs.params import DrawParams, LoraUse
 from tests.models.diffusion.far_memory import open_far, tensors_of
