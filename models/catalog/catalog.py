@@ -24,6 +24,8 @@ HOUSE = "house"
 HOUSE_FOLDER = Path(__file__).parents[1] / "house" / "checkpoint"
 SOURCES = ("folder", "repository", "file")
 PREDICTIONS = ("auto", "epsilon", "v_prediction")
+OFFLOADS = ("none", "model", "sequential")
+WEIGHTS = ("auto", "fp8")
 EXTRAS = ("loras", "embeddings", "controlnets", "upscalers", "preprocessors", "faces")
 """The tables of auxiliary models; files in a folder of the same name beside the catalog file are added to them."""
 _SHORT_SIDE_PX = 64
@@ -83,6 +85,15 @@ class ModelSpec:
     """A ``.safetensors`` file with the VAE to use instead of the model's own."""
     dtype: str = "auto"
     """``float32``, ``float16`` or ``bfloat16``; ``auto`` is float32 on a CPU and the family's 16-bit type on a GPU."""
+    offload: str = "none"
+    """What is in a GPU's memory only while it is used, one of ``OFFLOADS``: nothing, whole parts (text encoders,
+    denoiser, VAE), or single layers. It has no effect on a CPU."""
+    weights: str = "auto"
+    """How the denoiser's weights are stored, one of ``WEIGHTS``: in ``dtype``, or in 8 bits and computed in it."""
+    vae_tiling: bool = False
+    """Whether the VAE works in overlapping tiles, which changes images a little; otherwise only if memory is short."""
+    vae_slicing: bool = False
+    """Whether the VAE decodes one image at a time."""
     native_px: int | None = None
     """The side of the squares that the model was trained on. Larger images are generated at this area and enlarged."""
     aliases: tuple[str, ...] = ()
@@ -107,7 +118,10 @@ class ModelSpec:
             yield self._wrong("prediction", "is for models in a single file without config")
 
     def _value_problems(self) -> Iterator[CatalogError]:
-        """What is wrong with defaults and limits."""
+        """What is wrong with memory settings, defaults and limits."""
+        for key, values in (("offload", OFFLOADS), ("weights", WEIGHTS)):
+            if getattr(self, key) not in values:
+                yield self._wrong(key, f"must be one of {', '.join(values)}")
         sampler = self.defaults.sampler
         if sampler not in SAMPLERS:
             yield self._wrong("defaults.sampler", f"is no known sampler: {sampler!r}{did_you_mean(sampler, SAMPLERS)}")

@@ -44,7 +44,7 @@ def _read(title: str, key: str, hint: Any, value: Any, relative_to: Path) -> Any
     if hint is Path and isinstance(value, str):
         return relative_to / _expanded(title, key, value)
     accepted = (int, float) if hint is float else hint
-    if not isinstance(value, accepted) or isinstance(value, bool):
+    if not isinstance(value, accepted) or isinstance(value, bool) != (hint is bool):
         raise CatalogError(f"{title}: {key} must be of type {'str' if hint is Path else hint.__name__}")
     return value
 

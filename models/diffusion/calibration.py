@@ -65,6 +65,6 @@ def _first_step(checkpoint: Checkpoint) -> DenoisingToImage:
     size = spec.drawn_size(spec.defaults.width, spec.defaults.height)
     guidance_scale = max(2.0, spec.defaults.guidance_scale)
     inputs = PromptInputs(prompts=("a",), negative_prompt="", guidance_scale=guidance_scale, clip_skip=1, embeddings={})
-    conditioning = checkpoint.family.encode(checkpoint.pipeline, inputs, size, checkpoint.device)
+    conditioning = checkpoint.encode(inputs, size)
     sampling = Sampling(sampler=spec.defaults.sampler, num_inference_steps=4, guidance_scale=guidance_scale, seed=0)
     return prepare_latents(checkpoint, sampling, size, conditioning)

@@ -6,7 +6,7 @@ import copy
 import logging
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 from weakref import WeakValueDictionary
@@ -18,11 +18,15 @@ from torch import nn
 from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.catalog import ModelSpec
 from models.diffusion.backends.deepcache import DeepCacheUNet
-from models.diffusion.denoiser import Denoiser
+from models.diffusion.denoiser import Conditioning, Denoiser
 from models.diffusion.families.family import Family
 from models.diffusion.lora import LoraWeight, LoraWeights, copy_sharing_tensors, load_loras, merge_weights, set_adapters
+from models.diffusion.parts import Part
 from models.diffusion.pipeline import Pipeline
+from models.diffusion.placement import Placement
 from models.diffusion.preview import Previewer, build_previewer
+from models.diffusion.prompt_inputs import PromptInputs
+from models.diffusion.reduced_weights import looking_wide
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +46,8 @@ class Checkpoint:
     dtype: torch.dtype
     has_loras: bool = False
     """Whether :attr:`adapters` made this checkpoint."""
+    placement: Placement = field(default_factory=Placement)
+    """Where the pipeline's weights are; its modules are called within :meth:`Placement.using` only."""
 
     @cached_property
     def adapters(self) -> Adapters:
@@ -65,13 +71,24 @@ class Checkpoint:
         """All modules that take memory; with LoRAs, most of their tensors are the base's."""
         return [each for each in self.pipeline.components.values() if isinstance(each, nn.Module)]
 
+    def encode(self, inputs: PromptInputs, size: tuple[int, int]) -> Conditioning:
+        """Encode prompts for an image of ``size``; see :meth:`Family.encode`."""
+        with self.placement.using(Part.TEXT_ENCODERS):
+            return self.family.encode(self.pipeline, inputs, size, self.device)
+
+    def to_latents(self, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Encode RGB [1, 3, H, W], -1 to 1, into latents; see :meth:`Family.to_latents`."""
+        with self.placement.using(Part.VAE):
+            return self.family.to_latents(self.pipeline, pixels.to(self.device), generator)
+
     def preview(self, latents: torch.Tensor) -> list[Image]:
         """Rough images of noiseless latents [N, channels, h, w]."""
         return self._previewer(latents)
 
     @cached_property
     def _previewer(self) -> Previewer:
-        return build_previewer(self.pipeline, self.family.decode)
+        with self.placement.using(Part.VAE):
+            return build_previewer(self.pipeline, self.family.decode, self.device)
 
 
 class Adapters:
@@ -112,13 +129,19 @@ class Adapters:
             return combination
 
     def _make(self, weights: LoraWeights) -> Checkpoint:
+        with self._base.placement.at_rest():
+            return self._made(weights)
+
+    def _made(self, weights: LoraWeights) -> Checkpoint:
         loras = [lora for lora, _ in weights]
         held = list(self._combinations.items())
         same_files = (made for known, made in held if [lora for lora, _ in known] == loras)
         source = next(same_files, None)
         pipeline = copy_sharing_tensors((source or self._base).pipeline)
         if source is None:
-            load_loras(pipeline, loras)
+            with looking_wide(getattr(pipeline, self._base.family.module), self._base.dtype):
+                load_loras(pipeline, loras)
         set_adapters(pipeline, [weight for _, weight in weights])
         eager = self._base.family.eager(pipeline)
-        return replace(self._base, pipeline=pipeline, denoiser=eager, eager=eager, has_loras=True)
+        placement = self._base.placement.of(pipeline.components)
+        return replace(self._base, pipeline=pipeline, denoiser=eager, eager=eager, has_loras=True, placement=placement)

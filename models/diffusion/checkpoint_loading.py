@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from models.catalog.catalog import ModelSpec
+from models.catalog.catalog import WEIGHTS, ModelSpec
 from models.catalog.families import FAMILIES
 from models.catalog.file_kinds import kind_of
 from models.catalog.single_file import family_of
@@ -19,12 +20,17 @@ from models.diffusion.backends.choose import choose_backend
 from models.diffusion.backends.eager import EagerDenoiser
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.denoiser import InputShape
-from models.diffusion.devices import channels_last_on_gpu
+from models.diffusion.devices import channels_last_on_gpu, free_bytes
 from models.diffusion.failures import detail_of, is_out_of_memory, reason_of
 from models.diffusion.families.family import Family, load_family, validate_tokenizers
+from models.diffusion.memory_plan import plan_of
+from models.diffusion.placement import Fetch, LayerPlacement, PartPlacement, Placement, to_device
+from models.diffusion.reduced_weights import reduce_weights, widen_in_forwards, widening
 from models.diffusion.single_files.completing import write_configuration
 from models.diffusion.single_files.vae import load_vae
 from models.errors import ModelUnavailable, OutOfMemory
+
+log = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -48,14 +54,12 @@ def load_checkpoint(
     if problem is not None:
         raise ModelUnavailable(f"model {spec.name!r}: {_without_folders(problem, spec)}", detail=problem)
     family = load_family(spec.family)
-    dtype = _dtype(spec, device, family)
+    dtype = dtype_of(spec, device, family)
+    _check_memory(spec, device)
     try:
-        pipeline = _read(spec, family, dtype)
-        if spec.vae is not None:
-            pipeline.register_modules(vae=load_vae(spec.vae, pipeline.vae, dtype))
-        pipeline = pipeline.to(device)
-        channels_last_on_gpu(pipeline.vae)
+        pipeline = read_pipeline(spec, family, dtype)
         family.prepare(pipeline)
+        placement = _place(spec, pipeline, getattr(pipeline, family.module), dtype, device)
     except Exception as error:
         if is_out_of_memory(error):
             raise OutOfMemory(f"model {spec.name!r} does not fit into the device's memory") from error
@@ -66,9 +70,65 @@ def load_checkpoint(
         raise ModelUnavailable(f"model {spec.name!r} is no {spec.family} pipeline: {problem}")
     eager = family.eager(pipeline)
     chosen = eager
-    if cache is not None and family.is_exportable and isinstance(eager, EagerDenoiser):
+    is_plain = not placement.offloads and spec.weights == WEIGHTS[0]
+    if cache is not None and family.is_exportable and is_plain and isinstance(eager, EagerDenoiser):
         chosen = choose_backend(eager, backend, cache, _expected_shape(spec, pipeline))
-    return Checkpoint(spec, family, pipeline, chosen, eager, device, dtype)
+    return Checkpoint(spec, family, pipeline, chosen, eager, device, dtype, placement=placement)
+
+
+def _check_memory(spec: ModelSpec, device: torch.device) -> None:
+    """Refuse weights that are larger than the free memory, before they are read; the headers of files tell.
+
+    Intermediate results are estimates, so that a model that may not fit because of them is loaded.
+
+    Raises:
+        OutOfMemory: the weights do not fit.
+    """
+    free, plan = free_bytes(device), None
+    if free is not None:
+        plan = plan_of(spec, on_gpu=device.type != "cpu")
+    shortage = None if plan is None or free is None else plan.shortage(spec, free)
+    if plan is None or free is None or shortage is None:
+        return
+    if plan.weights_bytes(spec.offload, spec.weights) > free:
+        raise OutOfMemory(f"model {spec.name!r} does not fit into the device's memory: it {shortage}")
+    log.warning("model %s may not fit into the device's memory: it %s", spec.name, shortage)
+
+
+def _place(spec: ModelSpec, pipeline: Any, denoiser: Any, dtype: torch.dtype, device: torch.device) -> Placement:
+    """Apply the memory settings of ``spec`` to a pipeline that was read, and bring it to ``device`` as they say."""
+    if spec.vae_tiling:
+        pipeline.vae.enable_tiling()
+    if spec.weights == "fp8":
+        reduce_weights(denoiser)
+    for module in (pipeline.vae, denoiser):
+        channels_last_on_gpu(module, device)
+    placement = place(pipeline.components, spec.offload, dtype, device)
+    if not placement.offloads:
+        pipeline.to(device)
+    widen_in_forwards(denoiser, dtype)
+    return placement
+
+
+def place(
+    components: Mapping[str, Any], offload: str, dtype: torch.dtype, device: torch.device, fetch: Fetch | None = None
+) -> Placement:
+    """The placement that ``offload`` names; on a CPU, which has one memory, always the plain one.
+
+    Args:
+        components: of a pipeline in the host's memory.
+        fetch: gives tensors on the device; by default those of ``device``, which is no CPU then.
+    """
+    if fetch is None and device.type == "cpu":
+        return Placement()
+    bring, widen = fetch or to_device(device), widening(dtype)
+    match offload:
+        case "model":
+            return PartPlacement(components, bring, device)
+        case "sequential":
+            return LayerPlacement(components, lambda stored: widen(bring(stored)))
+        case _:
+            return Placement()
 
 
 def _expected_shape(spec: ModelSpec, pipeline: Any) -> InputShape:
@@ -106,10 +166,19 @@ def _file_problem(file: Path, family: str) -> str | None:
     return None if found == family else f'{file} is a checkpoint of another family; set family = "{found}"'
 
 
-def _dtype(spec: ModelSpec, device: torch.device, family: Family) -> torch.dtype:
+def dtype_of(spec: ModelSpec, device: torch.device, family: Family) -> torch.dtype:
+    """The dtype that ``spec`` means on ``device``."""
     if spec.dtype == "auto":
         return family.half if device.type == "cuda" else torch.float32
     return DTYPES[spec.dtype]
+
+
+def read_pipeline(spec: ModelSpec, family: Family, dtype: torch.dtype) -> Any:
+    """The pipeline of ``spec`` as diffusers reads it, in the host's memory; raises what diffusers raises."""
+    pipeline = _read(spec, family, dtype)
+    if spec.vae is not None:
+        pipeline.register_modules(vae=load_vae(spec.vae, pipeline.vae, dtype))
+    return pipeline
 
 
 def _read(spec: ModelSpec, family: Family, dtype: torch.dtype) -> Any:

@@ -12,6 +12,7 @@ from PIL.Image import Image
 
 from models.diffusion.denoising import Denoising
 from models.diffusion.failures import attempt, release_memory
+from models.diffusion.parts import Part
 from models.diffusion.rgb import to_image, to_levels
 from models.diffusion.streams import to_host
 from models.errors import DrawingFailed, JobFailure, OutOfMemory
@@ -42,6 +43,8 @@ def decode(batch: Sequence[Denoising]) -> list[Image | JobFailure]:
 
 
 def _decoded_together(denoising: Denoising) -> int:
+    if denoising.checkpoint.spec.vae_slicing:
+        return 1
     width, height = denoising.size
     dtype: torch.dtype = denoising.checkpoint.pipeline.vae.dtype
     return max(1, DECODED_MAX_BYTES // (3 * width * height * dtype.itemsize))
@@ -65,7 +68,8 @@ def _packed(batch: Sequence[Denoising], vae: Any) -> torch.Tensor:
     """uint8 [N, 1 + H * W * 3]: for each image a byte that says what is finite, and its levels."""
     checkpoint = batch[0].checkpoint
     latents = torch.cat([each.latents for each in batch])
-    pixels = checkpoint.family.decode(vae, latents)
+    with checkpoint.placement.using(Part.VAE):
+        pixels = checkpoint.family.decode(vae, latents)
     finite = _FINITE_LATENTS * _is_finite(latents) + _FINITE_PIXELS * _is_finite(pixels)
     levels = to_levels(checkpoint.pipeline.image_processor, pixels)
     return torch.cat([finite[:, None], levels.flatten(1)], dim=1)
@@ -97,7 +101,8 @@ def _image(denoising: Denoising, packed: torch.Tensor) -> Image:
     if not finite & _FINITE_PIXELS:
         checkpoint = denoising.checkpoint
         if checkpoint.pipeline.vae.dtype != torch.float32:
-            again = to_host(_packed([denoising], checkpoint.float32_vae))[0]
+            with checkpoint.placement.using(Part.VAE):
+                again = to_host(_packed([denoising], checkpoint.float32_vae))[0]
             finite, levels = int(again[0]), again[1:]
         if not finite & _FINITE_PIXELS:
             raise DrawingFailed("the decoded pixels are not finite numbers")

@@ -12,6 +12,7 @@ from models.diffusion.backends.deepcache import is_full_step
 from models.diffusion.control.controlnet import Share, residuals
 from models.diffusion.denoiser import Conditioning
 from models.diffusion.denoising import Denoising
+from models.diffusion.parts import Part
 from models.diffusion.stepping.inputs import model_inputs
 from models.diffusion.stepping.transfer import send
 from models.errors import DrawingFailed, JobFailure
@@ -38,6 +39,11 @@ class _Inputs:
 
 def predict(batch: Sequence[Denoising]) -> list[torch.Tensor | JobFailure]:
     """The raw model output [inputs, ...] of each image in ``batch``, or a failure where the output is not finite."""
+    with batch[0].checkpoint.placement.using(Part.DENOISER):
+        return _predicted(batch)
+
+
+def _predicted(batch: Sequence[Denoising]) -> list[torch.Tensor | JobFailure]:
     if batch[0].reuse_interval == 1:
         return _checked(*_denoise(batch))
     full = [each for each in batch if is_full_step(each.step, each.reuse_interval)]

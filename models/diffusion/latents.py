@@ -214,8 +214,7 @@ def _filled(original: torch.Tensor, mask: torch.Tensor, fill: str, seed: int) ->
 
 
 def _encode(draft: Denoising, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    checkpoint = draft.checkpoint
-    return checkpoint.family.to_latents(checkpoint.pipeline, pixels, generator).to(draft.latents)
+    return draft.checkpoint.to_latents(pixels, generator).to(draft.latents)
 
 
 def _pixels(draft: Denoising, image: Image) -> torch.Tensor:

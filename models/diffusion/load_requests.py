@@ -22,7 +22,10 @@ from models.diffusion.work import LoadRequest
 
 def weights_of(spec: ModelSpec) -> Hashable:
     """The key of the weights of ``spec``, shared by catalog entries that differ only in name, defaults or limits."""
-    return spec.family, spec.source, spec.dtype, spec.config, spec.prediction, spec.vae
+    return (
+        spec.family, spec.source, spec.dtype, spec.config, spec.prediction, spec.vae, spec.offload, spec.weights,
+        spec.vae_tiling, spec.vae_slicing,
+    )  # fmt: skip
 
 
 def checkpoint_request(spec: ModelSpec, load: Callable[[ModelSpec], Checkpoint]) -> LoadRequest[Checkpoint]:

@@ -203,8 +203,7 @@ def _conditioning(task: Task, params: DrawParams, tools: Tools, checkpoint: Chec
     """The encoded prompts, from the cache if an earlier job had the same."""
     inputs = prompt_inputs_of(params, task.catalog)
     key = (weights_of(checkpoint.spec), params.loras, inputs, frozenset(inputs.embeddings.values()), size)
-    family, pipeline, device = checkpoint.family, checkpoint.pipeline, checkpoint.device
-    return tools.encodings.get(key, lambda: family.encode(pipeline, inputs, size, device))
+    return tools.encodings.get(key, lambda: checkpoint.encode(inputs, size))
 
 
 def _load_controls(

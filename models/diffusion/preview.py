@@ -24,9 +24,9 @@ SHRINK = 2
 """The side of the image divided by the side of its preview."""
 
 
-def build_previewer(pipeline: Pipeline, decode: Decode) -> Previewer:
+def build_previewer(pipeline: Pipeline, decode: Decode, device: torch.device) -> Previewer:
     """Build a previewer that uses a linear map; even a tiny autoencoder costs more than a row's part of a forward."""
-    weights = fit_linear(pipeline, decode)
+    weights = fit_linear(pipeline, decode, device)
 
     def preview(latents: torch.Tensor) -> list[Image]:
         pixels = apply_linear(weights, latents).nan_to_num()
@@ -35,7 +35,7 @@ def build_previewer(pipeline: Pipeline, decode: Decode) -> Previewer:
     return preview
 
 
-def fit_linear(pipeline: Pipeline, decode: Decode) -> torch.Tensor:
+def fit_linear(pipeline: Pipeline, decode: Decode, device: torch.device) -> torch.Tensor:
     """Fit the linear map [channels + 1, 3 * side**2] from one latent and a constant 1 to ``side`` x ``side`` pixels.
 
     The map is fitted by least squares to random latents and their decoded pixels. The latents are constant over blocks
@@ -43,7 +43,7 @@ def fit_linear(pipeline: Pipeline, decode: Decode) -> torch.Tensor:
     """
     vae = pipeline.vae
     blocks = torch.randn(2, vae.config.latent_channels, 8, 8, generator=torch.Generator().manual_seed(0))
-    latents = interpolate(blocks, scale_factor=2.0).to(vae.device, vae.dtype)
+    latents = interpolate(blocks, scale_factor=2.0).to(device, vae.dtype)
     pixels = avg_pool2d(decode(vae, latents).float().clamp(-1, 1), SHRINK)
     patches = pixel_unshuffle(pixels, pipeline.vae_scale_factor // SHRINK)
     weights: torch.Tensor = torch.linalg.lstsq(_with_constant(latents), _flat(patches)).solution

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
 from models.catalog.auxiliary import AuxiliaryModels
-from models.catalog.catalog import EXTRAS, Catalog, ModelSpec
+from models.catalog.catalog import EXTRAS, OFFLOADS, Catalog, ModelSpec
 from service.backbone.connections import connect
 from service.backbone.model_notes import ModelNotes, read_notes
 from service.backbone.running import RunningServer, running_server
 from service.backbone.settings import Settings
+
+if TYPE_CHECKING:
+    from models.diffusion.memory_plan import MemoryPlan
 
 
 def model_lines(settings: Settings) -> Iterator[str]:
@@ -50,7 +54,8 @@ def _notes(settings: Settings, server: RunningServer | None) -> ModelNotes:
 
 
 def _paragraph(spec: ModelSpec, notes: ModelNotes, *, is_default: bool) -> Iterator[str]:
-    from models.diffusion.on_disk import bytes_of, is_on_disk, place_of  # the hub's client: longer than --help may take
+    from models.diffusion.memory_plan import plan_of  # the hub's client: longer than --help may take
+    from models.diffusion.on_disk import bytes_of, is_on_disk, place_of
 
     problem, place = spec.problem() or notes.problems.get(spec.name), place_of(spec)
     state = f"CANNOT BE USED: {problem}" if problem else "ok"
@@ -68,6 +73,17 @@ def _paragraph(spec: ModelSpec, notes: ModelNotes, *, is_default: bool) -> Itera
         yield f"    from {spec.source}"
     if place is not None and place.exists():
         yield f"    {_size(bytes_of(place))} in {place}"
+    plan = plan_of(spec)
+    if plan is not None:
+        yield f"    {_memory(plan, spec)}"
+
+
+def _memory(plan: MemoryPlan, spec: ModelSpec) -> str:
+    """What the model needs on a GPU, with its own settings and with the others that need less."""
+    needed = plan.needed_bytes(spec.offload, spec.weights)
+    others = {offload: plan.needed_bytes(offload, spec.weights) for offload in OFFLOADS}
+    less = [f'{_size(size)} with offload = "{offload}"' for offload, size in others.items() if size < needed]
+    return f"needs about {_size(needed)} on a GPU for one image{''.join(f', {each}' for each in less)}"
 
 
 def _defaults(spec: ModelSpec) -> str:

@@ -53,6 +53,10 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text)
         command.add_argument("name")
         command.set_defaults(run=run)
+    verify_parser = commands.add_parser("verify", help="compare the engine's images and speed with plain diffusers")
+    verify_parser.add_argument("name")
+    verify_parser.add_argument("--steps", type=int, help="the steps of each image (default: the model's)")
+    verify_parser.set_defaults(run=verify)
     return parser
 
 
@@ -146,10 +150,21 @@ def _tell_who_sees_it(settings: Settings) -> None:
 
 def check(options: argparse.Namespace, settings: Settings) -> int:
     """Load the model in a separate process and generate a small image."""
+    return _run_apart("models.diffusion.check", options.name, settings)
+
+
+def verify(options: argparse.Namespace, settings: Settings) -> int:
+    """Draw with plain diffusers and with the engine in a separate process, and compare images and speed."""
+    steps = [] if options.steps is None else ["--steps", str(options.steps)]
+    return _run_apart("models.diffusion.verify", options.name, settings, *steps)
+
+
+def _run_apart(module: str, name: str, settings: Settings, *more: str) -> int:
+    """Run ``module`` with a model of the catalog in a process of its own, and return its exit code."""
     catalog = Catalog.load(settings.catalog_path)
-    if catalog.resolve(options.name) is None:
-        raise CatalogError(unknown_name("model", options.name, catalog).message)
-    command = [sys.executable, "-m", "models.diffusion.check", str(settings.catalog_path), options.name]
+    if catalog.resolve(name) is None:
+        raise CatalogError(unknown_name("model", name, catalog).message)
+    command = [sys.executable, "-m", module, str(settings.catalog_path), name, *more]
     return subprocess.run(command, check=False).returncode
 
 

@@ -127,9 +127,13 @@ class Family(ABC):
         return scheduler.add_noise(latents, noise, timestep[None])
 
     def to_latents(self, pipeline: Pipeline, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Encode RGB [1, 3, H, W], -1 to 1, into latents of :meth:`latents_shape`, scaled for the denoiser."""
+        """Encode RGB [1, 3, H, W], -1 to 1, into latents of :meth:`latents_shape`, scaled for the denoiser.
+
+        Args:
+            pixels: on the device that the VAE computes on.
+        """
         vae = pipeline.vae
-        encoded = vae.encode(pixels.to(vae.device, vae.dtype))
+        encoded = vae.encode(pixels.to(vae.dtype))
         if hasattr(encoded, "latent_dist"):
             return scale_latents(encoded.latent_dist.sample(generator), vae.config)
         return scale_latents(encoded.latents, vae.config)

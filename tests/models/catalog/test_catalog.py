@@ -238,3 +238,23 @@ def test_squares_are_drawn_at_exactly_the_native_size() -> None:
         assert model(128).drawn_size(side, side) == (128, 128)
     assert model(128).drawn_size(1024, 256) == (256, 64)
     assert model(None).drawn_size(4096, 4096) == (4096, 4096)
+
+
+def test_settings_of_memory(tmp_path: Path) -> None:
+    entry = 'folder = "sd"\noffload = "model"\nweights = "fp8"\nvae_tiling = true\nvae_slicing = true\n'
+    spec = Catalog.parse(f"[models.small]\n{entry}", tmp_path / "catalog.toml")["small"]
+    assert (spec.offload, spec.weights, spec.vae_tiling, spec.vae_slicing) == ("model", "fp8", True, True)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('offload = "cpu"', "offload must be one of none, model, sequential"),
+        ('weights = "int3"', "weights must be one of auto, fp8"),
+        ("vae_tiling = 1", "vae_tiling must be of type bool"),
+        ("vae_slicing = 'yes'", "vae_slicing must be of type bool"),
+    ],
+)
+def test_settings_of_memory_that_are_wrong(tmp_path: Path, line: str, reason: str) -> None:
+    with pytest.raises(CatalogError, match=reason):
+        Catalog.parse(f'[models.small]\nfolder = "sd"\n{line}\n', tmp_path / "catalog.toml")

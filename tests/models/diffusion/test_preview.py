@@ -12,7 +12,7 @@ from PIL.Image import Resampling
 
 from models.diffusion.preview import apply_linear, fit_linear
 from tests.models.diffusion.driving import SAMPLED
-from tests.models.diffusion.rig import Studio, add_row, images, params, progress, run
+from tests.models.diffusion.rig import CPU, Studio, add_row, images, params, progress, run
 
 
 def test_the_fitted_map_finds_a_decoder_that_is_linear() -> None:
@@ -22,9 +22,9 @@ def test_the_fitted_map_finds_a_decoder_that_is_linear() -> None:
         half_size = torch.cat([apply_linear(truth, one[None]) for one in latents])
         return half_size.repeat_interleave(2, 2).repeat_interleave(2, 3)
 
-    vae = SimpleNamespace(config=SimpleNamespace(latent_channels=4), device="cpu", dtype=torch.float32)
+    vae = SimpleNamespace(config=SimpleNamespace(latent_channels=4), dtype=torch.float32)
     pipeline: Any = SimpleNamespace(vae=vae, vae_scale_factor=8)
-    assert torch.allclose(fit_linear(pipeline, decode), truth, atol=1e-4)
+    assert torch.allclose(fit_linear(pipeline, decode, CPU), truth, atol=1e-4)
 
 
 @pytest.mark.parametrize("sampler", SAMPLED)

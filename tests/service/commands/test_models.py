@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -204,6 +205,27 @@ def test_the_installed_command_lists_the_models(catalog_path: Path) -> None:
     listed = run(str(Path(sys.executable).with_name("photogram")), "models", "list", data=catalog_path.parent)
     assert (listed.returncode, listed.stderr) == (0, "")
     assert listed.stdout.startswith("house: ") and "one (default): CANNOT BE USED" in listed.stdout
+
+
+def test_the_list_tells_what_memory_a_model_needs(
+    data: Path, tiny_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["add", str(tiny_folder), "--name", "tiny", "--size", "64"]) == 0
+    assert main(["list"]) == 0
+    paragraph = capsys.readouterr().out.partition("\ntiny: ")[2]
+    sizes = re.search(
+        r'needs about ([\d.]+) MB on a GPU for one image, ([\d.]+) MB with offload = "model", ([\d.]+) MB', paragraph
+    )
+    assert sizes is not None
+    plain, model, sequential = map(float, sizes.groups())
+    assert plain >= model >= sequential > 0
+
+
+def test_verify_runs_apart_with_the_models_name(data: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "house", "--steps", "2"]) == 0
+    captured = capfd.readouterr()
+    assert "house: ok, within 1 of 255" in captured.out and captured.err == ""
+    assert main(["verify", "nobody"]) == 1
 
 
 def test_check_draws_with_a_good_model(data: Path, tiny_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
