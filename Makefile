@@ -25,10 +25,10 @@ check: $(READY)  ## Style, types and import contracts.
 language: $(READY)  ## Install the language engine, which rewrites prompts; everything else works without it.
 	@$(BIN)/photogram llm install || echo "Continuing without prompt rewriting; PHOTOGRAM_LLM=off skips this step." >&2
 
-$(READY): pyproject.toml clients/python/pyproject.toml constraints.txt
+$(READY): pyproject.toml clients/python/pyproject.toml clients/discord/pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt "torch==2.13.0"
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e clients/python -e ".[dev,rwkv,gguf]"
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e clients/python -e clients/discord -e ".[dev,rwkv,gguf]"
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt --no-deps spandrel  # its metadata requires torchvision
 	touch $(READY)
 
