@@ -35,9 +35,9 @@ $(READY): pyproject.toml clients/python/pyproject.toml constraints.txt
 	$(PIP) --no-deps spandrel  # its metadata requires torchvision
 	touch $(READY)
 
-$(DEV): $(READY)
+$(DEV): $(READY) clients/discord/pyproject.toml
 	@echo "Installing what tests and checks need ..."
-	$(PIP) -e ".[dev]"
+	$(PIP) -e clients/discord -e ".[dev]"
 	touch $(DEV)
 
 clean:  ## Remove the environments and all build results.

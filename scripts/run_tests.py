@@ -16,7 +16,7 @@ from pathlib import Path
 TESTS = Path(__file__).parents[1] / "tests"
 FIRST = ("models", "workers", "contract", "gpu", "clients", "training", "scripts")
 """The folders of the first part, which takes about as long as everything else."""
-WITHOUT_TESTS = ("tiny", "__pycache__")
+WITHOUT_TESTS = ("tiny", "discord_standin", "__pycache__")
 """Folders that hold no tests."""
 
 

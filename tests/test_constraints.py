@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
-OURS = {"photogram", "photogram-server"}
+OURS = {"photogram", "photogram-discord", "photogram-server"}
 TRAINING = "train"
 """The extra that `make` does not install."""
 OF_CUDA = ("nvidia-", "cuda-", "triton")
@@ -27,10 +27,11 @@ def locked() -> dict[str, str]:
 
 def direct(*, with_training: bool) -> list[Requirement]:
     server = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    client = tomllib.loads((ROOT / "clients/python/pyproject.toml").read_text())["project"]
+    clients = [tomllib.loads(path.read_text())["project"] for path in ROOT.glob("clients/*/pyproject.toml")]
     extras = server["optional-dependencies"]
     optional = [text for name, texts in extras.items() for text in texts if with_training or name != TRAINING]
-    found = map(Requirement, [*server["dependencies"], *client["dependencies"], *optional])
+    of_clients = [text for client in clients for text in client["dependencies"]]
+    found = map(Requirement, [*server["dependencies"], *of_clients, *optional])
     return [each for each in found if canonicalize_name(each.name) not in OURS]
 
 

@@ -1,6 +1,7 @@
 """Each method of both clients against a server that behaves."""
 
 import base64
+import hashlib
 
 import httpx
 import pytest
@@ -151,6 +152,26 @@ async def test_models_and_samplers(client: Either):
     assert house.limits == {"width": [64, 512]} and house.licence == "Apache-2.0"
     assert bare.is_available and not bare.is_default and bare.problem is None
     assert [sampler.name for sampler in await client.samplers()] == ["euler", "ddim", "odd"]
+
+
+async def test_the_other_listings(client: Either):
+    upscaler, broken = await client.upscalers()
+    lora, style = (await client.loras())[0], (await client.styles())[0]
+
+    assert (upscaler.name, upscaler.problem, broken.problem) == ("first", None, "its file is missing")
+    assert (lora.name, lora.family, lora.aliases, lora.problem) == ("first", "sd15", ("one",), None)
+    assert (style.name, style.prefix, style.suffix, style.negative) == ("first", "a photo of ", ", film", "blur")
+
+
+async def test_an_upload_names_an_image_for_jobs(client: Either, server: WireServer, tmp_path):
+    file = tmp_path / "cat.png"
+    file.write_bytes(PNG)
+    uploaded = await client.upload(file)
+
+    assert uploaded == await client.upload(PNG)
+    assert uploaded.source == "input:" + hashlib.sha256(PNG).hexdigest() and uploaded.width == 64
+    headers = server.calls("POST", "/v1/inputs")[0]
+    assert headers["content-type"] == "application/octet-stream"
 
 
 @pytest.mark.parametrize("address", ["/images/{id}.png", "{base}/elsewhere/{id}.png"])

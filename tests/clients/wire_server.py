@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 import json
 import threading
 import uuid
@@ -28,6 +29,11 @@ CALLS = [
     {"name": "find_models", "arguments": {"about": "cats"}, "outcome": "answered", "of_a_later_version": 1},
     {"name": "create_image", "arguments": {"prompt": "a cat"}, "outcome": "proposed"},
 ]
+
+LISTED = {
+    "loras": {"family": "sd15", "aliases": ["one"]},
+    "styles": {"prefix": "a photo of ", "suffix": ", film", "negative": "blur"},
+}
 
 
 def now() -> str:
@@ -132,6 +138,8 @@ class WireServer:
         app.post("/v1/assist")(self._assist)
         app.get("/v1/models")(self._models)
         app.get("/v1/samplers")(self._samplers)
+        app.get("/v1/{listing}")(self._listing)
+        app.post("/v1/inputs")(self._upload)
         app.get("/images/{name}")(self._image)
         app.get("/elsewhere/{name}")(self._elsewhere)
         return app
@@ -282,6 +290,14 @@ class WireServer:
         return JSONResponse(
             {"samplers": [{"name": "euler"}, {"name": "ddim", "new": 1}, {"name": "odd", "problem": "too odd"}]}
         )
+
+    async def _listing(self, listing: str) -> Response:
+        problem_of_second = {"name": "second", "problem": "its file is missing", "new": 1}
+        return JSONResponse({listing: [{"name": "first", **LISTED.get(listing, {})}, problem_of_second]})
+
+    async def _upload(self, request: Request) -> Response:
+        source = "input:" + hashlib.sha256(await request.body()).hexdigest()
+        return JSONResponse({"source": source, "width": 64, "height": 48, "of_a_later_version": 1}, 201)
 
     async def _image(self, name: str) -> Response:
         return self.images_answer()

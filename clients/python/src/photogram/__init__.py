@@ -26,7 +26,23 @@ from ._errors import (
 from ._events import Event, Previewed, Progressed, Rewritten, StatusChanged
 from ._images import ImageSource
 from ._language import Proposal, RewriteOptions, RewrittenPrompt, TokenCount, ToolCall
-from ._models import Failure, File, GeneratedImage, Image, Job, Model, Progress, Result, Rewrite, Sampler, Timings
+from ._models import (
+    Failure,
+    File,
+    GeneratedImage,
+    Image,
+    Job,
+    Lora,
+    Model,
+    Progress,
+    Result,
+    Rewrite,
+    Sampler,
+    Style,
+    Timings,
+    UploadedImage,
+    Upscaler,
+)
 from ._params import (
     ControlParams,
     FaceRestoreParams,
@@ -60,6 +76,7 @@ __all__ = [
     "JobCanceled",
     "JobFailed",
     "LanguageUnavailable",
+    "Lora",
     "LoraParams",
     "MaskParams",
     "Model",
@@ -85,12 +102,15 @@ __all__ = [
     "ServerError",
     "ServiceUnavailable",
     "StatusChanged",
+    "Style",
     "Timings",
     "TokenCount",
     "TooManyRequests",
     "ToolCall",
     "UnexpectedResponse",
+    "UploadedImage",
     "UpscaleParams",
+    "Upscaler",
     "VariationParams",
     "WaitTimeout",
     "__version__",

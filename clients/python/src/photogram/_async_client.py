@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
@@ -14,7 +15,7 @@ from ._events import Event, StreamReader
 from ._flows import Effect, Flow, Flows, Listen, Send, Sleep, job_id_of, kind_and_params
 from ._images import ImageSource
 from ._language import Proposal, RewriteOptions, RewrittenPrompt
-from ._models import GeneratedImage, Job, Model, Sampler
+from ._models import GeneratedImage, Job, Lora, Model, Sampler, Style, UploadedImage, Upscaler
 from ._params import FaceRestoreParams, Params, UpscaleParams
 
 T = TypeVar("T")
@@ -133,13 +134,29 @@ class AsyncPhotogram:
         """Let the server's language model turn a request in plain words into a job; see `Photogram.assist`."""
         return await self._run(self._flows.assist(message, job, images))
 
+    async def upload(self, image: bytes | Path) -> UploadedImage:
+        """Upload an image, so that several jobs can start from it by its `.source`; raises OSError, InvalidParams."""
+        return await self._run(self._flows.upload(image))
+
     async def models(self) -> list[Model]:
         """The models in the server's catalog."""
-        return await self._run(self._flows.models())
+        return await self._run(self._flows.listing("models", Model.from_payload))
 
     async def samplers(self) -> list[Sampler]:
         """The samplers of the server."""
-        return await self._run(self._flows.samplers())
+        return await self._run(self._flows.listing("samplers", Sampler.from_payload))
+
+    async def upscalers(self) -> list[Upscaler]:
+        """The upscalers of the server."""
+        return await self._run(self._flows.listing("upscalers", Upscaler.from_payload))
+
+    async def loras(self) -> list[Lora]:
+        """The LoRAs in the server's catalog."""
+        return await self._run(self._flows.listing("loras", Lora.from_payload))
+
+    async def styles(self) -> list[Style]:
+        """The style presets of the server."""
+        return await self._run(self._flows.listing("styles", Style.from_payload))
 
     async def close(self) -> None:
         """Close the connections; the client cannot be used afterwards."""

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
@@ -14,7 +15,7 @@ from ._events import Event, StreamReader
 from ._flows import Effect, Flow, Flows, Listen, Send, Sleep, job_id_of, kind_and_params
 from ._images import ImageSource
 from ._language import Proposal, RewriteOptions, RewrittenPrompt
-from ._models import GeneratedImage, Job, Model, Sampler
+from ._models import GeneratedImage, Job, Lora, Model, Sampler, Style, UploadedImage, Upscaler
 from ._params import FaceRestoreParams, Params, UpscaleParams
 
 T = TypeVar("T")
@@ -180,13 +181,29 @@ class Photogram:
         """
         return self._run(self._flows.assist(message, job, images))
 
+    def upload(self, image: bytes | Path) -> UploadedImage:
+        """Upload an image, so that several jobs can start from it by its `.source`; raises OSError, InvalidParams."""
+        return self._run(self._flows.upload(image))
+
     def models(self) -> list[Model]:
         """The models in the server's catalog."""
-        return self._run(self._flows.models())
+        return self._run(self._flows.listing("models", Model.from_payload))
 
     def samplers(self) -> list[Sampler]:
         """The samplers of the server."""
-        return self._run(self._flows.samplers())
+        return self._run(self._flows.listing("samplers", Sampler.from_payload))
+
+    def upscalers(self) -> list[Upscaler]:
+        """The upscalers of the server."""
+        return self._run(self._flows.listing("upscalers", Upscaler.from_payload))
+
+    def loras(self) -> list[Lora]:
+        """The LoRAs in the server's catalog."""
+        return self._run(self._flows.listing("loras", Lora.from_payload))
+
+    def styles(self) -> list[Style]:
+        """The style presets of the server."""
+        return self._run(self._flows.listing("styles", Style.from_payload))
 
     def close(self) -> None:
         """Close the connections; the client cannot be used afterwards."""

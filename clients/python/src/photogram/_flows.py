@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import httpx
@@ -28,7 +29,7 @@ from ._errors import (
 from ._events import Event, EventReader
 from ._images import ImageSource, kind_of
 from ._language import Proposal, RewrittenPrompt
-from ._models import GeneratedImage, Job, Model, Sampler
+from ._models import GeneratedImage, Job, Payload, UploadedImage
 from ._requests import Requests, new_job_id
 from ._responses import error_of, read
 from ._retry import Backoff, connection_failure
@@ -149,13 +150,13 @@ class Flows:
         response = yield from self._call(self._requests.assist(message, job, sources))
         return read(response, Proposal.from_payload)
 
-    def models(self) -> Flow[list[Model]]:
-        response = yield from self._call(self._requests.models())
-        return read(response, lambda payload: [Model.from_payload(model) for model in payload["models"]])
+    def upload(self, image: bytes | Path) -> Flow[UploadedImage]:
+        response = yield from self._call(self._requests.upload(image))
+        return read(response, UploadedImage.from_payload)
 
-    def samplers(self) -> Flow[list[Sampler]]:
-        response = yield from self._call(self._requests.samplers())
-        return read(response, lambda payload: [Sampler.from_payload(sampler) for sampler in payload["samplers"]])
+    def listing(self, name: str, entry: Callable[[Payload], T]) -> Flow[list[T]]:
+        response = yield from self._call(self._requests.listing(name))
+        return read(response, lambda payload: [entry(each) for each in payload[name]])
 
     def event_reader(self, job: Job, timeout_s: float | None) -> EventReader:
         return EventReader(self._requests, self._backoff, job, timeout_s)

@@ -240,6 +240,64 @@ class Sampler:
         return cls(name=str(payload["name"]), problem=_text(payload.get("problem")))
 
 
+@dataclass(frozen=True, slots=True)
+class Upscaler:
+    name: str
+    problem: str | None = None
+    """Why it cannot be used; None if it can."""
+
+    @classmethod
+    def from_payload(cls, payload: Payload) -> "Upscaler":
+        return cls(name=str(payload["name"]), problem=_text(payload.get("problem")))
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """A LoRA in the server's catalog; `family` is None if it is only known once the LoRA is loaded."""
+
+    name: str
+    family: str | None = None
+    aliases: tuple[str, ...] = ()
+    problem: str | None = None
+    """Why it cannot be used; None if it can."""
+
+    @classmethod
+    def from_payload(cls, payload: Payload) -> "Lora":
+        return cls(
+            name=str(payload["name"]),
+            family=_text(payload.get("family")),
+            aliases=tuple(str(alias) for alias in payload.get("aliases") or ()),
+            problem=_text(payload.get("problem")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """A style preset: the texts before and after the prompt, and after the negative prompt."""
+
+    name: str
+    prefix: str = ""
+    suffix: str = ""
+    negative: str = ""
+
+    @classmethod
+    def from_payload(cls, payload: Payload) -> "Style":
+        return cls(str(payload["name"]), *(str(payload.get(key) or "") for key in ("prefix", "suffix", "negative")))
+
+
+@dataclass(frozen=True, slots=True)
+class UploadedImage:
+    """An image that was uploaded to the server: jobs start from it by its `source`; sizes in pixels."""
+
+    source: str
+    width: int
+    height: int
+
+    @classmethod
+    def from_payload(cls, payload: Payload) -> "UploadedImage":
+        return cls(source=str(payload["source"]), width=int(payload["width"]), height=int(payload["height"]))
+
+
 def _moment(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 

@@ -3,6 +3,7 @@
 import re
 import uuid
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import httpx
 
@@ -63,11 +64,16 @@ class Requests:
         body = wire_params({"message": message, "job": job, "images": sources or None})
         return self._api("POST", "/v1/assist", body=body, read_s=max(self._timeout_s, ASSIST_READ_TIMEOUT_S))
 
-    def models(self) -> httpx.Request:
-        return self._api("GET", "/v1/models")
+    def upload(self, image: bytes | Path) -> httpx.Request:
+        data = image.read_bytes() if isinstance(image, Path) else image
+        headers = {**self._headers, **self._key, "Content-Type": "application/octet-stream"}
+        return httpx.Request(
+            "POST", f"{self._base_url}/v1/inputs", headers=headers, content=data, extensions=self._limits()
+        )
 
-    def samplers(self) -> httpx.Request:
-        return self._api("GET", "/v1/samplers")
+    def listing(self, name: str) -> httpx.Request:
+        """A request for everything of one sort that the server has: `models`, `samplers`, `loras` and so on."""
+        return self._api("GET", f"/v1/{name}")
 
     def image(self, url: str) -> httpx.Request:
         """A request without the API key: images need none, and may be on another host."""

@@ -1,0 +1,44 @@
+"""The context menus of messages: Info, Upscale, Use as input."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import discord
+from photogram import AsyncPhotogram
+
+from ..images import GivenImage, first_in
+from ..modals import PromptModal
+from . import info, upscale
+from .options import Interaction, with_defaults
+
+if TYPE_CHECKING:
+    from ..bot import PhotogramBot
+
+
+def add_to(bot: PhotogramBot) -> None:
+    @bot.tree.context_menu(name="Info")
+    async def show_info(interaction: Interaction, message: discord.Message) -> None:
+        await info.show(interaction, first_in(bot, message))
+
+    @bot.tree.context_menu(name="Upscale")
+    async def enlarge(interaction: Interaction, message: discord.Message) -> None:
+        await upscale.start(bot, interaction, first_in(bot, message), {"scale": 2.0})
+
+    @bot.tree.context_menu(name="Use as input")
+    async def use_as_input(interaction: Interaction, message: discord.Message) -> None:
+        image = first_in(bot, message)
+
+        async def submitted(submission: Interaction, prompt: str) -> None:
+            await _edit(bot, submission, image, prompt)
+
+        await interaction.response.send_modal(PromptModal("Change this image", "", submitted))
+
+
+async def _edit(bot: PhotogramBot, interaction: Interaction, image: GivenImage, prompt: str) -> None:
+    params = with_defaults(bot, interaction, {"prompt": prompt})
+
+    async def with_image(server: AsyncPhotogram) -> dict[str, Any]:
+        return {**params, "image": await image.upload(server)}
+
+    await bot.artist.start(interaction, "img2img", params, prepare=with_image)

@@ -1,0 +1,47 @@
+"""The settings that the bot's operator gives as environment variables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+DEFAULT_DATA = "~/.local/share/photogram-discord"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The repr omits the secrets."""
+
+    token: str = field(repr=False)
+    """The token of the bot account."""
+    url: str = DEFAULT_URL
+    """The address of the Photogram server."""
+    api_key: str | None = field(default=None, repr=False)
+    """The API key where a guild has none of its own."""
+    data: Path = Path(DEFAULT_DATA)
+    """The folder of the bot's database."""
+    moderation: str | None = None
+    """`module:function` that may refuse a prompt; see `rules.Moderator`."""
+    daily_images: int = 100
+    """Images that one user may request in a day, where a guild sets no other limit."""
+
+    @classmethod
+    def from_environment(cls, variables: Mapping[str, str] = os.environ) -> Config:
+        """Read `PHOTOGRAM_DISCORD_*`, `PHOTOGRAM_URL` and `PHOTOGRAM_API_KEY`; raises ValueError."""
+        token = variables.get("PHOTOGRAM_DISCORD_TOKEN", "").strip()
+        if not token:
+            raise ValueError("PHOTOGRAM_DISCORD_TOKEN is not set; docs/discord.md explains how to get a token")
+        daily = variables.get("PHOTOGRAM_DISCORD_DAILY_IMAGES", "100")
+        if not daily.isdecimal():
+            raise ValueError(f"PHOTOGRAM_DISCORD_DAILY_IMAGES must be a whole number, got {daily!r}")
+        return cls(
+            token=token,
+            url=variables.get("PHOTOGRAM_URL") or DEFAULT_URL,
+            api_key=variables.get("PHOTOGRAM_API_KEY") or None,
+            data=Path(variables.get("PHOTOGRAM_DISCORD_DATA") or DEFAULT_DATA).expanduser(),
+            moderation=variables.get("PHOTOGRAM_DISCORD_MODERATION") or None,
+            daily_images=int(daily),
+        )

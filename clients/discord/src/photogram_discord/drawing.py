@@ -1,0 +1,48 @@
+"""What one message of the bot shows: one to four images of the same parameters, each of which is a job."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """The jobs of one message and where the message is; ids of Discord are its snowflakes."""
+
+    id: str
+    """The beginning of the ids of its jobs: unique for each interaction."""
+    kind: str
+    params: dict[str, Any] = field(hash=False)
+    """The parameters of the request, with images as sources that the server knows."""
+    count: int
+    owner: int
+    channel: int
+    message: int
+    guild: int | None = None
+
+    @property
+    def job_ids(self) -> tuple[str, ...]:
+        return tuple(f"{self.id}-{number}" for number in range(self.count))
+
+    @property
+    def prompt(self) -> str:
+        return str(self.params.get("prompt") or "")
+
+    def job_params(self, number: int) -> dict[str, Any]:
+        """The parameters of job `number`: each further image has the next seed, or a random one if none is given."""
+        seed = self.params.get("seed")
+        return self.params if seed is None or seed < 0 else {**self.params, "seed": seed + number}
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Drawing:
+        return cls(**json.loads(text))
+
+
+def drawing_id_of(job_id: str) -> str:
+    """The id of the drawing that a job belongs to."""
+    return job_id.rpartition("-")[0]

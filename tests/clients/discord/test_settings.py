@@ -1,0 +1,141 @@
+"""Settings, limits, rules of channels, listings, information and the queue."""
+
+from __future__ import annotations
+
+import json
+import zlib
+
+import pytest
+from photogram_discord import Config, PhotogramBot
+
+from tests.clients.discord.conftest import BotRig
+from tests.clients.discord.test_drawing import finished, says
+from tests.clients.wire_server import KEY, WireServer
+from tests.discord_standin import DiscordStandIn, Person
+from tests.discord_standin.people import is_ephemeral, text_of
+
+
+def chunk(name: bytes, body: bytes) -> bytes:
+    return len(body).to_bytes(4, "big") + name + body + zlib.crc32(name + body).to_bytes(4, "big")
+
+
+def png_with(name: str, text: str) -> bytes:
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"tEXt", f"{name}\0{text}".encode("latin-1")) + chunk(b"IEND", b"")
+
+
+async def refused(person: Person, sentence: str, **options: object) -> None:
+    interaction = await person.slash("imagine", **options)
+    assert is_ephemeral(await person.sees(interaction, says(sentence)))
+
+
+async def test_defaults_of_a_user_fill_what_a_command_leaves_out(
+    discord: DiscordStandIn, bot: PhotogramBot, server: WireServer
+):
+    ada = discord.person("ada")
+    await ada.slash("settings mine", size="2:3", steps=3)
+    await finished(ada, "imagine", prompt="a cat", steps=2)
+    [record] = server.records.values()
+    assert record.body["params"] == {"prompt": "a cat", "aspect_ratio": "2:3", "num_inference_steps": 2}
+
+
+async def test_a_guilds_own_key_is_asked_for_in_a_form(discord: DiscordStandIn, rig: BotRig, server: WireServer):
+    server.needs_key = True
+    bot = await rig.start(api_key="not-a-key")
+    chief = discord.person("chief", is_manager=True)
+    form = await chief.slash("settings key")
+    answer = await chief.fill_in(form, KEY)
+    shown = await chief.sees(answer, says("api_key: set"))
+    assert is_ephemeral(shown) and KEY not in text_of(shown)
+    await finished(chief, "imagine", prompt="a cat")
+    assert len(server.records) == 1 and KEY not in repr(bot.store)
+
+
+async def test_only_managers_change_what_holds_for_all(discord: DiscordStandIn, bot: PhotogramBot):
+    ada = discord.person("ada")
+    interaction = await ada.slash("settings limits", daily=1)
+    assert is_ephemeral(await ada.sees(interaction, says("Manage Server")))
+
+
+async def test_limits_hold_for_members_and_more_for_a_role(
+    discord: DiscordStandIn, bot: PhotogramBot, server: WireServer
+):
+    chief, ada, bob = discord.person("chief", is_manager=True), discord.person("ada"), discord.person("bob")
+    await chief.slash("settings limits", daily=2, count=1, steps=30)
+    role = 77
+    bot.store.change_settings(f"guild:{discord.world.guild_id}", {"role_limits": {str(role): {"daily": 3}}})
+    await refused(ada, "at most 1 images at once", prompt="a cat", count=2)
+    await refused(ada, "at most 30 steps", prompt="a cat", steps=31)
+    for _ in range(2):
+        await finished(ada, "imagine", prompt="a cat")
+    await refused(ada, "2 images a day", prompt="a cat")
+    await finished(bob, "imagine", prompt="a cat")
+    assert len(server.records) == 3
+
+
+async def test_some_words_need_an_age_restricted_channel(
+    discord: DiscordStandIn, bot: PhotogramBot, server: WireServer
+):
+    chief = discord.person("chief", is_manager=True)
+    await chief.slash("settings adult", words="gore, nude")
+    await refused(discord.person("ada"), "age-restricted", prompt="a NUDE statue")
+    await refused(discord.person("cy"), "age-restricted", prompt="gore")
+    await finished(discord.person("bob", discord.world.adult), "imagine", prompt="a nude statue")
+    await finished(discord.person("dan"), "imagine", prompt="a denuded hill")
+
+
+def moderate(request: object) -> str | None:
+    return "No cats today." if "cat" in request.prompt else None
+
+
+async def test_the_operators_function_may_refuse(discord: DiscordStandIn, rig: BotRig, server: WireServer):
+    await rig.start(moderation=f"{__name__}:moderate")
+    await refused(discord.person("ada"), "No cats today.", prompt="a cat")
+    await finished(discord.person("bob"), "imagine", prompt="a dog")
+
+
+async def test_autocomplete_offers_what_the_server_can_use(
+    discord: DiscordStandIn, bot: PhotogramBot, server: WireServer
+):
+    ada = discord.person("ada")
+    assert await ada.suggestions("imagine", "sampler", "") == ["euler", "ddim"]
+    assert await ada.suggestions("imagine", "model", "HOU") == ["house"]
+    assert await ada.suggestions("upscale", "upscaler", "") == ["first"]
+
+
+async def test_info_reads_the_file_back(discord: DiscordStandIn, bot: PhotogramBot):
+    ada = discord.person("ada")
+    made = json.dumps({"kind": "txt2img", "params": {"prompt": "a cat", "seed": 7}})
+    for image, sentence in (
+        (png_with("photogram", made), "seed: 7"),
+        (png_with("parameters", "a cat\nSteps: 20"), "Steps: 20"),
+        (b"no image", "does not say"),
+    ):
+        interaction = await ada.slash("info", image=image)
+        assert is_ephemeral(await ada.sees(interaction, says(sentence)))
+
+
+async def test_the_menu_info_needs_an_image(discord: DiscordStandIn, bot: PhotogramBot):
+    ada = discord.person("ada")
+    text = discord.world.new_message(ada.channel, ada.user, content="hello")
+    interaction = await ada.menu("Info", text)
+    assert is_ephemeral(await ada.sees(interaction, says("no image")))
+
+
+async def test_the_queue_lists_what_the_user_waits_for(discord: DiscordStandIn, bot: PhotogramBot, server: WireServer):
+    server.step_s = 0.3
+    ada, bob = discord.person("ada"), discord.person("bob")
+    await ada.slash("imagine", prompt="a slow cat", count=2)
+    await bob.slash("imagine", prompt="a dog")
+    await discord.until(lambda: len(server.records) == 3)
+    interaction = await ada.slash("queue")
+    message = await ada.sees(interaction, says("a slow cat"))
+    assert "2 x, running" in text_of(message) and "others wait for: 1" in text_of(message)
+
+
+def test_the_token_and_the_keys_are_not_shown():
+    config = Config.from_environment({"PHOTOGRAM_DISCORD_TOKEN": "secret-1", "PHOTOGRAM_API_KEY": "secret-2"})
+    assert "secret" not in repr(config) and config.url == "http://127.0.0.1:8000"
+    with pytest.raises(ValueError, match="PHOTOGRAM_DISCORD_TOKEN is not set"):
+        Config.from_environment({})
+    with pytest.raises(ValueError, match="whole number"):
+        Config.from_environment({"PHOTOGRAM_DISCORD_TOKEN": "x", "PHOTOGRAM_DISCORD_DAILY_IMAGES": "many"})
