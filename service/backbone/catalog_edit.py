@@ -10,7 +10,7 @@ from typing import Any
 import tomlkit
 from tomlkit.exceptions import ParseError
 
-from models.catalog.catalog import HOUSE, Catalog
+from models.catalog.catalog import HOUSE, Catalog, ModelSpec
 from models.catalog.names import did_you_mean
 from models.errors import CatalogError
 from service.backbone.files import replace_file
@@ -22,6 +22,15 @@ def add_entry(path: Path, name: str, entry: Mapping[str, Any], *, is_default: bo
     Raises:
         CatalogError: the name is taken, or the entry is not valid; the file is unchanged.
     """
+    _write(path, _with_entry(path, name, entry, is_default=is_default))
+
+
+def planned_model(path: Path, name: str, entry: Mapping[str, Any]) -> ModelSpec:
+    """The model that :func:`add_entry` would add; raises as that does, and writes nothing."""
+    return Catalog.parse(tomlkit.dumps(_with_entry(path, name, entry, is_default=False)), path)[name]
+
+
+def _with_entry(path: Path, name: str, entry: Mapping[str, Any], *, is_default: bool) -> Any:
     if Catalog.load(path).resolve(name) is not None:
         raise CatalogError(f"there is a model {name!r} already")
     document = _read(path)
@@ -29,7 +38,7 @@ def add_entry(path: Path, name: str, entry: Mapping[str, Any], *, is_default: bo
     if is_default:
         document["default"] = name
     Catalog.parse(tomlkit.dumps(document), path)
-    _write(path, document)
+    return document
 
 
 def remove_entry(path: Path, name: str) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from models.catalog.catalog import ModelSpec
 from models.catalog.single_file import family_of
+from models.catalog.weights import SAFETENSORS
 from models.errors import CatalogError, ModelUnavailable
 
+LINKED_FOLDER = "models"
+"""The folder in the data folder for files that were downloaded from URLs."""
 _FLAGS = {
     "defaults.num_inference_steps": "--steps",
     "defaults.guidance_scale": "--guidance",
@@ -21,18 +26,41 @@ _FLAGS = {
 """The flag that gives each key of an entry whose value can be wrong."""
 
 
-def name_of(options: argparse.Namespace) -> str:
-    """The model's name: as given, or the last part of the source."""
-    return str(options.name or Path(options.source).resolve().name.removesuffix(".safetensors"))
+def named_entry(options: argparse.Namespace) -> tuple[str, dict[str, object]]:
+    """The model's name, and its entry without what the arguments leave open.
 
-
-def entry_of(options: argparse.Namespace) -> dict[str, object]:
-    """The entry, without what the arguments leave open.
+    The name is as given, or the last part of the source; for a URL, the name of its file.
 
     Raises:
-        CatalogError: the source is no model, or the hub does not answer.
+        CatalogError: the source is no model.
+        DownloadFailed: the hub or Civitai does not answer, or has no such model.
     """
-    entry = {**_source(options), **_chosen(options, "family", "prediction", "dtype", "licence")}
+    if "://" in options.source:
+        name, source = _link(options)
+    elif options.sha256 is not None:
+        raise CatalogError(f"--sha256 is only for URLs, and {options.source} is none")
+    else:
+        name, source = _last_part(options.source), _source(options)
+    return options.name or name, _entry(options, source)
+
+
+def with_family(entry: dict[str, object], spec: ModelSpec) -> dict[str, object]:
+    """``entry`` with the family of the files that were downloaded, unless it was given.
+
+    Raises:
+        CatalogError: the file is no checkpoint that can be read.
+    """
+    if "family" in entry or spec.file is None or not spec.file.is_file():
+        return entry
+    return {**entry, **_family_of(spec.file)}
+
+
+def _last_part(source: str) -> str:
+    return Path(source).resolve().name.removesuffix(SAFETENSORS)
+
+
+def _entry(options: argparse.Namespace, source: dict[str, object]) -> dict[str, object]:
+    entry = {**source, **_chosen(options, "family", "prediction", "dtype", "licence")}
     if options.alias:
         entry["aliases"] = options.alias
     size = {"width": options.size, "height": options.size}
@@ -59,38 +87,56 @@ def _chosen(options: argparse.Namespace, *names: str) -> dict[str, object]:
 
 def _source(options: argparse.Namespace) -> dict[str, object]:
     path = Path(options.source).expanduser()
-    if options.revision and (path.is_dir() or path.suffix == ".safetensors"):
+    if options.revision and (path.is_dir() or path.suffix == SAFETENSORS):
         raise CatalogError(f"--revision is only for hub repositories, and {options.source} is not one")
     if path.is_dir():
         return {"folder": str(path.absolute())}
-    if path.suffix == ".safetensors":
+    if path.suffix == SAFETENSORS:
         return _file(path, options.config)
     if options.source.count("/") != 1 or options.source.startswith((".", "/", "~")):
-        raise CatalogError(f"{options.source} is not a folder, a .safetensors file or a hub repository (owner/name)")
-    return {"repository": options.source, "revision": options.revision or _newest_commit(options.source)}
+        raise CatalogError(
+            f"{options.source} is not a folder, a .safetensors file, a URL or a hub repository (owner/name)"
+        )
+    return _repository(options)
 
 
 def _file(path: Path, config: str | None) -> dict[str, object]:
     """The entry of a single file, with the family detected from the names of its weights."""
-    entry: dict[str, object] = {"file": str(path.absolute())}
-    if config is not None:
-        entry["config"] = str(Path(config).expanduser().absolute())
+    entry: dict[str, object] = {"file": str(path.absolute()), **_config(config)}
+    return {**entry, **_family_of(path)} if path.is_file() else entry
+
+
+def _config(config: str | None) -> dict[str, object]:
+    return {} if config is None else {"config": str(Path(config).expanduser().absolute())}
+
+
+def _family_of(path: Path) -> dict[str, object]:
     try:
-        family = family_of(path) if path.is_file() else None
+        family = family_of(path)
     except ModelUnavailable as error:
         raise CatalogError(str(error)) from error
-    return entry if family is None else {**entry, "family": family}
+    return {} if family is None else {"family": family}
 
 
-def _newest_commit(repository: str) -> str:
-    from huggingface_hub import HfApi  # its import takes longer than --help may
+def _link(options: argparse.Namespace) -> tuple[str, dict[str, object]]:
+    """The name of the file behind a URL, and its entry; the file lands in the folder ``models`` of the data folder."""
+    from models.downloads.links import resolve  # its import takes longer than --help may
 
-    try:
-        commit = HfApi().model_info(repository).sha
-    except Exception as error:  # the hub's client also raises the errors of its transport
-        raise CatalogError(
-            f"the newest commit of {repository} cannot be looked up; give --revision ({error})"
-        ) from error
-    if commit is None:
-        raise CatalogError(f"the hub has no commit of {repository}; give --revision")
-    return commit
+    if options.revision:
+        raise CatalogError(f"--revision is only for hub repositories, and {options.source} is not one")
+    link = resolve(options.source, options.sha256)
+    stem = link.file_name.removesuffix(SAFETENSORS)
+    file_name = re.sub(r"[^\w.-]+", "_", options.name or stem) + SAFETENSORS
+    entry: dict[str, object] = {"file": f"{LINKED_FOLDER}/{file_name}", "url": link.url}
+    return stem, {**entry, **({} if link.sha256 is None else {"sha256": link.sha256}), **_config(options.config)}
+
+
+def _repository(options: argparse.Namespace) -> dict[str, object]:
+    """The entry of a repository at one commit; with ``--no-download`` and a revision, the hub is not asked."""
+    if options.revision and options.no_download:
+        return {"repository": options.source, "revision": options.revision}
+    from models.downloads.hub import look_up  # its import takes longer than --help may
+
+    found = look_up(options.source, options.revision)
+    licence = {"licence": found.licence} if found.licence else {}
+    return {"repository": options.source, "revision": found.commit, **licence}

@@ -38,7 +38,7 @@ def _notes(settings: Settings, server: RunningServer | None) -> ModelNotes:
 
 
 def _paragraph(spec: ModelSpec, notes: ModelNotes, *, is_default: bool) -> Iterator[str]:
-    from models.diffusion.on_disk import bytes_of, is_on_disk, place_of  # the hub's client: longer than --help may take
+    from models.downloads.on_disk import bytes_of, is_on_disk, place_of  # the hub's client: longer than --help may take
 
     problem, place = spec.problem() or notes.problems.get(spec.name), place_of(spec)
     state = f"CANNOT BE USED: {problem}" if problem else "ok"

@@ -1,4 +1,4 @@
-"""``photogram models``: show, edit and check the catalog in the data folder."""
+"""``photogram models``: show, edit and check the catalog in the data folder, and download its models."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from models.catalog.catalog import PREDICTIONS, Catalog
+from models.catalog.catalog import PREDICTIONS, Catalog, ModelSpec
 from models.catalog.families import FAMILIES, STABLE_DIFFUSION
 from models.catalog.names import unknown_name
-from models.errors import CatalogError, StorageUnavailable
-from service.backbone.catalog_edit import add_entry, remove_entry
+from models.errors import CatalogError, DownloadFailed, StorageUnavailable
+from service.backbone.catalog_edit import add_entry, planned_model, remove_entry
 from service.backbone.configuration import configure
 from service.backbone.running import running_server
 from service.backbone.settings import Settings, SettingsError
-from service.commands.model_entries import entry_of, in_flags, name_of
+from service.commands.model_downloads import download_shown
+from service.commands.model_entries import in_flags, named_entry, with_family
 from service.commands.model_list import model_lines
 
 
@@ -25,6 +26,9 @@ def main(argv: list[str] | None = None) -> int:
     run: Callable[[argparse.Namespace, Settings], int] = options.run
     try:
         return run(options, configure(flags={"data": options.data}).settings)
+    except DownloadFailed as error:
+        print(f"photogram models: {error}{f' ({error.detail})' if error.detail else ''}", file=sys.stderr)
+        return 1
     except (CatalogError, SettingsError, StorageUnavailable, OSError) as error:
         print(f"photogram models: {error}", file=sys.stderr)
         return 1
@@ -39,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("list", help="list all models, and why one is unusable").set_defaults(run=list_models)
     _add_arguments(commands.add_parser("add", help="add a model to the catalog"))
     for name, run, text in (
+        ("pull", pull, "download the files of a model of the catalog"),
         ("remove", remove, "remove a model from the catalog"),
         ("check", check, "load a model and generate an image"),
     ):
@@ -49,9 +54,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_arguments(add_parser: argparse.ArgumentParser) -> None:
-    add_parser.add_argument("source", help="a diffusers folder, a .safetensors file, or a hub repository (owner/name)")
+    add_parser.add_argument(
+        "source",
+        help="a diffusers folder, a .safetensors file, a hub repository (owner/name), or a URL (Civitai, or a file)",
+    )
     add_parser.add_argument("--name", help="the model's name in requests (default: the last part of the source)")
     add_parser.add_argument("--revision", help="the repository's commit (default: the newest, which is then pinned)")
+    add_parser.add_argument("--sha256", help="the checksum of a URL's file")
+    add_parser.add_argument(
+        "--no-download", action="store_true", help="leave the download to pull, or to the first job"
+    )
     add_parser.add_argument(
         "--family",
         choices=tuple(FAMILIES),
@@ -80,13 +92,28 @@ def list_models(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def add(options: argparse.Namespace, settings: Settings) -> int:
-    """Add a model to the catalog file."""
-    name = name_of(options)
+    """Download a model, unless it is here or ``--no-download`` is given, and add it to the catalog file."""
+    name, entry = named_entry(options)
     with in_flags():
-        add_entry(settings.catalog_path, name, entry_of(options), is_default=options.default)
+        spec = planned_model(settings.catalog_path, name, entry)
+        if not options.no_download:
+            download_shown(spec)
+        add_entry(settings.catalog_path, name, with_family(entry, spec), is_default=options.default)
     problem = Catalog.load(settings.catalog_path)[name].problem()
     print(f"{name} is in the catalog" + (f", but {problem}" if problem else ""))
     _tell_who_sees_it(settings)
+    return 0
+
+
+def pull(options: argparse.Namespace, settings: Settings) -> int:
+    """Download the files of a model that is in the catalog."""
+    from models.downloads.download import is_remote  # the hub's client: longer than --help may take
+
+    spec = _known(options.name, settings)
+    if not is_remote(spec):
+        raise CatalogError(f"{spec.name} is a folder or a file of this machine and is not downloaded")
+    download_shown(spec)
+    print(f"{spec.name} is on this machine")
     return 0
 
 
@@ -109,11 +136,17 @@ def _tell_who_sees_it(settings: Settings) -> None:
 
 def check(options: argparse.Namespace, settings: Settings) -> int:
     """Load the model in a separate process and generate a small image."""
-    catalog = Catalog.load(settings.catalog_path)
-    if catalog.resolve(options.name) is None:
-        raise CatalogError(unknown_name("model", options.name, catalog).message)
+    _known(options.name, settings)
     command = [sys.executable, "-m", "models.diffusion.check", str(settings.catalog_path), options.name]
     return subprocess.run(command, check=False).returncode
+
+
+def _known(name: str, settings: Settings) -> ModelSpec:
+    catalog = Catalog.load(settings.catalog_path)
+    spec = catalog.resolve(name)
+    if spec is None:
+        raise CatalogError(unknown_name("model", name, catalog).message)
+    return spec
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from ._errors import (
     UnexpectedResponse,
     WaitTimeout,
 )
-from ._events import Event, Previewed, Progressed, Rewritten, StatusChanged
+from ._events import Event, Loading, Previewed, Progressed, Rewritten, StatusChanged
 from ._images import ImageSource
 from ._language import Proposal, RewriteOptions, RewrittenPrompt, TokenCount, ToolCall
 from ._models import Failure, File, GeneratedImage, Image, Job, Model, Progress, Result, Rewrite, Sampler, Timings
@@ -60,6 +60,7 @@ __all__ = [
     "JobCanceled",
     "JobFailed",
     "LanguageUnavailable",
+    "Loading",
     "LoraParams",
     "MaskParams",
     "Model",
