@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from redis.exceptions import RedisError
 
 from models.catalog.catalog import Catalog, ModelSpec
+from models.downloads.space import in_words
 from service.backbone.connections import connect
 from service.backbone.model_notes import ModelNotes, read_notes
 from service.backbone.running import RunningServer, running_server
@@ -38,13 +39,14 @@ def _notes(settings: Settings, server: RunningServer | None) -> ModelNotes:
 
 
 def _paragraph(spec: ModelSpec, notes: ModelNotes, *, is_default: bool) -> Iterator[str]:
+    from models.downloads.download import is_remote
     from models.downloads.on_disk import bytes_of, is_on_disk, place_of  # the hub's client: longer than --help may take
 
     problem, place = spec.problem() or notes.problems.get(spec.name), place_of(spec)
     state = f"CANNOT BE USED: {problem}" if problem else "ok"
     if problem is None and not is_on_disk(spec):
-        state = "not downloaded: its first job does that"
-    loaded = ", loaded" if spec.name in notes.loaded else ""
+        state = f"not downloaded: photogram models pull {spec.name}, or its first job, does that"
+    loaded = f", loaded on {', '.join(notes.loaded[spec.name])}" if spec.name in notes.loaded else ""
     backend = notes.backends.get(spec.name)
     runs_on = "" if backend is None else f", backend {backend.backend}"
     yield f"{spec.name}{' (default)' if is_default else ''}: {state}{loaded}"
@@ -52,17 +54,14 @@ def _paragraph(spec: ModelSpec, notes: ModelNotes, *, is_default: bool) -> Itera
     yield f"    {_defaults(spec)}"
     if spec.aliases:
         yield f"    also called: {', '.join(spec.aliases)}"
-    if spec.repository is not None:
-        yield f"    from {spec.source}"
+    if is_remote(spec):
+        yield f"    from {spec.url or spec.source}"
     if place is not None and place.exists():
-        yield f"    {_size(bytes_of(place))} in {place}"
+        size_bytes = bytes_of(place)
+        yield f"    {in_words(size_bytes)} ({size_bytes} bytes) in {place}"
 
 
 def _defaults(spec: ModelSpec) -> str:
     chosen = spec.defaults
     size = f"{chosen.width}x{chosen.height}"
     return f"{size}, {chosen.num_inference_steps} steps, {chosen.sampler}, guidance {chosen.guidance_scale:g}"
-
-
-def _size(size_bytes: int) -> str:
-    return f"{size_bytes / 1e9:.2f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.1f} MB"

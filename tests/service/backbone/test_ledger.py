@@ -104,7 +104,13 @@ def test_progress_only_rises(ledger, intake, ticket, redis, reports):
             ledger.requeue(job, str(execution))
             ledger.start(job, str(execution))
         else:
-            extra = {"preview": "data:,x"} if kind == "preview" else {"loading": "m"} if kind == "loading" else {}
+            extra = (
+                {"preview": "data:,x"}
+                if kind == "preview"
+                else {"loading": LoadingNow("m")}
+                if kind == "loading"
+                else {}
+            )
             ledger.progress(job, str(execution), min(step, steps), steps, **extra)
         record = ledger.read(job)
         shown.append(record.step / max(record.steps, 1))

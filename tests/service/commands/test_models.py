@@ -295,15 +295,17 @@ def test_the_list_tells_what_the_running_server_knows(
     ledger.note_model_backend("house", "onnxruntime", 0.0)
     ledger.note_model_problem("tiny", "half of it is missing")
     for name, age_s in (("house", 0), ("tiny", 60)):
-        status = {"loaded": [name], "has_room": True, "at": time.time() - age_s}
+        status = {"loaded": [name], "has_room": True, "device": "cuda:7", "at": time.time() - age_s}
         redis.hset(worker_status_key(), f"worker of {name}", json.dumps(status))
     assert main(["list"]) == 0
     out = capsys.readouterr().out
     assert (
-        "house (default): ok, loaded\n    stable-diffusion, float32, backend onnxruntime, licence Apache-2.0\n" in out
+        "house (default): ok, loaded on cuda:7\n    stable-diffusion, float32, backend onnxruntime, licence Apache-2.0\n"
+        in out
     )
     assert "tiny: CANNOT BE USED: half of it is missing\n    stable-diffusion, auto, licence MIT\n" in out
-    size = f"{sum(path.stat().st_size for path in tiny_folder.rglob('*') if path.is_file()) / 1e6:.1f} MB"
+    size_bytes = sum(path.stat().st_size for path in tiny_folder.rglob("*") if path.is_file())
+    size = f"{size_bytes / 1e6:.1f} MB ({size_bytes} bytes)"
     assert f"    {size} in {tiny_folder}\n" in out
     assert out.endswith(f"{data}/catalog.toml: the server runs at {running}\n")
 
@@ -312,7 +314,10 @@ def test_without_a_server_the_folder_is_changed_and_named(data: Path, capsys: py
     assert main(["add", "someone/something", "--revision", "abc", "--no-download"]) == 0
     assert f"no photogram up runs with this folder; changed {data}/catalog.toml\n" in capsys.readouterr().out
     assert main(["list"]) == 0
-    assert "something: not downloaded: its first job does that\n" in capsys.readouterr().out
+    assert (
+        "something: not downloaded: photogram models pull something, or its first job, does that\n"
+        in capsys.readouterr().out
+    )
     assert main(["remove", "somethin"]) == 1
     assert "(did you mean 'something'?)" in capsys.readouterr().err
     assert main(["check", "hous"]) == 1
