@@ -9,6 +9,7 @@ PhotogramError
 ├── StorageUnavailable    a result or an upload cannot be stored now, for example because the disk is full
 └── JobFailure            why a job ended as failed; ``code`` is for programs, the message for people
     ├── ModelUnavailable  the checkpoint cannot be loaded
+    │   └── DownloadFailed    its files cannot be downloaded
     ├── InputUnavailable  an image that the job starts from cannot be had
     ├── OutOfMemory       the job does not fit the device, even alone
     ├── WorkerCrashed     the job ended its worker too often
@@ -179,6 +180,10 @@ class ModelUnavailable(JobFailure):
     """The checkpoint cannot be loaded; the message says why."""
 
     code = "model_unavailable"
+
+
+class DownloadFailed(ModelUnavailable):
+    """The files of a model cannot be downloaded; the message says why, and what to do."""
 
 
 class InputUnavailable(JobFailure):

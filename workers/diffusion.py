@@ -17,8 +17,8 @@ from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.checkpoint_loading import load_checkpoint
 from models.diffusion.engine import Engine
 from models.diffusion.load_requests import weights_of
-from models.diffusion.on_disk import is_hub_offline, is_on_disk
 from models.diffusion.work import Result, Task
+from models.downloads.on_disk import is_hub_offline, is_on_disk
 from models.errors import JobFailure
 from models.jobs.results import JobOutput
 from service.backbone.catalog_file import CatalogFile
@@ -124,7 +124,7 @@ def _translated(event: events.Event) -> Event:
         case events.Progressed():
             return Progressed(event.row_id, event.step, event.steps, event.preview)
         case events.Loading():
-            return Loading(event.row_id, event.name)
+            return Loading(event.row_id, event.name, event.done_bytes, event.total_bytes)
         case events.Finished():
             timings = {"prepare_s": event.prepare_s, "denoise_s": event.denoise_s, "finish_s": event.finish_s}
             return Finished(event.row_id, _output(event.result), timings)

@@ -20,11 +20,14 @@ PREFETCH = 2
 
 @dataclass(frozen=True)
 class Loading:
-    """A job waits until something is loaded."""
+    """A job waits until something is downloaded or loaded."""
 
     execution_id: str
     name: str
     """What is loaded, in words."""
+    done_bytes: int | None = None
+    """The bytes that are downloaded; ``None`` if nothing is downloaded, or no longer."""
+    total_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -124,12 +124,17 @@ class HeldJob:
         """Whether the executor has begun with the job."""
         return self._phase is Phase.RUNNING and self._counts_from is not None
 
+    @property
+    def is_clock_stopped(self) -> bool:
+        """Whether the time of the job does not count now."""
+        return self._counts_from is None
+
     def stop_clock(self) -> None:
-        """Let ``held_s`` be 0 until :meth:`restart_clock`; for a job in ``RUNNING`` that waits for a free thread."""
+        """Let ``held_s`` be 0 until :meth:`restart_clock`; for a running job that waits for a thread or a download."""
         self._counts_from = None
 
     def restart_clock(self) -> None:
-        """Count ``held_s`` from now on, because the job waited for other jobs to end before."""
+        """Count ``held_s`` from now on, because the job waited for other jobs or for a download before."""
         self._counts_from = time.monotonic()
 
     def start_preparing(self) -> bool:

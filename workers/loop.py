@@ -9,6 +9,7 @@ import time
 from redis.exceptions import RedisError
 
 from models.errors import DeadlineExceeded, DeviceLost, JobFailure
+from models.jobs.records import LoadingNow
 from workers.consumer import Consumer
 from workers.executors import Event, Executors, Failed, Finished, Loading, Progressed
 from workers.exit import end_process
@@ -111,15 +112,25 @@ class JobLoop:
             return
         match event:
             case Progressed():
+                if job.is_clock_stopped:
+                    job.restart_clock()
                 self._report.note(job, event.step, event.steps, event.preview)
             case Loading():
-                self._report.note_loading(job, event.name)
+                self._note_loading(job, event)
             case Finished():
                 job.start_ending()
                 self._finish.succeed(job, event)
             case Failed():
                 job.start_ending()
                 self._finish.fail(job, event.failure)
+
+    def _note_loading(self, job: HeldJob, event: Loading) -> None:
+        """Report what the job waits for; its deadline begins anew after a download, which may take hours."""
+        if event.done_bytes is not None:
+            job.stop_clock()
+        elif job.is_clock_stopped:
+            job.restart_clock()
+        self._report.note_loading(job, LoadingNow(event.name, event.done_bytes, event.total_bytes))
 
     def _drain(self) -> None:
         self._prepare.stop()

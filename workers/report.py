@@ -13,6 +13,7 @@ from io import BytesIO
 from PIL import Image
 from redis.exceptions import RedisError
 
+from models.jobs.records import LoadingNow
 from service.backbone.ledger import Ledger
 from workers.held_jobs import HeldJob, HeldJobs
 
@@ -29,7 +30,7 @@ class _Latest:
     step: int
     steps: int
     preview: Image.Image | None
-    loading: str | None = None
+    loading: LoadingNow | None = None
     """What the job waits for, before its first step."""
 
 
@@ -52,10 +53,10 @@ class Report(threading.Thread):
             self._latest[job.execution_id] = _Latest(job, int(step), int(steps), kept)
         self._has_news.set()
 
-    def note_loading(self, job: HeldJob, name: str) -> None:
+    def note_loading(self, job: HeldJob, loading: LoadingNow) -> None:
         """Report what the job waits for; returns at once."""
         with self._lock:
-            self._latest[job.execution_id] = _Latest(job, 0, job.record.steps, None, name)
+            self._latest[job.execution_id] = _Latest(job, 0, job.record.steps, None, loading)
         self._has_news.set()
 
     def run(self) -> None:

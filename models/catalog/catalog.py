@@ -76,6 +76,10 @@ class ModelSpec:
     """The commit, tag or branch of ``repository``; pin a commit."""
     file: Path | None = None
     """A single ``.safetensors`` file."""
+    url: str | None = None
+    """Where ``file`` can be downloaded from; ``None`` if it must be there."""
+    sha256: str | None = None
+    """The checksum of what ``url`` gives, in hexadecimal."""
     config: Path | None = None
     """A diffusers folder with the configurations and tokenizers for ``file``; ``None`` takes those of the published
     model of its architecture, or asks the hub."""
@@ -112,6 +116,10 @@ class ModelSpec:
             yield CatalogError(f"model {self.name!r} needs exactly one of {', '.join(SOURCES)}")
         if self.config is not None and self.file is None:
             yield self._wrong("config", "is for models in a single file")
+        if self.url is not None and self.file is None:
+            yield self._wrong("url", "is for models in a single file")
+        if self.sha256 is not None and self.url is None:
+            yield self._wrong("sha256", "is for models with a url")
         if self.prediction not in PREDICTIONS:
             yield self._wrong("prediction", f"must be one of {', '.join(PREDICTIONS)}")
         if self.prediction != PREDICTIONS[0] and (self.file is None or self.config is not None):
@@ -160,7 +168,7 @@ class ModelSpec:
         for folder in (self.folder, self.config):
             if folder is not None and not (folder / "model_index.json").is_file():
                 return f"there is no diffusers pipeline in {folder} (no model_index.json)"
-        if self.file is not None and not self.file.is_file():
+        if self.file is not None and self.url is None and not self.file.is_file():
             return f"there is no file {self.file}"
         if self.vae is not None and not self.vae.is_file():
             return f"there is no VAE {self.vae}"

@@ -28,6 +28,8 @@ from models.diffusion.placement import Fetch, LayerPlacement, PartPlacement, Pla
 from models.diffusion.reduced_weights import reduce_weights, widen_in_forwards, widening
 from models.diffusion.single_files.completing import write_configuration
 from models.diffusion.single_files.vae import load_vae
+from models.downloads.on_disk import place_of, variant_of
+from models.downloads.parts import UNUSED_PARTS
 from models.errors import ModelUnavailable, OutOfMemory
 
 log = logging.getLogger(__name__)
@@ -187,14 +189,17 @@ def _read(spec: ModelSpec, family: Family, dtype: torch.dtype) -> Any:
         warnings.simplefilter("ignore", FutureWarning)  # outdated scheduler configs, which diffusers corrects itself
         if spec.file is not None:
             return _read_file(spec, spec.file, family, options)
-        source, revision = (spec.folder, None) if spec.folder is not None else (spec.repository, spec.revision)
-        place = {"revision": revision, "local_files_only": spec.folder is not None}
-        index = family.pipeline_class.load_config(source, **place)
+        folder = place_of(spec)
+        if folder is None:
+            raise ModelUnavailable(f"its files are not downloaded; photogram models pull {spec.name}")
+        index = family.pipeline_class.load_config(folder, local_files_only=True)
         problem = _index_problem(index, spec.family)
         if problem is not None:
             raise ModelUnavailable(problem)
         options |= {name: None for name in family.optional if (index.get(name) or [None])[0] is None}
-        return family.pipeline_class.from_pretrained(source, use_safetensors=True, **place, **options)
+        options |= {name: None for name in UNUSED_PARTS if name in index}
+        place = {"variant": variant_of(folder), "local_files_only": True}
+        return family.pipeline_class.from_pretrained(folder, use_safetensors=True, **place, **options)
 
 
 def _read_file(spec: ModelSpec, file: Path, family: Family, options: dict[str, Any]) -> Any:

@@ -11,7 +11,7 @@ from models.catalog.catalog import ModelSpec
 from models.diffusion.batching import advance, predict, split
 from models.diffusion.capacity import Capacity, Forward
 from models.diffusion.checkpoint import Checkpoint
-from models.diffusion.events import Event, Failed, Finished, Loading, Progressed
+from models.diffusion.events import Event, Failed, Finished, Progressed
 from models.diffusion.load_requests import checkpoint_request
 from models.diffusion.model_cache import ModelCache
 from models.diffusion.plans import Tools, plan
@@ -25,6 +25,8 @@ from models.diffusion.work import HostWork, LoadRequest, PlanEnd, PlanStep, Step
 from models.errors import JobFailure, OutOfMemory
 
 CPU = torch.device("cpu")
+LOADING_EVERY_S = 1.0
+"""How often a row that waits for a model is told how far that is."""
 
 
 class Engine:
@@ -67,6 +69,7 @@ class Engine:
         self._previews = Previews(preview_every, self._side_work)
         self._tools = Tools(load, device)
         self._joining_soon = 1
+        self._told_loading_at = time.monotonic()
 
     @property
     def row_ids(self) -> tuple[str, ...]:
@@ -140,7 +143,7 @@ class Engine:
             events += self._finish(rows)
         else:
             self._side_work.wait()
-        events += self._resume_ready()
+        events += [*self._resume_ready(), *self._loading()]
         self._joining_soon = self._scheduler.joining_soon()
         return events
 
@@ -179,7 +182,7 @@ class Engine:
             case LoadRequest():
                 self._side_work.load(row, following)
                 if not row.is_ready:
-                    yield Loading(row.row_id, following.name)
+                    yield self._side_work.loading_of(row, following)
             case HostWork():
                 self._side_work.compute_on_host(row, following)
             case PlanEnd(result):
@@ -208,6 +211,13 @@ class Engine:
         """Drop what no row needs: encoded prompts and unused models; whether there was anything."""
         had_encodings = self._tools.encodings.clear()
         return self._models.free_memory() or had_encodings
+
+    def _loading(self) -> Iterator[Event]:
+        """Once a second, what rows wait for and how far it is."""
+        now = time.monotonic()
+        if now - self._told_loading_at >= LOADING_EVERY_S:
+            self._told_loading_at = now
+            yield from self._side_work.loading()
 
     def _execute(self, rows: Sequence[Row]) -> list[torch.Tensor | JobFailure]:
         """Run the model for all of ``rows``: one forward, or several small ones that measure its fixed cost."""

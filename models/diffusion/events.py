@@ -12,11 +12,15 @@ from models.errors import JobFailure
 
 @dataclass(frozen=True)
 class Loading:
-    """A row waits for a model that is being loaded."""
+    """A row waits for a model that is being downloaded or loaded."""
 
     row_id: str
     name: str
     """The model's name, for people."""
+    done_bytes: int | None = None
+    """The bytes that are downloaded; ``None`` if it is being loaded from this machine."""
+    total_bytes: int | None = None
+    """The bytes of the whole download; ``None`` if unknown."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ from models.diffusion.control.loading import load_controlnet
 from models.diffusion.lora import LoraWeight
 from models.diffusion.upscaling.faces import FaceRestorer, load_face_restorer
 from models.diffusion.upscaling.upscaler import Upscaler, load_upscaler
-from models.diffusion.work import LoadRequest
+from models.diffusion.work import Download, LoadRequest
+from models.downloads.download import download, is_remote
+from models.downloads.on_disk import is_on_disk
 
 
 def weights_of(spec: ModelSpec) -> Hashable:
@@ -30,7 +32,8 @@ def weights_of(spec: ModelSpec) -> Hashable:
 
 def checkpoint_request(spec: ModelSpec, load: Callable[[ModelSpec], Checkpoint]) -> LoadRequest[Checkpoint]:
     """Request the checkpoint of ``spec``, to be loaded by ``load``."""
-    return LoadRequest(weights_of(spec), f"model {spec.name}", partial(load, spec))
+    needs_download = Download(lambda: not is_on_disk(spec), partial(download, spec)) if is_remote(spec) else None
+    return LoadRequest(weights_of(spec), f"model {spec.name}", partial(load, spec), needs_download)
 
 
 def lora_request(base: Checkpoint, loras: Sequence[tuple[AuxiliaryModel, LoraWeight]]) -> LoadRequest[Checkpoint]:
@@ -38,7 +41,7 @@ def lora_request(base: Checkpoint, loras: Sequence[tuple[AuxiliaryModel, LoraWei
     versions = tuple((_file_version(lora.path), weight) for lora, weight in loras)
     names = ", ".join(lora.name for lora, _ in loras)
     parent = weights_of(base.spec)
-    return LoadRequest(("loras", parent, versions), f"LoRA {names}", partial(base.adapters.get, loras), parent)
+    return LoadRequest(("loras", parent, versions), f"LoRA {names}", partial(base.adapters.get, loras), parent=parent)
 
 
 def controlnet_request(controlnet: AuxiliaryModel, checkpoint: Checkpoint) -> LoadRequest[ControlNetModel]:

@@ -28,8 +28,8 @@ from models.catalog.families import (
 )
 from models.catalog.samplers import FLOW_MATCHING
 from models.catalog.weights import read_header
-from models.diffusion.on_disk import is_on_disk, place_of
 from models.diffusion.parts import Part, part_named
+from models.downloads.on_disk import is_on_disk, place_of
 from models.errors import ModelUnavailable
 
 DENOISER_NUMBERS: Mapping[str, int] = MappingProxyType({

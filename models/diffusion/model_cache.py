@@ -5,16 +5,18 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Collection, Hashable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from threading import RLock
-from typing import TypeVar, cast
+from threading import RLock, Thread
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
 
 from models.diffusion.failures import attempt, release_memory
-from models.diffusion.work import LoadRequest
+from models.diffusion.work import Download, LoadRequest
+from models.downloads.progress import Progress
 from models.errors import JobFailure, OutOfMemory
 
 T = TypeVar("T")
@@ -28,6 +30,8 @@ class _Entry:
     """A model that is loaded or being loaded."""
 
     future: Future[object]
+    progress: Progress | None = None
+    """Of its download, while that runs."""
     parent: Hashable = None
     """The key of the model whose tensors this one shares."""
     tensors: Mapping[int, int] = field(default_factory=dict)
@@ -78,9 +82,15 @@ class ModelCache:
         with self._lock:
             entry = self._entries.pop(request.key, None)
             if entry is None or entry.has_failed:
-                entry = _Entry(self._loader.submit(self._load, request), request.parent)
+                entry = self._begin(request)
             self._entries[request.key] = entry
             return cast("Future[T | JobFailure]", entry.future)
+
+    def download_of(self, key: Hashable) -> Progress | None:
+        """How far the download of a model is; ``None`` if none runs."""
+        with self._lock:
+            entry = self._entries.get(key)
+            return None if entry is None else entry.progress
 
     @property
     def loaded(self) -> tuple[Hashable, ...]:
@@ -95,8 +105,32 @@ class ModelCache:
         return dropped
 
     def close(self) -> None:
-        """End the loader thread."""
+        """End the loader thread, and stop downloads; what they brought stays on the disk."""
+        with self._lock:
+            downloads = [entry.progress for entry in self._entries.values() if entry.progress is not None]
+        for progress in downloads:
+            progress.cancel()
         self._loader.shutdown(cancel_futures=True)
+
+    def _begin(self, request: LoadRequest[Any]) -> _Entry:
+        """Start to load the model, or to download its files first, in a thread that holds up no other model."""
+        if request.download is None or not request.download.is_needed():
+            return _Entry(self._loader.submit(self._load, request), parent=request.parent)
+        entry = _Entry(Future(), Progress(), request.parent)
+        Thread(target=self._download, args=(request, request.download, entry), name="download", daemon=True).start()
+        return entry
+
+    def _download(self, request: LoadRequest[object], download: Download, entry: _Entry) -> None:
+        progress, entry_future = entry.progress, entry.future
+        assert progress is not None
+        failure = attempt(lambda: download.run(progress))
+        entry.progress = None
+        if isinstance(failure, JobFailure):
+            entry_future.set_result(failure)
+            return
+        with suppress(RuntimeError):  # the loader has been closed
+            loading = self._loader.submit(self._load, request)
+            loading.add_done_callback(partial(_hand_on, entry_future))
 
     def _load(self, request: LoadRequest[object]) -> object:
         def load() -> object:
@@ -156,6 +190,17 @@ class ModelCache:
         del self._entries[key]
         for child in [each for each, entry in self._entries.items() if entry.parent == key]:
             del self._entries[child]
+
+
+def _hand_on(to: Future[object], done: Future[object]) -> None:
+    """Give the outcome of ``done`` to ``to``."""
+    if done.cancelled():
+        return
+    error = done.exception()
+    if error is None:
+        to.set_result(done.result())
+    else:
+        to.set_exception(error)
 
 
 def tensors_of(loaded: object) -> dict[int, int]:

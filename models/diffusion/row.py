@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 
 from PIL.Image import Image
 
-from models.diffusion.work import Plan, PlanStep, Task, Work
+from models.diffusion.events import Loading
+from models.diffusion.work import LoadRequest, Plan, PlanStep, Task, Work
 from models.errors import JobFailure
 
 SHARE_BASE = 4.0
@@ -36,6 +37,7 @@ class AwaitingLoad:
 
     future: Future[object]
     """The loaded model, or a ``JobFailure``."""
+    request: LoadRequest[object]
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ class Row:
     keys: frozenset[Hashable] = frozenset()
     """The keys of all models that were loaded for the row; the model cache keeps these."""
     _state_since: float = field(default_factory=time.monotonic)
+    told_loading: Loading | None = None
+    """The last event that told what the row waits for."""
     _seconds: dict[type[State], float] = field(default_factory=lambda: defaultdict(float))
 
     def enter(self, state: State) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any, TypeVar
 
 import torch
 
+from models.diffusion.events import Loading
 from models.diffusion.failures import attempt
 from models.diffusion.model_cache import ModelCache
 from models.diffusion.row import AwaitingLoad, Finishing, OnHost, Preparing, Row
@@ -64,7 +65,23 @@ class SideWork:
     def load(self, row: Row, request: LoadRequest[object]) -> None:
         """Load a model for ``row``."""
         row.keys |= {request.key}
-        row.enter(AwaitingLoad(self._models.request(request)))
+        row.enter(AwaitingLoad(self._models.request(request), request))
+
+    def loading(self) -> Iterator[Loading]:
+        """Of the watched rows that wait for a model: how far that is, if it has changed since it was told."""
+        for row in self._rows:
+            if isinstance(row.state, AwaitingLoad) and not row.is_ready:
+                earlier = row.told_loading
+                event = self.loading_of(row, row.state.request)
+                if event != earlier:
+                    yield event
+
+    def loading_of(self, row: Row, request: LoadRequest[object]) -> Loading:
+        """The event that ``row`` waits for the model of ``request``."""
+        progress = self._models.download_of(request.key)
+        numbers = (None, None) if progress is None else (progress.done_bytes, progress.total_bytes)
+        row.told_loading = Loading(row.row_id, request.name, *numbers)
+        return row.told_loading
 
     def compute_on_host(self, row: Row, work: HostWork[object]) -> None:
         """Do ``work``, which uses the CPU alone, for ``row``."""

@@ -10,6 +10,7 @@ import torch
 from PIL.Image import Image
 
 from models.catalog.catalog import Catalog
+from models.downloads.progress import Progress
 from models.errors import JobFailure
 from models.jobs.params import JobParams
 from models.jobs.results import JobOutput
@@ -93,6 +94,16 @@ class Work(Protocol[T_co]):
 
 
 @dataclass(frozen=True)
+class Download:
+    """The download of the files of a model, which comes before the load."""
+
+    is_needed: Callable[[], bool]
+    """Whether files are missing; asked in the engine's thread when the model is not loaded."""
+    run: Callable[[Progress], None]
+    """Brings the files, and counts their bytes; called in a thread of its own."""
+
+
+@dataclass(frozen=True)
 class LoadRequest(Generic[T_co]):
     """A request for a model, which is loaded once and then shared by all rows."""
 
@@ -102,6 +113,8 @@ class LoadRequest(Generic[T_co]):
     """The model's name, for people."""
     load: Callable[[], T_co]
     """Loads the model; called in the loader thread."""
+    download: Download | None = None
+    """``None`` if the model's files are on this machine or nowhere."""
     parent: Hashable = None
     """The key of the model whose tensors the loaded one shares, and which is dropped only together with it."""
 

@@ -36,6 +36,22 @@ def new_job_id() -> str:
     return str(uuid.uuid4())
 
 
+@dataclass(frozen=True)
+class LoadingNow:
+    """A model that a job waits for while it is downloaded or loaded."""
+
+    name: str
+    """For people, as in ``model sdxl``."""
+    done_bytes: int | None = None
+    """The bytes that are downloaded; ``None`` if it is loaded from the worker's machine."""
+    total_bytes: int | None = None
+    """The bytes of the whole download; ``None`` if unknown."""
+
+    def to_payload(self) -> dict[str, Any]:
+        """The fields that are known."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
 @dataclass(frozen=True, kw_only=True)
 class JobRecord:
     """A job as it is in the ledger; times are in seconds since the epoch."""
@@ -64,8 +80,8 @@ class JobRecord:
     is_cancel_requested: bool = False
     error_field: str | None = None
     """The path of the request's field that is to blame for the failure, if one is."""
-    loading: str | None = None
-    """The model that the job waits for before its first step, as text for people; only while it waits."""
+    loading: LoadingNow | None = None
+    """What the job waits for before its first step; only while it waits."""
     rewrite: Rewrite | None = None
     """The outcome of rewriting the prompt, if that was tried."""
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import tomlkit
 from tomlkit.exceptions import ParseError
 
-from models.catalog.catalog import EXTRAS, HOUSE, Catalog
+from models.catalog.catalog import EXTRAS, HOUSE, Catalog, ModelSpec
 from models.catalog.names import did_you_mean
 from models.errors import CatalogError
 from service.backbone.files import replace_file
@@ -27,10 +27,20 @@ def add_entry(path: Path, name: str, entry: Mapping[str, Any], *, is_default: bo
         CatalogError: the name is taken, unless it is that of an entry to ``overwrite``; or the entry is not valid. The
             file is unchanged.
     """
+    _require_free(path, name, overwrite=overwrite)
+    put_entries(path, {(_MODELS, name): entry}, default=name if is_default else None)
+
+
+def planned_model(path: Path, name: str, entry: Mapping[str, Any], *, overwrite: bool = False) -> ModelSpec:
+    """The model that :func:`add_entry` would add; raises as that does, and writes nothing."""
+    _require_free(path, name, overwrite=overwrite)
+    return Catalog.parse(tomlkit.dumps(_with_entries(path, {(_MODELS, name): entry})), path)[name]
+
+
+def _require_free(path: Path, name: str, *, overwrite: bool) -> None:
     found = Catalog.load(path).resolve(name)
     if found is not None and not (overwrite and found.name == name != HOUSE):
         raise CatalogError(f"there is a model {name!r} already")
-    put_entries(path, {(_MODELS, name): entry}, default=name if is_default else None)
 
 
 def put_entries(path: Path, entries: Mapping[Place, Mapping[str, Any]], default: str | None = None) -> None:
@@ -39,13 +49,18 @@ def put_entries(path: Path, entries: Mapping[Place, Mapping[str, Any]], default:
     Raises:
         CatalogError: an entry is not valid; the file is unchanged.
     """
-    document = _read(path)
-    for (table, name), entry in entries.items():
-        document.setdefault(table, tomlkit.table(is_super_table=True))[name] = dict(entry)
+    document = _with_entries(path, entries)
     if default is not None:
         document["default"] = default
     Catalog.parse(tomlkit.dumps(document), path)
     _write(path, document)
+
+
+def _with_entries(path: Path, entries: Mapping[Place, Mapping[str, Any]]) -> Any:
+    document = _read(path)
+    for (table, name), entry in entries.items():
+        document.setdefault(table, tomlkit.table(is_super_table=True))[name] = dict(entry)
+    return document
 
 
 def change_entry(path: Path, name: str, key: str, value: str) -> None:

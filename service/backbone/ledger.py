@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from models.errors import JobFailure
 from models.jobs.kinds import DIFFUSION_QUEUE
-from models.jobs.records import JobRecord, JobStatus
+from models.jobs.records import JobRecord, JobStatus, LoadingNow
 from models.jobs.results import Image, Json, StoredFile
 from models.jobs.rewrite import Rewrite
 from service.backbone import scripts, trail
@@ -75,7 +75,7 @@ class Ledger:
         steps: int,
         *,
         preview: str | None = None,
-        loading: str | None = None,
+        loading: LoadingNow | None = None,
     ) -> Verdict:
         """Report ``step`` of ``steps``; returns whether to continue, and whether a client watches the previews.
 
@@ -84,16 +84,17 @@ class Ledger:
 
         Args:
             preview: a preview of the image, as a data URL.
-            loading: what the job waits for, in words.
+            loading: what the job waits for.
         """
         data: dict[str, object]
         if loading is not None:
-            kind, data = "loading", {"name": loading}
+            kind, data = "loading", loading.to_payload()
         elif preview is not None:
             kind, data = "preview", {"step": step, "image": preview}
         else:
             kind, data = "progress", {"step": step, "steps": steps}
-        answer = self._run(self._progress, job_id, execution_id, step, steps, kind, json.dumps(data), loading or "")
+        noted = "" if loading is None else json.dumps(data)
+        answer = self._run(self._progress, job_id, execution_id, step, steps, kind, json.dumps(data), noted)
         verdict: Verdict = answer.decode()
         return verdict
 

@@ -32,8 +32,8 @@ class ModelNotes:
     """Why workers could not load models."""
     backends: Mapping[str, ModelBackend] = field(default_factory=dict)
     """Of the models that workers have loaded at any time."""
-    loaded: frozenset[str] = frozenset()
-    """The models that a worker has in memory now."""
+    loaded: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The models that workers have in memory now, with the devices of these workers."""
 
 
 def read_notes(connection: Redis) -> ModelNotes:
@@ -42,7 +42,10 @@ def read_notes(connection: Redis) -> ModelNotes:
     backends: Any = connection.hgetall(MODEL_BACKENDS_KEY)
     statuses: Any = connection.hgetall(worker_status_key())
     alive = [status for status in map(json.loads, statuses.values()) if time.time() - status["at"] <= STATUS_TTL_S]
-    loaded = frozenset(name for status in alive for name in status["loaded"])
+    loaded: dict[str, tuple[str, ...]] = {}
+    for status in alive:
+        for name in status["loaded"]:
+            loaded[name] = (*loaded.get(name, ()), status.get("device") or "a worker")
     return ModelNotes(problems_of(problems), backends_of(backends), loaded)
 
 

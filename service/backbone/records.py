@@ -10,7 +10,7 @@ from typing import Any
 from models.errors import InternalFailure, PhotogramError
 from models.jobs.kinds import UnknownKind, find_kind
 from models.jobs.params import JobParams
-from models.jobs.records import JobRecord, JobStatus
+from models.jobs.records import JobRecord, JobStatus, LoadingNow
 from models.jobs.results import Image, Json, StoredFile
 from models.jobs.rewrite import Rewrite
 from models.jobs.tickets import Ticket
@@ -138,7 +138,7 @@ def _read(fields: Mapping[bytes, bytes], params: JobParams | None) -> JobRecord:
         started_at=_time(text.get("started_at")),
         finished_at=_time(text.get("finished_at")),
         is_cancel_requested=text.get("cancel_requested") == "1",
-        loading=text.get("loading") or None,
+        loading=_loading(text.get("loading")),
         rewrite=Rewrite.from_payload(json.loads(text["rewrite"])) if "rewrite" in text else None,
     )
 
@@ -176,6 +176,13 @@ def _document(text: str) -> Json:
     if text.count("[") + text.count("{") > _READABLE_DEPTH and is_deeper(document, _READABLE_DEPTH):
         raise ValueError("the document is nested too deep")
     return document
+
+
+def _loading(text: str | None) -> LoadingNow | None:
+    """What the record says of loading; workers of earlier versions wrote the name alone."""
+    if not text:
+        return None
+    return LoadingNow(**json.loads(text)) if text.startswith("{") else LoadingNow(text)
 
 
 def _time(text: str | None) -> float | None:

@@ -46,7 +46,7 @@ class JobEvent:
 
     event_id: str
     kind: str
-    """``status`` (data: the status), ``progress`` or ``preview`` (data: JSON)."""
+    """``status`` (data: the status), ``loading``, ``progress`` or ``preview`` (data: JSON)."""
     data: str
 
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from models.catalog.catalog import ModelSpec
+from models.catalog.file_kinds import CHECKPOINT
 from models.catalog.single_file import family_of
+from models.catalog.weights import SAFETENSORS
 from models.errors import CatalogError, ModelUnavailable
-from service.commands.model_files import beside, checked_vae, name_of_file
+from service.commands.model_files import beside, checked_vae, kind_of_source, name_of_file
 
+LINKED_FOLDER = "models"
+"""The folder in the data folder for files that were downloaded from URLs."""
 _FLAGS = {
     "defaults.num_inference_steps": "--steps",
     "defaults.guidance_scale": "--guidance",
@@ -22,20 +29,43 @@ _FLAGS = {
 """The flag that gives each key of an entry whose value can be wrong."""
 
 
-def name_of(options: argparse.Namespace) -> str:
-    """The model's name: as given, or the last part of the source."""
-    path = Path(options.source).expanduser()
-    own = name_of_file(path) if path.is_file() else path.resolve().name.removesuffix(".safetensors")
-    return str(options.name or own)
+def named_entry(options: argparse.Namespace) -> tuple[str, dict[str, object]]:
+    """The model's name, and its entry without what the arguments leave open.
 
-
-def entry_of(options: argparse.Namespace) -> dict[str, object]:
-    """The entry, without what the arguments leave open.
+    The name is as given, or the last part of the source; for a URL, the name of its file.
 
     Raises:
-        CatalogError: the source is no model, or the hub does not answer.
+        CatalogError: the source is no model.
+        DownloadFailed: the hub or Civitai does not answer, or has no such model.
     """
-    entry = {**_source(options), **_chosen(options, "family", "prediction", "dtype", "licence")}
+    if "://" in options.source:
+        name, source = _link(options)
+    else:
+        name, source = _last_part(options.source), _source(options)
+    return options.name or name, _entry(options, source)
+
+
+def with_family(entry: dict[str, object], spec: ModelSpec) -> dict[str, object]:
+    """``entry`` with the family of the file that was downloaded, unless it was given.
+
+    Raises:
+        CatalogError: the file is no checkpoint that can be used.
+    """
+    if spec.url is None or spec.file is None or not spec.file.is_file():
+        return entry
+    kind = kind_of_source(str(spec.file))
+    if kind is not None and kind.kind != CHECKPOINT:
+        raise CatalogError(f"it is {kind}: add it with photogram models add {shlex.quote(str(spec.file))}")
+    return {**_family_of(spec.file), **entry}
+
+
+def _last_part(source: str) -> str:
+    path = Path(source).expanduser()
+    return name_of_file(path) if path.is_file() else path.resolve().name.removesuffix(SAFETENSORS)
+
+
+def _entry(options: argparse.Namespace, source: dict[str, object]) -> dict[str, object]:
+    entry = {**source, **_chosen(options, "family", "prediction", "dtype", "licence")}
     if options.vae is not None:
         entry["vae"] = checked_vae(Path(options.vae).expanduser())
     if options.alias:
@@ -64,43 +94,61 @@ def _chosen(options: argparse.Namespace, *names: str) -> dict[str, object]:
 
 def _source(options: argparse.Namespace) -> dict[str, object]:
     path = Path(options.source).expanduser()
-    if options.revision and (path.is_dir() or path.suffix == ".safetensors"):
+    if options.revision and (path.is_dir() or path.suffix == SAFETENSORS):
         raise CatalogError(f"--revision is only for hub repositories, and {options.source} is not one")
     if path.is_dir():
         return {"folder": str(path.absolute())}
-    if path.suffix == ".safetensors":
+    if path.suffix == SAFETENSORS:
         return _file(path, options.config)
     if options.source.count("/") != 1 or options.source.startswith((".", "/", "~")):
-        raise CatalogError(f"{options.source} is not a folder, a .safetensors file or a hub repository (owner/name)")
-    return {"repository": options.source, "revision": options.revision or _newest_commit(options.source)}
+        raise CatalogError(
+            f"{options.source} is not a folder, a .safetensors file, a URL or a hub repository (owner/name)"
+        )
+    return _repository(options)
 
 
 def _file(path: Path, config: str | None) -> dict[str, object]:
     """The entry of a single file, with the family detected from its weights, and what A1111's files beside it say."""
-    entry: dict[str, object] = {"file": str(path.absolute())}
-    if config is not None:
-        entry["config"] = str(Path(config).expanduser().absolute())
-    try:
-        family = family_of(path) if path.is_file() else None
-    except ModelUnavailable as error:
-        raise CatalogError(str(error)) from error
-    if family is not None:
-        entry["family"] = family
+    entry: dict[str, object] = {"file": str(path.absolute()), **_config(config)}
+    if not path.is_file():
+        return entry
     further = beside(path)
     if config is not None:
         further.pop("prediction", None)
-    return {**entry, **further}
+    return {**entry, **_family_of(path), **further}
 
 
-def _newest_commit(repository: str) -> str:
-    from huggingface_hub import HfApi  # its import takes longer than --help may
+def _config(config: str | None) -> dict[str, object]:
+    return {} if config is None else {"config": str(Path(config).expanduser().absolute())}
 
+
+def _family_of(path: Path) -> dict[str, object]:
     try:
-        commit = HfApi().model_info(repository).sha
-    except Exception as error:  # the hub's client also raises the errors of its transport
-        raise CatalogError(
-            f"the newest commit of {repository} cannot be looked up; give --revision ({error})"
-        ) from error
-    if commit is None:
-        raise CatalogError(f"the hub has no commit of {repository}; give --revision")
-    return commit
+        family = family_of(path)
+    except ModelUnavailable as error:
+        raise CatalogError(str(error)) from error
+    return {} if family is None else {"family": family}
+
+
+def _link(options: argparse.Namespace) -> tuple[str, dict[str, object]]:
+    """The name of the file behind a URL, and its entry; the file lands in the folder ``models`` of the data folder."""
+    from models.downloads.links import resolve  # its import takes longer than --help may
+
+    if options.revision:
+        raise CatalogError(f"--revision is only for hub repositories, and {options.source} is not one")
+    link = resolve(options.source, options.sha256)
+    stem = link.file_name.removesuffix(SAFETENSORS)
+    file_name = re.sub(r"[^\w.-]+", "_", options.name or stem) + SAFETENSORS
+    entry: dict[str, object] = {"file": f"{LINKED_FOLDER}/{file_name}", "url": link.url}
+    return stem, {**entry, **({} if link.sha256 is None else {"sha256": link.sha256}), **_config(options.config)}
+
+
+def _repository(options: argparse.Namespace) -> dict[str, object]:
+    """The entry of a repository at one commit; with ``--no-download`` and a revision, the hub is not asked."""
+    if options.revision and options.no_download:
+        return {"repository": options.source, "revision": options.revision}
+    from models.downloads.hub import look_up  # its import takes longer than --help may
+
+    found = look_up(options.source, options.revision)
+    licence = {"licence": found.licence} if found.licence else {}
+    return {"repository": options.source, "revision": found.commit, **licence}

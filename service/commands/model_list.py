@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 
 from models.catalog.auxiliary import AuxiliaryModels
 from models.catalog.catalog import EXTRAS, OFFLOADS, Catalog, ModelSpec
+from models.downloads.space import in_words
 from service.backbone.connections import connect
 from service.backbone.model_notes import ModelNotes, read_notes
 from service.backbone.running import RunningServer, running_server
@@ -54,14 +55,15 @@ def _notes(settings: Settings, server: RunningServer | None) -> ModelNotes:
 
 
 def _paragraph(spec: ModelSpec, notes: ModelNotes, *, is_default: bool) -> Iterator[str]:
-    from models.diffusion.memory_plan import plan_of  # the hub's client: longer than --help may take
-    from models.diffusion.on_disk import bytes_of, is_on_disk, place_of
+    from models.diffusion.memory_plan import plan_of
+    from models.downloads.download import is_remote
+    from models.downloads.on_disk import bytes_of, is_on_disk, place_of  # the hub's client: longer than --help may take
 
     problem, place = spec.problem() or notes.problems.get(spec.name), place_of(spec)
     state = f"CANNOT BE USED: {problem}" if problem else "ok"
     if problem is None and not is_on_disk(spec):
-        state = "not downloaded: its first job does that"
-    loaded = ", loaded" if spec.name in notes.loaded else ""
+        state = f"not downloaded: photogram models pull {spec.name}, or its first job, does that"
+    loaded = f", loaded on {', '.join(notes.loaded[spec.name])}" if spec.name in notes.loaded else ""
     backend = notes.backends.get(spec.name)
     runs_on = "" if backend is None else f", backend {backend.backend}"
     yield f"{spec.name}{' (default)' if is_default else ''}: {state}{loaded}"
@@ -69,10 +71,11 @@ def _paragraph(spec: ModelSpec, notes: ModelNotes, *, is_default: bool) -> Itera
     yield f"    {_defaults(spec)}"
     if spec.aliases:
         yield f"    also called: {', '.join(spec.aliases)}"
-    if spec.repository is not None:
-        yield f"    from {spec.source}"
+    if is_remote(spec):
+        yield f"    from {spec.url or spec.source}"
     if place is not None and place.exists():
-        yield f"    {_size(bytes_of(place))} in {place}"
+        size_bytes = bytes_of(place)
+        yield f"    {in_words(size_bytes)} ({size_bytes} bytes) in {place}"
     plan = plan_of(spec)
     if plan is not None:
         yield f"    {_memory(plan, spec)}"
@@ -82,15 +85,11 @@ def _memory(plan: MemoryPlan, spec: ModelSpec) -> str:
     """What the model needs on a GPU, with its own settings and with the others that need less."""
     needed = plan.needed_bytes(spec.offload, spec.weights)
     others = {offload: plan.needed_bytes(offload, spec.weights) for offload in OFFLOADS}
-    less = [f'{_size(size)} with offload = "{offload}"' for offload, size in others.items() if size < needed]
-    return f"needs about {_size(needed)} on a GPU for one image{''.join(f', {each}' for each in less)}"
+    less = [f'{in_words(size)} with offload = "{offload}"' for offload, size in others.items() if size < needed]
+    return f"needs about {in_words(needed)} on a GPU for one image{''.join(f', {each}' for each in less)}"
 
 
 def _defaults(spec: ModelSpec) -> str:
     chosen = spec.defaults
     size = f"{chosen.width}x{chosen.height}"
     return f"{size}, {chosen.num_inference_steps} steps, {chosen.sampler}, guidance {chosen.guidance_scale:g}"
-
-
-def _size(size_bytes: int) -> str:
-    return f"{size_bytes / 1e9:.2f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.1f} MB"

@@ -1,4 +1,4 @@
-"""``photogram models``: show, edit and check the catalog in the data folder."""
+"""``photogram models``: show, edit and check the catalog in the data folder, and download its models."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from models.catalog.catalog import PREDICTIONS, Catalog
+from models.catalog.catalog import PREDICTIONS, Catalog, ModelSpec
 from models.catalog.families import FAMILIES, STABLE_DIFFUSION
 from models.catalog.file_kinds import CHECKPOINT, FileKind
 from models.catalog.names import unknown_name
-from models.errors import CatalogError, StorageUnavailable
-from service.backbone.catalog_edit import add_entry, put_entries, remove_entry
+from models.errors import CatalogError, DownloadFailed, StorageUnavailable
+from service.backbone.catalog_edit import add_entry, planned_model, put_entries, remove_entry
 from service.backbone.configuration import configure
 from service.backbone.running import running_server
 from service.backbone.settings import Settings, SettingsError
-from service.commands.model_entries import entry_of, in_flags, name_of
+from service.commands.model_downloads import download_shown
+from service.commands.model_entries import in_flags, named_entry, with_family
 from service.commands.model_files import add_auxiliary, kind_of_source, usage
 from service.commands.model_list import model_lines
 from service.commands.model_scan import Scan
@@ -29,6 +30,9 @@ def main(argv: list[str] | None = None) -> int:
     run: Callable[[argparse.Namespace, Settings], int] = options.run
     try:
         return run(options, configure(flags={"data": options.data}).settings)
+    except DownloadFailed as error:
+        print(f"photogram models: {error}{f' ({error.detail})' if error.detail else ''}", file=sys.stderr)
+        return 1
     except (CatalogError, SettingsError, StorageUnavailable, OSError) as error:
         print(f"photogram models: {error}", file=sys.stderr)
         return 1
@@ -47,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     scan_parser.add_argument("--dry-run", action="store_true", help="say what would be added, and change nothing")
     scan_parser.set_defaults(run=scan)
     for name, run, text in (
+        ("pull", pull, "download the files of a model of the catalog"),
         ("remove", remove, "remove a model from the catalog"),
         ("check", check, "load a model and generate an image"),
     ):
@@ -61,9 +66,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_arguments(add_parser: argparse.ArgumentParser) -> None:
-    add_parser.add_argument("source", help="a file of weights, a diffusers folder, or a hub repository (owner/name)")
+    add_parser.add_argument(
+        "source",
+        help="a file of weights, a diffusers folder, a hub repository (owner/name), or a URL (Civitai, or a file)",
+    )
     add_parser.add_argument("--name", help="the model's name in requests (default: the last part of the source)")
     add_parser.add_argument("--revision", help="the repository's commit (default: the newest, which is then pinned)")
+    add_parser.add_argument("--sha256", help="the checksum of a URL's file")
+    add_parser.add_argument(
+        "--no-download", action="store_true", help="leave the download to pull, or to the first job"
+    )
     add_parser.add_argument(
         "--family",
         choices=tuple(FAMILIES),
@@ -95,7 +107,9 @@ def list_models(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def add(options: argparse.Namespace, settings: Settings) -> int:
-    """Add a model to the catalog file."""
+    """Add a model to the catalog file; download it before, unless it is here or ``--no-download`` is given."""
+    if options.sha256 is not None and "://" not in options.source:
+        raise CatalogError(f"--sha256 is only for URLs, and {options.source} is none")
     kind = kind_of_source(options.source)
     if kind is None or kind.kind == CHECKPOINT:
         lines = _add_checkpoint(options, settings.catalog_path, kind)
@@ -111,9 +125,13 @@ def _add_checkpoint(options: argparse.Namespace, catalog_path: Path, kind: FileK
     """Add a checkpoint; ``kind`` is that of a single file."""
     if options.to is not None:
         raise CatalogError(f"--to is for VAEs, and {options.source} is a checkpoint")
-    name = name_of(options)
+    name, entry = named_entry(options)
     with in_flags():
-        add_entry(catalog_path, name, entry_of(options), is_default=options.default, overwrite=options.overwrite)
+        spec = planned_model(catalog_path, name, entry, overwrite=options.overwrite)
+        if not options.no_download:
+            download_shown(spec)
+        entry = with_family(entry, spec)
+        add_entry(catalog_path, name, entry, is_default=options.default, overwrite=options.overwrite)
     problem = Catalog.load(catalog_path)[name].problem()
     what = "" if kind is None else f": {kind}"
     yield f"{name} is in the catalog{what}" + (f", but {problem}" if problem else "")
@@ -128,6 +146,18 @@ def scan(options: argparse.Namespace, settings: Settings) -> int:
     if found.entries and not options.dry_run:
         put_entries(settings.catalog_path, found.entries)
         _tell_who_sees_it(settings)
+    return 0
+
+
+def pull(options: argparse.Namespace, settings: Settings) -> int:
+    """Download the files of a model that is in the catalog."""
+    from models.downloads.download import is_remote  # the hub's client: longer than --help may take
+
+    spec = _known(options.name, settings)
+    if not is_remote(spec):
+        raise CatalogError(f"{spec.name} is a folder or a file of this machine and is not downloaded")
+    download_shown(spec)
+    print(f"{spec.name} is on this machine")
     return 0
 
 
@@ -161,11 +191,17 @@ def verify(options: argparse.Namespace, settings: Settings) -> int:
 
 def _run_apart(module: str, name: str, settings: Settings, *more: str) -> int:
     """Run ``module`` with a model of the catalog in a process of its own, and return its exit code."""
-    catalog = Catalog.load(settings.catalog_path)
-    if catalog.resolve(name) is None:
-        raise CatalogError(unknown_name("model", name, catalog).message)
+    _known(name, settings)
     command = [sys.executable, "-m", module, str(settings.catalog_path), name, *more]
     return subprocess.run(command, check=False).returncode
+
+
+def _known(name: str, settings: Settings) -> ModelSpec:
+    catalog = Catalog.load(settings.catalog_path)
+    spec = catalog.resolve(name)
+    if spec is None:
+        raise CatalogError(unknown_name("model", name, catalog).message)
+    return spec
 
 
 if __name__ == "__main__":

@@ -61,7 +61,9 @@ class ProgressView(BaseModel):
 
     step: int = Field(description="Steps that are done.")
     steps: int = Field(description="Steps of the whole job.")
-    loading: str | None = Field(None, description="What is being loaded before the first step.")
+    loading: str | None = Field(None, description="What is being downloaded or loaded before the first step.")
+    done_bytes: int | None = Field(None, description="How many bytes of it are downloaded, during a download.")
+    total_bytes: int | None = Field(None, description="How many bytes the whole download has, if that is known.")
 
 
 class FailureView(BaseModel):

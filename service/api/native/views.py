@@ -21,7 +21,7 @@ def job_view(record: JobRecord, base_url: str) -> JobView:
         params=shown_params(record.params),
         revised_prompt=None if record.rewrite is None else record.rewrite.revised_prompt,
         rewrite=rewrite_view(record.rewrite),
-        progress=ProgressView(step=record.step, steps=record.steps, loading=_loading(record)),
+        progress=_progress(record),
         result=_result(record, base_url) if record.status is JobStatus.SUCCEEDED else None,
         error=_failure(record),
         created_at=datetime.fromtimestamp(record.created_at, UTC),
@@ -34,8 +34,15 @@ def rewrite_view(rewrite: Rewrite | None) -> RewriteView | None:
     return None if rewrite is None else RewriteView(**rewrite.to_payload())
 
 
-def _loading(record: JobRecord) -> str | None:
-    return record.loading if record.status is JobStatus.RUNNING else None
+def _progress(record: JobRecord) -> ProgressView:
+    loading = record.loading if record.status is JobStatus.RUNNING else None
+    return ProgressView(
+        step=record.step,
+        steps=record.steps,
+        loading=None if loading is None else loading.name,
+        done_bytes=None if loading is None else loading.done_bytes,
+        total_bytes=None if loading is None else loading.total_bytes,
+    )
 
 
 def _result(record: JobRecord, base_url: str) -> ResultView:

@@ -62,9 +62,9 @@ def start() -> str:
 def progress() -> str:
     """A worker reports progress, which is written and announced only if it does not fall.
 
-    ARGV[3:]: execution id, step, steps, event kind, event data, what is being loaded or an empty string. Returns
-    ``go``, ``watched`` (go on, and a client watches the previews), ``cancel`` (a client canceled the job) or ``over``
-    (the job is no longer this execution's).
+    ARGV[3:]: execution id, step, steps, event kind, event data, what is being loaded as JSON or an empty string.
+    Returns ``go``, ``watched`` (go on, and a client watches the previews), ``cancel`` (a client canceled the job) or
+    ``over`` (the job is no longer this execution's).
     """
     return _record_script("progress")
 

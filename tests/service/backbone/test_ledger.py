@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.errors import InternalFailure, OutOfMemory
-from models.jobs.records import JobStatus
+from models.jobs.records import JobStatus, LoadingNow
 from models.jobs.results import Image, StoredFile
 from models.jobs.rewrite import Rewrite
 from service.backbone import scripts
@@ -104,7 +104,13 @@ def test_progress_only_rises(ledger, intake, ticket, redis, reports):
             ledger.requeue(job, str(execution))
             ledger.start(job, str(execution))
         else:
-            extra = {"preview": "data:,x"} if kind == "preview" else {"loading": "m"} if kind == "loading" else {}
+            extra = (
+                {"preview": "data:,x"}
+                if kind == "preview"
+                else {"loading": LoadingNow("m")}
+                if kind == "loading"
+                else {}
+            )
             ledger.progress(job, str(execution), min(step, steps), steps, **extra)
         record = ledger.read(job)
         shown.append(record.step / max(record.steps, 1))
@@ -213,12 +219,12 @@ def test_model_problems_are_noted_and_forgotten(ledger, redis):
 
 def test_what_a_job_waits_for_is_told_until_its_first_step(ledger, job):
     ledger.start(job, "a")
-    ledger.progress(job, "a", 0, 20, loading="model sdxl")
+    ledger.progress(job, "a", 0, 20, loading=LoadingNow("model sdxl", 5, 9))
     waiting = ledger.read(job)
     ledger.progress(job, "a", 1, 20)
     drawing = ledger.read(job)
     assert waiting is not None and drawing is not None
-    assert (waiting.loading, drawing.loading) == ("model sdxl", None)
+    assert (waiting.loading, drawing.loading) == (LoadingNow("model sdxl", 5, 9), None)
 
 
 def test_documents_and_files_are_kept_in_the_record(ledger, job):
@@ -295,7 +301,7 @@ def test_a_report_learns_whether_the_job_is_watched(ledger, job, redis):
     redis.set(watched_key(job), "1")
     assert ledger.progress(job, "a", 2, 20) == "watched"
     assert ledger.progress(job, "a", 1, 20) == "watched", "also where no progress is shown"
-    assert ledger.progress(job, "a", 2, 20, loading="a model") == "watched"
+    assert ledger.progress(job, "a", 2, 20, loading=LoadingNow("a model")) == "watched"
     assert ledger.progress(job, "b", 3, 20) == "over"
     redis.delete(watched_key(job))
     assert ledger.progress(job, "a", 3, 20) == "go"

@@ -108,7 +108,7 @@ def test_the_name_is_the_last_part_of_the_source(
 ) -> None:
     (tmp_path / "folder.d").mkdir()
     monkeypatch.chdir(tmp_path)
-    revision = ["--revision", "abc"] if source.startswith("someone") else []
+    revision = ["--revision", "abc", "--no-download"] if source.startswith("someone") else []
     assert main(["add", source, *revision]) == 0
     assert name in Catalog.load(data / "catalog.toml")
 
@@ -141,7 +141,7 @@ BAD_ADDS = {
     "no steps": (["{tiny}", "--name", "tiny", "--steps", "0"], "--steps must be from 1 to 150"),
     "guidance is no number": (["{tiny}", "--name", "tiny", "--guidance", "nan"], "--guidance must be from 0 to 50"),
     "revision of a folder": (["{tiny}", "--name", "tiny", "--revision", "abc"], "--revision"),
-    "source is nothing": (["nothing"], "is not a folder, a .safetensors file or a hub repository"),
+    "source is nothing": (["nothing"], "is not a folder, a .safetensors file, a URL or a hub repository"),
     "source is no folder": (["./not/there"], "is not a folder"),
 }  # fmt: skip
 
@@ -157,11 +157,14 @@ def test_an_add_that_fails_leaves_the_file_as_it_was(
     assert list(catalog_path.parent.iterdir()) == [catalog_path]
 
 
-def test_without_a_hub_a_repository_needs_its_revision(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_hub_a_repository_needs_its_revision(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     assert main(["add", "someone/something"]) == 1
-    assert "give --revision" in capsys.readouterr().err
+    assert "the model hub at http://127.0.0.1:9 cannot be reached" in capsys.readouterr().err
     assert not (data / "catalog.toml").exists()
-    assert main(["add", "someone/something", "--revision", "abc"]) == 0
+    assert main(["add", "someone/something", "--revision", "abc", "--no-download"]) == 0
     assert Catalog.load(data / "catalog.toml")["something"].source == "someone/something@abc"
 
 
@@ -274,7 +277,18 @@ def test_what_a_file_predicts_is_told(data: Path, tmp_path: Path, capsys: pytest
 
 
 def test_sdxl_is_added_with_its_size(tmp_path: Path) -> None:
-    options = ["--name", "sdxl", "--family", "sdxl", "--size", "1024", "--default", "--revision", "0" * 40]
+    options = [
+        "--name",
+        "sdxl",
+        "--family",
+        "sdxl",
+        "--size",
+        "1024",
+        "--default",
+        "--revision",
+        "0" * 40,
+        "--no-download",
+    ]
     assert main(["--data", str(tmp_path), "add", "stabilityai/stable-diffusion-xl-base-1.0", *options]) == 0
     catalog = Catalog.load(tmp_path / "catalog.toml")
     params = complete(DrawRequest(prompt="a cat"), catalog)
@@ -303,24 +317,26 @@ def test_the_list_tells_what_the_running_server_knows(
     ledger.note_model_backend("house", "onnxruntime", 0.0)
     ledger.note_model_problem("tiny", "half of it is missing")
     for name, age_s in (("house", 0), ("tiny", 60)):
-        status = {"loaded": [name], "has_room": True, "at": time.time() - age_s}
+        status = {"loaded": [name], "has_room": True, "device": "cuda:7", "at": time.time() - age_s}
         redis.hset(worker_status_key(), f"worker of {name}", json.dumps(status))
     assert main(["list"]) == 0
     out = capsys.readouterr().out
-    assert (
-        "house (default): ok, loaded\n    stable-diffusion, float32, backend onnxruntime, licence Apache-2.0\n" in out
-    )
+    assert "house (default): ok, loaded on cuda:7\n    stable-diffusion, float32, backend onnxruntime, " in out
     assert "tiny: CANNOT BE USED: half of it is missing\n    stable-diffusion, auto, licence MIT\n" in out
-    size = f"{sum(path.stat().st_size for path in tiny_folder.rglob('*') if path.is_file()) / 1e6:.1f} MB"
+    size_bytes = sum(path.stat().st_size for path in tiny_folder.rglob("*") if path.is_file())
+    size = f"{size_bytes / 1e6:.1f} MB ({size_bytes} bytes)"
     assert f"    {size} in {tiny_folder}\n" in out
     assert out.endswith(f"{data}/catalog.toml: the server runs at {running}\n")
 
 
 def test_without_a_server_the_folder_is_changed_and_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["add", "someone/something", "--revision", "abc"]) == 0
+    assert main(["add", "someone/something", "--revision", "abc", "--no-download"]) == 0
     assert f"no photogram up runs with this folder; changed {data}/catalog.toml\n" in capsys.readouterr().out
     assert main(["list"]) == 0
-    assert "something: not downloaded: its first job does that\n" in capsys.readouterr().out
+    assert (
+        "something: not downloaded: photogram models pull something, or its first job, does that\n"
+        in capsys.readouterr().out
+    )
     assert main(["remove", "somethin"]) == 1
     assert "(did you mean 'something'?)" in capsys.readouterr().err
     assert main(["check", "hous"]) == 1

@@ -23,7 +23,7 @@ from ._errors import (
     UnexpectedResponse,
     WaitTimeout,
 )
-from ._events import Event, Previewed, Progressed, Rewritten, StatusChanged
+from ._events import Event, Loading, Previewed, Progressed, Rewritten, StatusChanged
 from ._images import ImageSource
 from ._language import Proposal, RewriteOptions, RewrittenPrompt, TokenCount, ToolCall
 from ._models import (
@@ -76,6 +76,7 @@ __all__ = [
     "JobCanceled",
     "JobFailed",
     "LanguageUnavailable",
+    "Loading",
     "Lora",
     "LoraParams",
     "MaskParams",

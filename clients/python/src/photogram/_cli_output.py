@@ -8,10 +8,11 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from ._cli_files import Output
-from ._events import Event, Progressed, Rewritten, StatusChanged
+from ._events import Event, Loading, Progressed, Rewritten, StatusChanged
 from ._language import Proposal, RewrittenPrompt
 from ._models import GeneratedImage, Job, Rewrite, Timings
 
@@ -33,11 +34,18 @@ class Display(Protocol):
     def show(self, event: Event) -> None: ...
 
 
+class _StepsColumn(MofNCompleteColumn):
+    """Steps done and in all; nothing while a model is downloaded, whose bytes the description tells."""
+
+    def render(self, task: Task) -> Text:
+        return super().render(task) if not task.description.startswith("downloading") else Text()
+
+
 class BarDisplay:
     """A progress bar, removed when the job is finished."""
 
     def __init__(self, console: Console) -> None:
-        columns = (TextColumn("{task.description:<8}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        columns = (TextColumn("{task.description:<8}"), BarColumn(), _StepsColumn(), TimeElapsedColumn())
         self._progress = Progress(*columns, console=console, transient=True)
         self._task = self._progress.add_task("sending", total=None)
 
@@ -54,8 +62,11 @@ class BarDisplay:
         match event:
             case StatusChanged(job):
                 self._progress.update(self._task, description=job.status)
+            case Loading():
+                done, total = event.done_bytes or 0, event.total_bytes
+                self._progress.update(self._task, description=_loading_text(event), completed=done, total=total)
             case Progressed(step, steps):
-                self._progress.update(self._task, completed=step, total=steps)
+                self._progress.update(self._task, description="running", completed=step, total=steps)
 
 
 class LineDisplay:
@@ -65,6 +76,7 @@ class LineDisplay:
         self._console = console
         self._shown = ""
         self._tenth = 0
+        self._loaded_tenth = -1
 
     def __enter__(self) -> Self:
         return self
@@ -79,6 +91,9 @@ class LineDisplay:
             case StatusChanged(job) if job.status != self._shown:
                 self._shown = job.status
                 self._line(job.status)
+            case Loading() if (tenth := _tenth_of(event)) > self._loaded_tenth:
+                self._loaded_tenth = tenth
+                self._line(_loading_text(event))
             case Progressed(step, steps) if step * 10 // max(steps, 1) > self._tenth:
                 self._tenth = step * 10 // max(steps, 1)
                 self._line(f"step {step}/{steps}")
@@ -87,6 +102,21 @@ class LineDisplay:
 
     def _line(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _tenth_of(loading: Loading) -> int:
+    """How many tenths are downloaded; 0 if that is unknown, and 10 if nothing is left to download."""
+    if loading.done_bytes is None:
+        return 10
+    return loading.done_bytes * 10 // loading.total_bytes if loading.total_bytes else 0
+
+
+def _loading_text(loading: Loading) -> str:
+    """As in `downloading model sdxl: 1.20 of 6.94 GB`."""
+    if loading.done_bytes is None:
+        return f"loading {loading.name}"
+    total = "" if loading.total_bytes is None else f" of {loading.total_bytes / 1e9:.2f}"
+    return f"downloading {loading.name}: {loading.done_bytes / 1e9:.2f}{total} GB"
 
 
 def display_for(console: Console) -> Display:

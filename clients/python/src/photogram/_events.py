@@ -26,6 +26,18 @@ class StatusChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Loading:
+    """The job waits for `name`, such as a model.
+
+    While that is downloaded, `done_bytes` of `total_bytes` are there; None if it is not downloaded, or unknown.
+    """
+
+    name: str
+    done_bytes: int | None = None
+    total_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Progressed:
     """Denoising step `step` of `steps` is done."""
 
@@ -49,7 +61,7 @@ class Rewritten:
     rewrite: Rewrite
 
 
-Event: TypeAlias = StatusChanged | Progressed | Previewed | Rewritten
+Event: TypeAlias = StatusChanged | Loading | Progressed | Previewed | Rewritten
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -156,6 +168,11 @@ def _status_changed(data: str) -> StatusChanged:
     return StatusChanged(Job.from_payload(json.loads(data)))
 
 
+def _loading(data: str) -> Loading:
+    payload = json.loads(data)
+    return Loading(str(payload["name"]), payload.get("done_bytes"), payload.get("total_bytes"))
+
+
 def _progressed(data: str) -> Progressed:
     progress = Progress.from_payload(json.loads(data))
     return Progressed(progress.step, progress.steps)
@@ -173,6 +190,7 @@ def _rewritten(data: str) -> Rewritten:
 
 _READERS: dict[str, Callable[[str], Event]] = {
     "status": _status_changed,
+    "loading": _loading,
     "progress": _progressed,
     "preview": _previewed,
     "rewrite": _rewritten,

@@ -31,6 +31,12 @@ class RunningCall:
         return next((record for record in unfinished if record.status is JobStatus.RUNNING), unfinished[0])
 
     @property
+    def loading(self) -> str | None:
+        """What the current job waits for."""
+        loading = self.current.loading
+        return None if loading is None else loading.name
+
+    @property
     def progress(self) -> float:
         """0 to 1."""
         count = len(self.call_state.job_ids)
@@ -69,7 +75,7 @@ def progress_view(running: RunningCall, preview: str | None) -> SdProgressView:
         eta_relative=running.remaining_s,
         state=_state_view(running),
         current_image=None if preview is None else preview.partition(",")[2],
-        textinfo=running.current.loading,
+        textinfo=running.loading,
         current_task=running.call_state.task_id,
     )
 
@@ -97,5 +103,5 @@ def task_view(running: RunningCall, preview: str | None, preview_id: int) -> Tas
         eta=running.remaining_s,
         live_preview=preview,
         id_live_preview=preview_id,
-        textinfo=running.current.loading,
+        textinfo=running.loading,
     )

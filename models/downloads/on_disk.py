@@ -8,8 +8,7 @@ from pathlib import Path
 from huggingface_hub import constants, try_to_load_from_cache
 
 from models.catalog.catalog import ModelSpec
-
-_INDEX = "model_index.json"
+from models.downloads.parts import FP16, INDEX, parts_of, weights_among
 
 
 def is_hub_offline() -> bool:
@@ -21,16 +20,24 @@ def place_of(spec: ModelSpec) -> Path | None:
     """The folder or file of the weights; for a repository, its folder in the hub's cache, if it was downloaded."""
     if spec.repository is None:
         return spec.folder or spec.file
-    found = try_to_load_from_cache(spec.repository, _INDEX, revision=spec.revision)
+    found = try_to_load_from_cache(spec.repository, INDEX, revision=spec.revision)
     return Path(found).parent if isinstance(found, str) else None
 
 
 def is_on_disk(spec: ModelSpec) -> bool:
     """Whether the model can be loaded without a download of weights; its files may be broken."""
+    if spec.url is not None and spec.file is not None:
+        return spec.file.is_file()
     if spec.repository is None:
         return True
     place = place_of(spec)
-    return place is not None and all(_is_complete(place / part) for part in _parts(place / _INDEX))
+    return place is not None and all(_is_complete(place / part) for part in _parts(place))
+
+
+def variant_of(folder: Path) -> str | None:
+    """The variant under which diffusers finds the weights in ``folder``: ``fp16`` if a part has no others."""
+    parts = [folder / part for part in _parts(folder)]
+    return FP16 if any(_has_weights(part, FP16) and not _has_weights(part, None) for part in parts) else None
 
 
 def bytes_of(place: Path) -> int:
@@ -39,10 +46,8 @@ def bytes_of(place: Path) -> int:
     return sum(path.stat().st_size for path in files)
 
 
-def _parts(index: Path) -> list[str]:
-    """The folders of the parts of a pipeline."""
-    entries = json.loads(index.read_text(encoding="utf-8"))
-    return [name for name, entry in entries.items() if isinstance(entry, list) and entry and entry[0] is not None]
+def _parts(folder: Path) -> list[str]:
+    return parts_of(json.loads((folder / INDEX).read_text(encoding="utf-8")))
 
 
 def _is_complete(part: Path) -> bool:
@@ -51,6 +56,12 @@ def _is_complete(part: Path) -> bool:
         return False
     if not (part / "config.json").is_file():
         return True  # a tokenizer or a scheduler
-    indexes = list(part.glob("*.safetensors.index.json"))
-    shards = {name for index in indexes for name in json.loads(index.read_text())["weight_map"].values()}
-    return all((part / name).is_file() for name in shards) if shards else any(part.glob("*.safetensors"))
+    return _has_weights(part, None) or _has_weights(part, FP16)
+
+
+def _has_weights(part: Path, variant: str | None) -> bool:
+    """Whether ``part`` has all weights of a variant."""
+    names = weights_among([path.name for path in part.glob("*")], variant)
+    indexes = [name for name in names if name.endswith(".json")]
+    shards = {shard for index in indexes for shard in json.loads((part / index).read_text())["weight_map"].values()}
+    return all((part / name).is_file() for name in shards) if shards else bool(names)

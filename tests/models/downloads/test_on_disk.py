@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from models.catalog.catalog import ModelSpec
-from models.diffusion.on_disk import bytes_of, is_on_disk, place_of
+from models.downloads.on_disk import bytes_of, is_on_disk, place_of
 
 COMMIT = "0" * 40
 INDEX = {"_class_name": "X", "unet": ["diffusers", "U"], "tokenizer": ["transformers", "T"], "safety": [None, None]}

@@ -1,0 +1,181 @@
+"""Single files by URL: plain https addresses, and models of Civitai, whose API tells name and checksum.
+
+``CIVITAI_TOKEN`` is sent to Civitai only; ``CIVITAI_ENDPOINT`` names another server with the same API, as
+``HF_ENDPOINT`` does for the model hub. The API: https://developer.civitai.com/docs/api/public-rest.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import httpx
+
+from models.catalog.weights import SAFETENSORS, read_header
+from models.downloads.progress import Progress
+from models.downloads.space import require_space
+from models.downloads.transfer import Refused, RemoteFile, bytes_had, open_client, transfer
+from models.errors import DownloadFailed, ModelUnavailable
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_API_DOWNLOAD = re.compile(r"/api/download/models/(\d+)")
+_PAGE = re.compile(r"/models/(\d+)")
+
+
+@dataclass(frozen=True)
+class Link:
+    """A file of weights on a server."""
+
+    url: str
+    file_name: str
+    sha256: str | None
+
+
+def is_link(source: str) -> bool:
+    """Whether ``source`` is a URL."""
+    return source.startswith(("https://", "http://"))
+
+
+def resolve(source: str, sha256: str | None = None) -> Link:
+    """What ``source`` links to; Civitai is asked about its pages.
+
+    Args:
+        source: a URL.
+        sha256: the checksum, if it is known.
+
+    Raises:
+        DownloadFailed: the URL cannot be used, or Civitai has no such model.
+    """
+    parts = urlsplit(source)
+    if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+        raise DownloadFailed(f"{source} must begin with https://")
+    if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
+        raise DownloadFailed(f"a SHA-256 has 64 hexadecimal digits, not {sha256!r}")
+    if _is_civitai(source):
+        return _civitai_link(source, sha256)
+    name = unquote(parts.path).rpartition("/")[2]
+    if not name.endswith(SAFETENSORS):
+        raise DownloadFailed(f"{source} is no address of a {SAFETENSORS} file")
+    return Link(source, name, sha256)
+
+
+def fetch_link(url: str, sha256: str | None, place: Path, progress: Progress) -> None:
+    """Bring the file at ``url`` to ``place``.
+
+    Raises:
+        DownloadFailed: the message says what to do.
+        OSError: the folder cannot be written.
+    """
+    try:
+        remote = _probe(url, sha256)
+        progress.total_bytes = remote.size_bytes
+        require_space(place.parent, (remote.size_bytes or 0) - bytes_had(remote, place))
+        transfer(remote, place, progress)
+        _check_weights(place)
+    except Refused as error:
+        raise DownloadFailed(_refusal(url, error.status)) from error
+
+
+def _probe(url: str, sha256: str | None) -> RemoteFile:
+    """Size and version of the file, from the answer to a request for its first byte; some servers know no HEAD."""
+    headers = _token_headers(url)
+    try:
+        with open_client(headers) as client, client.stream("GET", url, headers={"Range": "bytes=0-0"}) as response:
+            if response.status_code not in (200, 206):
+                raise Refused(response)
+            if response.headers.get("Content-Type", "").startswith("text/html"):
+                raise DownloadFailed(_refusal(url, 401))
+            size = response.headers.get("Content-Range", "").rpartition("/")[2]
+            if response.status_code == 200:
+                size = response.headers.get("Content-Length", "")
+            version = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
+    except httpx.TransportError as error:
+        host = httpx.URL(url).host
+        raise DownloadFailed(f"{host} cannot be reached", detail=f"{type(error).__name__}: {error}") from error
+    size_bytes = int(size) if size.isdecimal() else None
+    return RemoteFile(url=url, size_bytes=size_bytes, sha256=sha256, version=f"{url} {version} {size}", headers=headers)
+
+
+def _civitai_endpoint() -> str:
+    return os.environ.get("CIVITAI_ENDPOINT", "https://civitai.com").rstrip("/")
+
+
+def _is_civitai(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return url.startswith(f"{_civitai_endpoint()}/") or host == "civitai.com" or host.endswith(".civitai.com")
+
+
+def _token_headers(url: str) -> Mapping[str, str]:
+    token = os.environ.get("CIVITAI_TOKEN")
+    return {"Authorization": f"Bearer {token}"} if token and _is_civitai(url) else {}
+
+
+def _civitai_link(source: str, sha256: str | None) -> Link:
+    parts = urlsplit(source)
+    asked = parse_qs(parts.query).get("modelVersionId")
+    if (found := _API_DOWNLOAD.match(parts.path)) is not None:
+        version = _civitai(f"/api/v1/model-versions/{found[1]}")
+    elif asked:
+        version = _civitai(f"/api/v1/model-versions/{asked[0]}")
+    elif (found := _PAGE.match(parts.path)) is not None:
+        page = _civitai(f"/api/v1/models/{found[1]}")
+        version = {"model": {"type": page.get("type")}, **page["modelVersions"][0]}
+    else:
+        raise DownloadFailed(f"{source} is no page of a model (https://civitai.com/models/ID?modelVersionId=ID)")
+    sort = (version.get("model") or {}).get("type", "Checkpoint")
+    if sort != "Checkpoint":
+        raise DownloadFailed(f"{source} is a {sort} and no checkpoint: put its file into the folder of its kind")
+    file = _weights_of(version)
+    if file is None:
+        raise DownloadFailed(f"{source} has no {SAFETENSORS} file, and pickles are not read")
+    known = (file.get("hashes") or {}).get("SHA256")
+    return Link(file["downloadUrl"], file["name"], sha256 or (known.lower() if known else None))
+
+
+def _weights_of(version: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The file of weights of a version: the primary one if it can be read, else the first that can."""
+    files = [file for file in version.get("files", ()) if file["name"].endswith(SAFETENSORS)]
+    return next((file for file in files if file.get("primary")), files[0] if files else None)
+
+
+def _civitai(path: str) -> dict[str, Any]:
+    url = _civitai_endpoint() + path
+    try:
+        with open_client(_token_headers(url)) as client:
+            response = client.get(url)
+    except httpx.TransportError as error:
+        raise DownloadFailed(f"{_civitai_endpoint()} cannot be reached", detail=str(error)) from error
+    if response.status_code != 200:
+        raise DownloadFailed(_refusal(url, response.status_code))
+    found: dict[str, Any] = response.json()
+    return found
+
+
+def _refusal(url: str, status: int) -> str:
+    """Why the server refused, and what to do."""
+    host = urlsplit(url).hostname
+    if status == 404:
+        return f"{host} has no such file or model (404): check the address"
+    if status not in (401, 403):
+        return f"{host} answered with {status}; try again later"
+    if not _is_civitai(url):
+        return f"{host} gives the file to signed-in users only ({status}): download it yourself and add the file"
+    if os.environ.get("CIVITAI_TOKEN"):
+        return (
+            f"{host} does not accept CIVITAI_TOKEN for this file ({status}): make a new key in your account's settings"
+        )
+    return f"{host} gives this file to signed-in users only: set CIVITAI_TOKEN to an API key of your account's settings"
+
+
+def _check_weights(place: Path) -> None:
+    """Raise :class:`DownloadFailed`, and remove the file, if what was downloaded is no complete ``.safetensors``."""
+    try:
+        read_header(place)
+    except ModelUnavailable as error:
+        place.unlink(missing_ok=True)
+        raise DownloadFailed(f"what was downloaded was removed: {error}") from error

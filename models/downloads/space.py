@@ -1,0 +1,28 @@
+"""Free disk space, checked before a download begins."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from models.errors import DownloadFailed
+
+
+def require_space(folder: Path, needed_bytes: int) -> None:
+    """Raise :class:`DownloadFailed` if less than ``needed_bytes`` are free where ``folder`` is, or is to be made."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    free_bytes = shutil.disk_usage(existing).free
+    if free_bytes < needed_bytes:
+        raise DownloadFailed(
+            f"the download needs {in_words(needed_bytes)} ({needed_bytes} bytes) more, and only"
+            f" {in_words(free_bytes)} ({free_bytes} bytes) are free on its disk",
+            detail=f"the files go to {folder}",
+        )
+
+
+def in_words(size_bytes: float) -> str:
+    """A number of bytes for people, as in ``5.14 GB``; decimal units."""
+    for unit, factor, digits in (("GB", 1e9, 2), ("MB", 1e6, 1), ("kB", 1e3, 1)):
+        if size_bytes >= factor:
+            return f"{size_bytes / factor:.{digits}f} {unit}"
+    return f"{size_bytes:.0f} B"

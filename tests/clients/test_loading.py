@@ -1,0 +1,28 @@
+"""The event of a model that is downloaded, and the lines that tell of it."""
+
+import io
+
+from photogram import Loading
+from photogram._cli_output import LineDisplay
+from photogram._events import _event_of
+from photogram._sse import Frame
+from rich.console import Console
+
+
+def test_a_download_is_told_in_tenths_and_then_the_load() -> None:
+    out = io.StringIO()
+    display = LineDisplay(Console(file=out, width=200))
+    for done in (0, 10**8, 2 * 10**9, 2 * 10**9 + 1):
+        display.show(Loading("model xl", done, 4 * 10**9))
+    display.show(Loading("model xl"))
+    assert out.getvalue().splitlines() == [
+        "downloading model xl: 0.00 of 4.00 GB",
+        "downloading model xl: 2.00 of 4.00 GB",
+        "loading model xl",
+    ]
+
+
+def test_the_event_is_read_with_and_without_bytes() -> None:
+    data = '{"name": "model xl", "done_bytes": 5, "total_bytes": 9}'
+    assert _event_of(Frame("loading", data, "1-0")) == Loading("model xl", 5, 9)
+    assert _event_of(Frame("loading", '{"name": "model xl"}', "1-0")) == Loading("model xl")
