@@ -30,6 +30,7 @@ from models.catalog.samplers import FLOW_MATCHING
 from models.catalog.weights import read_header
 from models.diffusion.parts import Part, part_named
 from models.downloads.on_disk import is_on_disk, place_of
+from models.downloads.space import in_words
 from models.errors import ModelUnavailable
 
 DENOISER_NUMBERS: Mapping[str, int] = MappingProxyType({
@@ -106,7 +107,7 @@ class MemoryPlan:
             return None
         fitting = [each for each in SETTINGS if self.needed_bytes(*each) <= free_bytes]
         advice = "no setting of offload and weights fits: use a smaller model" if not fitting else self._advice(fitting)
-        return f"needs {shown(needed)}, {shown(free_bytes)} free: {advice}"
+        return f"needs {in_words(needed)}, {in_words(free_bytes)} free: {advice}"
 
     def _advice(self, fitting: list[tuple[str, str]]) -> str:
         advice = f"set {self._setting(*fitting[0])}"
@@ -116,12 +117,7 @@ class MemoryPlan:
 
     def _setting(self, offload: str, weights: str) -> str:
         reduced = "" if weights == "auto" else f' and weights = "{weights}"'
-        return f'offload = "{offload}"{reduced} (needs {shown(self.needed_bytes(offload, weights))})'
-
-
-def shown(size_bytes: int) -> str:
-    """A number of bytes for people."""
-    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e8 else f"{size_bytes / 1e6:.1f} MB"
+        return f'offload = "{offload}"{reduced} (needs {in_words(self.needed_bytes(offload, weights))})'
 
 
 def plan_of(spec: ModelSpec, *, on_gpu: bool = True) -> MemoryPlan | None:

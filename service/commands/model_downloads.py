@@ -63,7 +63,7 @@ class Speed:
 
 
 def progress_line(name: str, progress: Progress, speed: float | None) -> str:
-    """As in ``sdxl: 1.20 GB of 6.94 GB, 45.1 MB/s, 2 min 7 s left``; what is unknown is left out."""
+    """As in ``sdxl: 1.2 GB of 6.9 GB, 45.1 MB/s, 2 min 7 s left``; what is unknown is left out."""
     done, total = progress.done_bytes, progress.total_bytes
     parts = [in_words(done) if total is None else f"{in_words(done)} of {in_words(total)}"]
     if speed is not None:

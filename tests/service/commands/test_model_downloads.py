@@ -66,8 +66,8 @@ def test_a_url_lands_in_the_data_folder_with_its_family(hub: LoopbackHub, data: 
 def test_the_line_tells_bytes_speed_and_time_left() -> None:
     progress, speed = Progress(), Speed()
     progress.done_bytes = 2_000_000_000
-    assert progress_line("xl", progress, speed.of(0, 10.0)) == "xl: 2.00 GB"
+    assert progress_line("xl", progress, speed.of(0, 10.0)) == "xl: 2.0 GB"
     progress.total_bytes = 8_000_000_000
     assert progress_line("xl", progress, speed.of(500_000_000, 20.0)) == (
-        "xl: 2.00 GB of 8.00 GB, 50.0 MB/s, 2 min 0 s left"
+        "xl: 2.0 GB of 8.0 GB, 50.0 MB/s, 2 min 0 s left"
     )
