@@ -34,12 +34,20 @@ def decode(batch: Sequence[Denoising]) -> list[Image | JobFailure]:
     size = _decoded_together(batch[0])
     parts = [batch[first : first + size] for first in range(0, len(batch), size)]
     packed = [one for part in parts for one in _decode(part)]
-    on_device = [each for each in packed if isinstance(each, torch.Tensor)]
-    arrived = iter(to_host(torch.stack(on_device)) if on_device else ())
+    arrived = iter(_on_host([each for each in packed if isinstance(each, torch.Tensor)]))
+    on_host = [one if isinstance(one, JobFailure) else next(arrived) for one in packed]
     return [
-        one if isinstance(one, JobFailure) else attempt(partial(_image, each, next(arrived)))
-        for each, one in zip(batch, packed, strict=True)
+        one if isinstance(one, JobFailure) else attempt(partial(_image, each, one))
+        for each, one in zip(batch, on_host, strict=True)
     ]
+
+
+def _on_host(packed: Sequence[torch.Tensor]) -> Sequence[torch.Tensor | JobFailure]:
+    """``packed`` in the host's memory: in one copy, or one by one if the memory has no room for the copy."""
+    if not packed:
+        return ()
+    together = attempt(lambda: to_host(torch.stack(list(packed))))
+    return [attempt(partial(to_host, one)) for one in packed] if isinstance(together, JobFailure) else list(together)
 
 
 def _decoded_together(denoising: Denoising) -> int:

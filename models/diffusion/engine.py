@@ -199,9 +199,12 @@ class Engine:
     def _retry_or_fail(self, row: Row, failure: JobFailure) -> Iterator[Event]:
         """Prepare ``row`` once more if the memory was full and some could be freed; otherwise fail it.
 
-        A plan cannot go back, so only a row that has taken no step yet is prepared once more.
+        A plan cannot go back, so only a row that has taken no step yet is prepared once more. Preparing fills again
+        what was freed, so a row that does not fit then would never end.
         """
-        if isinstance(failure, OutOfMemory) and self._free_memory() and not row.steps_done:
+        may_retry = isinstance(failure, OutOfMemory) and not row.was_retried and not row.steps_done
+        if may_retry and self._free_memory():
+            row.was_retried = True
             row.plan = plan(row.task, self._tools)
             self._side_work.prepare(row, None)
             return

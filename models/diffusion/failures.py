@@ -18,7 +18,8 @@ T = TypeVar("T")
 _OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|STATUS_ALLOC_FAILED")
 """In messages of the driver, of torch's CPU allocator, and of cuBLAS and cuDNN; torch has a class for its own only."""
 _DEVICE_LOST = re.compile(
-    r"illegal (memory access|instruction|address)|misaligned address|invalid (address space|program counter)"
+    r"illegal (memory access|instruction|address)|misaligned address|(invalid|global/shared) address space"
+    r"|invalid program counter"
     r"|device-side assert|unspecified launch failure|launch timed out|hardware stack error|uncorrectable (ECC|NVLink)"
     r"|CUDA error: unknown error|GPU is lost|device(\(s\))? is/are busy or unavailable|fallen off the bus",
     re.IGNORECASE,

@@ -95,6 +95,8 @@ class Row:
     """Whether somebody wants previews of the row now."""
     preview: Future[Image | JobFailure] | None = None
     """The preview that is being made, until the row's next progress shows it."""
+    was_retried: bool = False
+    """Whether the row was prepared once more, after the memory was full."""
     keys: frozenset[Hashable] = frozenset()
     """The keys of all models that were loaded for the row; the model cache keeps these."""
     _state_since: float = field(default_factory=time.monotonic)

@@ -22,7 +22,8 @@ class Scheduler:
 
     A row that is ready to take steps gets a place, if the capacity admits it beside the rows that have one, and keeps
     it until its work has taken its last step. So rows that are encoded or decoded take no place. Of the rows without
-    one, the highest priority goes first, then the oldest.
+    one, the highest priority goes first, then the oldest; if it needs more room than is free, the rows of its cost
+    key behind it wait with it.
 
     One thread, the engine's, admits and selects; :meth:`add` and :meth:`remove` may be called from any thread.
 
@@ -141,8 +142,14 @@ class Scheduler:
         """The rows that have a place, after free places were given away."""
         ready = [row for row in list(self._running.values()) if isinstance(row.state, Running)]
         placed = [row for row in ready if self._places.get(row) is row.work]
+        full: set[Hashable] = set()
+        """The cost keys of rows for which there is no room: smaller rows behind them would take each freed place."""
         for row in sorted(ready, key=lambda row: (-row.task.params.priority, row.admitted_at)):
-            if self._places.get(row) is not row.work and self._capacity.admits(row, placed):
+            if self._places.get(row) is row.work or row.cost_key in full:
+                continue
+            if not self._capacity.admits(row, placed):
+                full.add(row.cost_key)
+            else:
                 least_s = min((each.virtual_time_s for each in placed), default=0.0)
                 row.virtual_time_s = max(row.virtual_time_s, least_s)
                 placed.append(row)

@@ -83,15 +83,16 @@ def position(scheduler: Any) -> int:
 
 
 def kept_or_any(outputs: Sequence[torch.Tensor | None], like: torch.Tensor) -> torch.Tensor:
-    """What the rows kept of an earlier step, [N, C, h, w]; where there is nothing yet, any finite tensor.
+    """What the rows kept of an earlier step, [N, C, h, w]; where a row kept nothing yet, its own part of ``like``.
 
-    Its coefficient is 0 then, because the first steps are of a lower order.
+    Its coefficient is 0 then, because the first steps are of a lower order. It must be the row's own: 0 times infinity
+    is not 0, so the overflow of another row would spoil this one.
 
     Args:
         outputs: [1, C, h, w] each.
-        like: finite tensors [N, C, h, w].
+        like: of the same rows, [N, C, h, w].
     """
-    return torch.cat([like[:1] if each is None else each for each in outputs])
+    return torch.cat([like[index : index + 1] if each is None else each for index, each in enumerate(outputs)])
 
 
 def rows_of(*columns: torch.Tensor) -> dict[int, Coefficients]:

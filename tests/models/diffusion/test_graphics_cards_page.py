@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from models.catalog.families import FLUX, PIXART_SIGMA, SD3, SDXL, STABLE_DIFFUSION
-from models.diffusion.memory_plan import DECODER_NUMBERS, DENOISER_NUMBERS, MemoryPlan, shown
+from models.diffusion.memory_plan import DECODER_NUMBERS, DENOISER_NUMBERS, MemoryPlan
+from models.downloads.space import in_words
 
 PAGE = (Path(__file__).parents[3] / "docs" / "graphics-cards.md").read_text(encoding="utf-8")
 CLIP_L, BIG_G, T5, VAE = 123_060_480, 694_659_840, 4_762_310_656, 83_653_863
@@ -48,7 +49,7 @@ def cells(first: str) -> list[str]:
 
 @pytest.mark.parametrize("model", PLANS)
 def test_what_a_model_needs(model: str) -> None:
-    assert cells(model)[1:] == [shown(PLANS[model].needed_bytes(*setting)) for setting in COLUMNS]
+    assert cells(model)[1:] == [in_words(PLANS[model].needed_bytes(*setting)) for setting in COLUMNS]
 
 
 @pytest.mark.parametrize("card", BYTES)

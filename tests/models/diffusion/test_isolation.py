@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import weakref
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from models.catalog.catalog import ModelSpec
-from models.diffusion import decoding
+from models.diffusion import decoding, plans
 from models.diffusion.capacity import Capacity
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.engine import Engine
@@ -266,6 +267,7 @@ LOST = "CUDA error: an illegal memory access was encountered"
         "CUDA error: the launch timed out and was terminated",
         "CUDA error: CUDA-capable device(s) is/are busy or unavailable",
         "CUDA error: unknown error",
+        "CUDA error: operation not supported on global/shared address space",
     ],
 )
 def test_an_error_that_persists_is_the_loss_of_the_device(message: str) -> None:
@@ -348,6 +350,28 @@ def test_without_idle_checkpoints_the_row_fails(tiny_sd: Studio) -> None:
     add_row(engine, "row", GOOD, tiny_sd.spec)
     assert isinstance(failures(run(engine))["row"], OutOfMemory)
     assert len(attempts) == 1
+
+
+def test_a_row_that_never_fits_is_prepared_once_more_and_fails(
+    tiny_sd: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared: Counter[tuple[int, int]] = Counter()
+    prepare = plans.prepare_latents
+
+    def prepare_small(checkpoint: Checkpoint, sampling: Any, size: tuple[int, int], *rest: Any, **more: Any) -> Any:
+        prepared[size] += 1
+        if size == (96, 96):
+            raise torch.OutOfMemoryError("full")
+        return prepare(checkpoint, sampling, size, *rest, **more)
+
+    monkeypatch.setattr(plans, "prepare_latents", prepare_small)
+    engine = tiny_sd.engine()
+    add_row(engine, "large", replace(GOOD, width=96, height=96), tiny_sd.spec)
+    add_row(engine, "small", GOOD, tiny_sd.spec)
+    events = run(engine)
+    assert isinstance(failures(events)["large"], OutOfMemory)
+    assert prepared[96, 96] == 2
+    assert set(images(events)) == {"small"}
 
 
 def test_a_failure_keeps_no_tensor_alive() -> None:

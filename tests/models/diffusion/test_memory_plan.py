@@ -14,9 +14,10 @@ from models.catalog.catalog import ModelSpec
 from models.catalog.families import FAMILIES
 from models.diffusion import checkpoint_loading
 from models.diffusion.checkpoint_loading import load_checkpoint
-from models.diffusion.memory_plan import SETTINGS, MemoryPlan, plan_of, shown
+from models.diffusion.memory_plan import SETTINGS, MemoryPlan, plan_of
 from models.diffusion.parts import Part
 from models.diffusion.placement import parts_of
+from models.downloads.space import in_words
 from models.errors import OutOfMemory
 from tests.models.diffusion.rig import CPU, spec_of
 from tests.models.diffusion.test_placement import BUILDS
@@ -123,7 +124,7 @@ def test_weights_that_do_not_fit_are_not_loaded(tmp_path: Path, short: Callable[
     plan = plan_of(spec, on_gpu=False)
     assert plan is not None
     short(plan.weights_bytes("none", "auto") - 1)
-    needed = shown(plan.needed_bytes("none", "auto"))
+    needed = in_words(plan.needed_bytes("none", "auto"))
     with pytest.raises(OutOfMemory, match=f"model 'tiny' does not fit into the device's memory: it needs {needed}, "):
         load_checkpoint(spec, CPU)
 

@@ -161,6 +161,23 @@ def test_a_row_at_fault_fails_alone() -> None:
     assert all(torch.equal(alone[number].latents, together[number].latents) for number in (0, 1, 3))
 
 
+@pytest.mark.parametrize("place", [0, 1, 3])
+@pytest.mark.parametrize("sampler", STACKED)
+def test_a_row_whose_numbers_overflow_changes_no_other(sampler: str, place: int) -> None:
+    alone, together = ([row(sampler, seed) for seed in range(4)] for _ in range(2))
+    while alone:
+        outputs = [output_for(each.latents) for each in alone]
+        outputs[place] = torch.full_like(outputs[place], torch.inf)
+        for each, output in zip(alone, outputs, strict=True):
+            advancing.advance([each], [output])
+        advancing.advance(together, outputs)
+        for number in set(range(4)) - {place}:
+            assert alone[number].latents.isfinite().all()
+            assert torch.allclose(alone[number].latents, together[number].latents, rtol=1e-6, atol=1e-6)
+        if alone[0].step == alone[0].steps:
+            return
+
+
 def test_a_stacked_step_that_fails_takes_no_random_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     alone, together = ([row("Euler a", seed) for seed in range(4)] for _ in range(2))
     outputs = [output_for(each.latents) for each in alone]
