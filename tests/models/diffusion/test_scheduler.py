@@ -179,6 +179,27 @@ def test_places_go_to_the_highest_priority_and_then_to_the_oldest(tiny_sd: Studi
     assert scheduler.select_batch() == [waiting[1], waiting[0]]
 
 
+def test_a_row_with_many_inputs_gets_the_places_that_become_free(tiny_sd: Studio) -> None:
+    scheduler = Scheduler(Capacity(4), prepares_ahead=True)
+    large = prepare(tiny_sd, params(prompt="a AND b AND c AND d AND e"))
+    rows = [waiting_row(str(number), tiny_sd) for number in range(4)]
+    for row in rows:
+        scheduler.add(row)
+    for row in scheduler.admit():
+        ready(row, tiny_sd)
+    assert scheduler.select_batch() == rows
+    wide, young = waiting_row("large", tiny_sd), waiting_row("small", tiny_sd)
+    for row in (wide, young):
+        scheduler.add(row)
+    assert list(scheduler.admit()) == [wide, young]
+    wide.enter(Running(large))
+    ready(young, tiny_sd)
+    for ended in range(3):
+        assert scheduler.select_batch() == rows[ended:], "the younger row waits behind the large one"
+        scheduler.end(rows[ended])
+    assert set(scheduler.select_batch()) == {rows[3], wide}
+
+
 def test_a_row_that_waited_for_its_place_starts_level_with_the_least_served_one(tiny_sd: Studio) -> None:
     scheduler = Scheduler(Capacity(1), prepares_ahead=True)
     for row_id in "ab":
