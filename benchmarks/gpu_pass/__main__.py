@@ -21,7 +21,7 @@ def main() -> int:
     parser.add_argument("stage", choices=("law", "speed"))
     parser.add_argument("--rehearse", action="store_true", help="run tiny models on the CPU, to test the code")
     parser.add_argument("--out", type=Path, default=Path("build/gpu-pass"), help="the folder of the results")
-    parser.add_argument("--budget", type=float, help="seconds after which no check is started")
+    parser.add_argument("--budget", type=_seconds, help="seconds after which no check is started")
     parser.add_argument("--only", default="", help="run only the checks with this text in their names")
     parser.add_argument("--resume", action="store_true", help="continue the results in the folder")
     options = parser.parse_args()
@@ -34,6 +34,13 @@ def main() -> int:
     except Exception:
         traceback.print_exc()
         return CANNOT_RUN
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds above 0")
+    return seconds
 
 
 def _use_own_tests() -> None:
@@ -55,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     import transformers
 
     from benchmarks.gpu_pass import law, speed
-    from benchmarks.gpu_pass.report import Report, environment
+    from benchmarks.gpu_pass.report import CannotReport, Report, environment
 
     device = torch.device("cpu" if rehearse else "cuda")
     if rehearse:
@@ -64,9 +71,16 @@ def run(options: argparse.Namespace) -> int:
     for library in (diffusers, transformers):
         library.utils.logging.disable_progress_bar()
     logging.getLogger("models").setLevel(logging.CRITICAL)  # deliberate failures would fill the output
-    report = Report.open(stage, options.out, environment(device, rehearse=rehearse), resume=options.resume)
+    try:
+        report = Report.open(stage, options.out, environment(device, rehearse=rehearse), resume=options.resume)
+    except CannotReport as error:
+        print(error, file=sys.stderr)
+        return CANNOT_RUN
     module = law if stage == "law" else speed
     module.run(report, device, options.budget or module.BUDGET_S, options.only, rehearse=rehearse)
+    if not report.entries:
+        print(f"no check of {stage} has {options.only!r} in its name", file=sys.stderr)
+        return CANNOT_RUN
     print(report.markdown())
     print(f"{stage}: {report.counts()} in {report.age_s:.0f} s; {report.json_path}")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
@@ -19,6 +20,14 @@ PASS, FAIL, FIGURE = "pass", "fail", "figure"
 ERROR, TIMEOUT, CRASH, SKIPPED, RUNNING = "error", "timeout", "crash", "skipped", "running"
 """In this order: it raised an exception, exceeded its time, ended the process, found no time left, is running."""
 PACKAGES = ("diffusers", "transformers", "huggingface_hub", "accelerate", "triton", "torchsde", "numpy")
+
+
+SAME = ("device", "rehearsal", "commit", "torch")
+"""What of the environment must be the same when results are continued: they are published under one heading."""
+
+
+class CannotReport(Exception):
+    """The folder of the results cannot be used; the message says why."""
 
 
 @dataclass
@@ -53,23 +62,56 @@ class Report:
     """The time that earlier processes of a resumed stage took."""
     entries: list[Entry] = field(default_factory=list)
     _began_at: float = field(default_factory=time.monotonic)
+    _lock: int | None = None
+    """A descriptor, held for as long as the process lives, so that no other one writes to the same files."""
 
     @classmethod
     def open(cls, stage: str, folder: Path, environment: dict[str, Any], *, resume: bool) -> Report:
         """An empty report, or with ``resume`` the one in ``folder``.
 
-        A check that was running when its process ended is marked as crashed and not run again.
+        A check that was running when its process ended is marked as crashed and not run again; those for which no time
+        was left are run.
+
+        Raises:
+            CannotReport: the folder cannot be written, another process writes to it, or what is to be continued is
+                damaged or of another device, commit or version of torch.
         """
-        folder.mkdir(parents=True, exist_ok=True)
         report = cls(stage, folder, environment)
-        if resume and report.json_path.exists():
-            found = json.loads(report.json_path.read_text(encoding="utf-8"))
-            report.spent_s = found["seconds"]
-            report.entries = [Entry(**entry) for entry in found["entries"]]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            report._lock = _locked(folder / f"{stage}.lock")
+            found = report.json_path.read_text(encoding="utf-8") if resume and report.json_path.exists() else None
+        except OSError as error:
+            raise CannotReport(f"the results cannot be kept in {folder}: {error}") from error
+        if found is not None:
+            try:
+                report._continue(found)
+            except CannotReport:
+                report.close()
+                raise
         for entry in report.entries:
             if entry.status == RUNNING:
                 entry.status, entry.detail = CRASH, "the process ended during this check"
         return report
+
+    def _continue(self, text: str) -> None:
+        try:
+            found = json.loads(text)
+            was, self.spent_s = found["environment"], float(found["seconds"])
+            entries = [Entry(**entry) for entry in found["entries"]]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CannotReport(f"{self.json_path} is damaged; remove it or choose another folder") from error
+        other = [name for name in SAME if was.get(name) != self.environment.get(name)]
+        if other:
+            facts = ", ".join(f"{name} {was.get(name)}, now {self.environment.get(name)}" for name in other)
+            raise CannotReport(f"the results in {self.folder} are of another run ({facts}); choose another folder")
+        self.entries = [entry for entry in entries if entry.status != SKIPPED]
+
+    def close(self) -> None:
+        """Let other processes write to the folder; the end of this one does so too."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     @property
     def json_path(self) -> Path:
@@ -134,6 +176,16 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value
+
+
+def _locked(path: Path) -> int:
+    file = os.open(path, os.O_WRONLY | os.O_CREAT)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(file)
+        raise CannotReport(f"another process writes its results to {path.parent}; choose another folder") from error
+    return file
 
 
 def _replace(path: Path, text: str) -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.gpu_pass.report import Entry, Outcome, Report
+from benchmarks.gpu_pass.report import SAME, CannotReport, Entry, Outcome, Report
 from benchmarks.gpu_pass.running import Check, run_all
 
 ROOT = Path(__file__).parents[2]
@@ -143,10 +143,59 @@ def test_a_resumed_stage_marks_the_crash_and_runs_the_next_check(tmp_path: Path)
     before = Report.open("law", tmp_path, {}, resume=False)
     before.spent_s = 12.0
     before.begin("the one that crashes")
+    before.close()
     report = Report.open("law", tmp_path, {}, resume=True)
     assert one_check(lambda: Outcome(True), report).status == "pass"
     assert [(each.name, each.status) for each in report.entries] == [("the one that crashes", "crash"), ("one", "pass")]
     assert report.age_s > 12
+
+
+def test_a_resumed_stage_runs_the_checks_that_were_skipped(tmp_path: Path) -> None:
+    before = Report.open("law", tmp_path, {}, resume=False)
+    assert one_check(lambda: Outcome(True), before, budget_s=0.5).status == "skipped"
+    before.close()
+    report = Report.open("law", tmp_path, {}, resume=True)
+    assert [one_check(lambda: Outcome(True), report).status] == [each.status for each in report.entries] == ["pass"]
+
+
+@pytest.mark.parametrize("fact", SAME)
+def test_results_of_another_run_are_not_continued(tmp_path: Path, fact: str) -> None:
+    before = Report.open("law", tmp_path, {fact: "one"}, resume=False)
+    before.write()
+    before.close()
+    with pytest.raises(CannotReport, match=f"of another run \\({fact} one, now other\\)"):
+        Report.open("law", tmp_path, {fact: "other"}, resume=True)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"seconds": 1, "environment": {}, "entries": [{"x": 1}]}'])
+def test_damaged_results_are_not_continued(tmp_path: Path, text: str) -> None:
+    (tmp_path / "law.json").write_text(text)
+    with pytest.raises(CannotReport, match="is damaged"):
+        Report.open("law", tmp_path, {}, resume=True)
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
+    first = Report.open("law", tmp_path, {}, resume=False)
+    with pytest.raises(CannotReport, match="another process"):
+        Report.open("law", tmp_path, {}, resume=True)
+    first.close()
+    Report.open("law", tmp_path, {}, resume=False).close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--budget", "0"), "0 is no number of seconds above 0"),
+        (("--budget", "-5"), "-5 is no number of seconds above 0"),
+        (("--only", "nothing like it"), "no check of law has 'nothing like it' in its name"),
+        (("--out", __file__), "the results cannot be kept in"),
+    ],
+)
+def test_wrong_arguments_are_refused(tmp_path: Path, arguments: Sequence[str], said: str) -> None:
+    output = tmp_path / "output.txt"
+    process = start(output, "law", "--rehearse", "--out", str(tmp_path / "results"), *arguments)
+    assert process.wait(timeout=120) == 2
+    assert said in output.read_text(encoding="utf-8") and "Traceback" not in output.read_text(encoding="utf-8")
 
 
 def test_failures_timeouts_and_skipped_checks_are_reported(tmp_path: Path) -> None:
