@@ -21,11 +21,22 @@ from safetensors.torch import save_file
 from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.catalog import Catalog
 from models.catalog.families import IMG2IMG, INPAINT, TXT2IMG
+from models.diffusion import forwards
 from models.diffusion.events import Failed, Progressed
 from models.diffusion.work import Task
 from models.errors import DrawingFailed, InputUnavailable, ModelUnavailable
 from models.jobs.params import UPSCALE, Control, DrawParams, LoraUse, Mask, SecondPass, UpscaleParams
-from tests.models.diffusion.rig import PLAIN_OPTIONS, Studio, add_row, failures, images, params, pixel_difference, run
+from tests.models.diffusion.rig import (
+    PLAIN_OPTIONS,
+    Studio,
+    add_row,
+    failures,
+    images,
+    params,
+    pixel_difference,
+    prepare,
+    run,
+)
 from tests.models.diffusion.test_law_images import IMAGES, photo
 from tests.tiny import build_tiny_controlnet, build_tiny_lora
 
@@ -245,6 +256,14 @@ def test_weights_that_are_damaged_are_named(tiny_sd: Studio, tmp_path: Path) -> 
     failure = failures(run(engine))["bad"]
     assert isinstance(failure, ModelUnavailable)
     assert "LoRA 'bad'" in str(failure)
+
+
+def test_a_row_keeps_its_own_features_alone_alive(tiny_sd: Studio) -> None:
+    rows = [prepare(tiny_sd, params(reuse_interval=2, seed=seed)) for seed in range(3)]
+    with torch.inference_mode():
+        forwards.predict(rows)
+    for row in rows:
+        assert row.deep is not None and row.deep.untyped_storage().nbytes() == row.deep.nbytes
 
 
 @pytest.mark.parametrize("sampler", ["Euler", "Heun"])
