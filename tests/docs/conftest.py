@@ -17,8 +17,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.docs.model_files import LINKED, LINKED_FILE, fill
 from tests.e2e.conftest import KEY, ROOT, Stack
 from tests.engine_stub import EngineStub, Say, first_allowed
+from tests.loopback_hub import LoopbackHub, serving_hub
+from tests.loopback_hub.content import sha256
 from tests.tiny import build_tiny_sd
 from tests.tiny.loras import build_tiny_lora
 
@@ -37,8 +40,9 @@ IMAGES = dict.fromkeys(("cat.png", "cat.jpg", "photo.jpg", "lighthouse.png"), "o
 class Rig:
     """A running server, and the words of a page in its world."""
 
-    def __init__(self, stack: Stack, images: Path, images_url: str) -> None:
-        self.stack, self._images = stack, images
+    def __init__(self, stack: Stack, data: Path, images: Path, images_url: str, hub: LoopbackHub) -> None:
+        self.stack, self._images, self._hub = stack, images, hub
+        keys = f"photogram keys --data {data}"
         with stack.client() as client:
             result = client.generate("a red apple", width=64, height=64, num_inference_steps=1).job.result
             assert result is not None
@@ -53,6 +57,11 @@ class Rig:
             "input:9f86d0...": uploaded["cat.png"],
             "input:60303a...": uploaded["mask.png"],
             "image:0b7c2f0e-...": f"image:{Path(result.images[0].url).stem}",
+            "--sha256 0123...": f"--sha256 {sha256(LINKED_FILE)}",
+            "photogram keys": keys,
+            "1f0c9a2e": f"$({keys} list | awk '$NF == \"shop\" {{print $1}}')",
+            "photogram models verify sdxl": f"photogram models --data {data} verify sdxl",
+            "--name sd15 --default": "--name sd15 --size 64 --steps 2 --default",
         }
 
     def _upload(self, file: Path) -> str:
@@ -84,9 +93,10 @@ class Rig:
             "PHOTOGRAM_DATA": str(folder / "data"),
             "PHOTOGRAM_URL": self.stack.url,
             "PHOTOGRAM_API_KEY": KEY,
+            **self._hub.environment(folder / "cache"),
         }
         return subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
         )
 
 
@@ -106,6 +116,7 @@ def answer(body: Mapping[str, Any]) -> Say:
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("images")
     make_images(folder)
+    (folder / LINKED).write_bytes(LINKED_FILE)
     return folder
 
 
@@ -125,7 +136,14 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="session")
-def rig(tmp_path_factory: pytest.TempPathFactory, images: Path, images_url: str) -> Iterator[Rig]:
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackHub]:
+    with serving_hub() as served:
+        fill(served, tmp_path_factory.mktemp("hub"))
+        yield served
+
+
+@pytest.fixture(scope="session")
+def rig(tmp_path_factory: pytest.TempPathFactory, images: Path, images_url: str, hub: LoopbackHub) -> Iterator[Rig]:
     data = tmp_path_factory.mktemp("data")
     folder = build_tiny_sd(tmp_path_factory.mktemp("tiny"))
     (data / "catalog.toml").write_text(CATALOG.format(folder=folder))
@@ -137,6 +155,6 @@ def rig(tmp_path_factory: pytest.TempPathFactory, images: Path, images_url: str)
         engine = {"URL": stub.url, "PRESET": "qwen2.5-7b-instruct", "DEADLINE_S": "30"}
         variables = {f"PHOTOGRAM_LLM_{name}": value for name, value in engine.items()} | {"PHOTOGRAM_LLM": "auto"}
         stack = Stack(data, PHOTOGRAM_FETCH_PRIVATE="1", PHOTOGRAM_PRODIA_KEYLESS="1", **variables)
-        yield Rig(stack, images, images_url)
+        yield Rig(stack, data, images, images_url, hub)
         stack.stop()
         stack.close()

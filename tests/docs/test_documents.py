@@ -18,6 +18,7 @@ from models.catalog.catalog import Catalog
 from service.backbone.configuration import configure
 from tests.docs.conftest import Rig, make_images
 from tests.docs.fences import Fence, fences
+from tests.docs.model_files import make_model_files
 from tests.e2e.conftest import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -50,6 +51,7 @@ def test_every_snippet_is_executed_or_marked(page: Path) -> None:
 @pytest.mark.parametrize("page", pages_with("sh"), ids=named)
 def test_shell_snippets_run(rig: Rig, tmp_path: Path, page: Path) -> None:
     make_images(tmp_path)
+    make_model_files(tmp_path)
     (tmp_path / "data").mkdir()
     snippets = shell_snippets(page)
     done = rig.run(["bash", "-c", rig.translate("\n".join(map(guarded, snippets)))], tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,17 @@ def test_images_that_differ_end_with_1(
 def test_an_unknown_name_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert verify.main([str(tmp_path / "catalog.toml"), "nobody"]) == 1
     assert "there is no model 'nobody'" in capsys.readouterr().err
+
+
+def test_waiting_threads_sleep_unless_the_user_says_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def policy() -> str:
+        verify.main([str(tmp_path / "catalog.toml"), "nobody"])
+        return os.environ["OMP_WAIT_POLICY"]
+
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert policy() == "ACTIVE"
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    assert policy() == "PASSIVE"
 
 
 def test_the_built_in_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
