@@ -24,6 +24,7 @@ HOUSE = "house"
 HOUSE_FOLDER = Path(__file__).parents[1] / "house" / "checkpoint"
 SOURCES = ("folder", "repository", "file")
 PREDICTIONS = ("auto", "epsilon", "v_prediction")
+DTYPES = ("auto", "float32", "float16", "bfloat16")
 OFFLOADS = ("none", "model", "sequential")
 WEIGHTS = ("auto", "fp8")
 EXTRAS = ("loras", "embeddings", "controlnets", "upscalers", "preprocessors", "faces")
@@ -127,7 +128,7 @@ class ModelSpec:
 
     def _value_problems(self) -> Iterator[CatalogError]:
         """What is wrong with memory settings, defaults and limits."""
-        for key, values in (("offload", OFFLOADS), ("weights", WEIGHTS)):
+        for key, values in (("dtype", DTYPES), ("offload", OFFLOADS), ("weights", WEIGHTS)):
             if getattr(self, key) not in values:
                 yield self._wrong(key, f"must be one of {', '.join(values)}")
         sampler = self.defaults.sampler

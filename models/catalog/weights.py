@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -61,6 +62,9 @@ def _is_model(path: Path) -> bool:
     return path.suffix.lower() in (*WEIGHTS, *PICKLES)
 
 
+_NOT_REGULAR = "it is no regular file"
+
+
 def file_problem(path: Path) -> str | None:
     """What is wrong with a file of weights, without its path; ``None`` if nothing is, as far as its header shows."""
     if path.suffix.lower() in PICKLES:
@@ -75,7 +79,7 @@ def file_problem(path: Path) -> str | None:
 @lru_cache(8192)
 def _problem(path: Path, modified_at_ns: int, size_bytes: int) -> str | None:
     if not path.is_file():
-        return None  # a folder
+        return None if path.is_dir() else _NOT_REGULAR  # opening a named pipe would wait for ever
     if size_bytes == 0:
         return "its file is empty"
     if path.suffix.lower() != SAFETENSORS:
@@ -97,6 +101,8 @@ def read_header(path: Path) -> Mapping[str, Any]:
     """
     try:
         status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelUnavailable(_NOT_REGULAR)
         return _header(path, status.st_mtime_ns, status.st_size)
     except OSError as error:
         raise ModelUnavailable(f"its file cannot be read: {error.strerror}") from error

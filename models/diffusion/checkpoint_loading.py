@@ -143,8 +143,6 @@ def _expected_shape(spec: ModelSpec, pipeline: Any) -> InputShape:
 def _unsupported(spec: ModelSpec) -> str | None:
     if spec.family not in FAMILIES:
         return f"unknown family {spec.family!r}; the families are {', '.join(FAMILIES)}"
-    if spec.dtype not in {"auto", *DTYPES}:
-        return f"unknown dtype {spec.dtype!r}; the dtypes are auto, {', '.join(DTYPES)}"
     return None if spec.file is None else _file_problem(spec.file, spec.family)
 
 

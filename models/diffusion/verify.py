@@ -160,11 +160,11 @@ def _jobs(catalog: Catalog, name: str, steps: int | None) -> list[DrawParams]:
     spec = catalog.resolve(name)
     is_drawn_over = spec is not None and TXT2IMG not in FAMILIES[spec.family].kinds
     kind, image = (IMG2IMG, _OVER) if is_drawn_over else (TXT2IMG, None)
-    params = complete(DrawRequest(kind=kind, prompt=PROMPT, model=name, seed=0, image=image), catalog)
+    request = DrawRequest(kind=kind, prompt=PROMPT, model=name, seed=0, image=image, num_inference_steps=steps)
+    params = complete(request, catalog)
     assert isinstance(params, DrawParams)
     width, height = catalog[params.model].drawn_size(params.width, params.height)
-    steps = params.num_inference_steps if steps is None else steps
-    same = replace(params, width=width, height=height, num_inference_steps=steps, strength=STRENGTH)
+    same = replace(params, width=width, height=height, strength=STRENGTH)
     return [replace(same, seed=seed) for seed in SEEDS]
 
 

@@ -24,7 +24,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+from huggingface_hub.utils import build_hf_headers, disable_progress_bars  # type: ignore[attr-defined]
 
 from models.downloads.parts import INDEX, needed_files
 from models.downloads.progress import Progress
@@ -100,6 +100,7 @@ def fetch_repository(name: str, revision: str | None, progress: Progress, *, pre
     require_space(Path(constants.HF_HUB_CACHE), missing)
     progress.total_bytes = sum(file.size_bytes for file in files)
     small = [file.name for file in files if file.sha256 is None]
+    disable_progress_bars()
     with _in_words(name, revision):
         snapshot_download(name, revision=repository.revision, allow_patterns=small)
         progress.done_bytes = sum(file.size_bytes for file in files if file.sha256 is None)

@@ -40,7 +40,13 @@ def planned_model(path: Path, name: str, entry: Mapping[str, Any], *, overwrite:
 def _require_free(path: Path, name: str, *, overwrite: bool) -> None:
     found = Catalog.load(path).resolve(name)
     if found is not None and not (overwrite and found.name == name != HOUSE):
-        raise CatalogError(f"there is a model {name!r} already")
+        if found.name == HOUSE:
+            raise CatalogError(f"the model {name!r} is built in: choose another name (--name)")
+        if found.name != name:
+            raise CatalogError(f"{name!r} is another name of the model {found.name!r}: choose another one (--name)")
+        raise CatalogError(
+            f"there is a model {name!r} already: --overwrite replaces its entry, --name gives another name"
+        )
 
 
 def put_entries(path: Path, entries: Mapping[Place, Mapping[str, Any]], default: str | None = None) -> None:

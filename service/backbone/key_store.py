@@ -29,6 +29,11 @@ class KeyInUse(PhotogramError):
     """The API key still owns jobs."""
 
 
+NAME_CHARS_MAX = 200
+DURATION_MAX_S = 100 * 366 * 24 * 3600
+"""The longest time until the expiry of a key, and for which anything of it is kept: 100 years."""
+
+
 class InvalidKeyRules(PhotogramError):
     """The rules of a key contradict each other; the message says how."""
 
@@ -49,6 +54,8 @@ class KeyStore:
 
     def create(self, rules: KeyRules) -> IssuedKey:
         """A new key with these rules; raises :class:`InvalidKeyRules` or :class:`KeyNotFound` (that it would read)."""
+        if not rules.name.strip() or not rules.name.isprintable() or len(rules.name) > NAME_CHARS_MAX:
+            raise InvalidKeyRules(f"the name of a key is a line of 1 to {NAME_CHARS_MAX} characters")
         if not rules.scopes:
             raise InvalidKeyRules("a key needs at least one scope")
         if rules.reads is not None:

@@ -17,7 +17,7 @@ from service.backbone.allowances import Allowance
 from service.backbone.configuration import configure
 from service.backbone.connections import connect
 from service.backbone.key_records import KeyRecord, KeyRules, Scope
-from service.backbone.key_store import IssuedKey, KeyStore
+from service.backbone.key_store import DURATION_MAX_S, IssuedKey, KeyStore
 from service.backbone.keyspace import preferences_key
 from service.backbone.owned_jobs import OwnedJobs
 from service.backbone.running import running_server
@@ -85,12 +85,12 @@ def _add_rules(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--scope", action="append", choices=[scope.value for scope in Scope], help="may be repeated (default: submit)"
     )
-    command.add_argument("--expires", type=duration, help="after how long it ends: 30m, 12h, 90d (default: never)")
+    command.add_argument("--expires", type=lifetime, help="after how long it ends: 30m, 12h, 90d (default: never)")
     command.add_argument("--reads", help="the id of the key whose jobs it reads; for a key without submit")
     command.add_argument("--model", action="append", default=[], help="a model that its jobs may use; may be repeated")
     command.add_argument("--kind", action="append", default=[], help="a kind that it may submit; may be repeated")
     command.add_argument("--max-priority", type=int, choices=range(-2, 3), help="the highest priority of its jobs")
-    command.add_argument("--retention", type=duration, help="how long results are to be kept; stored only")
+    command.add_argument("--retention", type=lifetime, help="how long results are to be kept; stored only")
     command.add_argument("--enhance", choices=("on", "off"), help="whether prompts are rewritten by default")
     for limit in fields(Allowance):
         flag = f"--{limit.name.replace('_', '-')}"
@@ -99,12 +99,23 @@ def _add_rules(command: argparse.ArgumentParser) -> None:
 
 
 def duration(text: str) -> int:
-    """The seconds of a text such as 90, 30m, 12h or 7d."""
+    """The seconds of a text such as 90, 30m, 12h or 7d; at most 100 years."""
     number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "s")
     try:
-        return whole(0)(number) * _UNITS[unit]
+        seconds = whole(0)(number) * _UNITS[unit]
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no time such as 90, 30m, 12h or 7d") from error
+    if seconds > DURATION_MAX_S:
+        raise argparse.ArgumentTypeError(f"{text} is longer than 100 years")
+    return seconds
+
+
+def lifetime(text: str) -> int:
+    """As :func:`duration`, but at least a second."""
+    seconds = duration(text)
+    if not seconds:
+        raise argparse.ArgumentTypeError("what ends after no time at all is of no use")
+    return seconds
 
 
 def _limit(text: str) -> int:

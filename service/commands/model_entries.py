@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -42,7 +43,16 @@ def named_entry(options: argparse.Namespace) -> tuple[str, dict[str, object]]:
         name, source = _link(options)
     else:
         name, source = _last_part(options.source), _source(options)
-    return options.name or name, _entry(options, source)
+    chosen = name if options.name is None else options.name
+    for text in (chosen, *options.alias):
+        require_printable(text)
+    return chosen, _entry(options, source)
+
+
+def require_printable(name: str) -> None:
+    """Raise :class:`CatalogError` for a name that cannot be written in one line of a listing."""
+    if not name.strip() or not name.isprintable():
+        raise CatalogError(f"{name!r} is no name: --name gives one of letters, digits and signs in one line")
 
 
 def with_family(entry: dict[str, object], spec: ModelSpec) -> dict[str, object]:
@@ -61,7 +71,7 @@ def with_family(entry: dict[str, object], spec: ModelSpec) -> dict[str, object]:
 
 def _last_part(source: str) -> str:
     path = Path(source).expanduser()
-    return name_of_file(path) if path.is_file() else path.resolve().name.removesuffix(SAFETENSORS)
+    return name_of_file(path) if path.is_file() else Path(os.path.abspath(path)).name.removesuffix(SAFETENSORS)
 
 
 def _entry(options: argparse.Namespace, source: dict[str, object]) -> dict[str, object]:

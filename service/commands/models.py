@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from models.catalog.catalog import PREDICTIONS, Catalog, ModelSpec
+from models.catalog.catalog import DTYPES, PREDICTIONS, Catalog, ModelSpec
 from models.catalog.families import FAMILIES, STABLE_DIFFUSION
 from models.catalog.file_kinds import CHECKPOINT, FileKind
 from models.catalog.names import unknown_name
@@ -87,7 +87,7 @@ def _add_arguments(add_parser: argparse.ArgumentParser) -> None:
     )
     add_parser.add_argument("--vae", help="a .safetensors file with the VAE to use instead of the model's own")
     add_parser.add_argument("--to", metavar="MODEL", help="the checkpoint of the catalog that a VAE is for")
-    add_parser.add_argument("--dtype", choices=("auto", "float32", "float16", "bfloat16"))
+    add_parser.add_argument("--dtype", choices=DTYPES)
     add_parser.add_argument("--licence", help="the licence of the weights")
     add_parser.add_argument("--alias", action="append", default=[], help="another name; may be repeated")
     add_parser.add_argument("--steps", type=int, help="default steps")
@@ -123,11 +123,16 @@ def add(options: argparse.Namespace, settings: Settings) -> int:
 
 def _add_checkpoint(options: argparse.Namespace, catalog_path: Path, kind: FileKind | None) -> Iterator[str]:
     """Add a checkpoint; ``kind`` is that of a single file."""
+    from models.downloads.download import is_remote  # the hub's client: longer than --help may take
+
     if options.to is not None:
         raise CatalogError(f"--to is for VAEs, and {options.source} is a checkpoint")
     name, entry = named_entry(options)
     with in_flags():
         spec = planned_model(catalog_path, name, entry, overwrite=options.overwrite)
+        problem = None if is_remote(spec) else spec.problem()
+        if problem is not None:
+            raise CatalogError(f"{options.source} cannot be added: {problem}")
         if not options.no_download:
             download_shown(spec)
         entry = with_family(entry, spec)

@@ -11,7 +11,7 @@ from models.jobs.kinds import job_kinds
 from service.api.validation import StrictBody
 from service.backbone.allowances import NO_LIMITS, Allowance
 from service.backbone.key_records import KeyRecord, KeyRules, Scope
-from service.backbone.key_store import InvalidKeyRules, IssuedKey
+from service.backbone.key_store import DURATION_MAX_S, NAME_CHARS_MAX, InvalidKeyRules, IssuedKey
 
 _Limit = Annotated[int | None, Field(ge=0, le=10**12)]
 _LIMIT = "0 is no limit, null that of the server."
@@ -30,14 +30,14 @@ class LimitsBody(StrictBody):
 class KeyBody(StrictBody):
     """A new API key."""
 
-    name: str = Field(min_length=1, max_length=200)
+    name: str = Field(min_length=1, max_length=NAME_CHARS_MAX)
     scopes: list[Literal["submit", "read", "admin"]] = Field(["submit"], min_length=1, max_length=3)
-    expires_in_s: int | None = Field(None, ge=1, le=10**10, description="Null is never.")
+    expires_in_s: int | None = Field(None, ge=1, le=DURATION_MAX_S, description="Null is never.")
     reads: str | None = Field(None, max_length=64, description="The id of the key whose jobs this key reads.")
     models: list[str] = Field([], max_length=100, description="The models that its jobs may use; none is any.")
     kinds: list[str] = Field([], max_length=100, description="The kinds of jobs that it may submit; none is any.")
     max_priority: int | None = Field(None, ge=-2, le=2, description="The highest priority of its jobs.")
-    retention_s: int | None = Field(None, ge=1, le=10**10, description="Stored; nothing acts on it yet.")
+    retention_s: int | None = Field(None, ge=1, le=DURATION_MAX_S, description="Stored; nothing acts on it yet.")
     enhance_prompt: bool | None = Field(None, description="The preference of this name, for jobs that leave it out.")
     limits: LimitsBody | None = None
 
@@ -63,7 +63,7 @@ class KeyBody(StrictBody):
 class RotateBody(StrictBody):
     """How a key is rotated."""
 
-    grace_s: int = Field(0, ge=0, le=10**8, description="For how many seconds the old secret works.")
+    grace_s: int = Field(0, ge=0, le=DURATION_MAX_S, description="For how many seconds the old secret works.")
 
 
 class KeyLimitsView(BaseModel):

@@ -249,6 +249,7 @@ def test_settings_of_memory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
+        ('dtype = "int3"', "dtype must be one of auto, float32, float16, bfloat16"),
         ('offload = "cpu"', "offload must be one of none, model, sequential"),
         ('weights = "int3"', "weights must be one of auto, fp8"),
         ("vae_tiling = 1", "vae_tiling must be of type bool"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -238,3 +239,10 @@ def test_pipelines_and_their_parts(tmp_path: Path) -> None:
     }
     found = {file: kind_of(file) for file in expected}
     assert {file: (each.kind, each.family) for file, each in found.items()} == expected
+
+
+def test_a_named_pipe_is_not_opened(tmp_path: Path) -> None:
+    for suffix in (".safetensors", ".pth"):
+        pipe = tmp_path / f"pipe{suffix}"
+        os.mkfifo(pipe)
+        assert kind_of(pipe).problem == "it is no regular file"

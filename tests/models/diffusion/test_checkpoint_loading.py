@@ -111,10 +111,6 @@ def test_an_unknown_family(own_folder: Path) -> None:
     assert "unknown family 'cubism'" in reason(spec_of(own_folder, family="cubism"))
 
 
-def test_an_unknown_dtype(own_folder: Path) -> None:
-    assert "unknown dtype 'int3'" in reason(spec_of(own_folder, dtype="int3"))
-
-
 def test_another_architecture(own_folder: Path) -> None:
     index = own_folder / "model_index.json"
     parts = json.loads(index.read_text())

@@ -39,8 +39,14 @@ def test_the_life_of_a_key(run, redis):
 
 def test_mistakes_are_told(run):
     assert run("show", "nobody") == (1, "photogram keys: there is no API key 'nobody'\n")
-    with pytest.raises(SystemExit):
-        run("create", "x", "--expires", "soon")
+    for flag, value in (
+        ("--expires", "soon"), ("--expires", "0d"), ("--expires", "99999999999d"), ("--retention", "99999999999d"),
+    ):  # fmt: skip
+        with pytest.raises(SystemExit):
+            run("create", "x", flag, value)
+    run("list")  # what argparse printed above is read with it
+    for name in ("", " ", "a\nb", "x\x1b[31m", "x" * 201):
+        assert run("create", name) == (1, "photogram keys: the name of a key is a line of 1 to 200 characters\n")
 
 
 def test_a_server_that_does_not_run_is_told(data, monkeypatch, capsys):

@@ -116,7 +116,7 @@ def test_a_checkpoint_is_overwritten_by_its_own_name_alone(
     assert main(["add", str(second), "--name", "one"]) == 1
     assert main(["add", str(second), "--name", "uno", "--overwrite"]) == 1
     assert main(["add", str(second), "--name", "house", "--overwrite"]) == 1
-    assert "there is a model 'house' already" in capsys.readouterr().err
+    assert "the model 'house' is built in: choose another name" in capsys.readouterr().err
     assert catalog(data)["one"].file == first
     assert main(["add", str(second), "--name", "one", "--overwrite"]) == 0
     assert (catalog(data)["one"].file, catalog(data)["one"].aliases) == (second, ())
@@ -190,6 +190,7 @@ def test_a1111s_files_beside_a_checkpoint_are_read(data: Path, downloads: Path, 
 def test_a_configuration_goes_before_a1111s(data: Path, downloads: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = write(downloads / "v2.safetensors", SD2)
     (downloads / "v2.yaml").write_text(YAML)
+    (downloads / "model_index.json").write_text("{}")
     assert main(["add", str(file), "--config", str(downloads)]) == 0
     assert catalog(data)["v2"].prediction == "auto"
     (downloads / "v2.yaml").write_text("a: [")

@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from service.backbone.ledger import Ledger
 from service.backbone.running import RunningServer, announced
 from service.commands.models import main
 from tests.tiny import build_tiny_file, build_tiny_sd, build_tiny_sdxl
+from tests.weight_files import SD1, safetensors
 
 COMMENTED = """# My models, in the order I like them.
 default = "one"  # the best
@@ -107,10 +108,42 @@ def test_the_name_is_the_last_part_of_the_source(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, name: str
 ) -> None:
     (tmp_path / "folder.d").mkdir()
+    (tmp_path / "folder.d/model_index.json").write_text("{}")
+    (tmp_path / "some").mkdir()
+    (tmp_path / "some/v1.5.safetensors").write_bytes(safetensors(SD1))
     monkeypatch.chdir(tmp_path)
     revision = ["--revision", "abc", "--no-download"] if source.startswith("someone") else []
     assert main(["add", source, *revision]) == 0
     assert name in Catalog.load(data / "catalog.toml")
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("nothere.safetensors", "nothere.safetensors"),
+        ("empty", "model_index.json"),
+        (".", "model_index.json"),
+        ("loop.safetensors", "loop.safetensors"),
+        ("pipe.safetensors", "pipe.safetensors"),
+    ],
+)
+def test_what_is_no_model_is_not_added(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], source: str,
+    said: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    Path("loop.safetensors").symlink_to("loop.safetensors")
+    os.mkfifo("pipe.safetensors")
+    assert main(["add", source]) == 1
+    assert said in capsys.readouterr().err
+    assert not (data / "catalog.toml").exists()
+
+
+@pytest.mark.parametrize("flags", [["--name", ""], ["--name", " "], ["--name", "a\nb"], ["--alias", "x\x1b[31m"]])
+def test_names_fit_into_a_line(data: Path, tiny_folder: Path, flags: Sequence[str]) -> None:
+    assert main(["add", str(tiny_folder), *flags]) == 1
+    assert not (data / "catalog.toml").exists()
 
 
 def test_comments_and_order_survive_edits(catalog_path: Path, tiny_folder: Path) -> None:
@@ -132,8 +165,8 @@ def test_a_default_can_be_added_to_a_file_that_has_tables_only(data: Path, tiny_
 
 BAD_ADDS = {
     "name is taken": (["{tiny}", "--name", "one"], "there is a model 'one' already"),
-    "name is the built-in one's": (["{tiny}", "--name", "house"], "'house' already"),
-    "name is an alias": (["{tiny}", "--name", "first"], "'first' already"),
+    "name is the built-in one's": (["{tiny}", "--name", "house"], "'house' is built in: choose another name (--name)"),
+    "name is an alias": (["{tiny}", "--name", "first"], "'first' is another name of the model 'one'"),
     "alias is a model": (["{tiny}", "--name", "tiny", "--alias", "two"], "alias 'two'"),
     "alias is an alias": (["{tiny}", "--name", "tiny", "--alias", "first"], "alias 'first'"),
     "sampler is unknown": (["{tiny}", "--name", "tiny", "--sampler", "eulr"], "--sampler is no known sampler: 'eulr'"),
