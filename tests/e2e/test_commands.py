@@ -61,8 +61,8 @@ def test_a_second_terminal_finds_the_server_and_its_folder(
     key = {"PHOTOGRAM_API_KEY": shown}
     drawn = command("photogram", "generate", "a cat", "--model", "tiny", "-o", str(tmp_path / "cat.png"), **key)
     assert drawn.returncode == 0, drawn.stderr
-    out = until_listed("tiny: ok, loaded\n")
-    assert "far (default): not downloaded: its first job does that\n" in out
+    out = until_listed("tiny: ok, loaded on cpu\n")
+    assert "far (default): not downloaded: photogram models pull far, or its first job, does that\n" in out
     assert f"the server runs at {stack.url}\n" in out
 
     assert stack.stop() == 0
