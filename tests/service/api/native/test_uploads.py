@@ -116,7 +116,10 @@ def test_an_upload_is_named_ever_after(gateway, queued):
         assert answer.json() == {"source": source_of(data), "width": 33, "height": 17}
     job = gateway.post("/v1/jobs", json={"kind": "upscale", "params": {"image": source_of(data)}}).json()
     assert job["params"] == {"image": source_of(data), "scale": 2, "upscaler": "Lanczos", "priority": 0}
-    assert (job["kind"], job["progress"]) == ("upscale", {"step": 0, "steps": 1, "loading": None})
+    assert (job["kind"], job["progress"]) == (
+        "upscale",
+        {"step": 0, "steps": 1, "loading": None, "done_bytes": None, "total_bytes": None},
+    )
     assert gateway.get(f"/v1/jobs/{job['id']}").json() == job
 
 
