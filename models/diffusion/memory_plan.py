@@ -29,7 +29,7 @@ from models.catalog.families import (
 from models.catalog.samplers import FLOW_MATCHING
 from models.catalog.weights import read_header
 from models.diffusion.parts import Part, part_named
-from models.downloads.on_disk import is_on_disk, place_of
+from models.downloads.on_disk import is_on_disk, place_of, variant_of, weight_files
 from models.downloads.space import in_words
 from models.errors import ModelUnavailable
 
@@ -44,7 +44,6 @@ SETTINGS = (("none", "auto"), ("model", "auto"), ("sequential", "auto"), ("model
 """Values of ``offload`` and ``weights``: those that keep the image first, the fastest first."""
 
 _COMPONENTS = re.compile(r"text_encoder(_\d)?|unet|transformer|vae")
-_SINGLE_FILES = ("diffusion_pytorch_model.safetensors", "model.safetensors")
 _ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 _KEPT_WIDE = re.compile(r"(^|\.)wo\.weight$")
 """Weights of T5 that transformers keeps in float32 instead of float16."""
@@ -182,24 +181,14 @@ def _config(path: Path) -> Mapping[str, Any]:
 
 
 def _in_folder(folder: Path) -> Iterator[_Tensor]:
+    variant = variant_of(folder)
     for component in sorted(folder.iterdir()):
         if _COMPONENTS.fullmatch(component.name):
-            shapes = {name: shape for file in _files(component) for name, shape in _shapes(file)}
+            shapes = {name: shape for file in weight_files(component, variant) for name, shape in _shapes(file)}
             for name, shape in shapes.items():
                 if _TIED.get(name) not in shapes:
                     layer = f"{component.name}.{name.rpartition('.')[0]}"
                     yield _Tensor(part_named(component.name), layer, name, shape)
-
-
-def _files(component: Path) -> list[Path]:
-    """The files that diffusers reads: the parts that an index names, or the one file without a variant."""
-    for name in _SINGLE_FILES:
-        index = component / f"{name}.index.json"
-        if index.is_file():
-            return sorted({component / part for part in json.loads(index.read_text())["weight_map"].values()})
-        if (component / name).is_file():
-            return [component / name]
-    return []
 
 
 def _in_file(file: Path) -> Iterator[_Tensor]:

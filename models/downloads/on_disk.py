@@ -40,6 +40,11 @@ def variant_of(folder: Path) -> str | None:
     return FP16 if any(_has_weights(part, FP16) and not _has_weights(part, None) for part in parts) else None
 
 
+def weight_files(part: Path, variant: str | None) -> list[Path]:
+    """The files that diffusers reads of ``part`` if it is asked for ``variant``: these, or else those without one."""
+    return _weights(part, variant) or _weights(part, None)
+
+
 def bytes_of(place: Path) -> int:
     """The bytes of a file, or of all files in a folder; links count as what they point to."""
     files = [place] if place.is_file() else [path for path in place.rglob("*") if path.is_file()]
@@ -61,7 +66,13 @@ def _is_complete(part: Path) -> bool:
 
 def _has_weights(part: Path, variant: str | None) -> bool:
     """Whether ``part`` has all weights of a variant."""
+    files = _weights(part, variant)
+    return bool(files) and all(file.is_file() for file in files)
+
+
+def _weights(part: Path, variant: str | None) -> list[Path]:
+    """The files of one variant's weights in ``part``: the shards that its index names, or the one file there is."""
     names = weights_among([path.name for path in part.glob("*")], variant)
     indexes = [name for name in names if name.endswith(".json")]
     shards = {shard for index in indexes for shard in json.loads((part / index).read_text())["weight_map"].values()}
-    return all((part / name).is_file() for name in shards) if shards else bool(names)
+    return [part / name for name in sorted(shards or names)]

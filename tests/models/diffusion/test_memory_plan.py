@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,6 +73,15 @@ def test_a_single_file_takes_what_its_folder_takes(tmp_path: Path) -> None:
     assert of_folder is not None and of_file is not None
     for name in ("text_encoders", "denoiser", "vae", "denoising", "decoding"):
         assert getattr(of_file, name) == getattr(of_folder, name)
+
+
+@pytest.mark.parametrize("parts", [("unet", "vae", "text_encoder"), ("unet",)], ids=["all", "some"])
+def test_weights_that_are_there_in_half_precision_only_are_counted(tmp_path: Path, parts: Sequence[str]) -> None:
+    folder = build_tiny_sd(tmp_path / "sd")
+    plan = plan_of(spec_of(folder))
+    for file in [file for part in parts for file in (folder / part).glob("*.safetensors")]:
+        file.rename(file.with_name(file.name.replace(".safetensors", ".fp16.safetensors")))
+    assert plan_of(spec_of(folder)) == plan
 
 
 @pytest.mark.parametrize("family", FAMILIES)
