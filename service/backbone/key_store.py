@@ -84,10 +84,13 @@ class KeyStore:
 
     def get(self, key_id: str) -> KeyRecord:
         """The key of that id; raises :class:`KeyNotFound`."""
-        found = next((record for record in self.all() if record.key_id == key_id), None)
-        if found is None:
+        stored: Any = self._connection.hget(KEY_RECORDS_KEY, key_id)
+        if stored is not None:
+            return KeyRecord.from_json(stored)
+        original = next((secret.original for secret in self._secrets(key_id).values() if secret.original), None)
+        if original is None:
             raise KeyNotFound(f"there is no API key {key_id!r}")
-        return found
+        return original
 
     def used_at(self) -> dict[str, float]:
         """When each key was last used, to the minute, in seconds since the epoch; those never used are missing."""

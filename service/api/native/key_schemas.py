@@ -11,7 +11,7 @@ from models.jobs.kinds import job_kinds
 from service.api.validation import StrictBody
 from service.backbone.allowances import NO_LIMITS, Allowance
 from service.backbone.key_records import KeyRecord, KeyRules, Scope
-from service.backbone.key_store import DURATION_MAX_S, NAME_CHARS_MAX, InvalidKeyRules, IssuedKey
+from service.backbone.key_store import DURATION_MAX_S, NAME_CHARS_MAX, InvalidKeyRules
 
 _Limit = Annotated[int | None, Field(ge=0, le=10**12)]
 _LIMIT = "0 is no limit, null that of the server."
@@ -132,8 +132,8 @@ def key_view(record: KeyRecord, used_at: float | None) -> KeyView:
     )
 
 
-def issued_view(issued: IssuedKey, used_at: float | None) -> IssuedKeyView:
-    return IssuedKeyView(key=issued.key, **dict(key_view(issued.record, used_at)))
+def issued_view(key: str, view: KeyView) -> IssuedKeyView:
+    return IssuedKeyView(key=key, **dict(view))
 
 
 def _time(seconds: float | None) -> datetime | None:

@@ -26,7 +26,8 @@ from service.api.native.key_schemas import (
 from service.api.native.schemas import JobListView, ListQuery
 from service.api.native.usage import UsageView, usage_of, usage_view
 from service.api.native.views import job_view
-from service.api.state import GatewayState
+from service.api.state import Gateway, GatewayState
+from service.backbone.key_records import KeyRecord
 from service.jobs.caller import Caller
 
 router = APIRouter(tags=["keys"])
@@ -59,15 +60,13 @@ async def create_key(request: Request, gateway: GatewayState, admin: Administrat
     issued = await run_in_threadpool(gateway.key_store.create, body.rules(time.time()))
     if body.enhance_prompt is not None:
         await gateway.preferences.change(issued.record.key_id, {"enhance_prompt": body.enhance_prompt})
-    return issued_view(issued, None)
+    return issued_view(issued.key, key_view(issued.record, None))
 
 
 @router.get("/v1/keys/{key_id}", operation_id="getKey", summary="Read an API key", responses=READING_KEY)
 async def get_key(gateway: GatewayState, admin: Administrator, key_id: str) -> KeyView:
     """The key without its secret."""
-    record = await run_in_threadpool(gateway.key_store.get, key_id)
-    used_at = await run_in_threadpool(gateway.key_store.used_at)
-    return key_view(record, used_at.get(key_id))
+    return await _view(gateway, await run_in_threadpool(gateway.key_store.get, key_id))
 
 
 @router.post(
@@ -82,16 +81,13 @@ async def rotate_key(request: Request, gateway: GatewayState, admin: Administrat
     require_json_type(request.headers)
     body = await read_body(request, RotateBody)
     issued = await run_in_threadpool(gateway.key_store.rotate, key_id, body.grace_s)
-    used_at = await run_in_threadpool(gateway.key_store.used_at)
-    return issued_view(issued, used_at.get(key_id))
+    return issued_view(issued.key, await _view(gateway, issued.record))
 
 
 @router.post("/v1/keys/{key_id}/revoke", operation_id="revokeKey", summary="Revoke an API key", responses=READING_KEY)
 async def revoke_key(gateway: GatewayState, admin: Administrator, key_id: str) -> KeyView:
     """The key is refused within five seconds, for good. What it owns stays."""
-    record = await run_in_threadpool(gateway.key_store.revoke, key_id)
-    used_at = await run_in_threadpool(gateway.key_store.used_at)
-    return key_view(record, used_at.get(key_id))
+    return await _view(gateway, await run_in_threadpool(gateway.key_store.revoke, key_id))
 
 
 @router.delete(
@@ -149,3 +145,8 @@ async def delete_key_jobs(gateway: GatewayState, admin: Administrator, key_id: s
     await run_in_threadpool(gateway.key_store.get, key_id)
     found = await run_in_threadpool(gateway.owned_jobs.delete_all, key_id)
     return DeletionView(deleted=found.deleted, running=found.running)
+
+
+async def _view(gateway: Gateway, record: KeyRecord) -> KeyView:
+    used_at = await run_in_threadpool(gateway.key_store.used_at)
+    return key_view(record, used_at.get(record.key_id))
