@@ -176,6 +176,12 @@ class JobFailure(PhotogramError):
             raise TypeError(f"{cls.__name__}.code must be snake case of at most 64 characters, not {cls.code!r}")
 
 
+def with_detail(error: Exception) -> str:
+    """The message of ``error``, and what a library said of it: for the operator's own terminal, never for clients."""
+    detail = getattr(error, "detail", None)
+    return f"{error} ({detail})" if detail else str(error)
+
+
 class ModelUnavailable(JobFailure):
     """The checkpoint cannot be loaded; the message says why."""
 

@@ -25,7 +25,7 @@ import numpy as np
 from models.catalog.catalog import Catalog
 from models.catalog.families import FAMILIES, IMG2IMG, TXT2IMG
 from models.diffusion.quiet import silence_libraries
-from models.errors import JobFailure, PhotogramError
+from models.errors import JobFailure, PhotogramError, with_detail
 from models.jobs.params import DrawParams, DrawRequest
 from models.jobs.tickets import complete
 
@@ -101,8 +101,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _verify(Catalog.load(options.catalog), options.name, options.steps)
     except PhotogramError as error:
-        detail = getattr(error, "detail", None)
-        print(f"{options.name}: {error}{f' ({detail})' if detail else ''}", file=sys.stderr)
+        print(f"{options.name}: {with_detail(error)}", file=sys.stderr)
         return 1
 
 

@@ -20,12 +20,24 @@ Place: TypeAlias = tuple[str, str]
 _MODELS = "models"
 
 
+class NameTaken(CatalogError):
+    """The name of a new entry belongs to a model.
+
+    Args:
+        can_overwrite: whether it is an entry of the file, which the new one may replace.
+    """
+
+    def __init__(self, message: str, *, can_overwrite: bool) -> None:
+        super().__init__(message)
+        self.can_overwrite = can_overwrite
+
+
 def add_entry(path: Path, name: str, entry: Mapping[str, Any], *, is_default: bool, overwrite: bool = False) -> None:
     """Add ``[models.name]`` to the file at ``path``, which is made if it does not exist.
 
     Raises:
-        CatalogError: the name is taken, unless it is that of an entry to ``overwrite``; or the entry is not valid. The
-            file is unchanged.
+        NameTaken: the name is taken, unless it is that of an entry to ``overwrite``; the file is unchanged.
+        CatalogError: the entry is not valid; the file is unchanged.
     """
     _require_free(path, name, overwrite=overwrite)
     put_entries(path, {(_MODELS, name): entry}, default=name if is_default else None)
@@ -39,14 +51,14 @@ def planned_model(path: Path, name: str, entry: Mapping[str, Any], *, overwrite:
 
 def _require_free(path: Path, name: str, *, overwrite: bool) -> None:
     found = Catalog.load(path).resolve(name)
-    if found is not None and not (overwrite and found.name == name != HOUSE):
-        if found.name == HOUSE:
-            raise CatalogError(f"the model {name!r} is built in: choose another name (--name)")
-        if found.name != name:
-            raise CatalogError(f"{name!r} is another name of the model {found.name!r}: choose another one (--name)")
-        raise CatalogError(
-            f"there is a model {name!r} already: --overwrite replaces its entry, --name gives another name"
-        )
+    if found is None:
+        return
+    if found.name == HOUSE:
+        raise NameTaken(f"the model {name!r} is built in", can_overwrite=False)
+    if found.name != name:
+        raise NameTaken(f"{name!r} is another name of the model {found.name!r}", can_overwrite=False)
+    if not overwrite:
+        raise NameTaken(f"there is a model {name!r} already", can_overwrite=True)
 
 
 def put_entries(path: Path, entries: Mapping[Place, Mapping[str, Any]], default: str | None = None) -> None:

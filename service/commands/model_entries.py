@@ -15,6 +15,7 @@ from models.catalog.file_kinds import CHECKPOINT
 from models.catalog.single_file import family_of
 from models.catalog.weights import SAFETENSORS
 from models.errors import CatalogError, ModelUnavailable
+from service.backbone.catalog_edit import NameTaken
 from service.commands.model_files import beside, checked_vae, kind_of_source, name_of_file
 
 LINKED_FOLDER = "models"
@@ -89,9 +90,14 @@ def _entry(options: argparse.Namespace, source: dict[str, object]) -> dict[str, 
 
 @contextmanager
 def in_flags() -> Iterator[None]:
-    """Raise the block's :class:`CatalogError` of a wrong value with the name of the flag that gave the value."""
+    """Raise the block's :class:`CatalogError` with the name of the flag that gave the value, or that helps."""
     try:
         yield
+    except NameTaken as error:
+        advice = "--overwrite replaces its entry, --name gives another name"
+        if not error.can_overwrite:
+            advice = "choose another name (--name)"
+        raise CatalogError(f"{error}: {advice}") from error
     except CatalogError as error:
         if error.key not in _FLAGS:
             raise

@@ -12,7 +12,7 @@ from models.catalog.catalog import DTYPES, PREDICTIONS, Catalog, ModelSpec
 from models.catalog.families import FAMILIES, STABLE_DIFFUSION
 from models.catalog.file_kinds import CHECKPOINT, FileKind
 from models.catalog.names import unknown_name
-from models.errors import CatalogError, DownloadFailed, StorageUnavailable
+from models.errors import CatalogError, DownloadFailed, StorageUnavailable, with_detail
 from service.backbone.catalog_edit import add_entry, planned_model, put_entries, remove_entry
 from service.backbone.configuration import configure
 from service.backbone.running import running_server
@@ -30,11 +30,8 @@ def main(argv: list[str] | None = None) -> int:
     run: Callable[[argparse.Namespace, Settings], int] = options.run
     try:
         return run(options, configure(flags={"data": options.data}).settings)
-    except DownloadFailed as error:
-        print(f"photogram models: {error}{f' ({error.detail})' if error.detail else ''}", file=sys.stderr)
-        return 1
-    except (CatalogError, SettingsError, StorageUnavailable, OSError) as error:
-        print(f"photogram models: {error}", file=sys.stderr)
+    except (CatalogError, DownloadFailed, SettingsError, StorageUnavailable, OSError) as error:
+        print(f"photogram models: {with_detail(error)}", file=sys.stderr)
         return 1
 
 
@@ -137,9 +134,7 @@ def _add_checkpoint(options: argparse.Namespace, catalog_path: Path, kind: FileK
             download_shown(spec)
         entry = with_family(entry, spec)
         add_entry(catalog_path, name, entry, is_default=options.default, overwrite=options.overwrite)
-    problem = Catalog.load(catalog_path)[name].problem()
-    what = "" if kind is None else f": {kind}"
-    yield f"{name} is in the catalog{what}" + (f", but {problem}" if problem else "")
+    yield f"{name} is in the catalog" + ("" if kind is None else f": {kind}")
     yield usage(CHECKPOINT, name)
 
 
