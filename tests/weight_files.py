@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 BYTES = {"F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
 LORA = {"unet.x.attn2.to_k.lora_A.weight": [4, 8], "unet.x.attn2.to_k.lora_B.weight": [8, 4]}
@@ -27,6 +28,13 @@ def safetensors(
     text = json.dumps(header).encode()
     whole = len(text).to_bytes(8, "little") + text + bytes(place)
     return whole[: len(whole) - missing]
+
+
+def write(file: Path, content: Mapping[str, list[int]] | bytes) -> Path:
+    """Write a file of zeros with these tensors, or of these bytes, and the folders around it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content if isinstance(content, bytes) else safetensors(content))
+    return file
 
 
 LORA_FILE = safetensors(LORA)

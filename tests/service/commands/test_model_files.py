@@ -9,16 +9,12 @@ import pytest
 from models.catalog.catalog import Catalog
 from models.catalog.families import STABLE_DIFFUSION
 from service.commands.models import main
-from tests.weight_files import CONTROLNET, EMBEDDING, ESRGAN, LORA, LORA_FILE, SD1, VAE, checkpoint, safetensors
+from tests.weight_files import CONTROLNET, EMBEDDING, ESRGAN, LORA, LORA_FILE, SD1, VAE, checkpoint, write
+
+pytestmark = pytest.mark.usefixtures("offline")
 
 SD2 = checkpoint("cond_stage_model.model.ln_final.bias", 1024)
 YAML = "model:\n  target: ldm.models.diffusion.ddpm.LatentDiffusion\n  params:\n    timesteps: 1000\n"
-
-
-@pytest.fixture(autouse=True)
-def offline(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PHOTOGRAM_DATA", str(data))
-    monkeypatch.delenv("REDIS_URL", raising=False)
 
 
 @pytest.fixture
@@ -26,11 +22,6 @@ def downloads(tmp_path: Path) -> Path:
     folder = tmp_path / "downloads"
     folder.mkdir()
     return folder
-
-
-def write(file: Path, shapes: dict[str, list[int]]) -> Path:
-    file.write_bytes(safetensors(shapes))
-    return file
 
 
 def catalog(data: Path) -> Catalog:

@@ -10,26 +10,16 @@ import pytest
 
 from models.catalog.catalog import EXTRAS, Catalog
 from service.commands.models import main
-from tests.weight_files import CONTROLNET, EMBEDDING, ESRGAN, LORA, LORA_FILE, SD1, VAE, checkpoint, safetensors
+from tests.weight_files import CONTROLNET, EMBEDDING, ESRGAN, LORA, LORA_FILE, SD1, VAE, checkpoint, safetensors, write
+
+pytestmark = pytest.mark.usefixtures("offline")
 
 SD2 = checkpoint("cond_stage_model.model.ln_final.bias", 1024)
-
-
-@pytest.fixture(autouse=True)
-def offline(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PHOTOGRAM_DATA", str(data))
-    monkeypatch.delenv("REDIS_URL", raising=False)
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     return tmp_path / "webui"
-
-
-def write(file: Path, content: dict[str, list[int]] | bytes) -> Path:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(content if isinstance(content, bytes) else safetensors(content))
-    return file
 
 
 def scan(capsys: pytest.CaptureFixture[str], folder: Path, *options: str) -> dict[str, str]:

@@ -25,7 +25,9 @@ from service.backbone.ledger import Ledger
 from service.backbone.running import RunningServer, announced
 from service.commands.models import main
 from tests.tiny import build_tiny_file, build_tiny_sd, build_tiny_sdxl
-from tests.weight_files import SD1, safetensors
+from tests.weight_files import SD1, write
+
+pytestmark = pytest.mark.usefixtures("offline")
 
 COMMENTED = """# My models, in the order I like them.
 default = "one"  # the best
@@ -38,12 +40,6 @@ aliases = ["first"]
 [models.two]
 file = "/weights/two.safetensors"
 """
-
-
-@pytest.fixture(autouse=True)
-def offline(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PHOTOGRAM_DATA", str(data))
-    monkeypatch.delenv("REDIS_URL", raising=False)
 
 
 @pytest.fixture
@@ -109,8 +105,7 @@ def test_the_name_is_the_last_part_of_the_source(
 ) -> None:
     (tmp_path / "folder.d").mkdir()
     (tmp_path / "folder.d/model_index.json").write_text("{}")
-    (tmp_path / "some").mkdir()
-    (tmp_path / "some/v1.5.safetensors").write_bytes(safetensors(SD1))
+    write(tmp_path / "some/v1.5.safetensors", SD1)
     monkeypatch.chdir(tmp_path)
     revision = ["--revision", "abc", "--no-download"] if source.startswith("someone") else []
     assert main(["add", source, *revision]) == 0
