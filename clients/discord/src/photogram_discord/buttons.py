@@ -9,6 +9,7 @@ import discord
 from discord import ButtonStyle, ui
 
 from . import actions
+from .drawing import drawing_id_of
 
 LABELS = {
     "reroll": ("Reroll", ButtonStyle.primary),
@@ -65,4 +66,4 @@ class ImageSelect(ui.DynamicItem[ui.Select[Any]], template=rf"photogram-choose:(
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         action, _, number = self.item.values[0].partition(":")
-        await actions.perform(interaction, action, f"{self.job_id.rpartition('-')[0]}-{number}")
+        await actions.perform(interaction, action, f"{drawing_id_of(self.job_id)}-{number}")

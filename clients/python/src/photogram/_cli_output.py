@@ -38,7 +38,7 @@ class _StepsColumn(MofNCompleteColumn):
     """Steps done and in all; nothing while a model is downloaded, whose bytes the description tells."""
 
     def render(self, task: Task) -> Text:
-        return super().render(task) if not task.description.startswith("downloading") else Text()
+        return Text() if task.fields.get("is_download") else super().render(task)
 
 
 class BarDisplay:
@@ -64,9 +64,12 @@ class BarDisplay:
                 self._progress.update(self._task, description=job.status)
             case Loading():
                 done, total = event.done_bytes or 0, event.total_bytes
-                self._progress.update(self._task, description=_loading_text(event), completed=done, total=total)
+                is_download = event.done_bytes is not None
+                self._progress.update(
+                    self._task, description=_loading_text(event), completed=done, total=total, is_download=is_download
+                )
             case Progressed(step, steps):
-                self._progress.update(self._task, description="running", completed=step, total=steps)
+                self._progress.update(self._task, description="running", completed=step, total=steps, is_download=False)
 
 
 class LineDisplay:

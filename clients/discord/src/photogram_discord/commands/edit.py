@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import discord
 from discord import app_commands
 from photogram import AsyncPhotogram
 
-from ..images import given_in
+from ..images import GivenImage, given_in
 from ..rules import MAX_COUNT
 from .options import Interaction, autocomplete, with_defaults
 
@@ -35,13 +36,27 @@ def add_to(bot: PhotogramBot) -> None:
         count: app_commands.Range[int, 1, MAX_COUNT] = 1,
     ) -> None:
         given = {"prompt": prompt, "strength": strength, "model": model, "seed": seed}
-        params = with_defaults(bot, interaction, given)
+        within = None if mask is None else given_in(bot, mask)
+        await start(bot, interaction, given_in(bot, image), given, mask=within, count=count)
 
-        async def with_images(server: AsyncPhotogram) -> dict[str, Any]:
-            sources: dict[str, Any] = {"image": await given_in(bot, image).upload(server)}
-            if mask is not None:
-                sources["mask"] = {"image": await given_in(bot, mask).upload(server)}
-            return {**params, **sources}
 
-        kind = "img2img" if mask is None else "inpaint"
-        await bot.artist.start(interaction, kind, params, count=count, prepare=with_images)
+async def start(
+    bot: PhotogramBot,
+    interaction: Interaction,
+    image: GivenImage,
+    given: Mapping[str, Any],
+    *,
+    mask: GivenImage | None = None,
+    count: int = 1,
+) -> None:
+    """Start a drawing from `image`, with the parameters in `given` and the user's defaults for the others."""
+    params = with_defaults(bot, interaction, given)
+
+    async def with_images(server: AsyncPhotogram) -> dict[str, Any]:
+        sources: dict[str, Any] = {"image": await image.upload(server)}
+        if mask is not None:
+            sources["mask"] = {"image": await mask.upload(server)}
+        return {**params, **sources}
+
+    kind = "img2img" if mask is None else "inpaint"
+    await bot.artist.start(interaction, kind, params, count=count, prepare=with_images)

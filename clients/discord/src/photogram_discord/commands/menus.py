@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import discord
-from photogram import AsyncPhotogram
 
-from ..images import GivenImage, first_in
+from ..images import first_in
 from ..modals import PromptModal
-from . import info, upscale
-from .options import Interaction, with_defaults
+from . import edit, info, upscale
+from .options import Interaction
 
 if TYPE_CHECKING:
     from ..bot import PhotogramBot
@@ -30,15 +29,6 @@ def add_to(bot: PhotogramBot) -> None:
         image = first_in(bot, message)
 
         async def submitted(submission: Interaction, prompt: str) -> None:
-            await _edit(bot, submission, image, prompt)
+            await edit.start(bot, submission, image, {"prompt": prompt})
 
         await interaction.response.send_modal(PromptModal("Change this image", "", submitted))
-
-
-async def _edit(bot: PhotogramBot, interaction: Interaction, image: GivenImage, prompt: str) -> None:
-    params = with_defaults(bot, interaction, {"prompt": prompt})
-
-    async def with_image(server: AsyncPhotogram) -> dict[str, Any]:
-        return {**params, "image": await image.upload(server)}
-
-    await bot.artist.start(interaction, "img2img", params, prepare=with_image)

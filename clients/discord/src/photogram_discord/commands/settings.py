@@ -8,6 +8,7 @@ import discord
 from discord import app_commands
 
 from ..modals import KeyModal
+from ..rules import MAX_COUNT
 from ..store import guild_scope, user_scope
 from .options import DEFAULTS, SIZE_CHOICES, Interaction, autocomplete
 
@@ -55,7 +56,7 @@ def _add_guild(group: app_commands.Group, bot: PhotogramBot) -> None:
     async def limits(
         interaction: Interaction,
         daily: app_commands.Range[int, 0] | None = None,
-        count: app_commands.Range[int, 1, 4] | None = None,
+        count: app_commands.Range[int, 1, MAX_COUNT] | None = None,
         steps: app_commands.Range[int, 1] | None = None,
         role: discord.Role | None = None,
     ) -> None:
