@@ -11,12 +11,10 @@ from PIL.Image import Image
 from benchmarks.gpu_pass.images import Difference
 from benchmarks.gpu_pass.report import Outcome
 from benchmarks.gpu_pass.subjects import Subject
-from benchmarks.gpu_pass.surface import TXT2IMG, DrawParams, Engine, Failed, Finished, Progressed, add_row
+from benchmarks.gpu_pass.surface import PSNR_DB, TXT2IMG, DrawParams, Engine, Failed, Finished, Progressed, add_row
 
 DRIVE_TIMEOUT_S = 90.0
 """The time after which rows that have not ended count as stuck."""
-GOALS_DB = {"float16": 38.0, "bfloat16": 30.0}
-"""The lowest PSNR that is acceptable between batch sizes; a goal, not a bound."""
 FLOAT32_WORST = 2
 """The largest difference of a pixel that passes in float32 without TF32, of 255."""
 
@@ -108,7 +106,7 @@ def verdict(dtype: str, differences: Mapping[str, Difference], problems: Mapping
         "rows": {name: {"worst": each.worst, "psnr_db": round(each.psnr_db, 1)} for name, each in differences.items()},
     }
     passed: bool | None = worst <= FLOAT32_WORST if dtype == "float32" else None
-    if dtype in GOALS_DB:
-        figures |= {"goal_db": GOALS_DB[dtype], "goal_reached": psnr_db >= GOALS_DB[dtype]}
+    if dtype in PSNR_DB:
+        figures |= {"goal_db": PSNR_DB[dtype], "goal_reached": psnr_db >= PSNR_DB[dtype]}
     detail = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
     return Outcome(False if problems or not differences else passed, figures, detail)

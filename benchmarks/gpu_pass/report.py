@@ -20,8 +20,6 @@ PASS, FAIL, FIGURE = "pass", "fail", "figure"
 ERROR, TIMEOUT, CRASH, SKIPPED, RUNNING = "error", "timeout", "crash", "skipped", "running"
 """In this order: it raised an exception, exceeded its time, ended the process, found no time left, is running."""
 PACKAGES = ("diffusers", "transformers", "huggingface_hub", "accelerate", "triton", "torchsde", "numpy")
-
-
 SAME = ("device", "rehearsal", "commit", "torch")
 """What of the environment must be the same when results are continued: they are published under one heading."""
 

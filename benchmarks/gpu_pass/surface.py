@@ -28,6 +28,7 @@ from models.diffusion.engine import Engine
 from models.diffusion.events import Failed, Finished, Progressed
 from models.diffusion.plans import Tools, plan
 from models.diffusion.sampling import build_scheduler
+from models.diffusion.verify import PSNR_DB
 from models.diffusion.work import LoadRequest, Task
 from models.errors import JobFailure
 from models.jobs.params import DrawParams, Mask
@@ -37,6 +38,7 @@ __all__ = [
     "HALF_BOUND",
     "IMG2IMG",
     "INPAINT",
+    "PSNR_DB",
     "SDXL",
     "STABLE_DIFFUSION",
     "TXT2IMG",

@@ -45,7 +45,7 @@ class FileKind:
         words = ", ".join((*(() if self.family is None else (self.family,)), *self.details))
         if self.kind in (OTHER, UNKNOWN):
             return words or "a file of an unknown kind"
-        article = "an" if self.kind == EMBEDDING or self.kind == UPSCALER else "a"
+        article = "an" if self.kind in (EMBEDDING, UPSCALER) else "a"
         alone = " alone" if self.kind in (DENOISER, TEXT_ENCODER) else ""
         return f"{article} {self.kind}{alone}" + (f" ({words})" if words else "")
 

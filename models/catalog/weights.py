@@ -25,6 +25,7 @@ _DEPTH_MAX, _FILES_MAX = 8, 20_000
 _LENGTH_BYTES = 8
 _HEADER_MAX_BYTES = 100_000_000
 """The bound that the format sets."""
+_NOT_REGULAR = "it is no regular file"
 _HTML = (b"<!doctype", b"<html", b"<?xml", b"<head")
 _JSON_START = b"{"
 
@@ -60,9 +61,6 @@ def _is_model(path: Path) -> bool:
     if path.is_dir():
         return (path / "config.json").is_file()
     return path.suffix.lower() in (*WEIGHTS, *PICKLES)
-
-
-_NOT_REGULAR = "it is no regular file"
 
 
 def file_problem(path: Path) -> str | None:

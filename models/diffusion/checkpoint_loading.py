@@ -86,11 +86,12 @@ def _check_memory(spec: ModelSpec, device: torch.device) -> None:
     Raises:
         OutOfMemory: the weights do not fit.
     """
-    free, plan = free_bytes(device), None
-    if free is not None:
-        plan = plan_of(spec, on_gpu=device.type != "cpu")
-    shortage = None if plan is None or free is None else plan.shortage(spec, free)
-    if plan is None or free is None or shortage is None:
+    free = free_bytes(device)
+    plan = None if free is None else plan_of(spec, on_gpu=device.type != "cpu")
+    if free is None or plan is None:
+        return
+    shortage = plan.shortage(spec, free)
+    if shortage is None:
         return
     if plan.weights_bytes(spec.offload, spec.weights) > free:
         raise OutOfMemory(f"model {spec.name!r} does not fit into the device's memory: it {shortage}")

@@ -36,11 +36,6 @@ class Link:
     sha256: str | None
 
 
-def is_link(source: str) -> bool:
-    """Whether ``source`` is a URL."""
-    return source.startswith(("https://", "http://"))
-
-
 def resolve(source: str, sha256: str | None = None) -> Link:
     """What ``source`` links to; Civitai is asked about its pages.
 

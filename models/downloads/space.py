@@ -22,7 +22,7 @@ def require_space(folder: Path, needed_bytes: int) -> None:
 
 def in_words(size_bytes: float) -> str:
     """A number of bytes for people, as in ``5.1 GB``; decimal units."""
-    for unit, factor, digits in (("GB", 1e9, 1), ("MB", 1e6, 1), ("kB", 1e3, 1)):
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if size_bytes >= factor:
-            return f"{size_bytes / factor:.{digits}f} {unit}"
+            return f"{size_bytes / factor:.1f} {unit}"
     return f"{size_bytes:.0f} B"

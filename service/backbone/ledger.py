@@ -93,8 +93,9 @@ class Ledger:
             kind, data = "preview", {"step": step, "image": preview}
         else:
             kind, data = "progress", {"step": step, "steps": steps}
-        noted = "" if loading is None else json.dumps(data)
-        answer = self._run(self._progress, job_id, execution_id, step, steps, kind, json.dumps(data), noted)
+        text = json.dumps(data)
+        noted = "" if loading is None else text
+        answer = self._run(self._progress, job_id, execution_id, step, steps, kind, text, noted)
         verdict: Verdict = answer.decode()
         return verdict
 

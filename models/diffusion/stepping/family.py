@@ -82,7 +82,7 @@ def position(scheduler: Any) -> int:
     return index
 
 
-def kept_or_any(outputs: Sequence[torch.Tensor | None], like: torch.Tensor) -> torch.Tensor:
+def kept_or_own(outputs: Sequence[torch.Tensor | None], like: torch.Tensor) -> torch.Tensor:
     """What the rows kept of an earlier step, [N, C, h, w]; where a row kept nothing yet, its own part of ``like``.
 
     Its coefficient is 0 then, because the first steps are of a lower order. It must be the row's own: 0 times infinity

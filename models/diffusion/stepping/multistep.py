@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from models.diffusion.stepping.family import Coefficients, Stack, StepFamily, kept_or_any, position, rows_of
+from models.diffusion.stepping.family import Coefficients, Stack, StepFamily, kept_or_own, position, rows_of
 from models.diffusion.stepping.predictions import PREDICTION_TYPES, original_of_alpha
 
 _SDE = "sde-dpmsolver++"
@@ -60,7 +60,7 @@ class Multistep(StepFamily):
         _, _, a, b, c, e, d = stack.columns
         dtype, latents = stack.prediction.dtype, stack.latents.float()
         now = original_of_alpha(stack).to(dtype)
-        before = kept_or_any([each.model_outputs[-1] for each in stack.schedulers], now)
+        before = kept_or_own([each.model_outputs[-1] for each in stack.schedulers], now)
         following = a * latents + b * now + c * (d * (now - before))
         if stack.noise is not None:
             following = following + e * stack.noise

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from models.diffusion.stepping.family import Coefficients, Stack, StepFamily, kept_or_any, position
+from models.diffusion.stepping.family import Coefficients, Stack, StepFamily, kept_or_own, position
 from models.diffusion.stepping.predictions import PREDICTION_TYPES, original_of_alpha
 
 _MAX_ORDER = 3
@@ -63,7 +63,7 @@ class UniPC(StepFamily):
         predictor, corrector, own_rho = stack.columns[2:9], stack.columns[9:16], stack.columns[16]
         dtype, latents = stack.prediction.dtype, stack.latents
         now = original_of_alpha(stack).to(dtype)
-        earlier = [kept_or_any([each.model_outputs[-age] for each in stack.schedulers], now) for age in (1, 2, 3)]
+        earlier = [kept_or_own([each.model_outputs[-age] for each in stack.schedulers], now) for age in (1, 2, 3)]
         if self.variant(stack.schedulers[0]):
             start = torch.cat([each.last_sample for each in stack.schedulers])
             latents = _moved(start, earlier, corrector, own_rho * (now - earlier[0])).to(dtype)
