@@ -168,13 +168,13 @@ def test_a_row_whose_model_must_be_loaded_says_so_and_holds_up_nobody(tiny_sd: S
     release = threading.Event()
 
     def load(spec: ModelSpec) -> Checkpoint:
-        if spec.dtype == "float64":
+        if spec.dtype == "bfloat16":
             assert release.wait(10)
         return replace(tiny_sd.checkpoint)
 
     engine = Engine(load, capacity=Capacity(8))
     engine.load(tiny_sd.spec)
-    add_row(engine, "cold", params(model="cold"), replace(tiny_sd.spec, dtype="float64"))
+    add_row(engine, "cold", params(model="cold"), replace(tiny_sd.spec, dtype="bfloat16"))
     add_row(engine, "warm", params(), tiny_sd.spec)
     events: list[Event] = []
     while "warm" in engine.row_ids:
@@ -189,14 +189,14 @@ def test_what_becomes_of_a_row_that_left_does_not_reach_its_successor(tiny_sd: S
     release = threading.Event()
 
     def load(spec: ModelSpec) -> Checkpoint:
-        if spec.dtype == "float64":
+        if spec.dtype == "bfloat16":
             assert release.wait(10)
             raise ModelUnavailable("gone")
         return replace(tiny_sd.checkpoint)
 
     engine = Engine(load, capacity=Capacity(8))
     engine.load(tiny_sd.spec)
-    add_row(engine, "row", params(seed=5), replace(tiny_sd.spec, dtype="float64"))
+    add_row(engine, "row", params(seed=5), replace(tiny_sd.spec, dtype="bfloat16"))
     engine.step()
     abandoned = engine._scheduler._running["row"].state.future
     engine.cancel_row("row")
