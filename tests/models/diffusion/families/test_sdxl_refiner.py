@@ -14,6 +14,7 @@ from models.catalog.catalog import Catalog
 from models.catalog.families import IMG2IMG, INPAINT, SDXL, SDXL_REFINER, TXT2IMG
 from models.diffusion.checkpoint_loading import load_checkpoint
 from models.diffusion.engine import Engine
+from models.diffusion.latents import Sampling, continue_from
 from models.diffusion.work import Task
 from models.errors import DrawingFailed, ModelUnavailable
 from models.jobs.params import DrawParams, Refiner
@@ -26,6 +27,7 @@ from tests.models.diffusion.rig import (
     images,
     params,
     pixel_difference,
+    prepare,
     progress,
     run,
     spec_of,
@@ -39,6 +41,15 @@ SAMPLERS = ("Euler", "Euler a", "DPM++ 2M Karras", "DDIM", "Heun", "UniPC")
 @pytest.fixture(scope="module")
 def refiner(tmp_path_factory: pytest.TempPathFactory) -> Studio:
     return plain.open_studio(build_tiny_refiner(tmp_path_factory.mktemp("models") / "refiner"), SDXL_REFINER)
+
+
+def test_latents_in_half_precision_continue_in_the_refiners_own(tiny_sdxl: Studio, refiner: Studio) -> None:
+    first = prepare(tiny_sdxl, params())
+    sampling = Sampling(sampler="Euler", num_inference_steps=10, guidance_scale=5.0, seed=0)
+    latents = first.latents.half()
+    continued = continue_from(refiner.checkpoint, sampling, first.size, first.conditioning, latents, 0.5)
+    assert continued.latents.dtype == refiner.checkpoint.dtype == torch.float32
+    assert torch.equal(continued.latents, latents.float())
 
 
 def engine_of(base: Studio, refiner: Studio) -> Engine:
