@@ -121,7 +121,10 @@ class Consumer:
         catalog, model = self._catalog(), record.params.model_name
         if model is not None and model not in catalog:
             raise ModelUnavailable(f"the model {model!r} is no longer in the catalog")
-        return HeldJob(record, kind, catalog, delivery, crashes)
+        job = HeldJob(record, kind, catalog, delivery, crashes)
+        if record.started_at is not None and not job.is_suspect:  # what is drawn may be what kills workers
+            job.snapshot = self.ledger.snapshot(job.job_id)
+        return job
 
     def _read(self, job_id: str) -> JobRecord | None:
         try:

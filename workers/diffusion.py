@@ -16,6 +16,7 @@ from models.diffusion.capacity import Capacity
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.checkpoint_loading import load_checkpoint
 from models.diffusion.engine import Engine
+from models.diffusion.failures import attempt
 from models.diffusion.load_requests import weights_of
 from models.diffusion.work import Result, Task
 from models.downloads.on_disk import is_hub_offline, is_on_disk
@@ -78,7 +79,13 @@ class EngineExecutor:
         """Let the job join the engine as a row."""
         record = job.record
         task = Task(kind=record.kind, params=record.drawn_params, catalog=job.catalog, images=job.images)
-        self._engine.add_row(job.execution_id, task, is_watched=lambda: job.is_watched)
+        self._engine.add_row(job.execution_id, task, lambda: job.is_watched, job.snapshot)
+        job.snapshot = None
+
+    def save(self, execution_id: str) -> bytes | None:
+        """What is drawn of the row."""
+        saved = attempt(lambda: self._engine.save_row(execution_id))
+        return None if isinstance(saved, JobFailure) else saved
 
     def stop(self, execution_id: str) -> None:
         """Remove the row."""

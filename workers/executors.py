@@ -80,6 +80,9 @@ class Executor(Protocol):
     def start(self, job: HeldJob) -> None:
         """Run ``job``; its result comes from :meth:`poll`."""
 
+    def save(self, execution_id: str) -> bytes | None:
+        """What is drawn of a running job, for the job's next execution; ``None`` if that must begin again."""
+
     def stop(self, execution_id: str) -> None:
         """Stop a job; :meth:`poll` reports nothing about it from now on."""
 

@@ -69,6 +69,8 @@ class HeldJob:
         """The catalog as it was when the job was taken."""
         model = record.params.model_name
         self.spec: ModelSpec | None = None if model is None else catalog[model]
+        self.snapshot: bytes | None = None
+        """What an earlier execution had drawn of the job; the executor goes on from there."""
         self.is_watched = False
         """Whether a client watches the job's previews, as of its last report; written by the report thread."""
         self._record = record

@@ -22,19 +22,30 @@ log = logging.getLogger(__name__)
 
 IDLE_WAIT_S = 0.25
 DRAIN_S = 3.0
-"""How long a worker that stops lets its jobs run before it requeues them."""
+"""How long a worker that stops lets its jobs run before it requeues them, with what is drawn of them."""
 
 
 class JobLoop:
-    """Joins the stages; :meth:`run` is the life of a worker."""
+    """Joins the stages; :meth:`run` is the life of a worker.
+
+    Args:
+        snapshot_every: after how many steps what is drawn of a job is kept in Redis, in case this worker dies;
+            ``None`` keeps it only when the worker is stopped.
+    """
 
     def __init__(
-        self, consumer: Consumer, prepare: Prepare, executors: Executors, finish: Finish, job_timeout_s: float
+        self,
+        consumer: Consumer,
+        prepare: Prepare,
+        executors: Executors,
+        finish: Finish,
+        job_timeout_s: float,
+        snapshot_every: int | None = None,
     ) -> None:
         self._consumer, self._held = consumer, consumer.held
         self._prepare, self._executors, self._finish = prepare, executors, finish
         self._report = Report(consumer.ledger, consumer.held)
-        self._job_timeout_s = job_timeout_s
+        self._job_timeout_s, self._snapshot_every = job_timeout_s, snapshot_every
         self._stopping = False
 
     def request_stop(self) -> None:
@@ -115,6 +126,8 @@ class JobLoop:
                 if job.is_clock_stopped:
                     job.restart_clock()
                 self._report.note(job, event.step, event.steps, event.preview)
+                if self._snapshot_every and event.step % self._snapshot_every == 0:
+                    self._report.note_snapshot(job, self._executors.of(job.kind).save(job.execution_id))
             case Loading():
                 self._note_loading(job, event)
             case Finished():
@@ -142,9 +155,19 @@ class JobLoop:
             self._requeue(job)
 
     def _requeue(self, job: HeldJob) -> None:
+        self._keep(job)
         self._end(job)
         log.info("requeuing job %s", job.job_id)
         try:
             self._consumer.requeue(job)
         except RedisError as error:
             log.warning("job %s will be delivered again when its execution expires: %s", job.job_id, error)
+
+    def _keep(self, job: HeldJob) -> None:
+        """Keep what is drawn of the job for the worker that goes on; if that fails, it begins again."""
+        snapshot = self._executors.of(job.kind).save(job.execution_id) if job.phase is Phase.RUNNING else None
+        try:
+            if snapshot is not None:
+                self._consumer.ledger.keep_snapshot(job.job_id, job.execution_id, snapshot)
+        except RedisError as error:
+            log.warning("what is drawn of job %s was not kept: %s", job.job_id, error)

@@ -41,6 +41,7 @@ class Report(threading.Thread):
         super().__init__(name="report", daemon=True)
         self._ledger, self._held = ledger, held
         self._latest: dict[str, _Latest] = {}
+        self._snapshots: dict[str, tuple[HeldJob, bytes]] = {}
         self._lock = threading.Lock()
         self._has_news = threading.Event()
 
@@ -59,6 +60,13 @@ class Report(threading.Thread):
             self._latest[job.execution_id] = _Latest(job, 0, job.record.steps, None, loading)
         self._has_news.set()
 
+    def note_snapshot(self, job: HeldJob, snapshot: bytes | None) -> None:
+        """Keep what is drawn of the job, if there is something; returns at once."""
+        if snapshot is not None:
+            with self._lock:
+                self._snapshots[job.execution_id] = (job, snapshot)
+            self._has_news.set()
+
     def run(self) -> None:
         """Write reports for as long as the process lives."""
         while True:
@@ -66,7 +74,9 @@ class Report(threading.Thread):
             self._has_news.clear()
             with self._lock:
                 batch, self._latest = self._latest, {}
+                snapshots, self._snapshots = self._snapshots, {}
             self._write_all(list(batch.values()))
+            self._keep_all(list(snapshots.values()))
             time.sleep(_PAUSE_S)
 
     def _write_all(self, batch: Sequence[_Latest]) -> None:
@@ -80,6 +90,14 @@ class Report(threading.Thread):
                 return
             except Exception:
                 log.exception("the progress of job %s was not written", latest.job.job_id)
+
+    def _keep_all(self, snapshots: Sequence[tuple[HeldJob, bytes]]) -> None:
+        """Keep the snapshots; without one a job begins again, which is no reason to trouble it now."""
+        for job, snapshot in snapshots:
+            try:
+                self._ledger.keep_snapshot(job.job_id, job.execution_id, snapshot)
+            except RedisError as error:
+                log.warning("what is drawn of job %s was not kept: %s", job.job_id, error)
 
     def _write(self, latest: _Latest) -> None:
         """Write one report; the answer says whether the job was canceled or given to another worker, or is watched."""

@@ -124,7 +124,7 @@ def _build(
     rewriting = Rewriting(lambda: rewriter_of(settings, redis_url, name))
     prepare = Prepare(consumer, loader, rewriting, lambda: executors.room, ready, can_store)
     heartbeat = Heartbeat(maintenance, consumer, prepare, settings.job_timeout_s, lambda: executors.longest_call_s)
-    loop = JobLoop(consumer, prepare, executors, finish, settings.job_timeout_s)
+    loop = JobLoop(consumer, prepare, executors, finish, settings.job_timeout_s, settings.snapshot_every)
     return _Worker(adapter, maintenance, heartbeat, loop, executors, diffusion)
 
 

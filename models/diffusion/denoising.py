@@ -15,8 +15,10 @@ from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.control.controlnet import ControlGuide
 from models.diffusion.denoiser import Conditioning, InputShape, batch_sizes
 from models.diffusion.sampling import NoiseScheduler, predict_original
+from models.diffusion.stepping import state
 from models.diffusion.stepping.guidance import Weights
 from models.diffusion.stepping.tables import StepTable
+from models.diffusion.work import Saved
 from models.jobs.params import drawing_cost_key
 
 
@@ -174,6 +176,39 @@ class Denoising:
         self.step += 1
         if self.blend is not None:
             self.latents = self._blended(self.blend)
+
+    def save(self) -> Saved:
+        """The state between two steps: latents, and what the scheduler and the generator keep."""
+        generator: torch.Generator | None = self.options.get("generator")
+        return {
+            "drawing": self._drawing,
+            "step": self.step,
+            "latents": self.latents.to("cpu", copy=True),
+            "deep": None if self.deep is None else self.deep.to("cpu", copy=True),
+            "scheduler": state.save(self.scheduler),
+            "generator": None if generator is None else generator.get_state(),
+        }
+
+    def restore(self, saved: Saved) -> bool:
+        """Go on from ``saved``; false, and no change, if it is the state of another drawing."""
+        if saved["drawing"] != self._drawing:
+            return False
+        self.latents = saved["latents"].to(self.device)
+        self.deep = None if saved["deep"] is None else saved["deep"].to(self.device)
+        self.step = saved["step"]
+        state.restore(self.scheduler, saved["scheduler"], self.device)
+        if saved["generator"] is not None:
+            self.options["generator"].set_state(saved["generator"])
+        return True
+
+    @property
+    def _drawing(self) -> list[object]:
+        """Equal for two drawings of one job with the same model, which may be on two machines."""
+        spec = self.checkpoint.spec
+        return [
+            spec.name, spec.family, list(self.latents.shape), str(self.latents.dtype), self.steps, self.reuse_interval,
+            type(self.scheduler).__name__, type(self).__name__,
+        ]  # fmt: skip
 
     def _blended(self, blend: Blend) -> torch.Tensor:
         original = blend.original

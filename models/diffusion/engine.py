@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 import torch
 
 from models.catalog.catalog import ModelSpec
+from models.diffusion import snapshots
 from models.diffusion.batching import advance, predict, split
 from models.diffusion.capacity import Capacity, Forward
 from models.diffusion.checkpoint import Checkpoint
@@ -21,7 +22,7 @@ from models.diffusion.scheduler import Scheduler, current_work
 from models.diffusion.side_work import SideWork
 from models.diffusion.streams import open_streams
 from models.diffusion.timing import ForwardTimes
-from models.diffusion.work import HostWork, LoadRequest, PlanEnd, PlanStep, StepsAhead, Task, Work
+from models.diffusion.work import HostWork, LoadRequest, PlanEnd, PlanStep, Resumable, StepsAhead, Task, Work
 from models.errors import JobFailure, OutOfMemory
 
 CPU = torch.device("cpu")
@@ -107,16 +108,32 @@ class Engine:
             raise loaded
         return loaded
 
-    def add_row(self, row_id: str, task: Task, is_watched: Callable[[], bool] = lambda: True) -> None:
+    def add_row(
+        self, row_id: str, task: Task, is_watched: Callable[[], bool] = lambda: True, snapshot: bytes | None = None
+    ) -> None:
         """Add a row; it is admitted at the next step if there is capacity.
 
         Args:
             is_watched: whether somebody wants previews of the row now; asked in the engine's thread.
+            snapshot: from :meth:`save_row` of an engine that drew the same task in part; the row goes on there.
 
         Raises:
             ValueError: there is a row with the same id.
         """
-        self._scheduler.add(Row(row_id, task, plan(task, self._tools), is_watched=is_watched))
+        row = Row(row_id, task, plan(task, self._tools), is_watched=is_watched)
+        row.snapshot = None if snapshot is None else snapshots.read(snapshot)
+        self._scheduler.add(row)
+
+    @torch.inference_mode()
+    def save_row(self, row_id: str) -> bytes | None:
+        """What is drawn of a row so far; ``None`` if that is nothing more than its snapshot, or cannot be saved.
+
+        The row is not changed. For the thread that calls :meth:`step`.
+        """
+        row = self._scheduler.find(row_id)
+        if row is None or row.snapshot is not None:
+            return None
+        return snapshots.save(row.outcomes, row.piece)
 
     def cancel_row(self, row_id: str) -> None:
         """Remove a row at once; later steps report no event of it. An unknown id is no error."""
@@ -171,8 +188,10 @@ class Engine:
                     outcome = future.result()
                     if isinstance(outcome, JobFailure):
                         yield self._fail(row, outcome)
-                    else:
-                        self._side_work.prepare(row, outcome)
+                        return
+                    if isinstance(row.state, Finishing):
+                        row.outcomes.append(outcome)
+                    self._side_work.prepare(row, outcome)
         if self._scheduler.is_running(row) and not isinstance(row.state, Running):
             self._side_work.watch(row)
 
@@ -194,7 +213,23 @@ class Engine:
                 row.steps_ahead = steps
                 self._side_work.prepare(row, None)
             case work:
-                row.enter(Running(work))
+                self._begin(row, work)
+
+    def _begin(self, row: Row, work: Work[object]) -> None:
+        """Preparing -> Running; but what another engine has done of the row is not done again."""
+        snapshot, number = row.snapshot, len(row.outcomes)
+        if snapshot is not None and number < len(snapshot.outcomes):
+            row.steps_done += work.steps
+            row.steps_ahead = 0
+            row.outcomes.append(snapshot.outcomes[number])
+            self._side_work.prepare(row, snapshot.outcomes[number])
+            return
+        row.enter(Running(work))
+        row.snapshot = None
+        if snapshot is not None and snapshot.work is not None and isinstance(work, Resumable):
+            work.restore(snapshot.work)
+            if _is_done(work):
+                self._side_work.finish([row])
 
     def _retry_or_fail(self, row: Row, failure: JobFailure) -> Iterator[Event]:
         """Prepare ``row`` once more if the memory was full and some could be freed; otherwise fail it.

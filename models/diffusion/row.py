@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from PIL.Image import Image
 
 from models.diffusion.events import Loading
+from models.diffusion.snapshots import Snapshot
 from models.diffusion.work import LoadRequest, Plan, PlanStep, Task, Work
 from models.errors import JobFailure
 
@@ -61,6 +62,7 @@ class Finishing:
 
     future: Future[object]
     """The outcome, or a ``JobFailure``."""
+    work: Work[object]
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,10 @@ class Row:
     """Steps of the pieces of work that are complete."""
     steps_ahead: int = 0
     """About how many steps follow the current piece of work."""
+    outcomes: list[object] = field(default_factory=list)
+    """The outcomes of the pieces of work that are complete."""
+    snapshot: Snapshot | None = None
+    """What another engine had drawn of the row, until this one is as far."""
     is_watched: Callable[[], bool] = lambda: True
     """Whether somebody wants previews of the row now."""
     preview: Future[Image | JobFailure] | None = None
@@ -110,6 +116,11 @@ class Row:
         self._seconds[type(self.state)] += now - self._state_since
         self.state, self._state_since = state, now
         self.work = state.work if isinstance(state, Running) else None
+
+    @property
+    def piece(self) -> Work[object] | None:
+        """The piece of work in progress: it takes steps, or its outcome is computed."""
+        return self.state.work if isinstance(self.state, Running | Finishing) else None
 
     def charge(self, seconds: float) -> None:
         """Add ``seconds`` of device time to the row's virtual time; a higher priority is charged less."""

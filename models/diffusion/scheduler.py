@@ -85,6 +85,10 @@ class Scheduler:
             if self.is_running(row):
                 del self._running[row.row_id]
 
+    def find(self, row_id: str) -> Row | None:
+        """The running row with that id, or ``None``."""
+        return self._running.get(row_id)
+
     def is_running(self, row: Row) -> bool:
         """Whether ``row`` was admitted and not removed; a new row with the same id is not ``row``."""
         return self._running.get(row.row_id) is row

@@ -97,7 +97,7 @@ class SideWork:
         for row, work, future in zip(rows, batch, futures, strict=True):
             row.steps_done += work.steps
             row.steps_ahead = 0
-            row.enter(Finishing(future))
+            row.enter(Finishing(future, work))
         self.answer(futures, lambda: self._outcomes(batch))
 
     def answer(self, futures: Sequence[Future[Any]], compute: Callable[[], Sequence[object] | JobFailure]) -> None:

@@ -249,6 +249,12 @@ class DPMSolverSDE(DPMSolverSDEScheduler):
 
     noise_sampler: Any
 
+    def set_timesteps(self, *arguments: Any, **options: Any) -> None:
+        """As the base, and forget the noise that was drawn."""
+        super().set_timesteps(*arguments, **options)
+        self._drawn: list[tuple[float, float]] = []
+        """The noise levels between which noise was drawn; what a Brownian tree gives depends on what it gave before."""
+
     def step(
         self, model_output: torch.Tensor, timestep: float | torch.Tensor, sample: torch.Tensor, return_dict: bool = True
     ) -> Any:
@@ -260,8 +266,16 @@ class DPMSolverSDE(DPMSolverSDEScheduler):
     def _noise_on_cpu(self, sample: torch.Tensor) -> Callable[[float, float], torch.Tensor]:
         """From two noise levels to the noise between them, on the device of ``sample``."""
         low, high = float(self.sigmas[self.sigmas > 0].min()), float(self.sigmas.max())
-        draw = BrownianTreeNoiseSampler(torch.empty_like(sample, device="cpu"), low, high, self.noise_sampler_seed)
-        return lambda sigma, following: draw(sigma, following).to(sample.device)
+        tree = BrownianTreeNoiseSampler(torch.empty_like(sample, device="cpu"), low, high, self.noise_sampler_seed)
+        for levels in self._drawn:  # by the scheduler whose state this one has taken over
+            tree(*levels)
+
+        def draw(sigma: float, following: float) -> torch.Tensor:
+            self._drawn.append((float(sigma), float(following)))
+            noise: torch.Tensor = tree(sigma, following)
+            return noise.to(sample.device)
+
+        return draw
 
 
 def timesteps_of(scheduler: Any, sigmas: ArrayLike) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, Self, TypeAlias, TypeVar, cast
+from typing import Any, Generic, Protocol, Self, TypeAlias, TypeVar, cast, runtime_checkable
 
 import torch
 from PIL.Image import Image
@@ -20,6 +20,8 @@ T_co = TypeVar("T_co", covariant=True)
 
 Result: TypeAlias = Image | JobOutput
 """What a plan returns: one image, or whatever a job can give back."""
+Saved: TypeAlias = Mapping[str, Any]
+"""A state as plain values: numbers, strings, tensors on the CPU, and lists, tuples and mappings of these."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +93,20 @@ class Work(Protocol[T_co]):
 
     def finish(self, batch: Sequence[Self]) -> Sequence[T_co | JobFailure]:
         """The outcome of each piece of work in ``batch``, or its failure; all of them have taken their last step."""
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A piece of work that can go on elsewhere at the step where it is; all others begin again."""
+
+    def save(self) -> Saved:
+        """The state between two steps."""
+
+    def restore(self, state: Saved) -> bool:
+        """Go on from ``state``; false, and no change, if it is that of another piece of work.
+
+        The same plan made this piece of work as the one that was saved, and it has taken no step.
+        """
 
 
 @dataclass(frozen=True)

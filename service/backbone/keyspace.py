@@ -7,6 +7,7 @@ No other module spells a key. ``TTL`` in the table is the setting ``PHOTOGRAM_RE
 | ``photogram:job:<id>`` | hash | intake, then the worker | ``TTL`` after the end of the job | the job's record |
 | ``photogram:job:<id>:events`` | stream | intake, then the worker | 1 h after the end | status, progress, previews |
 | ``photogram:job:<id>:watched`` | string | gateway | 20 s | shows that a client watches the job's previews |
+| ``photogram:job:<id>:snapshot`` | string | workers | 24 h, or the end of the job | what is drawn of the job so far |
 | ``photogram:owner:<owner>:jobs`` | sorted set | intake | ``TTL`` after the last new job | job ids by ``created_at`` |
 | ``photogram:idempotency:<owner>:<sha256>`` | string | intake | 24 h | the job id of an ``Idempotency-Key`` |
 | ``photogram:wake`` | channel | intake, ledger scripts | | the id of every job that changed |
@@ -98,6 +99,11 @@ def events_key(job_id: str) -> str:
 def watched_key(job_id: str) -> str:
     """String. Exists while a client watches the previews of the job; the gateway writes it, and it expires soon."""
     return f"photogram:job:{job_id}:watched"
+
+
+def snapshot_key(job_id: str) -> str:
+    """String. What is drawn of the job (``models.diffusion.snapshots``); its worker writes it, the end deletes it."""
+    return f"photogram:job:{job_id}:snapshot"
 
 
 def owner_jobs_key(owner: str) -> str:

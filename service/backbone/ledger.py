@@ -22,6 +22,7 @@ from service.backbone.keyspace import (
     MODEL_PROBLEMS_KEY,
     events_key,
     record_key,
+    snapshot_key,
     watched_key,
     workers_key,
 )
@@ -52,6 +53,7 @@ class Ledger:
         self._start = connection.register_script(scripts.start())
         self._progress = connection.register_script(scripts.progress())
         self._rewrite = connection.register_script(scripts.rewrite())
+        self._snapshot = connection.register_script(scripts.snapshot())
         self._finish = connection.register_script(scripts.finish())
         self._requeue = connection.register_script(scripts.requeue())
 
@@ -102,6 +104,17 @@ class Ledger:
     def note_rewrite(self, job_id: str, execution_id: str, rewrite: Rewrite) -> bool:
         """Write what became of the job's prompt."""
         return bool(self._run(self._rewrite, job_id, execution_id, json.dumps(rewrite.to_payload())))
+
+    def keep_snapshot(self, job_id: str, execution_id: str, snapshot: bytes) -> bool:
+        """Keep what is drawn of the job until its end, for at most a day; it replaces an earlier snapshot."""
+        return bool(self._run(self._snapshot, job_id, execution_id, snapshot))
+
+    def snapshot(self, job_id: str) -> bytes | None:
+        """What an earlier execution had drawn of the job; ``None`` if nothing was kept, or Redis cannot be asked."""
+        with suppress(RedisError):
+            data: Any = self.connection.get(snapshot_key(job_id))
+            return None if data is None else bytes(data)
+        return None
 
     def succeed(
         self,

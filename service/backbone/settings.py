@@ -145,6 +145,9 @@ class Settings:
     """How many jobs may wait in one queue; further jobs are refused with 503."""
     job_timeout_s: float = setting(600.0, values.whole_seconds)
     """How long one try of a job may take."""
+    snapshot_every: int | None = setting(None, values.whole_or_none)
+    """After how many steps a worker keeps what is drawn of a job in Redis, in case it dies; ``None`` only does so when
+    it is stopped."""
     record_ttl_s: int = setting(7 * 24 * 3600, values.whole())
     """How long the record of a job is kept after its end."""
     rows: int | None = setting(None, values.whole_or_none)

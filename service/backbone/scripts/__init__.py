@@ -18,6 +18,7 @@ from service.backbone.keyspace import (
     owner_queued_key,
     owner_running_key,
     record_key,
+    snapshot_key,
     usage_key,
 )
 
@@ -29,11 +30,15 @@ EVENTS_TTL_S = 3600
 USAGE_TTL_S = 400 * 24 * 3600
 """How long the usage of a day or a month is kept: more than a year, so that a year can be compared with the last."""
 
+SNAPSHOT_TTL_S = 24 * 3600
+"""How long a snapshot waits for a worker that goes on with it; after that the job begins again."""
+
 _CONSTANTS = f"""\
 local WAKE_CHANNEL, CANCEL_CHANNEL = '{WAKE_CHANNEL}', '{CANCEL_CHANNEL}'
 local EVENTS_MAX, EVENTS_TTL_S = {EVENTS_MAX}, {EVENTS_TTL_S}
 local OWNER_QUEUED_KEY, OWNER_RUNNING_KEY = '{owner_queued_key("%s")}', '{owner_running_key("%s")}'
 local USAGE_KEY = '{usage_key("%s", "%s")}'
+local SNAPSHOT_KEY, SNAPSHOT_TTL_S = '{snapshot_key("%s")}', {SNAPSHOT_TTL_S}
 """
 _ADMITTING = f"local RECORD_KEY, USAGE_TTL_S = '{record_key('%s')}', {USAGE_TTL_S}\n"
 
@@ -75,6 +80,14 @@ def rewrite() -> str:
     ARGV[3:]: execution id, the rewrite as JSON. Returns 1, or 0 if the job is no longer this execution's.
     """
     return _record_script("rewrite")
+
+
+def snapshot() -> str:
+    """A worker keeps what is drawn of the job, for the worker that goes on if this one does not end it.
+
+    ARGV[3:]: execution id, the snapshot. Returns 1, or 0 if the job is no longer this execution's.
+    """
+    return _record_script("snapshot")
 
 
 def finish() -> str:

@@ -41,6 +41,7 @@ local function conclude(status)
   count_as(nil)
   count_outcome(status)
   emit('status', status)
+  redis.call('UNLINK', string.format(SNAPSHOT_KEY, get('job_id')))
   redis.call('EXPIRE', record, ttl)
   redis.call('EXPIRE', events, math.min(tonumber(ttl), EVENTS_TTL_S))
 end

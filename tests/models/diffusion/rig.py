@@ -115,11 +115,12 @@ def add_row(
     spec: ModelSpec,
     kind: str = TXT2IMG,
     images: Mapping[str, Image] = MappingProxyType({}),
+    snapshot: bytes | None = None,
     **auxiliary: Mapping[str, AuxiliaryModel],
 ) -> None:
     """Add a row that is drawn with the model of ``spec``, in a catalog with it and ``auxiliary`` models only."""
     catalog = Catalog({wanted.model: replace(spec, name=wanted.model)}, extras=auxiliary)
-    engine.add_row(row_id, Task(kind=kind, params=wanted, catalog=catalog, images=images))
+    engine.add_row(row_id, Task(kind=kind, params=wanted, catalog=catalog, images=images), snapshot=snapshot)
 
 
 def prepare(studio: Studio, wanted: DrawParams, spec: ModelSpec | None = None, **task: Any) -> Denoising:

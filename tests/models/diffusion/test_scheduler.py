@@ -11,7 +11,7 @@ import torch
 from models.diffusion.capacity import Capacity
 from models.diffusion.events import Finished
 from models.diffusion.row import Finishing, Row, Running
-from models.diffusion.scheduler import Scheduler
+from models.diffusion.scheduler import Scheduler, current_work
 from tests.models.diffusion.rig import Studio, WatchedDenoiser, add_row, images, params, prepare, progress, run
 from tests.models.diffusion.test_capacity import task
 
@@ -129,7 +129,7 @@ def ready(row: Row, studio: Studio) -> None:
 
 
 def decoding(row: Row) -> None:
-    row.enter(Finishing(Future()))
+    row.enter(Finishing(Future(), current_work(row)))
 
 
 def test_rows_that_are_encoded_or_decoded_take_no_place(tiny_sd: Studio) -> None:
