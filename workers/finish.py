@@ -23,6 +23,7 @@ from service.backbone.store import FileStore, ImageStore
 from workers.consumer import Consumer
 from workers.executors import Finished
 from workers.held_jobs import HeldJob
+from workers.marking import Marking
 from workers.outputs import StoredOutput
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class Finish:
     """Ends jobs in ``ENDING``; each method returns at once.
 
     Args:
+        marking: encodes and marks the images.
         job_timeout_s: how long a job may take, including the encoding of its images.
         storage: is told when nothing could be stored.
     """
@@ -64,10 +66,12 @@ class Finish:
         consumer: Consumer,
         images: ImageStore,
         files: FileStore,
+        marking: Marking,
         job_timeout_s: float,
         storage: StorageMonitor | None = None,
     ) -> None:
         self._consumer, self._images, self._files, self._storage = consumer, images, files, storage
+        self._marking = marking
         self._job_timeout_s = job_timeout_s
         self._noted: dict[str, str | None] = {}
         self._kept: list[_End] = []
@@ -82,7 +86,7 @@ class Finish:
 
     def succeed(self, job: HeldJob, finished: Finished) -> None:
         """Store the results and end the job as succeeded."""
-        success = _Success(job, finished, self._images, self._files, self._consumer, self._job_timeout_s)
+        success = _Success(job, finished, self._images, self._files, self._marking, self._consumer, self._job_timeout_s)
         pixels = sum(image.width * image.height for image in finished.output.images)
         self._submit(_End(job, lambda: self._succeed(success), success.discard, pixels > LARGE_PX))
 
@@ -210,11 +214,13 @@ class _Success:
         finished: Finished,
         images: ImageStore,
         files: FileStore,
+        marking: Marking,
         consumer: Consumer,
         job_timeout_s: float,
     ) -> None:
         self.job, self._job_timeout_s = job, job_timeout_s
         self._finished, self._images, self._files, self._consumer = finished, images, files, consumer
+        self._marking = marking
         self._stored: StoredOutput | None = None
 
     def write(self) -> None:
@@ -225,7 +231,7 @@ class _Success:
         began_at, finished = time.monotonic(), self._finished
         if self._stored is None:
             self._stored = StoredOutput(
-                finished.output, self.job.record, self._images, self._files, check=self._check_deadline
+                finished.output, self.job.record, self._images, self._files, self._marking, check=self._check_deadline
             )
         stored = self._stored
         try:

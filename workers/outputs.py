@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from PIL.Image import Image as PilImage
-
-from models.jobs.params import DrawParams
 from models.jobs.records import JobRecord
 from models.jobs.results import FileOutput, Image, JobOutput, StoredFile
-from models.media import png
 from service.backbone.store import FileStore, ImageStore
+from workers.marking import Marking
 from workers.output_files import checked_files
 
 
@@ -22,6 +19,7 @@ class StoredOutput:
     what a link shows never changes. All other ids are new, so that no execution can overwrite the result of another.
 
     Args:
+        marking: encodes the images.
         check: called between pieces of the images' encoding; what it raises ends it.
     """
 
@@ -31,12 +29,13 @@ class StoredOutput:
         record: JobRecord,
         images: ImageStore,
         files: FileStore,
+        marking: Marking,
         *,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self._record = record
         self._image_store, self._file_store = images, files
-        self._waiting = [(image.width, image.height, _encoded(image, record, check)) for image in output.images]
+        self._waiting = [(image.width, image.height, marking.encode(image, record, check)) for image in output.images]
         self._waiting_files = checked_files(output.files)
         self.images: list[Image] = []
         self.files: list[StoredFile] = []
@@ -72,11 +71,3 @@ class StoredOutput:
 
 def _stored(file: FileOutput, file_id: str) -> StoredFile:
     return StoredFile(file_id, file.name, file.media_type, len(file.data))
-
-
-def _encoded(image: PilImage, record: JobRecord, check: Callable[[], None]) -> bytes:
-    """The image as PNG, with the parameters that it was generated with, and the user's prompt if that is another."""
-    drawn, original = record.drawn_params, None
-    if isinstance(record.params, DrawParams) and isinstance(drawn, DrawParams) and drawn.prompt != record.params.prompt:
-        original = record.params.prompt
-    return png.encode(image, record.kind, drawn, original, check=check)

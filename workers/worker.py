@@ -16,6 +16,7 @@ from service.backbone.connections import connect, wait_until_writable
 from service.backbone.inputs import InputStore
 from service.backbone.ledger import Ledger
 from service.backbone.permissions import image_modes
+from service.backbone.provenance import Signing
 from service.backbone.settings import Settings
 from service.backbone.storage import StorageMonitor
 from service.backbone.store import FileStore, ImageStore
@@ -30,6 +31,7 @@ from workers.held_jobs import HeldJobs
 from workers.images import ImageLoader
 from workers.loop import JobLoop
 from workers.maintenance import Maintenance
+from workers.marking import Marking
 from workers.prepare import Prepare, ReadyQueue
 from workers.rewriting import Rewriting, rewriter_of
 from workers.rq_adapter import RqAdapter
@@ -113,14 +115,18 @@ def _build(
     maintenance = Maintenance(connection, adapter, ledger, held, routing)
     images = ImageStore(settings.images_folder, image_modes(settings))
     storage = StorageMonitor([settings.images_folder, settings.files_folder])
-    finish = Finish(consumer, images, FileStore(settings.files_folder), settings.job_timeout_s, storage)
+    signing = Signing(settings)
+    signing.open_at_start()
+    inputs, files = InputStore(settings.inputs_folder), FileStore(settings.files_folder)
+    marking = Marking(signing, images, inputs, settings.provenance)
+    finish = Finish(consumer, images, files, marking, settings.job_timeout_s, storage)
 
     def can_store() -> bool:
         return not finish.is_keeping and storage.write_problem() is None
 
     limits = FetchLimits(max_bytes=settings.max_input_bytes, **vars(settings.fetch_policy))
     budget = PixelBudget(settings.decoding_px)
-    loader = ImageLoader(InputStore(settings.inputs_folder), images, limits, budget, settings.cost_limits)
+    loader = ImageLoader(inputs, images, limits, budget, settings.cost_limits)
     rewriting = Rewriting(lambda: rewriter_of(settings, redis_url, name))
     prepare = Prepare(consumer, loader, rewriting, lambda: executors.room, ready, can_store)
     heartbeat = Heartbeat(maintenance, consumer, prepare, settings.job_timeout_s, lambda: executors.longest_call_s)

@@ -73,6 +73,7 @@ def _filled_in(request: DrawRequest, model: ModelSpec, catalog: Catalog, problem
         enhance_prompt=value_or(request.enhance_prompt, DrawParams.enhance_prompt),
         enhance_negative_prompt=value_or(request.enhance_negative_prompt, DrawParams.enhance_negative_prompt),
         metadata=value_or(request.metadata, DrawParams.metadata),
+        provenance=value_or(request.provenance, DrawParams.provenance),
     )
 
 

@@ -52,6 +52,9 @@ CONTROL_MODES = ("balanced", "prompt", "control")
 FULL, DRAWN, NONE = "full", "drawn", "none"
 METADATA = (FULL, DRAWN, NONE)
 """What the file of an image says of how it was made."""
+UNMARKED, IPTC, C2PA, WATERMARK = "none", "iptc", "c2pa", "watermark"
+PROVENANCE = (UNMARKED, IPTC, C2PA, WATERMARK)
+"""How an image is marked as made by a machine; each adds a mark to those before it (docs/provenance.md)."""
 ASPECT_RATIOS: Mapping[str, tuple[int, int]] = MappingProxyType({
     name: (int(name.partition(":")[0]), int(name.partition(":")[2]))
     for name in ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "4:7", "7:4", "9:16", "16:9", "9:21", "21:9")
@@ -76,6 +79,14 @@ _METADATA = Parameter(
         "rewritten; `drawn` leaves that prompt out; `none` is nothing."
     ),
     choices=METADATA, if_left_out="the preference of the API key",
+)  # fmt: skip
+_PROVENANCE = Parameter(
+    text=(
+        "How the image is marked as made by a machine: `iptc` writes IPTC's digital source type, `c2pa` also a signed "
+        "C2PA manifest, `watermark` also an invisible mark in the pixels. `none`, or less than the server marks, needs "
+        "an API key that allows it."
+    ),
+    choices=PROVENANCE, if_left_out="the preference of the API key",
 )  # fmt: skip
 _SOURCE = Parameter(text=SOURCE_TEXT, source="image")
 
@@ -309,6 +320,7 @@ class DrawRequest(JobRequest):
         ),
     ] = None
     metadata: Annotated[str | None, _METADATA] = None
+    provenance: Annotated[str | None, _PROVENANCE] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -327,6 +339,7 @@ class UpscaleRequest(JobRequest):
     upscaler: Annotated[str | None, Parameter(text="A name from `GET /v1/upscalers`.", if_left_out="`Lanczos`")] = None
     priority: Annotated[int | None, _PRIORITY] = None
     metadata: Annotated[str | None, _METADATA] = None
+    provenance: Annotated[str | None, _PROVENANCE] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -337,6 +350,7 @@ class FaceRestoreRequest(JobRequest):
     image: Annotated[str, _SOURCE]
     priority: Annotated[int | None, _PRIORITY] = None
     metadata: Annotated[str | None, _METADATA] = None
+    provenance: Annotated[str | None, _PROVENANCE] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -377,6 +391,10 @@ class Reduction:
     """One of ``RESIZE_MODES``."""
 
 
+_NO_VALUE = object()
+"""Is equal to no value of a parameter."""
+
+
 class JobParams(Payload):
     """The effective parameters of a job: a frozen dataclass in which nothing is left open.
 
@@ -386,11 +404,15 @@ class JobParams(Payload):
     declaration: ClassVar[type[JobRequest]]
     priority: int = 0
     metadata: str = FULL
+    provenance: str | None = None
+    """How the images are marked, one of ``PROVENANCE``; ``None``, of kinds without this parameter, as the server's
+    setting says."""
 
     def to_payload(self) -> dict[str, Any]:
-        """JSON-ready values; ``metadata`` is left out if it is ``full``, as in records of earlier versions."""
-        payload = super().to_payload()
-        return {name: value for name, value in payload.items() if (name, value) != ("metadata", FULL)}
+        """JSON-ready values; the usual ``metadata`` and ``provenance`` are left out, as in records of earlier
+        versions."""
+        usual = {"metadata": FULL, "provenance": C2PA}
+        return {name: value for name, value in super().to_payload().items() if value != usual.get(name, _NO_VALUE)}
 
     @property
     def model_name(self) -> str | None:
@@ -479,6 +501,7 @@ class DrawParams(JobParams):
     enhance_prompt: bool = False
     enhance_negative_prompt: bool = False
     metadata: str = FULL
+    provenance: str = C2PA
 
     def to_payload(self) -> dict[str, Any]:
         """As every payload; the second weight of a LoRA is left out if it has none, as before there were two."""
@@ -559,6 +582,7 @@ class UpscaleParams(JobParams):
     upscaler: str
     priority: int = 0
     metadata: str = FULL
+    provenance: str = C2PA
 
     def cost(self, sizes: Sizes) -> Cost:
         base, size = super().cost(sizes), sizes.get(self.image, (0, 0))
@@ -581,6 +605,7 @@ class FaceRestoreParams(JobParams):
     image: str
     priority: int = 0
     metadata: str = FULL
+    provenance: str = C2PA
 
     def cost(self, sizes: Sizes) -> Cost:
         base = super().cost(sizes)

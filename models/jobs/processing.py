@@ -30,6 +30,7 @@ def complete_upscale(request: UpscaleRequest, catalog: Catalog, problems: Proble
         upscaler=upscaler_name(upscaler, catalog),
         priority=value_or(request.priority, 0),
         metadata=value_or(request.metadata, UpscaleParams.metadata),
+        provenance=value_or(request.provenance, UpscaleParams.provenance),
     )
 
 
@@ -44,6 +45,7 @@ def complete_face_restore(request: FaceRestoreRequest, catalog: Catalog, problem
         image=request.image,
         priority=value_or(request.priority, 0),
         metadata=value_or(request.metadata, FaceRestoreParams.metadata),
+        provenance=value_or(request.provenance, FaceRestoreParams.provenance),
     )
 
 

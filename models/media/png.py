@@ -13,6 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from models.errors import DAMAGED, UnreadableImage
 from models.jobs.params import FULL, NONE, JobParams
 from models.jobs.sources import shown_params
+from models.media import iptc
 from models.media.foreign import foreign_infotext
 from models.media.images import FORMATS, measure
 from models.media.infotext import a1111_parameters
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 PARAMETERS_CHUNK = "parameters"
 JSON_CHUNK = "photogram"
+_WITHOUT_EFFECT = ("priority", "metadata", "provenance")
+"""Parameters that do not affect what the image shows."""
 ORIGINAL_CHUNK = "original_prompt"
 """The user's prompt, if it was rewritten."""
 
@@ -49,16 +52,18 @@ def encode(
     params: JobParams,
     original_prompt: str | None = None,
     *,
+    source_type: str | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> bytes:
     """``image`` as a PNG file with text chunks: its parameters for A1111 and for Photogram, and the original prompt.
 
-    The JSON leaves out what does not affect the image: null values, the priority and ``metadata``, which says whether
-    there are chunks at all. What another file said of itself is never written.
+    The JSON leaves out what does not affect the image, such as null values and the priority. What another file said of
+    itself is never written.
 
     Args:
         params: the effective parameters, with the rewritten prompt if there is one.
         original_prompt: the user's prompt, if it was rewritten.
+        source_type: IPTC's digital source type, for a chunk with XMP data.
         check: called again and again meanwhile; what it raises ends the encoding.
     """
     info = PngInfo()
@@ -67,6 +72,8 @@ def encode(
         info.add_text(JSON_CHUNK, json.dumps({"kind": kind, "params": repeatable(shown_params(params))}))
     if params.metadata == FULL and original_prompt is not None:
         write_text(info, ORIGINAL_CHUNK, original_prompt)
+    if source_type is not None:
+        info.add_itxt(iptc.PNG_CHUNK, iptc.packet(source_type))
     buffer = _CheckedBuffer(check)
     _without_info(image).save(buffer, "PNG", pnginfo=info)
     return buffer.getvalue()
@@ -91,7 +98,7 @@ def write_text(info: PngInfo, name: str, text: str) -> None:
 def repeatable(params: JobParams) -> dict[str, Any]:
     """``params`` as the parameters of a request that gives the same image again."""
     given = params.to_payload().items()
-    return {name: value for name, value in given if value is not None and name not in ("priority", "metadata")}
+    return {name: value for name, value in given if value is not None and name not in _WITHOUT_EFFECT}
 
 
 def read_request(data: bytes) -> dict[str, Any] | None:

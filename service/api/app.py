@@ -38,6 +38,7 @@ _TAGS = [
     },
     {"name": "preferences", "description": "Defaults for all requests of an API key."},
     {"name": "usage", "description": "What an API key has used, and its limits."},
+    {"name": "provenance", "description": "What images carry of how they came about."},
     {"name": "keys", "description": "API keys, for administrators."},
     {"name": "prodia v1", "description": "For clients of Prodia's API v1."},
     {"name": "prodia v2", "description": "For clients of Prodia's API v2."},

@@ -14,9 +14,9 @@ from service.api.errors import ApiError, ErrorCode
 from service.api.origins import require_own_origin_to_change
 from service.api.proxies import client_host
 from service.api.state import Gateway, GatewayState
-from service.backbone.allowances import Allowance
 from service.backbone.key_records import KeyRecord, Scope
 from service.backbone.keys import KeyRefused
+from service.backbone.settings import Settings
 from service.jobs.caller import Caller
 
 _Bearer = Security(HTTPBearer(scheme_name="Bearer", auto_error=False))
@@ -76,21 +76,22 @@ async def _caller(request: Request, gateway: Gateway, key: str | None, where: st
         raise _unauthorized(str(refusal), challenge) from refusal
     request.state.key_id = record.key_id
     request.state.scopes = record.rules.scopes
-    return _caller_of(record, gateway.settings.key_allowance)
+    return _caller_of(record, gateway.settings)
 
 
 def _unauthorized(detail: str, challenge: str) -> ApiError:
     return ApiError(ErrorCode.UNAUTHORIZED, detail, headers={"WWW-Authenticate": challenge})
 
 
-def _caller_of(record: KeyRecord, defaults: Allowance) -> Caller:
+def _caller_of(record: KeyRecord, settings: Settings) -> Caller:
     rules = record.rules
     return Caller(
         record.owner,
-        allowance=rules.allowance.or_else(defaults),
+        allowance=rules.allowance.or_else(settings.key_allowance),
         models=rules.models,
         kinds=rules.kinds,
         max_priority=rules.max_priority,
+        provenance=rules.provenance or settings.provenance,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL import Image
 
+from models.media.iptc import packet, source_type
 from models.media.png import PARAMETERS_CHUNK
 from service.api.errors import ApiError, ErrorCode
 
@@ -43,7 +44,8 @@ IMAGE_FORMATS: Mapping[str, ImageFormat] = MappingProxyType({each.media_type: ea
 def convert(png: bytes, target: ImageFormat, *, quality: int = QUALITY, is_progressive: bool = False) -> bytes:
     """The stored PNG file ``png`` as a file of the format ``target``; PNG is returned unchanged. Blocking.
 
-    JPEG and WebP carry the ``parameters`` text in the EXIF field UserComment, as A1111 writes it.
+    JPEG and WebP carry the ``parameters`` text in the EXIF field UserComment, as A1111 writes it, and IPTC's digital
+    source type. They carry no C2PA manifest: ``service.api.conversions`` signs them.
 
     Args:
         quality: of JPEG and WebP, 1 to 100.
@@ -59,6 +61,9 @@ def convert(png: bytes, target: ImageFormat, *, quality: int = QUALITY, is_progr
     with Image.open(BytesIO(png), formats=["PNG"]) as image:
         if max(image.size) > target.max_px:
             raise _too_large(image.size, target)
+        kind = source_type(image)
+        if kind is not None:
+            options["xmp"] = packet(kind).encode()
         exif = _comment(image.info.get(PARAMETERS_CHUNK))
         rgb = image if image.mode == "RGB" else image.convert("RGB")
         rgb.save(buffer, target.name, quality=quality, exif=exif, **options)

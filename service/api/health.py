@@ -29,6 +29,8 @@ class Ready(BaseModel):
 
     status: Literal["ready"] = "ready"
     workers: int
+    warnings: list[str] | None = None
+    """What needs care although jobs can be processed; left out if nothing does."""
 
 
 @router.get("/healthz", operation_id="isAlive", summary="Check whether the gateway runs")
@@ -41,6 +43,7 @@ async def is_alive() -> Alive:
     "/readyz",
     operation_id="isReady",
     summary="Check whether jobs can be processed",
+    response_model_exclude_none=True,
     responses=problems(ErrorCode.NO_WORKERS, ErrorCode.STORAGE_UNAVAILABLE, ErrorCode.LEDGER_UNAVAILABLE),
 )
 async def is_ready(gateway: GatewayState) -> Ready:
@@ -54,4 +57,6 @@ async def is_ready(gateway: GatewayState) -> Ready:
     workers = await gateway.watcher.worker_count()
     if workers == 0:
         raise unavailable(ErrorCode.NO_WORKERS, "no worker is alive")
-    return Ready(workers=workers)
+    unsigned = await run_in_threadpool(gateway.signing.problem)
+    warnings = None if unsigned is None else [f"images are not signed: {unsigned}"]
+    return Ready(workers=workers, warnings=warnings)

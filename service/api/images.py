@@ -10,11 +10,10 @@ from starlette.concurrency import run_in_threadpool
 
 from models.jobs.kinds import ResultForm, find_kind
 from models.jobs.records import JobRecord
-from service.api.decoding import header_px
 from service.api.documentation import problems
 from service.api.errors import ApiError, ErrorCode
 from service.api.etags import is_known
-from service.api.formats import JPEG, WEBP, ImageFormat, convert
+from service.api.formats import JPEG, WEBP, ImageFormat
 from service.api.proxies import requested_base
 from service.api.state import Gateway, GatewayState
 from service.api.stored_files import StoredFile
@@ -110,7 +109,7 @@ async def get_webp(gateway: GatewayState, image_id: str) -> Response:
 
 async def _converted(gateway: Gateway, image_id: str, target: ImageFormat) -> Response:
     path = await run_in_threadpool(_find, gateway, image_id)
-    data = await gateway.decoding.run(header_px(path), lambda: convert(path.read_bytes(), target))
+    data = await gateway.conversions.of(image_id, path, target)
     return Response(data, media_type=target.media_type)
 
 

@@ -14,7 +14,9 @@ from redis import Redis
 from models.language.breaker import CircuitBreaker
 from models.language.client import LanguageEngine
 from models.language.rewriting import Rewriter
+from service.api.conversions import Conversions
 from service.api.decoding import Decoding
+from service.api.inspecting import Inspector
 from service.api.stopping import Stopping
 from service.api.sweeping import sweep_regularly
 from service.api.throttling import WrongKeys
@@ -29,6 +31,7 @@ from service.backbone.leases import Leases
 from service.backbone.owned_jobs import OwnedJobs
 from service.backbone.permissions import image_modes
 from service.backbone.preferences import Preferences
+from service.backbone.provenance import Signing
 from service.backbone.queue import Intake
 from service.backbone.settings import Settings, SettingsError
 from service.backbone.storage import StorageMonitor
@@ -56,6 +59,9 @@ class Gateway:
     watcher: JobWatcher
     decoding: Decoding
     store: ImageStore
+    signing: Signing
+    conversions: Conversions
+    inspector: Inspector
     storage: StorageMonitor
     ledger_writes: WriteProbe
     inputs: InputStore
@@ -96,7 +102,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     preferences, engine = Preferences(connection), open_engine(settings)
     images = ImageStore(settings.images_folder, image_modes(settings))
     inputs, files = InputStore(settings.inputs_folder), FileStore(settings.files_folder)
-    storage = _storage(settings)
+    storage, signing, decoding = _storage(settings), Signing(settings), Decoding(settings.decoding_px // 2)
     listening = asyncio.create_task(watcher.listen())
     sweeping = asyncio.create_task(sweep_regularly(settings, images, inputs, files))
     try:
@@ -118,10 +124,14 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
                 public_url=settings.public_url,
                 storage=storage,
                 limits=settings.cost_limits,
+                provenance=settings.provenance,
             ),
             watcher=watcher,
-            decoding=Decoding(settings.decoding_px // 2),
+            decoding=decoding,
             store=images,
+            signing=signing,
+            conversions=Conversions(decoding, images, signing),
+            inspector=Inspector(signing),
             storage=storage,
             ledger_writes=WriteProbe(connection),
             inputs=inputs,

@@ -39,6 +39,9 @@ class KeyRules:
     """The highest priority of its jobs; ``None`` is any."""
     retention_s: int | None = None
     """For how long results of its jobs are to be kept. It is stored; nothing acts on it yet."""
+    provenance: str | None = None
+    """The least that its images must carry, one of ``models.jobs.params.PROVENANCE``; ``None`` is what the server's
+    setting says."""
     allowance: Allowance = field(default=NO_LIMITS)
     """Its limits."""
 

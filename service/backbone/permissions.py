@@ -38,7 +38,7 @@ def tighten(settings: Settings) -> None:
     data, is_shared = settings.data.resolve(), settings.group_reads_images
     changed = int(_set(data, _PASSABLE if is_shared else PRIVATE.folder, adds=is_shared))
     changed += sum(_set(path, PRIVATE.file) for path in data.iterdir() if path.is_file())
-    for folder in (settings.inputs_folder, settings.files_folder, data / "valkey"):
+    for folder in (settings.inputs_folder, settings.files_folder, settings.provenance_folder, data / "valkey"):
         changed += _set_tree(folder.resolve(), PRIVATE)
     changed += _set_tree(settings.images_folder.resolve(), image_modes(settings), adds=is_shared)
     if changed:

@@ -26,10 +26,12 @@ class PreferenceValues:
     """Whether the language model writes a negative prompt too."""
     metadata: str = FULL
     """What files of images say of how they were generated, one of ``models.jobs.params.METADATA``."""
+    provenance: str | None = None
+    """How images are marked, one of ``models.jobs.params.PROVENANCE``; ``None`` is as the server's setting says."""
 
 
 _NAMES = tuple(field.name for field in fields(PreferenceValues))
-_METADATA = "metadata"
+_TEXTS = ("metadata", "provenance")
 
 
 class Preferences:
@@ -71,4 +73,4 @@ def _stored(value: bool | str) -> str | int:
 
 
 def _read(name: str, stored: bytes) -> Any:
-    return stored.decode() if name == _METADATA else stored == b"1"
+    return stored.decode() if name in _TEXTS else stored == b"1"

@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 
 from models.catalog.backends import AUTO, BACKENDS
 from models.jobs.cost import CPU_LIMITS, GPU_LIMITS, CostLimits
+from models.jobs.params import C2PA, PROVENANCE
 from models.jobs.urls import FetchPolicy
 from models.language.presets import PRESETS
 from service.backbone import setting_values as values
@@ -135,6 +136,13 @@ class Settings:
     whichever is less, and 0 is none."""
     group_reads_images: bool = setting(False, values.flag)
     """Whether the group of the data folder may read generated images, so that another program can serve them."""
+    provenance: str = setting(C2PA, values.one_of(*PROVENANCE))
+    """How images are marked as made by a machine, and the least that jobs may ask for unless their key allows less."""
+    provenance_certificate: Path | None = setting(None, values.folder)
+    """The file of the certificates that sign C2PA manifests, as PEM text, the signing one first; ``None`` uses a pair
+    that the server makes itself. Several hosts share a pair by these two settings."""
+    provenance_key: Path | None = setting(None, values.folder)
+    """The file of the key of that certificate, as PEM text, for ECDSA on P-256."""
     fetch_private: bool = setting(False, values.flag)
     """Whether jobs may fetch images from private addresses."""
     fetch_ports: frozenset[int] | None = setting(None, values.ports)
@@ -202,6 +210,11 @@ class Settings:
     def files_folder(self) -> Path:
         """The folder of files that jobs made."""
         return self.data / "files"
+
+    @property
+    def provenance_folder(self) -> Path:
+        """The folder of the certificate and the key that the server made for itself."""
+        return self.data / "provenance"
 
     @property
     def backends_folder(self) -> Path:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from service.backbone.files import PRIVATE, Modes, create_file, has_contents, remove_old, remove_partial
@@ -60,9 +62,35 @@ class _UuidStore:
 
 
 class ImageStore(_UuidStore):
-    """Generated images as PNG files."""
+    """Generated images as PNG files, and what they were converted to."""
 
     suffix = ".png"
+
+    def converted(self, uuid: str, name: str) -> bytes | None:
+        """The conversion ``name`` of the image, as in ``q95.jpg``, if it was kept."""
+        try:
+            return self._conversion(uuid, name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def keep_converted(self, uuid: str, name: str, data: bytes) -> bytes:
+        """Keep a conversion of an image for as long as the image; returns what is stored.
+
+        That is another file than ``data`` if somebody else kept one before. Raises as :meth:`write`.
+        """
+        place = self._conversion(uuid, name)
+        create_file(place, data, self._modes)
+        with suppress(FileNotFoundError):  # removed at this moment
+            os.utime(place, (at := self._place(uuid).stat().st_mtime, at))  # they are swept together
+        return self.converted(uuid, name) or data
+
+    def remove(self, uuid: str) -> None:
+        super().remove(uuid)
+        for path in self._place(uuid).parent.glob(f"{uuid}.*"):
+            path.unlink(missing_ok=True)
+
+    def _conversion(self, uuid: str, name: str) -> Path:
+        return self._place(uuid).with_name(f"{uuid}.{name}")
 
 
 class FileStore(_UuidStore):

@@ -13,6 +13,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from models.errors import PhotogramError
+from models.jobs.params import PROVENANCE
 from service.backbone.allowances import Allowance
 from service.backbone.configuration import configure
 from service.backbone.connections import connect
@@ -91,6 +92,9 @@ def _add_rules(command: argparse.ArgumentParser) -> None:
     command.add_argument("--kind", action="append", default=[], help="a kind that it may submit; may be repeated")
     command.add_argument("--max-priority", type=int, choices=range(-2, 3), help="the highest priority of its jobs")
     command.add_argument("--retention", type=lifetime, help="how long results are to be kept; stored only")
+    command.add_argument(
+        "--provenance", choices=PROVENANCE, help="the least that its images must carry (default: what the server marks)"
+    )
     command.add_argument("--enhance", choices=("on", "off"), help="whether prompts are rewritten by default")
     for limit in fields(Allowance):
         flag = f"--{limit.name.replace('_', '-')}"
@@ -136,6 +140,7 @@ def create(options: argparse.Namespace, settings: Settings, connection: Redis) -
         kinds=tuple(options.kind),
         max_priority=options.max_priority,
         retention_s=options.retention,
+        provenance=options.provenance,
         allowance=Allowance(**{limit.name: getattr(options, limit.name) for limit in fields(Allowance)}),
     )
     issued = KeyStore(connection).create(rules)
@@ -169,7 +174,7 @@ def _shown(record: KeyRecord, used_at: float | None) -> Iterator[str]:
     yield from (f"{name}: {_time(at)}" for name, at in times.items())
     lists = {"models": ", ".join(rules.models), "kinds": ", ".join(rules.kinds)}
     numbers = {"max_priority": rules.max_priority, "retention_s": rules.retention_s, **asdict(rules.allowance)}
-    others = {"reads": rules.reads, **lists, **numbers}
+    others = {"reads": rules.reads, **lists, **numbers, "provenance": rules.provenance}
     yield from (f"{name}: {value}" for name, value in others.items() if value not in (None, ""))
 
 

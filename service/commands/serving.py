@@ -13,6 +13,7 @@ from models.jobs.kinds import KindModuleError
 from service.api.app import create_app
 from service.backbone.configuration import configure_process
 from service.backbone.permissions import restrict_umask, tighten
+from service.backbone.provenance import Signing
 from service.backbone.settings import SettingsError
 from service.commands.first_key import ensure_key
 from service.commands.listening import GatewayServer, listening_socket
@@ -31,6 +32,7 @@ def serve(options: argparse.Namespace) -> int:
             raise SettingsError("set REDIS_URL to the Redis that the workers use")
         if settings.data.is_dir():
             tighten(settings)
+        Signing(settings).open_at_start()
         app = create_app(settings)
         ensure_key(settings.redis_url, settings.bootstrap_key)
     except (SettingsError, CatalogError, KindModuleError) as error:

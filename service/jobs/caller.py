@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from models.jobs.cost import NO_LIMITS, CostLimits
+from models.jobs.params import UNMARKED
 from service.backbone.allowances import NO_LIMITS as NO_ALLOWANCE
 from service.backbone.allowances import Allowance
 
@@ -23,5 +24,7 @@ class Caller:
     """The kinds of its jobs; none is any."""
     max_priority: int | None = None
     """The highest priority of its jobs; ``None`` is any."""
+    provenance: str = UNMARKED
+    """The least that its images must carry, one of ``models.jobs.params.PROVENANCE``."""
     limits: CostLimits = NO_LIMITS
     """What jobs of this caller may cost, beside the limits of the server, which hold for everybody."""

@@ -1,4 +1,4 @@
-"""What the rules of a caller forbid: models, kinds and priorities."""
+"""What the rules of a caller forbid: models, kinds, priorities, and images without marks of their provenance."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from models.errors import FieldProblem, InvalidTicket, ProblemCode
-from models.jobs.params import DrawParams, JobParams, JobRequest
+from models.jobs.params import PROVENANCE, DrawParams, JobParams, JobRequest
 from models.jobs.tickets import Ticket
 from service.jobs.caller import Caller
 
@@ -16,6 +16,11 @@ def with_allowed_priority(caller: Caller, request: JobRequest) -> JobRequest:
     if caller.max_priority is None or getattr(request, "priority", 0) is not None:
         return request
     return replace(request, priority=min(JobParams.priority, caller.max_priority))  # type: ignore[call-arg]
+
+
+def allowed_provenance(caller: Caller, preferred: str) -> str:
+    """``preferred``, one of ``PROVENANCE``, or the least that images of ``caller`` must carry if that is more."""
+    return max(preferred, caller.provenance, key=PROVENANCE.index)
 
 
 def require_allowed(caller: Caller, ticket: Ticket) -> None:
@@ -36,6 +41,9 @@ def _problems(caller: Caller, ticket: Ticket) -> Iterator[FieldProblem]:
     if highest is not None and ticket.params.priority > highest:
         message = f"must be at most {highest} with this API key"
         yield FieldProblem("priority", message, ProblemCode.OUT_OF_RANGE, high=highest)
+    allowed = PROVENANCE[PROVENANCE.index(caller.provenance) :]
+    if ticket.params.provenance is not None and ticket.params.provenance not in allowed:
+        yield _not_allowed("provenance", ticket.params.provenance, allowed)
 
 
 def _models(params: JobParams) -> Iterator[tuple[str, str]]:

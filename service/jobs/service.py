@@ -14,6 +14,7 @@ from anyio import to_thread
 from models.errors import InvalidTicket
 from models.jobs.cost import NO_LIMITS, Cost, CostLimits
 from models.jobs.params import (
+    C2PA,
     DrawParams,
     DrawRequest,
     FaceRestoreRequest,
@@ -36,7 +37,7 @@ from service.backbone.watch import JobEvent, JobWatcher
 from service.jobs.caller import Caller
 from service.jobs.errors import FileGone, ImageGone, JobNotFound
 from service.jobs.images import ImageIntake, StoredInput
-from service.jobs.rules import require_allowed, with_allowed_priority
+from service.jobs.rules import allowed_provenance, require_allowed, with_allowed_priority
 from service.jobs.shares import ALONE, LATER, Share
 
 
@@ -47,6 +48,7 @@ class JobService:
         intake: synchronous; it is called in the thread pool.
         public_url: what links to our own images start with, if the server has one fixed address.
         storage: says whether there is room for the results of further jobs.
+        provenance: how images are marked unless a key prefers something else, one of ``models.jobs.params.PROVENANCE``.
         limits: what one request of any caller may cost.
     """
 
@@ -63,10 +65,12 @@ class JobService:
         public_url: str | None,
         limits: CostLimits = NO_LIMITS,
         storage: StorageMonitor | None = None,
+        provenance: str = C2PA,
     ) -> None:
         self._catalog, self._intake, self._watcher, self._preferences = catalog, intake, watcher, preferences
         self._images, self._files, self._image_intake = images, files, image_intake
         self._public_url, self._limits, self._storage = public_url, limits, storage
+        self._provenance = provenance
 
     # Submitting
 
@@ -181,12 +185,14 @@ class JobService:
         """``request`` with the preferences of the API key where it leaves open what there is a preference for."""
         if not isinstance(request, DrawRequest | UpscaleRequest | FaceRestoreRequest):
             return request
-        names = ("metadata", "enhance_prompt", "enhance_negative_prompt")
+        names = ("metadata", "provenance", "enhance_prompt", "enhance_negative_prompt")
         missing = [name for name in names if getattr(request, name, "") is None]
         if not missing:
             return request
         preferred = await self._preferences.get(caller.key_id)
-        return replace(request, **{name: getattr(preferred, name) for name in missing})
+        provenance = allowed_provenance(caller, preferred.provenance or self._provenance)
+        values = {**asdict(preferred), "provenance": provenance}
+        return replace(request, **{name: values[name] for name in missing})
 
     @asynccontextmanager
     async def _all_or_none(self, queued: Sequence[JobRecord]) -> AsyncIterator[None]:
@@ -296,7 +302,10 @@ def _with_later_seed(first: JobRecord, index: int) -> DrawRequest:
         later = replace(params, seed=later_seed(params.seed, index))
     else:
         later = replace(params, variation=replace(variation, seed=later_seed(variation.seed or 0, index)))
-    return build(DrawRequest, {**later.to_payload(), "metadata": params.metadata, "kind": first.kind})
+    return build(
+        DrawRequest,
+        {**later.to_payload(), "metadata": params.metadata, "provenance": params.provenance, "kind": first.kind},
+    )
 
 
 def _read(path: Path | None) -> bytes:

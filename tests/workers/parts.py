@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable, Collection
 from contextlib import nullcontext
+from pathlib import Path
 
 from redis import Redis
 
@@ -15,14 +16,19 @@ from models.jobs.records import new_job_id
 from models.jobs.tickets import open_ticket
 from models.language.presets import GENERIC
 from models.language.rewriting import Rewriter
+from service.backbone.inputs import InputStore
 from service.backbone.ledger import Ledger
+from service.backbone.provenance import Signing
 from service.backbone.queue import Intake
+from service.backbone.settings import Settings
+from service.backbone.store import ImageStore
 from workers.consumer import Consumer
 from workers.executors import PREFETCH
 from workers.fetching.gate import FetchGate
 from workers.held_jobs import HeldJob, HeldJobs
 from workers.images import ImageLoader
 from workers.maintenance import Maintenance
+from workers.marking import Marking
 from workers.prepare import Prepare
 from workers.rewriting import Rewriting
 from workers.rq_adapter import RqAdapter
@@ -53,6 +59,13 @@ class Parts:
         """End a job as the loop does when it is canceled."""
         assert job.start_ending()
         self.consumer.cancel(job)
+
+
+def marking(data: Path) -> Marking:
+    """What marks the images of a worker whose data folder is ``data``."""
+    settings = Settings(data=data)
+    images, inputs = ImageStore(settings.images_folder), InputStore(settings.inputs_folder)
+    return Marking(Signing(settings), images, inputs, settings.provenance)
 
 
 def submit(redis: Redis, request: JobRequest | None = None, owner: str = "me") -> str:

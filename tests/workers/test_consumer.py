@@ -15,7 +15,7 @@ from models.jobs.kinds import find_kind
 from models.jobs.records import JobStatus
 from service.backbone.keyspace import record_key
 from service.backbone.store import FileStore, ImageStore
-from tests.workers.parts import CATALOG, Parts, submit
+from tests.workers.parts import CATALOG, Parts, marking, submit
 from workers.consumer import Consumer
 from workers.finish import Finish
 from workers.held_jobs import HeldJob
@@ -66,7 +66,7 @@ def test_a_worker_that_lost_its_job_leaves_rqs_record_to_the_new_owner(
 def test_a_job_whose_end_cannot_be_written_is_released(
     server: ValkeyServer, worker: Parts, job: HeldJob, tmp_path: Path
 ) -> None:
-    finish = Finish(worker.consumer, ImageStore(tmp_path), FileStore(tmp_path), job_timeout_s=60)
+    finish = Finish(worker.consumer, ImageStore(tmp_path), FileStore(tmp_path), marking(tmp_path), job_timeout_s=60)
     server.stop()
     job.start_ending()
     finish.fail(job, InternalFailure("x"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,11 +17,12 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from models.errors import DrawingFailed, StorageUnavailable
+from models.jobs.params import UNMARKED
 from models.jobs.records import JobStatus
 from models.jobs.results import FileOutput, JobOutput
 from service.backbone.store import FileStore, ImageStore
 from tests.disks import Disk, small_disk
-from tests.workers.parts import Parts, submit
+from tests.workers.parts import Parts, marking, submit
 from workers import finish as finishing
 from workers import maintenance
 from workers.executors import Finished
@@ -45,7 +47,8 @@ class Stage:
     def __init__(self, redis: Redis, data: Path) -> None:
         self.parts = Parts(redis)
         self.images, self.files = ImageStore(data / "images"), FileStore(data / "files")
-        self.finish = Finish(self.parts.consumer, self.images, self.files, job_timeout_s=600)
+        self.marking = marking(data)
+        self.finish = Finish(self.parts.consumer, self.images, self.files, self.marking, job_timeout_s=600)
         self.job_id = submit(redis)
         self.job = self.take()
 
@@ -186,9 +189,10 @@ def opened(path: Path | None) -> PilImage.Image:
 
 
 def test_an_execution_never_changes_what_another_one_stored(stage: Stage, tmp_path: Path) -> None:
-    record = stage.job.record
+    unsigned = replace(stage.job.record.params, provenance=UNMARKED)  # each signature gives other bytes
+    record = replace(stage.job.record, params=unsigned)
     first, second, same = (
-        StoredOutput(JobOutput(images=images), record, stage.images, stage.files)
+        StoredOutput(JobOutput(images=images), record, stage.images, stage.files, stage.marking)
         for images in ((RED, RED), (BLUE, BLUE), (RED,))
     )
     for output in (first, second, same):
@@ -204,7 +208,9 @@ def test_an_execution_never_changes_what_another_one_stored(stage: Stage, tmp_pa
 
 
 def test_what_is_stored_already_is_not_stored_again(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    output = StoredOutput(JobOutput(images=(RED, BLUE, RED)), stage.job.record, stage.images, stage.files)
+    output = StoredOutput(
+        JobOutput(images=(RED, BLUE, RED)), stage.job.record, stage.images, stage.files, stage.marking
+    )
     add, failures = stage.images.add, iter([False, True])
 
     def add_or_fail(data: bytes) -> str:

@@ -9,14 +9,20 @@ from service.api.native import (
     listings,
     preferences,
     prompts,
+    provenance,
     routes,
     uploads,
     usage,
 )
 
-OPENAPI_MODELS = (*prompts.OPENAPI_MODELS, *preferences.OPENAPI_MODELS, *keys.OPENAPI_MODELS)
+OPENAPI_MODELS = (
+    *prompts.OPENAPI_MODELS,
+    *preferences.OPENAPI_MODELS,
+    *keys.OPENAPI_MODELS,
+    *provenance.OPENAPI_MODELS,
+)
 """Models for the OpenAPI document that routes parse without FastAPI."""
 
 router = APIRouter()
-for _module in (routes, files, uploads, listings, auxiliary_listings, prompts, preferences, usage, keys):
+for _module in (routes, files, uploads, listings, auxiliary_listings, prompts, preferences, usage, keys, provenance):
     router.include_router(_module.router)

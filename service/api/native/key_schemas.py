@@ -15,6 +15,7 @@ from service.backbone.key_store import DURATION_MAX_S, NAME_CHARS_MAX, InvalidKe
 
 _Limit = Annotated[int | None, Field(ge=0, le=10**12)]
 _LIMIT = "0 is no limit, null that of the server."
+_PROVENANCE = "The least that its images must carry; null is what the server marks."
 
 
 class LimitsBody(StrictBody):
@@ -38,6 +39,7 @@ class KeyBody(StrictBody):
     kinds: list[str] = Field([], max_length=100, description="The kinds of jobs that it may submit; none is any.")
     max_priority: int | None = Field(None, ge=-2, le=2, description="The highest priority of its jobs.")
     retention_s: int | None = Field(None, ge=1, le=DURATION_MAX_S, description="Stored; nothing acts on it yet.")
+    provenance: Literal["none", "iptc", "c2pa", "watermark"] | None = Field(None, description=_PROVENANCE)
     enhance_prompt: bool | None = Field(None, description="The preference of this name, for jobs that leave it out.")
     limits: LimitsBody | None = None
 
@@ -56,6 +58,7 @@ class KeyBody(StrictBody):
             kinds=tuple(self.kinds),
             max_priority=self.max_priority,
             retention_s=self.retention_s,
+            provenance=self.provenance,
             allowance=Allowance(**self.limits.model_dump()) if self.limits else NO_LIMITS,
         )
 
@@ -91,6 +94,7 @@ class KeyView(BaseModel):
     kinds: list[str]
     max_priority: int | None
     retention_s: int | None
+    provenance: str | None = Field(description=_PROVENANCE)
     limits: KeyLimitsView
 
 
@@ -128,6 +132,7 @@ def key_view(record: KeyRecord, used_at: float | None) -> KeyView:
         kinds=list(rules.kinds),
         max_priority=rules.max_priority,
         retention_s=rules.retention_s,
+        provenance=rules.provenance,
         limits=KeyLimitsView(**vars(rules.allowance)),
     )
 

@@ -21,6 +21,7 @@ router = APIRouter(tags=["preferences"])
 _PROMPT = "The value of `enhance_prompt` for jobs that leave it out."
 _NEGATIVE = "The value of `enhance_negative_prompt` for jobs that leave it out."
 _METADATA = "The value of `metadata` for jobs that leave it out."
+_PROVENANCE = "The value of `provenance` for jobs that leave it out, or more if the API key needs more."
 _EXAMPLE = {"enhance_prompt": True}
 
 
@@ -30,6 +31,7 @@ class PreferencesView(BaseModel):
     enhance_prompt: bool = Field(description=_PROMPT)
     enhance_negative_prompt: bool = Field(description=_NEGATIVE)
     metadata: str = Field(description=_METADATA)
+    provenance: str | None = Field(description=f"{_PROVENANCE} Null is what the server marks.")
 
 
 class PreferencesBody(StrictBody):
@@ -38,6 +40,7 @@ class PreferencesBody(StrictBody):
     enhance_prompt: bool | None = Field(None, description=_PROMPT)
     enhance_negative_prompt: bool | None = Field(None, description=_NEGATIVE)
     metadata: Literal["full", "drawn", "none"] | None = Field(None, description=_METADATA)
+    provenance: Literal["none", "iptc", "c2pa", "watermark"] | None = Field(None, description=_PROVENANCE)
 
 
 OPENAPI_MODELS = (PreferencesBody,)

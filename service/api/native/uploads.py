@@ -47,9 +47,7 @@ class InputView(BaseModel):
 )
 async def create_input(request: Request, gateway: GatewayState, caller: Submitter) -> InputView:
     """Store the image in the body. It is kept after its last use for as long as finished jobs are kept."""
-    if not request.headers.get("content-type", _BYTES).strip().lower().startswith(("image/", _BYTES)):
-        raise ApiError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"the body must be an image, sent as image/png or {_BYTES}")
-    data = await _body(request, gateway.settings.max_input_bytes)
+    data = await read_image(request, gateway.settings.max_input_bytes)
     try:
         stored = await run_in_threadpool(gateway.jobs.store_image, data)
     except ImageRefused as error:
@@ -57,7 +55,14 @@ async def create_input(request: Request, gateway: GatewayState, caller: Submitte
     return InputView(source=stored.source, width=stored.width, height=stored.height)
 
 
-async def _body(request: Request, max_bytes: int) -> bytes:
+async def read_image(request: Request, max_bytes: int) -> bytes:
+    """The body of a request that sends an image as such.
+
+    Raises:
+        ApiError: it has another media type, or is too large.
+    """
+    if not request.headers.get("content-type", _BYTES).strip().lower().startswith(("image/", _BYTES)):
+        raise ApiError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"the body must be an image, sent as image/png or {_BYTES}")
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Self
 
 from models.jobs.cost import area
+from service.api.conversions import Conversions
 from service.api.decoding import Decoding
 from service.api.formats import JPEG, PNG, WEBP, ImageFormat
 from service.api.openai.errors import OpenAiError
@@ -50,14 +51,22 @@ class ResponseFormat:
             raise _FieldError("output_format", f"must be png if response_format is url; {file_format} needs b64_json")
         return cls(file_format, compression, is_url, partial_images)
 
-    async def encoded(self, decoding: Decoding, png: bytes) -> bytes:
-        """The PNG file ``png`` in the file format of the response."""
-        return await decoding.convert(png, FORMATS[self.file_format], quality=max(self.compression, 1))
+    async def encoded(self, conversions: Conversions, image_id: str, png: bytes) -> bytes:
+        """The generated image, whose PNG file is ``png``, in the file format of the response."""
+        return await conversions.of(image_id, png, self._format, quality=self._quality)
 
     async def preview(self, decoding: Decoding, data_url: str, size: tuple[int, int]) -> bytes:
         """The preview in ``data_url``, resized to ``size`` (width, height) and encoded like an image."""
         png = await decoding.run(area(size), lambda: _resized(data_url, size))
-        return await self.encoded(decoding, png)
+        return await decoding.convert(png, self._format, quality=self._quality)
+
+    @property
+    def _format(self) -> ImageFormat:
+        return FORMATS[self.file_format]
+
+    @property
+    def _quality(self) -> int:
+        return max(self.compression, 1)
 
 
 def _resized(data_url: str, size: tuple[int, int]) -> bytes:

@@ -126,11 +126,12 @@ async def _answer(
 
 
 async def _image_data(gateway: Gateway, record: JobRecord, response_format: ResponseFormat, base: str) -> ImageData:
-    link = image_url(base, record.images[0].image_id)
+    image_id = record.images[0].image_id
+    link = image_url(base, image_id)
     if response_format.is_url:
         return image_data(draw_params(record), link, None)
     (png,) = await run_in_threadpool(gateway.jobs.read_images, record)
-    return image_data(draw_params(record), link, await response_format.encoded(gateway.decoding, png))
+    return image_data(draw_params(record), link, await response_format.encoded(gateway.conversions, image_id, png))
 
 
 @router.get(

@@ -78,7 +78,8 @@ class Stream:
         if finished.status is not JobStatus.SUCCEEDED:
             raise failed_job(finished, wire_name)
         (png,) = await run_in_threadpool(self.gateway.jobs.read_images, finished)
-        file = await self.response_format.encoded(self.gateway.decoding, png)
+        (image,) = finished.images
+        file = await self.response_format.encoded(self.gateway.conversions, image.image_id, png)
         return self._frame("completed", finished, file, usage=Usage().model_dump())
 
     def _frame(self, kind: str, record: JobRecord, file: bytes, **more: Any) -> str:

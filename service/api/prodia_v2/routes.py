@@ -91,7 +91,8 @@ async def _succeeded(gateway: Gateway, record: JobRecord, job: V2Job, response_f
 
 async def _image(gateway: Gateway, record: JobRecord, echo: RequestEcho) -> bytes:
     (png,) = await run_in_threadpool(gateway.jobs.read_images, record)
-    return await gateway.decoding.convert(png, echo.image, is_progressive=echo.is_progressive)
+    (image,) = record.images
+    return await gateway.conversions.of(image.image_id, png, echo.image, is_progressive=echo.is_progressive)
 
 
 @router.post(

@@ -84,12 +84,12 @@ def _options(stored: dict[str, object], body: SdDrawBody, catalog: Catalog, prob
 async def _finished(gateway: Gateway, record: JobRecord, options: Options) -> FinishedJob | None:
     """The job with its image: of an interrupted job, its last preview; ``None`` if it has none."""
     if record.status is JobStatus.SUCCEEDED:
-        (image,) = await run_in_threadpool(gateway.jobs.read_images, record)
-    else:
-        preview = await gateway.callers.preview(record.job_id)
-        if preview is None:
-            return None
-        assert isinstance(record.params, DrawParams)
-        px = area((record.params.width, record.params.height))
-        image = await gateway.decoding.run(px, lambda: unfinished_image(record, preview))
-    return record, await gateway.decoding.convert(image, options.file_format, quality=options.quality)
+        (file,), (image,) = await run_in_threadpool(gateway.jobs.read_images, record), record.images
+        return record, await gateway.conversions.of(image.image_id, file, options.file_format, quality=options.quality)
+    preview = await gateway.callers.preview(record.job_id)
+    if preview is None:
+        return None
+    assert isinstance(record.params, DrawParams)
+    px = area((record.params.width, record.params.height))
+    unfinished = await gateway.decoding.run(px, lambda: unfinished_image(record, preview))
+    return record, await gateway.decoding.convert(unfinished, options.file_format, quality=options.quality)

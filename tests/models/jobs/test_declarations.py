@@ -37,6 +37,7 @@ CATALOG = Catalog(
 )
 OTHER_VALUES: dict[str, Any] = {
     "metadata": "none",
+    "provenance": "watermark",
     "prompt": "a dog", "negative_prompt": "fog", "model": "fine", "sampler": "DDIM", "num_inference_steps": 11,
     "guidance_scale": 3.5, "seed": 7, "variation": {"seed": 8, "strength": 0.3}, "width": 256, "height": 320,
     "aspect_ratio": "16:9",

@@ -54,10 +54,12 @@ from ._params import (
     UpscaleParams,
     VariationParams,
 )
+from ._provenance import Action, Manifest, Provenance, Watermark
 from ._version import __version__
 
 __all__ = [
     "APIError",
+    "Action",
     "AsyncPhotogram",
     "AuthenticationError",
     "Conflict",
@@ -79,6 +81,7 @@ __all__ = [
     "Loading",
     "Lora",
     "LoraParams",
+    "Manifest",
     "MaskParams",
     "Model",
     "NoProposal",
@@ -92,6 +95,7 @@ __all__ = [
     "Progress",
     "Progressed",
     "Proposal",
+    "Provenance",
     "RefinerParams",
     "Result",
     "Rewrite",
@@ -114,5 +118,6 @@ __all__ = [
     "Upscaler",
     "VariationParams",
     "WaitTimeout",
+    "Watermark",
     "__version__",
 ]

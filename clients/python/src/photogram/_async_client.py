@@ -17,6 +17,7 @@ from ._images import ImageSource
 from ._language import Proposal, RewriteOptions, RewrittenPrompt
 from ._models import GeneratedImage, Job, Lora, Model, Sampler, Style, UploadedImage, Upscaler
 from ._params import FaceRestoreParams, Params, UpscaleParams
+from ._provenance import Provenance
 
 T = TypeVar("T")
 
@@ -137,6 +138,14 @@ class AsyncPhotogram:
     async def upload(self, image: bytes | Path) -> UploadedImage:
         """Upload an image, so that several jobs can start from it by its `.source`; raises OSError, InvalidParams."""
         return await self._run(self._flows.upload(image))
+
+    async def verify_provenance(self, image: ImageSource) -> Provenance:
+        """What an image says of how it came about: IPTC, C2PA, the watermark and its parameters.
+
+        `image` is a file, bytes, or `image:...` or `input:...` of an image that the server has. Raises OSError,
+        InvalidParams.
+        """
+        return await self._run(self._flows.verify_provenance(image))
 
     async def models(self) -> list[Model]:
         """The models in the server's catalog."""

@@ -17,6 +17,7 @@ from ._cli_output import (
     image_lines,
     job_lines,
     proposal_lines,
+    provenance_lines,
     rewritten_lines,
     to_json,
 )
@@ -35,7 +36,7 @@ DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 # Fewer than in the SDK, so that a user learns within a few seconds that no server is running.
 _MAX_RETRIES = 3
 
-_OWN_COMMANDS = frozenset({"generate", "rewrite", "assist", "jobs", "samplers"})
+_OWN_COMMANDS = frozenset({"generate", "rewrite", "assist", "jobs", "provenance", "samplers"})
 _EXIT_CODES = "Exit codes: 0 done, 1 the job or the connection failed, 2 used wrongly, 130 interrupted (Ctrl-C)."
 
 
@@ -172,6 +173,11 @@ def _cancel_job(options: argparse.Namespace, client: Photogram) -> None:
     _print_job(client.cancel(options.id), options.json)
 
 
+def _verify_provenance(options: argparse.Namespace, client: Photogram) -> None:
+    found = client.verify_provenance(image_of(options.image))
+    _print([to_json(asdict(found))] if options.json else provenance_lines(found))
+
+
 def _samplers(options: argparse.Namespace, client: Photogram) -> None:
     found = client.samplers()
     if options.json:
@@ -199,6 +205,12 @@ def _parser() -> argparse.ArgumentParser:
         command = verbs.add_parser(verb, parents=[common], help=text)
         command.add_argument("id", metavar="ID", help="the job's id")
         command.set_defaults(run=run, arguments=_arguments_of(command))
+
+    provenance = commands.add_parser("provenance", help="tell where an image comes from")
+    verbs = provenance.add_subparsers(title="verbs", metavar="VERB", required=True)
+    verify = verbs.add_parser("verify", parents=[common], help="tell what an image carries of its provenance")
+    verify.add_argument("image", metavar="FILE", help="a file, - (standard input), or image:ID of the server's")
+    verify.set_defaults(run=_verify_provenance, arguments=_arguments_of(verify))
 
     samplers = commands.add_parser(
         "samplers", parents=[common], help="list the server's samplers; with --json, those that can be used"

@@ -15,6 +15,7 @@ from ._cli_files import Output
 from ._events import Event, Loading, Progressed, Rewritten, StatusChanged
 from ._language import Proposal, RewrittenPrompt
 from ._models import GeneratedImage, Job, Rewrite, Timings
+from ._provenance import Manifest, Provenance
 
 _LABEL_WIDTH = 9
 
@@ -192,6 +193,30 @@ def proposal_lines(proposal: Proposal) -> list[str]:
     params = ", ".join(_param_text(name, value) for name, value in given.items())
     job = {"kind": proposal.kind, "prompt": proposal.params.get("prompt"), "params": params or None}
     return calls + _known({"says": proposal.message or None, **job})
+
+
+def provenance_lines(found: Provenance) -> list[str]:
+    """The output of `photogram provenance verify`: each mark, or that it is missing."""
+    mark = found.watermark
+    lines = _known({
+        "iptc": found.digital_source_type or "none",
+        "c2pa": "none" if found.c2pa is None else found.c2pa.state + (", by this server" if found.c2pa.is_ours else ""),
+    })  # fmt: skip
+    lines += [] if found.c2pa is None else _manifest_lines(found.c2pa)
+    text = "none" if mark is None else f"{mark.id} (confidence {mark.confidence:.2f})"
+    return lines + _known({"mark": text, "params": found.parameters or "none"})
+
+
+def _manifest_lines(manifest: Manifest) -> list[str]:
+    signer = ", ".join(name for name in (manifest.common_name, manifest.issuer) if name)
+    actions = [
+        " ".join(part for part in (each.action, each.digital_source_type, each.description) if part)
+        for each in manifest.actions
+    ]
+    lines = _known({"signer": signer or None, "program": manifest.claim_generator})
+    lines += [_line("action", action) for action in actions]
+    lines += [_line("from", str(name)) for name in manifest.ingredients]
+    return lines + [_line("problem", str(problem)) for problem in manifest.problems]
 
 
 def to_json(document: object) -> str:

@@ -17,6 +17,7 @@ from ._images import ImageSource
 from ._language import Proposal, RewriteOptions, RewrittenPrompt
 from ._models import GeneratedImage, Job, Lora, Model, Sampler, Style, UploadedImage, Upscaler
 from ._params import FaceRestoreParams, Params, UpscaleParams
+from ._provenance import Provenance
 
 T = TypeVar("T")
 
@@ -184,6 +185,14 @@ class Photogram:
     def upload(self, image: bytes | Path) -> UploadedImage:
         """Upload an image, so that several jobs can start from it by its `.source`; raises OSError, InvalidParams."""
         return self._run(self._flows.upload(image))
+
+    def verify_provenance(self, image: ImageSource) -> Provenance:
+        """What an image says of how it came about: IPTC, C2PA, the watermark and its parameters.
+
+        `image` is a file, bytes, or `image:...` or `input:...` of an image that the server has. Raises OSError,
+        InvalidParams.
+        """
+        return self._run(self._flows.verify_provenance(image))
 
     def models(self) -> list[Model]:
         """The models in the server's catalog."""

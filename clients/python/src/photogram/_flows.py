@@ -30,6 +30,7 @@ from ._events import Event, EventReader
 from ._images import ImageSource, kind_of
 from ._language import Proposal, RewrittenPrompt
 from ._models import GeneratedImage, Job, Payload, UploadedImage
+from ._provenance import Provenance
 from ._requests import Requests, new_job_id
 from ._responses import error_of, read
 from ._retry import Backoff, connection_failure
@@ -153,6 +154,10 @@ class Flows:
     def upload(self, image: bytes | Path) -> Flow[UploadedImage]:
         response = yield from self._call(self._requests.upload(image))
         return read(response, UploadedImage.from_payload)
+
+    def verify_provenance(self, image: ImageSource) -> Flow[Provenance]:
+        response = yield from self._call(self._requests.verify_provenance(image))
+        return read(response, Provenance.from_payload)
 
     def listing(self, name: str, entry: Callable[[Payload], T]) -> Flow[list[T]]:
         response = yield from self._call(self._requests.listing(name))

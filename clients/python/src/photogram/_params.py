@@ -148,6 +148,9 @@ class Params(TypedDict, total=False):
     metadata: str | None
     """What the image file says of how it was made: `full`, `drawn` (without the prompt before rewriting) or `none`; by
     default as the API key prefers."""
+    provenance: str | None
+    """How the image is marked as made by a machine: `none`, `iptc`, `c2pa` or `watermark`; by default as the API key
+    prefers."""
 
 
 class UpscaleParams(TypedDict, total=False):
@@ -162,6 +165,9 @@ class UpscaleParams(TypedDict, total=False):
     metadata: str | None
     """What the image file says of how it was made: `full`, `drawn` (without the prompt before rewriting) or `none`; by
     default as the API key prefers."""
+    provenance: str | None
+    """How the image is marked as made by a machine: `none`, `iptc`, `c2pa` or `watermark`; by default as the API key
+    prefers."""
 
 
 class FaceRestoreParams(TypedDict, total=False):
@@ -172,3 +178,6 @@ class FaceRestoreParams(TypedDict, total=False):
     metadata: str | None
     """What the image file says of how it was made: `full`, `drawn` (without the prompt before rewriting) or `none`; by
     default as the API key prefers."""
+    provenance: str | None
+    """How the image is marked as made by a machine: `none`, `iptc`, `c2pa` or `watermark`; by default as the API key
+    prefers."""

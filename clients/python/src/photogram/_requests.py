@@ -17,6 +17,10 @@ EVENTS_READ_TIMEOUT_S = 45.0
 # A proposal takes several rounds of the language model, during which the server sends nothing.
 ASSIST_READ_TIMEOUT_S = 180.0
 
+# The server reads an image within 30 s, two at a time.
+VERIFY_READ_TIMEOUT_S = 90.0
+
+_VERIFY = "/v1/provenance/verify"
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -65,11 +69,12 @@ class Requests:
         return self._api("POST", "/v1/assist", body=body, read_s=max(self._timeout_s, ASSIST_READ_TIMEOUT_S))
 
     def upload(self, image: bytes | Path) -> httpx.Request:
-        data = image.read_bytes() if isinstance(image, Path) else image
-        headers = {**self._headers, **self._key, "Content-Type": "application/octet-stream"}
-        return httpx.Request(
-            "POST", f"{self._base_url}/v1/inputs", headers=headers, content=data, extensions=self._limits()
-        )
+        return self._file("/v1/inputs", image)
+
+    def verify_provenance(self, image: ImageSource) -> httpx.Request:
+        if isinstance(image, str):
+            return self._api("POST", _VERIFY, body={"image": image}, read_s=max(self._timeout_s, VERIFY_READ_TIMEOUT_S))
+        return self._file(_VERIFY, image, read_s=max(self._timeout_s, VERIFY_READ_TIMEOUT_S))
 
     def listing(self, name: str) -> httpx.Request:
         """A request for everything of one sort that the server has: `models`, `samplers`, `loras` and so on."""
@@ -94,6 +99,13 @@ class Requests:
     ) -> httpx.Request:
         every = {**self._headers, **self._key, **(headers or {})}
         return httpx.Request(method, self._base_url + path, headers=every, json=body, extensions=self._limits(read_s))
+
+    def _file(self, path: str, image: bytes | Path, *, read_s: float | None = None) -> httpx.Request:
+        data = image.read_bytes() if isinstance(image, Path) else image
+        headers = {**self._headers, **self._key, "Content-Type": "application/octet-stream"}
+        return httpx.Request(
+            "POST", self._base_url + path, headers=headers, content=data, extensions=self._limits(read_s)
+        )
 
     def _limits(self, read_s: float | None = None) -> dict[str, object]:
         limits = httpx.Timeout(self._timeout_s, read=self._timeout_s if read_s is None else read_s)

@@ -17,7 +17,6 @@ from models.media.infotext import a1111_parameters, parse_parameters
 from models.media.png import read_texts
 from service.api.auth import BasicSubmitter, CurrentBasicCaller
 from service.api.bodies import read_body
-from service.api.decoding import header_px
 from service.api.documentation import json_body
 from service.api.errors import invalid_field
 from service.api.responses import json_response
@@ -31,7 +30,7 @@ from service.api.sdapi.extras.schemas import (
     SingleAnswer,
     SingleBody,
 )
-from service.api.sdapi.extras.sources import cropped, read_source
+from service.api.sdapi.extras.sources import read_source
 from service.api.sdapi.extras.translate import WIRE_NAMES, to_request
 from service.api.sdapi.options.translate import Options
 from service.api.sdapi.schemas import EXAMPLE_IMAGE
@@ -93,17 +92,12 @@ async def _run(
 
 async def _finished(gateway: Gateway, body: ExtrasBody, record: JobRecord, options: Options) -> bytes:
     """The image of the job in the format of ``options``, cropped if it was enlarged to another aspect ratio."""
-    image = await _cropped(gateway, body, record)
-    return await gateway.decoding.convert(image, options.file_format, quality=options.quality)
-
-
-async def _cropped(gateway: Gateway, body: ExtrasBody, record: JobRecord) -> bytes:
-    (image,) = await run_in_threadpool(gateway.jobs.read_images, record)
-    size = body.upscaling_resize_w, body.upscaling_resize_h
+    (file,), (image,) = await run_in_threadpool(gateway.jobs.read_images, record), record.images
+    size, conversions = (body.upscaling_resize_w, body.upscaling_resize_h), gateway.conversions
     is_cropped = record.kind == UPSCALE and body.resize_mode == 1 and body.upscaling_crop
-    if not is_cropped or (record.images[0].width, record.images[0].height) == size:
-        return image
-    return await gateway.decoding.run(header_px(image), lambda: cropped(image, size))
+    if not is_cropped or (image.width, image.height) == size:
+        return await conversions.of(image.image_id, file, options.file_format, quality=options.quality)
+    return await conversions.cropped(image.image_id, file, size, options.file_format, quality=options.quality)
 
 
 def _html_info(record: JobRecord) -> str:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from pathlib import Path
-
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from models.errors import ProblemCode
 from models.jobs.params import UpscaleRequest
 from models.jobs.sources import IMAGE, INPUT, is_url
 from models.media.images import measure
-from models.media.png import write_text
 from service.api.errors import invalid_field
 from service.api.state import Gateway
 
@@ -48,16 +43,3 @@ def scale_to(gateway: Gateway, source: str, target: tuple[int, int]) -> float:
     """
     width, height = measure(read_source(gateway, source))
     return max(target[0] / width, target[1] / height)
-
-
-def cropped(png: bytes, target: tuple[int, int]) -> bytes:
-    """The middle of the PNG file at the size ``target`` (width, height) in pixels, with its texts. Blocking."""
-    with Image.open(BytesIO(png), formats=["PNG"]) as image:
-        left, top = ((have - want) // 2 for have, want in zip(image.size, target, strict=True))
-        middle = image.crop((left, top, left + target[0], top + target[1]))
-        texts, buffer = PngInfo(), BytesIO()
-        for name, text in image.info.items():
-            if isinstance(name, str) and isinstance(text, str):
-                write_text(texts, name, text)
-        middle.save(buffer, "PNG", pnginfo=texts)
-    return buffer.getvalue()

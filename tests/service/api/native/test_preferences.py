@@ -15,7 +15,7 @@ from service.backbone.preferences import Preferences, PreferenceValues
 from service.backbone.rewrite_cache import TTL_S, RedisRewriteCache
 
 PATH = "/v1/preferences"
-DEFAULTS = {"enhance_prompt": False, "enhance_negative_prompt": False, "metadata": "full"}
+DEFAULTS = {"enhance_prompt": False, "enhance_negative_prompt": False, "metadata": "full", "provenance": None}
 BOTH = DEFAULTS | {"enhance_prompt": True, "enhance_negative_prompt": True}
 
 
@@ -34,6 +34,7 @@ def test_what_is_named_changes_and_the_rest_stays(client):
         ({"metadata": "none"}, DEFAULTS | {"metadata": "none"}),
         ({"metadata": "drawn"}, DEFAULTS | {"metadata": "drawn"}),
         ({"metadata": None}, DEFAULTS),
+        ({"provenance": "watermark"}, DEFAULTS | {"provenance": "watermark"}),
     ]:
         changed = client.patch(PATH, json=sent)
         assert (changed.status_code, changed.json()) == (200, expected)
@@ -59,6 +60,7 @@ def test_nobody_has_any_without_a_key(anonymous):
         (b'{"enhance_prompt": [true]}', "invalid_params", "enhance_prompt"),
         (b'{"metadata": "some"}', "invalid_params", "metadata"),
         (b'{"metadata": true}', "invalid_params", "metadata"),
+        (b'{"provenance": "all"}', "invalid_params", "provenance"),
         (b"[]", "invalid_params", "body"),
         (b"null", "invalid_params", "body"),
         (b'{"enhance_prompt": true, "enhance_prompt": false}', "malformed_json", None),
