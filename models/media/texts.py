@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from PIL import Image
 
 from models.media.header_exif import header_exif
+from models.media.iptc import PNG_CHUNK
 from models.media.png_chunks import SIGNATURE, chunks
 
 TEXTS_MAX_BYTES = 4 << 20
@@ -110,6 +111,8 @@ def _png_texts(data: bytes) -> Iterator[tuple[str, str]]:
     left = _allowed_bytes(data)
     for chunk in chunks(data, _PNG_TEXTS):
         name, _, rest = bytes(chunk.content).partition(b"\0")
+        if name == PNG_CHUNK.encode():  # of XMP, only the texts in it are read, as in other formats
+            continue
         text = _chunk_text(chunk.name, rest, left)
         if text is None:
             continue

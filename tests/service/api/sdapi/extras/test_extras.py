@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from service.api.sdapi.extras.sources import cropped
+from service.api.crops import cropped
 from tests.service.api.sdapi.sdapi_calls import image
 
 IMAGE = image()
