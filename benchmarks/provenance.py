@@ -31,8 +31,8 @@ _ROUNDS = 15
 Change = Callable[[Image.Image], Image.Image]
 
 
-def picture(side: int, seed: int) -> Image.Image:
-    """Every fourth is an icon on white; the amplitudes of the others fall with the frequency, to a power of 0.8 to 1.4."""
+def sample(side: int, seed: int) -> Image.Image:
+    """An icon on white, or three times in four noise whose amplitude falls with the frequency as in photographs."""
     random = np.random.default_rng(seed)
     image = Image.new("RGB", (side, side), "white")
     if seed % 4:
@@ -95,7 +95,7 @@ def survival(side: int, count: int) -> None:
     """Print how many of ``count`` watermarks are read after each change, and found in images without one."""
     read_after, psnr_db, wrong = dict.fromkeys(CHANGES, 0), [], 0
     for seed in range(count):
-        image, mark = picture(side, seed), int(np.random.default_rng(seed).integers(0, 2**32))
+        image, mark = sample(side, seed), int(np.random.default_rng(seed).integers(0, 2**32))
         marked = embed(image, mark)
         error = np.mean((np.asarray(image, np.float64) - np.asarray(marked, np.float64)) ** 2)
         psnr_db.append(10 * np.log10(255**2 / error))
@@ -110,7 +110,7 @@ def survival(side: int, count: int) -> None:
 
 def times(signer: ManifestSigner) -> None:
     """Print what each mark adds to an image of 512 x 512 pixels, as medians in milliseconds."""
-    image = picture(512, 1)
+    image = sample(512, 1)
     info = PngInfo()
     info.add_itxt(PNG_CHUNK, packet(TRAINED))
     png, claim = encoded(image), Claim([CREATED], TRAINED, "txt2img with the model house")
@@ -133,7 +133,7 @@ def _median_ms(work: Callable[[], object]) -> float:
 
 def memory(signer: ManifestSigner) -> None:
     """Print the resident memory before and after many signatures."""
-    png, claim = encoded(picture(512, 1)), Claim([CREATED], TRAINED)
+    png, claim = encoded(sample(512, 1)), Claim([CREATED], TRAINED)
     for _ in range(50):
         signer.sign(png, "image/png", claim)
     before = _resident_mib()

@@ -22,11 +22,11 @@ from service.backbone.inputs import InputStore
 from service.backbone.provenance import Signing
 from service.backbone.settings import Settings
 from service.backbone.store import ImageStore
-from tests.models.provenance.pictures import encoded, photograph
+from tests.models.provenance.samples import encoded, photograph
 from tests.workers.parts import marking
 from workers.marking import Marking
 
-PICTURE = photograph(512, 9)
+IMAGE_512 = photograph(512, 9)
 CATALOG = Catalog({})
 
 
@@ -48,12 +48,12 @@ def upscaled(source: str, upscaler: str = "Lanczos", **changes: Any) -> JobRecor
     return record_of(UpscaleRequest(image=source), upscaler=upscaler, **changes)
 
 
-def go_on() -> None:
+def no_deadline() -> None:
     """The deadline of a job that has time left."""
 
 
 def told(marks: Marking, record: JobRecord) -> dict[str, Any]:
-    return inspect(marks.encode(PICTURE, record, go_on), marks._signing.certificate())
+    return inspect(marks.encode(IMAGE_512, record, no_deadline), marks._signing.certificate())
 
 
 @pytest.mark.parametrize(
@@ -73,15 +73,15 @@ def test_each_level_adds_a_mark(
 
 @pytest.mark.parametrize("level", [UNMARKED, IPTC, C2PA])
 def test_only_the_watermark_changes_pixels(tmp_path: Path, level: str) -> None:
-    data = marking(tmp_path).encode(PICTURE, drawn(provenance=level), go_on)
-    assert Image.open(BytesIO(data)).tobytes() == PICTURE.tobytes()
+    data = marking(tmp_path).encode(IMAGE_512, drawn(provenance=level), no_deadline)
+    assert Image.open(BytesIO(data)).tobytes() == IMAGE_512.tobytes()
 
 
 def test_a_manifest_quotes_no_prompt_and_names_no_model_without_metadata(tmp_path: Path) -> None:
     marks = marking(tmp_path)
     (action,) = told(marks, drawn())["c2pa"]["actions"]
     assert action["description"] == "txt2img with the model house"
-    silent = marks.encode(PICTURE, drawn(metadata=NONE), go_on)
+    silent = marks.encode(IMAGE_512, drawn(metadata=NONE), no_deadline)
     assert b"secret" not in silent and b"house" not in silent and manifest_bytes(silent)
 
 
@@ -101,9 +101,9 @@ def test_an_edit_of_a_photograph_is_a_composite(tmp_path: Path, before: str | No
 
 def test_an_edit_of_our_own_image_carries_its_manifest(tmp_path: Path) -> None:
     marks = marking(tmp_path)
-    first = marks.encode(PICTURE, drawn(), go_on)
+    first = marks.encode(IMAGE_512, drawn(), no_deadline)
     image_id = ImageStore(tmp_path / "images").add(first)
-    edit = marks.encode(PICTURE, upscaled(f"image:{image_id}"), go_on)
+    edit = marks.encode(IMAGE_512, upscaled(f"image:{image_id}"), no_deadline)
     assert manifest_bytes(edit) > manifest_bytes(first) + 2000
     found = inspect(edit, marks._signing.certificate())
     assert found["c2pa"]["state"] == "valid" and found["digital_source_type"] == TRAINED
@@ -115,7 +115,7 @@ def test_an_edit_of_our_own_image_carries_its_manifest(tmp_path: Path) -> None:
 def test_an_image_that_is_not_here_is_named_without_its_secrets(tmp_path: Path, source: str) -> None:
     record = replace(upscaled("input:" + "0" * 64, "trained", metadata=NONE))
     record = replace(record, params=replace(record.params, image=source))
-    data = marking(tmp_path).encode(PICTURE, record, go_on)
+    data = marking(tmp_path).encode(IMAGE_512, record, no_deadline)
     assert b"secret" not in data and inspect(data)["c2pa"]["state"] == "untrusted"
     assert inspect(data)["digital_source_type"] == COMPOSITE
 
@@ -123,7 +123,7 @@ def test_an_image_that_is_not_here_is_named_without_its_secrets(tmp_path: Path, 
 def test_a_kind_without_the_parameter_is_marked_as_the_server_says(tmp_path: Path) -> None:
     settings = Settings(data=tmp_path, provenance=IPTC)
     marks = Marking(Signing(settings), ImageStore(tmp_path / "images"), InputStore(tmp_path / "inputs"), IPTC)
-    data = marks.encode(PICTURE, drawn(provenance=None), go_on)
+    data = marks.encode(IMAGE_512, drawn(provenance=None), no_deadline)
     assert source_type(Image.open(BytesIO(data))) == TRAINED and not manifest_bytes(data)
 
 
@@ -133,6 +133,6 @@ def test_an_image_that_cannot_be_signed_is_kept(tmp_path: Path, caplog: pytest.L
     (tmp_path / "provenance" / "key.pem").write_text("nonsense")
     marks = marking(tmp_path)
     with caplog.at_level(logging.ERROR):
-        files = [marks.encode(PICTURE, drawn(), go_on) for _ in range(3)]
+        files = [marks.encode(IMAGE_512, drawn(), no_deadline) for _ in range(3)]
     assert all(source_type(Image.open(BytesIO(each))) == TRAINED and not manifest_bytes(each) for each in files)
     assert len([each for each in caplog.records if "cannot be signed" in each.message]) == 1

@@ -25,7 +25,7 @@ from models.provenance.signing import (
     manifest_bytes,
 )  # fmt: skip
 from models.provenance.watermark import embed
-from tests.models.provenance.pictures import encoded, photograph
+from tests.models.provenance.samples import encoded, photograph
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from models.provenance import convolution
 from models.provenance.watermark import embed, read
-from tests.models.provenance.pictures import encoded, icon, photograph
+from tests.models.provenance.samples import encoded, icon, photograph
 
 MARK = 0xDEADBEEF
 
@@ -32,10 +32,10 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
 }
 
 
-@pytest.mark.parametrize("picture", [photograph, icon])
+@pytest.mark.parametrize("source_image", [photograph, icon])
 @pytest.mark.parametrize("change", CHANGES)
-def test_the_mark_survives(change: str, picture: Callable[[int, int], Image.Image]) -> None:
-    found = read(CHANGES[change](embed(picture(512, 3), MARK)))
+def test_the_mark_survives(change: str, source_image: Callable[[int, int], Image.Image]) -> None:
+    found = read(CHANGES[change](embed(source_image(512, 3), MARK)))
     assert found is not None and found.mark == MARK
 
 
@@ -44,9 +44,9 @@ def test_the_mark_survives_a_crop() -> None:
     assert found is not None and found.mark == MARK
 
 
-@pytest.mark.parametrize("picture", [photograph, icon])
-def test_nobody_sees_it(picture: Callable[[int, int], Image.Image]) -> None:
-    image = picture(512, 5)
+@pytest.mark.parametrize("source_image", [photograph, icon])
+def test_nobody_sees_it(source_image: Callable[[int, int], Image.Image]) -> None:
+    image = source_image(512, 5)
     before, after = (np.asarray(each, np.float64) for each in (image, embed(image, MARK)))
     assert 10 * np.log10(255**2 / np.mean((before - after) ** 2)) > 36
 

@@ -20,7 +20,7 @@ from service.api.formats import JPEG, PNG, WEBP, ImageFormat
 from service.backbone.provenance import Signing
 from service.backbone.settings import Settings
 from service.backbone.store import ImageStore
-from tests.models.provenance.pictures import encoded, photograph
+from tests.models.provenance.samples import encoded, photograph
 
 IMAGE_ID = new_job_id()
 

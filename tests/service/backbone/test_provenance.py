@@ -15,7 +15,7 @@ from models.provenance.signing import CREATED, Claim
 from service.backbone.provenance import Signing
 from service.backbone.settings import Settings, SettingsError
 from tests.disks import small_disk
-from tests.models.provenance.pictures import encoded, photograph
+from tests.models.provenance.samples import encoded, photograph
 
 PNG = encoded(photograph(32))
 DRAWN = Claim([CREATED], "trainedAlgorithmicMedia")

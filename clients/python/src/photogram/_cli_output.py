@@ -204,7 +204,8 @@ def provenance_lines(found: Provenance) -> list[str]:
     })  # fmt: skip
     lines += [] if found.c2pa is None else _manifest_lines(found.c2pa)
     text = "none" if mark is None else f"{mark.id} (confidence {mark.confidence:.2f})"
-    return lines + _known({"mark": text, "params": found.parameters or "none"})
+    lines.append(_line("mark", text))
+    return lines + [_line("params", line) for line in found.parameters.splitlines() or ("none",)]
 
 
 def _manifest_lines(manifest: Manifest) -> list[str]:

@@ -15,7 +15,7 @@ from service.api.inspecting import InspectionFailed, Inspector
 from service.backbone.provenance import Signing
 from service.backbone.settings import Settings
 from service.backbone.store import ImageStore
-from tests.models.provenance.pictures import encoded, photograph
+from tests.models.provenance.samples import encoded, photograph
 
 PATH = "/v1/provenance/verify"
 PNG = encoded(photograph(64))
