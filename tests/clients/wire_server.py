@@ -101,6 +101,7 @@ class WireServer:
         self.rewrite = APPLIED
         self.asked: list[dict[str, object]] = []
         self.needs_key = False
+        self.delay_s = 0.0
         self.image_url = "{base}/images/{id}.png"
         self.images_answer: Callable[[], Response] = lambda: Response(PNG, media_type="image/png")
 
@@ -146,6 +147,7 @@ class WireServer:
 
     async def _guard(self, request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
         self.requests.append((request.method, request.url.path, dict(request.headers)))
+        await asyncio.sleep(self.delay_s)
         if self.answers:
             return self.answers.pop(0)()
         is_open = not request.url.path.startswith("/v1/")

@@ -7,7 +7,7 @@ async with DiscordStandIn() as discord:
     reply = await discord.person("ada").slash("imagine", prompt="a cat")
 """
 
-from .people import Person
+from .people import Attached, Person
 from .standin import DiscordStandIn
 
-__all__ = ["DiscordStandIn", "Person"]
+__all__ = ["Attached", "DiscordStandIn", "Person"]

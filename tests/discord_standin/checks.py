@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from .state import COMPONENTS_V2, Payload
 
 MAX_COMPONENTS = 40
 MAX_TEXT = 4000
-MAX_ALT = 1024
+MAX_ALT = 256
 
 
 def problem_of(message: Payload) -> str | None:
@@ -27,6 +28,14 @@ def problem_of(message: Payload) -> str | None:
     if sum(len(each.get("content", "")) for each in components) > MAX_TEXT:
         return f"components: at most {MAX_TEXT} characters of text"
     return next(filter(None, (_problem(each, message) for each in components)), None)
+
+
+def pings_of(message: Payload, allowed: Payload | None) -> list[str]:
+    """The mentions in a message that notify somebody; `allowed` is its `allowed_mentions`."""
+    texts = [message["content"], *(each.get("content", "") for each in walk(message["components"]))]
+    kinds = {"everyone": r"@(?:everyone|here)", "users": r"<@!?\d+>", "roles": r"<@&\d+>"}
+    parsed = kinds if allowed is None else allowed.get("parse", [])
+    return [found for kind in parsed for text in texts for found in re.findall(kinds[kind], text)]
 
 
 def walk(components: list[Payload]) -> Iterator[Payload]:

@@ -13,6 +13,7 @@ ERRORS = {
     10008: (404, "Unknown Message"),
     10015: (404, "Unknown Webhook"),
     10062: (404, "Unknown interaction"),
+    40005: (413, "Request entity too large"),
     40060: (400, "Interaction has already been acknowledged."),
     50001: (403, "Missing Access"),
     50027: (401, "Invalid Webhook Token"),
@@ -33,18 +34,20 @@ def error(code: int, detail: str = "") -> web.Response:
 
 @dataclass
 class Faults:
-    """Statuses for the next requests whose method and path contain a text."""
+    """Statuses for the next requests whose method and path contain a text; 0 breaks the connection."""
 
     ordered: list[tuple[str, int]] = field(default_factory=list)
 
     def order(self, fragment: str, status: int, times: int = 1) -> None:
         self.ordered += [(fragment, status)] * times
 
-    def take(self, request: str) -> web.Response | None:
+    def take(self, request: web.Request) -> web.Response | None:
         for index, (fragment, status) in enumerate(self.ordered):
-            if fragment in request:
+            if fragment in f"{request.method} {request.path}":
                 del self.ordered[index]
-                return web.Response(status=status, text="an ordered failure")
+                if not status and request.transport is not None:
+                    request.transport.abort()
+                return web.Response(status=status or 500, text="an ordered failure")
         return None
 
 

@@ -2,24 +2,47 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .checks import walk
-from .state import ALL_PERMISSIONS, EPHEMERAL, MEMBER_PERMISSIONS, Interaction, Payload, snowflake
+from .state import (
+    ALL_PERMISSIONS,
+    EPHEMERAL,
+    MEMBER_PERMISSIONS,
+    UNBOOSTED_FILE_BYTES,
+    Interaction,
+    Payload,
+    snowflake,
+)
 
 if TYPE_CHECKING:
     from .standin import DiscordStandIn
 
 COMMAND, COMPONENT, AUTOCOMPLETE, MODAL_SUBMIT = 2, 3, 4, 5
-ATTACHMENT_OPTION, SUBCOMMAND = 11, 1
+SUBCOMMAND, ROLE_OPTION, ATTACHMENT_OPTION = 1, 8, 11
 TIMEOUT_S = 20.0
 
 
+@dataclass(frozen=True)
+class Attached:
+    """A file that a person attaches; `size_bytes` is what Discord says that it has, if not its length."""
+
+    data: bytes
+    name: str = "image.png"
+    media_type: str = "image/png"
+    size_bytes: int | None = None
+
+
 class Person:
-    """Someone in a channel of the guild, or in private with the bot if `channel` is None."""
+    """Someone in a channel of the guild, or in private with the bot if `channel` is None.
+
+    With `is_hidden`, the person uses the bot as an app of their own account where external apps answer hidden.
+    """
+
+    is_hidden = False
 
     def __init__(self, discord: DiscordStandIn, name: str, channel: int | None, *, is_manager: bool = False) -> None:
         self.user = discord.world.add_user(name)
@@ -31,7 +54,7 @@ class Person:
         self._discord = discord
 
     async def slash(self, name: str, **options: Any) -> Interaction:
-        """Use a command such as `imagine` or `settings mine`; bytes are attached. Returns once it is answered."""
+        """Use a command such as `imagine` or `settings mine`; files are attached. Returns once it is answered."""
         data = self._command_data(name, options)
         return await self.interact(COMMAND, data)
 
@@ -75,7 +98,7 @@ class Person:
         payload = self._payload(kind, data) | {"id": str(number), "token": token}
         if message is not None:
             payload["message"] = message
-        interaction = Interaction(number, token, payload, time.monotonic())
+        interaction = Interaction(number, token, payload, self._discord.world.time(), is_hidden=self.is_hidden)
         self._discord.world.interactions[token] = interaction
         await self._discord.gateway.send("INTERACTION_CREATE", payload)
         await self._discord.until(lambda: interaction.response_type is not None, TIMEOUT_S)
@@ -96,7 +119,7 @@ class Person:
         channel = world.channels[self.channel] | {"permissions": self._permissions}
         payload = {"application_id": str(world.application_id), "type": kind, "data": data, "version": 1}
         payload |= {"channel": channel, "channel_id": str(self.channel), "entitlements": [], "locale": "en-US"}
-        payload |= {"app_permissions": ALL_PERMISSIONS, "attachment_size_limit": 10 << 20}
+        payload |= {"app_permissions": ALL_PERMISSIONS, "attachment_size_limit": UNBOOSTED_FILE_BYTES}
         if not self.is_in_guild:
             owners = {"1": str(self.id)}
             return payload | {"user": self.user, "context": 1, "authorizing_integration_owners": owners}
@@ -104,7 +127,8 @@ class Person:
         member |= {"joined_at": "2026-01-01T00:00:00+00:00", "deaf": False, "mute": False, "avatar": None}
         guild = {"id": str(world.guild_id), "features": [], "locale": "en-US"}
         payload |= {"member": member, "guild": guild, "guild_id": str(world.guild_id), "context": 0}
-        return payload | {"authorizing_integration_owners": {"0": str(world.guild_id)}}
+        owners = {"1": str(self.id)} if self.is_hidden else {"0": str(world.guild_id)}
+        return payload | {"authorizing_integration_owners": owners}
 
     def _command(self, name: str) -> Payload:
         return next(command for command in self._discord.world.commands if command["name"] == name)
@@ -112,22 +136,29 @@ class Person:
     def _command_data(self, name: str, options: dict[str, Any]) -> Payload:
         first, *rest = name.split()
         command = declared = self._command(first)
-        attachments: Payload = {}
+        resolved: Payload = {}
         for part in rest:
             declared = next(option for option in declared["options"] if option["name"] == part)
         types = {option["name"]: option["type"] for option in declared["options"]}
-        given = [self._option(name, types[name], value, attachments) for name, value in options.items()]
+        given = [self._option(name, types[name], value, resolved) for name, value in options.items()]
         for part in reversed(rest):
             given = [{"name": part, "type": SUBCOMMAND, "options": given}]
         data = {"id": command["id"], "name": first, "type": 1, "options": given}
-        return data | ({"resolved": {"attachments": attachments}} if attachments else {})
+        return data | ({"resolved": resolved} if resolved else {})
 
-    def _option(self, name: str, kind: int, value: Any, attachments: Payload) -> Payload:
+    def _option(self, name: str, kind: int, value: Any, resolved: Payload) -> Payload:
         if kind == ATTACHMENT_OPTION:
-            attachment = self._discord.rest.add_file(f"{name}.png", value)
-            attachments[attachment["id"]] = attachment
+            attachment = self._attachment(value if isinstance(value, Attached) else Attached(value))
+            resolved.setdefault("attachments", {})[attachment["id"]] = attachment
             value = attachment["id"]
+        if kind == ROLE_OPTION:
+            resolved["roles"] = {value["id"]: value}
+            value = value["id"]
         return {"name": name, "type": kind, "value": value}
+
+    def _attachment(self, file: Attached) -> Payload:
+        attachment = self._discord.rest.add_file(file.name, file.data, file.media_type)
+        return attachment | {"size": len(file.data) if file.size_bytes is None else file.size_bytes}
 
 
 def text_of(message: Payload) -> str:

@@ -10,9 +10,19 @@ from typing import Any, TypeAlias
 
 from aiohttp import web
 
-from .checks import problem_of, walk
+from .checks import pings_of, problem_of, walk
 from .faults import Buckets, Faults, answer, error
-from .state import COMPONENTS_V2, EPHEMERAL, LOADING, Interaction, Payload, World, now, snowflake
+from .state import (
+    COMPONENTS_V2,
+    EPHEMERAL,
+    LOADING,
+    UNBOOSTED_FILE_BYTES,
+    Interaction,
+    Payload,
+    World,
+    now,
+    snowflake,
+)
 
 MESSAGE, DEFERRED_MESSAGE, DEFERRED_UPDATE, UPDATE, AUTOCOMPLETE, MODAL = 4, 5, 6, 7, 8, 9
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -56,7 +66,7 @@ class Rest:
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if not request.path.startswith("/api/"):
             return await handler(request)
-        failure = self.faults.take(f"{request.method} {request.path}")
+        failure = self.faults.take(request)
         if failure is not None:
             return failure
         if request.path.startswith(("/api/webhooks/", "/api/interactions/")):
@@ -100,7 +110,7 @@ class Rest:
 
     async def _callback(self, request: web.Request) -> web.Response:
         interaction = self._world.interactions.get(request.match_info["token"])
-        if interaction is None or time.monotonic() - interaction.created_at > self.answer_within_s:
+        if interaction is None or self._world.time() - interaction.created_at > self.answer_within_s:
             return error(10062)
         if interaction.response_type is not None:
             return error(40060)
@@ -108,9 +118,9 @@ class Rest:
         data = body.get("data") or {}
         kind = body["type"]
         if kind in (MESSAGE, DEFERRED_MESSAGE):
-            problem = self._respond(interaction, kind, data, files)
-            if problem is not None:
-                return error(50035, problem)
+            refusal = self._respond(interaction, kind, data, files)
+            if refusal is not None:
+                return refusal
         if kind in (DEFERRED_UPDATE, UPDATE):
             interaction.message_id = int(interaction.payload["message"]["id"])
         interaction.response_type = kind
@@ -118,7 +128,7 @@ class Rest:
         interaction.choices = data.get("choices") if kind == AUTOCOMPLETE else None
         return self._called_back(interaction)
 
-    def _respond(self, interaction: Interaction, kind: int, data: Payload, files: list[Payload]) -> str | None:
+    def _respond(self, interaction: Interaction, kind: int, data: Payload, files: list[Payload]) -> web.Response | None:
         flags = data.get("flags", 0) | (LOADING if kind == DEFERRED_MESSAGE else 0)
         message = self._new_message(interaction, flags)
         interaction.message_id = int(message["id"])
@@ -129,6 +139,7 @@ class Rest:
         user = payload.get("user") or payload["member"]["user"]
         metadata = {"id": str(interaction.id), "type": payload["type"], "user": user}
         metadata["authorizing_integration_owners"] = payload["authorizing_integration_owners"]
+        flags |= EPHEMERAL if interaction.is_hidden else 0
         return self._world.new_message(
             int(payload["channel_id"]), self._world.bot, flags=flags, interaction_metadata=metadata,
             application_id=str(self._world.application_id), webhook_id=str(self._world.application_id), type=20,
@@ -148,14 +159,14 @@ class Rest:
             return error(50027)
         body, files = await _body(request)
         message = self._new_message(interaction, body.get("flags", 0))
-        problem = self._change(message, body, files)
-        return error(50035, problem) if problem else answer(message)
+        refusal = self._change(message, body, files)
+        return answer(message) if refusal is None else refusal
 
     def _alive(self, request: web.Request) -> Interaction | None:
         interaction = self._world.interactions.get(request.match_info["token"])
-        if interaction is None or interaction.is_expired:
+        if interaction is None or self._world.time() - interaction.created_at >= self.token_life_s:
             return None
-        return interaction if time.monotonic() - interaction.created_at < self.token_life_s else None
+        return interaction
 
     def _by_token(self, handler: Callable[..., Awaitable[web.Response]]) -> Callable[[web.Request], Any]:
         async def handle(request: web.Request) -> web.Response:
@@ -184,9 +195,9 @@ class Rest:
 
     async def _patch(self, request: web.Request, message: Payload) -> web.Response:
         body, files = await _body(request)
-        problem = self._change(message, body, files)
-        if problem is not None:
-            return error(50035, problem)
+        refusal = self._change(message, body, files)
+        if refusal is not None:
+            return refusal
         message["edited_timestamp"] = now()
         self._world.edits[int(message["id"])].append(time.monotonic())
         return answer(message)
@@ -201,15 +212,17 @@ class Rest:
             return error(50001)
         body, files = await _body(request)
         message = self._world.new_message(channel, self._world.bot, flags=body.get("flags", 0))
-        problem = self._change(message, body, files)
-        return error(50035, problem) if problem else answer(message)
+        refusal = self._change(message, body, files)
+        return answer(message) if refusal is None else refusal
 
     async def _file(self, request: web.Request) -> web.Response:
         data = self._world.files.get(request.match_info["id"])
-        return web.Response(status=404) if data is None else web.Response(body=data, content_type="image/png")
+        return web.Response(status=404) if data is None else web.Response(body=data)
 
-    def _change(self, message: Payload, body: Payload, files: list[Payload]) -> str | None:
-        """Apply an edit as Discord does, or return why it is refused and change nothing."""
+    def _change(self, message: Payload, body: Payload, files: list[Payload]) -> web.Response | None:
+        """Apply an edit as Discord does, or return the refusal and change nothing."""
+        if any(len(each["data"]) > UNBOOSTED_FILE_BYTES for each in files):
+            return error(40005)
         kept_flags = message["flags"] & ~LOADING | body.get("flags", 0) & COMPONENTS_V2
         changed = message | {name: body[name] for name in _EDITED if body.get(name) is not None}
         changed["flags"] = kept_flags
@@ -218,28 +231,32 @@ class Rest:
             changed["attachments"] = [each for each in message["attachments"] if each["id"] in kept]
             changed["attachments"] += [self.add_file(each["name"], each["data"]) for each in files]
         problem = problem_of(changed)
-        if problem is None:
-            changed["components"] = self._resolved(changed)
-            message.update(changed)
-        return problem
+        if problem is not None:
+            return error(50035, problem)
+        changed["components"] = self._resolved(changed)
+        message.update(changed)
+        self._world.pings += pings_of(message, body.get("allowed_mentions"))
+        return None
 
-    def add_file(self, name: str, data: bytes) -> Payload:
+    def add_file(self, name: str, data: bytes, media_type: str = "image/png") -> Payload:
         """Store a file and return its attachment."""
         number = str(snowflake())
         self._world.files[number] = data
         url = f"{self.base_url}/files/{number}/{name}"
         return {"id": number, "filename": name, "size": len(data), "url": url, "proxy_url": url,
-                "content_type": "image/png"}  # fmt: skip
+                "content_type": media_type}  # fmt: skip
 
     def _resolved(self, message: Payload) -> list[Payload]:
         """The components with ids, and with the addresses of the attachments in their galleries."""
         components: list[Payload] = json.loads(json.dumps(message["components"]))
-        urls = {each["filename"]: each["url"] for each in message["attachments"]}
+        attached = {each["filename"]: each for each in message["attachments"]}
         for number, component in enumerate(walk(components), 1):
             component.setdefault("id", number)
             for item in component.get("items", []):
                 name = re.sub("^attachment://", "", item["media"]["url"])
-                item["media"] = {"url": urls.get(name, name), "proxy_url": urls.get(name, name)}
+                if name in attached:
+                    each = attached[name]
+                    item["media"] = {"url": each["url"], "proxy_url": each["url"], "attachment_id": each["id"]}
         return components
 
 

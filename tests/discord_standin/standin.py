@@ -56,10 +56,9 @@ class DiscordStandIn:
         """Someone who talks with the bot in private."""
         return Person(self, name, None)
 
-    def expire_tokens(self) -> None:
-        """Let fifteen minutes pass for the tokens of all interactions."""
-        for interaction in self.world.interactions.values():
-            interaction.is_expired = True
+    def pass_time(self, seconds: float = 16 * 60) -> None:
+        """Let time pass for the tokens of all interactions; the default ends them."""
+        self.world.passed_s += seconds
 
     async def until_ready(self) -> None:
         await asyncio.wait_for(self.gateway.ready.wait(), 10)

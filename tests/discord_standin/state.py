@@ -13,10 +13,13 @@ DISCORD_EPOCH_MS = 1420070400000
 EPHEMERAL = 1 << 6
 LOADING = 1 << 7
 COMPONENTS_V2 = 1 << 15
+UNBOOSTED_FILE_BYTES = 10 << 20
+"""The largest file of a message in a guild that nobody pays for."""
 ALL_PERMISSIONS = str((1 << 53) - 1)
 MEMBER_PERMISSIONS = str((1 << 10) | (1 << 11) | (1 << 31))
 """View channel, send messages, use application commands."""
 
+_PLAIN_ROLE = {"color": 0, "hoist": False, "managed": False, "mentionable": False, "colors": {"primary_color": 0}}
 _numbers = itertools.count()
 
 
@@ -41,7 +44,8 @@ class Interaction:
     message_id: int | None = None
     modal: Payload | None = None
     choices: list[Payload] | None = None
-    is_expired: bool = False
+    is_hidden: bool = False
+    """Whether all answers are for the user alone, as where members may not use external apps."""
 
 
 @dataclass
@@ -59,12 +63,17 @@ class World:
     commands: list[Payload] = field(default_factory=list)
     forbidden_channels: set[int] = field(default_factory=set)
     """Channels that the bot is no member of: its own token gives no access to them."""
+    pings: list[str] = field(default_factory=list)
+    """Mentions that notified somebody."""
+    passed_s: float = 0.0
+    """How much later it is here than on the monotonic clock, for the tokens of interactions."""
 
     def __post_init__(self) -> None:
         self.guild_id = snowflake()
         self.bot = self.add_user("photogram", is_bot=True, user_id=self.application_id)
         self.general = self.add_channel("general")
         self.adult = self.add_channel("adults", nsfw=True)
+        self.role = {"id": str(snowflake()), "name": "artists", "permissions": "0", "position": 1} | _PLAIN_ROLE
 
     def add_user(self, name: str, *, is_bot: bool = False, user_id: int | None = None) -> Payload:
         number = user_id or snowflake()
@@ -89,11 +98,15 @@ class World:
     def guild(self) -> Payload:
         channels = [channel for channel in self.channels.values() if channel["type"] == 0]
         everyone = {"id": str(self.guild_id), "name": "@everyone", "permissions": MEMBER_PERMISSIONS, "position": 0}
-        everyone |= {"color": 0, "hoist": False, "managed": False, "mentionable": False, "colors": {"primary_color": 0}}
-        guild = {"id": str(self.guild_id), "name": "A guild", "roles": [everyone], "channels": channels, "members": []}
+        roles = [everyone | _PLAIN_ROLE, self.role]
+        guild = {"id": str(self.guild_id), "name": "A guild", "roles": roles, "channels": channels, "members": []}
         guild |= {"emojis": [], "stickers": [], "features": [], "threads": [], "presences": [], "voice_states": []}
         guild |= {"member_count": 2, "owner_id": "1", "preferred_locale": "en-US", "stage_instances": []}
         return guild | {"guild_scheduled_events": [], "soundboard_sounds": [], "nsfw_level": 0, "premium_tier": 0}
+
+    def time(self) -> float:
+        """Seconds on the clock that `passed_s` advances."""
+        return time.monotonic() + self.passed_s
 
     def new_message(self, channel_id: int, author: Payload, *, flags: int = 0, **more: Any) -> Payload:
         number = snowflake()

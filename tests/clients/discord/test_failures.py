@@ -25,7 +25,7 @@ async def test_a_job_that_ended_while_the_bot_was_down_is_delivered_and_not_draw
     await rig.stop()
     [record] = server.records.values()
     await discord.until(lambda: record.is_final)
-    discord.expire_tokens()
+    discord.pass_time()
     await rig.start()
 
     message = await ada.sees(interaction, is_over)
@@ -39,7 +39,7 @@ async def test_the_sixteenth_minute_is_edited_by_the_bots_own_token(
     ada = discord.person("ada")
     interaction = await ada.slash("imagine", prompt="a cat")
     await ada.sees(interaction, says("Waiting"))
-    discord.expire_tokens()
+    discord.pass_time()
     assert gallery_of(await ada.sees(interaction, is_over))
 
 
@@ -67,7 +67,7 @@ async def test_an_interaction_that_discord_gave_up_starts_no_job(
     discord.rest.answer_within_s = 0.0
     ada = discord.person("ada")
     asking = asyncio.create_task(ada.slash("imagine", prompt="a cat"))
-    await discord.until(lambda: "given up" in caplog.text)
+    await discord.until(lambda: "cannot be answered" in caplog.text)
     asking.cancel()
     assert not server.records
 

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import discord
-from photogram import AsyncPhotogram, Job, PhotogramError
+from photogram import AsyncPhotogram, Job
 
 from .drawing import Drawing, drawing_id_of
-from .errors import Refused, explained
+from .errors import Refused
 from .modals import PromptModal
 
 if TYPE_CHECKING:
@@ -22,14 +22,14 @@ VARIATION_STRENGTHS = {"subtle": 0.1, "strong": 0.35}
 
 
 async def perform(interaction: BotInteraction, action: str, job_id: str) -> None:
-    """Do `action`; a refusal is shown only to the person who pressed the button."""
+    """Do `action`; a failure is shown only to the person who pressed the button."""
     try:
         drawing = interaction.client.store.drawing(drawing_id_of(job_id))
-        if drawing is None:
+        if drawing is None or action not in _ACTIONS:
             raise Refused("I no longer know this image. `/info` on its file shows how it was made.")
         await _ACTIONS[action](interaction, drawing, job_id)
-    except Refused as error:
-        await interaction.client.refuse(interaction, str(error))
+    except Exception as error:
+        await interaction.client.explain(interaction, error)
 
 
 async def _reroll(interaction: BotInteraction, drawing: Drawing, job_id: str) -> None:
@@ -71,13 +71,7 @@ async def _edit(interaction: BotInteraction, drawing: Drawing, job_id: str) -> N
 async def _cancel(interaction: BotInteraction, drawing: Drawing, job_id: str) -> None:
     _check_owner(interaction, drawing)
     await interaction.response.defer()
-    client = interaction.client.servers.client(drawing.guild)
-    for each in drawing.job_ids:
-        try:
-            await client.cancel(each)
-        except PhotogramError as error:
-            await interaction.followup.send(explained(error), ephemeral=True)
-            return
+    await interaction.client.follower.cancel(drawing.id)
 
 
 async def _delete(interaction: BotInteraction, drawing: Drawing, job_id: str) -> None:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import Any
 
+import aiohttp
 import discord
 from discord import app_commands
+from photogram import PhotogramError
 
 from . import commands
 from .artist import Artist
 from .buttons import ImageSelect, JobButton
-from .cards import failure_card
+from .cards import Card, failure_card
 from .config import Config
-from .errors import explained
+from .errors import Refused, explained
+from .files import Files
+from .follower import Follower
 from .listings import Listings
 from .rules import Rules
 from .servers import Servers
 from .store import Store
+
+RESTARTED = "I was restarted before I could begin. Please ask me again."
+UNKNOWN_INTERACTION = 10062
+"""Discord's code for an interaction that it has given up, as it was not answered within three seconds."""
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +42,9 @@ class PhotogramBot(discord.Client):
         self.servers = Servers(config, self.store)
         self.rules = Rules(config, self.store)
         self.listings = Listings()
+        self.files = Files()
         self.artist = Artist(self)
+        self.follower = Follower(self)
         self.tree: app_commands.CommandTree[PhotogramBot] = app_commands.CommandTree(
             self,
             allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=True, private_channel=True),
@@ -43,35 +54,52 @@ class PhotogramBot(discord.Client):
         commands.add_to(self)
 
     async def setup_hook(self) -> None:
-        """Register the commands and buttons, and take up the drawings that were pending when the bot stopped."""
+        """Register the commands and buttons, and take up what was left when the bot stopped."""
         self.add_dynamic_items(JobButton, ImageSelect)
         await self.tree.sync()
+        for number, channel, message in self.store.opened():
+            await self._say_that_it_was_restarted(number, channel, message)
         for drawing in self.store.pending():
-            self.artist.follow(drawing)
+            self.follower.follow(drawing)
 
     async def close(self) -> None:
         await self.artist.close()
+        await self.follower.close()
         await super().close()
+        await self.listings.close()
         await self.servers.close()
+        await self.files.close()
         self.store.close()
 
-    async def refuse(self, interaction: discord.Interaction[Any], reason: str) -> None:
-        """Tell the user of `interaction`, and nobody else, why it is refused."""
-        if interaction.response.is_done():
-            await interaction.followup.send(reason, ephemeral=True)
-        else:
-            await interaction.response.send_message(reason, ephemeral=True)
+    async def explain(self, interaction: discord.Interaction[Any], error: Exception, prompt: str = "") -> None:
+        """Tell people why nothing comes of `interaction`: in the message that waits for it, else to its user alone."""
+        if not isinstance(error, PhotogramError | Refused) and getattr(error, "code", None) != UNKNOWN_INTERACTION:
+            log.error("an interaction failed", exc_info=error)
+        try:
+            await _answer(interaction, failure_card(prompt, explained(error)))
+        except (discord.HTTPException, aiohttp.ClientError) as failure:
+            log.warning("an interaction cannot be answered: %s", failure)
+        self.store.close_opened(interaction.id)
 
     async def _command_failed(
         self, interaction: discord.Interaction[PhotogramBot], error: app_commands.AppCommandError
     ) -> None:
-        cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
-        if isinstance(cause, discord.NotFound) and cause.code == 10062:
-            log.warning("Discord had given up an interaction before the bot answered it")
-            return
-        log.error("a command failed", exc_info=cause)
-        reason = str(cause) if isinstance(cause, app_commands.CheckFailure) else explained(cause)
-        if interaction.response.is_done():
-            await interaction.edit_original_response(view=failure_card("", reason).view())
+        if isinstance(error, app_commands.CheckFailure):
+            await self.explain(interaction, Refused(str(error)))
         else:
-            await self.refuse(interaction, reason)
+            await self.explain(interaction, getattr(error, "original", error))
+
+    async def _say_that_it_was_restarted(self, number: int, channel: int, message: int) -> None:
+        place = self.get_partial_messageable(channel).get_partial_message(message)
+        with contextlib.suppress(discord.HTTPException):
+            await place.edit(view=failure_card("", RESTARTED).view())
+        self.store.close_opened(number)
+
+
+async def _answer(interaction: discord.Interaction[Any], card: Card) -> None:
+    if interaction.response.type is discord.InteractionResponseType.deferred_channel_message:
+        await interaction.edit_original_response(view=card.view())
+    elif interaction.response.is_done():
+        await interaction.followup.send(view=card.view(), ephemeral=True)
+    else:
+        await interaction.response.send_message(view=card.view(), ephemeral=True)

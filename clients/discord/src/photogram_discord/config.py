@@ -30,18 +30,32 @@ class Config:
 
     @classmethod
     def from_environment(cls, variables: Mapping[str, str] = os.environ) -> Config:
-        """Read `PHOTOGRAM_DISCORD_*`, `PHOTOGRAM_URL` and `PHOTOGRAM_API_KEY`; raises ValueError."""
-        token = variables.get("PHOTOGRAM_DISCORD_TOKEN", "").strip()
-        if not token:
+        """Read `PHOTOGRAM_DISCORD_*`, `PHOTOGRAM_URL` and `PHOTOGRAM_API_KEY`; raises ValueError.
+
+        `PHOTOGRAM_DISCORD_TOKEN_FILE` and `PHOTOGRAM_API_KEY_FILE` name files that have the secrets instead.
+        """
+        token = _secret(variables, "PHOTOGRAM_DISCORD_TOKEN")
+        if token is None:
             raise ValueError("PHOTOGRAM_DISCORD_TOKEN is not set; docs/discord.md explains how to get a token")
-        daily = variables.get("PHOTOGRAM_DISCORD_DAILY_IMAGES", "100")
+        daily = variables.get("PHOTOGRAM_DISCORD_DAILY_IMAGES") or "100"
         if not daily.isdecimal():
             raise ValueError(f"PHOTOGRAM_DISCORD_DAILY_IMAGES must be a whole number, got {daily!r}")
         return cls(
             token=token,
             url=variables.get("PHOTOGRAM_URL") or DEFAULT_URL,
-            api_key=variables.get("PHOTOGRAM_API_KEY") or None,
+            api_key=_secret(variables, "PHOTOGRAM_API_KEY"),
             data=Path(variables.get("PHOTOGRAM_DISCORD_DATA") or DEFAULT_DATA).expanduser(),
             moderation=variables.get("PHOTOGRAM_DISCORD_MODERATION") or None,
             daily_images=int(daily),
         )
+
+
+def _secret(variables: Mapping[str, str], name: str) -> str | None:
+    """The value of the variable `name`, or else the content of the file that `name`_FILE names; None if empty."""
+    path = variables.get(f"{name}_FILE")
+    if variables.get(name) or not path:
+        return variables.get(name, "").strip() or None
+    try:
+        return Path(path).read_text().strip() or None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"the file that {name}_FILE names cannot be read: {error}") from error

@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from discord.utils import DEFAULT_FILE_SIZE_LIMIT_BYTES
+
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
@@ -21,6 +23,11 @@ class Drawing:
     channel: int
     message: int
     guild: int | None = None
+    is_hidden: bool = False
+    """Whether only the owner sees the message, as where members may not use apps of their own account openly."""
+    is_canceled: bool = False
+    max_file_bytes: int = DEFAULT_FILE_SIZE_LIMIT_BYTES
+    """The largest file that Discord takes in the channel."""
 
     @property
     def job_ids(self) -> tuple[str, ...]:

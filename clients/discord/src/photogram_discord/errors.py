@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from photogram import (
+    APIError,
     AuthenticationError,
     ConnectionFailed,
     InvalidParams,
@@ -16,12 +17,25 @@ from photogram import (
     TooManyRequests,
 )
 
+from .markdown import in_line
+
+PASSING = (ConnectionFailed, ServiceUnavailable, TooManyRequests, ServerError)
+"""Failures after which the same request may succeed later."""
+MAX_PROBLEMS = 8
+MAX_CHARS = 300
+
 
 class Refused(Exception):
     """The bot does not take this request; the message says why, to the person who made it."""
 
 
-_SENTENCES: dict[type[PhotogramError], str] = {
+_BY_CODE = {
+    "quota_exceeded": "The API key of this bot has used up what it may generate for now. Please try again tomorrow.",
+    "body_too_large": "That is too large for the image server.",
+    "unsupported_media_type": "The image server does not read files of that type.",
+    "too_many_jobs": "As many jobs as this bot may have are waiting. Please try again in a moment.",
+}
+_BY_CLASS: dict[type[PhotogramError], str] = {
     AuthenticationError: "The image server does not know the API key of this bot; `/settings key` sets another one.",
     PermissionDenied: "The API key of this bot may not do that.",
     LanguageUnavailable: "The image server has no language model at the moment. `/imagine` works without one.",
@@ -38,11 +52,19 @@ def explained(error: Exception) -> str:
     """A sentence about `error` that a person understands and that contains no address of the server."""
     if isinstance(error, Refused):
         return str(error)
-    if isinstance(error, InvalidParams) and error.problems:
-        return "\n".join(f"**{each.field.removeprefix('params.')}**: {each.message}" for each in error.problems)
+    if isinstance(error, APIError) and error.code in _BY_CODE:
+        return _BY_CODE[error.code]
     if isinstance(error, InvalidParams):
-        return error.detail
+        problems = [(each.field.removeprefix("params."), each.message) for each in error.problems[:MAX_PROBLEMS]]
+        lines = [f"**{in_line(field, 100)}**: {in_line(message, MAX_CHARS)}" for field, message in problems]
+        return "\n".join(lines) or in_line(error.detail, MAX_CHARS)
     for kind in type(error).__mro__:
-        if kind in _SENTENCES:
-            return _SENTENCES[kind]
+        if kind in _BY_CLASS:
+            return _BY_CLASS[kind]
     return "Something went wrong. Trying again may help."
+
+
+def waiting_for(error: Exception) -> str:
+    """What the message of a drawing says while the bot tries again after `error`, which is one of `PASSING`."""
+    is_busy = isinstance(error, TooManyRequests | ServiceUnavailable)
+    return f"The image server {'takes no more jobs at the moment' if is_busy else 'does not answer'}. I keep trying."

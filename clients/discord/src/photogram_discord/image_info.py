@@ -6,23 +6,28 @@ import json
 import struct
 import zlib
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 TEXT_MAX_BYTES = 1 << 20
+"""Of all texts of a file together, after they are decompressed."""
+MAX_CHUNKS = 10_000
 
 
 def texts(data: bytes) -> dict[str, str]:
-    """The text chunks of a PNG file by keyword; empty for other files, and without damaged chunks."""
-    found = {}
-    for name, body in _chunks(data):
+    """The text chunks of a PNG file by keyword; empty for other files, and without damaged or very long chunks."""
+    found: dict[str, str] = {}
+    left = TEXT_MAX_BYTES
+    for name, body in islice(_chunks(data), MAX_CHUNKS):
         keyword, _, rest = body.partition(b"\0")
         try:
-            text = _READERS[name](rest) if name in _READERS else None
+            text = _READERS[name](rest, left) if name in _READERS else None
         except (ValueError, zlib.error, IndexError):
             continue
-        if text is not None:
+        if text is not None and len(text) < left:
             found[keyword.decode("latin-1")] = text
+            left -= len(text)
     return found
 
 
@@ -43,22 +48,22 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         position += 12 + length
 
 
-def _plain(body: bytes) -> str:
-    return body.decode("latin-1")
+def _plain(body: bytes, max_bytes: int) -> str:
+    return body[:max_bytes].decode("latin-1")
 
 
-def _compressed(body: bytes) -> str:
-    return _inflate(body[1:]).decode("latin-1")
+def _compressed(body: bytes, max_bytes: int) -> str:
+    return _inflate(body[1:], max_bytes).decode("latin-1")
 
 
-def _international(body: bytes) -> str:
+def _international(body: bytes, max_bytes: int) -> str:
     is_compressed = body[0]
     text = body[2:].split(b"\0", 2)[2]
-    return (_inflate(text) if is_compressed else text).decode()
+    return (_inflate(text, max_bytes) if is_compressed else text[:max_bytes]).decode()
 
 
-def _inflate(data: bytes) -> bytes:
-    return zlib.decompressobj().decompress(data, TEXT_MAX_BYTES)
+def _inflate(data: bytes, max_bytes: int) -> bytes:
+    return zlib.decompressobj().decompress(data, max(1, max_bytes))
 
 
 _READERS = {b"tEXt": _plain, b"zTXt": _compressed, b"iTXt": _international}

@@ -9,54 +9,64 @@ import discord
 from photogram import AsyncPhotogram
 
 from .errors import Refused
+from .files import MAX_INPUT_BYTES, TOO_LARGE, Files
 
-MAX_INPUT_BYTES = 20 << 20
 NO_IMAGE = "There is no image in that message."
+NOT_AN_IMAGE = "That file is not an image. PNG, JPEG and WebP files are."
 
 
 @dataclass(frozen=True, slots=True)
 class GivenImage:
-    """An image that Discord stores."""
+    """A file that Discord stores, and what Discord says about it."""
 
-    client: discord.Client
+    files: Files
     url: str
     size_bytes: int = 0
+    media_type: str | None = None
 
     async def read(self) -> bytes:
         """Its bytes; raises Refused."""
+        if not (self.media_type or "image/").startswith("image/"):
+            raise Refused(NOT_AN_IMAGE)
         if self.size_bytes > MAX_INPUT_BYTES:
-            raise Refused(f"An image may have at most {MAX_INPUT_BYTES >> 20} MiB.")
-        try:
-            return await self.client.http.get_from_cdn(self.url)
-        except (discord.HTTPException, OSError) as error:
-            raise Refused("Discord does not give me that image. Please attach it again.") from error
+            raise Refused(TOO_LARGE)
+        return await self.files.read(self.url)
 
     async def upload(self, server: AsyncPhotogram) -> str:
         """The source by which jobs of `server` start from it; raises Refused and the client's errors."""
-        return (await server.upload(await self.read())).source
+        data = await self.read()
+        if not data:
+            raise Refused(NOT_AN_IMAGE)
+        return (await server.upload(data)).source
 
 
-def given_in(client: discord.Client, attachment: discord.Attachment) -> GivenImage:
+def given_in(files: Files, attachment: discord.Attachment) -> GivenImage:
     """The image of an attachment."""
-    return GivenImage(client, attachment.url, attachment.size)
+    return GivenImage(files, attachment.url, attachment.size, attachment.content_type)
 
 
-def first_in(client: discord.Client, message: discord.Message) -> GivenImage:
+def first_in(files: Files, message: discord.Message) -> GivenImage:
     """The first image in a message, attached or in a gallery; raises Refused if there is none."""
-    found = next(_images(client, message), None)
+    found = next(_images(files, message), None)
     if found is None:
         raise Refused(NO_IMAGE)
     return found
 
 
-def _images(client: discord.Client, message: discord.Message) -> Iterator[GivenImage]:
+def _images(files: Files, message: discord.Message) -> Iterator[GivenImage]:
+    """Images that are elsewhere than at Discord are taken from its proxy: the bot asks no address of a message."""
     for attachment in message.attachments:
         if (attachment.content_type or "").startswith("image/"):
-            yield given_in(client, attachment)
+            yield given_in(files, attachment)
     for component in message.components:
         for child in (component, *getattr(component, "children", ())):
             if isinstance(child, discord.MediaGalleryComponent):
-                yield from (GivenImage(client, item.media.url) for item in child.items)
+                yield from filter(None, (_unfurled(files, item.media) for item in child.items))
     for embed in message.embeds:
-        if embed.image.url is not None:
-            yield GivenImage(client, embed.image.url)
+        if embed.image.proxy_url is not None:
+            yield GivenImage(files, embed.image.proxy_url)
+
+
+def _unfurled(files: Files, media: discord.UnfurledMediaItem) -> GivenImage | None:
+    url = media.url if media.attachment_id is not None else media.proxy_url
+    return None if url is None else GivenImage(files, url)

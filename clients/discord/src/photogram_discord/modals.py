@@ -9,9 +9,17 @@ import discord
 from discord import ui
 
 PROMPT_MAX_CHARS = 4000
+"""The most that Discord takes in a text input."""
 
 
-class PromptModal(ui.Modal):
+class _Form(ui.Modal):
+    """A failure of what a form does is explained to the person who submitted it."""
+
+    async def on_error(self, interaction: discord.Interaction[Any], error: Exception, /) -> None:  # type: ignore[override]  # as ui.Modal
+        await interaction.client.explain(interaction, error)
+
+
+class PromptModal(_Form):
     """Asks for a prompt and calls `on_prompt` with it."""
 
     def __init__(
@@ -28,7 +36,7 @@ class PromptModal(ui.Modal):
         await self._on_prompt(interaction, self._prompt.value)
 
 
-class KeyModal(ui.Modal):
+class KeyModal(_Form):
     """Asks for an API key; a form keeps it out of the channel."""
 
     def __init__(self, on_key: Callable[[discord.Interaction[Any], str], Awaitable[None]]) -> None:

@@ -6,7 +6,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from photogram import Event, Job, Previewed, Progressed, StatusChanged
+from photogram import Event, Job, Loading, Previewed, Progressed, StatusChanged
+
+from .markdown import in_line
 
 
 @dataclass(slots=True)
@@ -18,14 +20,18 @@ class JobProgress:
     steps: int = 0
     preview: bytes | None = field(default=None, repr=False)
     first_step_at: float | None = None
-    is_unreachable: bool = False
-    """Whether the server did not answer last time."""
+    loading: Loading | None = None
+    """What the job waits for, such as a model."""
+    trouble: str | None = None
+    """Why the server is asked again, for people; None if it answered last time."""
 
     def apply(self, event: Event) -> None:
-        self.is_unreachable = False
+        self.trouble = self.loading = None
         match event:
             case StatusChanged(job):
                 self.set_job(job)
+            case Loading():
+                self.loading = event
             case Progressed(step, steps):
                 self._advance(step, steps)
             case Previewed(_, data, _):
@@ -50,13 +56,27 @@ class JobProgress:
 
 def summary(jobs: Sequence[JobProgress]) -> str:
     """One line about all jobs of a drawing, such as `▰▰▰▱▱▱▱▱▱▱ 30 % · about 4 s left`."""
-    if any(job.is_unreachable for job in jobs):
-        return "The image server does not answer. I keep trying."
-    steps = sum(job.steps for job in jobs)
-    if not steps:
-        return "Waiting in the queue"
-    share = sum(job.step for job in jobs) / steps
+    trouble = next((job.trouble for job in jobs if job.trouble is not None), None)
+    if trouble is not None:
+        return trouble
+    if any(job.step for job in jobs):
+        return _bar(jobs)
+    loading = next((job.loading for job in jobs if job.loading is not None), None)
+    if loading is not None:
+        return _loading(loading)
+    return "Starting" if any(job.status == "running" for job in jobs) else "Waiting in the queue"
+
+
+def _bar(jobs: Sequence[JobProgress]) -> str:
+    share = sum(job.step for job in jobs) / max(1, sum(job.steps for job in jobs))
     filled = int(share * 10)
     line = "▰" * filled + "▱" * (10 - filled) + f" {share:.0%}"
     left = [seconds for job in jobs if (seconds := job.left_s()) is not None]
     return f"{line} · about {max(1, round(max(left)))} s left" if left and share < 1 else line
+
+
+def _loading(loading: Loading) -> str:
+    line = f"Loading {in_line(loading.name, 100)}"
+    if not loading.total_bytes or loading.done_bytes is None:
+        return line
+    return f"{line} · {loading.done_bytes / loading.total_bytes:.0%} of {loading.total_bytes / 1e9:.1f} GB"

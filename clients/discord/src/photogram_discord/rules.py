@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import inspect
+import logging
 import re
-from collections.abc import Awaitable, Callable, Iterable
+import unicodedata
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from .config import Config
 from .errors import Refused
+from .markdown import in_line
 from .store import Store, guild_scope, user_scope
 
 MAX_COUNT = 4
+MODERATION_S = 2.0
+"""Discord gives three seconds for the first answer."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +39,11 @@ class Request:
 
 
 Moderator: TypeAlias = Callable[[Request], str | Awaitable[str | None] | None]
-"""The operator's own function: returns why a request is refused, or None. It must answer within a second or two."""
+"""The operator's own function: returns why a request is refused, or None.
+
+If it raises an error or takes longer than `MODERATION_S`, the request is refused. A function that is not `async` is
+called in a thread.
+"""
 
 
 class Rules:
@@ -40,26 +53,49 @@ class Rules:
         self._moderator = None if config.moderation is None else load_moderator(config.moderation)
 
     async def check(self, request: Request) -> None:
-        """Raise Refused unless all rules allow `request`; otherwise count it."""
-        settings = {} if request.guild is None else self._store.settings(guild_scope(request.guild))
+        """Raise Refused unless the limits, the words of the channel and the operator's function allow `request`."""
+        settings = self._settings(request)
         limits = limits_for(settings, request.roles)
-        _check_limit(request.count, limits.get("count"), "images at once")
-        _check_limit(request.steps or 0, limits.get("steps"), "steps")
+        _check_limit(request.count, limits.get("count"), "image at once", "images at once")
+        _check_limit(request.steps or 0, limits.get("steps"), "step", "steps")
         _check_words(request, settings.get("adult_words", ()))
-        scope = user_scope(request.user) if request.guild is None else f"{guild_scope(request.guild)}:{request.user}"
-        daily = limits.get("daily", self._daily_images)
-        if self._store.used_today(scope) + request.count > daily:
-            raise Refused(f"You may request {daily} images a day here. The count starts again at midnight, UTC.")
-        await self._moderate(request)
-        self._store.count_use(scope, request.count)
+        if self._moderator is not None:
+            await _moderate(self._moderator, request)
 
-    async def _moderate(self, request: Request) -> None:
-        if self._moderator is None:
-            return
-        answer = self._moderator(request)
-        reason = await answer if inspect.isawaitable(answer) else answer
-        if reason is not None:
-            raise Refused(reason)
+    @contextmanager
+    def counted(self, request: Request) -> Iterator[None]:
+        """Count the images of `request` as used today, unless the block fails; raises Refused if they are too many."""
+        daily = limits_for(self._settings(request), request.roles).get("daily", self._daily_images)
+        user = user_scope(request.user)
+        scope = user if request.guild is None else f"{guild_scope(request.guild)}:{request.user}"
+        if self._store.used_today(scope) + request.count > daily:
+            raise Refused(
+                f"You may request {_counted(daily, 'image', 'images')} a day here. "
+                "The count starts again at midnight, UTC."
+            )
+        self._store.count_use(scope, request.count)
+        try:
+            yield
+        except BaseException:
+            self._store.count_use(scope, -request.count)
+            raise
+
+    def _settings(self, request: Request) -> dict[str, Any]:
+        return {} if request.guild is None else self._store.settings(guild_scope(request.guild))
+
+
+async def _moderate(moderator: Moderator, request: Request) -> None:
+    async def asked() -> str | None:
+        answer = await asyncio.to_thread(moderator, request)
+        return await answer if inspect.isawaitable(answer) else answer
+
+    try:
+        reason = await asyncio.wait_for(asked(), MODERATION_S)
+    except Exception as error:
+        log.exception("the function of PHOTOGRAM_DISCORD_MODERATION failed")
+        raise Refused("Requests cannot be checked at the moment. Please try again in a moment.") from error
+    if reason is not None:
+        raise Refused(reason)
 
 
 def load_moderator(name: str) -> Moderator:
@@ -83,14 +119,25 @@ def limits_for(settings: dict[str, Any], roles: Iterable[int]) -> dict[str, int]
     return limits
 
 
-def _check_limit(value: int, limit: int | None, what: str) -> None:
+def _check_limit(value: int, limit: int | None, one: str, several: str) -> None:
     if limit is not None and value > limit:
-        raise Refused(f"You may request at most {limit} {what} here.")
+        raise Refused(f"You may request at most {_counted(limit, one, several)} here.")
 
 
 def _check_words(request: Request, words: Iterable[str]) -> None:
     if request.is_age_restricted:
         return
-    found = next((word for word in words if re.search(rf"(?i)\b{re.escape(word)}\b", request.prompt)), None)
+    prompt = _folded(request.prompt)
+    found = next((word for word in words if re.search(rf"(?<!\w){re.escape(_folded(word))}(?!\w)", prompt)), None)
     if found is not None:
-        raise Refused(f"“{found}” is allowed in age-restricted channels only.")
+        raise Refused(f"“{in_line(found, 100)}” is allowed in age-restricted channels only.")
+
+
+def _folded(text: str) -> str:
+    """`text` for comparing: compatible letters are equal, and invisible characters are left out."""
+    shown = "".join(char for char in unicodedata.normalize("NFKC", text) if unicodedata.category(char) != "Cf")
+    return shown.casefold()
+
+
+def _counted(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}"

@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import aiohttp
 import discord
 
 from .cards import Card
 from .drawing import Drawing
 
+UNKNOWN_MESSAGE = 10008
 _EXPIRED_CODES = {50027, 10015, 10062}
 """Discord's codes for a token that is no longer valid: invalid webhook token, unknown webhook, unknown interaction."""
+_UNREACHABLE = (discord.DiscordServerError, discord.RateLimited, aiohttp.ClientError, OSError, TimeoutError)
 
 log = logging.getLogger(__name__)
 
@@ -26,16 +29,24 @@ class Screen:
         self._drawing = drawing
         self._interaction = interaction
 
-    async def show(self, card: Card, *, is_final: bool = False) -> None:
-        """Replace what the message shows. Failures of Discord are logged; an end reaches the owner if it can."""
+    async def show(self, card: Card, *, is_final: bool = False) -> bool:
+        """Replace what the message shows; False if Discord could not be reached, so that trying again may help.
+
+        Refusals of Discord are logged. A final card goes to the owner in private if the message cannot be edited.
+        """
         try:
-            if not await self._by_interaction(card):
-                await self._by_bot(card)
-        except (discord.Forbidden, discord.NotFound) as error:
-            if is_final and error.code != 10008:  # not if somebody deleted the message
-                await self._in_private(card)
-        except (discord.HTTPException, OSError):
-            log.exception("message %s cannot be edited", self._drawing.message)
+            try:
+                if not await self._by_interaction(card):
+                    await self._by_bot(card)
+            except (discord.Forbidden, discord.NotFound) as error:
+                if is_final and (error.code != UNKNOWN_MESSAGE or self._drawing.is_hidden):
+                    await self._in_private(card)
+        except _UNREACHABLE:
+            log.warning("message %s cannot be edited now", self._drawing.message, exc_info=True)
+            return False
+        except discord.HTTPException:
+            log.exception("Discord refuses what message %s is to show", self._drawing.message)
+        return True
 
     async def _by_interaction(self, card: Card) -> bool:
         if self._interaction is None:
@@ -57,5 +68,5 @@ class Screen:
         try:
             user = await self._client.fetch_user(self._drawing.owner)
             await user.send(view=card.view(), files=card.files())
-        except discord.HTTPException:
+        except (discord.Forbidden, discord.NotFound):
             log.warning("the result of %s cannot be delivered", self._drawing.id)

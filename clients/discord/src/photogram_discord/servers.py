@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from photogram import AsyncPhotogram
+from photogram import AsyncPhotogram, AuthenticationError
 
 from .config import Config
+from .errors import Refused
 from .store import Store, guild_scope
+
+KEY_TIMEOUT_S = 10.0
 
 
 class Servers:
@@ -22,6 +25,18 @@ class Servers:
         if key not in self._clients:
             self._clients[key] = AsyncPhotogram(self._config.url, key)
         return self._clients[key]
+
+    async def check_key(self, api_key: str) -> None:
+        """Raise Refused if the server does not know `api_key`, and the client's errors if it does not answer."""
+        try:
+            client = AsyncPhotogram(self._config.url, api_key, timeout_s=KEY_TIMEOUT_S, max_retries=1)
+        except ValueError as error:
+            raise Refused("An API key has no spaces and only letters, digits and signs of ASCII.") from error
+        async with client:
+            try:
+                await client.models()
+            except AuthenticationError as error:
+                raise Refused("The image server does not know that key.") from error
 
     async def close(self) -> None:
         for client in self._clients.values():

@@ -13,6 +13,7 @@ from .drawing import Drawing
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS drawings (id TEXT PRIMARY KEY, body TEXT NOT NULL, is_pending INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS opened (interaction INTEGER PRIMARY KEY, channel INTEGER, message INTEGER);
 CREATE TABLE IF NOT EXISTS settings (scope TEXT PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS usage (scope TEXT, day TEXT, images INTEGER NOT NULL, PRIMARY KEY (scope, day));
 """
@@ -31,6 +32,17 @@ class Store:
 
     def close(self) -> None:
         self._database.close()
+
+    def open(self, interaction: int, channel: int, message: int) -> None:
+        """Remember the message in which `interaction` waits for its drawing to begin, until `close_opened`."""
+        self._database.execute("INSERT INTO opened VALUES (?, ?, ?)", (interaction, channel, message))
+
+    def close_opened(self, interaction: int) -> None:
+        self._database.execute("DELETE FROM opened WHERE interaction = ?", (interaction,))
+
+    def opened(self) -> list[tuple[int, int, int]]:
+        """Interaction, channel and message of each drawing that had not begun when the bot stopped."""
+        return self._database.execute("SELECT interaction, channel, message FROM opened").fetchall()
 
     def save(self, drawing: Drawing, *, is_pending: bool) -> None:
         """Insert or replace a drawing; a pending one is taken up again after a restart."""
@@ -68,6 +80,8 @@ class Store:
         return 0 if row is None else int(row[0])
 
     def count_use(self, scope: str, images: int) -> None:
+        """Add `images`, which may be negative, to what `scope` requested today, and forget earlier days."""
+        self._database.execute("DELETE FROM usage WHERE day < ?", (_today(),))
         statement = "INSERT INTO usage VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET images = images + excluded.images"
         self._database.execute(statement, (scope, _today(), images))
 

@@ -22,4 +22,4 @@ def add_to(bot: PhotogramBot) -> None:
         request: app_commands.Range[str, 1, 2000],
         image: discord.Attachment | None = None,
     ) -> None:
-        await bot.artist.start_by_words(interaction, request, None if image is None else given_in(bot, image))
+        await bot.artist.start_by_words(interaction, request, None if image is None else given_in(bot.files, image))

@@ -36,8 +36,8 @@ def add_to(bot: PhotogramBot) -> None:
         count: app_commands.Range[int, 1, MAX_COUNT] = 1,
     ) -> None:
         given = {"prompt": prompt, "strength": strength, "model": model, "seed": seed}
-        within = None if mask is None else given_in(bot, mask)
-        await start(bot, interaction, given_in(bot, image), given, mask=within, count=count)
+        within = None if mask is None else given_in(bot.files, mask)
+        await start(bot, interaction, given_in(bot.files, image), given, mask=within, count=count)
 
 
 async def start(

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 def add_to(bot: PhotogramBot) -> None:
     @bot.tree.context_menu(name="Info")
     async def show_info(interaction: Interaction, message: discord.Message) -> None:
-        await info.show(interaction, first_in(bot, message))
+        await info.show(interaction, first_in(bot.files, message))
 
     @bot.tree.context_menu(name="Upscale")
     async def enlarge(interaction: Interaction, message: discord.Message) -> None:
-        await upscale.start(bot, interaction, first_in(bot, message), {"scale": 2.0})
+        await upscale.start(bot, interaction, first_in(bot.files, message), {"scale": 2.0})
 
     @bot.tree.context_menu(name="Use as input")
     async def use_as_input(interaction: Interaction, message: discord.Message) -> None:
-        image = first_in(bot, message)
+        image = first_in(bot.files, message)
 
         async def submitted(submission: Interaction, prompt: str) -> None:
             await edit.start(bot, submission, image, {"prompt": prompt})

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 import discord
 from discord import app_commands
 
+from ..cards import Card
+from ..errors import Refused
+from ..markdown import in_line, shortened
 from ..modals import KeyModal
 from ..rules import MAX_COUNT
 from ..store import guild_scope, user_scope
@@ -15,7 +18,8 @@ from .options import DEFAULTS, SIZE_CHOICES, Interaction, autocomplete
 if TYPE_CHECKING:
     from ..bot import PhotogramBot
 
-SECRET = ("api_key",)
+_NO_RULES = "**This server**\nno rules of its own"
+MAX_WORDS, WORD_MAX_CHARS = 100, 50
 
 
 def add_to(bot: PhotogramBot) -> None:
@@ -30,8 +34,7 @@ def _add_own(group: app_commands.Group, bot: PhotogramBot) -> None:
     async def show(interaction: Interaction) -> None:
         own = bot.store.settings(user_scope(interaction.user.id))
         here = {} if interaction.guild_id is None else bot.store.settings(guild_scope(interaction.guild_id))
-        text = f"**Your defaults**\n{_listed(own)}\n**This server**\n{_listed(here)}"
-        await interaction.response.send_message(text, ephemeral=True)
+        await _say(interaction, f"{_own_defaults(own)}\n{_guild_rules(here)}")
 
     @group.command(description="Set your defaults; what you leave out is removed")
     @app_commands.choices(size=SIZE_CHOICES)
@@ -46,7 +49,7 @@ def _add_own(group: app_commands.Group, bot: PhotogramBot) -> None:
         given = {"model": model, "size": size, "style": style, "steps": steps}
         changes = {DEFAULTS[name]: value for name, value in given.items()}
         settings = bot.store.change_settings(user_scope(interaction.user.id), changes)
-        await interaction.response.send_message(f"**Your defaults**\n{_listed(settings)}", ephemeral=True)
+        await _say(interaction, _own_defaults(settings))
 
 
 def _add_guild(group: app_commands.Group, bot: PhotogramBot) -> None:
@@ -72,20 +75,21 @@ def _add_guild(group: app_commands.Group, bot: PhotogramBot) -> None:
     @app_commands.describe(words="Separated by commas; empty removes all")
     @app_commands.check(_is_manager)
     async def adult(interaction: Interaction, words: str = "") -> None:
-        found = [word.strip() for word in words.split(",") if word.strip()]
-        await _change(interaction, guild_scope(interaction.guild_id or 0), {"adult_words": found or None})
+        await _change(interaction, guild_scope(interaction.guild_id or 0), {"adult_words": _words_in(words) or None})
 
     @group.command(description="Set the API key that this server's jobs use")
     @app_commands.check(_is_manager)
     async def key(interaction: Interaction) -> None:
         async def entered(submission: Interaction, api_key: str) -> None:
+            await submission.response.defer(thinking=True, ephemeral=True)
+            if api_key:
+                await bot.servers.check_key(api_key)
             await _change(submission, guild_scope(submission.guild_id or 0), {"api_key": api_key or None})
 
         await interaction.response.send_modal(KeyModal(entered))
 
     async def _change(interaction: Interaction, scope: str, changes: dict[str, Any]) -> None:
-        settings = bot.store.change_settings(scope, changes)
-        await interaction.response.send_message(f"**This server**\n{_listed(settings)}", ephemeral=True)
+        await _say(interaction, _guild_rules(bot.store.change_settings(scope, changes)))
 
 
 def _is_manager(interaction: Interaction) -> bool:
@@ -96,6 +100,37 @@ def _is_manager(interaction: Interaction) -> bool:
     return True
 
 
-def _listed(settings: dict[str, Any]) -> str:
-    shown = {name: "set" if name in SECRET else value for name, value in settings.items()}
-    return "\n".join(f"{name}: {value}" for name, value in shown.items()) or "none"
+def _words_in(text: str) -> list[str]:
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if len(words) > MAX_WORDS or any(len(word) > WORD_MAX_CHARS for word in words):
+        raise Refused(f"At most {MAX_WORDS} words of {WORD_MAX_CHARS} characters can be kept.")
+    return words
+
+
+async def _say(interaction: Interaction, text: str) -> None:
+    view = Card((text,)).view()
+    if interaction.response.is_done():
+        await interaction.edit_original_response(view=view)
+    else:
+        await interaction.response.send_message(view=view, ephemeral=True)
+
+
+def _own_defaults(settings: dict[str, Any]) -> str:
+    lines = [f"{name}: {in_line(settings[param], 100)}" for name, param in DEFAULTS.items() if param in settings]
+    return "\n".join(["**Your defaults**", *(lines or ["none"])])
+
+
+def _guild_rules(settings: dict[str, Any]) -> str:
+    lines = [_limits("each member", settings.get("limits"))]
+    lines += [_limits(f"<@&{role}>", limits) for role, limits in settings.get("role_limits", {}).items()]
+    if "adult_words" in settings:
+        words = in_line(", ".join(settings["adult_words"]), 1000)
+        lines.append(f"in age-restricted channels only: {words}")
+    if "api_key" in settings:
+        lines.append("API key: one of its own")
+    return shortened("\n".join(["**This server**", *filter(None, lines)]), 3000) if any(lines) else _NO_RULES
+
+
+def _limits(whose: str, limits: dict[str, int] | None) -> str:
+    """The limits of `whose` in one line, empty if there are none."""
+    return f"{whose}: " + ", ".join(f"{name} at most {value}" for name, value in limits.items()) if limits else ""

@@ -26,7 +26,7 @@ def add_to(bot: PhotogramBot) -> None:
         upscaler: str | None = None,
     ) -> None:
         params = {"scale": scale} | ({"upscaler": upscaler} if upscaler else {})
-        await start(bot, interaction, given_in(bot, image), params)
+        await start(bot, interaction, given_in(bot.files, image), params)
 
 
 async def start(bot: PhotogramBot, interaction: Interaction, image: GivenImage, params: dict[str, Any]) -> None:
