@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import zlib
+from collections.abc import Callable
 
 import pytest
-from photogram_discord import Config, PhotogramBot
+from fastapi import Response
+from fastapi.responses import JSONResponse
+from photogram_discord import PhotogramBot, rules
 
 from tests.clients.discord.conftest import BotRig
-from tests.clients.discord.test_drawing import finished, says
+from tests.clients.discord.test_drawing import finished, is_over, says
 from tests.clients.wire_server import KEY, WireServer
-from tests.discord_standin import DiscordStandIn, Person
+from tests.discord_standin import Attached, DiscordStandIn, Person
 from tests.discord_standin.people import is_ephemeral, text_of
 
 
@@ -86,14 +90,94 @@ async def test_some_words_need_an_age_restricted_channel(
     await finished(discord.person("dan"), "imagine", prompt="a denuded hill")
 
 
+async def test_what_the_language_model_proposes_is_checked_too(
+    discord: DiscordStandIn, bot: PhotogramBot, server: WireServer
+):
+    chief, ada = discord.person("chief", is_manager=True), discord.person("ada")
+    await chief.slash("settings limits", steps=30)
+    await chief.slash("settings adult", words="gore")
+    for params, sentence in (
+        ({"prompt": "a cat", "num_inference_steps": 100}, "at most 30 steps"),
+        ({"prompt": "much g\u200bore"}, "age-restricted"),
+    ):
+        server.answer_next(lambda params=params: proposing(params))
+        await ada.sees(await ada.slash("assist", request="something"), says(sentence))
+    assert not server.records and not bot.store.used_today(f"guild:{discord.world.guild_id}:{ada.id}")
+
+
+def proposing(params: dict[str, object]) -> Response:
+    job = {"kind": "txt2img", "params": params}
+    return JSONResponse({"status": "proposed", "job": job, "message": "", "calls": [], "rounds": 1, "engine": "tiny"})
+
+
 def moderate(request: object) -> str | None:
     return "No cats today." if "cat" in request.prompt else None
 
 
-async def test_the_operators_function_may_refuse(discord: DiscordStandIn, rig: BotRig, server: WireServer):
-    await rig.start(moderation=f"{__name__}:moderate")
-    await refused(discord.person("ada"), "No cats today.", prompt="a cat")
-    await finished(discord.person("bob"), "imagine", prompt="a dog")
+async def moderate_slowly(request: object) -> str | None:
+    await asyncio.sleep(0.05)
+    return "No dogs today." if "dog" in request.prompt else None
+
+
+async def moderate_for_ever(request: object) -> str | None:
+    await asyncio.sleep(600)
+
+
+def moderate_and_fail(request: object) -> str | None:
+    raise OSError("the list cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("function", "prompt", "sentence"),
+    [
+        (moderate, "a cat", "No cats today."),
+        (moderate_slowly, "a dog", "No dogs today."),
+        (moderate_for_ever, "a hat", "cannot be checked"),
+        (moderate_and_fail, "a hat", "cannot be checked"),
+    ],
+)
+async def test_the_operators_function_may_refuse(
+    discord: DiscordStandIn, rig: BotRig, server: WireServer, monkeypatch: pytest.MonkeyPatch,
+    function: Callable[[object], object], prompt: str, sentence: str,
+):  # fmt: skip
+    if function is moderate_for_ever:
+        monkeypatch.setattr(rules, "MODERATION_S", 0.05)
+    await rig.start(moderation=f"{__name__}:{function.__name__}")
+    await refused(discord.person("ada"), sentence, prompt=prompt)
+    assert not server.records
+    if function in (moderate, moderate_slowly):
+        await finished(discord.person("bob"), "imagine", prompt="a hat")
+
+
+async def test_the_daily_count_is_exact_for_requests_at_once(discord: DiscordStandIn, rig: BotRig, server: WireServer):
+    await rig.start(moderation=f"{__name__}:moderate_slowly", daily_images=2)
+    ada = discord.person_in_private("ada")
+    asked = await asyncio.gather(*(ada.slash("imagine", prompt=f"hat {number}") for number in range(6)))
+    seen = [await ada.sees(each, lambda message: is_over(message) or is_ephemeral(message)) for each in asked]
+    assert sum(map(is_over, seen)) == len(server.records) == 2
+    assert sum("2 images a day" in text_of(message) for message in seen) == 4
+
+
+async def test_a_request_that_comes_to_nothing_is_not_counted(discord: DiscordStandIn, rig: BotRig, server: WireServer):
+    await rig.start(daily_images=1)
+    ada = discord.person("ada")
+    await ada.sees(await ada.slash("edit", image=Attached(b""), prompt="a hat"), says("not an image"))
+    await finished(ada, "imagine", prompt="a hat")
+    await refused(ada, "1 image a day", prompt="a hat")
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"),
+    [("not-a-key", "does not know that key"), ("a key", "has no spaces"), ("ключ", "has no spaces")],
+)
+async def test_a_wrong_key_is_not_kept(
+    discord: DiscordStandIn, bot: PhotogramBot, server: WireServer, key: str, sentence: str
+):
+    server.needs_key = True
+    chief = discord.person("chief", is_manager=True)
+    answer = await chief.fill_in(await chief.slash("settings key"), key)
+    assert is_ephemeral(await chief.sees(answer, says(sentence)))
+    await finished(chief, "imagine", prompt="a cat")
 
 
 async def test_autocomplete_offers_what_the_server_can_use(
@@ -133,12 +217,3 @@ async def test_the_queue_lists_what_the_user_waits_for(discord: DiscordStandIn, 
     interaction = await ada.slash("queue")
     message = await ada.sees(interaction, says("a slow cat"))
     assert "2 x, " in text_of(message) and "a dog" not in text_of(message) and "others wait for: 1" in text_of(message)
-
-
-def test_the_token_and_the_keys_are_not_shown():
-    config = Config.from_environment({"PHOTOGRAM_DISCORD_TOKEN": "secret-1", "PHOTOGRAM_API_KEY": "secret-2"})
-    assert "secret" not in repr(config) and config.url == "http://127.0.0.1:8000"
-    with pytest.raises(ValueError, match="PHOTOGRAM_DISCORD_TOKEN is not set"):
-        Config.from_environment({})
-    with pytest.raises(ValueError, match="whole number"):
-        Config.from_environment({"PHOTOGRAM_DISCORD_TOKEN": "x", "PHOTOGRAM_DISCORD_DAILY_IMAGES": "many"})

@@ -34,10 +34,12 @@ def main() -> int:
 
 async def run(bot: PhotogramBot, token: str) -> None:
     """Run `bot` until SIGTERM, and close it, so that its next start takes up what is pending."""
-    running = asyncio.create_task(bot.start(token))
-    with contextlib.suppress(NotImplementedError):  # Windows
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
     async with bot:
+        running = asyncio.create_task(bot.start(token))
+        with contextlib.suppress(
+            NotImplementedError, RuntimeError
+        ):  # on Windows, and in other threads than the main one
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
         with contextlib.suppress(asyncio.CancelledError):
             await running
 
