@@ -51,7 +51,7 @@ class Person:
         self.is_in_guild = channel is not None
         self.channel = discord.world.add_private_channel(self.id) if channel is None else channel
         self._permissions = ALL_PERMISSIONS if is_manager else MEMBER_PERMISSIONS
-        self._discord = discord
+        self.discord = discord
 
     async def slash(self, name: str, **options: Any) -> Interaction:
         """Use a command such as `imagine` or `settings mine`; files are attached. Returns once it is answered."""
@@ -98,24 +98,24 @@ class Person:
         payload = self._payload(kind, data) | {"id": str(number), "token": token}
         if message is not None:
             payload["message"] = message
-        interaction = Interaction(number, token, payload, self._discord.world.time(), is_hidden=self.is_hidden)
-        self._discord.world.interactions[token] = interaction
-        await self._discord.gateway.send("INTERACTION_CREATE", payload)
-        await self._discord.until(lambda: interaction.response_type is not None, TIMEOUT_S)
+        interaction = Interaction(number, token, payload, self.discord.world.time(), is_hidden=self.is_hidden)
+        self.discord.world.interactions[token] = interaction
+        await self.discord.gateway.send("INTERACTION_CREATE", payload)
+        await self.discord.until(lambda: interaction.response_type is not None, TIMEOUT_S)
         return interaction
 
     async def sees(
         self, interaction: Interaction, condition: Callable[[Payload], bool], timeout_s: float = TIMEOUT_S
     ) -> Payload:
         """The message that answers `interaction`, once `condition` holds for it."""
-        found = self._discord.world.messages
-        await self._discord.until(
+        found = self.discord.world.messages
+        await self.discord.until(
             lambda: (message := found.get(interaction.message_id or 0)) is not None and condition(message), timeout_s
         )
         return found[interaction.message_id or 0]
 
     def _payload(self, kind: int, data: Payload) -> Payload:
-        world = self._discord.world
+        world = self.discord.world
         channel = world.channels[self.channel] | {"permissions": self._permissions}
         payload = {"application_id": str(world.application_id), "type": kind, "data": data, "version": 1}
         payload |= {"channel": channel, "channel_id": str(self.channel), "entitlements": [], "locale": "en-US"}
@@ -131,7 +131,7 @@ class Person:
         return payload | {"authorizing_integration_owners": owners}
 
     def _command(self, name: str) -> Payload:
-        return next(command for command in self._discord.world.commands if command["name"] == name)
+        return next(command for command in self.discord.world.commands if command["name"] == name)
 
     def _command_data(self, name: str, options: dict[str, Any]) -> Payload:
         first, *rest = name.split()
@@ -157,7 +157,7 @@ class Person:
         return {"name": name, "type": kind, "value": value}
 
     def _attachment(self, file: Attached) -> Payload:
-        attachment = self._discord.rest.add_file(file.name, file.data, file.media_type)
+        attachment = self.discord.rest.add_file(file.name, file.data, file.media_type)
         return attachment | {"size": len(file.data) if file.size_bytes is None else file.size_bytes}
 
 

@@ -38,6 +38,12 @@ class Run:
     screen: Screen
     jobs: list[JobProgress]
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def end(self) -> None:
+        """Let no more progress be shown."""
+        self.over.set()
+        self.changed.set()
 
 
 class Follower:
@@ -89,10 +95,12 @@ class Follower:
         painter = asyncio.create_task(_paint(run))
         try:
             ends = await asyncio.gather(*(_finish(run, number) for number in range(len(run.jobs))))
+            run.end()
+            await painter  # an edit that is under way must not come after the result
         finally:
+            run.end()
             painter.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await painter
+            await asyncio.gather(painter, return_exceptions=True)
         images = {number: end for number, end in enumerate(ends) if isinstance(end, GeneratedImage)}
         failures = list(dict.fromkeys(end for end in ends if isinstance(end, str)))
         await _deliver(run.screen, result_card(run.drawing, images, failures))
@@ -110,10 +118,11 @@ async def _deliver(screen: Screen, card: Card) -> None:
 
 async def _paint(run: Run) -> None:
     """Show the newest state, at most once in `EDIT_EVERY_S`; an edit that takes long delays only the next one."""
-    while True:
+    while not run.over.is_set():
         run.changed.clear()
         await run.screen.show(progress_card(run.drawing, run.jobs))
-        await asyncio.sleep(EDIT_EVERY_S)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(run.over.wait(), EDIT_EVERY_S)
         await run.changed.wait()
 
 
