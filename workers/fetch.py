@@ -13,11 +13,12 @@ from urllib.parse import urljoin
 
 from models.errors import InputUnavailable
 from models.jobs.urls import FetchPolicy, MalformedUrl, WebUrl, parse_url, unreachable
+from service.backbone.guarded_http import Deadline, Unreachable, open_response
 from workers.fetching.bodies import read_body
-from workers.fetching.connection import Deadline, Unreachable, open_response
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _REDIRECT_MAX_CHARS = 16_384
+_HEADERS = {"Accept": "image/*,*/*;q=0.8"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,7 @@ def _attempt(url: WebUrl, limits: FetchLimits, deadline: Deadline) -> tuple[byte
     if problem is not None:
         raise InputUnavailable(problem)
     try:
-        with open_response(url, limits, deadline) as response:
+        with open_response(url, limits, deadline, _HEADERS) as response:
             location = response.headers.get("Location")
             if response.status in _REDIRECTS and location:
                 return None, _redirected(url, location)

@@ -18,11 +18,11 @@ from models.jobs.sources import IMAGE, INPUT, is_url
 from models.media.fitting import fit
 from models.media.images import decode, decode_mask, header_size
 from models.media.pixel_budget import PixelBudget
+from service.backbone.guarded_http import Deadline
 from service.backbone.inputs import InputStore
 from service.backbone.settings import Settings
 from service.backbone.store import ImageStore
 from workers.fetch import FetchLimits, fetch
-from workers.fetching.connection import Deadline
 from workers.reduced_images import Key, ReducedImages
 
 IMAGES_MAX = 3

@@ -1,4 +1,4 @@
-"""URLs that images may be fetched from: how they are read, and what the server's settings allow of them."""
+"""URLs that clients choose, of images and of webhooks: how they are read, and what the server's settings allow."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class MalformedUrl(ValueError):
-    """The text is not a URL that an image could be fetched from; the message says why, for the caller."""
+    """The text is not a URL of the web; the message says why, for the caller."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,23 +131,23 @@ def unreachable(host: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class FetchPolicy:
-    """From where the settings allow images to be fetched."""
+    """Which URLs the settings allow: of images to be fetched, or of webhooks."""
 
     allow_private: bool = False
-    """Whether private addresses may be fetched from."""
+    """Whether private addresses may be reached."""
     ports: frozenset[int] | None = None
     """``None`` is 80 and 443, and every port if private addresses are allowed."""
     hosts: tuple[str, ...] = ()
     """The only hosts that are allowed: names, addresses, and ``*.example.org`` for all below it; all if empty."""
 
     def problem(self, url: WebUrl) -> str | None:
-        """Why ``url`` may not be fetched, as far as can be said without resolving its host."""
+        """Why ``url`` may not be reached, as far as can be said without resolving its host."""
         if self.hosts and not any(_matches(url.host, pattern) for pattern in self.hosts):
-            return f"this server fetches images from certain hosts only, and {url.host} is not one of them"
+            return f"this server may reach certain hosts only, and {url.host} is not one of them"
         ports = self.ports if self.ports is not None or self.allow_private else WEB_PORTS
         if ports is not None and url.port not in ports:
             allowed = ", ".join(map(str, sorted(ports)))
-            return f"the port {url.port} is not allowed; images are fetched from these ports: {allowed}"
+            return f"the port {url.port} is not allowed; these ports are: {allowed}"
         address = literal_address(url.host)
         return None if address is None or self.may_reach(address) else unreachable(url.host)
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
@@ -19,14 +20,16 @@ from service.api.hosts import KnownHosts
 from service.api.job_bodies import job_body
 from service.api.middleware import ErrorRendering, RequestId
 from service.api.native.openapi import document_jobs, params_classes
+from service.api.native.webhook_job import webhook_job
 from service.api.origins import cors_middleware
 from service.api.paths import HeadAsGet, PlainPaths
 from service.api.proxies import TrustedProxies
 from service.api.refusals import NotedRefusals
-from service.api.state import State, open_gateway
+from service.api.state import Gateway, State, open_gateway
 from service.api.stopping import Stopping
 from service.api.turns import Turns
 from service.backbone.settings import Settings
+from service.webhooks.sender import Sender
 
 _TAGS = [
     {"name": "jobs", "description": "Jobs and uploads of the native API."},
@@ -39,6 +42,7 @@ _TAGS = [
     {"name": "preferences", "description": "Defaults for all requests of an API key."},
     {"name": "usage", "description": "What an API key has used, and its limits."},
     {"name": "provenance", "description": "What images carry of how they came about."},
+    {"name": "webhooks", "description": "Events of jobs, sent to URLs of yours."},
     {"name": "keys", "description": "API keys, for administrators."},
     {"name": "prodia v1", "description": "For clients of Prodia's API v1."},
     {"name": "prodia v2", "description": "For clients of Prodia's API v2."},
@@ -58,6 +62,16 @@ def _openapi_models() -> Iterable[type]:
         yield from module.OPENAPI_MODELS
 
 
+@asynccontextmanager
+async def _sending_webhooks(gateway: Gateway) -> AsyncIterator[None]:
+    sender = Sender(gateway.redis, gateway.settings.webhook_policy, webhook_job)
+    sender.start()
+    try:
+        yield
+    finally:
+        await run_in_threadpool(sender.stop)
+
+
 def create_app(settings: Settings) -> FastAPI:
     """The gateway; nothing is opened before its lifespan starts.
 
@@ -68,7 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
-        async with open_gateway(settings) as gateway:
+        async with open_gateway(settings) as gateway, _sending_webhooks(gateway):
             yield {"gateway": gateway, "stopping": Stopping()}
 
     renderer = ErrorRenderer([prodia_v1.DIALECT, prodia_v2.DIALECT, openai.DIALECT, sdapi.DIALECT])

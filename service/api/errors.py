@@ -35,6 +35,7 @@ from service.backbone.connections import write_refusal
 from service.backbone.key_store import InvalidKeyRules, KeyInUse, KeyNotFound
 from service.backbone.logs import told
 from service.backbone.queue import AlreadyUsed, QueueFull
+from service.backbone.webhooks.endpoints import InvalidWebhook, TooManyWebhooks, WebhookNotFound, WebhooksForbidden
 from service.jobs.errors import FileGone, ImageGone, JobNotFound
 
 PROBLEM_TYPE = "application/problem+json"
@@ -52,9 +53,11 @@ class ErrorCode(Enum):
     UNAUTHORIZED = (401, "Key Not Recognised")
     QUOTA_EXCEEDED = (402, "Quota Exceeded")
     MISSING_SCOPE = (403, "Missing Scope")
+    WEBHOOKS_FORBIDDEN = (403, "Webhooks Forbidden")
     FOREIGN_ORIGIN = (403, "Foreign Origin")
     NOT_FOUND = (404, "Not Found")
     KEY_NOT_FOUND = (404, "Key Not Found")
+    WEBHOOK_NOT_FOUND = (404, "Webhook Not Found")
     JOB_NOT_FOUND = (404, "Job Not Found")
     IMAGE_NOT_FOUND = (404, "Image Not Found")
     FILE_NOT_FOUND = (404, "File Not Found")
@@ -62,6 +65,7 @@ class ErrorCode(Enum):
     REQUEST_TIMEOUT = (408, "Request Timeout")
     ALREADY_USED = (409, "Already Used")
     KEY_IN_USE = (409, "Key In Use")
+    TOO_MANY_WEBHOOKS = (409, "Too Many Webhooks")
     BODY_TOO_LARGE = (413, "Body Too Large")
     UNSUPPORTED_MEDIA_TYPE = (415, "Unsupported Media Type")
     UNKNOWN_HOST = (421, "Unknown Host")
@@ -119,6 +123,10 @@ _CODE_OF: Mapping[type[PhotogramError], ErrorCode] = {
     KeyNotFound: ErrorCode.KEY_NOT_FOUND,
     KeyInUse: ErrorCode.KEY_IN_USE,
     InvalidKeyRules: ErrorCode.INVALID_PARAMS,
+    InvalidWebhook: ErrorCode.INVALID_PARAMS,
+    TooManyWebhooks: ErrorCode.TOO_MANY_WEBHOOKS,
+    WebhookNotFound: ErrorCode.WEBHOOK_NOT_FOUND,
+    WebhooksForbidden: ErrorCode.WEBHOOKS_FORBIDDEN,
     QueueFull: ErrorCode.QUEUE_FULL,
     StorageUnavailable: ErrorCode.STORAGE_UNAVAILABLE,
 }

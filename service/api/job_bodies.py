@@ -22,8 +22,12 @@ from models.jobs.payload import build
 from service.api.bodies import validated
 from service.api.errors import invalid_field
 from service.api.validation import FIRST_WRONG_ITEM, StrictBody, short_text
+from service.backbone.webhooks.endpoints import URL_CHARS_MAX
+from service.backbone.webhooks.events import JOB_EVENTS, Event
+from service.jobs.webhooks import JobWebhook
 
 _Value = TypeVar("_Value")
+EventName = Literal["job.started", "job.progress", "job.finished"]
 _Undocumented: Any = SkipJsonSchema
 
 
@@ -52,16 +56,32 @@ class BodyOf(Generic[_Value]):
         raise NotImplementedError
 
 
+class WebhookBody(StrictBody):
+    """A URL that gets events of one job."""
+
+    url: str = Field(min_length=1, max_length=URL_CHARS_MAX)
+    events: list[EventName] = Field(["job.finished"], min_length=1, max_length=len(JOB_EVENTS))
+
+    def to_webhook(self) -> JobWebhook:
+        """For the job service."""
+        return JobWebhook(self.url, tuple(dict.fromkeys(map(Event, self.events))))
+
+
 class JobEnvelope(StrictBody):
     """The base of the bodies that submit a job: ``kind``, and the ``params`` of that kind."""
 
     request: ClassVar[type[JobRequest]]
     kind: str
     params: BaseModel
+    webhook: WebhookBody | None = Field(None, description="A URL that gets events of this job.")
 
     def to_request(self) -> JobRequest:
         """The request for the job service; parameters that are null count as left out."""
         return build(self.request, {"kind": self.kind, **self.params.model_dump(exclude_none=True)})
+
+    def to_webhook(self) -> JobWebhook | None:
+        """The webhook that comes with the job."""
+        return None if self.webhook is None else self.webhook.to_webhook()
 
 
 def job_body(kinds: tuple[JobKind, ...] | None = None, name: str = "JobBody") -> type[RootModel[Any]]:

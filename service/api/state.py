@@ -38,6 +38,8 @@ from service.backbone.storage import StorageMonitor
 from service.backbone.store import FileStore, ImageStore
 from service.backbone.viewers import Viewers
 from service.backbone.watch import JobWatcher
+from service.backbone.webhooks.endpoints import WebhookStore
+from service.backbone.webhooks.outbox import Outbox
 from service.jobs.images import ImageIntake
 from service.jobs.service import JobService
 
@@ -74,6 +76,8 @@ class Gateway:
     viewers: Viewers
     leases: Leases
     """Of the jobs of calls that wait here; they end with their caller, and with this process."""
+    webhooks: WebhookStore
+    outbox: Outbox
     breaker: CircuitBreaker
     """For conversations with the engine; the rewriter has its own."""
 
@@ -103,6 +107,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     images = ImageStore(settings.images_folder, image_modes(settings))
     inputs, files = InputStore(settings.inputs_folder), FileStore(settings.files_folder)
     storage, signing, decoding = _storage(settings), Signing(settings), Decoding(settings.decoding_px // 2)
+    webhooks = WebhookStore(intake_connection, settings.webhook_policy)
     listening = asyncio.create_task(watcher.listen())
     sweeping = asyncio.create_task(sweep_regularly(settings, images, inputs, files))
     try:
@@ -121,6 +126,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
                 images=images,
                 files=files,
                 image_intake=ImageIntake(inputs, images, settings.max_input_bytes, settings.fetch_policy, storage),
+                webhooks=webhooks,
                 public_url=settings.public_url,
                 storage=storage,
                 limits=settings.cost_limits,
@@ -142,6 +148,8 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             wrong_keys=WrongKeys(settings.wrong_keys_per_minute),
             viewers=Viewers(connection),
             leases=Leases(connection),
+            webhooks=webhooks,
+            outbox=Outbox(intake_connection),
             breaker=CircuitBreaker(),
         )
     finally:

@@ -42,6 +42,8 @@ class KeyRules:
     provenance: str | None = None
     """The least that its images must carry, one of ``models.jobs.params.PROVENANCE``; ``None`` is what the server's
     setting says."""
+    webhooks: bool = True
+    """Whether it may have webhooks."""
     allowance: Allowance = field(default=NO_LIMITS)
     """Its limits."""
 

@@ -19,6 +19,7 @@ from service.backbone.keyspace import (
     owner_jobs_key,
     preferences_key,
 )
+from service.backbone.webhooks.endpoints import delete_webhooks
 
 
 class KeyNotFound(PhotogramError):
@@ -120,7 +121,12 @@ class KeyStore:
         return record
 
     def delete(self, key_id: str) -> None:
-        """Remove the key and its preferences; raises :class:`KeyNotFound`, or :class:`KeyInUse` while it owns jobs."""
+        """Remove the key, its preferences and its webhooks.
+
+        Raises:
+            KeyNotFound: there is no such key.
+            KeyInUse: it owns jobs.
+        """
         self.get(key_id)
         if self._connection.zcard(owner_jobs_key(key_id)):
             raise KeyInUse(f"the API key {key_id!r} still owns jobs, which must be deleted first")
@@ -130,6 +136,7 @@ class KeyStore:
             transaction.hdel(KEYS_USED_KEY, key_id)
             transaction.delete(preferences_key(key_id), caller_options_key(key_id))
             transaction.execute()
+        delete_webhooks(self._connection, key_id)
 
     def _secrets(self, key_id: str) -> dict[str, Secret]:
         """The secrets of the key by their hashes."""

@@ -32,6 +32,18 @@ No other module spells a key. ``TTL`` in the table is the setting ``PHOTOGRAM_RE
 | ``photogram:callers:<owner>:options`` | string | gateway (sdapi) | 30 d after use | A1111 options as JSON |
 | ``photogram:callers:<owner>:calls`` | hash | gateway (sdapi) | 24 h after the last | running calls by first job id |
 | ``photogram:callers:<owner>:ended`` | list | gateway (sdapi) | 24 h after the last | the last 16 task ids |
+| ``photogram:owner:<owner>:webhooks`` | hash | gateway | never | webhook endpoints: id to JSON |
+| ``photogram:owner:<owner>:webhooks:events`` | hash | gateway, senders | never | events of endpoints that are on |
+| ``photogram:owner:<owner>:webhooks:secrets`` | string | gateway | never | signing secrets as JSON |
+| ``photogram:owner:<owner>:webhooks:pending`` | sorted set | outbox scripts | never | ids of waiting deliveries |
+| ``photogram:owner:<owner>:webhooks:dead`` | sorted set | outbox scripts | never | ids of deliveries given up |
+| ``photogram:owner:<owner>:webhooks:health:<target>`` | hash | outbox scripts | 30 d | failures of a receiver |
+| ``photogram:owner:<owner>:webhooks:log:<target>`` | list | outbox scripts | 30 d | the last attempts at a receiver |
+| ``photogram:webhooks:delivery:<id>`` | hash | outbox scripts | 7 d after the end | one event for one receiver |
+| ``photogram:webhooks:lane:<lane>`` | sorted set | outbox scripts | never | deliveries by time of the next attempt |
+| ``photogram:webhooks:lanes`` | sorted set | outbox scripts | never | lanes by time of the next attempt |
+| ``photogram:webhooks:leases`` | sorted set | outbox scripts | members after 60 s | lanes that a sender holds |
+| ``photogram:webhooks:wake`` | list | outbox scripts | never | wakes a sender |
 | ``photogram:write-probe`` | string | gateways, starting workers | 60 s | shows that Redis accepts writes |
 | ``photogram:rewrite:<sha256>`` | string | gateway, workers | 7 d after use | a cached prompt rewrite as JSON |
 
@@ -80,6 +92,15 @@ KEY_RECORDS_KEY = "photogram:keys:records"
 
 KEYS_USED_KEY = "photogram:keys:used"
 """Hash, id of an API key to the time of its last use. Gateways write it at most once a minute for a key."""
+
+WEBHOOK_LANES_KEY = "photogram:webhooks:lanes"
+"""Sorted set, lane of webhook deliveries by the time of its next attempt. The outbox scripts write it."""
+
+WEBHOOK_LEASES_KEY = "photogram:webhooks:leases"
+"""Sorted set, lane of webhook deliveries that a sender holds by the end of its lease. The outbox scripts write it."""
+
+WEBHOOK_WAKE_KEY = "photogram:webhooks:wake"
+"""List of at most one element, which wakes one waiting sender of webhooks. The outbox scripts push it."""
 
 WRITE_PROBE_KEY = "photogram:write-probe"
 """String. Gateways and starting workers write it to see whether Redis accepts writes; expires after 60 s."""
@@ -192,6 +213,51 @@ def calls_key(owner: str) -> str:
 def ended_calls_key(owner: str) -> str:
     """List. Task ids of the last calls that ended, the newest first; the gateway writes it; expires after 24 h."""
     return f"photogram:callers:{owner}:ended"
+
+
+def webhook_endpoints_key(owner: str) -> str:
+    """Hash, id of a webhook endpoint to JSON. The gateway writes it; it never expires."""
+    return f"photogram:owner:{owner}:webhooks"
+
+
+def webhook_events_key(owner: str) -> str:
+    """Hash, id of an endpoint that is on to its events, each between spaces. Gateways and senders write it."""
+    return f"photogram:owner:{owner}:webhooks:events"
+
+
+def webhook_secrets_key(owner: str) -> str:
+    """String, JSON. The signing secrets of the owner's webhooks; the gateway writes it; it never expires."""
+    return f"photogram:owner:{owner}:webhooks:secrets"
+
+
+def webhook_pending_key(owner: str) -> str:
+    """Sorted set. Ids of the owner's deliveries that wait, by when they were queued; the outbox scripts write it."""
+    return f"photogram:owner:{owner}:webhooks:pending"
+
+
+def webhook_dead_key(owner: str) -> str:
+    """Sorted set. Ids of the owner's deliveries that were given up, by that time; the outbox scripts write it."""
+    return f"photogram:owner:{owner}:webhooks:dead"
+
+
+def webhook_health_key(owner: str, target: str) -> str:
+    """Hash. How a receiver fares, and why it was switched off; expires 30 days after the last attempt."""
+    return f"photogram:owner:{owner}:webhooks:health:{target}"
+
+
+def webhook_log_key(owner: str, target: str) -> str:
+    """List, JSON. The last attempts at a receiver, the newest first; expires 30 days after the last one."""
+    return f"photogram:owner:{owner}:webhooks:log:{target}"
+
+
+def webhook_delivery_key(delivery_id: str) -> str:
+    """Hash. One event for one receiver; the outbox scripts write it; expires 7 days after its end."""
+    return f"photogram:webhooks:delivery:{delivery_id}"
+
+
+def webhook_lane_key(lane: str) -> str:
+    """Sorted set. Ids of deliveries by the time of their next attempt; the outbox scripts write it."""
+    return f"photogram:webhooks:lane:{lane}"
 
 
 def rewrite_key(digest: str) -> str:

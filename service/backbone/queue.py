@@ -38,6 +38,7 @@ from service.backbone.leases import LEASE_S
 from service.backbone.records import UnreadableRecord, new_hash, read_hash
 from service.backbone.settings import Settings
 from service.backbone.usage import Periods
+from service.backbone.webhooks.events import NO_WEBHOOK, WebhookLinks
 
 TASK = "workers.tasks.draw"
 """The function that RQ believes it calls; Photogram's workers read the ledger instead."""
@@ -91,6 +92,7 @@ class Intake:
         is_leased: bool = False,
         demand: Demand = NO_DEMAND,
         allowance: Allowance = NO_LIMITS,
+        links: WebhookLinks = NO_WEBHOOK,
     ) -> Accepted:
         """Enqueue ``ticket`` in the queue of its kind, unless an equal request of the same owner did so before.
 
@@ -100,6 +102,7 @@ class Intake:
             is_leased: whether the job ends with its caller, who must renew its lease (``service.backbone.leases``).
             demand: what the job costs.
             allowance: the limits of its owner.
+            links: what webhooks of the job need.
 
         Raises:
             AlreadyUsed: the job id or the idempotency key belongs to another request, or the record of its request
@@ -111,7 +114,7 @@ class Intake:
         now, queue = time.time(), self._queue(find_kind(ticket.kind).queue)
         periods = Periods.at(now)
         charge = {"charged_on": periods.day, "step_px": str(demand.step_px)}
-        fields = new_hash(ticket, requested, now) | charge
+        fields = new_hash(ticket, requested, now) | charge | links.fields()
         commands = self._commands(ticket, fields, queue, guard, now, is_leased)
         asked = demand.arguments(allowance) | {
             "job_id": ticket.job_id, "day_ends_s": periods.day_ends_s, "month_ends_s": periods.month_ends_s,

@@ -152,7 +152,7 @@ def ports(value: str) -> frozenset[int] | None:
 
 
 def fetch_hosts(value: str) -> tuple[str, ...]:
-    """Hosts that images may be fetched from, separated by commas."""
+    """Hosts that images may be fetched from, or that webhooks may go to, separated by commas."""
     try:
         return tuple(map(host_pattern, _words(value)))
     except MalformedUrl as error:

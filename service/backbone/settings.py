@@ -149,6 +149,12 @@ class Settings:
     """The ports that images may be fetched from; ``None`` is 80 and 443, and any if ``fetch_private`` is set."""
     fetch_hosts: tuple[str, ...] = setting((), values.fetch_hosts)
     """The only hosts that images may be fetched from, as in ``FetchPolicy``; empty allows all."""
+    webhook_private: bool = setting(False, values.flag)
+    """Whether webhooks may go to private addresses."""
+    webhook_ports: frozenset[int] | None = setting(None, values.ports)
+    """The ports that webhooks may go to; ``None`` is 80 and 443, and any if ``webhook_private`` is set."""
+    webhook_hosts: tuple[str, ...] = setting((), values.fetch_hosts)
+    """The only hosts that webhooks may go to, as in ``FetchPolicy``; empty allows all."""
     max_queued: int = setting(10_000, values.whole())
     """How many jobs may wait in one queue; further jobs are refused with 503."""
     job_timeout_s: float = setting(600.0, values.whole_seconds)
@@ -252,6 +258,11 @@ class Settings:
     def fetch_policy(self) -> FetchPolicy:
         """From where images may be fetched."""
         return FetchPolicy(allow_private=self.fetch_private, ports=self.fetch_ports, hosts=self.fetch_hosts)
+
+    @property
+    def webhook_policy(self) -> FetchPolicy:
+        """To where webhooks may go."""
+        return FetchPolicy(allow_private=self.webhook_private, ports=self.webhook_ports, hosts=self.webhook_hosts)
 
     @classmethod
     def declared(cls) -> Iterator[Setting]:

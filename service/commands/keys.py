@@ -95,6 +95,7 @@ def _add_rules(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--provenance", choices=PROVENANCE, help="the least that its images must carry (default: what the server marks)"
     )
+    command.add_argument("--no-webhooks", action="store_true", help="it may have no webhooks")
     command.add_argument("--enhance", choices=("on", "off"), help="whether prompts are rewritten by default")
     for limit in fields(Allowance):
         flag = f"--{limit.name.replace('_', '-')}"
@@ -141,6 +142,7 @@ def create(options: argparse.Namespace, settings: Settings, connection: Redis) -
         max_priority=options.max_priority,
         retention_s=options.retention,
         provenance=options.provenance,
+        webhooks=not options.no_webhooks,
         allowance=Allowance(**{limit.name: getattr(options, limit.name) for limit in fields(Allowance)}),
     )
     issued = KeyStore(connection).create(rules)
@@ -174,7 +176,9 @@ def _shown(record: KeyRecord, used_at: float | None) -> Iterator[str]:
     yield from (f"{name}: {_time(at)}" for name, at in times.items())
     lists = {"models": ", ".join(rules.models), "kinds": ", ".join(rules.kinds)}
     numbers = {"max_priority": rules.max_priority, "retention_s": rules.retention_s, **asdict(rules.allowance)}
-    others = {"reads": rules.reads, **lists, **numbers, "provenance": rules.provenance}
+    webhooks = None if rules.webhooks else "none allowed"
+    marks = {"provenance": rules.provenance, "webhooks": webhooks}
+    others = {"reads": rules.reads, **lists, **numbers, **marks}
     yield from (f"{name}: {value}" for name, value in others.items() if value not in (None, ""))
 
 

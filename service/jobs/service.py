@@ -34,11 +34,14 @@ from service.backbone.queue import Accepted, Intake
 from service.backbone.storage import StorageMonitor
 from service.backbone.store import FileStore, ImageStore
 from service.backbone.watch import JobEvent, JobWatcher
+from service.backbone.webhooks.endpoints import WebhookStore
+from service.backbone.webhooks.events import WebhookLinks
 from service.jobs.caller import Caller
 from service.jobs.errors import FileGone, ImageGone, JobNotFound
 from service.jobs.images import ImageIntake, StoredInput
 from service.jobs.rules import allowed_provenance, require_allowed, with_allowed_priority
 from service.jobs.shares import ALONE, LATER, Share
+from service.jobs.webhooks import JobWebhook, require_webhook_allowed
 
 
 class JobService:
@@ -49,6 +52,7 @@ class JobService:
         public_url: what links to our own images start with, if the server has one fixed address.
         storage: says whether there is room for the results of further jobs.
         provenance: how images are marked unless a key prefers something else, one of ``models.jobs.params.PROVENANCE``.
+        webhooks: says to where webhooks of jobs may go.
         limits: what one request of any caller may cost.
     """
 
@@ -62,6 +66,7 @@ class JobService:
         images: ImageStore,
         files: FileStore,
         image_intake: ImageIntake,
+        webhooks: WebhookStore,
         public_url: str | None,
         limits: CostLimits = NO_LIMITS,
         storage: StorageMonitor | None = None,
@@ -71,6 +76,7 @@ class JobService:
         self._images, self._files, self._image_intake = images, files, image_intake
         self._public_url, self._limits, self._storage = public_url, limits, storage
         self._provenance = provenance
+        self._webhooks = webhooks
 
     # Submitting
 
@@ -85,6 +91,7 @@ class JobService:
         echo: Mapping[str, Any] | None = None,
         is_leased: bool = False,
         share: Share = ALONE,
+        webhook: JobWebhook | None = None,
     ) -> Accepted:
         """Queue ``request``.
 
@@ -95,6 +102,7 @@ class JobService:
             echo: what the record keeps as the request, in a dialect's own words; ``None`` keeps ``request``.
             is_leased: whether the job ends with its caller, who must renew its lease.
             share: which job of a larger request this is.
+            webhook: a URL that gets events of this job.
 
         Raises:
             InvalidTicket: the request cannot be done, or the caller may not make it.
@@ -108,15 +116,21 @@ class JobService:
         def accept() -> Accepted:
             if self._storage is not None:
                 self._storage.require_room()
+            if webhook is not None:
+                require_webhook_allowed(caller, webhook, self._webhooks)
             taken = self.take_in(preferred, our_url)
             ticket = open_ticket(taken, self._catalog.current(), owner=caller.key_id, job_id=job_id)
             require_allowed(caller, ticket)
             cost = self._cost(ticket.params)
             self._check_cost(caller, cost.times(share.equal_jobs))
             said = _without_credentials(_explicit(taken, request) if echo is None else echo)
+            links = WebhookLinks(our_url or self._public_url or "")
+            if webhook is not None:
+                said |= {"webhook": webhook.to_payload()}
+                links = replace(links, url=webhook.url, events=webhook.events)
             demand, allowance = share.demand(cost), caller.allowance
             return self._intake.accept(
-                ticket, said, idempotency_key, is_leased=is_leased, demand=demand, allowance=allowance
+                ticket, said, idempotency_key, is_leased=is_leased, demand=demand, allowance=allowance, links=links
             )
 
         return await to_thread.run_sync(accept)

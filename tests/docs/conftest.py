@@ -60,6 +60,7 @@ class Rig:
             "--sha256 0123...": f"--sha256 {sha256(LINKED_FILE)}",
             "photogram keys": keys,
             "1f0c9a2e": f"$({keys} list | awk '$NF == \"shop\" {{print $1}}')",
+            "wh_0123456789abcdef": "$(photogram webhooks list | awk 'NR == 1 {print $1}')",
             "photogram models verify sdxl": f"photogram models --data {data} verify sdxl",
             "--name sd15 --default": "--name sd15 --size 64 --steps 2 --default",
         }
@@ -131,6 +132,12 @@ def images_url(images: Path) -> Iterator[str]:
 
 
 class _Quiet(SimpleHTTPRequestHandler):
+    def do_POST(self) -> None:
+        """Receive a webhook."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(204)
+        self.end_headers()
+
     def log_message(self, *_: object) -> None:
         """Say nothing."""
 
@@ -154,7 +161,8 @@ def rig(tmp_path_factory: pytest.TempPathFactory, images: Path, images_url: str,
         stub.answer_with(answer)
         engine = {"URL": stub.url, "PRESET": "qwen2.5-7b-instruct", "DEADLINE_S": "30"}
         variables = {f"PHOTOGRAM_LLM_{name}": value for name, value in engine.items()} | {"PHOTOGRAM_LLM": "auto"}
-        stack = Stack(data, PHOTOGRAM_FETCH_PRIVATE="1", PHOTOGRAM_PRODIA_KEYLESS="1", **variables)
+        stack = Stack(data, PHOTOGRAM_FETCH_PRIVATE="1", PHOTOGRAM_WEBHOOK_PRIVATE="1",
+                      PHOTOGRAM_PRODIA_KEYLESS="1", **variables)  # fmt: skip
         yield Rig(stack, data, images, images_url, hub)
         stack.stop()
         stack.close()

@@ -21,8 +21,8 @@ import pytest
 
 from models.errors import InputUnavailable
 from models.jobs.urls import parse_url
+from service.backbone.guarded_http import Deadline
 from workers.fetch import FetchLimits, FetchTimeout, _redirected, fetch
-from workers.fetching.connection import Deadline
 
 LIMITS = FetchLimits(max_bytes=100_000, allow_private=True)
 PUBLIC = "93.184.215.14"

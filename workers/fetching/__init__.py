@@ -1,1 +1,1 @@
-"""Fetching images from URLs: connections, bodies, and how many jobs may wait for the network."""
+"""Fetching images from URLs: bodies, and how many jobs may wait for the network."""

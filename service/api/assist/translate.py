@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from models.catalog.families import IMG2IMG, INPAINT, TXT2IMG
-from models.errors import FieldProblem, InvalidTicket, Problem
+from models.errors import FieldProblem, InvalidTicket, Problem, ProblemCode
 from models.jobs.checks import required_text_problem
 from models.jobs.params import UPSCALE, JobRequest, UpscaleRequest
 from models.jobs.sources import source_problem, sources_of
@@ -16,6 +16,7 @@ from service.api.assist.instructions import CHANGE, IMAGES
 from service.api.assist.proposals import AssistRequest, Job
 from service.api.assist.schemas import CHANGED_KINDS, AssistBody
 from service.api.assist.tools import CREATE, EDIT, ENLARGE, image_name, job_fields
+from service.api.errors import invalid_field
 from service.api.job_bodies import JobEnvelope, parse_job
 from service.api.state import Gateway
 
@@ -45,6 +46,8 @@ def to_assist_request(gateway: Gateway, body: AssistBody, our_url: str) -> Assis
 
 def _job(gateway: Gateway, given: JobEnvelope, our_url: str) -> Job:
     """The job to change as a body, with its images stored."""
+    if given.webhook is not None:
+        raise invalid_field("job.webhook", "has no effect on a job that is not submitted", ProblemCode.NOT_APPLICABLE)
     job: Job = {"kind": given.kind, "params": given.params.model_dump(exclude_none=True)}
     stored = _stored(gateway, given.to_request(), our_url, {})
     for field, source in sources_of(stored):

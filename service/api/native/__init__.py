@@ -1,4 +1,4 @@
-"""The native API below ``/v1``: jobs, uploads, listings, prompt rewriting, preferences, usage and keys."""
+"""The native API below ``/v1``: jobs, uploads, listings, prompt rewriting, preferences, usage, keys and webhooks."""
 
 from fastapi import APIRouter
 
@@ -13,6 +13,8 @@ from service.api.native import (
     routes,
     uploads,
     usage,
+    webhook_deliveries,
+    webhooks,
 )
 
 OPENAPI_MODELS = (
@@ -20,9 +22,23 @@ OPENAPI_MODELS = (
     *preferences.OPENAPI_MODELS,
     *keys.OPENAPI_MODELS,
     *provenance.OPENAPI_MODELS,
+    *webhooks.OPENAPI_MODELS,
 )
 """Models for the OpenAPI document that routes parse without FastAPI."""
 
 router = APIRouter()
-for _module in (routes, files, uploads, listings, auxiliary_listings, prompts, preferences, usage, keys, provenance):
+for _module in (
+    routes,
+    files,
+    uploads,
+    listings,
+    auxiliary_listings,
+    prompts,
+    preferences,
+    usage,
+    keys,
+    provenance,
+    webhooks,
+    webhook_deliveries,
+):
     router.include_router(_module.router)

@@ -40,6 +40,7 @@ class KeyBody(StrictBody):
     max_priority: int | None = Field(None, ge=-2, le=2, description="The highest priority of its jobs.")
     retention_s: int | None = Field(None, ge=1, le=DURATION_MAX_S, description="Stored; nothing acts on it yet.")
     provenance: Literal["none", "iptc", "c2pa", "watermark"] | None = Field(None, description=_PROVENANCE)
+    webhooks: bool = Field(True, description="Whether it may have webhooks.")
     enhance_prompt: bool | None = Field(None, description="The preference of this name, for jobs that leave it out.")
     limits: LimitsBody | None = None
 
@@ -59,6 +60,7 @@ class KeyBody(StrictBody):
             max_priority=self.max_priority,
             retention_s=self.retention_s,
             provenance=self.provenance,
+            webhooks=self.webhooks,
             allowance=Allowance(**self.limits.model_dump()) if self.limits else NO_LIMITS,
         )
 
@@ -95,6 +97,7 @@ class KeyView(BaseModel):
     max_priority: int | None
     retention_s: int | None
     provenance: str | None = Field(description=_PROVENANCE)
+    webhooks: bool
     limits: KeyLimitsView
 
 
@@ -133,6 +136,7 @@ def key_view(record: KeyRecord, used_at: float | None) -> KeyView:
         max_priority=rules.max_priority,
         retention_s=rules.retention_s,
         provenance=rules.provenance,
+        webhooks=rules.webhooks,
         limits=KeyLimitsView(**vars(rules.allowance)),
     )
 

@@ -99,8 +99,9 @@ async def _submit(
     our_url = base_url(request, gateway)
     with renamed_problems(wire_name):
         accepted = await gateway.jobs.submit(
-            caller, body.to_request(), our_url=our_url, job_id=job_id, idempotency_key=idempotency_key
-        )
+            caller, body.to_request(), our_url=our_url, job_id=job_id, idempotency_key=idempotency_key,
+            webhook=body.to_webhook(),
+        )  # fmt: skip
     response.status_code = 202 if accepted.is_new else 200
     response.headers["Location"] = f"/v1/jobs/{accepted.record.job_id}"
     return job_view(accepted.record, our_url)

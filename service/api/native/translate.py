@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+_ENVELOPE = ("kind", "webhook")
+"""The fields of a body beside the parameters."""
+
 
 def wire_name(field: str) -> str:
     """The path of the parameter ``field`` in a native body."""
-    return field if field == "kind" else f"params.{field}"
+    return field if field.partition(".")[0] in _ENVELOPE else f"params.{field}"

@@ -1,10 +1,10 @@
 """All Lua of Photogram: one function per script, which gives its source and documents its arguments.
 
-The sources are the ``.lua`` files of this folder. Scripts on a job's record begin with ``record.lua``; their KEYS are
-the record, its events, and for workers the key that says that it is watched; ``ARGV[1]`` is the time in seconds since
-the epoch and ``ARGV[2]`` the seconds for which a finished job is kept. Each of them checks, changes and announces a
-record atomically. A script that a worker calls passes its execution id as a fencing token: it has no effect once the
-record names another execution.
+The sources are the ``.lua`` files of this folder. Scripts on a job's record begin with ``outbox.lua``, because they
+queue the webhooks of what they change, and with ``record.lua``; their KEYS are the record, its events, and for workers
+the key that says that it is watched; ``ARGV[1]`` is the time in seconds since the epoch and ``ARGV[2]`` the seconds for
+which a finished job is kept. Each of them checks, changes and announces a record atomically. A script that a worker
+calls passes its execution id as a fencing token: it has no effect once the record names another execution.
 """
 
 from __future__ import annotations
@@ -15,11 +15,21 @@ from importlib.resources import files
 from service.backbone.keyspace import (
     CANCEL_CHANNEL,
     WAKE_CHANNEL,
+    WEBHOOK_LANES_KEY,
+    WEBHOOK_LEASES_KEY,
+    WEBHOOK_WAKE_KEY,
     owner_queued_key,
     owner_running_key,
     record_key,
     snapshot_key,
     usage_key,
+    webhook_dead_key,
+    webhook_delivery_key,
+    webhook_events_key,
+    webhook_health_key,
+    webhook_lane_key,
+    webhook_log_key,
+    webhook_pending_key,
 )
 
 EVENTS_MAX = 512
@@ -33,12 +43,38 @@ USAGE_TTL_S = 400 * 24 * 3600
 SNAPSHOT_TTL_S = 24 * 3600
 """How long a snapshot waits for a worker that goes on with it; after that the job begins again."""
 
+WEBHOOK_PROGRESS_EVERY_S = 2.0
+"""How often the progress of one job is announced to webhooks, at most."""
+WEBHOOKS_PENDING_MAX = 10_000
+"""How many deliveries of one key may wait; further ones are left out, except those that tell the end of a job."""
+WEBHOOKS_DEAD_MAX = 1_000
+"""How many deliveries of one key that were given up are kept."""
+WEBHOOK_LOG_MAX = 50
+"""How many attempts at each receiver are kept."""
+_LANES_PER_TARGET = 2
+"""How many deliveries one receiver gets at the same time."""
+_PAUSE_S, _PAUSE_MAX_S = 5, 300
+"""How long a receiver is left alone after a failed attempt; it doubles up to the second number."""
+_DELIVERY_KEPT_S = 7 * 24 * 3600
+_HEALTH_TTL_S = 30 * 24 * 3600
+
+_OUTBOX = f"""\
+local LANES_KEY, LANE_LEASES_KEY = '{WEBHOOK_LANES_KEY}', '{WEBHOOK_LEASES_KEY}'
+local WAKE_SENDER_KEY, LANES_PER_TARGET = '{WEBHOOK_WAKE_KEY}', {_LANES_PER_TARGET}
+local LANE_KEY, DELIVERY_KEY = '{webhook_lane_key("%s")}', '{webhook_delivery_key("%s")}'
+local PENDING_KEY, DEAD_KEY = '{webhook_pending_key("%s")}', '{webhook_dead_key("%s")}'
+local HEALTH_KEY, LOG_KEY = '{webhook_health_key("%s", "%s")}', '{webhook_log_key("%s", "%s")}'
+local PENDING_MAX, DEAD_MAX, LOG_MAX = {WEBHOOKS_PENDING_MAX}, {WEBHOOKS_DEAD_MAX}, {WEBHOOK_LOG_MAX}
+local PAUSE_S, PAUSE_MAX_S, KEPT_S, HEALTH_TTL_S = {_PAUSE_S}, {_PAUSE_MAX_S}, {_DELIVERY_KEPT_S}, {_HEALTH_TTL_S}
+"""
+
 _CONSTANTS = f"""\
 local WAKE_CHANNEL, CANCEL_CHANNEL = '{WAKE_CHANNEL}', '{CANCEL_CHANNEL}'
 local EVENTS_MAX, EVENTS_TTL_S = {EVENTS_MAX}, {EVENTS_TTL_S}
 local OWNER_QUEUED_KEY, OWNER_RUNNING_KEY = '{owner_queued_key("%s")}', '{owner_running_key("%s")}'
 local USAGE_KEY = '{usage_key("%s", "%s")}'
 local SNAPSHOT_KEY, SNAPSHOT_TTL_S = '{snapshot_key("%s")}', {SNAPSHOT_TTL_S}
+local SUBSCRIPTIONS_KEY, PROGRESS_EVERY_S = '{webhook_events_key("%s")}', {WEBHOOK_PROGRESS_EVERY_S}
 """
 _ADMITTING = f"local RECORD_KEY, USAGE_TTL_S = '{record_key('%s')}', {USAGE_TTL_S}\n"
 
@@ -177,8 +213,47 @@ def add_first_key() -> str:
     return _load("add_first_key")
 
 
+def webhook_claim() -> str:
+    """A sender takes the lane of webhook deliveries that is due longest, for one attempt at its first delivery.
+
+    ARGV: time, end of the lease, a JSON object whose keys are the owners that must wait. Returns the lane, the id of
+    the delivery and its hash, or nil if nothing is due.
+    """
+    return _outbox_script("webhook_claim")
+
+
+def webhook_settle() -> str:
+    """A sender writes how an attempt went, and gives its lane back.
+
+    ARGV: time, lane, id of the delivery, id of the message that was sent, outcome (``delivered``, ``pending``: to be
+    tried again, ``dead``, ``dropped``), time of the next attempt, the attempt as JSON or an empty string if none was
+    made, for how long the receiver wants to be left alone. Returns since when the receiver fails, or nil.
+    """
+    return _outbox_script("webhook_settle")
+
+
+def webhook_replay() -> str:
+    """A client has a delivery sent again.
+
+    ARGV: time, owner, id of the delivery. Returns 0 if the owner has no such delivery.
+    """
+    return _outbox_script("webhook_replay")
+
+
+def webhook_test() -> str:
+    """A client has a test event sent to an endpoint.
+
+    ARGV: time, owner, endpoint, a new id. Returns the id of the delivery.
+    """
+    return _outbox_script("webhook_test")
+
+
 def _record_script(name: str) -> str:
-    return _CONSTANTS + _load("record") + _load(name)
+    return _CONSTANTS + _OUTBOX + _load("outbox") + _load("record") + _load(name)
+
+
+def _outbox_script(name: str) -> str:
+    return _OUTBOX + _load("outbox") + _load(name)
 
 
 @cache

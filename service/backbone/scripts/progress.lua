@@ -11,5 +11,6 @@ end
 local earlier, of = tonumber(get('step') or '0'), tonumber(get('steps') or '1')
 if tonumber(step) * math.max(of, 1) < earlier * math.max(tonumber(steps), 1) then return go end
 redis.call('HSET', record, 'step', step, 'steps', steps)
+announce_progress()
 emit(kind, data)
 return go

@@ -36,10 +36,39 @@ local function count_outcome(status)
   end
 end
 
+local function has_event(events, event)
+  return string.find(events, ' ' .. event .. ' ', 1, true) ~= nil
+end
+
+-- Queues webhooks of the event: to the endpoints of the owner that want it, and to the URL that came with the job.
+local function announce(event)
+  local found = redis.call('HGETALL', of_owner(SUBSCRIPTIONS_KEY))
+  local url, events = unpack(redis.call('HMGET', record, 'webhook_url', 'webhook_events'))
+  if #found == 0 and not url then return end
+  local owner, subject, facts = tostring(get('owner')), tostring(get('job_id')), {'queued_at', now, 'job_status', get('status')}
+  for _, name in ipairs({'kind', 'step', 'steps'}) do
+    facts[#facts + 1], facts[#facts + 2] = name, get(name) or ''
+  end
+  for i = 1, #found, 2 do
+    if has_event(found[i + 1], event) then queue_delivery(owner, found[i], '', event, subject, now, facts) end
+  end
+  if url and has_event(events or '', event) then
+    queue_delivery(owner, 'url_' .. string.sub(redis.sha1hex(url), 1, 16), url, event, subject, now, facts)
+  end
+end
+
+-- Announces progress, but not more often than receivers can use it.
+local function announce_progress()
+  if tonumber(now) - tonumber(get('progress_announced_at') or '0') < PROGRESS_EVERY_S then return end
+  redis.call('HSET', record, 'progress_announced_at', now)
+  announce('progress')
+end
+
 local function conclude(status)
   redis.call('HSET', record, 'status', status, 'finished_at', now)
   count_as(nil)
   count_outcome(status)
+  announce('finished')
   emit('status', status)
   redis.call('UNLINK', string.format(SNAPSHOT_KEY, get('job_id')))
   redis.call('EXPIRE', record, ttl)

@@ -13,8 +13,9 @@ if crashes >= crash_limit then
   conclude('failed')
   return {'ended', crashes}
 end
-redis.call('HSETNX', record, 'started_at', now)
+local is_first = redis.call('HSETNX', record, 'started_at', now) == 1
 redis.call('HSET', record, 'status', 'running', 'execution_id', execution)
+if is_first then announce('started') end
 count_as(OWNER_RUNNING_KEY)
 emit('status', 'running')
 return {'started', crashes}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -40,11 +41,27 @@ def server_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("gateway")
 
 
+class NoSender:
+    """Stands in for a sender of webhooks."""
+
+    def __init__(self, *_: object) -> None:
+        """Open nothing."""
+
+    def start(self) -> None:
+        """Send nothing."""
+
+    def stop(self) -> None:
+        """Nothing runs."""
+
+
 @pytest.fixture(scope="session")
 def server_url(valkey_url: str, server_data: Path) -> Iterator[str]:
-    """The server that tests share."""
+    """The server that tests share. It sends no webhooks, because it would take those of other tests' servers."""
     settings = Settings(redis_url=valkey_url, data=server_data, max_body_bytes=100_000, max_queued=50)
-    with serving(create_app(settings)) as url:
+    with ExitStack() as running:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("service.api.app.Sender", NoSender)
+            url = running.enter_context(serving(create_app(settings)))
         yield url
 
 

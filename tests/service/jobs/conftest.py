@@ -17,6 +17,7 @@ from service.backbone.preferences import Preferences
 from service.backbone.queue import Intake
 from service.backbone.store import FileStore, ImageStore
 from service.backbone.watch import JobWatcher
+from service.backbone.webhooks.endpoints import WebhookStore
 from service.jobs.images import ImageIntake
 from service.jobs.service import JobService
 
@@ -37,6 +38,7 @@ async def jobs(redis: Redis, redis_url: str, tmp_path: Path) -> AsyncIterator[Jo
         images=images,
         files=FileStore(tmp_path / "files"),
         image_intake=ImageIntake(inputs, images, 100_000, FetchPolicy()),
+        webhooks=WebhookStore(redis, FetchPolicy()),
         public_url="https://example.org",
     )
     while not listening.done():  # the Redis client may swallow a cancellation while it connects

@@ -56,11 +56,14 @@ from ._params import (
 )
 from ._provenance import Action, Manifest, Provenance, Watermark
 from ._version import __version__
+from ._webhooks import AsyncWebhooks, WebhookAttempt, WebhookDelivery, WebhookEndpoint, Webhooks
+from .webhooks import WebhookEvent, WebhookRefused
 
 __all__ = [
     "APIError",
     "Action",
     "AsyncPhotogram",
+    "AsyncWebhooks",
     "AuthenticationError",
     "Conflict",
     "ConnectionFailed",
@@ -119,5 +122,11 @@ __all__ = [
     "VariationParams",
     "WaitTimeout",
     "Watermark",
+    "WebhookAttempt",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+    "WebhookEvent",
+    "WebhookRefused",
+    "Webhooks",
     "__version__",
 ]

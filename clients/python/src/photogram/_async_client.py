@@ -18,6 +18,7 @@ from ._language import Proposal, RewriteOptions, RewrittenPrompt
 from ._models import GeneratedImage, Job, Lora, Model, Sampler, Style, UploadedImage, Upscaler
 from ._params import FaceRestoreParams, Params, UpscaleParams
 from ._provenance import Provenance
+from ._webhooks import AsyncWebhooks
 
 T = TypeVar("T")
 
@@ -44,6 +45,7 @@ class AsyncPhotogram:
         self._flows = Flows(config)
         self._http = httpx.AsyncClient(transport=transport)
         self.base_url = config.base_url
+        self.webhooks = AsyncWebhooks(self._flows, self._run)
 
     async def generate(
         self,
@@ -80,11 +82,17 @@ class AsyncPhotogram:
         return await self._run(self._flows.generate("face_restore", timeout_s, on_event, {"image": image, **params}))
 
     async def submit(
-        self, prompt: str | Proposal, *, kind: str | None = None, job_id: str | None = None, **params: Unpack[Params]
+        self,
+        prompt: str | Proposal,
+        *,
+        kind: str | None = None,
+        job_id: str | None = None,
+        webhook: str | None = None,
+        **params: Unpack[Params],
     ) -> Job:
         """Queue a job and return at once; see `Photogram.submit`."""
         kind, all_params = kind_and_params(prompt, kind, params)
-        return await self._run(self._flows.submit(kind, job_id, all_params))
+        return await self._run(self._flows.submit(kind, job_id, all_params, webhook))
 
     async def get(self, job_id: str) -> Job:
         """The job as it is now; raises NotFound."""

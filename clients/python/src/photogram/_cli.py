@@ -22,6 +22,7 @@ from ._cli_output import (
     to_json,
 )
 from ._cli_terminal import show
+from ._cli_webhooks import add_webhooks_command
 from ._client import Photogram
 from ._commands import SERVER_COMMANDS, CommandBroken, found_commands, help_of, load
 from ._errors import ConnectionFailed, InvalidParams, PhotogramError
@@ -36,7 +37,7 @@ DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 # Fewer than in the SDK, so that a user learns within a few seconds that no server is running.
 _MAX_RETRIES = 3
 
-_OWN_COMMANDS = frozenset({"generate", "rewrite", "assist", "jobs", "provenance", "samplers"})
+_OWN_COMMANDS = frozenset({"generate", "rewrite", "assist", "jobs", "provenance", "samplers", "webhooks"})
 _EXIT_CODES = "Exit codes: 0 done, 1 the job or the connection failed, 2 used wrongly, 130 interrupted (Ctrl-C)."
 
 
@@ -216,6 +217,8 @@ def _parser() -> argparse.ArgumentParser:
         "samplers", parents=[common], help="list the server's samplers; with --json, those that can be used"
     )
     samplers.set_defaults(run=_samplers, arguments=_arguments_of(samplers))
+
+    add_webhooks_command(commands, common)
 
     found = found_commands()
     for name, entry in found.items():

@@ -16,6 +16,7 @@ from ._events import Event, Loading, Progressed, Rewritten, StatusChanged
 from ._language import Proposal, RewrittenPrompt
 from ._models import GeneratedImage, Job, Rewrite, Timings
 from ._provenance import Manifest, Provenance
+from ._webhooks import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 
 _LABEL_WIDTH = 9
 
@@ -220,6 +221,25 @@ def _manifest_lines(manifest: Manifest) -> list[str]:
     return lines + [_line("problem", str(problem)) for problem in manifest.problems]
 
 
+def webhook_endpoint_lines(endpoint: WebhookEndpoint) -> list[str]:
+    """The output of `photogram webhooks list` and `add`: a line, and one for the secret if it was just made."""
+    state = "on" if endpoint.is_on else f"off: {endpoint.off_reason}"
+    lines = [f"{endpoint.id}  {_escaped(endpoint.url)}  {','.join(endpoint.events)}  {_escaped(state)}"]
+    return lines if endpoint.secret is None else [*lines, f"signing secret, shown this once: {endpoint.secret}"]
+
+
+def webhook_attempt_line(attempt: WebhookAttempt) -> str:
+    """One line of `photogram webhooks log`."""
+    outcome = attempt.error or f"answered {attempt.status}"
+    return f"{_time_text(attempt.at)}  {attempt.event}  {_escaped(outcome)}  {attempt.took_s:.2f} s"
+
+
+def webhook_delivery_line(delivery: WebhookDelivery) -> str:
+    """One line of `photogram webhooks dead`."""
+    target = delivery.url or delivery.endpoint_id
+    return f"{delivery.id}  {delivery.event}  {_escaped(target)}  {delivery.status} after {delivery.attempts} attempts"
+
+
 def to_json(document: object) -> str:
     """Indented JSON with ISO 8601 times."""
     text = json.dumps(document, indent=2, ensure_ascii=False, default=_time_text)
@@ -242,8 +262,12 @@ def _known(values: dict[str, object]) -> list[str]:
     return [_line(label, value) for label, value in values.items() if value is not None]
 
 
+def _escaped(value: object) -> str:
+    return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", str(value))
+
+
 def _line(label: str, value: object) -> str:
-    text = _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", str(value))
+    text = _escaped(value)
     return f"{label:<{_LABEL_WIDTH}}{'-' if value is None else text}"
 
 

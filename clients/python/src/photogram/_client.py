@@ -18,6 +18,7 @@ from ._language import Proposal, RewriteOptions, RewrittenPrompt
 from ._models import GeneratedImage, Job, Lora, Model, Sampler, Style, UploadedImage, Upscaler
 from ._params import FaceRestoreParams, Params, UpscaleParams
 from ._provenance import Provenance
+from ._webhooks import Webhooks
 
 T = TypeVar("T")
 
@@ -50,6 +51,7 @@ class Photogram:
         self._flows = Flows(config)
         self._http = httpx.Client(transport=transport)
         self.base_url = config.base_url
+        self.webhooks = Webhooks(self._flows, self._run)
 
     def generate(
         self,
@@ -104,15 +106,22 @@ class Photogram:
         return self._run(self._flows.generate("face_restore", timeout_s, on_event, {"image": image, **params}))
 
     def submit(
-        self, prompt: str | Proposal, *, kind: str | None = None, job_id: str | None = None, **params: Unpack[Params]
+        self,
+        prompt: str | Proposal,
+        *,
+        kind: str | None = None,
+        job_id: str | None = None,
+        webhook: str | None = None,
+        **params: Unpack[Params],
     ) -> Job:
         """Queue a job and return at once; by default `kind` follows from the images, as in `generate`.
 
         A `job_id` of your own (1 to 64 letters, digits, `_`, `-`) makes the call idempotent, also across processes: the
-        same request returns the same job, and another request with this id raises Conflict.
+        same request returns the same job, and another request with this id raises Conflict. The URL `webhook` gets an
+        event when the job has ended; the API key needs a signing secret (`webhooks.rotate_secret`).
         """
         kind, all_params = kind_and_params(prompt, kind, params)
-        return self._run(self._flows.submit(kind, job_id, all_params))
+        return self._run(self._flows.submit(kind, job_id, all_params, webhook))
 
     def get(self, job_id: str) -> Job:
         """The job as it is now; raises NotFound."""

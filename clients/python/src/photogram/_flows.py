@@ -79,8 +79,10 @@ class Flows:
         self._requests = Requests(config)
         self._backoff = Backoff(config.max_retries)
 
-    def submit(self, kind: str, job_id: str | None, params: Mapping[str, object]) -> Flow[Job]:
-        return (yield from self._job(self._requests.submit(kind, job_id, params)))
+    def submit(
+        self, kind: str, job_id: str | None, params: Mapping[str, object], webhook: str | None = None
+    ) -> Flow[Job]:
+        return (yield from self._job(self._requests.submit(kind, job_id, params, webhook)))
 
     def get(self, job_id: str) -> Flow[Job]:
         return (yield from self._job(self._requests.job(job_id)))
@@ -162,6 +164,12 @@ class Flows:
     def listing(self, name: str, entry: Callable[[Payload], T]) -> Flow[list[T]]:
         response = yield from self._call(self._requests.listing(name))
         return read(response, lambda payload: [entry(each) for each in payload[name]])
+
+    def call(self, method: str, path: str, reader: Callable[[Payload], T], body: object = None) -> Flow[T]:
+        return read((yield from self._call(self._requests.call(method, path, body))), reader)
+
+    def send(self, method: str, path: str) -> Flow[None]:
+        yield from self._call(self._requests.call(method, path, None))
 
     def event_reader(self, job: Job, timeout_s: float | None) -> EventReader:
         return EventReader(self._requests, self._backoff, job, timeout_s)

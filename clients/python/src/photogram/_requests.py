@@ -37,8 +37,12 @@ class Requests:
         self._headers = {"User-Agent": f"photogram-python/{__version__}", "Accept": "application/json"}
         self._key = {"Authorization": f"Bearer {config.api_key}"} if config.api_key else {}
 
-    def submit(self, kind: str, job_id: str | None, params: Mapping[str, object]) -> httpx.Request:
-        body = {"kind": kind, "params": wire_params(params)}
+    def submit(
+        self, kind: str, job_id: str | None, params: Mapping[str, object], webhook: str | None = None
+    ) -> httpx.Request:
+        body: dict[str, object] = {"kind": kind, "params": wire_params(params)}
+        if webhook is not None:
+            body["webhook"] = {"url": webhook}
         if job_id is not None:
             return self._api("PUT", _path_of(job_id), body=body)
         return self._api("POST", "/v1/jobs", body=body, headers={"Idempotency-Key": uuid.uuid4().hex})
@@ -79,6 +83,9 @@ class Requests:
     def listing(self, name: str) -> httpx.Request:
         """A request for everything of one sort that the server has: `models`, `samplers`, `loras` and so on."""
         return self._api("GET", f"/v1/{name}")
+
+    def call(self, method: str, path: str, body: object) -> httpx.Request:
+        return self._api(method, path, body=body)
 
     def image(self, url: str) -> httpx.Request:
         """A request without the API key: images need none, and may be on another host."""

@@ -1,4 +1,4 @@
-"""Connections to the hosts of image URLs, with a guard against SSRF (server-side request forgery).
+"""HTTP requests to URLs that clients choose, with a guard against SSRF (server-side request forgery).
 
 The host name is resolved once, all its addresses must be allowed, and the connection goes to one of these addresses, so
 that a second resolution cannot return another one (DNS rebinding).
@@ -13,7 +13,7 @@ import ssl
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 
@@ -32,12 +32,7 @@ def _agent() -> str:
     return f"Mozilla/5.0 (compatible; Photogram/{number})"
 
 
-_HEADERS = {
-    "User-Agent": _agent(),
-    "Accept": "image/*,*/*;q=0.8",
-    "Accept-Encoding": "identity",
-    "Connection": "close",
-}
+_HEADERS = {"User-Agent": _agent(), "Accept-Encoding": "identity", "Connection": "close"}
 
 
 class Unreachable(OSError):
@@ -57,8 +52,12 @@ class Deadline:
 
 
 @contextmanager
-def open_response(url: WebUrl, policy: FetchPolicy, deadline: Deadline) -> Iterator[http.client.HTTPResponse]:
-    """The response to a GET of ``url``; it is cut off at the deadline.
+def open_response(
+    url: WebUrl, policy: FetchPolicy, deadline: Deadline, headers: Mapping[str, str], body: bytes | None = None
+) -> Iterator[http.client.HTTPResponse]:
+    """The response to a GET of ``url``, or to a POST of ``body``; it is cut off at the deadline.
+
+    Redirects are not followed.
 
     Raises:
         Unreachable: there is no connection.
@@ -70,7 +69,8 @@ def open_response(url: WebUrl, policy: FetchPolicy, deadline: Deadline) -> Itera
     with connected, _cut_off(connected, deadline):
         connection.sock = _encrypted(connected, url.host) if url.is_encrypted else connected
         try:
-            connection.request("GET", url.target, headers=_headers(url))
+            method = "GET" if body is None else "POST"
+            connection.request(method, url.target, body=body, headers=_headers(url) | dict(headers))
             with connection.getresponse() as response:
                 yield response
         finally:

@@ -1,0 +1,1 @@
+"""Webhooks as they are stored: endpoints, signing secrets, and the outbox that the ledger scripts write."""
