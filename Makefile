@@ -4,7 +4,7 @@ OUT ?=
 BIN := .venv/bin
 READY := .venv/.ready
 DEV := .venv/.dev
-PIP = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+PIP = $(BIN)/python -m pip install --no-compile --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo serve test check clean language
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from models.catalog.auxiliary import AuxiliaryModel, AuxiliaryModels, discover, read_auxiliary_models, without_hash
 from models.catalog.bounds import CLIP_SKIP_MAX, GUIDANCE_MAX, SIZE_MULTIPLE_PX
-from models.catalog.families import FAMILIES, STABLE_DIFFUSION
-from models.catalog.file_kinds import VAE, kind_of
+from models.catalog.families import ATTENTIONS, FAMILIES, STABLE_DIFFUSION
+from models.catalog.file_kinds import DENOISER, VAE, kind_of
+from models.catalog.gguf_files import GGUF, QUANTIZATIONS
 from models.catalog.names import did_you_mean
 from models.catalog.samplers import SAMPLERS, find_sampler
 from models.catalog.tables import read_table, subtables
@@ -26,7 +27,7 @@ SOURCES = ("folder", "repository", "file")
 PREDICTIONS = ("auto", "epsilon", "v_prediction")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 OFFLOADS = ("none", "model", "sequential")
-WEIGHTS = ("auto", "fp8")
+WEIGHTS = ("auto", "fp8", *QUANTIZATIONS)
 EXTRAS = ("loras", "embeddings", "controlnets", "upscalers", "preprocessors", "faces")
 """The tables of auxiliary models; files in a folder of the same name beside the catalog file are added to them."""
 _SHORT_SIDE_PX = 64
@@ -88,13 +89,17 @@ class ModelSpec:
     """What the UNet of ``file`` predicts, one of ``PREDICTIONS``; ``auto`` follows its marks and architecture."""
     vae: Path | None = None
     """A ``.safetensors`` file with the VAE to use instead of the model's own."""
+    denoiser: Path | None = None
+    """A ``.gguf`` or ``.safetensors`` file with the UNet or transformer to use instead of the model's own."""
     dtype: str = "auto"
     """``float32``, ``float16`` or ``bfloat16``; ``auto`` is float32 on a CPU and the family's 16-bit type on a GPU."""
     offload: str = "none"
     """What is in a GPU's memory only while it is used, one of ``OFFLOADS``: nothing, whole parts (text encoders,
     denoiser, VAE), or single layers. It has no effect on a CPU."""
     weights: str = "auto"
-    """How the denoiser's weights are stored, one of ``WEIGHTS``: in ``dtype``, or in 8 bits and computed in it."""
+    """How the denoiser's weights are stored, one of ``WEIGHTS``: in ``dtype``, or in fewer bits and computed in it."""
+    attention: str = ATTENTIONS[0]
+    """How the denoiser's attention is computed, one of those that its family has."""
     vae_tiling: bool = False
     """Whether the VAE works in overlapping tiles, which changes images a little; otherwise only if memory is short."""
     vae_slicing: bool = False
@@ -107,7 +112,7 @@ class ModelSpec:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        problem = next(chain(self._source_problems(), self._value_problems()), None)
+        problem = next(chain(self._source_problems(), self._memory_problems(), self._value_problems()), None)
         if problem is not None:
             raise problem
 
@@ -126,11 +131,20 @@ class ModelSpec:
         if self.prediction != PREDICTIONS[0] and (self.file is None or self.config is not None):
             yield self._wrong("prediction", "is for models in a single file without config")
 
-    def _value_problems(self) -> Iterator[CatalogError]:
-        """What is wrong with memory settings, defaults and limits."""
+    def _memory_problems(self) -> Iterator[CatalogError]:
+        """What is wrong with the settings of memory."""
         for key, values in (("dtype", DTYPES), ("offload", OFFLOADS), ("weights", WEIGHTS)):
             if getattr(self, key) not in values:
                 yield self._wrong(key, f"must be one of {', '.join(values)}")
+        if self.is_quantized and self.weights != WEIGHTS[0]:
+            yield self._wrong("weights", f"must be {WEIGHTS[0]} with a denoiser in a {GGUF} file, which is quantised")
+
+        attentions = FAMILIES[self.family].attentions if self.family in FAMILIES else ATTENTIONS
+        if self.attention not in attentions:
+            yield self._wrong("attention", f"must be one of {', '.join(attentions)} in the family {self.family}")
+
+    def _value_problems(self) -> Iterator[CatalogError]:
+        """What is wrong with defaults and limits."""
         sampler = self.defaults.sampler
         if sampler not in SAMPLERS:
             yield self._wrong("defaults.sampler", f"is no known sampler: {sampler!r}{did_you_mean(sampler, SAMPLERS)}")
@@ -143,6 +157,11 @@ class ModelSpec:
 
     def _wrong(self, key: str, reason: str) -> CatalogError:
         return CatalogError(f"model {self.name!r}: {key} {reason}", key, reason)
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether the denoiser's weights are quantised in their file."""
+        return self.denoiser is not None and self.denoiser.suffix.lower() == GGUF
 
     def _bounds(self) -> Iterator[tuple[str, float, float, float]]:
         """Key, value, lowest and highest value of each number."""
@@ -171,15 +190,19 @@ class ModelSpec:
                 return f"there is no diffusers pipeline in {folder} (no model_index.json)"
         if self.file is not None and self.url is None and not self.file.is_file():
             return f"there is no file {self.file}"
-        if self.vae is not None and not self.vae.is_file():
-            return f"there is no VAE {self.vae}"
+        for key, file in (("VAE", self.vae), ("denoiser", self.denoiser)):
+            if file is not None and not file.is_file():
+                return f"there is no {key} {file}"
         return self.weights_problem()
 
     def weights_problem(self) -> str | None:
-        """What is wrong with its single file or its VAE, without their paths; a missing file is no problem here."""
+        """What is wrong with its single file, VAE or denoiser, without their paths; a missing file is no problem."""
         if self.file is not None and self.file.is_file() and (found := file_problem(self.file)) is not None:
             return found
-        return None if self.vae is None or not self.vae.is_file() else _vae_problem(self.vae)
+        if self.vae is not None and self.vae.is_file() and (found := _vae_problem(self.vae)) is not None:
+            return found
+        is_there = self.denoiser is not None and self.denoiser.is_file()
+        return _denoiser_problem(self.denoiser, self.family) if is_there and self.denoiser is not None else None
 
     @property
     def takes_negative_prompt(self) -> bool:
@@ -219,6 +242,15 @@ def _vae_problem(file: Path) -> str | None:
     if kind.kind != VAE:
         return f"its VAE is no VAE: {kind.problem or f'the file is {kind}'}"
     return None if kind.problem is None else f"its VAE cannot be used: {kind.problem}"
+
+
+def _denoiser_problem(file: Path, family: str) -> str | None:
+    kind = kind_of(file)
+    if kind.problem is not None:
+        return f"its denoiser cannot be used: {kind.problem}"
+    if kind.kind != DENOISER:
+        return f"its denoiser is none: the file is {kind}"
+    return None if kind.family == family else f"its denoiser is of another family: the file is {kind}"
 
 
 def house_spec() -> ModelSpec:

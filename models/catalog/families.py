@@ -22,6 +22,8 @@ SD3 = "sd3"
 FLUX = "flux"
 PIXART_SIGMA = "pixart-sigma"
 
+ATTENTIONS = ("sdpa", "eager", "xformers", "flash", "sage")
+"""The ways to compute a denoiser's attention; the first is the default."""
 _LARGE: Mapping[str, int | float | str] = MappingProxyType({"width": 1024, "height": 1024})
 
 
@@ -45,6 +47,8 @@ class FamilyFacts:
     takes_clip_skip: bool = True
     takes_controlnets: bool = True
     takes_loras: bool = True
+    attentions: tuple[str, ...] = ATTENTIONS[:3]
+    """A subset of :data:`ATTENTIONS`: those that diffusers has for the denoiser."""
     refiner: str | None = None
     """The family of the models that may run the last steps."""
     defaults: Mapping[str, int | float | str] = field(default_factory=dict)
@@ -60,12 +64,13 @@ FAMILIES: Mapping[str, FamilyFacts] = MappingProxyType({
     ),
     SD3: FamilyFacts(
         module="models.diffusion.families.sd3", denoiser="SD3Transformer2DModel", trained_on=FLOW_MATCHING,
-        size_multiple_px=16, takes_controlnets=False,
+        size_multiple_px=16, takes_controlnets=False, attentions=ATTENTIONS[:1],
         defaults={**_LARGE, "sampler": "Euler", "num_inference_steps": 28, "guidance_scale": 7.0},
     ),
     FLUX: FamilyFacts(
         module="models.diffusion.families.flux", denoiser="FluxTransformer2DModel", trained_on=FLOW_MATCHING,
         size_multiple_px=16, takes_negative_prompt=False, takes_clip_skip=False, takes_controlnets=False,
+        attentions=ATTENTIONS,
         defaults={**_LARGE, "sampler": "Euler", "num_inference_steps": 28, "guidance_scale": 3.5},
     ),
     PIXART_SIGMA: FamilyFacts(

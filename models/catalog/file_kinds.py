@@ -9,7 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from models.catalog.families import SDXL, SDXL_REFINER, STABLE_DIFFUSION
+from models.catalog.families import FLUX, SDXL, SDXL_REFINER, STABLE_DIFFUSION
+from models.catalog.gguf_files import GGUF, TYPES
 from models.catalog.lora_files import look_at
 from models.catalog.pickle_names import names_in_pickle
 from models.catalog.single_file import family_among, marked_prediction
@@ -113,7 +114,11 @@ _EMBEDDING_WIDTHS: Mapping[frozenset[int], tuple[str, str]] = {
 }
 _UNET_CHANNELS: Mapping[int, str] = {9: "inpainting"}
 """What the input channels tell; 4 are latents alone."""
-_DTYPES: Mapping[str, str] = {"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
+_DTYPES: Mapping[str, str] = {
+    "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2",
+    **{name: name for name, block, _ in TYPES.values() if block > 1},
+}  # fmt: skip
+"""Words for the dtypes of tensors that are worth a word."""
 _QUANTIZED = re.compile(r"(^|\.)(scaled_fp8|scale_weight|weight_scale|absmax|quant_map)$|\.quant_state\.|\.qweight$")
 
 
@@ -145,9 +150,11 @@ def _kind_of(file: Path, modified_at_ns: int, size_bytes: int) -> FileKind:
         return FileKind(UNKNOWN, problem=problem)
     if file.suffix.lower() == SAFETENSORS:
         return _of_safetensors(file)
+    if file.suffix.lower() == GGUF:
+        return _of_gguf(file)
     if file.suffix.lower() == ".pth":
         return _of_pth(file)
-    return FileKind(UNKNOWN, problem=f"it is no {SAFETENSORS} file")
+    return FileKind(UNKNOWN, problem=f"it is no {SAFETENSORS} or {GGUF} file")
 
 
 def _of_safetensors(file: Path) -> FileKind:
@@ -161,6 +168,18 @@ def _of_safetensors(file: Path) -> FileKind:
         return FileKind(found.kind, found.family, found.details, "its weights are quantised with scales of their own, "
                         "which are not read: use the file in fp16, bf16 or plain fp8")  # fmt: skip
     return found
+
+
+def _of_gguf(file: Path) -> FileKind:
+    try:
+        header = read_header(file)
+    except ModelUnavailable as error:
+        return FileKind(UNKNOWN, problem=str(error))
+    found = _by_sign(header, file)
+    if found.kind == DENOISER:
+        return found
+    problem = f"only denoisers (UNets and transformers) are read from {GGUF} files"
+    return FileKind(found.kind, found.family, found.details, problem)
 
 
 def _by_sign(header: Header, file: Path) -> FileKind:
@@ -212,9 +231,16 @@ def _controlnet(header: Header, file: Path, sign: _Sign) -> FileKind:
 
 
 def _denoiser(header: Header, file: Path, sign: _Sign) -> FileKind:
-    problem = "it is a UNet or transformer alone: use the complete checkpoint, with text encoder and VAE"
-    return FileKind(DENOISER, _family_by_width(header) or family_among(header), (*_version(header), *_channels(header)),
-                    problem)  # fmt: skip
+    family = _family_by_width(header) or family_among(header) or _family_in_diffusers_layout(header)
+    details = (*_version(header), *_channels(header), *_dtypes(header))
+    problem = "it is a UNet or transformer of no supported family" if family is None else _channels_problem(header)
+    return FileKind(DENOISER, family, details, problem)
+
+
+def _family_in_diffusers_layout(header: Header) -> str | None:
+    """FLUX.1, if the transformer has its names in diffusers; FLUX.2 has no ``time_text_embed``."""
+    marks = ("single_transformer_blocks.0.", "time_text_embed.")
+    return FLUX if all(any(name.startswith(mark) for name in header) for mark in marks) else None
 
 
 def _vae(header: Header, file: Path, sign: _Sign) -> FileKind:

@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from models.catalog.gguf_files import GGUF, read_gguf
 from models.errors import ModelUnavailable
 
 WEIGHTS = (".safetensors", ".pth", ".onnx")
@@ -67,6 +68,8 @@ def file_problem(path: Path) -> str | None:
     """What is wrong with a file of weights, without its path; ``None`` if nothing is, as far as its header shows."""
     if path.suffix.lower() in PICKLES:
         return f"it is a pickle file ({path.suffix}), which can run code: convert it to {SAFETENSORS}"
+    if path.suffix != SAFETENSORS and path.suffix.lower() == SAFETENSORS:
+        return f"its name ends in {path.suffix}, which libraries do not know: rename it to {SAFETENSORS} in lower case"
     try:
         status = path.stat()
         return _problem(path, status.st_mtime_ns, status.st_size)
@@ -80,7 +83,7 @@ def _problem(path: Path, modified_at_ns: int, size_bytes: int) -> str | None:
         return None if path.is_dir() else _NOT_REGULAR  # opening a named pipe would wait for ever
     if size_bytes == 0:
         return "its file is empty"
-    if path.suffix.lower() != SAFETENSORS:
+    if path.suffix.lower() not in (SAFETENSORS, GGUF):
         return _foreign(path)
     try:
         read_header(path)
@@ -90,9 +93,9 @@ def _problem(path: Path, modified_at_ns: int, size_bytes: int) -> str | None:
 
 
 def read_header(path: Path) -> Mapping[str, Any]:
-    """The header of a ``.safetensors`` file: dtype, shape and place of each tensor by name.
+    """The header of a ``.safetensors`` or ``.gguf`` file: dtype, shape and place of each tensor by name.
 
-    The format: https://github.com/huggingface/safetensors#format. The last ones are kept.
+    The format of the former: https://github.com/huggingface/safetensors#format. The last headers are kept.
 
     Raises:
         ModelUnavailable: the file cannot be read, is in another format, or its end is missing.
@@ -108,6 +111,10 @@ def read_header(path: Path) -> Mapping[str, Any]:
 
 @lru_cache(2)  # headers of large files take megabytes; what they tell is cached instead
 def _header(path: Path, modified_at_ns: int, size_bytes: int) -> Mapping[str, Any]:
+    return read_gguf(path, size_bytes) if path.suffix.lower() == GGUF else _safetensors_header(path, size_bytes)
+
+
+def _safetensors_header(path: Path, size_bytes: int) -> Mapping[str, Any]:
     with path.open("rb") as opened:
         length = int.from_bytes(opened.read(_LENGTH_BYTES), "little")
         if not 2 <= length <= min(_HEADER_MAX_BYTES, size_bytes - _LENGTH_BYTES):

@@ -13,9 +13,12 @@ import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from models.catalog.catalog import WEIGHTS, ModelSpec
-from models.catalog.families import FAMILIES
+from models.catalog.families import ATTENTIONS, FAMILIES
 from models.catalog.file_kinds import kind_of
+from models.catalog.gguf_files import QUANTIZATIONS
+from models.catalog.libraries import PACKAGES_OF_ATTENTION, missing_package
 from models.catalog.single_file import family_of
+from models.diffusion.attention import choose_attention
 from models.diffusion.backends.choose import choose_backend
 from models.diffusion.backends.eager import EagerDenoiser
 from models.diffusion.checkpoint import Checkpoint
@@ -24,7 +27,9 @@ from models.diffusion.devices import channels_last_on_gpu, free_bytes
 from models.diffusion.failures import detail_of, is_out_of_memory, reason_of
 from models.diffusion.families.family import Family, load_family, validate_tokenizers
 from models.diffusion.memory_plan import plan_of
+from models.diffusion.own_denoisers import read_own_denoiser
 from models.diffusion.placement import Fetch, LayerPlacement, PartPlacement, Placement, to_device
+from models.diffusion.quantized_weights import quantize_weights
 from models.diffusion.reduced_weights import reduce_weights, widen_in_forwards, widening
 from models.diffusion.single_files.completing import write_configuration
 from models.diffusion.single_files.vae import load_vae
@@ -52,7 +57,7 @@ def load_checkpoint(
         ModelUnavailable: the weights are missing, cannot be read, or are not of the family that ``spec`` says.
         OutOfMemory: the weights do not fit into the device's memory.
     """
-    problem = spec.problem() or _unsupported(spec)
+    problem = spec.problem() or _unsupported(spec, device) or missing_package(spec)
     if problem is not None:
         raise ModelUnavailable(f"model {spec.name!r}: {_without_folders(problem, spec)}", detail=problem)
     family = load_family(spec.family)
@@ -72,7 +77,8 @@ def load_checkpoint(
         raise ModelUnavailable(f"model {spec.name!r} is no {spec.family} pipeline: {problem}")
     eager = family.eager(pipeline)
     chosen = eager
-    is_plain = not placement.offloads and spec.weights == WEIGHTS[0]
+    is_plain = not placement.offloads and spec.weights == WEIGHTS[0] and not spec.is_quantized
+    is_plain = is_plain and spec.attention == ATTENTIONS[0]
     if cache is not None and family.is_exportable and is_plain and isinstance(eager, EagerDenoiser):
         chosen = choose_backend(eager, backend, cache, _expected_shape(spec, pipeline))
     return Checkpoint(spec, family, pipeline, chosen, eager, device, dtype, placement=placement)
@@ -99,11 +105,14 @@ def _check_memory(spec: ModelSpec, device: torch.device) -> None:
 
 
 def _place(spec: ModelSpec, pipeline: Any, denoiser: Any, dtype: torch.dtype, device: torch.device) -> Placement:
-    """Apply the memory settings of ``spec`` to a pipeline that was read, and bring it to ``device`` as they say."""
+    """Apply the settings of ``spec`` to a pipeline that was read, and bring it to ``device`` as they say."""
     if spec.vae_tiling:
         pipeline.vae.enable_tiling()
+    choose_attention(denoiser, spec.attention)
     if spec.weights == "fp8":
         reduce_weights(denoiser)
+    elif spec.weights in QUANTIZATIONS:
+        quantize_weights(denoiser, spec.weights, dtype)
     for module in (pipeline.vae, denoiser):
         channels_last_on_gpu(module, device)
     placement = place(pipeline.components, spec.offload, dtype, device)
@@ -141,15 +150,17 @@ def _expected_shape(spec: ModelSpec, pipeline: Any) -> InputShape:
     return InputShape(height // scale, width // scale, pipeline.tokenizer.model_max_length)
 
 
-def _unsupported(spec: ModelSpec) -> str | None:
+def _unsupported(spec: ModelSpec, device: torch.device) -> str | None:
     if spec.family not in FAMILIES:
         return f"unknown family {spec.family!r}; the families are {', '.join(FAMILIES)}"
+    if device.type == "cpu" and spec.attention in PACKAGES_OF_ATTENTION:
+        return f'attention = "{spec.attention}" needs a GPU'
     return None if spec.file is None else _file_problem(spec.file, spec.family)
 
 
 def _without_folders(text: str, spec: ModelSpec) -> str:
     """``text`` with only the names of the model's files and folders, since clients must not learn where they are."""
-    for path in (spec.folder, spec.config, spec.file, spec.vae):
+    for path in (spec.folder, spec.config, spec.file, spec.vae, spec.denoiser):
         text = text if path is None else text.replace(str(path), path.name)
     return text
 
@@ -197,6 +208,7 @@ def _read(spec: ModelSpec, family: Family, dtype: torch.dtype) -> Any:
             raise ModelUnavailable(problem)
         options |= {name: None for name in family.optional if (index.get(name) or [None])[0] is None}
         options |= {name: None for name in UNUSED_PARTS if name in index}
+        options |= read_own_denoiser(spec, family, {"config": str(folder), "local_files_only": True}, dtype)
         place = {"variant": variant_of(folder), "local_files_only": True}
         return family.pipeline_class.from_pretrained(folder, use_safetensors=True, **place, **options)
 
@@ -213,7 +225,8 @@ def _read_file(spec: ModelSpec, file: Path, family: Family, options: dict[str, A
             config = Path(folder)
         place = {} if config is None else {"config": str(config), "local_files_only": True}
         try:
-            return family.pipeline_class.from_single_file(str(file), **place, **options)
+            own = read_own_denoiser(spec, family, place, options["dtype"])
+            return family.pipeline_class.from_single_file(str(file), **place, **options, **own)
         except LocalEntryNotFoundError as error:
             raise ModelUnavailable(
                 "the file holds no configurations and tokenizers, its architecture is unknown here, and the model hub "

@@ -25,8 +25,8 @@ from models.downloads.on_disk import is_on_disk
 def weights_of(spec: ModelSpec) -> Hashable:
     """The key of the weights of ``spec``, shared by catalog entries that differ only in name, defaults or limits."""
     return (
-        spec.family, spec.source, spec.dtype, spec.config, spec.prediction, spec.vae, spec.offload, spec.weights,
-        spec.vae_tiling, spec.vae_slicing,
+        spec.family, spec.source, spec.dtype, spec.config, spec.prediction, spec.vae, spec.denoiser, spec.offload,
+        spec.weights, spec.attention, spec.vae_tiling, spec.vae_slicing,
     )  # fmt: skip
 
 

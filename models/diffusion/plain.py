@@ -9,8 +9,11 @@ from PIL.Image import Image
 
 from models.catalog.catalog import ModelSpec
 from models.catalog.families import FLUX, PIXART_SIGMA, SDXL, SDXL_REFINER
+from models.catalog.gguf_files import QUANTIZATIONS
+from models.diffusion.attention import choose_attention
 from models.diffusion.checkpoint_loading import dtype_of, read_pipeline
 from models.diffusion.families.family import Family, load_family
+from models.diffusion.quantized_weights import quantize_weights
 from models.diffusion.reduced_weights import STORED
 from models.diffusion.sampling import build_scheduler
 from models.jobs.params import DrawParams
@@ -26,7 +29,7 @@ class PlainPipeline:
         self._pipeline = read_pipeline(spec, family, dtype)
         self._pipeline.set_progress_bar_config(disable=True)
         self._config = self._pipeline.scheduler.config
-        _save_memory(self._pipeline, spec, family, dtype)
+        _apply_settings(self._pipeline, spec, family, dtype)
         _place(self._pipeline, spec.offload, device)
 
     def draw(self, params: DrawParams, over: Image | None) -> Image:
@@ -57,11 +60,14 @@ class PlainPipeline:
                 return {"negative_prompt": params.negative_prompt or None}
 
 
-def _save_memory(pipeline: Any, spec: ModelSpec, family: Family, dtype: torch.dtype) -> None:
+def _apply_settings(pipeline: Any, spec: ModelSpec, family: Family, dtype: torch.dtype) -> None:
     if spec.vae_tiling:
         pipeline.vae.enable_tiling()
+    choose_attention(getattr(pipeline, family.module), spec.attention)
     if spec.weights == "fp8":
         getattr(pipeline, family.module).enable_layerwise_casting(STORED, dtype)
+    elif spec.weights in QUANTIZATIONS:
+        quantize_weights(getattr(pipeline, family.module), spec.weights, dtype)
 
 
 def _place(pipeline: Any, offload: str, device: torch.device) -> None:

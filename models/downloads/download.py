@@ -26,7 +26,8 @@ def download(spec: ModelSpec, progress: Progress) -> None:
     try:
         if spec.repository is not None:
             fp16 = spec.dtype != "float32"
-            fetch_repository(spec.repository, spec.revision, progress, prefers_fp16=fp16)
+            own = spec.denoiser is not None
+            fetch_repository(spec.repository, spec.revision, progress, prefers_fp16=fp16, with_denoiser=not own)
         elif spec.url is not None and spec.file is not None:
             fetch_link(spec.url, spec.sha256, spec.file, progress)
     except DownloadFailed as error:

@@ -84,8 +84,10 @@ def index_of(repository: Repository) -> dict[str, Any]:
     return index
 
 
-def fetch_repository(name: str, revision: str | None, progress: Progress, *, prefers_fp16: bool = True) -> None:
-    """Bring the files that are needed of a repository into the cache of the hub's client.
+def fetch_repository(
+    name: str, revision: str | None, progress: Progress, *, prefers_fp16: bool = True, with_denoiser: bool = True
+) -> None:
+    """Bring the files that are needed of a repository into the cache of the hub's client; see :func:`needed_files`.
 
     Raises:
         DownloadFailed: the message says what to do.
@@ -93,7 +95,8 @@ def fetch_repository(name: str, revision: str | None, progress: Progress, *, pre
     """
     repository = look_up(name, revision)
     index = index_of(repository)
-    wanted = set(needed_files(index, [file.name for file in repository.files], prefers_fp16=prefers_fp16))
+    names = [file.name for file in repository.files]
+    wanted = set(needed_files(index, names, prefers_fp16=prefers_fp16, with_denoiser=with_denoiser))
     files = [file for file in repository.files if file.name in wanted]
     large = [(remote, _blob(repository, remote)) for file in files if (remote := _remote(repository, file)) is not None]
     missing = sum((remote.size_bytes or 0) - bytes_had(remote, place) for remote, place in large if not place.exists())

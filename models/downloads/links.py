@@ -54,7 +54,7 @@ def resolve(source: str, sha256: str | None = None) -> Link:
     if _is_civitai(source):
         return _civitai_link(source, sha256)
     name = unquote(parts.path).rpartition("/")[2]
-    if not name.endswith(SAFETENSORS):
+    if not name.lower().endswith(SAFETENSORS):
         raise DownloadFailed(f"{source} is no address of a {SAFETENSORS} file")
     return Link(source, name, sha256)
 
@@ -134,7 +134,7 @@ def _civitai_link(source: str, sha256: str | None) -> Link:
 
 def _weights_of(version: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The file of weights of a version: the primary one if it can be read, else the first that can."""
-    files = [file for file in version.get("files", ()) if file["name"].endswith(SAFETENSORS)]
+    files = [file for file in version.get("files", ()) if file["name"].lower().endswith(SAFETENSORS)]
     return next((file for file in files if file.get("primary")), files[0] if files else None)
 
 

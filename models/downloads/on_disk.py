@@ -8,7 +8,7 @@ from pathlib import Path
 from huggingface_hub import constants, try_to_load_from_cache
 
 from models.catalog.catalog import ModelSpec
-from models.downloads.parts import FP16, INDEX, parts_of, weights_among
+from models.downloads.parts import DENOISERS, FP16, INDEX, parts_of, weights_among
 
 
 def is_hub_offline() -> bool:
@@ -31,7 +31,10 @@ def is_on_disk(spec: ModelSpec) -> bool:
     if spec.repository is None:
         return True
     place = place_of(spec)
-    return place is not None and all(_is_complete(place / part) for part in _parts(place))
+    return place is not None and all(
+        (place / part).is_dir() if part in DENOISERS and spec.denoiser is not None else _is_complete(place / part)
+        for part in _parts(place)
+    )
 
 
 def variant_of(folder: Path) -> str | None:

@@ -11,6 +11,8 @@ from models.errors import DownloadFailed
 INDEX = "model_index.json"
 UNUSED_PARTS = ("safety_checker", "feature_extractor", "image_encoder")
 """Parts of pipelines that no family uses."""
+DENOISERS = ("unet", "transformer")
+"""The part that is the denoiser; a pipeline has one of them."""
 FP16 = "fp16"
 _TEXTS = (".json", ".txt", ".model")
 """Suffixes of configurations and vocabularies."""
@@ -38,12 +40,15 @@ def weights_among(names: Collection[str], variant: str | None) -> list[str]:
     return sorted(name for name in names if pattern.fullmatch(name))
 
 
-def needed_files(index: Mapping[str, Any], names: Collection[str], *, prefers_fp16: bool) -> list[str]:
+def needed_files(
+    index: Mapping[str, Any], names: Collection[str], *, prefers_fp16: bool, with_denoiser: bool = True
+) -> list[str]:
     """The files that are needed among the ``names`` of a repository, as paths with ``/``.
 
     Args:
         index: the contents of ``model_index.json``.
         prefers_fp16: whether a part with weights in both precisions is taken in half precision.
+        with_denoiser: whether the denoiser's weights are needed; its configuration always is.
 
     Raises:
         DownloadFailed: a part has weights in other formats only.
@@ -55,6 +60,8 @@ def needed_files(index: Mapping[str, Any], names: Collection[str], *, prefers_fp
         weights = next(filter(None, (weights_among(inside, variant) for variant in order)), [])
         if not weights and any(name.endswith((".bin", ".msgpack", ".ckpt")) for name in inside):
             raise DownloadFailed(f"its {part} has no .safetensors weights, only formats that are not read (pickles)")
+        if part in DENOISERS and not with_denoiser:
+            weights = []
         texts = [name for name in inside if name.endswith(_TEXTS) and ".index." not in name and "/" not in name]
         found += [f"{part}/{name}" for name in sorted({*weights, *texts})]
     return found

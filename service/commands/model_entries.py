@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from models.catalog.catalog import ModelSpec
-from models.catalog.file_kinds import CHECKPOINT
+from models.catalog.file_kinds import CHECKPOINT, DENOISER
 from models.catalog.single_file import family_of
 from models.catalog.weights import SAFETENSORS
 from models.errors import CatalogError, ModelUnavailable
@@ -27,6 +27,8 @@ _FLAGS = {
     "defaults.width": "--size",
     "defaults.height": "--size",
     "prediction": "--prediction",
+    "weights": "--weights",
+    "attention": "--attention",
 }
 """The flag that gives each key of an entry whose value can be wrong."""
 
@@ -43,7 +45,7 @@ def named_entry(options: argparse.Namespace) -> tuple[str, dict[str, object]]:
     if "://" in options.source:
         name, source = _link(options)
     else:
-        name, source = _last_part(options.source), _source(options)
+        name, source = _last_part(options.source), _source_or_denoiser(options)
     chosen = name if options.name is None else options.name
     for text in (chosen, *options.alias):
         require_printable(text)
@@ -76,7 +78,10 @@ def _last_part(source: str) -> str:
 
 
 def _entry(options: argparse.Namespace, source: dict[str, object]) -> dict[str, object]:
-    entry = {**source, **_chosen(options, "family", "prediction", "dtype", "licence")}
+    entry = {
+        **source,
+        **_chosen(options, "family", "prediction", "dtype", "offload", "weights", "attention", "licence"),
+    }
     if options.vae is not None:
         entry["vae"] = checked_vae(Path(options.vae).expanduser())
     if options.alias:
@@ -108,19 +113,34 @@ def _chosen(options: argparse.Namespace, *names: str) -> dict[str, object]:
     return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
 
 
-def _source(options: argparse.Namespace) -> dict[str, object]:
-    path = Path(options.source).expanduser()
-    if options.revision and (path.is_dir() or path.suffix == SAFETENSORS):
-        raise CatalogError(f"--revision is only for hub repositories, and {options.source} is not one")
+def _source_or_denoiser(options: argparse.Namespace) -> dict[str, object]:
+    kind = kind_of_source(options.source)
+    is_denoiser = kind is not None and kind.kind == DENOISER
+    if options.parts is not None and not is_denoiser:
+        raise CatalogError(f"--parts is for files with a UNet or transformer alone, and {options.source} is none")
+    if kind is None or not is_denoiser:
+        return _source(options.source, options)
+    if options.parts is None:
+        raise CatalogError(
+            f"{options.source} is {kind}: --parts names the model that its text encoders and VAE are taken from, "
+            "a diffusers folder, a hub repository or a checkpoint"
+        )
+    denoiser = str(Path(options.source).expanduser().absolute())
+    return {**_source(options.parts, options), "family": kind.family, "denoiser": denoiser}
+
+
+def _source(source: str, options: argparse.Namespace) -> dict[str, object]:
+    path = Path(source).expanduser()
+    is_file = path.suffix.lower() == SAFETENSORS
+    if options.revision and (path.is_dir() or is_file):
+        raise CatalogError(f"--revision is only for hub repositories, and {source} is not one")
     if path.is_dir():
         return {"folder": str(path.absolute())}
-    if path.suffix == SAFETENSORS:
+    if is_file:
         return _file(path, options.config)
-    if options.source.count("/") != 1 or options.source.startswith((".", "/", "~")):
-        raise CatalogError(
-            f"{options.source} is not a folder, a .safetensors file, a URL or a hub repository (owner/name)"
-        )
-    return _repository(options)
+    if source.count("/") != 1 or source.startswith((".", "/", "~")):
+        raise CatalogError(f"{source} is not a folder, a .safetensors file, a URL or a hub repository (owner/name)")
+    return _repository(source, options)
 
 
 def _file(path: Path, config: str | None) -> dict[str, object]:
@@ -153,18 +173,18 @@ def _link(options: argparse.Namespace) -> tuple[str, dict[str, object]]:
     if options.revision:
         raise CatalogError(f"--revision is only for hub repositories, and {options.source} is not one")
     link = resolve(options.source, options.sha256)
-    stem = link.file_name.removesuffix(SAFETENSORS)
+    stem = link.file_name[: -len(SAFETENSORS)]
     file_name = re.sub(r"[^\w.-]+", "_", options.name or stem) + SAFETENSORS
     entry: dict[str, object] = {"file": f"{LINKED_FOLDER}/{file_name}", "url": link.url}
     return stem, {**entry, **({} if link.sha256 is None else {"sha256": link.sha256}), **_config(options.config)}
 
 
-def _repository(options: argparse.Namespace) -> dict[str, object]:
+def _repository(name: str, options: argparse.Namespace) -> dict[str, object]:
     """The entry of a repository at one commit; with ``--no-download`` and a revision, the hub is not asked."""
     if options.revision and options.no_download:
-        return {"repository": options.source, "revision": options.revision}
+        return {"repository": name, "revision": options.revision}
     from models.downloads.hub import look_up  # its import takes longer than --help may
 
-    found = look_up(options.source, options.revision)
+    found = look_up(name, options.revision)
     licence = {"licence": found.licence} if found.licence else {}
-    return {"repository": options.source, "revision": found.commit, **licence}
+    return {"repository": name, "revision": found.commit, **licence}

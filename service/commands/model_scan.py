@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from models.catalog.catalog import EXTRAS, Catalog
-from models.catalog.file_kinds import CHECKPOINT, TABLES, VAE, FileKind, kind_of
+from models.catalog.file_kinds import CHECKPOINT, DENOISER, TABLES, VAE, FileKind, kind_of
+from models.catalog.gguf_files import GGUF
 from models.catalog.weights import PICKLES, WEIGHTS
 from models.errors import CatalogError
 from service.backbone.catalog_edit import Place
@@ -22,7 +23,7 @@ _FOLDERS = ("models", "embeddings", "extensions/sd-webui-controlnet/models")
 _EXTRA_PATHS = "extra_model_paths.yaml"
 """ComfyUI's list of further folders."""
 _NO_FOLDERS = ("base_path", "is_default", "custom_nodes")
-_SUFFIXES = (*WEIGHTS, *PICKLES, ".gguf")
+_SUFFIXES = (*WEIGHTS, *PICKLES, GGUF)
 _UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".tmp")
 _INDEX = "model_index.json"
 _VAE_ENDING = ".vae.safetensors"
@@ -86,6 +87,10 @@ class Scan:
             raise CatalogError(kind.problem)
         if kind.kind == VAE:
             raise CatalogError(_advice_on_vae(file))
+        if kind.kind == DENOISER:
+            raise CatalogError(
+                f"it is {kind}; photogram models add FILE --parts MODEL adds it with a model's other parts"
+            )
         twin = self._twin(file, real)
         if twin is not None:
             raise CatalogError(f"it is the same as {twin}")

@@ -8,9 +8,10 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from models.catalog.catalog import DTYPES, PREDICTIONS, Catalog, ModelSpec
-from models.catalog.families import FAMILIES, STABLE_DIFFUSION
-from models.catalog.file_kinds import CHECKPOINT, FileKind
+from models.catalog.catalog import DTYPES, OFFLOADS, PREDICTIONS, WEIGHTS, Catalog, ModelSpec
+from models.catalog.families import ATTENTIONS, FAMILIES, STABLE_DIFFUSION
+from models.catalog.file_kinds import CHECKPOINT, DENOISER, FileKind
+from models.catalog.libraries import missing_package
 from models.catalog.names import unknown_name
 from models.errors import CatalogError, DownloadFailed, StorageUnavailable, with_detail
 from service.backbone.catalog_edit import add_entry, planned_model, put_entries, remove_entry
@@ -83,8 +84,15 @@ def _add_arguments(add_parser: argparse.ArgumentParser) -> None:
         "--prediction", choices=PREDICTIONS[1:], help="what the UNet of a file predicts (default: told by the file)"
     )
     add_parser.add_argument("--vae", help="a .safetensors file with the VAE to use instead of the model's own")
+    add_parser.add_argument(
+        "--parts", metavar="SOURCE",
+        help="for a UNet or transformer alone: the model with its text encoders and VAE (folder, repository or file)",
+    )  # fmt: skip
     add_parser.add_argument("--to", metavar="MODEL", help="the checkpoint of the catalog that a VAE is for")
     add_parser.add_argument("--dtype", choices=DTYPES)
+    add_parser.add_argument("--offload", choices=OFFLOADS[1:], help="what is on the GPU only while it is used")
+    add_parser.add_argument("--weights", choices=WEIGHTS[1:], help="store the denoiser's weights in fewer bits")
+    add_parser.add_argument("--attention", choices=ATTENTIONS[1:], help="how the denoiser's attention is computed")
     add_parser.add_argument("--licence", help="the licence of the weights")
     add_parser.add_argument("--alias", action="append", default=[], help="another name; may be repeated")
     add_parser.add_argument("--steps", type=int, help="default steps")
@@ -108,7 +116,7 @@ def add(options: argparse.Namespace, settings: Settings) -> int:
     if options.sha256 is not None and "://" not in options.source:
         raise CatalogError(f"--sha256 is only for URLs, and {options.source} is none")
     kind = kind_of_source(options.source)
-    if kind is None or kind.kind == CHECKPOINT:
+    if kind is None or kind.kind in (CHECKPOINT, DENOISER):
         lines = _add_checkpoint(options, settings.catalog_path, kind)
     else:
         lines = add_auxiliary(options, settings.catalog_path, kind)
@@ -119,15 +127,15 @@ def add(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _add_checkpoint(options: argparse.Namespace, catalog_path: Path, kind: FileKind | None) -> Iterator[str]:
-    """Add a checkpoint; ``kind`` is that of a single file."""
+    """Add a checkpoint, or a denoiser with the other parts of another one; ``kind`` is that of a single file."""
     from models.downloads.download import is_remote  # the hub's client: longer than --help may take
 
     if options.to is not None:
-        raise CatalogError(f"--to is for VAEs, and {options.source} is a checkpoint")
+        raise CatalogError(f"--to is for VAEs, and {options.source} is {'a checkpoint' if kind is None else kind}")
     name, entry = named_entry(options)
     with in_flags():
         spec = planned_model(catalog_path, name, entry, overwrite=options.overwrite)
-        problem = None if is_remote(spec) else spec.problem()
+        problem = missing_package(spec) or (None if is_remote(spec) else spec.problem())
         if problem is not None:
             raise CatalogError(f"{options.source} cannot be added: {problem}")
         if not options.no_download:

@@ -55,7 +55,7 @@ def build_tiny_file(file: Path, pipeline_folder: Path) -> Path:
             :func:`build_tiny_sdxl` with text encoders of two widths wrote.
     """
     pipeline: Any = DiffusionPipeline.from_pretrained(pipeline_folder)
-    weights = {f"model.diffusion_model.{name}": tensor for name, tensor in _unet(pipeline.unet.state_dict())}
+    weights = {f"model.diffusion_model.{name}": tensor for name, tensor in original_unet(pipeline.unet.state_dict())}
     weights |= {f"first_stage_model.{name}": tensor for name, tensor in _vae(pipeline.vae.state_dict())}
     parts = pipeline.components
     second = parts.get("text_encoder_2")
@@ -90,7 +90,7 @@ def _open_clip(text_encoder: Any, prefix: str) -> dict[str, torch.Tensor]:
     return named
 
 
-def _unet(weights: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
+def original_unet(weights: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
     for name, tensor in weights.items():
         module, _, kind = name.rpartition(".")
         if module in _UNET:

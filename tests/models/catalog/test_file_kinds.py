@@ -30,7 +30,7 @@ from models.catalog.file_kinds import (
 from tests import weight_files
 from tests.models.diffusion.upscaling.tiny_upscalers import TINY_UPSCALERS, write
 from tests.tiny import build_tiny_controlnet, build_tiny_file, build_tiny_lora, build_tiny_sd, build_tiny_sdxl
-from tests.weight_files import BIG_G, CLIP_L, OPEN_CLIP, SD1, checkpoint, safetensors
+from tests.weight_files import ATTENTION, BIG_G, CLIP_L, OPEN_CLIP, SD1, checkpoint, safetensors
 
 SD2_TEXT = "cond_stage_model.model.ln_final.bias"
 Shapes = Mapping[str, list[int]]
@@ -106,14 +106,47 @@ def test_the_prediction_that_a_trainer_wrote(tmp_path: Path, said: str, details:
     assert found.details == details
 
 
+FLUX_BLOCKS = {"transformer_blocks.0.norm1.linear.bias": [1], "single_transformer_blocks.0.norm.linear.bias": [1]}
+ALONE: dict[str, tuple[Shapes, str]] = {
+    "UNet": ({ATTENTION: [1, 768], "input_blocks.0.0.weight": [1, 4, 1, 1]}, "(stable-diffusion, SD 1.x)"),
+    "UNet of diffusers": (
+        {"down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight": [1, 2048], "time_embedding.x": [1]},
+        "(sdxl)",
+    ),
+    "FLUX": ({"double_blocks.0.img_attn.qkv.weight": [1]}, "(flux)"),
+    "FLUX in diffusers": ({**FLUX_BLOCKS, "time_text_embed.x": [1]}, "(flux)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ALONE)
+def test_a_denoiser_alone_tells_its_family(tmp_path: Path, case: str) -> None:
+    shapes, words = ALONE[case]
+    found = kind(tmp_path / "file.safetensors", shapes)
+    assert (str(found), found.problem) == (f"a denoiser alone {words}", None)
+
+
+def test_another_transformer_of_diffusers_is_refused(tmp_path: Path) -> None:
+    """FLUX.2 has blocks of the same names."""
+    found = kind(tmp_path / "file.safetensors", {**FLUX_BLOCKS, "time_guidance_embed.x": [1], "adaln_single.x": [1]})
+    assert found.problem is not None
+
+
 REFUSED: dict[str, tuple[Shapes, str, str]] = {
     "LoHa": ({"lora_unet_x.hada_w1_a": [4, 4], "lora_unet_x.hada_w2_a": [4, 4]}, LORA, "it is a LoHa"),
     "LoKr": ({"lora_unet_x.lokr_w1": [4, 4]}, LORA, "it is a LoKr"),
     "DoRA": ({**doubled("unet.x", 8), "unet.x.dora_scale": [8]}, LORA, "it is a DoRA"),
     "full difference": ({"lora_unet_x.diff": [4, 4]}, LORA, "full or (IA)3"),
-    "UNet": ({"model.diffusion_model.input_blocks.0.0.weight": [1, 4, 1, 1]}, DENOISER, "transformer alone"),
-    "UNet of diffusers": ({"down_blocks.0.x": [1], "time_embedding.linear_1.weight": [1]}, DENOISER, "alone"),
-    "FLUX's transformer": ({"double_blocks.0.img_attn.qkv.weight": [1]}, DENOISER, "alone"),
+    "UNet": ({"model.diffusion_model.input_blocks.0.0.weight": [1, 4, 1, 1]}, DENOISER, "of no supported family"),
+    "UNet of diffusers": (
+        {"down_blocks.0.x": [1], "time_embedding.linear_1.weight": [1]},
+        DENOISER,
+        "of no supported family",
+    ),
+    "UNet of pix2pix": (
+        {name: shape for name, shape in checkpoint("x", 768, 8).items() if name.startswith("model.")},
+        DENOISER,
+        "takes 8 channels",
+    ),
     "CLIP": ({"text_model.encoder.layers.0.mlp.fc1.bias": [1]}, TEXT_ENCODER, "text encoder alone"),
     "OpenCLIP": ({"transformer.resblocks.0.ln_1.bias": [1]}, TEXT_ENCODER, "text encoder alone"),
     "T5": ({"encoder.block.0.layer.0.SelfAttention.q.weight": [1]}, TEXT_ENCODER, "text encoder alone"),

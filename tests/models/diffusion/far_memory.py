@@ -12,10 +12,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from models.catalog.gguf_files import QUANTIZATIONS
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.checkpoint_loading import load_checkpoint, place
 from models.diffusion.parts import Part
 from models.diffusion.placement import parts_of
+from models.diffusion.quantized_weights import quantize_weights
 from models.diffusion.reduced_weights import reduce_weights, widen_in_forwards
 from tests.models.diffusion.rig import CPU, spec_of
 
@@ -32,7 +34,9 @@ class FarMemory:
 
 
 def negated(tensor: torch.Tensor) -> torch.Tensor:
-    """Exact in every dtype."""
+    """Exact in every dtype; bytes of quantised weights are inverted."""
+    if tensor.dtype == torch.uint8:
+        return ~tensor
     return (-tensor.to(torch.float64)).to(tensor.dtype)
 
 
@@ -42,6 +46,8 @@ def open_far(folder: Path, family: str, offload: str, weights: str = "auto") -> 
     components, denoiser = checkpoint.pipeline.components, getattr(checkpoint.pipeline, checkpoint.family.module)
     if weights == "fp8":
         reduce_weights(denoiser)
+    elif weights in QUANTIZATIONS:
+        quantize_weights(denoiser, weights, checkpoint.dtype)
     for tensor in {id(each): each for part in Part for each in tensors_of(checkpoint, part)}.values():
         tensor.data = negated(tensor.data)
     memory = FarMemory()

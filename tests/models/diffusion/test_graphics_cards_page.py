@@ -24,8 +24,8 @@ def plan(
     """In 16 bits, from numbers of weights; ``reduced`` of the denoiser's are stored in 8 bits."""
     inputs = 1 if family == FLUX else 2
     return MemoryPlan(
-        text_encoders=2 * text, denoiser=2 * denoiser, reduced_denoiser=2 * denoiser - reduced, vae=vae_item * VAE,
-        largest_layer=2 * largest, denoising=DENOISER_NUMBERS[family] * inputs * px**2 * 2,
+        text_encoders=2 * text, denoiser=2 * denoiser, reduced_denoisers={"fp8": 2 * denoiser - reduced},
+        vae=vae_item * VAE, largest_layer=2 * largest, denoising=DENOISER_NUMBERS[family] * inputs * px**2 * 2,
         decoding=DECODER_NUMBERS * px**2 * vae_item,
     )  # fmt: skip
 

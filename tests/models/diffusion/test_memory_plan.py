@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from torch import nn
 
-from models.catalog.catalog import ModelSpec
+from models.catalog.catalog import WEIGHTS, ModelSpec
 from models.catalog.families import FAMILIES
 from models.diffusion import checkpoint_loading
 from models.diffusion.checkpoint_loading import load_checkpoint
@@ -26,7 +27,7 @@ from tests.tiny import build_tiny_file, build_tiny_refiner, build_tiny_sd
 ALL = {**BUILDS, "refiner": (build_tiny_refiner, "sdxl-refiner")}
 GB = 10**9
 PLAN = MemoryPlan(
-    text_encoders=9 * GB, denoiser=24 * GB, reduced_denoiser=15 * GB, vae=GB, largest_layer=GB // 2,
+    text_encoders=9 * GB, denoiser=24 * GB, reduced_denoisers={"fp8": 15 * GB}, vae=GB, largest_layer=GB // 2,
     denoising=GB, decoding=2 * GB,
 )  # fmt: skip
 
@@ -42,7 +43,7 @@ def layers_of(module: nn.Module) -> dict[str, int]:
     stored = {
         each.data_ptr(): (name, each.nbytes)
         for name, each in module.state_dict().items()
-        if each.is_floating_point() and not name.startswith("pooler.")
+        if (each.is_floating_point() or each.dtype == torch.uint8) and not name.startswith("pooler.")
     }
     sizes = Counter[str]()
     for name, size in stored.values():
@@ -50,7 +51,7 @@ def layers_of(module: nn.Module) -> dict[str, int]:
     return sizes
 
 
-@pytest.mark.parametrize("weights", ["auto", "fp8"])
+@pytest.mark.parametrize("weights", WEIGHTS)
 @pytest.mark.parametrize("dtype", ["auto", "float32", "float16", "bfloat16"])
 def test_sizes_are_those_of_the_weights(model: ModelSpec, dtype: str, weights: str) -> None:
     spec = replace(model, dtype=dtype, weights=weights)
@@ -58,7 +59,7 @@ def test_sizes_are_those_of_the_weights(model: ModelSpec, dtype: str, weights: s
     assert plan is not None
     parts = parts_of(load_checkpoint(spec, CPU).pipeline.components)
     sizes = {part: sum(sum(layers_of(module).values()) for module in parts[part]) for part in Part}
-    denoiser = plan.denoiser if weights == "auto" else plan.reduced_denoiser
+    denoiser = plan.reduced_denoisers.get(weights, plan.denoiser)
     assert sizes == {Part.TEXT_ENCODERS: plan.text_encoders, Part.DENOISER: denoiser, Part.VAE: plan.vae}
     assert plan.weights_bytes("none", weights) == sum(sizes.values())
     if weights == "auto":

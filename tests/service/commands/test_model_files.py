@@ -5,15 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from models.catalog.catalog import Catalog
 from models.catalog.families import STABLE_DIFFUSION
 from service.commands.models import main
-from tests.weight_files import CONTROLNET, EMBEDDING, ESRGAN, LORA, LORA_FILE, SD1, VAE, checkpoint, write
+from tests.tiny.denoisers import write_gguf
+from tests.weight_files import ATTENTION, CONTROLNET, EMBEDDING, ESRGAN, LORA, LORA_FILE, SD1, VAE, checkpoint, write
 
 pytestmark = pytest.mark.usefixtures("offline")
 
 SD2 = checkpoint("cond_stage_model.model.ln_final.bias", 1024)
+UNET_ATTENTION = f"model.diffusion_model.{ATTENTION}"
+UNET = {name: shape for name, shape in SD1.items() if name.startswith("model.")}
 YAML = "model:\n  target: ldm.models.diffusion.ddpm.LatentDiffusion\n  params:\n    timesteps: 1000\n"
 
 
@@ -115,7 +119,15 @@ def test_a_checkpoint_is_overwritten_by_its_own_name_alone(
 
 REFUSED = {
     "a LoHa": ({"lora_unet_x.hada_w1_a": [4, 4]}, [], "it is a LoHa; only plain LoRAs can be used"),
-    "a UNet": ({"model.diffusion_model.input_blocks.0.0.weight": [1, 4, 1, 1]}, [], "use the complete checkpoint"),
+    "a UNet of nothing": (
+        {"model.diffusion_model.input_blocks.0.0.weight": [1, 4, 1, 1]}, [], "transformer of no supported family",
+    ),
+    "a UNet without its parts": (UNET, [], "is a denoiser alone (stable-diffusion, SD 1.x): --parts names the model"),
+    "parts of a checkpoint": (SD1, ["--parts", "a/b"], "--parts is for files with a UNet or transformer alone"),
+    "parts of a LoRA": (LORA, ["--parts", "a/b"], "--parts is for"),
+    "parts that are nothing": (UNET, ["--parts", "nowhere"], "nowhere is not a folder, a .safetensors file"),
+    "attention that a family lacks": (SD1, ["--attention", "sage"], "--attention must be one of sdpa, eager, xformers"),
+    "attention that is not installed": (SD1, ["--attention", "xformers"], "needs the package xformers, which is not"),
     "something": ({"x": [1]}, [], "it is of no known kind: its first tensor is 'x'"),
     "steps of a LoRA": (LORA, ["--steps", "3"], "--steps is for checkpoints, and {file} is a LoRA"),
     "a LoRA as default": (LORA, ["--default"], "--default is for checkpoints"),
@@ -141,7 +153,7 @@ def test_what_does_not_fit_is_refused_with_a_hint(
 
 @pytest.mark.parametrize(("name", "content", "reason"), [
     ("a.safetensors", b"<html>", "a web page"), ("a.ckpt", b"x", "convert it"), ("a.pth", b"x", "convert it"),
-    ("a.gguf", b"GGUF", "no .safetensors file"), ("a.safetensors", LORA_FILE[:-1], "incomplete"),
+    ("a.gguf", b"GGUF", "incomplete or no .gguf file"), ("a.safetensors", LORA_FILE[:-1], "incomplete"),
 ])  # fmt: skip
 def test_broken_and_foreign_files_are_named(
     downloads: Path, name: str, content: bytes, reason: str, capsys: pytest.CaptureFixture[str]
@@ -187,3 +199,25 @@ def test_a_configuration_goes_before_a1111s(data: Path, downloads: Path, capsys:
     (downloads / "v2.yaml").write_text("a: [")
     assert main(["add", str(file), "--name", "broken"]) == 1
     assert "v2.yaml cannot be read: it is no YAML" in capsys.readouterr().err
+
+
+def test_a_denoiser_takes_its_other_parts_from_a_folder(
+    data: Path, downloads: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = downloads / "parts"
+    write(parts / "model_index.json", b"{}")
+    file = downloads / "quick-Q8_0.gguf"
+    write_gguf(file, {name: torch.zeros(shape) for name, shape in UNET.items()}, only=[UNET_ATTENTION])
+    assert main(["add", str(file), "--parts", str(parts), "--weights", "fp8"]) == 1
+    assert "--weights must be auto with a denoiser in a .gguf file" in capsys.readouterr().err
+    assert main(["add", str(file), "--parts", str(parts), "--offload", "model"]) == 0
+    said = capsys.readouterr().out
+    assert "quick-Q8_0 is in the catalog: a denoiser alone (stable-diffusion, SD 1.x, Q8_0)\n" in said
+    assert 'photogram generate "a cat" --model quick-Q8_0' in said
+    added = catalog(data)["quick-Q8_0"]
+    assert (added.folder, added.denoiser, added.family, added.offload) == (parts, file, STABLE_DIFFUSION, "model")
+
+
+def test_a_suffix_in_upper_case_is_told(data: Path, downloads: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["add", str(write(downloads / "ONE.SAFETENSORS", SD1))]) == 1
+    assert "its name ends in .SAFETENSORS, which libraries do not know: rename it" in capsys.readouterr().err

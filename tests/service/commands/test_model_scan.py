@@ -137,7 +137,7 @@ LEFT_OUT = {
     "old.ckpt": (pickle.dumps({}), "convert it to .safetensors"),
     "words.pt": (pickle.dumps({}), "convert it to .safetensors"),
     "net.pth": (pickle.dumps({}), "only upscalers are read from pickles"),
-    "big.gguf": (b"GGUF", "no .safetensors file"),
+    "big.gguf": (b"GGUF", "incomplete or no .gguf file"),
     "loha.safetensors": (safetensors({"lora_unet_x.hada_w1_a": [1]}), "it is a LoHa"),
     "clip.safetensors": (safetensors({"text_model.embeddings.x": [1]}), "a text encoder alone"),
     "ip.safetensors": (safetensors({"ip_adapter.1.to_k_ip.weight": [1]}), "an IP-Adapter"),
