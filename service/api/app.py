@@ -19,6 +19,7 @@ from service.api.hosts import KnownHosts
 from service.api.job_bodies import job_body
 from service.api.middleware import ErrorRendering, RequestId
 from service.api.native.openapi import document_jobs, params_classes
+from service.api.native.polls import POLLS
 from service.api.origins import cors_middleware
 from service.api.paths import HeadAsGet, PlainPaths
 from service.api.proxies import TrustedProxies
@@ -101,6 +102,7 @@ def create_app(settings: Settings) -> FastAPI:
         ],
         exception_handlers={HTTPException: renderer, RequestValidationError: renderer},
     )
+    app.routes.append(POLLS)
     for module in (prodia_v1, prodia_v2, native, images, assist, openai, sdapi, health, index, pages):
         app.include_router(module.router)
     if settings.prodia_keyless:

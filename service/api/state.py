@@ -15,6 +15,7 @@ from models.language.breaker import CircuitBreaker
 from models.language.client import LanguageEngine
 from models.language.rewriting import Rewriter
 from service.api.conversions import Conversions
+from service.api.answers import Answers
 from service.api.decoding import Decoding
 from service.api.inspecting import Inspector
 from service.api.stopping import Stopping
@@ -57,6 +58,7 @@ class Gateway:
     owned_jobs: OwnedJobs
     jobs: JobService
     watcher: JobWatcher
+    answers: Answers
     decoding: Decoding
     store: ImageStore
     signing: Signing
@@ -128,6 +130,8 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             ),
             watcher=watcher,
             decoding=decoding,
+            answers=Answers(),
+            decoding=Decoding(settings.decoding_px // 2),
             store=images,
             signing=signing,
             conversions=Conversions(decoding, images, signing),
