@@ -23,6 +23,7 @@ from service.api.sweeping import sweep_regularly
 from service.api.throttling import WrongKeys
 from service.backbone.callers import Callers
 from service.backbone.catalog_file import CatalogFile
+from service.backbone.cluster_metrics import ClusterMetrics
 from service.backbone.connections import WriteProbe, connect, connect_async
 from service.backbone.inputs import InputStore
 from service.backbone.key_store import KeyStore
@@ -59,6 +60,7 @@ class Gateway:
     jobs: JobService
     watcher: JobWatcher
     answers: Answers
+    cluster_metrics: ClusterMetrics
     decoding: Decoding
     store: ImageStore
     signing: Signing
@@ -131,6 +133,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             watcher=watcher,
             decoding=decoding,
             answers=Answers(),
+            cluster_metrics=ClusterMetrics(connection, shows_keys=settings.metrics_by_key),
             decoding=Decoding(settings.decoding_px // 2),
             store=images,
             signing=signing,

@@ -14,6 +14,8 @@ from importlib.resources import files
 
 from service.backbone.keyspace import (
     CANCEL_CHANNEL,
+    QUEUED_JOBS_KEY,
+    QUEUED_WORK_KEY,
     WAKE_CHANNEL,
     owner_queued_key,
     owner_running_key,
@@ -40,6 +42,7 @@ local OWNER_QUEUED_KEY, OWNER_RUNNING_KEY = '{owner_queued_key("%s")}', '{owner_
 local USAGE_KEY = '{usage_key("%s", "%s")}'
 local SNAPSHOT_KEY, SNAPSHOT_TTL_S = '{snapshot_key("%s")}', {SNAPSHOT_TTL_S}
 """
+_QUEUED_WORK = f"local QUEUED_JOBS_KEY, QUEUED_WORK_KEY = '{QUEUED_JOBS_KEY}', '{QUEUED_WORK_KEY}'\n"
 _ADMITTING = f"local RECORD_KEY, USAGE_TTL_S = '{record_key('%s')}', {USAGE_TTL_S}\n"
 
 
@@ -52,7 +55,7 @@ def admit() -> str:
     the job, each as its number of parts and the parts. Returns ``accepted``; ``earlier`` and the hash of the earlier
     record; ``full``; or ``refused``, the name of the limit, how much of it is left and the seconds until there is more.
     """
-    return _ADMITTING + _load("admit")
+    return _ADMITTING + _queued_work() + _load("admit")
 
 
 def start() -> str:
@@ -178,7 +181,12 @@ def add_first_key() -> str:
 
 
 def _record_script(name: str) -> str:
-    return _CONSTANTS + _load("record") + _load(name)
+    return _CONSTANTS + _queued_work() + _load("record") + _load(name)
+
+
+def _queued_work() -> str:
+    """What counts the work that waits, for scripts that let jobs wait or wait no longer."""
+    return _QUEUED_WORK + _load("queued_work")
 
 
 @cache
