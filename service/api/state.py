@@ -18,6 +18,7 @@ from service.api.conversions import Conversions
 from service.api.answers import Answers
 from service.api.decoding import Decoding
 from service.api.inspecting import Inspector
+from service.api.language_probe import LanguageProbe
 from service.api.stopping import Stopping
 from service.api.sweeping import sweep_regularly
 from service.api.throttling import WrongKeys
@@ -73,6 +74,7 @@ class Gateway:
     preferences: Preferences
     engine: LanguageEngine | None
     """``None`` if no language engine is configured, or it is switched off."""
+    language_probe: LanguageProbe | None
     rewriter: Rewriter
     wrong_keys: WrongKeys
     viewers: Viewers
@@ -145,6 +147,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             callers=Callers(connection),
             preferences=preferences,
             engine=engine,
+            language_probe=None if engine is None else LanguageProbe(engine),
             rewriter=open_rewriter(settings, engine, connection),
             wrong_keys=WrongKeys(settings.wrong_keys_per_minute),
             viewers=Viewers(connection),
