@@ -133,8 +133,6 @@ def _build(
     prepare = Prepare(consumer, loader, rewriting, lambda: executors.room, ready, can_store)
     heartbeat = Heartbeat(maintenance, consumer, prepare, settings.job_timeout_s, lambda: executors.longest_call_s)
     loop = JobLoop(consumer, prepare, executors, finish, settings.job_timeout_s, settings.snapshot_every)
-    return _Worker(adapter, maintenance, heartbeat, loop, executors, diffusion)
-    loop = JobLoop(consumer, prepare, executors, finish, settings.job_timeout_s)
     metrics = MetricsPublisher(connection, name, lambda: len(held))
     return _Worker(adapter, maintenance, heartbeat, loop, metrics, executors, diffusion)
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
 
 from models.jobs.kinds import DIFFUSION_QUEUE
 from service.api.documentation import problems
@@ -32,7 +33,6 @@ class Ready(BaseModel):
     """Jobs can be queued, processed and stored."""
 
     status: Literal["ready"] = "ready"
-    workers: int
     warnings: list[str] | None = None
     """What needs care although jobs can be processed; left out if nothing does."""
     workers: int = Field(description="How many workers of the diffusion queue are alive.")
@@ -57,23 +57,6 @@ async def is_alive() -> Alive:
     "/readyz",
     operation_id="isReady",
     summary="Check whether jobs can be processed",
-    response_model_exclude_none=True,
-    responses=problems(ErrorCode.NO_WORKERS, ErrorCode.STORAGE_UNAVAILABLE, ErrorCode.LEDGER_UNAVAILABLE),
-)
-async def is_ready(gateway: GatewayState) -> Ready:
-    """Answers 200 if jobs can be queued, processed and stored, and says otherwise what is missing. Needs no API key."""
-    problem = await run_in_threadpool(gateway.storage.problem)
-    if problem is not None:
-        raise unavailable(ErrorCode.STORAGE_UNAVAILABLE, problem)
-    refusal = await gateway.ledger_writes.refusal()
-    if refusal is not None:
-        raise unavailable(ErrorCode.LEDGER_UNAVAILABLE, f"the ledger accepts no writes: {refusal}")
-    workers = await gateway.watcher.worker_count()
-    if workers == 0:
-        raise unavailable(ErrorCode.NO_WORKERS, "no worker is alive")
-    unsigned = await run_in_threadpool(gateway.signing.problem)
-    warnings = None if unsigned is None else [f"images are not signed: {unsigned}"]
-    return Ready(workers=workers, warnings=warnings)
     response_model=Ready,
     responses=problems(ErrorCode.NO_WORKERS, ErrorCode.STORAGE_UNAVAILABLE, ErrorCode.LEDGER_UNAVAILABLE),
 )
@@ -87,7 +70,9 @@ async def is_ready(request: Request, gateway: GatewayState) -> Response:
     if failed is not None:
         return _not_ready(unavailable(_FAILURES[failed.name], failed.detail or ""), request, checks)
     alive = next(check.queues or {} for check in checks if check.name == "workers")
-    ready = Ready(workers=alive[DIFFUSION_QUEUE], checks=checks)
+    unsigned = await run_in_threadpool(gateway.signing.problem)
+    warnings = None if unsigned is None else [f"images are not signed: {unsigned}"]
+    ready = Ready(workers=alive[DIFFUSION_QUEUE], warnings=warnings, checks=checks)
     return json_response(ready.model_dump(exclude_none=True))
 
 

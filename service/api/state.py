@@ -14,8 +14,8 @@ from redis import Redis
 from models.language.breaker import CircuitBreaker
 from models.language.client import LanguageEngine
 from models.language.rewriting import Rewriter
-from service.api.conversions import Conversions
 from service.api.answers import Answers
+from service.api.conversions import Conversions
 from service.api.decoding import Decoding
 from service.api.inspecting import Inspector
 from service.api.language_probe import LanguageProbe
@@ -136,7 +136,6 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             decoding=decoding,
             answers=Answers(),
             cluster_metrics=ClusterMetrics(connection, shows_keys=settings.metrics_by_key),
-            decoding=Decoding(settings.decoding_px // 2),
             store=images,
             signing=signing,
             conversions=Conversions(decoding, images, signing),
