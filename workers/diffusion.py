@@ -24,7 +24,9 @@ from models.errors import JobFailure
 from models.jobs.results import JobOutput
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.ledger import Ledger
+from service.backbone.metrics import REGISTRY
 from service.backbone.settings import Settings, SettingsError
+from workers.engine_metrics import EngineMetrics, observe_step
 from workers.executors import PREFETCH, Event, Failed, Finished, Loading, Progressed
 from workers.held_jobs import HeldJob
 from workers.warm import WorkerStatus
@@ -52,7 +54,14 @@ def open_diffusion(
         return checkpoint
 
     budget_bytes = _budget_bytes(settings, device)
-    engine = Engine(load_and_note, device=device, capacity=Capacity(settings.rows), budget_bytes=budget_bytes)
+    engine = Engine(
+        load_and_note,
+        device=device,
+        capacity=Capacity(settings.rows),
+        budget_bytes=budget_bytes,
+        observer=observe_step,
+    )
+    REGISTRY.register(EngineMetrics(engine))
     return EngineExecutor(engine, catalog, ledger, describe_device(device))
 
 

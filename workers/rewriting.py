@@ -19,6 +19,7 @@ from service.backbone.connections import connect_async
 from service.backbone.language import open_engine, open_rewriter
 from service.backbone.settings import Settings
 from workers.held_jobs import HeldJob
+from workers.metrics import observe_rewrite
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +100,7 @@ class Rewriting(threading.Thread):
             rewrite = Rewrite(
                 status=UNAVAILABLE, reason="the prompt could not be rewritten; the worker's log has the reason"
             )
+        observe_rewrite(rewrite.status, rewrite.elapsed_s)
         job.set_rewrite(rewrite)
         done(job)
 

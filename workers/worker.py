@@ -32,6 +32,7 @@ from workers.images import ImageLoader
 from workers.loop import JobLoop
 from workers.maintenance import Maintenance
 from workers.marking import Marking
+from workers.metrics import MetricsPublisher
 from workers.prepare import Prepare, ReadyQueue
 from workers.rewriting import Rewriting, rewriter_of
 from workers.rq_adapter import RqAdapter
@@ -52,6 +53,7 @@ class _Worker:
     maintenance: Maintenance
     heartbeat: Heartbeat
     loop: JobLoop
+    metrics: MetricsPublisher
     executors: Executors
     diffusion: DiffusionExecutor | None
 
@@ -131,7 +133,8 @@ def _build(
     prepare = Prepare(consumer, loader, rewriting, lambda: executors.room, ready, can_store)
     heartbeat = Heartbeat(maintenance, consumer, prepare, settings.job_timeout_s, lambda: executors.longest_call_s)
     loop = JobLoop(consumer, prepare, executors, finish, settings.job_timeout_s, settings.snapshot_every)
-    return _Worker(adapter, maintenance, heartbeat, loop, executors, diffusion)
+    metrics = MetricsPublisher(connection, name, lambda: len(held))
+    return _Worker(adapter, maintenance, heartbeat, loop, metrics, executors, diffusion)
 
 
 def _open_diffusion(settings: Settings, catalog: CatalogFile, ledger: Ledger) -> DiffusionExecutor:
@@ -148,10 +151,12 @@ def _live(worker: _Worker) -> None:
     worker.adapter.bootstrap("WARNING")
     worker.maintenance.beat()
     worker.heartbeat.start()
+    worker.metrics.start()
     log.info("worker %s (pid %d) takes jobs from %s", worker.adapter.name, os.getpid(), worker.adapter.queue.name)
     try:
         worker.loop.run()
     finally:
+        worker.metrics.stop()
         worker.heartbeat.stop()
         worker.maintenance.sign_off()
         worker.adapter.teardown()

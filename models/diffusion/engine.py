@@ -14,7 +14,8 @@ from models.diffusion.capacity import Capacity, Forward
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.events import Event, Failed, Finished, Progressed
 from models.diffusion.load_requests import checkpoint_request
-from models.diffusion.model_cache import ModelCache
+from models.diffusion.model_cache import CacheCounts, ModelCache
+from models.diffusion.observation import Observer, engine_step
 from models.diffusion.plans import Tools, plan
 from models.diffusion.previewing import Previews
 from models.diffusion.row import AwaitingLoad, Ended, Finishing, OnHost, Preparing, Row, Running
@@ -46,6 +47,7 @@ class Engine:
         capacity: bounds the number of rows that are drawn at once; the others wait.
         preview_every: the number of steps between two previews of a row; 0 turns previews off.
         budget_bytes: the memory for models that no row uses; ``None`` keeps models until the device is full.
+        observer: is told about each step with a forward.
 
     Raises:
         ValueError: ``preview_every`` is negative.
@@ -59,6 +61,7 @@ class Engine:
         capacity: Capacity | None = None,
         preview_every: int = 5,
         budget_bytes: int | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.capacity = capacity or Capacity()
         self._load = load
@@ -69,6 +72,7 @@ class Engine:
         self._times = ForwardTimes(streams, self._side_work, self.capacity)
         self._previews = Previews(preview_every, self._side_work)
         self._tools = Tools(load, device)
+        self._observer = observer
         self._joining_soon = 1
         self._told_loading_at = time.monotonic()
 
@@ -81,6 +85,16 @@ class Engine:
     def waiting(self) -> int:
         """The number of rows that wait for admission."""
         return self._scheduler.waiting
+
+    @property
+    def running(self) -> int:
+        """The number of rows that were admitted."""
+        return self._scheduler.running
+
+    @property
+    def cache_counts(self) -> CacheCounts:
+        """What the cache of models did so far, and what it holds."""
+        return self._models.counts
 
     @property
     def joining_soon(self) -> int:
@@ -149,15 +163,18 @@ class Engine:
     @torch.inference_mode()
     def step(self) -> list[Event]:
         """Admit and resume rows, then run one forward for the batch that the scheduler selects."""
+        stepping_since = time.monotonic()
         events = [*self._admit(), *self._resume_ready()]
         rows = self._scheduler.select_batch()
         if rows:
-            began_at = time.monotonic()
-            outputs = self._execute(rows)
+            began_at, batch = time.monotonic(), [current_work(row) for row in rows]
+            outputs = self._execute(batch)
             self._previews.begin(rows, outputs)
             events += self._advance(rows, outputs)
             self._scheduler.charge(rows, time.monotonic() - began_at)
             events += self._finish(rows)
+            if self._observer is not None:
+                self._observer(engine_step(rows, batch, time.monotonic() - stepping_since))
         else:
             self._side_work.wait()
         events += [*self._resume_ready(), *self._loading()]
@@ -257,9 +274,8 @@ class Engine:
             self._told_loading_at = now
             yield from self._side_work.loading()
 
-    def _execute(self, rows: Sequence[Row]) -> list[torch.Tensor | JobFailure]:
-        """Run the model for all of ``rows``: one forward, or several small ones that measure its fixed cost."""
-        batch = [current_work(row) for row in rows]
+    def _execute(self, batch: Sequence[Work[object]]) -> list[torch.Tensor | JobFailure]:
+        """Run the model for all of ``batch``: one forward, or several small ones that measure its fixed cost."""
         forward = Forward.of(batch)
         parts = split(batch, self._times.begin(forward))
         refused: list[int] = []

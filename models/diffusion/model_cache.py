@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Callable, Collection, Hashable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -46,6 +47,26 @@ class _Entry:
         return self.future.done() and isinstance(self.future.result(), JobFailure)
 
 
+@dataclass(frozen=True)
+class CacheCounts:
+    """What a cache did since its start, and what it holds now."""
+
+    hits: int
+    """Requests for a model that was loaded, or being loaded."""
+    loads: int
+    """Models that were loaded."""
+    load_s: float
+    """The seconds that these loads took, without downloads."""
+    failures: int
+    """Loads that failed."""
+    evictions: int
+    """Models that were dropped."""
+    models: int
+    """Models that are loaded now."""
+    held_bytes: int
+    """The bytes of their tensors, those that models share counted once."""
+
+
 class ModelCache:
     """An LRU cache of models with single flight: equal requests share one load. One thread requests models.
 
@@ -72,6 +93,8 @@ class ModelCache:
         self._entries: dict[Hashable, _Entry] = {}
         """The least recently requested first."""
         self._lock = RLock()
+        self._hits = self._loads = self._failures = self._evictions = 0
+        self._load_s = 0.0
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
 
     def request(self, request: LoadRequest[T]) -> Future[T | JobFailure]:
@@ -83,6 +106,8 @@ class ModelCache:
             entry = self._entries.pop(request.key, None)
             if entry is None or entry.has_failed:
                 entry = self._begin(request)
+            else:
+                self._hits += 1
             self._entries[request.key] = entry
             return cast("Future[T | JobFailure]", entry.future)
 
@@ -97,6 +122,20 @@ class ModelCache:
         """The keys of all loaded models, the least recently requested first."""
         with self._lock:
             return tuple(key for key, entry in self._entries.items() if entry.is_loaded)
+
+    @property
+    def counts(self) -> CacheCounts:
+        """The counts as they are now."""
+        with self._lock:
+            return CacheCounts(
+                hits=self._hits,
+                loads=self._loads,
+                load_s=self._load_s,
+                failures=self._failures,
+                evictions=self._evictions,
+                models=len(self.loaded),
+                held_bytes=self._held_bytes(),
+            )
 
     def free_memory(self) -> bool:
         """Drop every model that no row uses, and return unused memory to the device; false if no model was dropped."""
@@ -138,9 +177,11 @@ class ModelCache:
             self._settle()
             return loaded
 
+        began_at = time.monotonic()
         loaded = attempt(load)
         if isinstance(loaded, OutOfMemory) and self._drop_until(lambda: False, spare=request.key):
             loaded = attempt(load)
+        self._count_load(loaded, time.monotonic() - began_at)
         if not isinstance(loaded, JobFailure):
             with self._lock:
                 if request.key in self._entries:  # it was dropped already if its parent was
@@ -150,12 +191,23 @@ class ModelCache:
             self._drop_until(self._is_within_budget, request.key)
         return loaded
 
+    def _count_load(self, loaded: object, seconds: float) -> None:
+        with self._lock:
+            if isinstance(loaded, JobFailure):
+                self._failures += 1
+            else:
+                self._loads, self._load_s = self._loads + 1, self._load_s + seconds
+
     def _has_few_children(self, parent: Hashable) -> bool:
         return sum(entry.parent == parent for entry in self._entries.values()) <= CHILDREN_MAX
 
     def _is_within_budget(self) -> bool:
+        return self._budget_bytes is None or self._held_bytes() <= self._budget_bytes
+
+    def _held_bytes(self) -> int:
+        """The bytes of all tensors, those that models share counted once."""
         held = {address: size for entry in self._entries.values() for address, size in entry.tensors.items()}
-        return self._budget_bytes is None or sum(held.values()) <= self._budget_bytes
+        return sum(held.values())
 
     def _drop_until(self, is_enough: Callable[[], bool], spare: Hashable = None, parent: Hashable = None) -> bool:
         """Drop unused models, the least recently requested first, until ``is_enough``; whether any was dropped.
@@ -187,9 +239,10 @@ class ModelCache:
 
     def _drop(self, key: Hashable) -> None:
         """Drop the model, and those that share its tensors: a row that uses one of them uses this model, too."""
-        del self._entries[key]
-        for child in [each for each, entry in self._entries.items() if entry.parent == key]:
-            del self._entries[child]
+        dropped = [key, *(each for each, entry in self._entries.items() if entry.parent == key)]
+        self._evictions += len(dropped)
+        for each in dropped:
+            del self._entries[each]
 
 
 def _hand_on(to: Future[object], done: Future[object]) -> None:

@@ -53,6 +53,11 @@ class Scheduler:
         return len(self._waiting)
 
     @property
+    def running(self) -> int:
+        """The number of rows that were admitted."""
+        return len(self._running)
+
+    @property
     def is_idle(self) -> bool:
         """Whether there are no rows."""
         return not self._running and not self._waiting

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from models.language.errors import EngineMisbehaved
+from models.language.errors import EngineMisbehaved, LanguageError
 from models.language.wire import bounded, error_of_status, events_of, message_of, read_object, translate_errors
 
 CONNECTIONS_MAX = 64
@@ -104,6 +104,16 @@ class LanguageEngine:
                 raise EngineMisbehaved("the language engine lists no models")
             self._model = str(names[0])
         return self._model
+
+    async def is_answering(self, *, timeout_s: float = LISTING_TIMEOUT_S) -> bool:
+        """Whether the server lists its models now."""
+        try:
+            with translate_errors():
+                async with asyncio.timeout(timeout_s):
+                    await self._fetch(self._client.build_request("GET", f"{self._url}/models"))
+        except LanguageError:
+            return False
+        return True
 
     async def chat(self, body: Mapping[str, Any], *, timeout_s: float) -> Completion:
         """The whole response to ``body`` (a chat completion request without ``model`` and ``stream``).

@@ -12,14 +12,16 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from models.jobs.kinds import load_kinds
-from service.api import assist, health, images, index, native, openai, pages, prodia_v1, prodia_v2, sdapi
+from service.api import assist, health, images, index, metrics, native, openai, pages, prodia_v1, prodia_v2, sdapi
 from service.api.body_guard import BodyBudget, BodyGuard, BodyLimits
 from service.api.documentation import DocumentedApi
 from service.api.errors import ErrorRenderer
 from service.api.hosts import KnownHosts
 from service.api.job_bodies import job_body
+from service.api.metrics.requests import MeasuredRequests
 from service.api.middleware import ErrorRendering, RequestId
 from service.api.native.openapi import document_jobs, params_classes
+from service.api.native.polls import POLLS
 from service.api.native.webhook_job import webhook_job
 from service.api.origins import cors_middleware
 from service.api.paths import HeadAsGet, PlainPaths
@@ -98,6 +100,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         middleware=[
+            Middleware(MeasuredRequests),
             Middleware(Turns),
             Middleware(RequestId),
             Middleware(PlainPaths),
@@ -115,7 +118,8 @@ def create_app(settings: Settings) -> FastAPI:
         ],
         exception_handlers={HTTPException: renderer, RequestValidationError: renderer},
     )
-    for module in (prodia_v1, prodia_v2, native, images, assist, openai, sdapi, health, index, pages):
+    app.routes.append(POLLS)
+    for module in (prodia_v1, prodia_v2, native, images, assist, openai, sdapi, health, metrics, index, pages):
         app.include_router(module.router)
     if settings.prodia_keyless:
         app.include_router(prodia_v1.keyless_router)

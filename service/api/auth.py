@@ -19,9 +19,10 @@ from service.backbone.keys import KeyRefused
 from service.backbone.settings import Settings
 from service.jobs.caller import Caller
 
-_Bearer = Security(HTTPBearer(scheme_name="Bearer", auto_error=False))
-_ApiKey = Security(APIKeyHeader(name="X-API-Key", scheme_name="X-API-Key", auto_error=False))
-_ProdiaKey = Security(APIKeyHeader(name="X-Prodia-Key", scheme_name="X-Prodia-Key", auto_error=False))
+_bearer = HTTPBearer(scheme_name="Bearer", auto_error=False)
+_api_key = APIKeyHeader(name="X-API-Key", scheme_name="X-API-Key", auto_error=False)
+_prodia_key = APIKeyHeader(name="X-Prodia-Key", scheme_name="X-Prodia-Key", auto_error=False)
+_Bearer, _ApiKey, _ProdiaKey = Security(_bearer), Security(_api_key), Security(_prodia_key)
 _Basic = Security(HTTPBase(scheme="basic", scheme_name="Basic", auto_error=False))
 
 
@@ -39,6 +40,12 @@ async def authenticate(
     """
     key = (bearer.credentials if bearer else None) or api_key or prodia_key
     return await _caller(request, gateway, key, "Authorization: Bearer <key>", challenge="Bearer")
+
+
+async def authenticate_request(request: Request, gateway: Gateway) -> Caller:
+    """As :func:`authenticate`, for a route without FastAPI's dependencies."""
+    bearer, api_key, prodia_key = await _bearer(request), await _api_key(request), await _prodia_key(request)
+    return await authenticate(request, gateway, bearer, api_key, prodia_key)
 
 
 async def authenticate_basic(

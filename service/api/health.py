@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Literal
 
-from fastapi import APIRouter
-from pydantic import BaseModel
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
+from models.jobs.kinds import DIFFUSION_QUEUE
 from service.api.documentation import problems
-from service.api.errors import ErrorCode, unavailable
+from service.api.errors import PROBLEM_TYPE, ApiError, ErrorCode, problem_document, unavailable
+from service.api.readiness import Check, check_all
+from service.api.responses import json_response
 from service.api.state import GatewayState
 
 PROBES = ("/healthz", "/readyz")
@@ -25,12 +30,21 @@ class Alive(BaseModel):
 
 
 class Ready(BaseModel):
-    """Redis accepts writes, there is space for results, and at least one worker is alive."""
+    """Jobs can be queued, processed and stored."""
 
     status: Literal["ready"] = "ready"
-    workers: int
     warnings: list[str] | None = None
     """What needs care although jobs can be processed; left out if nothing does."""
+    workers: int = Field(description="How many workers of the diffusion queue are alive.")
+    checks: list[Check]
+
+
+_FAILURES = {
+    "storage": ErrorCode.STORAGE_UNAVAILABLE,
+    "redis": ErrorCode.LEDGER_UNAVAILABLE,
+    "workers": ErrorCode.NO_WORKERS,
+}
+"""The code of the answer if a check failed; the first one counts."""
 
 
 @router.get("/healthz", operation_id="isAlive", summary="Check whether the gateway runs")
@@ -43,20 +57,27 @@ async def is_alive() -> Alive:
     "/readyz",
     operation_id="isReady",
     summary="Check whether jobs can be processed",
-    response_model_exclude_none=True,
+    response_model=Ready,
     responses=problems(ErrorCode.NO_WORKERS, ErrorCode.STORAGE_UNAVAILABLE, ErrorCode.LEDGER_UNAVAILABLE),
 )
-async def is_ready(gateway: GatewayState) -> Ready:
-    """Answers 200 if jobs can be queued, processed and stored, and says otherwise what is missing. Needs no API key."""
-    problem = await run_in_threadpool(gateway.storage.problem)
-    if problem is not None:
-        raise unavailable(ErrorCode.STORAGE_UNAVAILABLE, problem)
-    refusal = await gateway.ledger_writes.refusal()
-    if refusal is not None:
-        raise unavailable(ErrorCode.LEDGER_UNAVAILABLE, f"the ledger accepts no writes: {refusal}")
-    workers = await gateway.watcher.worker_count()
-    if workers == 0:
-        raise unavailable(ErrorCode.NO_WORKERS, "no worker is alive")
+async def is_ready(request: Request, gateway: GatewayState) -> Response:
+    """Answers 200 if jobs can be queued, processed and stored, and 503 with the reason otherwise; needs no API key.
+
+    `checks` says more: what is degraded keeps no job of the diffusion queue from being processed.
+    """
+    checks = await check_all(gateway)
+    failed = next((check for check in checks if check.status == "failed"), None)
+    if failed is not None:
+        return _not_ready(unavailable(_FAILURES[failed.name], failed.detail or ""), request, checks)
+    alive = next(check.queues or {} for check in checks if check.name == "workers")
     unsigned = await run_in_threadpool(gateway.signing.problem)
     warnings = None if unsigned is None else [f"images are not signed: {unsigned}"]
-    return Ready(workers=workers, warnings=warnings)
+    ready = Ready(workers=alive[DIFFUSION_QUEUE], warnings=warnings, checks=checks)
+    return json_response(ready.model_dump(exclude_none=True))
+
+
+def _not_ready(error: ApiError, request: Request, checks: Sequence[Check]) -> Response:
+    """The problem details of ``error``, with the checks as a further member."""
+    document = problem_document(error, request.state.request_id)
+    document["checks"] = [check.model_dump(exclude_none=True) for check in checks]
+    return Response(json.dumps(document), error.code.status, error.headers, PROBLEM_TYPE)

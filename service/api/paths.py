@@ -11,7 +11,8 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _SLASHES = re.compile(r"/{2,}")
-_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+"""The methods that routes may have, in alphabetical order."""
 
 
 class PlainPaths:
@@ -61,7 +62,7 @@ class HeadAsGet:
 def methods_of(scope: MutableMapping[str, Any]) -> list[str]:
     """The methods that the application has for the path of the request, in alphabetical order."""
     routes: list[BaseRoute] = scope["app"].router.routes
-    return [method for method in _METHODS if any(_takes(route, {**scope, "method": method}) for route in routes)]
+    return [method for method in METHODS if any(_takes(route, {**scope, "method": method}) for route in routes)]
 
 
 def route_of(scope: MutableMapping[str, Any]) -> str:

@@ -14,14 +14,17 @@ from redis import Redis
 from models.language.breaker import CircuitBreaker
 from models.language.client import LanguageEngine
 from models.language.rewriting import Rewriter
+from service.api.answers import Answers
 from service.api.conversions import Conversions
 from service.api.decoding import Decoding
 from service.api.inspecting import Inspector
+from service.api.language_probe import LanguageProbe
 from service.api.stopping import Stopping
 from service.api.sweeping import sweep_regularly
 from service.api.throttling import WrongKeys
 from service.backbone.callers import Callers
 from service.backbone.catalog_file import CatalogFile
+from service.backbone.cluster_metrics import ClusterMetrics
 from service.backbone.connections import WriteProbe, connect, connect_async
 from service.backbone.inputs import InputStore
 from service.backbone.key_store import KeyStore
@@ -59,6 +62,8 @@ class Gateway:
     owned_jobs: OwnedJobs
     jobs: JobService
     watcher: JobWatcher
+    answers: Answers
+    cluster_metrics: ClusterMetrics
     decoding: Decoding
     store: ImageStore
     signing: Signing
@@ -71,6 +76,7 @@ class Gateway:
     preferences: Preferences
     engine: LanguageEngine | None
     """``None`` if no language engine is configured, or it is switched off."""
+    language_probe: LanguageProbe | None
     rewriter: Rewriter
     wrong_keys: WrongKeys
     viewers: Viewers
@@ -134,6 +140,8 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             ),
             watcher=watcher,
             decoding=decoding,
+            answers=Answers(),
+            cluster_metrics=ClusterMetrics(connection, shows_keys=settings.metrics_by_key),
             store=images,
             signing=signing,
             conversions=Conversions(decoding, images, signing),
@@ -144,6 +152,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             callers=Callers(connection),
             preferences=preferences,
             engine=engine,
+            language_probe=None if engine is None else LanguageProbe(engine),
             rewriter=open_rewriter(settings, engine, connection),
             wrong_keys=WrongKeys(settings.wrong_keys_per_minute),
             viewers=Viewers(connection),

@@ -36,8 +36,8 @@ class Allowance:
 
     def or_else(self, defaults: Allowance) -> Allowance:
         """These limits, and those of ``defaults`` where they are ``None``."""
-        others = asdict(defaults)
-        return Allowance(**{name: others[name] if limit is None else limit for name, limit in asdict(self).items()})
+        others = vars(defaults)
+        return Allowance(**{name: others[name] if limit is None else limit for name, limit in vars(self).items()})
 
     @property
     def effective(self) -> dict[str, int]:

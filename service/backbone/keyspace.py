@@ -25,6 +25,10 @@ No other module spells a key. ``TTL`` in the table is the setting ``PHOTOGRAM_RE
 | ``photogram:owner:<owner>:running`` | set | ledger scripts | never | ids of the owner's jobs that run |
 | ``photogram:owner:<owner>:requests`` | hash | intake | 1 min | token bucket of submitting requests |
 | ``photogram:usage:<owner>:<period>`` | hash | intake, ledger scripts | 400 d | jobs, work and outcomes in a period |
+| ``photogram:queued:jobs`` | hash | intake, ledger scripts | never | how many jobs wait, by kind and model |
+| ``photogram:queued:work`` | hash | intake, ledger scripts | never | their pixels times steps |
+| ``photogram:model-speeds`` | hash | workers | never | work that one worker does in a second, by model |
+| ``photogram:worker:<name>:metrics`` | string | the worker | 30 s | the worker's metrics as JSON |
 | ``photogram:keys`` | hash | key store | never | secrets of API keys: SHA-256 to JSON |
 | ``photogram:keys:records`` | hash | key store | never | API keys: id to JSON |
 | ``photogram:keys:used`` | hash | gateways, at most once a minute | never | when an API key was last used, by id |
@@ -79,6 +83,15 @@ MODEL_PROBLEMS_KEY = "photogram:model-problems"
 
 MODEL_BACKENDS_KEY = "photogram:model-backends"
 """Hash, model name to JSON with ``backend`` and ``relative_error``. Workers write it when they load a model."""
+
+QUEUED_JOBS_KEY = "photogram:queued:jobs"
+"""Hash, ``<kind>\\n<model>`` to how many such jobs wait. Intake and the ledger scripts write it; fields leave at 0."""
+
+QUEUED_WORK_KEY = "photogram:queued:work"
+"""Hash, the same fields to the work of these jobs in pixels times steps."""
+
+MODEL_SPEEDS_KEY = "photogram:model-speeds"
+"""Hash, model name to the pixels times steps that one worker does in a second. Workers write what they measured."""
 
 LEASES_KEY = "photogram:leases"
 """Sorted set, job id by the time its lease ends. Intake adds the jobs of synchronous calls, the gateway that waits for
@@ -155,6 +168,11 @@ def usage_key(owner: str, period: str) -> str:
 def idempotency_key(owner: str, digest: str) -> str:
     """String. The job id that an owner's ``Idempotency-Key`` of this SHA-256 belongs to; intake writes it for 24 h."""
     return f"photogram:idempotency:{owner}:{digest}"
+
+
+def worker_metrics_key(name: str) -> str:
+    """String, JSON. The metrics of a worker, which writes them every few seconds; expires after 30 s."""
+    return f"photogram:worker:{name}:metrics"
 
 
 def workers_key(queue: str = DIFFUSION_QUEUE) -> str:

@@ -19,7 +19,7 @@ from models.errors import PhotogramError
 from models.jobs.kinds import DIFFUSION_QUEUE, UnknownKind, find_kind
 from models.jobs.records import JobRecord, JobStatus
 from models.jobs.tickets import Ticket
-from service.backbone import scripts
+from service.backbone import metrics, scripts
 from service.backbone.allowances import NO_DEMAND, NO_LIMITS, Allowance, Demand, LimitReached
 from service.backbone.keyspace import (
     LEASES_KEY,
@@ -128,10 +128,13 @@ class Intake:
                 earlier = dict(zip(answer[1][::2], answer[1][1::2], strict=True))
                 return Accepted(_same_request(_earlier(earlier, ticket), ticket, requested), is_new=False)
             case b"full":
+                metrics.REFUSALS.labels(metrics.SERVER_QUEUE).inc()
                 raise QueueFull(f"the queue is full: {self._max_queued} jobs are waiting")
             case b"refused":
                 limit = answer[1].decode()
+                metrics.REFUSALS.labels(limit).inc()
                 raise LimitReached(limit, allowance.effective[limit], answer[2], answer[3])
+        metrics.count_accepted(ticket.kind, ticket.params.model_name)
         encoded = {name.encode(): value.encode() for name, value in fields.items()}
         return Accepted(read_hash(encoded, ticket.params), is_new=True)
 

@@ -39,6 +39,7 @@ def new_hash(ticket: Ticket, requested: Mapping[str, Any], now: float) -> dict[s
         "kind": ticket.kind,
         "owner": ticket.owner,
         "status": JobStatus.QUEUED,
+        "model": ticket.params.model_name or "",
         "params": json.dumps(ticket.params.to_payload()),
         "requested": json.dumps(requested, sort_keys=True),
         "image_id": ticket.image_id,

@@ -143,6 +143,11 @@ def proxies(value: str) -> tuple[str, ...]:
     return _words(value)
 
 
+def readers(value: str) -> tuple[str, ...]:
+    """As :func:`proxies`, or ``none``."""
+    return () if value.strip() == "none" else proxies(value)
+
+
 def ports(value: str) -> frozenset[int] | None:
     """Port numbers, separated by commas."""
     words = _words(value)

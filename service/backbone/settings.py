@@ -105,6 +105,10 @@ class Settings:
     """How many cost units, each a million pixels times steps, the jobs of a key may cost in a day (UTC)."""
     key_units_per_month: int = setting(0, values.whole(0))
     """The same for a month."""
+    metrics_open_to: tuple[str, ...] = setting(("127.0.0.0/8", "::1"), values.readers)
+    """The addresses and networks that may read metrics without an API key; ``*`` is everybody, ``none`` nobody."""
+    metrics_by_key: bool = setting(False, values.flag)
+    """Whether metrics show what each API key has used, by its id."""
     max_body_bytes: int = setting(64 << 20, values.whole())
     """The largest request body; Base64 makes the images in it a third larger."""
     max_bodies_bytes: int = setting(256 << 20, values.whole())

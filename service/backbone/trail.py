@@ -10,26 +10,27 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from service.backbone import metrics
 from service.backbone.logs import shows_prompts, with_fields
 
 log = logging.getLogger(__name__)
 
 JOB_FIELDS = (
     "job_id", "owner", "kind", "status", "params", "images", "steps", "error_code", "created_at", "started_at",
-    "finished_at", "timings",
+    "finished_at", "timings", "step_px",
 )  # fmt: skip
 """The fields of a record that the line needs; the others may be large."""
 _STAGES = ("prepare_s", "denoise_s", "run_s", "finish_s")
 
 
 def job_ended(values: Sequence[bytes | None]) -> None:
-    """Write the line of a job; ``values`` are those of :data:`JOB_FIELDS` in the job's record.
+    """Count the job and write its line; ``values`` are those of :data:`JOB_FIELDS` in the job's record.
 
     A record that another version wrote is no error here: what cannot be read is left out.
     """
     found = {name: value.decode() for name, value in zip(JOB_FIELDS, values, strict=True) if value is not None}
     params, timings = _object(found.get("params")), _object(found.get("timings"))
-    created_s, finished_s = _seconds(found.get("created_at")), _seconds(found.get("finished_at"))
+    created_s, started_s, finished_s = (_number(found.get(f"{name}_at")) for name in ("created", "started", "finished"))
     fields = {
         "id": found.get("job_id"),
         "key": found.get("owner"),
@@ -39,10 +40,12 @@ def job_ended(values: Sequence[bytes | None]) -> None:
         "steps": found.get("steps"),
         "outcome": found.get("status"),
         "code": found.get("error_code"),
-        "queue_s": _between(created_s, _seconds(found.get("started_at"))),
+        "queue_s": _between(created_s, started_s),
         **{stage: timings.get(stage) for stage in _STAGES},
         "total_s": _between(created_s, finished_s),
     }
+    run_s, step_px = _between(started_s, finished_s), _number(found.get("step_px"))
+    metrics.count_end({**fields, "run_s": run_s, "step_px": step_px})
     if shows_prompts():
         fields |= {"prompt": params.get("prompt"), "negative_prompt": params.get("negative_prompt")}
     log.info("job", extra=with_fields(fields))
@@ -78,7 +81,7 @@ def _object(text: str | None) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _seconds(text: str | None) -> float | None:
+def _number(text: str | None) -> float | None:
     try:
         return None if text is None else float(text)
     except ValueError:

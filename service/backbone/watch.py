@@ -62,8 +62,12 @@ class JobWatcher:
 
     async def read(self, job_id: str) -> JobRecord | None:
         """The job's record, or ``None`` if there is none, its kind is not registered, or it cannot be read."""
-        fields: Any = await self._connection.hgetall(record_key(job_id))
-        return self._read_known(job_id, fields)
+        return self.known(job_id, await self.fields(job_id))
+
+    async def fields(self, job_id: str) -> Mapping[bytes, bytes]:
+        """The hash of the job's record as Redis has it; empty if there is none."""
+        found: Any = await self._connection.hgetall(record_key(job_id))
+        return found  # type: ignore[no-any-return]
 
     async def recent(self, owner: str, limit: int, before: JobRecord | None = None) -> list[JobRecord]:
         """The newest jobs of ``owner``, the newest first, at most ``limit``.
@@ -99,10 +103,10 @@ class JobWatcher:
             for name in names:
                 pipeline.hgetall(record_key(name))
             hashes = await pipeline.execute()
-        return [record for record in map(self._read_known, names, hashes) if record is not None]
+        return [record for record in map(self.known, names, hashes) if record is not None]
 
-    def _read_known(self, job_id: str, fields: Mapping[bytes, bytes]) -> JobRecord | None:
-        """The record in the hash, or ``None`` if the hash has expired or cannot be read."""
+    def known(self, job_id: str, fields: Mapping[bytes, bytes]) -> JobRecord | None:
+        """The record in the hash ``fields``, or ``None`` if the hash has expired or cannot be read."""
         try:
             return read_hash(fields) if fields else None
         except (UnknownKind, UnreadableRecord) as error:

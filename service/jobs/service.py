@@ -243,8 +243,19 @@ class JobService:
 
     async def find(self, caller: Caller, job_id: str) -> JobRecord:
         """The job of that id; raises :class:`JobNotFound` if ``caller`` has no such job."""
-        record = await self._watcher.read(job_id) if JOB_ID_PATTERN.fullmatch(job_id) else None
-        if record is None or record.owner != caller.key_id:
+        return self.read(job_id, await self.find_fields(caller, job_id))
+
+    async def find_fields(self, caller: Caller, job_id: str) -> Mapping[bytes, bytes]:
+        """The hash of the job of that id, for :meth:`read`; raises :class:`JobNotFound` as :meth:`find`."""
+        fields = await self._watcher.fields(job_id) if JOB_ID_PATTERN.fullmatch(job_id) else {}
+        if fields.get(b"owner") != caller.key_id.encode():
+            raise JobNotFound("there is no such job")
+        return fields
+
+    def read(self, job_id: str, fields: Mapping[bytes, bytes]) -> JobRecord:
+        """The record in the hash ``fields``; raises :class:`JobNotFound` if it cannot be read."""
+        record = self._watcher.known(job_id, fields)
+        if record is None:
             raise JobNotFound("there is no such job")
         return record
 

@@ -17,6 +17,7 @@ from service.api.images import base_url
 from service.api.job_bodies import parse_job
 from service.api.native.errors import CANCELLING_JOB, CREATING_JOB, QUERYING_JOB
 from service.api.native.openapi import JOB_BODY
+from service.api.native.polls import JOB_PATH, answer_poll
 from service.api.native.schemas import JobListView, JobView, ListQuery, WaitQuery
 from service.api.native.streaming import JobEvents, event_stream, resume_point
 from service.api.native.translate import wire_name
@@ -64,7 +65,7 @@ async def create_job(
 
 
 @router.put(
-    "/v1/jobs/{job_id}",
+    JOB_PATH,
     operation_id="putJob",
     summary="Submit a job under an id that you choose",
     status_code=202,
@@ -108,24 +109,24 @@ async def _submit(
 
 
 @router.get(
-    "/v1/jobs/{job_id}",
+    JOB_PATH,
     operation_id="getJob",
     summary="Read a job, or wait until it has finished",
+    response_model=JobView,
     responses=QUERYING_JOB,
 )
 async def get_job(
     request: Request, gateway: GatewayState, caller: CurrentCaller, job_id: str, query: Annotated[WaitQuery, Query()]
-) -> JobView:
+) -> Response:
     """The job as it is now. With `wait`, the answer comes once the job has finished, or after that many seconds."""
-    if not query.wait:
-        return job_view(await gateway.jobs.find(caller, job_id), base_url(request, gateway))
-    async with stopping_of(request.scope).interrupting():
-        record = await gateway.jobs.wait(caller, job_id, query.wait)
-    return job_view(record, base_url(request, gateway))
+    if query.wait:
+        async with stopping_of(request.scope).interrupting():
+            await gateway.jobs.wait(caller, job_id, query.wait)
+    return await answer_poll(request, gateway, caller, job_id)
 
 
 @router.delete(
-    "/v1/jobs/{job_id}",
+    JOB_PATH,
     operation_id="cancelJob",
     summary="Cancel a job",
     responses={

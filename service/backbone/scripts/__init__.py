@@ -14,6 +14,8 @@ from importlib.resources import files
 
 from service.backbone.keyspace import (
     CANCEL_CHANNEL,
+    QUEUED_JOBS_KEY,
+    QUEUED_WORK_KEY,
     WAKE_CHANNEL,
     WEBHOOK_LANES_KEY,
     WEBHOOK_LEASES_KEY,
@@ -76,6 +78,7 @@ local USAGE_KEY = '{usage_key("%s", "%s")}'
 local SNAPSHOT_KEY, SNAPSHOT_TTL_S = '{snapshot_key("%s")}', {SNAPSHOT_TTL_S}
 local SUBSCRIPTIONS_KEY, PROGRESS_EVERY_S = '{webhook_events_key("%s")}', {WEBHOOK_PROGRESS_EVERY_S}
 """
+_QUEUED_WORK = f"local QUEUED_JOBS_KEY, QUEUED_WORK_KEY = '{QUEUED_JOBS_KEY}', '{QUEUED_WORK_KEY}'\n"
 _ADMITTING = f"local RECORD_KEY, USAGE_TTL_S = '{record_key('%s')}', {USAGE_TTL_S}\n"
 
 
@@ -88,7 +91,7 @@ def admit() -> str:
     the job, each as its number of parts and the parts. Returns ``accepted``; ``earlier`` and the hash of the earlier
     record; ``full``; or ``refused``, the name of the limit, how much of it is left and the seconds until there is more.
     """
-    return _ADMITTING + _load("admit")
+    return _ADMITTING + _queued_work() + _load("admit")
 
 
 def start() -> str:
@@ -249,11 +252,16 @@ def webhook_test() -> str:
 
 
 def _record_script(name: str) -> str:
-    return _CONSTANTS + _OUTBOX + _load("outbox") + _load("record") + _load(name)
+    return _CONSTANTS + _queued_work() + _OUTBOX + _load("outbox") + _load("record") + _load(name)
 
 
 def _outbox_script(name: str) -> str:
     return _OUTBOX + _load("outbox") + _load(name)
+
+
+def _queued_work() -> str:
+    """What counts the work that waits, for scripts that let jobs wait or wait no longer."""
+    return _QUEUED_WORK + _load("queued_work")
 
 
 @cache

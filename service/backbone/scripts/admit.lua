@@ -69,4 +69,5 @@ count(day, USAGE_TTL_S)
 count(month, USAGE_TTL_S)
 redis.call('SADD', queued, ask.job_id)
 run_commands(4)
+count_queued_work(record, 1)
 return {'accepted'}

@@ -19,7 +19,8 @@ end
 -- Counts the job among those of its owner that wait, that run, or, with nil, that have ended.
 local function count_as(place)
   for _, each in ipairs({OWNER_QUEUED_KEY, OWNER_RUNNING_KEY}) do
-    redis.call(each == place and 'SADD' or 'SREM', of_owner(each), get('job_id'))
+    local is_changed = redis.call(each == place and 'SADD' or 'SREM', of_owner(each), get('job_id')) == 1
+    if is_changed and each == OWNER_QUEUED_KEY then count_queued_work(record, each == place and 1 or -1) end
   end
 end
 

@@ -20,6 +20,7 @@ from models.diffusion.capacity import Capacity
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.engine import Engine
 from models.diffusion.events import Event, Finished, Loading
+from models.diffusion.observation import EngineStep
 from models.errors import ModelUnavailable
 from tests.models.diffusion.rig import (
     Studio,
@@ -43,6 +44,21 @@ def test_one_forward_serves_all_rows_of_a_group(request: pytest.FixtureRequest, 
     add_row(engine, "unguided", params(guidance_scale=1.0, num_inference_steps=2), studio.spec)
     run(engine)
     assert denoiser.batches == [3, 3, 2]
+
+
+def test_an_observer_is_told_about_each_forward(tiny_sd: Studio) -> None:
+    steps: list[EngineStep] = []
+    engine = tiny_sd.engine(observer=steps.append)
+    add_row(engine, "guided", params(num_inference_steps=3), tiny_sd.spec)
+    add_row(engine, "unguided", params(guidance_scale=1.0, num_inference_steps=2), tiny_sd.spec)
+    assert engine.running == 0
+    engine.step()
+    assert (engine.running, engine.waiting) == (2, 0)
+    run(engine)
+    assert [(step.rows, step.inputs) for step in steps] == [(2, 3), (2, 3), (1, 2)]
+    assert {(step.model, step.family) for step in steps} == {(tiny_sd.spec.name, tiny_sd.spec.family)}
+    assert all(step.seconds > 0 for step in steps)
+    assert engine.cache_counts.loads == 1
 
 
 def test_a_row_joins_once(tiny_sd: Studio) -> None:

@@ -47,6 +47,21 @@ def test_the_least_recently_used_goes_first(open_cache: Callable[..., ModelCache
     assert cache.loaded == ("a", "c")
 
 
+def test_what_the_cache_did_is_counted(open_cache: Callable[..., ModelCache]) -> None:
+    cache = open_cache(budget_bytes=200)
+    for name in ("a", "b", "a", "c"):
+        cache.request(load(name)).result()
+
+    def fail() -> None:
+        raise ModelUnavailable("gone")
+
+    cache.request(LoadRequest("broken", "broken", fail)).result()
+    counts = cache.counts
+    assert (counts.hits, counts.loads, counts.failures, counts.evictions) == (1, 3, 1, 1)
+    assert (counts.models, counts.held_bytes) == (2, 200)
+    assert counts.load_s > 0
+
+
 def test_what_rows_use_stays_beyond_the_budget(open_cache: Callable[..., ModelCache]) -> None:
     cache = open_cache(budget_bytes=100, in_use=lambda: {"a"})
     for name in ("a", "b", "c"):
