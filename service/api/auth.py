@@ -90,6 +90,7 @@ def _caller_of(record: KeyRecord, defaults: Allowance) -> Caller:
         allowance=rules.allowance.or_else(defaults),
         models=rules.models,
         kinds=rules.kinds,
+        retention_s=rules.retention_s,
         max_priority=rules.max_priority,
     )
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
+from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
+from models.jobs.cost import area
 from models.jobs.kinds import ResultForm, find_kind
 from models.jobs.records import JobRecord
-from service.api.decoding import header_px
 from service.api.documentation import problems
 from service.api.errors import ApiError, ErrorCode
 from service.api.etags import is_known
@@ -18,8 +18,12 @@ from service.api.formats import JPEG, WEBP, ImageFormat, convert
 from service.api.proxies import requested_base
 from service.api.state import Gateway, GatewayState
 from service.api.stored_files import StoredFile
+from service.backbone.objects.protocol import StoredObject
 from service.jobs.errors import JobNotFound
+from service.jobs.images import stored_size
 
+_LINK_S = 600
+"""How long a presigned link works; the redirection to it may be cached for half of that time."""
 _FOREVER = "public, max-age=31536000, immutable"
 
 router = APIRouter(tags=["images"])
@@ -51,6 +55,7 @@ _NOT_FOUND = problems(ErrorCode.IMAGE_NOT_FOUND)
 _DOCUMENTED: dict[int | str, dict[str, Any]] = {
     200: {"description": "The image.", "content": {"image/png": _BINARY}},
     304: {"description": "The client has the image already."},
+    307: {"description": "The image is at the link in `Location`; only if the server redirects to its storage."},
     **_NOT_FOUND,
 }
 
@@ -76,12 +81,13 @@ def get_image(
     if_none_match: Annotated[str | None, Header(alias="If-None-Match")] = None,
 ) -> Response:
     """The image as a PNG file, which never changes. With `?download=1`, browsers save the file. Needs no API key."""
-    path = _find(gateway, image_id)
+    stored = _find(gateway, image_id)
     headers = {"ETag": f'"{image_id}"', "Cache-Control": _FOREVER}
     if is_known(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)
-    name = f"{image_id}.png" if download == "1" else None
-    return StoredFile(path, headers=headers, media_type="image/png", filename=name)
+    if download == "1":
+        return StoredFile(stored, headers=headers, media_type="image/png", filename=f"{image_id}.png")
+    return _redirect(gateway, stored) or StoredFile(stored, headers=headers, media_type="image/png")
 
 
 @router.get(
@@ -109,13 +115,29 @@ async def get_webp(gateway: GatewayState, image_id: str) -> Response:
 
 
 async def _converted(gateway: Gateway, image_id: str, target: ImageFormat) -> Response:
-    path = await run_in_threadpool(_find, gateway, image_id)
-    data = await gateway.decoding.run(header_px(path), lambda: convert(path.read_bytes(), target))
+    stored = await run_in_threadpool(_find, gateway, image_id)
+    size = await run_in_threadpool(stored_size, stored)
+    try:
+        data = await gateway.decoding.run(area(size or (0, 0)), lambda: convert(stored.read(), target))
+    except FileNotFoundError as error:  # it was removed this moment
+        raise _not_found() from error
     return Response(data, media_type=target.media_type)
 
 
-def _find(gateway: Gateway, image_id: str) -> Path:
-    path = gateway.store.path(image_id)
-    if path is None:
-        raise ApiError(ErrorCode.IMAGE_NOT_FOUND, "there is no such image, or it is not finished yet")
-    return path
+def _redirect(gateway: Gateway, stored: StoredObject) -> Response | None:
+    """The redirection to the image in its store, if the settings want it and the store has links."""
+    link = stored.link(_LINK_S) if gateway.settings.storage_downloads == "redirect" else None
+    if link is None:
+        return None
+    return RedirectResponse(link, 307, {"Cache-Control": f"public, max-age={_LINK_S // 2}"})
+
+
+def _find(gateway: Gateway, image_id: str) -> StoredObject:
+    stored = gateway.stores.images.find(image_id)
+    if stored is None:
+        raise _not_found()
+    return stored
+
+
+def _not_found() -> ApiError:
+    return ApiError(ErrorCode.IMAGE_NOT_FOUND, "there is no such image, or it is not finished yet")

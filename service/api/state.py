@@ -21,18 +21,17 @@ from service.api.throttling import WrongKeys
 from service.backbone.callers import Callers
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.connections import WriteProbe, connect, connect_async
-from service.backbone.inputs import InputStore
 from service.backbone.key_store import KeyStore
 from service.backbone.keys import KeyRing
 from service.backbone.language import open_engine, open_rewriter
 from service.backbone.leases import Leases
+from service.backbone.objects.opening import KINDS, Stores, open_monitor, open_stores
 from service.backbone.owned_jobs import OwnedJobs
-from service.backbone.permissions import image_modes
 from service.backbone.preferences import Preferences
 from service.backbone.queue import Intake
+from service.backbone.retention import Retention
 from service.backbone.settings import Settings, SettingsError
 from service.backbone.storage import StorageMonitor
-from service.backbone.store import FileStore, ImageStore
 from service.backbone.viewers import Viewers
 from service.backbone.watch import JobWatcher
 from service.jobs.images import ImageIntake
@@ -55,10 +54,9 @@ class Gateway:
     jobs: JobService
     watcher: JobWatcher
     decoding: Decoding
-    store: ImageStore
+    stores: Stores
     storage: StorageMonitor
     ledger_writes: WriteProbe
-    inputs: InputStore
     callers: Callers
     preferences: Preferences
     engine: LanguageEngine | None
@@ -94,11 +92,10 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     connection = connect_async(settings.redis_url, "photogram-gateway")
     watcher = JobWatcher(connection, settings.record_ttl_s)
     preferences, engine = Preferences(connection), open_engine(settings)
-    images = ImageStore(settings.images_folder, image_modes(settings))
-    inputs, files = InputStore(settings.inputs_folder), FileStore(settings.files_folder)
-    storage = _storage(settings)
+    stores, storage = open_stores(settings), open_monitor(settings, KINDS, settings.min_free_bytes)
+    images, files = stores.images, stores.files
     listening = asyncio.create_task(watcher.listen())
-    sweeping = asyncio.create_task(sweep_regularly(settings, images, inputs, files))
+    sweeping = asyncio.create_task(sweep_regularly(Retention(intake_connection, stores, settings)))
     try:
         yield Gateway(
             settings=settings,
@@ -114,17 +111,19 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
                 preferences=preferences,
                 images=images,
                 files=files,
-                image_intake=ImageIntake(inputs, images, settings.max_input_bytes, settings.fetch_policy, storage),
+                image_intake=ImageIntake(
+                    stores.inputs, images, settings.max_input_bytes, settings.fetch_policy, storage
+                ),
                 public_url=settings.public_url,
                 storage=storage,
                 limits=settings.cost_limits,
+                retention_s=settings.image_ttl_s,
             ),
             watcher=watcher,
             decoding=Decoding(settings.decoding_px // 2),
-            store=images,
+            stores=stores,
             storage=storage,
             ledger_writes=WriteProbe(connection),
-            inputs=inputs,
             callers=Callers(connection),
             preferences=preferences,
             engine=engine,
@@ -143,11 +142,6 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             await engine.aclose()
         await connection.aclose(close_connection_pool=True)
         intake_connection.close()
-
-
-def _storage(settings: Settings) -> StorageMonitor:
-    folders = (settings.images_folder, settings.inputs_folder, settings.files_folder)
-    return StorageMonitor(folders, settings.min_free_bytes)
 
 
 async def _gateway(request: Request) -> Gateway:

@@ -32,6 +32,9 @@ No other module spells a key. ``TTL`` in the table is the setting ``PHOTOGRAM_RE
 | ``photogram:callers:<owner>:options`` | string | gateway (sdapi) | 30 d after use | A1111 options as JSON |
 | ``photogram:callers:<owner>:calls`` | hash | gateway (sdapi) | 24 h after the last | running calls by first job id |
 | ``photogram:callers:<owner>:ended`` | list | gateway (sdapi) | 24 h after the last | the last 16 task ids |
+| ``photogram:retention`` | sorted set | ledger scripts | members by gateways | results by when they are to be removed |
+| ``photogram:retention:lease`` | string, a lock | gateways | 5 min | the gateway that removes old files now |
+| ``photogram:retention:cursors`` | hash | gateways | never | where the next pass over a store begins |
 | ``photogram:write-probe`` | string | gateways, starting workers | 60 s | shows that Redis accepts writes |
 | ``photogram:rewrite:<sha256>`` | string | gateway, workers | 7 d after use | a cached prompt rewrite as JSON |
 
@@ -80,6 +83,16 @@ KEY_RECORDS_KEY = "photogram:keys:records"
 
 KEYS_USED_KEY = "photogram:keys:used"
 """Hash, id of an API key to the time of its last use. Gateways write it at most once a minute for a key."""
+
+RETENTION_KEY = "photogram:retention"
+"""Sorted set, ``images/<name>`` or ``files/<name>`` by the time from which it may be removed. The ledger scripts add
+the results of jobs that have a time; gateways remove them."""
+
+RETENTION_LEASE_KEY = "photogram:retention:lease"
+"""String, a lock. The gateway that removes old files now; expires after 5 minutes."""
+
+RETENTION_CURSORS_KEY = "photogram:retention:cursors"
+"""Hash, kind of a store to the last name that a pass over it has looked at."""
 
 WRITE_PROBE_KEY = "photogram:write-probe"
 """String. Gateways and starting workers write it to see whether Redis accepts writes; expires after 60 s."""

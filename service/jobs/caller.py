@@ -23,5 +23,7 @@ class Caller:
     """The kinds of its jobs; none is any."""
     max_priority: int | None = None
     """The highest priority of its jobs; ``None`` is any."""
+    retention_s: int | None = None
+    """How long results of its jobs are kept; ``None`` is as long as the server keeps those of everybody."""
     limits: CostLimits = NO_LIMITS
     """What jobs of this caller may cost, beside the limits of the server, which hold for everybody."""

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 from anyio import to_thread
@@ -28,6 +27,7 @@ from models.jobs.seeds import later_seed
 from models.jobs.tickets import complete, open_ticket
 from models.jobs.urls import without_credentials
 from service.backbone.catalog_file import CatalogFile
+from service.backbone.objects.protocol import StoredObject
 from service.backbone.preferences import Preferences
 from service.backbone.queue import Accepted, Intake
 from service.backbone.storage import StorageMonitor
@@ -48,6 +48,7 @@ class JobService:
         public_url: what links to our own images start with, if the server has one fixed address.
         storage: says whether there is room for the results of further jobs.
         limits: what one request of any caller may cost.
+        retention_s: how long results are kept, unless the caller has a rule of its own; ``None`` is for ever.
     """
 
     def __init__(
@@ -63,10 +64,12 @@ class JobService:
         public_url: str | None,
         limits: CostLimits = NO_LIMITS,
         storage: StorageMonitor | None = None,
+        retention_s: int | None = None,
     ) -> None:
         self._catalog, self._intake, self._watcher, self._preferences = catalog, intake, watcher, preferences
         self._images, self._files, self._image_intake = images, files, image_intake
         self._public_url, self._limits, self._storage = public_url, limits, storage
+        self._retention_s = retention_s
 
     # Submitting
 
@@ -111,9 +114,11 @@ class JobService:
             self._check_cost(caller, cost.times(share.equal_jobs))
             said = _without_credentials(_explicit(taken, request) if echo is None else echo)
             demand, allowance = share.demand(cost), caller.allowance
+            retention_s = self._retention_s if caller.retention_s is None else caller.retention_s
             return self._intake.accept(
-                ticket, said, idempotency_key, is_leased=is_leased, demand=demand, allowance=allowance
-            )
+                ticket, said, idempotency_key, is_leased=is_leased, demand=demand, allowance=allowance,
+                retention_s=retention_s,
+            )  # fmt: skip
 
         return await to_thread.run_sync(accept)
 
@@ -209,15 +214,14 @@ class JobService:
 
     def read_images(self, record: JobRecord) -> list[bytes]:
         """The images of a finished job as PNG files; raises :class:`~service.jobs.errors.ImageGone`."""
-        paths = [self._images.path(image.image_id) for image in record.images]
-        return [_read(path) for path in paths]
+        return [_read(self._images.find(image.image_id)) for image in record.images]
 
-    def file_path(self, file: StoredFile) -> Path:
-        """Where a file of a finished job lies; raises :class:`~service.jobs.errors.FileGone`."""
-        path = self._files.path(file.file_id)
-        if path is None:
+    def find_file(self, file: StoredFile) -> StoredObject:
+        """A file of a finished job; raises :class:`~service.jobs.errors.FileGone`."""
+        found = self._files.find(file.file_id)
+        if found is None:
             raise FileGone("the file is not there any more")
-        return path
+        return found
 
     # Jobs that were submitted
 
@@ -299,10 +303,10 @@ def _with_later_seed(first: JobRecord, index: int) -> DrawRequest:
     return build(DrawRequest, {**later.to_payload(), "metadata": params.metadata, "kind": first.kind})
 
 
-def _read(path: Path | None) -> bytes:
+def _read(image: StoredObject | None) -> bytes:
     try:
-        if path is not None:
-            return path.read_bytes()
+        if image is not None:
+            return image.read()
     except FileNotFoundError:
         pass
     raise ImageGone("the image is not there any more")

@@ -69,10 +69,10 @@ async def get_job_file(
     if not 0 <= index < len(record.files):
         raise FileGone(f"the job has {len(record.files)} files")
     file = record.files[index]
-    path = await run_in_threadpool(gateway.jobs.file_path, file)
+    stored = await run_in_threadpool(gateway.jobs.find_file, file)
     etag = f'"{file.file_id}"'
     if is_known(etag, if_none_match):
         return Response(status_code=304, headers={"ETag": etag})
     # A browser must not run the file as a page: "attachment" saves it, and "nosniff" forbids guessing another type.
     headers = {"X-Content-Type-Options": "nosniff", "ETag": etag, "Cache-Control": "private, no-cache"}
-    return StoredFile(path, media_type=file.media_type, filename=file.name, headers=headers)
+    return StoredFile(stored, media_type=file.media_type, filename=file.name, headers=headers)

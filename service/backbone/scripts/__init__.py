@@ -14,6 +14,7 @@ from importlib.resources import files
 
 from service.backbone.keyspace import (
     CANCEL_CHANNEL,
+    RETENTION_KEY,
     WAKE_CHANNEL,
     owner_queued_key,
     owner_running_key,
@@ -37,6 +38,7 @@ _CONSTANTS = f"""\
 local WAKE_CHANNEL, CANCEL_CHANNEL = '{WAKE_CHANNEL}', '{CANCEL_CHANNEL}'
 local EVENTS_MAX, EVENTS_TTL_S = {EVENTS_MAX}, {EVENTS_TTL_S}
 local OWNER_QUEUED_KEY, OWNER_RUNNING_KEY = '{owner_queued_key("%s")}', '{owner_running_key("%s")}'
+local RETENTION_KEY = '{RETENTION_KEY}'
 local USAGE_KEY = '{usage_key("%s", "%s")}'
 local SNAPSHOT_KEY, SNAPSHOT_TTL_S = '{snapshot_key("%s")}', {SNAPSHOT_TTL_S}
 """

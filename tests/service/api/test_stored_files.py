@@ -10,15 +10,17 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from service.api.stored_files import StoredFile, is_range
+from service.backbone.objects.folder import FolderObjects
 
 CONTENT = bytes(range(100))
 
 
 @pytest.fixture
 async def client(tmp_path: Path):
-    path = tmp_path / "file.bin"
-    path.write_bytes(CONTENT)
-    app = Starlette(routes=[Route("/", lambda _: StoredFile(path))])
+    objects = FolderObjects(tmp_path)
+    objects.create("00/file.bin", CONTENT)
+    found = objects.find("00/file.bin")
+    app = Starlette(routes=[Route("/", lambda _: StoredFile(found, headers={}, media_type="image/png"))])
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
         yield client
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from io import BytesIO
-from pathlib import Path
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -15,6 +14,7 @@ from models.media.images import measure
 from models.media.png import write_text
 from service.api.errors import invalid_field
 from service.api.state import Gateway
+from service.backbone.objects.protocol import StoredObject
 
 
 def read_source(gateway: Gateway, source: str) -> bytes:
@@ -25,19 +25,19 @@ def read_source(gateway: Gateway, source: str) -> bytes:
     """
     stored = gateway.jobs.take_in(UpscaleRequest(image=source))
     assert isinstance(stored, UpscaleRequest)
-    path = _path(gateway, stored.image)
-    if path is None:
+    found = _find(gateway, stored.image)
+    if found is None:
         message = "must be Base64: this call does not fetch URLs"
         raise invalid_field("image", message, ProblemCode.UNAVAILABLE)
-    return path.read_bytes()
+    return found.read()
 
 
-def _path(gateway: Gateway, source: str) -> Path | None:
+def _find(gateway: Gateway, source: str) -> StoredObject | None:
     if is_url(source):
         return None
     if source.startswith(INPUT):
-        return gateway.inputs.path(source.removeprefix(INPUT))
-    return gateway.store.path(source.removeprefix(IMAGE))
+        return gateway.stores.inputs.find(source.removeprefix(INPUT))
+    return gateway.stores.images.find(source.removeprefix(IMAGE))
 
 
 def scale_to(gateway: Gateway, source: str, target: tuple[int, int]) -> float:
