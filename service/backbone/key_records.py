@@ -38,7 +38,7 @@ class KeyRules:
     max_priority: int | None = None
     """The highest priority of its jobs; ``None`` is any."""
     retention_s: int | None = None
-    """For how long its jobs and their results are kept after their end; ``None`` is as the server keeps those of others."""
+    """For how long its jobs and their results are kept; ``None`` is as long as the server keeps others."""
     allowance: Allowance = field(default=NO_LIMITS)
     """Its limits."""
 

@@ -178,7 +178,8 @@ class S3Objects:
                 page = next(pages, None)
             if page is None:
                 return
-            yield from map(self._object, page)
+            # some services begin at the first name if there is no object of the name ``after``
+            yield from (each for each in map(self._object, page) if each.name > after)
 
     def remove_partial(self, older_than_s: float) -> int:
         """None: parts of uploads that were broken off are removed by a lifecycle rule of the bucket."""

@@ -30,6 +30,7 @@ _REASONS = {
 }
 _SIGNS = {
     "169.254.169.254": "no keys are set: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "403 Forbidden": "the keys are wrong, or may not do this",
     "operation timed out": "it did not answer in time",
     "TimedOut": "it did not answer in time",
     "error sending request": "it cannot be reached",

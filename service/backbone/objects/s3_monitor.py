@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 
 import obstore
 from obstore.store import S3Store
@@ -12,6 +11,8 @@ from models.errors import StorageUnavailable
 from service.backbone.objects.s3_client import using_s3
 from service.backbone.storage import CACHED_S, StorageMonitor
 
+PROBE = ".probe"
+"""The name of the object that checks write."""
 PROBE_TIMEOUT_S = 5.0
 """The limit of one request of a check, which is not repeated."""
 GOOD_FOR_S = 15.0
@@ -19,7 +20,7 @@ GOOD_FOR_S = 15.0
 
 
 class S3Monitor(StorageMonitor):
-    """Checks a bucket: it writes and removes a small object at first and after a failure, then asks for one regularly.
+    """Checks a bucket: it writes an empty object at first and after a failure, then asks for it regularly.
 
     A write costs more than a question where requests are paid for, and the question finds a service that is down.
 
@@ -63,17 +64,15 @@ class S3Monitor(StorageMonitor):
     def _ask(self) -> None:
         try:
             with using_s3():
-                obstore.head(self._bucket, f".probe/{uuid.UUID(int=0)}")
+                obstore.head(self._bucket, PROBE)
         except FileNotFoundError:  # so the service answers
             return
 
 
 def prove(bucket: S3Store) -> None:
-    """Write and remove a small object; raises :class:`StorageUnavailable`."""
-    name = f".probe/{uuid.uuid4()}"
+    """Write a small object, which stays; raises :class:`StorageUnavailable`."""
     try:
         with using_s3():
-            obstore.put(bucket, name, b"probe")
-            obstore.delete(bucket, name)
+            obstore.put(bucket, PROBE, b"")
     except FileNotFoundError as error:
         raise StorageUnavailable("the S3 storage cannot be used: it does not know the bucket") from error
