@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -91,6 +92,11 @@ class S3Server:
         """kill -9 of the server; the relay cannot reach it any more."""
         self._process.kill()
         self._process.wait()
+
+    def make_bucket(self, name: str) -> None:
+        """Add another bucket, which rclone sees at once."""
+        (self.folder.parent / name).mkdir()
+        self._process.send_signal(signal.SIGHUP)
 
     def close(self) -> None:
         """End everything."""
