@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
-from fastapi.responses import RedirectResponse
-from starlette.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse, RedirectResponse
 
 from models.jobs.cost import area
 from models.jobs.kinds import ResultForm, find_kind
@@ -64,30 +63,32 @@ _DOCUMENTED: dict[int | str, dict[str, Any]] = {
     "/images/{image_id}.png",
     operation_id="getImage",
     summary="Download an image",
-    response_class=StoredFile,
+    response_class=FileResponse,
     responses=_DOCUMENTED,
 )
 @router.head(
     "/images/{image_id}.png",
     operation_id="headImage",
     summary="Check whether an image exists",
-    response_class=StoredFile,
+    response_class=FileResponse,
     responses=_DOCUMENTED,
 )
-def get_image(
+async def get_image(
+    request: Request,
     gateway: GatewayState,
     image_id: str,
     download: str | None = None,
     if_none_match: Annotated[str | None, Header(alias="If-None-Match")] = None,
 ) -> Response:
     """The image as a PNG file, which never changes. With `?download=1`, browsers save the file. Needs no API key."""
-    stored = _find(gateway, image_id)
+    stored = await gateway.reads.run(_find, gateway, image_id)
     headers = {"ETag": f'"{image_id}"', "Cache-Control": _FOREVER}
     if is_known(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)
-    if download == "1":
-        return StoredFile(stored, headers=headers, media_type="image/png", filename=f"{image_id}.png")
-    return _redirect(gateway, stored) or StoredFile(stored, headers=headers, media_type="image/png")
+    if request.method == "GET" and download != "1" and (link := _link(gateway, stored)) is not None:
+        return RedirectResponse(link, 307, {"Cache-Control": f"public, max-age={_LINK_S // 2}"})
+    name = f"{image_id}.png" if download == "1" else None
+    return StoredFile(stored, gateway.reads, headers=headers, media_type="image/png", filename=name)
 
 
 @router.get(
@@ -115,8 +116,8 @@ async def get_webp(gateway: GatewayState, image_id: str) -> Response:
 
 
 async def _converted(gateway: Gateway, image_id: str, target: ImageFormat) -> Response:
-    stored = await run_in_threadpool(_find, gateway, image_id)
-    size = await run_in_threadpool(stored_size, stored)
+    stored = await gateway.reads.run(_find, gateway, image_id)
+    size = await gateway.reads.run(stored_size, stored)
     try:
         data = await gateway.decoding.run(area(size or (0, 0)), lambda: convert(stored.read(), target))
     except FileNotFoundError as error:  # it was removed this moment
@@ -124,12 +125,9 @@ async def _converted(gateway: Gateway, image_id: str, target: ImageFormat) -> Re
     return Response(data, media_type=target.media_type)
 
 
-def _redirect(gateway: Gateway, stored: StoredObject) -> Response | None:
-    """The redirection to the image in its store, if the settings want it and the store has links."""
-    link = stored.link(_LINK_S) if gateway.settings.storage_downloads == "redirect" else None
-    if link is None:
-        return None
-    return RedirectResponse(link, 307, {"Cache-Control": f"public, max-age={_LINK_S // 2}"})
+def _link(gateway: Gateway, stored: StoredObject) -> str | None:
+    """The presigned link to redirect to, if the settings want it and the store has links; nothing is sent for it."""
+    return stored.link(_LINK_S) if gateway.settings.storage_downloads == "redirect" else None
 
 
 def _find(gateway: Gateway, image_id: str) -> StoredObject:

@@ -16,6 +16,7 @@ from models.language.client import LanguageEngine
 from models.language.rewriting import Rewriter
 from service.api.decoding import Decoding
 from service.api.stopping import Stopping
+from service.api.stored_files import StoreReads
 from service.api.sweeping import sweep_regularly
 from service.api.throttling import WrongKeys
 from service.backbone.callers import Callers
@@ -55,6 +56,8 @@ class Gateway:
     watcher: JobWatcher
     decoding: Decoding
     stores: Stores
+    reads: StoreReads
+    """For all reads of the stores that a response waits for."""
     storage: StorageMonitor
     ledger_writes: WriteProbe
     callers: Callers
@@ -122,6 +125,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             watcher=watcher,
             decoding=Decoding(settings.decoding_px // 2),
             stores=stores,
+            reads=StoreReads(),
             storage=storage,
             ledger_writes=WriteProbe(connection),
             callers=Callers(connection),

@@ -4,21 +4,38 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from stat import S_IFREG
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import anyio
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from starlette.responses import FileResponse
 from starlette.types import Receive, Scope, Send
 
 from service.backbone.objects.protocol import StoredObject
 
+READS_MAX = 32
+"""How many requests to stores run at the same time."""
 _RANGE = b"range"
 _SPECIFIER = re.compile(rb"(\d{1,18})-(\d{0,18})|-\d{1,18}")
 """A number with more digits is beyond any file, and Python refuses to read one with thousands."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class StoreReads:
+    """Runs reads of the stores in threads of their own: a store that hangs must not take those of other requests."""
+
+    def __init__(self) -> None:
+        self._limiter = CapacityLimiter(READS_MAX)
+
+    async def run(self, read: Callable[P, T], *arguments: P.args, **others: P.kwargs) -> T:
+        """Call ``read`` as soon as a thread is free."""
+        return await to_thread.run_sync(partial(read, *arguments, **others), limiter=self._limiter)
 
 
 class StoredFile(FileResponse):
@@ -28,9 +45,15 @@ class StoredFile(FileResponse):
     """
 
     def __init__(
-        self, stored: StoredObject, *, headers: Mapping[str, str], media_type: str, filename: str | None = None
+        self,
+        stored: StoredObject,
+        reads: StoreReads,
+        *,
+        headers: Mapping[str, str],
+        media_type: str,
+        filename: str | None = None,
     ) -> None:
-        self._stored = stored
+        self._stored, self._reads = stored, reads
         status = os.stat_result((S_IFREG, 0, 0, 1, 0, 0, stored.size_bytes, 0, int(stored.modified_at), 0))
         super().__init__(stored.name, headers=headers, media_type=media_type, filename=filename, stat_result=status)
 
@@ -41,7 +64,7 @@ class StoredFile(FileResponse):
             await super().__call__(plain, receive, send)
             return
         # It is opened before anything is sent, so that a store that is down is answered with an error.
-        self._file = anyio.wrap_file(await to_thread.run_sync(self._stored.open))
+        self._file = anyio.wrap_file(await self._reads.run(self._stored.open))
         try:
             await super().__call__(plain, receive, send)
         finally:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import BinaryIO
 
 from service.backbone.files import (
@@ -110,4 +111,4 @@ def _found(path: Path, name: str) -> FileObject | None:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return FileObject(name, status.st_size, status.st_mtime, path) if path.is_file() else None
+    return FileObject(name, status.st_size, status.st_mtime, path) if S_ISREG(status.st_mode) else None
