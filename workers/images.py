@@ -94,6 +94,7 @@ class ImageLoader:
 
         Raises:
             NoLongerWanted: ``is_wanted`` said so.
+            StorageUnavailable: the store of an image cannot be reached.
             InputUnavailable: an image cannot be found, is not an image, or is too large for the job; the
                 error names its field.
         """
@@ -145,10 +146,13 @@ class ImageLoader:
         if is_url(source):
             return fetched[source]
         store, name = (self._inputs, INPUT) if source.startswith(INPUT) else (self._images, IMAGE)
-        path = store.path(source.removeprefix(name))
-        if path is None:
-            raise InputUnavailable("the image is not there any more; send it again", use.field)
-        return path.read_bytes()
+        found = store.find(source.removeprefix(name))
+        try:
+            if found is not None:
+                return found.read()
+        except FileNotFoundError:  # it was removed this moment
+            pass
+        raise InputUnavailable("the image is not there any more; send it again", use.field)
 
 
 @dataclass(frozen=True)

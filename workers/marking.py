@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from PIL import Image
 
 from models.catalog.upscalers import BUILT_IN_UPSCALERS
+from models.errors import StorageUnavailable
 from models.jobs.params import NONE, UNMARKED, WATERMARK, DrawParams, UpscaleParams
 from models.jobs.records import JobRecord
 from models.jobs.sources import IMAGE, INPUT, is_url
@@ -16,6 +16,7 @@ from models.media.images import FORMATS
 from models.media.iptc import COMPOSITE, ENHANCED, TRAINED, source_type
 from models.provenance.signing import CREATED, EDITED, WATERMARKED, Claim, Parent, manifest_bytes
 from service.backbone.inputs import InputStore
+from service.backbone.objects.protocol import StoredObject
 from service.backbone.provenance import Signing, is_signed
 from service.backbone.store import ImageStore
 
@@ -37,7 +38,7 @@ class Marking:
         """
         level = record.params.provenance or self._usual
         source = getattr(record.params, "image", None)
-        parent = self._path(source)
+        parent = self._find(source)
         kind_of_source = None if level == UNMARKED else _source_type(record, source, parent)
         if level == WATERMARK:
             image = _watermarked(image, record)
@@ -48,13 +49,13 @@ class Marking:
         check()
         return self._signing.sign(data, "image/png", _claim(record, level, kind_of_source, _parent(source, parent)))
 
-    def _path(self, source: str | None) -> Path | None:
-        """Where the image that the job started from lies, if it is stored here."""
+    def _find(self, source: str | None) -> StoredObject | None:
+        """The image that the job started from, if it is stored here."""
         if source is None or is_url(source):
             return None
         if source.startswith(INPUT):
-            return self._inputs.path(source.removeprefix(INPUT))
-        return self._images.path(source.removeprefix(IMAGE))
+            return self._inputs.find(source.removeprefix(INPUT))
+        return self._images.find(source.removeprefix(IMAGE))
 
 
 def _original_prompt(record: JobRecord) -> str | None:
@@ -70,11 +71,11 @@ def _watermarked(image: Image.Image, record: JobRecord) -> Image.Image:
     return watermark.embed(image, int(record.image_id[:8], 16))
 
 
-def _source_type(record: JobRecord, source: str | None, path: Path | None) -> str:
+def _source_type(record: JobRecord, source: str | None, parent: StoredObject | None) -> str:
     """IPTC's digital source type of the image; an edit of a generated image is a generated image."""
     if source is None:
         return TRAINED
-    before = None if path is None else _read_source_type(path)
+    before = None if parent is None else _read_source_type(parent)
     if before in (TRAINED, COMPOSITE):
         return before
     params = record.params
@@ -82,21 +83,23 @@ def _source_type(record: JobRecord, source: str | None, path: Path | None) -> st
     return ENHANCED if is_resampled else COMPOSITE
 
 
-def _read_source_type(path: Path) -> str | None:
+def _read_source_type(stored: StoredObject) -> str | None:
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with stored.open() as file, Image.open(file, formats=FORMATS) as image:
             return source_type(image)
+    except StorageUnavailable:
+        raise
     except Exception:  # damaged bytes can make Pillow raise anything; the file may be gone too
         return None
 
 
-def _parent(source: str | None, path: Path | None) -> Parent | None:
+def _parent(source: str | None, stored: StoredObject | None) -> Parent | None:
     if source is None:
         return None
     title = "an image from a URL" if is_url(source) else source
     try:
-        data = path.read_bytes() if path is not None and source.startswith(IMAGE) else None
-    except OSError:  # removed meanwhile
+        data = stored.read() if stored is not None and source.startswith(IMAGE) else None
+    except FileNotFoundError:  # removed meanwhile
         data = None
     return Parent(title, data if data and 0 < manifest_bytes(data) <= MANIFEST_MAX_BYTES else None)
 

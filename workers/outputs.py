@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
+from models.errors import StorageUnavailable
 from models.jobs.records import JobRecord
 from models.jobs.results import FileOutput, Image, JobOutput, StoredFile
 from service.backbone.store import FileStore, ImageStore
@@ -61,7 +62,7 @@ class StoredOutput:
         The image under the ticket's id stays: another execution may have stored the same one, and clients of old APIs
         know its link.
         """
-        with suppress(OSError):  # a folder that cannot be written keeps them
+        with suppress(OSError, StorageUnavailable):  # a store that cannot be written keeps them
             for image in self.images:
                 if image.image_id != self._record.image_id:
                     self._image_store.remove(image.image_id)

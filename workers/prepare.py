@@ -11,11 +11,12 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
+from itertools import chain, repeat
 
 from PIL.Image import Image
 from redis.exceptions import RedisError
 
-from models.errors import InternalFailure, JobFailure
+from models.errors import InternalFailure, JobFailure, StorageUnavailable
 from service.backbone.connections import write_refusal
 from workers.consumer import Consumer
 from workers.fetching.slots import lane_of
@@ -38,6 +39,8 @@ _TAKE_BESIDE_WAITING_S = 0.1
 _POLL_S = 0.02
 _REDIS_PAUSE_S = 1.0
 _STORAGE_PAUSE_S = 0.25
+_STORE_PAUSES_S = (0.25, 0.5, 1.0, 2.0)
+"""The time between two attempts to read the images of a job; the last pause repeats."""
 
 ReadyQueue = queue.SimpleQueue["HeldJob | None"]
 """Jobs in ``READY`` on their way to the loop; ``None`` only wakes the loop."""
@@ -187,13 +190,36 @@ class Prepare(threading.Thread):
         if lane_of(job.record) is None:  # else it is written already
             self._write_rewrite(job)
         try:
-            images = self._loader.load(job.record.params, job.catalog, fetched, lambda: job.phase is not Phase.ENDING)
+            images = self._loaded(job, fetched)
         except NoLongerWanted:
             return
         except Exception as error:
             self._end_preparing(job, failure=_failure(job, error))
         else:
             self._end_preparing(job, images)
+
+    def _loaded(self, job: HeldJob, fetched: Fetched) -> Mapping[str, Image]:
+        """The job's images, as soon as their store can be read; raises as :meth:`ImageLoader.load`."""
+        pauses = chain(_STORE_PAUSES_S, repeat(_STORE_PAUSES_S[-1]))
+        while True:
+            try:
+                images = self._loader.load(
+                    job.record.params, job.catalog, fetched, lambda: job.phase is not Phase.ENDING
+                )
+            except StorageUnavailable as error:
+                self._wait_for_store(job, error, next(pauses))
+                continue
+            if job.is_clock_stopped:
+                job.restart_clock()
+            return images
+
+    def _wait_for_store(self, job: HeldJob, error: StorageUnavailable, pause_s: float) -> None:
+        """Let time pass that is not the job's; raises :class:`NoLongerWanted` if the job or this worker ends."""
+        if not job.is_clock_stopped:  # once, because this may last for hours
+            log.error("job %s waits for the images that it starts from: %s", job.job_id, error)
+        job.stop_clock()
+        if job.phase is Phase.ENDING or self._stopping.wait(pause_s):
+            raise NoLongerWanted from error
 
     def _end_preparing(
         self, job: HeldJob, images: Mapping[str, Image] | None = None, failure: JobFailure | None = None

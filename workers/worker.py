@@ -13,13 +13,10 @@ from models.jobs.kinds import DIFFUSION_QUEUE, JobKind, job_kinds
 from models.media.pixel_budget import PixelBudget
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.connections import connect, wait_until_writable
-from service.backbone.inputs import InputStore
 from service.backbone.ledger import Ledger
-from service.backbone.permissions import image_modes
+from service.backbone.objects.opening import FILES, IMAGES, open_monitor, open_stores
 from service.backbone.provenance import Signing
 from service.backbone.settings import Settings
-from service.backbone.storage import StorageMonitor
-from service.backbone.store import FileStore, ImageStore
 from workers.consumer import Consumer
 from workers.executors import DiffusionExecutor, Executors
 from workers.fetch import FetchLimits
@@ -115,20 +112,18 @@ def _build(
     gate = FetchGate(connection, queue_name)
     consumer = Consumer(adapter, ledger, held, kinds, catalog.current, gate, routing)
     maintenance = Maintenance(connection, adapter, ledger, held, routing)
-    images = ImageStore(settings.images_folder, image_modes(settings))
-    storage = StorageMonitor([settings.images_folder, settings.files_folder])
+    stores, storage = open_stores(settings), open_monitor(settings, (IMAGES, FILES))
     signing = Signing(settings)
     signing.open_at_start()
-    inputs, files = InputStore(settings.inputs_folder), FileStore(settings.files_folder)
-    marking = Marking(signing, images, inputs, settings.provenance)
-    finish = Finish(consumer, images, files, marking, settings.job_timeout_s, storage)
+    marking = Marking(signing, stores.images, stores.inputs, settings.provenance)
+    finish = Finish(consumer, stores.images, stores.files, marking, settings.job_timeout_s, storage)
 
     def can_store() -> bool:
         return not finish.is_keeping and storage.write_problem() is None
 
     limits = FetchLimits(max_bytes=settings.max_input_bytes, **vars(settings.fetch_policy))
     budget = PixelBudget(settings.decoding_px)
-    loader = ImageLoader(inputs, images, limits, budget, settings.cost_limits)
+    loader = ImageLoader(stores.inputs, stores.images, limits, budget, settings.cost_limits)
     rewriting = Rewriting(lambda: rewriter_of(settings, redis_url, name))
     prepare = Prepare(consumer, loader, rewriting, lambda: executors.room, ready, can_store)
     heartbeat = Heartbeat(maintenance, consumer, prepare, settings.job_timeout_s, lambda: executors.longest_call_s)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
+from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
@@ -98,7 +99,7 @@ def decode_mask(data: bytes) -> Image.Image:
         return _as_mode(upright, "L")
 
 
-def header_size(file: Path | BytesIO) -> tuple[int, int] | None:
+def header_size(file: Path | BinaryIO) -> tuple[int, int] | None:
     """Width and height in pixels as the header of an image says, before EXIF rotation; ``None`` if it cannot be read.
 
     Only the header is read, which takes a fraction of a millisecond.

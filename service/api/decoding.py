@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 from io import BytesIO
-from pathlib import Path
 from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
@@ -61,6 +60,6 @@ def _run(work: Callable[[], T], px: int) -> T:
             give_memory_back()
 
 
-def header_px(image: bytes | Path) -> int:
-    """How many pixels ``image``, a file or its bytes, has, as its header says; 0 if it has none that can be read."""
-    return area(header_size(BytesIO(image) if isinstance(image, bytes) else image) or (0, 0))
+def header_px(image: bytes) -> int:
+    """How many pixels the image in ``image`` has, as its header says; 0 if it has none that can be read."""
+    return area(header_size(BytesIO(image)) or (0, 0))

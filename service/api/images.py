@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
-from starlette.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse, RedirectResponse
 
 from models.jobs.kinds import ResultForm, find_kind
 from models.jobs.records import JobRecord
@@ -17,8 +16,11 @@ from service.api.formats import JPEG, WEBP, ImageFormat
 from service.api.proxies import requested_base
 from service.api.state import Gateway, GatewayState
 from service.api.stored_files import StoredFile
+from service.backbone.objects.protocol import StoredObject
 from service.jobs.errors import JobNotFound
 
+_LINK_S = 600
+"""How long a presigned link works; the redirection to it may be cached for half of that time."""
 _FOREVER = "public, max-age=31536000, immutable"
 
 router = APIRouter(tags=["images"])
@@ -50,6 +52,7 @@ _NOT_FOUND = problems(ErrorCode.IMAGE_NOT_FOUND)
 _DOCUMENTED: dict[int | str, dict[str, Any]] = {
     200: {"description": "The image.", "content": {"image/png": _BINARY}},
     304: {"description": "The client has the image already."},
+    307: {"description": "The image is at the link in `Location`; only if the server redirects to its storage."},
     **_NOT_FOUND,
 }
 
@@ -58,29 +61,32 @@ _DOCUMENTED: dict[int | str, dict[str, Any]] = {
     "/images/{image_id}.png",
     operation_id="getImage",
     summary="Download an image",
-    response_class=StoredFile,
+    response_class=FileResponse,
     responses=_DOCUMENTED,
 )
 @router.head(
     "/images/{image_id}.png",
     operation_id="headImage",
     summary="Check whether an image exists",
-    response_class=StoredFile,
+    response_class=FileResponse,
     responses=_DOCUMENTED,
 )
-def get_image(
+async def get_image(
+    request: Request,
     gateway: GatewayState,
     image_id: str,
     download: str | None = None,
     if_none_match: Annotated[str | None, Header(alias="If-None-Match")] = None,
 ) -> Response:
     """The image as a PNG file, which never changes. With `?download=1`, browsers save the file. Needs no API key."""
-    path = _find(gateway, image_id)
+    stored = await gateway.reads.run(_find, gateway, image_id)
     headers = {"ETag": f'"{image_id}"', "Cache-Control": _FOREVER}
     if is_known(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)
+    if request.method == "GET" and download != "1" and (link := _link(gateway, stored)) is not None:
+        return RedirectResponse(link, 307, {"Cache-Control": f"public, max-age={_LINK_S // 2}"})
     name = f"{image_id}.png" if download == "1" else None
-    return StoredFile(path, headers=headers, media_type="image/png", filename=name)
+    return StoredFile(stored, gateway.reads, headers=headers, media_type="image/png", filename=name)
 
 
 @router.get(
@@ -108,13 +114,25 @@ async def get_webp(gateway: GatewayState, image_id: str) -> Response:
 
 
 async def _converted(gateway: Gateway, image_id: str, target: ImageFormat) -> Response:
-    path = await run_in_threadpool(_find, gateway, image_id)
-    data = await gateway.conversions.of(image_id, path, target)
+    stored = await gateway.reads.run(_find, gateway, image_id)
+    try:
+        data = await gateway.conversions.of(image_id, stored, target)
+    except FileNotFoundError as error:  # it was removed this moment
+        raise _not_found() from error
     return Response(data, media_type=target.media_type)
 
 
-def _find(gateway: Gateway, image_id: str) -> Path:
-    path = gateway.store.path(image_id)
-    if path is None:
-        raise ApiError(ErrorCode.IMAGE_NOT_FOUND, "there is no such image, or it is not finished yet")
-    return path
+def _link(gateway: Gateway, stored: StoredObject) -> str | None:
+    """The presigned link to redirect to, if the settings want it and the store has links; nothing is sent for it."""
+    return stored.link(_LINK_S) if gateway.settings.storage_downloads == "redirect" else None
+
+
+def _find(gateway: Gateway, image_id: str) -> StoredObject:
+    stored = gateway.stores.images.find(image_id)
+    if stored is None:
+        raise _not_found()
+    return stored
+
+
+def _not_found() -> ApiError:
+    return ApiError(ErrorCode.IMAGE_NOT_FOUND, "there is no such image, or it is not finished yet")

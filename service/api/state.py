@@ -20,25 +20,25 @@ from service.api.decoding import Decoding
 from service.api.inspecting import Inspector
 from service.api.language_probe import LanguageProbe
 from service.api.stopping import Stopping
+from service.api.stored_files import StoreReads
 from service.api.sweeping import sweep_regularly
 from service.api.throttling import WrongKeys
 from service.backbone.callers import Callers
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.cluster_metrics import ClusterMetrics
 from service.backbone.connections import WriteProbe, connect, connect_async
-from service.backbone.inputs import InputStore
 from service.backbone.key_store import KeyStore
 from service.backbone.keys import KeyRing
 from service.backbone.language import open_engine, open_rewriter
 from service.backbone.leases import Leases
+from service.backbone.objects.opening import KINDS, Stores, open_monitor, open_stores
 from service.backbone.owned_jobs import OwnedJobs
-from service.backbone.permissions import image_modes
 from service.backbone.preferences import Preferences
 from service.backbone.provenance import Signing
 from service.backbone.queue import Intake
+from service.backbone.retention import Retention
 from service.backbone.settings import Settings, SettingsError
 from service.backbone.storage import StorageMonitor
-from service.backbone.store import FileStore, ImageStore
 from service.backbone.viewers import Viewers
 from service.backbone.watch import JobWatcher
 from service.backbone.webhooks.endpoints import WebhookStore
@@ -65,13 +65,14 @@ class Gateway:
     answers: Answers
     cluster_metrics: ClusterMetrics
     decoding: Decoding
-    store: ImageStore
     signing: Signing
     conversions: Conversions
     inspector: Inspector
+    stores: Stores
+    reads: StoreReads
+    """For all reads of the stores that a response waits for."""
     storage: StorageMonitor
     ledger_writes: WriteProbe
-    inputs: InputStore
     callers: Callers
     preferences: Preferences
     engine: LanguageEngine | None
@@ -110,12 +111,12 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     connection = connect_async(settings.redis_url, "photogram-gateway")
     watcher = JobWatcher(connection, settings.record_ttl_s)
     preferences, engine = Preferences(connection), open_engine(settings)
-    images = ImageStore(settings.images_folder, image_modes(settings))
-    inputs, files = InputStore(settings.inputs_folder), FileStore(settings.files_folder)
-    storage, signing, decoding = _storage(settings), Signing(settings), Decoding(settings.decoding_px // 2)
+    stores, storage = open_stores(settings), open_monitor(settings, KINDS, settings.min_free_bytes)
+    images, files, reads = stores.images, stores.files, StoreReads()
+    signing, decoding = Signing(settings), Decoding(settings.decoding_px // 2)
     webhooks = WebhookStore(intake_connection, settings.webhook_policy)
     listening = asyncio.create_task(watcher.listen())
-    sweeping = asyncio.create_task(sweep_regularly(settings, images, inputs, files))
+    sweeping = asyncio.create_task(sweep_regularly(Retention(intake_connection, stores, settings)))
     try:
         yield Gateway(
             settings=settings,
@@ -131,24 +132,27 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
                 preferences=preferences,
                 images=images,
                 files=files,
-                image_intake=ImageIntake(inputs, images, settings.max_input_bytes, settings.fetch_policy, storage),
+                image_intake=ImageIntake(
+                    stores.inputs, images, settings.max_input_bytes, settings.fetch_policy, storage
+                ),
                 webhooks=webhooks,
                 public_url=settings.public_url,
                 storage=storage,
                 limits=settings.cost_limits,
                 provenance=settings.provenance,
+                retention_s=settings.image_ttl_s,
             ),
             watcher=watcher,
             decoding=decoding,
             answers=Answers(),
             cluster_metrics=ClusterMetrics(connection, shows_keys=settings.metrics_by_key),
-            store=images,
             signing=signing,
-            conversions=Conversions(decoding, images, signing),
+            conversions=Conversions(decoding, images, reads, signing),
             inspector=Inspector(signing),
+            stores=stores,
+            reads=reads,
             storage=storage,
             ledger_writes=WriteProbe(connection),
-            inputs=inputs,
             callers=Callers(connection),
             preferences=preferences,
             engine=engine,
@@ -170,11 +174,6 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             await engine.aclose()
         await connection.aclose(close_connection_pool=True)
         intake_connection.close()
-
-
-def _storage(settings: Settings) -> StorageMonitor:
-    folders = (settings.images_folder, settings.inputs_folder, settings.files_folder)
-    return StorageMonitor(folders, settings.min_free_bytes)
 
 
 async def _gateway(request: Request) -> Gateway:

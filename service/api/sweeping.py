@@ -1,41 +1,41 @@
-"""Regular removal of expired uploads, images and files."""
+"""Regular removal of what is kept long enough (``service.backbone.retention``)."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from itertools import count
 
+from redis.exceptions import RedisError
 from starlette.concurrency import run_in_threadpool
 
+from models.errors import StorageUnavailable
 from service.backbone.files import ABANDONED_S
-from service.backbone.inputs import InputStore
-from service.backbone.settings import Settings
-from service.backbone.store import FileStore, ImageStore
+from service.backbone.retention import Retention
 
-SWEEP_EVERY_S = 3600.0
+SWEEP_EVERY_S = 60.0
+PARTIAL_EVERY = 60
+"""Each so many passes, this machine is searched for what processes never completed."""
 
 log = logging.getLogger(__name__)
 
 
-async def sweep_regularly(settings: Settings, images: ImageStore, inputs: InputStore, files: FileStore) -> None:
-    """Call :func:`sweep` at start and then every :data:`SWEEP_EVERY_S` seconds."""
-    while True:
+async def sweep_regularly(retention: Retention) -> None:
+    """Make a pass at start and then every :data:`SWEEP_EVERY_S` seconds."""
+    for number in count():
         try:
-            await run_in_threadpool(sweep, settings, images, inputs, files)
+            await run_in_threadpool(sweep, retention, with_partial=number % PARTIAL_EVERY == 0)
+        except (StorageUnavailable, RedisError) as error:
+            log.warning("what is kept long enough could not be removed: %s", error)
         except OSError:
-            log.exception("old files could not be removed")
+            log.exception("what is kept long enough could not be removed")
         await asyncio.sleep(SWEEP_EVERY_S)
 
 
-def sweep(settings: Settings, images: ImageStore, inputs: InputStore, files: FileStore) -> None:
-    """Remove uploads older than ``record_ttl_s``, and images and files older than ``image_ttl_s`` if that is set.
-
-    What a killed process left half written goes too.
-    """
-    removed = inputs.sweep(settings.record_ttl_s)
-    if settings.image_ttl_s is not None:
-        removed += images.sweep(settings.image_ttl_s) + files.sweep(settings.image_ttl_s)
-    for store in (images, inputs, files):
-        removed += store.remove_partial(ABANDONED_S)
+def sweep(retention: Retention, *, with_partial: bool) -> None:
+    """Make one pass; ``with_partial`` also removes what a killed process left half written."""
+    removed = retention.sweep()
+    if with_partial:
+        removed += retention.remove_partial(ABANDONED_S)
     if removed:
         log.info("removed %d old files", removed)

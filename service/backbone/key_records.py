@@ -38,7 +38,7 @@ class KeyRules:
     max_priority: int | None = None
     """The highest priority of its jobs; ``None`` is any."""
     retention_s: int | None = None
-    """For how long results of its jobs are to be kept. It is stored; nothing acts on it yet."""
+    """For how long its jobs and their results are kept; ``None`` is as long as the server keeps others."""
     provenance: str | None = None
     """The least that its images must carry, one of ``models.jobs.params.PROVENANCE``; ``None`` is what the server's
     setting says."""

@@ -48,6 +48,9 @@ No other module spells a key. ``TTL`` in the table is the setting ``PHOTOGRAM_RE
 | ``photogram:webhooks:lanes`` | sorted set | outbox scripts | never | lanes by time of the next attempt |
 | ``photogram:webhooks:leases`` | sorted set | outbox scripts | members after 60 s | lanes that a sender holds |
 | ``photogram:webhooks:wake`` | list | outbox scripts | never | wakes a sender |
+| ``photogram:retention`` | sorted set | ledger scripts | members by gateways | results by when they are to be removed |
+| ``photogram:retention:lease`` | string, a lock | gateways | 5 min | the gateway that removes old files now |
+| ``photogram:retention:cursors`` | hash | gateways | never | where the next pass over a store begins |
 | ``photogram:write-probe`` | string | gateways, starting workers | 60 s | shows that Redis accepts writes |
 | ``photogram:rewrite:<sha256>`` | string | gateway, workers | 7 d after use | a cached prompt rewrite as JSON |
 
@@ -114,6 +117,16 @@ WEBHOOK_LEASES_KEY = "photogram:webhooks:leases"
 
 WEBHOOK_WAKE_KEY = "photogram:webhooks:wake"
 """List of at most one element, which wakes one waiting sender of webhooks. The outbox scripts push it."""
+
+RETENTION_KEY = "photogram:retention"
+"""Sorted set, ``images/<name>`` or ``files/<name>`` by the time from which it may be removed. The ledger scripts add
+the results of jobs that have a time; gateways remove them."""
+
+RETENTION_LEASE_KEY = "photogram:retention:lease"
+"""String, a lock. The gateway that removes old files now; expires after 5 minutes."""
+
+RETENTION_CURSORS_KEY = "photogram:retention:cursors"
+"""Hash, kind of a store to the last name that a pass over it has looked at."""
 
 WRITE_PROBE_KEY = "photogram:write-probe"
 """String. Gateways and starting workers write it to see whether Redis accepts writes; expires after 60 s."""

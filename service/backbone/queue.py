@@ -93,6 +93,7 @@ class Intake:
         demand: Demand = NO_DEMAND,
         allowance: Allowance = NO_LIMITS,
         links: WebhookLinks = NO_WEBHOOK,
+        retention_s: int | None = None,
     ) -> Accepted:
         """Enqueue ``ticket`` in the queue of its kind, unless an equal request of the same owner did so before.
 
@@ -103,6 +104,7 @@ class Intake:
             demand: what the job costs.
             allowance: the limits of its owner.
             links: what webhooks of the job need.
+            retention_s: how long its record and results are kept after its end at most; ``None`` is as long as others.
 
         Raises:
             AlreadyUsed: the job id or the idempotency key belongs to another request, or the record of its request
@@ -114,7 +116,8 @@ class Intake:
         now, queue = time.time(), self._queue(find_kind(ticket.kind).queue)
         periods = Periods.at(now)
         charge = {"charged_on": periods.day, "step_px": str(demand.step_px)}
-        fields = new_hash(ticket, requested, now) | charge | links.fields()
+        kept = {} if retention_s is None else {"retention_s": str(retention_s)}
+        fields = new_hash(ticket, requested, now) | charge | kept | links.fields()
         commands = self._commands(ticket, fields, queue, guard, now, is_leased)
         asked = demand.arguments(allowance) | {
             "job_id": ticket.job_id, "day_ends_s": periods.day_ends_s, "month_ends_s": periods.month_ends_s,

@@ -18,6 +18,7 @@ from models.jobs.urls import MalformedUrl, host_pattern
 from service.backbone.keys import key_problem
 
 _HOST = re.compile(r"(\*\.)?[a-z0-9_][a-z0-9._-]*(:[0-9]{1,5})?|\[[0-9a-f:.]+\](:[0-9]{1,5})?")
+_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?P<prefix>/[A-Za-z0-9!_.*'()/-]{1,200}?)?/?")
 _ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 
@@ -82,6 +83,14 @@ def seconds(value: str) -> float:
 
 def address(value: str) -> str:
     """An address without the slash at its end."""
+    return value.rstrip("/")
+
+
+def bucket(value: str) -> str:
+    """A place in a bucket: ``s3://bucket`` or ``s3://bucket/prefix``, without a slash at its end."""
+    found = _BUCKET.fullmatch(value)
+    if found is None or {"", ".", ".."} & set((found["prefix"] or "/-")[1:].split("/")):
+        raise ValueError(f"must be s3://bucket or s3://bucket/prefix, not {value!r}")
     return value.rstrip("/")
 
 

@@ -24,6 +24,8 @@ DEFAULT_CACHE = Path("~/.cache/photogram")
 DEFAULT_LLM_PRESET = "generic"
 LLM_CHOICES = ("auto", "off")
 _GPU_FILES = (Path("/dev/nvidia0"), Path("/dev/kfd"))
+DOWNLOADS = ("proxied", "redirect")
+S3_ENCRYPTIONS = ("AES256", "aws:kms", "aws:kms:dsse")
 PRODIA_LIST_TYPES = ("text/plain;charset=UTF-8", "application/json")
 
 _T = TypeVar("_T")
@@ -138,6 +140,32 @@ class Settings:
     min_free_bytes: int | None = setting(None, values.whole(0))
     """How much space must be free for new jobs and uploads to be accepted; ``None`` is 512 MiB or 2 % of the disk,
     whichever is less, and 0 is none."""
+    storage: str | None = setting(None, values.bucket)
+    """Where images, files and uploads lie: ``s3://bucket/prefix``; ``None`` is the data folder."""
+    storage_downloads: str = setting(DOWNLOADS[0], values.one_of(*DOWNLOADS))
+    """Whether the gateway sends images from S3 itself, or redirects to presigned links."""
+    s3_endpoint: str | None = setting(
+        None, values.http_url, variables=("PHOTOGRAM_S3_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+    )
+    """The address of the S3 service; ``None`` is AWS."""
+    s3_region: str | None = setting(
+        None, values.text, variables=("PHOTOGRAM_S3_REGION", "AWS_REGION", "AWS_DEFAULT_REGION")
+    )
+    """The region of the bucket; ``None`` is ``us-east-1``."""
+    s3_path_style: bool = setting(True, values.flag)
+    """Whether the bucket is part of the path of S3's addresses, and not of the host name."""
+    s3_access_key_id: str | None = setting(None, values.text, variables=("AWS_ACCESS_KEY_ID",), is_secret=True)
+    """The id of the S3 key; ``None`` lets obstore look for the roles of the machine."""
+    s3_secret_access_key: str | None = setting(None, values.text, variables=("AWS_SECRET_ACCESS_KEY",), is_secret=True)
+    """The S3 key."""
+    s3_session_token: str | None = setting(None, values.text, variables=("AWS_SESSION_TOKEN",), is_secret=True)
+    """What belongs to a temporary S3 key."""
+    s3_encryption: str | None = setting(None, values.one_of(*S3_ENCRYPTIONS))
+    """The encryption that S3 is asked for; ``None`` is the default of the bucket."""
+    s3_kms_key: str | None = setting(None, values.text)
+    """The id of the key that KMS encrypts with."""
+    s3_timeout_s: float = setting(20.0, values.seconds)
+    """How long one request to S3 may take, of at most 8 MiB."""
     group_reads_images: bool = setting(False, values.flag)
     """Whether the group of the data folder may read generated images, so that another program can serve them."""
     provenance: str = setting(C2PA, values.one_of(*PROVENANCE))

@@ -1,32 +1,39 @@
-"""The stores of results: images and files on disk, named by random ids; a stored file never changes."""
+"""The stores of results: images and files, named by random ids; a stored file never changes."""
 
 from __future__ import annotations
 
-import os
 import re
 import uuid
-from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 
-from service.backbone.files import PRIVATE, Modes, create_file, has_contents, remove_old, remove_partial
+from service.backbone.files import PRIVATE, Modes
+from service.backbone.objects.folder import FolderObjects
+from service.backbone.objects.protocol import ObjectStore, StoredObject
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class _UuidStore:
-    """Files in one folder, spread over 256 subfolders by the first two letters of their ids, which are UUIDs."""
+    """Objects in one place, spread over 256 subfolders by the first two letters of their ids, which are UUIDs.
+
+    Args:
+        objects: where they lie; a path is a folder of this machine.
+        modes: the permissions of files in such a folder.
+    """
 
     suffix: str
 
-    def __init__(self, folder: Path, modes: Modes = PRIVATE) -> None:
-        self._folder, self._modes = folder, modes
+    def __init__(self, objects: ObjectStore | Path, modes: Modes = PRIVATE) -> None:
+        self.objects: ObjectStore = FolderObjects(objects, modes) if isinstance(objects, Path) else objects
 
-    def path(self, uuid: str) -> Path | None:
-        """The path of the file, or ``None`` if there is no such file or ``uuid`` is not a UUID in lower case."""
-        if not _UUID.fullmatch(uuid):
-            return None
-        path = self._place(uuid)
-        return path if path.is_file() else None
+    def find(self, uuid: str) -> StoredObject | None:
+        """The stored object, or ``None`` if there is none or ``uuid`` is not a UUID in lower case.
+
+        Raises:
+            StorageUnavailable: the store cannot be reached.
+        """
+        return self.objects.find(self.name(uuid)) if _UUID.fullmatch(uuid) else None
 
     def add(self, data: bytes) -> str:
         """Store ``data`` under a new id of 122 random bits, and return the id; raises as :meth:`write`."""
@@ -40,25 +47,17 @@ class _UuidStore:
         Links to images may be cached for ever, so that the bytes behind an id must never change.
 
         Raises:
-            StorageUnavailable: the disk is full, or the folder cannot be written.
+            StorageUnavailable: the disk is full, the folder cannot be written, or the service cannot be reached.
         """
-        place = self._place(uuid)
-        return create_file(place, data, self._modes) or has_contents(place, data)
+        return self.objects.create(self.name(uuid), data)
 
     def remove(self, uuid: str) -> None:
-        """Remove the file, if there is one."""
-        self._place(uuid).unlink(missing_ok=True)
+        """Remove the file, if there is one; raises as :meth:`find`."""
+        self.objects.remove(self.name(uuid))
 
-    def sweep(self, ttl_s: float) -> int:
-        """Remove all files that are older than ``ttl_s``; returns how many."""
-        return remove_old(self._folder, ttl_s)
-
-    def remove_partial(self, older_than_s: float) -> int:
-        """Remove what was never completed; returns how many files that were."""
-        return remove_partial(self._folder, older_than_s)
-
-    def _place(self, uuid: str) -> Path:
-        return self._folder / uuid[:2] / f"{uuid}{self.suffix}"
+    def name(self, uuid: str) -> str:
+        """The name of the object."""
+        return f"{uuid[:2]}/{uuid}{self.suffix}"
 
 
 class ImageStore(_UuidStore):
@@ -67,10 +66,11 @@ class ImageStore(_UuidStore):
     suffix = ".png"
 
     def converted(self, uuid: str, name: str) -> bytes | None:
-        """The conversion ``name`` of the image, as in ``q95.jpg``, if it was kept."""
+        """The conversion ``name`` of the image, as in ``q95.jpg``, if it was kept; raises as :meth:`find`."""
+        found = self.objects.find(self._conversion(uuid, name))
         try:
-            return self._conversion(uuid, name).read_bytes()
-        except FileNotFoundError:
+            return None if found is None else found.read()
+        except FileNotFoundError:  # it was removed this moment
             return None
 
     def keep_converted(self, uuid: str, name: str, data: bytes) -> bytes:
@@ -79,18 +79,30 @@ class ImageStore(_UuidStore):
         That is another file than ``data`` if somebody else kept one before. Raises as :meth:`write`.
         """
         place = self._conversion(uuid, name)
-        create_file(place, data, self._modes)
-        with suppress(FileNotFoundError):  # removed at this moment
-            os.utime(place, (at := self._place(uuid).stat().st_mtime, at))  # they are swept together
-        return self.converted(uuid, name) or data
+        self.objects.create(place, data)
+        kept = self.converted(uuid, name) or data
+        if self.find(uuid) is None:  # removed meanwhile, so that nobody would remove the conversion
+            self.objects.remove(place)
+        return kept
 
     def remove(self, uuid: str) -> None:
-        super().remove(uuid)
-        for path in self._place(uuid).parent.glob(f"{uuid}.*"):
-            path.unlink(missing_ok=True)
+        """Remove the image and its conversions; raises as :meth:`find`."""
+        self.remove_object(self.name(uuid))
 
-    def _conversion(self, uuid: str, name: str) -> Path:
-        return self._place(uuid).with_name(f"{uuid}.{name}")
+    def remove_object(self, name: str) -> None:
+        """Remove the image whose object is called ``name``, with its conversions; or one of these."""
+        self.objects.remove(name)
+        if name == self.original(name):
+            stem = name.removesuffix(self.suffix)
+            for each in takewhile(lambda each: each.name.startswith(f"{stem}."), self.objects.list(stem)):
+                self.objects.remove(each.name)
+
+    def original(self, name: str) -> str:
+        """The name of the object of the image that the object called ``name`` is, or is a conversion of."""
+        return name.partition(".")[0] + self.suffix
+
+    def _conversion(self, uuid: str, name: str) -> str:
+        return f"{self.name(uuid).removesuffix(self.suffix)}.{name}"
 
 
 class FileStore(_UuidStore):

@@ -20,11 +20,11 @@ from service.backbone.connections import connect
 from service.backbone.key_records import KeyRecord, KeyRules, Scope
 from service.backbone.key_store import DURATION_MAX_S, IssuedKey, KeyStore
 from service.backbone.keyspace import preferences_key
+from service.backbone.objects.opening import open_stores
 from service.backbone.owned_jobs import OwnedJobs
 from service.backbone.running import running_server
 from service.backbone.setting_values import whole
 from service.backbone.settings import Settings, SettingsError
-from service.backbone.store import FileStore, ImageStore
 from service.backbone.usage import read_usage
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -91,7 +91,9 @@ def _add_rules(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", action="append", default=[], help="a model that its jobs may use; may be repeated")
     command.add_argument("--kind", action="append", default=[], help="a kind that it may submit; may be repeated")
     command.add_argument("--max-priority", type=int, choices=range(-2, 3), help="the highest priority of its jobs")
-    command.add_argument("--retention", type=lifetime, help="how long results are to be kept; stored only")
+    command.add_argument(
+        "--retention", type=lifetime, help="how long its jobs and their results are kept (default: the server's)"
+    )
     command.add_argument(
         "--provenance", choices=PROVENANCE, help="the least that its images must carry (default: what the server marks)"
     )
@@ -203,8 +205,8 @@ def delete(options: argparse.Namespace, settings: Settings, connection: Redis) -
     store = KeyStore(connection)
     if options.jobs:
         store.revoke(options.id)
-        stores = ImageStore(settings.images_folder), FileStore(settings.files_folder)
-        found = OwnedJobs(connection, *stores, settings.record_ttl_s).delete_all(options.id)
+        stores = open_stores(settings)
+        found = OwnedJobs(connection, stores.images, stores.files, settings.record_ttl_s).delete_all(options.id)
         yield f"deleted {found.deleted} jobs; {found.running} still run"
     store.delete(options.id)
     yield f"{options.id} is deleted"

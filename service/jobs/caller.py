@@ -28,5 +28,7 @@ class Caller:
     """The least that its images must carry, one of ``models.jobs.params.PROVENANCE``."""
     webhooks: bool = True
     """Whether it may have webhooks."""
+    retention_s: int | None = None
+    """How long results of its jobs are kept; ``None`` is as long as the server keeps those of everybody."""
     limits: CostLimits = NO_LIMITS
     """What jobs of this caller may cost, beside the limits of the server, which hold for everybody."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -17,6 +16,7 @@ from models.jobs.sources import IMAGE, INPUT, is_url, sources_of, url_problem, w
 from models.jobs.urls import FetchPolicy, parse_url
 from models.media.images import header_size, measure
 from service.backbone.inputs import InputStore
+from service.backbone.objects.protocol import StoredObject
 from service.backbone.storage import StorageMonitor
 from service.backbone.store import ImageStore
 from service.jobs.errors import ImageRefused
@@ -117,7 +117,7 @@ class ImageIntake:
                 raise ImageRefused("there is no such input, or it has expired: send the image again")
             return source
         if source.startswith(IMAGE):
-            if self._images.path(source.removeprefix(IMAGE)) is None:
+            if self._images.find(source.removeprefix(IMAGE)) is None:
                 raise ImageRefused("there is no such image, or it is not finished yet")
             return source
         return self._store_spelled(source)
@@ -192,17 +192,27 @@ def known_sizes(params: JobParams, inputs: InputStore, images: ImageStore) -> Si
     """The sizes of the stored images that ``params`` names, read from the headers of their files."""
     found = {}
     for source in set(params.sources):
-        path = _stored_path(source, inputs, images)
-        size = None if path is None else header_size(path)
+        stored = find_stored(source, inputs, images)
+        size = None if stored is None else stored_size(stored)
         if size is not None:
             found[source] = size
     return found
 
 
-def _stored_path(source: str, inputs: InputStore, images: ImageStore) -> Path | None:
+def stored_size(stored: StoredObject) -> tuple[int, int] | None:
+    """Width and height in pixels of a stored image, as its header says; ``None`` if it cannot be read."""
+    try:
+        with stored.open() as file:
+            return header_size(file)
+    except FileNotFoundError:  # it was removed this moment
+        return None
+
+
+def find_stored(source: str, inputs: InputStore, images: ImageStore) -> StoredObject | None:
+    """The stored image that ``source`` names; ``None`` if there is none, or it is a URL."""
     if source.startswith(INPUT):
-        return inputs.path(source.removeprefix(INPUT))
-    return images.path(source.removeprefix(IMAGE)) if source.startswith(IMAGE) else None
+        return inputs.find(source.removeprefix(INPUT))
+    return images.find(source.removeprefix(IMAGE)) if source.startswith(IMAGE) else None
 
 
 def _own_image_id(url: str, our_url: str | None) -> str | None:

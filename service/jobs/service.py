@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 from anyio import to_thread
@@ -29,6 +28,7 @@ from models.jobs.seeds import later_seed
 from models.jobs.tickets import complete, open_ticket
 from models.jobs.urls import without_credentials
 from service.backbone.catalog_file import CatalogFile
+from service.backbone.objects.protocol import StoredObject
 from service.backbone.preferences import Preferences
 from service.backbone.queue import Accepted, Intake
 from service.backbone.storage import StorageMonitor
@@ -54,6 +54,7 @@ class JobService:
         provenance: how images are marked unless a key prefers something else, one of ``models.jobs.params.PROVENANCE``.
         webhooks: says to where webhooks of jobs may go.
         limits: what one request of any caller may cost.
+        retention_s: how long results are kept, unless the caller has a rule of its own; ``None`` is for ever.
     """
 
     def __init__(
@@ -71,12 +72,14 @@ class JobService:
         limits: CostLimits = NO_LIMITS,
         storage: StorageMonitor | None = None,
         provenance: str = C2PA,
+        retention_s: int | None = None,
     ) -> None:
         self._catalog, self._intake, self._watcher, self._preferences = catalog, intake, watcher, preferences
         self._images, self._files, self._image_intake = images, files, image_intake
         self._public_url, self._limits, self._storage = public_url, limits, storage
         self._provenance = provenance
         self._webhooks = webhooks
+        self._retention_s = retention_s
 
     # Submitting
 
@@ -129,9 +132,11 @@ class JobService:
                 said |= {"webhook": webhook.to_payload()}
                 links = replace(links, url=webhook.url, events=webhook.events)
             demand, allowance = share.demand(cost), caller.allowance
+            retention_s = self._retention_s if caller.retention_s is None else caller.retention_s
             return self._intake.accept(
-                ticket, said, idempotency_key, is_leased=is_leased, demand=demand, allowance=allowance, links=links
-            )
+                ticket, said, idempotency_key, is_leased=is_leased, demand=demand, allowance=allowance, links=links,
+                retention_s=retention_s,
+            )  # fmt: skip
 
         return await to_thread.run_sync(accept)
 
@@ -229,15 +234,14 @@ class JobService:
 
     def read_images(self, record: JobRecord) -> list[bytes]:
         """The images of a finished job as PNG files; raises :class:`~service.jobs.errors.ImageGone`."""
-        paths = [self._images.path(image.image_id) for image in record.images]
-        return [_read(path) for path in paths]
+        return [_read(self._images.find(image.image_id)) for image in record.images]
 
-    def file_path(self, file: StoredFile) -> Path:
-        """Where a file of a finished job lies; raises :class:`~service.jobs.errors.FileGone`."""
-        path = self._files.path(file.file_id)
-        if path is None:
+    def find_file(self, file: StoredFile) -> StoredObject:
+        """A file of a finished job; raises :class:`~service.jobs.errors.FileGone`."""
+        found = self._files.find(file.file_id)
+        if found is None:
             raise FileGone("the file is not there any more")
-        return path
+        return found
 
     # Jobs that were submitted
 
@@ -333,10 +337,10 @@ def _with_later_seed(first: JobRecord, index: int) -> DrawRequest:
     )
 
 
-def _read(path: Path | None) -> bytes:
+def _read(image: StoredObject | None) -> bytes:
     try:
-        if path is not None:
-            return path.read_bytes()
+        if image is not None:
+            return image.read()
     except FileNotFoundError:
         pass
     raise ImageGone("the image is not there any more")

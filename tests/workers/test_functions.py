@@ -65,8 +65,8 @@ def test_files_are_stored_under_random_ids(toys) -> None:
     assert (first.name, first.media_type, first.size_bytes) == ("a.txt", "text/plain", 3)
     assert (second.name, second.size_bytes) == ("b.bin", 6)
     store = FileStore(toys.data / "files")
-    paths = [store.path(file.file_id) for file in record.files]
-    assert [path is not None and path.read_bytes() for path in paths] == [b"abc", b"abcabc"]
+    found = [store.find(file.file_id) for file in record.files]
+    assert [each is not None and each.read() for each in found] == [b"abc", b"abcabc"]
     assert record.document is None
 
 

@@ -50,9 +50,9 @@ async def rewriter(url: str) -> AsyncIterator[Rewriter]:
 
 
 def drawn_file(world, record: JobRecord) -> bytes:
-    path = ImageStore(world.data / "images").path(record.images[0].image_id)
-    assert path is not None
-    return path.read_bytes()
+    stored = ImageStore(world.data / "images").find(record.images[0].image_id)
+    assert stored is not None
+    return stored.read()
 
 
 def test_a_rewritten_prompt_is_drawn_and_told_everywhere(world, engine: EngineStub) -> None:

@@ -20,6 +20,7 @@ from models.errors import DrawingFailed, StorageUnavailable
 from models.jobs.params import UNMARKED
 from models.jobs.records import JobStatus
 from models.jobs.results import FileOutput, JobOutput
+from service.backbone.objects.folder import FileObject
 from service.backbone.store import FileStore, ImageStore
 from tests.disks import Disk, small_disk
 from tests.workers.parts import Parts, marking, submit
@@ -183,9 +184,9 @@ def test_a_worker_that_stops_keeps_nothing_of_a_result_it_could_not_end(
     assert len(stored(tmp_path)) == 1, "only the image under the ticket's own id stays"
 
 
-def opened(path: Path | None) -> PilImage.Image:
-    assert path is not None
-    return PilImage.open(BytesIO(path.read_bytes())).convert("RGB")
+def opened(image: FileObject | None) -> PilImage.Image:
+    assert image is not None
+    return PilImage.open(BytesIO(image.read())).convert("RGB")
 
 
 def test_an_execution_never_changes_what_another_one_stored(stage: Stage, tmp_path: Path) -> None:
@@ -200,11 +201,11 @@ def test_an_execution_never_changes_what_another_one_stored(stage: Stage, tmp_pa
     ids = [[image.image_id for image in output.images] for output in (first, second, same)]
     assert ids[0][0] == record.image_id not in ids[1] and ids[2] == [record.image_id], "equal bytes are one image"
     assert len({*ids[0], *ids[1]}) == 4
-    assert [opened(stage.images.path(each)).getpixel((0, 0)) for each in ids[0] + ids[1]] == [
+    assert [opened(stage.images.find(each)).getpixel((0, 0)) for each in ids[0] + ids[1]] == [
         (255, 0, 0), (255, 0, 0), (0, 0, 255), (0, 0, 255),
     ]  # fmt: skip
     second.discard()
-    assert [stage.images.path(each) is not None for each in ids[0] + ids[1]] == [True, True, False, False]
+    assert [stage.images.find(each) is not None for each in ids[0] + ids[1]] == [True, True, False, False]
 
 
 def test_what_is_stored_already_is_not_stored_again(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,6 +293,7 @@ def test_files_that_a_worker_makes_are_private(world) -> None:
     job = world.submit()
     world.start_worker()
     (record,) = world.until_over(job)
-    path = ImageStore(world.data / "images").path(record.images[0].image_id)
-    assert path is not None
+    image = ImageStore(world.data / "images").find(record.images[0].image_id)
+    assert image is not None
+    path = image.path
     assert [each.stat().st_mode & 0o777 for each in (path, path.parent, path.parent.parent)] == [0o600, 0o700, 0o700]

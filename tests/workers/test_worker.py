@@ -36,9 +36,9 @@ def test_draws_mixed_jobs_together_and_leaves_nothing_behind(world) -> None:
     store = ImageStore(world.data / "images")
     for record in records:
         (image,) = record.images
-        path = store.path(image.image_id)
-        assert path is not None
-        request = png.read_request(path.read_bytes())
+        stored = store.find(image.image_id)
+        assert stored is not None
+        request = png.read_request(stored.read())
         assert request is not None and request["kind"] == "txt2img"
         assert DrawParams.from_payload(request["params"]) == record.params
         assert (image.width, image.height) == (record.params.width, 64)
@@ -66,8 +66,8 @@ def test_jobs_start_from_images_that_were_sent_drawn_or_cannot_be_had(world) -> 
     assert enlarged.status is JobStatus.SUCCEEDED, enlarged.error_message
     (image,) = enlarged.images
     assert (image.width, image.height) == (128, 128)
-    path = ImageStore(world.data / "images").path(image.image_id)
-    assert path is not None and (png.read_request(path.read_bytes()) or {})["kind"] == "upscale"
+    stored = ImageStore(world.data / "images").find(image.image_id)
+    assert stored is not None and (png.read_request(stored.read()) or {})["kind"] == "upscale"
     assert rq_leftovers(world) == []
 
 

@@ -6,8 +6,8 @@ import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Response
+from fastapi.responses import FileResponse
 from pydantic import BeforeValidator
-from starlette.concurrency import run_in_threadpool
 
 from service.api.auth import CurrentCaller
 from service.api.etags import is_known
@@ -44,14 +44,14 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     "/v1/jobs/{job_id}/files/{index}",
     operation_id="getJobFile",
     summary="Download a file of a job",
-    response_class=StoredFile,
+    response_class=FileResponse,
     responses=_RESPONSES,
 )
 @router.head(
     "/v1/jobs/{job_id}/files/{index}",
     operation_id="headJobFile",
     summary="Check whether a file of a job exists",
-    response_class=StoredFile,
+    response_class=FileResponse,
     responses=_RESPONSES,
 )
 async def get_job_file(
@@ -69,10 +69,10 @@ async def get_job_file(
     if not 0 <= index < len(record.files):
         raise FileGone(f"the job has {len(record.files)} files")
     file = record.files[index]
-    path = await run_in_threadpool(gateway.jobs.file_path, file)
+    stored = await gateway.reads.run(gateway.jobs.find_file, file)
     etag = f'"{file.file_id}"'
     if is_known(etag, if_none_match):
         return Response(status_code=304, headers={"ETag": etag})
     # A browser must not run the file as a page: "attachment" saves it, and "nosniff" forbids guessing another type.
     headers = {"X-Content-Type-Options": "nosniff", "ETag": etag, "Cache-Control": "private, no-cache"}
-    return StoredFile(path, media_type=file.media_type, filename=file.name, headers=headers)
+    return StoredFile(stored, gateway.reads, media_type=file.media_type, filename=file.name, headers=headers)

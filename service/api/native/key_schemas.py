@@ -38,7 +38,9 @@ class KeyBody(StrictBody):
     models: list[str] = Field([], max_length=100, description="The models that its jobs may use; none is any.")
     kinds: list[str] = Field([], max_length=100, description="The kinds of jobs that it may submit; none is any.")
     max_priority: int | None = Field(None, ge=-2, le=2, description="The highest priority of its jobs.")
-    retention_s: int | None = Field(None, ge=1, le=DURATION_MAX_S, description="Stored; nothing acts on it yet.")
+    retention_s: int | None = Field(
+        None, ge=1, le=DURATION_MAX_S, description="How long its jobs and their results are kept."
+    )
     provenance: Literal["none", "iptc", "c2pa", "watermark"] | None = Field(None, description=_PROVENANCE)
     webhooks: bool = Field(True, description="Whether it may have webhooks.")
     enhance_prompt: bool | None = Field(None, description="The preference of this name, for jobs that leave it out.")

@@ -6,10 +6,8 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
-from starlette.concurrency import run_in_threadpool
 
 from models.errors import ProblemCode
-from models.jobs.sources import IMAGE, INPUT
 from models.media.images import MEDIA_TYPES
 from service.api.auth import CurrentCaller
 from service.api.bodies import read_body
@@ -19,6 +17,7 @@ from service.api.native.errors import VERIFYING
 from service.api.native.uploads import read_image
 from service.api.state import Gateway, GatewayState
 from service.api.validation import StrictBody
+from service.jobs.images import find_stored
 
 router = APIRouter(tags=["provenance"])
 
@@ -119,11 +118,13 @@ async def _stored(gateway: Gateway, body: VerifyBody) -> bytes:
     """The bytes of the image that ``body`` names."""
 
     def read() -> bytes | None:
-        store, name = (gateway.store, IMAGE) if body.image.startswith(IMAGE) else (gateway.inputs, INPUT)
-        path = store.path(body.image.removeprefix(name))
-        return None if path is None else path.read_bytes()
+        stored = find_stored(body.image, gateway.stores.inputs, gateway.stores.images)
+        try:
+            return None if stored is None else stored.read()
+        except FileNotFoundError:  # it was removed this moment
+            return None
 
-    data = await run_in_threadpool(read)
+    data = await gateway.reads.run(read)
     if data is None:
         raise invalid_field("image", "there is no such image here", ProblemCode.MALFORMED)
     return data

@@ -194,6 +194,6 @@ _IMAGE_RESPONSES: dict[int | str, dict[str, Any]] = {
     response_class=FileResponse,
     responses=_IMAGE_RESPONSES,
 )
-def get_job_image(gateway: GatewayState, job_id: UUID, download: str | None = None) -> Response:
+async def get_job_image(request: Request, gateway: GatewayState, job_id: UUID, download: str | None = None) -> Response:
     """The image as a PNG file, under the id of its job. Needs no API key."""
-    return get_image(gateway, str(job_id), download)
+    return await get_image(request, gateway, str(job_id), download)

@@ -16,6 +16,7 @@ from service.backbone.keyspace import (
     CANCEL_CHANNEL,
     QUEUED_JOBS_KEY,
     QUEUED_WORK_KEY,
+    RETENTION_KEY,
     WAKE_CHANNEL,
     WEBHOOK_LANES_KEY,
     WEBHOOK_LEASES_KEY,
@@ -74,6 +75,7 @@ _CONSTANTS = f"""\
 local WAKE_CHANNEL, CANCEL_CHANNEL = '{WAKE_CHANNEL}', '{CANCEL_CHANNEL}'
 local EVENTS_MAX, EVENTS_TTL_S = {EVENTS_MAX}, {EVENTS_TTL_S}
 local OWNER_QUEUED_KEY, OWNER_RUNNING_KEY = '{owner_queued_key("%s")}', '{owner_running_key("%s")}'
+local RETENTION_KEY = '{RETENTION_KEY}'
 local USAGE_KEY = '{usage_key("%s", "%s")}'
 local SNAPSHOT_KEY, SNAPSHOT_TTL_S = '{snapshot_key("%s")}', {SNAPSHOT_TTL_S}
 local SUBSCRIPTIONS_KEY, PROGRESS_EVERY_S = '{webhook_events_key("%s")}', {WEBHOOK_PROGRESS_EVERY_S}

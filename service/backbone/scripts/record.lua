@@ -65,7 +65,28 @@ local function announce_progress()
   announce('progress')
 end
 
+-- How long the record and the results of the job are kept at most: by the rule of its key or of the server, or by itself.
+local function retention_s()
+  local rule, own = tonumber(get('retention_s') or ''), tonumber(get('retain_s') or '')
+  return rule and own and math.min(rule, own) or rule or own
+end
+
+-- Notes when the results may be removed, as the names of their objects.
+local function note_results(retain_s)
+  local due = redis.call('TIME')[1] + retain_s
+  local function note(id, folder, suffix)
+    redis.call('ZADD', RETENTION_KEY, due, folder .. '/' .. string.sub(id, 1, 2) .. '/' .. id .. suffix)
+  end
+  for _, image in ipairs(cjson.decode(get('images') or '[]')) do note(image.image_id, 'images', '.png') end
+  for _, file in ipairs(cjson.decode(get('files') or '[]')) do note(file.file_id, 'files', '') end
+end
+
 local function conclude(status)
+  local retain_s = retention_s()
+  if retain_s then
+    note_results(retain_s)
+    ttl = math.min(ttl, math.ceil(retain_s))
+  end
   redis.call('HSET', record, 'status', status, 'finished_at', now)
   count_as(nil)
   count_outcome(status)

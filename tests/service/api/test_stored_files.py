@@ -9,16 +9,18 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from service.api.stored_files import StoredFile, is_range
+from service.api.stored_files import StoredFile, StoreReads, is_range
+from service.backbone.objects.folder import FolderObjects
 
 CONTENT = bytes(range(100))
 
 
 @pytest.fixture
 async def client(tmp_path: Path):
-    path = tmp_path / "file.bin"
-    path.write_bytes(CONTENT)
-    app = Starlette(routes=[Route("/", lambda _: StoredFile(path))])
+    objects = FolderObjects(tmp_path)
+    objects.create("00/file.bin", CONTENT)
+    found = objects.find("00/file.bin")
+    app = Starlette(routes=[Route("/", lambda _: StoredFile(found, StoreReads(), headers={}, media_type="image/png"))])
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
         yield client
 

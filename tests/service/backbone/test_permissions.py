@@ -59,7 +59,7 @@ def test_the_group_may_read_images_if_the_operator_wants_it(old_data: Path) -> N
     assert [mode(path) for path in (old_data, image.parent.parent, image.parent, image)] == [0o710, 0o750, 0o750, 0o640]
     assert mode(old_data / "inputs") == 0o700
     store = ImageStore(shared.images_folder, image_modes(shared))
-    assert store.write(IMAGE_ID, b"x") and mode(store.path(IMAGE_ID)) == 0o640
+    assert store.write(IMAGE_ID, b"x") and mode(store.find(IMAGE_ID).path) == 0o640
 
 
 def test_a_folder_that_everybody_may_write_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

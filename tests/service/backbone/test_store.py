@@ -1,10 +1,8 @@
-"""The stores of images and files: atomic, named by UUIDs, and swept."""
+"""The stores of images and files: atomic, and named by UUIDs."""
 
 from __future__ import annotations
 
-import os
 import threading
-import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,28 +16,25 @@ UUID = "00000000-0000-4000-8000-000000000000"
 def test_the_image_store_gives_only_its_own(tmp_path):
     store = ImageStore(tmp_path)
     image_id = "00000000-0000-4000-8000-000000000000"
-    assert store.path(image_id) is None
+    assert store.find(image_id) is None
     assert store.write(image_id, b"one") and store.write(image_id, b"one")
     assert not store.write(image_id, b"two") and not store.write(image_id, b"ONE")
-    assert store.path(image_id).read_bytes() == b"one"
-    assert store.path("../" + image_id) is None
+    assert store.find(image_id).read() == b"one"
+    assert store.find("../" + image_id) is None
     assert [path.name for path in tmp_path.rglob("*.*")] == [f"{image_id}.png"]
 
 
 @pytest.mark.parametrize(("store_class", "suffix"), [(ImageStore, ".png"), (FileStore, "")])
-def test_what_is_stored_is_removed_or_swept(tmp_path, store_class, suffix: str) -> None:
+def test_what_is_stored_has_its_place_until_it_is_removed(tmp_path, store_class, suffix: str) -> None:
     store, other = store_class(tmp_path), UUID[:-1] + "1"
     store.write(UUID, b"x")
     store.write(other, b"y")
-    path = store.path(UUID)
-    assert path == tmp_path / "00" / f"{UUID}{suffix}"
-    os.utime(path, (time.time() - 100, time.time() - 100))
-    assert store.sweep(50) == 1 and store.path(UUID) is None
-    store.remove(other)
-    store.remove(other)
-    assert store.path(other) is None
+    assert store.find(UUID).path == tmp_path / "00" / f"{UUID}{suffix}"
+    for _ in range(2):
+        store.remove(other)
+        assert store.find(other) is None and store.find(UUID).read() == b"x"
     for name in ("", "../../etc/passwd", UUID.upper().replace("0", "A"), f"{UUID}.png"):
-        assert store.path(name) is None
+        assert store.find(name) is None
 
 
 def test_an_id_that_the_store_makes_is_new_and_random(tmp_path) -> None:
@@ -58,4 +53,4 @@ def test_of_many_writers_of_one_id_one_wins(tmp_path) -> None:
     with ThreadPoolExecutor(16) as pool:
         won = list(pool.map(write, range(16)))
     assert won.count(True) == 1
-    assert store.path(UUID).read_bytes() == b"%d" % won.index(True)
+    assert store.find(UUID).read() == b"%d" % won.index(True)

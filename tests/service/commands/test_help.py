@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-HEAVY = ("torch", "transformers", "diffusers", "numpy", "fastapi", "huggingface_hub")
+HEAVY = ("torch", "transformers", "diffusers", "numpy", "fastapi", "huggingface_hub", "obstore")
 CODE = """
 import importlib, sys
 try:
@@ -28,6 +28,7 @@ COMMANDS = (
     "llm serve",
     "models",
     "models add",
+    "storage migrate",
     "up",
     "worker",
 )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from models.errors import ProblemCode
 from models.jobs.params import UpscaleRequest
 from models.jobs.sources import IMAGE, INPUT, is_url
 from models.media.images import measure
 from service.api.errors import invalid_field
 from service.api.state import Gateway
+from service.backbone.objects.protocol import StoredObject
 
 
 def read_source(gateway: Gateway, source: str) -> bytes:
@@ -20,19 +19,19 @@ def read_source(gateway: Gateway, source: str) -> bytes:
     """
     stored = gateway.jobs.take_in(UpscaleRequest(image=source))
     assert isinstance(stored, UpscaleRequest)
-    path = _path(gateway, stored.image)
-    if path is None:
+    found = _find(gateway, stored.image)
+    if found is None:
         message = "must be Base64: this call does not fetch URLs"
         raise invalid_field("image", message, ProblemCode.UNAVAILABLE)
-    return path.read_bytes()
+    return found.read()
 
 
-def _path(gateway: Gateway, source: str) -> Path | None:
+def _find(gateway: Gateway, source: str) -> StoredObject | None:
     if is_url(source):
         return None
     if source.startswith(INPUT):
-        return gateway.inputs.path(source.removeprefix(INPUT))
-    return gateway.store.path(source.removeprefix(IMAGE))
+        return gateway.stores.inputs.find(source.removeprefix(INPUT))
+    return gateway.stores.images.find(source.removeprefix(IMAGE))
 
 
 def scale_to(gateway: Gateway, source: str, target: tuple[int, int]) -> float:

@@ -153,9 +153,9 @@ def test_jobs_of_a_revoked_key_are_listed_and_deleted_with_their_images(client, 
     worker.start(running)
     client.post(f"/v1/keys/{owner['id']}/revoke")
     assert {job["id"] for job in client.get(f"/v1/keys/{owner['id']}/jobs").json()["jobs"]} == {drawn, waiting, running}
-    assert worker.store.path(drawn) is not None
+    assert worker.store.find(drawn) is not None
     assert client.delete(f"/v1/keys/{owner['id']}/jobs").json() == {"deleted": 2, "running": 1}
-    assert worker.store.path(drawn) is None
+    assert worker.store.find(drawn) is None
     assert client.delete(f"/v1/keys/{owner['id']}").json()["code"] == "key_in_use"
     worker.fail(running)
     assert client.delete(f"/v1/keys/{owner['id']}/jobs").json() == {"deleted": 1, "running": 0}

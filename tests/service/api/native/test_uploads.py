@@ -63,8 +63,8 @@ def img2img(image: object, **params: object) -> dict[str, object]:
 def test_base64_becomes_a_stored_input(gateway, settings, text):
     job = gateway.post("/v1/jobs", json=img2img(text, seed=1)).json()
     assert (job["kind"], job["params"]["image"], job["params"]["strength"]) == ("img2img", source_of(PNG), 0.75)
-    path = InputStore(settings.inputs_folder).path(hashlib.sha256(PNG).hexdigest())
-    assert path is not None and path.read_bytes() == PNG
+    stored = InputStore(settings.inputs_folder).find(hashlib.sha256(PNG).hexdigest())
+    assert stored is not None and stored.read() == PNG
 
 
 def test_the_same_image_in_other_words_is_the_same_request(gateway):
