@@ -12,14 +12,21 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 
+from models.jobs.kinds import DIFFUSION_QUEUE
 from service.backbone.keyspace import (
     CANCEL_CHANNEL,
     WAKE_CHANNEL,
     owner_queued_key,
     owner_running_key,
+    owner_waiting_key,
     record_key,
+    rq_job_key,
     snapshot_key,
+    turn_ends_key,
+    turns_key,
+    turns_now_key,
     usage_key,
+    waiting_key,
 )
 
 EVENTS_MAX = 512
@@ -41,18 +48,41 @@ local USAGE_KEY = '{usage_key("%s", "%s")}'
 local SNAPSHOT_KEY, SNAPSHOT_TTL_S = '{snapshot_key("%s")}', {SNAPSHOT_TTL_S}
 """
 _ADMITTING = f"local RECORD_KEY, USAGE_TTL_S = '{record_key('%s')}', {USAGE_TTL_S}\n"
+_TURNS = f"""\
+local DIFFUSION_QUEUE, RQ_JOB_KEY = '{DIFFUSION_QUEUE}', '{rq_job_key("%s")}'
+local WAITING_KEY, OWNER_WAITING_KEY = '{waiting_key()}', '{owner_waiting_key("%s")}'
+local TURNS_KEY, TURN_ENDS_KEY, TURNS_NOW_KEY = '{turns_key()}', '{turn_ends_key()}', '{turns_now_key()}'
+"""
 
 
 def admit() -> str:
     """The intake accepts a job, unless an earlier one has its id or its idempotency key, or a limit forbids it.
 
-    KEYS: record, queue, jobs of the queue that wait for a fetch, jobs of the owner that wait, those that run, the
+    KEYS: record, RQ's list, jobs of the queue that wait for a fetch, jobs of the owner that wait, those that run, the
     owner's requests, its usage of the day and of the month, and the idempotency key if there is one. ARGV: time, how
-    many jobs the queue may hold, a JSON object (``Demand`` and the limits that there are), then the commands that write
-    the job, each as its number of parts and the parts. Returns ``accepted``; ``earlier`` and the hash of the earlier
-    record; ``full``; or ``refused``, the name of the limit, how much of it is left and the seconds until there is more.
+    many jobs the queue may hold, a JSON object (``Demand``, the limits that there are, and ``queue``, ``owner``,
+    ``rank`` and ``charge`` of its turn), then the commands that write the job, each as its number of parts and the
+    parts. Returns ``accepted``; ``earlier`` and the hash of the earlier record; ``full``; or ``refused``, the name of
+    the limit, how much of it is left and the seconds until there is more.
     """
-    return _ADMITTING + _load("admit")
+    return _ADMITTING + _turns_script("admit")
+
+
+def take() -> str:
+    """A worker takes the next job: one of RQ's list, or else one of the owner whose turn it is.
+
+    KEYS: RQ's list, intermediate list. ARGV: the name of the queue, and optionally a JSON object whose keys are owners
+    of whom no job is taken. Returns the id, which is in the intermediate list now, or nil.
+    """
+    return f"local RECORD_KEY = '{record_key('%s')}'\n" + _turns_script("take")
+
+
+def release() -> str:
+    """Move the job whose turn it is to RQ's list, if that is empty, because a worker may wait there.
+
+    KEYS: RQ's list. ARGV: the name of the queue.
+    """
+    return _turns_script("release")
 
 
 def start() -> str:
@@ -178,7 +208,11 @@ def add_first_key() -> str:
 
 
 def _record_script(name: str) -> str:
-    return _CONSTANTS + _load("record") + _load(name)
+    return _CONSTANTS + _turns_script("record") + _load(name)
+
+
+def _turns_script(name: str) -> str:
+    return _TURNS + _load("turns") + _load(name)
 
 
 @cache

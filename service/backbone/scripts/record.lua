@@ -36,8 +36,15 @@ local function count_outcome(status)
   end
 end
 
+-- A job that waits for its turn is not delivered any more, so that RQ would keep its record of the delivery for ever.
+local function leave_queue()
+  local queue, job = turns_of(get('queue') or DIFFUSION_QUEUE), get('job_id')
+  if withdraw(queue, get('owner'), job) then redis.call('DEL', string.format(RQ_JOB_KEY, job)) end
+end
+
 local function conclude(status)
   redis.call('HSET', record, 'status', status, 'finished_at', now)
+  leave_queue()
   count_as(nil)
   count_outcome(status)
   emit('status', status)
