@@ -24,9 +24,9 @@ class Scheduler:
 
     Of the rows of an owner, each has a virtual time: the device time that it has used, divided by the share that its
     priority gives it. The row with the least virtual time is served next, together with others that can share its
-    forward. So the rows get their shares of the device whatever the size of their images: a large image never delays small ones by more than
-    one forward, and small ones never starve a large one, because new rows start level with the least served row and
-    the older of two level rows goes first.
+    forward. So the rows get their shares of the device whatever the size of their images: a large image never delays
+    small ones by more than one forward, and small ones never starve a large one, because new rows start level with the
+    least served row and the older of two level rows goes first.
 
     A row that is ready to take steps gets a place, if the capacity admits it beside the rows that have one, and keeps
     it until its work has taken its last step. So rows that are encoded or decoded take no place. Of the rows without

@@ -40,9 +40,9 @@ No other module spells a key. ``TTL`` in the table is the setting ``PHOTOGRAM_RE
 | ``photogram:write-probe`` | string | gateways, starting workers | 60 s | shows that Redis accepts writes |
 | ``photogram:rewrite:<sha256>`` | string | gateway, workers | 7 d after use | a cached prompt rewrite as JSON |
 
-The keys ``workers``, ``workers:loaded``, ``aside``, ``fetches``, ``fetches:owners``, ``waiting``,
-``owner:<owner>:waiting``, ``turns``, ``turns:ends``, ``turns:now`` and ``maintenance`` belong to the diffusion queue; the
-same keys of any other queue end in ``:queue:<queue>``.
+The keys ``workers``, ``workers:loaded``, ``aside``, ``fetches``, ``fetches:owners``, ``maintenance``, ``waiting``,
+``owner:<owner>:waiting``, ``turns``, ``turns:ends`` and ``turns:now`` belong to the diffusion queue; the same keys of
+any other queue end in ``:queue:<queue>``.
 
 RQ owns these keys; Photogram touches them through RQ, except for the two lists, which it also moves ids between:
 
