@@ -92,6 +92,7 @@ def _caller_of(record: KeyRecord, settings: Settings) -> Caller:
         kinds=rules.kinds,
         max_priority=rules.max_priority,
         provenance=rules.provenance or settings.provenance,
+        weight=rules.weight,
     )
 
 

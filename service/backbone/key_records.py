@@ -37,6 +37,8 @@ class KeyRules:
     """The kinds of jobs that it may submit; none is any."""
     max_priority: int | None = None
     """The highest priority of its jobs; ``None`` is any."""
+    weight: int = 1
+    """Its share of the workers, compared with those of other keys whose jobs wait."""
     retention_s: int | None = None
     """For how long results of its jobs are to be kept. It is stored; nothing acts on it yet."""
     provenance: str | None = None

@@ -26,5 +26,7 @@ class Caller:
     """The highest priority of its jobs; ``None`` is any."""
     provenance: str = UNMARKED
     """The least that its images must carry, one of ``models.jobs.params.PROVENANCE``."""
+    weight: int = 1
+    """Its share of the workers, compared with those of other callers whose jobs wait."""
     limits: CostLimits = NO_LIMITS
     """What jobs of this caller may cost, beside the limits of the server, which hold for everybody."""

@@ -116,7 +116,13 @@ class JobService:
             said = _without_credentials(_explicit(taken, request) if echo is None else echo)
             demand, allowance = share.demand(cost), caller.allowance
             return self._intake.accept(
-                ticket, said, idempotency_key, is_leased=is_leased, demand=demand, allowance=allowance
+                ticket,
+                said,
+                idempotency_key,
+                is_leased=is_leased,
+                demand=demand,
+                allowance=allowance,
+                weight=caller.weight,
             )
 
         return await to_thread.run_sync(accept)
