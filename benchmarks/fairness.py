@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.fairness`` starts ``photogram up`` on the built-in model. Key B draws some images one after the
 other, alone. Then key A queues many jobs of 40 steps, and key B draws the same images again. ``--queue`` measures the
-time to accept and to take one job while up to 100,000 wait instead, against Valkey alone.
+time to accept and to take one job while up to 100,000 wait instead, against Valkey alone; ``--eta`` how far the
+estimated ends of the jobs of one key are from their ends.
 """
 
 from __future__ import annotations
@@ -49,6 +50,16 @@ def submit(target: Target, size: int, number: int) -> str:
     return str(target.post("/v1/jobs", json=image(size, number)).raise_for_status().json()["id"])
 
 
+def fill(target: Target, size: int, jobs: int) -> list[str]:
+    """Queue ``jobs`` jobs quickly; returns their ids."""
+    with (
+        httpx.Client(base_url=target.url, headers=target.headers, timeout=90) as client,
+        ThreadPoolExecutor(SUBMITTERS) as pool,
+    ):
+        answers = pool.map(lambda number: client.post("/v1/jobs", json=image(size, number)), range(jobs))
+        return [str(answer.raise_for_status().json()["id"]) for answer in answers]
+
+
 def read(target: Target, job_id: str, wait_s: int = 0) -> dict[str, Any]:
     """The job, once it has ended or after ``wait_s``."""
     answer = httpx.get(f"{target.url}/v1/jobs/{job_id}?wait={wait_s}", headers=target.headers, timeout=90)
@@ -82,8 +93,7 @@ def between_keys(rig: Rig, jobs: int, images: int, size: int) -> dict[str, float
     """The latencies of key B alone and beside the jobs of key A, in seconds."""
     latencies(rig.bystander, size, 2)  # warm up
     alone = latencies(rig.bystander, size, images)
-    with ThreadPoolExecutor(SUBMITTERS) as pool:
-        queued = list(pool.map(lambda number: submit(rig.attacker, size, number), range(jobs)))
+    queued = fill(rig.attacker, size, jobs)
     time.sleep(SETTLE_S)
     beside = latencies(rig.bystander, size, images)
     ended = [job for job in (read(rig.attacker, job_id) for job_id in queued) if job["status"] == "succeeded"]
@@ -98,6 +108,22 @@ def between_keys(rig: Rig, jobs: int, images: int, size: int) -> dict[str, float
         "b_beside_p95_s": round(p95(beside), 2),
         "p95_ratio": round(p95(beside) / p95(alone), 2),
     }
+
+
+def estimates(rig: Rig, jobs: int, size: int) -> dict[str, float]:
+    """How far the estimated ends of waiting jobs were from their ends, relative to the time that was left."""
+    latencies(rig.attacker, size, 6)  # which also tells how long jobs take
+    queued = [submit(rig.attacker, size, number) for number in range(jobs)]
+    time.sleep(SETTLE_S)
+    told = [(time.time(), read(rig.attacker, job_id)) for job_id in queued]
+    errors = []
+    for at, job in told:
+        while (end := read(rig.attacker, job["id"], 60))["finished_at"] is None:
+            pass
+        if job["status"] == "queued":
+            left_s = datetime.fromisoformat(end["finished_at"]).timestamp() - at
+            errors.append(abs(job["queue"]["eta_s"] - left_s) / left_s)
+    return {"waiting": len(errors), "error_p50": round(median(errors), 3), "error_max": round(max(errors), 3)}
 
 
 def milliseconds(call: Callable[[], object]) -> float:
@@ -139,6 +165,7 @@ def main() -> None:
     """Print the results as JSON objects."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queue", action="store_true", help="measure the queue alone")
+    parser.add_argument("--eta", action="store_true", help="compare estimated ends with ends")
     parser.add_argument("--jobs", type=int, default=1000, help="how many jobs key A queues")
     parser.add_argument("--images", type=int, default=20, help="how many images key B draws")
     parser.add_argument("--size", type=int, default=128, help="width and height in pixels")
@@ -150,7 +177,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         environment = {"PHOTOGRAM_DATA": str(Path(folder) / "data"), "PHOTOGRAM_MAX_QUEUED": str(options.jobs + 100)}
         with running_rig(environment) as rig:
-            print(json.dumps(between_keys(rig, options.jobs, options.images, options.size)))
+            if options.eta:
+                print(json.dumps(estimates(rig, options.jobs, options.size)))
+            else:
+                print(json.dumps(between_keys(rig, options.jobs, options.images, options.size)))
 
 
 if __name__ == "__main__":

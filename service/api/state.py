@@ -30,6 +30,7 @@ from service.backbone.language import open_engine, open_rewriter
 from service.backbone.leases import Leases
 from service.backbone.owned_jobs import OwnedJobs
 from service.backbone.permissions import image_modes
+from service.backbone.places import Places
 from service.backbone.preferences import Preferences
 from service.backbone.provenance import Signing
 from service.backbone.queue import Intake
@@ -57,6 +58,7 @@ class Gateway:
     owned_jobs: OwnedJobs
     jobs: JobService
     watcher: JobWatcher
+    places: Places
     decoding: Decoding
     store: ImageStore
     signing: Signing
@@ -128,6 +130,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             ),
             watcher=watcher,
             decoding=decoding,
+            places=Places(connection),
             store=images,
             signing=signing,
             conversions=Conversions(decoding, images, signing),

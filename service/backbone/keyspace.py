@@ -23,6 +23,7 @@ No other module spells a key. ``TTL`` in the table is the setting ``PHOTOGRAM_RE
 | ``photogram:turns`` | sorted set | intake, ledger scripts, workers | never | owners of these by virtual time |
 | ``photogram:turns:ends`` | sorted set | intake, ledger scripts, workers | never | owners with none by virtual time |
 | ``photogram:turns:now`` | string | workers | never | the virtual time of the queue |
+| ``photogram:pace`` | hash | workers | 7 d after the last job | seconds that jobs take on average, by model and size |
 | ``photogram:maintenance`` | string | workers | 5 s | the lock of queue maintenance |
 | ``photogram:model-problems`` | hash | workers | never; fields on success | why a model cannot be loaded, by model |
 | ``photogram:model-backends`` | hash | workers | never | the backend that runs a model, by model |
@@ -41,8 +42,8 @@ No other module spells a key. ``TTL`` in the table is the setting ``PHOTOGRAM_RE
 | ``photogram:rewrite:<sha256>`` | string | gateway, workers | 7 d after use | a cached prompt rewrite as JSON |
 
 The keys ``workers``, ``workers:loaded``, ``aside``, ``fetches``, ``fetches:owners``, ``maintenance``, ``waiting``,
-``owner:<owner>:waiting``, ``turns``, ``turns:ends`` and ``turns:now`` belong to the diffusion queue; the same keys of
-any other queue end in ``:queue:<queue>``.
+``owner:<owner>:waiting``, ``turns``, ``turns:ends``, ``turns:now`` and ``pace`` belong to the diffusion queue; the same
+keys of any other queue end in ``:queue:<queue>``.
 
 RQ owns these keys; Photogram touches them through RQ, except for the two lists, which it also moves ids between:
 
@@ -196,6 +197,11 @@ def turns_now_key(queue: str = DIFFUSION_QUEUE) -> str:
     return _of_queue("photogram:turns:now", queue)
 
 
+def pace_key(queue: str = DIFFUSION_QUEUE) -> str:
+    """Hash. What jobs took lately, in seconds of a worker (``service.backbone.places``); kept for 7 days."""
+    return _of_queue("photogram:pace", queue)
+
+
 def maintenance_key(queue: str = DIFFUSION_QUEUE) -> str:
     """String, a lock. The name of the worker that maintains the queue now; expires after 5 s."""
     return _of_queue("photogram:maintenance", queue)
@@ -240,6 +246,11 @@ def rq_queue_key(queue: str = DIFFUSION_QUEUE) -> str:
 def rq_intermediate_key(queue: str = DIFFUSION_QUEUE) -> str:
     """List of RQ. Ids that a worker popped from the queue and has not yet registered as started."""
     return f"{rq_queue_key(queue)}:intermediate"
+
+
+def rq_started_key(queue: str = DIFFUSION_QUEUE) -> str:
+    """Sorted set of RQ. The started executions of the queue by the time at which they expire."""
+    return f"rq:wip:{queue}"
 
 
 def rq_job_key(job_id: str) -> str:

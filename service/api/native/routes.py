@@ -116,11 +116,12 @@ async def get_job(
     request: Request, gateway: GatewayState, caller: CurrentCaller, job_id: str, query: Annotated[WaitQuery, Query()]
 ) -> JobView:
     """The job as it is now. With `wait`, the answer comes once the job has finished, or after that many seconds."""
-    if not query.wait:
-        return job_view(await gateway.jobs.find(caller, job_id), base_url(request, gateway))
-    async with stopping_of(request.scope).interrupting():
-        record = await gateway.jobs.wait(caller, job_id, query.wait)
-    return job_view(record, base_url(request, gateway))
+    if query.wait:
+        async with stopping_of(request.scope).interrupting():
+            record = await gateway.jobs.wait(caller, job_id, query.wait)
+    else:
+        record = await gateway.jobs.find(caller, job_id)
+    return job_view(record, base_url(request, gateway), await gateway.places.of(record))
 
 
 @router.delete(

@@ -77,6 +77,23 @@ def take() -> str:
     return f"local RECORD_KEY = '{record_key('%s')}'\n" + _turns_script("take")
 
 
+def place() -> str:
+    """Where a job is among those that wait for their turn.
+
+    ARGV: the name of the queue, owner, job id. Returns how many jobs are taken before it, and about how much work these
+    are in pixels times steps; both are 0 for a job that does not wait for its turn. Only 32 owners are looked at.
+    """
+    return f"local RECORD_KEY = '{record_key('%s')}'\n" + _turns_script("place")
+
+
+def note_pace() -> str:
+    """Add numbers to moving averages.
+
+    KEYS: the hash of averages. ARGV: names and new numbers.
+    """
+    return _turns_script("note_pace")
+
+
 def release() -> str:
     """Move the job whose turn it is to RQ's list, if that is empty, because a worker may wait there.
 
