@@ -12,7 +12,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -136,9 +136,9 @@ def milliseconds(call: Callable[[], object]) -> float:
     return round(median(found) * 1000, 3)
 
 
-def of_the_queue() -> list[dict[str, float]]:
+def of_the_queue(most: int) -> Iterator[dict[str, float]]:
     """The milliseconds to accept and to take one job, by how many jobs of ten keys wait."""
-    server, results = ValkeyServer(), []
+    server = ValkeyServer()
     server.start()
     try:
         with Redis.from_url(server.connection_url) as redis:
@@ -150,29 +150,29 @@ def of_the_queue() -> list[dict[str, float]]:
                 intake.accept(open_ticket(request, Catalog({}), owner=f"key {waiting % 10}"), {})
                 waiting += 1
 
-            for count in QUEUED:
+            for count in QUEUED[: QUEUED.index(most) + 1]:
                 while waiting < count:
                     accept()
                 timed = {"accept_ms": milliseconds(accept), "take_ms": milliseconds(turns.take)}
-                results.append({"waiting": count, **timed})
+                yield {"waiting": count, **timed}
                 waiting -= SAMPLES
     finally:
         server.stop()
-    return results
 
 
 def main() -> None:
     """Print the results as JSON objects."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queue", action="store_true", help="measure the queue alone")
+    parser.add_argument("--most", type=int, choices=QUEUED, default=QUEUED[-1], help="how many jobs wait at most")
     parser.add_argument("--eta", action="store_true", help="compare estimated ends with ends")
     parser.add_argument("--jobs", type=int, default=1000, help="how many jobs key A queues")
     parser.add_argument("--images", type=int, default=20, help="how many images key B draws")
     parser.add_argument("--size", type=int, default=128, help="width and height in pixels")
     options = parser.parse_args()
     if options.queue:
-        for line in of_the_queue():
-            print(json.dumps(line))
+        for line in of_the_queue(options.most):
+            print(json.dumps(line), flush=True)
         return
     with tempfile.TemporaryDirectory() as folder:
         environment = {"PHOTOGRAM_DATA": str(Path(folder) / "data"), "PHOTOGRAM_MAX_QUEUED": str(options.jobs + 100)}
