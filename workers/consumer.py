@@ -52,8 +52,15 @@ class Consumer:
         A job that needs a fetch has a slot of :attr:`gate`, which whoever fetches its images must free.
         """
         job_id = self._next_id(timeout_s)
-        if job_id is None:
-            return None
+        return None if job_id is None else self._hold(job_id)
+
+    def take_of_another(self) -> HeldJob | None:
+        """As :meth:`take`, if the next job is there now and belongs to an API key of whom this worker holds none."""
+        job_id = self._adapter.pop_of_another({job.record.owner for job in self.held.all()})
+        return None if job_id is None else self._hold(job_id)
+
+    def _hold(self, job_id: str) -> HeldJob | None:
+        """Hold a popped job, unless a peer is to run it, it must wait for a fetch, or it needs no work here."""
         record = self._peek(job_id)
         if record is None:
             return self._start(job_id, None)

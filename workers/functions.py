@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import queue
 import threading
@@ -87,17 +86,12 @@ def _load(kind: str, path: str) -> JobFunction:
 @dataclass(frozen=True, eq=False)
 class _Call:
     job: HeldJob
-    rank: tuple[float, int]
-    """The negative priority, then the number of the call; the lowest rank goes first."""
     is_stopped: threading.Event = field(default_factory=threading.Event)
     queued_at: float = field(default_factory=time.monotonic)
 
-    def __lt__(self, other: _Call) -> bool:
-        return self.rank < other.rank
-
 
 class FunctionExecutor:
-    """Calls functions in a few threads of its own: those of the highest priority first, then the oldest.
+    """Calls functions in a few threads of its own, in the order in which the queue gave their jobs.
 
     The threads are daemons: a function that ignores its cancellation does not keep the process from ending.
 
@@ -109,8 +103,7 @@ class FunctionExecutor:
 
     def __init__(self, functions: Mapping[str, JobFunction], wake: Callable[[], None], threads: int = THREADS) -> None:
         self._functions, self._wake = functions, wake
-        self._inbox: queue.PriorityQueue[_Call] = queue.PriorityQueue()
-        self._numbers = itertools.count()
+        self._inbox: queue.SimpleQueue[_Call] = queue.SimpleQueue()
         self._events: queue.SimpleQueue[tuple[_Call, Event]] = queue.SimpleQueue()
         self._has_woken = threading.Event()
         self._calls: dict[str, _Call] = {}
@@ -132,7 +125,7 @@ class FunctionExecutor:
     def start(self, job: HeldJob) -> None:
         """Call the function of the job's kind in the next free thread; its deadline counts from the call."""
         job.stop_clock()
-        call = _Call(job, (-_priority(job), next(self._numbers)))
+        call = _Call(job)
         self._calls[job.execution_id] = call
         self._inbox.put(call)
 
@@ -221,12 +214,6 @@ class FunctionExecutor:
         if not self._has_woken.is_set():  # one wake-up serves all events until the next poll
             self._has_woken.set()
             self._wake()
-
-
-def _priority(job: HeldJob) -> float:
-    """The priority of the job; 0 if the parameters of its kind leave it open."""
-    priority: object = job.record.params.priority
-    return priority if isinstance(priority, (int, float)) else 0
 
 
 def _progressed(job: HeldJob, step: float, steps: float) -> Progressed:

@@ -15,6 +15,7 @@ from workers.executors import Event, Executors, Failed, Finished, Loading, Progr
 from workers.exit import end_process
 from workers.finish import Finish
 from workers.held_jobs import HeldJob, Phase
+from workers.pace import Pace
 from workers.prepare import Prepare
 from workers.report import Report
 
@@ -46,6 +47,7 @@ class JobLoop:
         self._prepare, self._executors, self._finish = prepare, executors, finish
         self._report = Report(consumer.ledger, consumer.held)
         self._job_timeout_s, self._snapshot_every = job_timeout_s, snapshot_every
+        self._pace = Pace()
         self._stopping = False
 
     def request_stop(self) -> None:
@@ -92,6 +94,7 @@ class JobLoop:
         if job.failure is not None:
             self._fail(job, job.failure)
         elif job.start_running():  # unless it was canceled while it was ready
+            self._pace.begin(job.execution_id)
             self._executors.of(job.kind).start(job)
 
     def _cancel_requested(self) -> None:
@@ -114,6 +117,7 @@ class JobLoop:
         if not job.start_ending():
             return False
         if is_running:
+            self._pace.end(job.execution_id)
             self._executors.of(job.kind).stop(job.execution_id)
         return True
 
@@ -132,9 +136,10 @@ class JobLoop:
                 self._note_loading(job, event)
             case Finished():
                 job.start_ending()
-                self._finish.succeed(job, event)
+                self._finish.succeed(job, event, self._pace.end(job.execution_id))
             case Failed():
                 job.start_ending()
+                self._pace.end(job.execution_id)
                 self._finish.fail(job, event.failure)
 
     def _note_loading(self, job: HeldJob, event: Loading) -> None:

@@ -37,6 +37,8 @@ _TAKE_S = 1.0
 _TAKE_BESIDE_WAITING_S = 0.1
 """How long to wait for a job of the queue while others wait until a fetch has ended."""
 _POLL_S = 0.02
+OTHER_KEYS_MAX = 4
+"""How many jobs beyond the room of the executors a worker takes from API keys of whom it holds none."""
 _REDIS_PAUSE_S = 1.0
 _STORAGE_PAUSE_S = 0.25
 _STORE_PAUSES_S = (0.25, 0.5, 1.0, 2.0)
@@ -50,7 +52,8 @@ class Prepare(threading.Thread):
     """Takes jobs and puts them into ``ready`` once their prompt and images are there, or could not be had.
 
     Args:
-        room: how many more jobs the executors could begin soon; all others stay in the queue, for any worker.
+        room: how many more jobs the executors could begin soon; all others stay in the queue, for any worker. Below 0
+            if more wait.
         can_store: whether the results of further jobs could be stored now; otherwise no job is taken.
     """
 
@@ -110,10 +113,7 @@ class Prepare(threading.Thread):
         if not self._can_store():
             self._stopping.wait(_STORAGE_PAUSE_S)
             return
-        if not self._has_room():
-            time.sleep(_POLL_S)
-            return
-        job = self._consumer.take(_TAKE_BESIDE_WAITING_S if self._consumer.gate.has_waiting else _TAKE_S)
+        job = self._take()
         self._is_refused = False
         if job is None:
             return
@@ -125,8 +125,20 @@ class Prepare(threading.Thread):
         else:
             self._prepare(job)
 
-    def _has_room(self) -> bool:
-        return len(self._preparing) < PREPARED_MAX and self.ready.qsize() < self._room()
+    def _take(self) -> HeldJob | None:
+        """The next job; while there is no room for it, only that of an API key of whom this worker holds none.
+
+        Such a job need not wait until jobs of other keys have ended, with which it shares the device.
+        """
+        left = self._room() - self.ready.qsize()
+        if len(self._preparing) < PREPARED_MAX and left > 0:
+            return self._consumer.take(_TAKE_BESIDE_WAITING_S if self._consumer.gate.has_waiting else _TAKE_S)
+        job = None
+        if len(self._preparing) < PREPARED_MAX and left > -OTHER_KEYS_MAX:
+            job = self._consumer.take_of_another()
+        if job is None:
+            time.sleep(_POLL_S)
+        return job
 
     def _wait_for_held(self, count: int) -> None:
         while len(self._held) > count and not self._stopping.is_set():

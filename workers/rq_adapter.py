@@ -8,7 +8,7 @@ expires, and RQ delivers the job again.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection
 
 from redis import Redis
 from rq.executions import Execution
@@ -22,6 +22,7 @@ from rq.worker import BaseWorker
 
 from service.backbone.keyspace import CANCEL_CHANNEL
 from service.backbone.queue import open_queue
+from service.backbone.turns import Turns
 from workers.delivery import Delivery
 from workers.held_jobs import HeldJobs
 
@@ -54,6 +55,7 @@ class RqAdapter(BaseWorker):  # type: ignore[misc]
             worker_ttl=_WORKER_TTL_S,
         )
         self._held = held
+        self._turns = Turns(connection, queue)
 
     @property
     def queue(self) -> Queue:
@@ -62,8 +64,11 @@ class RqAdapter(BaseWorker):  # type: ignore[misc]
 
     def pop(self, timeout_s: float) -> str | None:
         """Move the next job id to the intermediate list, where a crash cannot lose it; ``None`` after ``timeout_s``."""
-        found: Any = self.connection.blmove(self.queue.key, self.queue.intermediate_queue.key, timeout_s)
-        return None if found is None else str(found.decode())
+        return self._turns.take() or self._turns.wait(timeout_s)
+
+    def pop_of_another(self, owners: Collection[str]) -> str | None:
+        """As :meth:`pop`, if there is a job now and it belongs to none of ``owners``."""
+        return self._turns.take(passed_over=owners)
 
     def start(self, job_id: str) -> Delivery | None:
         """Register an execution of a job in the intermediate list; ``None`` if RQ has no record of the job."""

@@ -206,6 +206,19 @@ class Capacity:
         limit = measured.memory_limit
         return target if limit is None else min(target, _largest(measured.batch_sizes, limit))
 
+    def shared_inputs(self, cost_key: Hashable, inputs: int) -> int:
+        """The largest number of inputs of a forward that takes at most twice as long as one of ``inputs``.
+
+        A forward of n inputs takes about ``fixed + each * n`` seconds, where ``fixed / each`` follows from the batch
+        size that is worth while. With a fixed number of rows, as many inputs as these have.
+        """
+        most = self.max_inputs(cost_key)
+        if self._is_fixed:
+            return most
+        measured = self._measured.get(cost_key, _Measurements())
+        fixed_inputs = measured.target_batch_size * (MIN_GAIN - 1) / (2 - MIN_GAIN)
+        return min(most, _largest(measured.batch_sizes, int(2 * inputs + fixed_inputs)))
+
     def split_count(self, forward: Forward) -> int:
         """The number of parts that ``forward``, the next one, is to be split into; 1 unless it is to be measured."""
         measured = self._measured.get(forward.cost_key)

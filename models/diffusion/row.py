@@ -17,7 +17,7 @@ from models.diffusion.work import LoadRequest, Plan, PlanStep, Task, Work
 from models.errors import JobFailure
 
 SHARE_BASE = 4.0
-"""Each level of priority multiplies a row's share of the device by this number."""
+"""Each level of priority multiplies a row's share of what its owner has of the device by this number."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,8 @@ class Row:
     row_id: str
     task: Task
     plan: Plan
+    owner: str = ""
+    """Who asked for the image; owners share the device equally."""
     state: State = field(default_factory=Waiting)
     work: Work[object] | None = field(default=None, init=False)
     """The current piece of work, ``None`` in every state but :class:`Running`."""

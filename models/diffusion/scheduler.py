@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Hashable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Hashable, Iterator, Sequence
 
 from models.diffusion.capacity import Capacity
 from models.diffusion.row import Finishing, Row, Running
 from models.diffusion.work import Work
 
+SHARING_OWNERS_MAX = 4
+"""Beside rows of at most so many owners, the first row of another one may be there beyond the capacity."""
+
 
 class Scheduler:
-    """Shares the device between rows by fair queueing.
+    """Shares the device between owners, and between the rows of each owner, by fair queueing.
 
-    Each row has a virtual time: the device time that it has used, divided by the share that its priority gives it. The
-    row with the least virtual time is served next, together with others that can share its forward. So rows get
-    their shares of the device whatever the size of their images: a large image never delays small ones by more than
-    one forward, and small ones never starve a large one, because new rows start level with the least served row and
-    the older of two level rows goes first.
+    Each owner has a virtual time: the device time that its rows have used. The owner with the least virtual time is
+    served next. Rows of other owners may share its forwards, as long as these take at most twice as long as without:
+    one row beside many of another owner takes no more than about twice the time that it takes alone.
+
+    Of the rows of an owner, each has a virtual time: the device time that it has used, divided by the share that its
+    priority gives it. The row with the least virtual time is served next, together with others that can share its
+    forward. So the rows get their shares of the device whatever the size of their images: a large image never delays
+    small ones by more than one forward, and small ones never starve a large one, because new rows start level with the
+    least served row and the older of two level rows goes first.
 
     A row that is ready to take steps gets a place, if the capacity admits it beside the rows that have one, and keeps
     it until its work has taken its last step. So rows that are encoded or decoded take no place. Of the rows without
-    one, the highest priority goes first, then the oldest; if it needs more room than is free, the rows of its cost
-    key behind it wait with it.
+    one, those of the owner with the fewest go first, of these the highest priority, then the oldest; if it needs more
+    room than is free, the rows of its cost key behind it wait with it. An owner without any row there gets a place
+    beyond the capacity, which bounds each forward all the same.
 
     One thread, the engine's, admits and selects; :meth:`add` and :meth:`remove` may be called from any thread.
 
@@ -38,6 +47,8 @@ class Scheduler:
         """The rows that may take steps, each with the piece of work that it got its place for."""
         self._waiting: dict[str, Row] = {}
         self._running: dict[str, Row] = {}
+        self._owner_times_s: dict[str, float] = {}
+        """The virtual times of the owners of running rows, in seconds."""
         self._lock = threading.Lock()
         """Held while a row moves in or out, so that a row cannot be canceled unseen during its admission."""
 
@@ -99,15 +110,16 @@ class Scheduler:
         return self._running.get(row.row_id) is row
 
     def admit(self) -> Iterator[Row]:
-        """Move waiting rows to the running ones while there is capacity, the highest priority first.
+        """Move waiting rows to the running ones while there is capacity, those of the owner with the fewest first.
 
         Each row is yielded before the next one is considered, so that the caller can prepare it: a prepared row tells
         its true number of inputs.
         """
-        for row in sorted(list(self._waiting.values()), key=lambda row: -row.task.params.priority):
+        for row in _in_turns(list(self._waiting.values()), list(self._running.values())):
             running = list(self._running.values())
             ahead = self._capacity.rows_ahead(row.cost_key) if self._prepares_ahead else 0
-            if self._capacity.admits(row, running, ahead) and self._start(row, running):
+            is_admitted = self._capacity.admits(row, running, ahead) or _is_new_owner(row, running)
+            if is_admitted and self._start(row, running):
                 yield row
 
     def joining_soon(self) -> int:
@@ -131,21 +143,39 @@ class Scheduler:
             if self._waiting.get(row.row_id) is not row:
                 return False
             del self._waiting[row.row_id]
+            self._level_owner(row.owner, {each.owner for each in running})
             row.virtual_time_s = min((each.virtual_time_s for each in running), default=0.0)
             row.admitted_at = time.monotonic()
             self._running[row.row_id] = row
             return True
+
+    def _level_owner(self, owner: str, running: Collection[str]) -> None:
+        """Let ``owner``, if it is not among the owners of running rows, start level with the least served of these."""
+        times_s = {each: self._owner_times_s[each] for each in running}
+        times_s.setdefault(owner, min(times_s.values(), default=0.0))
+        self._owner_times_s = times_s
 
     def select_batch(self) -> list[Row]:
         """The rows that share the next forward, at most as many as the capacity allows; empty if no row can run."""
         runnable = self._placed()
         if not runnable:
             return []
-        runnable.sort(key=lambda row: (row.virtual_time_s, row.admitted_at))
+        counts = Counter(row.owner for row in runnable)
+        runnable.sort(
+            key=lambda row: (self._owner_times_s[row.owner], counts[row.owner], row.virtual_time_s, row.admitted_at)
+        )
         first = current_work(runnable[0])
         group_key = first.group_key
         group = [row for row in runnable if current_work(row).group_key == group_key]
-        return _first_rows(group, self._capacity.max_inputs(first.cost_key))
+        return _first_rows(group, self._max_inputs(group))
+
+    def _max_inputs(self, group: Sequence[Row]) -> int:
+        """The largest number of inputs of a forward for rows of ``group``, which serves the owner of the first one."""
+        cost_key, owner = current_work(group[0]).cost_key, group[0].owner
+        if all(row.owner == owner for row in group):
+            return self._capacity.max_inputs(cost_key)
+        own = sum(current_work(row).inputs for row in group if row.owner == owner)
+        return self._capacity.shared_inputs(cost_key, own)
 
     def _placed(self) -> list[Row]:
         """The rows that have a place, after free places were given away."""
@@ -153,10 +183,12 @@ class Scheduler:
         placed = [row for row in ready if self._places.get(row) is row.work]
         full: set[Hashable] = set()
         """The cost keys of rows for which there is no room: smaller rows behind them would take each freed place."""
-        for row in sorted(ready, key=lambda row: (-row.task.params.priority, row.admitted_at)):
-            if self._places.get(row) is row.work or row.cost_key in full:
+        without = sorted((row for row in ready if row not in placed), key=lambda row: row.admitted_at)
+        for row in _in_turns(without, placed):
+            is_new_owner = _is_new_owner(row, placed)
+            if row.cost_key in full and not is_new_owner:
                 continue
-            if not self._capacity.admits(row, placed):
+            if not is_new_owner and not self._capacity.admits(row, placed):
                 full.add(row.cost_key)
             else:
                 least_s = min((each.virtual_time_s for each in placed), default=0.0)
@@ -171,6 +203,7 @@ class Scheduler:
         each_s = seconds / sum(inputs)
         for row, count in zip(rows, inputs, strict=True):
             row.charge(each_s * count)
+            self._owner_times_s[row.owner] += each_s * count
 
 
 def current_work(row: Row) -> Work[object]:
@@ -178,6 +211,26 @@ def current_work(row: Row) -> Work[object]:
     work = row.work
     assert work is not None
     return work
+
+
+def _in_turns(rows: Sequence[Row], served: Collection[Row]) -> list[Row]:
+    """``rows``, which are by age, in the order in which they join ``served``.
+
+    Those of the owner with the fewest rows go first, then the oldest; the rows of each owner are by priority.
+    """
+    ages = {row: age for age, row in enumerate(rows)}
+    counts = Counter(row.owner for row in served)
+    places: dict[Row, int] = {}
+    for row in sorted(rows, key=lambda row: -row.task.params.priority):
+        counts[row.owner] += 1
+        places[row] = counts[row.owner]
+    return sorted(rows, key=lambda row: (places[row], ages[row]))
+
+
+def _is_new_owner(row: Row, rows: Collection[Row]) -> bool:
+    """Whether ``row`` is the first of its owner beside ``rows``, and these do not have too many owners already."""
+    owners = {each.owner for each in rows}
+    return row.owner not in owners and len(owners) <= SHARING_OWNERS_MAX
 
 
 def _takes_last_step(row: Row) -> bool:

@@ -71,7 +71,9 @@ _SIZE = Parameter(
     low=SIZE_MULTIPLE_PX, is_checked_later=True, if_left_out=_BY_MODEL,
 )  # fmt: skip
 _PRIORITY = Parameter(
-    text="Each step up gives the job four times the share of the device.", low=-PRIORITY_MAX, high=PRIORITY_MAX
+    text="Among the jobs of the same API key: each step up gives four times the share of the device.",
+    low=-PRIORITY_MAX,
+    high=PRIORITY_MAX,
 )
 _METADATA = Parameter(
     text=(

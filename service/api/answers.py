@@ -51,7 +51,7 @@ class Answers:
 
         Args:
             variant: what the answer depends on besides the record, such as the dialect and the address in its links.
-            fields: the hash of the record, as Redis has it now.
+            fields: the hash of the record, as Redis has it now, and whatever else the answer is made from.
             record: reads the record in ``fields``.
             render: makes the answer from the record, and from what ``variant`` names.
         """

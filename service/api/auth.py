@@ -101,6 +101,7 @@ def _caller_of(record: KeyRecord, settings: Settings) -> Caller:
         max_priority=rules.max_priority,
         provenance=rules.provenance or settings.provenance,
         webhooks=rules.webhooks,
+        weight=rules.weight,
     )
 
 

@@ -33,6 +33,7 @@ from service.backbone.language import open_engine, open_rewriter
 from service.backbone.leases import Leases
 from service.backbone.objects.opening import KINDS, Stores, open_monitor, open_stores
 from service.backbone.owned_jobs import OwnedJobs
+from service.backbone.places import Places
 from service.backbone.preferences import Preferences
 from service.backbone.provenance import Signing
 from service.backbone.queue import Intake
@@ -64,6 +65,7 @@ class Gateway:
     watcher: JobWatcher
     answers: Answers
     cluster_metrics: ClusterMetrics
+    places: Places
     decoding: Decoding
     signing: Signing
     conversions: Conversions
@@ -146,6 +148,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             decoding=decoding,
             answers=Answers(),
             cluster_metrics=ClusterMetrics(connection, shows_keys=settings.metrics_by_key),
+            places=Places(connection),
             signing=signing,
             conversions=Conversions(decoding, images, reads, signing),
             inspector=Inspector(signing),

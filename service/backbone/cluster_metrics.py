@@ -27,6 +27,7 @@ from service.backbone.keyspace import (
     fetches_key,
     rq_queue_key,
     usage_key,
+    waiting_key,
     worker_metrics_key,
     workers_key,
 )
@@ -79,6 +80,7 @@ class ClusterMetrics:
         for queue, names in workers.items():
             async with self._connection.pipeline(transaction=False) as pipeline:
                 pipeline.llen(rq_queue_key(queue))
+                pipeline.hlen(waiting_key(queue))
                 pipeline.zcard(fetches_key(queue))
                 pipeline.zcard(deferred_key(queue))
                 counts = await pipeline.execute()

@@ -37,6 +37,8 @@ class KeyRules:
     """The kinds of jobs that it may submit; none is any."""
     max_priority: int | None = None
     """The highest priority of its jobs; ``None`` is any."""
+    weight: int = 1
+    """Its share of the workers, compared with those of other keys whose jobs wait."""
     retention_s: int | None = None
     """For how long its jobs and their results are kept; ``None`` is as long as the server keeps others."""
     provenance: str | None = None

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Container
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import WatchError
 
 from models.errors import PhotogramError
+from models.jobs.kinds import job_kinds
 from service.backbone.key_records import KeyRecord, KeyRules, Scope, Secret
 from service.backbone.keys import key_digest, make_key, make_key_id
 from service.backbone.keyspace import (
@@ -31,6 +35,7 @@ class KeyInUse(PhotogramError):
 
 
 NAME_CHARS_MAX = 200
+WEIGHT_MAX = 1000
 DURATION_MAX_S = 100 * 366 * 24 * 3600
 """The longest time until the expiry of a key, and for which anything of it is kept: 100 years."""
 
@@ -47,6 +52,21 @@ class IssuedKey:
     key: str
 
 
+def require_known(rules: KeyRules, models: Container[str]) -> None:
+    """Raise :class:`InvalidKeyRules` if the rules name a kind or a model that there is not.
+
+    Args:
+        models: the names in the catalog.
+    """
+    kinds = [kind.name for kind in job_kinds()]
+    for kind in rules.kinds:
+        if kind not in kinds:
+            raise InvalidKeyRules(f"kinds: there is no kind {kind!r}; there are {', '.join(kinds)}")
+    for model in rules.models:
+        if model not in models:
+            raise InvalidKeyRules(f"models: the catalog has no model {model!r}")
+
+
 class KeyStore:
     """The keys of one server; its methods block, and are safe to use from several threads."""
 
@@ -55,14 +75,7 @@ class KeyStore:
 
     def create(self, rules: KeyRules) -> IssuedKey:
         """A new key with these rules; raises :class:`InvalidKeyRules` or :class:`KeyNotFound` (that it would read)."""
-        if not rules.name.strip() or not rules.name.isprintable() or len(rules.name) > NAME_CHARS_MAX:
-            raise InvalidKeyRules(f"the name of a key is a line of 1 to {NAME_CHARS_MAX} characters")
-        if not rules.scopes:
-            raise InvalidKeyRules("a key needs at least one scope")
-        if rules.reads is not None:
-            if Scope.SUBMIT in rules.scopes:
-                raise InvalidKeyRules("a key that reads the jobs of another key cannot have the scope submit")
-            self.get(rules.reads)
+        self._check(rules)
         while True:
             record = KeyRecord(key_id=make_key_id(), rules=rules, created_at=time.time())
             if self._connection.hsetnx(KEY_RECORDS_KEY, record.key_id, record.to_json()):
@@ -70,6 +83,40 @@ class KeyStore:
         issued = IssuedKey(record, make_key(record.key_id))
         self._connection.hset(API_KEYS_KEY, key_digest(issued.key), Secret(record.key_id).to_json())
         return issued
+
+    def change(self, key_id: str, change: Callable[[KeyRules], KeyRules]) -> KeyRecord:
+        """Give the key the rules that ``change`` makes of its own; raises as :meth:`create`."""
+
+        def changed(record: KeyRecord) -> KeyRecord:
+            rules = change(record.rules)
+            self._check(rules)
+            return replace(record, rules=rules)
+
+        return self._rewrite(key_id, changed)
+
+    def _check(self, rules: KeyRules) -> None:
+        if not rules.name.strip() or not rules.name.isprintable() or len(rules.name) > NAME_CHARS_MAX:
+            raise InvalidKeyRules(f"the name of a key is a line of 1 to {NAME_CHARS_MAX} characters")
+        if not rules.scopes:
+            raise InvalidKeyRules("a key needs at least one scope")
+        if not 1 <= rules.weight <= WEIGHT_MAX:
+            raise InvalidKeyRules(f"the weight of a key is 1 to {WEIGHT_MAX}")
+        if rules.reads is not None:
+            if Scope.SUBMIT in rules.scopes:
+                raise InvalidKeyRules("a key that reads the jobs of another key cannot have the scope submit")
+            self.get(rules.reads)
+
+    def _rewrite(self, key_id: str, change: Callable[[KeyRecord], KeyRecord]) -> KeyRecord:
+        """Store what ``change`` makes of the record, which nobody changes in between."""
+        with self._connection.pipeline() as transaction:
+            while True:
+                transaction.watch(KEY_RECORDS_KEY)
+                record = change(self.get(key_id))
+                transaction.multi()
+                transaction.hset(KEY_RECORDS_KEY, key_id, record.to_json())
+                with suppress(WatchError):
+                    transaction.execute()
+                    return record
 
     def all(self) -> list[KeyRecord]:
         """Every key, the oldest first."""
@@ -114,11 +161,7 @@ class KeyStore:
 
     def revoke(self, key_id: str) -> KeyRecord:
         """Refuse the key from now on; what it owns stays. Raises :class:`KeyNotFound`."""
-        record = self.get(key_id)
-        if record.revoked_at is None:
-            record = replace(record, revoked_at=time.time())
-            self._connection.hset(KEY_RECORDS_KEY, key_id, record.to_json())
-        return record
+        return self._rewrite(key_id, lambda record: replace(record, revoked_at=record.revoked_at or time.time()))
 
     def delete(self, key_id: str) -> None:
         """Remove the key, its preferences and its webhooks.

@@ -18,6 +18,12 @@ No other module spells a key. ``TTL`` in the table is the setting ``PHOTOGRAM_RE
 | ``photogram:aside`` | sorted set | workers | members after 3 s | deferred jobs by the time of deferral |
 | ``photogram:fetches`` | sorted set | workers | never | jobs that wait until their images can be fetched |
 | ``photogram:fetches:owners`` | sorted set | workers | never | whose jobs these are, by when one was last taken |
+| ``photogram:waiting`` | hash | intake, ledger scripts, workers | never | jobs that wait for their turn: id to charge |
+| ``photogram:owner:<owner>:waiting`` | sorted set | intake, ledger scripts, workers | never | these of one owner |
+| ``photogram:turns`` | sorted set | intake, ledger scripts, workers | never | owners of these by virtual time |
+| ``photogram:turns:ends`` | sorted set | intake, ledger scripts, workers | never | owners with none by virtual time |
+| ``photogram:turns:now`` | string | workers | never | the virtual time of the queue |
+| ``photogram:pace`` | hash | workers | 7 d after the last job | seconds that jobs take on average, by model and size |
 | ``photogram:maintenance`` | string | workers | 5 s | the lock of queue maintenance |
 | ``photogram:model-problems`` | hash | workers | never; fields on success | why a model cannot be loaded, by model |
 | ``photogram:model-backends`` | hash | workers | never | the backend that runs a model, by model |
@@ -54,14 +60,15 @@ No other module spells a key. ``TTL`` in the table is the setting ``PHOTOGRAM_RE
 | ``photogram:write-probe`` | string | gateways, starting workers | 60 s | shows that Redis accepts writes |
 | ``photogram:rewrite:<sha256>`` | string | gateway, workers | 7 d after use | a cached prompt rewrite as JSON |
 
-The keys ``workers``, ``workers:loaded``, ``aside``, ``fetches``, ``fetches:owners`` and ``maintenance`` belong to the
-diffusion queue; the same keys of any other queue end in ``:queue:<queue>``.
+The keys ``workers``, ``workers:loaded``, ``aside``, ``fetches``, ``fetches:owners``, ``maintenance``, ``waiting``,
+``owner:<owner>:waiting``, ``turns``, ``turns:ends``, ``turns:now`` and ``pace`` belong to the diffusion queue; the same
+keys of any other queue end in ``:queue:<queue>``.
 
 RQ owns these keys; Photogram touches them through RQ, except for the two lists, which it also moves ids between:
 
 | key | type | expires | holds |
 | --- | --- | --- | --- |
-| ``rq:queue:<queue>`` | list | never | ids of waiting jobs; workers take them from the left |
+| ``rq:queue:<queue>`` | list | never | ids of jobs that need not wait for their turn; workers take them from the left |
 | ``rq:queue:<queue>:intermediate`` | list | never | ids that were popped and not yet registered as started |
 | ``rq:queues`` | set | never | the keys of all queues |
 | ``rq:job:<id>`` | hash | 60 s after the end | RQ's own record of a delivery |
@@ -216,6 +223,37 @@ def fetch_owners_key(queue: str = DIFFUSION_QUEUE) -> str:
     return _of_queue("photogram:fetches:owners", queue)
 
 
+def waiting_key(queue: str = DIFFUSION_QUEUE) -> str:
+    """Hash, job id to charge. The jobs that wait for their turn (``scripts/turns.lua``), and by how much each moves its
+    owner back."""
+    return _of_queue("photogram:waiting", queue)
+
+
+def owner_waiting_key(owner: str, queue: str = DIFFUSION_QUEUE) -> str:
+    """Sorted set. The owner's job ids in :func:`waiting_key` by rank; the lowest goes first."""
+    return _of_queue(f"photogram:owner:{owner}:waiting", queue)
+
+
+def turns_key(queue: str = DIFFUSION_QUEUE) -> str:
+    """Sorted set. The owners of the jobs in :func:`waiting_key` by virtual time; the lowest has the next turn."""
+    return _of_queue("photogram:turns", queue)
+
+
+def turn_ends_key(queue: str = DIFFUSION_QUEUE) -> str:
+    """Sorted set. Owners without waiting jobs by virtual time, for as long as that is ahead of the queue's."""
+    return _of_queue("photogram:turns:ends", queue)
+
+
+def turns_now_key(queue: str = DIFFUSION_QUEUE) -> str:
+    """String. The virtual time of the queue: that of the owner who had the last turn; gone once no job waits."""
+    return _of_queue("photogram:turns:now", queue)
+
+
+def pace_key(queue: str = DIFFUSION_QUEUE) -> str:
+    """Hash. What jobs took lately, in seconds of a worker (``service.backbone.places``); kept for 7 days."""
+    return _of_queue("photogram:pace", queue)
+
+
 def maintenance_key(queue: str = DIFFUSION_QUEUE) -> str:
     """String, a lock. The name of the worker that maintains the queue now; expires after 5 s."""
     return _of_queue("photogram:maintenance", queue)
@@ -297,10 +335,21 @@ def rewrite_key(digest: str) -> str:
 
 
 def rq_queue_key(queue: str = DIFFUSION_QUEUE) -> str:
-    """List of RQ. Ids of waiting jobs: RQ appends at the right, workers pop from the left."""
+    """List of RQ. Ids of jobs that any worker takes at once, from the left: one that came while no other waited, and
+    those that are delivered again."""
     return f"rq:queue:{queue}"
 
 
 def rq_intermediate_key(queue: str = DIFFUSION_QUEUE) -> str:
     """List of RQ. Ids that a worker popped from the queue and has not yet registered as started."""
     return f"{rq_queue_key(queue)}:intermediate"
+
+
+def rq_started_key(queue: str = DIFFUSION_QUEUE) -> str:
+    """Sorted set of RQ. The started executions of the queue by the time at which they expire."""
+    return f"rq:wip:{queue}"
+
+
+def rq_job_key(job_id: str) -> str:
+    """Hash of RQ. Its record of a delivery; intake makes it, RQ lets it expire after the end of the job."""
+    return f"rq:job:{job_id}"

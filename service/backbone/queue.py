@@ -37,6 +37,7 @@ from service.backbone.keyspace import (
 from service.backbone.leases import LEASE_S
 from service.backbone.records import UnreadableRecord, new_hash, read_hash
 from service.backbone.settings import Settings
+from service.backbone.turns import charge, rank
 from service.backbone.usage import Periods
 from service.backbone.webhooks.events import NO_WEBHOOK, WebhookLinks
 
@@ -73,6 +74,13 @@ def open_queue(connection: Redis, name: str = DIFFUSION_QUEUE) -> Queue:
     return Queue(name, connection=connection, serializer=JSONSerializer, default_timeout=-1)
 
 
+class _Deliveries(Queue):  # type: ignore[misc]
+    """An RQ queue that leaves it to ``admit.lua`` where the id of a new job goes."""
+
+    def push_job_id(self, job_id: str, pipeline: Any = None, at_front: bool = False) -> None:
+        """Push nothing."""
+
+
 class Intake:
     """Accepts tickets, for one gateway process; safe to use from several threads."""
 
@@ -94,6 +102,7 @@ class Intake:
         allowance: Allowance = NO_LIMITS,
         links: WebhookLinks = NO_WEBHOOK,
         retention_s: int | None = None,
+        weight: int = 1,
     ) -> Accepted:
         """Enqueue ``ticket`` in the queue of its kind, unless an equal request of the same owner did so before.
 
@@ -105,6 +114,7 @@ class Intake:
             allowance: the limits of its owner.
             links: what webhooks of the job need.
             retention_s: how long its record and results are kept after its end at most; ``None`` is as long as others.
+            weight: the share of its owner, compared with those of other owners whose jobs wait.
 
         Raises:
             AlreadyUsed: the job id or the idempotency key belongs to another request, or the record of its request
@@ -115,12 +125,15 @@ class Intake:
         guard = None if idempotency_key is None else _guard_key(ticket.owner, idempotency_key)
         now, queue = time.time(), self._queue(find_kind(ticket.kind).queue)
         periods = Periods.at(now)
-        charge = {"charged_on": periods.day, "step_px": str(demand.step_px)}
-        kept = {} if retention_s is None else {"retention_s": str(retention_s)}
-        fields = new_hash(ticket, requested, now) | charge | kept | links.fields()
+        kept = {"charged_on": periods.day, "step_px": str(demand.step_px), "queue": queue.name}
+        if retention_s is not None:
+            kept["retention_s"] = str(retention_s)
+        fields = new_hash(ticket, requested, now) | kept | links.fields()
         commands = self._commands(ticket, fields, queue, guard, now, is_leased)
         asked = demand.arguments(allowance) | {
             "job_id": ticket.job_id, "day_ends_s": periods.day_ends_s, "month_ends_s": periods.month_ends_s,
+            "queue": queue.name, "owner": ticket.owner, "rank": rank(ticket.params, now),
+            "charge": charge(demand.step_px, weight),
         }  # fmt: skip
         answer: Any = self._admit(
             keys=_admission_keys(ticket, queue, periods, guard),
@@ -171,7 +184,7 @@ class Intake:
 
     def _queue(self, name: str) -> Queue:
         if name not in self._queues:
-            self._queues[name] = open_queue(self._connection, name)
+            self._queues[name] = _Deliveries(name, connection=self._connection, serializer=JSONSerializer)
         return self._queues[name]
 
     def _delivery(self, job_id: str) -> Job:

@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 
 from redis import Redis
@@ -15,10 +15,11 @@ from redis.exceptions import RedisError
 from models.errors import PhotogramError
 from models.jobs.params import PROVENANCE
 from service.backbone.allowances import Allowance
+from service.backbone.catalog_file import CatalogFile
 from service.backbone.configuration import configure
 from service.backbone.connections import connect
 from service.backbone.key_records import KeyRecord, KeyRules, Scope
-from service.backbone.key_store import DURATION_MAX_S, IssuedKey, KeyStore
+from service.backbone.key_store import DURATION_MAX_S, IssuedKey, KeyStore, require_known
 from service.backbone.keyspace import preferences_key
 from service.backbone.objects.opening import open_stores
 from service.backbone.owned_jobs import OwnedJobs
@@ -61,7 +62,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", help="the data folder (default: PHOTOGRAM_DATA, then that of the last photogram up)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("list", help="list all keys").set_defaults(run=list_keys)
-    _add_rules(commands.add_parser("create", help="create a key and print it once"))
+    creating = commands.add_parser("create", help="create a key and print it once")
+    creating.add_argument("name", help="what the key is for")
+    _add_rules(creating)
+    creating.set_defaults(run=create)
+    changing = commands.add_parser("set", help="change the rules and limits of a key; what is left out stays")
+    changing.add_argument("id")
+    changing.add_argument("--name", help="what the key is for")
+    _add_rules(changing)
+    changing.set_defaults(run=change)
     for name, run, text in (
         ("show", show, "print what is known of a key"),
         ("usage", usage, "print what a key has used"),
@@ -82,27 +91,28 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_rules(command: argparse.ArgumentParser) -> None:
-    command.add_argument("name", help="what the key is for")
     command.add_argument(
         "--scope", action="append", choices=[scope.value for scope in Scope], help="may be repeated (default: submit)"
     )
     command.add_argument("--expires", type=lifetime, help="after how long it ends: 30m, 12h, 90d (default: never)")
     command.add_argument("--reads", help="the id of the key whose jobs it reads; for a key without submit")
-    command.add_argument("--model", action="append", default=[], help="a model that its jobs may use; may be repeated")
-    command.add_argument("--kind", action="append", default=[], help="a kind that it may submit; may be repeated")
+    command.add_argument("--model", action="append", help="a model that its jobs may use; may be repeated")
+    command.add_argument("--kind", action="append", help="a kind that it may submit; may be repeated")
     command.add_argument("--max-priority", type=int, choices=range(-2, 3), help="the highest priority of its jobs")
+    command.add_argument("--weight", type=int, help="its share of the workers, compared with other keys (default: 1)")
     command.add_argument(
         "--retention", type=lifetime, help="how long its jobs and their results are kept (default: the server's)"
     )
     command.add_argument(
         "--provenance", choices=PROVENANCE, help="the least that its images must carry (default: what the server marks)"
     )
-    command.add_argument("--no-webhooks", action="store_true", help="it may have no webhooks")
+    command.add_argument(
+        "--webhooks", action=argparse.BooleanOptionalAction, help="whether it may have webhooks (default: it may)"
+    )
     command.add_argument("--enhance", choices=("on", "off"), help="whether prompts are rewritten by default")
     for limit in fields(Allowance):
         flag = f"--{limit.name.replace('_', '-')}"
         command.add_argument(flag, type=_limit, help="0 is no limit (default: the server's)")
-    command.set_defaults(run=create)
 
 
 def duration(text: str) -> int:
@@ -134,23 +144,46 @@ def _limit(text: str) -> int:
 
 def create(options: argparse.Namespace, settings: Settings, connection: Redis) -> Iterator[str]:
     """Create a key."""
-    rules = KeyRules(
-        name=options.name,
-        scopes=tuple(dict.fromkeys(Scope(scope) for scope in options.scope or [Scope.SUBMIT])),
-        expires_at=None if options.expires is None else time.time() + options.expires,
-        reads=options.reads,
-        models=tuple(options.model),
-        kinds=tuple(options.kind),
-        max_priority=options.max_priority,
-        retention_s=options.retention,
-        provenance=options.provenance,
-        webhooks=not options.no_webhooks,
-        allowance=Allowance(**{limit.name: getattr(options, limit.name) for limit in fields(Allowance)}),
-    )
+    rules = _with_options(KeyRules(name=options.name), options, settings)
     issued = KeyStore(connection).create(rules)
-    if options.enhance is not None:
-        connection.hset(preferences_key(issued.record.key_id), "enhance_prompt", int(options.enhance == "on"))
+    _set_preference(connection, issued.record.key_id, options)
     yield from _issued(issued)
+
+
+def change(options: argparse.Namespace, settings: Settings, connection: Redis) -> Iterator[str]:
+    """Change the rules of a key."""
+    store = KeyStore(connection)
+    record = store.change(options.id, lambda rules: _with_options(rules, options, settings))
+    _set_preference(connection, options.id, options)
+    yield from _shown(record, store.used_at().get(options.id))
+
+
+def _with_options(rules: KeyRules, options: argparse.Namespace, settings: Settings) -> KeyRules:
+    """``rules`` with what the options say; raises :class:`InvalidKeyRules` if they name what there is not."""
+    given = {
+        "name": options.name,
+        "scopes": options.scope and tuple(dict.fromkeys(map(Scope, options.scope))),
+        "expires_at": options.expires and time.time() + options.expires,
+        "reads": options.reads,
+        "models": options.model and tuple(options.model),
+        "kinds": options.kind and tuple(options.kind),
+        "max_priority": options.max_priority,
+        "weight": options.weight,
+        "retention_s": options.retention,
+        "provenance": options.provenance,
+        "webhooks": options.webhooks,
+    }
+    limits = {limit.name: getattr(options, limit.name) for limit in fields(Allowance)}
+    allowance = replace(rules.allowance, **{name: limit for name, limit in limits.items() if limit is not None})
+    changed = replace(rules, allowance=allowance, **{name: value for name, value in given.items() if value is not None})
+    if options.model or options.kind:
+        require_known(changed, CatalogFile(settings.catalog_path).current())
+    return changed
+
+
+def _set_preference(connection: Redis, key_id: str, options: argparse.Namespace) -> None:
+    if options.enhance is not None:
+        connection.hset(preferences_key(key_id), "enhance_prompt", int(options.enhance == "on"))
 
 
 def list_keys(options: argparse.Namespace, settings: Settings, connection: Redis) -> Iterator[str]:
@@ -177,7 +210,12 @@ def _shown(record: KeyRecord, used_at: float | None) -> Iterator[str]:
     yield f"scopes: {', '.join(rules.scopes)}"
     yield from (f"{name}: {_time(at)}" for name, at in times.items())
     lists = {"models": ", ".join(rules.models), "kinds": ", ".join(rules.kinds)}
-    numbers = {"max_priority": rules.max_priority, "retention_s": rules.retention_s, **asdict(rules.allowance)}
+    numbers = {
+        "max_priority": rules.max_priority,
+        "weight": rules.weight,
+        "retention_s": rules.retention_s,
+        **asdict(rules.allowance),
+    }
     webhooks = None if rules.webhooks else "none allowed"
     marks = {"provenance": rules.provenance, "webhooks": webhooks}
     others = {"reads": rules.reads, **lists, **numbers, **marks}

@@ -30,5 +30,7 @@ class Caller:
     """Whether it may have webhooks."""
     retention_s: int | None = None
     """How long results of its jobs are kept; ``None`` is as long as the server keeps those of everybody."""
+    weight: int = 1
+    """Its share of the workers, compared with those of other callers whose jobs wait."""
     limits: CostLimits = NO_LIMITS
     """What jobs of this caller may cost, beside the limits of the server, which hold for everybody."""

@@ -134,9 +134,16 @@ class JobService:
             demand, allowance = share.demand(cost), caller.allowance
             retention_s = self._retention_s if caller.retention_s is None else caller.retention_s
             return self._intake.accept(
-                ticket, said, idempotency_key, is_leased=is_leased, demand=demand, allowance=allowance, links=links,
+                ticket,
+                said,
+                idempotency_key,
+                is_leased=is_leased,
+                demand=demand,
+                allowance=allowance,
+                weight=caller.weight,
+                links=links,
                 retention_s=retention_s,
-            )  # fmt: skip
+            )
 
         return await to_thread.run_sync(accept)
 

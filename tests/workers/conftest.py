@@ -84,11 +84,11 @@ class World:
         """Variables of the workers that are started from now on."""
         self._environment |= variables
 
-    def submit(self, prompt: str = "a cat", **choices: object) -> str:
-        return self.submit_request(DrawRequest(prompt=prompt, **choices))
+    def submit(self, prompt: str = "a cat", owner: str = "me", **choices: object) -> str:
+        return self.submit_request(DrawRequest(prompt=prompt, **choices), owner)
 
-    def submit_request(self, request: JobRequest) -> str:
-        ticket = open_ticket(request, self._catalog, job_id=new_job_id(), owner="me")
+    def submit_request(self, request: JobRequest, owner: str = "me") -> str:
+        ticket = open_ticket(request, self._catalog, job_id=new_job_id(), owner=owner)
         return self._intake.accept(ticket, {}).record.job_id
 
     def cancel(self, job_id: str) -> None:

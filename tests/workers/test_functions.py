@@ -172,9 +172,9 @@ class JobStub(SimpleNamespace):
         self.clock = "runs again"
 
 
-def job_stub(execution_id: str, priority: int | None = 0) -> JobStub:
+def job_stub(execution_id: str) -> JobStub:
     kind = SimpleNamespace(name="toy", function="x:toy")
-    record = SimpleNamespace(drawn_params=None, params=SimpleNamespace(priority=priority))
+    record = SimpleNamespace(drawn_params=None)
     return JobStub(execution_id=execution_id, job_id="j", kind=kind, record=record, catalog=None, images={})
 
 
@@ -191,7 +191,7 @@ def one_thread(function: JobFunction) -> FunctionExecutor:
     return FunctionExecutor({"toy": function}, wake=lambda: None, threads=1)
 
 
-def test_waiting_jobs_run_by_priority_then_by_age_and_their_clocks_stand_still() -> None:
+def test_waiting_jobs_run_in_their_order_and_their_clocks_stand_still() -> None:
     free = threading.Event()
 
     def wait_until_free(call: FunctionCall) -> JobOutput:
@@ -199,18 +199,17 @@ def test_waiting_jobs_run_by_priority_then_by_age_and_their_clocks_stand_still()
         return JobOutput()
 
     executor = one_thread(wait_until_free)
-    busy = job_stub("busy", -2)
+    busy = job_stub("busy")
     executor.start(busy)
     while executor.room < PREFETCH:
         time.sleep(0.005)
-    priorities = {"old": 0, "low": -1, "high": 2, "new": 0, "open": None, "second high": 2}
-    jobs = [job_stub(execution_id, priority) for execution_id, priority in priorities.items()]
+    jobs = [job_stub(execution_id) for execution_id in ("first", "second", "third")]
     for job in jobs:
         executor.start(job)
     assert {job.clock for job in jobs} == {"stopped"}
     free.set()
-    order = [event.execution_id for event in poll(executor, 7)]
-    assert order == ["busy", "high", "second high", "old", "new", "open", "low"]
+    order = [event.execution_id for event in poll(executor, 4)]
+    assert order == ["busy", "first", "second", "third"]
     assert {job.clock for job in (busy, *jobs)} == {"runs again"}
 
 

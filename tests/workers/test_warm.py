@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 
 from service.backbone.keyspace import deferred_key, worker_status_key
-from service.backbone.queue import open_queue
+from tests.waiting import waiting_jobs
 from tests.workers.parts import Parts, submit
 from workers import warm
 
@@ -73,7 +73,7 @@ def test_what_nobody_took_goes_back_to_the_front_and_is_not_deferred_again(
     monkeypatch.setattr(warm, "DEFER_S", 0.0)
     time.sleep(0.01)
     cold.maintenance.beat()
-    assert open_queue(redis).get_job_ids() == [first, second]
+    assert waiting_jobs(redis) == [first, second]
     assert taken(cold) == first
 
 

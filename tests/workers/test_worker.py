@@ -139,3 +139,15 @@ def test_a_job_stranded_between_queue_and_worker_is_rescued(world) -> None:
     world.redis.lmove("rq:queue:photogram", "rq:queue:photogram:intermediate")
     world.start_worker()
     assert world.until_over(job)[0].status is JobStatus.SUCCEEDED
+
+
+def test_jobs_of_two_keys_end_although_a_worker_and_the_next_one_are_killed(world) -> None:
+    jobs = [world.submit(f"job {number}", owner=f"key {number % 2}", num_inference_steps=40) for number in range(24)]
+    for _ in range(2):
+        victim = world.start_worker()
+        world.until(lambda: sum(world.record(job).status is JobStatus.RUNNING for job in jobs) >= 2)
+        world.kill(victim)
+    world.start_worker()
+    assert [record.status for record in world.until_over(*jobs, timeout_s=120)] == [JobStatus.SUCCEEDED] * 24
+    assert rq_leftovers(world) == []
+    assert world.redis.keys("photogram:turns*") + world.redis.keys("*waiting*") == []

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from models.jobs.kinds import job_kinds
 from service.api.validation import StrictBody
-from service.backbone.allowances import NO_LIMITS, Allowance
 from service.backbone.key_records import KeyRecord, KeyRules, Scope
-from service.backbone.key_store import DURATION_MAX_S, NAME_CHARS_MAX, InvalidKeyRules
+from service.backbone.key_store import DURATION_MAX_S, NAME_CHARS_MAX, WEIGHT_MAX
 
 _Limit = Annotated[int | None, Field(ge=0, le=10**12)]
 _LIMIT = "0 is no limit, null that of the server."
@@ -28,43 +27,47 @@ class LimitsBody(StrictBody):
     units_per_month: _Limit = Field(None, description=f"Megapixel-steps a month, in UTC. {_LIMIT}")
 
 
-class KeyBody(StrictBody):
-    """A new API key."""
+class KeyChanges(StrictBody):
+    """What changes about an API key; what is left out stays."""
 
-    name: str = Field(min_length=1, max_length=NAME_CHARS_MAX)
+    name: str = Field("", min_length=1, max_length=NAME_CHARS_MAX)
     scopes: list[Literal["submit", "read", "admin"]] = Field(["submit"], min_length=1, max_length=3)
     expires_in_s: int | None = Field(None, ge=1, le=DURATION_MAX_S, description="Null is never.")
     reads: str | None = Field(None, max_length=64, description="The id of the key whose jobs this key reads.")
     models: list[str] = Field([], max_length=100, description="The models that its jobs may use; none is any.")
     kinds: list[str] = Field([], max_length=100, description="The kinds of jobs that it may submit; none is any.")
     max_priority: int | None = Field(None, ge=-2, le=2, description="The highest priority of its jobs.")
+    weight: int = Field(1, ge=1, le=WEIGHT_MAX, description="Its share of the workers, compared with other keys.")
     retention_s: int | None = Field(
         None, ge=1, le=DURATION_MAX_S, description="How long its jobs and their results are kept."
     )
     provenance: Literal["none", "iptc", "c2pa", "watermark"] | None = Field(None, description=_PROVENANCE)
     webhooks: bool = Field(True, description="Whether it may have webhooks.")
-    enhance_prompt: bool | None = Field(None, description="The preference of this name, for jobs that leave it out.")
     limits: LimitsBody | None = None
 
-    def rules(self, now: float) -> KeyRules:
-        """The rules of the key; raises :class:`InvalidKeyRules` if there is no such kind."""
-        known = [kind.name for kind in job_kinds()]
-        for kind in self.kinds:
-            if kind not in known:
-                raise InvalidKeyRules(f"kinds: there is no kind {kind!r}; there are {', '.join(known)}")
-        return KeyRules(
-            name=self.name,
-            scopes=tuple(dict.fromkeys(Scope(scope) for scope in self.scopes)),
-            expires_at=None if self.expires_in_s is None else now + self.expires_in_s,
-            reads=self.reads,
-            models=tuple(self.models),
-            kinds=tuple(self.kinds),
-            max_priority=self.max_priority,
-            retention_s=self.retention_s,
-            provenance=self.provenance,
-            webhooks=self.webhooks,
-            allowance=Allowance(**self.limits.model_dump()) if self.limits else NO_LIMITS,
-        )
+    def applied_to(self, rules: KeyRules, now: float) -> KeyRules:
+        """``rules`` with what was sent; of the limits too, those that were left out stay."""
+        sent = {name: getattr(self, name) for name in self.model_fields_set & _SAME_IN_RULES}
+        sent |= {name: tuple(sent[name]) for name in ("models", "kinds") if name in sent}
+        if "scopes" in self.model_fields_set:
+            sent["scopes"] = tuple(dict.fromkeys(Scope(scope) for scope in self.scopes))
+        if "expires_in_s" in self.model_fields_set:
+            sent["expires_at"] = None if self.expires_in_s is None else now + self.expires_in_s
+        if self.limits is not None:
+            sent["allowance"] = replace(rules.allowance, **self.limits.model_dump(exclude_unset=True))
+        return replace(rules, **sent)
+
+
+class KeyBody(KeyChanges):
+    """A new API key."""
+
+    name: str = Field(min_length=1, max_length=NAME_CHARS_MAX)
+    enhance_prompt: bool | None = Field(None, description="The preference of this name, for jobs that leave it out.")
+
+
+_SAME_IN_RULES = {
+    "name", "reads", "models", "kinds", "max_priority", "weight", "retention_s", "provenance", "webhooks",
+}  # fmt: skip
 
 
 class RotateBody(StrictBody):
@@ -97,6 +100,7 @@ class KeyView(BaseModel):
     models: list[str]
     kinds: list[str]
     max_priority: int | None
+    weight: int
     retention_s: int | None
     provenance: str | None = Field(description=_PROVENANCE)
     webhooks: bool
@@ -136,6 +140,7 @@ def key_view(record: KeyRecord, used_at: float | None) -> KeyView:
         models=list(rules.models),
         kinds=list(rules.kinds),
         max_priority=rules.max_priority,
+        weight=rules.weight,
         retention_s=rules.retention_s,
         provenance=rules.provenance,
         webhooks=rules.webhooks,

@@ -17,6 +17,7 @@ from service.api.native.key_schemas import (
     DeletionView,
     IssuedKeyView,
     KeyBody,
+    KeyChanges,
     KeyList,
     KeyView,
     RotateBody,
@@ -27,11 +28,12 @@ from service.api.native.schemas import JobListView, ListQuery
 from service.api.native.usage import UsageView, usage_of, usage_view
 from service.api.native.views import job_view
 from service.api.state import Gateway, GatewayState
-from service.backbone.key_records import KeyRecord
+from service.backbone.key_records import KeyRecord, KeyRules
+from service.backbone.key_store import require_known
 from service.jobs.caller import Caller
 
 router = APIRouter(tags=["keys"])
-OPENAPI_MODELS = (KeyBody, RotateBody)
+OPENAPI_MODELS = (KeyBody, KeyChanges, RotateBody)
 
 _EXAMPLE = {"name": "marketing", "scopes": ["submit"], "limits": {"max_in_flight": 20, "units_per_day": 50000}}
 _READING_JOBS = QUERYING_JOB | READING_KEY | {404: QUERYING_JOB[404]}
@@ -57,7 +59,9 @@ async def create_key(request: Request, gateway: GatewayState, admin: Administrat
     """A new key. Its secret, `key`, is shown this once."""
     require_json_type(request.headers)
     body = await read_body(request, KeyBody)
-    issued = await run_in_threadpool(gateway.key_store.create, body.rules(time.time()))
+    rules = body.applied_to(KeyRules(name=body.name), time.time())
+    require_known(rules, gateway.catalog.current())
+    issued = await run_in_threadpool(gateway.key_store.create, rules)
     if body.enhance_prompt is not None:
         await gateway.preferences.change(issued.record.key_id, {"enhance_prompt": body.enhance_prompt})
     return issued_view(issued.key, key_view(issued.record, None))
@@ -67,6 +71,27 @@ async def create_key(request: Request, gateway: GatewayState, admin: Administrat
 async def get_key(gateway: GatewayState, admin: Administrator, key_id: str) -> KeyView:
     """The key without its secret."""
     return await _view(gateway, await run_in_threadpool(gateway.key_store.get, key_id))
+
+
+@router.patch(
+    "/v1/keys/{key_id}",
+    operation_id="changeKey",
+    summary="Change an API key",
+    openapi_extra=json_body(KeyChanges, {"weight": 4, "limits": {"max_in_flight": 40}}),
+    responses=CREATING_KEY,
+)
+async def change_key(request: Request, gateway: GatewayState, admin: Administrator, key_id: str) -> KeyView:
+    """What is left out stays. Requests follow the new rules within five seconds, and jobs that wait keep their turn."""
+    require_json_type(request.headers)
+    body = await read_body(request, KeyChanges)
+
+    def changed(rules: KeyRules) -> KeyRules:
+        new = body.applied_to(rules, time.time())
+        if body.model_fields_set & {"models", "kinds"}:
+            require_known(new, gateway.catalog.current())
+        return new
+
+    return await _view(gateway, await run_in_threadpool(gateway.key_store.change, key_id, changed))
 
 
 @router.post(

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
-from models.jobs.records import JobRecord
+from models.jobs.records import JobRecord, JobStatus
 from service.api.auth import authenticate_request
 from service.api.images import base_url
 from service.api.native.views import job_view
@@ -19,16 +19,23 @@ from service.api.state import Gateway
 from service.jobs.caller import Caller
 
 JOB_PATH = "/v1/jobs/{job_id}"
+_TERMINAL = {status.value.encode() for status in JobStatus if status.is_terminal}
 
 
 async def answer_poll(request: Request, gateway: Gateway, caller: Caller, job_id: str) -> Response:
     """The job as it is now, as a ``JobView``; raises :class:`~service.jobs.errors.JobNotFound`."""
     fields, base = await gateway.jobs.find_fields(caller, job_id), base_url(request, gateway)
 
-    def render(record: JobRecord) -> bytes:
-        return job_view(record, base).model_dump_json().encode()
+    def record() -> JobRecord:
+        return gateway.jobs.read(job_id, fields)
 
-    body = gateway.answers.of(job_id, base, fields, lambda: gateway.jobs.read(job_id, fields), render)
+    place = None if fields.get(b"status") in _TERMINAL else await gateway.places.of(job_id, fields[b"status"], record)
+
+    def render(record: JobRecord) -> bytes:
+        return job_view(record, base, place).model_dump_json().encode()
+
+    shown = {**fields, b"place": repr(place).encode()}
+    body = gateway.answers.of(job_id, base, shown, record, render)
     return Response(body, media_type="application/json")
 
 

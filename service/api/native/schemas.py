@@ -66,6 +66,13 @@ class ProgressView(BaseModel):
     total_bytes: int | None = Field(None, description="How many bytes the whole download has, if that is known.")
 
 
+class QueueView(BaseModel):
+    """Where a job is in its queue."""
+
+    ahead: int = Field(description="How many jobs are taken before it, if no further ones come.")
+    eta_s: float | None = Field(description="Seconds until it probably ends; null if that cannot be told.")
+
+
 class FailureView(BaseModel):
     """Why a job failed."""
 
@@ -102,6 +109,9 @@ class JobView(BaseModel):
     revised_prompt: str | None = Field(description="The prompt that is used instead, if the prompt was rewritten.")
     rewrite: RewriteView | None = Field(description="The outcome of `enhance_prompt`; null before, or without it.")
     progress: ProgressView
+    queue: QueueView | None = Field(
+        None, description="The place in the queue of a job that has not ended, where one job is read; null elsewhere."
+    )
     result: ResultView | None
     error: FailureView | None
     created_at: AwareDatetime

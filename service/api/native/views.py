@@ -9,11 +9,21 @@ from models.jobs.records import JobRecord, JobStatus
 from models.jobs.rewrite import Rewrite
 from models.jobs.sources import shown_params
 from service.api.images import image_url
-from service.api.native.schemas import FailureView, FileView, ImageView, JobView, ProgressView, ResultView, RewriteView
+from service.api.native.schemas import (
+    FailureView,
+    FileView,
+    ImageView,
+    JobView,
+    ProgressView,
+    QueueView,
+    ResultView,
+    RewriteView,
+)
+from service.backbone.places import Place
 
 
-def job_view(record: JobRecord, base_url: str) -> JobView:
-    """``record`` with links to its images that start with ``base_url``."""
+def job_view(record: JobRecord, base_url: str, place: Place | None = None) -> JobView:
+    """``record`` with links to its images that start with ``base_url``, and its place in the queue."""
     return JobView(
         id=record.job_id,
         kind=record.kind,
@@ -22,6 +32,7 @@ def job_view(record: JobRecord, base_url: str) -> JobView:
         revised_prompt=None if record.rewrite is None else record.rewrite.revised_prompt,
         rewrite=rewrite_view(record.rewrite),
         progress=_progress(record),
+        queue=None if place is None else QueueView(ahead=place.ahead, eta_s=place.eta_s),
         result=_result(record, base_url) if record.status is JobStatus.SUCCEEDED else None,
         error=_failure(record),
         created_at=datetime.fromtimestamp(record.created_at, UTC),

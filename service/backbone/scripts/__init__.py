@@ -12,6 +12,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 
+from models.jobs.kinds import DIFFUSION_QUEUE
 from service.backbone.keyspace import (
     CANCEL_CHANNEL,
     QUEUED_JOBS_KEY,
@@ -23,9 +24,15 @@ from service.backbone.keyspace import (
     WEBHOOK_WAKE_KEY,
     owner_queued_key,
     owner_running_key,
+    owner_waiting_key,
     record_key,
+    rq_job_key,
     snapshot_key,
+    turn_ends_key,
+    turns_key,
+    turns_now_key,
     usage_key,
+    waiting_key,
     webhook_dead_key,
     webhook_delivery_key,
     webhook_events_key,
@@ -82,18 +89,58 @@ local SUBSCRIPTIONS_KEY, PROGRESS_EVERY_S = '{webhook_events_key("%s")}', {WEBHO
 """
 _QUEUED_WORK = f"local QUEUED_JOBS_KEY, QUEUED_WORK_KEY = '{QUEUED_JOBS_KEY}', '{QUEUED_WORK_KEY}'\n"
 _ADMITTING = f"local RECORD_KEY, USAGE_TTL_S = '{record_key('%s')}', {USAGE_TTL_S}\n"
+_TURNS = f"""\
+local DIFFUSION_QUEUE, RQ_JOB_KEY = '{DIFFUSION_QUEUE}', '{rq_job_key("%s")}'
+local WAITING_KEY, OWNER_WAITING_KEY = '{waiting_key()}', '{owner_waiting_key("%s")}'
+local TURNS_KEY, TURN_ENDS_KEY, TURNS_NOW_KEY = '{turns_key()}', '{turn_ends_key()}', '{turns_now_key()}'
+"""
 
 
 def admit() -> str:
     """The intake accepts a job, unless an earlier one has its id or its idempotency key, or a limit forbids it.
 
-    KEYS: record, queue, jobs of the queue that wait for a fetch, jobs of the owner that wait, those that run, the
+    KEYS: record, RQ's list, jobs of the queue that wait for a fetch, jobs of the owner that wait, those that run, the
     owner's requests, its usage of the day and of the month, and the idempotency key if there is one. ARGV: time, how
-    many jobs the queue may hold, a JSON object (``Demand`` and the limits that there are), then the commands that write
-    the job, each as its number of parts and the parts. Returns ``accepted``; ``earlier`` and the hash of the earlier
-    record; ``full``; or ``refused``, the name of the limit, how much of it is left and the seconds until there is more.
+    many jobs the queue may hold, a JSON object (``Demand``, the limits that there are, and ``queue``, ``owner``,
+    ``rank`` and ``charge`` of its turn), then the commands that write the job, each as its number of parts and the
+    parts. Returns ``accepted``; ``earlier`` and the hash of the earlier record; ``full``; or ``refused``, the name of
+    the limit, how much of it is left and the seconds until there is more.
     """
-    return _ADMITTING + _queued_work() + _load("admit")
+    return _ADMITTING + _queued_work() + _turns_script("admit")
+
+
+def take() -> str:
+    """A worker takes the next job: one of RQ's list, or else one of the owner whose turn it is.
+
+    KEYS: RQ's list, intermediate list. ARGV: the name of the queue, and optionally a JSON object whose keys are owners
+    of whom no job is taken. Returns the id, which is in the intermediate list now, or nil.
+    """
+    return f"local RECORD_KEY = '{record_key('%s')}'\n" + _turns_script("take")
+
+
+def place() -> str:
+    """Where a job is among those that wait for their turn.
+
+    ARGV: the name of the queue, owner, job id. Returns how many jobs are taken before it, and about how much work these
+    are in pixels times steps; both are 0 for a job that does not wait for its turn. Only 32 owners are looked at.
+    """
+    return f"local RECORD_KEY = '{record_key('%s')}'\n" + _turns_script("place")
+
+
+def note_pace() -> str:
+    """Add numbers to moving averages.
+
+    KEYS: the hash of averages. ARGV: names and new numbers.
+    """
+    return _turns_script("note_pace")
+
+
+def release() -> str:
+    """Move the job whose turn it is to RQ's list, if that is empty, because a worker may wait there.
+
+    KEYS: RQ's list. ARGV: the name of the queue.
+    """
+    return _turns_script("release")
 
 
 def start() -> str:
@@ -254,11 +301,16 @@ def webhook_test() -> str:
 
 
 def _record_script(name: str) -> str:
-    return _CONSTANTS + _queued_work() + _OUTBOX + _load("outbox") + _load("record") + _load(name)
+    outbox, record = _OUTBOX + _load("outbox"), _turns_script("record")
+    return _CONSTANTS + _queued_work() + outbox + record + _load(name)
 
 
 def _outbox_script(name: str) -> str:
     return _OUTBOX + _load("outbox") + _load(name)
+
+
+def _turns_script(name: str) -> str:
+    return _TURNS + _load("turns") + _load(name)
 
 
 def _queued_work() -> str:

@@ -1,5 +1,5 @@
 local now, queue_max, ask = tonumber(ARGV[1]), tonumber(ARGV[2]), cjson.decode(ARGV[3])
-local record, queue, fetches, queued, running, bucket, day, month, guard =
+local record, list, fetches, queued, running, bucket, day, month, guard =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 
 local function earlier()
@@ -61,7 +61,9 @@ end
 
 local found = earlier()
 if #found > 0 then return {'earlier', found} end
-if redis.call('LLEN', queue) + redis.call('ZCARD', fetches) >= queue_max then return {'full'} end
+local turns = turns_of(ask.queue)
+local in_list, in_turns = redis.call('LLEN', list), redis.call('HLEN', turns.waiting)
+if in_list + in_turns + redis.call('ZCARD', fetches) >= queue_max then return {'full'} end
 local why_not = refusal()
 if why_not then return why_not end
 if ask.requests_per_minute and ask.requests > 0 then take_request() end
@@ -70,4 +72,9 @@ count(month, USAGE_TTL_S)
 redis.call('SADD', queued, ask.job_id)
 run_commands(4)
 count_queued_work(record, 1)
+if in_list + in_turns == 0 then
+  redis.call('RPUSH', list, ask.job_id)
+else
+  wait_for_turn(turns, ask.owner, ask.job_id, ask.rank, ask.charge)
+end
 return {'accepted'}

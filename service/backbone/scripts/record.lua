@@ -81,6 +81,12 @@ local function note_results(retain_s)
   for _, file in ipairs(cjson.decode(get('files') or '[]')) do note(file.file_id, 'files', '') end
 end
 
+-- A job that waits for its turn is not delivered any more, so that RQ would keep its record of the delivery for ever.
+local function leave_queue()
+  local queue, job = turns_of(get('queue') or DIFFUSION_QUEUE), get('job_id')
+  if withdraw(queue, get('owner'), job) then redis.call('DEL', string.format(RQ_JOB_KEY, job)) end
+end
+
 local function conclude(status)
   local retain_s = retention_s()
   if retain_s then
@@ -88,6 +94,7 @@ local function conclude(status)
     ttl = math.min(ttl, math.ceil(retain_s))
   end
   redis.call('HSET', record, 'status', status, 'finished_at', now)
+  leave_queue()
   count_as(nil)
   count_outcome(status)
   announce('finished')

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 import pytest
 import torch
 
-from models.diffusion.capacity import Capacity
+from models.diffusion.capacity import Capacity, _Measurements
 from models.diffusion.events import Finished
 from models.diffusion.row import Finishing, Row, Running
 from models.diffusion.scheduler import Scheduler, current_work
@@ -77,8 +77,8 @@ def test_a_higher_priority_gets_more_of_the_device(tiny_sd: Studio) -> None:
     assert len(progress(events, "urgent")) >= 3 * len(progress(events, "usual")) > 0
 
 
-def waiting_row(row_id: str, studio: Studio, **changes: int) -> Row:
-    return Row(row_id, task(studio, params(**changes)), iter(()))  # type: ignore[arg-type]
+def waiting_row(row_id: str, studio: Studio, owner: str = "", **changes: float) -> Row:
+    return Row(row_id, task(studio, params(**changes)), iter(()), owner)  # type: ignore[arg-type]
 
 
 def test_higher_priorities_are_admitted_first(tiny_sd: Studio) -> None:
@@ -224,3 +224,80 @@ def test_as_many_jobs_are_taken_as_could_join_soon(tiny_sd: Studio, rows: int, s
     for row in scheduler.admit():
         row.enter(Running(prepare(tiny_sd, params(num_inference_steps=steps_left))))
     assert scheduler.joining_soon() == expected
+
+
+def owned(scheduler: Scheduler, studio: Studio, *row_ids: str, **changes: float) -> list[Row]:
+    """Rows of the owners that the first letters name, admitted and ready to take steps."""
+    for row_id in row_ids:
+        scheduler.add(waiting_row(row_id, studio, row_id[0], **changes))
+    admitted = list(scheduler.admit())
+    for row in admitted:
+        row.enter(Running(prepare(studio, params(**changes))))
+    return admitted
+
+
+def names(rows: list[Row]) -> list[str]:
+    return [row.row_id for row in rows]
+
+
+def test_the_first_row_of_another_owner_joins_beyond_the_capacity(tiny_sd: Studio) -> None:
+    scheduler = Scheduler(Capacity(2))
+    assert names(owned(scheduler, tiny_sd, "a1", "a2", "a3")) == ["a1", "a2"]
+    assert names(scheduler.select_batch()) == ["a1", "a2"]
+    assert names(owned(scheduler, tiny_sd, "b1", "b2")) == ["b1"]
+    assert names(scheduler.select_batch()) == ["b1", "a1"], "no forward is larger than the capacity"
+    assert names(owned(scheduler, tiny_sd, "c1", "d1", "e1", "f1")) == ["c1", "d1", "e1"], "but not for any number"
+
+
+def test_owners_share_the_places_whatever_their_priorities(tiny_sd: Studio) -> None:
+    scheduler = Scheduler(Capacity(6))
+    for row_id, priority in (("a1", 2), ("a2", 2), ("a3", 2), ("a4", 2), ("b1", -2), ("b2", -1), ("a5", 2)):
+        scheduler.add(waiting_row(row_id, tiny_sd, row_id[0], priority=priority))
+    assert names(list(scheduler.admit())) == ["a1", "b2", "a2", "b1", "a3", "a4"]
+
+
+def test_each_owner_gets_the_same_device_time(tiny_sd: Studio) -> None:
+    scheduler = Scheduler(Capacity(4))
+    owned(scheduler, tiny_sd, "a1", "a2", "a3", priority=2)
+    (other,) = owned(scheduler, tiny_sd, "b1", width=32)  # of another size, so that no forward is shared
+    used = {"a": 0.0, "b": 0.0}
+    for _ in range(100):
+        batch = scheduler.select_batch()
+        seconds = 1.0 * len(batch)
+        scheduler.charge(batch, seconds)
+        used[batch[0].owner] += seconds
+        assert batch == [other] or other not in batch
+    assert abs(used["a"] - used["b"]) <= 3
+
+
+def test_forwards_that_owners_share_take_twice_the_time_at_most(tiny_sd: Studio) -> None:
+    capacity = Capacity()
+    scheduler = Scheduler(capacity)
+    (first,) = owned(scheduler, tiny_sd, "a1")
+    measured = capacity._measured.setdefault(first.cost_key, _Measurements())
+    measured.target_batch_size = 32  # a forward of no inputs takes about the time of two inputs
+    owned(scheduler, tiny_sd, *(f"a{number}" for number in range(2, 17)))
+    assert len(scheduler.select_batch()) == 16
+    owned(scheduler, tiny_sd, "b1")
+    for _ in range(20):
+        batch = scheduler.select_batch()
+        assert names(batch)[0] == "b1" and len(batch) == 3, "two inputs each, and at most 2 * 2 + 2"
+        scheduler.charge(batch, 3.0)
+
+
+def test_an_owner_that_comes_back_starts_level_with_the_others(tiny_sd: Studio) -> None:
+    scheduler = Scheduler(Capacity(2))
+    owned(scheduler, tiny_sd, "a1")
+    (other,) = owned(scheduler, tiny_sd, "b1", width=32)
+    for _ in range(8):
+        scheduler.charge(scheduler.select_batch(), 1.0)
+    scheduler.end(other)
+    for _ in range(8):
+        scheduler.charge(scheduler.select_batch(), 1.0)
+    owned(scheduler, tiny_sd, "b2", width=32)
+    order = ""
+    for _ in range(8):
+        batch = scheduler.select_batch()
+        order += batch[0].owner
+        scheduler.charge(batch, 1.0)
+    assert order.count("a") == order.count("b") == 4

@@ -24,9 +24,9 @@ from service.backbone.ledger import Ledger
 from service.backbone.settings import Settings
 from service.backbone.store import ImageStore
 from tests.serving import serving
+from tests.waiting import waiting_jobs
 
 EXECUTION = "execution-1"
-QUEUE_KEY = "rq:queue:photogram"
 
 
 @pytest.fixture(scope="session")
@@ -91,7 +91,7 @@ def stranger(server_url: str, redis: Redis) -> Iterator[httpx.Client]:
 @pytest.fixture
 def queued(redis: Redis) -> Callable[[], int]:
     """How many jobs wait."""
-    return lambda: redis.llen(QUEUE_KEY)
+    return lambda: len(waiting_jobs(redis))
 
 
 @dataclass

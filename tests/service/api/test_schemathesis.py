@@ -26,14 +26,16 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from models.jobs.kinds import DIFFUSION_QUEUE
 from service.api.app import create_app
 from service.backbone.connections import connect
 from service.backbone.keys import add_key
 from service.backbone.ledger import Ledger
 from service.backbone.settings import Settings
 from service.backbone.store import ImageStore
+from service.backbone.turns import Turns
 from tests.engine_stub import EngineStub, Say
-from tests.service.api.conftest import EXECUTION, QUEUE_KEY, Hand
+from tests.service.api.conftest import EXECUTION, Hand
 
 KEY = "a-key-for-schemathesis"
 EXAMPLES = 12
@@ -85,10 +87,11 @@ def gateway(
 
 def work(redis: Redis, hand: Hand, ending: threading.Event) -> None:
     """Finish every job that is queued, unless it is canceled, until it is time to end."""
+    turns = Turns(redis, DIFFUSION_QUEUE)
     while not ending.is_set():
         hand.ledger.beat("hand")
-        taken = redis.blpop(QUEUE_KEY, timeout=0.2)
-        if taken is not None and hand.ledger.start(job_id := taken[1].decode(), EXECUTION) is not None:
+        job_id = turns.take() or turns.wait(0.2)
+        if job_id is not None and hand.ledger.start(job_id, EXECUTION) is not None:
             hand.succeed(job_id)
 
 

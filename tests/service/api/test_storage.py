@@ -23,6 +23,7 @@ from service.backbone.ledger import Ledger
 from service.backbone.settings import Settings
 from tests.disks import Disk, small_disk
 from tests.serving import serving
+from tests.waiting import waiting_jobs
 
 
 def noise_png() -> bytes:
@@ -121,7 +122,7 @@ def test_with_a_full_disk_nothing_is_taken_and_all_dialects_say_so(full_disk: Wo
     assert (answer.status_code, _is_in_shape(name, answer, "storage_unavailable")) == (503, True), answer.text
     assert int(answer.headers["retry-after"]) > 0
     assert str(full_disk.disk.folder) not in answer.text + str(answer.headers)
-    assert full_disk.redis.llen("rq:queue:photogram") == 1
+    assert len(waiting_jobs(full_disk.redis)) == 1
 
 
 def test_readiness_says_what_cannot_be_written(full_disk: World) -> None:

@@ -17,6 +17,7 @@ from service.backbone.keyspace import events_key, owner_queued_key, owner_runnin
 from service.backbone.ledger import CRASH_LIMIT
 from service.backbone.queue import Intake
 from service.backbone.usage import Periods, read_usage
+from tests.waiting import waiting_jobs
 
 SUBMITTERS, JOBS = 50, 120
 MEGAPIXEL_STEP = 1_000_000
@@ -55,7 +56,7 @@ def test_exactly_as_many_jobs_as_allowed_are_accepted(wide, ticket, redis, limit
     with ThreadPoolExecutor(SUBMITTERS) as pool:
         accepted = sum(pool.map(submit, range(JOBS)))
     assert accepted in ((exact, exact + 1) if limit == "requests_per_minute" else (exact,))  # one comes back in 1.5 s
-    assert redis.llen("rq:queue:photogram") == accepted == usage(redis).queued
+    assert len(waiting_jobs(redis)) == accepted == usage(redis).queued
     assert usage(redis).days[0].jobs == accepted and usage(redis).month.units == accepted
 
 

@@ -13,7 +13,7 @@ from redis import Redis
 from service.backbone import keys
 from service.backbone.connections import connect_async
 from service.backbone.key_records import KeyRules, Scope
-from service.backbone.key_store import InvalidKeyRules, KeyInUse, KeyNotFound, KeyStore
+from service.backbone.key_store import WEIGHT_MAX, InvalidKeyRules, KeyInUse, KeyNotFound, KeyStore
 from service.backbone.keys import KeyRefused, KeyRing, add_key, bootstrap_key, key_digest, owner_id
 from service.backbone.keyspace import API_KEYS_KEY, KEYS_USED_KEY, owner_jobs_key
 
@@ -115,3 +115,28 @@ def test_only_a_key_that_cannot_submit_reads_the_jobs_of_another(store, redis):
             store.create(wrong)
     with pytest.raises(KeyNotFound):
         store.create(replace(reading, reads="nobody"))
+
+
+def test_rules_change_and_the_secret_stays(store, redis):
+    issued = store.create(RULES)
+    changed = store.change(issued.record.key_id, lambda rules: replace(rules, weight=4))
+    assert changed.rules == replace(RULES, weight=4) and store.get(issued.record.key_id) == changed
+    for wrong in ({"weight": 0}, {"weight": WEIGHT_MAX + 1}, {"name": ""}, {"scopes": ()}, {"reads": "nobody"}):
+        with pytest.raises((InvalidKeyRules, KeyNotFound)):
+            store.change(issued.record.key_id, lambda rules, wrong=wrong: replace(rules, **wrong))
+    with pytest.raises(KeyNotFound):
+        store.change("nobody", lambda rules: rules)
+
+
+def test_a_change_does_not_undo_a_revocation_that_comes_in_between(store):
+    key_id = store.create(RULES).record.key_id
+    revoked = []
+
+    def change(rules: KeyRules) -> KeyRules:
+        if not revoked:
+            revoked.append(store.revoke(key_id))
+        return replace(rules, weight=2)
+
+    store.change(key_id, change)
+    record = store.get(key_id)
+    assert record.rules.weight == 2 and record.revoked_at == revoked[0].revoked_at

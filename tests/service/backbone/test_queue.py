@@ -15,6 +15,7 @@ from service.backbone import queue
 from service.backbone.keyspace import fetches_key, owner_jobs_key, record_key
 from service.backbone.queue import AlreadyUsed, Intake, QueueFull, open_queue
 from tests.service.backbone.damage import UNREADABLE
+from tests.waiting import waiting_jobs
 
 QUEUE = "rq:queue:photogram"
 OTHER_QUEUE = replace(find_kind("txt2img"), name="txt2img_elsewhere", queue="elsewhere")
@@ -42,7 +43,7 @@ def test_the_same_request_is_the_same_job(intake, ticket, redis):
     first = intake.accept(ticket("a"), {"prompt": "x"})
     again = intake.accept(ticket("a"), {"prompt": "x"})
     assert (again.is_new, again.record) == (False, first.record)
-    assert redis.llen(QUEUE) == 1
+    assert len(waiting_jobs(redis)) == 1
 
 
 def test_an_id_belongs_to_one_request_of_one_owner(intake, ticket):
@@ -59,7 +60,7 @@ def test_idempotency_keys_belong_to_their_owners(intake, ticket, redis):
     assert intake.accept(ticket(owner="other"), {"prompt": "x"}, "key").is_new
     with pytest.raises(AlreadyUsed):
         intake.accept(ticket(), {"prompt": "y"}, "key")
-    assert redis.llen(QUEUE) == 2
+    assert len(waiting_jobs(redis)) == 2
 
 
 @pytest.mark.parametrize(("field", "value"), [*UNREADABLE, ("kind", "unheard_of")])
@@ -78,14 +79,14 @@ def test_a_full_queue_takes_repeats_only(intake, ticket, redis):
     with pytest.raises(QueueFull):
         intake.accept(ticket(), {"prompt": "x"})
     assert not intake.accept(ticket("job-0"), {"prompt": "x"}).is_new
-    assert redis.llen(QUEUE) == 5
+    assert len(waiting_jobs(redis)) == 5
 
 
 def test_a_rush_on_one_id_makes_one_job(intake, ticket, redis):
     with ThreadPoolExecutor(8) as pool:
         accepted = list(pool.map(lambda _: intake.accept(ticket("a"), {"prompt": "x"}), range(24)))
     assert sum(each.is_new for each in accepted) == 1
-    assert redis.llen(QUEUE) == 1
+    assert len(waiting_jobs(redis)) == 1
 
 
 def test_each_kind_waits_in_the_queue_that_it_names(intake, ticket, redis, monkeypatch):

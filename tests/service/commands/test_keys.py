@@ -37,6 +37,25 @@ def test_the_life_of_a_key(run, redis):
     assert run("delete", key_id, "--jobs")[0] == 0 and KeyStore(redis).all() == []
 
 
+def test_a_key_is_changed(run, redis):
+    key_id = run("create", "shop", "--max-in-flight", "3", "--expires", "90d")[1].split()[1]
+    before = KeyStore(redis).get(key_id).rules
+    code, printed = run("set", key_id, "--weight", "4", "--units-per-day", "100", "--enhance", "off")
+    assert code == 0 and "weight: 4" in printed
+    rules = KeyStore(redis).get(key_id).rules
+    limits = rules.allowance
+    assert (rules.name, rules.expires_at, rules.weight) == ("shop", before.expires_at, 4)
+    assert (limits.max_in_flight, limits.units_per_day) == (3, 100)
+    assert run("set", key_id, "--weight", "0") == (1, "photogram keys: the weight of a key is 1 to 1000\n")
+
+
+def test_models_and_kinds_that_there_are_not_are_refused(run):
+    key_id = run("create", "shop")[1].split()[1]
+    for command in (("create", "shop"), ("set", key_id)):
+        assert run(*command, "--model", "hause") == (1, "photogram keys: models: the catalog has no model 'hause'\n")
+        assert "there is no kind 'txt2pic'" in run(*command, "--kind", "txt2pic")[1]
+
+
 def test_mistakes_are_told(run):
     assert run("show", "nobody") == (1, "photogram keys: there is no API key 'nobody'\n")
     for flag, value in (

@@ -32,6 +32,7 @@ from service.jobs.errors import ImageGone, ImageRefused, JobNotFound
 from service.jobs.images import decode_base64, plain_base64, unquoted
 from service.jobs.service import JobService
 from tests.service.jobs.conftest import MAX_QUEUED
+from tests.waiting import waiting_jobs
 
 ME, OTHER = Caller("me"), Caller("other")
 REQUEST = DrawRequest(prompt="a cat", seed=1)
@@ -164,7 +165,7 @@ async def test_urls_that_may_not_be_fetched_are_refused_at_once(jobs: JobService
     with pytest.raises(InvalidTicket) as caught:
         await jobs.submit(ME, UpscaleRequest(image=url))
     assert [problem.field for problem in caught.value.problems] == ["image"]
-    assert redis.llen("rq:queue:photogram") == 0
+    assert waiting_jobs(redis) == []
 
 
 async def test_credentials_of_urls_are_for_workers_only(jobs: JobService) -> None:

@@ -19,8 +19,8 @@ from models.jobs.records import JobStatus
 from service.backbone import scripts
 from service.backbone.inputs import InputStore
 from service.backbone.keyspace import events_key, fetch_owners_key, fetches_key, record_key
-from service.backbone.queue import open_queue
 from service.backbone.store import ImageStore
+from tests.waiting import waiting_jobs
 from tests.workers.parts import Parts, submit
 from workers.fetch import FetchLimits
 from workers.fetching import gate
@@ -168,7 +168,7 @@ def test_the_oldest_waiting_job_goes_first_and_other_hosts_pass(redis: Redis, wo
     held = filled(worker)
     waiting = [img2img(redis, URL, "a") for _ in range(3)]
     assert [worker.consumer.take(1) for _ in waiting] == [None] * 3
-    assert open_queue(redis).get_job_ids() == [] and redis.zcard(fetches_key()) == 3
+    assert waiting_jobs(redis) == [] and redis.zcard(fetches_key()) == 3
     other = img2img(redis, "http://other.example/x.png", "a")
     assert taken(worker) == other
     for job, expected in zip(held, waiting, strict=False):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import httpx
 import pytest
+
+from service.backbone.key_store import KeyStore
 
 MEGAPIXEL_STEPS = {"width": 512, "height": 512, "num_inference_steps": 4}  # 1.05 units
 
@@ -123,14 +126,44 @@ def test_several_images_are_accepted_together_or_not_at_all(holder, queued):
     assert queued() == 0 and limited.get("/v1/usage").json()["queued"] == 0
 
 
-def test_rules_of_a_key_forbid_models_kinds_and_priorities(holder, client, body):
-    ruled = holder(models=["another"], kinds=["upscale"], max_priority=-1)
+def test_rules_of_a_key_forbid_models_kinds_and_priorities(holder, client, body, redis):
+    ruled = holder(kinds=["upscale"], max_priority=-1)
+    key_id = client.get("/v1/keys").json()["keys"][-1]["id"]
+    KeyStore(redis).change(key_id, lambda rules: replace(rules, models=("another",)))
     problems = ruled.post("/v1/jobs", json=body(priority=1)).json()["errors"]
     assert [(each["field"], each["code"]) for each in problems] == [
         ("kind", "not_allowed"), ("params.model", "not_allowed"), ("params.priority", "out_of_range"),
     ]  # fmt: skip
     lowered = holder(max_priority=-1).post("/v1/jobs", json=body()).json()
     assert lowered["params"]["priority"] == -1
+
+
+def test_rules_and_limits_of_a_key_are_changed(client, issue):
+    made = issue(limits={"max_in_flight": 3}, max_priority=1)
+    changed = client.patch(f"/v1/keys/{made['id']}", json={"weight": 4, "limits": {"units_per_day": 7}}).json()
+    expected = {key: value for key, value in made.items() if key != "key"} | {"weight": 4}
+    assert changed == expected | {"limits": made["limits"] | {"units_per_day": 7}}
+    cleared = client.patch(f"/v1/keys/{made['id']}", json={"max_priority": None, "limits": {"max_in_flight": None}})
+    assert (cleared.json()["max_priority"], cleared.json()["limits"]["max_in_flight"]) == (None, None)
+    assert client.patch("/v1/keys/nobody", json={"weight": 2}).status_code == 404
+
+
+@pytest.mark.parametrize("change", [
+    {"weight": 0}, {"weight": 1001}, {"weight": None}, {"weight": "x"}, {"weight": 1.5}, {"name": ""}, {"name": None},
+    {"scopes": []}, {"models": ["hause"]}, {"kinds": ["txt2pic"]}, {"limits": {"max_in_flight": -1}}, {"id": "x"},
+    {"reads": "nobody"}, [], "x",
+])  # fmt: skip
+def test_a_change_that_is_not_valid_changes_nothing(client, issue, change):
+    made = issue()
+    answer = client.patch(f"/v1/keys/{made['id']}", json=change)
+    assert 400 <= answer.status_code < 500 and answer.json()["code"] in ("invalid_params", "key_not_found"), answer.text
+    assert client.get(f"/v1/keys/{made['id']}").json() == {key: value for key, value in made.items() if key != "key"}
+
+
+@pytest.mark.parametrize("rules", [{"models": ["hause"]}, {"kinds": ["txt2pic"]}])
+def test_a_key_for_what_there_is_not_is_refused(client, rules):
+    answer = client.post("/v1/keys", json={"name": "x", **rules})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_params")
 
 
 def test_usage_counts_jobs_and_what_became_of_them(holder, worker, body):

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from models.jobs.rewrite import APPLIED, TIMEOUT, Rewrite
+from tests.waiting import waiting_jobs
 
 DONE = Rewrite(
     status=APPLIED, revised_prompt="a red apple, soft light", engine="m", template="tags-1", elapsed_s=0.5,
@@ -83,10 +84,10 @@ def test_dialects_that_tell_what_was_drawn_tell_the_revised_prompt(client, redis
     caller = threading.Thread(target=lambda: answers.append(client.post(path, json=sent)))
     caller.start()
     deadline = time.monotonic() + 10
-    while not (jobs := redis.lrange("rq:queue:photogram", 0, -1)):
+    while not (jobs := waiting_jobs(redis)):
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    job_id = jobs[0].decode()
+    job_id = jobs[0]
     worker.start(job_id)
     worker.rewrite(job_id, DONE)
     worker.succeed(job_id)

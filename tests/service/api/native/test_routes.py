@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 KEYS = [
-    "id", "kind", "status", "params", "revised_prompt", "rewrite", "progress", "result", "error", "created_at",
+    "id", "kind", "status", "params", "revised_prompt", "rewrite", "progress", "queue", "result", "error", "created_at",
     "started_at", "finished_at",
 ]  # fmt: skip
 
@@ -38,7 +38,7 @@ def test_a_posted_job_is_shown_whole(client, body, queued):
     assert created.tzinfo == UTC and abs(created.timestamp() - time.time()) < 10
     assert (job["result"], job["error"], job["started_at"], job["finished_at"]) == (None, None, None, None)
     assert queued() == 1
-    assert client.get(f"/v1/jobs/{job['id']}").json() == job
+    assert client.get(f"/v1/jobs/{job['id']}").json() == job | {"queue": {"ahead": 0, "eta_s": None}}
 
 
 def test_nulls_are_the_same_as_absent_and_the_seed_is_drawn(client, body):

@@ -19,6 +19,7 @@ from models.jobs.records import JobStatus
 from service.api.app import create_app
 from service.backbone.settings import Settings
 from tests.service.api.conftest import EXECUTION
+from tests.waiting import waiting_jobs
 
 GENERATIONS, EDITS, VARIATIONS = "/v1/images/generations", "/v1/images/edits", "/v1/images/variations"
 QUEUE_KEY = "rq:queue:photogram"
@@ -164,12 +165,15 @@ def test_a_full_queue_is_a_rate_limit_and_takes_all_images_or_none(serve, settin
         )
     assert error_of(answer, 429)["type"] == "rate_limit_error"
     assert int(answer.headers["retry-after"]) > 0
-    assert redis.llen(QUEUE_KEY) == 2
-    assert {status_of(client_id, redis) for client_id in redis.lrange(QUEUE_KEY, 0, -1)} == {JobStatus.CANCELED}
+    assert [status_of(job_id, redis) for job_id in accepted_jobs(redis)] == [JobStatus.CANCELED] * 2
 
 
-def status_of(job_id: bytes, redis: Redis) -> str | None:
-    status = redis.hget(f"photogram:job:{job_id.decode()}", "status")
+def accepted_jobs(redis: Redis) -> list[str]:
+    return [name.decode().split(":")[2] for name in redis.keys("photogram:job:*:events")]
+
+
+def status_of(job_id: str, redis: Redis) -> str | None:
+    status = redis.hget(f"photogram:job:{job_id}", "status")
     return None if status is None else status.decode()
 
 
@@ -180,7 +184,7 @@ def test_a_client_that_leaves_cancels_its_jobs(client, redis: Redis, more):
         client.stream("POST", GENERATIONS, json={"prompt": "x", "n": 2, **more}, timeout=0.5) as answer,
     ):
         answer.read()
-    job_ids = redis.lrange(QUEUE_KEY, 0, -1)
+    job_ids = accepted_jobs(redis)
     assert len(job_ids) == 2
     deadline = time.monotonic() + 10
     while {status_of(job_id, redis) for job_id in job_ids} != {JobStatus.CANCELED}:
@@ -190,10 +194,10 @@ def test_a_client_that_leaves_cancels_its_jobs(client, redis: Redis, more):
 
 def test_a_job_that_fails_is_an_error_with_the_reason(client, redis: Redis, worker):
     def fail() -> None:
-        while not (job_ids := redis.lrange(QUEUE_KEY, 0, -1)):
+        while not (job_ids := waiting_jobs(redis)):
             time.sleep(0.02)
-        worker.start(job_ids[0].decode())
-        worker.fail(job_ids[0].decode())
+        worker.start(job_ids[0])
+        worker.fail(job_ids[0])
 
     thread = threading.Thread(target=fail)
     thread.start()
@@ -206,10 +210,10 @@ def test_a_job_that_fails_is_an_error_with_the_reason(client, redis: Redis, work
 
 def test_a_job_that_fails_by_its_image_is_the_clients_matter(client, redis: Redis, worker):
     def fail() -> None:
-        while not (job_ids := redis.lrange(QUEUE_KEY, 0, -1)):
+        while not (job_ids := waiting_jobs(redis)):
             time.sleep(0.02)
-        worker.start(job_ids[0].decode())
-        worker.ledger.fail(job_ids[0].decode(), EXECUTION, InputUnavailable("the mask is empty", "mask.image"))
+        worker.start(job_ids[0])
+        worker.ledger.fail(job_ids[0], EXECUTION, InputUnavailable("the mask is empty", "mask.image"))
 
     thread = threading.Thread(target=fail)
     thread.start()
@@ -242,9 +246,9 @@ def drawn(redis: Redis, worker, send: Callable[[], httpx.Response]) -> httpx.Res
     """The answer to a request whose first job is drawn."""
 
     def draw() -> None:
-        while not (job_ids := redis.lrange(QUEUE_KEY, 0, -1)):
+        while not (job_ids := waiting_jobs(redis)):
             time.sleep(0.02)
-        worker.draw(job_ids[0].decode())
+        worker.draw(job_ids[0])
 
     thread = threading.Thread(target=draw)
     thread.start()

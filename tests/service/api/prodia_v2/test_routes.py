@@ -18,10 +18,13 @@ from PIL import Image as Image
 from redis import Redis
 
 from models.errors import InputUnavailable, ModelUnavailable
+from models.jobs.kinds import DIFFUSION_QUEUE
 from service.api.app import create_app
 from service.backbone.keyspace import record_key, workers_key
 from service.backbone.settings import Settings
-from tests.service.api.conftest import EXECUTION, QUEUE_KEY, Hand
+from service.backbone.turns import Turns
+from tests.service.api.conftest import EXECUTION, Hand
+from tests.waiting import waiting_jobs
 
 TXT2IMG = "inference.photogram.txt2img.v1"
 APPLE: dict[str, Any] = {"type": TXT2IMG, "config": {"prompt": "a red apple", "steps": 4, "seed": 42}}
@@ -37,13 +40,13 @@ def capacity(redis: Redis) -> None:
 @pytest.fixture
 def busy(redis: Redis, worker: Hand) -> Iterator[None]:
     """A worker that draws whatever is queued."""
-    stop = threading.Event()
+    stop, turns = threading.Event(), Turns(redis, DIFFUSION_QUEUE)
 
     def draw() -> None:
         while not stop.wait(0.01):
-            job_id = redis.lpop(QUEUE_KEY)
+            job_id = turns.take()
             if job_id is not None:
-                worker.draw(job_id.decode())
+                worker.draw(job_id)
 
     thread = threading.Thread(target=draw)
     thread.start()
@@ -72,10 +75,10 @@ def job_of(answer: httpx.Response) -> dict[str, Any]:
 
 def first_queued(redis: Redis) -> str:
     deadline = time.monotonic() + 10
-    while not (found := redis.lrange(QUEUE_KEY, 0, 0)):
+    while not (found := waiting_jobs(redis)):
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    return found[0].decode()
+    return found[0]
 
 
 @pytest.mark.parametrize("body", [{"json": APPLE}, form(APPLE)], ids=["json", "form"])

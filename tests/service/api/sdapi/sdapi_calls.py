@@ -13,6 +13,7 @@ from PIL import Image
 from redis import Redis
 
 from models.jobs.records import JobRecord
+from tests.waiting import waiting_jobs
 
 QUEUE_KEY = "rq:queue:photogram"
 
@@ -31,7 +32,7 @@ class Calls:
 
     def queued(self, count: int = 1) -> list[str]:
         for _ in range(300):
-            ids = [job_id.decode() for job_id in self.redis.lrange(QUEUE_KEY, 0, -1)]
+            ids = waiting_jobs(self.redis)
             if len(ids) >= count:
                 return ids
             time.sleep(0.01)

@@ -10,7 +10,7 @@ import pytest
 from models.errors import InputUnavailable
 from models.jobs.records import JobStatus
 from tests.service.api.conftest import EXECUTION
-from tests.service.api.sdapi.sdapi_calls import QUEUE_KEY
+from tests.waiting import waiting_jobs
 
 
 def test_a_client_that_goes_away_cancels_its_jobs(server_url, key, calls, worker):
@@ -25,7 +25,7 @@ def test_a_client_that_goes_away_cancels_its_jobs(server_url, key, calls, worker
 def test_a_call_is_queued_whole_or_not_at_all(client, redis, worker):
     answer = client.post("/sdapi/v1/txt2img", json={"prompt": "x", "batch_size": 51})
     assert answer.status_code == 503 and answer.json()["error"] == "Queue Full"
-    ids = [job_id.decode() for job_id in redis.lrange(QUEUE_KEY, 0, -1)]
+    ids = waiting_jobs(redis)
     assert {worker.ledger.read(job_id).status for job_id in ids} == {JobStatus.CANCELED}
 
 
