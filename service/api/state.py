@@ -16,16 +16,18 @@ from models.language.client import LanguageEngine
 from models.language.rewriting import Rewriter
 from service.api.decoding import Decoding
 from service.api.stopping import Stopping
-from service.api.sweeping import sweep_regularly
+from service.api.sweeping import handle_due_regularly, sweep_regularly
 from service.api.throttling import WrongKeys
 from service.backbone.callers import Callers
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.connections import WriteProbe, connect, connect_async
+from service.backbone.due import DueJobs
 from service.backbone.inputs import InputStore
 from service.backbone.key_store import KeyStore
 from service.backbone.keys import KeyRing
 from service.backbone.language import open_engine, open_rewriter
 from service.backbone.leases import Leases
+from service.backbone.listing import JobListing
 from service.backbone.owned_jobs import OwnedJobs
 from service.backbone.permissions import image_modes
 from service.backbone.preferences import Preferences
@@ -51,7 +53,6 @@ class Gateway:
     catalog: CatalogFile
     keys: KeyRing
     key_store: KeyStore
-    owned_jobs: OwnedJobs
     jobs: JobService
     watcher: JobWatcher
     decoding: Decoding
@@ -99,13 +100,14 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     storage = _storage(settings)
     listening = asyncio.create_task(watcher.listen())
     sweeping = asyncio.create_task(sweep_regularly(settings, images, inputs, files))
+    owned_jobs = OwnedJobs(intake_connection, images, files, settings.record_ttl_s)
+    due = asyncio.create_task(handle_due_regularly(DueJobs(intake_connection, owned_jobs, settings.record_ttl_s)))
     try:
         yield Gateway(
             settings=settings,
             catalog=catalog,
             keys=KeyRing(connection),
             key_store=KeyStore(intake_connection),
-            owned_jobs=OwnedJobs(intake_connection, images, files, settings.record_ttl_s),
             redis=intake_connection,
             jobs=JobService(
                 catalog=catalog,
@@ -118,6 +120,8 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
                 public_url=settings.public_url,
                 storage=storage,
                 limits=settings.cost_limits,
+                listing=JobListing(connection, watcher),
+                owned_jobs=owned_jobs,
             ),
             watcher=watcher,
             decoding=Decoding(settings.decoding_px // 2),
@@ -136,6 +140,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         )
     finally:
         sweeping.cancel()
+        due.cancel()
         while not listening.done():  # the Redis client may swallow a cancellation while it connects
             listening.cancel()
             await asyncio.wait([listening], timeout=_CANCEL_AGAIN_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -9,6 +10,7 @@ from typing import Any
 
 from models.errors import InternalFailure, PhotogramError
 from models.jobs.kinds import UnknownKind, find_kind
+from models.jobs.options import NO_OPTIONS, JobOptions
 from models.jobs.params import JobParams
 from models.jobs.records import JobRecord, JobStatus, LoadingNow
 from models.jobs.results import Image, Json, StoredFile
@@ -45,7 +47,37 @@ def new_hash(ticket: Ticket, requested: Mapping[str, Any], now: float) -> dict[s
         "step": "0",
         "steps": str(ticket.params.expected_steps),
         "created_at": repr(now),
+        **_option_fields(ticket.options, now),
     }
+
+
+def _option_fields(options: JobOptions, now: float) -> dict[str, str]:
+    """The options as the client sent them, and apart from them what the scripts need."""
+    if options == NO_OPTIONS:
+        return {}
+    fields = {"options": json.dumps(options.given)}
+    if options.start_within_s is not None:
+        fields["start_by"] = repr(now + options.start_within_s)
+    if options.cancel_after_s is not None:
+        fields["cancel_at"] = repr(now + options.cancel_after_s)
+    if options.retain_s is not None:
+        fields["retain_s"] = str(options.retain_s)
+    if options.retries:
+        fields["retries_left"] = str(options.retries)
+    if options.labels:
+        fields["labels"] = " ".join(map(label_digest, options.labels))
+    return fields
+
+
+def label_digest(label: str) -> str:
+    """What stands for a label in the keys of Redis."""
+    return hashlib.sha1(label.encode(), usedforsecurity=False).hexdigest()
+
+
+def is_hidden(fields: Mapping[bytes, bytes], now: float) -> bool:
+    """Whether the job was deleted, or its ``retain_s`` is over: its removal may still be under way."""
+    expires_at = fields.get(b"expires_at")
+    return b"deleted" in fields or (expires_at is not None and float(expires_at) <= now)
 
 
 def result_fields(
@@ -140,6 +172,7 @@ def _read(fields: Mapping[bytes, bytes], params: JobParams | None) -> JobRecord:
         is_cancel_requested=text.get("cancel_requested") == "1",
         loading=_loading(text.get("loading")),
         rewrite=Rewrite.from_payload(json.loads(text["rewrite"])) if "rewrite" in text else None,
+        options=JobOptions.from_payload(_object(text["options"])) if "options" in text else NO_OPTIONS,
     )
 
 

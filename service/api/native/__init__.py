@@ -4,9 +4,11 @@ from fastapi import APIRouter
 
 from service.api.native import (
     auxiliary_listings,
+    batches,
     files,
     keys,
     listings,
+    lists,
     preferences,
     prompts,
     routes,
@@ -14,9 +16,21 @@ from service.api.native import (
     usage,
 )
 
-OPENAPI_MODELS = (*prompts.OPENAPI_MODELS, *preferences.OPENAPI_MODELS, *keys.OPENAPI_MODELS)
+OPENAPI_MODELS = (*batches.OPENAPI_MODELS, *prompts.OPENAPI_MODELS, *preferences.OPENAPI_MODELS, *keys.OPENAPI_MODELS)
 """Models for the OpenAPI document that routes parse without FastAPI."""
 
 router = APIRouter()
-for _module in (routes, files, uploads, listings, auxiliary_listings, prompts, preferences, usage, keys):
+for _module in (
+    routes,
+    batches,
+    lists,
+    files,
+    uploads,
+    listings,
+    auxiliary_listings,
+    prompts,
+    preferences,
+    usage,
+    keys,
+):
     router.include_router(_module.router)

@@ -14,7 +14,10 @@ from importlib.resources import files
 
 from service.backbone.keyspace import (
     CANCEL_CHANNEL,
+    DUE_KEY,
     WAKE_CHANNEL,
+    owner_jobs_key,
+    owner_label_key,
     owner_queued_key,
     owner_running_key,
     record_key,
@@ -32,6 +35,10 @@ USAGE_TTL_S = 400 * 24 * 3600
 
 SNAPSHOT_TTL_S = 24 * 3600
 """How long a snapshot waits for a worker that goes on with it; after that the job begins again."""
+START_TIMEOUT, CANCEL_AFTER = "start_timeout", "cancel_after"
+"""The codes of jobs that ended because of ``start_within_s`` and ``cancel_after_s``."""
+REMOVAL_GRACE_S = 24 * 3600
+"""How long the record of a job with ``retain_s`` outlives that time, unseen, so that its images can be found."""
 
 _CONSTANTS = f"""\
 local WAKE_CHANNEL, CANCEL_CHANNEL = '{WAKE_CHANNEL}', '{CANCEL_CHANNEL}'
@@ -39,6 +46,9 @@ local EVENTS_MAX, EVENTS_TTL_S = {EVENTS_MAX}, {EVENTS_TTL_S}
 local OWNER_QUEUED_KEY, OWNER_RUNNING_KEY = '{owner_queued_key("%s")}', '{owner_running_key("%s")}'
 local USAGE_KEY = '{usage_key("%s", "%s")}'
 local SNAPSHOT_KEY, SNAPSHOT_TTL_S = '{snapshot_key("%s")}', {SNAPSHOT_TTL_S}
+local OWNER_JOBS_KEY, OWNER_LABEL_KEY = '{owner_jobs_key("%s")}', '{owner_label_key("%s", "%s")}'
+local DUE_KEY, REMOVAL_GRACE_S = '{DUE_KEY}', {REMOVAL_GRACE_S}
+local START_TIMEOUT, CANCEL_AFTER = '{START_TIMEOUT}', '{CANCEL_AFTER}'
 """
 _ADMITTING = f"local RECORD_KEY, USAGE_TTL_S = '{record_key('%s')}', {USAGE_TTL_S}\n"
 
@@ -50,7 +60,9 @@ def admit() -> str:
     owner's requests, its usage of the day and of the month, and the idempotency key if there is one. ARGV: time, how
     many jobs the queue may hold, a JSON object (``Demand`` and the limits that there are), then the commands that write
     the job, each as its number of parts and the parts. Returns ``accepted``; ``earlier`` and the hash of the earlier
-    record; ``full``; or ``refused``, the name of the limit, how much of it is left and the seconds until there is more.
+    record; ``full``; ``refused``, the name of the limit, how much of it is left and the seconds until there is more; or
+    ``skipped``: the object names as ``leader`` the record of another job, which was not accepted. With ``dry_run`` the
+    script counts the request and changes nothing else.
     """
     return _ADMITTING + _load("admit")
 
@@ -114,6 +126,48 @@ def cancel() -> str:
     job that had ended before, or nil if there is no such job.
     """
     return _record_script("cancel")
+
+
+def retry() -> str:
+    """A worker sets a job that failed back to queued, if it may run again.
+
+    ARGV[3:]: execution id. Returns 1, or 0 if the job has no retries left or is no longer this execution's.
+    """
+    return _record_script("retry")
+
+
+def overdue() -> str:
+    """End or cancel a job whose ``start_within_s`` or ``cancel_after_s`` is over.
+
+    No further ARGV. Returns as :func:`cancel`; the status of a job that has time left is returned too.
+    """
+    return _record_script("overdue")
+
+
+def delete() -> str:
+    """Hide a job for good, cancel it if it has not ended, and let it be removed.
+
+    ARGV[3]: the owner that the job must have, or an empty string for a job that is hidden or whose ``retain_s`` is
+    over. Returns ``running`` (a worker runs the job, which can be removed once it has ended), ``ended``, or nil if
+    there is no such job.
+    """
+    return _record_script("delete")
+
+
+def remove() -> str:
+    """Remove the record and the events of a hidden job that has ended.
+
+    ARGV[3]: the id of the job. Returns how many keys were removed.
+    """
+    return _record_script("remove")
+
+
+def drop_image() -> str:
+    """Take an image out of the results of a job.
+
+    ARGV[3:]: owner, id of the image. Returns 1, or 0 if the owner has no such job, or the job no such image.
+    """
+    return _record_script("drop_image")
 
 
 def rescue() -> str:

@@ -36,14 +36,64 @@ local function count_outcome(status)
   end
 end
 
+local function is_past(deadline)
+  local at = get(deadline)
+  return at and tonumber(at) <= tonumber(now)
+end
+
+local function due(event)
+  return event .. '\n' .. get('job_id')
+end
+
+-- A job with a time of its own is removed then; its record outlives it a little, so that its images can be found.
+local function keep()
+  local retain_s = get('retain_s')
+  if retain_s then
+    local expires_at = tonumber(now) + tonumber(retain_s)
+    redis.call('HSET', record, 'expires_at', string.format('%.17g', expires_at))
+    redis.call('ZADD', DUE_KEY, string.format('%.17g', expires_at), due('remove'))
+  end
+  redis.call('EXPIRE', record, retain_s and retain_s + REMOVAL_GRACE_S or ttl)
+  redis.call('EXPIRE', events, math.min(tonumber(retain_s or ttl), EVENTS_TTL_S))
+end
+
 local function conclude(status)
   redis.call('HSET', record, 'status', status, 'finished_at', now)
+  if status == 'canceled' and is_past('cancel_at') then
+    redis.call('HSET', record, 'error_code', CANCEL_AFTER, 'error_message', 'the job did not end within its cancel_after_s')
+  end
+  if get('start_by') or get('cancel_at') then redis.call('ZREM', DUE_KEY, due('start'), due('end')) end
   count_as(nil)
   count_outcome(status)
   emit('status', status)
   redis.call('UNLINK', string.format(SNAPSHOT_KEY, get('job_id')))
-  redis.call('EXPIRE', record, ttl)
-  redis.call('EXPIRE', events, math.min(tonumber(ttl), EVENTS_TTL_S))
+  keep()
+end
+
+-- Ends a job that must not start any more; returns whether it did.
+local function end_overdue()
+  if is_past('cancel_at') then
+    conclude('canceled')
+    return true
+  end
+  if is_past('start_by') and not get('started_at') then
+    redis.call('HSET', record, 'error_code', START_TIMEOUT, 'error_message', 'no worker started the job within its start_within_s')
+    conclude('failed')
+    return true
+  end
+  return false
+end
+
+local function request_cancel()
+  redis.call('HSET', record, 'cancel_requested', '1')
+  redis.call('PUBLISH', CANCEL_CHANNEL, get('job_id'))
+end
+
+local function set_back()
+  redis.call('HSET', record, 'status', 'queued')
+  redis.call('HDEL', record, 'execution_id')
+  count_as(OWNER_QUEUED_KEY)
+  emit('status', 'queued')
 end
 
 -- The fencing token: a worker may write only while the record names its execution.
