@@ -131,7 +131,7 @@ def _tag_problem(tag: str) -> Problem | None:
     if not 1 <= len(tag) <= LABEL_MAX_CHARS:
         message = f"must have 1 to {LABEL_MAX_CHARS} characters"
         return Problem(message, ProblemCode.TOO_LONG if tag else ProblemCode.REQUIRED, low=1, high=LABEL_MAX_CHARS)
-    return _text_problem(tag)
+    return _control_problem(tag)
 
 
 def metadata_problem(key: str, value: str) -> Problem | None:
@@ -142,10 +142,8 @@ def metadata_problem(key: str, value: str) -> Problem | None:
     if len(value) > VALUE_MAX_CHARS:
         message = f"the value of {key!r} must have at most {VALUE_MAX_CHARS} characters"
         return Problem(message, ProblemCode.TOO_LONG, high=VALUE_MAX_CHARS)
-    return _text_problem(value)
+    return _control_problem(value) or bound_problem(Parameter(text=""), value)
 
 
-def _text_problem(text: str) -> Problem | None:
-    if _CONTROL.search(text):
-        return Problem("must not have control characters", ProblemCode.MALFORMED)
-    return bound_problem(Parameter(text=""), text)
+def _control_problem(text: str) -> Problem | None:
+    return Problem("must not have control characters", ProblemCode.MALFORMED) if _CONTROL.search(text) else None
