@@ -161,8 +161,13 @@ class Consumer:
         return is_ours
 
     def fail(self, job: HeldJob, failure: JobFailure) -> None:
-        """End the job as failed."""
-        self._settle(job, self.ledger.fail(job.job_id, job.execution_id, failure))
+        """End the job as failed, or move it back to the queue if it may run again after such a failure."""
+        if failure.code == InternalFailure.code and self.ledger.retry(job.job_id, job.execution_id):
+            log.warning("job %s runs again after a failure: %s", job.job_id, told_failure(failure))
+            self._adapter.requeue(job.delivery)
+            self.release(job)
+        else:
+            self._settle(job, self.ledger.fail(job.job_id, job.execution_id, failure))
 
     def cancel(self, job: HeldJob) -> None:
         """End the job as canceled."""

@@ -18,6 +18,8 @@ from models.errors import FieldProblem, PhotogramError, Problem, ProblemCode
 
 SourceRole = Literal["image", "mask"]
 _PLAIN_TYPES = (str, int, float, bool)
+TEXTS = dict[str, str]
+"""The type of a field whose names are the caller's own."""
 
 
 class DeclarationError(PhotogramError, ValueError):
@@ -94,9 +96,9 @@ def _field(declaration: dataclasses.Field[Any], hint: Any, owner: str) -> Field:
         is_required=declaration.default is MISSING and declaration.default_factory is MISSING,
         default=None if declaration.default is MISSING else declaration.default,
     )
-    if field.nested is None and field.item_type not in _PLAIN_TYPES:
+    if field.nested is None and field.item_type not in (*_PLAIN_TYPES, TEXTS):
         raise DeclarationError(
-            f"{place} has the type {inner}: only str, int, float, bool, dataclasses and tuples of them"
+            f"{place} has the type {inner}: only str, int, float, bool, dataclasses, tuples of them, and dict[str, str]"
         )
     return field
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from models.jobs.options import NO_OPTIONS, JobOptions
 from models.jobs.params import DrawParams, JobParams
 from models.jobs.results import Image, Json, StoredFile
 from models.jobs.rewrite import Rewrite
@@ -84,6 +85,7 @@ class JobRecord:
     """What the job waits for before its first step; only while it waits."""
     rewrite: Rewrite | None = None
     """The outcome of rewriting the prompt, if that was tried."""
+    options: JobOptions = NO_OPTIONS
 
     @property
     def drawn_params(self) -> JobParams:

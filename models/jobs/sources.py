@@ -55,6 +55,12 @@ def sources_of(request: JobRequest) -> Iterator[tuple[str, str]]:
     return ((path, source) for path, source, _ in sources(type(request), request))
 
 
+def image_sources(params: JobParams) -> tuple[str, ...]:
+    """The ids of the generated images that a job starts from, each once."""
+    found = (source.removeprefix(IMAGE) for source in params.sources if source.startswith(IMAGE))
+    return tuple(dict.fromkeys(found))
+
+
 def shown_params(params: _Params) -> _Params:
     """``params`` for others to see: without the user names and passwords that URLs in it contain."""
     found = [(path, source) for path, source, _ in sources(params.declaration, params) if is_url(source)]

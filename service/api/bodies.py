@@ -15,7 +15,7 @@ from starlette.requests import Request
 from models.errors import InvalidTicket
 from service.api.errors import ApiError, ErrorCode
 from service.api.validation import field_problems
-from service.strict_json import DEFAULT_LIMITS, JsonGauge, JsonTooLong, NotStrictJson, parse
+from service.strict_json import DEFAULT_LIMITS, JsonGauge, JsonLimits, JsonTooLong, NotStrictJson, parse
 
 _Body = TypeVar("_Body", bound=BaseModel)
 _T = TypeVar("_T")
@@ -47,7 +47,7 @@ async def read_body(request: Request, model: type[_Body], *, has_images: bool = 
     return await parsed(body, lambda body: validated(model, parse_json(body)))
 
 
-async def received_json(request: Request, *, has_images: bool = False) -> bytes:
+async def received_json(request: Request, *, has_images: bool = False, limits: JsonLimits = DEFAULT_LIMITS) -> bytes:
     """The request's body, which is refused while it arrives if it is larger than JSON of this route may be.
 
     A body without images may have ``JsonLimits.short_bytes``; one with images may have ``PHOTOGRAM_MAX_BODY_BYTES``, of
@@ -56,7 +56,7 @@ async def received_json(request: Request, *, has_images: bool = False) -> bytes:
     Raises:
         ApiError: the body is too large, or has too many values.
     """
-    gauge, short_bytes = JsonGauge(), DEFAULT_LIMITS.short_bytes
+    gauge, short_bytes = JsonGauge(limits), limits.short_bytes
     if not has_images:
         refuse_declared(request.headers, short_bytes)
     body, measured = bytearray(), 0
@@ -123,10 +123,10 @@ def validated(model: type[_Body], document: object, prefix: str = "") -> _Body:
         raise InvalidTicket([each.renamed(prefix + each.field) for each in found]) from error
 
 
-def parse_json(body: bytes) -> Any:
+def parse_json(body: bytes, limits: JsonLimits = DEFAULT_LIMITS) -> Any:
     """The value in ``body``; raises :class:`ApiError` unless it is strictly JSON within the limits."""
     with _json_errors():
-        return parse(body)
+        return parse(body, limits)
 
 
 @contextmanager

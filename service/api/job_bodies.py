@@ -15,6 +15,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from models.errors import FieldProblem, InvalidTicket, Problem, ProblemCode
 from models.jobs.kinds import JobKind, job_kinds
+from models.jobs.options import JobOptions
 from models.jobs.parameters import Field as DeclaredField
 from models.jobs.parameters import Parameter, declared
 from models.jobs.params import JobRequest
@@ -68,7 +69,7 @@ class WebhookBody(StrictBody):
 
 
 class JobEnvelope(StrictBody):
-    """The base of the bodies that submit a job: ``kind``, and the ``params`` of that kind."""
+    """The base of the bodies that submit a job: ``kind``, the ``params`` of that kind, and the options of any job."""
 
     request: ClassVar[type[JobRequest]]
     kind: str
@@ -82,6 +83,10 @@ class JobEnvelope(StrictBody):
     def to_webhook(self) -> JobWebhook | None:
         """The webhook that comes with the job."""
         return None if self.webhook is None else self.webhook.to_webhook()
+
+    def to_options(self) -> JobOptions:
+        """The options of the job; those that are null count as left out."""
+        return build(JobOptions, self.model_dump(exclude={"kind", "params", "webhook"}, exclude_none=True))
 
 
 def job_body(kinds: tuple[JobKind, ...] | None = None, name: str = "JobBody") -> type[RootModel[Any]]:
@@ -99,7 +104,11 @@ def _union(kinds: tuple[JobKind, ...], name: str) -> type[RootModel[Any]]:
 @cache
 def envelope(kind: JobKind) -> type[JobEnvelope]:
     """The body that submits a job of ``kind``."""
-    shape: Any = {"kind": (Literal[kind.name], ...), "params": (params_body(kind), ...)}  # type: ignore[name-defined]
+    shape: Any = {
+        "kind": (Literal[kind.name], ...),  # type: ignore[name-defined]
+        "params": (params_body(kind), ...),
+        **{each.name: _field(each, is_required=False) for each in declared(JobOptions)},
+    }
     made: type[JobEnvelope] = create_model(
         f"{_camel(kind.name)}Job", __base__=JobEnvelope, __doc__=kind.summary, **shape
     )

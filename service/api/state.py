@@ -21,16 +21,18 @@ from service.api.inspecting import Inspector
 from service.api.language_probe import LanguageProbe
 from service.api.stopping import Stopping
 from service.api.stored_files import StoreReads
-from service.api.sweeping import sweep_regularly
+from service.api.sweeping import handle_due_regularly, sweep_regularly
 from service.api.throttling import WrongKeys
 from service.backbone.callers import Callers
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.cluster_metrics import ClusterMetrics
 from service.backbone.connections import WriteProbe, connect, connect_async
+from service.backbone.due import DueJobs
 from service.backbone.key_store import KeyStore
 from service.backbone.keys import KeyRing
 from service.backbone.language import open_engine, open_rewriter
 from service.backbone.leases import Leases
+from service.backbone.listing import JobListing
 from service.backbone.objects.opening import KINDS, Stores, open_monitor, open_stores
 from service.backbone.owned_jobs import OwnedJobs
 from service.backbone.places import Places
@@ -60,7 +62,6 @@ class Gateway:
     catalog: CatalogFile
     keys: KeyRing
     key_store: KeyStore
-    owned_jobs: OwnedJobs
     jobs: JobService
     watcher: JobWatcher
     answers: Answers
@@ -119,13 +120,14 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     webhooks = WebhookStore(intake_connection, settings.webhook_policy)
     listening = asyncio.create_task(watcher.listen())
     sweeping = asyncio.create_task(sweep_regularly(Retention(intake_connection, stores, settings)))
+    owned_jobs = OwnedJobs(intake_connection, images, files, settings.record_ttl_s)
+    due = asyncio.create_task(handle_due_regularly(DueJobs(intake_connection, settings.record_ttl_s)))
     try:
         yield Gateway(
             settings=settings,
             catalog=catalog,
             keys=KeyRing(connection),
             key_store=KeyStore(intake_connection),
-            owned_jobs=OwnedJobs(intake_connection, images, files, settings.record_ttl_s),
             redis=intake_connection,
             jobs=JobService(
                 catalog=catalog,
@@ -143,6 +145,8 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
                 limits=settings.cost_limits,
                 provenance=settings.provenance,
                 retention_s=settings.image_ttl_s,
+                listing=JobListing(connection, watcher),
+                owned_jobs=owned_jobs,
             ),
             watcher=watcher,
             decoding=decoding,
@@ -170,6 +174,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         )
     finally:
         sweeping.cancel()
+        due.cancel()
         while not listening.done():  # the Redis client may swallow a cancellation while it connects
             listening.cancel()
             await asyncio.wait([listening], timeout=_CANCEL_AGAIN_S)

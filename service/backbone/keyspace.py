@@ -13,6 +13,9 @@ No other module spells a key. ``TTL`` in the table is the setting ``PHOTOGRAM_RE
 | ``photogram:wake`` | channel | intake, ledger scripts | | the id of every job that changed |
 | ``photogram:cancel`` | channel | the cancel script | | the id of every running job that must stop |
 | ``photogram:leases`` | sorted set | intake, gateways | members by workers | job ids by the end of their leases |
+| ``photogram:due`` | sorted set | intake | members by gateways, ledger scripts | deadlines of jobs, by time |
+| ``photogram:owner:<owner>:label:<digest>`` | sorted set | intake | as ``:jobs`` | job ids with a label, likewise |
+| ``photogram:image:<id>:users`` | set | intake, ledger scripts | twice ``TTL`` | ids of jobs that start from it |
 | ``photogram:workers`` | sorted set | worker heartbeats | members after 1 h | worker names by last heartbeat |
 | ``photogram:workers:loaded`` | hash | worker heartbeats | fields after 1 min | ``WorkerStatus`` by worker name |
 | ``photogram:aside`` | sorted set | workers | members after 3 s | deferred jobs by the time of deferral |
@@ -107,6 +110,14 @@ LEASES_KEY = "photogram:leases"
 """Sorted set, job id by the time its lease ends. Intake adds the jobs of synchronous calls, the gateway that waits for
 them renews and removes them, and workers cancel the jobs whose leases ended. Other jobs have no lease."""
 
+DUE_KEY = "photogram:due"
+"""Sorted set, ``<event>\\n<job id>`` by time: ``start`` and ``end`` are deadlines of a job. Intake adds members;
+``service.backbone.due`` handles them, and the ledger scripts remove those of jobs that have ended."""
+
+JOB_IS_DELETED = "!deleted"
+"""A member of :func:`image_users_key`, and no id of a job: the image's own job was deleted, so that the image goes with
+the last job that starts from it."""
+
 API_KEYS_KEY = "photogram:keys"
 """Hash, SHA-256 of an API key's secret to JSON: ``id``, and ``until`` once it is replaced. Never expires."""
 
@@ -163,6 +174,16 @@ def snapshot_key(job_id: str) -> str:
 def owner_jobs_key(owner: str) -> str:
     """Sorted set. The owner's job ids by ``created_at``; intake writes and trims it, and renews its expiry."""
     return f"photogram:owner:{owner}:jobs"
+
+
+def owner_label_key(owner: str, digest: str) -> str:
+    """Sorted set. As :func:`owner_jobs_key`, the jobs with the label of this SHA-1."""
+    return f"photogram:owner:{owner}:label:{digest}"
+
+
+def image_users_key(image_id: str) -> str:
+    """Set. Ids of the jobs that start from an image of another job; intake writes it and renews its expiry."""
+    return f"photogram:image:{image_id}:users"
 
 
 def owner_queued_key(owner: str) -> str:

@@ -56,6 +56,7 @@ class Ledger:
         self._snapshot = connection.register_script(scripts.snapshot())
         self._finish = connection.register_script(scripts.finish())
         self._requeue = connection.register_script(scripts.requeue())
+        self._retry = connection.register_script(scripts.retry())
 
     def read(self, job_id: str) -> JobRecord | None:
         """The job's record, or ``None`` if there is none; raises :class:`UnknownKind` or :class:`UnreadableRecord`."""
@@ -148,6 +149,10 @@ class Ledger:
     def requeue(self, job_id: str, execution_id: str) -> bool:
         """Set the job back to queued; this counts as no crash."""
         return bool(self._run(self._requeue, job_id, execution_id))
+
+    def retry(self, job_id: str, execution_id: str) -> bool:
+        """Set a job that failed back to queued; ``False`` also if it may not run again."""
+        return bool(self._run(self._retry, job_id, execution_id))
 
     def canceled_among(self, job_ids: Sequence[str]) -> list[str]:
         """Those of the running jobs that a client canceled."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,16 +18,20 @@ from rq.serializers import JSONSerializer
 from models.errors import PhotogramError
 from models.jobs.kinds import DIFFUSION_QUEUE, UnknownKind, find_kind
 from models.jobs.records import JobRecord, JobStatus
+from models.jobs.sources import image_sources
 from models.jobs.tickets import Ticket
 from service.backbone import metrics, scripts
 from service.backbone.allowances import NO_DEMAND, NO_LIMITS, Allowance, Demand, LimitReached
 from service.backbone.keyspace import (
+    DUE_KEY,
     LEASES_KEY,
     WAKE_CHANNEL,
     events_key,
     fetches_key,
     idempotency_key,
+    image_users_key,
     owner_jobs_key,
+    owner_label_key,
     owner_queued_key,
     owner_requests_key,
     owner_running_key,
@@ -35,7 +39,7 @@ from service.backbone.keyspace import (
     usage_key,
 )
 from service.backbone.leases import LEASE_S
-from service.backbone.records import UnreadableRecord, new_hash, read_hash
+from service.backbone.records import UnreadableRecord, label_digest, new_hash, read_hash
 from service.backbone.settings import Settings
 from service.backbone.turns import charge, rank
 from service.backbone.usage import Periods
@@ -53,6 +57,10 @@ TRIM_PROBABILITY = 1 / 16
 """How often an accepted job trims the list of its owner: often enough to bound it, and cheaper than every time."""
 
 
+_APART_S = 1e-6
+"""The time between two jobs of a batch, so that lists have them in its order."""
+
+
 class QueueFull(PhotogramError):
     """The queue holds as many jobs as it may."""
 
@@ -67,6 +75,32 @@ class Accepted:
 
     record: JobRecord
     is_new: bool
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A job that somebody wants to be accepted; :meth:`Intake.accept` says what the fields are."""
+
+    ticket: Ticket
+    requested: Mapping[str, Any]
+    demand: Demand = NO_DEMAND
+    idempotency_key: str | None = None
+    is_leased: bool = False
+    links: WebhookLinks = NO_WEBHOOK
+    retention_s: int | None = None
+    weight: int = 1
+
+
+@dataclass(frozen=True)
+class _Offer:
+    """An entry as ``admit.lua`` is told of it."""
+
+    entry: Entry
+    allowance: Allowance
+    fields: dict[str, str]
+    """The record that is written."""
+    keys: list[str]
+    arguments: list[Any]
 
 
 def open_queue(connection: Redis, name: str = DIFFUSION_QUEUE) -> Queue:
@@ -87,7 +121,7 @@ class Intake:
     def __init__(self, connection: Redis, max_queued: int, record_ttl_s: int = Settings.record_ttl_s) -> None:
         self._connection = connection
         self._max_queued = max_queued
-        self._record_ttl_s = record_ttl_s
+        self.record_ttl_s = record_ttl_s
         self._queues: dict[str, Queue] = {}
         self._admit = connection.register_script(scripts.admit())
 
@@ -122,37 +156,101 @@ class Intake:
             QueueFull: the queue holds ``max_queued`` jobs.
             LimitReached: the owner may not submit this job now.
         """
-        guard = None if idempotency_key is None else _guard_key(ticket.owner, idempotency_key)
-        now, queue = time.time(), self._queue(find_kind(ticket.kind).queue)
+        entry = Entry(ticket, requested, demand, idempotency_key, is_leased, links, retention_s, weight)
+        offer = self._offer(entry, allowance, time.time())
+        return self._accepted(offer, self._admit(keys=offer.keys, args=offer.arguments))
+
+    def accept_all(self, entries: Sequence[Entry], allowance: Allowance) -> list[Accepted]:
+        """Enqueue all jobs of one owner, or none, in one transaction; raises as :meth:`accept`.
+
+        The demand of the first entry needs room for all of them. Jobs of a batch have consecutive times, in its order.
+        """
+        now, leader = time.time(), record_key(entries[0].ticket.job_id)
+        first = self._offer(entries[0], allowance, now)
+        others = [
+            self._offer(entry, allowance, now + index * _APART_S, leader=leader)
+            for index, entry in enumerate(entries[1:], 1)
+        ]
+        answers = self._admit_all([first, *others], is_transaction=True)
+        accepted = [self._accepted(first, answers[0])]
+        if any(answer[0] == b"skipped" for answer in answers):
+            raise AlreadyUsed("the idempotency key belongs to another batch")
+        return accepted + [self._accepted(*each) for each in zip(others, answers[1:], strict=True)]
+
+    def accept_each(self, entries: Sequence[Entry], allowance: Allowance) -> list[Accepted | PhotogramError]:
+        """Enqueue those jobs of one owner that may be; for each of the others the error that :meth:`accept` raises."""
+        now = time.time()
+        offers = [self._offer(entry, allowance, now + index * _APART_S) for index, entry in enumerate(entries)]
+        found: list[Accepted | PhotogramError] = []
+        for offer, answer in zip(offers, self._admit_all(offers, is_transaction=False), strict=True):
+            try:
+                found.append(self._accepted(offer, answer))
+            except (AlreadyUsed, QueueFull, LimitReached) as error:
+                found.append(error)
+        return found
+
+    def try_out(self, ticket: Ticket, demand: Demand, allowance: Allowance) -> QueueFull | LimitReached | None:
+        """Why the job would be refused now; nothing is enqueued, but the request is counted.
+
+        Raises:
+            LimitReached: the owner has sent too many requests.
+        """
+        offer = self._offer(Entry(ticket, {}, demand), allowance, time.time(), dry_run=True)
+        refusal = self._refusal(offer, self._admit(keys=offer.keys, args=offer.arguments[:3]))
+        if isinstance(refusal, LimitReached) and refusal.limit == "requests_per_minute":
+            metrics.REFUSALS.labels(refusal.limit).inc()
+            raise refusal
+        return refusal
+
+    def _admit_all(self, offers: Sequence[_Offer], *, is_transaction: bool) -> list[Any]:
+        with self._connection.pipeline(transaction=is_transaction) as pipeline:
+            for offer in offers:
+                self._admit(keys=offer.keys, args=offer.arguments, client=pipeline)
+            answers: list[Any] = pipeline.execute()
+        return answers
+
+    def _offer(self, entry: Entry, allowance: Allowance, now: float, **further: Any) -> _Offer:
+        """What ``admit.lua`` is called with; ``further`` is told beside the demand."""
+        now = round(now, 6)  # as clients read it, so that a list "created after" a job begins with it
+        ticket, key = entry.ticket, entry.idempotency_key
+        guard = None if key is None else _guard_key(ticket.owner, key)
+        queue = self._queue(find_kind(ticket.kind).queue)
         periods = Periods.at(now)
-        kept = {"charged_on": periods.day, "step_px": str(demand.step_px), "queue": queue.name}
-        if retention_s is not None:
-            kept["retention_s"] = str(retention_s)
-        fields = new_hash(ticket, requested, now) | kept | links.fields()
-        commands = self._commands(ticket, fields, queue, guard, now, is_leased)
-        asked = demand.arguments(allowance) | {
+        kept = {"charged_on": periods.day, "step_px": str(entry.demand.step_px), "queue": queue.name}
+        if entry.retention_s is not None:
+            kept["retention_s"] = str(entry.retention_s)
+        fields = new_hash(ticket, entry.requested, now) | kept | entry.links.fields()
+        asked = entry.demand.arguments(allowance) | {
             "job_id": ticket.job_id, "day_ends_s": periods.day_ends_s, "month_ends_s": periods.month_ends_s,
             "queue": queue.name, "owner": ticket.owner, "rank": rank(ticket.params, now),
-            "charge": charge(demand.step_px, weight),
+            "charge": charge(entry.demand.step_px, entry.weight), **further,
         }  # fmt: skip
-        answer: Any = self._admit(
-            keys=_admission_keys(ticket, queue, periods, guard),
-            args=[repr(now), self._max_queued, json.dumps(asked), *commands],
-        )
-        match answer[0]:
-            case b"earlier":
-                earlier = dict(zip(answer[1][::2], answer[1][1::2], strict=True))
-                return Accepted(_same_request(_earlier(earlier, ticket), ticket, requested), is_new=False)
-            case b"full":
-                metrics.REFUSALS.labels(metrics.SERVER_QUEUE).inc()
-                raise QueueFull(f"the queue is full: {self._max_queued} jobs are waiting")
-            case b"refused":
-                limit = answer[1].decode()
-                metrics.REFUSALS.labels(limit).inc()
-                raise LimitReached(limit, allowance.effective[limit], answer[2], answer[3])
+        commands = self._commands(ticket, fields, queue, guard, now, entry.is_leased)
+        arguments = [repr(now), self._max_queued, json.dumps(asked), *commands]
+        return _Offer(entry, allowance, fields, _admission_keys(ticket, queue, periods, guard), arguments)
+
+    def _accepted(self, offer: _Offer, answer: Any) -> Accepted:
+        """What the answer of ``admit.lua`` means; raises as :meth:`accept`."""
+        ticket, refusal = offer.entry.ticket, self._refusal(offer, answer)
+        if refusal is not None:
+            name = refusal.limit if isinstance(refusal, LimitReached) else metrics.SERVER_QUEUE
+            metrics.REFUSALS.labels(name).inc()
+            raise refusal
+        if answer[0] == b"earlier":
+            earlier = dict(zip(answer[1][::2], answer[1][1::2], strict=True))
+            record = _same_request(_earlier(earlier, ticket), ticket, offer.entry.requested)
+            return Accepted(record, is_new=False)
         metrics.count_accepted(ticket.kind, ticket.params.model_name)
-        encoded = {name.encode(): value.encode() for name, value in fields.items()}
+        encoded = {name.encode(): value.encode() for name, value in offer.fields.items()}
         return Accepted(read_hash(encoded, ticket.params), is_new=True)
+
+    def _refusal(self, offer: _Offer, answer: Any) -> QueueFull | LimitReached | None:
+        if answer[0] == b"full":
+            return QueueFull(f"the queue is full: at most {self._max_queued} jobs may be waiting")
+        if answer[0] == b"refused":
+            limit = answer[1].decode()
+            return LimitReached(limit, offer.allowance.effective[limit], answer[2], answer[3])
+        return None
 
     def _commands(
         self, ticket: Ticket, fields: dict[Any, Any], queue: Queue, guard: str | None, now: float, is_leased: bool
@@ -164,6 +262,9 @@ class Intake:
             commands.xadd(events_key(ticket.job_id), {"kind": "status", "data": JobStatus.QUEUED.value})
             commands.publish(WAKE_CHANNEL, ticket.job_id)
             self._list(commands, ticket, now)
+            self._note_sources(commands, ticket)
+            if deadlines := _deadlines(ticket, now):
+                commands.zadd(DUE_KEY, deadlines)
             if is_leased:
                 commands.zadd(LEASES_KEY, {ticket.job_id: now + LEASE_S})
             if guard:
@@ -174,13 +275,21 @@ class Intake:
                 yield from parts
 
     def _list(self, transaction: Any, ticket: Ticket, now: float) -> None:
-        """Add the job to those of its owner; now and then, drop those whose records may have expired."""
-        key = owner_jobs_key(ticket.owner)
-        transaction.zadd(key, {ticket.job_id: now})
-        transaction.expire(key, self._record_ttl_s)
-        if random.random() < TRIM_PROBABILITY:
-            transaction.zremrangebyscore(key, "-inf", now - self._record_ttl_s)
-            transaction.zremrangebyrank(key, 0, -OWNER_JOBS_MAX - 1)
+        """Add the job to those of its owner and its labels; now and then, drop those whose records may have expired."""
+        labels = [owner_label_key(ticket.owner, label_digest(label)) for label in ticket.options.labels]
+        is_trimmed = random.random() < TRIM_PROBABILITY
+        for key in (owner_jobs_key(ticket.owner), *labels):
+            transaction.zadd(key, {ticket.job_id: now})
+            transaction.expire(key, self.record_ttl_s)
+            if is_trimmed:
+                transaction.zremrangebyscore(key, "-inf", now - self.record_ttl_s)
+                transaction.zremrangebyrank(key, 0, -OWNER_JOBS_MAX - 1)
+
+    def _note_sources(self, transaction: Any, ticket: Ticket) -> None:
+        """Note that the job starts from images of other jobs, which must stay for it when those are deleted."""
+        for image_id in image_sources(ticket.params):
+            transaction.sadd(image_users_key(image_id), ticket.job_id)
+            transaction.expire(image_users_key(image_id), 2 * self.record_ttl_s)
 
     def _queue(self, name: str) -> Queue:
         if name not in self._queues:
@@ -199,6 +308,13 @@ class Intake:
             failure_ttl=RQ_TRACE_TTL_S,
             retry=Retry(max=REDELIVERIES_MAX),
         )
+
+
+def _deadlines(ticket: Ticket, now: float) -> dict[str, float]:
+    """When something happens to the job whatever workers do, as members of ``DUE_KEY``."""
+    options = ticket.options
+    after = {"start": options.start_within_s, "end": options.cancel_after_s}
+    return {f"{event}\n{ticket.job_id}": now + seconds for event, seconds in after.items() if seconds is not None}
 
 
 def _admission_keys(ticket: Ticket, queue: Queue, periods: Periods, guard: str | None) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -9,10 +10,12 @@ from typing import Any
 
 from models.errors import InternalFailure, PhotogramError
 from models.jobs.kinds import UnknownKind, find_kind
+from models.jobs.options import NO_OPTIONS, JobOptions
 from models.jobs.params import JobParams
 from models.jobs.records import JobRecord, JobStatus, LoadingNow
 from models.jobs.results import Image, Json, StoredFile
 from models.jobs.rewrite import Rewrite
+from models.jobs.sources import image_sources
 from models.jobs.tickets import Ticket
 
 DOCUMENT_MAX_BYTES = 1 << 20
@@ -46,7 +49,37 @@ def new_hash(ticket: Ticket, requested: Mapping[str, Any], now: float) -> dict[s
         "step": "0",
         "steps": str(ticket.params.expected_steps),
         "created_at": repr(now),
+        **({"sources": " ".join(sources)} if (sources := image_sources(ticket.params)) else {}),
+        **_option_fields(ticket.options, now),
     }
+
+
+def _option_fields(options: JobOptions, now: float) -> dict[str, str]:
+    """The options as the client sent them, and apart from them what the scripts need."""
+    if options == NO_OPTIONS:
+        return {}
+    fields = {"options": json.dumps(options.given)}
+    if options.start_within_s is not None:
+        fields["start_by"] = repr(now + options.start_within_s)
+    if options.cancel_after_s is not None:
+        fields["cancel_at"] = repr(now + options.cancel_after_s)
+    if options.retain_s is not None:
+        fields["retain_s"] = str(options.retain_s)
+    if options.retries:
+        fields["retries_left"] = str(options.retries)
+    if options.labels:
+        fields["labels"] = " ".join(map(label_digest, options.labels))
+    return fields
+
+
+def label_digest(label: str) -> str:
+    """What stands for a label in the keys of Redis."""
+    return hashlib.sha1(label.encode(), usedforsecurity=False).hexdigest()
+
+
+def is_hidden(fields: Mapping[bytes, bytes]) -> bool:
+    """Whether the job was deleted while it ran: its record goes when it ends."""
+    return b"deleted" in fields
 
 
 def result_fields(
@@ -141,6 +174,7 @@ def _read(fields: Mapping[bytes, bytes], params: JobParams | None) -> JobRecord:
         is_cancel_requested=text.get("cancel_requested") == "1",
         loading=_loading(text.get("loading")),
         rewrite=Rewrite.from_payload(json.loads(text["rewrite"])) if "rewrite" in text else None,
+        options=JobOptions.from_payload(_object(text["options"])) if "options" in text else NO_OPTIONS,
     )
 
 

@@ -52,8 +52,12 @@ class _UuidStore:
         return self.objects.create(self.name(uuid), data)
 
     def remove(self, uuid: str) -> None:
-        """Remove the file, if there is one; raises as :meth:`find`."""
-        self.objects.remove(self.name(uuid))
+        """Remove the file, and what was made of it, if there is one; raises as :meth:`find`."""
+        self.remove_object(self.name(uuid))
+
+    def remove_object(self, name: str) -> None:
+        """As :meth:`remove`, by the name of the object."""
+        self.objects.remove(name)
 
     def name(self, uuid: str) -> str:
         """The name of the object."""
@@ -84,10 +88,6 @@ class ImageStore(_UuidStore):
         if self.find(uuid) is None:  # removed meanwhile, so that nobody would remove the conversion
             self.objects.remove(place)
         return kept
-
-    def remove(self, uuid: str) -> None:
-        """Remove the image and its conversions; raises as :meth:`find`."""
-        self.remove_object(self.name(uuid))
 
     def remove_object(self, name: str) -> None:
         """Remove the image whose object is called ``name``, with its conversions; or one of these."""

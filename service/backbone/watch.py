@@ -1,4 +1,4 @@
-"""The ledger as the gateway reads it: records, lists of jobs, cancellation, and waiting for changes."""
+"""The ledger as the gateway reads it: records, cancellation, and waiting for changes; ``listing`` has the lists."""
 
 from __future__ import annotations
 
@@ -21,13 +21,12 @@ from service.backbone.keyspace import (
     MODEL_PROBLEMS_KEY,
     WAKE_CHANNEL,
     events_key,
-    owner_jobs_key,
     record_key,
     workers_key,
 )
 from service.backbone.logs import told
 from service.backbone.model_notes import ModelBackend, backends_of, problems_of
-from service.backbone.records import UnreadableRecord, read_hash
+from service.backbone.records import UnreadableRecord, is_hidden, read_hash
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +60,7 @@ class JobWatcher:
         self._logged: set[str] = set()
 
     async def read(self, job_id: str) -> JobRecord | None:
-        """The job's record, or ``None`` if there is none, its kind is not registered, or it cannot be read."""
+        """The job's record; ``None`` if there is none, it was deleted, its kind is not registered, or it is damaged."""
         return self.known(job_id, await self.fields(job_id))
 
     async def fields(self, job_id: str) -> Mapping[bytes, bytes]:
@@ -69,36 +68,8 @@ class JobWatcher:
         found: Any = await self._connection.hgetall(record_key(job_id))
         return found  # type: ignore[no-any-return]
 
-    async def recent(self, owner: str, limit: int, before: JobRecord | None = None) -> list[JobRecord]:
-        """The newest jobs of ``owner``, the newest first, at most ``limit``.
-
-        Jobs whose records have expired or cannot be read are left out, and so are those of kinds that this process
-        does not have.
-
-        Args:
-            before: only jobs that come after this one in the list.
-        """
-        found: list[JobRecord] = []
-        start = 0 if before is None else await self._place_after(owner, before)
-        while len(found) < limit:
-            job_ids: Any = await self._connection.zrevrange(owner_jobs_key(owner), start, start + limit - 1)
-            found += await self._read_all(job_ids)
-            if len(job_ids) < limit:
-                break
-            start += limit
-        return found[:limit]
-
-    async def _place_after(self, owner: str, record: JobRecord) -> int:
-        """How many jobs of ``owner`` the list holds up to ``record``, which itself may have left the list."""
-        key = owner_jobs_key(owner)
-        rank: Any = await self._connection.zrevrank(key, record.job_id)
-        if rank is not None:
-            return int(rank) + 1
-        newer: Any = await self._connection.zcount(key, repr(record.created_at), "+inf")
-        return int(newer)
-
-    async def _read_all(self, job_ids: Sequence[bytes]) -> list[JobRecord]:
-        names = [job_id.decode() for job_id in job_ids]
+    async def read_all(self, names: Sequence[str]) -> list[JobRecord]:
+        """The records of those of the jobs that :meth:`read` would give, in one round trip."""
         async with self._connection.pipeline(transaction=False) as pipeline:
             for name in names:
                 pipeline.hgetall(record_key(name))
@@ -106,9 +77,9 @@ class JobWatcher:
         return [record for record in map(self.known, names, hashes) if record is not None]
 
     def known(self, job_id: str, fields: Mapping[bytes, bytes]) -> JobRecord | None:
-        """The record in the hash ``fields``, or ``None`` if the hash has expired or cannot be read."""
+        """The record in the hash ``fields``, or ``None`` if the hash has expired, is hidden or cannot be read."""
         try:
-            return read_hash(fields) if fields else None
+            return read_hash(fields) if fields and not is_hidden(fields) else None
         except (UnknownKind, UnreadableRecord) as error:
             self._log_once(job_id, error)
             return None

@@ -1,4 +1,4 @@
-"""What the rules of a caller forbid: models, kinds, priorities, and images without marks of their provenance."""
+"""What the rules of a caller and of the server forbid: models, kinds, priorities, missing marks, long retention."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from models.errors import FieldProblem, InvalidTicket, ProblemCode
+from models.jobs.options import OPTION, JobOptions
 from models.jobs.params import PROVENANCE, DrawParams, JobParams, JobRequest
 from models.jobs.tickets import Ticket
 from service.jobs.caller import Caller
@@ -28,6 +29,13 @@ def require_allowed(caller: Caller, ticket: Ticket) -> None:
     problems = list(_problems(caller, ticket))
     if problems:
         raise InvalidTicket(problems)
+
+
+def require_kept(options: JobOptions, record_ttl_s: int) -> None:
+    """Raise :class:`InvalidTicket` if the job is to be kept for longer than the server keeps jobs."""
+    if options.retain_s is not None and options.retain_s > record_ttl_s:
+        message = f"must be at most {record_ttl_s}: this server keeps jobs for so long"
+        raise InvalidTicket([FieldProblem(f"{OPTION}retain_s", message, ProblemCode.OUT_OF_RANGE, high=record_ttl_s)])
 
 
 def _problems(caller: Caller, ticket: Ticket) -> Iterator[FieldProblem]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
 from anyio import to_thread
 
-from models.errors import InvalidTicket
+from models.errors import FieldProblem, InvalidTicket, PhotogramError, ProblemCode, StorageUnavailable
 from models.jobs.cost import NO_LIMITS, Cost, CostLimits
+from models.jobs.kinds import find_kind
+from models.jobs.options import NO_OPTIONS, JobOptions
 from models.jobs.params import (
     C2PA,
     DrawParams,
@@ -27,19 +29,24 @@ from models.jobs.results import StoredFile
 from models.jobs.seeds import later_seed
 from models.jobs.tickets import complete, open_ticket
 from models.jobs.urls import without_credentials
+from service.backbone.allowances import Demand
 from service.backbone.catalog_file import CatalogFile
+from service.backbone.listing import Cursor, JobListing, JobQuery, Page
 from service.backbone.objects.protocol import StoredObject
+from service.backbone.owned_jobs import Deletion, OwnedJobs
 from service.backbone.preferences import Preferences
-from service.backbone.queue import Accepted, Intake
+from service.backbone.queue import Accepted, Entry, Intake
+from service.backbone.records import is_hidden
 from service.backbone.storage import StorageMonitor
 from service.backbone.store import FileStore, ImageStore
 from service.backbone.watch import JobEvent, JobWatcher
 from service.backbone.webhooks.endpoints import WebhookStore
 from service.backbone.webhooks.events import WebhookLinks
+from service.jobs.batches import BatchItem, Estimate
 from service.jobs.caller import Caller
 from service.jobs.errors import FileGone, ImageGone, JobNotFound
 from service.jobs.images import ImageIntake, StoredInput
-from service.jobs.rules import allowed_provenance, require_allowed, with_allowed_priority
+from service.jobs.rules import allowed_provenance, require_allowed, require_kept, with_allowed_priority
 from service.jobs.shares import ALONE, LATER, Share
 from service.jobs.webhooks import JobWebhook, require_webhook_allowed
 
@@ -68,6 +75,8 @@ class JobService:
         files: FileStore,
         image_intake: ImageIntake,
         webhooks: WebhookStore,
+        listing: JobListing,
+        owned_jobs: OwnedJobs,
         public_url: str | None,
         limits: CostLimits = NO_LIMITS,
         storage: StorageMonitor | None = None,
@@ -80,6 +89,7 @@ class JobService:
         self._provenance = provenance
         self._webhooks = webhooks
         self._retention_s = retention_s
+        self._listing, self._owned_jobs = listing, owned_jobs
 
     # Submitting
 
@@ -95,6 +105,7 @@ class JobService:
         is_leased: bool = False,
         share: Share = ALONE,
         webhook: JobWebhook | None = None,
+        options: JobOptions = NO_OPTIONS,
     ) -> Accepted:
         """Queue ``request``.
 
@@ -106,6 +117,7 @@ class JobService:
             is_leased: whether the job ends with its caller, who must renew its lease.
             share: which job of a larger request this is.
             webhook: a URL that gets events of this job.
+            options: what the request says beside its parameters.
 
         Raises:
             InvalidTicket: the request cannot be done, or the caller may not make it.
@@ -114,38 +126,157 @@ class JobService:
             LimitReached: the caller has reached one of its limits.
             StorageUnavailable: the disk is full or nearly full, or cannot be written.
         """
-        preferred = with_allowed_priority(caller, await self._with_preferences(caller, request))
+        preferred = await self._preferred(caller, request)
 
         def accept() -> Accepted:
-            if self._storage is not None:
-                self._storage.require_room()
-            if webhook is not None:
-                require_webhook_allowed(caller, webhook, self._webhooks)
-            taken = self.take_in(preferred, our_url)
-            ticket = open_ticket(taken, self._catalog.current(), owner=caller.key_id, job_id=job_id)
-            require_allowed(caller, ticket)
-            cost = self._cost(ticket.params)
-            self._check_cost(caller, cost.times(share.equal_jobs))
-            said = _without_credentials(_explicit(taken, request) if echo is None else echo)
-            links = WebhookLinks(our_url or self._public_url or "")
-            if webhook is not None:
-                said |= {"webhook": webhook.to_payload()}
-                links = replace(links, url=webhook.url, events=webhook.events)
-            demand, allowance = share.demand(cost), caller.allowance
-            retention_s = self._retention_s if caller.retention_s is None else caller.retention_s
+            self._require_room()
+            entry = self._open(
+                caller, preferred, request, our_url, options, job_id=job_id, echo=echo, share=share, webhook=webhook
+            )
             return self._intake.accept(
-                ticket,
-                said,
+                entry.ticket,
+                entry.requested,
                 idempotency_key,
                 is_leased=is_leased,
-                demand=demand,
-                allowance=allowance,
-                weight=caller.weight,
-                links=links,
-                retention_s=retention_s,
+                demand=entry.demand,
+                allowance=caller.allowance,
+                links=entry.links,
+                retention_s=entry.retention_s,
+                weight=entry.weight,
             )
 
         return await to_thread.run_sync(accept)
+
+    async def estimate(
+        self,
+        caller: Caller,
+        request: JobRequest,
+        *,
+        our_url: str | None = None,
+        webhook: JobWebhook | None = None,
+        options: JobOptions = NO_OPTIONS,
+    ) -> Estimate:
+        """What ``request`` would become now; no job is made, but the request is counted.
+
+        Raises:
+            InvalidTicket: as :meth:`submit`.
+            LimitReached: the caller has sent too many requests.
+        """
+        preferred = await self._preferred(caller, request)
+
+        def estimate() -> Estimate:
+            entry = self._open(caller, preferred, request, our_url, options, webhook=webhook)
+            ticket, refusal = entry.ticket, self._intake.try_out(entry.ticket, entry.demand, caller.allowance)
+            return Estimate(ticket.params, self._cost(ticket.params), refusal or self._no_room())
+
+        return await to_thread.run_sync(estimate)
+
+    async def submit_batch(
+        self,
+        caller: Caller,
+        items: Sequence[BatchItem],
+        *,
+        our_url: str | None = None,
+        idempotency_key: str | None = None,
+        is_partial: bool = False,
+    ) -> list[Accepted | PhotogramError]:
+        """Queue all of ``items`` or none; if ``is_partial``, those that can be, with the error of each other one.
+
+        The batch counts as one request. The limits on cost hold for each job alone.
+
+        Args:
+            idempotency_key: the same key with the same items gives the same jobs.
+
+        Raises:
+            InvalidTicket, AlreadyUsed, QueueFull, LimitReached: as :meth:`submit`, for a batch that is not partial; the
+                fields are those of ``jobs[<index>]``.
+            LimitReached: the caller has sent too many requests.
+            StorageUnavailable: as :meth:`submit`.
+        """
+        preferred = [await self._preferred(caller, each.request) for each in items]
+
+        def opened(index: int) -> Entry:
+            item = items[index]
+            entry = self._open(
+                caller, preferred[index], item.request, our_url, item.options, share=LATER, webhook=item.webhook
+            )
+            key = None if idempotency_key is None else f"{idempotency_key}\n{index}"
+            return replace(entry, requested={**entry.requested, "batch_of": len(items)}, idempotency_key=key)
+
+        def accept() -> list[Accepted | PhotogramError]:
+            self._require_room()
+            found = [_or_invalid(opened, index) for index in range(len(items))]
+            return self._accept_each(caller, found) if is_partial else self._accept_all(caller, found)
+
+        return await to_thread.run_sync(accept)
+
+    def _accept_all(self, caller: Caller, found: Sequence[Entry | InvalidTicket]) -> list[Accepted | PhotogramError]:
+        entries = [each for each in found if isinstance(each, Entry)]
+        problems = [
+            problem.renamed(f"jobs[{index}].{problem.field}")
+            for index, each in enumerate(found)
+            if isinstance(each, InvalidTicket)
+            for problem in each.problems
+        ]
+        if problems or (problems := list(_other_queues(entries))):
+            raise InvalidTicket(problems)
+        total = Share(jobs=len(entries), step_px=sum(each.demand.step_px for each in entries))
+        first = replace(entries[0], demand=total.demand(Cost(step_px=entries[0].demand.step_px)))
+        return [*self._intake.accept_all([first, *entries[1:]], caller.allowance)]
+
+    def _accept_each(self, caller: Caller, found: Sequence[Entry | InvalidTicket]) -> list[Accepted | PhotogramError]:
+        entries = [each for each in found if isinstance(each, Entry)]
+        if entries:
+            self._intake.try_out(entries[0].ticket, Demand(room_jobs=0), caller.allowance)  # counts the request
+        accepted = iter(self._intake.accept_each(entries, caller.allowance))
+        return [next(accepted) if isinstance(each, Entry) else each for each in found]
+
+    def _open(
+        self,
+        caller: Caller,
+        preferred: JobRequest,
+        request: JobRequest,
+        our_url: str | None,
+        options: JobOptions,
+        *,
+        job_id: str | None = None,
+        echo: Mapping[str, Any] | None = None,
+        share: Share = ALONE,
+        webhook: JobWebhook | None = None,
+    ) -> Entry:
+        """The job of ``request``, which has all images, is valid and allowed; ``preferred`` has the preferences too."""
+        if webhook is not None:
+            require_webhook_allowed(caller, webhook, self._webhooks)
+        taken = self.take_in(preferred, our_url)
+        ticket = open_ticket(taken, self._catalog.current(), owner=caller.key_id, job_id=job_id, options=options)
+        require_allowed(caller, ticket)
+        require_kept(options, self._intake.record_ttl_s)
+        cost = self._cost(ticket.params)
+        self._check_cost(caller, cost.times(share.equal_jobs))
+        said = _without_credentials({**(_explicit(taken, request) if echo is None else echo), **options.given})
+        links = WebhookLinks(our_url or self._public_url or "")
+        if webhook is not None:
+            said |= {"webhook": webhook.to_payload()}
+            links = replace(links, url=webhook.url, events=webhook.events)
+        return Entry(
+            ticket,
+            said,
+            share.demand(cost),
+            links=links,
+            retention_s=self._retention_s if caller.retention_s is None else caller.retention_s,
+            weight=caller.weight,
+        )
+
+    def _require_room(self) -> None:
+        if self._storage is not None:
+            self._storage.require_room()
+
+    def _no_room(self) -> StorageUnavailable | None:
+        try:
+            self._require_room()
+        except StorageUnavailable as error:
+            return error
+        return None
 
     def limits_of(self, caller: Caller) -> CostLimits:
         """What one request of ``caller`` may cost."""
@@ -207,6 +338,10 @@ class JobService:
                 queued.append(accepted.record)
         return queued
 
+    async def _preferred(self, caller: Caller, request: JobRequest) -> JobRequest:
+        """``request`` with what the API key prefers where it leaves something open."""
+        return with_allowed_priority(caller, await self._with_preferences(caller, request))
+
     async def _with_preferences(self, caller: Caller, request: JobRequest) -> JobRequest:
         """``request`` with the preferences of the API key where it leaves open what there is a preference for."""
         if not isinstance(request, DrawRequest | UpscaleRequest | FaceRestoreRequest):
@@ -259,7 +394,7 @@ class JobService:
     async def find_fields(self, caller: Caller, job_id: str) -> Mapping[bytes, bytes]:
         """The hash of the job of that id, for :meth:`read`; raises :class:`JobNotFound` as :meth:`find`."""
         fields = await self._watcher.fields(job_id) if JOB_ID_PATTERN.fullmatch(job_id) else {}
-        if fields.get(b"owner") != caller.key_id.encode():
+        if fields.get(b"owner") != caller.key_id.encode() or is_hidden(fields):
             raise JobNotFound("there is no such job")
         return fields
 
@@ -270,17 +405,9 @@ class JobService:
             raise JobNotFound("there is no such job")
         return record
 
-    async def list(self, caller: Caller, *, limit: int, before: str | None = None) -> list[JobRecord]:
-        """The newest jobs of ``caller``, at most ``limit``, the newest first.
-
-        Args:
-            before: the id of a job; only jobs that come after it in the list.
-
-        Raises:
-            JobNotFound: ``caller`` has no job of the id ``before``.
-        """
-        last = None if before is None else await self.find(caller, before)
-        return await self._watcher.recent(caller.key_id, limit, last)
+    async def list(self, caller: Caller, query: JobQuery, *, limit: int, cursor: Cursor | None = None) -> Page:
+        """The newest jobs of ``caller`` that fit ``query``, behind ``cursor``, at most ``limit``."""
+        return await self._listing.page(caller.key_id, query, limit, cursor)
 
     async def wait(self, caller: Caller, job_id: str, timeout_s: float) -> JobRecord:
         """The job once it is over, or as it is after ``timeout_s``; raises :class:`JobNotFound`."""
@@ -294,6 +421,33 @@ class JobService:
         await self.find(caller, job_id)
         await self._watcher.cancel(job_id)
         return await self.find(caller, job_id)
+
+    async def delete(self, caller: Caller, job_id: str) -> None:
+        """Delete the job with its events, images and files; one that has not ended is cancelled first.
+
+        Nobody sees any part of the job from now on. What a worker still runs is removed when it ends.
+
+        Raises:
+            JobNotFound: ``caller`` has no such job.
+        """
+        await self.find(caller, job_id)
+        if not await to_thread.run_sync(self._owned_jobs.delete, caller.key_id, job_id):
+            raise JobNotFound("there is no such job")
+
+    async def delete_all(self, caller: Caller) -> Deletion:
+        """Delete all jobs of ``caller``, each as :meth:`delete` does."""
+        return await to_thread.run_sync(self._owned_jobs.delete_all, caller.key_id)
+
+    async def delete_image(self, caller: Caller, job_id: str, image_id: str) -> None:
+        """Delete one image of a job, which keeps its record.
+
+        Raises:
+            JobNotFound: ``caller`` has no such job.
+            ImageGone: the job has no such image.
+        """
+        await self.find(caller, job_id)
+        if not await to_thread.run_sync(self._owned_jobs.delete_image, caller.key_id, job_id, image_id):
+            raise ImageGone("the job has no such image")
 
     async def abandon(self, job_ids: Sequence[str]) -> None:
         """Cancel jobs that this server submitted itself and nobody waits for any more."""
@@ -312,6 +466,22 @@ class JobService:
         """
         await self.find(caller, job_id)
         return self._watcher.events(job_id, after, keep_alive_s)
+
+
+def _or_invalid(opened: Callable[[int], Entry], index: int) -> Entry | InvalidTicket:
+    try:
+        return opened(index)
+    except InvalidTicket as error:
+        return error
+
+
+def _other_queues(entries: Sequence[Entry]) -> Iterator[FieldProblem]:
+    """The jobs that wait in another queue than the first: one transaction checks the room in one queue."""
+    queues = [find_kind(entry.ticket.kind).queue for entry in entries]
+    for index, queue in enumerate(queues):
+        if queue != queues[0]:
+            message = "waits in another queue than the first job: send a batch of its own, or a partial one"
+            yield FieldProblem(f"jobs[{index}].kind", message, ProblemCode.CONFLICT)
 
 
 def _explicit(taken: JobRequest, request: JobRequest) -> dict[str, Any]:

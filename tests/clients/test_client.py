@@ -110,7 +110,7 @@ async def test_a_failed_job(client: Either, server: WireServer):
         await client.generate("a cat")
 
     assert caught.value.job.error.code == "out_of_memory"
-    assert not server.calls("DELETE")
+    assert not server.calls("POST")
     assert (await client.wait(caught.value.job)).status == "failed"
 
 

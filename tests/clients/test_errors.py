@@ -72,7 +72,7 @@ async def test_invalid_params_name_each_field(client: Either, server: WireServer
 
     [found] = caught.value.problems
     assert (found.field, found.message) == ("params.width", "must be a multiple of 8")
-    assert not server.calls("DELETE")
+    assert not server.calls("POST")
 
 
 async def test_a_field_told_in_the_detail_is_not_told_again(client: Either, server: WireServer):

@@ -47,7 +47,7 @@ def test_ctrl_c_before_there_is_a_job(server: WireServer):
     transport = InterruptedAt("PUT", is_sent=False)
     with Photogram(transport=transport) as client, pytest.raises(KeyboardInterrupt):
         client.generate("a cat")
-    assert server.records == {} and len(server.calls("DELETE")) == 1
+    assert server.records == {} and len(server.calls("POST")) == 1
 
 
 async def until_running(server: WireServer) -> None:
@@ -102,7 +102,7 @@ async def test_an_error_while_waiting_cancels_the_job(client: Either, server: Wi
     server.outcome, server.step_s = "never", 0.01
 
     def break_the_wait(event: object) -> None:
-        if not server.answers and not server.calls("DELETE"):
+        if not server.answers and not server.calls("POST"):
             server.answer_next(lambda: problem(500, "broken", "something broke"))
 
     server.misbehave("drops_the_events", times=1)

@@ -11,6 +11,7 @@ import pytest
 from photogram import _params as sdk
 
 from models.jobs import params as server
+from models.jobs.options import JobOptions
 
 POSITIONAL = {"DrawRequest": {"prompt"}, "UpscaleRequest": {"image"}, "FaceRestoreRequest": {"image"}}
 """The fields that are arguments of the SDK's methods and not keys of its parameters."""
@@ -24,6 +25,7 @@ PAIRS = {
     sdk.SecondPassParams: server.SecondPass,
     sdk.RefinerParams: server.Refiner,
     sdk.VariationParams: server.Variation,
+    sdk.JobOptions: JobOptions,
 }
 NOT_IN_THE_SDK = {"FaceSwapRequest", "JobRequest"}
 """No server performs a face swap, and the base has no parameters."""

@@ -133,7 +133,7 @@ class WireServer:
         app.post("/v1/jobs")(self._post)
         app.put("/v1/jobs/{job_id}")(self._put)
         app.get("/v1/jobs/{job_id}")(self._get)
-        app.delete("/v1/jobs/{job_id}")(self._delete)
+        app.post("/v1/jobs/{job_id}/cancel")(self._cancel)
         app.get("/v1/jobs/{job_id}/events")(self._events)
         app.post("/v1/prompts/rewrite")(self._rewrite)
         app.post("/v1/assist")(self._assist)
@@ -219,7 +219,7 @@ class WireServer:
             await self._until(record, lambda: record.is_final, wait)
         return JSONResponse(record.job)
 
-    async def _delete(self, job_id: str) -> Response:
+    async def _cancel(self, job_id: str) -> Response:
         record = self.records.get(job_id)
         if record is None:
             return problem(404, "not_found", f"there is no job {job_id}")

@@ -4,9 +4,11 @@ from fastapi import APIRouter
 
 from service.api.native import (
     auxiliary_listings,
+    batches,
     files,
     keys,
     listings,
+    lists,
     preferences,
     prompts,
     provenance,
@@ -18,6 +20,7 @@ from service.api.native import (
 )
 
 OPENAPI_MODELS = (
+    *batches.OPENAPI_MODELS,
     *prompts.OPENAPI_MODELS,
     *preferences.OPENAPI_MODELS,
     *keys.OPENAPI_MODELS,
@@ -29,6 +32,8 @@ OPENAPI_MODELS = (
 router = APIRouter()
 for _module in (
     routes,
+    batches,
+    lists,
     files,
     uploads,
     listings,

@@ -119,13 +119,6 @@ class KeyList(BaseModel):
     keys: list[KeyView]
 
 
-class DeletionView(BaseModel):
-    """What became of the jobs of a key."""
-
-    deleted: int
-    running: int = Field(description="Jobs that a worker still runs; repeat the request once they have ended.")
-
-
 def key_view(record: KeyRecord, used_at: float | None) -> KeyView:
     rules = record.rules
     return KeyView(

@@ -14,7 +14,6 @@ from service.api.documentation import json_body
 from service.api.images import base_url
 from service.api.native.errors import CREATING_KEY, DELETING_KEY, QUERYING_JOB, READING_KEY, READING_KEYS
 from service.api.native.key_schemas import (
-    DeletionView,
     IssuedKeyView,
     KeyBody,
     KeyChanges,
@@ -24,9 +23,9 @@ from service.api.native.key_schemas import (
     issued_view,
     key_view,
 )
-from service.api.native.schemas import JobListView, ListQuery
+from service.api.native.schemas import JobListView, JobsDeletedView, ListQuery
 from service.api.native.usage import UsageView, usage_of, usage_view
-from service.api.native.views import job_view
+from service.api.native.views import list_view
 from service.api.state import Gateway, GatewayState
 from service.backbone.key_records import KeyRecord, KeyRules
 from service.backbone.key_store import require_known
@@ -155,8 +154,8 @@ async def list_key_jobs(
 ) -> JobListView:
     """As `GET /v1/jobs` answers that key, also if it has been revoked."""
     await run_in_threadpool(gateway.key_store.get, key_id)
-    records = await gateway.jobs.list(Caller(key_id), limit=query.limit, before=query.before)
-    return JobListView(jobs=[job_view(record, base_url(request, gateway)) for record in records])
+    page = await gateway.jobs.list(Caller(key_id), query.to_query(), limit=query.limit, cursor=query.to_cursor())
+    return list_view(page, base_url(request, gateway))
 
 
 @router.delete(
@@ -165,11 +164,11 @@ async def list_key_jobs(
     summary="Delete the jobs of an API key",
     responses=READING_KEY,
 )
-async def delete_key_jobs(gateway: GatewayState, admin: Administrator, key_id: str) -> DeletionView:
-    """Delete all jobs of the key with their images and files; those that have not ended are cancelled first."""
+async def delete_key_jobs(gateway: GatewayState, admin: Administrator, key_id: str) -> JobsDeletedView:
+    """Delete all jobs of the key, each as `DELETE /v1/jobs/{id}`. A request that fails can be repeated."""
     await run_in_threadpool(gateway.key_store.get, key_id)
-    found = await run_in_threadpool(gateway.owned_jobs.delete_all, key_id)
-    return DeletionView(deleted=found.deleted, running=found.running)
+    found = await gateway.jobs.delete_all(Caller(key_id))
+    return JobsDeletedView(deleted=found.deleted, running=found.running)
 
 
 async def _view(gateway: Gateway, record: KeyRecord) -> KeyView:

@@ -1,7 +1,7 @@
 """Plain polls of a job, without FastAPI's routing and dependencies, which take longer than reading the record does.
 
-``GET /v1/jobs/{job_id}`` without a query is by far the most frequent request. ``routes.py`` has the same operation with
-the query, and documents it.
+``GET /v1/jobs/{job_id}`` without a query and a ``Prefer`` header is by far the most frequent request. ``routes.py`` has
+the same operation with these, and documents it.
 """
 
 from __future__ import annotations
@@ -46,10 +46,12 @@ async def _poll(request: Request) -> Response:
 
 
 class _PollRoute(Route):
-    """Matches nothing but plain polls: other methods, and requests with a query, are left to later routes."""
+    """Matches nothing but plain polls: other methods, and requests that may wait, are left to later routes."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         if scope["type"] != "http" or scope["method"] != "GET" or scope["query_string"]:
+            return Match.NONE, {}
+        if any(name == b"prefer" for name, _ in scope["headers"]):
             return Match.NONE, {}
         match, child_scope = super().matches(scope)
         return match, {**child_scope, "route": self}

@@ -16,9 +16,10 @@ from service.api.errors import invalid_field, renamed_problems
 from service.api.images import base_url
 from service.api.job_bodies import parse_job
 from service.api.native.errors import CANCELLING_JOB, CREATING_JOB, QUERYING_JOB
+from service.api.native.headers import CancelAfter, Prefer, as_preferred, preferred_wait_s, with_cancel_after
 from service.api.native.openapi import JOB_BODY
 from service.api.native.polls import JOB_PATH, answer_poll
-from service.api.native.schemas import JobListView, JobView, ListQuery, WaitQuery
+from service.api.native.schemas import JobView, WaitQuery
 from service.api.native.streaming import JobEvents, event_stream, resume_point
 from service.api.native.translate import wire_name
 from service.api.native.views import job_view
@@ -27,15 +28,6 @@ from service.api.stopping import stopping_of
 from service.jobs.caller import Caller
 
 router = APIRouter(tags=["jobs"])
-
-
-@router.get("/v1/jobs", operation_id="listJobs", summary="List the newest jobs", responses=QUERYING_JOB)
-async def list_jobs(
-    request: Request, gateway: GatewayState, caller: CurrentCaller, query: Annotated[ListQuery, Query()]
-) -> JobListView:
-    """The jobs of the API key, the newest first. For the next page, send the id of the last job as `before`."""
-    records = await gateway.jobs.list(caller, limit=query.limit, before=query.before)
-    return JobListView(jobs=[job_view(record, base_url(request, gateway)) for record in records])
 
 
 @router.post(
@@ -48,7 +40,8 @@ async def list_jobs(
         202: {"description": "The job is queued; `Location` is its path."},
         200: {
             "model": JobView,
-            "description": "The job that an earlier request with the same Idempotency-Key submitted.",
+            "description": "The job that an earlier request with the same Idempotency-Key submitted, or one that has "
+            "finished while the request waited.",
         },
         **CREATING_JOB,
     },
@@ -59,9 +52,12 @@ async def create_job(
     gateway: GatewayState,
     caller: Submitter,
     idempotency_key: Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)] = None,
+    prefer: Prefer = None,
+    cancel_after: CancelAfter = None,
 ) -> JobView:
     """Queue a job. A request with the same `Idempotency-Key` and the same body returns the same job."""
-    return await _submit(request, response, gateway, caller, idempotency_key=idempotency_key)
+    wait_s = preferred_wait_s(prefer)
+    return await _submit(request, response, gateway, caller, wait_s, cancel_after, idempotency_key=idempotency_key)
 
 
 @router.put(
@@ -77,12 +73,18 @@ async def create_job(
     },
 )
 async def put_job(
-    request: Request, response: Response, gateway: GatewayState, caller: Submitter, job_id: str
+    request: Request,
+    response: Response,
+    gateway: GatewayState,
+    caller: Submitter,
+    job_id: str,
+    prefer: Prefer = None,
+    cancel_after: CancelAfter = None,
 ) -> JobView:
     """Queue a job whose id has 1 to 64 letters, digits, `-` and `_`. It is safe to repeat the request (idempotent)."""
     if not JOB_ID_PATTERN.fullmatch(job_id):
         raise invalid_field("job_id", "must be 1 to 64 letters, digits, - and _", ProblemCode.MALFORMED)
-    return await _submit(request, response, gateway, caller, job_id=job_id)
+    return await _submit(request, response, gateway, caller, preferred_wait_s(prefer), cancel_after, job_id=job_id)
 
 
 async def _submit(
@@ -90,6 +92,8 @@ async def _submit(
     response: Response,
     gateway: Gateway,
     caller: Caller,
+    wait_s: int | None,
+    cancel_after: str | None,
     *,
     job_id: str | None = None,
     idempotency_key: str | None = None,
@@ -97,15 +101,22 @@ async def _submit(
     require_json_type(request.headers)
     data = await received_json(request, has_images=True)
     body = await parsed(data, lambda data: parse_job(parse_json(data)))
+    options = with_cancel_after(body.to_options(), cancel_after)
     our_url = base_url(request, gateway)
     with renamed_problems(wire_name):
         accepted = await gateway.jobs.submit(
-            caller, body.to_request(), our_url=our_url, job_id=job_id, idempotency_key=idempotency_key,
+            caller,
+            body.to_request(),
+            our_url=our_url,
+            job_id=job_id,
+            idempotency_key=idempotency_key,
             webhook=body.to_webhook(),
-        )  # fmt: skip
-    response.status_code = 202 if accepted.is_new else 200
-    response.headers["Location"] = f"/v1/jobs/{accepted.record.job_id}"
-    return job_view(accepted.record, our_url)
+            options=options,
+        )
+    record = await as_preferred(request, response, gateway, caller, accepted.record, wait_s)
+    response.status_code = 202 if accepted.is_new and not record.status.is_terminal else 200
+    response.headers["Location"] = f"/v1/jobs/{record.job_id}"
+    return job_view(record, our_url)
 
 
 @router.get(
@@ -116,17 +127,26 @@ async def _submit(
     responses=QUERYING_JOB,
 )
 async def get_job(
-    request: Request, gateway: GatewayState, caller: CurrentCaller, job_id: str, query: Annotated[WaitQuery, Query()]
+    request: Request,
+    gateway: GatewayState,
+    caller: CurrentCaller,
+    job_id: str,
+    query: Annotated[WaitQuery, Query()],
+    prefer: Prefer = None,
 ) -> Response:
     """The job as it is now. With `wait`, the answer comes once the job has finished, or after that many seconds."""
-    if query.wait:
+    preferred_s = None if query.wait else preferred_wait_s(prefer)
+    if wait_s := query.wait or preferred_s:
         async with stopping_of(request.scope).interrupting():
-            await gateway.jobs.wait(caller, job_id, query.wait)
-    return await answer_poll(request, gateway, caller, job_id)
+            await gateway.jobs.wait(caller, job_id, wait_s)
+    answer = await answer_poll(request, gateway, caller, job_id)
+    if preferred_s:
+        answer.headers["Preference-Applied"] = f"wait={preferred_s}"
+    return answer
 
 
-@router.delete(
-    JOB_PATH,
+@router.post(
+    "/v1/jobs/{job_id}/cancel",
     operation_id="cancelJob",
     summary="Cancel a job",
     responses={

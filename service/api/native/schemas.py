@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, SkipValidation, WithJsonSchema
 
+from models.errors import FieldProblem, InvalidTicket, Problem, ProblemCode
+from models.jobs.options import LABEL_MAX_CHARS, LABELS_MAX, VALUE_MAX_CHARS, metadata_problem
 from models.jobs.params import JobParams
 from models.jobs.records import JobStatus
+from service.api.errors import Problem as ProblemDetails
+from service.api.errors import invalid_field
+from service.backbone.listing import Cursor, InvalidCursor, JobQuery
 
 WAIT_MAX_S = 60.0
 LIST_MAX = 100
+FILTERS_MAX = 16
+"""The most values of one filter."""
 
 
 class WaitQuery(BaseModel):
@@ -22,12 +30,55 @@ class WaitQuery(BaseModel):
     )
 
 
+_Names = Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=FILTERS_MAX)]
+
+
 class ListQuery(BaseModel):
-    """Which jobs of the API key are listed."""
+    """Which jobs of the API key are listed: those that pass every filter that is given."""
 
     model_config = ConfigDict(extra="forbid")
     limit: int = Field(20, ge=1, le=LIST_MAX, description="The most jobs to list.")
-    before: str | None = Field(None, description="The id of a job: only jobs that were submitted before it are listed.")
+    cursor: str | None = Field(None, max_length=200, description="`next` of the page before.")
+    status: list[JobStatus] = Field([], max_length=FILTERS_MAX, description="Any of these.")
+    kind: _Names = Field([], description="Any of these.")
+    model: _Names = Field([], description="Any of these, by their names in the catalog.")
+    tag: list[Annotated[str, Field(min_length=1, max_length=LABEL_MAX_CHARS)]] = Field(
+        [], max_length=LABELS_MAX, description="All of these."
+    )
+    metadata: list[Annotated[str, Field(max_length=LABEL_MAX_CHARS + 1 + VALUE_MAX_CHARS)]] = Field(
+        [], max_length=LABELS_MAX, description="All of these, each as `key=value`."
+    )
+    search: str = Field("", max_length=200, description="Words that must all occur in the prompt, in whatever case.")
+    created_after: AwareDatetime | None = Field(None, description="Accepted at or after this time.")
+    created_before: AwareDatetime | None = Field(None, description="Accepted before this time.")
+
+    def to_query(self) -> JobQuery:
+        """The filters; raises :class:`InvalidTicket` if an entry of ``metadata`` is no ``key=value``."""
+        return JobQuery(
+            statuses=frozenset(map(str, self.status)),
+            kinds=frozenset(self.kind),
+            models=frozenset(self.model),
+            tags=tuple(self.tag),
+            metadata=tuple(_entry(index, text) for index, text in enumerate(self.metadata)),
+            words=tuple(self.search.split()),
+            after=0.0 if self.created_after is None else self.created_after.timestamp(),
+            before=math.inf if self.created_before is None else self.created_before.timestamp(),
+        )
+
+    def to_cursor(self) -> Cursor | None:
+        """Where the page begins; raises :class:`InvalidTicket` if no page gave such a cursor."""
+        try:
+            return None if self.cursor is None else Cursor.parse(self.cursor)
+        except InvalidCursor as error:
+            raise invalid_field("cursor", str(error), ProblemCode.MALFORMED) from error
+
+
+def _entry(index: int, text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    problem = metadata_problem(key, value) if equals else Problem("must be key=value", ProblemCode.MALFORMED)
+    if problem is not None:
+        raise InvalidTicket([FieldProblem.of(f"metadata[{index}]", problem)])
+    return key, value
 
 
 class ImageView(BaseModel):
@@ -96,6 +147,9 @@ def _payload(params: JobParams) -> dict[str, Any]:
     return params.to_payload()
 
 
+ShownParams = Annotated[JobParams, SkipValidation, PlainSerializer(_payload), WithJsonSchema({})]
+
+
 class JobView(BaseModel):
     """A job."""
 
@@ -103,7 +157,7 @@ class JobView(BaseModel):
     id: str
     kind: str
     status: JobStatus
-    params: Annotated[JobParams, SkipValidation, PlainSerializer(_payload), WithJsonSchema({})] = Field(
+    params: ShownParams = Field(
         description="The effective parameters: defaults and random seed are filled in, the prompt is as it was sent."
     )
     revised_prompt: str | None = Field(description="The prompt that is used instead, if the prompt was rewritten.")
@@ -117,9 +171,81 @@ class JobView(BaseModel):
     created_at: AwareDatetime
     started_at: AwareDatetime | None
     finished_at: AwareDatetime | None
+    start_within_s: int | None = Field(description="What the request said; so are the following fields.")
+    cancel_after_s: int | None
+    retries: int
+    retain_s: int | None
+    tags: list[str]
+    metadata: dict[str, str]
+
+
+_NEXT = (
+    "Send it as `cursor` for the next page; null if this is the last. A page may have fewer entries than `limit`, or "
+    "none, although more follow: a page looks at 1,000 jobs at most."
+)
 
 
 class JobListView(BaseModel):
     """Some jobs of the API key."""
 
     jobs: list[JobView] = Field(description="The newest first.")
+    next: str | None = Field(description=_NEXT)
+
+
+class OwnImageView(ImageView):
+    """An image of a job."""
+
+    id: str = Field(description="Jobs start from it as `image:<id>`.")
+    job_id: str
+    created_at: AwareDatetime = Field(description="When its job was finished.")
+
+
+class ImageListView(BaseModel):
+    """The images of some jobs of the API key."""
+
+    images: list[OwnImageView] = Field(description="The newest jobs first.")
+    next: str | None = Field(description=_NEXT)
+
+
+class JobsDeletedView(BaseModel):
+    """What became of jobs that were deleted together."""
+
+    deleted: int
+    running: int = Field(description="Jobs that a worker still runs: they are not shown any more, and end at once.")
+
+
+class CostView(BaseModel):
+    """The estimated cost of a job."""
+
+    units: float = Field(description="Megapixel-steps, as `GET /v1/usage` counts them.")
+    source_px: int = Field(description="The next four are the measures of `GET /v1/limits`.")
+    output_px: int
+    step_px: int
+    peak_bytes: int
+
+
+class EstimateView(BaseModel):
+    """What a request would become."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    kind: str
+    params: ShownParams = Field(description="The effective parameters; a seed that was left out is drawn anew.")
+    cost: CostView
+    refusal: ProblemDetails | None = Field(
+        description="Why the job would be refused now, although the request is valid."
+    )
+
+
+class BatchItemView(BaseModel):
+    """What became of one job of a batch."""
+
+    job: JobView | None
+    error: ProblemDetails | None = Field(description="Why the job was refused.")
+
+
+class BatchView(BaseModel):
+    """What became of a batch."""
+
+    accepted: int
+    refused: int
+    items: list[BatchItemView] = Field(description="In the order of the request.")

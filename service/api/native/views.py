@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 from models.jobs.records import JobRecord, JobStatus
 from models.jobs.rewrite import Rewrite
 from models.jobs.sources import shown_params
+from service.api.errors import Problem, problem_document, to_api_error
 from service.api.images import image_url
 from service.api.native.schemas import (
+    CostView,
+    EstimateView,
     FailureView,
     FileView,
+    ImageListView,
     ImageView,
+    JobListView,
     JobView,
+    OwnImageView,
     ProgressView,
     QueueView,
     ResultView,
     RewriteView,
 )
+from service.backbone.listing import Page
 from service.backbone.places import Place
+from service.jobs.batches import Estimate
 
 
 def job_view(record: JobRecord, base_url: str, place: Place | None = None) -> JobView:
@@ -38,7 +46,53 @@ def job_view(record: JobRecord, base_url: str, place: Place | None = None) -> Jo
         created_at=datetime.fromtimestamp(record.created_at, UTC),
         started_at=_datetime(record.started_at),
         finished_at=_datetime(record.finished_at),
+        **asdict(record.options),
     )
+
+
+def list_view(page: Page, base_url: str) -> JobListView:
+    return JobListView(jobs=[job_view(record, base_url) for record in page.records], next=_next(page))
+
+
+def images_view(page: Page, base_url: str) -> ImageListView:
+    images = [
+        OwnImageView(
+            id=image.image_id,
+            job_id=record.job_id,
+            url=image_url(base_url, image.image_id),
+            width=image.width,
+            height=image.height,
+            created_at=datetime.fromtimestamp(record.finished_at or record.created_at, UTC),
+        )
+        for record in page.records
+        for image in record.images
+    ]
+    return ImageListView(images=images, next=_next(page))
+
+
+def _next(page: Page) -> str | None:
+    return None if page.next is None else str(page.next)
+
+
+def estimate_view(kind: str, estimate: Estimate, request_id: str) -> EstimateView:
+    cost, refusal = estimate.cost, estimate.refusal
+    return EstimateView(
+        kind=kind,
+        params=shown_params(estimate.params),
+        cost=CostView(
+            units=estimate.units,
+            source_px=cost.source_px,
+            output_px=cost.output_px,
+            step_px=cost.step_px,
+            peak_bytes=cost.peak_bytes,
+        ),
+        refusal=None if refusal is None else problem_view(refusal, request_id),
+    )
+
+
+def problem_view(error: Exception, request_id: str) -> Problem:
+    """``error`` as the problem details that it would be as a response."""
+    return Problem(**problem_document(to_api_error(error), request_id))
 
 
 def rewrite_view(rewrite: Rewrite | None) -> RewriteView | None:

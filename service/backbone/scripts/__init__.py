@@ -15,6 +15,8 @@ from importlib.resources import files
 from models.jobs.kinds import DIFFUSION_QUEUE
 from service.backbone.keyspace import (
     CANCEL_CHANNEL,
+    DUE_KEY,
+    JOB_IS_DELETED,
     QUEUED_JOBS_KEY,
     QUEUED_WORK_KEY,
     RETENTION_KEY,
@@ -22,6 +24,9 @@ from service.backbone.keyspace import (
     WEBHOOK_LANES_KEY,
     WEBHOOK_LEASES_KEY,
     WEBHOOK_WAKE_KEY,
+    image_users_key,
+    owner_jobs_key,
+    owner_label_key,
     owner_queued_key,
     owner_running_key,
     owner_waiting_key,
@@ -52,6 +57,10 @@ USAGE_TTL_S = 400 * 24 * 3600
 
 SNAPSHOT_TTL_S = 24 * 3600
 """How long a snapshot waits for a worker that goes on with it; after that the job begins again."""
+START_TIMEOUT, CANCEL_AFTER = "start_timeout", "cancel_after"
+"""The codes of jobs that ended because of ``start_within_s`` and ``cancel_after_s``."""
+_DELETED_TTL_S = 60
+"""How long the record of a job that was deleted while it ran outlives its end, unseen, for the line in the log."""
 
 WEBHOOK_PROGRESS_EVERY_S = 2.0
 """How often the progress of one job is announced to webhooks, at most."""
@@ -86,6 +95,11 @@ local RETENTION_KEY = '{RETENTION_KEY}'
 local USAGE_KEY = '{usage_key("%s", "%s")}'
 local SNAPSHOT_KEY, SNAPSHOT_TTL_S = '{snapshot_key("%s")}', {SNAPSHOT_TTL_S}
 local SUBSCRIPTIONS_KEY, PROGRESS_EVERY_S = '{webhook_events_key("%s")}', {WEBHOOK_PROGRESS_EVERY_S}
+local OWNER_JOBS_KEY, OWNER_LABEL_KEY = '{owner_jobs_key("%s")}', '{owner_label_key("%s", "%s")}'
+local IMAGE_USERS_KEY, JOB_IS_DELETED = '{image_users_key("%s")}', '{JOB_IS_DELETED}'
+local DUE_KEY, DELETED_TTL_S = '{DUE_KEY}', {_DELETED_TTL_S}
+local RECORD_KEY = '{record_key("%s")}'
+local START_TIMEOUT, CANCEL_AFTER = '{START_TIMEOUT}', '{CANCEL_AFTER}'
 """
 _QUEUED_WORK = f"local QUEUED_JOBS_KEY, QUEUED_WORK_KEY = '{QUEUED_JOBS_KEY}', '{QUEUED_WORK_KEY}'\n"
 _ADMITTING = f"local RECORD_KEY, USAGE_TTL_S = '{record_key('%s')}', {USAGE_TTL_S}\n"
@@ -103,8 +117,10 @@ def admit() -> str:
     owner's requests, its usage of the day and of the month, and the idempotency key if there is one. ARGV: time, how
     many jobs the queue may hold, a JSON object (``Demand``, the limits that there are, and ``queue``, ``owner``,
     ``rank`` and ``charge`` of its turn), then the commands that write the job, each as its number of parts and the
-    parts. Returns ``accepted``; ``earlier`` and the hash of the earlier record; ``full``; or ``refused``, the name of
-    the limit, how much of it is left and the seconds until there is more.
+    parts. Returns ``accepted``; ``earlier`` and the hash of the earlier record; ``full``; ``refused``, the name of the
+    limit, how much of it is left and the seconds until there is more; or ``skipped``: the object names as ``leader``
+    the record of another job, which was not accepted. With ``dry_run`` the script counts the request and changes
+    nothing else.
     """
     return _ADMITTING + _queued_work() + _turns_script("admit")
 
@@ -202,6 +218,41 @@ def cancel() -> str:
     job that had ended before, or nil if there is no such job.
     """
     return _record_script("cancel")
+
+
+def retry() -> str:
+    """A worker sets a job that failed back to queued, if it may run again.
+
+    ARGV[3:]: execution id. Returns 1, or 0 if the job has no retries left or is no longer this execution's.
+    """
+    return _record_script("retry")
+
+
+def overdue() -> str:
+    """End or cancel a job whose ``start_within_s`` or ``cancel_after_s`` is over.
+
+    No further ARGV. Returns as :func:`cancel`; the status of a job that has time left is returned too.
+    """
+    return _record_script("overdue")
+
+
+def delete() -> str:
+    """Delete a job for good, with its events; one that runs is hidden and canceled, and goes when it ends.
+
+    ARGV[3:]: the owner that the job must have, then names of fields. Returns ``running`` or ``ended``, the names of the
+    objects that are to be removed now (``Retention`` does so too), and of a job that waited until now these fields; or
+    nil if there is no such job.
+    """
+    return _record_script("delete")
+
+
+def drop_image() -> str:
+    """Take an image out of the results of a job.
+
+    ARGV[3]: owner, id of the image. Returns the names of the objects that are to be removed now, as :func:`delete`; nil
+    if the owner has no such job, or the job no such image.
+    """
+    return _record_script("drop_image")
 
 
 def rescue() -> str:

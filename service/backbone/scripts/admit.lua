@@ -61,12 +61,15 @@ end
 
 local found = earlier()
 if #found > 0 then return {'earlier', found} end
+if ask.leader and redis.call('EXISTS', ask.leader) == 0 then return {'skipped'} end
 local turns = turns_of(ask.queue)
 local in_list, in_turns = redis.call('LLEN', list), redis.call('HLEN', turns.waiting)
-if in_list + in_turns + redis.call('ZCARD', fetches) >= queue_max then return {'full'} end
 local why_not = refusal()
-if why_not then return why_not end
-if ask.requests_per_minute and ask.requests > 0 then take_request() end
+if in_list + in_turns + redis.call('ZCARD', fetches) + ask.room_jobs > queue_max then why_not = why_not or {'full'} end
+local is_counted = ask.requests_per_minute and ask.requests > 0
+if ask.dry_run and is_counted and not (why_not and why_not[2] == 'requests_per_minute') then take_request() end
+if why_not or ask.dry_run then return why_not or {'accepted'} end
+if is_counted then take_request() end
 count(day, USAGE_TTL_S)
 count(month, USAGE_TTL_S)
 redis.call('SADD', queued, ask.job_id)

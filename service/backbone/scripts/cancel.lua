@@ -4,8 +4,7 @@ if status == 'queued' then
   return 'ended'
 end
 if status == 'running' then
-  redis.call('HSET', record, 'cancel_requested', '1')
-  redis.call('PUBLISH', CANCEL_CHANNEL, get('job_id'))
+  request_cancel()
   return 'requested'
 end
 return status

@@ -71,20 +71,80 @@ local function retention_s()
   return rule and own and math.min(rule, own) or rule or own
 end
 
--- Notes when the results may be removed, as the names of their objects.
+-- The list in a field of the record; an empty one if the field is missing or damaged.
+local function stored(name)
+  local is_json, found = pcall(cjson.decode, get(name) or '[]')
+  return is_json and type(found) == 'table' and found or {}
+end
+
+local function image_object(id)
+  return 'images/' .. string.sub(id, 1, 2) .. '/' .. id .. '.png'
+end
+
+local function file_object(id)
+  return 'files/' .. string.sub(id, 1, 2) .. '/' .. id
+end
+
+-- Notes when an object may be removed.
+local function note_object(name, retain_s)
+  redis.call('ZADD', RETENTION_KEY, redis.call('TIME')[1] + retain_s, name)
+end
+
 local function note_results(retain_s)
-  local due = redis.call('TIME')[1] + retain_s
-  local function note(id, folder, suffix)
-    redis.call('ZADD', RETENTION_KEY, due, folder .. '/' .. string.sub(id, 1, 2) .. '/' .. id .. suffix)
+  for _, image in ipairs(stored('images')) do note_object(image_object(image.image_id), retain_s) end
+  for _, file in ipairs(stored('files')) do note_object(file_object(file.file_id), retain_s) end
+end
+
+-- Whether another job starts from the image.
+local function is_used(image_id)
+  for _, user in ipairs(redis.call('SMEMBERS', string.format(IMAGE_USERS_KEY, image_id))) do
+    if user ~= get('job_id') and redis.call('EXISTS', string.format(RECORD_KEY, user)) == 1 then return true end
   end
-  for _, image in ipairs(cjson.decode(get('images') or '[]')) do note(image.image_id, 'images', '.png') end
-  for _, file in ipairs(cjson.decode(get('files') or '[]')) do note(file.file_id, 'files', '') end
+  return false
+end
+
+-- Lets an image of a deleted job be removed, unless another job starts from it: the last such job to be deleted does so.
+local function let_image_go(image_id, gone)
+  local users = string.format(IMAGE_USERS_KEY, image_id)
+  if is_used(image_id) then
+    redis.call('SADD', users, JOB_IS_DELETED)
+  else
+    redis.call('DEL', users)
+    gone[#gone + 1] = image_object(image_id)
+    note_object(gone[#gone], 0)
+  end
+end
+
+-- Lets all be removed that only this job, which is deleted, keeps; returns the names of the objects.
+local function let_go()
+  local gone = {}
+  for _, image in ipairs(stored('images')) do let_image_go(image.image_id, gone) end
+  for _, file in ipairs(stored('files')) do
+    gone[#gone + 1] = file_object(file.file_id)
+    note_object(gone[#gone], 0)
+  end
+  for image_id in string.gmatch(get('sources') or '', '[^ ]+') do
+    local users = string.format(IMAGE_USERS_KEY, image_id)
+    redis.call('SREM', users, get('job_id'))
+    if redis.call('SISMEMBER', users, JOB_IS_DELETED) == 1 then let_image_go(image_id, gone) end
+  end
+  return gone
 end
 
 -- A job that waits for its turn is not delivered any more, so that RQ would keep its record of the delivery for ever.
 local function leave_queue()
   local queue, job = turns_of(get('queue') or DIFFUSION_QUEUE), get('job_id')
   if withdraw(queue, get('owner'), job) then redis.call('DEL', string.format(RQ_JOB_KEY, job)) end
+end
+
+local function is_past(deadline)
+  local at = get(deadline)
+  return at and tonumber(at) <= tonumber(now)
+end
+
+-- The members of ``DUE_KEY`` for the deadlines of the job.
+local function deadlines()
+  return 'start\n' .. get('job_id'), 'end\n' .. get('job_id')
 end
 
 local function conclude(status)
@@ -95,13 +155,47 @@ local function conclude(status)
   end
   redis.call('HSET', record, 'status', status, 'finished_at', now)
   leave_queue()
+  if status == 'canceled' and is_past('cancel_at') then
+    redis.call('HSET', record, 'error_code', CANCEL_AFTER, 'error_message', 'the job did not end within its cancel_after_s')
+  end
+  if get('start_by') or get('cancel_at') then redis.call('ZREM', DUE_KEY, deadlines()) end
   count_as(nil)
   count_outcome(status)
   announce('finished')
   emit('status', status)
   redis.call('UNLINK', string.format(SNAPSHOT_KEY, get('job_id')))
+  if get('deleted') == '1' then
+    let_go()
+    ttl = DELETED_TTL_S
+  end
   redis.call('EXPIRE', record, ttl)
   redis.call('EXPIRE', events, math.min(tonumber(ttl), EVENTS_TTL_S))
+end
+
+-- Ends a job that must not start any more; returns whether it did.
+local function end_overdue()
+  if is_past('cancel_at') then
+    conclude('canceled')
+    return true
+  end
+  if is_past('start_by') and not get('started_at') then
+    redis.call('HSET', record, 'error_code', START_TIMEOUT, 'error_message', 'no worker started the job within its start_within_s')
+    conclude('failed')
+    return true
+  end
+  return false
+end
+
+local function request_cancel()
+  redis.call('HSET', record, 'cancel_requested', '1')
+  redis.call('PUBLISH', CANCEL_CHANNEL, get('job_id'))
+end
+
+local function set_back()
+  redis.call('HSET', record, 'status', 'queued')
+  redis.call('HDEL', record, 'execution_id')
+  count_as(OWNER_QUEUED_KEY)
+  emit('status', 'queued')
 end
 
 -- The fencing token: a worker may write only while the record names its execution.

@@ -5,6 +5,7 @@ if get('cancel_requested') == '1' then
   conclude('canceled')
   return {'ended', 0}
 end
+if end_overdue() then return {'ended', 0} end
 local crashes = tonumber(get('crashes') or '0')
 -- A job that still runs is delivered again only because its worker died.
 if status == 'running' then crashes = redis.call('HINCRBY', record, 'crashes', 1) end

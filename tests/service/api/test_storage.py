@@ -57,7 +57,7 @@ UPLOADS: dict[str, Send] = {
 OTHER_WRITES: dict[str, Send] = {
     "preferences": lambda c: c.patch("/v1/preferences", json={"enhance_prompt": True}),
     "a1111 options": lambda c: c.post("/sdapi/v1/options", json={"jpeg_quality": 70}),
-    "cancel": lambda c: c.delete("/v1/jobs/queued"),
+    "cancel": lambda c: c.post("/v1/jobs/queued/cancel"),
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from models.jobs.records import JobStatus
 from service.backbone.connections import connect_async
-from service.backbone.keyspace import events_key, owner_jobs_key, record_key
+from service.backbone.keyspace import events_key, record_key
 from service.backbone.watch import JobWatcher
 from tests.service.backbone.damage import UNREADABLE
 
@@ -84,46 +84,14 @@ async def test_workers_count_while_they_send_heartbeats(watcher, ledger, redis):
     assert await watcher.worker_count("toys") == 1
 
 
-async def test_the_newest_jobs_of_an_owner_are_listed_first(watcher, intake, ticket, redis):
-    made = [intake.accept(ticket(owner="a"), {}).record for _ in range(4)]
-    intake.accept(ticket(owner="b"), {})
-    assert await watcher.recent("a", 10) == made[::-1]
-    assert await watcher.recent("a", 2) == [made[3], made[2]]
-    assert await watcher.recent("a", 2, before=made[2]) == [made[1], made[0]]
-    assert await watcher.recent("a", 0) == [] and await watcher.recent("nobody", 5) == []
-
-
-async def test_pages_hold_every_job_once_when_jobs_have_the_same_time(watcher, intake, ticket, redis):
-    made = [intake.accept(ticket(owner="a"), {}).record for _ in range(5)]
-    redis.zadd(owner_jobs_key("a"), {record.job_id: 1_800_000_000.0 for record in made})
-    pages, last = [], None
-    while page := await watcher.recent("a", 2, before=last):
-        pages, last = [*pages, *page], page[-1]
-    assert sorted(record.job_id for record in pages) == sorted(record.job_id for record in made)
-
-
-async def test_a_page_can_start_at_a_job_that_left_the_list(watcher, intake, ticket, redis):
-    made = [intake.accept(ticket(owner="a"), {}).record for _ in range(4)]
-    redis.zrem(owner_jobs_key("a"), made[2].job_id)
-    assert await watcher.recent("a", 5, before=made[2]) == [made[1], made[0]]
-
-
-async def test_jobs_that_cannot_be_read_are_left_out_of_lists(watcher, intake, ticket, redis):
-    made = [intake.accept(ticket(owner="a"), {}).record for _ in range(5)]
-    redis.delete(record_key(made[4].job_id))
-    redis.hset(record_key(made[2].job_id), "kind", "unheard_of")
-    assert await watcher.recent("a", 2) == [made[3], made[1]]
-    assert await watcher.recent("a", 10) == [made[3], made[1], made[0]]
-
-
 @pytest.mark.parametrize(("field", "value"), UNREADABLE)
 async def test_an_unreadable_record_is_treated_as_absent_and_logged_once(
     watcher, intake, ticket, redis, caplog, field, value
 ):
-    made = [intake.accept(ticket(owner="a"), {}).record for _ in range(2)]
+    made = [intake.accept(ticket(), {}).record for _ in range(2)]
     redis.hset(record_key(made[0].job_id), field, value)
     for _ in range(2):
         assert await watcher.read(made[0].job_id) is None
-        assert await watcher.recent("a", 10) == [made[1]]
+        assert await watcher.read_all([record.job_id for record in made]) == [made[1]]
     (entry,) = [entry for entry in caplog.records if entry.name == "service.backbone.watch"]
     assert made[0].job_id in entry.getMessage()

@@ -13,6 +13,8 @@ from models.jobs.urls import FetchPolicy
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.connections import connect_async
 from service.backbone.inputs import InputStore
+from service.backbone.listing import JobListing
+from service.backbone.owned_jobs import OwnedJobs
 from service.backbone.preferences import Preferences
 from service.backbone.queue import Intake
 from service.backbone.store import FileStore, ImageStore
@@ -29,6 +31,7 @@ async def jobs(redis: Redis, redis_url: str, tmp_path: Path) -> AsyncIterator[Jo
     connection = connect_async(redis_url, "test")
     watcher = JobWatcher(connection, 3600)
     listening = asyncio.create_task(watcher.listen())
+    files = FileStore(tmp_path / "files")
     images, inputs = ImageStore(tmp_path / "images"), InputStore(tmp_path / "inputs")
     yield JobService(
         catalog=CatalogFile(tmp_path / "catalog.toml"),
@@ -36,10 +39,12 @@ async def jobs(redis: Redis, redis_url: str, tmp_path: Path) -> AsyncIterator[Jo
         watcher=watcher,
         preferences=Preferences(connection),
         images=images,
-        files=FileStore(tmp_path / "files"),
+        files=files,
         image_intake=ImageIntake(inputs, images, 100_000, FetchPolicy()),
         webhooks=WebhookStore(redis, FetchPolicy()),
         public_url="https://example.org",
+        listing=JobListing(connection, watcher),
+        owned_jobs=OwnedJobs(redis, images, files, 3600),
     )
     while not listening.done():  # the Redis client may swallow a cancellation while it connects
         listening.cancel()

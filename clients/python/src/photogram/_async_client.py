@@ -15,8 +15,23 @@ from ._events import Event, StreamReader
 from ._flows import Effect, Flow, Flows, Listen, Send, Sleep, job_id_of, kind_and_params
 from ._images import ImageSource
 from ._language import Proposal, RewriteOptions, RewrittenPrompt
-from ._models import GeneratedImage, Job, Lora, Model, Sampler, Style, UploadedImage, Upscaler
-from ._params import FaceRestoreParams, Params, UpscaleParams
+from ._models import (
+    BatchItem,
+    Deletion,
+    Estimate,
+    GeneratedImage,
+    Job,
+    Lora,
+    Model,
+    OwnImage,
+    Payload,
+    Sampler,
+    Style,
+    UploadedImage,
+    Upscaler,
+    Usage,
+)
+from ._params import FaceRestoreParams, JobFilters, JobOptions, Params, UpscaleParams
 from ._provenance import Provenance
 from ._webhooks import AsyncWebhooks
 
@@ -53,11 +68,12 @@ class AsyncPhotogram:
         *,
         timeout_s: float | None = None,
         on_event: Callable[[Event], None] | None = None,
+        options: JobOptions | None = None,
         **params: Unpack[Params],
     ) -> GeneratedImage:
         """Generate one image and download it; see `Photogram.generate`. `on_event` is not a coroutine."""
         kind, all_params = kind_and_params(prompt, None, params)
-        return await self._run(self._flows.generate(kind, timeout_s, on_event, all_params))
+        return await self._run(self._flows.generate(kind, timeout_s, on_event, all_params, options))
 
     async def upscale(
         self,
@@ -65,10 +81,13 @@ class AsyncPhotogram:
         *,
         timeout_s: float | None = None,
         on_event: Callable[[Event], None] | None = None,
+        options: JobOptions | None = None,
         **params: Unpack[UpscaleParams],
     ) -> GeneratedImage:
         """Enlarge an image and download the result; see `Photogram.upscale`."""
-        return await self._run(self._flows.generate("upscale", timeout_s, on_event, {"image": image, **params}))
+        return await self._run(
+            self._flows.generate("upscale", timeout_s, on_event, {"image": image, **params}, options)
+        )
 
     async def restore_faces(
         self,
@@ -76,10 +95,13 @@ class AsyncPhotogram:
         *,
         timeout_s: float | None = None,
         on_event: Callable[[Event], None] | None = None,
+        options: JobOptions | None = None,
         **params: Unpack[FaceRestoreParams],
     ) -> GeneratedImage:
         """Restore the faces in an image and download the result; see `Photogram.restore_faces`."""
-        return await self._run(self._flows.generate("face_restore", timeout_s, on_event, {"image": image, **params}))
+        return await self._run(
+            self._flows.generate("face_restore", timeout_s, on_event, {"image": image, **params}, options)
+        )
 
     async def submit(
         self,
@@ -88,11 +110,30 @@ class AsyncPhotogram:
         kind: str | None = None,
         job_id: str | None = None,
         webhook: str | None = None,
+        options: JobOptions | None = None,
         **params: Unpack[Params],
     ) -> Job:
         """Queue a job and return at once; see `Photogram.submit`."""
         kind, all_params = kind_and_params(prompt, kind, params)
-        return await self._run(self._flows.submit(kind, job_id, all_params, webhook))
+        return await self._run(self._flows.submit(kind, job_id, all_params, options, webhook))
+
+    async def dry_run(
+        self,
+        prompt: str | Proposal,
+        *,
+        kind: str | None = None,
+        options: JobOptions | None = None,
+        **params: Unpack[Params],
+    ) -> Estimate:
+        """What `submit` would make of the same arguments; see `Photogram.dry_run`."""
+        kind, all_params = kind_and_params(prompt, kind, params)
+        return await self._run(self._flows.dry_run(kind, all_params, options))
+
+    async def submit_batch(
+        self, jobs: Sequence[Mapping[str, object]], *, partial: bool = False, idempotency_key: str | None = None
+    ) -> list[BatchItem]:
+        """Queue up to 1,000 jobs at once: all of them or none; see `Photogram.submit_batch`."""
+        return await self._run(self._flows.batch(jobs, idempotency_key, partial=partial))
 
     async def get(self, job_id: str) -> Job:
         """The job as it is now; raises NotFound."""
@@ -105,6 +146,32 @@ class AsyncPhotogram:
     async def cancel(self, job: Job | str) -> Job:
         """Request cancellation; a running job may still be `running` in the answer. A finished job does not change."""
         return await self._run(self._flows.cancel(job_id_of(job)))
+
+    async def delete(self, job: Job | str) -> None:
+        """Delete a job with its events, images and files; one that has not ended is canceled. Raises NotFound."""
+        await self._run(self._flows.delete(job_id_of(job)))
+
+    async def delete_all(self) -> Deletion:
+        """Delete all jobs of the API key, as `delete` does; after an error it may be called again."""
+        return await self._run(self._flows.delete_all())
+
+    async def delete_image(self, image: OwnImage) -> None:
+        """Delete one image; its job stays. Raises NotFound."""
+        await self._run(self._flows.delete_image(image.job_id, image.id))
+
+    async def jobs(self, **filters: Unpack[JobFilters]) -> AsyncGenerator[Job, None]:
+        """The jobs of the API key that pass all filters, the newest first; see `Photogram.jobs`."""
+        async for each in self._pages("jobs", Job.from_payload, filters):
+            yield each
+
+    async def images(self, **filters: Unpack[JobFilters]) -> AsyncGenerator[OwnImage, None]:
+        """The images of those jobs that `jobs` gives."""
+        async for each in self._pages("images", OwnImage.from_payload, filters):
+            yield each
+
+    async def usage(self) -> Usage:
+        """What the API key uses now and used, and its limits."""
+        return await self._run(self._flows.usage())
 
     async def download(self, job: Job | str, index: int = 0, *, file_format: str = "png") -> GeneratedImage:
         """Download an image of a succeeded job; see `Photogram.download`."""
@@ -186,6 +253,17 @@ class AsyncPhotogram:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
+
+    async def _pages(
+        self, name: str, entry: Callable[[Payload], T], filters: Mapping[str, object]
+    ) -> AsyncGenerator[T, None]:
+        cursor: str | None = None
+        while True:
+            entries, cursor = await self._run(self._flows.page(name, entry, filters, cursor))
+            for each in entries:
+                yield each
+            if cursor is None:
+                return
 
     async def _follow(self, reader: StreamReader[T]) -> AsyncGenerator[T, None]:
         while not reader.is_over:

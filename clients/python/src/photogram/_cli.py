@@ -11,11 +11,11 @@ from typing import TextIO
 from rich.console import Console
 
 from ._cli_files import DEFAULT_FILE, Output, check_one_standard_input, image_of, output_of, text_of
+from ._cli_jobs import add_verbs
 from ._cli_output import (
     display_for,
     image_json,
     image_lines,
-    job_lines,
     proposal_lines,
     provenance_lines,
     rewritten_lines,
@@ -27,7 +27,6 @@ from ._client import Photogram
 from ._commands import SERVER_COMMANDS, CommandBroken, found_commands, help_of, load
 from ._errors import ConnectionFailed, InvalidParams, PhotogramError
 from ._language import Proposal
-from ._models import Job
 from ._params import Params
 from ._user_config import noted_url
 from ._version import __version__
@@ -166,12 +165,8 @@ def _assist(options: argparse.Namespace, client: Photogram) -> None:
         _draw(client, proposal, {}, output, options)
 
 
-def _get_job(options: argparse.Namespace, client: Photogram) -> None:
-    _print_job(client.get(options.id), options.json)
-
-
-def _cancel_job(options: argparse.Namespace, client: Photogram) -> None:
-    _print_job(client.cancel(options.id), options.json)
+def _jobs(options: argparse.Namespace, client: Photogram) -> None:
+    _print(options.lines(options, client))
 
 
 def _verify_provenance(options: argparse.Namespace, client: Photogram) -> None:
@@ -200,12 +195,9 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_language_commands(commands, common)
 
-    jobs = commands.add_parser("jobs", help="show or cancel a job")
-    verbs = jobs.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for verb, run, text in (("get", _get_job, "show a job"), ("cancel", _cancel_job, "cancel a job")):
-        command = verbs.add_parser(verb, parents=[common], help=text)
-        command.add_argument("id", metavar="ID", help="the job's id")
-        command.set_defaults(run=run, arguments=_arguments_of(command))
+    jobs = commands.add_parser("jobs", help="list, show, watch, cancel or delete jobs")
+    for command in add_verbs(jobs, common):
+        command.set_defaults(run=_jobs, arguments=_arguments_of(command))
 
     provenance = commands.add_parser("provenance", help="tell where an image comes from")
     verbs = provenance.add_subparsers(title="verbs", metavar="VERB", required=True)
@@ -285,10 +277,6 @@ def _add_generate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", metavar="N", type=int, help="the same seed gives the same image")
     parser.add_argument("--width", metavar="PX", type=int, help="width in pixels")
     parser.add_argument("--height", metavar="PX", type=int, help="height in pixels")
-
-
-def _print_job(job: Job, as_json: bool) -> None:
-    _print([to_json(asdict(job))] if as_json else job_lines(job))
 
 
 def _print(lines: Iterable[str], file: TextIO | None = None) -> None:

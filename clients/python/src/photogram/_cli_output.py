@@ -19,6 +19,7 @@ from ._provenance import Manifest, Provenance
 from ._webhooks import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 
 _LABEL_WIDTH = 9
+_PROMPT_CHARS = 60
 
 # Text from a language model or another user may contain terminal control codes, line ends and surrogates.
 _ESCAPED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -162,6 +163,8 @@ def job_lines(job: Job) -> list[str]:
         **_revisions(job.rewrite),
         "model": job.params.get("model"),
         "seed": job.params.get("seed"),
+        "tags": ", ".join(job.tags) or None,
+        "metadata": ", ".join(f"{key}={value}" for key, value in job.metadata.items()) or None,
         "error": f"{job.error.message} ({job.error.code})" if job.error else None,
         "created": _time_text(job.created_at),
         "started": _time_text(job.started_at),
@@ -169,6 +172,13 @@ def job_lines(job: Job) -> list[str]:
     }
     images = [_line("image", image.url) for image in (job.result.images if job.result else ())]
     return _known(known) + images
+
+
+def job_row(job: Job) -> str:
+    """The line of one job in a list."""
+    prompt = _ESCAPED.sub(" ", str(job.params.get("prompt") or ""))
+    shown = prompt if len(prompt) <= _PROMPT_CHARS else prompt[: _PROMPT_CHARS - 1] + "…"
+    return f"{job.id}  {job.status:9}  {_time_text(job.created_at) or '-'}  {job.kind}  {shown}".rstrip()
 
 
 def rewritten_lines(rewritten: RewrittenPrompt) -> list[str]:

@@ -15,8 +15,23 @@ from ._events import Event, StreamReader
 from ._flows import Effect, Flow, Flows, Listen, Send, Sleep, job_id_of, kind_and_params
 from ._images import ImageSource
 from ._language import Proposal, RewriteOptions, RewrittenPrompt
-from ._models import GeneratedImage, Job, Lora, Model, Sampler, Style, UploadedImage, Upscaler
-from ._params import FaceRestoreParams, Params, UpscaleParams
+from ._models import (
+    BatchItem,
+    Deletion,
+    Estimate,
+    GeneratedImage,
+    Job,
+    Lora,
+    Model,
+    OwnImage,
+    Payload,
+    Sampler,
+    Style,
+    UploadedImage,
+    Upscaler,
+    Usage,
+)
+from ._params import FaceRestoreParams, JobFilters, JobOptions, Params, UpscaleParams
 from ._provenance import Provenance
 from ._webhooks import Webhooks
 
@@ -59,6 +74,7 @@ class Photogram:
         *,
         timeout_s: float | None = None,
         on_event: Callable[[Event], None] | None = None,
+        options: JobOptions | None = None,
         **params: Unpack[Params],
     ) -> GeneratedImage:
         """Generate one image and download it.
@@ -76,7 +92,7 @@ class Photogram:
         JobCanceled, WaitTimeout.
         """
         kind, all_params = kind_and_params(prompt, None, params)
-        return self._run(self._flows.generate(kind, timeout_s, on_event, all_params))
+        return self._run(self._flows.generate(kind, timeout_s, on_event, all_params, options))
 
     def upscale(
         self,
@@ -84,6 +100,7 @@ class Photogram:
         *,
         timeout_s: float | None = None,
         on_event: Callable[[Event], None] | None = None,
+        options: JobOptions | None = None,
         **params: Unpack[UpscaleParams],
     ) -> GeneratedImage:
         """Enlarge an image to `scale` (0.1 to 8) times its width and height, and download the result.
@@ -92,7 +109,7 @@ class Photogram:
 
         Cancels the job and raises as `generate` does.
         """
-        return self._run(self._flows.generate("upscale", timeout_s, on_event, {"image": image, **params}))
+        return self._run(self._flows.generate("upscale", timeout_s, on_event, {"image": image, **params}, options))
 
     def restore_faces(
         self,
@@ -100,10 +117,12 @@ class Photogram:
         *,
         timeout_s: float | None = None,
         on_event: Callable[[Event], None] | None = None,
+        options: JobOptions | None = None,
         **params: Unpack[FaceRestoreParams],
     ) -> GeneratedImage:
         """Restore the faces in an image, and download the result; cancels the job and raises as `generate` does."""
-        return self._run(self._flows.generate("face_restore", timeout_s, on_event, {"image": image, **params}))
+        all_params = {"image": image, **params}
+        return self._run(self._flows.generate("face_restore", timeout_s, on_event, all_params, options))
 
     def submit(
         self,
@@ -112,6 +131,7 @@ class Photogram:
         kind: str | None = None,
         job_id: str | None = None,
         webhook: str | None = None,
+        options: JobOptions | None = None,
         **params: Unpack[Params],
     ) -> Job:
         """Queue a job and return at once; by default `kind` follows from the images, as in `generate`.
@@ -121,7 +141,35 @@ class Photogram:
         event when the job has ended; the API key needs a signing secret (`webhooks.rotate_secret`).
         """
         kind, all_params = kind_and_params(prompt, kind, params)
-        return self._run(self._flows.submit(kind, job_id, all_params, webhook))
+        return self._run(self._flows.submit(kind, job_id, all_params, options, webhook))
+
+    def dry_run(
+        self,
+        prompt: str | Proposal,
+        *,
+        kind: str | None = None,
+        options: JobOptions | None = None,
+        **params: Unpack[Params],
+    ) -> Estimate:
+        """What `submit` would make of the same arguments, and what it would cost; no job is made.
+
+        Raises InvalidParams as `submit`; a limit or a full queue is the estimate's `.refusal`.
+        """
+        kind, all_params = kind_and_params(prompt, kind, params)
+        return self._run(self._flows.dry_run(kind, all_params, options))
+
+    def submit_batch(
+        self, jobs: Sequence[Mapping[str, object]], *, partial: bool = False, idempotency_key: str | None = None
+    ) -> list[BatchItem]:
+        """Queue up to 1,000 jobs at once: all of them or none.
+
+            jobs = [{"params": {"prompt": "a cat", "seed": seed}, "tags": ["cats"]} for seed in range(9)]
+            items = client.submit_batch(jobs)
+
+        Each job has `params`, and may have a `kind` and the keys of `JobOptions`. With `partial` each is accepted or
+        refused by itself. The same `idempotency_key` with the same jobs gives the same jobs. Raises InvalidParams.
+        """
+        return self._run(self._flows.batch(jobs, idempotency_key, partial=partial))
 
     def get(self, job_id: str) -> Job:
         """The job as it is now; raises NotFound."""
@@ -134,6 +182,34 @@ class Photogram:
     def cancel(self, job: Job | str) -> Job:
         """Request cancellation; a running job may still be `running` in the answer. A finished job does not change."""
         return self._run(self._flows.cancel(job_id_of(job)))
+
+    def delete(self, job: Job | str) -> None:
+        """Delete a job with its events, images and files; one that has not ended is canceled. Raises NotFound."""
+        self._run(self._flows.delete(job_id_of(job)))
+
+    def delete_all(self) -> Deletion:
+        """Delete all jobs of the API key, as `delete` does; after an error it may be called again."""
+        return self._run(self._flows.delete_all())
+
+    def delete_image(self, image: OwnImage) -> None:
+        """Delete one image; its job stays. Raises NotFound."""
+        self._run(self._flows.delete_image(image.job_id, image.id))
+
+    def jobs(self, **filters: Unpack[JobFilters]) -> Iterator[Job]:
+        """The jobs of the API key that pass all filters, the newest first; further pages are fetched as you go.
+
+        for job in client.jobs(status="failed", tag="cats", search="red"):
+            print(job.id)
+        """
+        yield from self._pages("jobs", Job.from_payload, filters)
+
+    def images(self, **filters: Unpack[JobFilters]) -> Iterator[OwnImage]:
+        """The images of those jobs that `jobs` gives."""
+        yield from self._pages("images", OwnImage.from_payload, filters)
+
+    def usage(self) -> Usage:
+        """What the API key uses now and used, and its limits."""
+        return self._run(self._flows.usage())
 
     def download(self, job: Job | str, index: int = 0, *, file_format: str = "png") -> GeneratedImage:
         """Download an image of a succeeded job as a `png`, `jpg` or `webp` file.
@@ -234,6 +310,14 @@ class Photogram:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def _pages(self, name: str, entry: Callable[[Payload], T], filters: Mapping[str, object]) -> Iterator[T]:
+        cursor: str | None = None
+        while True:
+            entries, cursor = self._run(self._flows.page(name, entry, filters, cursor))
+            yield from entries
+            if cursor is None:
+                return
 
     def _follow(self, reader: StreamReader[T]) -> Iterator[T]:
         while not reader.is_over:

@@ -8,7 +8,7 @@ import contextlib
 import itertools
 import math
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -29,7 +29,7 @@ from ._errors import (
 from ._events import Event, EventReader
 from ._images import ImageSource, kind_of
 from ._language import Proposal, RewrittenPrompt
-from ._models import GeneratedImage, Job, Payload, UploadedImage
+from ._models import BatchItem, Deletion, Estimate, GeneratedImage, Job, Payload, UploadedImage, Usage
 from ._provenance import Provenance
 from ._requests import Requests, new_job_id
 from ._responses import error_of, read
@@ -80,9 +80,42 @@ class Flows:
         self._backoff = Backoff(config.max_retries)
 
     def submit(
-        self, kind: str, job_id: str | None, params: Mapping[str, object], webhook: str | None = None
+        self,
+        kind: str,
+        job_id: str | None,
+        params: Mapping[str, object],
+        options: Mapping[str, object] | None = None,
+        webhook: str | None = None,
     ) -> Flow[Job]:
-        return (yield from self._job(self._requests.submit(kind, job_id, params, webhook)))
+        return (yield from self._job(self._requests.submit(kind, job_id, params, options or {}, webhook)))
+
+    def dry_run(self, kind: str, params: Mapping[str, object], options: Mapping[str, object] | None) -> Flow[Estimate]:
+        response = yield from self._call(self._requests.dry_run(kind, params, options or {}))
+        return read(response, Estimate.from_payload)
+
+    def batch(self, jobs: Iterable[Mapping[str, object]], key: str | None, *, partial: bool) -> Flow[list[BatchItem]]:
+        response = yield from self._call(self._requests.batch(jobs, key, partial=partial))
+        return read(response, lambda payload: [BatchItem.from_payload(item) for item in payload["items"]])
+
+    def page(
+        self, name: str, entry: Callable[[Payload], T], filters: Mapping[str, object], cursor: str | None
+    ) -> Flow[tuple[list[T], str | None]]:
+        response = yield from self._call(self._requests.page(name, filters, cursor))
+        return read(response, lambda payload: ([entry(each) for each in payload[name]], payload["next"]))
+
+    def delete(self, job_id: str) -> Flow[None]:
+        yield from self._call(self._requests.delete(job_id))
+
+    def delete_all(self) -> Flow[Deletion]:
+        response = yield from self._call(self._requests.delete_all())
+        return read(response, Deletion.from_payload)
+
+    def delete_image(self, job_id: str, image_id: str) -> Flow[None]:
+        yield from self._call(self._requests.delete_image(job_id, image_id))
+
+    def usage(self) -> Flow[Usage]:
+        response = yield from self._call(self._requests.usage())
+        return read(response, Usage.from_payload)
 
     def get(self, job_id: str) -> Flow[Job]:
         return (yield from self._job(self._requests.job(job_id)))
@@ -121,10 +154,11 @@ class Flows:
         timeout_s: float | None,
         on_event: Callable[[Event], None] | None,
         params: Mapping[str, object],
+        options: Mapping[str, object] | None,
     ) -> Flow[GeneratedImage]:
         # The client chooses the id, so that it can cancel the job even if the response to the submission is lost.
         job_id = new_job_id()
-        submission = self._requests.submit(kind, job_id, params)
+        submission = self._requests.submit(kind, job_id, params, options or {})
         try:
             job = yield from self._job(submission)
             if on_event is not None:

@@ -149,6 +149,8 @@ class Job:
     finished_at: datetime | None = None
     revised_prompt: str | None = None
     rewrite: Rewrite | None = None
+    tags: tuple[str, ...] = ()
+    metadata: Payload = field(default_factory=dict, hash=False)
 
     @classmethod
     def from_payload(cls, payload: Payload) -> "Job":
@@ -168,6 +170,8 @@ class Job:
             finished_at=_moment(payload.get("finished_at")),
             revised_prompt=_text(payload.get("revised_prompt")),
             rewrite=Rewrite.from_payload(rewrite) if rewrite else None,
+            tags=tuple(payload.get("tags") or ()),
+            metadata=dict(payload.get("metadata") or {}),
         )
 
     @property
@@ -181,6 +185,129 @@ class Job:
         if self.created_at is None or self.started_at is None:
             return None
         return (self.started_at - self.created_at).total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class OwnImage:
+    """An image of a job of the API key; other jobs start from it by its `.source`."""
+
+    id: str
+    job_id: str
+    url: str
+    width: int
+    height: int
+    created_at: datetime
+
+    @classmethod
+    def from_payload(cls, payload: Payload) -> "OwnImage":
+        return cls(
+            id=str(payload["id"]),
+            job_id=str(payload["job_id"]),
+            url=str(payload["url"]),
+            width=int(payload["width"]),
+            height=int(payload["height"]),
+            created_at=datetime.fromisoformat(payload["created_at"]),
+        )
+
+    @property
+    def source(self) -> str:
+        """The name by which jobs start from the image."""
+        return f"image:{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why the server refuses a job."""
+
+    code: str
+    detail: str
+
+    @classmethod
+    def from_payload(cls, payload: Payload) -> "Refusal":
+        return cls(str(payload["code"]), str(payload["detail"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a request would become: its effective parameters, its cost, and why it would be refused now."""
+
+    kind: str
+    params: Payload = field(hash=False)
+    units: float
+    refusal: Refusal | None
+
+    @classmethod
+    def from_payload(cls, payload: Payload) -> "Estimate":
+        refusal = payload.get("refusal")
+        return cls(
+            kind=str(payload["kind"]),
+            params=dict(payload["params"]),
+            units=float(payload["cost"]["units"]),
+            refusal=Refusal.from_payload(refusal) if refusal else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BatchItem:
+    """What became of one job of a batch: either the job, or the reason why there is none."""
+
+    job: Job | None
+    refusal: Refusal | None
+
+    @classmethod
+    def from_payload(cls, payload: Payload) -> "BatchItem":
+        job, error = payload.get("job"), payload.get("error")
+        return cls(Job.from_payload(job) if job else None, Refusal.from_payload(error) if error else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """How many jobs were deleted, and how many more disappear when their workers stop them."""
+
+    deleted: int
+    running: int
+
+    @classmethod
+    def from_payload(cls, payload: Payload) -> "Deletion":
+        return cls(int(payload["deleted"]), int(payload["running"]))
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodUsage:
+    """What the API key used in a day (2026-11-27) or a month (2026-11), in UTC; units are megapixel-steps."""
+
+    period: str
+    jobs: int
+    units: float
+    succeeded: int
+    failed: int
+    canceled: int
+
+    @classmethod
+    def from_payload(cls, payload: Payload) -> "PeriodUsage":
+        counts = (int(payload[name]) for name in ("succeeded", "failed", "canceled"))
+        return cls(str(payload["period"]), int(payload["jobs"]), float(payload["units"]), *counts)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the API key uses now, what it used in the last days (the newest first), and its limits by name."""
+
+    queued: int
+    running: int
+    days: tuple[PeriodUsage, ...]
+    month: PeriodUsage
+    limits: Payload = field(hash=False)
+
+    @classmethod
+    def from_payload(cls, payload: Payload) -> "Usage":
+        return cls(
+            queued=int(payload["queued"]),
+            running=int(payload["running"]),
+            days=tuple(PeriodUsage.from_payload(day) for day in payload["days"]),
+            month=PeriodUsage.from_payload(payload["month"]),
+            limits=dict(payload["limits"]),
+        )
 
 
 @dataclass(frozen=True, slots=True)

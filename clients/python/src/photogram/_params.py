@@ -5,6 +5,7 @@ the server's.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Required, TypedDict
 
 from ._images import ImageSource
@@ -151,6 +152,42 @@ class Params(TypedDict, total=False):
     provenance: str | None
     """How the image is marked as made by a machine: `none`, `iptc`, `c2pa` or `watermark`; by default as the API key
     prefers."""
+
+
+class JobOptions(TypedDict, total=False):
+    """What a request says of its job beside the parameters, whatever its kind."""
+
+    start_within_s: int | None
+    """A job that no worker has started after so many seconds fails with `start_timeout` and costs nothing."""
+    cancel_after_s: int | None
+    """A job that has not ended so many seconds after it was accepted is canceled."""
+    retries: int | None
+    """How often the job runs again after an `internal_error`, 0 to 5; 0 by default."""
+    retain_s: int | None
+    """Record, images and files are removed so many seconds after the end of the job."""
+    tags: Sequence[str] | None
+    """At most 16 words of your own to find the job by."""
+    metadata: dict[str, str] | None
+    """At most 16 values of your own to find the job by."""
+
+
+class JobFilters(TypedDict, total=False):
+    """Which jobs are listed: those that pass every filter that is given."""
+
+    status: str | Sequence[str]
+    """Any of these; so are `kind` and `model`."""
+    kind: str | Sequence[str]
+    model: str | Sequence[str]
+    tag: str | Sequence[str]
+    """All of these."""
+    metadata: dict[str, str]
+    """All of these."""
+    search: str
+    """Words that must all occur in the prompt, in whatever case."""
+    created_after: datetime
+    """Accepted at or after this time, which must have a time zone; so must `created_before`."""
+    created_before: datetime
+    """Accepted before this time."""
 
 
 class UpscaleParams(TypedDict, total=False):

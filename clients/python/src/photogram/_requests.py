@@ -3,13 +3,15 @@
 import re
 import uuid
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
 import httpx
 
 from ._config import Config
 from ._errors import UnexpectedResponse
-from ._images import ImageSource, source_of, wire_params
+from ._images import ImageSource, kind_of, source_of, wire_params
 from ._version import __version__
 
 # The server sends a heartbeat comment every 15 s on an idle event stream; after three missing ones it is unreachable.
@@ -19,6 +21,8 @@ ASSIST_READ_TIMEOUT_S = 180.0
 
 # The server reads an image within 30 s, two at a time.
 VERIFY_READ_TIMEOUT_S = 90.0
+
+PAGE_SIZE = 100
 
 _VERIFY = "/v1/provenance/verify"
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -38,21 +42,50 @@ class Requests:
         self._key = {"Authorization": f"Bearer {config.api_key}"} if config.api_key else {}
 
     def submit(
-        self, kind: str, job_id: str | None, params: Mapping[str, object], webhook: str | None = None
+        self,
+        kind: str,
+        job_id: str | None,
+        params: Mapping[str, object],
+        options: Mapping[str, object],
+        webhook: str | None = None,
     ) -> httpx.Request:
-        body: dict[str, object] = {"kind": kind, "params": wire_params(params)}
+        body = job_body(kind, params, options)
         if webhook is not None:
             body["webhook"] = {"url": webhook}
         if job_id is not None:
             return self._api("PUT", _path_of(job_id), body=body)
         return self._api("POST", "/v1/jobs", body=body, headers={"Idempotency-Key": uuid.uuid4().hex})
 
+    def dry_run(self, kind: str, params: Mapping[str, object], options: Mapping[str, object]) -> httpx.Request:
+        return self._api("POST", "/v1/jobs/dry_run", body=job_body(kind, params, options))
+
+    def batch(self, jobs: Iterable[Mapping[str, object]], key: str | None, *, partial: bool) -> httpx.Request:
+        body = {"jobs": [wire_job(job) for job in jobs], "partial": partial}
+        return self._api("POST", "/v1/jobs/batch", body=body, headers={"Idempotency-Key": key or uuid.uuid4().hex})
+
+    def page(self, name: str, filters: Mapping[str, object], cursor: str | None) -> httpx.Request:
+        """A request for a page of what the key owns: `jobs` or `images`."""
+        query = {"limit": PAGE_SIZE, **wire_filters(filters), **({} if cursor is None else {"cursor": cursor})}
+        return self._api("GET", f"/v1/{name}?{urlencode(query, doseq=True)}")
+
+    def delete(self, job_id: str) -> httpx.Request:
+        return self._api("DELETE", _path_of(job_id))
+
+    def delete_all(self) -> httpx.Request:
+        return self._api("DELETE", "/v1/jobs?all=true")
+
+    def delete_image(self, job_id: str, image_id: str) -> httpx.Request:
+        return self._api("DELETE", f"{_path_of(job_id)}/images/{quote(image_id, safe='')}")
+
+    def usage(self) -> httpx.Request:
+        return self._api("GET", "/v1/usage")
+
     def job(self, job_id: str, wait_s: int = 0) -> httpx.Request:
         query = f"?wait={wait_s}" if wait_s else ""
         return self._api("GET", _path_of(job_id) + query, read_s=self._timeout_s + wait_s)
 
     def cancel(self, job_id: str, timeout_s: float | None = None) -> httpx.Request:
-        request = self._api("DELETE", _path_of(job_id))
+        request = self._api("POST", _path_of(job_id) + "/cancel")
         if timeout_s is not None:
             request.extensions["timeout"] = httpx.Timeout(timeout_s).as_dict()
         return request
@@ -117,6 +150,34 @@ class Requests:
     def _limits(self, read_s: float | None = None) -> dict[str, object]:
         limits = httpx.Timeout(self._timeout_s, read=self._timeout_s if read_s is None else read_s)
         return {"timeout": limits.as_dict()}
+
+
+def job_body(kind: str, params: Mapping[str, object], options: Mapping[str, object]) -> dict[str, object]:
+    """The body that submits one job; options that are None are left out."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return {"kind": kind, "params": wire_params(params), **given}
+
+
+def wire_job(job: Mapping[str, object]) -> dict[str, object]:
+    """A job of a batch: its kind, by default that which its images imply, its params, and its options."""
+    params = job.get("params")
+    if not isinstance(params, Mapping):
+        raise ValueError(f"a job of a batch needs params, got {job!r}")
+    options = {name: value for name, value in job.items() if name not in ("kind", "params")}
+    return job_body(str(job.get("kind") or kind_of(params)), params, options)
+
+
+def wire_filters(filters: Mapping[str, object]) -> dict[str, object]:
+    """The query of a list: times in ISO 8601, entries of metadata as `key=value`."""
+    found: dict[str, object] = {}
+    for name, value in filters.items():
+        if isinstance(value, datetime):
+            found[name] = value.isoformat()
+        elif isinstance(value, Mapping):
+            found[name] = [f"{key}={entry}" for key, entry in value.items()]
+        elif value is not None:
+            found[name] = value
+    return found
 
 
 def _path_of(job_id: str) -> str:

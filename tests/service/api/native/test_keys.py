@@ -88,7 +88,9 @@ def test_a_key_without_submit_cancels_and_changes_nothing(holder, issue, client,
     job_id = client.post("/v1/jobs", json=body(), headers=sent).json()["id"]
     reader = holder(scopes=["read"], reads=owner["id"])
     assert reader.get(f"/v1/jobs/{job_id}").json()["status"] == "queued"
+    assert reader.post(f"/v1/jobs/{job_id}/cancel").status_code == 403
     assert reader.delete(f"/v1/jobs/{job_id}").status_code == 403
+    assert reader.delete("/v1/jobs?all=true").status_code == 403
     assert reader.patch("/v1/preferences", json={"enhance_prompt": True}).status_code == 403
     assert reader.get(f"/v1/jobs/{job_id}").json()["status"] == "queued"
 
@@ -170,7 +172,7 @@ def test_usage_counts_jobs_and_what_became_of_them(holder, worker, body):
     used = holder(limits={"units_per_day": 10})
     drawn, canceled, _ = (used.post("/v1/jobs", json=body(**MEGAPIXEL_STEPS)).json()["id"] for _ in range(3))
     worker.draw(drawn)
-    used.delete(f"/v1/jobs/{canceled}")
+    used.post(f"/v1/jobs/{canceled}/cancel")
     found = used.get("/v1/usage").json()
     today = found["days"][0]
     assert (found["queued"], found["running"], found["limits"]) == (1, 0, {"units_per_day": 10})
@@ -187,11 +189,12 @@ def test_jobs_of_a_revoked_key_are_listed_and_deleted_with_their_images(client, 
     client.post(f"/v1/keys/{owner['id']}/revoke")
     assert {job["id"] for job in client.get(f"/v1/keys/{owner['id']}/jobs").json()["jobs"]} == {drawn, waiting, running}
     assert worker.store.find(drawn) is not None
+    assert client.delete(f"/v1/keys/{owner['id']}").json()["code"] == "key_in_use"
     assert client.delete(f"/v1/keys/{owner['id']}/jobs").json() == {"deleted": 2, "running": 1}
     assert worker.store.find(drawn) is None
-    assert client.delete(f"/v1/keys/{owner['id']}").json()["code"] == "key_in_use"
+    assert client.get(f"/v1/keys/{owner['id']}/jobs").json()["jobs"] == []
     worker.fail(running)
-    assert client.delete(f"/v1/keys/{owner['id']}/jobs").json() == {"deleted": 1, "running": 0}
+    assert client.delete(f"/v1/keys/{owner['id']}/jobs").json() == {"deleted": 0, "running": 0}
     assert client.delete(f"/v1/keys/{owner['id']}").status_code == 204
     assert client.get(f"/v1/keys/{owner['id']}").status_code == 404
 

@@ -114,7 +114,7 @@ def test_the_four_status_words(client, worker, server_url, path):
     worker.fail(failed)
     assert (shown(failed).json()["status"], "imageUrl" in shown(failed).json()) == ("failed", False)
     assert shown(failed).headers["x-photogram-reason"] == "the image is all NaN \\u2013 sorry"
-    client.delete(f"/v1/jobs/{canceled}")
+    client.post(f"/v1/jobs/{canceled}/cancel")
     assert (shown(canceled).json()["status"], shown(canceled).headers["x-photogram-reason"]) == ("failed", "canceled")
 
 

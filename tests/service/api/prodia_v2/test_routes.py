@@ -380,7 +380,7 @@ def test_a_job_that_fails_while_its_client_waits(client, redis, worker, body, en
 
 
 def test_a_job_that_is_canceled_while_its_client_waits(client, redis):
-    thread = threading.Thread(target=lambda: client.delete(f"/v1/jobs/{first_queued(redis)}"))
+    thread = threading.Thread(target=lambda: client.post(f"/v1/jobs/{first_queued(redis)}/cancel"))
     thread.start()
     answer = client.post("/v2/job", json=APPLE)
     thread.join()

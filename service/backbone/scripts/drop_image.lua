@@ -1,0 +1,10 @@
+local status, image_id, kept = get('status'), ARGV[4], {}
+if status ~= 'succeeded' or get('owner') ~= ARGV[3] or get('deleted') == '1' then return false end
+local images, gone = stored('images'), {}
+for _, image in ipairs(images) do
+  if image.image_id ~= image_id then kept[#kept + 1] = cjson.encode(image) end
+end
+if #kept == #images then return false end
+redis.call('HSET', record, 'images', '[' .. table.concat(kept, ',') .. ']')
+let_image_go(image_id, gone)
+return gone
