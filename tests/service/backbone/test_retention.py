@@ -131,6 +131,7 @@ def test_conversions_go_with_their_image(redis: Redis, stores: Stores, owner: st
     sweeper = Retention(redis, stores, Settings(image_ttl_s=DAY_S))
     sweeper.sweep()
     assert {stores.images.original(each.name) for each in stores.images.objects.list()} == {stores.images.name(noted)}
+    assert len(list(stores.images.objects.list())) == 2, "the image and its conversion"
     sweeper.sweep(time.time() + 21 * DAY_S)
     assert list(stores.images.objects.list()) == []
 
