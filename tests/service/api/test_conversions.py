@@ -17,6 +17,7 @@ from models.provenance.signing import CREATED, Claim
 from service.api.conversions import Conversions
 from service.api.decoding import Decoding
 from service.api.formats import JPEG, PNG, WEBP, ImageFormat
+from service.api.stored_files import StoreReads
 from service.backbone.provenance import Signing
 from service.backbone.settings import Settings
 from service.backbone.store import ImageStore
@@ -37,7 +38,7 @@ def store(tmp_path: Path) -> ImageStore:
 
 @pytest.fixture
 def conversions(store: ImageStore, signing: Signing) -> Conversions:
-    return Conversions(Decoding(1 << 24), store, signing)
+    return Conversions(Decoding(1 << 24), store, StoreReads(), signing)
 
 
 def unsigned() -> bytes:
@@ -73,26 +74,26 @@ async def test_the_bytes_of_an_image_in_a_format_never_change(
     conversions: Conversions, store: ImageStore, signing: Signing, png: bytes
 ) -> None:
     together = await asyncio.gather(*(conversions.of(IMAGE_ID, png, JPEG) for _ in range(4)))
-    another_gateway = Conversions(Decoding(1 << 24), store, signing)
-    path = store.path(IMAGE_ID)
-    assert path is not None
-    assert {*together, await another_gateway.of(IMAGE_ID, path, JPEG)} == {together[0]}
+    another_gateway = Conversions(Decoding(1 << 24), store, StoreReads(), signing)
+    stored = store.find(IMAGE_ID)
+    assert stored is not None
+    assert {*together, await another_gateway.of(IMAGE_ID, stored, JPEG)} == {together[0]}
     others = [
         await conversions.of(IMAGE_ID, png, JPEG, quality=50),
         await conversions.of(IMAGE_ID, png, JPEG, is_progressive=True),
         await conversions.of(IMAGE_ID, png, WEBP),
     ]
     assert len({together[0], *others}) == 4
-    assert await conversions.of(IMAGE_ID, path, PNG) == png == await conversions.of(IMAGE_ID, png, PNG)
+    assert await conversions.of(IMAGE_ID, stored, PNG) == png == await conversions.of(IMAGE_ID, png, PNG)
 
 
 async def test_conversions_end_with_their_image(conversions: Conversions, store: ImageStore, png: bytes) -> None:
     for quality in (50, 95):
         await conversions.of(IMAGE_ID, png, JPEG, quality=quality)
-    folder = store._folder / IMAGE_ID[:2]
-    assert len(list(folder.iterdir())) == 3 and len({each.stat().st_mtime for each in folder.iterdir()}) == 1
+    other = store.add(b"another")
+    assert len(list(store.objects.list())) == 4
     store.remove(IMAGE_ID)
-    assert list(folder.iterdir()) == []
+    assert [each.name for each in store.objects.list()] == [store.name(other)]
 
 
 async def test_an_image_without_a_manifest_is_converted_without_one(
@@ -102,7 +103,7 @@ async def test_an_image_without_a_manifest_is_converted_without_one(
     first, second = [await conversions.of(IMAGE_ID, unsigned(), JPEG) for _ in range(2)]
     assert first == second and inspect(first)["c2pa"] is None
     assert source_type(Image.open(BytesIO(first))) == TRAINED
-    assert len(list((store._folder / IMAGE_ID[:2]).iterdir())) == 1
+    assert len(list(store.objects.list())) == 1
 
 
 async def test_a_crop_is_signed_too(conversions: Conversions, signing: Signing, png: bytes) -> None:

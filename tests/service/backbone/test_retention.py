@@ -121,6 +121,21 @@ def test_what_no_record_notes_goes_by_its_age(redis: Redis, stores: Stores, owne
     assert found == [True, False, True], "a job that still runs may have stored the young one"
 
 
+def test_conversions_go_with_their_image(redis: Redis, stores: Stores, owner: str) -> None:
+    noted, _ = finish(redis, stores, submit(redis, owner, retention_s=20 * DAY_S))
+    old = stores.images.add(b"old")
+    for each in (noted, old):
+        stores.images.keep_converted(each, "q95.jpg", b"jpeg")
+        age(stores, "images", each, 10 * DAY_S)
+    os.utime(stores.images.objects.find(f"{noted[:2]}/{noted}.q95.jpg").path, (0, 0))
+    sweeper = Retention(redis, stores, Settings(image_ttl_s=DAY_S))
+    sweeper.sweep()
+    assert {stores.images.original(each.name) for each in stores.images.objects.list()} == {stores.images.name(noted)}
+    assert len(list(stores.images.objects.list())) == 2, "the image and its conversion"
+    sweeper.sweep(time.time() + 21 * DAY_S)
+    assert list(stores.images.objects.list()) == []
+
+
 def test_a_pass_is_bounded_and_the_next_one_goes_on(
     redis: Redis, stores: Stores, owner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
