@@ -76,7 +76,7 @@ def test_head_on_an_endless_stream_ends_at_once(client, new_job):
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("PUT", "/v1/jobs", "GET, HEAD, POST"),
+        ("PUT", "/v1/jobs", "DELETE, GET, HEAD, POST"),
         ("POST", "/v1/jobs/x", "DELETE, GET, HEAD, PUT"),
         ("DELETE", "/sdapi/v1/options", "GET, HEAD, POST"),
         ("GET", "/v2/job", "POST"),
