@@ -30,7 +30,7 @@ def stop(parts: Parts, job: HeldJob, save: Any, events: tuple[Any, ...] = (), **
         poll=lambda: list(events), save=save, stop=lambda execution_id: None, is_idle=False, room=2, longest_call_s=0.0
     )
     prepare: Any = SimpleNamespace(ready=queue.SimpleQueue(), start=lambda: None, stop=lambda: None)
-    finish: Any = SimpleNamespace(close=lambda: None, try_again=lambda: None, succeed=lambda job, event: None)
+    finish: Any = SimpleNamespace(close=lambda: None, try_again=lambda: None, succeed=lambda *_: None)
     loop = JobLoop(parts.consumer, prepare, Executors(engine, None), finish, job_timeout_s=600, **options)
     assert job.become_ready() and job.start_running()
     loop._turn()
@@ -156,8 +156,8 @@ def test_the_next_worker_goes_on_where_the_killed_one_was(world: World) -> None:
     records = world.until_over(other, whole, given)
     assert [record.status for record in records] == [JobStatus.SUCCEEDED] * 3
     store = ImageStore(world.data / "images")
-    paths = [store.path(record.images[0].image_id) for record in records]
-    images = [Image.open(path).tobytes() for path in paths if path is not None]
+    stored = [store.find(record.images[0].image_id) for record in records]
+    images = [Image.open(each.open()).tobytes() for each in stored if each is not None]
     assert images[1] == images[0], "to the bit, as if its worker had lived"
     assert images[2] == images[0], "it went on from what it was given"
     assert world.redis.keys("photogram:job:*:snapshot") == []
