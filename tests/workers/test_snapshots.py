@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+from io import BytesIO
 from types import SimpleNamespace
 from typing import Any
 
@@ -157,7 +158,7 @@ def test_the_next_worker_goes_on_where_the_killed_one_was(world: World) -> None:
     assert [record.status for record in records] == [JobStatus.SUCCEEDED] * 3
     store = ImageStore(world.data / "images")
     stored = [store.find(record.images[0].image_id) for record in records]
-    images = [Image.open(each.open()).tobytes() for each in stored if each is not None]
+    images = [Image.open(BytesIO(each.read())).tobytes() for each in stored if each is not None]
     assert images[1] == images[0], "to the bit, as if its worker had lived"
     assert images[2] == images[0], "it went on from what it was given"
     assert world.redis.keys("photogram:job:*:snapshot") == []

