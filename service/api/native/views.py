@@ -92,7 +92,7 @@ def estimate_view(kind: str, estimate: Estimate, request_id: str) -> EstimateVie
 
 def problem_view(error: Exception, request_id: str) -> Problem:
     """``error`` as the problem details that it would be as a response."""
-    return Problem(**problem_document(to_api_error(error), request_id))
+    return Problem.model_validate(problem_document(to_api_error(error), request_id))
 
 
 def rewrite_view(rewrite: Rewrite | None) -> RewriteView | None:
