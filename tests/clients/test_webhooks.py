@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -54,19 +54,19 @@ def test_what_the_library_of_the_standard_signs_is_verified():
 @pytest.mark.parametrize(
     ("body", "headers", "message"),
     [
-        (BODY, {}, "no header"),
-        (BODY + b" ", signed(), "signature"),
-        (BODY, signed(secret="whsec_" + "QUJE" * 8), "signature"),
-        (BODY, signed(at=time.time() - 400), "not sent just now"),
-        (BODY, signed(at=time.time() + 400), "not sent just now"),
-        (BODY, signed() | {"Webhook-Timestamp": "now"}, "not sent just now"),
-        (BODY, signed() | {"Webhook-Signature": "v1,ü"}, "signature"),
-        (b"[]", signed(b"[]"), "cannot be read"),
+        (BODY, lambda: {}, "no header"),
+        (BODY + b" ", signed, "signature"),
+        (BODY, lambda: signed(secret="whsec_" + "QUJE" * 8), "signature"),
+        (BODY, lambda: signed(at=time.time() - 400), "not sent just now"),
+        (BODY, lambda: signed(at=time.time() + 400), "not sent just now"),
+        (BODY, lambda: signed() | {"Webhook-Timestamp": "now"}, "not sent just now"),
+        (BODY, lambda: signed() | {"Webhook-Signature": "v1,ü"}, "signature"),
+        (b"[]", lambda: signed(b"[]"), "cannot be read"),
     ],
 )
-def test_anything_else_is_refused(body: bytes, headers: dict[str, str], message: str):
+def test_anything_else_is_refused(body: bytes, headers: Callable[[], dict[str, str]], message: str):
     with pytest.raises(WebhookRefused, match=message):
-        webhooks.verify(body, headers, SECRET)
+        webhooks.verify(body, headers(), SECRET)
 
 
 def test_an_endpoint_from_python(url: str, receiver: Receiver, redis: Redis):

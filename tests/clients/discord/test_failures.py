@@ -157,8 +157,8 @@ async def test_cancel_holds_while_the_server_does_not_answer(
     assert labels_of(over) == ["Reroll", "Delete"]
 
     server.answers.clear()
-    asked = len(server.calls("DELETE"))
-    await discord.until(lambda: len(server.calls("DELETE")) >= asked + 2)
+    asked = len(server.calls("POST", "/v1/jobs/"))
+    await discord.until(lambda: len(server.calls("POST", "/v1/jobs/")) >= asked + 2)
     assert not any(record.job["status"] == "running" for record in server.records.values())
 
 
