@@ -213,8 +213,9 @@ class Engine:
                         yield self._fail(row, outcome)
                         return
                     if isinstance(row.state, Finishing):
-                        row.outcomes.append(outcome)
-                    self._side_work.prepare(row, outcome)
+                        self._take_outcome(row, outcome)
+                    else:
+                        self._side_work.prepare(row, outcome)
         if self._scheduler.is_running(row) and not isinstance(row.state, Running):
             self._side_work.watch(row)
 
@@ -242,10 +243,8 @@ class Engine:
         """Preparing -> Running; but what another engine has done of the row is not done again."""
         snapshot, number = row.snapshot, len(row.outcomes)
         if snapshot is not None and number < len(snapshot.outcomes):
-            row.steps_done += work.steps
-            row.steps_ahead = 0
-            row.outcomes.append(snapshot.outcomes[number])
-            self._side_work.prepare(row, snapshot.outcomes[number])
+            row.count_steps(work)
+            self._take_outcome(row, snapshot.outcomes[number])
             return
         row.enter(Running(work))
         row.snapshot = None
@@ -253,6 +252,11 @@ class Engine:
             work.restore(snapshot.work)
             if _is_done(work):
                 self._side_work.finish([row])
+
+    def _take_outcome(self, row: Row, outcome: object) -> None:
+        """Finishing, or not begun -> Preparing, with the outcome of a piece of work."""
+        row.outcomes.append(outcome)
+        self._side_work.prepare(row, outcome)
 
     def _retry_or_fail(self, row: Row, failure: JobFailure) -> Iterator[Event]:
         """Prepare ``row`` once more if the memory was full and some could be freed; otherwise fail it.

@@ -124,6 +124,11 @@ class Row:
         """The piece of work in progress: it takes steps, or its outcome is computed."""
         return self.state.work if isinstance(self.state, Running | Finishing) else None
 
+    def count_steps(self, work: Work[object]) -> None:
+        """Count the steps of ``work``, which is complete."""
+        self.steps_done += work.steps
+        self.steps_ahead = 0
+
     def charge(self, seconds: float) -> None:
         """Add ``seconds`` of device time to the row's virtual time; a higher priority is charged less."""
         self.virtual_time_s += seconds / SHARE_BASE**self.task.params.priority

@@ -95,8 +95,7 @@ class SideWork:
         batch = [current_work(row) for row in rows]
         futures: list[Future[object]] = [Future() for _ in rows]
         for row, work, future in zip(rows, batch, futures, strict=True):
-            row.steps_done += work.steps
-            row.steps_ahead = 0
+            row.count_steps(work)
             row.enter(Finishing(future, work))
         self.answer(futures, lambda: self._outcomes(batch))
 

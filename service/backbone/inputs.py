@@ -46,6 +46,10 @@ class InputStore:
         """The upload with that SHA-256, or ``None`` if there is none; raises as :meth:`add`."""
         return self.objects.find(self.name(sha256)) if _SHA256.fullmatch(sha256) else None
 
+    def remove_object(self, name: str) -> None:
+        """Remove the upload whose object is called ``name``, if there is one; raises as :meth:`add`."""
+        self.objects.remove(name)
+
     def name(self, sha256: str) -> str:
         """The name of the object."""
         return f"{sha256[:2]}/{sha256}"

@@ -143,10 +143,8 @@ class Retention:
                     yield from (text for params in pipeline.execute() if params for text in _texts(json.loads(params)))
 
     def _remove(self, kind: str, name: str) -> None:
-        if kind == IMAGES:
-            self._stores.images.remove_object(name)
-        else:
-            self._objects(kind).remove(name)
+        """Remove an object, and with an image its conversions."""
+        getattr(self._stores, kind).remove_object(name)
 
     def _original(self, kind: str, name: str) -> str:
         """The name of the object that is noted: a conversion is kept for as long as its image."""
