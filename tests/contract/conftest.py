@@ -1,23 +1,20 @@
-"""What contract tests share: unmodified JavaScript clients, installed once and kept between runs."""
+"""What contract tests share: unmodified JavaScript clients."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.node_packages import installed
+
 PACKAGES = Path(__file__).parent / "node"
-KEPT = Path(__file__).parents[2] / "build" / "node"
-INSTALL_S, RUN_S = 120, 90
-UNREACHABLE = ("ENOTFOUND", "ECONNREFUSED", "ECONNRESET", "EAI_AGAIN", "ETIMEDOUT")
+RUN_S = 90
 
 Node = Callable[..., Any]
 
@@ -25,28 +22,7 @@ Node = Callable[..., Any]
 @pytest.fixture(scope="session")
 def node_modules() -> Path:
     """The folder ``node_modules`` with what ``package-lock.json`` names; skips where it cannot be had."""
-    if shutil.which("npm") is None or shutil.which("node") is None:
-        pytest.skip("Node's clients need node and npm")
-    lock = (PACKAGES / "package-lock.json").read_bytes()
-    kept = KEPT / hashlib.sha256(lock).hexdigest()[:16]
-    if not kept.is_dir():
-        install(kept)
-    return kept / "node_modules"
-
-
-def install(kept: Path) -> None:
-    """Install into a folder of another name first, so that ``kept`` is whole whenever it is there."""
-    KEPT.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=KEPT) as partial:
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(PACKAGES / name, partial)
-        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        done = subprocess.run(command, cwd=partial, capture_output=True, text=True, timeout=INSTALL_S, check=False)
-        if any(sign in done.stderr for sign in UNREACHABLE):
-            pytest.skip("Node's clients need a package registry that can be reached")
-        assert done.returncode == 0, done.stderr
-        if not kept.exists():
-            shutil.copytree(partial, kept, symlinks=True)
+    return installed(PACKAGES)
 
 
 @pytest.fixture(scope="session")
