@@ -21,7 +21,7 @@ PhotogramError
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -180,6 +180,14 @@ def with_detail(error: Exception) -> str:
     """The message of ``error``, and what a library said of it: for the operator's own terminal, never for clients."""
     detail = getattr(error, "detail", None)
     return f"{error} ({detail})" if detail else str(error)
+
+
+def in_flags(error: PhotogramError, flags: Mapping[str, str]) -> str:
+    """The message of ``error`` with the flags that gave the fields of a request; an empty flag leaves the name out."""
+    if not isinstance(error, InvalidTicket):
+        return with_detail(error)
+    named = ((flags.get(each.field, each.field), each.message) for each in error.problems)
+    return "; ".join(f"{flag} {message}".lstrip() for flag, message in named)
 
 
 class ModelUnavailable(JobFailure):

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from models.catalog.single_file import UNET_LAYOUTS
+
 BYTES = {"F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
 LORA = {"unet.x.attn2.to_k.lora_A.weight": [4, 8], "unet.x.attn2.to_k.lora_B.weight": [8, 4]}
 
@@ -47,7 +49,9 @@ OPEN_CLIP = "conditioner.embedders.0.model.ln_final.bias"
 
 def checkpoint(text: str, width: int, channels: int = 4) -> dict[str, list[int]]:
     """The tensors by which a checkpoint in its authors' layout is recognised, with ``text`` of the text encoder."""
-    unet = {"input_blocks.0.0.weight": [1, channels, 1, 1], ATTENTION: [1, width]}
+    blocks = next(layout.blocks() for layout in UNET_LAYOUTS if layout.context_width == width)
+    attentions = {f"{block}.attn2.to_k.weight": [1, width] for block in blocks}
+    unet = {"input_blocks.0.0.weight": [1, channels, 1, 1], **attentions}
     return {**{f"model.diffusion_model.{name}": shape for name, shape in unet.items()}, text: [1],
             "first_stage_model.decoder.conv_in.weight": [1, 4, 1, 1]}  # fmt: skip
 

@@ -16,6 +16,7 @@ from models.catalog.families import ATTENTIONS, FAMILIES, STABLE_DIFFUSION
 from models.catalog.file_kinds import DENOISER, VAE, kind_of
 from models.catalog.gguf_files import GGUF, QUANTIZATIONS
 from models.catalog.names import did_you_mean
+from models.catalog.pipelines import INDEX
 from models.catalog.samplers import SAMPLERS, find_sampler
 from models.catalog.tables import read_table, subtables
 from models.catalog.weights import file_problem
@@ -186,8 +187,8 @@ class ModelSpec:
     def problem(self) -> str | None:
         """Why it cannot be loaded, as far as the disk shows without reading the weights; ``None`` if it may load."""
         for folder in (self.folder, self.config):
-            if folder is not None and not (folder / "model_index.json").is_file():
-                return f"there is no diffusers pipeline in {folder} (no model_index.json)"
+            if folder is not None and not (folder / INDEX).is_file():
+                return f"there is no diffusers pipeline in {folder} (no {INDEX})"
         if self.file is not None and self.url is None and not self.file.is_file():
             return f"there is no file {self.file}"
         for key, file in (("VAE", self.vae), ("denoiser", self.denoiser)):
@@ -197,12 +198,17 @@ class ModelSpec:
 
     def weights_problem(self) -> str | None:
         """What is wrong with its single file, VAE or denoiser, without their paths; a missing file is no problem."""
-        if self.file is not None and self.file.is_file() and (found := file_problem(self.file)) is not None:
+        if self.file is not None and self.file.is_file() and (found := self._file_problem(self.file)) is not None:
             return found
         if self.vae is not None and self.vae.is_file() and (found := _vae_problem(self.vae)) is not None:
             return found
         is_there = self.denoiser is not None and self.denoiser.is_file()
         return _denoiser_problem(self.denoiser, self.family) if is_there and self.denoiser is not None else None
+
+    def _file_problem(self, file: Path) -> str | None:
+        kind = kind_of(file)
+        needs_config = self.config is None and kind.family == self.family
+        return file_problem(file) or (kind.configuration_problem if needs_config else None)
 
     @property
     def takes_negative_prompt(self) -> bool:

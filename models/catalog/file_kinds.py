@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from models.catalog.families import FLUX, SDXL, SDXL_REFINER, STABLE_DIFFUSION
 from models.catalog.gguf_files import GGUF, TYPES
 from models.catalog.lora_files import look_at
 from models.catalog.pickle_names import names_in_pickle
-from models.catalog.single_file import family_among, marked_prediction
+from models.catalog.single_file import configuration_problem, family_among, marked_prediction
 from models.catalog.weights import SAFETENSORS, file_problem, read_header
 from models.errors import ModelUnavailable
 
@@ -41,6 +41,8 @@ class FileKind:
     """Further words for people, such as ``SD 1.x`` or ``inpainting``."""
     problem: str | None = None
     """Why it cannot be used, as far as its header shows; ``None`` if it can. Without its path."""
+    configuration_problem: str | None = None
+    """Why a checkpoint can be used with a given configuration only; ``None`` if it needs none."""
 
     def __str__(self) -> str:
         words = ", ".join((*(() if self.family is None else (self.family,)), *self.details))
@@ -73,6 +75,8 @@ _SIGNS = (
     _sign(OTHER, r"motion_modules\.", what="an AnimateDiff motion module, which Photogram does not run"),
     _sign(OTHER, r"^(adapter\.)?body\.\d+\.(in_conv|resnets|block1)\b",
           what="a T2I-Adapter, which Photogram does not run"),
+    _sign(OTHER, r"(^|\.)double_stream_modulation_img\.", what="FLUX.2, which Photogram does not run"),
+    _sign(OTHER, r"(^|\.)distilled_guidance_layer\.", what="Chroma, which Photogram does not run"),
     _sign(OTHER, r"^task_embedding$", what="a union ControlNet, which Photogram does not run"),
     _sign(LORA, r"[._]lora[._](up|down|A|B)\b|\.lora_(up|down|A|B)\.|^lora_(unet|te\d?|transformer|prior)_"),
     _sign(LORA, r"\.(hada_w1_[ab]|lokr_w1(_a)?|oft_(blocks|diag)|dora_scale|lora_magnitude_vector)"),
@@ -165,8 +169,8 @@ def _of_safetensors(file: Path) -> FileKind:
     header = {name: tensor for name, tensor in whole.items() if name != "__metadata__"}
     found = _embedding(header) or _by_sign(header, file)
     if any(_QUANTIZED.search(name) for name in header) and found.problem is None:
-        return FileKind(found.kind, found.family, found.details, "its weights are quantised with scales of their own, "
-                        "which are not read: use the file in fp16, bf16 or plain fp8")  # fmt: skip
+        reason = "its weights are quantised with scales of their own, which are not read"
+        return replace(found, problem=f"{reason}: use the file in fp16, bf16 or plain fp8")
     return found
 
 
@@ -178,8 +182,7 @@ def _of_gguf(file: Path) -> FileKind:
     found = _by_sign(header, file)
     if found.kind == DENOISER:
         return found
-    problem = f"only denoisers (UNets and transformers) are read from {GGUF} files"
-    return FileKind(found.kind, found.family, found.details, problem)
+    return replace(found, problem=f"only denoisers (UNets and transformers) are read from {GGUF} files")
 
 
 def _by_sign(header: Header, file: Path) -> FileKind:
@@ -218,7 +221,13 @@ def _checkpoint(header: Header, file: Path, sign: _Sign) -> FileKind:
         return FileKind(CHECKPOINT, family, problem="it is a checkpoint without a VAE: use the complete file")
     prediction = marked_prediction(read_header(file))
     details = (*_version(header), *_channels(header), *(("v-prediction",) if prediction == "v_prediction" else ()))
-    return FileKind(CHECKPOINT, family, (*details, *_dtypes(header)), _channels_problem(header))
+    return FileKind(
+        CHECKPOINT,
+        family,
+        (*details, *_dtypes(header)),
+        _channels_problem(header),
+        configuration_problem(header, family),
+    )
 
 
 def _lora(header: Header, file: Path, sign: _Sign) -> FileKind:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,6 +17,10 @@ from models.catalog.weights import SAFETENSORS, file_problem, read_header
 from models.errors import ModelUnavailable
 
 _LORA_KEY = re.compile(r"lora.*[._](up|down|A|B)\.(weight|bias)$|\.alpha$")
+_HALF = re.compile(r"(.*)[._](up|down|A|B)\.weight")
+_HALVES = {"up": "up", "B": "up", "down": "down", "A": "down"}
+RANK_MAX = 16_384
+"""More than any layer of a supported family has inputs."""
 _OTHER_TYPES = (
     (re.compile(r"dora_scale|lora_magnitude"), "a DoRA"),
     (re.compile(r"\.hada_"), "a LoHa"),
@@ -58,10 +64,11 @@ def look_at(path: Path) -> LoraFile:
 @lru_cache(8192)
 def _look_at(path: Path, modified_at_ns: int, size_bytes: int) -> LoraFile:
     try:
-        tensor_names(path)
+        names = tensor_names(path)
     except ModelUnavailable as error:
         return LoraFile(str(error), None)
-    return LoraFile(None, _family_in(read_header(path)))
+    header = read_header(path)
+    return LoraFile(_pairs_problem({name: header[name]["shape"] for name in names}), _family_in(header))
 
 
 def tensor_names(path: Path) -> list[str]:
@@ -77,6 +84,30 @@ def tensor_names(path: Path) -> list[str]:
     if foreign or not names:
         raise ModelUnavailable(_not_plain(foreign))
     return names
+
+
+def _pairs_problem(shapes: Mapping[str, list[int]]) -> str | None:
+    """What is wrong with the two matrices of each layer: one is missing, or their ranks are none or differ."""
+    pairs: defaultdict[str, dict[str, list[int]]] = defaultdict(dict)
+    for name, shape in shapes.items():
+        half = _HALF.fullmatch(name)
+        if half is not None:
+            pairs[half[1]][_HALVES[half[2]]] = shape
+        elif name.endswith(".alpha") and prod(shape) != 1:
+            return f"its alpha {name[:100]!r} is no single number: its shape is {shape}"
+    problems = (_pair_problem(layer[:100], pair) for layer, pair in pairs.items())
+    return next(filter(None, problems), None)
+
+
+def _pair_problem(layer: str, pair: Mapping[str, list[int]]) -> str | None:
+    if len(pair) != 2:
+        return f"of its layer {layer!r} one of the two matrices is missing"
+    up, down = pair["up"], pair["down"]
+    if min(len(up), len(down)) < 2 or 0 in (*up, *down):
+        return f"its layer {layer!r} has no matrices: their shapes are {up} and {down}"
+    if up[1] != down[0]:
+        return f"the ranks in its layer {layer!r} differ: {up[1]} up and {down[0]} down"
+    return None if up[1] <= RANK_MAX else f"its layer {layer!r} has the rank {up[1]}; the largest is {RANK_MAX}"
 
 
 def _not_plain(foreign: list[str]) -> str:

@@ -11,8 +11,9 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from models.catalog.gguf_files import GGUF, read_gguf
 from models.errors import ModelUnavailable
@@ -26,6 +27,12 @@ _DEPTH_MAX, _FILES_MAX = 8, 20_000
 _LENGTH_BYTES = 8
 _HEADER_MAX_BYTES = 100_000_000
 """The bound that the format sets."""
+_DIMENSIONS_MAX, _COUNT_END = 8, 1 << 63
+_SIZES = {
+    "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2, "I32": 4,
+    "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8,
+}  # fmt: skip
+"""Bytes of a number of each dtype; others, such as those of 4 bits, are not checked."""
 _NOT_REGULAR = "it is no regular file"
 _HTML = (b"<!doctype", b"<html", b"<?xml", b"<head")
 _JSON_START = b"{"
@@ -114,6 +121,11 @@ def _header(path: Path, modified_at_ns: int, size_bytes: int) -> Mapping[str, An
     return read_gguf(path, size_bytes) if path.suffix.lower() == GGUF else _safetensors_header(path, size_bytes)
 
 
+def header_end_of(start: bytes) -> int:
+    """The number of bytes up to the end of the header, told by the first bytes of a ``.safetensors`` file."""
+    return _LENGTH_BYTES + int.from_bytes(start[:_LENGTH_BYTES], "little")
+
+
 def _safetensors_header(path: Path, size_bytes: int) -> Mapping[str, Any]:
     with path.open("rb") as opened:
         length = int.from_bytes(opened.read(_LENGTH_BYTES), "little")
@@ -126,17 +138,33 @@ def _safetensors_header(path: Path, size_bytes: int) -> Mapping[str, Any]:
         raise ModelUnavailable(_foreign(path) or "its file is no .safetensors file") from error
     if not isinstance(header, dict):
         raise ModelUnavailable("its file is no .safetensors file")
-    ends = [_end(tensor) for name, tensor in header.items() if name != "__metadata__"]
+    ends = [_end(name, tensor) for name, tensor in header.items() if name != "__metadata__"]
     if _LENGTH_BYTES + length + max(ends, default=0) > size_bytes:
         raise ModelUnavailable("its file is incomplete: download it again")
     return header
 
 
-def _end(tensor: object) -> int:
-    offsets = tensor.get("data_offsets") if isinstance(tensor, dict) else None
-    if not isinstance(offsets, list) or len(offsets) != 2 or not isinstance(offsets[1], int):
+def _end(name: str, tensor: object) -> int:
+    """Where the bytes of a tensor end, after the header.
+
+    Raises:
+        ModelUnavailable: the header of the tensor is none, or contradicts itself.
+    """
+    facts = tensor if isinstance(tensor, dict) else {}
+    shape, offsets = facts.get("shape"), facts.get("data_offsets")
+    if not (_are_counts(shape) and _are_counts(offsets) and len(offsets) == 2 and offsets[0] <= offsets[1]):
         raise ModelUnavailable("its file is no .safetensors file")
-    return offsets[1]
+    size, held = _SIZES.get(str(facts.get("dtype"))), offsets[1] - offsets[0]
+    if size is not None and prod(shape) * size != held:
+        raise ModelUnavailable(
+            f"its header contradicts itself: the tensor {name[:100]!r} of the shape {shape} has {held} bytes"
+        )
+    return int(offsets[1])
+
+
+def _are_counts(value: Any) -> TypeGuard[list[int]]:
+    is_short = isinstance(value, list) and len(value) <= _DIMENSIONS_MAX
+    return is_short and all(type(each) is int and 0 <= each < _COUNT_END for each in value)
 
 
 def _foreign(path: Path) -> str | None:

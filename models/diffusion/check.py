@@ -11,7 +11,7 @@ from pathlib import Path
 from models.catalog.catalog import Catalog
 from models.catalog.families import TXT2IMG
 from models.diffusion.quiet import silence_libraries
-from models.errors import PhotogramError, with_detail
+from models.errors import PhotogramError, in_flags
 from models.jobs.params import DrawParams, DrawRequest
 from models.jobs.tickets import complete
 
@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         took_s = _draw(Catalog.load(options.catalog), options.name)
     except PhotogramError as error:
-        print(f"{options.name}: {with_detail(error)}", file=sys.stderr)
+        print(f"photogram models check: {in_flags(error, {'model': ''})}", file=sys.stderr)
         return 1
     print(f"{options.name}: ok, loaded and drew {STEPS} steps in {took_s:.1f} s")
     return 0

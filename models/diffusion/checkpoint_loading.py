@@ -17,6 +17,7 @@ from models.catalog.families import ATTENTIONS, FAMILIES
 from models.catalog.file_kinds import kind_of
 from models.catalog.gguf_files import QUANTIZATIONS
 from models.catalog.libraries import PACKAGES_OF_ATTENTION, missing_package
+from models.catalog.pipelines import denoiser_problem
 from models.catalog.single_file import family_of
 from models.diffusion.attention import choose_attention
 from models.diffusion.backends.choose import choose_backend
@@ -59,7 +60,9 @@ def load_checkpoint(
     """
     problem = spec.problem() or _unsupported(spec, device) or missing_package(spec)
     if problem is not None:
-        raise ModelUnavailable(f"model {spec.name!r}: {_without_folders(problem, spec)}", detail=problem)
+        raise ModelUnavailable(
+            f"model {spec.name!r}: {_without_folders(problem, spec)}", detail=_paths_in(problem, spec)
+        )
     family = load_family(spec.family)
     dtype = dtype_of(spec, device, family)
     _check_memory(spec, device)
@@ -160,9 +163,18 @@ def _unsupported(spec: ModelSpec, device: torch.device) -> str | None:
 
 def _without_folders(text: str, spec: ModelSpec) -> str:
     """``text`` with only the names of the model's files and folders, since clients must not learn where they are."""
-    for path in (spec.folder, spec.config, spec.file, spec.vae, spec.denoiser):
-        text = text if path is None else text.replace(str(path), path.name)
+    for path in _places(spec):
+        text = text.replace(str(path), path.name)
     return text
+
+
+def _paths_in(text: str, spec: ModelSpec) -> str | None:
+    """The model's files and folders that ``text`` names; ``None`` if it names none."""
+    return ", ".join(str(path) for path in _places(spec) if str(path) in text) or None
+
+
+def _places(spec: ModelSpec) -> list[Path]:
+    return [path for path in (spec.folder, spec.config, spec.file, spec.vae, spec.denoiser) if path is not None]
 
 
 def _file_problem(file: Path, family: str) -> str | None:
@@ -203,7 +215,7 @@ def _read(spec: ModelSpec, family: Family, dtype: torch.dtype) -> Any:
         if folder is None:
             raise ModelUnavailable(f"its files are not downloaded; photogram models pull {spec.name}")
         index = family.pipeline_class.load_config(folder, local_files_only=True)
-        problem = _index_problem(index, spec.family)
+        problem = denoiser_problem(index, spec.family)
         if problem is not None:
             raise ModelUnavailable(problem)
         options |= {name: None for name in family.optional if (index.get(name) or [None])[0] is None}
@@ -233,15 +245,3 @@ def _read_file(spec: ModelSpec, file: Path, family: Family, options: dict[str, A
                 'cannot be reached; set config = "FOLDER" beside file, a diffusers folder of any model of the same '
                 "kind (its weights are not needed)"
             ) from error
-
-
-def _index_problem(index: Mapping[str, Any], family: str) -> str | None:
-    """Why the pipeline that ``index``, a ``model_index.json``, describes is not of ``family``; ``None`` if it is."""
-    found = next((index[part][1] for part in ("unet", "transformer") if part in index), None)
-    known = {} if found is None else FAMILIES
-    families = [name for name, facts in known.items() if found in (facts.denoiser, facts.older_denoiser)]
-    if family in families:
-        return None
-    fitting = " or ".join(f'"{name}"' for name in families)
-    advice = f"set family = {fitting}" if fitting else "no family has this denoiser"
-    return f"its denoiser is {found or 'missing'}; {advice}"

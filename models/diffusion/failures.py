@@ -91,8 +91,10 @@ def reason_of(error: Exception, otherwise: str) -> str:
     return str(error) if isinstance(error, PhotogramError) else otherwise
 
 
-def detail_of(error: Exception) -> str:
-    """The type and the first line of an error of a library, for the ``detail`` of a failure."""
+def detail_of(error: Exception) -> str | None:
+    """The type and the first line of an error of a library, for the ``detail`` of a failure; our own have theirs."""
+    if isinstance(error, PhotogramError):
+        return getattr(error, "detail", None)
     return f"{type(error).__name__}: {summary(error)}"
 
 

@@ -6,7 +6,6 @@ import gc
 import time
 from collections.abc import Callable, Collection, Hashable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from threading import RLock, Thread
@@ -40,11 +39,16 @@ class _Entry:
 
     @property
     def is_loaded(self) -> bool:
-        return self.future.done() and not isinstance(self.future.result(), JobFailure)
+        return self._is_done and not isinstance(self.future.result(), JobFailure)
 
     @property
     def has_failed(self) -> bool:
-        return self.future.done() and isinstance(self.future.result(), JobFailure)
+        return self._is_done and isinstance(self.future.result(), JobFailure)
+
+    @property
+    def _is_done(self) -> bool:
+        """Whether there is a result; a load that a closing cache canceled has none."""
+        return self.future.done() and not self.future.cancelled()
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,7 @@ class ModelCache:
         return dropped
 
     def close(self) -> None:
-        """End the loader thread, and stop downloads; what they brought stays on the disk."""
+        """End the loader thread, and stop downloads; what they brought stays on the disk. Open futures are canceled."""
         with self._lock:
             downloads = [entry.progress for entry in self._entries.values() if entry.progress is not None]
         for progress in downloads:
@@ -167,8 +171,11 @@ class ModelCache:
         if isinstance(failure, JobFailure):
             entry_future.set_result(failure)
             return
-        with suppress(RuntimeError):  # the loader has been closed
+        try:
             loading = self._loader.submit(self._load, request)
+        except RuntimeError:  # the loader has been closed
+            entry_future.cancel()
+        else:
             loading.add_done_callback(partial(_hand_on, entry_future))
 
     def _load(self, request: LoadRequest[object]) -> object:
@@ -248,6 +255,7 @@ class ModelCache:
 def _hand_on(to: Future[object], done: Future[object]) -> None:
     """Give the outcome of ``done`` to ``to``."""
     if done.cancelled():
+        to.cancel()
         return
     error = done.exception()
     if error is None:

@@ -25,7 +25,7 @@ import numpy as np
 from models.catalog.catalog import Catalog
 from models.catalog.families import FAMILIES, IMG2IMG, TXT2IMG
 from models.diffusion.quiet import silence_libraries
-from models.errors import JobFailure, PhotogramError, with_detail
+from models.errors import JobFailure, PhotogramError, in_flags
 from models.jobs.params import DrawParams, DrawRequest
 from models.jobs.tickets import complete
 
@@ -42,6 +42,8 @@ FLOAT32_LEVELS = 1
 """The largest difference of a pixel in float32, of 255."""
 PSNR_DB = {"float16": 38.0, "bfloat16": 30.0}
 """The lowest PSNR of an image in 16 bits."""
+_FLAGS = {"model": "", "num_inference_steps": "--steps"}
+"""The flag that gives each field of the request; the model is named by the message."""
 _OVER = f"input:{'0' * 64}"
 """The name of the image that is drawn over."""
 
@@ -101,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _verify(Catalog.load(options.catalog), options.name, options.steps)
     except PhotogramError as error:
-        print(f"{options.name}: {with_detail(error)}", file=sys.stderr)
+        print(f"photogram models verify: {in_flags(error, _FLAGS)}", file=sys.stderr)
         return 1
 
 

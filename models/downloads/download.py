@@ -7,6 +7,7 @@ from models.downloads.hub import fetch_repository
 from models.downloads.links import fetch_link
 from models.downloads.on_disk import is_on_disk
 from models.downloads.progress import Progress
+from models.downloads.space import DISK_PROBLEMS
 from models.errors import DownloadFailed
 
 
@@ -33,7 +34,8 @@ def download(spec: ModelSpec, progress: Progress) -> None:
     except DownloadFailed as error:
         raise DownloadFailed(f"model {spec.name!r} cannot be downloaded: {error}", detail=error.detail) from error
     except OSError as error:
+        reason = DISK_PROBLEMS.get(error.errno or 0, "its files cannot be written")
         raise DownloadFailed(
-            f"model {spec.name!r} cannot be downloaded: {error.strerror or 'its files cannot be written'}",
-            detail=str(error),
+            f"model {spec.name!r} cannot be downloaded: {reason}",
+            detail=None if error.filename is None else str(error.filename),
         ) from error

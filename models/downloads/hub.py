@@ -8,8 +8,8 @@ The client's own download begins a file anew after every failure. Large files th
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from huggingface_hub import HfApi, constants, hf_hub_download, hf_hub_url, snaps
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
+    HFValidationError,
     OfflineModeIsEnabled,
     RemoteEntryNotFoundError,
     RepositoryNotFoundError,
@@ -26,11 +27,15 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import build_hf_headers, disable_progress_bars  # type: ignore[attr-defined]
 
-from models.downloads.parts import INDEX, needed_files
+from models.catalog.pipelines import INDEX, index_in
+from models.downloads.network import why_failed
+from models.downloads.parts import needed_files
 from models.downloads.progress import Progress
-from models.downloads.space import require_space
+from models.downloads.space import DISK_PROBLEMS, require_space
 from models.downloads.transfer import Refused, RemoteFile, bytes_had, transfer
-from models.errors import DownloadFailed
+from models.errors import DownloadFailed, ModelUnavailable
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -72,16 +77,16 @@ def look_up(name: str, revision: str | None = None) -> Repository:
     return Repository(name, revision or "main", info.sha or "", str(licence), files)
 
 
-def index_of(repository: Repository) -> dict[str, Any]:
+def index_of(repository: Repository) -> Mapping[str, Any]:
     """The ``model_index.json`` of a repository, which is downloaded.
 
     Raises:
         DownloadFailed: it has none, or access to the repository is not granted.
+        ModelUnavailable: it is no JSON object.
     """
     with _in_words(repository.name, repository.revision):
         path = hf_hub_download(repository.name, INDEX, revision=repository.commit)
-    index: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-    return index
+    return index_in(Path(path).parent)
 
 
 def fetch_repository(
@@ -126,20 +131,27 @@ def _blob(repository: Repository, remote: RemoteFile) -> Path:
 
 @contextmanager
 def _in_words(name: str, revision: str | None) -> Iterator[None]:
-    """Raise the block's errors of the hub as :class:`DownloadFailed`, with what to do."""
+    """Raise the block's errors of the hub as :class:`DownloadFailed`, with what to do; the log has the client's words.
+
+    Errors of the disk are raised as they are.
+    """
     try:
         yield
-    except (DownloadFailed, OSError) as error:
-        if not isinstance(error, HfHubHTTPError | OfflineModeIsEnabled):
-            raise
-        raise DownloadFailed(_reason(error, name, revision), detail=str(error).strip()) from error
+    except ModelUnavailable:
+        raise
     except Refused as error:
         raise DownloadFailed(_refusal(error.status, error.headers.get("X-Error-Code"), name)) from error
+    except (HfHubHTTPError, OfflineModeIsEnabled) as error:
+        _log.debug("the model hub, asked for %s: %s", name, error)
+        raise DownloadFailed(_reason(error, name, revision)) from error
+    except HFValidationError as error:
+        raise DownloadFailed(f"{name} is no name of a repository, which is owner/name") from error
     except Exception as error:  # the hub's client also raises the errors of its transport
-        raise DownloadFailed(
-            f"the model hub at {constants.ENDPOINT} cannot be reached for {name}; HF_ENDPOINT names another one",
-            detail=f"{type(error).__name__}: {error}",
-        ) from error
+        if isinstance(error, OSError) and error.errno in DISK_PROBLEMS:
+            raise
+        _log.debug("the model hub, asked for %s: %s: %s", name, type(error).__name__, error)
+        reason = f"the model hub at {constants.ENDPOINT} cannot be reached for {name}: {why_failed(error)}"
+        raise DownloadFailed(f"{reason}; HF_ENDPOINT names another one") from error
 
 
 def _reason(error: HfHubHTTPError | OfflineModeIsEnabled, name: str, revision: str | None) -> str:

@@ -11,17 +11,22 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import httpx
 
-from models.catalog.weights import SAFETENSORS, read_header
+from models.catalog.file_kinds import FileKind, kind_of
+from models.catalog.weights import SAFETENSORS, header_end_of, read_header
+from models.downloads.network import why_failed
 from models.downloads.progress import Progress
 from models.downloads.space import require_space
 from models.downloads.transfer import Refused, RemoteFile, bytes_had, open_client, transfer
 from models.errors import DownloadFailed, ModelUnavailable
 
+_LOOK_AHEAD_BYTES, _LOOK_AHEAD_MAX_BYTES = 1 << 19, 1 << 24
+"""How much of a file is asked for to see what it is: at first, which is enough for SDXL, and at most."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _API_DOWNLOAD = re.compile(r"/api/download/models/(\d+)")
 _PAGE = re.compile(r"/models/(\d+)")
@@ -91,9 +96,63 @@ def _probe(url: str, sha256: str | None) -> RemoteFile:
             version = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
     except httpx.TransportError as error:
         host = httpx.URL(url).host
-        raise DownloadFailed(f"{host} cannot be reached", detail=f"{type(error).__name__}: {error}") from error
+        raise DownloadFailed(f"{host} cannot be reached: {why_failed(error)}") from error
     size_bytes = int(size) if size.isdecimal() else None
     return RemoteFile(url=url, size_bytes=size_bytes, sha256=sha256, version=f"{url} {version} {size}", headers=headers)
+
+
+def look_ahead(url: str) -> FileKind | None:
+    """What the ``.safetensors`` file at ``url`` is, told by its header alone, before it is downloaded.
+
+    Returns:
+        ``None`` if the server sends no parts of files or breaks off, or if the header is unusually long.
+
+    Raises:
+        DownloadFailed: the server does not give the file.
+    """
+    try:
+        with open_client(_token_headers(url)) as client:
+            start, size_bytes = _part(client, url, 0, _LOOK_AHEAD_BYTES)
+            end = min(header_end_of(start), size_bytes, _LOOK_AHEAD_MAX_BYTES)
+            if len(start) < end:
+                start += _part(client, url, len(start), end)[0]
+    except Refused as error:
+        raise DownloadFailed(_refusal(url, error.status)) from error
+    except (httpx.TransportError, _NoParts):
+        return None
+    is_enough = len(start) >= min(header_end_of(start), size_bytes)
+    return _kind_of_start(start, size_bytes) if is_enough else None
+
+
+class _NoParts(Exception):
+    """The server sends whole files alone."""
+
+
+def _part(client: httpx.Client, url: str, begin: int, end: int) -> tuple[bytes, int]:
+    """The bytes of the file from ``begin`` up to ``end``, and the size of the file."""
+    with client.stream("GET", url, headers={"Range": f"bytes={begin}-{end - 1}"}) as response:
+        size = response.headers.get("Content-Range", "").rpartition("/")[2]
+        if response.status_code not in (200, 206):
+            raise Refused(response)
+        if response.status_code == 200 or not size.isdecimal():
+            raise _NoParts
+        content = b""
+        for chunk in response.iter_bytes():
+            content += chunk
+            if len(content) >= end - begin:
+                break
+        return content[: end - begin], int(size)
+
+
+def _kind_of_start(start: bytes, size_bytes: int) -> FileKind | None:
+    """What a file is that begins with ``start``: the rest of its copy here is a hole, which takes no space."""
+    with NamedTemporaryFile(prefix="photogram-", suffix=SAFETENSORS) as copy:
+        copy.write(start)
+        try:
+            copy.truncate(size_bytes)
+        except (OSError, OverflowError):  # no file has this size
+            return None
+        return kind_of(Path(copy.name))
 
 
 def _civitai_endpoint() -> str:
@@ -144,7 +203,7 @@ def _civitai(path: str) -> dict[str, Any]:
         with open_client(_token_headers(url)) as client:
             response = client.get(url)
     except httpx.TransportError as error:
-        raise DownloadFailed(f"{_civitai_endpoint()} cannot be reached", detail=str(error)) from error
+        raise DownloadFailed(f"{_civitai_endpoint()} cannot be reached: {why_failed(error)}") from error
     if response.status_code != 200:
         raise DownloadFailed(_refusal(url, response.status_code))
     found: dict[str, Any] = response.json()

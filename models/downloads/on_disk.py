@@ -8,7 +8,8 @@ from pathlib import Path
 from huggingface_hub import constants, try_to_load_from_cache
 
 from models.catalog.catalog import ModelSpec
-from models.downloads.parts import DENOISERS, FP16, INDEX, parts_of, weights_among
+from models.catalog.pipelines import INDEX
+from models.downloads.parts import DENOISERS, FP16, parts_of, weights_among
 
 
 def is_hub_offline() -> bool:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from models.catalog.pipelines import INDEX
 from models.errors import DownloadFailed
 
-INDEX = "model_index.json"
 UNUSED_PARTS = ("safety_checker", "feature_extractor", "image_encoder")
 """Parts of pipelines that no family uses."""
 DENOISERS = ("unet", "transformer")

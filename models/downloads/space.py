@@ -1,11 +1,22 @@
-"""Free disk space, checked before a download begins."""
+"""Free disk space, checked before a download begins, and what is wrong if a disk takes no more."""
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
 
 from models.errors import DownloadFailed
+
+_NOT_WRITABLE = "its files may not be written there"
+DISK_PROBLEMS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EACCES: _NOT_WRITABLE,
+    errno.EPERM: _NOT_WRITABLE,
+    errno.EROFS: f"{_NOT_WRITABLE}: the disk is read-only",
+}
+"""Why files cannot be written, by the number of the error."""
 
 
 def require_space(folder: Path, needed_bytes: int) -> None:

@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 import httpx
 
+from models.downloads.network import why_failed
 from models.downloads.progress import Progress
 from models.errors import DownloadFailed
 
@@ -172,7 +173,8 @@ def _verify(file: RemoteFile, partial: Path) -> None:
 def _broken_off(file: RemoteFile, had: int, error: Exception) -> DownloadFailed:
     total = "" if file.size_bytes is None else f" of {file.size_bytes}"
     host = httpx.URL(file.url).host
+    reason = str(error) if isinstance(error, _BrokeOff) else why_failed(error)
     return DownloadFailed(
-        f"the connection to {host} broke off after {had}{total} bytes; try again, and the download goes on from there",
-        detail=f"{type(error).__name__}: {error}",
+        f"the connection to {host} broke off after {had}{total} bytes ({reason}); try again, and the download goes on "
+        "from there"
     )

@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from models.catalog.catalog import ModelSpec
-from models.catalog.file_kinds import CHECKPOINT, DENOISER
+from models.catalog.file_kinds import CHECKPOINT, DENOISER, FileKind, kind_of
+from models.catalog.pipelines import INDEX, family_of_pipeline, index_in
 from models.catalog.single_file import family_of
 from models.catalog.weights import SAFETENSORS
-from models.errors import CatalogError, ModelUnavailable
+from models.errors import CatalogError, DownloadFailed, ModelUnavailable
 from service.backbone.catalog_edit import NameTaken
 from service.commands.model_files import beside, checked_vae, kind_of_source, name_of_file
 
@@ -59,17 +59,37 @@ def require_printable(name: str) -> None:
 
 
 def with_family(entry: dict[str, object], spec: ModelSpec) -> dict[str, object]:
-    """``entry`` with the family of the file that was downloaded, unless it was given.
+    """``entry`` with the family of the file behind a URL, if that is here, unless the family was given.
 
     Raises:
         CatalogError: the file is no checkpoint that can be used.
     """
     if spec.url is None or spec.file is None or not spec.file.is_file():
         return entry
-    kind = kind_of_source(str(spec.file))
-    if kind is not None and kind.kind != CHECKPOINT:
-        raise CatalogError(f"it is {kind}: add it with photogram models add {shlex.quote(str(spec.file))}")
-    return {**_family_of(spec.file), **entry}
+    kind = kind_of(spec.file)
+    _refuse_linked(kind, spec.url, has_config=spec.config is not None)
+    return {"family": kind.family, **entry}
+
+
+@contextmanager
+def removed_if_refused(spec: ModelSpec) -> Iterator[None]:
+    """Remove the file behind a URL that the block downloads, if the block then refuses it."""
+    was_there = spec.url is None or spec.file is None or spec.file.exists()
+    try:
+        yield
+    except CatalogError:
+        if not was_there and spec.file is not None:
+            spec.file.unlink(missing_ok=True)
+        raise
+
+
+def _refuse_linked(kind: FileKind, url: str, *, has_config: bool) -> None:
+    """Raise :class:`CatalogError` unless the file behind a URL is a checkpoint that can be used."""
+    problem = kind.problem or (None if has_config else kind.configuration_problem)
+    if problem is not None:
+        raise CatalogError(f"{url} cannot be added: {problem}")
+    if kind.kind != CHECKPOINT:
+        raise CatalogError(f"{url} is {kind} and no checkpoint: download it, and photogram models add FILE adds it")
 
 
 def _last_part(source: str) -> str:
@@ -135,7 +155,7 @@ def _source(source: str, options: argparse.Namespace) -> dict[str, object]:
     if options.revision and (path.is_dir() or is_file):
         raise CatalogError(f"--revision is only for hub repositories, and {source} is not one")
     if path.is_dir():
-        return {"folder": str(path.absolute())}
+        return {"folder": str(path.absolute()), **_family_in(path, options.family)}
     if is_file:
         return _file(path, options.config)
     if source.count("/") != 1 or source.startswith((".", "/", "~")):
@@ -166,25 +186,54 @@ def _family_of(path: Path) -> dict[str, object]:
     return {} if family is None else {"family": family}
 
 
+def _family_in(folder: Path, given: str | None) -> dict[str, object]:
+    """The family of a diffusers folder, unless it was ``given``; a folder that is none is told of elsewhere."""
+    if given is not None or not (folder / INDEX).is_file():
+        return {}
+    with _family_to_be_given(str(folder)):
+        return {"family": family_of_pipeline(index_in(folder))}
+
+
+@contextmanager
+def _family_to_be_given(source: str) -> Iterator[None]:
+    """Raise the block's :class:`ModelUnavailable`, which tells why a family is unknown, with the flag that gives it."""
+    try:
+        yield
+    except DownloadFailed:
+        raise
+    except ModelUnavailable as error:
+        message = f"{source} cannot be added: {error}; --family tells the family of a model that one of them can run"
+        raise CatalogError(message) from error
+
+
 def _link(options: argparse.Namespace) -> tuple[str, dict[str, object]]:
     """The name of the file behind a URL, and its entry; the file lands in the folder ``models`` of the data folder."""
-    from models.downloads.links import resolve  # its import takes longer than --help may
+    from models.downloads.links import look_ahead, resolve  # their import takes longer than --help may
 
     if options.revision:
         raise CatalogError(f"--revision is only for hub repositories, and {options.source} is not one")
     link = resolve(options.source, options.sha256)
     stem = link.file_name[: -len(SAFETENSORS)]
     file_name = re.sub(r"[^\w.-]+", "_", options.name or stem) + SAFETENSORS
+    kind = None if options.no_download else look_ahead(link.url)
+    if kind is not None:
+        _refuse_linked(kind, options.source, has_config=options.config is not None)
     entry: dict[str, object] = {"file": f"{LINKED_FOLDER}/{file_name}", "url": link.url}
+    if kind is not None and kind.family is not None:
+        entry["family"] = kind.family
     return stem, {**entry, **({} if link.sha256 is None else {"sha256": link.sha256}), **_config(options.config)}
 
 
 def _repository(name: str, options: argparse.Namespace) -> dict[str, object]:
-    """The entry of a repository at one commit; with ``--no-download`` and a revision, the hub is not asked."""
+    """The entry of a repository at one commit, with its family; with ``--no-download`` and a revision, offline."""
     if options.revision and options.no_download:
         return {"repository": name, "revision": options.revision}
-    from models.downloads.hub import look_up  # its import takes longer than --help may
+    from models.downloads.hub import index_of, look_up  # its import takes longer than --help may
 
     found = look_up(name, options.revision)
     licence = {"licence": found.licence} if found.licence else {}
-    return {"repository": name, "revision": found.commit, **licence}
+    entry: dict[str, object] = {"repository": name, "revision": found.commit, **licence}
+    if options.family is not None:
+        return entry
+    with _family_to_be_given(name):
+        return {**entry, "family": family_of_pipeline(index_of(found))}

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from models.catalog.catalog import EXTRAS, Catalog
 from models.catalog.file_kinds import CHECKPOINT, DENOISER, TABLES, VAE, FileKind, kind_of
 from models.catalog.gguf_files import GGUF
+from models.catalog.pipelines import INDEX
 from models.catalog.weights import PICKLES, WEIGHTS
 from models.errors import CatalogError
 from service.backbone.catalog_edit import Place
@@ -25,7 +26,6 @@ _EXTRA_PATHS = "extra_model_paths.yaml"
 _NO_FOLDERS = ("base_path", "is_default", "custom_nodes")
 _SUFFIXES = (*WEIGHTS, *PICKLES, GGUF)
 _UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".tmp")
-_INDEX = "model_index.json"
 _VAE_ENDING = ".vae.safetensors"
 _END_BYTES = 65_536
 _Ends: TypeAlias = tuple[int, bytes]
@@ -198,7 +198,7 @@ def _files(roots: list[Path]) -> Iterator[Path]:
                 folders.clear()
                 continue
             seen.add(real)
-            if _INDEX in names:
+            if INDEX in names:
                 folders.clear()
                 yield Path(within)
                 continue

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from models.catalog.catalog import DTYPES, OFFLOADS, PREDICTIONS, WEIGHTS, Catalog, ModelSpec
-from models.catalog.families import ATTENTIONS, FAMILIES, STABLE_DIFFUSION
+from models.catalog.families import ATTENTIONS, FAMILIES
 from models.catalog.file_kinds import CHECKPOINT, DENOISER, FileKind
 from models.catalog.libraries import missing_package
 from models.catalog.names import unknown_name
@@ -19,7 +19,7 @@ from service.backbone.configuration import configure
 from service.backbone.running import running_server
 from service.backbone.settings import Settings, SettingsError
 from service.commands.model_downloads import download_shown
-from service.commands.model_entries import in_flags, named_entry, with_family
+from service.commands.model_entries import in_flags, named_entry, removed_if_refused, with_family
 from service.commands.model_files import add_auxiliary, kind_of_source, usage
 from service.commands.model_list import model_lines
 from service.commands.model_scan import Scan
@@ -77,7 +77,7 @@ def _add_arguments(add_parser: argparse.ArgumentParser) -> None:
     add_parser.add_argument(
         "--family",
         choices=tuple(FAMILIES),
-        help=f"the architecture (default: detected for files, else {STABLE_DIFFUSION})",
+        help="the architecture (default: told by the file, or by the model_index.json of a folder or repository)",
     )
     add_parser.add_argument("--config", help="a diffusers folder with the file's configuration and tokenizers")
     add_parser.add_argument(
@@ -138,9 +138,10 @@ def _add_checkpoint(options: argparse.Namespace, catalog_path: Path, kind: FileK
         problem = missing_package(spec) or (None if is_remote(spec) else spec.problem())
         if problem is not None:
             raise CatalogError(f"{options.source} cannot be added: {problem}")
-        if not options.no_download:
-            download_shown(spec)
-        entry = with_family(entry, spec)
+        with removed_if_refused(spec):
+            if not options.no_download:
+                download_shown(spec)
+            entry = with_family(entry, spec)
         add_entry(catalog_path, name, entry, is_default=options.default, overwrite=options.overwrite)
     yield f"{name} is in the catalog" + ("" if kind is None else f": {kind}")
     yield usage(CHECKPOINT, name)

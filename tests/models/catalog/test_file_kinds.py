@@ -165,6 +165,16 @@ REFUSED: dict[str, tuple[Shapes, str, str]] = {
     "LLLite": ({"lllite_unet_x.down.0.weight": [1]}, OTHER, "LLLite"),
     "something": ({"layer.weight": [1], "layer.bias": [1]}, UNKNOWN, "its first tensor is 'layer.weight'"),
     "a lone matrix": ({"classifier.weight": [10, 768]}, UNKNOWN, "no known kind"),
+    "FLUX.2": (
+        {"double_blocks.0.img_attn.qkv.weight": [1], "double_stream_modulation_img.lin.weight": [1]},
+        OTHER,
+        "FLUX.2",
+    ),
+    "Chroma": (
+        {"double_blocks.0.img_attn.qkv.weight": [1], "distilled_guidance_layer.in_proj.bias": [1]},
+        OTHER,
+        "Chroma",
+    ),
     "TAESD": ({"decoder.layers.0.weight": [1]}, OTHER, "a tiny VAE"),
     "nothing": ({}, UNKNOWN, "holds no tensors"),
 }
@@ -176,6 +186,22 @@ def test_what_is_refused_is_named(tmp_path: Path, case: str) -> None:
     found = kind(tmp_path / "file.safetensors", shapes)
     assert found.kind == expected
     assert reason in str(found.problem)
+
+
+SDXL_FILE = {**checkpoint(BIG_G, 2048), CLIP_L: [1]}
+UNCONFIGURED: dict[str, Shapes] = {
+    "a distilled UNet": {name: shape for name, shape in SDXL_FILE.items() if ".transformer_blocks.9." not in name},
+    "a deeper UNet": {**SD1, "model.diffusion_model.middle_block.1.transformer_blocks.1.attn2.to_k.weight": [1, 768]},
+    "another text encoder": {name: [1, 48] if "attn2" in name else shape for name, shape in SD1.items()},
+}
+
+
+@pytest.mark.parametrize("case", UNCONFIGURED)
+def test_a_checkpoint_of_an_unknown_architecture_needs_a_configuration(tmp_path: Path, case: str) -> None:
+    found = kind(tmp_path / "file.safetensors", UNCONFIGURED[case])
+    assert found.kind == CHECKPOINT and found.problem is None
+    assert "its architecture is unknown" in str(found.configuration_problem)
+    assert kind(tmp_path / "known.safetensors", SDXL_FILE).configuration_problem is None
 
 
 class Bomb:

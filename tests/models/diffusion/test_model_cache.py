@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from models.diffusion.model_cache import CHILDREN_MAX, ModelCache, tensors_of
-from models.diffusion.work import LoadRequest
+from models.diffusion.work import Download, LoadRequest
 from models.errors import ModelUnavailable, OutOfMemory
 
 CPU = torch.device("cpu")
@@ -45,6 +46,19 @@ def test_the_least_recently_used_goes_first(open_cache: Callable[..., ModelCache
     for name in ("a", "b", "a", "c"):
         cache.request(load(name)).result()
     assert cache.loaded == ("a", "c")
+
+
+def test_a_load_after_a_download_is_canceled_when_the_cache_was_closed(
+    open_cache: Callable[..., ModelCache],
+) -> None:
+    cache, is_closed = open_cache(), threading.Event()
+    request = LoadRequest("a", "a", lambda: nn.Linear(1, 1), Download(lambda: True, lambda _: is_closed.wait(5)))
+    future = cache.request(request)
+    cache.close()
+    is_closed.set()
+    with pytest.raises(CancelledError):
+        future.result(5)
+    assert cache.loaded == ()
 
 
 def test_what_the_cache_did_is_counted(open_cache: Callable[..., ModelCache]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import re
 import shutil
 import threading
 import time
@@ -18,7 +20,7 @@ from models.downloads.hub import look_up
 from models.downloads.on_disk import is_on_disk, place_of, variant_of
 from models.downloads.parts import FP16
 from models.downloads.progress import Progress
-from models.errors import DownloadFailed
+from models.errors import DownloadFailed, with_detail
 from tests.loopback_hub import LoopbackHub
 from tests.loopback_hub.hub import STRANGER, TOKEN
 
@@ -202,9 +204,57 @@ def test_a_repository_of_something_else(hub: LoopbackHub, tmp_path: Path) -> Non
     assert "is no diffusers pipeline" in failure_of(spec_of(None))
 
 
-def test_no_hub_at_all(hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    assert "the model hub at http://127.0.0.1:9 cannot be reached" in failure_of(spec_of(None))
+NOT_REACHED = {
+    "http://127.0.0.1:9": "it refuses the connection",
+    "http://no-such-host.invalid": "its name cannot be resolved",
+    "{hub}/files": "(404|something else answers)",
+}
+
+
+@pytest.mark.parametrize("endpoint", NOT_REACHED)
+def test_a_hub_that_does_not_answer(hub: LoopbackHub, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint.format(hub=hub.url))
+    with pytest.raises(DownloadFailed, match=NOT_REACHED[endpoint]) as caught:
+        download(spec_of(None), Progress())
+    assert caught.value.detail is None and not LIBRARIES.search(str(caught.value))
+
+
+LIBRARIES = re.compile(r"\[Errno|https?x|huggingface_hub|Client Error|Request ID|Traceback|_error", re.IGNORECASE)
+"""Words of the hub's client and of what it is built on."""
+REFUSALS: dict[str, tuple[dict[str, bool], str | None, str | None, str]] = {
+    "gated": ({"is_gated": True}, None, None, "is gated"),
+    "gated for this account": ({"is_gated": True}, STRANGER, None, "is gated"),
+    "private": ({"is_private": True}, None, None, "there is no repository"),
+    "a wrong token": ({}, "hf_of_nobody", None, "does not accept HF_TOKEN"),
+    "a wrong revision": ({}, None, "v9", "has no revision 'v9'"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_a_refusal_is_said_in_our_own_words(
+    hub: LoopbackHub, tiny_folder: Path, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts, token, revision, reason = REFUSALS[case]
+    hub.add("someone/tiny", tiny_folder, **facts)
+    if token is not None:
+        monkeypatch.setenv("HF_TOKEN", token)
+    with pytest.raises(DownloadFailed, match=reason) as caught:
+        download(spec_of(revision), Progress())
+    assert not LIBRARIES.search(with_detail(caught.value))
+
+
+def test_a_name_that_is_none_and_a_full_disk(
+    hub: LoopbackHub, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(DownloadFailed, match="is no name of a repository"):
+        look_up("some one/..")
+    hub.add("someone/tiny", tiny_folder)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/cache/blob")
+
+    monkeypatch.setattr("models.downloads.hub.transfer", full)
+    assert "cannot be downloaded: the disk is full" in failure_of(spec_of(None))
 
 
 def test_commit_and_licence_are_the_hubs(hub: LoopbackHub, tiny_folder: Path) -> None:

@@ -8,12 +8,13 @@ import pytest
 
 from models.catalog.catalog import ModelSpec
 from models.downloads.download import download
-from models.downloads.links import resolve
+from models.downloads.links import look_ahead, resolve
 from models.downloads.progress import Progress
 from models.errors import DownloadFailed
 from tests.loopback_hub import LoopbackHub
 from tests.loopback_hub.content import sha256
 from tests.loopback_hub.hub import CIVITAI_TOKEN, CivitaiFile
+from tests.weight_files import LORA_FILE, SD1, safetensors
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +105,20 @@ def test_links_that_cannot_be_used(hub: LoopbackHub, source: str) -> None:
     hub.civitai[8] = CivitaiFile(b"", "style.safetensors", kind="LORA")
     with pytest.raises(DownloadFailed, match=BAD_LINKS[source]):
         resolve(source.format(hub=hub.url))
+
+
+def test_a_header_tells_what_a_file_is_before_it_is_downloaded(hub: LoopbackHub) -> None:
+    hub.files["lora.safetensors"] = LORA_FILE
+    hub.files["long.safetensors"] = safetensors({f"lora_unet_{number}.alpha": [1] for number in range(10_000)})
+    hub.files["cut.safetensors"] = safetensors(SD1, missing=5)
+    assert str(look_ahead(f"{hub.files_url}/lora.safetensors")) == "a LoRA"
+    assert str(look_ahead(f"{hub.files_url}/long.safetensors")) == "a LoRA"
+    assert "incomplete" in repr(look_ahead(f"{hub.files_url}/cut.safetensors"))
+    assert all(asked is not None for _, _, asked in hub.requests) and len(hub.requests) == 4
+    hub.faults.ignores_ranges = True
+    assert look_ahead(f"{hub.files_url}/lora.safetensors") is None
+    with pytest.raises(DownloadFailed, match="check the address"):
+        look_ahead(f"{hub.files_url}/none.safetensors")
 
 
 def test_a_file_that_is_gone(hub: LoopbackHub, tmp_path: Path) -> None:

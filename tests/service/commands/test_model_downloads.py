@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from service.commands.model_downloads import Speed, progress_line
 from tests.loopback_hub import LoopbackHub, serving_hub
 from tests.loopback_hub.content import sha256
 from tests.tiny import build_tiny_file, build_tiny_sd
+from tests.weight_files import LORA_FILE, write
 
 
 @pytest.fixture
@@ -47,7 +49,7 @@ def test_an_add_that_cannot_download_adds_nothing(hub: LoopbackHub, data: Path, 
     done = run(hub, data, "add", "someone/tiny")
     assert done.returncode == 1 and "HF_TOKEN" in done.stderr and "Traceback" not in done.stderr
     assert not (data / "catalog.toml").exists()
-    assert run(hub, data, "add", "someone/tiny", "--no-download").returncode == 0
+    assert run(hub, data, "add", "someone/tiny", "--no-download", "--family", "sdxl").returncode == 0
     assert "tiny" in Catalog.load(data / "catalog.toml")
 
 
@@ -55,12 +57,46 @@ def test_a_url_lands_in_the_data_folder_with_its_family(hub: LoopbackHub, data: 
     file = build_tiny_file(tmp_path / "one.safetensors", build_tiny_sd(tmp_path / "folder"))
     hub.files["one.safetensors"] = file.read_bytes()
     source, checksum = f"{hub.files_url}/one.safetensors", sha256(file.read_bytes())
-    assert run(hub, data, "add", source, "--sha256", "0" * 64).returncode == 1
-    done = run(hub, data, "add", source, "--sha256", checksum, "--name", "my one")
+    config = ("--config", str(tmp_path / "folder"))
+    assert run(hub, data, "add", source, "--sha256", "0" * 64, *config).returncode == 1
+    done = run(hub, data, "add", source, "--sha256", checksum, "--name", "my one", *config)
     assert done.returncode == 0, done.stderr
     spec = Catalog.load(data / "catalog.toml")["my one"]
     assert (spec.url, spec.sha256, spec.file) == (source, checksum, data / "models" / "my_one.safetensors")
     assert spec.family == "stable-diffusion" and spec.problem() is None
+
+
+@pytest.mark.parametrize("ignores_ranges", [False, True])
+def test_what_is_refused_at_a_url_does_not_stay(hub: LoopbackHub, data: Path, ignores_ranges: bool) -> None:
+    hub.files["lora.safetensors"], hub.faults.ignores_ranges = LORA_FILE, ignores_ranges
+    source = f"{hub.files_url}/lora.safetensors"
+    done = run(hub, data, "add", source)
+    assert done.returncode == 1 and f"{source} is a LoRA and no checkpoint" in done.stderr
+    assert not list(data.rglob("*.safetensors*")) and not (data / "catalog.toml").exists()
+    if not ignores_ranges:
+        assert [asked for _, _, asked in hub.requests] == ["bytes=0-524287"]
+
+
+FAMILIES_TOLD = {
+    "StableDiffusionXLPipeline": ("sdxl", None),
+    "StableDiffusion3Img2ImgPipeline": ("sd3", None),
+    "WanPipeline": (None, "its model_index.json is of the class 'WanPipeline', which no family runs"),
+}
+
+
+@pytest.mark.parametrize("class_name", FAMILIES_TOLD)
+def test_the_family_of_a_repository_is_told_by_its_index(
+    hub: LoopbackHub, data: Path, tmp_path: Path, class_name: str
+) -> None:
+    family, reason = FAMILIES_TOLD[class_name]
+    write(tmp_path / "index" / "model_index.json", json.dumps({"_class_name": class_name}).encode())
+    hub.add("someone/it", tmp_path / "index")
+    done = run(hub, data, "add", "someone/it", "--no-download")
+    if reason is not None:
+        assert done.returncode == 1 and reason in done.stderr and "--family" in done.stderr
+        assert run(hub, data, "add", "someone/it", "--no-download", "--family", "sdxl").returncode == 0
+    else:
+        assert Catalog.load(data / "catalog.toml")["it"].family == family
 
 
 def test_the_line_tells_bytes_speed_and_time_left() -> None:

@@ -18,6 +18,7 @@ from redis import Redis
 from models.catalog.catalog import Catalog
 from models.catalog.families import SDXL, STABLE_DIFFUSION
 from models.diffusion.check import main as check_model
+from models.diffusion.verify import main as verify_model
 from models.jobs.params import DrawRequest
 from models.jobs.tickets import complete
 from service.backbone.keyspace import MODEL_PROBLEMS_KEY, worker_status_key
@@ -104,7 +105,7 @@ def test_the_name_is_the_last_part_of_the_source(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, name: str
 ) -> None:
     (tmp_path / "folder.d").mkdir()
-    (tmp_path / "folder.d/model_index.json").write_text("{}")
+    (tmp_path / "folder.d/model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
     write(tmp_path / "some/v1.5.safetensors", SD1)
     monkeypatch.chdir(tmp_path)
     revision = ["--revision", "abc", "--no-download"] if source.startswith("someone") else []
@@ -274,10 +275,19 @@ def test_check_says_why_a_broken_model_cannot_be_used(
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "model_index.json").write_text("{}")
-    assert main(["add", str(broken)]) == 0
-    assert main(["check", "broken"]) == 1
-    captured = capfd.readouterr()
-    assert "broken: model 'broken' cannot be loaded" in captured.err and "Traceback" not in captured.err
+    assert main(["add", str(broken)]) == 1
+    assert "--family" in capfd.readouterr().err
+    assert main(["add", str(broken), "--family", "sdxl"]) == 0
+    for command in ("check", "verify"):
+        assert main([command, "broken"]) == 1
+        said = capfd.readouterr().err
+        assert said.startswith(f"photogram models {command}: ") and said.count("its denoiser is missing") == 1
+
+
+def test_verify_names_its_flag(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data.mkdir(exist_ok=True)
+    assert verify_model([str(data / "catalog.toml"), "house", "--steps", "0"]) == 1
+    assert capsys.readouterr().err == "photogram models verify: --steps must be from 1 to 150\n"
 
 
 @pytest.mark.parametrize(
@@ -297,7 +307,8 @@ def test_a_files_family_is_told_from_it_and_drawn_with_its_config(
 
 
 def test_what_a_file_predicts_is_told(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = build_tiny_file(tmp_path / "one.safetensors", build_tiny_sd(tmp_path / "folder"))
+    file = write(tmp_path / "one.safetensors", SD1)
+    build_tiny_sd(tmp_path / "folder")
     assert main(["add", str(file), "--prediction", "v_prediction"]) == 0
     assert Catalog.load(data / "catalog.toml")["one"].prediction == "v_prediction"
     assert main(["add", str(tmp_path / "folder"), "--prediction", "epsilon"]) == 1

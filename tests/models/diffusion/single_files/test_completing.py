@@ -17,6 +17,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.families import SDXL, SDXL_REFINER, STABLE_DIFFUSION
+from models.catalog.single_file import UNET_LAYOUTS, UNetLayout
 from models.diffusion.checkpoint_loading import load_checkpoint
 from models.diffusion.single_files import completing
 from models.diffusion.single_files.completing import write_configuration
@@ -32,6 +33,7 @@ from tests.tiny import (
     build_tiny_sd,
     build_tiny_sdxl,
 )
+from tests.tiny.single_files import original_unet
 
 SD1, SD2, XL, REFINER = ARCHITECTURES
 
@@ -61,6 +63,29 @@ def test_the_models_have_as_many_parameters_as_the_published_ones(name: str) -> 
             config = architecture.text_encoders[part]
             cls = {each.__name__: each for each in (CLIPTextModel, CLIPTextModelWithProjection)}
             assert parameters(cls[config["architectures"][0]](CLIPTextConfig(**config))) == expected
+
+
+def layout_of(architecture: Architecture) -> UNetLayout:
+    """The layout that the configuration of a UNet describes."""
+    unet = architecture.unet
+    configured = unet.get("transformer_layers_per_block", 1)
+    kinds = unet["down_block_types"]
+    levels = (configured,) * len(kinds) if isinstance(configured, int) else tuple(configured)
+    depths = tuple(depth * ("CrossAttn" in kind) for depth, kind in zip(levels, kinds, strict=True))
+    width, layers = architecture.context_width, unet["layers_per_block"]
+    return UNetLayout(architecture.family, "", width, depths, levels[-1], layers)
+
+
+@pytest.mark.parametrize("number", range(len(ARCHITECTURES)))
+def test_files_are_told_by_the_blocks_that_diffusers_has(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = UNET_LAYOUTS[number]
+    assert layout_of(ARCHITECTURES[number]) == replace(layout, model="")
+    monkeypatch.setattr("tests.tiny.single_files.LAYERS_PER_BLOCK", 2)
+    with init_empty_weights():
+        unet = UNet2DConditionModel.from_config({**ARCHITECTURES[number].unet, "in_channels": 4})
+    ending = ".attn2.to_k.weight"
+    original = dict(original_unet({name: each for name, each in unet.state_dict().items() if name.endswith(ending)}))
+    assert {name.removesuffix(ending) for name in original} == set(layout.blocks())
 
 
 def test_the_refiner_is_larger_in_width_and_not_in_depth() -> None:
@@ -120,7 +145,9 @@ def test_a_file_alone_holds_what_the_folder_holds(tmp_path: Path, build: str, mo
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     folder = write(tmp_path / "folder")
     file = build_tiny_file(tmp_path / "file.safetensors", folder)
-    monkeypatch.setattr(completing, "ARCHITECTURES", (in_miniature(original, folder),))
+    miniature = in_miniature(original, folder)
+    monkeypatch.setattr(completing, "ARCHITECTURES", (miniature,))
+    monkeypatch.setattr("models.catalog.single_file.UNET_LAYOUTS", (layout_of(miniature),))
     monkeypatch.setattr("models.diffusion.checkpoint_loading.validate_tokenizers", lambda _: None)  # the text is tiny
     expected = load_checkpoint(spec_of(folder, family=original.family), CPU).pipeline
     loaded = load_checkpoint(spec_of(None, family=original.family, file=file), CPU).pipeline

@@ -19,7 +19,7 @@ from models.diffusion.checkpoint_loading import load_checkpoint
 from models.errors import CatalogError, ModelUnavailable
 from tests.models.diffusion.rig import CPU, Studio, add_row, images, params, run, spec_of
 from tests.tiny import build_tiny_file, build_tiny_inpaint, build_tiny_refiner, build_tiny_sd, build_tiny_sdxl
-from tests.weight_files import LORA_FILE
+from tests.weight_files import LORA_FILE, write
 
 BUILDS: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "Stable Diffusion": (STABLE_DIFFUSION, build_tiny_sd),
@@ -109,9 +109,17 @@ def test_a_file_of_another_kind_is_named(tmp_path: Path) -> None:
     assert why.endswith("it is no complete checkpoint in its authors' layout: it is a LoRA")
 
 
-def test_no_configurations_and_no_hub(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_architecture_without_configurations_is_told_before_it_is_loaded(file: Path, own_folder: Path) -> None:
+    spec = spec_of(None, file=file)
+    assert "its architecture is unknown" in str(spec.problem()) and str(spec.problem()) in reason(spec)
+    assert spec_of(None, file=file, config=own_folder).problem() is None
+
+
+def test_no_configurations_and_no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert 'set config = "FOLDER" beside file' in reason(spec_of(None, file=file))
+    names = ("model.diffusion_model.joint_blocks.0.x", "text_encoders.clip_l.x", "vae.decoder.conv_in.weight")
+    file = write(tmp_path / "sd3.safetensors", {name: [1, 16, 1, 1] for name in names})
+    assert 'set config = "FOLDER" beside file' in reason(spec_of(None, family=SD3, file=file))
 
 
 def test_no_configurations_in_the_folder(file: Path, tmp_path: Path) -> None:

@@ -1,0 +1,41 @@
+"""Why a server cannot be reached, in words of our own: those of libraries differ, and name what only they know."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+from collections.abc import Iterator
+
+import httpx
+
+
+def why_failed(error: BaseException) -> str:
+    """What went wrong with the network, told by ``error`` or by what caused it."""
+    causes = list(_causes(error))
+    for kinds, reason in _REASONS:
+        if any(isinstance(cause, kinds) for cause in causes):
+            return reason
+    return "the connection failed"
+
+
+_REASONS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
+    ((socket.gaierror,), "its name cannot be resolved (is there a network, and is the name right?)"),
+    ((ssl.SSLError,), "its TLS certificate or protocol is not accepted"),
+    ((ConnectionRefusedError,), "it refuses the connection"),
+    ((TimeoutError, httpx.TimeoutException), "it does not answer in time"),
+    ((httpx.ProxyError,), "the proxy in HTTPS_PROXY or HTTP_PROXY does not let it through"),
+    ((json.JSONDecodeError,), "something else answers under its address, such as the sign-in page of a network"),
+    ((ConnectionError, httpx.NetworkError, httpx.RemoteProtocolError), "the connection broke off"),
+)
+"""The first that fits decides."""
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """``error``, what it was raised from or during, and so on."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__
