@@ -3,10 +3,10 @@
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import requires
 from pathlib import Path
 
 import photogram
+import photogram_cli
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,13 +32,13 @@ def modules_after(statement: str) -> set[str]:
 
 
 def test_nothing_of_the_server_is_imported():
-    assert not modules_after("import photogram, photogram._cli") & FOREIGN
+    commands = ", ".join(f"photogram_cli.{path.stem}" for path in Path(photogram_cli.__file__).parent.glob("*.py"))
+    assert not modules_after(f"import photogram, photogram.progress, {commands}") & FOREIGN
 
 
-def test_the_distribution_needs_httpx_and_rich_alone():
-    needed = [requirement for requirement in requires("photogram") or [] if "extra ==" not in requirement]
-    names = {requirement.partition(">")[0].partition("<")[0] for requirement in needed}
-    assert names == {"httpx", "rich"}
+def test_the_distribution_needs_httpx2_and_rich_alone():
+    needed = tomllib.loads((ROOT / "clients/python/pyproject.toml").read_text())["project"]["dependencies"]
+    assert {requirement.partition(">")[0] for requirement in needed} == {"httpx2", "rich"}
 
 
 def test_the_version_is_one():
@@ -49,5 +49,6 @@ def test_the_version_is_one():
 def test_every_public_name_is_exported():
     public = {name for name, value in vars(photogram).items() if name[0] != "_" and not hasattr(value, "__path__")}
     modules = {name for name in public if type(getattr(photogram, name)) is type(sys)}
-    assert public - modules | {"__version__"} == set(photogram.__all__)
+    internal = {"TYPE_CHECKING", "SHARED", "default_client"}
+    assert (public - modules - internal) | {"__version__", *photogram.SHARED} == set(photogram.__all__)
     assert photogram.__all__ == sorted(photogram.__all__)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from photogram import Photogram, __version__
-from photogram._cli import main
-from photogram._cli_files import output_of
-from photogram._cli_output import BarDisplay
+from photogram.progress import Bar
+from photogram_cli.command import main
+from photogram_cli.files import output_of
 from rich.console import Console
 
 from .wire_server import KEY, PNG, WireServer, problem
@@ -22,7 +22,7 @@ from .wire_server import KEY, PNG, WireServer, problem
 # A parent that runs in the background may have told its children to ignore Ctrl-C.
 SCRIPT = (
     "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
-    "from photogram._cli import main; sys.exit(main())"
+    "from photogram_cli.command import main; sys.exit(main())"
 )
 
 
@@ -82,7 +82,7 @@ def test_a_terminal_shows_the_image(
     server: WireServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], flags, is_shown: bool
 ):
     monkeypatch.setattr(
-        "photogram._cli.Console", functools.partial(Console, force_terminal=True, force_interactive=False)
+        "photogram_cli.drawing.Console", functools.partial(Console, force_terminal=True, force_interactive=False)
     )
     monkeypatch.setenv("TERM", "xterm-kitty")
     assert main(["generate", "a cat", *flags]) == 0
@@ -91,8 +91,8 @@ def test_a_terminal_shows_the_image(
 
 def test_a_terminal_gets_a_bar(server: WireServer):
     console = Console(force_terminal=True, record=True, file=io.StringIO())
-    with Photogram() as client, BarDisplay(console) as display:
-        client.generate("a cat", on_event=display.show)
+    with Photogram() as client, Bar(console) as display:
+        client.generate("a cat", on_event=display)
     assert "4/4" in console.export_text()
 
 
@@ -100,7 +100,7 @@ def test_jobs(server: WireServer, capsys: pytest.CaptureFixture[str]):
     main(["generate", "a cat", "--json"])
     job_id = json.loads(capsys.readouterr().out)["job"]["id"]
 
-    assert main(["jobs", "get", job_id]) == 0
+    assert main(["jobs", "show", job_id]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:5] == [
         f"id       {job_id}",
@@ -112,7 +112,7 @@ def test_jobs(server: WireServer, capsys: pytest.CaptureFixture[str]):
     assert lines[-1] == f"image    {server.url}/images/{job_id}.png"
     assert main(["jobs", "cancel", job_id, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["status"] == "succeeded"
-    assert main(["jobs", "get", "nobody"]) == 1
+    assert main(["jobs", "show", "nobody"]) == 1
     assert capsys.readouterr().err == "photogram: there is no job nobody (404 not_found)\n"
 
 
@@ -124,7 +124,7 @@ def test_samplers(server: WireServer, capsys: pytest.CaptureFixture[str]):
 CLIENT = Path(__file__).parents[2] / "clients/python"
 
 
-@pytest.mark.parametrize("imported", ["httpx", "rich", "argparse"])
+@pytest.mark.parametrize("imported", ["httpx2", "rich", "argparse"])
 def test_ctrl_c_while_modules_are_imported_is_one_line(tmp_path: Path, imported: str):
     """The entry point, as an installed script calls it; an import on its way sends the signal of Ctrl-C."""
     module = tmp_path / f"{imported}.py"
@@ -136,20 +136,22 @@ def test_ctrl_c_while_modules_are_imported_is_one_line(tmp_path: Path, imported:
         f"sys.path[:0] = [{str(tmp_path)!r}]; from {where} import {name}; sys.exit({name}())"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, "samplers"], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", script, "jobs", "show", "x"], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "photogram: interrupted\n")
 
 
-@pytest.mark.parametrize("place", ["_parser", "found_commands", "Photogram"])
+@pytest.mark.parametrize(
+    "place", ["photogram_cli.command.build_parser", "photogram_cli.command.found_commands", "photogram.Photogram"]
+)
 def test_ctrl_c_at_the_start_is_one_line(
     place: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     def interrupt(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(f"photogram._cli.{place}", interrupt)
-    assert main(["up" if place == "found_commands" else "samplers"]) == 130
+    monkeypatch.setattr(place, interrupt)
+    assert main(["up" if place.endswith("found_commands") else "samplers"]) == 130
     assert capsys.readouterr().err == "photogram: interrupted\n"
 
 
@@ -249,7 +251,7 @@ def test_no_job_for_an_image_without_a_place(server: WireServer, output: str, ca
     assert capsys.readouterr().err.startswith("photogram: ") and server.requests == []
 
 
-MISUSES = [[], ["nonsense"], ["generate"], ["generate", "a cat", "--steps", "many"], ["jobs"], ["jobs", "get"]]
+MISUSES = [[], ["nonsense"], ["generate"], ["generate", "a cat", "--steps", "many"], ["jobs"], ["jobs", "show"]]
 
 
 @pytest.mark.parametrize("argv", MISUSES)
@@ -259,7 +261,7 @@ def test_misuse_exits_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]
     assert caught.value.code == 2 and "usage: photogram" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("argv", [["samplers", "--url", "nowhere"], ["jobs", "get", "a/b"]])
+@pytest.mark.parametrize("argv", [["samplers", "--url", "nowhere"], ["jobs", "show", "a/b"]])
 def test_values_that_cannot_be_exit_with_2(server: WireServer, argv: list[str], capsys: pytest.CaptureFixture[str]):
     assert main(argv) == 2
     assert capsys.readouterr().err.startswith("photogram: ")

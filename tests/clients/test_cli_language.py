@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from photogram._cli import main
+from photogram_cli.command import main
 
 from .wire_server import LATE, PNG, WireServer, problem
 
@@ -48,7 +48,7 @@ def test_jobs_shows_both_prompts(server: WireServer, capsys: pytest.CaptureFixtu
     job = json.loads(capsys.readouterr().out)["job"]
     assert job["rewrite"]["engine"] == "tiny" and job["revised_prompt"] == "a cat, sleeping"
 
-    assert main(["jobs", "get", job["id"]]) == 0
+    assert main(["jobs", "show", job["id"]]) == 0
     assert "prompt   a cat\nrevised  a cat, sleeping\n" in capsys.readouterr().out
 
 

@@ -5,7 +5,7 @@ import io
 import re
 
 import pytest
-from photogram._cli_terminal import show
+from photogram_cli.terminal import show
 from PIL import Image
 from rich.console import Console
 

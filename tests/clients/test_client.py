@@ -3,7 +3,7 @@
 import base64
 import hashlib
 
-import httpx
+import httpx2
 import pytest
 from photogram import AsyncPhotogram, Conflict, JobCanceled, JobFailed, Photogram, WaitTimeout
 
@@ -16,7 +16,7 @@ async def test_generate_brings_an_image(client: Either, server: WireServer, tmp_
 
     assert (image.data, image.width, image.height, image.seed) == (PNG, 64, 48, 77)
     assert image.job.status == "succeeded"
-    assert image.save(tmp_path / "cat.png").read_bytes() == PNG
+    assert (await client.of(image).save(tmp_path / "cat.png")).read_bytes() == PNG
     [record] = server.records.values()
     assert record.body == {"kind": "txt2img", "params": {"prompt": "a cat", "num_inference_steps": 3}}
 
@@ -51,7 +51,7 @@ async def test_upscale_brings_a_larger_image(client: Either, server: WireServer)
 
 
 async def test_restore_faces_runs_a_job_of_its_own_kind(client: Either, server: WireServer):
-    image = await client.restore_faces(PNG, priority=1)
+    image = await client.face_restore(PNG, priority=1)
     [record] = server.records.values()
     assert image.data == PNG
     assert record.body == {"kind": "face_restore", "params": {"image": base64.b64encode(PNG).decode(), "priority": 1}}
@@ -74,14 +74,14 @@ async def test_generate_tells_what_happens(client: Either):
 async def test_a_job_step_by_step(client: Either):
     job = await client.submit("a cat", negative_prompt="dogs")
     assert job.kind == "txt2img"
-    done = await client.wait(job)
+    done = await client.jobs.wait(job)
 
     assert done.status == "succeeded" and done.is_finished
     assert done.params == {**DEFAULTS, "prompt": "a cat", "negative_prompt": "dogs"}
     assert done.progress.step == done.progress.steps == 4
     assert done.result.timings.denoise_s == 1.5
     assert done.created_at.utcoffset().total_seconds() == 0 and done.queued_s >= 0
-    assert await client.get(job.id) == done
+    assert await client.jobs.get(job.id) == done
     assert (await client.download(job)).data == (await client.download(job.id)).data == PNG
 
 
@@ -98,8 +98,8 @@ async def test_cancel(client: Either, server: WireServer):
     server.outcome = "never"
     job = await client.submit("a cat")
 
-    assert (await client.cancel(job)).status == "canceled"
-    assert (await client.cancel(job.id)).status == "canceled"
+    assert (await client.jobs.cancel(job)).status == "canceled"
+    assert (await client.jobs.cancel(job.id)).status == "canceled"
     with pytest.raises(JobCanceled, match=f"job {job.id} was canceled"):
         await client.download(job)
 
@@ -111,7 +111,7 @@ async def test_a_failed_job(client: Either, server: WireServer):
 
     assert caught.value.job.error.code == "out_of_memory"
     assert not server.calls("POST")
-    assert (await client.wait(caught.value.job)).status == "failed"
+    assert (await client.jobs.wait(caught.value.job)).status == "failed"
 
 
 async def test_wait_ends_in_time(client: Either, server: WireServer):
@@ -119,7 +119,7 @@ async def test_wait_ends_in_time(client: Either, server: WireServer):
     job = await client.submit("a cat")
 
     with pytest.raises(WaitTimeout, match="is still running") as caught:
-        await client.wait(job, timeout_s=0.3)
+        await client.jobs.wait(job, timeout_s=0.3)
     assert caught.value.job.id == job.id
 
 
@@ -128,7 +128,7 @@ async def test_wait_is_no_hot_loop_where_the_server_does_not_wait(client: Either
     server.misbehave("never_waits", times=1000)
     job = await client.submit("a cat")
     with pytest.raises(WaitTimeout):
-        await client.wait(job, timeout_s=1.0)
+        await client.jobs.wait(job, timeout_s=1.0)
 
     assert len(server.calls("GET")) <= 6
 
@@ -140,7 +140,7 @@ async def test_download_wants_a_finished_job_and_an_image_it_has(client: Either,
         await client.download(unfinished)
 
     server.outcome = "succeeded"
-    done = await client.wait(await client.submit("a cat"))
+    done = await client.jobs.wait(await client.submit("a cat"))
     with pytest.raises(ValueError, match="has 1 images, so there is no image 1"):
         await client.download(done, index=1)
 
@@ -186,20 +186,20 @@ async def test_the_key_goes_to_the_api_but_not_to_the_images(kind: str, server: 
     assert server.calls("PUT")[0]["user-agent"].startswith("photogram-python/")
 
 
-async def test_the_transport_is_a_seam():
-    def answer(request: httpx.Request) -> httpx.Response:
+async def test_an_http_client_of_the_callers_own():
+    def answer(request: httpx2.Request) -> httpx2.Response:
         assert str(request.url) == "https://host.test/under/v1/samplers"
-        return httpx.Response(200, json={"samplers": [{"name": "only"}]})
+        return httpx2.Response(200, json={"samplers": [{"name": "only"}]})
 
-    transport = httpx.MockTransport(answer)
-    with Photogram("https://host.test/under/", transport=transport) as client:
+    transport = httpx2.MockTransport(answer)
+    with httpx2.Client(transport=transport) as http, Photogram("https://host.test/under/", http_client=http) as client:
         assert client.samplers()[0].name == "only"
-    async with AsyncPhotogram("https://host.test/under", transport=transport) as aclient:
-        assert (await aclient.samplers())[0].name == "only"
+    async with httpx2.AsyncClient(transport=transport) as http:
+        assert (await AsyncPhotogram("https://host.test/under", http_client=http).samplers())[0].name == "only"
 
 
 @pytest.mark.parametrize("bad", ["", "..", "a/b", "x" * 65, "ä"])
 async def test_an_id_that_is_none_is_refused_here(client: Either, server: WireServer, bad: str):
     with pytest.raises(ValueError, match="a job id is"):
-        await client.get(bad)
+        await client.jobs.get(bad)
     assert server.requests == []

@@ -2,7 +2,7 @@
 
 import pickle
 
-import httpx
+import httpx2
 import photogram
 import pytest
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
@@ -98,7 +98,7 @@ async def test_a_wrong_key(kind: str, server: WireServer):
 async def test_an_error_page_keeps_its_status(client: Either, server: WireServer):
     server.answer_next(lambda: HTMLResponse("<html>the stack trace</html>", 500))
     with pytest.raises(photogram.ServerError) as caught:
-        await client.get("some-job")
+        await client.jobs.get("some-job")
 
     assert str(caught.value) == "Internal Server Error (500 http_500)"
 
@@ -106,7 +106,7 @@ async def test_an_error_page_keeps_its_status(client: Either, server: WireServer
 async def test_a_foreign_error_document(client: Either, server: WireServer):
     server.answer_next(lambda: JSONResponse({"detail": [{"loc": []}], "errors": ["?"]}, 422))
     with pytest.raises(photogram.InvalidParams) as caught:
-        await client.get("some-job")
+        await client.jobs.get("some-job")
 
     assert caught.value.problems == () and caught.value.code == "http_422"
 
@@ -128,11 +128,11 @@ STRANGE = {
 async def test_a_strange_answer_is_unexpected(client: Either, server: WireServer, strange):
     server.answer_next(strange)
     with pytest.raises(UnexpectedResponse, match=server.url):
-        await client.get("some-job")
+        await client.jobs.get("some-job")
 
 
 async def test_an_image_that_is_none(client: Either, server: WireServer):
-    job = await client.wait(await client.submit("a cat"))
+    job = await client.jobs.wait(await client.submit("a cat"))
     server.images_answer = lambda: HTMLResponse("<html>please log in</html>")
     with pytest.raises(UnexpectedResponse, match="not with an image"):
         await client.download(job)
@@ -148,7 +148,7 @@ async def test_nobody_listens(kind: str):
     client = Either(kind, base_url="http://127.0.0.1:9", max_retries=0)
     with pytest.raises(ConnectionFailed, match=r"no answer from http://127\.0\.0\.1:9/v1/samplers: .*") as caught:
         await client.samplers()
-    assert isinstance(caught.value.__cause__, httpx.ConnectError)
+    assert isinstance(caught.value.__cause__, httpx2.ConnectError)
     with pytest.raises(ConnectionFailed):
         await client.generate("a cat")
     await client.close()
@@ -159,7 +159,7 @@ async def test_a_server_that_says_nothing(kind: str, server: WireServer):
     client = Either(kind, max_retries=0, timeout_s=0.1)
     with pytest.raises(ConnectionFailed, match="/v1/samplers: timed out") as caught:
         await client.samplers()
-    assert isinstance(caught.value.__cause__, httpx.ReadTimeout)
+    assert isinstance(caught.value.__cause__, httpx2.ReadTimeout)
     await client.close()
 
 

@@ -3,7 +3,7 @@
 import asyncio
 
 import anyio
-import httpx
+import httpx2
 import pytest
 from photogram import AsyncPhotogram, Photogram, ServerError, WaitTimeout
 
@@ -11,7 +11,7 @@ from .conftest import Either
 from .wire_server import WireServer, problem
 
 
-class InterruptedAt(httpx.HTTPTransport):
+class InterruptedAt(httpx2.HTTPTransport):
     """Raises KeyboardInterrupt, as Ctrl-C would, when a request with this method comes by."""
 
     def __init__(self, method: str, *, is_sent: bool) -> None:
@@ -19,7 +19,7 @@ class InterruptedAt(httpx.HTTPTransport):
         self.method = method
         self.is_sent = is_sent
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         if request.method != self.method:
             return super().handle_request(request)
         if self.is_sent:
@@ -36,7 +36,8 @@ def only_status(server: WireServer) -> str:
 def test_ctrl_c_cancels_the_job(server: WireServer, method: str):
     server.outcome = "never"
     with (
-        Photogram(transport=InterruptedAt(method, is_sent=method == "PUT")) as client,
+        httpx2.Client(transport=InterruptedAt(method, is_sent=method == "PUT")) as http,
+        Photogram(http_client=http) as client,
         pytest.raises(KeyboardInterrupt),
     ):
         client.generate("a cat")
@@ -44,8 +45,8 @@ def test_ctrl_c_cancels_the_job(server: WireServer, method: str):
 
 
 def test_ctrl_c_before_there_is_a_job(server: WireServer):
-    transport = InterruptedAt("PUT", is_sent=False)
-    with Photogram(transport=transport) as client, pytest.raises(KeyboardInterrupt):
+    http = httpx2.Client(transport=InterruptedAt("PUT", is_sent=False))
+    with http, Photogram(http_client=http) as client, pytest.raises(KeyboardInterrupt):
         client.generate("a cat")
     assert server.records == {} and len(server.calls("POST")) == 1
 

@@ -3,18 +3,17 @@
 import io
 
 from photogram import Loading
-from photogram._cli_output import LineDisplay
 from photogram._events import _event_of
 from photogram._sse import Frame
-from rich.console import Console
+from photogram.progress import Lines
 
 
 def test_a_download_is_told_in_tenths_and_then_the_load() -> None:
     out = io.StringIO()
-    display = LineDisplay(Console(file=out, width=200))
+    display = Lines(out)
     for done in (0, 10**8, 2 * 10**9, 2 * 10**9 + 1):
-        display.show(Loading("model xl", done, 4 * 10**9))
-    display.show(Loading("model xl"))
+        display(Loading("model xl", done, 4 * 10**9))
+    display(Loading("model xl"))
     assert out.getvalue().splitlines() == [
         "downloading model xl: 0.00 of 4.00 GB",
         "downloading model xl: 2.00 of 4.00 GB",

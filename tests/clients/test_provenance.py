@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from fastapi.responses import JSONResponse, Response
 from photogram import Action, InvalidParams, Manifest, Provenance, Watermark
-from photogram._cli import main
+from photogram_cli.command import main
 
 from .conftest import Either
 from .wire_server import PNG, WireServer, problem

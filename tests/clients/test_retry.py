@@ -4,7 +4,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
-import httpx
+import httpx2
 import pytest
 from photogram import ConnectionFailed, NotFound, Problem, ServiceUnavailable, TooManyRequests
 from photogram._responses import retry_after_s
@@ -67,19 +67,19 @@ async def test_a_generate_whose_answer_was_lost_makes_one_job(client: Either, se
 async def test_waiting_survives_a_lost_connection(client: Either, server: WireServer):
     job = await client.submit("a cat")
     server.answer_next(broken_answer)
-    assert (await client.wait(job)).status == "succeeded"
+    assert (await client.jobs.wait(job)).status == "succeeded"
 
 
 async def test_waiting_does_not_outlast_its_time_in_retries(client: Either, server: WireServer):
     job = await client.submit("a cat")
     server.answer_next(busy(after="30"))
     with pytest.raises(ServiceUnavailable):
-        await client.wait(job, timeout_s=0.5)
+        await client.jobs.wait(job, timeout_s=0.5)
 
 
 def test_pauses_double_up_to_a_bound():
     backoff = Backoff(max_retries=10, first_s=1.0, max_s=8.0)
-    lost = connection_failure("http://x", httpx.ReadError("broken off"))
+    lost = connection_failure("http://x", httpx2.ReadError("broken off"))
     for attempt, most_s in enumerate([1, 2, 4, 8, 8, 8]):
         assert most_s / 2 <= backoff.pause_s(lost, attempt) <= most_s
     assert backoff.pause_s(lost, 10) is None
@@ -88,7 +88,7 @@ def test_pauses_double_up_to_a_bound():
 def test_what_cannot_pass_is_not_tried_again():
     backoff = Backoff(max_retries=3)
     assert backoff.pause_s(NotFound(Problem(404, "not_found", "")), 0) is None
-    assert backoff.pause_s(connection_failure("x", httpx.UnsupportedProtocol("ftp")), 0) is None
+    assert backoff.pause_s(connection_failure("x", httpx2.UnsupportedProtocol("ftp")), 0) is None
     assert backoff.pause_s(ConnectionFailed("x", "of no known cause"), 0) is None
     assert backoff.pause_s(TooManyRequests(Problem(429, "slow", "", retry_after_s=61)), 0) is None
     assert backoff.pause_s(TooManyRequests(Problem(429, "slow", "", retry_after_s=60)), 0) == 60
@@ -96,9 +96,9 @@ def test_what_cannot_pass_is_not_tried_again():
 
 def test_retry_after_is_read_as_seconds_or_date():
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
-    assert retry_after_s(httpx.Headers({"Retry-After": "12"})) == 12
-    assert 25 < retry_after_s(httpx.Headers({"Retry-After": later})) <= 30
-    assert retry_after_s(httpx.Headers({"Retry-After": "Mon, 01 Jan 2001 00:00:00 GMT"})) == 0
-    assert retry_after_s(httpx.Headers({"Retry-After": "soon"})) is None
-    assert retry_after_s(httpx.Headers({"Retry-After": "-5"})) is None
-    assert retry_after_s(httpx.Headers()) is None
+    assert retry_after_s(httpx2.Headers({"Retry-After": "12"})) == 12
+    assert 25 < retry_after_s(httpx2.Headers({"Retry-After": later})) <= 30
+    assert retry_after_s(httpx2.Headers({"Retry-After": "Mon, 01 Jan 2001 00:00:00 GMT"})) == 0
+    assert retry_after_s(httpx2.Headers({"Retry-After": "soon"})) is None
+    assert retry_after_s(httpx2.Headers({"Retry-After": "-5"})) is None
+    assert retry_after_s(httpx2.Headers()) is None

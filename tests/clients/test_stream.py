@@ -32,11 +32,11 @@ async def test_the_events_of_a_job(client: Either):
     assert [event for event in events if isinstance(event, Progressed)] == STEPS
     assert [event for event in events if isinstance(event, Previewed)] == [Previewed(4, PREVIEW, "image/png")]
     assert events[-1].job.params["prompt"] == "a cat, \u2028 \x85 ünd\na dog"
-    assert events[-1].job == await client.get(job.id)
+    assert events[-1].job == await client.jobs.get(job.id)
 
 
 async def test_by_id_and_after_the_end(client: Either):
-    job = await client.wait(await client.submit("a cat"))
+    job = await client.jobs.wait(await client.submit("a cat"))
     assert statuses(await client.events(job.id)) == ["queued", "running", "succeeded"]
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 from photogram import AsyncPhotogram, InvalidParams, NotFound, Photogram, WebhookRefused, webhooks
-from photogram._cli import main
+from photogram_cli.command import main
 from redis import Redis
 from standardwebhooks import Webhook
 
@@ -79,11 +79,11 @@ def test_an_endpoint_from_python(url: str, receiver: Receiver, redis: Redis):
         ledger.succeed(job.id, "e", [], {})
         (got,) = receiver.wait_for(1)
         event = webhooks.verify(got.body, got.headers, made.secret)
-        assert event.job == client.get(job.id)
+        assert event.job == client.jobs.get(job.id)
         secret = client.webhooks.rotate_secret(0)
         receiver.replies.append(answers(410))
         own = client.submit("a dog", webhook=receiver.url)
-        assert client.cancel(own).status == "canceled"
+        assert client.jobs.cancel(own).status == "canceled"
         assert {webhooks.verify(each.body, each.headers, secret).job.id for each in receiver.wait_for(3)[1:]} == {
             own.id
         }
@@ -124,7 +124,7 @@ def test_the_command(url: str, receiver: Receiver, redis: Redis, capsys: pytest.
     receiver.replies += [answers(500), answers(410)]
     assert "webhook.test  answered 500" in run(capsys, "test", endpoint_id, code=1)
     with Photogram() as client:
-        client.cancel(client.submit("a cat"))
+        client.jobs.cancel(client.submit("a cat"))
         receiver.wait_for(3)
         while client.webhooks.list()[0].is_on:
             pass

@@ -101,7 +101,7 @@ def test_an_added_kind_goes_through_the_whole_service(service: httpx.Client) -> 
     for path in ("/v1/job", "/v2/job"):  # Prodia's clients expect an image
         assert service.get(f"{path}/{job['id']}").status_code == 404
     with Photogram(str(service.base_url), KEY) as client:
-        result = client.get(job["id"]).result
+        result = client.jobs.get(job["id"]).result
         assert result is not None and (result.document, result.files[0].name) == ({"letters": 18}, "text.txt")
 
     schemas = service.get("/openapi.json").json()["components"]["schemas"]

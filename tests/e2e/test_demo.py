@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
+import httpx2
 import numpy as np
 import pytest
 from photogram import LanguageUnavailable, Photogram, RewrittenPrompt
@@ -87,8 +87,8 @@ def test_an_engine_that_does_not_come_is_not_waited_for_for_ever(monkeypatch: py
     rewrite = {"status": "unavailable", "reason": "nobody answers"}
     tokens = {"count": 3, "limit": 75, "counted": "tokenizer"}
     answer = {"prompt": "a", "revised_prompt": "a", "profile": "sentence", "rewrite": rewrite, "tokens": tokens}
-    transport = httpx.MockTransport(lambda request: httpx.Response(200, json=answer))
-    with Photogram(transport=transport) as client:
+    transport = httpx2.MockTransport(lambda request: httpx2.Response(200, json=answer))
+    with httpx2.Client(transport=transport) as http, Photogram(http_client=http) as client:
         assert demo._wait_for_rewriter(client) == "nobody answers"
 
 

@@ -71,7 +71,7 @@ def is_known(stack: Stack, interaction: Interaction) -> None:
     with stack.client() as client:
         while True:
             with contextlib.suppress(NotFound):
-                client.get(f"discord-{interaction.id}-0")
+                client.jobs.get(f"discord-{interaction.id}-0")
                 return
             time.sleep(0.01)
 
@@ -168,7 +168,7 @@ async def test_cancel_while_a_job_runs_and_while_it_is_queued(discord: DiscordSt
         await sees_text(ada, interaction, "Canceled.")
     with house.client() as client:
         ids = [f"discord-{interaction.id}-{number}" for interaction in asked for number in range(4)]
-        assert {client.wait(job_id, 60).status for job_id in ids} <= {"canceled"}
+        assert {client.jobs.wait(job_id, 60).status for job_id in ids} <= {"canceled"}
 
 
 async def test_what_ended_while_the_bot_was_down_is_delivered_once(

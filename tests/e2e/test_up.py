@@ -38,7 +38,7 @@ def test_thirty_two_clients_and_a_killed_worker_cost_nothing(data_with_tiny: Pat
                 f"image {number}", seed=number, sampler=SAMPLERS[number % 6], num_inference_steps=30 + number % 20,
                 guidance_scale=1.0 + number % 4, width=128 + 128 * (number % 2), height=256,
             )  # fmt: skip
-            for event in client.stream(job):
+            for event in client.jobs.watch(job):
                 if isinstance(event, Progressed):
                     steps[number].append(event.step)
             return Image.open(BytesIO(client.download(job.id).data))
@@ -68,7 +68,7 @@ def test_accepted_jobs_survive_a_restart_of_everything(data_with_tiny: Path, sta
     stopped_at = datetime.now(UTC)
     stacks.append(second := Stack(data_with_tiny))
     with second.client() as client:
-        jobs = [client.wait(job.id, timeout_s=120) for job in jobs]
+        jobs = [client.jobs.wait(job.id, timeout_s=120) for job in jobs]
     assert {job.status for job in jobs} == {"succeeded"}
     assert any(job.finished_at > stopped_at for job in jobs), "all were done before the stop"
 
@@ -78,11 +78,11 @@ def test_a_killed_valkey_comes_back_and_costs_nothing(data_with_tiny: Path, stac
     with stack.client() as client:
         long = {"num_inference_steps": 400, "sampler": "DDIM", "width": 256, "height": 256}
         jobs = [client.submit(f"image {number}", **long) for number in range(4)]
-        until(lambda: client.get(jobs[-1].id).progress.step, 60)
+        until(lambda: client.jobs.get(jobs[-1].id).progress.step, 60)
         time.sleep(1.5)  # the append-only file is flushed once a second
         killed_at = datetime.now(UTC)
         next(child for child in stack.family() if "valkey" in child.name()).kill()
-        jobs = [client.wait(job.id, timeout_s=120) for job in jobs]
+        jobs = [client.jobs.wait(job.id, timeout_s=120) for job in jobs]
     assert {job.status for job in jobs} == {"succeeded"}
     assert any(job.finished_at > killed_at for job in jobs), "all were done before the kill"
 
@@ -103,7 +103,7 @@ def test_a_images_own_parameters_give_the_same_image_again(data_with_tiny: Path,
         assert request is not None
         posted = httpx.post(f"{stack.url}/v1/jobs", json=request, headers={"Authorization": f"Bearer {KEY}"})
         assert posted.status_code == 202, posted.text
-        second = client.download(client.wait(posted.json()["id"]))
+        second = client.download(client.jobs.wait(posted.json()["id"]))
     difference = ImageChops.difference(Image.open(BytesIO(first.data)), Image.open(BytesIO(second.data)))
     assert max(high for _, high in difference.getextrema()) <= 1
     assert (
@@ -117,9 +117,9 @@ def test_a_running_job_is_canceled_within_moments(data_with_tiny: Path, stacks: 
     stacks.append(stack := Stack(data_with_tiny))
     with stack.client() as client:
         job = client.submit("a long one", num_inference_steps=999, sampler="DDIM", width=256, height=256)
-        until(lambda: client.get(job.id).progress.step, 60)
-        client.cancel(job)
-        over = client.wait(job.id, timeout_s=60)
+        until(lambda: client.jobs.get(job.id).progress.step, 60)
+        client.jobs.cancel(job)
+        over = client.jobs.wait(job.id, timeout_s=60)
         assert over.status == "canceled" and over.progress.step < 999
 
 

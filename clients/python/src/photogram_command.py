@@ -9,7 +9,7 @@ import sys
 def main() -> int:
     """Run the command; interrupted at any time, it ends with 130 and without a traceback."""
     try:
-        from photogram._cli import main as run
+        from photogram_cli.command import main as run
 
         return run()
     except KeyboardInterrupt:

@@ -39,7 +39,7 @@ async def _reroll(interaction: BotInteraction, drawing: Drawing, job_id: str) ->
 
 async def _vary(interaction: BotInteraction, drawing: Drawing, job_id: str, strength: float) -> None:
     async def varied(client: AsyncPhotogram) -> dict[str, Any]:
-        job = await client.get(job_id)
+        job = await client.jobs.get(job_id)
         return {**drawing.params, "seed": job.params["seed"], "variation": {"seed": -1, "strength": strength}}
 
     await interaction.client.artist.start(interaction, drawing.kind, drawing.params, prepare=varied)
@@ -55,7 +55,7 @@ async def _strong(interaction: BotInteraction, drawing: Drawing, job_id: str) ->
 
 async def _upscale(interaction: BotInteraction, drawing: Drawing, job_id: str) -> None:
     async def of_result(client: AsyncPhotogram) -> dict[str, Any]:
-        return {"image": source_of_result(await client.get(job_id))}
+        return {"image": source_of_result(await client.jobs.get(job_id))}
 
     await interaction.client.artist.start(interaction, "upscale", {}, prepare=of_result)
 

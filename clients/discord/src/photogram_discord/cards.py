@@ -9,7 +9,7 @@ from typing import Any
 
 import discord
 from discord import ui
-from photogram import GeneratedImage
+from photogram import DownloadedImage
 
 from .buttons import ImageSelect, JobButton
 from .drawing import Drawing
@@ -62,7 +62,7 @@ def progress_card(drawing: Drawing, jobs: Sequence[JobProgress]) -> Card:
     return Card((_heading(drawing), summary(jobs)), tuple(previews), ((JobButton("cancel", drawing.job_ids[0]),),))
 
 
-def result_card(drawing: Drawing, images: Mapping[int, GeneratedImage], failures: Sequence[str]) -> Card:
+def result_card(drawing: Drawing, images: Mapping[int, DownloadedImage], failures: Sequence[str]) -> Card:
     """The finished images by the number of their job, why the others failed, and what can be done next."""
     shown = tuple(
         (f"{drawing.id}-{number}.{_suffix(image.data)}", image.data, alt_text(image))
@@ -80,7 +80,7 @@ def failure_card(prompt: str, reason: str) -> Card:
     return Card((*heading, shortened(reason, REASON_MAX_CHARS)))
 
 
-def alt_text(image: GeneratedImage) -> str:
+def alt_text(image: DownloadedImage) -> str:
     """The prompt and the provenance, for people who do not see the image; it is no Markdown."""
     params = image.job.params
     origin = "Enlarged by Photogram"
@@ -109,7 +109,7 @@ def _heading(drawing: Drawing) -> str:
     return f"**{in_line(drawing.prompt, PROMPT_MAX_CHARS) or drawing.kind.capitalize()}** · <@{drawing.owner}>"
 
 
-def _details(image: GeneratedImage) -> str:
+def _details(image: DownloadedImage) -> str:
     params = image.job.params
     known = [("model", params.get("model")), ("size", f"{image.width} x {image.height}"), ("seed", image.seed)]
     known += [("steps", params.get("num_inference_steps")), ("style", params.get("style_preset"))]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import discord
-from photogram import AsyncPhotogram, GeneratedImage, JobCanceled, JobFailed, NotFound, PhotogramError, Proposal
+from photogram import AsyncPhotogram, DownloadedImage, JobCanceled, JobFailed, NotFound, PhotogramError, Proposal
 
 from .cards import Card, progress_card, result_card
 from .drawing import Drawing
@@ -101,7 +101,7 @@ class Follower:
             run.end()
             painter.cancel()
             await asyncio.gather(painter, return_exceptions=True)
-        images = {number: end for number, end in enumerate(ends) if isinstance(end, GeneratedImage)}
+        images = {number: end for number, end in enumerate(ends) if isinstance(end, DownloadedImage)}
         failures = list(dict.fromkeys(end for end in ends if isinstance(end, str)))
         await _deliver(run.screen, result_card(run.drawing, images, failures))
         if self._bot.store.drawing(run.drawing.id) is not None:
@@ -126,7 +126,7 @@ async def _paint(run: Run) -> None:
         await run.changed.wait()
 
 
-async def _finish(run: Run, number: int) -> GeneratedImage | str:
+async def _finish(run: Run, number: int) -> DownloadedImage | str:
     """The image of one job, or why there is none. The server is asked again until it answers.
 
     Submitting again under the same id gives the same job, so nothing is drawn twice after a lost answer or a restart.
@@ -153,7 +153,7 @@ async def _finish(run: Run, number: int) -> GeneratedImage | str:
             return explained(error)
 
 
-async def _follow(run: Run, number: int) -> GeneratedImage | str:
+async def _follow(run: Run, number: int) -> DownloadedImage | str:
     """One attempt; the text says why the image of a succeeded job cannot be shown."""
     proposal = Proposal(run.drawing.kind, run.drawing.job_params(number))
     job = await run.client.submit(proposal, job_id=run.drawing.job_ids[number])
@@ -161,16 +161,16 @@ async def _follow(run: Run, number: int) -> GeneratedImage | str:
     run.changed.set()
     if run.drawing.is_canceled:
         await _cancel(run.client, job.id)
-    async with aclosing(run.client.stream(job)) as events:
+    async with aclosing(run.client.jobs.watch(job)) as events:
         async for event in events:
             run.jobs[number].apply(event)
             run.changed.set()
     return await _download(run, job.id)
 
 
-async def _download(run: Run, job_id: str) -> GeneratedImage | str:
+async def _download(run: Run, job_id: str) -> DownloadedImage | str:
     """The image as PNG, which says how it was made, or as JPEG if that is too large for Discord."""
-    job = await run.client.get(job_id)
+    job = await run.client.jobs.get(job_id)
     for file_format in ("png", "jpg"):
         image = await run.client.download(job, file_format=file_format)
         if len(image.data) <= run.drawing.max_file_bytes:
@@ -180,4 +180,4 @@ async def _download(run: Run, job_id: str) -> GeneratedImage | str:
 
 async def _cancel(client: AsyncPhotogram, job_id: str) -> None:
     with contextlib.suppress(NotFound):  # it has not reached the server
-        await client.cancel(job_id)
+        await client.jobs.cancel(job_id)

@@ -1,10 +1,22 @@
-"""Python client of Photogram, the self-hosted image-generation service."""
+"""Python client of Photogram, the self-hosted image-generation service.
+
+The functions of this module, such as `photogram.generate`, are the methods of one client that is made from the
+environment (`PHOTOGRAM_URL`, `PHOTOGRAM_API_KEY`) at their first use.
+"""
+
+from typing import TYPE_CHECKING
 
 from ._async_client import AsyncPhotogram
+from ._async_handles import AsyncGeneratedImage, AsyncJobHandle
+from ._async_jobs import AsyncJobs
+from ._async_keys import AsyncKeys
+from ._async_webhooks import AsyncWebhooks
 from ._client import Photogram
+from ._default import SHARED, default_client
 from ._errors import (
     APIError,
     AuthenticationError,
+    ClientClosed,
     Conflict,
     ConnectionFailed,
     FieldProblem,
@@ -23,16 +35,23 @@ from ._errors import (
     UnexpectedResponse,
     WaitTimeout,
 )
-from ._events import Event, Loading, Previewed, Progressed, Rewritten, StatusChanged
+from ._events import Event, Loading, Previewed, Progressed, Queued, Rewritten, StatusChanged
+from ._filters import JobFilters
+from ._handles import GeneratedImage, JobHandle
 from ._images import ImageSource
+from ._jobs import Jobs
+from ._key_models import ApiKey, KeyRules
+from ._keys import Keys
 from ._language import Proposal, RewriteOptions, RewrittenPrompt, TokenCount, ToolCall
 from ._models import (
     BatchItem,
+    Capability,
+    Check,
     Deletion,
+    DownloadedImage,
     Estimate,
     Failure,
     File,
-    GeneratedImage,
     Image,
     Job,
     Lora,
@@ -40,6 +59,8 @@ from ._models import (
     OwnImage,
     PeriodUsage,
     Progress,
+    QueuePlace,
+    Readiness,
     Refusal,
     Result,
     Rewrite,
@@ -52,8 +73,8 @@ from ._models import (
 )
 from ._params import (
     ControlParams,
+    EditParams,
     FaceRestoreParams,
-    JobFilters,
     JobOptions,
     LoraParams,
     MaskParams,
@@ -65,20 +86,56 @@ from ._params import (
 )
 from ._provenance import Action, Manifest, Provenance, Watermark
 from ._version import __version__
-from ._webhooks import AsyncWebhooks, WebhookAttempt, WebhookDelivery, WebhookEndpoint, Webhooks
+from ._webhook_calls import WebhookAttempt, WebhookDelivery, WebhookEndpoint
+from ._webhooks import Webhooks
 from .webhooks import WebhookEvent, WebhookRefused
+
+if TYPE_CHECKING:
+    _client = Photogram()
+    assist = _client.assist
+    capabilities = _client.capabilities
+    download = _client.download
+    dry_run = _client.dry_run
+    edit = _client.edit
+    face_restore = _client.face_restore
+    generate = _client.generate
+    images = _client.images
+    inpaint = _client.inpaint
+    jobs = _client.jobs
+    keys = _client.keys
+    loras = _client.loras
+    models = _client.models
+    rewrite = _client.rewrite
+    samplers = _client.samplers
+    styles = _client.styles
+    submit = _client.submit
+    submit_kind = _client.submit_kind
+    upload = _client.upload
+    upscale = _client.upscale
+    upscalers = _client.upscalers
+    usage = _client.usage
 
 __all__ = [
     "APIError",
     "Action",
+    "ApiKey",
+    "AsyncGeneratedImage",
+    "AsyncJobHandle",
+    "AsyncJobs",
+    "AsyncKeys",
     "AsyncPhotogram",
     "AsyncWebhooks",
     "AuthenticationError",
     "BatchItem",
+    "Capability",
+    "Check",
+    "ClientClosed",
     "Conflict",
     "ConnectionFailed",
     "ControlParams",
     "Deletion",
+    "DownloadedImage",
+    "EditParams",
     "Estimate",
     "Event",
     "FaceRestoreParams",
@@ -93,7 +150,11 @@ __all__ = [
     "JobCanceled",
     "JobFailed",
     "JobFilters",
+    "JobHandle",
     "JobOptions",
+    "Jobs",
+    "KeyRules",
+    "Keys",
     "LanguageUnavailable",
     "Loading",
     "Lora",
@@ -115,6 +176,9 @@ __all__ = [
     "Progressed",
     "Proposal",
     "Provenance",
+    "QueuePlace",
+    "Queued",
+    "Readiness",
     "RefinerParams",
     "Refusal",
     "Result",
@@ -147,4 +211,32 @@ __all__ = [
     "WebhookRefused",
     "Webhooks",
     "__version__",
+    "assist",
+    "capabilities",
+    "download",
+    "dry_run",
+    "edit",
+    "face_restore",
+    "generate",
+    "images",
+    "inpaint",
+    "jobs",
+    "keys",
+    "loras",
+    "models",
+    "rewrite",
+    "samplers",
+    "styles",
+    "submit",
+    "submit_kind",
+    "upload",
+    "upscale",
+    "upscalers",
+    "usage",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name in SHARED:
+        return getattr(default_client(), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

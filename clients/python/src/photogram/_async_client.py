@@ -1,50 +1,57 @@
-"""The asyncio client: performs each effect of a flow by awaiting it."""
+"""The client of a server: `_client.py` is generated from `_async_client.py`, and so are the other pairs of modules."""
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
-from pathlib import Path
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from types import TracebackType
-from typing import Self, TypeVar, Unpack
+from typing import Any, Self, Unpack, overload
 
-import httpx
+import httpx2
 
+from ._async_handles import AsyncGeneratedImage, AsyncJobHandle
+from ._async_jobs import AsyncJobs
+from ._async_keys import AsyncKeys
+from ._async_kinds import AsyncKindMethods
+from ._async_performer import AsyncPerformer
+from ._async_webhooks import AsyncWebhooks
 from ._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT_S, Config
-from ._errors import APIError
-from ._events import Event, StreamReader
-from ._flows import Effect, Flow, Flows, Listen, Send, Sleep, job_id_of, kind_and_params
+from ._filters import JobFilters
+from ._flows import Flows, Following, Listener, each_of, kind_and_params
 from ._images import ImageSource
 from ._language import Proposal, RewriteOptions, RewrittenPrompt
+from ._log import configure_log
 from ._models import (
     BatchItem,
-    Deletion,
+    Capability,
     Estimate,
-    GeneratedImage,
     Job,
     Lora,
     Model,
     OwnImage,
-    Payload,
+    Readiness,
     Sampler,
     Style,
     UploadedImage,
     Upscaler,
     Usage,
 )
-from ._params import FaceRestoreParams, JobFilters, JobOptions, Params, UpscaleParams
+from ._params import EditParams, JobOptions, MaskParams, Params
 from ._provenance import Provenance
-from ._webhooks import AsyncWebhooks
-
-T = TypeVar("T")
 
 
-class AsyncPhotogram:
-    """`Photogram` for asyncio: the same methods, awaited.
+class AsyncPhotogram(AsyncKindMethods):
+    """A client of one Photogram server.
 
         async with AsyncPhotogram() as client:
             image = await client.generate("a lighthouse at dusk", seed=7)
+            await image.save("lighthouse.png")
 
-    A cancelled `generate` cancels its job before the cancellation propagates.
+    `base_url` and `api_key` default to the environment's `PHOTOGRAM_URL` (else http://127.0.0.1:8000) and
+    `PHOTOGRAM_API_KEY`. `timeout_s` limits connecting and each wait for data, not the whole job. Lost connections and
+    the statuses 429, 502, 503 and 504 are retried up to `max_retries` times, with exponential backoff or after the
+    server's Retry-After; all requests are idempotent. `http_client` is a client of httpx2 to use instead of an own one,
+    for proxies, certificates and tests; the caller closes it. One client may be used by many threads or tasks.
+    `Photogram` blocks, `AsyncPhotogram` is for asyncio: the methods are the same, awaited.
+
+    Raises ValueError for invalid settings. Every method may raise `PhotogramError` and its subclasses.
     """
 
     def __init__(
@@ -54,54 +61,118 @@ class AsyncPhotogram:
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         max_retries: int = DEFAULT_MAX_RETRIES,
-        transport: httpx.AsyncBaseTransport | None = None,
+        http_client: httpx2.AsyncClient | None = None,
     ) -> None:
+        configure_log()
         config = Config.resolve(base_url, api_key, timeout_s, max_retries)
+        self._use(config, http_client or httpx2.AsyncClient(), owns_http=http_client is None)
+
+    def _use(self, config: Config, http: httpx2.AsyncClient, *, owns_http: bool) -> None:
+        self._config, self.base_url = config, config.base_url
         self._flows = Flows(config)
-        self._http = httpx.AsyncClient(transport=transport)
-        self.base_url = config.base_url
-        self.webhooks = AsyncWebhooks(self._flows, self._run)
+        self._performer = AsyncPerformer(self._flows, http, owns_http=owns_http)
+        self._run = self._performer.run
+        self.jobs = AsyncJobs(self._performer)
+        self.keys = AsyncKeys(self._performer)
+        self.webhooks = AsyncWebhooks(self._performer)
+
+    def with_options(
+        self, *, api_key: str | None = None, timeout_s: float | None = None, max_retries: int | None = None
+    ) -> Self:
+        """A client with other settings that shares the connections of this one, which must stay open.
+
+        client.with_options(timeout_s=5, max_retries=0).models()
+        """
+        other = object.__new__(type(self))
+        other._use(self._config.replaced(api_key, timeout_s, max_retries), self._performer.http, owns_http=False)
+        return other
+
+    @overload
+    async def generate(
+        self, prompt: str | Proposal, *, n: None = None, file_format: str = "png", timeout_s: float | None = None,
+        on_event: Listener | None = None, options: JobOptions | None = None, **params: Unpack[Params],
+    ) -> AsyncGeneratedImage: ...  # fmt: skip
+
+    @overload
+    async def generate(
+        self, prompt: str | Proposal, *, n: int, file_format: str = "png", timeout_s: float | None = None,
+        on_event: Listener | None = None, options: JobOptions | None = None, **params: Unpack[Params],
+    ) -> list[AsyncGeneratedImage]: ...  # fmt: skip
 
     async def generate(
         self,
         prompt: str | Proposal,
         *,
+        n: int | None = None,
+        file_format: str = "png",
         timeout_s: float | None = None,
-        on_event: Callable[[Event], None] | None = None,
+        on_event: Listener | None = None,
         options: JobOptions | None = None,
         **params: Unpack[Params],
-    ) -> GeneratedImage:
-        """Generate one image and download it; see `Photogram.generate`. `on_event` is not a coroutine."""
+    ) -> AsyncGeneratedImage | list[AsyncGeneratedImage]:
+        """Generate an image and download it; with `n`, a list of so many images, each by a job of its own.
+
+            image = await client.generate("a cat", num_inference_steps=20, width=512, height=512)
+            images = await client.generate("a cat", n=4, seed=7)  # the seeds 7 to 10
+
+        With `image` the job is img2img, with `mask` inpaint, as `edit` and `inpaint` make them. With
+        `enhance_prompt=True` the server's language model rewrites the prompt first, if it can; `image.job` has both
+        prompts. Instead of a prompt you may pass a proposal of `assist`; `params` override its parameters.
+        `file_format` is `png`, `jpg` or `webp`. `on_event` is called with every event of the jobs, one job after
+        another; it is not a coroutine. If this call ends before a job (by Ctrl-C, after `timeout_s` seconds, or by a
+        lost connection), the job is canceled. Raises InvalidParams, JobFailed, JobCanceled, WaitTimeout.
+        """
         kind, all_params = kind_and_params(prompt, None, params)
-        return await self._run(self._flows.generate(kind, timeout_s, on_event, all_params, options))
+        every, following = each_of(all_params, 1 if n is None else n), Following(timeout_s, on_event)
+        images = await self._draw(kind, every, following, options, file_format)
+        return images[0] if n is None else images
 
-    async def upscale(
-        self,
-        image: ImageSource,
-        *,
-        timeout_s: float | None = None,
-        on_event: Callable[[Event], None] | None = None,
-        options: JobOptions | None = None,
-        **params: Unpack[UpscaleParams],
-    ) -> GeneratedImage:
-        """Enlarge an image and download the result; see `Photogram.upscale`."""
-        return await self._run(
-            self._flows.generate("upscale", timeout_s, on_event, {"image": image, **params}, options)
-        )
+    @overload
+    async def edit(
+        self, prompt: str, image: ImageSource, *, n: None = None, file_format: str = "png",
+        timeout_s: float | None = None, on_event: Listener | None = None, options: JobOptions | None = None,
+        **params: Unpack[EditParams],
+    ) -> AsyncGeneratedImage: ...  # fmt: skip
 
-    async def restore_faces(
-        self,
-        image: ImageSource,
-        *,
-        timeout_s: float | None = None,
-        on_event: Callable[[Event], None] | None = None,
-        options: JobOptions | None = None,
-        **params: Unpack[FaceRestoreParams],
-    ) -> GeneratedImage:
-        """Restore the faces in an image and download the result; see `Photogram.restore_faces`."""
-        return await self._run(
-            self._flows.generate("face_restore", timeout_s, on_event, {"image": image, **params}, options)
-        )
+    @overload
+    async def edit(
+        self, prompt: str, image: ImageSource, *, n: int, file_format: str = "png",
+        timeout_s: float | None = None, on_event: Listener | None = None, options: JobOptions | None = None,
+        **params: Unpack[EditParams],
+    ) -> list[AsyncGeneratedImage]: ...  # fmt: skip
+
+    async def edit(self, prompt: str, image: ImageSource, **settings: Any) -> Any:
+        """Generate from an image and words (img2img), with the parameters of `generate`.
+
+            image = await client.edit("a cat in oil", Path("cat.png"), strength=0.6)
+
+        `image` is a string that the server resolves (a URL, a `data:` URL, `input:...`, `image:...`), bytes, a path, an
+        open file, an image of Pillow or an array of uint8, an upload, or an earlier result.
+        """
+        return await self.generate(prompt, image=image, **settings)
+
+    @overload
+    async def inpaint(
+        self, prompt: str, image: ImageSource, mask: ImageSource | MaskParams, *, n: None = None,
+        file_format: str = "png", timeout_s: float | None = None, on_event: Listener | None = None,
+        options: JobOptions | None = None, **params: Unpack[EditParams],
+    ) -> AsyncGeneratedImage: ...  # fmt: skip
+
+    @overload
+    async def inpaint(
+        self, prompt: str, image: ImageSource, mask: ImageSource | MaskParams, *, n: int,
+        file_format: str = "png", timeout_s: float | None = None, on_event: Listener | None = None,
+        options: JobOptions | None = None, **params: Unpack[EditParams],
+    ) -> list[AsyncGeneratedImage]: ...  # fmt: skip
+
+    async def inpaint(self, prompt: str, image: ImageSource, mask: ImageSource | MaskParams, **settings: Any) -> Any:
+        """Generate the light part of a mask anew, with the parameters of `generate`.
+
+            image = await client.inpaint("a hat", Path("cat.png"), Path("head.png"))
+
+        Image and mask are as in `edit`; a mask may also be a `MaskParams`.
+        """
+        return await self.generate(prompt, image=image, mask=mask, **settings)
 
     async def submit(
         self,
@@ -112,10 +183,28 @@ class AsyncPhotogram:
         webhook: str | None = None,
         options: JobOptions | None = None,
         **params: Unpack[Params],
-    ) -> Job:
-        """Queue a job and return at once; see `Photogram.submit`."""
+    ) -> AsyncJobHandle:
+        """Queue a job and return at once; by default `kind` follows from the images, as in `generate`.
+
+        A `job_id` of your own (1 to 64 letters, digits, `_`, `-`) makes the call idempotent, also across processes: the
+        same request returns the same job, and another request with this id raises Conflict. The URL `webhook` gets an
+        event when the job has ended; the API key needs a signing secret (`webhooks.rotate_secret`).
+        """
         kind, all_params = kind_and_params(prompt, kind, params)
-        return await self._run(self._flows.submit(kind, job_id, all_params, options, webhook))
+        return await self.submit_kind(kind, all_params, job_id=job_id, webhook=webhook, options=options)
+
+    async def submit_kind(
+        self,
+        kind: str,
+        params: Mapping[str, object],
+        *,
+        job_id: str | None = None,
+        webhook: str | None = None,
+        options: JobOptions | None = None,
+    ) -> AsyncJobHandle:
+        """Queue a job of any kind that the server has, by all its parameters; see `submit` and `capabilities`."""
+        job = await self._run(self._flows.submit(kind, job_id, params, options, webhook))
+        return AsyncJobHandle.of(self._performer, job)
 
     async def dry_run(
         self,
@@ -125,80 +214,73 @@ class AsyncPhotogram:
         options: JobOptions | None = None,
         **params: Unpack[Params],
     ) -> Estimate:
-        """What `submit` would make of the same arguments; see `Photogram.dry_run`."""
+        """What `submit` would make of the same arguments, and what it would cost; no job is made.
+
+        Raises InvalidParams as `submit`; a limit or a full queue is the estimate's `.refusal`.
+        """
         kind, all_params = kind_and_params(prompt, kind, params)
-        return await self._run(self._flows.dry_run(kind, all_params, options))
+        return await self.dry_run_kind(kind, all_params, options=options)
+
+    async def dry_run_kind(
+        self, kind: str, params: Mapping[str, object], *, options: JobOptions | None = None
+    ) -> Estimate:
+        """What `submit_kind` would make of the same arguments; see `dry_run`."""
+        return await self._run(self._flows.dry_run(kind, params, options))
 
     async def submit_batch(
         self, jobs: Sequence[Mapping[str, object]], *, partial: bool = False, idempotency_key: str | None = None
     ) -> list[BatchItem]:
-        """Queue up to 1,000 jobs at once: all of them or none; see `Photogram.submit_batch`."""
+        """Queue up to 1,000 jobs at once: all of them or none.
+
+            jobs = [{"params": {"prompt": "a cat", "seed": seed}, "tags": ["cats"]} for seed in range(9)]
+            items = await client.submit_batch(jobs)
+
+        Each job has `params`, and may have a `kind` and the keys of `JobOptions`. With `partial` each is accepted or
+        refused by itself. The same `idempotency_key` with the same jobs gives the same jobs. Raises InvalidParams.
+        """
         return await self._run(self._flows.batch(jobs, idempotency_key, partial=partial))
 
-    async def get(self, job_id: str) -> Job:
-        """The job as it is now; raises NotFound."""
-        return await self._run(self._flows.get(job_id))
-
-    async def wait(self, job: Job | str, timeout_s: float | None = None) -> Job:
-        """Wait until the job is finished, in whatever state, and return it; raises WaitTimeout after `timeout_s`."""
-        return await self._run(self._flows.wait(job_id_of(job), timeout_s))
-
-    async def cancel(self, job: Job | str) -> Job:
-        """Request cancellation; a running job may still be `running` in the answer. A finished job does not change."""
-        return await self._run(self._flows.cancel(job_id_of(job)))
-
-    async def delete(self, job: Job | str) -> None:
-        """Delete a job with its events, images and files; one that has not ended is canceled. Raises NotFound."""
-        await self._run(self._flows.delete(job_id_of(job)))
-
-    async def delete_all(self) -> Deletion:
-        """Delete all jobs of the API key, as `delete` does; after an error it may be called again."""
-        return await self._run(self._flows.delete_all())
+    async def images(self, **filters: Unpack[JobFilters]) -> AsyncGenerator[OwnImage, None]:
+        """The images of those jobs that `jobs.list` gives."""
+        async for image in self._performer.pages("images", OwnImage.from_payload, filters):
+            yield image
 
     async def delete_image(self, image: OwnImage) -> None:
         """Delete one image; its job stays. Raises NotFound."""
         await self._run(self._flows.delete_image(image.job_id, image.id))
 
-    async def jobs(self, **filters: Unpack[JobFilters]) -> AsyncGenerator[Job, None]:
-        """The jobs of the API key that pass all filters, the newest first; see `Photogram.jobs`."""
-        async for each in self._pages("jobs", Job.from_payload, filters):
-            yield each
-
-    async def images(self, **filters: Unpack[JobFilters]) -> AsyncGenerator[OwnImage, None]:
-        """The images of those jobs that `jobs` gives."""
-        async for each in self._pages("images", OwnImage.from_payload, filters):
-            yield each
-
     async def usage(self) -> Usage:
         """What the API key uses now and used, and its limits."""
         return await self._run(self._flows.usage())
 
-    async def download(self, job: Job | str, index: int = 0, *, file_format: str = "png") -> GeneratedImage:
-        """Download an image of a succeeded job; see `Photogram.download`."""
-        return await self._run(self._flows.download(job, index, file_format))
+    async def download(self, job: Job | str, index: int = 0, *, file_format: str = "png") -> AsyncGeneratedImage:
+        """Download an image of a succeeded job as a `png`, `jpg` or `webp` file.
 
-    async def stream(self, job: Job | str, timeout_s: float | None = None) -> AsyncGenerator[Event, None]:
-        """The job's events, from the first to its final status; see `Photogram.stream`.
-
-            async for event in client.stream(job):
-                print(event)
-
-        To leave the loop early, use `contextlib.aclosing`, so that the connection is closed at once.
+        Raises JobFailed or JobCanceled if the job has no image, ValueError if it is not finished.
         """
-        reader = self._flows.event_reader(await self.get(job) if isinstance(job, str) else job, timeout_s)
-        async with aclosing(self._follow(reader)) as events:
-            async for event in events:
-                yield event
+        image = await self._run(self._flows.download(job, index, file_format))
+        return AsyncGeneratedImage.of(self._performer, image)
 
     async def rewrite(self, prompt: str, **options: Unpack[RewriteOptions]) -> RewrittenPrompt:
-        """Let the server's language model rewrite a prompt; see `Photogram.rewrite`."""
+        """Let the server's language model rewrite a prompt, without generating an image.
+
+            (await client.rewrite("a fox", model="sdxl")).revised_prompt
+
+        The style of the text fits the image model `model`, or follows `profile`; the same `seed` gives the same text.
+        `negative_prompt=True` also writes a negative prompt. Without a language model the prompt comes back unchanged,
+        and `.rewrite.reason` says why. Raises InvalidParams.
+        """
         return await self._run(self._flows.rewrite({"prompt": prompt, **options}))
 
     def stream_rewrite(
         self, prompt: str, **options: Unpack[RewriteOptions]
     ) -> AsyncGenerator[str | RewrittenPrompt, None]:
-        """The pieces of a rewrite and its result; see `Photogram.stream_rewrite`. Leave early as in `stream`."""
-        return self._follow(self._flows.rewrite_reader({"prompt": prompt, **options}))
+        """Like `rewrite`, but streamed: pieces of text, then the RewrittenPrompt.
+
+        The result says whether the text of the pieces is used. Raises ConnectionFailed if the stream breaks after its
+        first piece.
+        """
+        return self._performer.follow(self._flows.rewrite_reader({"prompt": prompt, **options}))
 
     async def assist(
         self,
@@ -207,20 +289,31 @@ class AsyncPhotogram:
         job: Job | Proposal | Mapping[str, object] | None = None,
         images: ImageSource | Sequence[ImageSource] = (),
     ) -> Proposal:
-        """Let the server's language model turn a request in plain words into a job; see `Photogram.assist`."""
+        """Let the server's language model turn a request in plain words into a job; `generate` and `submit` take it.
+
+            proposal = await client.assist("a postcard of a lighthouse, wide")
+            image = await client.generate(proposal)
+
+        With `job` (a job, a proposal, or a mapping with kind and params) the message asks for changes to it. `images`
+        are one or more images to start from, each as in `edit`. Raises NoProposal, LanguageUnavailable,
+        InvalidParams.
+        """
         return await self._run(self._flows.assist(message, job, images))
 
-    async def upload(self, image: bytes | Path) -> UploadedImage:
-        """Upload an image, so that several jobs can start from it by its `.source`; raises OSError, InvalidParams."""
+    async def upload(self, image: ImageSource) -> UploadedImage:
+        """Upload an image, so that several jobs can start from it; raises OSError, InvalidParams."""
         return await self._run(self._flows.upload(image))
 
     async def verify_provenance(self, image: ImageSource) -> Provenance:
         """What an image says of how it came about: IPTC, C2PA, the watermark and its parameters.
 
-        `image` is a file, bytes, or `image:...` or `input:...` of an image that the server has. Raises OSError,
-        InvalidParams.
+        `image` is as in `edit`, except URLs. Raises OSError, InvalidParams.
         """
         return await self._run(self._flows.verify_provenance(image))
+
+    async def capabilities(self) -> list[Capability]:
+        """The kinds of job, and why the server can do none of some kind."""
+        return await self._run(self._flows.listing("capabilities", Capability.from_payload, key="kinds"))
 
     async def models(self) -> list[Model]:
         """The models in the server's catalog."""
@@ -242,9 +335,13 @@ class AsyncPhotogram:
         """The style presets of the server."""
         return await self._run(self._flows.listing("styles", Style.from_payload))
 
+    async def readiness(self) -> Readiness:
+        """What the server's checks of itself found: storage, Redis, workers, models, language model."""
+        return await self._run(self._flows.readiness())
+
     async def close(self) -> None:
         """Close the connections; the client cannot be used afterwards."""
-        await self._http.aclose()
+        await self._performer.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -253,58 +350,3 @@ class AsyncPhotogram:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
-
-    async def _pages(
-        self, name: str, entry: Callable[[Payload], T], filters: Mapping[str, object]
-    ) -> AsyncGenerator[T, None]:
-        cursor: str | None = None
-        while True:
-            entries, cursor = await self._run(self._flows.page(name, entry, filters, cursor))
-            for each in entries:
-                yield each
-            if cursor is None:
-                return
-
-    async def _follow(self, reader: StreamReader[T]) -> AsyncGenerator[T, None]:
-        while not reader.is_over:
-            error: httpx.RequestError | APIError | None = None
-            try:
-                async with aclosing(await self._http.send(reader.request(), stream=True)) as response:
-                    if not response.is_success:
-                        await response.aread()
-                    reader.check(response)
-                    async for chunk in response.aiter_bytes():
-                        for piece in reader.feed(chunk):
-                            yield piece
-                        if reader.is_over:
-                            break
-            except (httpx.RequestError, APIError) as caught:
-                error = caught
-            await asyncio.sleep(reader.pause_s(error))
-
-    async def _run(self, flow: Flow[T]) -> T:
-        try:
-            effect = next(flow)
-            while True:
-                try:
-                    answer = await self._perform(effect)
-                except BaseException as error:
-                    effect = flow.throw(error)
-                else:
-                    effect = flow.send(answer)
-        except StopIteration as done:
-            result: T = done.value
-            return result
-
-    async def _perform(self, effect: Effect) -> httpx.Response | None:
-        match effect:
-            case Send(request, follow_redirects, is_shielded):
-                sending = self._http.send(request, follow_redirects=follow_redirects)
-                return await (asyncio.shield(sending) if is_shielded else sending)
-            case Sleep(seconds):
-                await asyncio.sleep(seconds)
-            case Listen(job, on_event, timeout_s):
-                async with aclosing(self.stream(job, timeout_s)) as events:
-                    async for event in events:
-                        on_event(event)
-        return None

@@ -1,54 +1,55 @@
-"""The blocking client: performs each effect of a flow in the calling thread."""
+"""The client of a server: `_client.py` is generated from `_client.py`, and so are the other pairs of modules."""
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
-from pathlib import Path
+from collections.abc import Generator, Mapping, Sequence
 from types import TracebackType
-from typing import Self, TypeVar, Unpack
+from typing import Any, Self, Unpack, overload
 
-import httpx
+import httpx2
 
 from ._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT_S, Config
-from ._errors import APIError
-from ._events import Event, StreamReader
-from ._flows import Effect, Flow, Flows, Listen, Send, Sleep, job_id_of, kind_and_params
+from ._filters import JobFilters
+from ._flows import Flows, Following, Listener, each_of, kind_and_params
+from ._handles import GeneratedImage, JobHandle
 from ._images import ImageSource
+from ._jobs import Jobs
+from ._keys import Keys
+from ._kinds import KindMethods
 from ._language import Proposal, RewriteOptions, RewrittenPrompt
+from ._log import configure_log
 from ._models import (
     BatchItem,
-    Deletion,
+    Capability,
     Estimate,
-    GeneratedImage,
     Job,
     Lora,
     Model,
     OwnImage,
-    Payload,
+    Readiness,
     Sampler,
     Style,
     UploadedImage,
     Upscaler,
     Usage,
 )
-from ._params import FaceRestoreParams, JobFilters, JobOptions, Params, UpscaleParams
+from ._params import EditParams, JobOptions, MaskParams, Params
+from ._performer import Performer
 from ._provenance import Provenance
 from ._webhooks import Webhooks
 
-T = TypeVar("T")
 
-
-class Photogram:
+class Photogram(KindMethods):
     """A client of one Photogram server.
 
         with Photogram() as client:
-            client.generate("a lighthouse at dusk", seed=7).save("lighthouse.png")
+            image = client.generate("a lighthouse at dusk", seed=7)
+            image.save("lighthouse.png")
 
     `base_url` and `api_key` default to the environment's `PHOTOGRAM_URL` (else http://127.0.0.1:8000) and
     `PHOTOGRAM_API_KEY`. `timeout_s` limits connecting and each wait for data, not the whole job. Lost connections and
     the statuses 429, 502, 503 and 504 are retried up to `max_retries` times, with exponential backoff or after the
-    server's Retry-After; all requests are idempotent. `transport` is an httpx transport to use instead of the network.
-    One client may be used by many threads.
+    server's Retry-After; all requests are idempotent. `http_client` is a client of httpx2 to use instead of an own one,
+    for proxies, certificates and tests; the caller closes it. One client may be used by many threads or tasks.
+    `Photogram` blocks, `Photogram` is for asyncio: the methods are the same, awaited.
 
     Raises ValueError for invalid settings. Every method may raise `PhotogramError` and its subclasses.
     """
@@ -60,69 +61,118 @@ class Photogram:
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         max_retries: int = DEFAULT_MAX_RETRIES,
-        transport: httpx.BaseTransport | None = None,
+        http_client: httpx2.Client | None = None,
     ) -> None:
+        configure_log()
         config = Config.resolve(base_url, api_key, timeout_s, max_retries)
+        self._use(config, http_client or httpx2.Client(), owns_http=http_client is None)
+
+    def _use(self, config: Config, http: httpx2.Client, *, owns_http: bool) -> None:
+        self._config, self.base_url = config, config.base_url
         self._flows = Flows(config)
-        self._http = httpx.Client(transport=transport)
-        self.base_url = config.base_url
-        self.webhooks = Webhooks(self._flows, self._run)
+        self._performer = Performer(self._flows, http, owns_http=owns_http)
+        self._run = self._performer.run
+        self.jobs = Jobs(self._performer)
+        self.keys = Keys(self._performer)
+        self.webhooks = Webhooks(self._performer)
+
+    def with_options(
+        self, *, api_key: str | None = None, timeout_s: float | None = None, max_retries: int | None = None
+    ) -> Self:
+        """A client with other settings that shares the connections of this one, which must stay open.
+
+        client.with_options(timeout_s=5, max_retries=0).models()
+        """
+        other = object.__new__(type(self))
+        other._use(self._config.replaced(api_key, timeout_s, max_retries), self._performer.http, owns_http=False)
+        return other
+
+    @overload
+    def generate(
+        self, prompt: str | Proposal, *, n: None = None, file_format: str = "png", timeout_s: float | None = None,
+        on_event: Listener | None = None, options: JobOptions | None = None, **params: Unpack[Params],
+    ) -> GeneratedImage: ...  # fmt: skip
+
+    @overload
+    def generate(
+        self, prompt: str | Proposal, *, n: int, file_format: str = "png", timeout_s: float | None = None,
+        on_event: Listener | None = None, options: JobOptions | None = None, **params: Unpack[Params],
+    ) -> list[GeneratedImage]: ...  # fmt: skip
 
     def generate(
         self,
         prompt: str | Proposal,
         *,
+        n: int | None = None,
+        file_format: str = "png",
         timeout_s: float | None = None,
-        on_event: Callable[[Event], None] | None = None,
+        on_event: Listener | None = None,
         options: JobOptions | None = None,
         **params: Unpack[Params],
-    ) -> GeneratedImage:
-        """Generate one image and download it.
+    ) -> GeneratedImage | list[GeneratedImage]:
+        """Generate an image and download it; with `n`, a list of so many images, each by a job of its own.
 
             image = client.generate("a cat", num_inference_steps=20, width=512, height=512)
-            image = client.generate("a cat in oil", image=Path("cat.png"), strength=0.6)
-            image = client.generate("a hat", image=Path("cat.png"), mask=Path("head.png"))
+            images = client.generate("a cat", n=4, seed=7)  # the seeds 7 to 10
 
-        With `image` the job is img2img, with `mask` inpaint, which changes only the light part of the mask. Each is a
-        file, bytes, or a string that the server resolves: a URL, `input:...` or `image:...`; a mask may also be a
-        `MaskParams`. With `enhance_prompt=True` the server's language model rewrites the prompt first, if it can;
-        `image.job` has both prompts. Instead of a prompt you may pass a proposal of `assist`; `params` override its
-        parameters. `on_event` is called with every event of the job. If this call ends before the job (by Ctrl-C,
-        after `timeout_s` seconds, or by a lost connection), the job is canceled. Raises InvalidParams, JobFailed,
-        JobCanceled, WaitTimeout.
+        With `image` the job is img2img, with `mask` inpaint, as `edit` and `inpaint` make them. With
+        `enhance_prompt=True` the server's language model rewrites the prompt first, if it can; `image.job` has both
+        prompts. Instead of a prompt you may pass a proposal of `assist`; `params` override its parameters.
+        `file_format` is `png`, `jpg` or `webp`. `on_event` is called with every event of the jobs, one job after
+        another; it is not a coroutine. If this call ends before a job (by Ctrl-C, after `timeout_s` seconds, or by a
+        lost connection), the job is canceled. Raises InvalidParams, JobFailed, JobCanceled, WaitTimeout.
         """
         kind, all_params = kind_and_params(prompt, None, params)
-        return self._run(self._flows.generate(kind, timeout_s, on_event, all_params, options))
+        every, following = each_of(all_params, 1 if n is None else n), Following(timeout_s, on_event)
+        images = self._draw(kind, every, following, options, file_format)
+        return images[0] if n is None else images
 
-    def upscale(
-        self,
-        image: ImageSource,
-        *,
-        timeout_s: float | None = None,
-        on_event: Callable[[Event], None] | None = None,
-        options: JobOptions | None = None,
-        **params: Unpack[UpscaleParams],
-    ) -> GeneratedImage:
-        """Enlarge an image to `scale` (0.1 to 8) times its width and height, and download the result.
+    @overload
+    def edit(
+        self, prompt: str, image: ImageSource, *, n: None = None, file_format: str = "png",
+        timeout_s: float | None = None, on_event: Listener | None = None, options: JobOptions | None = None,
+        **params: Unpack[EditParams],
+    ) -> GeneratedImage: ...  # fmt: skip
 
-            image = client.upscale(Path("cat.png"), scale=4)
+    @overload
+    def edit(
+        self, prompt: str, image: ImageSource, *, n: int, file_format: str = "png",
+        timeout_s: float | None = None, on_event: Listener | None = None, options: JobOptions | None = None,
+        **params: Unpack[EditParams],
+    ) -> list[GeneratedImage]: ...  # fmt: skip
 
-        Cancels the job and raises as `generate` does.
+    def edit(self, prompt: str, image: ImageSource, **settings: Any) -> Any:
+        """Generate from an image and words (img2img), with the parameters of `generate`.
+
+            image = client.edit("a cat in oil", Path("cat.png"), strength=0.6)
+
+        `image` is a string that the server resolves (a URL, a `data:` URL, `input:...`, `image:...`), bytes, a path, an
+        open file, an image of Pillow or an array of uint8, an upload, or an earlier result.
         """
-        return self._run(self._flows.generate("upscale", timeout_s, on_event, {"image": image, **params}, options))
+        return self.generate(prompt, image=image, **settings)
 
-    def restore_faces(
-        self,
-        image: ImageSource,
-        *,
-        timeout_s: float | None = None,
-        on_event: Callable[[Event], None] | None = None,
-        options: JobOptions | None = None,
-        **params: Unpack[FaceRestoreParams],
-    ) -> GeneratedImage:
-        """Restore the faces in an image, and download the result; cancels the job and raises as `generate` does."""
-        all_params = {"image": image, **params}
-        return self._run(self._flows.generate("face_restore", timeout_s, on_event, all_params, options))
+    @overload
+    def inpaint(
+        self, prompt: str, image: ImageSource, mask: ImageSource | MaskParams, *, n: None = None,
+        file_format: str = "png", timeout_s: float | None = None, on_event: Listener | None = None,
+        options: JobOptions | None = None, **params: Unpack[EditParams],
+    ) -> GeneratedImage: ...  # fmt: skip
+
+    @overload
+    def inpaint(
+        self, prompt: str, image: ImageSource, mask: ImageSource | MaskParams, *, n: int,
+        file_format: str = "png", timeout_s: float | None = None, on_event: Listener | None = None,
+        options: JobOptions | None = None, **params: Unpack[EditParams],
+    ) -> list[GeneratedImage]: ...  # fmt: skip
+
+    def inpaint(self, prompt: str, image: ImageSource, mask: ImageSource | MaskParams, **settings: Any) -> Any:
+        """Generate the light part of a mask anew, with the parameters of `generate`.
+
+            image = client.inpaint("a hat", Path("cat.png"), Path("head.png"))
+
+        Image and mask are as in `edit`; a mask may also be a `MaskParams`.
+        """
+        return self.generate(prompt, image=image, mask=mask, **settings)
 
     def submit(
         self,
@@ -133,7 +183,7 @@ class Photogram:
         webhook: str | None = None,
         options: JobOptions | None = None,
         **params: Unpack[Params],
-    ) -> Job:
+    ) -> JobHandle:
         """Queue a job and return at once; by default `kind` follows from the images, as in `generate`.
 
         A `job_id` of your own (1 to 64 letters, digits, `_`, `-`) makes the call idempotent, also across processes: the
@@ -141,7 +191,20 @@ class Photogram:
         event when the job has ended; the API key needs a signing secret (`webhooks.rotate_secret`).
         """
         kind, all_params = kind_and_params(prompt, kind, params)
-        return self._run(self._flows.submit(kind, job_id, all_params, options, webhook))
+        return self.submit_kind(kind, all_params, job_id=job_id, webhook=webhook, options=options)
+
+    def submit_kind(
+        self,
+        kind: str,
+        params: Mapping[str, object],
+        *,
+        job_id: str | None = None,
+        webhook: str | None = None,
+        options: JobOptions | None = None,
+    ) -> JobHandle:
+        """Queue a job of any kind that the server has, by all its parameters; see `submit` and `capabilities`."""
+        job = self._run(self._flows.submit(kind, job_id, params, options, webhook))
+        return JobHandle.of(self._performer, job)
 
     def dry_run(
         self,
@@ -156,7 +219,11 @@ class Photogram:
         Raises InvalidParams as `submit`; a limit or a full queue is the estimate's `.refusal`.
         """
         kind, all_params = kind_and_params(prompt, kind, params)
-        return self._run(self._flows.dry_run(kind, all_params, options))
+        return self.dry_run_kind(kind, all_params, options=options)
+
+    def dry_run_kind(self, kind: str, params: Mapping[str, object], *, options: JobOptions | None = None) -> Estimate:
+        """What `submit_kind` would make of the same arguments; see `dry_run`."""
+        return self._run(self._flows.dry_run(kind, params, options))
 
     def submit_batch(
         self, jobs: Sequence[Mapping[str, object]], *, partial: bool = False, idempotency_key: str | None = None
@@ -171,41 +238,13 @@ class Photogram:
         """
         return self._run(self._flows.batch(jobs, idempotency_key, partial=partial))
 
-    def get(self, job_id: str) -> Job:
-        """The job as it is now; raises NotFound."""
-        return self._run(self._flows.get(job_id))
-
-    def wait(self, job: Job | str, timeout_s: float | None = None) -> Job:
-        """Block until the job is finished, in whatever state, and return it; raises WaitTimeout after `timeout_s`."""
-        return self._run(self._flows.wait(job_id_of(job), timeout_s))
-
-    def cancel(self, job: Job | str) -> Job:
-        """Request cancellation; a running job may still be `running` in the answer. A finished job does not change."""
-        return self._run(self._flows.cancel(job_id_of(job)))
-
-    def delete(self, job: Job | str) -> None:
-        """Delete a job with its events, images and files; one that has not ended is canceled. Raises NotFound."""
-        self._run(self._flows.delete(job_id_of(job)))
-
-    def delete_all(self) -> Deletion:
-        """Delete all jobs of the API key, as `delete` does; after an error it may be called again."""
-        return self._run(self._flows.delete_all())
+    def images(self, **filters: Unpack[JobFilters]) -> Generator[OwnImage, None, None]:
+        """The images of those jobs that `jobs.list` gives."""
+        yield from self._performer.pages("images", OwnImage.from_payload, filters)
 
     def delete_image(self, image: OwnImage) -> None:
         """Delete one image; its job stays. Raises NotFound."""
         self._run(self._flows.delete_image(image.job_id, image.id))
-
-    def jobs(self, **filters: Unpack[JobFilters]) -> Iterator[Job]:
-        """The jobs of the API key that pass all filters, the newest first; further pages are fetched as you go.
-
-        for job in client.jobs(status="failed", tag="cats", search="red"):
-            print(job.id)
-        """
-        yield from self._pages("jobs", Job.from_payload, filters)
-
-    def images(self, **filters: Unpack[JobFilters]) -> Iterator[OwnImage]:
-        """The images of those jobs that `jobs` gives."""
-        yield from self._pages("images", OwnImage.from_payload, filters)
 
     def usage(self) -> Usage:
         """What the API key uses now and used, and its limits."""
@@ -216,19 +255,8 @@ class Photogram:
 
         Raises JobFailed or JobCanceled if the job has no image, ValueError if it is not finished.
         """
-        return self._run(self._flows.download(job, index, file_format))
-
-    def stream(self, job: Job | str, timeout_s: float | None = None) -> Iterator[Event]:
-        """The job's events, from the first to its final status.
-
-            for event in client.stream(job):
-                if isinstance(event, Progressed):
-                    print(f"{event.step}/{event.steps}")
-
-        Resumes after a dropped connection (Last-Event-ID). Raises WaitTimeout after `timeout_s` seconds, at the latest
-        with the next heartbeat of the server, which comes every 15 s.
-        """
-        yield from self._follow(self._flows.event_reader(self.get(job) if isinstance(job, str) else job, timeout_s))
+        image = self._run(self._flows.download(job, index, file_format))
+        return GeneratedImage.of(self._performer, image)
 
     def rewrite(self, prompt: str, **options: Unpack[RewriteOptions]) -> RewrittenPrompt:
         """Let the server's language model rewrite a prompt, without generating an image.
@@ -241,13 +269,15 @@ class Photogram:
         """
         return self._run(self._flows.rewrite({"prompt": prompt, **options}))
 
-    def stream_rewrite(self, prompt: str, **options: Unpack[RewriteOptions]) -> Iterator[str | RewrittenPrompt]:
+    def stream_rewrite(
+        self, prompt: str, **options: Unpack[RewriteOptions]
+    ) -> Generator[str | RewrittenPrompt, None, None]:
         """Like `rewrite`, but streamed: pieces of text, then the RewrittenPrompt.
 
         The result says whether the text of the pieces is used. Raises ConnectionFailed if the stream breaks after its
         first piece.
         """
-        return self._follow(self._flows.rewrite_reader({"prompt": prompt, **options}))
+        return self._performer.follow(self._flows.rewrite_reader({"prompt": prompt, **options}))
 
     def assist(
         self,
@@ -259,25 +289,28 @@ class Photogram:
         """Let the server's language model turn a request in plain words into a job; `generate` and `submit` take it.
 
             proposal = client.assist("a postcard of a lighthouse, wide")
-            client.generate(proposal).save("postcard.png")
+            image = client.generate(proposal)
 
         With `job` (a job, a proposal, or a mapping with kind and params) the message asks for changes to it. `images`
-        are one or more images to start from, each as in `generate`. Raises NoProposal, LanguageUnavailable,
+        are one or more images to start from, each as in `edit`. Raises NoProposal, LanguageUnavailable,
         InvalidParams.
         """
         return self._run(self._flows.assist(message, job, images))
 
-    def upload(self, image: bytes | Path) -> UploadedImage:
-        """Upload an image, so that several jobs can start from it by its `.source`; raises OSError, InvalidParams."""
+    def upload(self, image: ImageSource) -> UploadedImage:
+        """Upload an image, so that several jobs can start from it; raises OSError, InvalidParams."""
         return self._run(self._flows.upload(image))
 
     def verify_provenance(self, image: ImageSource) -> Provenance:
         """What an image says of how it came about: IPTC, C2PA, the watermark and its parameters.
 
-        `image` is a file, bytes, or `image:...` or `input:...` of an image that the server has. Raises OSError,
-        InvalidParams.
+        `image` is as in `edit`, except URLs. Raises OSError, InvalidParams.
         """
         return self._run(self._flows.verify_provenance(image))
+
+    def capabilities(self) -> list[Capability]:
+        """The kinds of job, and why the server can do none of some kind."""
+        return self._run(self._flows.listing("capabilities", Capability.from_payload, key="kinds"))
 
     def models(self) -> list[Model]:
         """The models in the server's catalog."""
@@ -299,9 +332,13 @@ class Photogram:
         """The style presets of the server."""
         return self._run(self._flows.listing("styles", Style.from_payload))
 
+    def readiness(self) -> Readiness:
+        """What the server's checks of itself found: storage, Redis, workers, models, language model."""
+        return self._run(self._flows.readiness())
+
     def close(self) -> None:
         """Close the connections; the client cannot be used afterwards."""
-        self._http.close()
+        self._performer.close()
 
     def __enter__(self) -> Self:
         return self
@@ -310,52 +347,3 @@ class Photogram:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-    def _pages(self, name: str, entry: Callable[[Payload], T], filters: Mapping[str, object]) -> Iterator[T]:
-        cursor: str | None = None
-        while True:
-            entries, cursor = self._run(self._flows.page(name, entry, filters, cursor))
-            yield from entries
-            if cursor is None:
-                return
-
-    def _follow(self, reader: StreamReader[T]) -> Iterator[T]:
-        while not reader.is_over:
-            error: httpx.RequestError | APIError | None = None
-            try:
-                with closing(self._http.send(reader.request(), stream=True)) as response:
-                    if not response.is_success:
-                        response.read()
-                    reader.check(response)
-                    for chunk in response.iter_bytes():
-                        yield from reader.feed(chunk)
-                        if reader.is_over:
-                            break
-            except (httpx.RequestError, APIError) as caught:
-                error = caught
-            time.sleep(reader.pause_s(error))
-
-    def _run(self, flow: Flow[T]) -> T:
-        try:
-            effect = next(flow)
-            while True:
-                try:
-                    answer = self._perform(effect)
-                except BaseException as error:
-                    effect = flow.throw(error)
-                else:
-                    effect = flow.send(answer)
-        except StopIteration as done:
-            result: T = done.value
-            return result
-
-    def _perform(self, effect: Effect) -> httpx.Response | None:
-        match effect:
-            case Send(request, follow_redirects):
-                return self._http.send(request, follow_redirects=follow_redirects)
-            case Sleep(seconds):
-                time.sleep(seconds)
-            case Listen(job, on_event, timeout_s):
-                for event in self.stream(job, timeout_s):
-                    on_event(event)
-        return None

@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass, field
 
-import httpx
+import httpx2
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_TIMEOUT_S = 30.0
@@ -34,11 +34,20 @@ class Config:
         key = api_key if api_key is not None else os.environ.get("PHOTOGRAM_API_KEY")
         return cls(url.rstrip("/"), key or None, timeout_s, max_retries)
 
+    def replaced(self, api_key: str | None, timeout_s: float | None, max_retries: int | None) -> "Config":
+        """These settings with those that are given."""
+        return Config(
+            self.base_url,
+            self.api_key if api_key is None else api_key,
+            self.timeout_s if timeout_s is None else timeout_s,
+            self.max_retries if max_retries is None else max_retries,
+        )
+
 
 def _check_url(text: str) -> None:
     try:
-        url = httpx.URL(text)
-    except httpx.InvalidURL as error:
+        url = httpx2.URL(text)
+    except httpx2.InvalidURL as error:
         raise ValueError(f"the server's URL {text!r} is invalid: {error}") from error
     if url.scheme not in ("http", "https") or not url.host:
         raise ValueError(f"the server's URL must look like {DEFAULT_URL}, got {text!r}")

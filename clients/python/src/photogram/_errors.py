@@ -1,6 +1,7 @@
 """The errors of this package.
 
-PhotogramError
+PhotogramError              .request_id names the request in the server's log
+├── ClientClosed            the client was closed before
 ├── ConnectionFailed        no response: the connection was refused, timed out, or broke
 ├── UnexpectedResponse      the response is not from Photogram
 ├── APIError                the server refused: .status .code .detail .problems .retry_after_s
@@ -50,6 +51,14 @@ class Problem:
 
 class PhotogramError(Exception):
     """The root of this package's errors."""
+
+    request_id: str | None = None
+    """The `X-Request-ID` of the last request before the error, which the server's log and problem documents have too;
+    None if nothing was sent."""
+
+
+class ClientClosed(PhotogramError):
+    """The client, or the HTTP client that it was given, has been closed."""
 
 
 class ConnectionFailed(PhotogramError):

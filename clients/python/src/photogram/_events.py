@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, TypeVar
 
-import httpx
+import httpx2
 
 from ._errors import APIError, ConnectionFailed, UnexpectedResponse, WaitTimeout
-from ._models import Job, Progress, Rewrite
+from ._models import Job, Progress, QueuePlace, Rewrite
 from ._requests import EVENTS_READ_TIMEOUT_S, Requests
 from ._responses import error_of, read_event
 from ._retry import Backoff, connection_failure
@@ -23,6 +23,13 @@ class StatusChanged:
     """The job has a new status; `job` is its whole state."""
 
     job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """The job waits: its place in the queue has changed."""
+
+    place: QueuePlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +68,7 @@ class Rewritten:
     rewrite: Rewrite
 
 
-Event: TypeAlias = StatusChanged | Loading | Progressed | Previewed | Rewritten
+Event: TypeAlias = StatusChanged | Queued | Loading | Progressed | Previewed | Rewritten
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -75,13 +82,13 @@ class StreamReader(Protocol[T_co]):
 
     is_over: bool
 
-    def request(self) -> httpx.Request: ...
+    def request(self) -> httpx2.Request: ...
 
-    def check(self, response: httpx.Response) -> None: ...
+    def check(self, response: httpx2.Response) -> None: ...
 
     def feed(self, chunk: bytes) -> Iterator[T_co]: ...
 
-    def pause_s(self, error: httpx.RequestError | APIError | None) -> float: ...
+    def pause_s(self, error: httpx2.RequestError | APIError | None) -> float: ...
 
 
 class EventReader:
@@ -98,7 +105,7 @@ class EventReader:
         self._attempt = 0
         self._url = ""
 
-    def request(self) -> httpx.Request:
+    def request(self) -> httpx2.Request:
         """The request for all events after the last one."""
         self._decoder = FrameDecoder()
         read_timeout_s = min(EVENTS_READ_TIMEOUT_S, max(0.1, self._deadline - time.monotonic()))
@@ -106,7 +113,7 @@ class EventReader:
         self._url = str(request.url)
         return request
 
-    def check(self, response: httpx.Response) -> None:
+    def check(self, response: httpx2.Response) -> None:
         """Raise the error for an unsuccessful response, whose body must have been read."""
         check_stream(response)
 
@@ -122,7 +129,7 @@ class EventReader:
         if not self.is_over:
             self._check_deadline()
 
-    def pause_s(self, error: httpx.RequestError | APIError | None) -> float:
+    def pause_s(self, error: httpx2.RequestError | APIError | None) -> float:
         """Seconds until the next `request`; raises if retrying is useless or the deadline has passed."""
         if self.is_over:
             return 0.0
@@ -143,12 +150,12 @@ class EventReader:
         if time.monotonic() >= self._deadline:
             raise WaitTimeout(self._job)
 
-    def _stream_failure(self, error: httpx.RequestError | None) -> ConnectionFailed:
-        cause = error or httpx.RemoteProtocolError("the event stream ended before the job finished")
+    def _stream_failure(self, error: httpx2.RequestError | None) -> ConnectionFailed:
+        cause = error or httpx2.RemoteProtocolError("the event stream ended before the job finished")
         return connection_failure(self._url, cause)
 
 
-def check_stream(response: httpx.Response) -> None:
+def check_stream(response: httpx2.Response) -> None:
     """Raise an error unless `response` is an event stream; the body of an unsuccessful one must have been read."""
     if not response.is_success:
         raise error_of(response)

@@ -10,10 +10,9 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
-import httpx
+import httpx2
 
 from ._config import Config
 from ._errors import (
@@ -27,9 +26,10 @@ from ._errors import (
     WaitTimeout,
 )
 from ._events import Event, EventReader
-from ._images import ImageSource, kind_of
+from ._images import ImageSource, is_image, kind_of
 from ._language import Proposal, RewrittenPrompt
-from ._models import BatchItem, Deletion, Estimate, GeneratedImage, Job, Payload, UploadedImage, Usage
+from ._log import logger
+from ._models import BatchItem, Deletion, DownloadedImage, Estimate, Job, Payload, Readiness, UploadedImage, Usage
 from ._provenance import Provenance
 from ._requests import Requests, new_job_id
 from ._responses import error_of, read
@@ -42,15 +42,21 @@ MAX_POLL_S = 30
 POLL_PAUSE_S = 0.25
 # After an interruption, cancelling the job gets one attempt with this time limit.
 CANCEL_TIMEOUT_S = 5.0
-# After these errors there is no job to cancel.
+# After these errors the submission has made no job that could be canceled.
 _REFUSALS = (AuthenticationError, PermissionDenied, InvalidParams)
+# While a job waits, its place in the queue is read this often.
+PLACE_EVERY_S = 1
+
+
+Listener: TypeAlias = Callable[[Event], None]
+"""Is called with each event of a job."""
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
     """Send `request` and return the response with its body read; `is_shielded`: even if the task is being cancelled."""
 
-    request: httpx.Request
+    request: httpx2.Request
     follow_redirects: bool = False
     is_shielded: bool = False
 
@@ -65,8 +71,16 @@ class Listen:
     """Call `on_event` with every event of `job`, until it is finished."""
 
     job: Job
-    on_event: Callable[[Event], None]
+    on_event: Listener
     timeout_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """How a call follows its jobs: for how long, and who is told of the events."""
+
+    timeout_s: float | None = None
+    on_event: Listener | None = None
 
 
 T = TypeVar("T")
@@ -137,39 +151,73 @@ class Flows:
                 raise WaitTimeout(job)
             yield Sleep(min(POLL_PAUSE_S, left_s))
 
-    def download(self, job: Job | str, index: int, file_format: str = "png") -> Flow[GeneratedImage]:
+    def place(self, job_id: str) -> Flow[Job]:
+        """The job after a while in which it may have advanced in the queue."""
+        return (yield from self._job(self._requests.job(job_id, wait_s=PLACE_EVERY_S)))
+
+    def download(self, job: Job | str, index: int, file_format: str) -> Flow[DownloadedImage]:
         if isinstance(job, str) or not job.is_finished:
             job = yield from self.get(job_id_of(job))
-        _check_succeeded(job)
+        check_succeeded(job)
         images = job.result.images if job.result else ()
         if not 0 <= index < len(images):
             raise ValueError(f"job {job.id} has {len(images)} images, so there is no image {index}")
-        request = self._requests.image(images[index].url.removesuffix(".png") + f".{file_format}")
-        response = yield from self._call(request, follow_redirects=True)
-        return GeneratedImage(_image_bytes(response), images[index].width, images[index].height, _seed_of(job), job)
+        image = images[index]
+        request = self._requests.image(image.url.removesuffix(".png") + f".{file_format}")
+        data = _image_bytes((yield from self._call(request, follow_redirects=True)))
+        return DownloadedImage(data, image.width, image.height, _seed_of(job), job, file_format, index)
 
-    def generate(
+    def draw(
         self,
         kind: str,
-        timeout_s: float | None,
-        on_event: Callable[[Event], None] | None,
-        params: Mapping[str, object],
+        every: Sequence[Mapping[str, object]],
+        following: Following,
         options: Mapping[str, object] | None,
-    ) -> Flow[GeneratedImage]:
-        # The client chooses the id, so that it can cancel the job even if the response to the submission is lost.
-        job_id = new_job_id()
-        submission = self._requests.submit(kind, job_id, params, options or {})
+        file_format: str,
+    ) -> Flow[list[DownloadedImage]]:
+        """Run a job for each of the parameters in `every`, and download the first image of each."""
+        images = []
+        for job in (yield from self.finish(kind, every, following, options)):
+            images.append((yield from self.download(job, 0, file_format)))
+        return images
+
+    def finish(
+        self,
+        kind: str,
+        every: Sequence[Mapping[str, object]],
+        following: Following,
+        options: Mapping[str, object] | None,
+    ) -> Flow[list[Job]]:
+        """Run a job for each of the parameters in `every`; whatever ends this call before them cancels the others."""
+        # The client chooses the ids, so that it can cancel a job even if the response to its submission is lost.
+        ids = [new_job_id() for _ in every]
+        submissions = [
+            self._requests.submit(kind, job_id, params, options or {})
+            for job_id, params in zip(ids, every, strict=True)
+        ]
+        deadline = math.inf if following.timeout_s is None else time.monotonic() + following.timeout_s
+        jobs: list[Job] = []
+        sent = finished = 0
         try:
-            job = yield from self._job(submission)
-            if on_event is not None:
-                yield Listen(job, on_event, timeout_s)
-            finished = yield from self.wait(job_id, timeout_s)
-        except (GeneratorExit, *_REFUSALS):
+            for submission in submissions:
+                sent += 1
+                jobs.append((yield from self._job(submission)))
+            for number, job in enumerate(jobs):
+                jobs[number] = yield from self._finished(job, following.on_event, deadline)
+                finished = number + 1
+                check_succeeded(jobs[number])
+        except GeneratorExit:
             raise
-        except BaseException:
-            yield from self._cancel_after_interruption(job_id)
+        except BaseException as error:
+            is_refused = len(jobs) < sent and isinstance(error, _REFUSALS)
+            yield from self._cancel_after_interruption(ids[finished : sent - is_refused])
             raise
-        return (yield from self.download(finished, 0))
+        return jobs
+
+    def _finished(self, job: Job, on_event: Listener | None, deadline: float) -> Flow[Job]:
+        if on_event is not None:
+            yield Listen(job, on_event, _left_s(deadline))
+        return (yield from self.wait(job.id, _left_s(deadline)))
 
     def rewrite(self, options: Mapping[str, object]) -> Flow[RewrittenPrompt]:
         response = yield from self._call(self._requests.rewrite(options))
@@ -183,11 +231,11 @@ class Flows:
     ) -> Flow[Proposal]:
         if isinstance(job, Job | Proposal):
             job = {"kind": job.kind, "params": job.params}
-        sources = (images,) if isinstance(images, ImageSource) else images
+        sources = [images] if is_image(images) else cast("Sequence[ImageSource]", images)
         response = yield from self._call(self._requests.assist(message, job, sources))
         return read(response, Proposal.from_payload)
 
-    def upload(self, image: bytes | Path) -> Flow[UploadedImage]:
+    def upload(self, image: ImageSource) -> Flow[UploadedImage]:
         response = yield from self._call(self._requests.upload(image))
         return read(response, UploadedImage.from_payload)
 
@@ -195,9 +243,19 @@ class Flows:
         response = yield from self._call(self._requests.verify_provenance(image))
         return read(response, Provenance.from_payload)
 
-    def listing(self, name: str, entry: Callable[[Payload], T]) -> Flow[list[T]]:
+    def listing(self, name: str, entry: Callable[[Payload], T], key: str | None = None) -> Flow[list[T]]:
         response = yield from self._call(self._requests.listing(name))
-        return read(response, lambda payload: [entry(each) for each in payload[name]])
+        return read(response, lambda payload: [entry(each) for each in payload[key or name]])
+
+    def readiness(self) -> Flow[Readiness]:
+        request = self._requests.readiness()
+        try:
+            response: httpx2.Response = yield Send(request)
+        except httpx2.RequestError as error:
+            raise connection_failure(str(request.url), error) from error
+        if response.status_code not in (200, 503):
+            raise error_of(response)
+        return read(response, Readiness.from_payload)
 
     def call(self, method: str, path: str, reader: Callable[[Payload], T], body: object = None) -> Flow[T]:
         return read((yield from self._call(self._requests.call(method, path, body))), reader)
@@ -211,23 +269,24 @@ class Flows:
     def rewrite_reader(self, options: Mapping[str, object]) -> RewriteReader:
         return RewriteReader(self._requests, self._backoff, options)
 
-    def _job(self, request: httpx.Request) -> Flow[Job]:
+    def _job(self, request: httpx2.Request) -> Flow[Job]:
         response = yield from self._call(request)
         return read(response, Job.from_payload)
 
-    def _cancel_after_interruption(self, job_id: str) -> Flow[None]:
-        with contextlib.suppress(httpx.RequestError):
-            yield Send(self._requests.cancel(job_id, timeout_s=CANCEL_TIMEOUT_S), is_shielded=True)
+    def _cancel_after_interruption(self, ids: Iterable[str]) -> Flow[None]:
+        for job_id in ids:
+            with contextlib.suppress(httpx2.RequestError):
+                yield Send(self._requests.cancel(job_id, timeout_s=CANCEL_TIMEOUT_S), is_shielded=True)
 
     def _call(
-        self, request: httpx.Request, *, follow_redirects: bool = False, deadline: float = math.inf
-    ) -> Flow[httpx.Response]:
+        self, request: httpx2.Request, *, follow_redirects: bool = False, deadline: float = math.inf
+    ) -> Flow[httpx2.Response]:
         """Send until a success, or until a failure that no retry before `deadline` could fix."""
         for attempt in itertools.count():
             failure: PhotogramError
             try:
-                response: httpx.Response = yield Send(request, follow_redirects)
-            except httpx.RequestError as error:
+                response: httpx2.Response = yield Send(request, follow_redirects)
+            except httpx2.RequestError as error:
                 failure = connection_failure(str(request.url), error)
             else:
                 if response.is_success:
@@ -236,6 +295,7 @@ class Flows:
             pause_s = self._backoff.pause_s(failure, attempt)
             if pause_s is None or time.monotonic() + pause_s > deadline:
                 raise failure
+            logger.info("%s %s again in %.2f s: %s", request.method, request.url.path, pause_s, failure)
             yield Sleep(pause_s)
         raise AssertionError("itertools.count has no end")
 
@@ -253,7 +313,8 @@ def job_id_of(job: Job | str) -> str:
     return job if isinstance(job, str) else job.id
 
 
-def _check_succeeded(job: Job) -> None:
+def check_succeeded(job: Job) -> None:
+    """Raises JobFailed, JobCanceled, and ValueError if the job has not ended."""
     if job.status == "failed":
         raise JobFailed(job)
     if job.status == "canceled":
@@ -262,7 +323,21 @@ def _check_succeeded(job: Job) -> None:
         raise ValueError(f"job {job.id} is still {job.status}: wait for it before downloading")
 
 
-def _image_bytes(response: httpx.Response) -> bytes:
+def each_of(params: Mapping[str, object], count: int) -> list[dict[str, object]]:
+    """The parameters of `count` jobs: the seeds follow one another, if there is a seed; else each is drawn."""
+    if count < 1:
+        raise ValueError(f"n must be 1 or more, got {count}")
+    seed = params.get("seed")
+    if not isinstance(seed, int) or seed < 0:
+        return [dict(params) for _ in range(count)]
+    return [{**params, "seed": seed + number} for number in range(count)]
+
+
+def _left_s(deadline: float) -> float | None:
+    return None if math.isinf(deadline) else max(0.0, deadline - time.monotonic())
+
+
+def _image_bytes(response: httpx2.Response) -> bytes:
     kind = response.headers.get("content-type", "")
     if not kind.startswith("image/"):
         raise UnexpectedResponse(f"{response.request.url} answered with {kind or 'no type'}, not with an image")

@@ -1,20 +1,84 @@
 """The images that jobs start from: their encoding for requests, and the kind of job that they imply."""
 
 import base64
+import io
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import IO, Protocol, TypeAlias, TypeGuard, runtime_checkable
 
-ImageSource: TypeAlias = str | bytes | Path
-"""An image: a URL or another source that the server resolves (`input:...`, `image:...`), its bytes, or its file."""
+from ._arrays import Array, png_of
+
+
+@runtime_checkable
+class OnServer(Protocol):
+    """An image that the server has: an upload, or the result of a job."""
+
+    @property
+    def source(self) -> str: ...
+
+
+@runtime_checkable
+class PillowImage(Protocol):
+    """An image of Pillow, which is sent as PNG."""
+
+    mode: str
+
+    def save(self, fp: IO[bytes], format: str | None = None, **params: object) -> None: ...
+
+
+@runtime_checkable
+class BinaryFile(Protocol):
+    """A file that is open for reading bytes."""
+
+    def read(self) -> bytes: ...
+
+
+ImageSource: TypeAlias = str | bytes | os.PathLike[str] | BinaryFile | PillowImage | Array | OnServer
+"""An image: a string that the server resolves (a URL, a `data:` URL, Base64, `input:...` or `image:...`), the bytes of
+a file, the path or the open file, an image of Pillow, an array of uint8, or an image that the server has."""
+
+_IMAGE_TYPES = (str, bytes, os.PathLike, OnServer, PillowImage, Array, BinaryFile)
+_SOURCE_NAMES = frozenset({"image", "mask"})
+_PREFIXES = ("http://", "https://", "input:", "image:", "data:")
+
+
+def is_image(value: object) -> TypeGuard[ImageSource]:
+    """Whether `value` is an `ImageSource`."""
+    return isinstance(value, _IMAGE_TYPES)
 
 
 def source_of(image: ImageSource) -> str:
-    """The source to send for `image`: Base64 for bytes and files, a string unchanged; raises OSError."""
+    """The source to send for `image`: Base64 for bytes and files, a string unchanged.
+
+    Raises OSError, ValueError for a string that names a file, and for what is no image.
+    """
     if isinstance(image, str):
+        _check_is_no_path(image)
         return image
-    data = image.read_bytes() if isinstance(image, Path) else image
-    return base64.b64encode(data).decode()
+    if isinstance(image, OnServer):
+        return image.source
+    return base64.b64encode(bytes_of(image)).decode()
+
+
+def bytes_of(image: bytes | os.PathLike[str] | BinaryFile | PillowImage | Array) -> bytes:
+    """The encoded image; raises OSError, and ValueError for what is no image."""
+    if isinstance(image, bytes):
+        return image
+    if isinstance(image, os.PathLike):
+        return Path(image).read_bytes()
+    if isinstance(image, PillowImage):
+        file = io.BytesIO()
+        image.save(file, "PNG")
+        return file.getvalue()
+    if isinstance(image, Array):
+        return png_of(image)
+    if not isinstance(image, BinaryFile):
+        raise ValueError(f"no image: {type(image).__name__}")
+    data = image.read()
+    if not isinstance(data, bytes):
+        raise ValueError("the file of an image must be opened for reading bytes, with the mode 'rb'")
+    return data
 
 
 def kind_of(params: Mapping[str, object]) -> str:
@@ -27,14 +91,22 @@ def kind_of(params: Mapping[str, object]) -> str:
 def wire_params(params: Mapping[str, object]) -> dict[str, object]:
     """`params` without None, and with every image replaced by its source."""
     given = {name: value for name, value in params.items() if value is not None}
-    if isinstance(given.get("mask"), str | bytes | Path):
+    if is_image(given.get("mask")):
         given["mask"] = {"image": given["mask"]}
     return {name: _wire_value(name, value) for name, value in given.items()}
 
 
 def _wire_value(name: str, value: object) -> object:
-    if name == "image" and isinstance(value, str | bytes | Path):
-        return source_of(value)
+    if isinstance(value, str):
+        return source_of(value) if name in _SOURCE_NAMES else value
     if isinstance(value, Mapping):
         return wire_params(value)
-    return [_wire_value("", each) for each in value] if isinstance(value, list | tuple) else value
+    if isinstance(value, list | tuple):
+        return [_wire_value(name, each) for each in value]
+    return source_of(value) if is_image(value) else value
+
+
+def _check_is_no_path(text: str) -> None:
+    # A string is never read as a file, because programs pass on strings of their users.
+    if not text.lower().startswith(_PREFIXES) and "\0" not in text and os.path.isfile(text):
+        raise ValueError(f"{text!r} is a file: pass it as Path({text!r})")

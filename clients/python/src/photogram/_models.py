@@ -1,10 +1,14 @@
 """The objects of the API as frozen dataclasses; unknown keys of newer servers are ignored."""
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
 
 Payload = Mapping[str, Any]
 
@@ -34,6 +38,13 @@ class Image:
     @classmethod
     def from_payload(cls, payload: Payload) -> "Image":
         return cls(url=str(payload["url"]), width=int(payload["width"]), height=int(payload["height"]))
+
+    @property
+    def source(self) -> str:
+        """The name by which jobs start from the image."""
+        folder, _, name = urlsplit(self.url).path.rpartition("/")
+        image_id = name.partition(".")[0]
+        return f"image:{image_id}" if folder.endswith("/images") and image_id else self.url
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +92,18 @@ class Result:
             document=payload.get("document"),
             files=tuple(File.from_payload(file) for file in payload.get("files") or ()),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePlace:
+    """Where a job is in its queue: how many jobs are taken before it, and in how many seconds it probably ends."""
+
+    ahead: int
+    eta_s: float | None
+
+    @classmethod
+    def from_payload(cls, payload: Payload) -> "QueuePlace":
+        return cls(int(payload["ahead"]), _seconds(payload.get("eta_s")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +174,14 @@ class Job:
     rewrite: Rewrite | None = None
     tags: tuple[str, ...] = ()
     metadata: Payload = field(default_factory=dict, hash=False)
+    queue: QueuePlace | None = None
+    """Its place in the queue, where one unfinished job is read; else None."""
 
     @classmethod
     def from_payload(cls, payload: Payload) -> "Job":
         """Read a job's JSON, such as the body of a webhook; raises KeyError, TypeError or ValueError."""
         progress, result, error = payload.get("progress"), payload.get("result"), payload.get("error")
-        rewrite = payload.get("rewrite")
+        rewrite, queue = payload.get("rewrite"), payload.get("queue")
         return cls(
             id=str(payload["id"]),
             kind=str(payload["kind"]),
@@ -172,6 +197,7 @@ class Job:
             rewrite=Rewrite.from_payload(rewrite) if rewrite else None,
             tags=tuple(payload.get("tags") or ()),
             metadata=dict(payload.get("metadata") or {}),
+            queue=QueuePlace.from_payload(queue) if queue else None,
         )
 
     @property
@@ -311,20 +337,37 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class GeneratedImage:
-    """A downloaded image: encoded bytes, pixel size, seed, and its job."""
+class DownloadedImage:
+    """A downloaded image: the bytes of its file and their format, pixel size, seed, and its place in its job."""
 
     data: bytes = field(repr=False)
     width: int
     height: int
     seed: int | None
     job: Job
+    file_format: str = "png"
+    index: int = 0
 
-    def save(self, path: str | Path) -> Path:
-        """Write the bytes, unchanged, to `path` and return it; raises OSError."""
-        target = Path(path)
-        target.write_bytes(self.data)
-        return target
+    @property
+    def source(self) -> str:
+        """The name by which jobs start from the image."""
+        if self.job.result is None:
+            raise ValueError(f"job {self.job.id} has no result")
+        return self.job.result.images[self.index].source
+
+    def pil(self) -> "PillowImage":
+        """The image as Pillow has it, which must be installed; raises ImportError."""
+        from PIL import Image as pillow
+
+        with pillow.open(io.BytesIO(self.data)) as image:
+            image.load()
+            return image
+
+    def _repr_png_(self) -> bytes | None:
+        return self.data if self.file_format == "png" else None
+
+    def _repr_jpeg_(self) -> bytes | None:
+        return self.data if self.file_format == "jpg" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,6 +397,53 @@ class Model:
             aliases=tuple(str(alias) for alias in payload.get("aliases") or ()),
             licence=payload.get("licence"),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What the server found of one of its parts; `status` is `ok`, `degraded`, `failed` or `off`."""
+
+    name: str
+    status: str
+    detail: str | None = None
+    queues: Payload | None = field(default=None, hash=False)
+    """Of `workers`: how many are alive, by queue."""
+
+    @classmethod
+    def from_payload(cls, payload: Payload) -> "Check":
+        queues = payload.get("queues")
+        return cls(str(payload["name"]), str(payload["status"]), _text(payload.get("detail")), queues)
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether the server can process jobs; without a reason why not, it can."""
+
+    problem: str | None
+    checks: tuple[Check, ...]
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def from_payload(cls, payload: Payload) -> "Readiness":
+        is_ready = payload["status"] == "ready"
+        return cls(
+            problem=None if is_ready else str(payload.get("detail") or payload.get("title")),
+            checks=tuple(Check.from_payload(check) for check in payload["checks"]),
+            warnings=tuple(payload.get("warnings") or ()),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """A kind of job."""
+
+    kind: str
+    problem: str | None = None
+    """Why the server can do no job of this kind; None if it can."""
+
+    @classmethod
+    def from_payload(cls, payload: Payload) -> "Capability":
+        return cls(str(payload["kind"]), _text(payload.get("problem")))
 
 
 @dataclass(frozen=True, slots=True)

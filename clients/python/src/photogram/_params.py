@@ -1,220 +1,227 @@
-"""The parameters of each kind of job, as a server of this version takes them.
+"""The parameters of each kind of job; generated from the server's registry by `python -m scripts.client`.
 
-The server decides keys that are left out or None. `tests/clients/test_params_match.py` compares names and types with
-the server's.
+The server decides keys that are left out or None.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Required, TypedDict
 
 from ._images import ImageSource
 
 
+class VariationParams(TypedDict, total=False):
+    """A second seed, towards which the initial noise of the image is changed (A1111's variation seed)."""
+
+    seed: int | None
+    """-1 draws a random seed. From -1 to 9007199254740991. Left out: a random seed."""
+    strength: float | None
+    """0 gives the image of the job's own seed, 1 that of this seed. From 0 to 1. Left out: `0.1`."""
+
+
 class LoraParams(TypedDict, total=False):
-    """A LoRA."""
+    """A LoRA and its weight."""
 
     name: Required[str]
-    """A LoRA's name or alias."""
+    """A name or alias from `GET /v1/loras`."""
     weight: float | None
-    """How strong it is, -10 to 10; 1 by default."""
+    """How strong it is. From -10 to 10. Left out: `1.0`."""
     text_encoder_weight: float | None
-    """How strong it is in the text encoders; `weight` by default."""
+    """How strong it is in the text encoders. From -10 to 10. Left out: `weight`."""
 
 
 class MaskParams(TypedDict, total=False):
     """The part of an image that is generated anew."""
 
     image: Required[ImageSource]
-    """The mask; its light part is generated anew."""
+    """An image: an `https://` or `http://` URL, Base64 (bare or as a `data:` URL), `input:<sha256>` from `POST
+    /v1/inputs`, or `image:<id>` of an image that this server generated. The light part of the mask is generated
+    anew."""
     blur_px: int | None
-    """Standard deviation of the mask's Gaussian blur in pixels, 0 to 256; 4 by default."""
+    """Standard deviation of the Gaussian blur of the mask, in pixels. From 0 to 256. Left out: `4`."""
     fill: str | None
-    """What the masked area starts from: `original` (default), `fill`, `latent_noise` or `latent_nothing`."""
+    """What the masked area starts from. One of `fill`, `original`, `latent_noise`, `latent_nothing`. Left out:
+    `original`."""
     invert: bool | None
-    """Generate the dark part of the mask anew instead."""
+    """Generate the dark part of the mask anew."""
     only_masked: bool | None
     """Generate only the masked area, at the full size, and paste it back."""
     padding_px: int | None
-    """How far `only_masked` sees beyond the mask in pixels, 0 to 256; 32 by default."""
+    """How far `only_masked` sees beyond the mask, in pixels. From 0 to 256. Left out: `32`."""
 
 
 class ControlParams(TypedDict, total=False):
-    """A ControlNet."""
+    """A ControlNet, its condition image and its settings."""
 
     model: Required[str]
-    """A ControlNet's name or alias."""
+    """A name or alias from `GET /v1/controlnets`."""
     image: ImageSource | None
-    """The control image; by default the image that the job starts from."""
+    """An image: an `https://` or `http://` URL, Base64 (bare or as a `data:` URL), `input:<sha256>` from `POST
+    /v1/inputs`, or `image:<id>` of an image that this server generated. Left out: the image that the job starts
+    from."""
     preprocessor: str | None
-    """The name of a preprocessor; `none` by default."""
+    """A name from `GET /v1/preprocessors`. Left out: `none`."""
     threshold_a: float | None
-    """The preprocessor's first threshold."""
+    """The listing of the preprocessor says what it means. Left out: the preprocessor's default."""
     threshold_b: float | None
-    """The preprocessor's second threshold."""
+    """The listing of the preprocessor says what it means. Left out: the preprocessor's default."""
     weight: float | None
-    """How strong it is, 0 to 2; 1 by default."""
+    """How strong it is. From 0 to 2. Left out: `1.0`."""
     start: float | None
-    """The share of the steps after which it begins, 0 to 1; 0 by default."""
+    """The share of the steps after which it begins. From 0 to 1. Left out: `0.0`."""
     end: float | None
-    """The share of the steps after which it stops, 0 to 1; 1 by default."""
+    """The share of the steps after which it stops. From 0 to 1. Left out: `1.0`."""
     mode: str | None
-    """Which has more influence: `balanced` (default), `prompt` or `control`."""
+    """Whether the prompt or the ControlNet has more influence. One of `balanced`, `prompt`, `control`. Left out:
+    `balanced`."""
     resize_mode: str | None
-    """How the control image is brought to the job's size: `crop` (default), `stretch` or `fill`."""
+    """How its image is brought to the size of the job. One of `stretch`, `crop`, `fill`. Left out: `crop`."""
 
 
 class SecondPassParams(TypedDict, total=False):
     """Enlarge the generated image and run img2img on it (A1111's hires fix)."""
 
     scale: float | None
-    """Factor of the enlargement, above 1, at most 4; 2 by default."""
+    """Factor of the enlargement; width and height may reach twice the model's `max_px`. From 1 to 4. Left out:
+    `2.0`."""
     upscaler: str | None
-    """An upscaler's name; `Lanczos` by default."""
+    """A name from `GET /v1/upscalers`. Left out: `Lanczos`."""
     strength: float | None
-    """The share of the noise schedule that is run, from 0 to 1; 0.5 by default."""
+    """The share of the noise schedule that is run; at least one step. From 0 to 1. Left out: `0.5`."""
     num_inference_steps: int | None
-    """Steps of the second pass; by default as many as in the first."""
+    """From 1 to the model's `max_steps`. At least 1. Left out: as many as in the first pass."""
 
 
 class RefinerParams(TypedDict, total=False):
     """A second SDXL model that runs the last steps."""
 
     model: Required[str]
-    """The refiner's name or alias."""
+    """A name or alias from `GET /v1/models`."""
     start: float | None
-    """The share of the noise schedule after which the refiner takes over; 0.8 by default."""
+    """The share of the noise schedule after which the refiner takes over (diffusers' `denoising_end`). Above 0 and
+    below 1. Left out: `0.8`."""
 
 
-class VariationParams(TypedDict, total=False):
-    """A second seed, towards which the initial noise of the image is changed."""
-
-    seed: int | None
-    """0 to 2^53 - 1; None or -1 draws a random seed."""
-    strength: float | None
-    """0 gives the image of the job's own seed, 1 that of this seed; 0.1 by default."""
-
-
-class Params(TypedDict, total=False):
-    """The parameters of txt2img, img2img and inpaint, without the prompt."""
+class EditParams(TypedDict, total=False):
+    """The parameters of an edit, without the prompt and the images."""
 
     negative_prompt: str | None
-    """What the image must not contain."""
+    """What the image must not contain. Left out: the model's default."""
     model: str | None
-    """A model's name or alias; see `Photogram.models`."""
+    """A name or alias from `GET /v1/models`. Left out: the default model."""
     sampler: str | None
-    """A sampler's name; see `Photogram.samplers`."""
+    """A name from `GET /v1/samplers`. Left out: the model's default."""
     num_inference_steps: int | None
-    """Denoising steps, from 1 to the model's limit."""
+    """From 1 to the model's `max_steps`. At least 1. Left out: the model's default."""
     guidance_scale: float | None
-    """Classifier-free guidance, 0 to 50; 1 or less disables it."""
+    """Classifier-free guidance; 1 or less disables it. From 0 to 50. Left out: the model's default."""
     seed: int | None
-    """0 to 2^53 - 1; None or -1 draws a random seed."""
+    """-1 draws a random seed. From -1 to 9007199254740991. Left out: a random seed."""
     variation: VariationParams | None
-    """A second seed, towards which the initial noise is changed."""
+    """A second seed, towards which the initial noise is changed. Left out: none."""
     width: int | None
-    """Width in pixels, a multiple of 8."""
+    """In pixels, a multiple of 8 within the model's limits. At least 8. Left out: the model's default."""
     height: int | None
-    """Height in pixels, a multiple of 8."""
+    """In pixels, a multiple of 8 within the model's limits. At least 8. Left out: the model's default."""
     aspect_ratio: str | None
-    """Such as `16:9` or `portrait`, instead of width and height, at the area of the model's default size."""
+    """Instead of width and height, at the area of the model's default size. One of `1:1`, `2:3`, `3:2`, `3:4`,
+    `4:3`, `4:5`, `5:4`, `4:7`, `7:4`, `9:16`, `16:9`, `9:21`, `21:9`, `square`, `portrait`, `landscape`. Left out:
+    the model's default size."""
     style_preset: str | None
-    """A style's name."""
+    """A name from `GET /v1/styles`. Left out: no style."""
     clip_skip: int | None
-    """A1111's count, 1 to 12: 2 skips the last layer of the text encoder."""
-    image: ImageSource | None
-    """The image that img2img and inpaint start from."""
-    strength: float | None
-    """The share of the noise schedule that is run, from 0 to 1; 1 ignores the image."""
-    resize_mode: str | None
-    """How the image is brought to width x height: `crop` (default), `stretch` or `fill`."""
-    mask: ImageSource | MaskParams | None
-    """Which part of the image is generated anew: the mask's image, or all of its fields."""
+    """A1111's count: 2 skips the last layer of the text encoder. From 1 to 12. Left out: 1, which skips none."""
     loras: Sequence[LoraParams] | None
-    """At most 8 LoRAs, including those in the prompt."""
+    """At most 8, including those in the prompt."""
+    strength: float | None
+    """The share of the noise schedule that is run, at least one step; 1 ignores the image. From 0 to 1. Left out:
+    0.75 for img2img, 1 for inpaint."""
+    resize_mode: str | None
+    """How the image is brought to `width` x `height`. One of `stretch`, `crop`, `fill`. Left out: `crop`."""
     controls: Sequence[ControlParams] | None
-    """At most 4 ControlNets."""
+    """ControlNets, at most 4."""
     second_pass: SecondPassParams | None
-    """Enlarge the generated image and run img2img on it."""
+    """Enlarge the generated image and run img2img on it. Left out: none."""
     refiner: RefinerParams | None
-    """A second SDXL model that runs the last steps."""
+    """A second SDXL model that runs the last steps. Left out: none."""
     reuse_interval: int | None
-    """Compute the deep UNet features only at every n-th step (DeepCache), 1 to 10; 1 is exact."""
+    """Compute the deep features of the UNet only at every n-th step (DeepCache); 1 is exact. From 1 to 10. Left
+    out: 1."""
     priority: int | None
-    """-2 to 2; each step up gives the job four times the share of the device."""
+    """Among the jobs of the same API key: each step up gives four times the share of the device. From -2 to 2."""
     enhance_prompt: bool | None
-    """Let the server's language model rewrite the prompt; by default as the API key prefers."""
+    """Let the language model rewrite the prompt. Left out: the preference of the API key."""
     enhance_negative_prompt: bool | None
-    """Let it write a negative prompt too, if there is none; by default as the API key prefers."""
+    """Let the language model write a negative prompt too, if there is none. Left out: the preference of the API
+    key."""
     metadata: str | None
-    """What the image file says of how it was made: `full`, `drawn` (without the prompt before rewriting) or `none`; by
-    default as the API key prefers."""
+    """What the image file says of how it was generated: `full` is all parameters, and the prompt before it was
+    rewritten; `drawn` leaves that prompt out; `none` is nothing. One of `full`, `drawn`, `none`. Left out: the
+    preference of the API key."""
     provenance: str | None
-    """How the image is marked as made by a machine: `none`, `iptc`, `c2pa` or `watermark`; by default as the API key
-    prefers."""
+    """How the image is marked as made by a machine: `iptc` writes IPTC's digital source type, `c2pa` also a signed
+    C2PA manifest, `watermark` also an invisible mark in the pixels. `none`, or less than the server marks, needs an
+    API key that allows it. One of `none`, `iptc`, `c2pa`, `watermark`. Left out: the preference of the API key."""
 
 
-class JobOptions(TypedDict, total=False):
-    """What a request says of its job beside the parameters, whatever its kind."""
+class Params(EditParams, total=False):
+    """The parameters of txt2img, img2img, inpaint, without `prompt`."""
 
-    start_within_s: int | None
-    """A job that no worker has started after so many seconds fails with `start_timeout` and costs nothing."""
-    cancel_after_s: int | None
-    """A job that has not ended so many seconds after it was accepted is canceled."""
-    retries: int | None
-    """How often the job runs again after an `internal_error`, 0 to 5; 0 by default."""
-    retain_s: int | None
-    """Record, images and files are removed so many seconds after the end of the job."""
-    tags: Sequence[str] | None
-    """At most 16 words of your own to find the job by."""
-    metadata: dict[str, str] | None
-    """At most 16 values of your own to find the job by."""
-
-
-class JobFilters(TypedDict, total=False):
-    """Which jobs are listed: those that pass every filter that is given."""
-
-    status: str | Sequence[str]
-    """Any of these; so are `kind` and `model`."""
-    kind: str | Sequence[str]
-    model: str | Sequence[str]
-    tag: str | Sequence[str]
-    """All of these."""
-    metadata: dict[str, str]
-    """All of these."""
-    search: str
-    """Words that must all occur in the prompt, in whatever case."""
-    created_after: datetime
-    """Accepted at or after this time, which must have a time zone; so must `created_before`."""
-    created_before: datetime
-    """Accepted before this time."""
+    image: ImageSource | None
+    """An image: an `https://` or `http://` URL, Base64 (bare or as a `data:` URL), `input:<sha256>` from `POST
+    /v1/inputs`, or `image:<id>` of an image that this server generated."""
+    mask: ImageSource | MaskParams | None
+    """The part of the image that is generated anew."""
 
 
 class UpscaleParams(TypedDict, total=False):
-    """The parameters of an upscale, without the image."""
+    """The parameters of upscale, without `image`."""
 
     scale: float | None
-    """Factor of the enlargement, from 0.1 to 8; 2 by default."""
+    """Factor of the enlargement; below 1, the image is reduced. From 0.1 to 8. Left out: 2."""
     upscaler: str | None
-    """An upscaler's name; `Lanczos` by default."""
+    """A name from `GET /v1/upscalers`. Left out: `Lanczos`."""
     priority: int | None
-    """-2 to 2; each step up gives the job four times the share of the device."""
+    """Among the jobs of the same API key: each step up gives four times the share of the device. From -2 to 2."""
     metadata: str | None
-    """What the image file says of how it was made: `full`, `drawn` (without the prompt before rewriting) or `none`; by
-    default as the API key prefers."""
+    """What the image file says of how it was generated: `full` is all parameters, and the prompt before it was
+    rewritten; `drawn` leaves that prompt out; `none` is nothing. One of `full`, `drawn`, `none`. Left out: the
+    preference of the API key."""
     provenance: str | None
-    """How the image is marked as made by a machine: `none`, `iptc`, `c2pa` or `watermark`; by default as the API key
-    prefers."""
+    """How the image is marked as made by a machine: `iptc` writes IPTC's digital source type, `c2pa` also a signed
+    C2PA manifest, `watermark` also an invisible mark in the pixels. `none`, or less than the server marks, needs an
+    API key that allows it. One of `none`, `iptc`, `c2pa`, `watermark`. Left out: the preference of the API key."""
 
 
 class FaceRestoreParams(TypedDict, total=False):
-    """The parameters of a face restoration, without the image."""
+    """The parameters of face_restore, without `image`."""
 
     priority: int | None
-    """-2 to 2; each step up gives the job four times the share of the device."""
+    """Among the jobs of the same API key: each step up gives four times the share of the device. From -2 to 2."""
     metadata: str | None
-    """What the image file says of how it was made: `full`, `drawn` (without the prompt before rewriting) or `none`; by
-    default as the API key prefers."""
+    """What the image file says of how it was generated: `full` is all parameters, and the prompt before it was
+    rewritten; `drawn` leaves that prompt out; `none` is nothing. One of `full`, `drawn`, `none`. Left out: the
+    preference of the API key."""
     provenance: str | None
-    """How the image is marked as made by a machine: `none`, `iptc`, `c2pa` or `watermark`; by default as the API key
-    prefers."""
+    """How the image is marked as made by a machine: `iptc` writes IPTC's digital source type, `c2pa` also a signed
+    C2PA manifest, `watermark` also an invisible mark in the pixels. `none`, or less than the server marks, needs an
+    API key that allows it. One of `none`, `iptc`, `c2pa`, `watermark`. Left out: the preference of the API key."""
+
+
+class JobOptions(TypedDict, total=False):
+    """What a request says of its job beside the parameters."""
+
+    start_within_s: int | None
+    """A job that no worker has started after so many seconds fails with `start_timeout` and costs nothing. From 1
+    to 604800."""
+    cancel_after_s: int | None
+    """A job that has not ended so many seconds after it was accepted is canceled. From 1 to 604800."""
+    retries: int | None
+    """How often the job runs again after an `internal_error`. From 0 to 5. Left out: `0`."""
+    retain_s: int | None
+    """Record, images and files are removed so many seconds after the end of the job. From 1 to 315360000. Left out:
+    as long as the server keeps them."""
+    tags: Sequence[str] | None
+    """Words of your own to find the job by, each of 1 to 64 characters."""
+    metadata: dict[str, str] | None
+    """Up to 16 values of your own to find the job by. A key has 1 to 64 letters, digits, `_`, `.` and `-`, a value
+    at most 500 characters; with the tags at most 4096 bytes of JSON."""

@@ -4,14 +4,13 @@ import re
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from pathlib import Path
 from urllib.parse import quote, urlencode
 
-import httpx
+import httpx2
 
 from ._config import Config
 from ._errors import UnexpectedResponse
-from ._images import ImageSource, kind_of, source_of, wire_params
+from ._images import ImageSource, OnServer, bytes_of, kind_of, source_of, wire_params
 from ._version import __version__
 
 # The server sends a heartbeat comment every 15 s on an idle event stream; after three missing ones it is unreachable.
@@ -23,6 +22,8 @@ ASSIST_READ_TIMEOUT_S = 180.0
 VERIFY_READ_TIMEOUT_S = 90.0
 
 PAGE_SIZE = 100
+
+REQUEST_ID = "X-Request-ID"
 
 _VERIFY = "/v1/provenance/verify"
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -48,7 +49,7 @@ class Requests:
         params: Mapping[str, object],
         options: Mapping[str, object],
         webhook: str | None = None,
-    ) -> httpx.Request:
+    ) -> httpx2.Request:
         body = job_body(kind, params, options)
         if webhook is not None:
             body["webhook"] = {"url": webhook}
@@ -56,77 +57,82 @@ class Requests:
             return self._api("PUT", _path_of(job_id), body=body)
         return self._api("POST", "/v1/jobs", body=body, headers={"Idempotency-Key": uuid.uuid4().hex})
 
-    def dry_run(self, kind: str, params: Mapping[str, object], options: Mapping[str, object]) -> httpx.Request:
+    def dry_run(self, kind: str, params: Mapping[str, object], options: Mapping[str, object]) -> httpx2.Request:
         return self._api("POST", "/v1/jobs/dry_run", body=job_body(kind, params, options))
 
-    def batch(self, jobs: Iterable[Mapping[str, object]], key: str | None, *, partial: bool) -> httpx.Request:
+    def batch(self, jobs: Iterable[Mapping[str, object]], key: str | None, *, partial: bool) -> httpx2.Request:
         body = {"jobs": [wire_job(job) for job in jobs], "partial": partial}
         return self._api("POST", "/v1/jobs/batch", body=body, headers={"Idempotency-Key": key or uuid.uuid4().hex})
 
-    def page(self, name: str, filters: Mapping[str, object], cursor: str | None) -> httpx.Request:
+    def page(self, name: str, filters: Mapping[str, object], cursor: str | None) -> httpx2.Request:
         """A request for a page of what the key owns: `jobs` or `images`."""
         query = {"limit": PAGE_SIZE, **wire_filters(filters), **({} if cursor is None else {"cursor": cursor})}
         return self._api("GET", f"/v1/{name}?{urlencode(query, doseq=True)}")
 
-    def delete(self, job_id: str) -> httpx.Request:
+    def delete(self, job_id: str) -> httpx2.Request:
         return self._api("DELETE", _path_of(job_id))
 
-    def delete_all(self) -> httpx.Request:
+    def delete_all(self) -> httpx2.Request:
         return self._api("DELETE", "/v1/jobs?all=true")
 
-    def delete_image(self, job_id: str, image_id: str) -> httpx.Request:
+    def delete_image(self, job_id: str, image_id: str) -> httpx2.Request:
         return self._api("DELETE", f"{_path_of(job_id)}/images/{quote(image_id, safe='')}")
 
-    def usage(self) -> httpx.Request:
+    def usage(self) -> httpx2.Request:
         return self._api("GET", "/v1/usage")
 
-    def job(self, job_id: str, wait_s: int = 0) -> httpx.Request:
+    def job(self, job_id: str, wait_s: int = 0) -> httpx2.Request:
         query = f"?wait={wait_s}" if wait_s else ""
         return self._api("GET", _path_of(job_id) + query, read_s=self._timeout_s + wait_s)
 
-    def cancel(self, job_id: str, timeout_s: float | None = None) -> httpx.Request:
+    def cancel(self, job_id: str, timeout_s: float | None = None) -> httpx2.Request:
         request = self._api("POST", _path_of(job_id) + "/cancel")
         if timeout_s is not None:
-            request.extensions["timeout"] = httpx.Timeout(timeout_s).as_dict()
+            request.extensions["timeout"] = httpx2.Timeout(timeout_s).as_dict()
         return request
 
-    def events(self, job_id: str, last_event_id: str | None, read_timeout_s: float) -> httpx.Request:
+    def events(self, job_id: str, last_event_id: str | None, read_timeout_s: float) -> httpx2.Request:
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
         if last_event_id is not None:
             headers["Last-Event-ID"] = last_event_id
         return self._api("GET", _path_of(job_id) + "/events", headers=headers, read_s=read_timeout_s)
 
-    def rewrite(self, options: Mapping[str, object]) -> httpx.Request:
+    def rewrite(self, options: Mapping[str, object]) -> httpx2.Request:
         accept = "text/event-stream" if options.get("stream") else "application/json"
         return self._api("POST", "/v1/prompts/rewrite", body=wire_params(options), headers={"Accept": accept})
 
-    def assist(self, message: str, job: Mapping[str, object] | None, images: Iterable[ImageSource]) -> httpx.Request:
+    def assist(self, message: str, job: Mapping[str, object] | None, images: Iterable[ImageSource]) -> httpx2.Request:
         sources = [source_of(image) for image in images]
         body = wire_params({"message": message, "job": job, "images": sources or None})
         return self._api("POST", "/v1/assist", body=body, read_s=max(self._timeout_s, ASSIST_READ_TIMEOUT_S))
 
-    def upload(self, image: bytes | Path) -> httpx.Request:
-        return self._file("/v1/inputs", image)
+    def upload(self, image: ImageSource) -> httpx2.Request:
+        return self._file("/v1/inputs", _data_of(image))
 
-    def verify_provenance(self, image: ImageSource) -> httpx.Request:
-        if isinstance(image, str):
-            return self._api("POST", _VERIFY, body={"image": image}, read_s=max(self._timeout_s, VERIFY_READ_TIMEOUT_S))
-        return self._file(_VERIFY, image, read_s=max(self._timeout_s, VERIFY_READ_TIMEOUT_S))
+    def verify_provenance(self, image: ImageSource) -> httpx2.Request:
+        read_s = max(self._timeout_s, VERIFY_READ_TIMEOUT_S)
+        if isinstance(image, str | OnServer):
+            return self._api("POST", _VERIFY, body={"image": source_of(image)}, read_s=read_s)
+        return self._file(_VERIFY, bytes_of(image), read_s=read_s)
 
-    def listing(self, name: str) -> httpx.Request:
+    def listing(self, name: str) -> httpx2.Request:
         """A request for everything of one sort that the server has: `models`, `samplers`, `loras` and so on."""
         return self._api("GET", f"/v1/{name}")
 
-    def call(self, method: str, path: str, body: object) -> httpx.Request:
+    def readiness(self) -> httpx2.Request:
+        return self._api("GET", "/readyz")
+
+    def call(self, method: str, path: str, body: object) -> httpx2.Request:
         return self._api(method, path, body=body)
 
-    def image(self, url: str) -> httpx.Request:
+    def image(self, url: str) -> httpx2.Request:
         """A request without the API key: images need none, and may be on another host."""
         try:
-            target = httpx.URL(self._base_url + "/").join(url)
-        except httpx.InvalidURL as error:
+            target = httpx2.URL(self._base_url + "/").join(url)
+        except httpx2.InvalidURL as error:
             raise UnexpectedResponse(f"the server gave an invalid image URL: {url!r}") from error
-        return httpx.Request("GET", target, headers={**self._headers, "Accept": "image/*"}, extensions=self._limits())
+        headers = {**self._headers, **_request_id(), "Accept": "image/*"}
+        return httpx2.Request("GET", target, headers=headers, extensions=self._limits())
 
     def _api(
         self,
@@ -136,19 +142,18 @@ class Requests:
         body: object = None,
         headers: Mapping[str, str] | None = None,
         read_s: float | None = None,
-    ) -> httpx.Request:
-        every = {**self._headers, **self._key, **(headers or {})}
-        return httpx.Request(method, self._base_url + path, headers=every, json=body, extensions=self._limits(read_s))
+    ) -> httpx2.Request:
+        every = {**self._headers, **self._key, **_request_id(), **(headers or {})}
+        return httpx2.Request(method, self._base_url + path, headers=every, json=body, extensions=self._limits(read_s))
 
-    def _file(self, path: str, image: bytes | Path, *, read_s: float | None = None) -> httpx.Request:
-        data = image.read_bytes() if isinstance(image, Path) else image
-        headers = {**self._headers, **self._key, "Content-Type": "application/octet-stream"}
-        return httpx.Request(
+    def _file(self, path: str, data: bytes, *, read_s: float | None = None) -> httpx2.Request:
+        headers = {**self._headers, **self._key, **_request_id(), "Content-Type": "application/octet-stream"}
+        return httpx2.Request(
             "POST", self._base_url + path, headers=headers, content=data, extensions=self._limits(read_s)
         )
 
     def _limits(self, read_s: float | None = None) -> dict[str, object]:
-        limits = httpx.Timeout(self._timeout_s, read=self._timeout_s if read_s is None else read_s)
+        limits = httpx2.Timeout(self._timeout_s, read=self._timeout_s if read_s is None else read_s)
         return {"timeout": limits.as_dict()}
 
 
@@ -178,6 +183,16 @@ def wire_filters(filters: Mapping[str, object]) -> dict[str, object]:
         elif value is not None:
             found[name] = value
     return found
+
+
+def _data_of(image: ImageSource) -> bytes:
+    if isinstance(image, str | OnServer):
+        raise ValueError(f"only bytes, files and images of Pillow or numpy are uploaded, got {image!r}")
+    return bytes_of(image)
+
+
+def _request_id() -> dict[str, str]:
+    return {REQUEST_ID: uuid.uuid4().hex}
 
 
 def _path_of(job_id: str) -> str:

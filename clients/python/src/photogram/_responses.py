@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
-import httpx
+import httpx2
 
 from ._errors import (
     APIError,
@@ -45,10 +45,10 @@ _BY_CODE: dict[str, type[APIError]] = {
 }
 
 # The exceptions of a reader whose payload has an unexpected shape.
-_MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
+_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, RecursionError)
 
 
-def read(response: httpx.Response, reader: Callable[[Payload], T]) -> T:
+def read(response: httpx2.Response, reader: Callable[[Payload], T]) -> T:
     """Read a successful response; raises UnexpectedResponse if it is not JSON of the expected shape."""
     try:
         return reader(response.json())
@@ -64,7 +64,7 @@ def read_event(reader: Callable[[str], T], data: str) -> T:
         raise UnexpectedResponse(f"an event of the stream cannot be read: {_why(error)}") from error
 
 
-def error_of(response: httpx.Response) -> PhotogramError:
+def error_of(response: httpx2.Response) -> PhotogramError:
     """The error for an unsuccessful response, whose body must have been read."""
     if response.status_code < 400:
         target = response.headers.get("location", "nowhere")
@@ -75,7 +75,7 @@ def error_of(response: httpx.Response) -> PhotogramError:
     return kind(problem)
 
 
-def retry_after_s(headers: httpx.Headers) -> float | None:
+def retry_after_s(headers: httpx2.Headers) -> float | None:
     """Seconds from a Retry-After header, which is a number or a date; None if it is missing or invalid."""
     text = headers.get("retry-after")
     if text is None:
@@ -89,7 +89,7 @@ def retry_after_s(headers: httpx.Headers) -> float | None:
     return max(0.0, (moment.astimezone(UTC) - datetime.now(UTC)).total_seconds())
 
 
-def _problem_of(response: httpx.Response) -> Problem:
+def _problem_of(response: httpx2.Response) -> Problem:
     document = _document_of(response)
     reason = response.reason_phrase or f"HTTP {response.status_code}"
     detail = document.get("detail") or document.get("title")
@@ -102,11 +102,11 @@ def _problem_of(response: httpx.Response) -> Problem:
     )
 
 
-def _document_of(response: httpx.Response) -> Payload:
+def _document_of(response: httpx2.Response) -> Payload:
     # A proxy's error page is not JSON; the status is still useful.
     try:
         document = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
 

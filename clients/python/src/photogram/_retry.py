@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-import httpx
+import httpx2
 
 from ._errors import APIError, ConnectionFailed, LanguageUnavailable, PhotogramError
 
@@ -11,7 +11,7 @@ from ._errors import APIError, ConnectionFailed, LanguageUnavailable, PhotogramE
 RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 
 # Transient errors; all other transport errors (a bad header, an unknown scheme) are permanent.
-_TRANSIENT = (httpx.NetworkError, httpx.TimeoutException, httpx.RemoteProtocolError, httpx.ProxyError)
+_TRANSIENT = (httpx2.NetworkError, httpx2.TimeoutException, httpx2.RemoteProtocolError, httpx2.ProxyError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,10 @@ class Backoff:
         return min(self.max_s, self.first_s * 2.0**attempt) * random.uniform(0.5, 1.0)
 
 
-def connection_failure(url: str, error: httpx.RequestError) -> ConnectionFailed:
+def connection_failure(url: str, error: httpx2.RequestError) -> ConnectionFailed:
     """The ConnectionFailed for `error`, with `error` as its cause."""
     # The messages of timeouts differ between the sync and the async network layer, and may be empty.
-    reason = "timed out" if isinstance(error, httpx.TimeoutException) else str(error)
+    reason = "timed out" if isinstance(error, httpx2.TimeoutException) else str(error)
     failure = ConnectionFailed(url, reason or type(error).__name__)
     failure.__cause__ = error
     return failure

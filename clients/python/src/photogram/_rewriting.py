@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 
-import httpx
+import httpx2
 
 from ._errors import APIError
 from ._events import check_stream
@@ -25,12 +25,12 @@ class RewriteReader:
         self._attempt = 0
         self._has_begun = False
 
-    def request(self) -> httpx.Request:
+    def request(self) -> httpx2.Request:
         """The request, the same for each attempt."""
         self._decoder = FrameDecoder()
         return self._request
 
-    def check(self, response: httpx.Response) -> None:
+    def check(self, response: httpx2.Response) -> None:
         """Raise the error for an unsuccessful response, whose body must have been read."""
         check_stream(response)
 
@@ -45,7 +45,7 @@ class RewriteReader:
                 if self.is_over:
                     return
 
-    def pause_s(self, error: httpx.RequestError | APIError | None) -> float:
+    def pause_s(self, error: httpx2.RequestError | APIError | None) -> float:
         """Seconds until the next attempt; raises if there is none."""
         if self.is_over:
             return 0.0
@@ -57,8 +57,8 @@ class RewriteReader:
         return pause_s
 
 
-def _cause(error: httpx.RequestError | None) -> httpx.RequestError:
-    return error or httpx.RemoteProtocolError("the stream ended before the prompt was rewritten")
+def _cause(error: httpx2.RequestError | None) -> httpx2.RequestError:
+    return error or httpx2.RemoteProtocolError("the stream ended before the prompt was rewritten")
 
 
 def _piece_of(frame: Frame) -> str | RewrittenPrompt | None:

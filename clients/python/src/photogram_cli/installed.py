@@ -15,6 +15,7 @@ SERVER_COMMANDS = {
     "keys": "create, list, rotate and revoke API keys",
     "models": "list, add, remove and check the server's models",
     "llm": "install, list and serve language models",
+    "storage": "check the server's storage, and move it to S3 or back",
 }
 
 Command: TypeAlias = Callable[[list[str]], int]

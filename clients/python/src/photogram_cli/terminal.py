@@ -1,7 +1,8 @@
-"""An image in the terminal: by the protocols of kitty and iTerm2, else as half blocks in the terminal's colours."""
+"""An image in the terminal: by the protocols of kitty and iTerm2, as sixels, else as half blocks in its colours."""
 
 import base64
 import io
+import itertools
 import os
 from collections.abc import Mapping
 
@@ -15,13 +16,17 @@ _COLUMNS = 40
 _CHUNK = 4096
 _KITTY = ("xterm-kitty", "xterm-ghostty")
 _ITERM = ("iTerm.app", "WezTerm")
+_SIXEL = ("foot", "mlterm", "yaft", "contour", "sixel")
+"""How the names of terminals that have sixels begin, or end."""
+_SIXEL_PX, _SIXEL_COLOURS = 360, 256
 
 
 def show(png: bytes, console: Console, environment: Mapping[str, str] = os.environ) -> None:
     """Print the image on a terminal; on anything else, and on a terminal without colours, print nothing.
 
-    Half blocks need Pillow; without it they are left out. Protocols: https://sw.kovidgoyal.net/kitty/graphics-protocol
-    and https://iterm2.com/documentation-images.html.
+    Sixels and half blocks need Pillow; without it they are left out. Protocols:
+    https://sw.kovidgoyal.net/kitty/graphics-protocol, https://iterm2.com/documentation-images.html, and DEC's STD 070
+    for sixels.
     """
     if not console.is_terminal or console.is_dumb_terminal:
         return
@@ -30,6 +35,8 @@ def show(png: bytes, console: Console, environment: Mapping[str, str] = os.envir
         _write(console, _kitty(png))
     elif not is_multiplexed and environment.get("TERM_PROGRAM") in _ITERM:
         _write(console, _iterm(png))
+    elif not is_multiplexed and _has_sixels(environment.get("TERM", "")):
+        _write(console, _sixels(png))
     elif console.color_system is not None:
         _print_half_blocks(png, console)
 
@@ -52,6 +59,42 @@ def _kitty(png: bytes) -> str:
 def _iterm(png: bytes) -> str:
     data = base64.b64encode(png).decode()
     return f"\x1b]1337;File=inline=1;size={len(png)};width={_COLUMNS}:{data}\x07"
+
+
+def _has_sixels(terminal: str) -> bool:
+    return terminal.startswith(_SIXEL) or terminal.endswith(_SIXEL)
+
+
+def _sixels(png: bytes) -> str:
+    """Six rows of pixels at a time, a line of each band for each colour in it."""
+    try:
+        from PIL import Image
+    except ImportError:
+        return ""
+    with Image.open(io.BytesIO(png)) as image:
+        height = max(1, round(_SIXEL_PX * image.height / image.width))
+        small = image.convert("RGB").resize((_SIXEL_PX, height), Image.Resampling.LANCZOS).quantize(_SIXEL_COLOURS)
+        palette, pixels = small.getpalette() or [], small.tobytes()
+    colours = "".join(
+        f"#{index};2;" + ";".join(str(round(value / 2.55)) for value in palette[3 * index : 3 * index + 3])
+        for index in sorted(set(pixels))
+    )
+    bands = (pixels[start : start + 6 * _SIXEL_PX] for start in range(0, len(pixels), 6 * _SIXEL_PX))
+    return f'\x1bPq"1;1;{_SIXEL_PX};{height}{colours}{"-".join(map(_band, bands))}\x1b\\'
+
+
+def _band(band: bytes) -> str:
+    """Each colour's line: a character for each column, whose bits are the rows with that colour, the top one lowest."""
+    lines: dict[int, bytearray] = {}
+    for place, colour in enumerate(band):
+        row, column = divmod(place, _SIXEL_PX)
+        lines.setdefault(colour, bytearray(_SIXEL_PX))[column] |= 1 << row
+    return "$".join(f"#{colour}" + _run_lengths(bytes(bits)) for colour, bits in lines.items())
+
+
+def _run_lengths(bits: bytes) -> str:
+    runs = ((chr(63 + value), len(list(same))) for value, same in itertools.groupby(bits))
+    return "".join(f"!{count}{each}" if count > 3 else each * count for each, count in runs)
 
 
 def _print_half_blocks(png: bytes, console: Console) -> None:

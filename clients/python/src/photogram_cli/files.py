@@ -1,23 +1,26 @@
-"""The files of the command line: where an image goes and in which format, and texts and images from standard input."""
+"""The files of the command line: where images go and in which format, and texts and images from standard input."""
 
 import itertools
+import string
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ._images import ImageSource
+if TYPE_CHECKING:
+    from photogram import ImageSource
 
 STANDARD = "-"
 DEFAULT_FILE = "photogram.png"
-FORMATS = {".png": "png", ".jpg": "jpg", ".jpeg": "jpg", ".jpe": "jpg", ".webp": "webp", "": "png"}
-"""The format by the extension of the file, in lower case; a name without extension means PNG."""
+PLACEHOLDERS = ("seed", "job", "model", "number")
+"""What `{...}` in the name of an image file may be; `number` counts the images of the command from 1."""
 _SOURCES = ("http://", "https://", "input:", "image:", "data:")
 
 
 @dataclass(frozen=True)
 class Output:
-    """Where an image is written: a file, or standard output, which is always PNG."""
+    """Where images are written: a file, a name with placeholders, or standard output, which is always PNG."""
 
     path: Path | None
     replaces: bool = False
@@ -28,7 +31,20 @@ class Output:
 
     @property
     def file_format(self) -> str:
-        return "png" if self.path is None else FORMATS[self.path.suffix.lower()]
+        from photogram._formats import format_of
+
+        return "png" if self.path is None else format_of(self.path)
+
+    def named(self, values: Mapping[str, object]) -> "Output":
+        """The place of one image, whose placeholders have `values`; further images without one are numbered."""
+        if self.path is None:
+            return self
+        if _fields_of(str(self.path)):
+            return replace(self, path=Path(str(self.path).format_map(_Named(values))))
+        number = values["number"]
+        if number == 1 or not self.replaces or not self.path.is_file():
+            return self
+        return replace(self, path=self.path.with_stem(f"{self.path.stem}-{number}"))
 
     def write(self, data: bytes) -> "Output":
         """Write the encoded image, and return where it is; raises OSError.
@@ -43,6 +59,20 @@ class Output:
             self.path.write_bytes(data)
             return self
         return replace(self, path=_write_new(self.path, data))
+
+
+class _Named(dict[str, object]):
+    """Values of placeholders, as parts of a name of a file."""
+
+    def __getitem__(self, name: str) -> str:
+        return "".join(each if each.isalnum() or each in "-_." else "-" for each in str(super().__getitem__(name)))
+
+
+def _fields_of(name: str) -> list[str]:
+    try:
+        return [field for _, field, _, _ in string.Formatter().parse(name) if field is not None]
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def _write_new(path: Path, data: bytes) -> Path:
@@ -88,9 +118,13 @@ def _default_output(overwrite: bool) -> Output:
 
 
 def _checked(path: Path, overwrite: bool) -> Output:
-    if path.suffix.lower() not in FORMATS:
-        known = ", ".join(each for each in FORMATS if each)
-        raise ValueError(f"{path}: the format {path.suffix!r} is not known; the extensions are {known}")
+    from photogram._formats import format_of
+
+    format_of(path)
+    for field in _fields_of(str(path)):
+        if field not in PLACEHOLDERS:
+            known = ", ".join(f"{{{each}}}" for each in PLACEHOLDERS)
+            raise ValueError(f"{path}: {{{field}}} is none of {known}")
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a directory, not a file to write")
     if not path.parent.is_dir():
@@ -110,11 +144,16 @@ def text_of(argument: str) -> str:
         raise ValueError(f"standard input is not UTF-8 text: {error}") from error
 
 
-def image_of(argument: str) -> ImageSource:
+def is_source(argument: str) -> bool:
+    """Whether an argument names an image that the server resolves, and no file."""
+    return argument.lower().startswith(_SOURCES)
+
+
+def image_of(argument: str) -> "ImageSource":
     """The image of an argument: a file, `-` for standard input, or a source that the server resolves."""
     if argument == STANDARD:
         return sys.stdin.buffer.read()
-    return argument if argument.lower().startswith(_SOURCES) else Path(argument)
+    return argument if is_source(argument) else Path(argument)
 
 
 def check_one_standard_input(*arguments: str | None) -> None:

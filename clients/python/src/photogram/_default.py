@@ -1,0 +1,24 @@
+"""The client of the module's own functions, such as `photogram.generate`: made from the environment when it is used."""
+
+import threading
+
+from ._client import Photogram
+
+SHARED = (
+    "assist", "capabilities", "download", "dry_run", "edit", "face_restore", "generate", "images", "inpaint",
+    "jobs", "keys", "loras", "models", "rewrite", "samplers", "styles", "submit", "submit_kind", "upload",
+    "upscale", "upscalers", "usage",
+)  # fmt: skip
+"""The methods and attributes of a client that the module has too."""
+
+_lock = threading.Lock()
+_client: Photogram | None = None
+
+
+def default_client() -> Photogram:
+    """The client for `PHOTOGRAM_URL` and `PHOTOGRAM_API_KEY` as they were at the first use; raises ValueError."""
+    global _client
+    with _lock:
+        if _client is None:
+            _client = Photogram()
+        return _client

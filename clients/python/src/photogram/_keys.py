@@ -1,0 +1,53 @@
+"""`client.keys`."""
+
+import builtins
+from typing import Unpack
+from urllib.parse import quote
+
+from ._key_models import ApiKey, KeyRules
+from ._models import Usage
+from ._performer import Performer
+
+
+class Keys:
+    """`client.keys`: the API keys of the server; all methods need a key with the scope `admin`."""
+
+    def __init__(self, performer: Performer) -> None:
+        self._run, self._flows = performer.run, performer.flows
+
+    def list(self) -> builtins.list[ApiKey]:
+        """All keys, the oldest first, also those that have expired or were revoked."""
+        return self._run(self._flows.listing("keys", ApiKey.from_payload))
+
+    def get(self, key_id: str) -> ApiKey:
+        """The key without its secret; raises NotFound."""
+        return self._run(self._flows.call("GET", _path(key_id), ApiKey.from_payload))
+
+    def create(self, **rules: Unpack[KeyRules]) -> ApiKey:
+        """Make a key, which needs a `name`; its `.secret` is shown this once. Raises InvalidParams."""
+        return self._run(self._flows.call("POST", "/v1/keys", ApiKey.from_payload, rules))
+
+    def change(self, key_id: str, **rules: Unpack[KeyRules]) -> ApiKey:
+        """Change what a key may do; what is left out stays. Raises NotFound, InvalidParams."""
+        return self._run(self._flows.call("PATCH", _path(key_id), ApiKey.from_payload, rules))
+
+    def rotate(self, key_id: str, *, grace_s: int = 0) -> ApiKey:
+        """Give the key a new secret; the old one works for `grace_s` more seconds. Raises NotFound."""
+        path, body = f"{_path(key_id)}/rotate", {"grace_s": grace_s}
+        return self._run(self._flows.call("POST", path, ApiKey.from_payload, body))
+
+    def revoke(self, key_id: str) -> ApiKey:
+        """Refuse the key from now on, for good; what it owns stays. Raises NotFound."""
+        return self._run(self._flows.call("POST", f"{_path(key_id)}/revoke", ApiKey.from_payload))
+
+    def delete(self, key_id: str) -> None:
+        """Remove a key that owns no jobs; raises NotFound, Conflict."""
+        self._run(self._flows.send("DELETE", _path(key_id)))
+
+    def usage(self, key_id: str) -> Usage:
+        """What the key uses now and used, and its limits; raises NotFound."""
+        return self._run(self._flows.call("GET", f"{_path(key_id)}/usage", Usage.from_payload))
+
+
+def _path(key_id: str) -> str:
+    return f"/v1/keys/{quote(key_id, safe='')}"

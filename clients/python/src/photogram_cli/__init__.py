@@ -1,0 +1,1 @@
+"""The command line of Photogram; `command.py` has its entry point."""

@@ -1,0 +1,108 @@
+"""The commands that run a job and save what it makes: generate, edit, inpaint, upscale and every further kind."""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+import webbrowser
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from photogram import DownloadedImage, GeneratedImage, Job, Photogram, Proposal
+from photogram.progress import display_for
+
+from .files import Output, check_one_standard_input, output_of, text_of
+from .flags import images_given, kind_named, options_of, params_of
+from .output import estimate_lines, image_document, image_lines, job_lines, print_lines, to_json
+from .terminal import show
+
+
+def run_kind(options: argparse.Namespace, client: Photogram) -> None:
+    """Run the job that the arguments describe, and save its images or print its result."""
+    kind = kind_named(options.kind)
+    check_one_standard_input(getattr(options, "params.prompt", None), *images_given(options))
+    output = output_of(options.output, options.json, overwrite=options.overwrite)
+    params = params_of(options)
+    if "prompt" in params:
+        params["prompt"] = text_of(params["prompt"])
+    if options.dry_run:
+        estimate = client.dry_run_kind(_kind_of(options.kind, params), params, options=options_of(options) or None)  # type: ignore[arg-type]
+        print_lines([to_json(asdict(estimate))] if options.json else estimate_lines(estimate))
+    elif kind.result == "images":
+        draw(options, client, options.method, params, output)
+    else:
+        _finish(options, client, params)
+
+
+def draw(
+    options: argparse.Namespace,
+    client: Photogram,
+    method: str,
+    arguments: Mapping[str, Any],
+    output: Output,
+    proposal: Proposal | None = None,
+) -> None:
+    """Call a method of the client that draws, save the images, and tell of them."""
+    began, count = time.monotonic(), getattr(options, "n", None)
+    given = {**arguments, "options": options_of(options) or None} | ({} if count is None else {"n": count})
+    with display_for(Console(stderr=True)) as display:
+        drawn = getattr(client, method)(**given, on_event=display)
+    images: Sequence[GeneratedImage] = [drawn] if count is None else drawn
+    documents = []
+    for number, image in enumerate(images, 1):
+        saved = _saved(client, image, output, number)
+        total_s = time.monotonic() - began
+        documents.append(image_document(image, saved, total_s, proposal))
+        if not options.json:
+            _tell(options, image, saved, total_s)
+    if options.json:
+        print(to_json(documents[0] if count is None else documents))
+
+
+def _tell(options: argparse.Namespace, image: DownloadedImage, saved: Output, total_s: float) -> None:
+    if options.show and saved.path:
+        show(image.data, Console())
+    print_lines(image_lines(image, saved, total_s), sys.stdout if saved.path else sys.stderr)
+    if options.open and saved.path:
+        open_file(saved.path)
+
+
+def _saved(client: Photogram, image: GeneratedImage, output: Output, number: int) -> Output:
+    params = image.job.params
+    names = {"seed": image.seed, "job": image.job.id, "model": params.get("model"), "number": number}
+    wanted = output.file_format
+    data = image.data if wanted == "png" else client.download(image.job, file_format=wanted).data
+    return output.named(names).write(data)
+
+
+def _finish(options: argparse.Namespace, client: Photogram, params: Mapping[str, Any]) -> None:
+    with display_for(Console(stderr=True)) as display:
+        job: Job = getattr(client, options.method)(**params, options=options_of(options) or None, on_event=display)
+    document = job.result.document if job.result else None
+    print_lines([to_json(asdict(job))] if options.json else [*job_lines(job), *_document_lines(document)])
+
+
+def _document_lines(document: object) -> list[str]:
+    return [] if document is None else [to_json(document)]
+
+
+def _kind_of(kind: str, params: Mapping[str, object]) -> str:
+    """The kind of job that `generate` makes of the images that are given."""
+    if kind != "txt2img":
+        return kind
+    return "inpaint" if "mask" in params else "img2img" if "image" in params else kind
+
+
+def open_file(path: Path) -> None:
+    """Open a file with the program that the desktop has for it."""
+    if sys.platform == "win32":
+        os.startfile(path)
+    elif sys.platform == "darwin":
+        subprocess.run(["open", path], check=False)
+    else:
+        webbrowser.open(path.resolve().as_uri())
