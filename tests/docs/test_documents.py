@@ -120,7 +120,7 @@ def test_jobs_in_json_are_generated(rig: Rig, fence: Fence) -> None:
     job["params"] |= {"model": "sd15"}
     submitted = rig.post("jobs", job)
     with rig.stack.client() as client:
-        assert client.wait(submitted["id"], timeout_s=60).status == "succeeded"
+        assert client.jobs.wait(submitted["id"], timeout_s=60).status == "succeeded"
 
 
 @pytest.mark.parametrize("page", pages_with("toml"), ids=named)

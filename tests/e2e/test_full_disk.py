@@ -50,7 +50,7 @@ def test_a_disk_that_is_full_for_a_while_costs_no_job(disk: Disk, stacks: list[S
         refused = httpx.post(f"{stack.url}/v1/jobs", json=body, headers=HEADERS, timeout=20)
         assert (refused.status_code, httpx.get(f"{stack.url}/readyz").status_code) == (503, 503), statuses
         disk.free()
-        jobs = [client.wait(job.id, timeout_s=120) for job in jobs]
+        jobs = [client.jobs.wait(job.id, timeout_s=120) for job in jobs]
     assert {job.status for job in jobs} == {"succeeded"}
     assert not [line for line in stack.errors if "Traceback" in line]
     assert list(disk.folder.rglob("*.partial")) == []

@@ -75,5 +75,5 @@ def test_the_job_of_a_synchronous_call_ends_with_its_killed_gateway(data_with_ti
         thread.join()
         (job,) = jobs.get("/v1/jobs").json()["jobs"]
         assert job["status"] == "running"
-        until(lambda: client.get(job["id"]).status == "canceled")
+        until(lambda: client.jobs.get(job["id"]).status == "canceled")
         jobs.close()

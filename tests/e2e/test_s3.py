@@ -73,7 +73,7 @@ def test_the_life_of_a_job(s3: S3Server, data_with_tiny: Path, stacks: list[Stac
         for source in (upload["source"], f"image:{image_id}"):
             body = {"kind": "img2img", "params": {"prompt": "x", "image": source}}
             changed = http.post("/v1/jobs", json=body).json()
-            assert client.wait(changed["id"], timeout_s=60).status == "succeeded"
+            assert client.jobs.wait(changed["id"], timeout_s=60).status == "succeeded"
     assert len([name for name in s3.objects("images") if name.endswith(".png")]) == 3 and len(s3.objects("inputs")) == 1
     assert stored_locally(data_with_tiny) == [] and tracebacks(stack) == []
     assert stack.stop() == 0
@@ -100,7 +100,7 @@ def test_a_service_that_is_down_for_a_while_costs_no_job(
         upload = http.post("/v1/inputs", content=png(), headers={"Content-Type": "image/png"}).json()
         jobs = [client.submit(f"image {number}", **STEPS) for number in range(5)]
         changing = {"kind": "img2img", "params": {"prompt": "x", "image": upload["source"]}}
-        jobs += [client.get(http.post("/v1/jobs", json=changing).json()["id"])]
+        jobs += [client.jobs.get(http.post("/v1/jobs", json=changing).json()["id"])]
         s3.kill()
         until(lambda: status(stack) == 503)
         ready = http.get("/readyz").json()
@@ -111,9 +111,9 @@ def test_a_service_that_is_down_for_a_while_costs_no_job(
         refused.append(http.get("/images/00000000-0000-4000-8000-000000000000.png"))
         assert [(each.status_code, each.json()["code"]) for each in refused] == [(503, "storage_unavailable")] * 3
         threading.Event().wait(10.0)  # the executions of the worker expire meanwhile
-        assert [client.get(job.id).status for job in jobs].count("failed") == 0
+        assert [client.jobs.get(job.id).status for job in jobs].count("failed") == 0
         s3.start()
-        ended = [client.wait(job.id, timeout_s=120) for job in jobs]
+        ended = [client.jobs.wait(job.id, timeout_s=120) for job in jobs]
         assert {job.status for job in ended} == {"succeeded"}, [job.error for job in ended]
         images = [image for job in ended for image in job.result.images]
         assert {http.get(httpx.URL(image.url).path).status_code for image in images} == {200}
@@ -134,9 +134,9 @@ def test_a_worker_that_is_killed_while_the_service_is_down_loses_nothing(
         for worker in stack.workers():
             os.kill(worker.pid, signal.SIGKILL)
         threading.Event().wait(3.0)
-        assert {client.get(job.id).status for job in jobs} <= {"queued", "running"}
+        assert {client.jobs.get(job.id).status for job in jobs} <= {"queued", "running"}
         s3.is_broken = False
-        assert {client.wait(job.id, timeout_s=120).status for job in jobs} == {"succeeded"}
+        assert {client.jobs.wait(job.id, timeout_s=120).status for job in jobs} == {"succeeded"}
     assert len(s3.objects("images")) == 4 and tracebacks(stack) == []
 
 
@@ -148,7 +148,7 @@ def test_a_slow_service_delays_only(s3: S3Server, data_with_tiny: Path, stacks: 
         jobs = [client.submit(f"image {number}") for number in range(4)]
         began_at = time.monotonic()
         assert status(stack, "/healthz") == 200 and time.monotonic() - began_at < 0.5
-        assert {client.wait(job.id, timeout_s=120).status for job in jobs} == {"succeeded"}
+        assert {client.jobs.wait(job.id, timeout_s=120).status for job in jobs} == {"succeeded"}
     assert len(s3.objects("images")) == 5 and tracebacks(stack) == []
 
 

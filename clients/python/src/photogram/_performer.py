@@ -64,6 +64,8 @@ class Performer:
         """The places of the job in the queue until it starts, and then its events from the first on."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         place = None
+        if job.status == "queued" and job.queue is None:
+            job = self.run(self.flows.get(job.id))
         while job.status == "queued" and job.queue is not None and (deadline is None or time.monotonic() < deadline):
             if place != job.queue:
                 place = job.queue

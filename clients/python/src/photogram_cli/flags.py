@@ -19,6 +19,8 @@ _NAMES = {
 }
 """The flags of parameters that are not called after their names; `--metadata` is the option of the job."""
 _TRUE, _FALSE = ("true", "yes", "1", "on"), ("false", "no", "0", "off")
+MASK = "mask"
+"""The object that may be given by its image alone."""
 PARAM, OPTION = "params.", "options."
 """What the destinations of flags begin with, and the fields of problems too."""
 
@@ -61,11 +63,19 @@ def params_of(options: argparse.Namespace) -> dict[str, Any]:
         *path, name = key.split(".")
         place = params
         for each in path:
-            place = place.setdefault(each, {})
-            if not isinstance(place, dict):
-                raise ValueError(f"{key}: {each} is no object")
+            place = _inner(place, each)
         place[name] = value
     return params
+
+
+def _inner(place: dict[str, Any], name: str) -> dict[str, Any]:
+    """The object `name` in `place`, which the file of a mask becomes when it gets further fields."""
+    found = place.setdefault(name, {})
+    if name == MASK and not isinstance(found, dict):
+        found = place[name] = {"image": found}
+    if not isinstance(found, dict):
+        raise ValueError(f"{name} is no object")
+    return found
 
 
 def options_of(options: argparse.Namespace) -> dict[str, Any]:

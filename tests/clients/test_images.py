@@ -1,0 +1,81 @@
+"""The forms of images that jobs start from, and what a downloaded image can do."""
+
+import base64
+import io
+from pathlib import Path
+
+import numpy
+import pytest
+from PIL import Image as pillow
+
+from .conftest import Either
+from .wire_server import PNG, WireServer
+
+SENT = base64.b64encode(PNG).decode()
+
+
+def sent_pixels(body: dict) -> bytes:
+    file = io.BytesIO(base64.b64decode(body["params"]["image"]))
+    with pillow.open(file) as image:
+        return image.tobytes()
+
+
+async def test_every_form_of_an_image(client: Either, server: WireServer, tmp_path: Path):
+    (tmp_path / "cat.png").write_bytes(PNG)
+    pixels = numpy.arange(24, dtype="uint8").reshape(2, 4, 3)
+    drawn = await client.generate("a cat")
+    server.records.clear()
+    for image in (PNG, tmp_path / "cat.png", io.BytesIO(PNG), "image:7", "data:image/png;base64,AA==", drawn):
+        await client.edit("oil", image)
+    for image in (pillow.fromarray(pixels), pixels):
+        await client.edit("oil", image)
+
+    bodies = [record.body for record in server.records.values()]
+    earlier = f"image:{drawn.job.id}"
+    assert [body["params"]["image"] for body in bodies[:6]] == [
+        SENT, SENT, SENT, "image:7", "data:image/png;base64,AA==", earlier,
+    ]  # fmt: skip
+    assert [sent_pixels(body) for body in bodies[6:]] == [pixels.tobytes()] * 2
+    assert {body["kind"] for body in bodies} == {"img2img"}
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (3, 5, 1), (3, 5, 2), (3, 5, 3), (3, 5, 4)])
+async def test_an_array_has_one_to_four_channels(client: Either, server: WireServer, shape: tuple[int, ...]):
+    pixels = numpy.arange(numpy.prod(shape), dtype="uint8").reshape(shape)
+    await client.upscale(pixels)
+    [record] = server.records.values()
+    assert sent_pixels(record.body) == pixels.tobytes()
+
+
+@pytest.mark.parametrize("image", [numpy.zeros((2, 2), "float32"), numpy.zeros(4, "uint8"), io.StringIO("x"), 7])
+async def test_what_is_no_image_is_refused_here(client: Either, server: WireServer, image: object):
+    with pytest.raises(ValueError, match=r"uint8|'rb'|no image"):
+        await client.upload(image)
+    assert server.requests == []
+
+
+async def test_a_string_is_never_read_as_a_file(
+    client: Either, server: WireServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cat.png").write_bytes(PNG)
+    with pytest.raises(ValueError, match=r"pass it as Path\('cat.png'\)"):
+        await client.edit("oil", "cat.png")
+    assert server.requests == []
+
+
+async def test_a_saved_image_has_the_format_of_its_suffix(client: Either, server: WireServer, tmp_path: Path):
+    image = await client.generate("a cat")
+    image = client.of(image)
+    assert (await image.save(tmp_path / "x.png")).read_bytes() == PNG
+    assert len([1 for _, target, _ in server.requests if target.startswith("/images/")]) == 1
+    await image.save(tmp_path / "x.WEBP")
+    assert [target for _, target, _ in server.requests][-1].endswith(".webp")
+    with pytest.raises(ValueError, match="the extensions are"):
+        await image.save(tmp_path / "x.gif")
+
+
+async def test_notebooks_show_an_image(client: Either):
+    image = await client.generate("a cat")
+    assert image._repr_png_() == PNG and image._repr_jpeg_() is None
+    assert (await client.generate("a cat", file_format="jpg"))._repr_jpeg_() == PNG

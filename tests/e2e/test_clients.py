@@ -1,0 +1,138 @@
+"""The Python client and the command line make, follow, cancel and edit an image of a real server."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from photogram import AsyncPhotogram, GeneratedImage, Photogram, Queued, StatusChanged
+from photogram_cli.command import main
+from PIL import Image
+
+from tests.e2e.conftest import CATALOG, KEY, Stack
+
+LONG = {"num_inference_steps": 900, "sampler": "DDIM"}
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iterator[Stack]:
+    data = tmp_path_factory.mktemp("clients")
+    (data / "catalog.toml").write_text(CATALOG.format(folder=tiny_folder))
+    stack = Stack(data, "--workers", "1", PHOTOGRAM_LLM="off", PHOTOGRAM_ROWS="2")
+    yield stack
+    stack.close()
+
+
+@pytest.fixture(autouse=True)
+def settings(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHOTOGRAM_URL", stack.url)
+    monkeypatch.setenv("PHOTOGRAM_API_KEY", KEY)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+
+def statuses(events: list[object]) -> list[str]:
+    return [event.job.status for event in events if isinstance(event, StatusChanged)]
+
+
+def test_the_blocking_client(tmp_path: Path) -> None:
+    with Photogram() as client:
+        job = client.submit("a cat", seed=3, num_inference_steps=4)
+        events = list(job)
+        assert statuses(events) == ["queued", "running", "succeeded"]
+        image = job.wait().download()
+
+        edited = client.edit("a cat in oil", image, strength=0.5, num_inference_steps=4)
+        assert edited.job.kind == "img2img" and edited.job.params["image"] == image.source
+        mask = Image.new("L", (64, 64), 255)
+        masked = client.inpaint("a hat", image.pil(), mask, num_inference_steps=2)
+        assert masked.job.kind == "inpaint"
+        assert client.upscale(image, scale=2).pil().size == (128, 128)
+
+        first, second = client.generate("a dog", n=2, seed=5, num_inference_steps=2)
+        assert (first.seed, second.seed) == (5, 6) and first.data != second.data
+        assert Image.open(first.save(tmp_path / "dog.webp")).format == "WEBP"
+
+        running = client.submit("a long one", **LONG)
+        assert running.cancel().status in ("running", "canceled")
+        assert running.wait(timeout_s=30).status == "canceled"
+        assert {found.id for found in client.jobs.list(status="canceled")} == {running.id}
+        running.delete()
+        assert running.id not in {found.id for found in client.jobs.list()}
+
+
+async def test_the_asyncio_client(tmp_path: Path) -> None:
+    async with AsyncPhotogram() as client:
+        job = await client.submit("a cat", seed=3, num_inference_steps=4)
+        assert statuses([event async for event in job])[-1] == "succeeded"
+        image = await job.download()
+        edited = await client.edit("a cat in oil", image, strength=0.5, num_inference_steps=4)
+        assert Image.open(await edited.save(tmp_path / "oil.jpg")).format == "JPEG"
+        running = await client.submit("a long one", **LONG)
+        await running.cancel()
+        assert (await running.wait(timeout_s=30)).status == "canceled"
+
+
+def test_a_job_that_waits_tells_its_place() -> None:
+    with Photogram() as client:
+        ahead = [client.submit("a long one", **LONG) for _ in range(8)]
+        try:
+            first = next(iter(client.jobs.watch(ahead[-1])))
+            assert isinstance(first, Queued) and first.place.ahead > 0
+        finally:
+            for job in ahead:
+                job.cancel()
+
+
+def test_the_command_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    def run(*arguments: str) -> str:
+        assert main([*arguments]) == 0, capsys.readouterr()
+        return capsys.readouterr().out
+
+    run("generate", "a cat", "-n", "2", "--seed", "3", "--steps", "2", "-o", "cat-{seed}.png", "--tag", "cats")
+    assert sorted(path.name for path in tmp_path.glob("cat-*.png")) == ["cat-3.png", "cat-4.png"]
+    edited = json.loads(
+        run("edit", "oil", "cat-3.png", "--strength", "0.5", "--steps", "2", "-o", "oil.webp", "--json")
+    )
+    assert edited["job"]["kind"] == "img2img" and Image.open("oil.webp").format == "WEBP"
+    Image.new("L", (64, 64), 255).save("mask.png")
+    masked = json.loads(
+        run("inpaint", "hat", "cat-3.png", "mask.png", "--steps", "2", "-p", "mask.blur_px=2", "--json")
+    )
+    assert masked["job"]["params"]["mask"]["blur_px"] == 2
+    run("upscale", "cat-3.png", "--scale", "2", "-o", "big.png")
+    assert Image.open("big.png").size == (128, 128)
+    assert run("jobs", "list", "--tag", "cats").count("succeeded") == 2
+    assert "status   succeeded" in run("jobs", "watch", edited["job"]["id"])
+    with Photogram() as client:
+        running = client.submit("a long one", **LONG)
+        run("jobs", "cancel", running.id)
+        assert running.wait(timeout_s=30).status == "canceled"
+    assert "ready" in (shown := run("status")) and "tiny (default)" in shown
+    assert "FAIL" not in run("doctor")
+
+
+def test_a_batch_is_resumed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("prompt,seed,num_inference_steps\na cat,1,2\na dog,2,2\n")
+    assert main(["batch", "rows.csv", "--out", "out"]) == 0
+    first = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.png")}
+    assert sorted(first) == ["00001.png", "00002.png"]
+    (tmp_path / "out/00002.png").unlink()
+    assert main(["batch", "rows.csv", "--out", "out", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["done_before"] == 1
+    assert (tmp_path / "out/00002.png").read_bytes() == first["00002.png"]
+
+
+def test_arrays_and_files_are_sent_as_images() -> None:
+    numpy = pytest.importorskip("numpy")
+    array = numpy.zeros((64, 64, 3), "uint8")
+    array[:32] = 255
+    with Photogram() as client:
+        from_array: GeneratedImage = client.upscale(array, scale=1)
+        file = io.BytesIO()
+        from_array.pil().save(file, "PNG")
+        file.seek(0)
+        assert client.upscale(file, scale=1).pil().convert("RGB").tobytes() == array.tobytes()
