@@ -52,3 +52,7 @@ def test_every_public_name_is_exported():
     internal = {"TYPE_CHECKING", "SHARED", "default_client"}
     assert (public - modules - internal) | {"__version__", *photogram.SHARED} == set(photogram.__all__)
     assert photogram.__all__ == sorted(photogram.__all__)
+
+
+def test_help_imports_neither_the_client_nor_rich():
+    assert not modules_after("import photogram_cli.command, photogram_cli.parser") & {"photogram", "httpx2", "rich"}

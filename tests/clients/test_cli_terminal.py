@@ -40,6 +40,17 @@ def test_iterm_gets_the_file():
     assert base64.b64decode(text.removesuffix("\x07\n").rpartition(":")[2]) == png() and text.startswith("\x1b]1337;")
 
 
+def test_foot_gets_sixels():
+    """Red above green: bands of six rows of 360 columns."""
+    text = shown(png(), TERM="foot")
+    assert text.startswith('\x1bPq"1;1;360;180#0;2;') and text.endswith("\x1b\\\n")
+    palette = dict(re.findall(r"#(\d+);2;(\d+;\d+;\d+)", text))
+    bands = text[text.rindex(";") :].removesuffix("\x1b\\\n").split("-")
+    first, last = (re.findall(r"#(\d+)!360~", band) for band in (bands[0], bands[-1]))
+    assert len(bands) == 30 and palette[last[0]] == "0;100;0"
+    assert palette[first[0]] == "100;0;0"
+
+
 @pytest.mark.parametrize("environment", [{}, {"TERM": "screen", "TERM_PROGRAM": "WezTerm"}, {"TMUX": "x"}])
 def test_others_get_half_blocks(environment: dict[str, str]):
     lines = shown(png(), **environment).splitlines()
