@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, get_origin
 
-from models.jobs.kinds import JobKind, ResultForm, job_kinds
+from models.jobs.kinds import BUILT_IN_KINDS, JobKind, ResultForm
 from models.jobs.options import JobOptions
 from models.jobs.parameters import TEXTS, Field, Parameter, declared, range_text
 from models.jobs.params import DrawRequest, JobParams
@@ -18,8 +18,8 @@ _SOURCES = ("image", "mask")
 
 
 def served_kinds() -> tuple[JobKind, ...]:
-    """The kinds that a server may process; one without effective parameters is always refused."""
-    return tuple(kind for kind in job_kinds() if kind.params is not JobParams)
+    """The kinds of Photogram itself that a server may process; one without effective parameters is always refused."""
+    return tuple(kind for kind in BUILT_IN_KINDS if kind.params is not JobParams)
 
 
 def own_requests() -> dict[str, JobKind]:

@@ -5,7 +5,7 @@ from photogram import Photogram
 from photogram_cli.parameters import KINDS
 from photogram_cli.parser import build_parser
 
-from models.jobs.kinds import job_kinds
+from models.jobs.kinds import BUILT_IN_KINDS
 from scripts.client.generated import generated_modules
 from scripts.client.parameters import own_requests, served_kinds
 
@@ -17,7 +17,7 @@ def test_the_modules_are_up_to_date():
 
 def test_every_kind_has_a_command_and_a_method():
     names = [kind.name for kind in served_kinds()]
-    assert [kind.name for kind in KINDS] == names and {"face_swap"} == {kind.name for kind in job_kinds()} - {*names}
+    assert [kind.name for kind in KINDS] == names and {"face_swap"} == {kind.name for kind in BUILT_IN_KINDS} - {*names}
     [commands] = [action for action in build_parser("0")._actions if action.dest == "==SUPPRESS=="]
     own = {kind.name for kind in own_requests().values()}
     assert {"generate", "edit", "inpaint", *(name.replace("_", "-") for name in own)} <= set(commands.choices)
