@@ -34,6 +34,12 @@ def settings(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.chdir(tmp_path)
 
 
+def seen(path: Path | str) -> tuple[str | None, tuple[int, int]]:
+    """Format and size of a file."""
+    with Image.open(path) as image:
+        return image.format, image.size
+
+
 def statuses(events: list[object]) -> list[str]:
     return [event.job.status for event in events if isinstance(event, StatusChanged)]
 
@@ -54,7 +60,7 @@ def test_the_blocking_client(tmp_path: Path) -> None:
 
         first, second = client.generate("a dog", n=2, seed=5, num_inference_steps=2)
         assert (first.seed, second.seed) == (5, 6) and first.data != second.data
-        assert Image.open(first.save(tmp_path / "dog.webp")).format == "WEBP"
+        assert seen(first.save(tmp_path / "dog.webp"))[0] == "WEBP"
 
         running = client.submit("a long one", **LONG)
         assert running.cancel().status in ("running", "canceled")
@@ -70,7 +76,7 @@ async def test_the_asyncio_client(tmp_path: Path) -> None:
         assert statuses([event async for event in job])[-1] == "succeeded"
         image = await job.download()
         edited = await client.edit("a cat in oil", image, strength=0.5, num_inference_steps=4)
-        assert Image.open(await edited.save(tmp_path / "oil.jpg")).format == "JPEG"
+        assert seen(await edited.save(tmp_path / "oil.jpg"))[0] == "JPEG"
         running = await client.submit("a long one", **LONG)
         await running.cancel()
         assert (await running.wait(timeout_s=30)).status == "canceled"
@@ -97,14 +103,14 @@ def test_the_command_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
     edited = json.loads(
         run("edit", "oil", "cat-3.png", "--strength", "0.5", "--steps", "2", "-o", "oil.webp", "--json")
     )
-    assert edited["job"]["kind"] == "img2img" and Image.open("oil.webp").format == "WEBP"
+    assert edited["job"]["kind"] == "img2img" and seen("oil.webp")[0] == "WEBP"
     Image.new("L", (64, 64), 255).save("mask.png")
     masked = json.loads(
         run("inpaint", "hat", "cat-3.png", "mask.png", "--steps", "2", "-p", "mask.blur_px=2", "--json")
     )
     assert masked["job"]["params"]["mask"]["blur_px"] == 2
     run("upscale", "cat-3.png", "--scale", "2", "-o", "big.png")
-    assert Image.open("big.png").size == (128, 128)
+    assert seen("big.png")[1] == (128, 128)
     assert run("jobs", "list", "--tag", "cats").count("succeeded") == 2
     assert "status   succeeded" in run("jobs", "watch", edited["job"]["id"])
     with Photogram() as client:

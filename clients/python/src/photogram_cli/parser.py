@@ -114,6 +114,8 @@ def _add_kind(commands: "Commands", common: Parser, kind: Kind) -> None:
     text = kind.summary[0].lower() + kind.summary[1:].rstrip(".")
     command = _add(commands, common, method.replace("_", "-"), "drawing:run_kind", text)
     command.set_defaults(kind=kind.name, method=method)
+    arguments = " ".join(_POSITIONAL.get(required, required.upper()) for required in kind.required)
+    command.usage = f"{command.prog} {arguments} [FLAGS]"  # the flags are too many for a line
     for name in kind.required:
         form = {"type": ImageArgument} if name == "image" or name == "mask" else {}
         what = "what the image shows" if name == "prompt" else "a file, a URL, or an image that the server has"
