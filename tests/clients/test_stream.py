@@ -6,6 +6,7 @@ import pytest
 from fastapi.responses import HTMLResponse, Response
 from photogram import (
     ConnectionFailed,
+    Job,
     NotFound,
     Previewed,
     Progressed,
@@ -22,6 +23,11 @@ STEPS = [Progressed(step, 4) for step in range(1, 5)]
 
 def statuses(events: list[object]) -> list[str]:
     return [event.job.status for event in events if isinstance(event, StatusChanged)]
+
+
+async def started(client: Either) -> Job:
+    """A job that does not wait, so that the next request is for its events."""
+    return await client.jobs.get(await client.submit("a cat"))
 
 
 async def test_the_events_of_a_job(client: Either):
@@ -66,14 +72,14 @@ async def test_a_stream_held_open_after_the_end_is_left(client: Either, server: 
 
 
 async def test_a_busy_server_is_asked_again(client: Either, server: WireServer):
-    job = await client.submit("a cat")
+    job = await started(client)
     server.answer_next(*[lambda: problem(503, "busy", "later", {"Retry-After": "0"})] * 2)
     assert statuses(await client.events(job))[-1] == "succeeded"
 
 
 async def test_a_stream_that_never_gets_on_is_given_up(kind: str, server: WireServer):
     client = Either(kind, max_retries=1)
-    job = await client.submit("a cat")
+    job = await started(client)
     frame = f"id: 1\nevent: status\ndata: {json.dumps(server.records[job.id].job)}\n\n"
     frame = frame.replace("succeeded", "running")
     server.answer_next(*[lambda: Response(frame, media_type="text/event-stream")] * 9)
@@ -95,7 +101,7 @@ async def test_no_such_job(client: Either):
 
 
 async def test_not_a_stream(client: Either, server: WireServer):
-    job = await client.submit("a cat")
+    job = await started(client)
     server.answer_next(lambda: HTMLResponse("<html>Welcome</html>"))
     with pytest.raises(UnexpectedResponse, match="instead of text/event-stream"):
         await client.events(job)
@@ -103,7 +109,7 @@ async def test_not_a_stream(client: Either, server: WireServer):
 
 @pytest.mark.parametrize("data", ["{", "[]", '{"step": 1}', '{"step": 1, "image": "data:image/png;base64,?"}'])
 async def test_garbage_in_an_event(client: Either, server: WireServer, data: str):
-    job = await client.submit("a cat")
+    job = await started(client)
     server.answer_next(lambda: Response(f"event: preview\ndata: {data}\n\n", media_type="text/event-stream"))
     with pytest.raises(UnexpectedResponse, match="cannot be read"):
         await client.events(job)
