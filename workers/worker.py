@@ -155,13 +155,13 @@ def _live(worker: _Worker) -> None:
     finally:
         worker.metrics.stop()
         worker.heartbeat.stop()
-        _sign_off(worker)
+        sign_off(worker.maintenance, worker.adapter)
 
 
-def _sign_off(worker: _Worker) -> None:
+def sign_off(maintenance: Maintenance, adapter: RqAdapter) -> None:
     """Take the worker off the lists of workers; without Redis, these forget it by themselves."""
     try:
-        worker.maintenance.sign_off()
-        worker.adapter.teardown()
+        maintenance.sign_off()
+        adapter.teardown()
     except RedisError as error:
         log.warning("this worker stays on the lists of workers for a while: %s", error)
