@@ -30,6 +30,7 @@ def test_a_worker_that_stops_while_redis_is_away_ends_without_an_error(
 ) -> None:
     parts = Parts(redis)
     redis.connection_pool.disconnect()
+    redis.connection_pool.reset()
     redis.connection_pool.connection_kwargs |= {"port": 1, "retry": None}
     sign_off(parts.maintenance, parts.adapter)
     assert "stays on the lists of workers" in caplog.text
