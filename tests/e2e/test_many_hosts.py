@@ -28,7 +28,7 @@ GATEWAY_PORT, REDIS_PORT, S3_PORT = 8000, 6379, 9000
 STEPS = 100
 """Of a job: long enough that a worker is cut off while it draws some."""
 START_S = 200.0
-"""Four processes start at once; with a core for each they need 10 s."""
+"""Four processes start at once, two of which import torch: that takes minutes on a busy machine."""
 PYTHON = sys.executable
 COMMANDS = {
     "gateway": [PYTHON, "-m", "service.commands.gateway", "--host", "0.0.0.0", "--port", str(GATEWAY_PORT)],
