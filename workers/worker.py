@@ -8,6 +8,8 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from redis.exceptions import RedisError
+
 from models.errors import PhotogramError
 from models.jobs.kinds import DIFFUSION_QUEUE, JobKind, job_kinds
 from models.media.pixel_budget import PixelBudget
@@ -113,7 +115,7 @@ def _build(
     consumer = Consumer(adapter, ledger, held, kinds, catalog.current, gate, routing)
     maintenance = Maintenance(connection, adapter, ledger, held, routing)
     stores, storage = open_stores(settings), open_monitor(settings, (IMAGES, FILES))
-    signing = Signing(settings)
+    signing = Signing(settings, connection)
     signing.open_at_start()
     marking = Marking(signing, stores.images, stores.inputs, settings.provenance)
     finish = Finish(consumer, stores.images, stores.files, marking, settings.job_timeout_s, storage)
@@ -153,5 +155,13 @@ def _live(worker: _Worker) -> None:
     finally:
         worker.metrics.stop()
         worker.heartbeat.stop()
-        worker.maintenance.sign_off()
-        worker.adapter.teardown()
+        sign_off(worker.maintenance, worker.adapter)
+
+
+def sign_off(maintenance: Maintenance, adapter: RqAdapter) -> None:
+    """Take the worker off the lists of workers; without Redis, these forget it by themselves."""
+    try:
+        maintenance.sign_off()
+        adapter.teardown()
+    except RedisError as error:
+        log.warning("this worker stays on the lists of workers for a while: %s", error)

@@ -116,7 +116,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     preferences, engine = Preferences(connection), open_engine(settings)
     stores, storage = open_stores(settings), open_monitor(settings, KINDS, settings.min_free_bytes)
     images, files, reads = stores.images, stores.files, StoreReads()
-    signing, decoding = Signing(settings), Decoding(settings.decoding_px // 2)
+    signing, decoding = Signing(settings, intake_connection), Decoding(settings.decoding_px // 2)
     webhooks = WebhookStore(intake_connection, settings.webhook_policy)
     listening = asyncio.create_task(watcher.listen())
     sweeping = asyncio.create_task(sweep_regularly(Retention(intake_connection, stores, settings)))
@@ -131,7 +131,9 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             redis=intake_connection,
             jobs=JobService(
                 catalog=catalog,
-                intake=Intake(intake_connection, settings.max_queued, settings.record_ttl_s),
+                intake=Intake(
+                    intake_connection, settings.max_queued, settings.record_ttl_s, settings.redis_wait_replicas
+                ),
                 watcher=watcher,
                 preferences=preferences,
                 images=images,

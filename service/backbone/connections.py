@@ -1,4 +1,7 @@
-"""Connections to Redis, with the timeouts, pool sizes and client names of Photogram."""
+"""Connections to Redis, with the timeouts, pool sizes and client names of Photogram.
+
+A URL is one of redis-py's, or names Sentinels, which say what server is the primary (``service.backbone.redis_urls``).
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,28 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from typing import Any
 
 from redis import Redis
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
+from redis.asyncio.sentinel import Sentinel as AsyncSentinel
+from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
+from redis.sentinel import Sentinel
 
 from service.backbone.keyspace import WRITE_PROBE_KEY, WRITE_PROBE_TTL_S
+from service.backbone.redis_urls import read_sentinels
 
 log = logging.getLogger(__name__)
 
 _SOCKET_TIMEOUT_S = 15.0
+_CONNECT_TIMEOUT_S = 5.0
 _POOL_MAX = 64
+_POOL_WAIT_S = 20
 _WRITABLE_POLL_S = 0.5
+_REPLICAS_WAIT_S = 2.0
 _PROBE_VALID_S = 2.0
 _REFUSALS = {
     "OOM": "its memory is full",
@@ -32,20 +43,48 @@ _REFUSALS = {
     "BUSY": "it runs a script that does not end",
 }
 """Why writes are refused, in words, by the code of the error."""
+_SENTINEL_OPTIONS: dict[str, Any] = {
+    "sentinel_kwargs": {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "retry": None}
+}
+"""A Sentinel that does not answer soon is passed over, since the others know the same."""
 _REFUSAL = re.compile(rf"""(?:^|: |-|\(['"])({"|".join(_REFUSALS)})\b""")
 
 
 def connect(url: str, name: str) -> Redis:
     """A synchronous client, safe to use from several threads."""
-    return Redis.from_url(url, socket_timeout=_SOCKET_TIMEOUT_S, socket_connect_timeout=5.0, client_name=name)
+    options: dict[str, Any] = {
+        "socket_timeout": _SOCKET_TIMEOUT_S, "socket_connect_timeout": _CONNECT_TIMEOUT_S, "client_name": name,
+    }  # fmt: skip
+    if (sentinels := read_sentinels(url)) is None:
+        return Redis.from_url(url, **options)
+    asked = Sentinel(sentinels.addresses, **_SENTINEL_OPTIONS)
+    client: Redis = asked.master_for(sentinels.service, **sentinels.server, **options)
+    return client
 
 
 def connect_async(url: str, name: str) -> AsyncRedis:
-    """An asyncio client; when all connections are busy, callers wait for one instead of failing."""
-    pool = BlockingConnectionPool.from_url(
-        url, max_connections=_POOL_MAX, timeout=20, socket_connect_timeout=5.0, client_name=name
-    )
-    return AsyncRedis(connection_pool=pool)
+    """As :func:`connect`, for asyncio; when all connections are busy, callers wait for one instead of failing."""
+    options: dict[str, Any] = {
+        "max_connections": _POOL_MAX, "timeout": _POOL_WAIT_S, "socket_connect_timeout": _CONNECT_TIMEOUT_S,
+        "client_name": name,
+    }  # fmt: skip
+    if (sentinels := read_sentinels(url)) is None:
+        return AsyncRedis(connection_pool=BlockingConnectionPool.from_url(url, **options))
+    asked, options = AsyncSentinel(sentinels.addresses, **_SENTINEL_OPTIONS), options | sentinels.server
+    pool_class = _BlockingSentinelPool
+    client: AsyncRedis = asked.master_for(sentinels.service, connection_pool_class=pool_class, **options)
+    return client
+
+
+class _BlockingSentinelPool(AsyncSentinelConnectionPool, BlockingConnectionPool):
+    """Asks the Sentinels for the primary, and lets callers wait for a connection."""
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        """Close the connections, and those to the Sentinels unless only idle connections are to be closed."""
+        await super().disconnect(inuse_connections)
+        if inuse_connections:
+            for sentinel in self.sentinel_manager.sentinels:
+                await sentinel.aclose()
 
 
 def write_refusal(error: Exception) -> str | None:
@@ -82,6 +121,27 @@ def wait_until_writable(connection: Redis, is_hopeless: Callable[[], bool] = lam
             if is_hopeless():
                 raise TimeoutError(f"Redis accepts no writes: {reason}") from error
             time.sleep(_WRITABLE_POLL_S)
+
+
+def require_replicas(connection: Redis, replicas: int, key: str) -> None:
+    """Return when so many replicas have what was written before, ``key`` among it; at once if none are asked for.
+
+    ``WAIT`` counts the replicas that have the last write of its own connection, hence the write before it. The key is
+    looked for, because another server may have become the primary since it was written.
+
+    Raises:
+        ResponseError: fewer replicas have it after 2 s; :func:`write_refusal` knows the error.
+        RedisError: Redis cannot be reached.
+    """
+    if replicas == 0:
+        return
+    with connection.pipeline(transaction=False) as pipeline:
+        pipeline.set(WRITE_PROBE_KEY, "1", ex=WRITE_PROBE_TTL_S)
+        pipeline.wait(replicas, int(_REPLICAS_WAIT_S * 1000))
+        pipeline.exists(key)
+        _, reached, is_there = pipeline.execute()
+    if reached < replicas or not is_there:
+        raise ResponseError(f"NOREPLICAS {reached} of {replicas} replicas have what was written")
 
 
 class WriteProbe:

@@ -57,6 +57,7 @@ No other module spells a key. ``TTL`` in the table is the setting ``PHOTOGRAM_RE
 | ``photogram:webhooks:lanes`` | sorted set | outbox scripts | never | lanes by time of the next attempt |
 | ``photogram:webhooks:leases`` | sorted set | outbox scripts | members after 60 s | lanes that a sender holds |
 | ``photogram:webhooks:wake`` | list | outbox scripts | never | wakes a sender |
+| ``photogram:provenance`` | hash | gateways, workers | never | the pair that signs images, if the server made it |
 | ``photogram:retention`` | sorted set | ledger scripts | members by gateways | results by when they are to be removed |
 | ``photogram:retention:lease`` | string, a lock | gateways | 5 min | the gateway that removes old files now |
 | ``photogram:retention:cursors`` | hash | gateways | never | where the next pass over a store begins |
@@ -145,6 +146,9 @@ RETENTION_LEASE_KEY = "photogram:retention:lease"
 
 RETENTION_CURSORS_KEY = "photogram:retention:cursors"
 """Hash, kind of a store to the last name that a pass over it has looked at."""
+
+SIGNING_PAIR_KEY = "photogram:provenance"
+"""Hash, ``certificate`` and ``key`` as PEM text. The first gateway or worker that makes a pair writes it for all."""
 
 WRITE_PROBE_KEY = "photogram:write-probe"
 """String. Gateways and starting workers write it to see whether Redis accepts writes; expires after 60 s."""

@@ -22,6 +22,7 @@ from models.jobs.sources import image_sources
 from models.jobs.tickets import Ticket
 from service.backbone import metrics, scripts
 from service.backbone.allowances import NO_DEMAND, NO_LIMITS, Allowance, Demand, LimitReached
+from service.backbone.connections import require_replicas
 from service.backbone.keyspace import (
     DUE_KEY,
     LEASES_KEY,
@@ -118,9 +119,15 @@ class _Deliveries(Queue):  # type: ignore[misc]
 class Intake:
     """Accepts tickets, for one gateway process; safe to use from several threads."""
 
-    def __init__(self, connection: Redis, max_queued: int, record_ttl_s: int = Settings.record_ttl_s) -> None:
+    def __init__(
+        self,
+        connection: Redis,
+        max_queued: int,
+        record_ttl_s: int = Settings.record_ttl_s,
+        wait_replicas: int = Settings.redis_wait_replicas,
+    ) -> None:
         self._connection = connection
-        self._max_queued = max_queued
+        self._max_queued, self._wait_replicas = max_queued, wait_replicas
         self.record_ttl_s = record_ttl_s
         self._queues: dict[str, Queue] = {}
         self._admit = connection.register_script(scripts.admit())
@@ -158,7 +165,9 @@ class Intake:
         """
         entry = Entry(ticket, requested, demand, idempotency_key, is_leased, links, retention_s, weight)
         offer = self._offer(entry, allowance, time.time())
-        return self._accepted(offer, self._admit(keys=offer.keys, args=offer.arguments))
+        accepted = self._accepted(offer, self._admit(keys=offer.keys, args=offer.arguments))
+        self._require_replicas(accepted)
+        return accepted
 
     def accept_all(self, entries: Sequence[Entry], allowance: Allowance) -> list[Accepted]:
         """Enqueue all jobs of one owner, or none, in one transaction; raises as :meth:`accept`.
@@ -175,7 +184,9 @@ class Intake:
         accepted = [self._accepted(first, answers[0])]
         if any(answer[0] == b"skipped" for answer in answers):
             raise AlreadyUsed("the idempotency key belongs to another batch")
-        return accepted + [self._accepted(*each) for each in zip(others, answers[1:], strict=True)]
+        accepted += [self._accepted(*each) for each in zip(others, answers[1:], strict=True)]
+        self._require_replicas(accepted[-1])
+        return accepted
 
     def accept_each(self, entries: Sequence[Entry], allowance: Allowance) -> list[Accepted | PhotogramError]:
         """Enqueue those jobs of one owner that may be; for each of the others the error that :meth:`accept` raises."""
@@ -187,6 +198,8 @@ class Intake:
                 found.append(self._accepted(offer, answer))
             except (AlreadyUsed, QueueFull, LimitReached) as error:
                 found.append(error)
+        if last := [each for each in found if isinstance(each, Accepted)][-1:]:
+            self._require_replicas(*last)
         return found
 
     def try_out(self, ticket: Ticket, demand: Demand, allowance: Allowance) -> QueueFull | LimitReached | None:
@@ -201,6 +214,10 @@ class Intake:
             metrics.REFUSALS.labels(refusal.limit).inc()
             raise refusal
         return refusal
+
+    def _require_replicas(self, last: Accepted) -> None:
+        """Let jobs survive the loss of the primary, if the settings ask for that; raises :class:`RedisError`."""
+        require_replicas(self._connection, self._wait_replicas, record_key(last.record.job_id))
 
     def _admit_all(self, offers: Sequence[_Offer], *, is_transaction: bool) -> list[Any]:
         with self._connection.pipeline(transaction=is_transaction) as pipeline:

@@ -18,6 +18,7 @@ from models.jobs.urls import FetchPolicy
 from models.language.presets import PRESETS
 from service.backbone import setting_values as values
 from service.backbone.allowances import Allowance
+from service.backbone.redis_urls import redis_url
 
 DEFAULT_DATA = Path("~/.local/share/photogram")
 DEFAULT_CACHE = Path("~/.cache/photogram")
@@ -75,8 +76,10 @@ def setting(default: _T, read: Callable[[str], _T], *, variables: tuple[str, ...
 class Settings:
     """All settings."""
 
-    redis_url: str | None = setting(None, values.text, variables=("REDIS_URL",))
-    """The URL of Redis or Valkey; ``None`` lets ``photogram up`` start its own Valkey."""
+    redis_url: str | None = setting(None, redis_url, variables=("REDIS_URL",))
+    """The URL of Redis or Valkey, or of its Sentinels; ``None`` lets ``photogram up`` start its own Valkey."""
+    redis_wait_replicas: int = setting(0, values.whole(0))
+    """How many replicas of Redis must have a job before it is accepted."""
     data: Path = setting(DEFAULT_DATA, values.folder)
     """The folder of the catalog, the images and the files of the embedded Valkey."""
     cache: Path = setting(DEFAULT_CACHE, values.folder)

@@ -12,6 +12,7 @@ from models.errors import CatalogError
 from models.jobs.kinds import KindModuleError
 from service.api.app import create_app
 from service.backbone.configuration import configure_process
+from service.backbone.connections import connect
 from service.backbone.permissions import restrict_umask, tighten
 from service.backbone.provenance import Signing
 from service.backbone.settings import SettingsError
@@ -32,9 +33,10 @@ def serve(options: argparse.Namespace) -> int:
             raise SettingsError("set REDIS_URL to the Redis that the workers use")
         if settings.data.is_dir():
             tighten(settings)
-        Signing(settings).open_at_start()
         app = create_app(settings)
         ensure_key(settings.redis_url, settings.bootstrap_key)
+        with connect(settings.redis_url, "photogram-signing") as connection:
+            Signing(settings, connection).open_at_start()
     except (SettingsError, CatalogError, KindModuleError) as error:
         print(f"photogram gateway: {error}", file=sys.stderr)
         return 2

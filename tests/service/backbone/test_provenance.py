@@ -8,10 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from models.jobs.params import UNMARKED
 from models.provenance.certificates import make_pair
 from models.provenance.signing import CREATED, Claim
+from service.backbone.connections import connect
+from service.backbone.keyspace import SIGNING_PAIR_KEY
 from service.backbone.provenance import Signing
 from service.backbone.settings import Settings, SettingsError
 from tests.disks import small_disk
@@ -67,6 +70,27 @@ def test_hosts_share_a_pair_by_the_settings(tmp_path: Path) -> None:
     one.open_at_start()
     assert one.certificate() == other.certificate() == pair.certificate
     assert one.sign(PNG, "image/png", DRAWN) != PNG and not (tmp_path / "one" / "data").exists()
+
+
+def test_hosts_without_a_pair_share_the_first_that_is_made(tmp_path: Path, redis: Redis) -> None:
+    one, other = (Signing(Settings(data=tmp_path / name), redis) for name in ("one", "other"))
+    one.open_at_start()
+    other.open_at_start()
+    assert one.certificate() == other.certificate() != b""
+    assert not (tmp_path / "other").exists(), "nothing is made where Redis has a pair"
+    alone = Signing(Settings(data=tmp_path / "one"))
+    redis.flushall()
+    Signing(Settings(data=tmp_path / "one"), redis).open_at_start()
+    assert redis.hget(SIGNING_PAIR_KEY, "certificate") == alone.certificate(), (
+        "an empty Redis gets the pair of a folder"
+    )
+
+
+def test_without_redis_images_are_not_signed_for_now(tmp_path: Path) -> None:
+    with connect("redis://127.0.0.1:1", "test") as nobody:
+        signing = Signing(Settings(data=tmp_path), nobody)
+        signing.open_at_start()
+        assert signing.sign(PNG, "image/png", DRAWN) == PNG and signing.problem()
 
 
 @pytest.mark.parametrize("wrong", ["certificate", "key", "mismatch", "missing", "alone"])
