@@ -25,6 +25,7 @@ from service.backbone.webhooks.outbox import Attempt, Claim, Delivery, Outbox
 from service.backbone.webhooks.schedule import GIVE_UP_S, GONE, OFF_AFTER_S, Verdict, verdict_of
 from service.backbone.webhooks.signing import signed_headers
 from service.webhooks.attempt import Answer, post
+from service.webhooks.metrics import count_attempt
 from service.webhooks.payload import JobPayload, body_of
 
 log = logging.getLogger(__name__)
@@ -157,6 +158,7 @@ class Sender:
             error=answer.error,
         )
         verdict = verdict_of(delivery.event, delivery.attempts + 1, answer.status, answer.wait_s, now)
+        count_attempt(delivery, attempt, verdict.outcome, now)
         failing_since = self._outbox.settle(claim, verdict, attempt, answer.wait_s)
         if delivery.is_to_endpoint and verdict.outcome != "delivered":
             reason = _reason_to_switch_off(answer, failing_since, now)
