@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 import uvicorn
@@ -15,6 +16,7 @@ from service.backbone.configuration import configure_process
 from service.backbone.permissions import restrict_umask, tighten
 from service.backbone.provenance import Signing
 from service.backbone.settings import SettingsError
+from service.backbone.tracing import start_tracing, stop_tracing
 from service.commands.first_key import ensure_key
 from service.commands.listening import GatewayServer, listening_socket
 from service.http.server import KEEP_ALIVE_S, protocol_for
@@ -33,6 +35,7 @@ def serve(options: argparse.Namespace) -> int:
         if settings.data.is_dir():
             tighten(settings)
         Signing(settings).open_at_start()
+        start_tracing("photogram-gateway", os.environ)
         app = create_app(settings)
         ensure_key(settings.redis_url, settings.bootstrap_key)
     except (SettingsError, CatalogError, KindModuleError) as error:
@@ -52,4 +55,5 @@ def serve(options: argparse.Namespace) -> int:
         http=protocol_for(settings), ws="none",
     )  # fmt: skip
     GatewayServer(config).run([listener])
+    stop_tracing()
     return 0

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from models.jobs.urls import FetchPolicy
 from service.backbone.key_records import KeyRecord
 from service.backbone.keyspace import KEY_RECORDS_KEY, record_key
+from service.backbone.tracing import TRACEPARENT, spans
 from service.backbone.webhooks.endpoints import WebhookNotFound, WebhookStore
 from service.backbone.webhooks.events import Event
 from service.backbone.webhooks.outbox import Attempt, Claim, Delivery, Outbox
@@ -125,6 +126,9 @@ class Sender:
         body = body_of(delivery, fields, self._job_payload)
         headers = signed_headers(delivery.message_id, int(now), body, found.secrets)
         answer = post(found.url, self._policy, {"Content-Type": "application/json", **headers}, body)
+        traceparent = fields.get(TRACEPARENT.encode())
+        if (tracing := spans()) is not None and traceparent is not None:
+            tracing.webhook(traceparent.decode(), delivery.subject, delivery.event.value, now, answer.status)
         self._settle(claim, delivery, answer, now)
 
     def _addressed(self, delivery: Delivery, now: float) -> _Addressed | Verdict:
