@@ -10,7 +10,7 @@ local function forget_stored(name)
   if not noted then return end
   redis.call('HDEL', STORED_KEY, name)
   local size_bytes, owner = string.match(noted, '^(%d+) (.*)$')
-  if redis.call('HINCRBY', STORED_BYTES_KEY, owner, '-' .. size_bytes) <= 0 then
+  if redis.call('HINCRBY', STORED_BYTES_KEY, owner, string.format('%.0f', 0 - tonumber(size_bytes))) <= 0 then
     redis.call('HDEL', STORED_BYTES_KEY, owner)
   end
 end
