@@ -123,9 +123,9 @@ def test_a_key_that_has_stored_its_limit_is_refused_in_the_shape_of_each_dialect
     worker.draw(job_id)
     assert limited.get("/v1/usage").json()["stored_bytes"] > 1
     answer = limited.post(path, json=body)
-    assert answer.status_code == 402 and "bytes of images and files" in answer.text
+    assert answer.status_code == 402, answer.text
     assert answer.headers["ratelimit"] == '"stored_bytes";r=0;t=60'
-    assert limited.delete(f"/v1/jobs/{job_id}").status_code == 204
+    assert limited.delete(f"/v1/jobs/{job_id}").is_success
     assert limited.get("/v1/usage").json()["stored_bytes"] == 0
 
 
