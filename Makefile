@@ -6,7 +6,7 @@ READY := .venv/.ready
 DEV := .venv/.dev
 PIP = $(BIN)/python -m pip install --no-compile --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo serve test check clean language
+.PHONY: demo serve test soak check clean language
 
 demo: $(READY)  ## Start everything, generate PROMPT and its rewrite, write OUT (photogram.png), stop everything.
 	$(BIN)/python -m service.demo "$(PROMPT)" $(if $(OUT),--output "$(OUT)")
@@ -16,6 +16,9 @@ serve: $(READY) language  ## Start everything and keep it running.
 
 test: $(DEV) language  ## All tests.
 	$(BIN)/python scripts/run_tests.py
+
+soak: $(DEV)  ## Kill parts of the service under load, then watch its memory; half an hour.
+	$(BIN)/python -m tests.chaos.soak
 
 check: $(DEV)  ## Style, types and import contracts.
 	$(BIN)/ruff format --check .

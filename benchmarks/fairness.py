@@ -3,7 +3,7 @@
 ``python -m benchmarks.fairness`` starts ``photogram up`` on the built-in model. Key B draws some images one after the
 other, alone. Then key A queues many jobs of 40 steps, and key B draws the same images again. ``--queue`` measures the
 time to accept and to take one job while up to 100,000 wait instead, against Valkey alone; ``--eta`` how far the
-estimated ends of the jobs of one key are from their ends.
+estimated ends of jobs of several sizes are from their ends.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from statistics import median, quantiles
@@ -37,6 +38,10 @@ SETTLE_S = 5.0
 """How long the jobs of key A run before key B comes."""
 QUEUED = (1, 10, 100, 1_000, 10_000, 100_000)
 SAMPLES = 200
+MIX = ((1.0, 40), (0.5, 60), (1.0, 10), (1.5, 20))
+"""Of the mixed jobs, the size relative to that of the others, and the steps."""
+POLL_S, LEFT_MIN_S = 1.0, 2.0
+"""How often estimates are read, and how much time must be left for one to count."""
 
 
 def image(size: int, number: int) -> dict[str, Any]:
@@ -110,20 +115,63 @@ def between_keys(rig: Rig, jobs: int, images: int, size: int) -> dict[str, float
     }
 
 
+def mixed(size: int, number: int) -> dict[str, Any]:
+    """The body of a job of one of several sizes and numbers of steps."""
+    side, steps = (round(size * MIX[number % len(MIX)][0]), MIX[number % len(MIX)][1])
+    body = image(side, number)
+    return body | {"params": body["params"] | {"num_inference_steps": steps}}
+
+
+@dataclass
+class Told:
+    """What one job was told of its end, by the time."""
+
+    job_id: str
+    estimates: list[tuple[float, str, float]] = field(default_factory=list)
+    """When, the status of the job, and the seconds until its end."""
+    ended_at: float | None = None
+
+    def look(self, target: Target) -> None:
+        """Read the job."""
+        at, job = time.time(), read(target, self.job_id)
+        if job["finished_at"] is not None:
+            self.ended_at = datetime.fromisoformat(job["finished_at"]).timestamp()
+        elif job["queue"]["eta_s"] is not None:
+            self.estimates.append((at, job["status"], job["queue"]["eta_s"]))
+
+    def errors(self) -> Iterator[tuple[str, float]]:
+        """For each estimate when it was told, and its error relative to the time that was left."""
+        for number, (at, status, eta_s) in enumerate(self.estimates):
+            left_s = (self.ended_at or at) - at
+            if left_s >= LEFT_MIN_S:
+                yield ("submitted" if not number else status), abs(eta_s - left_s) / left_s
+
+
 def estimates(rig: Rig, jobs: int, size: int) -> dict[str, float]:
-    """How far the estimated ends of waiting jobs were from their ends, relative to the time that was left."""
-    latencies(rig.attacker, size, 6)  # which also tells how long jobs take
-    queued = [submit(rig.attacker, size, number) for number in range(jobs)]
-    time.sleep(SETTLE_S)
-    told = [(time.time(), read(rig.attacker, job_id)) for job_id in queued]
-    errors = []
-    for at, job in told:
-        while (end := read(rig.attacker, job["id"], 60))["finished_at"] is None:
-            pass
-        if job["status"] == "queued":
-            left_s = datetime.fromisoformat(end["finished_at"]).timestamp() - at
-            errors.append(abs(job["queue"]["eta_s"] - left_s) / left_s)
-    return {"waiting": len(errors), "error_p50": round(median(errors), 3), "error_max": round(max(errors), 3)}
+    """How far the estimated ends of mixed jobs were from their ends, relative to the time that was left."""
+
+    def submitted(number: int) -> str:
+        return str(rig.attacker.post("/v1/jobs", json=mixed(size, number)).raise_for_status().json()["id"])
+
+    for number in range(len(MIX)):  # which tells how long jobs take, first alone and then together
+        rig.attacker.wait_for([submitted(number)])
+    rig.attacker.wait_for([submitted(number) for number in range(3 * len(MIX))])
+    told = []
+    for number in range(jobs):
+        told.append(Told(submitted(number)))
+        told[-1].look(rig.attacker)
+    while left := [each for each in told if each.ended_at is None]:
+        for each in left:
+            each.look(rig.attacker)
+        time.sleep(POLL_S)
+    found: dict[str, list[float]] = {"submitted": [], "queued": [], "running": []}
+    for moment, error in (pair for each in told for pair in each.errors()):
+        found[moment].append(error)
+    return {
+        f"{moment}_{name}": value
+        for moment, errors in found.items() if errors
+        for name, value in (("estimates", len(errors)), ("error_p50", round(median(errors), 3)))
+    }  # fmt: skip
 
 
 def milliseconds(call: Callable[[], object]) -> float:

@@ -26,7 +26,7 @@ from workers.executors import Finished
 from workers.held_jobs import HeldJob
 from workers.marking import Marking
 from workers.outputs import StoredOutput
-from workers.pace import job_time
+from workers.pace import Used, job_time
 
 log = logging.getLogger(__name__)
 
@@ -86,15 +86,15 @@ class Finish:
         """Whether the end of a job could not be written yet, so that the worker should take no further jobs."""
         return bool(self._kept)
 
-    def succeed(self, job: HeldJob, finished: Finished, used_s: float | None = None) -> None:
+    def succeed(self, job: HeldJob, finished: Finished, used: Used | None = None) -> None:
         """Store the results and end the job as succeeded.
 
         Args:
-            used_s: the time of this worker that the job used, if that is known.
+            used: the time of this worker that the job used, if that is known.
         """
         success = _Success(job, finished, self._images, self._files, self._marking, self._consumer, self._job_timeout_s)
         pixels = sum(image.width * image.height for image in finished.output.images)
-        self._submit(_End(job, lambda: self._succeed(success, used_s), success.discard, pixels > LARGE_PX))
+        self._submit(_End(job, lambda: self._succeed(success, used), success.discard, pixels > LARGE_PX))
 
     def fail(self, job: HeldJob, failure: JobFailure) -> None:
         """End the job as failed."""
@@ -195,10 +195,10 @@ class Finish:
             self._note_problem(job.spec.name, str(failure))
         self._consumer.fail(job, failure)
 
-    def _succeed(self, success: _Success, used_s: float | None) -> None:
+    def _succeed(self, success: _Success, used: Used | None) -> None:
         success.write()
-        if used_s is not None:
-            self._note_pace(success.job, used_s)
+        if used is not None:
+            self._note_pace(success.job, used)
         spec = success.job.spec
         try:
             if spec is not None:
@@ -206,8 +206,8 @@ class Finish:
         except RedisError as error:
             log.warning("it was not noted that the model %s works: %s", success.job.record.params.model_name, error)
 
-    def _note_pace(self, job: HeldJob, used_s: float) -> None:
-        took = job_time(job.record, used_s)
+    def _note_pace(self, job: HeldJob, used: Used) -> None:
+        took = job_time(job.record, used)
         try:
             if took is not None:
                 PaceNotes(self._consumer.ledger.connection, job.kind.queue).note(took)

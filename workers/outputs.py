@@ -45,7 +45,7 @@ class StoredOutput:
         """Store what is not stored yet; raises :class:`StorageUnavailable`."""
         while self._waiting:
             width, height, data = self._waiting[0]
-            self.images.append(Image(self._store_image(data), width, height))
+            self.images.append(Image(self._store_image(data), width, height, len(data)))
             del self._waiting[0]
         while self._waiting_files:
             file = self._waiting_files[0]

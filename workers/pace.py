@@ -3,16 +3,41 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 from models.jobs.records import JobRecord
 from service.backbone.places import JobTime, pace_field
+
+SHARED = 1.5
+"""So many jobs run on average while one does that counts as shared."""
+
+
+@dataclass(frozen=True)
+class Used:
+    """The time of a worker that a job used."""
+
+    seconds: float
+    """Its share."""
+    elapsed_s: float
+    """From its begin to its end."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether others ran beside it for most of the time."""
+        return self.elapsed_s > SHARED * self.seconds
+
+
+@dataclass(frozen=True)
+class _Begin:
+    share_s: float
+    at: float
 
 
 class Pace:
     """Shares the time of one worker equally between the jobs that it runs at each moment; for the loop's thread."""
 
     def __init__(self) -> None:
-        self._began: dict[str, float] = {}
+        self._began: dict[str, _Begin] = {}
         self._share_s = 0.0
         """The seconds that a job would have used that runs since the start."""
         self._changed_at = time.monotonic()
@@ -20,13 +45,15 @@ class Pace:
     def begin(self, execution_id: str) -> None:
         """Count the job as running."""
         self._pass_time()
-        self._began[execution_id] = self._share_s
+        self._began[execution_id] = _Begin(self._share_s, self._changed_at)
 
-    def end(self, execution_id: str) -> float | None:
-        """The seconds that the job used; ``None`` if it did not run."""
+    def end(self, execution_id: str) -> Used | None:
+        """The time that the job used; ``None`` if it did not run."""
         self._pass_time()
         began = self._began.pop(execution_id, None)
-        return None if began is None else self._share_s - began
+        if began is None:
+            return None
+        return Used(self._share_s - began.share_s, self._changed_at - began.at)
 
     def _pass_time(self) -> None:
         now = time.monotonic()
@@ -35,7 +62,7 @@ class Pace:
         self._changed_at = now
 
 
-def job_time(record: JobRecord, seconds: float) -> JobTime | None:
+def job_time(record: JobRecord, used: Used) -> JobTime | None:
     """What the job tells of the time of others; ``None`` if its work is not known without its images."""
     step_px = record.params.cost({}).step_px
-    return JobTime(pace_field(record.params), step_px, seconds) if step_px else None
+    return JobTime(pace_field(record.params), step_px, used.seconds, used.is_shared) if step_px else None

@@ -10,6 +10,7 @@ from models.jobs.kinds import DIFFUSION_QUEUE, KindModuleError, load_kinds
 from service.backbone.configuration import configure_process
 from service.backbone.permissions import restrict_umask
 from service.backbone.settings import SettingsError
+from service.backbone.tracing import start_tracing, stop_tracing
 from workers.functions import FunctionMissing
 from workers.worker import UnknownQueue, run
 
@@ -29,8 +30,11 @@ def serve(name: str, queue: str | None) -> int:
         if settings.redis_url is None:
             raise SettingsError("REDIS_URL must be the URL of the Redis that the gateway uses")
         load_kinds(settings.job_kinds)
+        start_tracing("photogram-worker", os.environ)
         run(settings, settings.redis_url, name, queue or DIFFUSION_QUEUE)
     except (SettingsError, CatalogError, UnknownQueue, KindModuleError, FunctionMissing) as error:
         print(f"photogram worker: {error}", file=sys.stderr)
         return os.EX_CONFIG if isinstance(error, FunctionMissing) else 2
+    finally:
+        stop_tracing()
     return 0

@@ -38,6 +38,8 @@ class Image:
     image_id: str
     width: int
     height: int
+    size_bytes: int = 0
+    """Of the PNG file; 0 in records of earlier versions."""
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from service.api.state import Gateway, State, open_gateway
 from service.api.stopping import Stopping
 from service.api.turns import Turns
 from service.backbone.settings import Settings
+from service.backbone.tracing import spans
 from service.webhooks.sender import Sender
 
 _TAGS = [
@@ -74,6 +75,15 @@ async def _sending_webhooks(gateway: Gateway) -> AsyncIterator[None]:
         await run_in_threadpool(sender.stop)
 
 
+def _tracing() -> Iterable[Middleware]:
+    """The middleware of traces, if this process exports them."""
+    found = spans()
+    if found is not None:
+        from service.api.traced import TracedRequests  # needs OpenTelemetry
+
+        yield Middleware(TracedRequests, spans=found)
+
+
 def create_app(settings: Settings) -> FastAPI:
     """The gateway; nothing is opened before its lifespan starts.
 
@@ -100,6 +110,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         middleware=[
+            *_tracing(),
             Middleware(MeasuredRequests),
             Middleware(Turns),
             Middleware(RequestId),

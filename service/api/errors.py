@@ -138,6 +138,7 @@ _LIMITS: Mapping[str, tuple[ErrorCode, int | None]] = {
     "max_queued": (ErrorCode.TOO_MANY_JOBS, None),
     "units_per_day": (ErrorCode.QUOTA_EXCEEDED, _DAY_S),
     "units_per_month": (ErrorCode.QUOTA_EXCEEDED, 31 * _DAY_S),
+    "stored_bytes": (ErrorCode.QUOTA_EXCEEDED, None),
 }
 """The code of each limit of an API key, and the window in seconds that it counts in."""
 

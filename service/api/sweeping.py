@@ -13,8 +13,8 @@ from models.errors import StorageUnavailable
 from service.backbone.due import SWEPT_MAX, DueJobs
 from service.backbone.files import ABANDONED_S
 from service.backbone.retention import Retention
+from service.backbone.scripts import SWEEP_EVERY_S
 
-SWEEP_EVERY_S = 60.0
 PARTIAL_EVERY = 60
 """Each so many passes, this machine is searched for what processes never completed."""
 DUE_EVERY_S = 1.0

@@ -16,6 +16,7 @@ _TEXTS = {
     "max_queued": "this API key may have {high} jobs that wait",
     "units_per_day": "this API key may use {high} cost units a day (UTC)",
     "units_per_month": "this API key may use {high} cost units a month (UTC)",
+    "stored_bytes": "this API key may have {high} bytes of images and files stored",
 }
 
 
@@ -33,6 +34,8 @@ class Allowance:
     """Cost units of the jobs that are accepted in one day in UTC."""
     units_per_month: int | None = None
     """The same for one month."""
+    stored_bytes: int | None = None
+    """Bytes of the images and files of its jobs; a job is refused once there are so many."""
 
     def or_else(self, defaults: Allowance) -> Allowance:
         """These limits, and those of ``defaults`` where they are ``None``."""

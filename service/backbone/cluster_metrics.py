@@ -28,6 +28,8 @@ from service.backbone.keyspace import (
     rq_queue_key,
     usage_key,
     waiting_key,
+    webhook_dead_key,
+    webhook_pending_key,
     worker_metrics_key,
     workers_key,
 )
@@ -38,7 +40,7 @@ from service.backbone.watch import WORKER_SILENCE_S
 WORKERS_MAX = 256
 """The most workers whose metrics are shown, which bounds what one scrape costs."""
 KEYS_MAX = 1000
-"""The most API keys whose usage is shown."""
+"""The most API keys whose usage is shown, and whose webhooks are counted."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class ClusterMetrics:
         workers = {queue: await self._workers(queue) for queue in sorted(queues)}
         names = [name for found in workers.values() for name in found][:WORKERS_MAX]
         found = [*await self._queues(workers), *await self._waiting_work(), *await self._published(names)]
+        found += await self._webhooks()
         return found + await self._key_usage() if self._shows_keys else found
 
     async def _workers(self, queue: str) -> list[str]:
@@ -98,6 +101,30 @@ class ClusterMetrics:
     async def _published(self, names: Sequence[str]) -> Iterator[Metric]:
         texts: Any = await self._connection.mget([worker_metrics_key(name) for name in names]) if names else []
         return merged({name: json.loads(text) for name, text in zip(names, texts, strict=True) if text is not None})
+
+    async def _webhooks(self) -> Iterator[Metric]:
+        owners: Any = await self._connection.hkeys(KEY_RECORDS_KEY)
+        now = time.time()
+        async with self._connection.pipeline(transaction=False) as pipeline:
+            for owner in (each.decode() for each in owners[:KEYS_MAX]):
+                pipeline.zcard(webhook_pending_key(owner))
+                pipeline.zcard(webhook_dead_key(owner))
+                pipeline.zrange(webhook_pending_key(owner), 0, 0, withscores=True)
+            found = await pipeline.execute()
+        oldest = [queued_at for first in found[2::3] for _, queued_at in first]
+        return iter(
+            (
+                GaugeMetricFamily("photogram_webhook_backlog", "Webhooks that wait to be sent.", sum(found[0::3])),
+                GaugeMetricFamily(
+                    "photogram_webhook_dead", "Webhooks that were given up and are kept.", sum(found[1::3])
+                ),
+                GaugeMetricFamily(
+                    "photogram_webhook_oldest_seconds",
+                    "For how long the oldest webhook has waited to be sent.",
+                    max(0.0, now - min(oldest, default=now)),
+                ),
+            )
+        )
 
     async def _key_usage(self) -> list[Metric]:
         records: Any = await self._connection.hvals(KEY_RECORDS_KEY)

@@ -61,6 +61,8 @@ No other module spells a key. ``TTL`` in the table is the setting ``PHOTOGRAM_RE
 | ``photogram:retention`` | sorted set | ledger scripts | members by gateways | results by when they are to be removed |
 | ``photogram:retention:lease`` | string, a lock | gateways | 5 min | the gateway that removes old files now |
 | ``photogram:retention:cursors`` | hash | gateways | never | where the next pass over a store begins |
+| ``photogram:stored`` | hash | ledger scripts, gateways | never | results that are counted: size and owner by name |
+| ``photogram:stored:bytes`` | hash | ledger scripts, gateways | never | the sum of these sizes, by owner |
 | ``photogram:write-probe`` | string | gateways, starting workers | 60 s | shows that Redis accepts writes |
 | ``photogram:rewrite:<sha256>`` | string | gateway, workers | 7 d after use | a cached prompt rewrite as JSON |
 
@@ -149,6 +151,13 @@ RETENTION_CURSORS_KEY = "photogram:retention:cursors"
 
 SIGNING_PAIR_KEY = "photogram:provenance"
 """Hash, ``certificate`` and ``key`` as PEM text. The first gateway or worker that makes a pair writes it for all."""
+
+STORED_KEY = "photogram:stored"
+"""Hash, ``images/<name>`` or ``files/<name>`` to ``<bytes> <owner>``. The ledger scripts add the results of a job when
+it ends, and what lets a result be removed removes its field."""
+
+STORED_BYTES_KEY = "photogram:stored:bytes"
+"""Hash, owner to the sum of the bytes in :data:`STORED_KEY`; the same scripts write it."""
 
 WRITE_PROBE_KEY = "photogram:write-probe"
 """String. Gateways and starting workers write it to see whether Redis accepts writes; expires after 60 s."""

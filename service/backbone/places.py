@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,11 @@ from service.backbone.watch import WORKER_SILENCE_S
 _CACHED_S = 1.0
 """How long a gateway answers with a place without a look at Redis."""
 _CACHE_MAX = 10_000
-_ANY, _JOB = "any", "job"
-"""The fields of the pace of all jobs: seconds for each pixel and step, and seconds for each job."""
+_WORK, _JOB = "work", "job"
+"""The fields of all jobs: pixels times steps of a job, and seconds of a job. Their quotient is the pace of mixed work;
+the mean of the paces would count a small job, whose pixels take longer, as much as a large one."""
+_SHARED = " shared"
+"""The end of the fields of jobs that ran beside others: steps of a batch take less of the worker for each job."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,9 @@ class JobTime:
     """Equal for jobs of one model and size."""
     step_px: int
     seconds: float
-    """Of a worker that does nothing else."""
+    """Of a worker, of whose time the jobs that run at the same moment have equal shares."""
+    is_shared: bool = False
+    """Whether others ran beside it for most of its time."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +64,30 @@ class PaceNotes:
 
     def note(self, job: JobTime) -> None:
         """Add one job to the moving averages."""
+        end = _SHARED if job.is_shared else ""
         pace = job.seconds / job.step_px
-        self._note(keys=[self._key], args=[job.field, pace, _ANY, pace, _JOB, job.seconds])
+        noted = {job.field: pace, _WORK: job.step_px, _JOB: job.seconds}
+        self._note(keys=[self._key], args=[part for name, value in noted.items() for part in (name + end, value)])
+
+
+@dataclass(frozen=True)
+class _Times:
+    """What jobs took lately."""
+
+    px_s: float
+    """Seconds for each pixel and step of all jobs."""
+    job_s: float
+    """Seconds for each job."""
+    own_px_s: float
+    """Seconds for each pixel and step of jobs like the one that is asked for."""
+
+    @classmethod
+    def read(cls, pace: Sequence[bytes | None]) -> _Times | None:
+        """The times in the fields work, job and that of the job, or ``None`` if there are none."""
+        work_px, job_s, own_px_s = (None if each is None else float(each) for each in pace)
+        if work_px is None or job_s is None:
+            return None
+        return cls(job_s / work_px, job_s, own_px_s or job_s / work_px)
 
 
 class Places:
@@ -91,24 +118,27 @@ class Places:
             pipeline.zcount(workers_key(queue), time.time() - WORKER_SILENCE_S, "+inf")
             pipeline.zcard(rq_started_key(queue))
             pipeline.scard(owner_running_key(record.owner))
-            pipeline.hmget(pace_key(queue), _ANY, _JOB, pace_field(record.params))
-            workers, running, own_running, pace = await pipeline.execute()
+            fields = [_WORK, _JOB, pace_field(record.params)]
+            pipeline.hmget(pace_key(queue), fields)
+            pipeline.hmget(pace_key(queue), [name + _SHARED for name in fields])
+            workers, running, own_running, *paces = await pipeline.execute()
         ahead, ahead_px = 0, 0.0
         if record.status is JobStatus.QUEUED:
             found: Any = await self._place(args=[queue, record.owner, record.job_id])
             ahead, ahead_px = int(found[0]), float(found[1])
-        any_s, job_s, own_pace_s = (None if each is None else float(each) for each in pace)
-        if not workers or any_s is None or job_s is None:
+        alone, shared = map(_Times.read, paces)
+        is_queued, beside = record.status is JobStatus.QUEUED, running / max(workers, 1)
+        times = (shared or alone) if ahead or beside > (0 if is_queued else 1) else (alone or shared)
+        if not workers or times is None:
             return Place(ahead, None)
-        step_px = record.params.cost({}).step_px
-        own_s = step_px * (own_pace_s or any_s) if step_px else job_s
-        beside = running / workers
-        if record.status is JobStatus.RUNNING:
+        step_px, job_s = record.params.cost({}).step_px, times.job_s
+        own_s = step_px * times.own_px_s if step_px else job_s
+        if not is_queued:
             left_s = own_s * (1 - record.step / max(record.steps, 1)) * max(beside, 1.0)
         elif not ahead and not own_running:  # it is let in at once, and shares the device with another key at most
             left_s = own_s * (2.0 if running else 1.0)
         else:
             # Jobs that run are half done on average, also those that come after this one and run beside its end.
-            waits_s = (ahead_px * any_s + running * job_s / 2) / workers
+            waits_s = (ahead_px * times.px_s + running * job_s / 2) / workers
             left_s = waits_s + own_s + max(beside - 1, 0.0) * job_s / 2
         return Place(ahead, round(left_s, 2))

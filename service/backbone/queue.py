@@ -42,6 +42,7 @@ from service.backbone.keyspace import (
 from service.backbone.leases import LEASE_S
 from service.backbone.records import UnreadableRecord, label_digest, new_hash, read_hash
 from service.backbone.settings import Settings
+from service.backbone.tracing import carried_fields
 from service.backbone.turns import charge, rank
 from service.backbone.usage import Periods
 from service.backbone.webhooks.events import NO_WEBHOOK, WebhookLinks
@@ -236,6 +237,7 @@ class Intake:
         kept = {"charged_on": periods.day, "step_px": str(entry.demand.step_px), "queue": queue.name}
         if entry.retention_s is not None:
             kept["retention_s"] = str(entry.retention_s)
+        kept |= carried_fields(ticket.job_id)
         fields = new_hash(ticket, entry.requested, now) | kept | entry.links.fields()
         asked = entry.demand.arguments(allowance) | {
             "job_id": ticket.job_id, "day_ends_s": periods.day_ends_s, "month_ends_s": periods.month_ends_s,

@@ -183,6 +183,7 @@ def _image(payload: Mapping[str, Any]) -> Image:
     _check_type(image.image_id, str)
     _check_type(image.width, int)
     _check_type(image.height, int)
+    _check_type(image.size_bytes, int)
     return image
 
 

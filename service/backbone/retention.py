@@ -28,6 +28,7 @@ from service.backbone.keyspace import (
 from service.backbone.objects.opening import FILES, IMAGES, INPUTS, Stores
 from service.backbone.objects.protocol import ObjectStore
 from service.backbone.settings import Settings
+from service.backbone.stored_bytes import StoredBytes
 
 PASS_MAX = 1000
 """How many due results, and how many objects of each store, one pass looks at."""
@@ -47,6 +48,7 @@ class Retention:
     def __init__(self, connection: Redis, stores: Stores, settings: Settings) -> None:
         self._connection, self._stores, self._settings = connection, stores, settings
         self._token = str(uuid.uuid4())
+        self._stored = StoredBytes(connection)
 
     def sweep(self, now: float | None = None) -> int:
         """Make one pass, unless another gateway makes one; returns how many objects were removed.
@@ -76,6 +78,7 @@ class Retention:
 
     def _pass(self, now: float) -> int:
         settings = self._settings
+        self._stored.recount(self._stores.images, PASS_MAX)
         removed = self._remove_due(now - GRACE_S)
         removed += self._remove_old(INPUTS, now - settings.record_ttl_s - self._stores.inputs.objects.age_error_s)
         if settings.image_ttl_s is not None:
@@ -88,6 +91,7 @@ class Retention:
         found: Any = self._connection.zrangebyscore(RETENTION_KEY, "-inf", until, start=0, num=PASS_MAX)
         members = [member.decode() for member in found]
         named = self._named() if members else set()
+        self._stored.forget([member for member in members if member not in named])
         for member in members:
             if member in named:
                 self._connection.zadd(RETENTION_KEY, {member: until + POSTPONED_S}, xx=True)
@@ -103,6 +107,7 @@ class Retention:
         last: Any = self._connection.hget(RETENTION_CURSORS_KEY, kind)
         page = list(islice(objects.list((last or b"").decode()), PASS_MAX))
         old = self._not_noted(kind, [each.name for each in page if each.modified_at < before])
+        self._stored.forget([f"{kind}/{name}" for name in old])
         for name in old:
             self._remove(kind, name)
         self._connection.hset(RETENTION_CURSORS_KEY, kind, page[-1].name if len(page) == PASS_MAX else "")

@@ -101,7 +101,7 @@ class Settings:
     """How many unknown API keys an address may send in a minute before it gets 429; 0 is any number."""
     key_requests_per_minute: int = setting(0, values.whole(0))
     """How many requests an API key may submit jobs with in a minute, unless the key has a limit of its own; for this
-    limit and the next four, 0 is no limit (``service.backbone.allowances``)."""
+    limit and the next five, 0 is no limit (``service.backbone.allowances``)."""
     key_max_in_flight: int = setting(0, values.whole(0))
     """How many jobs of a key may wait or run."""
     key_max_queued: int = setting(0, values.whole(0))
@@ -110,6 +110,8 @@ class Settings:
     """How many cost units, each a million pixels times steps, the jobs of a key may cost in a day (UTC)."""
     key_units_per_month: int = setting(0, values.whole(0))
     """The same for a month."""
+    key_stored_bytes: int = setting(0, values.whole(0))
+    """How many bytes of images and files of a key may be stored before its jobs are refused."""
     metrics_open_to: tuple[str, ...] = setting(("127.0.0.0/8", "::1"), values.readers)
     """The addresses and networks that may read metrics without an API key; ``*`` is everybody, ``none`` nobody."""
     metrics_by_key: bool = setting(False, values.flag)

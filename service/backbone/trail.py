@@ -12,19 +12,20 @@ from typing import Any
 
 from service.backbone import metrics
 from service.backbone.logs import shows_prompts, with_fields
+from service.backbone.tracing import TRACEPARENT, spans
 
 log = logging.getLogger(__name__)
 
 JOB_FIELDS = (
     "job_id", "owner", "kind", "status", "params", "images", "steps", "error_code", "created_at", "started_at",
-    "finished_at", "timings", "step_px",
+    "finished_at", "timings", "step_px", TRACEPARENT,
 )  # fmt: skip
 """The fields of a record that the line needs; the others may be large."""
 _STAGES = ("prepare_s", "denoise_s", "run_s", "finish_s")
 
 
 def job_ended(values: Sequence[bytes | None]) -> None:
-    """Count the job and write its line; ``values`` are those of :data:`JOB_FIELDS` in the job's record.
+    """Count the job, write its line and its spans; ``values`` are those of :data:`JOB_FIELDS` in the job's record.
 
     A record that another version wrote is no error here: what cannot be read is left out.
     """
@@ -46,6 +47,8 @@ def job_ended(values: Sequence[bytes | None]) -> None:
     }
     run_s, step_px = _between(started_s, finished_s), _number(found.get("step_px"))
     metrics.count_end({**fields, "run_s": run_s, "step_px": step_px})
+    if (tracing := spans()) is not None:
+        tracing.job(found, timings)
     if shows_prompts():
         fields |= {"prompt": params.get("prompt"), "negative_prompt": params.get("negative_prompt")}
     log.info("job", extra=with_fields(fields))

@@ -10,7 +10,7 @@ from typing import Any, Self
 from redis import Redis
 
 from service.backbone.allowances import STEP_PX_PER_UNIT
-from service.backbone.keyspace import owner_queued_key, owner_running_key, usage_key
+from service.backbone.keyspace import STORED_BYTES_KEY, owner_queued_key, owner_running_key, usage_key
 
 _COUNTS = ("jobs", "succeeded", "failed", "canceled")
 
@@ -67,6 +67,8 @@ class KeyUsage:
     """The last days, the newest first."""
     month: Usage
     """The current month."""
+    stored_bytes: int
+    """Of the images and files of its jobs; conversions and uploads are not counted."""
 
 
 def read_usage(connection: Redis, owner: str, now: float, days: int) -> KeyUsage:
@@ -75,11 +77,12 @@ def read_usage(connection: Redis, owner: str, now: float, days: int) -> KeyUsage
     with connection.pipeline() as pipeline:
         pipeline.scard(owner_queued_key(owner))
         pipeline.scard(owner_running_key(owner))
+        pipeline.hget(STORED_BYTES_KEY, owner)
         for period in periods:
             pipeline.hgetall(usage_key(owner, period))
-        queued, running, *found = pipeline.execute()
+        queued, running, stored_bytes, *found = pipeline.execute()
     *of_days, month = (_usage(period, fields) for period, fields in zip(periods, found, strict=True))
-    return KeyUsage(queued, running, of_days, month)
+    return KeyUsage(queued, running, of_days, month, int(stored_bytes or 0))
 
 
 def _usage(period: str, fields: dict[bytes, Any]) -> Usage:

@@ -254,7 +254,7 @@ def usage(options: argparse.Namespace, settings: Settings, connection: Redis) ->
     """What the key used in the last days and in this month."""
     KeyStore(connection).get(options.id)
     found = read_usage(connection, options.id, time.time(), _USAGE_DAYS)
-    yield f"now: {found.queued} queued, {found.running} running"
+    yield f"now: {found.queued} queued, {found.running} running, {found.stored_bytes} bytes stored"
     for period in (*found.days, found.month):
         yield (
             f"{period.period:10}  {period.jobs} jobs  {period.units:g} units  {period.succeeded} succeeded"

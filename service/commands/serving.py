@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 import uvicorn
@@ -16,6 +17,7 @@ from service.backbone.connections import connect
 from service.backbone.permissions import restrict_umask, tighten
 from service.backbone.provenance import Signing
 from service.backbone.settings import SettingsError
+from service.backbone.tracing import start_tracing, stop_tracing
 from service.commands.first_key import ensure_key
 from service.commands.listening import GatewayServer, listening_socket
 from service.http.server import KEEP_ALIVE_S, protocol_for
@@ -33,6 +35,7 @@ def serve(options: argparse.Namespace) -> int:
             raise SettingsError("set REDIS_URL to the Redis that the workers use")
         if settings.data.is_dir():
             tighten(settings)
+        start_tracing("photogram-gateway", os.environ)
         app = create_app(settings)
         ensure_key(settings.redis_url, settings.bootstrap_key)
         with connect(settings.redis_url, "photogram-signing") as connection:
@@ -54,4 +57,5 @@ def serve(options: argparse.Namespace) -> int:
         http=protocol_for(settings), ws="none",
     )  # fmt: skip
     GatewayServer(config).run([listener])
+    stop_tracing()
     return 0

@@ -19,12 +19,14 @@ from redis.exceptions import RedisError
 from models.jobs.urls import FetchPolicy
 from service.backbone.key_records import KeyRecord
 from service.backbone.keyspace import KEY_RECORDS_KEY, record_key
+from service.backbone.tracing import TRACEPARENT, spans
 from service.backbone.webhooks.endpoints import WebhookNotFound, WebhookStore
 from service.backbone.webhooks.events import Event
 from service.backbone.webhooks.outbox import Attempt, Claim, Delivery, Outbox
 from service.backbone.webhooks.schedule import GIVE_UP_S, GONE, OFF_AFTER_S, Verdict, verdict_of
 from service.backbone.webhooks.signing import signed_headers
 from service.webhooks.attempt import Answer, post
+from service.webhooks.metrics import count_attempt
 from service.webhooks.payload import JobPayload, body_of
 
 log = logging.getLogger(__name__)
@@ -124,6 +126,9 @@ class Sender:
         body = body_of(delivery, fields, self._job_payload)
         headers = signed_headers(delivery.message_id, int(now), body, found.secrets)
         answer = post(found.url, self._policy, {"Content-Type": "application/json", **headers}, body)
+        traceparent = fields.get(TRACEPARENT.encode())
+        if (tracing := spans()) is not None and traceparent is not None:
+            tracing.webhook(traceparent.decode(), delivery.subject, delivery.event.value, now, answer.status)
         self._settle(claim, delivery, answer, now)
 
     def _addressed(self, delivery: Delivery, now: float) -> _Addressed | Verdict:
@@ -157,6 +162,7 @@ class Sender:
             error=answer.error,
         )
         verdict = verdict_of(delivery.event, delivery.attempts + 1, answer.status, answer.wait_s, now)
+        count_attempt(delivery, attempt, verdict.outcome, now)
         failing_since = self._outbox.settle(claim, verdict, attempt, answer.wait_s)
         if delivery.is_to_endpoint and verdict.outcome != "delivered":
             reason = _reason_to_switch_off(answer, failing_since, now)

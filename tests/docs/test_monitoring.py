@@ -11,7 +11,8 @@ import pytest
 import yaml
 from prometheus_client import Metric
 
-import service.api.metrics.requests  # noqa: F401  the metrics register themselves
+import service.api.metrics.requests
+import service.webhooks.metrics  # noqa: F401
 from models.diffusion.model_cache import CacheCounts
 from service.backbone.cluster_metrics import ClusterMetrics
 from service.backbone.connections import connect_async

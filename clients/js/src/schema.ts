@@ -1758,6 +1758,8 @@ export interface components {
             units_per_day: number | null;
             /** Units Per Month */
             units_per_month: number | null;
+            /** Stored Bytes */
+            stored_bytes: number | null;
         };
         /**
          * KeyList
@@ -1874,6 +1876,12 @@ export interface components {
              * @default null
              */
             units_per_month?: number | null;
+            /**
+             * Stored Bytes
+             * @description Bytes of images and files that are stored. 0 is no limit, null that of the server.
+             * @default null
+             */
+            stored_bytes?: number | null;
         };
         /**
          * LimitsView
@@ -3149,6 +3157,11 @@ export interface components {
              */
             days: components["schemas"]["PeriodView"][];
             month: components["schemas"]["PeriodView"];
+            /**
+             * Stored Bytes
+             * @description Bytes of the images and files of its jobs that are stored now.
+             */
+            stored_bytes: number;
             /**
              * Limits
              * @description The limits that there are, by name.

@@ -13,6 +13,7 @@ from service.backbone.key_records import KeyRecord, KeyRules, Scope
 from service.backbone.key_store import DURATION_MAX_S, NAME_CHARS_MAX, WEIGHT_MAX
 
 _Limit = Annotated[int | None, Field(ge=0, le=10**12)]
+_LimitOfBytes = Annotated[int | None, Field(ge=0, le=10**15)]
 _LIMIT = "0 is no limit, null that of the server."
 _PROVENANCE = "The least that its images must carry; null is what the server marks."
 
@@ -25,6 +26,7 @@ class LimitsBody(StrictBody):
     max_queued: _Limit = Field(None, description=f"Jobs that wait. {_LIMIT}")
     units_per_day: _Limit = Field(None, description=f"Megapixel-steps a day, in UTC. {_LIMIT}")
     units_per_month: _Limit = Field(None, description=f"Megapixel-steps a month, in UTC. {_LIMIT}")
+    stored_bytes: _LimitOfBytes = Field(None, description=f"Bytes of images and files that are stored. {_LIMIT}")
 
 
 class KeyChanges(StrictBody):
@@ -84,6 +86,7 @@ class KeyLimitsView(BaseModel):
     max_queued: int | None
     units_per_day: int | None
     units_per_month: int | None
+    stored_bytes: int | None
 
 
 class KeyView(BaseModel):

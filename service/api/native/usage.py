@@ -37,6 +37,7 @@ class UsageView(BaseModel):
     running: int
     days: list[PeriodView] = Field(description="The last 31 days, the newest first.")
     month: PeriodView
+    stored_bytes: int = Field(description="Bytes of the images and files of its jobs that are stored now.")
     limits: dict[str, int] = Field(description="The limits that there are, by name.")
 
 
@@ -58,5 +59,6 @@ def usage_view(usage: KeyUsage, limits: dict[str, int]) -> UsageView:
         running=usage.running,
         days=[PeriodView(**asdict(day)) for day in usage.days],
         month=PeriodView(**asdict(usage.month)),
+        stored_bytes=usage.stored_bytes,
         limits=limits,
     )

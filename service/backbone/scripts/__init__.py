@@ -20,6 +20,8 @@ from service.backbone.keyspace import (
     QUEUED_JOBS_KEY,
     QUEUED_WORK_KEY,
     RETENTION_KEY,
+    STORED_BYTES_KEY,
+    STORED_KEY,
     WAKE_CHANNEL,
     WEBHOOK_LANES_KEY,
     WEBHOOK_LEASES_KEY,
@@ -54,6 +56,9 @@ EVENTS_TTL_S = 3600
 
 USAGE_TTL_S = 400 * 24 * 3600
 """How long the usage of a day or a month is kept: more than a year, so that a year can be compared with the last."""
+
+SWEEP_EVERY_S = 60
+"""How often each gateway removes what is kept long enough."""
 
 SNAPSHOT_TTL_S = 24 * 3600
 """How long a snapshot waits for a worker that goes on with it; after that the job begins again."""
@@ -102,7 +107,11 @@ local RECORD_KEY = '{record_key("%s")}'
 local START_TIMEOUT, CANCEL_AFTER = '{START_TIMEOUT}', '{CANCEL_AFTER}'
 """
 _QUEUED_WORK = f"local QUEUED_JOBS_KEY, QUEUED_WORK_KEY = '{QUEUED_JOBS_KEY}', '{QUEUED_WORK_KEY}'\n"
-_ADMITTING = f"local RECORD_KEY, USAGE_TTL_S = '{record_key('%s')}', {USAGE_TTL_S}\n"
+_STORED = f"local STORED_KEY, STORED_BYTES_KEY = '{STORED_KEY}', '{STORED_BYTES_KEY}'\n"
+_ADMITTING = f"""\
+local RECORD_KEY, USAGE_TTL_S = '{record_key("%s")}', {USAGE_TTL_S}
+local STORED_BYTES_KEY, SWEEP_EVERY_S = '{STORED_BYTES_KEY}', {SWEEP_EVERY_S}
+"""
 _TURNS = f"""\
 local DIFFUSION_QUEUE, RQ_JOB_KEY = '{DIFFUSION_QUEUE}', '{rq_job_key("%s")}'
 local WAITING_KEY, OWNER_WAITING_KEY = '{waiting_key()}', '{owner_waiting_key("%s")}'
@@ -255,6 +264,22 @@ def drop_image() -> str:
     return _record_script("drop_image")
 
 
+def forget_stored() -> str:
+    """Count objects no longer as stored; those that are not counted change nothing.
+
+    ARGV: names of objects, as ``RETENTION_KEY`` has them.
+    """
+    return _STORED + _load("stored") + _load("forget_stored")
+
+
+def recount() -> str:
+    """Count the results of a job that ended before results were counted; what is counted stays as it is.
+
+    ARGV[3]: a JSON object, ids of its images and files that are stored to their sizes in bytes.
+    """
+    return _record_script("recount")
+
+
 def rescue() -> str:
     """Move a job from RQ's intermediate list back to the front of its queue.
 
@@ -353,7 +378,7 @@ def webhook_test() -> str:
 
 def _record_script(name: str) -> str:
     outbox, record = _OUTBOX + _load("outbox"), _turns_script("record")
-    return _CONSTANTS + _queued_work() + outbox + record + _load(name)
+    return _CONSTANTS + _queued_work() + _STORED + _load("stored") + outbox + record + _load(name)
 
 
 def _outbox_script(name: str) -> str:

@@ -41,6 +41,10 @@ local function refusal()
   if ask.max_queued and waiting + ask.room_jobs > ask.max_queued then
     return refused('max_queued', ask.max_queued - waiting, 0)
   end
+  if ask.stored_bytes then
+    local left = ask.stored_bytes - tonumber(redis.call('HGET', STORED_BYTES_KEY, ask.owner) or '0')
+    if left <= 0 then return refused('stored_bytes', 0, SWEEP_EVERY_S) end
+  end
   return over('units_per_day', day, ask.day_ends_s) or over('units_per_month', month, ask.month_ends_s)
 end
 

@@ -85,9 +85,23 @@ local function file_object(id)
   return 'files/' .. string.sub(id, 1, 2) .. '/' .. id
 end
 
+-- Lets an object that nobody names any more be removed at once.
+local function let_object_go(name, gone)
+  gone[#gone + 1] = name
+  forget_stored(name)
+  redis.call('ZADD', RETENTION_KEY, redis.call('TIME')[1], name)
+end
+
 -- Notes when an object may be removed.
 local function note_object(name, retain_s)
   redis.call('ZADD', RETENTION_KEY, redis.call('TIME')[1] + retain_s, name)
+end
+
+-- Counts the results of the job as stored by its owner.
+local function count_stored()
+  local owner = tostring(get('owner'))
+  for _, image in ipairs(stored('images')) do note_stored(image_object(image.image_id), image.size_bytes or 0, owner) end
+  for _, file in ipairs(stored('files')) do note_stored(file_object(file.file_id), file.size_bytes, owner) end
 end
 
 local function note_results(retain_s)
@@ -110,8 +124,7 @@ local function let_image_go(image_id, gone)
     redis.call('SADD', users, JOB_IS_DELETED)
   else
     redis.call('DEL', users)
-    gone[#gone + 1] = image_object(image_id)
-    note_object(gone[#gone], 0)
+    let_object_go(image_object(image_id), gone)
   end
 end
 
@@ -119,10 +132,7 @@ end
 local function let_go()
   local gone = {}
   for _, image in ipairs(stored('images')) do let_image_go(image.image_id, gone) end
-  for _, file in ipairs(stored('files')) do
-    gone[#gone + 1] = file_object(file.file_id)
-    note_object(gone[#gone], 0)
-  end
+  for _, file in ipairs(stored('files')) do let_object_go(file_object(file.file_id), gone) end
   for image_id in string.gmatch(get('sources') or '', '[^ ]+') do
     local users = string.format(IMAGE_USERS_KEY, image_id)
     redis.call('SREM', users, get('job_id'))
@@ -148,6 +158,7 @@ local function deadlines()
 end
 
 local function conclude(status)
+  if status == 'succeeded' then count_stored() end
   local retain_s = retention_s()
   if retain_s then
     note_results(retain_s)

@@ -116,7 +116,7 @@ class Hand:
         PilImage.new("RGB", (128, 128), color).save(buffer, "PNG")
         assert self.store.write(image_id, buffer.getvalue())
         timings = {"prepare_s": 0.1, "denoise_s": 1.0, "finish_s": 0.1}
-        assert self.ledger.succeed(job_id, EXECUTION, [Image(image_id, 128, 128)], timings)
+        assert self.ledger.succeed(job_id, EXECUTION, [Image(image_id, 128, 128, len(buffer.getvalue()))], timings)
 
     def fail(self, job_id: str) -> None:
         assert self.ledger.fail(job_id, EXECUTION, DrawingFailed("the image is all\nNaN – sorry"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import time
@@ -10,6 +11,9 @@ import pytest
 
 from models.jobs.urls import FetchPolicy
 from service.backbone import scripts
+from service.backbone.cluster_metrics import ClusterMetrics
+from service.backbone.connections import connect_async
+from service.backbone.key_records import KeyRules
 from service.backbone.key_store import KeyStore
 from service.backbone.keys import add_key, owner_id
 from service.backbone.keyspace import (
@@ -18,6 +22,7 @@ from service.backbone.keyspace import (
     webhook_delivery_key,
     webhook_health_key,
 )
+from service.backbone.metrics import REGISTRY
 from service.backbone.webhooks import outbox as outbox_module
 from service.backbone.webhooks.endpoints import InvalidWebhook, WebhookStore
 from service.backbone.webhooks.events import Event, WebhookLinks
@@ -29,6 +34,7 @@ from tests.webhook_receiver import Receiver, endless, slow, until
 from tests.webhook_receiver import status as answers
 
 FINISHED = Event.FINISHED
+OUTCOMES = ("delivered", "pending", "dead", "dropped")
 
 
 def test_what_failed_is_sent_again_under_the_same_id(quick, receiver):
@@ -43,6 +49,33 @@ def test_what_failed_is_sent_again_under_the_same_id(quick, receiver):
     until(lambda: quick.outbox.get(OWNER, f"{endpoint}.{job_id}.finished").status == "delivered")
     assert [each.status for each in quick.outbox.attempts(OWNER, endpoint)] == [200, 302, 404, 500]
     assert quick.outbox.pending(OWNER, 10) == [] and quick.redis.zcard(WEBHOOK_LANES_KEY) == 0
+
+
+def test_attempts_and_delays_are_counted_and_the_outbox_is_told(quick, receiver, redis_url):
+    def counted(name: str, **labels: str) -> float:
+        return REGISTRY.get_sample_value(f"photogram_webhook_{name}", labels) or 0.0
+
+    async def told(name: str) -> float:
+        connection = connect_async(redis_url, "test")
+        found = {metric.name: metric for metric in await ClusterMetrics(connection, shows_keys=False).read()}
+        await connection.aclose(close_connection_pool=True)
+        return found[f"photogram_webhook_{name}"].samples[0].value
+
+    owner = KeyStore(quick.redis).create(KeyRules(name="shop")).record.key_id
+    quick.endpoint(receiver.url, FINISHED, owner=owner)
+    outcomes = {outcome: counted("attempts_total", event=FINISHED.value, outcome=outcome) for outcome in OUTCOMES}
+    delivered, took = counted("delay_seconds_count", event=FINISHED.value), counted("attempt_seconds_count")
+    receiver.replies += [answers(500), answers(200), answers(410)]
+    for _ in range(2):
+        quick.finished(owner)
+    assert asyncio.run(told("backlog")) == 2 and asyncio.run(told("oldest_seconds")) >= 0
+    quick.send()
+    until(lambda: asyncio.run(told("dead")) == 1)
+    assert asyncio.run(told("backlog")) == asyncio.run(told("oldest_seconds")) == 0
+    rises = [counted("attempts_total", event=FINISHED.value, outcome=each) - outcomes[each] for each in OUTCOMES]
+    assert dict(zip(OUTCOMES, rises, strict=True)) == {"delivered": 1, "pending": 1, "dead": 1, "dropped": 0}
+    assert counted("delay_seconds_count", event=FINISHED.value) == delivered + 1
+    assert counted("attempt_seconds_count") == took + 3
 
 
 def test_a_delivery_is_given_up_listed_and_replayed(quick, receiver):

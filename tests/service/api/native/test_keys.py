@@ -115,6 +115,20 @@ def test_a_limit_is_refused_in_the_shape_of_each_dialect(holder, worker, path, b
     assert limited.get("/v1/jobs").status_code == 200
 
 
+@pytest.mark.parametrize(("path", "body"), SUBMISSIONS)
+def test_a_key_that_has_stored_its_limit_is_refused_in_the_shape_of_each_dialect(holder, worker, path, body):
+    worker.ledger.beat("hand")
+    limited = holder(limits={"stored_bytes": 1})
+    job_id = limited.post("/v1/jobs", json={"kind": "txt2img", "params": {"prompt": "x"}}).json()["id"]
+    worker.draw(job_id)
+    assert limited.get("/v1/usage").json()["stored_bytes"] > 1
+    answer = limited.post(path, json=body)
+    assert answer.status_code == 402, answer.text
+    assert answer.headers["ratelimit"] == '"stored_bytes";r=0;t=60'
+    assert limited.delete(f"/v1/jobs/{job_id}").is_success
+    assert limited.get("/v1/usage").json()["stored_bytes"] == 0
+
+
 def test_fifty_clients_get_exactly_what_is_allowed(holder, queued, body):
     limited = holder(limits={"max_in_flight": 7})
     with ThreadPoolExecutor(50) as pool:

@@ -1,0 +1,1 @@
+for _, name in ipairs(ARGV) do forget_stored(name) end
