@@ -9,10 +9,11 @@ estimated ends of the jobs of one key are from their ends.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +29,8 @@ from models.catalog.catalog import Catalog
 from models.jobs.kinds import DIFFUSION_QUEUE
 from models.jobs.params import DrawRequest
 from models.jobs.tickets import open_ticket
+from service.backbone.admission import Entry
+from service.backbone.connections import connect_async
 from service.backbone.queue import Intake
 from service.backbone.turns import Turns
 
@@ -126,38 +129,46 @@ def estimates(rig: Rig, jobs: int, size: int) -> dict[str, float]:
     return {"waiting": len(errors), "error_p50": round(median(errors), 3), "error_max": round(max(errors), 3)}
 
 
-def milliseconds(call: Callable[[], object]) -> float:
+async def milliseconds(call: Callable[[], Awaitable[object]]) -> float:
     """The median time of ``call``, in milliseconds."""
     found = []
     for _ in range(SAMPLES):
         began_at = time.perf_counter()
-        call()
+        await call()
         found.append(time.perf_counter() - began_at)
     return round(median(found) * 1000, 3)
 
 
-def of_the_queue(most: int) -> Iterator[dict[str, float]]:
-    """The milliseconds to accept and to take one job, by how many jobs of ten keys wait."""
+async def of_the_queue(most: int) -> None:
+    """Print the milliseconds to accept and to take one job, by how many jobs of ten keys wait."""
     server = ValkeyServer()
     server.start()
     try:
         with Redis.from_url(server.connection_url) as redis:
-            intake, turns, waiting = Intake(redis, 10 * QUEUED[-1]), Turns(redis, DIFFUSION_QUEUE), 0
-
-            def accept() -> None:
-                nonlocal waiting
-                request = DrawRequest(prompt="x")
-                intake.accept(open_ticket(request, Catalog({}), owner=f"key {waiting % 10}"), {})
-                waiting += 1
-
-            for count in QUEUED[: QUEUED.index(most) + 1]:
-                while waiting < count:
-                    accept()
-                timed = {"accept_ms": milliseconds(accept), "take_ms": milliseconds(turns.take)}
-                yield {"waiting": count, **timed}
-                waiting -= SAMPLES
+            async with connect_async(server.connection_url, "benchmark") as connection:
+                await _fill_and_time(Intake(connection, 10 * QUEUED[-1]), Turns(redis, DIFFUSION_QUEUE), most)
     finally:
         server.stop()
+
+
+async def _fill_and_time(intake: Intake, turns: Turns, most: int) -> None:
+    waiting = 0
+
+    async def accept() -> None:
+        nonlocal waiting
+        ticket = open_ticket(DrawRequest(prompt="x"), Catalog({}), owner=f"key {waiting % 10}")
+        await intake.accept(Entry(ticket, {}))
+        waiting += 1
+
+    async def take() -> None:
+        turns.take()
+
+    for count in QUEUED[: QUEUED.index(most) + 1]:
+        while waiting < count:
+            await accept()
+        timed = {"accept_ms": await milliseconds(accept), "take_ms": await milliseconds(take)}
+        print(json.dumps({"waiting": count, **timed}), flush=True)
+        waiting -= SAMPLES
 
 
 def main() -> None:
@@ -171,8 +182,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128, help="width and height in pixels")
     options = parser.parse_args()
     if options.queue:
-        for line in of_the_queue(options.most):
-            print(json.dumps(line), flush=True)
+        asyncio.run(of_the_queue(options.most))
         return
     with tempfile.TemporaryDirectory() as folder:
         environment = {"PHOTOGRAM_DATA": str(Path(folder) / "data"), "PHOTOGRAM_MAX_QUEUED": str(options.jobs + 100)}

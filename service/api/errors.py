@@ -30,11 +30,11 @@ from models.errors import FieldProblem, InvalidTicket, PhotogramError, ProblemCo
 from service.api.paths import allowed_methods, route_of
 from service.api.stopping import GatewayStops
 from service.api.validation import PROBLEMS_MAX, field_problems
+from service.backbone.admission import AlreadyUsed, QueueFull
 from service.backbone.allowances import LimitReached
 from service.backbone.connections import write_refusal
 from service.backbone.key_store import InvalidKeyRules, KeyInUse, KeyNotFound
 from service.backbone.logs import told
-from service.backbone.queue import AlreadyUsed, QueueFull
 from service.backbone.webhooks.endpoints import InvalidWebhook, TooManyWebhooks, WebhookNotFound, WebhooksForbidden
 from service.jobs.errors import FileGone, ImageGone, JobNotFound
 

@@ -68,6 +68,19 @@ class Demand:
         return {**asdict(self), **limits, "room_step_px": room}
 
 
+@dataclass(frozen=True)
+class Remainder:
+    """What is left of one limit of a key after a job was accepted."""
+
+    limit: str
+    """Its name, a field of :class:`Allowance`."""
+    high: int
+    """The limit."""
+    left: int
+    whole_s: int
+    """After how many seconds all of it is left again; 0 if nobody knows."""
+
+
 NO_LIMITS = Allowance()
 NO_DEMAND = Demand()
 

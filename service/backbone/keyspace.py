@@ -86,7 +86,7 @@ from __future__ import annotations
 from models.jobs.kinds import DIFFUSION_QUEUE
 
 WAKE_CHANNEL = "photogram:wake"
-"""Channel. Intake and the ledger scripts publish the id of every job that changed; gateways wake its waiters."""
+"""Channel. The ledger scripts publish the id of every job that changed; gateways wake its waiters."""
 
 CANCEL_CHANNEL = "photogram:cancel"
 """Channel. The cancel script publishes the id of every running job that must stop; workers listen."""
@@ -113,6 +113,9 @@ them renews and removes them, and workers cancel the jobs whose leases ended. Ot
 DUE_KEY = "photogram:due"
 """Sorted set, ``<event>\\n<job id>`` by time: ``start`` and ``end`` are deadlines of a job. Intake adds members;
 ``service.backbone.due`` handles them, and the ledger scripts remove those of jobs that have ended."""
+
+RQ_QUEUES_KEY = "rq:queues"
+"""Set of RQ. The keys of the lists of all queues; the intake adds those that it fills."""
 
 JOB_IS_DELETED = "!deleted"
 """A member of :func:`image_users_key`, and no id of a job: the image's own job was deleted, so that the image goes with

@@ -15,8 +15,8 @@ from service.backbone.allowances import Demand
 from service.backbone.connections import connect_async
 from service.backbone.ledger import Ledger
 from service.backbone.places import JobTime, PaceNotes, Place, Places, pace_field
-from service.backbone.queue import Intake
 from service.backbone.turns import Turns
+from tests.intake import BlockingIntake
 
 SIZE = {"width": 512, "height": 512, "num_inference_steps": 4}
 STEP_PX = 512 * 512 * 4
@@ -37,7 +37,7 @@ async def found(redis_url: str, redis: Redis, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def submit(redis: Redis, ticket: Callable[..., Ticket]) -> Callable[..., JobRecord]:
-    intake = Intake(redis, max_queued=1000)
+    intake = BlockingIntake(redis, max_queued=1000)
     return lambda owner="a": intake.accept(ticket(owner=owner, **SIZE), {}, demand=Demand(STEP_PX)).record
 
 
