@@ -22,6 +22,7 @@ from service.api.metrics.requests import MeasuredRequests
 from service.api.middleware import ErrorRendering, RequestId
 from service.api.native.openapi import document_jobs, params_classes
 from service.api.native.polls import POLLS
+from service.api.native.submissions import SUBMISSIONS
 from service.api.native.webhook_job import webhook_job
 from service.api.origins import cors_middleware
 from service.api.paths import HeadAsGet, PlainPaths
@@ -118,7 +119,7 @@ def create_app(settings: Settings) -> FastAPI:
         ],
         exception_handlers={HTTPException: renderer, RequestValidationError: renderer},
     )
-    app.routes.append(POLLS)
+    app.routes.extend((POLLS, *SUBMISSIONS))
     for module in (prodia_v1, prodia_v2, native, images, assist, openai, sdapi, health, metrics, index, pages):
         app.include_router(module.router)
     if settings.prodia_keyless:
