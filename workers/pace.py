@@ -37,5 +37,6 @@ class Pace:
 
 def job_time(record: JobRecord, seconds: float) -> JobTime | None:
     """What the job tells of the time of others; ``None`` if its work is not known without its images."""
-    step_px = record.params.cost({}).step_px
-    return JobTime(pace_field(record.params), step_px, seconds) if step_px else None
+    params = record.params
+    step_px = params.cost({}).step_px
+    return JobTime(params.model_name, pace_field(params), step_px, seconds) if step_px else None

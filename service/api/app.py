@@ -27,6 +27,7 @@ from service.api.native.webhook_job import webhook_job
 from service.api.origins import cors_middleware
 from service.api.paths import HeadAsGet, PlainPaths
 from service.api.proxies import TrustedProxies
+from service.api.rate_limits import ShownLimits
 from service.api.refusals import NotedRefusals
 from service.api.state import Gateway, State, open_gateway
 from service.api.stopping import Stopping
@@ -109,6 +110,7 @@ def create_app(settings: Settings) -> FastAPI:
             Middleware(TrustedProxies, trusted=settings.trusted_proxies),
             *cors_middleware(settings.cors_origins),
             Middleware(HeadAsGet),
+            Middleware(ShownLimits),
             Middleware(ErrorRendering, renderer=renderer),
             Middleware(KnownHosts, hosts=settings.hosts, public_url=settings.public_url),
             Middleware(

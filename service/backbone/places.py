@@ -28,6 +28,8 @@ _ANY, _JOB = "any", "job"
 class JobTime:
     """What one job took."""
 
+    model: str | None
+    """Its name in the catalog."""
     field: str
     """Equal for jobs of one model and size."""
     step_px: int
@@ -51,6 +53,11 @@ def pace_field(params: JobParams) -> str:
     return f"{params.model_name} {size}"
 
 
+def model_pace_field(model: str | None) -> str:
+    """The field of the pace of all jobs of a model, whatever their sizes."""
+    return f"{model} *"
+
+
 class PaceNotes:
     """Notes how long jobs took, for the workers of one queue."""
 
@@ -59,8 +66,8 @@ class PaceNotes:
 
     def note(self, job: JobTime) -> None:
         """Add one job to the moving averages."""
-        pace = job.seconds / job.step_px
-        self._note(keys=[self._key], args=[job.field, pace, _ANY, pace, _JOB, job.seconds])
+        pace, of_model = job.seconds / job.step_px, model_pace_field(job.model)
+        self._note(keys=[self._key], args=[job.field, pace, of_model, pace, _ANY, pace, _JOB, job.seconds])
 
 
 class Places:
@@ -79,6 +86,8 @@ class Places:
         """
         until, earlier, place = self._cached.get(job_id, (0.0, status, None))
         if place is None or until < time.monotonic() or status != earlier:
+            if place is not None and status == earlier:  # one of those who ask at the same time looks, for all of them
+                self._cached[job_id] = time.monotonic() + _CACHED_S, status, place
             place = await self._read(read())
             if len(self._cached) >= _CACHE_MAX:
                 self._cached.clear()

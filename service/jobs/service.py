@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from anyio import to_thread
@@ -21,7 +21,7 @@ from models.jobs.params import (
     JobRequest,
     UpscaleRequest,
 )
-from models.jobs.payload import build
+from models.jobs.payload import build, plain
 from models.jobs.records import JOB_ID_PATTERN, JobRecord
 from models.jobs.results import StoredFile
 from models.jobs.seeds import later_seed
@@ -132,7 +132,9 @@ class JobService:
 
         entry = await _called(opened, is_quick=webhook is None and not any(sources_of(preferred)))
         entry = replace(entry, idempotency_key=idempotency_key, is_leased=is_leased)
-        return await self._intake.accept(entry, caller.allowance)
+        accepted = await self._intake.accept(entry, caller.allowance)
+        _note_remainders(caller, [accepted])
+        return accepted
 
     async def estimate(
         self,
@@ -212,7 +214,9 @@ class JobService:
         step_px = [each.demand.step_px for each in entries]
         first = Demand(step_px[0], room_jobs=len(entries), room_step_px=sum(step_px))
         all_of_them = [replace(entries[0], demand=first), *map(_uncounted, entries[1:])]
-        return await self._intake.accept_all(all_of_them, caller.allowance)
+        accepted = await self._intake.accept_all(all_of_them, caller.allowance)
+        _note_remainders(caller, accepted)
+        return accepted
 
     async def _accept_each(
         self, caller: Caller, found: Sequence[Entry | InvalidTicket]
@@ -221,7 +225,9 @@ class JobService:
         if entries:
             counted = replace(entries[0], demand=Demand(room_jobs=0))
             await self._intake.try_out(counted, caller.allowance)
-        accepted = iter(await self._intake.accept_each(entries, caller.allowance))
+        answers = await self._intake.accept_each(entries, caller.allowance)
+        _note_remainders(caller, [each for each in answers if isinstance(each, Accepted)])
+        accepted = iter(answers)
         return [next(accepted) if isinstance(each, Entry) else each for each in found]
 
     def _open(
@@ -348,7 +354,7 @@ class JobService:
             return request
         preferred = await self._preferences.get(caller.key_id)
         provenance = allowed_provenance(caller, preferred.provenance or self._provenance)
-        values = {**asdict(preferred), "provenance": provenance}
+        values = {**vars(preferred), "provenance": provenance}
         return replace(request, **{name: values[name] for name in missing})
 
     # Images that jobs start from, and what came of jobs; these methods block
@@ -455,6 +461,11 @@ class JobService:
         return self._watcher.events(job_id, after, keep_alive_s)
 
 
+def _note_remainders(caller: Caller, accepted: Sequence[Accepted]) -> None:
+    """Note what is left of each limit after the last of the jobs that it counts."""
+    caller.remainders[:] = {each.limit: each for job in accepted for each in job.remainders}.values()
+
+
 def _uncounted(entry: Entry) -> Entry:
     """``entry`` as a part of a request that another job counts."""
     return replace(entry, demand=replace(entry.demand, requests=0))
@@ -483,7 +494,7 @@ def _other_queues(entries: Sequence[Entry]) -> Iterator[FieldProblem]:
 
 def _explicit(taken: JobRequest, request: JobRequest) -> dict[str, Any]:
     """What ``request`` itself says, without what it leaves open; its images as they were ``taken`` in."""
-    given = {name: value for name, value in asdict(taken).items() if getattr(request, name) not in (None, ())}
+    given = {name: value for name, value in plain(taken).items() if getattr(request, name) not in (None, ())}
     kind = given.pop("kind")
     return {"kind": kind, "params": given}
 

@@ -67,6 +67,8 @@ SNAPSHOT_TTL_S = 24 * 3600
 """How long a snapshot waits for a worker that goes on with it; after that the job begins again."""
 START_TIMEOUT, CANCEL_AFTER = "start_timeout", "cancel_after"
 """The codes of jobs that ended because of ``start_within_s`` and ``cancel_after_s``."""
+_PACE_TTL_S = 30 * 24 * 3600
+"""How long it is known how fast models are: longer than a server without work has no worker."""
 _DELETED_TTL_S = 60
 """How long the record of a job that was deleted while it ran outlives its end, unseen, for the line in the log."""
 
@@ -162,7 +164,7 @@ def note_pace() -> str:
 
     KEYS: the hash of averages. ARGV: names and new numbers.
     """
-    return _turns_script("note_pace")
+    return f"local PACE_TTL_S = {_PACE_TTL_S}\n" + _turns_script("note_pace")
 
 
 def release() -> str:

@@ -63,7 +63,7 @@ async def test_without_workers_or_jobs_that_ended_no_time_is_told(redis, found, 
 async def test_times_follow_from_what_jobs_took(redis, found, submit):
     jobs, ledger = [submit() for _ in range(5)], Ledger(redis, 600)
     ledger.beat("worker")
-    PaceNotes(redis, DIFFUSION_QUEUE).note(JobTime(pace_field(jobs[0].params), STEP_PX, 2.0))
+    PaceNotes(redis, DIFFUSION_QUEUE).note(JobTime("house", pace_field(jobs[0].params), STEP_PX, 2.0))
     assert [(await place_of(found, job)).eta_s for job in jobs] == pytest.approx([2.0, 2.0, 4.0, 6.0, 8.0])
     ledger.beat("another worker")
     assert (await place_of(found, jobs[-1])).eta_s == pytest.approx(2.0 + 3 * 2.0 / 2)
@@ -72,8 +72,8 @@ async def test_times_follow_from_what_jobs_took(redis, found, submit):
 async def test_an_average_follows_slowly(redis, submit, found):
     job, notes = submit(), PaceNotes(redis, DIFFUSION_QUEUE)
     Ledger(redis, 600).beat("worker")
-    notes.note(JobTime(pace_field(job.params), STEP_PX, 2.0))
-    notes.note(JobTime(pace_field(job.params), STEP_PX, 12.0))
+    notes.note(JobTime("house", pace_field(job.params), STEP_PX, 2.0))
+    notes.note(JobTime("house", pace_field(job.params), STEP_PX, 12.0))
     assert (await place_of(found, job)).eta_s == pytest.approx(3.0)
 
 
