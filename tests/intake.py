@@ -31,6 +31,7 @@ class BlockingIntake:
             max_queued,
             **options,
         )
+        self._loop = _loop()  # not in each call: threads that call at the same time would each make one
 
     def accept(
         self,
@@ -43,7 +44,7 @@ class BlockingIntake:
     ) -> Accepted:
         """Accept one job; ``further`` are fields of its :class:`Entry`."""
         entry = Entry(ticket, requested or {}, idempotency_key=idempotency_key, **further)
-        return asyncio.run_coroutine_threadsafe(self._intake.accept(entry, allowance), _loop()).result()
+        return asyncio.run_coroutine_threadsafe(self._intake.accept(entry, allowance), self._loop).result()
 
 
 @cache
