@@ -17,25 +17,17 @@ from typing import Any
 
 from benchmarks.gateway.bare import BARE_KEY
 from benchmarks.gateway.client import Connection
-from benchmarks.gateway.load import BODY, QUEUED_MAX, Hand, accept_latencies, event_latency_ms, new_job, polls
+from benchmarks.gateway.copies import copy_job
+from benchmarks.gateway.load import BODY, Hand, accept_latencies, event_latency_ms, new_job, polls
 from benchmarks.gateway.servers import Server, bare, gateway, valkey
-from models.catalog.catalog import Catalog
 from models.jobs.kinds import DIFFUSION_QUEUE
-from models.jobs.params import DrawRequest
-from models.jobs.tickets import open_ticket
-from service.backbone.admission import Entry
-from service.backbone.allowances import Demand
 from service.backbone.connections import connect, connect_async
 from service.backbone.keyspace import rq_queue_key, waiting_key
-from service.backbone.queue import Intake
 from service.backbone.turns import Turns
 
 ROUND_S = 2.0
 EVENT_JOBS = 50
 DEPTH_CONNECTIONS = 16
-FILLED_AT_ONCE = 200
-STEP_PX = 128 * 128 * 20
-"""The work of the jobs that fill the queue."""
 
 
 async def poll_ratios(ours: Server, other: Server, key: str, rounds: int, redis: Any) -> dict[str, Any]:
@@ -84,15 +76,12 @@ async def accepting(ours: Server, key: str, rate: int, seconds: int) -> dict[str
 
 
 async def depth(ours: Server, key: str, url: str, redis: Any, depths: list[int], sample: int) -> dict[str, Any]:
-    """For each length of the queue: CPU milliseconds for accepting one more job, and for taking one.
-
-    The queue is filled without the gateway, by ten API keys.
-    """
-    intake, found = Intake(redis, QUEUED_MAX), {}
+    """For each length of the queue: CPU milliseconds for accepting one more job, and for taking one."""
+    copied, found = await new_job(ours.port, key), {}
     with connect(url, "benchmark-turns") as connection:
         turns = Turns(connection, DIFFUSION_QUEUE)
         for wanted in depths:
-            await _fill(intake, wanted - await _queued(redis))
+            await copy_job(redis, copied, wanted - await _queued(redis))
             before = ours.cpu_s, await _redis_cpu_s(redis)
             await _post(ours.port, key, sample)
             accepted = ours.cpu_s, await _redis_cpu_s(redis)
@@ -105,14 +94,6 @@ async def depth(ours: Server, key: str, url: str, redis: Any, depths: list[int],
                 "redis_take_cpu_ms": round((taken_s - accepted[1]) / sample * 1000, 3),
             }
     return found
-
-
-async def _fill(intake: Intake, count: int) -> None:
-    catalog, request = Catalog({}), DrawRequest(prompt="a red apple")
-    for start in range(0, count, FILLED_AT_ONCE):
-        owner = f"key {start // FILLED_AT_ONCE % 10}"
-        tickets = (open_ticket(request, catalog, owner=owner) for _ in range(min(FILLED_AT_ONCE, count - start)))
-        await intake.accept_all([Entry(ticket, {"prompt": "a red apple"}, Demand(STEP_PX)) for ticket in tickets])
 
 
 async def _queued(redis: Any) -> int:
