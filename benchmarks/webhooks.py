@@ -7,6 +7,7 @@ so that whatever else the machine does slows all of them; the figures are median
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import statistics
 import subprocess
@@ -22,9 +23,10 @@ from redis import Redis
 from models.catalog.catalog import Catalog
 from models.jobs.params import DrawRequest
 from models.jobs.records import new_job_id
-from models.jobs.tickets import open_ticket
+from models.jobs.tickets import Ticket, open_ticket
 from models.jobs.urls import FetchPolicy
-from service.backbone.connections import connect, wait_for_redis
+from service.backbone.admission import Entry
+from service.backbone.connections import connect, connect_async, wait_for_redis
 from service.backbone.ledger import Ledger
 from service.backbone.queue import Intake
 from service.backbone.webhooks.endpoints import WebhookStore
@@ -41,9 +43,16 @@ def timed_ms(call: Callable[[], object]) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-def measure(connection: Redis, jobs: int) -> dict[str, dict[str, float]]:
+async def accepting_ms(intake: Intake, ticket: Ticket) -> float:
+    """How long it takes to accept a job, in milliseconds."""
+    began = time.perf_counter()
+    await intake.accept(Entry(ticket, {}))
+    return (time.perf_counter() - began) * 1000
+
+
+async def measure(connection: Redis, intake: Intake, jobs: int) -> dict[str, dict[str, float]]:
     """The median of each step in milliseconds, by the number of endpoints."""
-    store, intake, ledger = WebhookStore(connection, FetchPolicy()), Intake(connection, 10**6), Ledger(connection, 3600)
+    store, ledger = WebhookStore(connection, FetchPolicy()), Ledger(connection, 3600)
     for count in ENDPOINTS:
         for _ in range(count):
             store.create(f"key{count}", "https://example.org/", [Event.FINISHED], "")
@@ -52,13 +61,19 @@ def measure(connection: Redis, jobs: int) -> dict[str, dict[str, float]]:
         for count in ENDPOINTS:
             ticket = open_ticket(DrawRequest(prompt="x"), Catalog({}), job_id=new_job_id(), owner=f"key{count}")
             job_id, found = ticket.job_id, times[str(count)]
-            found["accept_ms"].append(timed_ms(partial(intake.accept, ticket, {})))
+            found["accept_ms"].append(await accepting_ms(intake, ticket))
             found["start_ms"].append(timed_ms(partial(ledger.start, job_id, "e")))
             found["finish_ms"].append(timed_ms(partial(ledger.succeed, job_id, "e", [], {})))
     return {
         count: {name: round(statistics.median(each), 3) for name, each in found.items()}
         for count, found in times.items()
     }
+
+
+async def measured(connection: Redis, url: str, jobs: int) -> dict[str, dict[str, float]]:
+    """As :func:`measure`, with an intake on the server at ``url``."""
+    async with connect_async(url, "benchmark-intake") as asynchronous:
+        return await measure(connection, Intake(asynchronous, 10**6), jobs)
 
 
 def main() -> None:
@@ -72,7 +87,7 @@ def main() -> None:
         try:
             with connect(socket_url(path), "benchmark") as connection:
                 wait_for_redis(connection, 10)
-                print(json.dumps(measure(connection, options.jobs), indent=2))
+                print(json.dumps(asyncio.run(measured(connection, socket_url(path), options.jobs)), indent=2))
         finally:
             valkey.terminate()
             valkey.wait(10)

@@ -46,6 +46,11 @@ class Consumer:
         self._adapter, self._catalog, self._routing = adapter, catalog, routing
         self._kinds = {kind.name: kind for kind in kinds}
 
+    @property
+    def queue(self) -> str:
+        """The name of the queue that it takes jobs from."""
+        return str(self._adapter.queue.name)
+
     def take(self, timeout_s: float) -> HeldJob | None:
         """Hold the next job; ``None`` if none came within ``timeout_s``, or the job that came needs no work here.
 

@@ -88,7 +88,7 @@ class EngineExecutor:
         """Let the job join the engine as a row."""
         record = job.record
         task = Task(kind=record.kind, params=record.drawn_params, catalog=job.catalog, images=job.images)
-        self._engine.add_row(job.execution_id, task, lambda: job.is_watched, job.snapshot, record.owner)
+        self._engine.add_row(job.execution_id, task, lambda: job.is_watched, job.snapshot, record.owner, record.weight)
         job.snapshot = None
 
     def save(self, execution_id: str) -> bytes | None:

@@ -75,6 +75,7 @@ class Finish:
         self._consumer, self._images, self._files, self._storage = consumer, images, files, storage
         self._marking = marking
         self._job_timeout_s = job_timeout_s
+        self._pace_notes = PaceNotes(consumer.ledger.connection, consumer.queue)
         self._noted: dict[str, str | None] = {}
         self._kept: list[_End] = []
         self._lock = threading.Lock()
@@ -210,7 +211,7 @@ class Finish:
         took = job_time(job.record, used)
         try:
             if took is not None:
-                PaceNotes(self._consumer.ledger.connection, job.kind.queue).note(took)
+                self._pace_notes.note(took)
         except RedisError as error:
             log.warning("it was not noted how long job %s took: %s", job.job_id, error)
 

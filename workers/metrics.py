@@ -16,17 +16,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metr
 from redis import Redis
 from redis.exceptions import RedisError
 
-from service.backbone.allowances import STEP_PX_PER_UNIT
-from service.backbone.keyspace import MODEL_SPEEDS_KEY, worker_metrics_key
-from service.backbone.metrics import NONE, REGISTRY, WORK_DONE
+from service.backbone.keyspace import worker_metrics_key
+from service.backbone.metrics import REGISTRY
 
 log = logging.getLogger(__name__)
 
 PUBLISH_EVERY_S = 5.0
 PUBLISHED_FOR_S = 30
 """A worker that published nothing for so long is shown no more."""
-MEASURED_FROM_S = 1.0
-"""The speed of a model is published once the engine has worked so long for it."""
 
 BUSY_SECONDS = Counter(
     "photogram_engine_busy_seconds", "Seconds that the engine took steps for a model.", ["model"], registry=REGISTRY
@@ -81,28 +78,10 @@ class MetricsPublisher(threading.Thread):
                 log.exception("the metrics of this worker could not be collected")
 
     def publish(self) -> None:
-        """Write all metrics, and the speeds that were measured."""
+        """Write all metrics."""
         _HELD_JOBS.set(self._held())
         text = json.dumps([_payload(metric) for metric in self._registry.collect()])
         self._connection.set(self._key, text, ex=PUBLISHED_FOR_S)
-        for model, speed in measured_speeds().items():
-            self._connection.hset(MODEL_SPEEDS_KEY, model, repr(speed))
-
-
-def measured_speeds() -> dict[str, float]:
-    """The pixels times steps of jobs that succeeded, for each second that the engine worked for their model."""
-    busy, units = _values(BUSY_SECONDS), _values(WORK_DONE)
-    return {
-        model: units[model] * STEP_PX_PER_UNIT / seconds
-        for model, seconds in busy.items()
-        if model != NONE and seconds >= MEASURED_FROM_S and units.get(model)
-    }
-
-
-def _values(counter: Counter) -> dict[str, float]:
-    """The values of a counter by model."""
-    samples = (sample for metric in counter.collect() for sample in metric.samples)
-    return {sample.labels["model"]: sample.value for sample in samples if sample.name.endswith("_total")}
 
 
 def _payload(metric: Metric) -> dict[str, Any]:

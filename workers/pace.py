@@ -64,5 +64,8 @@ class Pace:
 
 def job_time(record: JobRecord, used: Used) -> JobTime | None:
     """What the job tells of the time of others; ``None`` if its work is not known without its images."""
-    step_px = record.params.cost({}).step_px
-    return JobTime(pace_field(record.params), step_px, used.seconds, used.is_shared) if step_px else None
+    params = record.params
+    step_px = params.cost({}).step_px
+    if not step_px:
+        return None
+    return JobTime(params.model_name, pace_field(params), step_px, used.seconds, used.is_shared)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 
-def draw(job_id: str) -> None:
+def draw() -> None:
     """Refuse to run: RQ's own workers cannot run these jobs.
 
     Raises:
         RuntimeError: always.
     """
-    raise RuntimeError(f"job {job_id} can only be run by `photogram worker`")
+    raise RuntimeError("jobs can only be run by `photogram worker`")

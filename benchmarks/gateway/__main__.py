@@ -17,9 +17,13 @@ from typing import Any
 
 from benchmarks.gateway.bare import BARE_KEY
 from benchmarks.gateway.client import Connection
+from benchmarks.gateway.copies import copy_job
 from benchmarks.gateway.load import BODY, Hand, accept_latencies, event_latency_ms, new_job, polls
 from benchmarks.gateway.servers import Server, bare, gateway, valkey
-from service.backbone.connections import connect_async
+from models.jobs.kinds import DIFFUSION_QUEUE
+from service.backbone.connections import connect, connect_async
+from service.backbone.keyspace import rq_queue_key, waiting_key
+from service.backbone.turns import Turns
 
 ROUND_S = 2.0
 EVENT_JOBS = 50
@@ -71,19 +75,29 @@ async def accepting(ours: Server, key: str, rate: int, seconds: int) -> dict[str
     }
 
 
-async def depth(ours: Server, key: str, redis: Any, depths: list[int], sample: int) -> dict[str, Any]:
-    """For each length of the queue: CPU milliseconds of the gateway and of Redis for one more job."""
-    found, queued = {}, int(await redis.llen("rq:queue:photogram"))
-    for wanted in depths:
-        await _post(ours.port, key, max(0, wanted - queued))
-        gateway_before, redis_before = ours.cpu_s, await _redis_cpu_s(redis)
-        await _post(ours.port, key, sample)
-        queued = int(await redis.llen("rq:queue:photogram"))
-        found[str(queued - sample)] = {
-            "gateway_cpu_ms": round((ours.cpu_s - gateway_before) / sample * 1000, 3),
-            "redis_cpu_ms": round((await _redis_cpu_s(redis) - redis_before) / sample * 1000, 3),
-        }
+async def depth(ours: Server, key: str, url: str, redis: Any, depths: list[int], sample: int) -> dict[str, Any]:
+    """For each length of the queue: CPU milliseconds for accepting one more job, and for taking one."""
+    copied, found = await new_job(ours.port, key), {}
+    with connect(url, "benchmark-turns") as connection:
+        turns = Turns(connection, DIFFUSION_QUEUE)
+        for wanted in depths:
+            await copy_job(redis, copied, wanted - await _queued(redis))
+            before = ours.cpu_s, await _redis_cpu_s(redis)
+            await _post(ours.port, key, sample)
+            accepted = ours.cpu_s, await _redis_cpu_s(redis)
+            for _ in range(sample):
+                turns.take()
+            taken_s = await _redis_cpu_s(redis)
+            found[str(wanted)] = {
+                "gateway_accept_cpu_ms": round((accepted[0] - before[0]) / sample * 1000, 3),
+                "redis_accept_cpu_ms": round((accepted[1] - before[1]) / sample * 1000, 3),
+                "redis_take_cpu_ms": round((taken_s - accepted[1]) / sample * 1000, 3),
+            }
     return found
+
+
+async def _queued(redis: Any) -> int:
+    return int(await redis.llen(rq_queue_key())) + int(await redis.hlen(waiting_key()))
 
 
 async def _redis_cpu_s(redis: Any) -> float:
@@ -112,7 +126,7 @@ async def measure(ours: Server, other: Server, key: str, url: str, options: argp
         found["accept"] = await accepting(ours, key, options.rate, options.seconds)
         found["end_to_event_ms"] = round(await event_latency_ms(ours.port, key, Hand(redis), EVENT_JOBS), 2)
         if options.depths:
-            found["depth"] = await depth(ours, key, redis, options.depths, options.sample)
+            found["depth"] = await depth(ours, key, url, redis, options.depths, options.sample)
         return found
 
 
@@ -123,7 +137,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=10, help="how long jobs are accepted (default: 10)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of polls (default: 5)")
     parser.add_argument("--depths", type=int, nargs="*", default=[], help="lengths of the queue, ascending")
-    parser.add_argument("--sample", type=int, default=1000, help="jobs measured at each length (default: 1000)")
+    parser.add_argument("--sample", type=int, default=500, help="jobs measured at each length (default: 1000)")
     options = parser.parse_args()
     key = secrets.token_urlsafe(32)
     limits = {"PHOTOGRAM_KEY_REQUESTS_PER_MINUTE": "100000000", "PHOTOGRAM_KEY_UNITS_PER_DAY": "1000000000"}

@@ -129,18 +129,20 @@ class Engine:
         is_watched: Callable[[], bool] = lambda: True,
         snapshot: bytes | None = None,
         owner: str = "",
+        weight: int = 1,
     ) -> None:
         """Add a row; it is admitted at the next step if there is capacity.
 
         Args:
-            owner: who asked for the image; owners share the device equally.
+            owner: who asked for the image; owners share the device, by their weights.
             is_watched: whether somebody wants previews of the row now; asked in the engine's thread.
             snapshot: from :meth:`save_row` of an engine that drew the same task in part; the row goes on there.
+            weight: the share of the owner, compared with those of others.
 
         Raises:
             ValueError: there is a row with the same id.
         """
-        row = Row(row_id, task, plan(task, self._tools), owner, is_watched=is_watched)
+        row = Row(row_id, task, plan(task, self._tools), owner, weight, is_watched=is_watched)
         row.snapshot = None if snapshot is None else snapshots.read(snapshot)
         self._scheduler.add(row)
 

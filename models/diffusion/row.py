@@ -83,7 +83,9 @@ class Row:
     task: Task
     plan: Plan
     owner: str = ""
-    """Who asked for the image; owners share the device equally."""
+    """Who asked for the image; owners share the device, by their weights."""
+    weight: int = 1
+    """The share of the owner, compared with those of others."""
     state: State = field(default_factory=Waiting)
     work: Work[object] | None = field(default=None, init=False)
     """The current piece of work, ``None`` in every state but :class:`Running`."""

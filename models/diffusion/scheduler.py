@@ -18,9 +18,9 @@ SHARING_OWNERS_MAX = 4
 class Scheduler:
     """Shares the device between owners, and between the rows of each owner, by fair queueing.
 
-    Each owner has a virtual time: the device time that its rows have used. The owner with the least virtual time is
-    served next. Rows of other owners may share its forwards, as long as these take at most twice as long as without:
-    one row beside many of another owner takes no more than about twice the time that it takes alone.
+    Each owner has a virtual time: the device time that its rows have used, divided by its weight. The owner with the
+    least virtual time is served next. Rows of other owners may share its forwards, as long as these take at most twice
+    as long as without: one row beside many of another owner takes at most about twice the time that it takes alone.
 
     Of the rows of an owner, each has a virtual time: the device time that it has used, divided by the share that its
     priority gives it. The row with the least virtual time is served next, together with others that can share its
@@ -30,9 +30,9 @@ class Scheduler:
 
     A row that is ready to take steps gets a place, if the capacity admits it beside the rows that have one, and keeps
     it until its work has taken its last step. So rows that are encoded or decoded take no place. Of the rows without
-    one, those of the owner with the fewest go first, of these the highest priority, then the oldest; if it needs more
-    room than is free, the rows of its cost key behind it wait with it. An owner without any row there gets a place
-    beyond the capacity, which bounds each forward all the same.
+    one, those of the owner with the fewest for its weight go first, of these the highest priority, then the oldest; if
+    it needs more room than is free, the rows of its cost key behind it wait with it. An owner without any row there
+    gets a place beyond the capacity, which bounds each forward all the same.
 
     One thread, the engine's, admits and selects; :meth:`add` and :meth:`remove` may be called from any thread.
 
@@ -110,7 +110,7 @@ class Scheduler:
         return self._running.get(row.row_id) is row
 
     def admit(self) -> Iterator[Row]:
-        """Move waiting rows to the running ones while there is capacity, those of the owner with the fewest first.
+        """Move waiting rows to the running ones while there is capacity, in turns of their owners.
 
         Each row is yielded before the next one is considered, so that the caller can prepare it: a prepared row tells
         its true number of inputs.
@@ -203,7 +203,7 @@ class Scheduler:
         each_s = seconds / sum(inputs)
         for row, count in zip(rows, inputs, strict=True):
             row.charge(each_s * count)
-            self._owner_times_s[row.owner] += each_s * count
+            self._owner_times_s[row.owner] += each_s * count / row.weight
 
 
 def current_work(row: Row) -> Work[object]:
@@ -216,14 +216,15 @@ def current_work(row: Row) -> Work[object]:
 def _in_turns(rows: Sequence[Row], served: Collection[Row]) -> list[Row]:
     """``rows``, which are by age, in the order in which they join ``served``.
 
-    Those of the owner with the fewest rows go first, then the oldest; the rows of each owner are by priority.
+    Those of the owner with the fewest rows for its weight go first, then the oldest; the rows of each owner are by
+    priority.
     """
     ages = {row: age for age, row in enumerate(rows)}
     counts = Counter(row.owner for row in served)
-    places: dict[Row, int] = {}
+    places: dict[Row, float] = {}
     for row in sorted(rows, key=lambda row: -row.task.params.priority):
         counts[row.owner] += 1
-        places[row] = counts[row.owner]
+        places[row] = counts[row.owner] / row.weight
     return sorted(rows, key=lambda row: (places[row], ages[row]))
 
 

@@ -207,7 +207,7 @@ def sources(request: type, value: Any, prefix: str = "") -> Iterator[tuple[str, 
         request: the class that declares the fields.
         value: as in :func:`bound_problems`.
     """
-    for field in declared(request):
+    for field in _fields_with_sources(request):
         found, place = getattr(value, field.name, None), prefix + field.name
         if found is None:
             continue
@@ -218,3 +218,13 @@ def sources(request: type, value: Any, prefix: str = "") -> Iterator[tuple[str, 
                 yield path, each, field.parameter.source
             elif field.nested is not None:
                 yield from sources(field.nested, each, path + ".")
+
+
+@cache
+def _fields_with_sources(request: type) -> tuple[Field, ...]:
+    """The fields that ``request`` declares for images, or for objects that have images."""
+    return tuple(
+        field
+        for field in declared(request)
+        if field.parameter.source is not None or (field.nested is not None and _fields_with_sources(field.nested))
+    )

@@ -86,6 +86,8 @@ class JobRecord:
     rewrite: Rewrite | None = None
     """The outcome of rewriting the prompt, if that was tried."""
     options: JobOptions = NO_OPTIONS
+    weight: int = 1
+    """The share of its owner, compared with those of other owners whose jobs wait or run."""
 
     @property
     def drawn_params(self) -> JobParams:

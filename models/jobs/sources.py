@@ -76,6 +76,8 @@ def with_sources(
     Args:
         declaration: the class that declares the fields, if ``request`` is effective parameters.
     """
+    if not replaced:
+        return request
     changes: dict[str, Any] = {}
     for field in declared(declaration or type(request)):
         found, path = getattr(request, field.name, None), prefix + field.name

@@ -22,10 +22,12 @@ from service.api.metrics.requests import MeasuredRequests
 from service.api.middleware import ErrorRendering, RequestId
 from service.api.native.openapi import document_jobs, params_classes
 from service.api.native.polls import POLLS
+from service.api.native.submissions import SUBMISSIONS
 from service.api.native.webhook_job import webhook_job
 from service.api.origins import cors_middleware
 from service.api.paths import HeadAsGet, PlainPaths
 from service.api.proxies import TrustedProxies
+from service.api.rate_limits import ShownLimits
 from service.api.refusals import NotedRefusals
 from service.api.state import Gateway, State, open_gateway
 from service.api.stopping import Stopping
@@ -119,6 +121,7 @@ def create_app(settings: Settings) -> FastAPI:
             Middleware(TrustedProxies, trusted=settings.trusted_proxies),
             *cors_middleware(settings.cors_origins),
             Middleware(HeadAsGet),
+            Middleware(ShownLimits),
             Middleware(ErrorRendering, renderer=renderer),
             Middleware(KnownHosts, hosts=settings.hosts, public_url=settings.public_url),
             Middleware(
@@ -129,7 +132,7 @@ def create_app(settings: Settings) -> FastAPI:
         ],
         exception_handlers={HTTPException: renderer, RequestValidationError: renderer},
     )
-    app.routes.append(POLLS)
+    app.routes.extend((POLLS, *SUBMISSIONS))
     for module in (prodia_v1, prodia_v2, native, images, assist, openai, sdapi, health, metrics, index, pages):
         app.include_router(module.router)
     if settings.prodia_keyless:

@@ -83,7 +83,9 @@ async def _caller(request: Request, gateway: Gateway, key: str | None, where: st
         raise _unauthorized(str(refusal), challenge) from refusal
     request.state.key_id = record.key_id
     request.state.scopes = record.rules.scopes
-    return _caller_of(record, gateway.settings)
+    caller = _caller_of(record, gateway.settings)
+    request.state.caller = caller
+    return caller
 
 
 def _unauthorized(detail: str, challenge: str) -> ApiError:

@@ -28,18 +28,18 @@ from starlette.responses import Response
 
 from models.errors import FieldProblem, InvalidTicket, PhotogramError, ProblemCode, StorageUnavailable
 from service.api.paths import allowed_methods, route_of
+from service.api.rate_limits import RETRY_AFTER_S, rate_limit_fields
 from service.api.stopping import GatewayStops
 from service.api.validation import PROBLEMS_MAX, field_problems
-from service.backbone.allowances import LimitReached
+from service.backbone.admission import AlreadyUsed, QueueFull
+from service.backbone.allowances import LimitReached, Remainder
 from service.backbone.connections import write_refusal
 from service.backbone.key_store import InvalidKeyRules, KeyInUse, KeyNotFound
 from service.backbone.logs import told
-from service.backbone.queue import AlreadyUsed, QueueFull
 from service.backbone.webhooks.endpoints import InvalidWebhook, TooManyWebhooks, WebhookNotFound, WebhooksForbidden
 from service.jobs.errors import FileGone, ImageGone, JobNotFound
 
 PROBLEM_TYPE = "application/problem+json"
-_RETRY_AFTER_S = 5
 _DETAIL_MAX_CHARS = 1000
 
 _log = logging.getLogger(__name__)
@@ -131,16 +131,15 @@ _CODE_OF: Mapping[type[PhotogramError], ErrorCode] = {
     StorageUnavailable: ErrorCode.STORAGE_UNAVAILABLE,
 }
 
-_DAY_S = 86400
-_LIMITS: Mapping[str, tuple[ErrorCode, int | None]] = {
-    "requests_per_minute": (ErrorCode.RATE_LIMITED, 60),
-    "max_in_flight": (ErrorCode.TOO_MANY_JOBS, None),
-    "max_queued": (ErrorCode.TOO_MANY_JOBS, None),
-    "units_per_day": (ErrorCode.QUOTA_EXCEEDED, _DAY_S),
-    "units_per_month": (ErrorCode.QUOTA_EXCEEDED, 31 * _DAY_S),
-    "stored_bytes": (ErrorCode.QUOTA_EXCEEDED, None),
+_LIMITS: Mapping[str, ErrorCode] = {
+    "requests_per_minute": ErrorCode.RATE_LIMITED,
+    "max_in_flight": ErrorCode.TOO_MANY_JOBS,
+    "max_queued": ErrorCode.TOO_MANY_JOBS,
+    "units_per_day": ErrorCode.QUOTA_EXCEEDED,
+    "units_per_month": ErrorCode.QUOTA_EXCEEDED,
+    "stored_bytes": ErrorCode.QUOTA_EXCEEDED,
 }
-"""The code of each limit of an API key, and the window in seconds that it counts in."""
+"""The code of each limit of an API key."""
 
 Renderer = Callable[[ApiError, str], Response]
 """Renders an error and the request's id as a response in the shape of one dialect."""
@@ -245,26 +244,13 @@ def _from_framework(error: RequestValidationError | HTTPException) -> ApiError:
 
 def unavailable(code: ErrorCode, detail: str) -> ApiError:
     """A temporary error: ``Retry-After`` tells the client when to try again."""
-    return ApiError(code, detail, headers={"Retry-After": str(_RETRY_AFTER_S)})
+    return ApiError(code, detail, headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
 def _limit_reached(error: LimitReached) -> ApiError:
-    """The refusal of a limit, with the fields of the Internet draft "RateLimit header fields for HTTP".
-
-    The three fields of its first versions follow, which most clients read.
-    """
-    code, window_s = _LIMITS[error.limit]
-    wait_s = error.wait_s or _RETRY_AFTER_S
-    window = "" if window_s is None else f";w={window_s}"
-    headers = {
-        "Retry-After": str(wait_s),
-        "RateLimit-Policy": f'"{error.limit}";q={error.high}{window}',
-        "RateLimit": f'"{error.limit}";r={error.left};t={wait_s}',
-        "RateLimit-Limit": str(error.high),
-        "RateLimit-Remaining": str(error.left),
-        "RateLimit-Reset": str(wait_s),
-    }
-    return ApiError(code, str(error), headers=headers)
+    wait_s = error.wait_s or RETRY_AFTER_S
+    fields = rate_limit_fields([Remainder(error.limit, error.high, error.left, wait_s)])
+    return ApiError(_LIMITS[error.limit], str(error), headers={"Retry-After": str(wait_s), **fields})
 
 
 @contextmanager

@@ -16,13 +16,14 @@ from starlette.middleware.cors import CORSMiddleware
 
 from service.api.errors import ApiError, ErrorCode
 from service.api.proxies import requested_host
+from service.api.rate_limits import FIELDS
 from service.api.state import GatewayState
 from service.backbone.settings import Settings
 
 ANY = "*"
 _EXPOSED = (
-    "Allow", "Content-Disposition", "ETag", "Location", "Retry-After", "WWW-Authenticate", "X-Photogram-Reason",
-    "X-Request-ID", "X-Should-Retry",
+    "Allow", "Content-Disposition", "ETag", "Location", *FIELDS, "Retry-After", "WWW-Authenticate",
+    "X-Photogram-Reason", "X-Request-ID", "X-Should-Retry",
 )  # fmt: skip
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _OWN_SITE = ("same-origin", "none")

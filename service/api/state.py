@@ -110,30 +110,28 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     if settings.redis_url is None:
         raise SettingsError("REDIS_URL must say where Redis listens")
     catalog = CatalogFile(settings.catalog_path)
-    intake_connection = connect(settings.redis_url, "photogram-gateway-intake")
+    blocking_connection = connect(settings.redis_url, "photogram-gateway-blocking")
     connection = connect_async(settings.redis_url, "photogram-gateway")
     watcher = JobWatcher(connection, settings.record_ttl_s)
     preferences, engine = Preferences(connection), open_engine(settings)
     stores, storage = open_stores(settings), open_monitor(settings, KINDS, settings.min_free_bytes)
     images, files, reads = stores.images, stores.files, StoreReads()
-    signing, decoding = Signing(settings, intake_connection), Decoding(settings.decoding_px // 2)
-    webhooks = WebhookStore(intake_connection, settings.webhook_policy)
+    signing, decoding = Signing(settings, blocking_connection), Decoding(settings.decoding_px // 2)
+    webhooks = WebhookStore(blocking_connection, settings.webhook_policy)
     listening = asyncio.create_task(watcher.listen())
-    sweeping = asyncio.create_task(sweep_regularly(Retention(intake_connection, stores, settings)))
-    owned_jobs = OwnedJobs(intake_connection, images, files, settings.record_ttl_s)
-    due = asyncio.create_task(handle_due_regularly(DueJobs(intake_connection, settings.record_ttl_s)))
+    sweeping = asyncio.create_task(sweep_regularly(Retention(blocking_connection, stores, settings)))
+    owned_jobs = OwnedJobs(blocking_connection, images, files, settings.record_ttl_s)
+    due = asyncio.create_task(handle_due_regularly(DueJobs(blocking_connection, settings.record_ttl_s)))
     try:
         yield Gateway(
             settings=settings,
             catalog=catalog,
             keys=KeyRing(connection),
-            key_store=KeyStore(intake_connection),
-            redis=intake_connection,
+            key_store=KeyStore(blocking_connection),
+            redis=blocking_connection,
             jobs=JobService(
                 catalog=catalog,
-                intake=Intake(
-                    intake_connection, settings.max_queued, settings.record_ttl_s, settings.redis_wait_replicas
-                ),
+                intake=Intake(connection, settings.max_queued, settings.record_ttl_s, settings.redis_wait_replicas),
                 watcher=watcher,
                 preferences=preferences,
                 images=images,
@@ -171,7 +169,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             viewers=Viewers(connection),
             leases=Leases(connection),
             webhooks=webhooks,
-            outbox=Outbox(intake_connection),
+            outbox=Outbox(blocking_connection),
             breaker=CircuitBreaker(),
         )
     finally:
@@ -183,7 +181,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         if engine is not None:
             await engine.aclose()
         await connection.aclose(close_connection_pool=True)
-        intake_connection.close()
+        blocking_connection.close()
 
 
 async def _gateway(request: Request) -> Gateway:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from models.errors import PhotogramError
@@ -45,7 +45,7 @@ class Allowance:
     @property
     def effective(self) -> dict[str, int]:
         """The limits that there are, by name."""
-        return {name: limit for name, limit in asdict(self).items() if limit}
+        return {name: limit for name, limit in vars(self).items() if limit}
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,20 @@ class Demand:
             if name in limits:
                 limits[name] *= STEP_PX_PER_UNIT
         room = self.step_px if self.room_step_px is None else self.room_step_px
-        return {**asdict(self), **limits, "room_step_px": room}
+        return {**vars(self), **limits, "room_step_px": room}
+
+
+@dataclass(frozen=True)
+class Remainder:
+    """What is left of one limit of a key after a job was accepted."""
+
+    limit: str
+    """Its name, a field of :class:`Allowance`."""
+    high: int
+    """The limit."""
+    left: int
+    whole_s: int
+    """After how many seconds all of it is left again; 0 if nobody knows."""
 
 
 NO_LIMITS = Allowance()

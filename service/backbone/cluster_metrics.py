@@ -20,11 +20,11 @@ from service.backbone.allowances import STEP_PX_PER_UNIT
 from service.backbone.key_records import KeyRecord
 from service.backbone.keyspace import (
     KEY_RECORDS_KEY,
-    MODEL_SPEEDS_KEY,
     QUEUED_JOBS_KEY,
     QUEUED_WORK_KEY,
     deferred_key,
     fetches_key,
+    pace_key,
     rq_queue_key,
     usage_key,
     waiting_key,
@@ -34,6 +34,7 @@ from service.backbone.keyspace import (
     workers_key,
 )
 from service.backbone.metrics import NONE
+from service.backbone.places import model_pace_field
 from service.backbone.usage import Periods
 from service.backbone.watch import WORKER_SILENCE_S
 
@@ -93,10 +94,16 @@ class ClusterMetrics:
 
     async def _waiting_work(self) -> Iterator[Metric]:
         async with self._connection.pipeline(transaction=False) as pipeline:
-            for key in (QUEUED_JOBS_KEY, QUEUED_WORK_KEY, MODEL_SPEEDS_KEY):
+            for key in (QUEUED_JOBS_KEY, QUEUED_WORK_KEY):
                 pipeline.hgetall(key)
-            jobs, work, speeds = await pipeline.execute()
-        return _waiting_families(_waiting(jobs, work), {name.decode(): float(each) for name, each in speeds.items()})
+            waiting = _summed(_waiting(*await pipeline.execute()))
+        if not waiting:
+            return _waiting_families(())
+        async with self._connection.pipeline(transaction=False) as pipeline:
+            for each in waiting:
+                pipeline.hget(pace_key(each.queue), model_pace_field(each.model))
+            paces = await pipeline.execute()
+        return _waiting_families(zip(waiting, paces, strict=True))
 
     async def _published(self, names: Sequence[str]) -> Iterator[Metric]:
         texts: Any = await self._connection.mget([worker_metrics_key(name) for name in names]) if names else []
@@ -151,8 +158,12 @@ def _waiting(jobs: Mapping[bytes, bytes], work: Mapping[bytes, bytes]) -> Iterat
         yield _Waiting(queues.get(kind, NONE), model or NONE, int(count), int(work.get(field, 0)))
 
 
-def _waiting_families(waiting: Iterable[_Waiting], speeds: Mapping[str, float]) -> Iterator[Metric]:
-    """The jobs that wait by queue and model, their work, and how long one worker needs for it, where that is known."""
+def _waiting_families(waiting: Iterable[tuple[_Waiting, bytes | None]]) -> Iterator[Metric]:
+    """The jobs that wait by queue and model, their work, and how long one worker needs for it, where that is known.
+
+    Args:
+        waiting: with the seconds of a worker for each pixel and step, as Redis has them.
+    """
     labels = ["queue", "model"]
     jobs = GaugeMetricFamily("photogram_queued_jobs", "Jobs that wait.", labels=labels)
     units = GaugeMetricFamily(
@@ -163,22 +174,23 @@ def _waiting_families(waiting: Iterable[_Waiting], speeds: Mapping[str, float]) 
         "Work that waits, in seconds that one worker needs for it at the speed that was measured.",
         labels=labels,
     )
-    for labelled, each in _summed(waiting).items():
+    for each, pace in waiting:
+        labelled = [each.queue, each.model]
         jobs.add_metric(labelled, each.jobs)
         units.add_metric(labelled, each.step_px / STEP_PX_PER_UNIT)
-        if (speed := speeds.get(each.model)) is not None:
-            seconds.add_metric(labelled, each.step_px / speed)
+        if pace is not None:
+            seconds.add_metric(labelled, each.step_px * float(pace))
     return iter((jobs, units, seconds))
 
 
-def _summed(waiting: Iterable[_Waiting]) -> dict[tuple[str, str], _Waiting]:
+def _summed(waiting: Iterable[_Waiting]) -> Sequence[_Waiting]:
     """The sum of all kinds, by queue and model."""
     found: dict[tuple[str, str], _Waiting] = {}
     for each in waiting:
         key = (each.queue, each.model)
         earlier = found.get(key, _Waiting(*key, 0, 0))
         found[key] = _Waiting(*key, earlier.jobs + each.jobs, earlier.step_px + each.step_px)
-    return found
+    return list(found.values())
 
 
 def merged(published: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[Metric]:

@@ -123,7 +123,7 @@ def wait_until_writable(connection: Redis, is_hopeless: Callable[[], bool] = lam
             time.sleep(_WRITABLE_POLL_S)
 
 
-def require_replicas(connection: Redis, replicas: int, key: str) -> None:
+async def require_replicas(connection: AsyncRedis, replicas: int, key: str) -> None:
     """Return when so many replicas have what was written before, ``key`` among it; at once if none are asked for.
 
     ``WAIT`` counts the replicas that have the last write of its own connection, hence the write before it. The key is
@@ -135,11 +135,11 @@ def require_replicas(connection: Redis, replicas: int, key: str) -> None:
     """
     if replicas == 0:
         return
-    with connection.pipeline(transaction=False) as pipeline:
+    async with connection.pipeline(transaction=False) as pipeline:
         pipeline.set(WRITE_PROBE_KEY, "1", ex=WRITE_PROBE_TTL_S)
         pipeline.wait(replicas, int(_REPLICAS_WAIT_S * 1000))
         pipeline.exists(key)
-        _, reached, is_there = pipeline.execute()
+        _, reached, is_there = await pipeline.execute()
     if reached < replicas or not is_there:
         raise ResponseError(f"NOREPLICAS {reached} of {replicas} replicas have what was written")
 

@@ -26,7 +26,7 @@ No other module spells a key. ``TTL`` in the table is the setting ``PHOTOGRAM_RE
 | ``photogram:turns`` | sorted set | intake, ledger scripts, workers | never | owners of these by virtual time |
 | ``photogram:turns:ends`` | sorted set | intake, ledger scripts, workers | never | owners with none by virtual time |
 | ``photogram:turns:now`` | string | workers | never | the virtual time of the queue |
-| ``photogram:pace`` | hash | workers | 7 d after the last job | seconds that jobs take on average, by model and size |
+| ``photogram:pace`` | hash | workers | 30 d after the last job | average seconds of jobs, by model and size |
 | ``photogram:maintenance`` | string | workers | 5 s | the lock of queue maintenance |
 | ``photogram:model-problems`` | hash | workers | never; fields on success | why a model cannot be loaded, by model |
 | ``photogram:model-backends`` | hash | workers | never | the backend that runs a model, by model |
@@ -36,7 +36,6 @@ No other module spells a key. ``TTL`` in the table is the setting ``PHOTOGRAM_RE
 | ``photogram:usage:<owner>:<period>`` | hash | intake, ledger scripts | 400 d | jobs, work and outcomes in a period |
 | ``photogram:queued:jobs`` | hash | intake, ledger scripts | never | how many jobs wait, by kind and model |
 | ``photogram:queued:work`` | hash | intake, ledger scripts | never | their pixels times steps |
-| ``photogram:model-speeds`` | hash | workers | never | work that one worker does in a second, by model |
 | ``photogram:worker:<name>:metrics`` | string | the worker | 30 s | the worker's metrics as JSON |
 | ``photogram:keys`` | hash | key store | never | secrets of API keys: SHA-256 to JSON |
 | ``photogram:keys:records`` | hash | key store | never | API keys: id to JSON |
@@ -89,7 +88,7 @@ from __future__ import annotations
 from models.jobs.kinds import DIFFUSION_QUEUE
 
 WAKE_CHANNEL = "photogram:wake"
-"""Channel. Intake and the ledger scripts publish the id of every job that changed; gateways wake its waiters."""
+"""Channel. The ledger scripts publish the id of every job that changed; gateways wake its waiters."""
 
 CANCEL_CHANNEL = "photogram:cancel"
 """Channel. The cancel script publishes the id of every running job that must stop; workers listen."""
@@ -106,9 +105,6 @@ QUEUED_JOBS_KEY = "photogram:queued:jobs"
 QUEUED_WORK_KEY = "photogram:queued:work"
 """Hash, the same fields to the work of these jobs in pixels times steps."""
 
-MODEL_SPEEDS_KEY = "photogram:model-speeds"
-"""Hash, model name to the pixels times steps that one worker does in a second. Workers write what they measured."""
-
 LEASES_KEY = "photogram:leases"
 """Sorted set, job id by the time its lease ends. Intake adds the jobs of synchronous calls, the gateway that waits for
 them renews and removes them, and workers cancel the jobs whose leases ended. Other jobs have no lease."""
@@ -116,6 +112,9 @@ them renews and removes them, and workers cancel the jobs whose leases ended. Ot
 DUE_KEY = "photogram:due"
 """Sorted set, ``<event>\\n<job id>`` by time: ``start`` and ``end`` are deadlines of a job. Intake adds members;
 ``service.backbone.due`` handles them, and the ledger scripts remove those of jobs that have ended."""
+
+RQ_QUEUES_KEY = "rq:queues"
+"""Set of RQ. The keys of the lists of all queues; the intake adds those that it fills."""
 
 JOB_IS_DELETED = "!deleted"
 """A member of :func:`image_users_key`, and no id of a job: the image's own job was deleted, so that the image goes with
@@ -284,7 +283,7 @@ def turns_now_key(queue: str = DIFFUSION_QUEUE) -> str:
 
 
 def pace_key(queue: str = DIFFUSION_QUEUE) -> str:
-    """Hash. What jobs took lately, in seconds of a worker (``service.backbone.places``); kept for 7 days."""
+    """Hash. What jobs took lately, in seconds of a worker (``service.backbone.places``); kept for 30 days."""
     return _of_queue("photogram:pace", queue)
 
 

@@ -31,6 +31,8 @@ _SHARED = " shared"
 class JobTime:
     """What one job took."""
 
+    model: str | None
+    """Its name in the catalog."""
     field: str
     """Equal for jobs of one model and size."""
     step_px: int
@@ -56,6 +58,11 @@ def pace_field(params: JobParams) -> str:
     return f"{params.model_name} {size}"
 
 
+def model_pace_field(model: str | None) -> str:
+    """The field of the pace of all jobs of a model, whatever their sizes."""
+    return f"{model} *"
+
+
 class PaceNotes:
     """Notes how long jobs took, for the workers of one queue."""
 
@@ -66,8 +73,9 @@ class PaceNotes:
         """Add one job to the moving averages."""
         end = _SHARED if job.is_shared else ""
         pace = job.seconds / job.step_px
-        noted = {job.field: pace, _WORK: job.step_px, _JOB: job.seconds}
-        self._note(keys=[self._key], args=[part for name, value in noted.items() for part in (name + end, value)])
+        noted = {job.field + end: pace, _WORK + end: job.step_px, _JOB + end: job.seconds}
+        noted[model_pace_field(job.model)] = pace
+        self._note(keys=[self._key], args=[part for pair in noted.items() for part in pair])
 
 
 @dataclass(frozen=True)
@@ -106,6 +114,8 @@ class Places:
         """
         until, earlier, place = self._cached.get(job_id, (0.0, status, None))
         if place is None or until < time.monotonic() or status != earlier:
+            if place is not None and status == earlier:  # one of those who ask at the same time looks, for all of them
+                self._cached[job_id] = time.monotonic() + _CACHED_S, status, place
             place = await self._read(read())
             if len(self._cached) >= _CACHE_MAX:
                 self._cached.clear()

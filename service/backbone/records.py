@@ -175,7 +175,15 @@ def _read(fields: Mapping[bytes, bytes], params: JobParams | None) -> JobRecord:
         loading=_loading(text.get("loading")),
         rewrite=Rewrite.from_payload(json.loads(text["rewrite"])) if "rewrite" in text else None,
         options=JobOptions.from_payload(_object(text["options"])) if "options" in text else NO_OPTIONS,
+        weight=_weight(text.get("weight", "1")),
     )
+
+
+def _weight(text: str) -> int:
+    weight = int(text)
+    if weight < 1:
+        raise ValueError(f"{weight} is not the weight of a key")
+    return weight
 
 
 def _image(payload: Mapping[str, Any]) -> Image:

@@ -28,7 +28,9 @@ _MIB = 1 << 20
 
 
 class StorageMonitor:
-    """Checks folders by writing a small file into each; safe to use from several threads. All methods may block.
+    """Checks folders by writing a small file into each; safe to use from several threads.
+
+    All methods may block, except while :attr:`is_checked`.
 
     Args:
         folders: those that this process or a worker writes into; they need not exist.
@@ -42,6 +44,16 @@ class StorageMonitor:
         self._write_problem: str | None = None
         self._space_problem: str | None = None
         self._probe_bytes = _PROBE_BYTES
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether the outcome of the last check holds, so that nothing must be looked at now."""
+        return time.monotonic() - self._checked_at < self._valid_s
+
+    @property
+    def _valid_s(self) -> float:
+        """How long the outcome of the last check holds."""
+        return CACHED_S
 
     def require_room(self) -> None:
         """Raise :class:`StorageUnavailable` if nothing can be stored, or less space is free than the watermark."""
@@ -66,7 +78,7 @@ class StorageMonitor:
 
     def _check_again(self) -> None:
         with self._lock:
-            if time.monotonic() - self._checked_at < CACHED_S:
+            if self.is_checked:
                 return
             earlier = self._write_problem or self._space_problem
             self._write_problem = self._find_write_problem()

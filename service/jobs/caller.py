@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from models.jobs.cost import NO_LIMITS, CostLimits
 from models.jobs.params import UNMARKED
 from service.backbone.allowances import NO_LIMITS as NO_ALLOWANCE
-from service.backbone.allowances import Allowance
+from service.backbone.allowances import Allowance, Remainder
 
 
 @dataclass(frozen=True)
@@ -34,3 +34,5 @@ class Caller:
     """Its share of the workers, compared with those of other callers whose jobs wait."""
     limits: CostLimits = NO_LIMITS
     """What jobs of this caller may cost, beside the limits of the server, which hold for everybody."""
+    remainders: list[Remainder] = field(default_factory=list, compare=False)
+    """What was left of its limits when a job was accepted for this caller; the job service writes it."""

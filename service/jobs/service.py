@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import asdict, replace
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from anyio import to_thread
 
@@ -23,19 +21,21 @@ from models.jobs.params import (
     JobRequest,
     UpscaleRequest,
 )
-from models.jobs.payload import build
+from models.jobs.payload import build, plain
 from models.jobs.records import JOB_ID_PATTERN, JobRecord
 from models.jobs.results import StoredFile
 from models.jobs.seeds import later_seed
-from models.jobs.tickets import complete, open_ticket
+from models.jobs.sources import sources_of
+from models.jobs.tickets import Ticket, open_ticket
 from models.jobs.urls import without_credentials
+from service.backbone.admission import Accepted, Entry
 from service.backbone.allowances import Demand
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.listing import Cursor, JobListing, JobQuery, Page
 from service.backbone.objects.protocol import StoredObject
 from service.backbone.owned_jobs import Deletion, OwnedJobs
 from service.backbone.preferences import Preferences
-from service.backbone.queue import Accepted, Entry, Intake
+from service.backbone.queue import Intake
 from service.backbone.records import is_hidden
 from service.backbone.storage import StorageMonitor
 from service.backbone.store import FileStore, ImageStore
@@ -47,15 +47,15 @@ from service.jobs.caller import Caller
 from service.jobs.errors import FileGone, ImageGone, JobNotFound
 from service.jobs.images import ImageIntake, StoredInput
 from service.jobs.rules import allowed_provenance, require_allowed, require_kept, with_allowed_priority
-from service.jobs.shares import ALONE, LATER, Share
 from service.jobs.webhooks import JobWebhook, require_webhook_allowed
+
+_T = TypeVar("_T")
 
 
 class JobService:
     """Submits, finds, watches and cancels jobs, for one process with one event loop.
 
     Args:
-        intake: synchronous; it is called in the thread pool.
         public_url: what links to our own images start with, if the server has one fixed address.
         storage: says whether there is room for the results of further jobs.
         provenance: how images are marked unless a key prefers something else, one of ``models.jobs.params.PROVENANCE``.
@@ -103,7 +103,6 @@ class JobService:
         idempotency_key: str | None = None,
         echo: Mapping[str, Any] | None = None,
         is_leased: bool = False,
-        share: Share = ALONE,
         webhook: JobWebhook | None = None,
         options: JobOptions = NO_OPTIONS,
     ) -> Accepted:
@@ -115,7 +114,6 @@ class JobService:
             idempotency_key: likewise, for a job whose id the server chooses.
             echo: what the record keeps as the request, in a dialect's own words; ``None`` keeps ``request``.
             is_leased: whether the job ends with its caller, who must renew its lease.
-            share: which job of a larger request this is.
             webhook: a URL that gets events of this job.
             options: what the request says beside its parameters.
 
@@ -126,26 +124,17 @@ class JobService:
             LimitReached: the caller has reached one of its limits.
             StorageUnavailable: the disk is full or nearly full, or cannot be written.
         """
+        await self._require_room()
         preferred = await self._preferred(caller, request)
 
-        def accept() -> Accepted:
-            self._require_room()
-            entry = self._open(
-                caller, preferred, request, our_url, options, job_id=job_id, echo=echo, share=share, webhook=webhook
-            )
-            return self._intake.accept(
-                entry.ticket,
-                entry.requested,
-                idempotency_key,
-                is_leased=is_leased,
-                demand=entry.demand,
-                allowance=caller.allowance,
-                links=entry.links,
-                retention_s=entry.retention_s,
-                weight=entry.weight,
-            )
+        def opened() -> Entry:
+            return self._open(caller, preferred, request, our_url, options, job_id=job_id, echo=echo, webhook=webhook)
 
-        return await to_thread.run_sync(accept)
+        entry = await _called(opened, is_quick=webhook is None and not any(sources_of(preferred)))
+        entry = replace(entry, idempotency_key=idempotency_key, is_leased=is_leased)
+        accepted = await self._intake.accept(entry, caller.allowance)
+        _note_remainders(caller, [accepted])
+        return accepted
 
     async def estimate(
         self,
@@ -164,12 +153,13 @@ class JobService:
         """
         preferred = await self._preferred(caller, request)
 
-        def estimate() -> Estimate:
+        def opened() -> tuple[Entry, Cost]:
             entry = self._open(caller, preferred, request, our_url, options, webhook=webhook)
-            ticket, refusal = entry.ticket, self._intake.try_out(entry.ticket, entry.demand, caller.allowance)
-            return Estimate(ticket.params, self._cost(ticket.params), refusal or self._no_room())
+            return entry, self._cost(entry.ticket.params)
 
-        return await to_thread.run_sync(estimate)
+        entry, cost = await to_thread.run_sync(opened)
+        refusal = await self._intake.try_out(entry, caller.allowance)
+        return Estimate(entry.ticket.params, cost, refusal or await self._no_room())
 
     async def submit_batch(
         self,
@@ -193,24 +183,21 @@ class JobService:
             LimitReached: the caller has sent too many requests.
             StorageUnavailable: as :meth:`submit`.
         """
+        await self._require_room()
         preferred = [await self._preferred(caller, each.request) for each in items]
 
         def opened(index: int) -> Entry:
             item = items[index]
-            entry = self._open(
-                caller, preferred[index], item.request, our_url, item.options, share=LATER, webhook=item.webhook
-            )
+            entry = self._open(caller, preferred[index], item.request, our_url, item.options, webhook=item.webhook)
             key = None if idempotency_key is None else f"{idempotency_key}\n{index}"
             return replace(entry, requested={**entry.requested, "batch_of": len(items)}, idempotency_key=key)
 
-        def accept() -> list[Accepted | PhotogramError]:
-            self._require_room()
-            found = [_or_invalid(opened, index) for index in range(len(items))]
-            return self._accept_each(caller, found) if is_partial else self._accept_all(caller, found)
+        found = await to_thread.run_sync(lambda: [_or_invalid(opened, index) for index in range(len(items))])
+        return await (self._accept_each(caller, found) if is_partial else self._accept_batch(caller, found))
 
-        return await to_thread.run_sync(accept)
-
-    def _accept_all(self, caller: Caller, found: Sequence[Entry | InvalidTicket]) -> list[Accepted | PhotogramError]:
+    async def _accept_batch(
+        self, caller: Caller, found: Sequence[Entry | InvalidTicket]
+    ) -> list[Accepted | PhotogramError]:
         entries = [each for each in found if isinstance(each, Entry)]
         problems = [
             problem.renamed(f"jobs[{index}].{problem.field}")
@@ -220,15 +207,27 @@ class JobService:
         ]
         if problems or (problems := list(_other_queues(entries))):
             raise InvalidTicket(problems)
-        total = Share(jobs=len(entries), step_px=sum(each.demand.step_px for each in entries))
-        first = replace(entries[0], demand=total.demand(Cost(step_px=entries[0].demand.step_px)))
-        return [*self._intake.accept_all([first, *entries[1:]], caller.allowance)]
+        return [*await self._accept_all(caller, entries)]
 
-    def _accept_each(self, caller: Caller, found: Sequence[Entry | InvalidTicket]) -> list[Accepted | PhotogramError]:
-        entries = [each for each in found if isinstance(each, Entry)]
+    async def _accept_all(self, caller: Caller, entries: Sequence[Entry]) -> list[Accepted]:
+        """Queue all of ``entries`` or none: one request, whose first job needs room for all."""
+        step_px = [each.demand.step_px for each in entries]
+        first = Demand(step_px[0], room_jobs=len(entries), room_step_px=sum(step_px))
+        all_of_them = [replace(entries[0], demand=first), *map(_uncounted, entries[1:])]
+        accepted = await self._intake.accept_all(all_of_them, caller.allowance)
+        _note_remainders(caller, accepted)
+        return accepted
+
+    async def _accept_each(
+        self, caller: Caller, found: Sequence[Entry | InvalidTicket]
+    ) -> list[Accepted | PhotogramError]:
+        entries = [_uncounted(each) for each in found if isinstance(each, Entry)]
         if entries:
-            self._intake.try_out(entries[0].ticket, Demand(room_jobs=0), caller.allowance)  # counts the request
-        accepted = iter(self._intake.accept_each(entries, caller.allowance))
+            counted = replace(entries[0], demand=Demand(room_jobs=0))
+            await self._intake.try_out(counted, caller.allowance)
+        answers = await self._intake.accept_each(entries, caller.allowance)
+        _note_remainders(caller, [each for each in answers if isinstance(each, Accepted)])
+        accepted = iter(answers)
         return [next(accepted) if isinstance(each, Entry) else each for each in found]
 
     def _open(
@@ -241,10 +240,14 @@ class JobService:
         *,
         job_id: str | None = None,
         echo: Mapping[str, Any] | None = None,
-        share: Share = ALONE,
+        equal_jobs: int = 1,
         webhook: JobWebhook | None = None,
     ) -> Entry:
-        """The job of ``request``, which has all images, is valid and allowed; ``preferred`` has the preferences too."""
+        """The job of ``request``, which has all images, is valid and allowed; ``preferred`` has the preferences too.
+
+        Args:
+            equal_jobs: of how many jobs of this cost the request is the first; their cost is checked together.
+        """
         if webhook is not None:
             require_webhook_allowed(caller, webhook, self._webhooks)
         taken = self.take_in(preferred, our_url)
@@ -252,7 +255,7 @@ class JobService:
         require_allowed(caller, ticket)
         require_kept(options, self._intake.record_ttl_s)
         cost = self._cost(ticket.params)
-        self._check_cost(caller, cost.times(share.equal_jobs))
+        self._check_cost(caller, cost.times(equal_jobs))
         said = _without_credentials({**(_explicit(taken, request) if echo is None else echo), **options.given})
         links = WebhookLinks(our_url or self._public_url or "")
         if webhook is not None:
@@ -261,19 +264,21 @@ class JobService:
         return Entry(
             ticket,
             said,
-            share.demand(cost),
+            Demand(cost.step_px),
             links=links,
             retention_s=self._retention_s if caller.retention_s is None else caller.retention_s,
             weight=caller.weight,
         )
 
-    def _require_room(self) -> None:
-        if self._storage is not None:
-            self._storage.require_room()
+    async def _require_room(self) -> None:
+        """Raise :class:`StorageUnavailable` if there is no room for results; only a new check needs a thread."""
+        storage = self._storage
+        if storage is not None:
+            await _called(storage.require_room, is_quick=storage.is_checked)
 
-    def _no_room(self) -> StorageUnavailable | None:
+    async def _no_room(self) -> StorageUnavailable | None:
         try:
-            self._require_room()
+            await self._require_room()
         except StorageUnavailable as error:
             return error
         return None
@@ -291,19 +296,6 @@ class JobService:
         if problems:
             raise InvalidTicket(problems)
 
-    def _take_in_all(
-        self, caller: Caller, requests: Sequence[JobRequest], our_url: str | None
-    ) -> tuple[Sequence[JobRequest], Cost]:
-        """``requests`` with their images stored, and what they cost together, which is allowed.
-
-        Raises as :meth:`submit`.
-        """
-        taken, total = [self.take_in(request, our_url) for request in requests], Cost()
-        for request in taken:
-            total = total.plus(self._cost(complete(request, self._catalog.current())))
-        self._check_cost(caller, total)
-        return taken, total
-
     async def submit_all(
         self, caller: Caller, requests: Sequence[JobRequest], *, our_url: str | None = None
     ) -> list[JobRecord]:
@@ -311,14 +303,18 @@ class JobService:
 
         Their cost is checked together. Raises as :meth:`submit`.
         """
-        taken, total = await to_thread.run_sync(self._take_in_all, caller, requests, our_url)
-        queued: list[JobRecord] = []
-        async with self._all_or_none(queued):
-            for request in taken:
-                share = LATER if queued else Share(jobs=len(taken), step_px=total.step_px)
-                accepted = await self.submit(caller, request, our_url=our_url, is_leased=True, share=share)
-                queued.append(accepted.record)
-        return queued
+        await self._require_room()
+        preferred = [await self._preferred(caller, request) for request in requests]
+
+        def opened() -> list[Entry]:
+            entries = [self._open(caller, *each, our_url, NO_OPTIONS) for each in zip(preferred, requests, strict=True)]
+            total = Cost()
+            for entry in entries:
+                total = total.plus(self._cost(entry.ticket.params))
+            self._check_cost(caller, total)
+            return entries
+
+        return await self._accept_leased(caller, await to_thread.run_sync(opened))
 
     async def submit_series(
         self, caller: Caller, request: DrawRequest, count: int, *, our_url: str | None = None
@@ -329,14 +325,20 @@ class JobService:
         Variations have one seed, and consecutive seeds of their variation, as in A1111. The jobs' leases must be
         renewed. Raises as :meth:`submit`.
         """
-        queued: list[JobRecord] = []
-        async with self._all_or_none(queued):
-            for index in range(count):
-                next_request = _with_later_seed(queued[0], index) if queued else request
-                share = LATER if queued else Share(jobs=count, equal_jobs=count)
-                accepted = await self.submit(caller, next_request, our_url=our_url, is_leased=True, share=share)
-                queued.append(accepted.record)
-        return queued
+        await self._require_room()
+        preferred = await self._preferred(caller, request)
+
+        def opened() -> list[Entry]:
+            first = self._open(caller, preferred, request, our_url, NO_OPTIONS, equal_jobs=count)
+            later = (_with_later_seed(first.ticket, index) for index in range(1, count))
+            return [first, *(self._open(caller, each, each, our_url, NO_OPTIONS) for each in later)]
+
+        return await self._accept_leased(caller, await to_thread.run_sync(opened))
+
+    async def _accept_leased(self, caller: Caller, entries: Sequence[Entry]) -> list[JobRecord]:
+        """Queue all of ``entries``, whose caller waits, or none."""
+        leased = [replace(entry, is_leased=True) for entry in entries]
+        return [accepted.record for accepted in await self._accept_all(caller, leased)]
 
     async def _preferred(self, caller: Caller, request: JobRequest) -> JobRequest:
         """``request`` with what the API key prefers where it leaves something open."""
@@ -352,17 +354,8 @@ class JobService:
             return request
         preferred = await self._preferences.get(caller.key_id)
         provenance = allowed_provenance(caller, preferred.provenance or self._provenance)
-        values = {**asdict(preferred), "provenance": provenance}
+        values = {**vars(preferred), "provenance": provenance}
         return replace(request, **{name: values[name] for name in missing})
-
-    @asynccontextmanager
-    async def _all_or_none(self, queued: Sequence[JobRecord]) -> AsyncIterator[None]:
-        """Cancel all of ``queued`` if the block fails."""
-        try:
-            yield
-        except BaseException:
-            await asyncio.shield(self.abandon([record.job_id for record in queued]))
-            raise
 
     # Images that jobs start from, and what came of jobs; these methods block
 
@@ -468,6 +461,21 @@ class JobService:
         return self._watcher.events(job_id, after, keep_alive_s)
 
 
+def _note_remainders(caller: Caller, accepted: Sequence[Accepted]) -> None:
+    """Note what is left of each limit after the last of the jobs that it counts."""
+    caller.remainders[:] = {each.limit: each for job in accepted for each in job.remainders}.values()
+
+
+def _uncounted(entry: Entry) -> Entry:
+    """``entry`` as a part of a request that another job counts."""
+    return replace(entry, demand=replace(entry.demand, requests=0))
+
+
+async def _called(call: Callable[[], _T], *, is_quick: bool) -> _T:
+    """The result of ``call``; in a thread unless ``is_quick``, because threads and the event loop take turns."""
+    return call() if is_quick else await to_thread.run_sync(call)
+
+
 def _or_invalid(opened: Callable[[int], Entry], index: int) -> Entry | InvalidTicket:
     try:
         return opened(index)
@@ -486,7 +494,7 @@ def _other_queues(entries: Sequence[Entry]) -> Iterator[FieldProblem]:
 
 def _explicit(taken: JobRequest, request: JobRequest) -> dict[str, Any]:
     """What ``request`` itself says, without what it leaves open; its images as they were ``taken`` in."""
-    given = {name: value for name, value in asdict(taken).items() if getattr(request, name) not in (None, ())}
+    given = {name: value for name, value in plain(taken).items() if getattr(request, name) not in (None, ())}
     kind = given.pop("kind")
     return {"kind": kind, "params": given}
 
@@ -500,7 +508,7 @@ def _without_credentials(value: Any) -> Any:
     return without_credentials(value) if isinstance(value, str) else value
 
 
-def _with_later_seed(first: JobRecord, index: int) -> DrawRequest:
+def _with_later_seed(first: Ticket, index: int) -> DrawRequest:
     """The request for the image of ``first`` with a seed that is ``index`` above."""
     assert isinstance(first.params, DrawParams)
     params, variation = first.params, first.params.variation

@@ -21,7 +21,7 @@ from models.jobs.tickets import open_ticket
 from service.backbone import scripts
 from service.backbone.keyspace import events_key, record_key, workers_key
 from service.backbone.ledger import Ledger
-from service.backbone.queue import Intake
+from tests.intake import BlockingIntake
 from tests.tiny import build_tiny_sd
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +64,7 @@ class World:
         self.ledger = Ledger(self.redis, record_ttl_s=600)
         self.data = data
         self.queue = DIFFUSION_QUEUE
-        self._intake = Intake(self.redis, max_queued=1000)
+        self._intake = BlockingIntake(self.redis, max_queued=1000)
         self._catalog = Catalog.load(data / "catalog.toml")
         self._environment = os.environ | {
             "REDIS_URL": redis_url, "PHOTOGRAM_DATA": str(data), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",

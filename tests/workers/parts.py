@@ -19,9 +19,9 @@ from models.language.rewriting import Rewriter
 from service.backbone.inputs import InputStore
 from service.backbone.ledger import Ledger
 from service.backbone.provenance import Signing
-from service.backbone.queue import Intake
 from service.backbone.settings import Settings
 from service.backbone.store import ImageStore
+from tests.intake import BlockingIntake
 from workers.consumer import Consumer
 from workers.executors import PREFETCH
 from workers.fetching.gate import FetchGate
@@ -71,5 +71,5 @@ def marking(data: Path) -> Marking:
 def submit(redis: Redis, request: JobRequest | None = None, owner: str = "me") -> str:
     """Queue a job and return its id."""
     ticket = open_ticket(request or DrawRequest(prompt="x"), CATALOG, job_id=new_job_id(), owner=owner)
-    Intake(redis, 1000).accept(ticket, {})
+    BlockingIntake(redis, 1000).accept(ticket, {})
     return ticket.job_id

@@ -1,18 +1,15 @@
-"""What a worker publishes: its metrics under its name for a while, and the speeds of models."""
+"""What a worker publishes: its metrics, under its name, for a while."""
 
 from __future__ import annotations
 
 import json
 
-import pytest
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from models.diffusion.model_cache import CacheCounts
-from models.diffusion.observation import EngineStep
-from service.backbone.keyspace import MODEL_SPEEDS_KEY, worker_metrics_key
-from service.backbone.metrics import WORK_DONE
+from service.backbone.keyspace import worker_metrics_key
 from workers import metrics
-from workers.engine_metrics import EngineMetrics, observe_step
+from workers.engine_metrics import EngineMetrics
 
 
 def test_all_metrics_of_the_process_are_published_for_a_while(redis):
@@ -30,22 +27,6 @@ def test_all_metrics_of_the_process_are_published_for_a_while(redis):
     publisher.start()
     publisher.stop()
     assert redis.get(worker_metrics_key("w1")) is None
-
-
-def test_the_speed_of_a_model_is_its_work_by_the_time_that_it_took(redis):
-    for _ in range(4):
-        observe_step(EngineStep("speedy", "sd", rows=2, inputs=4, seconds=0.5))
-    assert "speedy" not in metrics.measured_speeds()  # no job has succeeded yet
-    WORK_DONE.labels("speedy").inc(30)
-    assert metrics.measured_speeds()["speedy"] == pytest.approx(15e6)
-    metrics.MetricsPublisher(redis, "w1", lambda: 0).publish()
-    assert float(redis.hget(MODEL_SPEEDS_KEY, "speedy")) == pytest.approx(15e6)
-
-
-def test_a_model_that_hardly_ran_has_no_speed_yet():
-    observe_step(EngineStep("brief", "sd", rows=1, inputs=2, seconds=0.1))
-    WORK_DONE.labels("brief").inc(30)
-    assert "brief" not in metrics.measured_speeds()
 
 
 def test_the_engine_is_read_when_metrics_are_collected():

@@ -23,7 +23,7 @@ from service.api.native.translate import wire_name
 from service.api.native.views import estimate_view, job_view, problem_view
 from service.api.state import GatewayState
 from service.api.validation import StrictBody
-from service.backbone.queue import Accepted
+from service.backbone.admission import Accepted
 from service.jobs.batches import BATCH_MAX, BatchItem
 from service.strict_json import JsonLimits
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated
 
-from fastapi import Header, Request, Response
+from fastapi import Header, Request
 
 from models.errors import ProblemCode
 from models.jobs.options import JobOptions
@@ -65,8 +65,8 @@ def with_cancel_after(options: JobOptions, header: str | None) -> JobOptions:
     return replace(options, cancel_after_s=seconds)
 
 
-async def as_preferred(
-    request: Request, response: Response, gateway: Gateway, caller: Caller, record: JobRecord, wait_s: int | None
+async def after_wait(
+    request: Request, gateway: Gateway, caller: Caller, record: JobRecord, wait_s: int | None
 ) -> JobRecord:
     """The job of ``record``, which was submitted just now, after the wait that the client prefers.
 
@@ -74,7 +74,6 @@ async def as_preferred(
     """
     if wait_s is None:
         return record
-    response.headers["Preference-Applied"] = f"wait={wait_s}"
     try:
         async with stopping_of(request.scope).interrupting():
             return await gateway.jobs.wait(caller, record.job_id, wait_s)

@@ -7,34 +7,30 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from models.errors import ProblemCode
-from models.jobs.records import JOB_ID_PATTERN, JobStatus
+from models.jobs.records import JobStatus
 from service.api.auth import CurrentCaller, Submitter
-from service.api.bodies import parse_json, parsed, received_json, require_json_type
 from service.api.documentation import EVENT_STREAM
-from service.api.errors import invalid_field, renamed_problems
 from service.api.images import base_url
-from service.api.job_bodies import parse_job
 from service.api.native.errors import CANCELLING_JOB, CREATING_JOB, QUERYING_JOB
-from service.api.native.headers import CancelAfter, Prefer, as_preferred, preferred_wait_s, with_cancel_after
+from service.api.native.headers import CancelAfter, Prefer, preferred_wait_s
 from service.api.native.openapi import JOB_BODY
 from service.api.native.polls import JOB_PATH, answer_poll
 from service.api.native.schemas import JobView, WaitQuery
 from service.api.native.streaming import JobEvents, event_stream, resume_point
-from service.api.native.translate import wire_name
+from service.api.native.submissions import JOBS_PATH, JobHeaders, submit_job
 from service.api.native.views import job_view
-from service.api.state import Gateway, GatewayState
+from service.api.state import GatewayState
 from service.api.stopping import stopping_of
-from service.jobs.caller import Caller
 
 router = APIRouter(tags=["jobs"])
 
 
 @router.post(
-    "/v1/jobs",
+    JOBS_PATH,
     operation_id="createJob",
     summary="Submit a job",
     status_code=202,
+    response_model=JobView,
     openapi_extra=JOB_BODY,
     responses={
         202: {"description": "The job is queued; `Location` is its path."},
@@ -48,16 +44,15 @@ router = APIRouter(tags=["jobs"])
 )
 async def create_job(
     request: Request,
-    response: Response,
     gateway: GatewayState,
     caller: Submitter,
     idempotency_key: Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)] = None,
     prefer: Prefer = None,
     cancel_after: CancelAfter = None,
-) -> JobView:
+) -> Response:
     """Queue a job. A request with the same `Idempotency-Key` and the same body returns the same job."""
-    wait_s = preferred_wait_s(prefer)
-    return await _submit(request, response, gateway, caller, wait_s, cancel_after, idempotency_key=idempotency_key)
+    said = JobHeaders(prefer, cancel_after, idempotency_key)
+    return await submit_job(request, gateway, caller, said)
 
 
 @router.put(
@@ -65,6 +60,7 @@ async def create_job(
     operation_id="putJob",
     summary="Submit a job under an id that you choose",
     status_code=202,
+    response_model=JobView,
     openapi_extra=JOB_BODY,
     responses={
         202: {"description": "The job is queued."},
@@ -74,49 +70,14 @@ async def create_job(
 )
 async def put_job(
     request: Request,
-    response: Response,
     gateway: GatewayState,
     caller: Submitter,
     job_id: str,
     prefer: Prefer = None,
     cancel_after: CancelAfter = None,
-) -> JobView:
+) -> Response:
     """Queue a job whose id has 1 to 64 letters, digits, `-` and `_`. It is safe to repeat the request (idempotent)."""
-    if not JOB_ID_PATTERN.fullmatch(job_id):
-        raise invalid_field("job_id", "must be 1 to 64 letters, digits, - and _", ProblemCode.MALFORMED)
-    return await _submit(request, response, gateway, caller, preferred_wait_s(prefer), cancel_after, job_id=job_id)
-
-
-async def _submit(
-    request: Request,
-    response: Response,
-    gateway: Gateway,
-    caller: Caller,
-    wait_s: int | None,
-    cancel_after: str | None,
-    *,
-    job_id: str | None = None,
-    idempotency_key: str | None = None,
-) -> JobView:
-    require_json_type(request.headers)
-    data = await received_json(request, has_images=True)
-    body = await parsed(data, lambda data: parse_job(parse_json(data)))
-    options = with_cancel_after(body.to_options(), cancel_after)
-    our_url = base_url(request, gateway)
-    with renamed_problems(wire_name):
-        accepted = await gateway.jobs.submit(
-            caller,
-            body.to_request(),
-            our_url=our_url,
-            job_id=job_id,
-            idempotency_key=idempotency_key,
-            webhook=body.to_webhook(),
-            options=options,
-        )
-    record = await as_preferred(request, response, gateway, caller, accepted.record, wait_s)
-    response.status_code = 202 if accepted.is_new and not record.status.is_terminal else 200
-    response.headers["Location"] = f"/v1/jobs/{record.job_id}"
-    return job_view(record, our_url)
+    return await submit_job(request, gateway, caller, JobHeaders(prefer, cancel_after), job_id)
 
 
 @router.get(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from models.jobs.records import JobRecord, JobStatus
@@ -46,7 +46,7 @@ def job_view(record: JobRecord, base_url: str, place: Place | None = None) -> Jo
         created_at=datetime.fromtimestamp(record.created_at, UTC),
         started_at=_datetime(record.started_at),
         finished_at=_datetime(record.finished_at),
-        **asdict(record.options),
+        **vars(record.options),
     )
 
 

@@ -36,14 +36,17 @@ class S3Monitor(StorageMonitor):
         """Something could not be stored: from now on, only a write shows that the store works again."""
         self._is_proven, self._checked_at = False, float("-inf")
 
+    @property
+    def _valid_s(self) -> float:
+        return GOOD_FOR_S if self._is_proven else CACHED_S
+
     def _check_again(self) -> None:
         """Check the store; whoever asks while another thread does so is told the last outcome, and does not wait."""
         is_first = self._checked_at == float("-inf") and self._write_problem is None
         if not self._lock.acquire(blocking=is_first):
             return
         try:
-            valid_s = GOOD_FOR_S if self._is_proven else CACHED_S
-            if time.monotonic() - self._checked_at >= valid_s:
+            if not self.is_checked:
                 earlier, self._write_problem = self._write_problem, self._find_write_problem()
                 self._is_proven = self._write_problem is None
                 self._checked_at = time.monotonic()

@@ -13,19 +13,23 @@ from functools import cache
 from importlib.resources import files
 
 from models.jobs.kinds import DIFFUSION_QUEUE
+from service.backbone.allowances import STEP_PX_PER_UNIT
 from service.backbone.keyspace import (
     CANCEL_CHANNEL,
     DUE_KEY,
     JOB_IS_DELETED,
+    LEASES_KEY,
     QUEUED_JOBS_KEY,
     QUEUED_WORK_KEY,
     RETENTION_KEY,
+    RQ_QUEUES_KEY,
     STORED_BYTES_KEY,
     STORED_KEY,
     WAKE_CHANNEL,
     WEBHOOK_LANES_KEY,
     WEBHOOK_LEASES_KEY,
     WEBHOOK_WAKE_KEY,
+    events_key,
     image_users_key,
     owner_jobs_key,
     owner_label_key,
@@ -60,10 +64,16 @@ USAGE_TTL_S = 400 * 24 * 3600
 SWEEP_EVERY_S = 60
 """How often each gateway removes what is kept long enough."""
 
+OWNER_JOBS_MAX = 10_000
+"""How many jobs of one owner can be listed; the oldest are dropped from the list when it is trimmed."""
+IDEMPOTENCY_TTL_S = 24 * 3600
+
 SNAPSHOT_TTL_S = 24 * 3600
 """How long a snapshot waits for a worker that goes on with it; after that the job begins again."""
 START_TIMEOUT, CANCEL_AFTER = "start_timeout", "cancel_after"
 """The codes of jobs that ended because of ``start_within_s`` and ``cancel_after_s``."""
+_PACE_TTL_S = 30 * 24 * 3600
+"""How long it is known how fast models are: longer than a server without work has no worker."""
 _DELETED_TTL_S = 60
 """How long the record of a job that was deleted while it ran outlives its end, unseen, for the line in the log."""
 
@@ -109,8 +119,11 @@ local START_TIMEOUT, CANCEL_AFTER = '{START_TIMEOUT}', '{CANCEL_AFTER}'
 _QUEUED_WORK = f"local QUEUED_JOBS_KEY, QUEUED_WORK_KEY = '{QUEUED_JOBS_KEY}', '{QUEUED_WORK_KEY}'\n"
 _STORED = f"local STORED_KEY, STORED_BYTES_KEY = '{STORED_KEY}', '{STORED_BYTES_KEY}'\n"
 _ADMITTING = f"""\
-local RECORD_KEY, USAGE_TTL_S = '{record_key("%s")}', {USAGE_TTL_S}
-local STORED_BYTES_KEY, SWEEP_EVERY_S = '{STORED_BYTES_KEY}', {SWEEP_EVERY_S}
+local RECORD_KEY, EVENTS_KEY, STEP_PX_PER_UNIT = '{record_key("%s")}', '{events_key("%s")}', {STEP_PX_PER_UNIT}
+local OWNER_JOBS_KEY, OWNER_LABEL_KEY = '{owner_jobs_key("%s")}', '{owner_label_key("%s", "%s")}'
+local IMAGE_USERS_KEY, DUE_KEY, LEASES_KEY = '{image_users_key("%s")}', '{DUE_KEY}', '{LEASES_KEY}'
+local USAGE_TTL_S, IDEMPOTENCY_TTL_S, OWNER_JOBS_MAX = {USAGE_TTL_S}, {IDEMPOTENCY_TTL_S}, {OWNER_JOBS_MAX}
+local RQ_QUEUES_KEY, STORED_BYTES_KEY, SWEEP_EVERY_S = '{RQ_QUEUES_KEY}', '{STORED_BYTES_KEY}', {SWEEP_EVERY_S}
 """
 _TURNS = f"""\
 local DIFFUSION_QUEUE, RQ_JOB_KEY = '{DIFFUSION_QUEUE}', '{rq_job_key("%s")}'
@@ -123,13 +136,13 @@ def admit() -> str:
     """The intake accepts a job, unless an earlier one has its id or its idempotency key, or a limit forbids it.
 
     KEYS: record, RQ's list, jobs of the queue that wait for a fetch, jobs of the owner that wait, those that run, the
-    owner's requests, its usage of the day and of the month, and the idempotency key if there is one. ARGV: time, how
-    many jobs the queue may hold, a JSON object (``Demand``, the limits that there are, and ``queue``, ``owner``,
-    ``rank`` and ``charge`` of its turn), then the commands that write the job, each as its number of parts and the
-    parts. Returns ``accepted``; ``earlier`` and the hash of the earlier record; ``full``; ``refused``, the name of the
-    limit, how much of it is left and the seconds until there is more; or ``skipped``: the object names as ``leader``
-    the record of another job, which was not accepted. With ``dry_run`` the script counts the request and changes
-    nothing else.
+    owner's requests, its usage of the day and of the month, and the idempotency key if there is one. ARGV: a JSON
+    object (``service.backbone.admission.Offer`` makes it, and ``Intake`` adds ``queue_max``, how many jobs the queue
+    may hold, ``listed_s`` and ``delivery``), and the field ``data`` of RQ's record, which is not text. Returns
+    ``accepted`` and, for each limit, its name, how much of it is left and the seconds until all of it is again;
+    ``earlier`` and the hash of the earlier record; ``full``; ``refused``, the name of the limit, how much of it is left
+    and the seconds until there is more; or ``skipped``: the object names as ``leader`` the record of another job, which
+    was not accepted. With ``dry_run`` the script counts the request and changes nothing else.
     """
     return _ADMITTING + _queued_work() + _turns_script("admit")
 
@@ -157,7 +170,7 @@ def note_pace() -> str:
 
     KEYS: the hash of averages. ARGV: names and new numbers.
     """
-    return _turns_script("note_pace")
+    return f"local PACE_TTL_S = {_PACE_TTL_S}\n" + _turns_script("note_pace")
 
 
 def release() -> str:

@@ -270,6 +270,24 @@ def test_each_owner_gets_the_same_device_time(tiny_sd: Studio) -> None:
     assert abs(used["a"] - used["b"]) <= 3
 
 
+def test_a_weight_multiplies_the_device_time_and_the_places_of_its_owner(tiny_sd: Studio) -> None:
+    scheduler = Scheduler(Capacity(6))
+    for row_id, weight in (("a1", 1), ("a2", 1), ("a3", 1), ("b1", 4), ("b2", 4), ("b3", 4), ("b4", 4), ("b5", 4)):
+        row = waiting_row(row_id, tiny_sd, row_id[0], width=32 if row_id[0] == "b" else 64)
+        row.weight = weight
+        scheduler.add(row)
+    admitted = list(scheduler.admit())
+    assert names(admitted) == ["b1", "b2", "b3", "a1", "b4", "b5"]
+    for row in admitted:
+        row.enter(Running(prepare(tiny_sd, row.task.params)))
+    used = {"a": 0.0, "b": 0.0}
+    for _ in range(100):
+        batch = scheduler.select_batch()
+        scheduler.charge(batch, 1.0)
+        used[batch[0].owner] += 1.0
+    assert used == {"a": 20.0, "b": 80.0}
+
+
 def test_forwards_that_owners_share_take_twice_the_time_at_most(tiny_sd: Studio) -> None:
     capacity = Capacity()
     scheduler = Scheduler(capacity)

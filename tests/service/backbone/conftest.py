@@ -13,7 +13,7 @@ from models.jobs.params import DrawRequest
 from models.jobs.records import new_job_id
 from models.jobs.tickets import Ticket, open_ticket
 from service.backbone.ledger import Ledger
-from service.backbone.queue import Intake
+from tests.intake import BlockingIntake
 
 
 @pytest.fixture
@@ -22,8 +22,8 @@ def ledger(redis: Redis) -> Ledger:
 
 
 @pytest.fixture
-def intake(redis: Redis) -> Intake:
-    return Intake(redis, max_queued=5)
+def intake(redis: Redis) -> BlockingIntake:
+    return BlockingIntake(redis, max_queued=5)
 
 
 @pytest.fixture
@@ -38,6 +38,6 @@ def ticket() -> Callable[..., Ticket]:
 
 
 @pytest.fixture
-def job(intake: Intake, ticket: Callable[..., Ticket]) -> str:
+def job(intake: BlockingIntake, ticket: Callable[..., Ticket]) -> str:
     """The id of a queued job."""
     return intake.accept(ticket(), {"prompt": "x"}).record.job_id

@@ -15,8 +15,8 @@ from service.backbone import scripts
 from service.backbone.allowances import Allowance, Demand, LimitReached
 from service.backbone.keyspace import events_key, owner_queued_key, owner_running_key, record_key
 from service.backbone.ledger import CRASH_LIMIT
-from service.backbone.queue import Intake
 from service.backbone.usage import Periods, read_usage
+from tests.intake import BlockingIntake
 from tests.waiting import waiting_jobs
 
 SUBMITTERS, JOBS = 50, 120
@@ -24,8 +24,8 @@ MEGAPIXEL_STEP = 1_000_000
 
 
 @pytest.fixture
-def wide(redis) -> Intake:
-    return Intake(redis, max_queued=10_000)
+def wide(redis) -> BlockingIntake:
+    return BlockingIntake(redis, max_queued=10_000)
 
 
 @pytest.fixture

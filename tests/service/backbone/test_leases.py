@@ -16,11 +16,11 @@ from service.backbone.connections import connect_async
 from service.backbone.keyspace import LEASES_KEY
 from service.backbone.leases import LEASE_S, Leases, LeaseSweeper
 from service.backbone.ledger import Ledger
-from service.backbone.queue import Intake
+from tests.intake import BlockingIntake
 
 
 @pytest.fixture
-def leased(intake: Intake, ticket: Callable[..., Ticket]) -> str:
+def leased(intake: BlockingIntake, ticket: Callable[..., Ticket]) -> str:
     """The id of a queued job with a lease."""
     return intake.accept(ticket(), {"prompt": "x"}, is_leased=True).record.job_id
 

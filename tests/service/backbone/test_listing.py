@@ -13,8 +13,8 @@ from service.backbone import listing
 from service.backbone.connections import connect_async
 from service.backbone.keyspace import owner_jobs_key, record_key
 from service.backbone.listing import Cursor, InvalidCursor, JobListing, JobQuery
-from service.backbone.queue import Intake
 from service.backbone.watch import JobWatcher
+from tests.intake import BlockingIntake
 
 ALL = JobQuery()
 
@@ -29,7 +29,7 @@ async def jobs(redis: Redis, redis_url: str) -> AsyncIterator[JobListing]:
 @pytest.fixture
 def made(redis, ticket):
     """Accepts a job of the owner ``a``; gives its record."""
-    intake = Intake(redis, max_queued=5000)
+    intake = BlockingIntake(redis, max_queued=5000)
 
     def accept(options=None, owner="a", **params):
         opened = replace(ticket(owner=owner, **params), options=JobOptions(**(options or {})))

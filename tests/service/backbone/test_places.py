@@ -15,8 +15,8 @@ from service.backbone.allowances import Demand
 from service.backbone.connections import connect_async
 from service.backbone.ledger import Ledger
 from service.backbone.places import JobTime, PaceNotes, Place, Places, pace_field
-from service.backbone.queue import Intake
 from service.backbone.turns import Turns
+from tests.intake import BlockingIntake
 
 SIZE = {"width": 512, "height": 512, "num_inference_steps": 4}
 STEP_PX = 512 * 512 * 4
@@ -37,7 +37,7 @@ async def found(redis_url: str, redis: Redis, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def submit(redis: Redis, ticket: Callable[..., Ticket]) -> Callable[..., JobRecord]:
-    intake = Intake(redis, max_queued=1000)
+    intake = BlockingIntake(redis, max_queued=1000)
     return lambda owner="a": intake.accept(ticket(owner=owner, **SIZE), {}, demand=Demand(STEP_PX)).record
 
 
@@ -63,7 +63,7 @@ async def test_without_workers_or_jobs_that_ended_no_time_is_told(redis, found, 
 async def test_times_follow_from_what_jobs_took(redis, found, submit):
     jobs, ledger = [submit() for _ in range(5)], Ledger(redis, 600)
     ledger.beat("worker")
-    PaceNotes(redis, DIFFUSION_QUEUE).note(JobTime(pace_field(jobs[0].params), STEP_PX, 2.0))
+    PaceNotes(redis, DIFFUSION_QUEUE).note(JobTime("house", pace_field(jobs[0].params), STEP_PX, 2.0))
     assert [(await place_of(found, job)).eta_s for job in jobs] == pytest.approx([2.0, 2.0, 4.0, 6.0, 8.0])
     ledger.beat("another worker")
     assert (await place_of(found, jobs[-1])).eta_s == pytest.approx(2.0 + 3 * 2.0 / 2)
@@ -91,8 +91,8 @@ async def test_a_queue_moves_at_the_pace_of_jobs_that_run_together(redis, found,
 async def test_an_average_follows_slowly(redis, submit, found):
     job, notes = submit(), PaceNotes(redis, DIFFUSION_QUEUE)
     Ledger(redis, 600).beat("worker")
-    notes.note(JobTime(pace_field(job.params), STEP_PX, 2.0))
-    notes.note(JobTime(pace_field(job.params), STEP_PX, 12.0))
+    notes.note(JobTime("house", pace_field(job.params), STEP_PX, 2.0))
+    notes.note(JobTime("house", pace_field(job.params), STEP_PX, 12.0))
     assert (await place_of(found, job)).eta_s == pytest.approx(3.0)
 
 

@@ -11,9 +11,11 @@ import pytest
 from models.jobs import kinds
 from models.jobs.kinds import find_kind
 from models.jobs.records import JobStatus
-from service.backbone import queue
+from service.backbone import admission, scripts
+from service.backbone.admission import AlreadyUsed, QueueFull
 from service.backbone.keyspace import fetches_key, owner_jobs_key, record_key
-from service.backbone.queue import AlreadyUsed, Intake, QueueFull, open_queue
+from service.backbone.queue import open_queue
+from tests.intake import BlockingIntake
 from tests.service.backbone.damage import UNREADABLE
 from tests.waiting import waiting_jobs
 
@@ -30,13 +32,13 @@ def test_a_ticket_becomes_a_record_and_a_delivery(intake, ticket, redis):
     )  # fmt: skip
     assert redis.lrange(QUEUE, 0, -1) == [b"job-1"]
     delivery = open_queue(redis).fetch_job("job-1")
-    assert (delivery.args, delivery.func_name, delivery.timeout) == (["job-1"], "workers.tasks.draw", -1)
+    assert (delivery.args, delivery.func_name, delivery.timeout) == ([], "workers.tasks.draw", -1)
 
 
 def test_the_record_and_the_delivery_come_together(redis, ticket):
     with pytest.raises(QueueFull):
-        Intake(redis, max_queued=0).accept(ticket(), {"prompt": "x"}, "key")
-    assert [name for name in redis.keys("*") if name != b"rq:queues"] == []
+        BlockingIntake(redis, max_queued=0).accept(ticket(), {"prompt": "x"}, "key")
+    assert redis.keys("*") == []
 
 
 def test_the_same_request_is_the_same_job(intake, ticket, redis):
@@ -102,9 +104,9 @@ def test_each_kind_waits_in_the_queue_that_it_names(intake, ticket, redis, monke
 
 
 def test_the_jobs_of_an_owner_are_listed_for_as_long_as_records_live(redis, ticket, monkeypatch):
-    monkeypatch.setattr(queue, "OWNER_JOBS_MAX", 3)
-    monkeypatch.setattr(queue, "TRIM_PROBABILITY", 1.0)
-    intake = Intake(redis, max_queued=10, record_ttl_s=100)
+    monkeypatch.setattr(scripts, "_ADMITTING", scripts._ADMITTING.replace(str(scripts.OWNER_JOBS_MAX), "3"))
+    monkeypatch.setattr(admission, "TRIM_PROBABILITY", 1.0)
+    intake = BlockingIntake(redis, max_queued=10, record_ttl_s=100)
     redis.zadd(owner_jobs_key("owner"), {"expired": time.time() - 101, "old": time.time() - 50})
     for number in range(3):
         intake.accept(ticket(f"job-{number}"), {})

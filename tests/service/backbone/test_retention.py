@@ -22,10 +22,10 @@ from service.backbone.keyspace import RETENTION_LEASE_KEY, record_key
 from service.backbone.ledger import Ledger
 from service.backbone.objects.folder import FolderObjects
 from service.backbone.objects.opening import Stores
-from service.backbone.queue import Intake
 from service.backbone.retention import GRACE_S, PASS_MAX, Retention
 from service.backbone.settings import Settings
 from service.backbone.store import FileStore, ImageStore
+from tests.intake import BlockingIntake
 
 DAY_S = 86400
 
@@ -42,7 +42,7 @@ def owner(redis: Redis) -> str:
 
 def submit(redis: Redis, owner: str, request=None, retention_s: int | None = None) -> str:
     ticket = open_ticket(request or DrawRequest(prompt="x"), Catalog({}), job_id=new_job_id(), owner=owner)
-    Intake(redis, 10_000).accept(ticket, {}, retention_s=retention_s)
+    BlockingIntake(redis, 10_000).accept(ticket, {}, retention_s=retention_s)
     return ticket.job_id
 
 

@@ -17,8 +17,8 @@ from service.backbone import trail
 from service.backbone.connections import connect_async
 from service.backbone.keyspace import record_key
 from service.backbone.ledger import CRASH_LIMIT, Ledger
-from service.backbone.queue import Intake
 from service.backbone.watch import JobWatcher
+from tests.intake import BlockingIntake
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def cancel(redis_url: str, job_id: str) -> None:
 
 
 def test_a_finished_job_has_one_line(
-    ledger: Ledger, intake: Intake, ticket: Callable[..., Ticket], lines: Callable[[], list[dict[str, Any]]]
+    ledger: Ledger, intake: BlockingIntake, ticket: Callable[..., Ticket], lines: Callable[[], list[dict[str, Any]]]
 ) -> None:
     job = intake.accept(ticket(prompt="a canary", width=128, height=64), {}).record
     ledger.start(job.job_id, "execution")
@@ -57,7 +57,7 @@ def test_a_finished_job_has_one_line(
 
 
 def test_each_end_has_one_line(
-    ledger: Ledger, intake: Intake, ticket: Callable[..., Ticket], redis_url: str,
+    ledger: Ledger, intake: BlockingIntake, ticket: Callable[..., Ticket], redis_url: str,
     lines: Callable[[], list[dict[str, Any]]],
 ) -> None:  # fmt: skip
     failed, canceled, stopped, crashed = (intake.accept(ticket(), {}).record.job_id for _ in range(4))
@@ -80,7 +80,7 @@ def test_each_end_has_one_line(
 
 
 def test_prompts_are_written_only_if_asked_for(
-    ledger: Ledger, intake: Intake, ticket: Callable[..., Ticket], lines: Callable[[], list[dict[str, Any]]],
+    ledger: Ledger, intake: BlockingIntake, ticket: Callable[..., Ticket], lines: Callable[[], list[dict[str, Any]]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setenv("PHOTOGRAM_LOG_PROMPTS", "1")

@@ -13,10 +13,11 @@ from redis import Redis
 from models.jobs.kinds import DIFFUSION_QUEUE
 from models.jobs.tickets import Ticket
 from service.backbone import scripts
+from service.backbone.admission import QueueFull
 from service.backbone.allowances import Demand
 from service.backbone.keyspace import events_key, record_key, rq_intermediate_key, rq_job_key, turns_key
-from service.backbone.queue import Intake, QueueFull
 from service.backbone.turns import CHARGE_MIN_PX, PRIORITY_S, Turns, rank
+from tests.intake import BlockingIntake
 from tests.waiting import waiting_jobs
 
 MEGAPIXEL_STEP = 1_000_000
@@ -31,7 +32,7 @@ def turns(redis: Redis) -> Turns:
 @pytest.fixture
 def submit(redis: Redis, ticket: Callable[..., Ticket]) -> Submit:
     """Queues a job that costs so many cost units, and returns its id."""
-    intake = Intake(redis, max_queued=100_000)
+    intake = BlockingIntake(redis, max_queued=100_000)
 
     def accept(owner: str, units: float = 1, weight: int = 1, **params: object) -> str:
         made = ticket(owner=owner, **params)
@@ -154,7 +155,7 @@ def test_a_canceled_job_waits_no_more_and_leaves_nothing(redis: Redis, turns: Tu
 
 
 def test_canceled_jobs_make_room_in_a_full_queue(redis: Redis, ticket: Callable[..., Ticket]) -> None:
-    intake = Intake(redis, max_queued=3)
+    intake = BlockingIntake(redis, max_queued=3)
     jobs = [intake.accept(ticket(), {}).record.job_id for _ in range(3)]
     with pytest.raises(QueueFull):
         intake.accept(ticket(), {})

@@ -35,7 +35,7 @@ async def jobs(redis: Redis, redis_url: str, tmp_path: Path) -> AsyncIterator[Jo
     images, inputs = ImageStore(tmp_path / "images"), InputStore(tmp_path / "inputs")
     yield JobService(
         catalog=CatalogFile(tmp_path / "catalog.toml"),
-        intake=Intake(redis, MAX_QUEUED),
+        intake=Intake(connection, MAX_QUEUED),
         watcher=watcher,
         preferences=Preferences(connection),
         images=images,

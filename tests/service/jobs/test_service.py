@@ -22,9 +22,9 @@ from models.errors import InvalidTicket
 from models.jobs.params import SEED_MAX, DrawRequest, UpscaleRequest, Variation
 from models.jobs.records import JobStatus
 from models.jobs.results import Image
+from service.backbone.admission import AlreadyUsed, QueueFull
 from service.backbone.keyspace import record_key
 from service.backbone.ledger import Ledger
-from service.backbone.queue import AlreadyUsed, QueueFull
 from service.backbone.settings import Settings
 from service.backbone.store import ImageStore
 from service.jobs.caller import Caller

@@ -17,12 +17,12 @@ from models.jobs.urls import FetchPolicy
 from service.api.native.webhook_job import webhook_job
 from service.backbone import scripts
 from service.backbone.ledger import Ledger
-from service.backbone.queue import Intake
 from service.backbone.webhooks.endpoints import WebhookStore
 from service.backbone.webhooks.events import JOB_EVENTS, Event, WebhookLinks
 from service.backbone.webhooks.outbox import Outbox
 from service.webhooks import sender as sending
 from service.webhooks.sender import Sender
+from tests.intake import BlockingIntake
 from tests.webhook_receiver import Receiver
 
 OWNER = "owner"
@@ -39,7 +39,7 @@ class Rig:
 
     def __post_init__(self) -> None:
         self.store, self.outbox = WebhookStore(self.redis, PRIVATE), Outbox(self.redis)
-        self.ledger, self.intake = Ledger(self.redis, 3600), Intake(self.redis, 100_000)
+        self.ledger, self.intake = Ledger(self.redis, 3600), BlockingIntake(self.redis, 100_000)
 
     def send(self, policy: FetchPolicy = PRIVATE) -> Sender:
         """Start a sender."""

@@ -9,10 +9,12 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from models.jobs.kinds import DIFFUSION_QUEUE
 from service.api.app import create_app
 from service.backbone import metrics
 from service.backbone.keys import make_key
-from service.backbone.keyspace import MODEL_SPEEDS_KEY, worker_metrics_key
+from service.backbone.keyspace import worker_metrics_key
+from service.backbone.places import JobTime, PaceNotes
 from service.backbone.settings import Settings
 
 
@@ -95,7 +97,7 @@ def test_the_work_that_waits_is_told_by_model_in_seconds(anonymous, client, work
     assert shared["photogram_queue_jobs", ("photogram",)] == shared["photogram_queued_jobs", labels] == 3
     assert shared["photogram_queued_work_units", labels] == pytest.approx(3 * work / 1e6)
     assert ("photogram_queued_work_seconds", labels) not in shared
-    redis.hset(MODEL_SPEEDS_KEY, model, repr(work / 4))
+    PaceNotes(redis, DIFFUSION_QUEUE).note(JobTime(model, "of this size", work, 4.0))
     assert samples(anonymous, "/metrics/cluster")["photogram_queued_work_seconds", labels] == pytest.approx(12)
     worker.start(first)
     assert samples(anonymous, "/metrics/cluster")["photogram_queued_work_seconds", labels] == pytest.approx(8)

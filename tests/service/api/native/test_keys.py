@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,6 +11,7 @@ import httpx
 import pytest
 
 from service.backbone.key_store import KeyStore
+from tests.waiting import waiting_jobs
 
 MEGAPIXEL_STEPS = {"width": 512, "height": 512, "num_inference_steps": 4}  # 1.05 units
 
@@ -221,3 +223,35 @@ def test_a_rotated_key_keeps_its_jobs(client, issue, body, server_url):
     assert rotated["id"] == owner["id"] and rotated["key"] != owner["key"]
     for key in (owner["key"], rotated["key"]):
         assert httpx.get(f"{server_url}/v1/jobs/{job_id}", headers={"X-API-Key": key}).status_code == 200
+
+
+def draw_next(redis, worker):
+    """Draw the jobs that come, until there was one."""
+    while not (found := waiting_jobs(redis)):
+        time.sleep(0.01)
+    for job_id in found:
+        worker.draw(job_id)
+
+
+@pytest.mark.parametrize(("path", "body"), SUBMISSIONS)
+def test_an_accepted_job_tells_what_is_left_in_each_dialect(holder, worker, redis, path, body):
+    worker.ledger.beat("hand")
+    limits = {"requests_per_minute": 10, "max_in_flight": 5, "units_per_month": 1000}
+    with ThreadPoolExecutor(1) as pool, holder(limits=limits) as limited:
+        pool.submit(draw_next, redis, worker)
+        answer = limited.post(path, json=body)
+    assert answer.is_success, answer.text
+    policies = '"requests_per_minute";q=10;w=60, "max_in_flight";q=5, "units_per_month";q=1000;w=2678400'
+    assert answer.headers["ratelimit-policy"] == policies
+    requests, jobs, units = answer.headers["ratelimit"].split(", ")
+    assert (requests, jobs) == ('"requests_per_minute";r=9;t=6', '"max_in_flight";r=4')
+    assert re.fullmatch(r'"units_per_month";r=99\d;t=\d+', units)
+    assert [answer.headers[f"ratelimit-{name}"] for name in ("limit", "remaining")] == ["5", "4"]
+
+
+def test_reading_and_a_key_without_limits_tell_none(holder, client, new_job, body):
+    assert "ratelimit" not in client.post("/v1/jobs", json=body()).headers
+    limited = holder(limits={"max_queued": 5})
+    accepted = limited.post("/v1/jobs", json=body())
+    assert accepted.headers["ratelimit"] == '"max_queued";r=4'
+    assert "ratelimit" not in limited.get(f"/v1/jobs/{accepted.json()['id']}").headers
