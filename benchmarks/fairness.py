@@ -1,15 +1,9 @@
 """How long one API key waits while another has filled the queue.
 
 ``python -m benchmarks.fairness`` starts ``photogram up`` on the built-in model. Key B draws some images one after the
-<<<<<<< HEAD
-other, alone. Then key A queues many jobs of 40 steps, and key B draws the same images again. ``--queue`` measures the
-time to accept and to take one job while up to 100,000 wait instead, against Valkey alone; ``--eta`` how far the
-estimated ends of jobs of several sizes are from their ends.
-=======
 other, alone. Then key A queues many jobs of 40 steps, and key B draws the same images again. ``--eta`` measures how far
-the estimated ends of the jobs of one key are from their ends instead. What a job costs in a long queue,
+the estimated ends of jobs of several sizes are from their ends instead. What a job costs in a long queue,
 ``python -m benchmarks.gateway --depths`` measures.
->>>>>>> be87df55e09317d2e722776c6c41322f8e24daaf
 """
 
 from __future__ import annotations
@@ -34,15 +28,10 @@ STEPS = 40
 SUBMITTERS = 8
 SETTLE_S = 5.0
 """How long the jobs of key A run before key B comes."""
-<<<<<<< HEAD
-QUEUED = (1, 10, 100, 1_000, 10_000, 100_000)
-SAMPLES = 200
 MIX = ((1.0, 40), (0.5, 60), (1.0, 10), (1.5, 20))
 """Of the mixed jobs, the size relative to that of the others, and the steps."""
 POLL_S, LEFT_MIN_S = 1.0, 2.0
 """How often estimates are read, and how much time must be left for one to count."""
-=======
->>>>>>> be87df55e09317d2e722776c6c41322f8e24daaf
 
 
 def image(size: int, number: int) -> dict[str, Any]:

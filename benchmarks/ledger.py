@@ -9,6 +9,7 @@ one thread, which a core can serve without a pause.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import subprocess
 import tempfile
@@ -25,7 +26,8 @@ from models.jobs.kinds import DIFFUSION_QUEUE, job_kinds
 from models.jobs.params import DrawRequest
 from models.jobs.records import new_job_id
 from models.jobs.tickets import open_ticket
-from service.backbone.connections import connect, wait_for_redis
+from service.backbone.admission import Entry
+from service.backbone.connections import connect, connect_async, wait_for_redis
 from service.backbone.keyspace import record_key
 from service.backbone.ledger import Ledger
 from service.backbone.queue import Intake
@@ -44,8 +46,8 @@ class Client:
     """One gateway and one worker."""
 
     def __init__(self, url: str, name: str) -> None:
-        self.redis = connect(url, name)
-        self._intake, self._ledger, held = Intake(self.redis, 10**6), Ledger(self.redis, 3600), HeldJobs()
+        self.redis, self._runner = connect(url, name), asyncio.Runner()
+        self._intake, self._ledger, held = Intake(connect_async(url, name), 10**6), Ledger(self.redis, 3600), HeldJobs()
         adapter, gate = RqAdapter(self.redis, name, DIFFUSION_QUEUE, held), FetchGate(self.redis, DIFFUSION_QUEUE)
         self._consumer = Consumer(adapter, self._ledger, held, job_kinds(), lambda: CATALOG, gate)
         self._owner = name
@@ -53,7 +55,7 @@ class Client:
     def accept(self) -> str:
         """Accept a job."""
         ticket = open_ticket(DrawRequest(prompt="x"), CATALOG, job_id=new_job_id(), owner=self._owner)
-        return self._intake.accept(ticket, {}).record.job_id
+        return self._runner.run(self._intake.accept(Entry(ticket, {}))).record.job_id
 
     def take(self) -> HeldJob:
         """Take a job; there is one."""

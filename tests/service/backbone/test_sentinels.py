@@ -79,41 +79,42 @@ def replicated(tmp_path: Path) -> Iterator[Replicated]:
 async def test_a_failover_loses_no_job_that_was_accepted(replicated: Replicated, ticket: Callable[..., Ticket]) -> None:
     connection, asynchronous = connect(replicated.url, "test"), connect_async(replicated.url, "test")
     await asynchronous.set("before", "1")
-    require_replicas(connection, 1, "before")
+    await require_replicas(asynchronous, 1, "before")
     with pytest.raises(ResponseError):
-        require_replicas(connection, 1, "a job that the primary does not have")
-    intake, stopping = Intake(connection, max_queued=10_000, wait_replicas=1), threading.Event()
+        await require_replicas(asynchronous, 1, "a job that the primary does not have")
+    intake = Intake(asynchronous, max_queued=10_000, wait_replicas=1)
     accepted: list[str] = []
     refused: list[Exception] = []
 
-    def submit() -> None:
-        while not stopping.is_set():
+    async def submit() -> None:
+        while True:
             try:
-                accepted.append(intake.accept(ticket(), {}).record.job_id)
+                accepted.append((await intake.accept(Entry(ticket(), {}))).record.job_id)
             except RedisError as error:
                 refused.append(error)
 
-    submitting = [threading.Thread(target=submit) for _ in range(3)]
-    for thread in submitting:
-        thread.start()
+    submitting = [asyncio.create_task(submit()) for _ in range(3)]
     await asyncio.to_thread(until, lambda: len(accepted) >= 100)
     replicated.primary.kill()
     await asyncio.to_thread(until, lambda: any(write_refusal(error) for error in refused))
-    stopping.set()
-    for thread in submitting:
-        thread.join()
-    assert connection.connection_pool.master_address == ("127.0.0.1", replicated.replica_port)
+    for task in submitting:
+        task.cancel()
+    await asyncio.wait(submitting)
     lost = [job_id for job_id in accepted if not connection.exists(record_key(job_id))]
+    assert connection.connection_pool.master_address == ("127.0.0.1", replicated.replica_port)
     assert lost == [] and connection.get("before") == await asynchronous.get("before") == b"1"
     await asynchronous.aclose(close_connection_pool=True)
     connection.close()
 
 
-def test_a_job_that_no_replica_has_is_refused(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_job_that_no_replica_has_is_refused(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.backbone.connections._REPLICAS_WAIT_S", 0.05)
+    path = redis.connection_pool.connection_kwargs.get("path")
+    asynchronous = AsyncRedis(unix_socket_path=path)
     with pytest.raises(ResponseError) as refusal:
-        require_replicas(redis, 1, "no-key")
+        await require_replicas(asynchronous, 1, "no-key")
     assert write_refusal(refusal.value) == "it has too few replicas"
+    await asynchronous.aclose(close_connection_pool=True)
 
 
 @pytest.mark.parametrize(

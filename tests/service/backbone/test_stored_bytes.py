@@ -23,11 +23,11 @@ from service.backbone.keyspace import RETENTION_CURSORS_KEY, STORED_BYTES_KEY, S
 from service.backbone.ledger import Ledger
 from service.backbone.objects.opening import Stores
 from service.backbone.owned_jobs import OwnedJobs
-from service.backbone.queue import Intake
 from service.backbone.retention import Retention
 from service.backbone.settings import Settings
 from service.backbone.store import FileStore, ImageStore
 from service.backbone.usage import read_usage
+from tests.intake import BlockingIntake
 
 DAY_S = 86400
 IMAGE, FILE = b"an image", b"a file"
@@ -57,7 +57,7 @@ def finished(redis: Redis, stores: Stores, owner: str) -> Finished:
 
     def finish(request=None, *, begins: Callable[[str], None] = lambda job_id: None, **options):
         ticket = open_ticket(request or DrawRequest(prompt="x"), Catalog({}), job_id=new_job_id(), owner=owner)
-        Intake(redis, 10_000).accept(ticket, {}, **options)
+        BlockingIntake(redis, 10_000).accept(ticket, {}, **options)
         ledger = Ledger(redis, 7 * DAY_S)
         assert ledger.start(ticket.job_id, "one") == 0
         begins(ticket.job_id)
@@ -161,7 +161,7 @@ def test_a_key_that_has_stored_its_limit_submits_again_once_it_has_deleted_somet
     job_id, images = finished()
     allowance = Allowance(stored_bytes=ONE_JOB)
     with pytest.raises(LimitReached, match="bytes of images and files") as refusal:
-        Intake(redis, 10).accept(ticket(owner=owner), {}, allowance=allowance)
+        BlockingIntake(redis, 10).accept(ticket(owner=owner), {}, allowance=allowance)
     assert (refusal.value.limit, refusal.value.high, refusal.value.left) == ("stored_bytes", ONE_JOB, 0)
     owned_jobs.delete_image(owner, job_id, images[0])
-    assert Intake(redis, 10).accept(ticket(owner=owner), {}, allowance=allowance).is_new
+    assert BlockingIntake(redis, 10).accept(ticket(owner=owner), {}, allowance=allowance).is_new
