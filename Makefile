@@ -31,7 +31,7 @@ $(READY): pyproject.toml clients/python/pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing torch, then the server and what it needs ..."
 	$(PIP) "torch==2.13.0"
-	$(PIP) -e clients/python -e ".[rwkv,gguf]"
+	$(PIP) -e clients/python -e ".[rwkv,gguf,safety]"
 	$(PIP) --no-deps spandrel  # its metadata requires torchvision
 	touch $(READY)
 
