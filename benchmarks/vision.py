@@ -10,6 +10,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -45,7 +46,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in options.models:
             spec = _saved(name, Path(folder) / f"{name}.safetensors")
-            plain = 8 / _seconds(lambda spec=spec: _plain(spec, images, 8))
+            plain = 8 / _seconds(partial(_plain, spec, images, 8))
             engine = [size / _engine_s(spec, images, size) for size in BATCHES]
             print(f"{name:28}{plain:18.1f}" + "".join(f"{each:12.1f}" for each in engine), flush=True)
     classifier = open_nsfw()
