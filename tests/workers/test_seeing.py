@@ -11,7 +11,7 @@ from models.jobs.records import JobStatus
 from models.jobs.vision import ClassifyRequest, SimilarityRequest
 from service.backbone.inputs import InputStore
 from service.backbone.settings import Settings
-from tests.models.vision.rig import TINY, picture, save
+from tests.models.vision.rig import TINY, save, smooth_noise
 from tests.workers.conftest import World
 
 
@@ -21,7 +21,7 @@ def test_a_worker_sees_and_draws(world: World, tmp_path: Any) -> None:
     path.write_text(f'{path.read_text()}\n[vision.eyes]\nfolder = "{folder}"\n')
     world._catalog = Catalog.load(path)
     inputs = InputStore(Settings(data=world.data).inputs_folder)
-    first, second = (f"input:{_stored(inputs, picture(seed), world.data / f'{seed}.png')}" for seed in (1, 2))
+    first, second = (f"input:{_stored(inputs, smooth_noise(seed), world.data / f'{seed}.png')}" for seed in (1, 2))
     drawn = world.submit()
     labels = world.submit_request(ClassifyRequest(image=first, top_k=3))
     likeness = world.submit_request(SimilarityRequest(image=first, others=(first, second)))

@@ -40,7 +40,7 @@ def save(name: str, folder: Path, **options: Any) -> Path:
     return folder
 
 
-def picture(seed: int, size: tuple[int, int] = (200, 170)) -> Image.Image:
+def smooth_noise(seed: int, size: tuple[int, int] = (200, 170)) -> Image.Image:
     """An RGB image of smooth noise."""
     noise = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     return Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)

@@ -15,7 +15,7 @@ from models.catalog.vision import CONFIG, WEIGHTS, VisionSpec
 from models.errors import ModelUnavailable
 from models.jobs.vision import ClassifyParams
 from models.vision.model import load_vision_model
-from tests.models.vision.rig import TINY, Folder, catalog_of, picture, plain, save, see
+from tests.models.vision.rig import TINY, Folder, catalog_of, plain, save, see, smooth_noise
 
 CPU = torch.device("cpu")
 
@@ -41,7 +41,7 @@ def test_a_file_with_another_number_of_classes_and_a_list_of_labels(tmp_path: Pa
     spec = VisionSpec(name="pets", file=folder / WEIGHTS, architecture=TINY, classes=2, labels=labels)
     loaded = load_vision_model(spec, CPU)
     model, transform = plain(folder)
-    inputs = transform(picture(1))[None]
+    inputs = transform(smooth_noise(1))[None]
     assert [each.text for each in loaded.labels] == ["cat", "dog"]
     torch.testing.assert_close(loaded.read(loaded.forward(inputs), "logits"), model(inputs), atol=1e-5, rtol=0)
 
@@ -73,7 +73,7 @@ def test_weights_of_another_architecture_are_refused(own_folder: Path) -> None:
 def test_a_model_without_a_classifier_does_not_classify(tmp_path: Path) -> None:
     spec = VisionSpec(name="eyes", folder=save(TINY, tmp_path / "eyes", num_classes=0))
     job = ClassifyParams(image="a", model="eyes", top_k=1, multi_label=False)
-    failure = see(catalog_of(spec), {"job": job}, {"a": picture(1)})["job"]
+    failure = see(catalog_of(spec), {"job": job}, {"a": smooth_noise(1)})["job"]
     assert isinstance(failure, ModelUnavailable) and "has no classifier" in str(failure)
 
 

@@ -14,13 +14,13 @@ from models.catalog.vision import VisionSpec
 from models.errors import JobFailure
 from models.jobs.results import JobOutput
 from models.jobs.vision import ClassifyParams, DescribeModelParams, EmbedParams, SimilarityParams
-from tests.models.vision.rig import TINY, Folder, catalog_of, picture, plain, see
+from tests.models.vision.rig import TINY, Folder, catalog_of, plain, see, smooth_noise
 
 ARCHITECTURES = (
     "test_byobnet", "test_coatnet", "test_convnext", "test_convnext2", "test_efficientnet", "test_efficientnet_ln",
     "test_mambaout", "test_maxvit", "test_nfnet", "test_resnet", "test_vit", "test_vit2", "test_vit_relpos",
 )  # fmt: skip
-IMAGES = {"a": picture(1), "b": picture(2, (320, 90)), "c": picture(3, (64, 64))}
+IMAGES = {"a": smooth_noise(1), "b": smooth_noise(2, (320, 90)), "c": smooth_noise(3, (64, 64))}
 
 
 def document(outcome: JobOutput | JobFailure) -> Any:

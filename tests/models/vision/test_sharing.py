@@ -13,9 +13,9 @@ from models.errors import JobFailure
 from models.jobs.results import JobOutput
 from models.jobs.vision import ClassifyParams, EmbedParams
 from models.vision.model import VisionModel
-from tests.models.vision.rig import TINY, Folder, catalog_of, picture, see
+from tests.models.vision.rig import TINY, Folder, catalog_of, see, smooth_noise
 
-IMAGES = {str(seed): picture(seed) for seed in range(4)}
+IMAGES = {str(seed): smooth_noise(seed) for seed in range(4)}
 
 
 @pytest.fixture
