@@ -34,7 +34,7 @@ $(READY): pyproject.toml clients/python/pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing torch, then the server and what it needs ..."
 	$(PIP) "torch==2.13.0"
-	$(PIP) -e clients/python -e ".[worker,rwkv,gguf]"
+	$(PIP) -e clients/python -e ".[worker,rwkv,gguf,safety]"
 	$(PIP) --no-deps spandrel  # its metadata requires torchvision
 	touch $(READY)
 

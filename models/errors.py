@@ -15,6 +15,8 @@ PhotogramError
     ├── WorkerCrashed     the job ended its worker too often
     ├── DeadlineExceeded  the job took longer than it may
     ├── DrawingFailed     the sampler produced no image
+    ├── ContentRefused    the safety policy refuses an image
+    ├── SafetyUnavailable the safety policy cannot look at an image
     └── InternalFailure   anything else; the log has the traceback
 """
 
@@ -228,6 +230,18 @@ class DrawingFailed(JobFailure):
     """The sampler produced numbers that are no image, or refused the request's settings."""
 
     code = "drawing_failed"
+
+
+class ContentRefused(JobFailure):
+    """The safety policy refuses an image that the job starts from, or that it made; nothing of it is stored."""
+
+    code = "content_refused"
+
+
+class SafetyUnavailable(JobFailure):
+    """The safety policy cannot look at the images of the job, and the server lets no such job pass."""
+
+    code = "safety_unavailable"
 
 
 class InternalFailure(JobFailure):

@@ -10,6 +10,7 @@ from models.errors import InternalFailure, JobFailure, ModelUnavailable
 from models.jobs.kinds import JobKind, UnknownKind
 from models.jobs.records import JobRecord
 from models.jobs.results import Image, Json, StoredFile
+from models.jobs.safety import SafetyResult
 from service.backbone.ledger import Ledger
 from service.backbone.logs import told_failure
 from service.backbone.records import UnreadableRecord
@@ -153,6 +154,7 @@ class Consumer:
         timings: Mapping[str, float],
         document: Json = None,
         files: Sequence[StoredFile] = (),
+        safety: SafetyResult | None = None,
     ) -> bool:
         """End the job with its results; ``False`` if it belongs to another execution by now.
 
@@ -160,7 +162,7 @@ class Consumer:
             InternalFailure: ``document`` cannot be stored; the job is still held.
         """
         is_ours = self.ledger.succeed(
-            job.job_id, job.execution_id, images, dict(timings), document=document, files=files
+            job.job_id, job.execution_id, images, dict(timings), document=document, files=files, safety=safety
         )
         self._settle(job, is_ours)
         return is_ours

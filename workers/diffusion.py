@@ -22,6 +22,7 @@ from models.diffusion.work import Result, Task
 from models.downloads.on_disk import is_hub_offline, is_on_disk
 from models.errors import JobFailure
 from models.jobs.results import JobOutput
+from models.jobs.safety import BLUR, REFUSE
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.ledger import Ledger
 from service.backbone.metrics import REGISTRY
@@ -88,7 +89,9 @@ class EngineExecutor:
         """Let the job join the engine as a row."""
         record = job.record
         task = Task(kind=record.kind, params=record.drawn_params, catalog=job.catalog, images=job.images)
-        self._engine.add_row(job.execution_id, task, lambda: job.is_watched, job.snapshot, record.owner, record.weight)
+        shows_previews = record.safety_policy not in (BLUR, REFUSE)  # nobody has looked at previews
+        is_watched = (lambda: job.is_watched) if shows_previews else (lambda: False)
+        self._engine.add_row(job.execution_id, task, is_watched, job.snapshot, record.owner, record.weight)
         job.snapshot = None
 
     def save(self, execution_id: str) -> bytes | None:

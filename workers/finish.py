@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from redis.exceptions import RedisError
 
 from models.errors import DeadlineExceeded, InternalFailure, JobFailure, ModelUnavailable, StorageUnavailable
+from models.jobs.safety import SafetyResult
 from service.backbone.connections import write_refusal
 from service.backbone.logs import told_failure
 from service.backbone.places import PaceNotes
@@ -27,6 +28,7 @@ from workers.held_jobs import HeldJob
 from workers.marking import Marking
 from workers.outputs import StoredOutput
 from workers.pace import Used, job_time
+from workers.safety import Safety
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +63,7 @@ class Finish:
         marking: encodes and marks the images.
         job_timeout_s: how long a job may take, including the encoding of its images.
         storage: is told when nothing could be stored.
+        safety: looks at images before they are stored; ``None`` looks at none.
     """
 
     def __init__(
@@ -71,9 +74,10 @@ class Finish:
         marking: Marking,
         job_timeout_s: float,
         storage: StorageMonitor | None = None,
+        safety: Safety | None = None,
     ) -> None:
         self._consumer, self._images, self._files, self._storage = consumer, images, files, storage
-        self._marking = marking
+        self._marking, self._safety = marking, safety
         self._job_timeout_s = job_timeout_s
         self._pace_notes = PaceNotes(consumer.ledger.connection, consumer.queue)
         self._noted: dict[str, str | None] = {}
@@ -93,7 +97,9 @@ class Finish:
         Args:
             used: the time of this worker that the job used, if that is known.
         """
-        success = _Success(job, finished, self._images, self._files, self._marking, self._consumer, self._job_timeout_s)
+        success = _Success(
+            job, finished, self._images, self._files, self._marking, self._consumer, self._job_timeout_s, self._safety
+        )
         pixels = sum(image.width * image.height for image in finished.output.images)
         self._submit(_End(job, lambda: self._succeed(success, used), success.discard, pixels > LARGE_PX))
 
@@ -234,10 +240,12 @@ class _Success:
         marking: Marking,
         consumer: Consumer,
         job_timeout_s: float,
+        safety: Safety | None,
     ) -> None:
         self.job, self._job_timeout_s = job, job_timeout_s
         self._finished, self._images, self._files, self._consumer = finished, images, files, consumer
-        self._marking = marking
+        self._marking, self._safety = marking, safety
+        self._found: SafetyResult | None = None
         self._stored: StoredOutput | None = None
 
     def write(self) -> None:
@@ -247,8 +255,11 @@ class _Success:
         """
         began_at, finished = time.monotonic(), self._finished
         if self._stored is None:
+            output = finished.output
+            if self._safety is not None:
+                output, self._found = self._safety.apply(self.job.record, output)
             self._stored = StoredOutput(
-                finished.output, self.job.record, self._images, self._files, self._marking, check=self._check_deadline
+                output, self.job.record, self._images, self._files, self._marking, check=self._check_deadline
             )
         stored = self._stored
         try:
@@ -256,7 +267,8 @@ class _Success:
             timings = dict(finished.timings)
             timings["finish_s"] = timings.get("finish_s", 0.0) + time.monotonic() - began_at
             rounded = {stage: round(seconds, 4) for stage, seconds in timings.items()}
-            if not self._consumer.succeed(self.job, stored.images, rounded, finished.output.document, stored.files):
+            document, files, found = finished.output.document, stored.files, self._found
+            if not self._consumer.succeed(self.job, stored.images, rounded, document, files, found):
                 stored.discard()
         except JobFailure:
             stored.discard()

@@ -23,6 +23,7 @@ from workers.fetching.slots import lane_of
 from workers.held_jobs import HeldJob, Phase
 from workers.images import Fetched, ImageLoader, NoLongerWanted
 from workers.rewriting import Rewriting, wants_rewrite
+from workers.safety import Safety
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class Prepare(threading.Thread):
         room: how many more jobs the executors could begin soon; all others stay in the queue, for any worker. Below 0
             if more wait.
         can_store: whether the results of further jobs could be stored now; otherwise no job is taken.
+        safety: looks at the images that jobs start from; ``None`` looks at none.
     """
 
     def __init__(
@@ -65,12 +67,13 @@ class Prepare(threading.Thread):
         room: Callable[[], int],
         ready: ReadyQueue,
         can_store: Callable[[], bool] = lambda: True,
+        safety: Safety | None = None,
     ) -> None:
         super().__init__(name="prepare", daemon=True)
         self.ready = ready
         self._consumer, self._held = consumer, consumer.held
         self._loader, self._rewriting, self._room = loader, rewriting, room
-        self._can_store = can_store
+        self._can_store, self._safety = can_store, safety
         self._is_refused = False
         self._loading: queue.SimpleQueue[tuple[HeldJob, Fetched]] = queue.SimpleQueue()
         self._preparing: set[str] = set()
@@ -203,6 +206,8 @@ class Prepare(threading.Thread):
             self._write_rewrite(job)
         try:
             images = self._loaded(job, fetched)
+            if self._safety is not None:
+                self._safety.check_inputs(job.record, images)
         except NoLongerWanted:
             return
         except Exception as error:

@@ -35,6 +35,7 @@ from workers.metrics import MetricsPublisher
 from workers.prepare import Prepare, ReadyQueue
 from workers.rewriting import Rewriting, rewriter_of
 from workers.rq_adapter import RqAdapter
+from workers.safety import Safety
 from workers.warm import WarmRouting
 
 log = logging.getLogger(__name__)
@@ -118,7 +119,8 @@ def _build(
     signing = Signing(settings, connection)
     signing.open_at_start()
     marking = Marking(signing, stores.images, stores.inputs, settings.provenance)
-    finish = Finish(consumer, stores.images, stores.files, marking, settings.job_timeout_s, storage)
+    safety = Safety(settings, catalog.current)
+    finish = Finish(consumer, stores.images, stores.files, marking, settings.job_timeout_s, storage, safety)
 
     def can_store() -> bool:
         return not finish.is_keeping and storage.write_problem() is None
@@ -127,7 +129,7 @@ def _build(
     budget = PixelBudget(settings.decoding_px)
     loader = ImageLoader(stores.inputs, stores.images, limits, budget, settings.cost_limits)
     rewriting = Rewriting(lambda: rewriter_of(settings, redis_url, name))
-    prepare = Prepare(consumer, loader, rewriting, lambda: executors.room, ready, can_store)
+    prepare = Prepare(consumer, loader, rewriting, lambda: executors.room, ready, can_store, safety)
     heartbeat = Heartbeat(maintenance, consumer, prepare, settings.job_timeout_s, lambda: executors.longest_call_s)
     loop = JobLoop(consumer, prepare, executors, finish, settings.job_timeout_s, settings.snapshot_every)
     metrics = MetricsPublisher(connection, name, lambda: len(held))

@@ -19,6 +19,7 @@ from models.catalog.names import did_you_mean
 from models.catalog.pipelines import INDEX
 from models.catalog.samplers import SAMPLERS, find_sampler
 from models.catalog.tables import read_table, subtables
+from models.catalog.vision import VISION, VisionModels, read_vision_models
 from models.catalog.weights import file_problem
 from models.errors import CatalogError
 
@@ -283,6 +284,7 @@ class Catalog(Mapping[str, ModelSpec]):
         aliases: alias to model name, in addition to the aliases in the models themselves.
         unknown: the model for unknown names in dialects whose clients have the model names of another server built in;
             ``None`` is the default model.
+        vision: the models that see.
 
     Raises:
         CatalogError: a name that is not in the catalog, or an alias that is used twice.
@@ -295,7 +297,9 @@ class Catalog(Mapping[str, ModelSpec]):
         extras: Mapping[str, Mapping[str, AuxiliaryModel]] = MappingProxyType({}),
         aliases: Mapping[str, str] = MappingProxyType({}),
         unknown: str | None = None,
+        vision: VisionModels | None = None,
     ) -> None:
+        self.vision = VisionModels() if vision is None else vision
         self._models = {HOUSE: house_spec(), **models}
         self._extras = {sort: AuxiliaryModels(extras.get(sort, {})) for sort in EXTRAS}
         if default not in self._models:
@@ -374,7 +378,7 @@ class Catalog(Mapping[str, ModelSpec]):
             document = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise CatalogError(f"{path}: {error}") from error
-        foreign = set(document) - {"default", "unknown", "aliases", "models", *EXTRAS}
+        foreign = set(document) - {"default", "unknown", "aliases", "models", VISION, *EXTRAS}
         if foreign:
             raise CatalogError(f"{path}: unknown key {sorted(foreign)[0]!r}")
         entries = subtables("models", document.get("models", {}))
@@ -387,7 +391,8 @@ class Catalog(Mapping[str, ModelSpec]):
             sort: {**discover(path.parent / sort), **read_auxiliary_models(sort, document.get(sort, {}), path.parent)}
             for sort in EXTRAS
         }
-        return cls(specs, default, extras, _read_aliases(document.get("aliases", {})), unknown)
+        vision = read_vision_models(document.get(VISION, {}), path.parent)
+        return cls(specs, default, extras, _read_aliases(document.get("aliases", {})), unknown, vision)
 
     def resolve(self, name: str | None) -> ModelSpec | None:
         """The model with this name, alias or file name, which may be followed by ``[hash]``; ``None`` if unknown.

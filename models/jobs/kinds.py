@@ -35,6 +35,25 @@ from models.jobs.params import (
     UpscaleRequest,
 )
 from models.jobs.processing import complete_face_restore, complete_upscale, refuse_face_swap
+from models.jobs.vision import (
+    CLASSIFY,
+    DESCRIBE_MODEL,
+    EMBED,
+    SIMILARITY,
+    ClassifyParams,
+    ClassifyRequest,
+    DescribeModelParams,
+    DescribeModelRequest,
+    EmbedParams,
+    EmbedRequest,
+    SimilarityParams,
+    SimilarityRequest,
+    complete_classify,
+    complete_description,
+    complete_embed,
+    complete_similarity,
+    seeing_problem,
+)
 
 DIFFUSION_QUEUE = "photogram"
 """The queue of the workers that own a diffusion engine."""
@@ -202,6 +221,50 @@ BUILT_IN_KINDS = (
         complete=refuse_face_swap,
         problem=lambda _: SWAP_REFUSAL,
         example={"source": "https://example.org/face.png", "target": _IMAGE_URL},
+    ),
+    JobKind(
+        name=CLASSIFY,
+        summary="Label an image.",
+        request=ClassifyRequest,
+        params=ClassifyParams,
+        complete=complete_classify,
+        plan="models.vision.plans:classify",
+        result=ResultForm.DOCUMENT,
+        problem=seeing_problem,
+        example={"image": _IMAGE_URL, "top_k": 3},
+    ),
+    JobKind(
+        name=EMBED,
+        summary="Turn an image into a vector.",
+        request=EmbedRequest,
+        params=EmbedParams,
+        complete=complete_embed,
+        plan="models.vision.plans:embed",
+        result=ResultForm.DOCUMENT,
+        problem=seeing_problem,
+        example={"image": _IMAGE_URL},
+    ),
+    JobKind(
+        name=SIMILARITY,
+        summary="Compare an image with others.",
+        request=SimilarityRequest,
+        params=SimilarityParams,
+        complete=complete_similarity,
+        plan="models.vision.plans:compare",
+        result=ResultForm.DOCUMENT,
+        problem=seeing_problem,
+        example={"image": _IMAGE_URL, "others": ["https://example.org/other.png"]},
+    ),
+    JobKind(
+        name=DESCRIBE_MODEL,
+        summary="Say what a vision model is.",
+        request=DescribeModelRequest,
+        params=DescribeModelParams,
+        complete=complete_description,
+        plan="models.vision.plans:describe",
+        result=ResultForm.DOCUMENT,
+        problem=seeing_problem,
+        example={"model": "mobilenetv3_small_100"},
     ),
 )  # fmt: skip
 """The kinds of Photogram itself, in the order in which they are listed."""

@@ -12,6 +12,7 @@ from models.jobs.options import NO_OPTIONS, JobOptions
 from models.jobs.params import DrawParams, JobParams
 from models.jobs.results import Image, Json, StoredFile
 from models.jobs.rewrite import Rewrite
+from models.jobs.safety import OFF, SafetyResult
 
 JOB_ID_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """The ids that clients may choose; ids that the server makes are lower-case UUIDs of version 4."""
@@ -88,6 +89,10 @@ class JobRecord:
     options: JobOptions = NO_OPTIONS
     weight: int = 1
     """The share of its owner, compared with those of other owners whose jobs wait or run."""
+    safety_policy: str = OFF
+    """One of ``models.jobs.safety.SAFETY``."""
+    safety: SafetyResult | None = None
+    """What was found in the images; ``None`` until succeeded, or without a policy."""
 
     @property
     def drawn_params(self) -> JobParams:

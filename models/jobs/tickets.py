@@ -10,6 +10,7 @@ from models.jobs.kinds import find_kind
 from models.jobs.options import NO_OPTIONS, JobOptions
 from models.jobs.params import JobParams, JobRequest
 from models.jobs.records import new_job_id
+from models.jobs.safety import OFF
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,8 @@ class Ticket:
     image_id: str
     """The id that the first image of the job will have in the image store; the server makes it, at random."""
     options: JobOptions = NO_OPTIONS
+    safety: str = OFF
+    """The safety policy for its images, one of ``models.jobs.safety.SAFETY``."""
 
 
 def open_ticket(

@@ -102,6 +102,7 @@ def _caller_of(record: KeyRecord, settings: Settings) -> Caller:
         retention_s=rules.retention_s,
         max_priority=rules.max_priority,
         provenance=rules.provenance or settings.provenance,
+        safety=rules.safety or settings.safety,
         webhooks=rules.webhooks,
         weight=rules.weight,
     )

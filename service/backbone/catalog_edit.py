@@ -12,6 +12,7 @@ from tomlkit.exceptions import ParseError
 
 from models.catalog.catalog import EXTRAS, HOUSE, Catalog, ModelSpec
 from models.catalog.names import did_you_mean
+from models.catalog.vision import VISION
 from models.errors import CatalogError
 from service.backbone.files import replace_file
 
@@ -94,8 +95,8 @@ def change_entry(path: Path, name: str, key: str, value: str) -> None:
 
 
 def remove_entry(path: Path, name: str) -> None:
-    """Remove ``[models.name]``, or the entry of an auxiliary model; if it was the default, the built-in model becomes
-    the default.
+    """Remove ``[models.name]``, or the entry of a vision model or an auxiliary model; if it was the default, the
+    built-in model becomes the default.
 
     Raises:
         CatalogError: there is no such entry, it is the built-in model, or another entry refers to it; the file is
@@ -104,7 +105,7 @@ def remove_entry(path: Path, name: str) -> None:
     if name == HOUSE:
         raise CatalogError(f"{HOUSE!r} is built in and cannot be removed")
     document = _read(path)
-    table = next((each for each in (_MODELS, *EXTRAS) if _has(document, each, name)), _MODELS)
+    table = next((each for each in (_MODELS, VISION, *EXTRAS) if _has(document, each, name)), _MODELS)
     del _entries(document, table, name, path)[name]
     if table == _MODELS and document.get("default") == name:
         del document["default"]

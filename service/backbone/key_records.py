@@ -44,6 +44,8 @@ class KeyRules:
     provenance: str | None = None
     """The least that its images must carry, one of ``models.jobs.params.PROVENANCE``; ``None`` is what the server's
     setting says."""
+    safety: str | None = None
+    """The safety policy of its jobs, one of ``models.jobs.safety.SAFETY``; ``None`` is the server's."""
     webhooks: bool = True
     """Whether it may have webhooks."""
     allowance: Allowance = field(default=NO_LIMITS)

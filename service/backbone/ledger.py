@@ -16,6 +16,7 @@ from models.jobs.kinds import DIFFUSION_QUEUE
 from models.jobs.records import JobRecord, JobStatus, LoadingNow
 from models.jobs.results import Image, Json, StoredFile
 from models.jobs.rewrite import Rewrite
+from models.jobs.safety import SafetyResult
 from service.backbone import scripts, trail
 from service.backbone.keyspace import (
     MODEL_BACKENDS_KEY,
@@ -126,13 +127,14 @@ class Ledger:
         *,
         document: Json = None,
         files: Sequence[StoredFile] = (),
+        safety: SafetyResult | None = None,
     ) -> bool:
         """End the job with its results.
 
         Raises:
             InternalFailure: ``document`` is not JSON, larger than 1 MiB, or nested deeper than 100 levels.
         """
-        fields = result_fields(images, document, files, timings)
+        fields = result_fields(images, document, files, timings, safety)
         return self._conclude(job_id, execution_id, JobStatus.SUCCEEDED, fields)
 
     def fail(self, job_id: str, execution_id: str, failure: JobFailure) -> bool:

@@ -15,6 +15,7 @@ from models.jobs.params import JobParams
 from models.jobs.records import JobRecord, JobStatus, LoadingNow
 from models.jobs.results import Image, Json, StoredFile
 from models.jobs.rewrite import Rewrite
+from models.jobs.safety import OFF, SafetyResult
 from models.jobs.sources import image_sources
 from models.jobs.tickets import Ticket
 
@@ -50,6 +51,7 @@ def new_hash(ticket: Ticket, requested: Mapping[str, Any], now: float) -> dict[s
         "steps": str(ticket.params.expected_steps),
         "created_at": repr(now),
         **({"sources": " ".join(sources)} if (sources := image_sources(ticket.params)) else {}),
+        **({} if ticket.safety == OFF else {"safety_policy": ticket.safety}),
         **_option_fields(ticket.options, now),
     }
 
@@ -83,7 +85,11 @@ def is_hidden(fields: Mapping[bytes, bytes]) -> bool:
 
 
 def result_fields(
-    images: Sequence[Image], document: Json, files: Sequence[StoredFile], timings: Mapping[str, float]
+    images: Sequence[Image],
+    document: Json,
+    files: Sequence[StoredFile],
+    timings: Mapping[str, float],
+    safety: SafetyResult | None = None,
 ) -> dict[str, str]:
     """The fields that a succeeded job adds to its hash.
 
@@ -94,6 +100,8 @@ def result_fields(
     fields = {"images": json.dumps([asdict(image) for image in images]), "timings": json.dumps(timings)}
     if document is not None:
         fields["document"] = _document_text(document)
+    if safety is not None:
+        fields["safety"] = json.dumps(safety.to_payload())
     if files:
         fields["files"] = json.dumps([asdict(file) for file in files])
     return fields
@@ -176,6 +184,8 @@ def _read(fields: Mapping[bytes, bytes], params: JobParams | None) -> JobRecord:
         rewrite=Rewrite.from_payload(json.loads(text["rewrite"])) if "rewrite" in text else None,
         options=JobOptions.from_payload(_object(text["options"])) if "options" in text else NO_OPTIONS,
         weight=_weight(text.get("weight", "1")),
+        safety_policy=text.get("safety_policy", OFF),
+        safety=SafetyResult.from_payload(_object(text["safety"])) if "safety" in text else None,
     )
 
 

@@ -81,6 +81,29 @@ def seconds(value: str) -> float:
     return number
 
 
+def share(value: str) -> float:
+    """A number from 0 to 1."""
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise ValueError(f"must be a number from 0 to 1, not {value!r}")
+    return number
+
+
+def names(value: str) -> tuple[str, ...]:
+    """Names that are separated by commas."""
+    return tuple(name for each in value.split(",") if (name := each.strip()))
+
+
+def function(value: str) -> str:
+    """A function as ``module:name``."""
+    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", value):
+        raise ValueError(f"must be a function as module:name, not {value!r}")
+    return value
+
+
 def address(value: str) -> str:
     """An address without the slash at its end."""
     return value.rstrip("/")

@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar
 from models.catalog.backends import AUTO, BACKENDS
 from models.jobs.cost import CPU_LIMITS, GPU_LIMITS, CostLimits
 from models.jobs.params import C2PA, PROVENANCE
+from models.jobs.safety import FAILS, SAFETY
 from models.jobs.urls import FetchPolicy
 from models.language.presets import PRESETS
 from service.backbone import setting_values as values
@@ -180,6 +181,18 @@ class Settings:
     that the server makes itself. Several hosts share a pair by these two settings."""
     provenance_key: Path | None = setting(None, values.folder)
     """The file of the key of that certificate, as PEM text, for ECDSA on P-256."""
+    safety: str = setting(SAFETY[0], values.one_of(*SAFETY))
+    """What happens to images that a classifier scores as unsafe, unless their key has a policy of its own."""
+    safety_threshold: float = setting(0.8, values.share)
+    """The score from which on an image is unsafe."""
+    safety_fails: str = setting(FAILS[0], values.one_of(*FAILS))
+    """Whether a job fails if its images cannot be scored (``closed``), or goes on without scores (``open``)."""
+    safety_model: str | None = setting(None, values.text)
+    """A vision model of the catalog that scores images; ``None`` is open_nsfw."""
+    safety_labels: tuple[str, ...] = setting(("nsfw", "porn", "hentai"), values.names)
+    """The labels of that model that mean an unsafe image; their probabilities are added."""
+    safety_hook: str | None = setting(None, values.function)
+    """A function ``module:name`` of your own that gets each image and returns why it is refused, or ``None``."""
     fetch_private: bool = setting(False, values.flag)
     """Whether jobs may fetch images from private addresses."""
     fetch_ports: frozenset[int] | None = setting(None, values.ports)

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from models.errors import PhotogramError
 from models.jobs.params import PROVENANCE
+from models.jobs.safety import SAFETY
 from service.backbone.allowances import Allowance
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.configuration import configure
@@ -106,6 +107,7 @@ def _add_rules(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--provenance", choices=PROVENANCE, help="the least that its images must carry (default: what the server marks)"
     )
+    command.add_argument("--safety", choices=SAFETY, help="the policy for unsafe images (default: the server's)")
     command.add_argument(
         "--webhooks", action=argparse.BooleanOptionalAction, help="whether it may have webhooks (default: it may)"
     )
@@ -171,6 +173,7 @@ def _with_options(rules: KeyRules, options: argparse.Namespace, settings: Settin
         "weight": options.weight,
         "retention_s": options.retention,
         "provenance": options.provenance,
+        "safety": options.safety,
         "webhooks": options.webhooks,
     }
     limits = {limit.name: getattr(options, limit.name) for limit in fields(Allowance)}
@@ -217,7 +220,7 @@ def _shown(record: KeyRecord, used_at: float | None) -> Iterator[str]:
         **asdict(rules.allowance),
     }
     webhooks = None if rules.webhooks else "none allowed"
-    marks = {"provenance": rules.provenance, "webhooks": webhooks}
+    marks = {"provenance": rules.provenance, "safety": rules.safety, "webhooks": webhooks}
     others = {"reads": rules.reads, **lists, **numbers, **marks}
     yield from (f"{name}: {value}" for name, value in others.items() if value not in (None, ""))
 

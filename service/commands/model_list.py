@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 
 from models.catalog.auxiliary import AuxiliaryModels
 from models.catalog.catalog import EXTRAS, OFFLOADS, Catalog, ModelSpec
+from models.catalog.vision import VISION, VisionModels
 from models.downloads.space import in_words
 from service.backbone.connections import connect
 from service.backbone.model_notes import ModelNotes, read_notes
@@ -28,12 +29,13 @@ def model_lines(settings: Settings) -> Iterator[str]:
         yield from _paragraph(spec, notes, is_default=spec.name == catalog.default)
     for table in EXTRAS:
         yield from _auxiliary_lines(table, getattr(catalog, table))
+    yield from _auxiliary_lines(VISION, catalog.vision)
     runs = "no photogram up runs with this folder" if server is None else f"the server runs at {server.url}"
     yield f"{settings.catalog_path}: {runs}"
 
 
-def _auxiliary_lines(table: str, models: AuxiliaryModels) -> Iterator[str]:
-    """The names of the usable auxiliary models in a line, and a line for each that cannot be used."""
+def _auxiliary_lines(table: str, models: AuxiliaryModels | VisionModels) -> Iterator[str]:
+    """The names of the usable models of ``table`` in a line, and a line for each that cannot be used."""
     problems = {name: model.problem() for name, model in models.items()}
     usable = [name for name, problem in problems.items() if problem is None]
     if usable:

@@ -23,6 +23,7 @@ from service.commands.model_entries import in_flags, named_entry, removed_if_ref
 from service.commands.model_files import add_auxiliary, kind_of_source, usage
 from service.commands.model_list import model_lines
 from service.commands.model_scan import Scan
+from service.commands.model_vision import add_vision, is_vision
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -66,7 +67,8 @@ def _parser() -> argparse.ArgumentParser:
 def _add_arguments(add_parser: argparse.ArgumentParser) -> None:
     add_parser.add_argument(
         "source",
-        help="a file of weights, a diffusers folder, a hub repository (owner/name), or a URL (Civitai, or a file)",
+        help="a file of weights, a diffusers folder, a hub repository (owner/name), a URL (Civitai, or a file), or a "
+        "vision model of timm (timm/NAME, or a folder in timm's layout)",
     )
     add_parser.add_argument("--name", help="the model's name in requests (default: the last part of the source)")
     add_parser.add_argument("--revision", help="the repository's commit (default: the newest, which is then pinned)")
@@ -83,6 +85,9 @@ def _add_arguments(add_parser: argparse.ArgumentParser) -> None:
     add_parser.add_argument(
         "--prediction", choices=PREDICTIONS[1:], help="what the UNet of a file predicts (default: told by the file)"
     )
+    add_parser.add_argument("--architecture", metavar="NAME", help="for a vision model in a file: its name in timm")
+    add_parser.add_argument("--labels", help="for a vision model: a text file with the label of each class, one a line")
+    add_parser.add_argument("--classes", type=int, help="for a vision model in a file: how many classes it has")
     add_parser.add_argument("--vae", help="a .safetensors file with the VAE to use instead of the model's own")
     add_parser.add_argument(
         "--parts", metavar="SOURCE",
@@ -115,6 +120,11 @@ def add(options: argparse.Namespace, settings: Settings) -> int:
     """Add a model to the catalog file; download it before, unless it is here or ``--no-download`` is given."""
     if options.sha256 is not None and "://" not in options.source:
         raise CatalogError(f"--sha256 is only for URLs, and {options.source} is none")
+    if is_vision(options):
+        for line in add_vision(options, settings.catalog_path):
+            print(line)
+        _tell_who_sees_it(settings)
+        return 0
     kind = kind_of_source(options.source)
     if kind is None or kind.kind in (CHECKPOINT, DENOISER):
         lines = _add_checkpoint(options, settings.catalog_path, kind)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from models.jobs.cost import NO_LIMITS, CostLimits
 from models.jobs.params import UNMARKED
+from models.jobs.safety import OFF
 from service.backbone.allowances import NO_LIMITS as NO_ALLOWANCE
 from service.backbone.allowances import Allowance, Remainder
 
@@ -26,6 +27,8 @@ class Caller:
     """The highest priority of its jobs; ``None`` is any."""
     provenance: str = UNMARKED
     """The least that its images must carry, one of ``models.jobs.params.PROVENANCE``."""
+    safety: str = OFF
+    """The safety policy of its jobs, one of ``models.jobs.safety.SAFETY``."""
     webhooks: bool = True
     """Whether it may have webhooks."""
     retention_s: int | None = None

@@ -9,6 +9,7 @@ from models.errors import FieldProblem, InvalidTicket, ProblemCode
 from models.jobs.options import OPTION, JobOptions
 from models.jobs.params import PROVENANCE, DrawParams, JobParams, JobRequest
 from models.jobs.tickets import Ticket
+from models.jobs.vision import VisionParams
 from service.jobs.caller import Caller
 
 
@@ -58,6 +59,8 @@ def _models(params: JobParams) -> Iterator[tuple[str, str]]:
     """Each model that the job names, with the field that names it."""
     if params.model_name is not None:
         yield "model", params.model_name
+    if isinstance(params, VisionParams):
+        yield "model", params.model
     if isinstance(params, DrawParams) and params.refiner is not None:
         yield "refiner.model", params.refiner.model
 

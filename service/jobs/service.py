@@ -252,6 +252,7 @@ class JobService:
             require_webhook_allowed(caller, webhook, self._webhooks)
         taken = self.take_in(preferred, our_url)
         ticket = open_ticket(taken, self._catalog.current(), owner=caller.key_id, job_id=job_id, options=options)
+        ticket = replace(ticket, safety=caller.safety)
         require_allowed(caller, ticket)
         require_kept(options, self._intake.record_ttl_s)
         cost = self._cost(ticket.params)

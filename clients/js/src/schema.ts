@@ -248,6 +248,112 @@ export interface components {
             } | null;
         };
         /**
+         * ClassifyBody
+         * @description A request for the labels of an image.
+         */
+        ClassifyBody: {
+            /**
+             * Image
+             * @description An image: an `https://` or `http://` URL, Base64 (bare or as a `data:` URL), `input:<sha256>` from `POST /v1/inputs`, or `image:<id>` of an image that this server generated.
+             */
+            image: string;
+            /**
+             * Model
+             * @description A name or alias of a vision model of the catalog, from `GET /v1/vision/models?catalog=true`. If left out: the first of them.
+             * @default null
+             */
+            model?: string | null;
+            /**
+             * Top K
+             * @description How many labels. If left out: 5.
+             * @default null
+             */
+            top_k?: number | null;
+            /**
+             * Multi Label
+             * @description Whether each label has a probability of its own (sigmoid); otherwise they add up to 1 (softmax). If left out: false.
+             * @default null
+             */
+            multi_label?: boolean | null;
+            /**
+             * Priority
+             * @description Among the jobs of the same API key: each step up gives four times the share of the device.
+             * @default null
+             */
+            priority?: number | null;
+        };
+        /**
+         * ClassifyJob
+         * @description Label an image.
+         */
+        ClassifyJob: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "classify";
+            params: components["schemas"]["ClassifyBody"];
+            /**
+             * @description A URL that gets events of this job.
+             * @default null
+             */
+            webhook?: components["schemas"]["WebhookBody"] | null;
+            /**
+             * Start Within S
+             * @description A job that no worker has started after so many seconds fails with `start_timeout` and costs nothing.
+             * @default null
+             */
+            start_within_s?: number | null;
+            /**
+             * Cancel After S
+             * @description A job that has not ended so many seconds after it was accepted is canceled.
+             * @default null
+             */
+            cancel_after_s?: number | null;
+            /**
+             * Retries
+             * @description How often the job runs again after an `internal_error`. If left out: 0.
+             * @default null
+             */
+            retries?: number | null;
+            /**
+             * Retain S
+             * @description Record, images and files are removed so many seconds after the end of the job. If left out: as long as the server keeps them.
+             * @default null
+             */
+            retain_s?: number | null;
+            /**
+             * Tags
+             * @description Words of your own to find the job by, each of 1 to 64 characters.
+             * @default null
+             */
+            tags?: string[] | null;
+            /**
+             * Metadata
+             * @description Up to 16 values of your own to find the job by. A key has 1 to 64 letters, digits, `_`, `.` and `-`, a value at most 500 characters; with the tags at most 4096 bytes of JSON.
+             * @default null
+             */
+            metadata?: {
+                [key: string]: string;
+            } | null;
+        };
+        /** ClassifyParams */
+        ClassifyParams: {
+            /** Model */
+            model: string;
+            /**
+             * Priority
+             * @default 0
+             */
+            priority?: number;
+            /** Image */
+            image: string;
+            /** Top K */
+            top_k: number;
+            /** Multi Label */
+            multi_label: boolean;
+        };
+        /**
          * Control
          * @description A ControlNet, its condition image and its settings.
          */
@@ -480,6 +586,89 @@ export interface components {
             last_attempt: components["schemas"]["AttemptView"] | null;
         };
         /**
+         * DescribeModelBody
+         * @description A request for what a vision model is.
+         */
+        DescribeModelBody: {
+            /**
+             * Model
+             * @description A name or alias of a vision model of the catalog, from `GET /v1/vision/models?catalog=true`. If left out: the first of them.
+             * @default null
+             */
+            model?: string | null;
+            /**
+             * Priority
+             * @description Among the jobs of the same API key: each step up gives four times the share of the device.
+             * @default null
+             */
+            priority?: number | null;
+        };
+        /**
+         * DescribeModelJob
+         * @description Say what a vision model is.
+         */
+        DescribeModelJob: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "describe_model";
+            params: components["schemas"]["DescribeModelBody"];
+            /**
+             * @description A URL that gets events of this job.
+             * @default null
+             */
+            webhook?: components["schemas"]["WebhookBody"] | null;
+            /**
+             * Start Within S
+             * @description A job that no worker has started after so many seconds fails with `start_timeout` and costs nothing.
+             * @default null
+             */
+            start_within_s?: number | null;
+            /**
+             * Cancel After S
+             * @description A job that has not ended so many seconds after it was accepted is canceled.
+             * @default null
+             */
+            cancel_after_s?: number | null;
+            /**
+             * Retries
+             * @description How often the job runs again after an `internal_error`. If left out: 0.
+             * @default null
+             */
+            retries?: number | null;
+            /**
+             * Retain S
+             * @description Record, images and files are removed so many seconds after the end of the job. If left out: as long as the server keeps them.
+             * @default null
+             */
+            retain_s?: number | null;
+            /**
+             * Tags
+             * @description Words of your own to find the job by, each of 1 to 64 characters.
+             * @default null
+             */
+            tags?: string[] | null;
+            /**
+             * Metadata
+             * @description Up to 16 values of your own to find the job by. A key has 1 to 64 letters, digits, `_`, `.` and `-`, a value at most 500 characters; with the tags at most 4096 bytes of JSON.
+             * @default null
+             */
+            metadata?: {
+                [key: string]: string;
+            } | null;
+        };
+        /** DescribeModelParams */
+        DescribeModelParams: {
+            /** Model */
+            model: string;
+            /**
+             * Priority
+             * @default 0
+             */
+            priority?: number;
+        };
+        /**
          * DrawParams
          * @description The effective parameters of txt2img, img2img and inpaint; the declarations are those of ``DrawRequest``.
          */
@@ -575,6 +764,112 @@ export interface components {
              * @default c2pa
              */
             provenance?: string;
+        };
+        /**
+         * EmbedBody
+         * @description A request for the embedding of an image.
+         */
+        EmbedBody: {
+            /**
+             * Image
+             * @description An image: an `https://` or `http://` URL, Base64 (bare or as a `data:` URL), `input:<sha256>` from `POST /v1/inputs`, or `image:<id>` of an image that this server generated.
+             */
+            image: string;
+            /**
+             * Model
+             * @description A name or alias of a vision model of the catalog, from `GET /v1/vision/models?catalog=true`. If left out: the first of them.
+             * @default null
+             */
+            model?: string | null;
+            /**
+             * Output
+             * @description `pooled` is one vector in the result; `features` is all that the model has before it pools, as a NumPy file. If left out: `pooled`.
+             * @default null
+             */
+            output?: ("pooled" | "features") | null;
+            /**
+             * Normalize
+             * @description Whether the pooled vector is divided by its length. If left out: true.
+             * @default null
+             */
+            normalize?: boolean | null;
+            /**
+             * Priority
+             * @description Among the jobs of the same API key: each step up gives four times the share of the device.
+             * @default null
+             */
+            priority?: number | null;
+        };
+        /**
+         * EmbedJob
+         * @description Turn an image into a vector.
+         */
+        EmbedJob: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "embed";
+            params: components["schemas"]["EmbedBody"];
+            /**
+             * @description A URL that gets events of this job.
+             * @default null
+             */
+            webhook?: components["schemas"]["WebhookBody"] | null;
+            /**
+             * Start Within S
+             * @description A job that no worker has started after so many seconds fails with `start_timeout` and costs nothing.
+             * @default null
+             */
+            start_within_s?: number | null;
+            /**
+             * Cancel After S
+             * @description A job that has not ended so many seconds after it was accepted is canceled.
+             * @default null
+             */
+            cancel_after_s?: number | null;
+            /**
+             * Retries
+             * @description How often the job runs again after an `internal_error`. If left out: 0.
+             * @default null
+             */
+            retries?: number | null;
+            /**
+             * Retain S
+             * @description Record, images and files are removed so many seconds after the end of the job. If left out: as long as the server keeps them.
+             * @default null
+             */
+            retain_s?: number | null;
+            /**
+             * Tags
+             * @description Words of your own to find the job by, each of 1 to 64 characters.
+             * @default null
+             */
+            tags?: string[] | null;
+            /**
+             * Metadata
+             * @description Up to 16 values of your own to find the job by. A key has 1 to 64 letters, digits, `_`, `.` and `-`, a value at most 500 characters; with the tags at most 4096 bytes of JSON.
+             * @default null
+             */
+            metadata?: {
+                [key: string]: string;
+            } | null;
+        };
+        /** EmbedParams */
+        EmbedParams: {
+            /** Model */
+            model: string;
+            /**
+             * Priority
+             * @default 0
+             */
+            priority?: number;
+            /** Image */
+            image: string;
+            /** Output */
+            output: string;
+            /** Normalize */
+            normalize: boolean;
         };
         /**
          * EmbeddingList
@@ -1475,6 +1770,11 @@ export interface components {
              * @description The least that its images must carry; null is what the server marks.
              */
             provenance: string | null;
+            /**
+             * Safety
+             * @description What happens to images that are scored as unsafe; null is as the server's setting says.
+             */
+            safety: string | null;
             /** Webhooks */
             webhooks: boolean;
             limits: components["schemas"]["KeyLimitsView"];
@@ -1502,7 +1802,7 @@ export interface components {
          * JobBody
          * @description A job to submit.
          */
-        JobBody: components["schemas"]["Txt2ImgJob"] | components["schemas"]["Img2ImgJob"] | components["schemas"]["InpaintJob"] | components["schemas"]["UpscaleJob"] | components["schemas"]["FaceRestoreJob"] | components["schemas"]["FaceSwapJob"];
+        JobBody: components["schemas"]["Txt2ImgJob"] | components["schemas"]["Img2ImgJob"] | components["schemas"]["InpaintJob"] | components["schemas"]["UpscaleJob"] | components["schemas"]["FaceRestoreJob"] | components["schemas"]["FaceSwapJob"] | components["schemas"]["ClassifyJob"] | components["schemas"]["EmbedJob"] | components["schemas"]["SimilarityJob"] | components["schemas"]["DescribeModelJob"];
         /**
          * JobListView
          * @description Some jobs of the API key.
@@ -1539,7 +1839,7 @@ export interface components {
              * Params
              * @description The effective parameters: defaults and random seed are filled in, the prompt is as it was sent.
              */
-            params: components["schemas"]["DrawParams"] | components["schemas"]["UpscaleParams"] | components["schemas"]["FaceRestoreParams"];
+            params: components["schemas"]["DrawParams"] | components["schemas"]["UpscaleParams"] | components["schemas"]["FaceRestoreParams"] | components["schemas"]["ClassifyParams"] | components["schemas"]["EmbedParams"] | components["schemas"]["SimilarityParams"] | components["schemas"]["DescribeModelParams"];
             /**
              * Revised Prompt
              * @description The prompt that is used instead, if the prompt was rewritten.
@@ -1551,6 +1851,8 @@ export interface components {
             /** @description The place in the queue of a job that has not ended, where one job is read; null elsewhere. */
             queue?: components["schemas"]["QueueView"] | null;
             result: components["schemas"]["ResultView"] | null;
+            /** @description What the safety policy found; null without one. */
+            safety?: components["schemas"]["SafetyView"] | null;
             error: components["schemas"]["FailureView"] | null;
             /**
              * Created At
@@ -1655,6 +1957,12 @@ export interface components {
              */
             provenance?: ("none" | "iptc" | "c2pa" | "watermark") | null;
             /**
+             * Safety
+             * @description What happens to images that are scored as unsafe; null is as the server's setting says.
+             * @default null
+             */
+            safety?: ("off" | "tag" | "blur" | "refuse") | null;
+            /**
              * Webhooks
              * @description Whether it may have webhooks.
              * @default true
@@ -1735,6 +2043,12 @@ export interface components {
              */
             provenance?: ("none" | "iptc" | "c2pa" | "watermark") | null;
             /**
+             * Safety
+             * @description What happens to images that are scored as unsafe; null is as the server's setting says.
+             * @default null
+             */
+            safety?: ("off" | "tag" | "blur" | "refuse") | null;
+            /**
              * Webhooks
              * @description Whether it may have webhooks.
              * @default true
@@ -1811,6 +2125,11 @@ export interface components {
              * @description The least that its images must carry; null is what the server marks.
              */
             provenance: string | null;
+            /**
+             * Safety
+             * @description What happens to images that are scored as unsafe; null is as the server's setting says.
+             */
+            safety: string | null;
             /** Webhooks */
             webhooks: boolean;
             limits: components["schemas"]["KeyLimitsView"];
@@ -2647,6 +2966,34 @@ export interface components {
             grace_s?: number;
         };
         /**
+         * SafetyView
+         * @description What the safety policy found in the images of a job.
+         */
+        SafetyView: {
+            /**
+             * Policy
+             * @enum {string}
+             */
+            policy: "off" | "tag" | "blur" | "refuse";
+            /** Classifier */
+            classifier: string;
+            /**
+             * Scores
+             * @description For each image how probably it is unsafe, 0 to 1; empty if they could not be scored.
+             */
+            scores: number[];
+            /**
+             * Flagged
+             * @description For each image whether it is unsafe; `blur` has blurred those.
+             */
+            flagged: boolean[];
+            /**
+             * Problem
+             * @description Why the images could not be scored.
+             */
+            problem: string | null;
+        };
+        /**
          * SamplerList
          * @description All samplers.
          */
@@ -2742,6 +3089,103 @@ export interface components {
         SecretView: {
             /** Secret */
             secret: string;
+        };
+        /**
+         * SimilarityBody
+         * @description A request to compare an image with others.
+         */
+        SimilarityBody: {
+            /**
+             * Image
+             * @description An image: an `https://` or `http://` URL, Base64 (bare or as a `data:` URL), `input:<sha256>` from `POST /v1/inputs`, or `image:<id>` of an image that this server generated.
+             */
+            image: string;
+            /**
+             * Others
+             * @description The images to compare it with, at least one, at most 16.
+             */
+            others: string[];
+            /**
+             * Model
+             * @description A name or alias of a vision model of the catalog, from `GET /v1/vision/models?catalog=true`. If left out: the first of them.
+             * @default null
+             */
+            model?: string | null;
+            /**
+             * Priority
+             * @description Among the jobs of the same API key: each step up gives four times the share of the device.
+             * @default null
+             */
+            priority?: number | null;
+        };
+        /**
+         * SimilarityJob
+         * @description Compare an image with others.
+         */
+        SimilarityJob: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "similarity";
+            params: components["schemas"]["SimilarityBody"];
+            /**
+             * @description A URL that gets events of this job.
+             * @default null
+             */
+            webhook?: components["schemas"]["WebhookBody"] | null;
+            /**
+             * Start Within S
+             * @description A job that no worker has started after so many seconds fails with `start_timeout` and costs nothing.
+             * @default null
+             */
+            start_within_s?: number | null;
+            /**
+             * Cancel After S
+             * @description A job that has not ended so many seconds after it was accepted is canceled.
+             * @default null
+             */
+            cancel_after_s?: number | null;
+            /**
+             * Retries
+             * @description How often the job runs again after an `internal_error`. If left out: 0.
+             * @default null
+             */
+            retries?: number | null;
+            /**
+             * Retain S
+             * @description Record, images and files are removed so many seconds after the end of the job. If left out: as long as the server keeps them.
+             * @default null
+             */
+            retain_s?: number | null;
+            /**
+             * Tags
+             * @description Words of your own to find the job by, each of 1 to 64 characters.
+             * @default null
+             */
+            tags?: string[] | null;
+            /**
+             * Metadata
+             * @description Up to 16 values of your own to find the job by. A key has 1 to 64 letters, digits, `_`, `.` and `-`, a value at most 500 characters; with the tags at most 4096 bytes of JSON.
+             * @default null
+             */
+            metadata?: {
+                [key: string]: string;
+            } | null;
+        };
+        /** SimilarityParams */
+        SimilarityParams: {
+            /** Model */
+            model: string;
+            /**
+             * Priority
+             * @default 0
+             */
+            priority?: number;
+            /** Image */
+            image: string;
+            /** Others */
+            others: string[];
         };
         /**
          * StyleList
@@ -3214,6 +3658,68 @@ export interface components {
              * @description `image:<id>` of a generated image, or `input:<sha256>` of an uploaded one.
              */
             image: string;
+        };
+        /**
+         * VisionModelList
+         * @description Vision models, those of the catalog first.
+         */
+        VisionModelList: {
+            /** Models */
+            models: components["schemas"]["VisionModelView"][];
+            /**
+             * Total
+             * @description How many models the filters leave, of which `models` has the first ones.
+             */
+            total: number;
+        };
+        /**
+         * VisionModelView
+         * @description A vision model.
+         */
+        VisionModelView: {
+            /**
+             * Name
+             * @description For jobs if it is in the catalog, else for `photogram models add timm/NAME`.
+             */
+            name: string;
+            /** Is In Catalog */
+            is_in_catalog: boolean;
+            /**
+             * Architecture
+             * @description timm's name; null if only a worker knows it.
+             */
+            architecture: string | null;
+            /**
+             * Parameters
+             * @description The number of weights; null if unknown.
+             */
+            parameters: number | null;
+            /**
+             * Input Size
+             * @description Channels, height and width; null if unknown.
+             */
+            input_size: [
+                number,
+                number,
+                number
+            ] | null;
+            /**
+             * Classes
+             * @description How many classes the published classifier has; null if unknown.
+             */
+            classes: number | null;
+            /** Licence */
+            licence: string;
+            /**
+             * Pretrained
+             * @description The tags of the published weights, the default one first.
+             */
+            pretrained: string[];
+            /**
+             * Problem
+             * @description Why it cannot be used; null if it can, as far as is known.
+             */
+            problem: string | null;
         };
         /**
          * WatermarkView

@@ -15,6 +15,7 @@ from service.api.native import (
     routes,
     uploads,
     usage,
+    vision_listings,
     webhook_deliveries,
     webhooks,
 )
@@ -38,6 +39,7 @@ for _module in (
     uploads,
     listings,
     auxiliary_listings,
+    vision_listings,
     prompts,
     preferences,
     usage,

@@ -17,6 +17,8 @@ _LimitOfBytes = Annotated[int | None, Field(ge=0, le=10**15)]
 _LIMIT = "0 is no limit, null that of the server."
 _PROVENANCE = "The least that its images must carry; null is what the server marks."
 
+_SAFETY = "What happens to images that are scored as unsafe; null is as the server's setting says."
+
 
 class LimitsBody(StrictBody):
     """The limits of a key."""
@@ -44,6 +46,7 @@ class KeyChanges(StrictBody):
         None, ge=1, le=DURATION_MAX_S, description="How long its jobs and their results are kept."
     )
     provenance: Literal["none", "iptc", "c2pa", "watermark"] | None = Field(None, description=_PROVENANCE)
+    safety: Literal["off", "tag", "blur", "refuse"] | None = Field(None, description=_SAFETY)
     webhooks: bool = Field(True, description="Whether it may have webhooks.")
     limits: LimitsBody | None = None
 
@@ -68,7 +71,8 @@ class KeyBody(KeyChanges):
 
 
 _SAME_IN_RULES = {
-    "name", "reads", "models", "kinds", "max_priority", "weight", "retention_s", "provenance", "webhooks",
+    "name", "reads", "models", "kinds", "max_priority", "weight", "retention_s", "provenance", "safety",
+    "webhooks",
 }  # fmt: skip
 
 
@@ -106,6 +110,7 @@ class KeyView(BaseModel):
     weight: int
     retention_s: int | None
     provenance: str | None = Field(description=_PROVENANCE)
+    safety: str | None = Field(description=_SAFETY)
     webhooks: bool
     limits: KeyLimitsView
 
@@ -139,6 +144,7 @@ def key_view(record: KeyRecord, used_at: float | None) -> KeyView:
         weight=rules.weight,
         retention_s=rules.retention_s,
         provenance=rules.provenance,
+        safety=rules.safety,
         webhooks=rules.webhooks,
         limits=KeyLimitsView(**vars(rules.allowance)),
     )

@@ -98,6 +98,18 @@ class FileView(BaseModel):
     size_bytes: int
 
 
+class SafetyView(BaseModel):
+    """What the safety policy found in the images of a job."""
+
+    policy: Literal["off", "tag", "blur", "refuse"]
+    classifier: str
+    scores: list[float] = Field(
+        description="For each image how probably it is unsafe, 0 to 1; empty if they could not be scored."
+    )
+    flagged: list[bool] = Field(description="For each image whether it is unsafe; `blur` has blurred those.")
+    problem: str | None = Field(description="Why the images could not be scored.")
+
+
 class ResultView(BaseModel):
     """What a finished job gave back."""
 
@@ -167,6 +179,7 @@ class JobView(BaseModel):
         None, description="The place in the queue of a job that has not ended, where one job is read; null elsewhere."
     )
     result: ResultView | None
+    safety: SafetyView | None = Field(None, description="What the safety policy found; null without one.")
     error: FailureView | None
     created_at: AwareDatetime
     started_at: AwareDatetime | None

@@ -24,6 +24,7 @@ from service.api.native.schemas import (
     QueueView,
     ResultView,
     RewriteView,
+    SafetyView,
 )
 from service.backbone.listing import Page
 from service.backbone.places import Place
@@ -42,6 +43,7 @@ def job_view(record: JobRecord, base_url: str, place: Place | None = None) -> Jo
         progress=_progress(record),
         queue=None if place is None else QueueView(ahead=place.ahead, eta_s=place.eta_s),
         result=_result(record, base_url) if record.status is JobStatus.SUCCEEDED else None,
+        safety=None if record.safety is None else SafetyView(**record.safety.to_payload()),
         error=_failure(record),
         created_at=datetime.fromtimestamp(record.created_at, UTC),
         started_at=_datetime(record.started_at),

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from pydantic_core import ErrorDetails
 from starlette.responses import Response
 
+from models.errors import ContentRefused
 from models.jobs.records import JobRecord
 from service.api.errors import ApiError, Dialect, ErrorCode
 from service.api.validation import field_problems
@@ -114,6 +115,8 @@ def failed_job(record: JobRecord, wire_name: Callable[[str], str]) -> OpenAiErro
     """
     code = record.error_code or record.status.value
     message = record.error_message or f"the job was {code}"
+    if code == ContentRefused.code:
+        return OpenAiError(message, param=None, code="moderation_blocked")
     if record.error_field is None:
         return OpenAiError(message, param=None, code=code, status=500)
     param = wire_name(record.error_field)

@@ -13,6 +13,7 @@ from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.catalog import Catalog, Limits, ModelSpec
 from models.catalog.faces import DETECTOR, RESTORER
 from models.catalog.families import SDXL, SDXL_REFINER
+from models.catalog.vision import VisionModels, VisionSpec
 from models.errors import FieldProblem, InvalidTicket, ProblemCode
 from models.jobs.kinds import BUILT_IN_KINDS, JobKind, find_kind
 from models.jobs.parameters import Field, declared
@@ -34,6 +35,7 @@ CATALOG = Catalog(
         "controlnets": {"edges": AuxiliaryModel(name="edges", path=PATH)},
         "faces": {name: AuxiliaryModel(name=name, path=PATH) for name in (RESTORER, DETECTOR)},
     },
+    vision=VisionModels({name: VisionSpec(name=name, repository=f"timm/{name}") for name in ("eye", "fine")}),
 )
 OTHER_VALUES: dict[str, Any] = {
     "metadata": "none",
@@ -52,6 +54,7 @@ OTHER_VALUES: dict[str, Any] = {
     "second_pass": {"scale": 1.5, "upscaler": "Nearest", "strength": 0.6, "num_inference_steps": 9},
     "refiner": {"model": "fine", "start": 0.7}, "reuse_interval": 2, "priority": -1, "enhance_prompt": True,
     "enhance_negative_prompt": True, "scale": 4, "upscaler": "Nearest",
+    "top_k": 3, "multi_label": True, "output": "features", "normalize": False, "others": [OTHER, SOURCE],
 }  # fmt: skip
 """For each field of any kind, a value that is not what a request gets without it."""
 BESIDE: dict[str, dict[str, Any]] = {"reuse_interval": {"model": "deep"}, "refiner": {"model": "xl"}}
@@ -63,7 +66,7 @@ POSSIBLE = [kind for kind in BUILT_IN_KINDS if kind.params is not JobParams]
 
 def minimal(kind: JobKind) -> dict[str, Any]:
     required = {field.name for field in declared(kind.request) if field.is_required} | set(kind.needs)
-    values = {"prompt": "a cat", "image": SOURCE, "mask": {"image": SOURCE}}
+    values = {"prompt": "a cat", "image": SOURCE, "mask": {"image": SOURCE}, "others": [SOURCE]}
     return {name: value for name, value in values.items() if name in required}
 
 

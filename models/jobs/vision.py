@@ -1,0 +1,197 @@
+"""The job kinds that see: their requests, their effective parameters, and how a request is completed."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from models.catalog.catalog import Catalog
+from models.catalog.names import unknown_name
+from models.catalog.vision import no_vision_model, vision_problem
+from models.errors import Problem, ProblemCode
+from models.jobs.checks import Problems, value_or
+from models.jobs.parameters import Parameter
+from models.jobs.params import PRIORITY_MAX, SOURCE_TEXT, JobParams, JobRequest
+
+CLASSIFY, EMBED, SIMILARITY, DESCRIBE_MODEL = "classify", "embed", "similarity", "describe_model"
+TOP_K_MAX = 100
+OTHERS_MAX = 16
+POOLED, FEATURES = "pooled", "features"
+EMBEDDINGS = (POOLED, FEATURES)
+"""What an embedding is: one vector, or all that the model has before it pools, as a file."""
+
+_SOURCE = Parameter(text=SOURCE_TEXT, source="image")
+_MODEL = Parameter(
+    text="A name or alias of a vision model of the catalog, from `GET /v1/vision/models?catalog=true`.",
+    if_left_out="the first of them",
+)
+_PRIORITY = Parameter(
+    text="Among the jobs of the same API key: each step up gives four times the share of the device.",
+    low=-PRIORITY_MAX,
+    high=PRIORITY_MAX,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifyRequest(JobRequest):
+    """A request for the labels of an image."""
+
+    kind: str = CLASSIFY
+    image: Annotated[str, _SOURCE]
+    model: Annotated[str | None, _MODEL] = None
+    top_k: Annotated[int | None, Parameter(text="How many labels.", low=1, high=TOP_K_MAX, if_left_out="5")] = None
+    multi_label: Annotated[
+        bool | None,
+        Parameter(
+            text="Whether each label has a probability of its own (sigmoid); otherwise they add up to 1 (softmax).",
+            if_left_out="false",
+        ),
+    ] = None
+    priority: Annotated[int | None, _PRIORITY] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedRequest(JobRequest):
+    """A request for the embedding of an image."""
+
+    kind: str = EMBED
+    image: Annotated[str, _SOURCE]
+    model: Annotated[str | None, _MODEL] = None
+    output: Annotated[
+        str | None,
+        Parameter(
+            text="`pooled` is one vector in the result; `features` is all that the model has before it pools, as a "
+            "NumPy file.",
+            choices=EMBEDDINGS, if_left_out="`pooled`",
+        ),
+    ] = None  # fmt: skip
+    normalize: Annotated[
+        bool | None, Parameter(text="Whether the pooled vector is divided by its length.", if_left_out="true")
+    ] = None
+    priority: Annotated[int | None, _PRIORITY] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimilarityRequest(JobRequest):
+    """A request to compare an image with others."""
+
+    kind: str = SIMILARITY
+    image: Annotated[str, _SOURCE]
+    others: Annotated[
+        tuple[str, ...],
+        Parameter(
+            text=f"The images to compare it with, at least one, at most {OTHERS_MAX}.", source="image",
+            max_items=OTHERS_MAX,
+        ),
+    ]  # fmt: skip
+    model: Annotated[str | None, _MODEL] = None
+    priority: Annotated[int | None, _PRIORITY] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DescribeModelRequest(JobRequest):
+    """A request for what a vision model is."""
+
+    kind: str = DESCRIBE_MODEL
+    model: Annotated[str | None, _MODEL] = None
+    priority: Annotated[int | None, _PRIORITY] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisionParams(JobParams):
+    """The base of the effective parameters of all kinds that see."""
+
+    model: str
+    priority: int = 0
+
+    def cost_key(self, catalog: Catalog) -> Hashable:
+        return seeing_cost_key(self.model)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifyParams(VisionParams):
+    declaration: ClassVar[type[JobRequest]] = ClassifyRequest
+
+    image: str
+    top_k: int
+    multi_label: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedParams(VisionParams):
+    declaration: ClassVar[type[JobRequest]] = EmbedRequest
+
+    image: str
+    output: str
+    normalize: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimilarityParams(VisionParams):
+    declaration: ClassVar[type[JobRequest]] = SimilarityRequest
+
+    image: str
+    others: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DescribeModelParams(VisionParams):
+    declaration: ClassVar[type[JobRequest]] = DescribeModelRequest
+
+
+def seeing_cost_key(model: str) -> Hashable:
+    """The cost key of forwards of a vision model."""
+    return "vision", model
+
+
+def seeing_problem(catalog: Catalog) -> str | None:
+    """Why this server can see nothing; ``None`` if it can."""
+    return no_vision_model(catalog.vision)
+
+
+def complete_classify(request: ClassifyRequest, catalog: Catalog, problems: Problems) -> ClassifyParams:
+    return ClassifyParams(
+        image=request.image,
+        model=_model(request.model, catalog, problems),
+        top_k=value_or(request.top_k, 5),
+        multi_label=value_or(request.multi_label, False),
+        priority=value_or(request.priority, 0),
+    )
+
+
+def complete_embed(request: EmbedRequest, catalog: Catalog, problems: Problems) -> EmbedParams:
+    return EmbedParams(
+        image=request.image,
+        model=_model(request.model, catalog, problems),
+        output=value_or(request.output, POOLED),
+        normalize=value_or(request.normalize, True),
+        priority=value_or(request.priority, 0),
+    )
+
+
+def complete_similarity(request: SimilarityRequest, catalog: Catalog, problems: Problems) -> SimilarityParams:
+    if not request.others:
+        problems.note("others", Problem("must have at least one image", ProblemCode.REQUIRED, low=1))
+    return SimilarityParams(
+        image=request.image,
+        others=request.others,
+        model=_model(request.model, catalog, problems),
+        priority=value_or(request.priority, 0),
+    )
+
+
+def complete_description(request: DescribeModelRequest, catalog: Catalog, problems: Problems) -> DescribeModelParams:
+    return DescribeModelParams(model=_model(request.model, catalog, problems), priority=value_or(request.priority, 0))
+
+
+def _model(name: str | None, catalog: Catalog, problems: Problems) -> str:
+    """The catalog's name of the model ``name``; what is wrong with it is noted."""
+    refusal, spec = seeing_problem(catalog), catalog.vision.resolve(name)
+    if refusal is not None:
+        problems.note("kind", Problem(refusal, ProblemCode.UNAVAILABLE))
+    elif spec is None:
+        problems.note("model", unknown_name("vision model", name or "", catalog.vision))
+    else:
+        problems.note("model", vision_problem(spec))
+    return "" if spec is None else spec.name

@@ -1,0 +1,1 @@
+"""Seeing with timm: models that classify, embed and compare images."""

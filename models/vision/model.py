@@ -1,0 +1,143 @@
+"""A vision model of timm, loaded once: its preprocessing, its labels, and its forward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL.Image import Image
+from torch import Tensor, nn
+
+from models.catalog.vision import LABELS_MAX_BYTES, VisionSpec
+from models.diffusion.failures import detail_of, is_out_of_memory, reason_of
+from models.errors import JobFailure, ModelUnavailable, OutOfMemory
+from models.vision.files import folder_of
+from models.vision.timm_import import import_timm
+
+LOGITS, POOLED, FEATURES = "logits", "pooled", "features"
+"""What can be read from a forward: the classifier's outputs, the vector before it, and all features before pooling."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """One class of a classifier."""
+
+    name: str
+    """As the weights' own list has it: for ImageNet, the id of the synset."""
+    text: str
+    """For people; the name if there is nothing else."""
+
+
+@dataclass(eq=False, frozen=True)
+class VisionModel:
+    """A vision model, which many jobs share."""
+
+    spec: VisionSpec
+    module: Any
+    """timm's model, in float32."""
+    transform: Callable[[Image], Tensor]
+    """timm's own preprocessing: an RGB image becomes float32 [3, height, width]."""
+    config: Mapping[str, Any]
+    """What timm resolved for the preprocessing: size, mean, standard deviation, interpolation, crop."""
+    labels: Sequence[Label]
+    """The classes in the order of the classifier's outputs; empty if there is no classifier."""
+    device: torch.device
+
+    @property
+    def modules(self) -> list[nn.Module]:
+        """All modules that take memory."""
+        return [self.module]
+
+    def prepare(self, images: Sequence[Image]) -> Tensor:
+        """The inputs for ``images``, RGB of any size: float32 [n, 3, height, width] on the CPU."""
+        return torch.stack([self.transform(image) for image in images])
+
+    @torch.inference_mode()
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The features of ``inputs`` before pooling, on the device, whose shape depends on the architecture."""
+        features: Tensor = self.module.forward_features(inputs.to(self.device))
+        return features
+
+    @torch.inference_mode()
+    def read(self, features: Tensor, what: str) -> Tensor:
+        """``what`` of ``features``: logits [n, classes], pooled vectors [n, width], or the features themselves."""
+        if what == FEATURES:
+            return features
+        outputs: Tensor = self.module.forward_head(features, pre_logits=what == POOLED)
+        return outputs
+
+
+def load_vision_model(spec: VisionSpec, device: torch.device) -> VisionModel:
+    """Load the model of ``spec`` onto ``device``. Only safetensors are read.
+
+    Raises:
+        ModelUnavailable: the files are missing, cannot be read, or are of another architecture.
+        OutOfMemory: the weights do not fit into the device's memory.
+    """
+    try:
+        timm = import_timm()
+        problem = spec.problem()
+        if problem is not None:
+            raise ModelUnavailable(problem)
+        module = _create(timm, spec).eval().requires_grad_(False)
+        config = timm.data.resolve_data_config({}, model=module)
+        transform = timm.data.create_transform(**config, is_training=False)
+        return VisionModel(spec, module.to(device), transform, config, _labels(timm, spec, module), device)
+    except Exception as error:
+        raise _failure(spec, error) from error
+
+
+def _create(timm: Any, spec: VisionSpec) -> nn.Module:
+    """timm's model with its weights, as ``timm.create_model`` makes it for the same files."""
+    made: nn.Module
+    if spec.file is not None:
+        overlay = {"file": str(spec.file), **({} if spec.classes is None else {"num_classes": spec.classes})}
+        made = timm.create_model(spec.architecture, pretrained=True, pretrained_cfg_overlay=overlay)
+        return made
+    folder = folder_of(spec)
+    if folder is None:
+        raise ModelUnavailable("it is not downloaded")
+    made = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    return made
+
+
+def _labels(timm: Any, spec: VisionSpec, module: Any) -> list[Label]:
+    """The labels of all classes: the operator's, those that come with the weights, ImageNet's, or plain numbers."""
+    classes = int(module.num_classes)
+    given = _read_labels(spec.labels) if spec.labels is not None else _own_labels(timm, module, classes)
+    if given is not None and len(given) != classes:
+        raise ModelUnavailable(f"it has {classes} classes, and its list of labels has {len(given)}")
+    return [Label(str(index), str(index)) for index in range(classes)] if given is None else given
+
+
+def _read_labels(file: Path) -> list[Label]:
+    if file.stat().st_size > LABELS_MAX_BYTES:
+        raise ModelUnavailable(f"its file of labels has more than {LABELS_MAX_BYTES} bytes")
+    return [Label(line, line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def _own_labels(timm: Any, module: Any, classes: int) -> list[Label] | None:
+    names, texts = module.pretrained_cfg.get("label_names"), module.pretrained_cfg.get("label_descriptions") or {}
+    if names:
+        ordered = [names[key] for key in sorted(names, key=int)] if isinstance(names, dict) else names
+        return [Label(str(name), str(texts.get(name, name))) for name in ordered]
+    subset = timm.data.infer_imagenet_subset(module) if classes else None
+    if subset is None:
+        return None
+    known = timm.data.ImageNetInfo(subset)
+    return [Label(known.index_to_label_name(index), known.index_to_description(index)) for index in range(classes)]
+
+
+def _failure(spec: VisionSpec, error: Exception) -> JobFailure:
+    if is_out_of_memory(error):
+        return OutOfMemory(f"the vision model {spec.name!r} does not fit into the device's memory")
+    if isinstance(error, ImportError):
+        reason = "it needs the Python packages timm and torchvision"
+    else:
+        reason = reason_of(error, "its files are damaged, or of another architecture")
+    return ModelUnavailable(
+        f"the vision model {spec.name!r} cannot be loaded: {reason}", "model", detail=detail_of(error)
+    )

@@ -1,0 +1,79 @@
+"""Looking at images as a piece of work of the engine: one forward, which rows of the same model share."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+from models.diffusion.devices import synchronize
+from models.errors import DrawingFailed, JobFailure
+from models.jobs.vision import seeing_cost_key
+from models.vision.model import VisionModel
+
+
+class Seeing:
+    """Shows the images of one job to a vision model, in one step.
+
+    Args:
+        inputs: of :meth:`VisionModel.prepare`.
+        what: what is read from the forward; rows that read other things share it all the same.
+    """
+
+    step, steps = 0, 1
+    batch_sizes: tuple[int, ...] = ()
+    step_cost_key: Hashable = None
+
+    def __init__(self, model: VisionModel, inputs: Tensor, what: str) -> None:
+        self._model, self._images, self._what = model, inputs, what
+        self._output: Tensor | None = None
+        self.device = model.device
+
+    @property
+    def group_key(self) -> Hashable:
+        return self._model, self._images.shape[1:]
+
+    @property
+    def cost_key(self) -> Hashable:
+        return seeing_cost_key(self._model.spec.name)
+
+    @property
+    def inputs(self) -> int:
+        return len(self._images)
+
+    def forward(self, batch: Sequence[Seeing]) -> list[Tensor | JobFailure]:
+        """What each piece of work reads of the shared forward, one row for each of its images, on the device.
+
+        Waits for the device, because the engine learns from the time that a forward takes.
+        """
+        features = self._model.forward(torch.cat([each._images for each in batch]))
+        parts = features.split([each.inputs for each in batch])
+        outputs: dict[int, Tensor | JobFailure] = {}
+        for what in dict.fromkeys(each._what for each in batch):
+            readers = [index for index, each in enumerate(batch) if each._what == what]
+            read = self._model.read(torch.cat([parts[index] for index in readers]), what)
+            outputs |= zip(readers, read.split([batch[index].inputs for index in readers]), strict=True)
+        synchronize(self.device)
+        return [outputs[index] for index in range(len(batch))]
+
+    def advance(self, batch: Sequence[Seeing], outputs: Sequence[Tensor]) -> list[JobFailure | None]:
+        return [each._take(output) for each, output in zip(batch, outputs, strict=True)]
+
+    def _take(self, output: Tensor) -> JobFailure | None:
+        self.step = 1
+        self._output = output.float().cpu()
+        is_finite = bool(torch.isfinite(self._output).all())
+        return None if is_finite else DrawingFailed("the output of the vision model is not finite", "model")
+
+    def expect(self, output: Tensor) -> Tensor | None:
+        """Always ``None``: there are no previews."""
+        return None
+
+    def preview(self, expected: Sequence[Tensor]) -> list[Image]:
+        return []
+
+    def finish(self, batch: Sequence[Seeing]) -> list[Tensor | JobFailure]:
+        """Float32 on the CPU, one row for each image."""
+        return [each._output for each in batch if each._output is not None]
