@@ -179,5 +179,6 @@ def test_a_host_that_is_cut_off_and_comes_back_loses_no_job_and_doubles_none(
             assert told.count(b"succeeded") == 1
     images = {path_of(job) for job in all_ended}
     assert {other.get(path).status_code for path in images} == {200}
-    assert len(images) == 7 and len(s3.objects("images")) - stored == 7, "no image is stored twice"
+    assert len(images) == 7
+    until(lambda: len(s3.objects("images")) - stored == 7)  # the worker that is back removes what it stored too late
     assert [name for name in site.hosts if "Traceback" in site.log(name)] == []
