@@ -135,8 +135,9 @@ def _nested_class(request: type[Any]) -> str:
 def _request_classes(request: type[Any]) -> Iterator[str]:
     fields = [field for field in declared(request) if not field.is_required]
     arguments = " and ".join(f"`{field.name}`" for field in positional(request))
+    without = f", without {arguments}" if arguments else ""
     kinds = ", ".join(kind.name for kind in served_kinds() if kind.request is request)
-    text = f"The parameters of {kinds}, without {arguments}."
+    text = f"The parameters of {kinds}{without}."
     if request is not DrawRequest:
         yield _typed_dict(params_name(request), "TypedDict", text, fields)
         return
@@ -204,8 +205,8 @@ def _default(field: Field) -> str | None:
 
 def _method(name: str, kind: JobKind) -> str:
     fields = positional(kind.request)
-    arguments = ", ".join(f"{field.name}: {_hint(field)}" for field in fields)
-    given = ", ".join(f'"{field.name}": {field.name}' for field in fields)
+    arguments = "".join(f", {field.name}: {_hint(field)}" for field in fields)
+    given = "".join(f'"{field.name}": {field.name}, ' for field in fields)
     draws = kind.result is ResultForm.IMAGES
     returned = "AsyncGeneratedImage" if draws else "AsyncJobHandle"
     format_argument = 'file_format: str = "png", ' if draws else ""
@@ -216,14 +217,14 @@ def _method(name: str, kind: JobKind) -> str:
         else f'return await self._finish("{kind.name}", every, following, options)'
     )
     return f'''    async def {kind.name}(
-        self, {arguments}, *, {format_argument}timeout_s: float | None = None,
+        self{arguments}, *, {format_argument}timeout_s: float | None = None,
         on_event: Listener | None = None, options: JobOptions | None = None, **params: Unpack[{name}],
     ) -> {returned}:
         """{kind.summary}
 
 {outcome}        Cancels the job and raises as `generate` does.
         """
-        every, following = {{{given}, **params}}, Following(timeout_s, on_event)
+        every, following = {{{given}**params}}, Following(timeout_s, on_event)
         {call}
 
 '''

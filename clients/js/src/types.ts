@@ -33,13 +33,9 @@ export type Params<K extends Kind> = WithBytes<Extract<JobRequest, { kind: K }>[
 /** What a request says of a job beside its parameters, such as `tags`, `metadata` and `cancel_after_s`. */
 export type JobOptions = Omit<Extract<JobRequest, { kind: "txt2img" }>, "kind" | "params">;
 
-/** `T` with bytes allowed wherever a field is called `image`, and as the whole mask. */
+/** `T` with bytes allowed as its images, and as the whole mask. */
 type WithBytes<T> = {
-  [Name in keyof T]: Name extends "image"
-    ? T[Name] | ImageSource
-    : Name extends "mask"
-      ? T[Name] | ImageSource
-      : T[Name];
+  [Name in keyof T]: Name extends "image" | "mask" ? T[Name] | ImageSource : Name extends "others" ? ImageSource[] : T[Name];
 };
 
 /** What happens to a job, in order. */

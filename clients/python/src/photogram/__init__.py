@@ -72,8 +72,11 @@ from ._models import (
     Usage,
 )
 from ._params import (
+    ClassifyParams,
     ControlParams,
+    DescribeModelParams,
     EditParams,
+    EmbedParams,
     FaceRestoreParams,
     JobOptions,
     LoraParams,
@@ -81,6 +84,7 @@ from ._params import (
     Params,
     RefinerParams,
     SecondPassParams,
+    SimilarityParams,
     UpscaleParams,
     VariationParams,
 )
@@ -94,9 +98,12 @@ if TYPE_CHECKING:
     _client = Photogram()
     assist = _client.assist
     capabilities = _client.capabilities
+    classify = _client.classify
+    describe_model = _client.describe_model
     download = _client.download
     dry_run = _client.dry_run
     edit = _client.edit
+    embed = _client.embed
     face_restore = _client.face_restore
     generate = _client.generate
     images = _client.images
@@ -107,6 +114,7 @@ if TYPE_CHECKING:
     models = _client.models
     rewrite = _client.rewrite
     samplers = _client.samplers
+    similarity = _client.similarity
     styles = _client.styles
     submit = _client.submit
     submit_kind = _client.submit_kind
@@ -129,13 +137,16 @@ __all__ = [
     "BatchItem",
     "Capability",
     "Check",
+    "ClassifyParams",
     "ClientClosed",
     "Conflict",
     "ConnectionFailed",
     "ControlParams",
     "Deletion",
+    "DescribeModelParams",
     "DownloadedImage",
     "EditParams",
+    "EmbedParams",
     "Estimate",
     "Event",
     "FaceRestoreParams",
@@ -190,6 +201,7 @@ __all__ = [
     "SecondPassParams",
     "ServerError",
     "ServiceUnavailable",
+    "SimilarityParams",
     "StatusChanged",
     "Style",
     "Timings",
@@ -213,9 +225,12 @@ __all__ = [
     "__version__",
     "assist",
     "capabilities",
+    "classify",
+    "describe_model",
     "download",
     "dry_run",
     "edit",
+    "embed",
     "face_restore",
     "generate",
     "images",
@@ -226,6 +241,7 @@ __all__ = [
     "models",
     "rewrite",
     "samplers",
+    "similarity",
     "styles",
     "submit",
     "submit_kind",

@@ -7,7 +7,15 @@ from ._async_handles import AsyncGeneratedImage, AsyncJobHandle
 from ._async_performer import AsyncPerformer
 from ._flows import Following, Listener
 from ._images import ImageSource
-from ._params import FaceRestoreParams, JobOptions, UpscaleParams
+from ._params import (
+    ClassifyParams,
+    DescribeModelParams,
+    EmbedParams,
+    FaceRestoreParams,
+    JobOptions,
+    SimilarityParams,
+    UpscaleParams,
+)
 
 
 class AsyncKindMethods:
@@ -48,6 +56,74 @@ class AsyncKindMethods:
         every, following = {"image": image, **params}, Following(timeout_s, on_event)
         [drawn] = await self._draw("face_restore", [every], following, options, file_format)
         return drawn
+
+    async def classify(
+        self,
+        image: ImageSource,
+        *,
+        timeout_s: float | None = None,
+        on_event: Listener | None = None,
+        options: JobOptions | None = None,
+        **params: Unpack[ClassifyParams],
+    ) -> AsyncJobHandle:
+        """Label an image.
+
+        The result is in `.result.document` of the job that is returned.
+        Cancels the job and raises as `generate` does.
+        """
+        every, following = {"image": image, **params}, Following(timeout_s, on_event)
+        return await self._finish("classify", every, following, options)
+
+    async def embed(
+        self,
+        image: ImageSource,
+        *,
+        timeout_s: float | None = None,
+        on_event: Listener | None = None,
+        options: JobOptions | None = None,
+        **params: Unpack[EmbedParams],
+    ) -> AsyncJobHandle:
+        """Turn an image into a vector.
+
+        The result is in `.result.document` of the job that is returned.
+        Cancels the job and raises as `generate` does.
+        """
+        every, following = {"image": image, **params}, Following(timeout_s, on_event)
+        return await self._finish("embed", every, following, options)
+
+    async def similarity(
+        self,
+        image: ImageSource,
+        others: Sequence[ImageSource],
+        *,
+        timeout_s: float | None = None,
+        on_event: Listener | None = None,
+        options: JobOptions | None = None,
+        **params: Unpack[SimilarityParams],
+    ) -> AsyncJobHandle:
+        """Compare an image with others.
+
+        The result is in `.result.document` of the job that is returned.
+        Cancels the job and raises as `generate` does.
+        """
+        every, following = {"image": image, "others": others, **params}, Following(timeout_s, on_event)
+        return await self._finish("similarity", every, following, options)
+
+    async def describe_model(
+        self,
+        *,
+        timeout_s: float | None = None,
+        on_event: Listener | None = None,
+        options: JobOptions | None = None,
+        **params: Unpack[DescribeModelParams],
+    ) -> AsyncJobHandle:
+        """Say what a vision model is.
+
+        The result is in `.result.document` of the job that is returned.
+        Cancels the job and raises as `generate` does.
+        """
+        every, following = {**params}, Following(timeout_s, on_event)
+        return await self._finish("describe_model", every, following, options)
 
     async def _draw(
         self,

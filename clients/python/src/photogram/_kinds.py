@@ -6,7 +6,15 @@ from typing import Unpack
 from ._flows import Following, Listener
 from ._handles import GeneratedImage, JobHandle
 from ._images import ImageSource
-from ._params import FaceRestoreParams, JobOptions, UpscaleParams
+from ._params import (
+    ClassifyParams,
+    DescribeModelParams,
+    EmbedParams,
+    FaceRestoreParams,
+    JobOptions,
+    SimilarityParams,
+    UpscaleParams,
+)
 from ._performer import Performer
 
 
@@ -48,6 +56,74 @@ class KindMethods:
         every, following = {"image": image, **params}, Following(timeout_s, on_event)
         [drawn] = self._draw("face_restore", [every], following, options, file_format)
         return drawn
+
+    def classify(
+        self,
+        image: ImageSource,
+        *,
+        timeout_s: float | None = None,
+        on_event: Listener | None = None,
+        options: JobOptions | None = None,
+        **params: Unpack[ClassifyParams],
+    ) -> JobHandle:
+        """Label an image.
+
+        The result is in `.result.document` of the job that is returned.
+        Cancels the job and raises as `generate` does.
+        """
+        every, following = {"image": image, **params}, Following(timeout_s, on_event)
+        return self._finish("classify", every, following, options)
+
+    def embed(
+        self,
+        image: ImageSource,
+        *,
+        timeout_s: float | None = None,
+        on_event: Listener | None = None,
+        options: JobOptions | None = None,
+        **params: Unpack[EmbedParams],
+    ) -> JobHandle:
+        """Turn an image into a vector.
+
+        The result is in `.result.document` of the job that is returned.
+        Cancels the job and raises as `generate` does.
+        """
+        every, following = {"image": image, **params}, Following(timeout_s, on_event)
+        return self._finish("embed", every, following, options)
+
+    def similarity(
+        self,
+        image: ImageSource,
+        others: Sequence[ImageSource],
+        *,
+        timeout_s: float | None = None,
+        on_event: Listener | None = None,
+        options: JobOptions | None = None,
+        **params: Unpack[SimilarityParams],
+    ) -> JobHandle:
+        """Compare an image with others.
+
+        The result is in `.result.document` of the job that is returned.
+        Cancels the job and raises as `generate` does.
+        """
+        every, following = {"image": image, "others": others, **params}, Following(timeout_s, on_event)
+        return self._finish("similarity", every, following, options)
+
+    def describe_model(
+        self,
+        *,
+        timeout_s: float | None = None,
+        on_event: Listener | None = None,
+        options: JobOptions | None = None,
+        **params: Unpack[DescribeModelParams],
+    ) -> JobHandle:
+        """Say what a vision model is.
+
+        The result is in `.result.document` of the job that is returned.
+        Cancels the job and raises as `generate` does.
+        """
+        every, following = {**params}, Following(timeout_s, on_event)
+        return self._finish("describe_model", every, following, options)
 
     def _draw(
         self,

@@ -207,6 +207,56 @@ class FaceRestoreParams(TypedDict, total=False):
     API key that allows it. One of `none`, `iptc`, `c2pa`, `watermark`. Left out: the preference of the API key."""
 
 
+class ClassifyParams(TypedDict, total=False):
+    """The parameters of classify, without `image`."""
+
+    model: str | None
+    """A name or alias of a vision model of the catalog, from `GET /v1/vision/models?catalog=true`. Left out: the
+    first of them."""
+    top_k: int | None
+    """How many labels. From 1 to 100. Left out: 5."""
+    multi_label: bool | None
+    """Whether each label has a probability of its own (sigmoid); otherwise they add up to 1 (softmax). Left out:
+    false."""
+    priority: int | None
+    """Among the jobs of the same API key: each step up gives four times the share of the device. From -2 to 2."""
+
+
+class EmbedParams(TypedDict, total=False):
+    """The parameters of embed, without `image`."""
+
+    model: str | None
+    """A name or alias of a vision model of the catalog, from `GET /v1/vision/models?catalog=true`. Left out: the
+    first of them."""
+    output: str | None
+    """`pooled` is one vector in the result; `features` is all that the model has before it pools, as a NumPy file.
+    One of `pooled`, `features`. Left out: `pooled`."""
+    normalize: bool | None
+    """Whether the pooled vector is divided by its length. Left out: true."""
+    priority: int | None
+    """Among the jobs of the same API key: each step up gives four times the share of the device. From -2 to 2."""
+
+
+class SimilarityParams(TypedDict, total=False):
+    """The parameters of similarity, without `image` and `others`."""
+
+    model: str | None
+    """A name or alias of a vision model of the catalog, from `GET /v1/vision/models?catalog=true`. Left out: the
+    first of them."""
+    priority: int | None
+    """Among the jobs of the same API key: each step up gives four times the share of the device. From -2 to 2."""
+
+
+class DescribeModelParams(TypedDict, total=False):
+    """The parameters of describe_model."""
+
+    model: str | None
+    """A name or alias of a vision model of the catalog, from `GET /v1/vision/models?catalog=true`. Left out: the
+    first of them."""
+    priority: int | None
+    """Among the jobs of the same API key: each step up gives four times the share of the device. From -2 to 2."""
+
+
 class JobOptions(TypedDict, total=False):
     """What a request says of its job beside the parameters."""
 

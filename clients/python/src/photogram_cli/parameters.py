@@ -296,6 +296,87 @@ FACERESTOREPARAMS = (
     ),
 )
 
+CLASSIFYPARAMS = (
+    Parameter(
+        "image",
+        "image",
+        "An image: an `https://` or `http://` URL, Base64 (bare or as a `data:` URL), `input:<sha256>` from `POST /v1/inputs`, or `image:<id>` of an image that this server generated.",
+    ),
+    Parameter(
+        "model",
+        "str",
+        "A name or alias of a vision model of the catalog, from `GET /v1/vision/models?catalog=true`. Left out: the first of them.",
+    ),
+    Parameter("top_k", "int", "How many labels. From 1 to 100. Left out: 5."),
+    Parameter(
+        "multi_label",
+        "bool",
+        "Whether each label has a probability of its own (sigmoid); otherwise they add up to 1 (softmax). Left out: false.",
+    ),
+    Parameter(
+        "priority",
+        "int",
+        "Among the jobs of the same API key: each step up gives four times the share of the device. From -2 to 2.",
+    ),
+)
+
+EMBEDPARAMS = (
+    Parameter(
+        "image",
+        "image",
+        "An image: an `https://` or `http://` URL, Base64 (bare or as a `data:` URL), `input:<sha256>` from `POST /v1/inputs`, or `image:<id>` of an image that this server generated.",
+    ),
+    Parameter(
+        "model",
+        "str",
+        "A name or alias of a vision model of the catalog, from `GET /v1/vision/models?catalog=true`. Left out: the first of them.",
+    ),
+    Parameter(
+        "output",
+        "str",
+        "`pooled` is one vector in the result; `features` is all that the model has before it pools, as a NumPy file. One of `pooled`, `features`. Left out: `pooled`.",
+        choices=("pooled", "features"),
+    ),
+    Parameter("normalize", "bool", "Whether the pooled vector is divided by its length. Left out: true."),
+    Parameter(
+        "priority",
+        "int",
+        "Among the jobs of the same API key: each step up gives four times the share of the device. From -2 to 2.",
+    ),
+)
+
+SIMILARITYPARAMS = (
+    Parameter(
+        "image",
+        "image",
+        "An image: an `https://` or `http://` URL, Base64 (bare or as a `data:` URL), `input:<sha256>` from `POST /v1/inputs`, or `image:<id>` of an image that this server generated.",
+    ),
+    Parameter("others", "image", "The images to compare it with, at least one, at most 16.", is_list=True),
+    Parameter(
+        "model",
+        "str",
+        "A name or alias of a vision model of the catalog, from `GET /v1/vision/models?catalog=true`. Left out: the first of them.",
+    ),
+    Parameter(
+        "priority",
+        "int",
+        "Among the jobs of the same API key: each step up gives four times the share of the device. From -2 to 2.",
+    ),
+)
+
+DESCRIBEMODELPARAMS = (
+    Parameter(
+        "model",
+        "str",
+        "A name or alias of a vision model of the catalog, from `GET /v1/vision/models?catalog=true`. Left out: the first of them.",
+    ),
+    Parameter(
+        "priority",
+        "int",
+        "Among the jobs of the same API key: each step up gives four times the share of the device. From -2 to 2.",
+    ),
+)
+
 KINDS = (
     Kind(
         "txt2img",
@@ -325,6 +406,17 @@ KINDS = (
     Kind(
         "face_restore", "Restore the faces in an image.", "images", FACERESTOREPARAMS, required=("image",), ignored=()
     ),
+    Kind("classify", "Label an image.", "document", CLASSIFYPARAMS, required=("image",), ignored=()),
+    Kind("embed", "Turn an image into a vector.", "document", EMBEDPARAMS, required=("image",), ignored=()),
+    Kind(
+        "similarity",
+        "Compare an image with others.",
+        "document",
+        SIMILARITYPARAMS,
+        required=("image", "others"),
+        ignored=(),
+    ),
+    Kind("describe_model", "Say what a vision model is.", "document", DESCRIBEMODELPARAMS, required=(), ignored=()),
 )
 
 OPTIONS = (
