@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import discord as discord_py
 import pytest
-from photogram import Loading
+from photogram import Loading, Queued, QueuePlace
 from photogram_discord import PhotogramBot
 from photogram_discord.markdown import escaped, in_line
 from photogram_discord.progress import JobProgress, summary
@@ -93,6 +93,23 @@ def test_what_a_job_waits_for_is_named():
     assert summary([job]) == r"Loading a \*big\* model · 25% of 6.0 GB"
     job.apply(Loading("other"))
     assert summary([job, JobProgress()]) == "Loading other"
+
+
+@pytest.mark.parametrize(
+    ("places", "shown"),
+    [
+        ([QueuePlace(0, None)], "Waiting in the queue"),
+        ([QueuePlace(1, 0.2)], "Waiting in the queue · 1 job ahead · about 1 s left"),
+        ([QueuePlace(8, 90.0), QueuePlace(7, 150.0)], "Waiting in the queue · 7 jobs ahead · about 2 min left"),
+    ],
+)
+def test_the_place_in_the_queue_is_shown(places: list[QueuePlace], shown: str):
+    jobs = [JobProgress() for _ in places]
+    for job, place in zip(jobs, places, strict=True):
+        job.apply(Queued(place))
+    assert summary(jobs) == shown
+    jobs[0].apply(Loading("a model"))
+    assert summary(jobs) == "Loading a model"
 
 
 async def test_a_message_can_notify_if_it_is_told_to(discord: DiscordStandIn, bot: PhotogramBot):

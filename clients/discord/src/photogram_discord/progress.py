@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from photogram import Event, Job, Loading, Previewed, Progressed, StatusChanged
+from photogram import Event, Job, Loading, Previewed, Progressed, Queued, QueuePlace, StatusChanged
 
 from .markdown import in_line
 
@@ -20,14 +20,18 @@ class JobProgress:
     steps: int = 0
     preview: bytes | None = field(default=None, repr=False)
     first_step_at: float | None = None
+    place: QueuePlace | None = None
+    """Where it is in the queue, while it waits there."""
     loading: Loading | None = None
     """What the job waits for, such as a model."""
     trouble: str | None = None
     """Why the server is asked again, for people; None if it answered last time."""
 
     def apply(self, event: Event) -> None:
-        self.trouble = self.loading = None
+        self.trouble = self.loading = self.place = None
         match event:
+            case Queued(place):
+                self.place = place
             case StatusChanged(job):
                 self.set_job(job)
             case Loading():
@@ -38,7 +42,7 @@ class JobProgress:
                 self.preview = data
 
     def set_job(self, job: Job) -> None:
-        self.status = job.status
+        self.status, self.place = job.status, job.queue if job.status == "queued" else None
         if job.progress is not None:
             self._advance(job.progress.step, job.progress.steps)
 
@@ -64,7 +68,19 @@ def summary(jobs: Sequence[JobProgress]) -> str:
     loading = next((job.loading for job in jobs if job.loading is not None), None)
     if loading is not None:
         return _loading(loading)
-    return "Starting" if any(job.status == "running" for job in jobs) else "Waiting in the queue"
+    return "Starting" if any(job.status == "running" for job in jobs) else _waiting(jobs)
+
+
+def _waiting(jobs: Sequence[JobProgress]) -> str:
+    """The place of the job that is taken first, and the end of the one that ends last."""
+    places = [job.place for job in jobs if job.place is not None]
+    line = "Waiting in the queue"
+    if not places:
+        return line
+    if ahead := min(place.ahead for place in places):
+        line += f" · {ahead} {'job' if ahead == 1 else 'jobs'} ahead"
+    ends_s = [place.eta_s for place in places if place.eta_s is not None]
+    return f"{line} · about {_duration(max(ends_s))} left" if ends_s else line
 
 
 def _bar(jobs: Sequence[JobProgress]) -> str:
@@ -72,7 +88,11 @@ def _bar(jobs: Sequence[JobProgress]) -> str:
     filled = int(share * 10)
     line = "▰" * filled + "▱" * (10 - filled) + f" {share:.0%}"
     left = [seconds for job in jobs if (seconds := job.left_s()) is not None]
-    return f"{line} · about {max(1, round(max(left)))} s left" if left and share < 1 else line
+    return f"{line} · about {_duration(max(left))} left" if left and share < 1 else line
+
+
+def _duration(seconds: float) -> str:
+    return f"{max(1, round(seconds))} s" if seconds < 100 else f"{round(seconds / 60)} min"
 
 
 def _loading(loading: Loading) -> str:
