@@ -42,8 +42,10 @@ def replace_file(place: Path, data: bytes, modes: Modes = PRIVATE) -> None:
     """Write ``data`` to ``place``, which may exist.
 
     Raises:
-        StorageUnavailable: the disk is full, or the folder cannot be written.
+        StorageUnavailable: the disk is full, the folder cannot be written, or ``place`` is a device or a folder.
     """
+    if place.exists() and not place.is_file():
+        raise StorageUnavailable(f"{place} is no file that can be replaced")
     _write(place, data, modes, os.replace)
 
 

@@ -22,6 +22,7 @@ from tests.e2e.conftest import KEY, ROOT, Stack
 from tests.engine_stub import EngineStub, Say, first_allowed
 from tests.loopback_hub import LoopbackHub, serving_hub
 from tests.loopback_hub.content import sha256
+from tests.models.vision.rig import TINY, save
 from tests.tiny import build_tiny_sd
 from tests.tiny.loras import build_tiny_lora
 
@@ -33,6 +34,8 @@ defaults = {{ width = 64, height = 64, num_inference_steps = 2 }}
 limits = {{ min_px = 32 }}
 [aliases]
 sdxl = "sd15"
+[vision.tiny]
+folder = "{vision}"
 """
 IMAGES = dict.fromkeys(("cat.png", "cat.jpg", "photo.jpg", "lighthouse.png"), "orange") | {"mask.png": "white"}
 
@@ -153,7 +156,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackHub]:
 def rig(tmp_path_factory: pytest.TempPathFactory, images: Path, images_url: str, hub: LoopbackHub) -> Iterator[Rig]:
     data = tmp_path_factory.mktemp("data")
     folder = build_tiny_sd(tmp_path_factory.mktemp("tiny"))
-    (data / "catalog.toml").write_text(CATALOG.format(folder=folder))
+    (data / "catalog.toml").write_text(CATALOG.format(folder=folder, vision=save(TINY, data / "tiny")))
     (data / "loras").mkdir()
     for seed, name in enumerate(("film", "pixel", "ink")):
         build_tiny_lora(data / "loras" / f"{name}.safetensors", folder, seed=seed)

@@ -72,6 +72,15 @@ def test_a_write_that_fails_is_typed_and_leaves_nothing(
     assert list(tmp_path.rglob("*")) == [tmp_path / "ab"]
 
 
+def test_a_device_and_a_folder_are_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        with pytest.raises(StorageUnavailable, match="no file that can be replaced"):
+            replace_file(tmp_path / name, b"x")
+    assert (tmp_path / "pipe").is_fifo()
+
+
 def test_a_full_disk_is_typed_and_leaves_nothing(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk") as disk:
         folder = disk.folder / "ab"
