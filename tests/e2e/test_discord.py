@@ -179,7 +179,7 @@ async def test_what_ended_while_the_bot_was_down_is_delivered_once(
     await asyncio.to_thread(is_known, house, interaction)
     await rig.stop()
     with house.client() as client:
-        job = await asyncio.to_thread(client.wait, f"discord-{interaction.id}-0", 60)
+        job = await asyncio.to_thread(client.jobs.wait, f"discord-{interaction.id}-0", 60)
     discord.pass_time()
     await rig.start()
     message, file = await result_of(ada, interaction)
