@@ -26,11 +26,9 @@ def download(spec: ModelSpec, progress: Progress) -> None:
         return
     try:
         if spec.repository is not None:
-            fp16 = spec.dtype != "float32"
-            own = spec.denoiser is not None
-            fetch_repository(spec.repository, spec.revision, progress, prefers_fp16=fp16, with_denoiser=not own)
+            fetch_repository(spec, progress)
         elif spec.url is not None and spec.file is not None:
-            fetch_link(spec.url, spec.sha256, spec.file, progress)
+            fetch_link(spec, progress)
     except DownloadFailed as error:
         raise DownloadFailed(f"model {spec.name!r} cannot be downloaded: {error}", detail=error.detail) from error
     except OSError as error:

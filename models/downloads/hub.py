@@ -27,8 +27,10 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import build_hf_headers, disable_progress_bars  # type: ignore[attr-defined]
 
+from models.catalog.catalog import ModelSpec
 from models.catalog.pipelines import INDEX, index_in
 from models.downloads.network import why_failed
+from models.downloads.notes import noted, repository_folder
 from models.downloads.parts import needed_files
 from models.downloads.progress import Progress
 from models.downloads.space import DISK_PROBLEMS, require_space
@@ -89,19 +91,19 @@ def index_of(repository: Repository) -> Mapping[str, Any]:
     return index_in(Path(path).parent)
 
 
-def fetch_repository(
-    name: str, revision: str | None, progress: Progress, *, prefers_fp16: bool = True, with_denoiser: bool = True
-) -> None:
-    """Bring the files that are needed of a repository into the cache of the hub's client; see :func:`needed_files`.
+def fetch_repository(spec: ModelSpec, progress: Progress) -> None:
+    """Bring the files that are needed of the model's repository into the cache of the hub's client.
+
+    See :func:`needed_files`.
 
     Raises:
         DownloadFailed: the message says what to do.
         OSError: the cache cannot be written.
     """
+    assert spec.repository is not None
+    name, revision = spec.repository, spec.revision
     repository = look_up(name, revision)
-    index = index_of(repository)
-    names = [file.name for file in repository.files]
-    wanted = set(needed_files(index, names, prefers_fp16=prefers_fp16, with_denoiser=with_denoiser))
+    wanted = _wanted(repository, spec)
     files = [file for file in repository.files if file.name in wanted]
     large = [(remote, _blob(repository, remote)) for file in files if (remote := _remote(repository, file)) is not None]
     missing = sum((remote.size_bytes or 0) - bytes_had(remote, place) for remote, place in large if not place.exists())
@@ -112,9 +114,16 @@ def fetch_repository(
     with _in_words(name, revision):
         snapshot_download(name, revision=repository.revision, allow_patterns=small)
         progress.done_bytes = sum(file.size_bytes for file in files if file.sha256 is None)
-        for remote, place in large:
-            transfer(remote, place, progress)
-        snapshot_download(name, revision=repository.revision, allow_patterns=sorted(wanted))
+        with noted(spec, large, progress.total_bytes, progress.done_bytes):
+            for remote, place in large:
+                transfer(remote, place, progress)
+            snapshot_download(name, revision=repository.revision, allow_patterns=sorted(wanted))
+
+
+def _wanted(repository: Repository, spec: ModelSpec) -> set[str]:
+    index, names = index_of(repository), [file.name for file in repository.files]
+    prefers_fp16, with_denoiser = spec.dtype != "float32", spec.denoiser is None
+    return set(needed_files(index, names, prefers_fp16=prefers_fp16, with_denoiser=with_denoiser))
 
 
 def _remote(repository: Repository, file: HubFile) -> RemoteFile | None:
@@ -125,8 +134,7 @@ def _remote(repository: Repository, file: HubFile) -> RemoteFile | None:
 
 
 def _blob(repository: Repository, remote: RemoteFile) -> Path:
-    folder = f"models--{repository.name.replace('/', '--')}"
-    return Path(constants.HF_HUB_CACHE) / folder / "blobs" / str(remote.sha256)
+    return repository_folder(repository.name) / "blobs" / str(remote.sha256)
 
 
 @contextmanager

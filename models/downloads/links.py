@@ -17,9 +17,11 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import httpx
 
+from models.catalog.catalog import ModelSpec
 from models.catalog.file_kinds import FileKind, kind_of
 from models.catalog.weights import SAFETENSORS, header_end_of, read_header
 from models.downloads.network import why_failed
+from models.downloads.notes import noted
 from models.downloads.progress import Progress
 from models.downloads.space import require_space
 from models.downloads.transfer import Refused, RemoteFile, bytes_had, open_client, transfer
@@ -64,19 +66,22 @@ def resolve(source: str, sha256: str | None = None) -> Link:
     return Link(source, name, sha256)
 
 
-def fetch_link(url: str, sha256: str | None, place: Path, progress: Progress) -> None:
-    """Bring the file at ``url`` to ``place``.
+def fetch_link(spec: ModelSpec, progress: Progress) -> None:
+    """Bring the file at the model's URL to its place.
 
     Raises:
         DownloadFailed: the message says what to do.
         OSError: the folder cannot be written.
     """
+    assert spec.url is not None and spec.file is not None
+    url, place = spec.url, spec.file
     try:
-        remote = _probe(url, sha256)
+        remote = _probe(url, spec.sha256)
         progress.total_bytes = remote.size_bytes
         require_space(place.parent, (remote.size_bytes or 0) - bytes_had(remote, place))
-        transfer(remote, place, progress)
-        _check_weights(place)
+        with noted(spec, [(remote, place)], remote.size_bytes):
+            transfer(remote, place, progress)
+            _check_weights(place)
     except Refused as error:
         raise DownloadFailed(_refusal(url, error.status)) from error
 

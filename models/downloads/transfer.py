@@ -72,6 +72,18 @@ def bytes_had(file: RemoteFile, place: Path) -> int:
     return partial.stat().st_size if partial.is_file() else 0
 
 
+def is_being_written(partial: Path) -> bool:
+    """Whether a process of this machine is in :func:`transfer` with this incomplete file, which need not exist."""
+    try:
+        with partial.open("rb") as opened:
+            fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 def transfer(file: RemoteFile, place: Path, progress: Progress) -> None:
     """Bring ``file`` to ``place``, unless that exists, and count its bytes in ``progress``.
 

@@ -63,12 +63,18 @@ class Speed:
 
 
 def progress_line(name: str, progress: Progress, speed: float | None) -> str:
-    """As in ``sdxl: 1.2 GB of 6.9 GB, 45.1 MB/s, 2 min 7 s left``; what is unknown is left out."""
-    done, total = progress.done_bytes, progress.total_bytes
-    parts = [in_words(done) if total is None else f"{in_words(done)} of {in_words(total)}"]
+    """As in ``sdxl: 1.2 GB of 6.9 GB (17 %), 45.1 MB/s, 2 min 7 s left``; what is unknown is left out."""
+    return f"{name}: {bytes_in_words(progress.done_bytes, progress.total_bytes, speed)}"
+
+
+def bytes_in_words(done_bytes: int, total_bytes: int | None, speed: float | None) -> str:
+    """How far a download is, as in ``1.2 GB of 6.9 GB (17 %), 45.1 MB/s, 2 min 7 s left``."""
+    parts = [in_words(done_bytes)]
+    if total_bytes:
+        parts = [f"{in_words(done_bytes)} of {in_words(total_bytes)} ({100 * done_bytes // total_bytes} %)"]
     if speed is not None:
         parts.append(f"{in_words(speed)}/s")
-        if total is not None and done < total:
-            minutes, seconds = divmod(round((total - done) / speed), 60)
+        if total_bytes is not None and done_bytes < total_bytes:
+            minutes, seconds = divmod(round((total_bytes - done_bytes) / speed), 60)
             parts.append(f"{minutes} min {seconds} s left" if minutes else f"{seconds} s left")
-    return f"{name}: {', '.join(parts)}"
+    return ", ".join(parts)

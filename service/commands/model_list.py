@@ -16,9 +16,14 @@ from service.backbone.connections import connect
 from service.backbone.model_notes import ModelNotes, read_notes
 from service.backbone.running import RunningServer, running_server
 from service.backbone.settings import Settings
+from service.commands.model_downloads import bytes_in_words
+from service.commands.model_entries import LINKED_FOLDER
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from models.diffusion.memory_plan import MemoryPlan
+    from models.downloads.notes import DownloadState
 
 
 def model_lines(settings: Settings) -> Iterator[str]:
@@ -30,6 +35,7 @@ def model_lines(settings: Settings) -> Iterator[str]:
     for table in EXTRAS:
         yield from _auxiliary_lines(table, getattr(catalog, table))
     yield from _auxiliary_lines(VISION, catalog.vision)
+    yield from _other_downloads(catalog, settings.catalog_path.parent / LINKED_FOLDER)
     runs = "no photogram up runs with this folder" if server is None else f"the server runs at {server.url}"
     yield f"{settings.catalog_path}: {runs}"
 
@@ -64,7 +70,7 @@ def _paragraph(spec: ModelSpec, notes: ModelNotes, *, is_default: bool) -> Itera
     problem, place = spec.problem() or notes.problems.get(spec.name), place_of(spec)
     state = f"CANNOT BE USED: {problem}" if problem else "ok"
     if problem is None and not is_on_disk(spec):
-        state = f"not downloaded: photogram models pull {spec.name}, or its first job, does that"
+        state = _not_downloaded(spec)
     loaded = f", loaded on {', '.join(notes.loaded[spec.name])}" if spec.name in notes.loaded else ""
     backend = notes.backends.get(spec.name)
     runs_on = "" if backend is None else f", backend {backend.backend}"
@@ -81,6 +87,34 @@ def _paragraph(spec: ModelSpec, notes: ModelNotes, *, is_default: bool) -> Itera
     plan = plan_of(spec)
     if plan is not None:
         yield f"    {_memory(plan, spec)}"
+
+
+def _not_downloaded(spec: ModelSpec) -> str:
+    """What there is of a model whose files are not all here, and how the others come."""
+    from models.downloads.notes import download_of
+
+    begun = download_of(spec)
+    if begun is None:
+        return f"not downloaded: photogram models pull {spec.name}, or its first job, does that"
+    if begun.is_running:
+        return _how_far(begun)
+    return f"{_how_far(begun)}: photogram models pull {spec.name}, or its first job, goes on there"
+
+
+def _how_far(begun: DownloadState) -> str:
+    done = bytes_in_words(begun.done_bytes, begun.total_bytes, begun.bytes_per_s)
+    return f"downloading, {done}" if begun.is_running else f"not downloaded, {done}, not running"
+
+
+def _other_downloads(catalog: Catalog, folder: Path) -> Iterator[str]:
+    """A line for each download of no model in the catalog: ``models add`` writes the entry after the download."""
+    from models.downloads.download import is_remote
+    from models.downloads.notes import downloads_beside, note_of
+
+    known = {note_of(spec) for spec in catalog.values() if is_remote(spec)}
+    for path, begun in downloads_beside(folder):
+        if path not in known:
+            yield f"not in the catalog: {begun.model}, from {begun.source}: {_how_far(begun)}"
 
 
 def _memory(plan: MemoryPlan, spec: ModelSpec) -> str:

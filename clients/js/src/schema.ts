@@ -669,6 +669,29 @@ export interface components {
             priority?: number;
         };
         /**
+         * DownloadView
+         * @description How far the download of a model is that is not complete.
+         */
+        DownloadView: {
+            /** Done Bytes */
+            done_bytes: number;
+            /**
+             * Total Bytes
+             * @description The size of the model; null if its server does not tell.
+             */
+            total_bytes: number | null;
+            /**
+             * Bytes Per S
+             * @description The speed since the download began or went on; null if unknown.
+             */
+            bytes_per_s: number | null;
+            /**
+             * Is Running
+             * @description False if it was cut off; the next one goes on there.
+             */
+            is_running: boolean;
+        };
+        /**
          * DrawParams
          * @description The effective parameters of txt2img, img2img and inpaint; the declarations are those of ``DrawRequest``.
          */
@@ -2434,6 +2457,8 @@ export interface components {
              * @description Why the model cannot be used; null if it can.
              */
             problem: string | null;
+            /** @description The download of its files; null if none was begun on the gateway's machine, or it is complete. */
+            download: components["schemas"]["DownloadView"] | null;
             defaults: components["schemas"]["Defaults"];
             limits: components["schemas"]["Limits"];
             /** Aliases */

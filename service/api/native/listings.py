@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from models.catalog.catalog import Catalog, Defaults, Limits, ModelSpec
 from models.catalog.samplers import REFUSED, SAMPLERS
+from models.downloads.notes import download_of
 from models.jobs.kinds import job_kinds
 from service.api.auth import CurrentCaller
 from service.api.model_objects import OpenAiModel, openai_model
@@ -25,6 +26,15 @@ _ABSOLUTE_PATH = re.compile(r"(?<![\w/:.])(?:~|[A-Za-z]:)?[/\\][^\s'\",;:()]+")
 router = APIRouter(tags=["listings"])
 
 
+class DownloadView(BaseModel):
+    """How far the download of a model is that is not complete."""
+
+    done_bytes: int
+    total_bytes: int | None = Field(description="The size of the model; null if its server does not tell.")
+    bytes_per_s: float | None = Field(description="The speed since the download began or went on; null if unknown.")
+    is_running: bool = Field(description="False if it was cut off; the next one goes on there.")
+
+
 class ModelView(BaseModel):
     """A model of the catalog."""
 
@@ -34,6 +44,9 @@ class ModelView(BaseModel):
     is_default: bool
     is_available: bool = Field(description="Whether jobs can use the model, as far as is known.")
     problem: str | None = Field(description="Why the model cannot be used; null if it can.")
+    download: DownloadView | None = Field(
+        description="The download of its files; null if none was begun on the gateway's machine, or it is complete."
+    )
     defaults: Defaults
     limits: Limits
     aliases: tuple[str, ...]
@@ -112,6 +125,7 @@ def _model_view(spec: ModelSpec, catalog: Catalog, noted: str | None, backend: M
         is_default=spec.name == catalog.default,
         is_available=problem is None,
         problem=problem,
+        download=_download_view(spec),
         defaults=spec.defaults,
         limits=spec.limits,
         aliases=spec.aliases,
@@ -119,6 +133,18 @@ def _model_view(spec: ModelSpec, catalog: Catalog, noted: str | None, backend: M
         native_px=spec.native_px,
         backend=None if backend is None else backend.backend,
         relative_error=None if backend is None else backend.relative_error,
+    )
+
+
+def _download_view(spec: ModelSpec) -> DownloadView | None:
+    begun = download_of(spec)
+    if begun is None:
+        return None
+    return DownloadView(
+        done_bytes=begun.done_bytes,
+        total_bytes=begun.total_bytes,
+        bytes_per_s=begun.bytes_per_s,
+        is_running=begun.is_running,
     )
 
 

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from models.catalog.catalog import Catalog
 from models.downloads.progress import Progress
+from models.downloads.space import in_words
 from service.commands.model_downloads import Speed, progress_line
+from service.commands.models import main
 from tests.loopback_hub import LoopbackHub, serving_hub
 from tests.loopback_hub.content import sha256
 from tests.tiny import build_tiny_file, build_tiny_sd
-from tests.weight_files import LORA_FILE, write
+from tests.weight_files import LORA_FILE, SD1, safetensors, write
 
 
 @pytest.fixture
@@ -26,10 +31,13 @@ def hub() -> Iterator[LoopbackHub]:
         yield served
 
 
+def environment(hub: LoopbackHub, data: Path) -> Mapping[str, str]:
+    return {**os.environ, **hub.environment(data / "cache"), "PHOTOGRAM_DATA": str(data)}
+
+
 def run(hub: LoopbackHub, data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, **hub.environment(data / "cache"), "PHOTOGRAM_DATA": str(data)}
     command = [sys.executable, "-m", "service.commands.models", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=environment(hub, data), capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_a_repository_is_added_with_its_files_and_pulled_again(hub: LoopbackHub, data: Path, tmp_path: Path) -> None:
@@ -77,6 +85,56 @@ def test_what_is_refused_at_a_url_does_not_stay(hub: LoopbackHub, data: Path, ig
         assert [asked for _, _, asked in hub.requests] == ["bytes=0-524287"]
 
 
+@contextmanager
+def killed(hub: LoopbackHub, data: Path, *arguments: str) -> Iterator[None]:
+    """The command runs during the block, and is killed at its end."""
+    command = [sys.executable, "-m", "service.commands.models", *arguments]
+    with subprocess.Popen(command, env=environment(hub, data), stderr=subprocess.DEVNULL) as process:
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+def listed(capsys: pytest.CaptureFixture[str]) -> str:
+    assert main(["list"]) == 0
+    return capsys.readouterr().out
+
+
+def until_listed(pattern: str, capsys: pytest.CaptureFixture[str]) -> None:
+    deadline = time.monotonic() + 60
+    while not re.search(pattern, out := listed(capsys)):
+        assert time.monotonic() < deadline, out
+        time.sleep(0.1)
+
+
+def test_the_list_tells_how_far_downloads_are(
+    hub: LoopbackHub, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PHOTOGRAM_DATA", str(data))
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    content = safetensors({**SD1, "padding": [4000, 1000]})
+    hub.files["one.safetensors"], hub.faults.pause_s = content, 0.005
+    source, place = f"{hub.files_url}/one.safetensors", data / "models" / "one.safetensors"
+    bytes_here = rf"[\d.]+ [kM]?B of {in_words(len(content))} \(\d+ %\)"
+
+    with killed(hub, data, "add", source):
+        until_listed(rf"not in the catalog: one, from {source}: downloading, {bytes_here}, .+/s", capsys)
+    assert re.search(rf"one, from {source}: not downloaded, {bytes_here}, not running\n", listed(capsys))
+
+    entry = f'[models.one]\nfamily = "stable-diffusion"\nurl = "{source}"\nfile = "{place}"\n'
+    (data / "catalog.toml").write_text(entry)
+    goes_on = "photogram models pull one, or its first job, goes on there"
+    assert re.search(rf"one: not downloaded, {bytes_here}, not running: {goes_on}\n", out := listed(capsys))
+    assert "not in the catalog" not in out
+    with killed(hub, data, "pull", "one"):
+        until_listed(rf"one: downloading, {bytes_here}, .+/s, \d+ s left\n", capsys)
+
+    hub.faults.pause_s = 0
+    assert run(hub, data, "pull", "one").returncode == 0
+    assert "one: ok\n" in listed(capsys)
+
+
 FAMILIES_TOLD = {
     "StableDiffusionXLPipeline": ("sdxl", None),
     "StableDiffusion3Img2ImgPipeline": ("sd3", None),
@@ -105,5 +163,5 @@ def test_the_line_tells_bytes_speed_and_time_left() -> None:
     assert progress_line("xl", progress, speed.of(0, 10.0)) == "xl: 2.0 GB"
     progress.total_bytes = 8_000_000_000
     assert progress_line("xl", progress, speed.of(500_000_000, 20.0)) == (
-        "xl: 2.0 GB of 8.0 GB, 50.0 MB/s, 2 min 0 s left"
+        "xl: 2.0 GB of 8.0 GB (25 %), 50.0 MB/s, 2 min 0 s left"
     )

@@ -8,7 +8,10 @@ import time
 import httpx
 import pytest
 
-from models.catalog.catalog import HOUSE_FOLDER
+from models.catalog.catalog import HOUSE_FOLDER, Catalog
+from models.downloads.notes import noted
+from models.downloads.transfer import RemoteFile, incomplete_of
+from models.errors import DownloadFailed
 from service.api.app import create_app
 
 CATALOG = """
@@ -63,6 +66,18 @@ def test_models_are_listed_without_the_servers_paths(cataloged, redis, data):
     assert models["grey"]["problem"] == "its VAE is missing"
     text = cataloged.get("/v1/models").text
     assert not any(leak in text for leak in ("/srv", "secret", "/root", str(data)))
+
+
+def test_a_download_that_was_cut_off_is_told_without_paths(cataloged, data, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    paint = Catalog.load(data / "catalog.toml")["paint"]
+    assert models_of(cataloged)["paint"]["download"] is None
+    remote, place = RemoteFile(url="https://example.org/x", size_bytes=1000), tmp_path / "hub" / "weights"
+    with pytest.raises(DownloadFailed), noted(paint, [(remote, place)], total_bytes=1200, other_bytes=200):
+        incomplete_of(place).write_bytes(bytes(300))
+        raise DownloadFailed("the connection broke off")
+    download = {"done_bytes": 500, "total_bytes": 1200, "bytes_per_s": None, "is_running": False}
+    assert models_of(cataloged)["paint"]["download"] == download
 
 
 def test_the_catalog_is_read_anew_when_it_changes(cataloged, data, caplog):
