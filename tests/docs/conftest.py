@@ -37,6 +37,8 @@ sdxl = "sd15"
 [vision.tiny]
 folder = "{vision}"
 """
+LIMIT_S = 360
+"""How long the snippets of a page may take; those of README took 121 s on a busy machine with two cores."""
 IMAGES = dict.fromkeys(("cat.png", "cat.jpg", "photo.jpg", "lighthouse.png"), "orange") | {"mask.png": "white"}
 
 
@@ -100,7 +102,7 @@ class Rig:
             **self._hub.environment(folder / "cache"),
         }
         return subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
         )
 
 
