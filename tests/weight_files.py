@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 
 from models.catalog.single_file import UNET_LAYOUTS
@@ -19,17 +20,32 @@ def safetensors(
     metadata: Mapping[str, str] | None = None,
 ) -> bytes:
     """A file of zeros with these tensors, without its last ``missing`` bytes."""
+    start, size = _header(shapes, dtype, metadata)
+    whole = start + bytes(size)
+    return whole[: len(whole) - missing]
+
+
+def write_sparse(file: Path, shapes: Mapping[str, list[int]], dtype: str) -> Path:
+    """Write a file of zeros with these tensors, which are a hole that takes no space on the disk."""
+    start, size = _header(shapes, dtype)
+    with file.open("wb") as opened:
+        opened.write(start)
+        opened.truncate(len(start) + size)
+    return file
+
+
+def _header(
+    shapes: Mapping[str, list[int]], dtype: str, metadata: Mapping[str, str] | None = None
+) -> tuple[bytes, int]:
+    """How a file with these tensors starts, and how many bytes of tensors follow."""
     header: dict[str, object] = {} if metadata is None else {"__metadata__": dict(metadata)}
     place = 0
     for name, shape in shapes.items():
-        size = BYTES[dtype]
-        for side in shape:
-            size *= side
+        size = BYTES[dtype] * prod(shape)
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [place, place + size]}
         place += size
     text = json.dumps(header).encode()
-    whole = len(text).to_bytes(8, "little") + text + bytes(place)
-    return whole[: len(whole) - missing]
+    return len(text).to_bytes(8, "little") + text, place
 
 
 def write(file: Path, content: Mapping[str, list[int]] | bytes) -> Path:

@@ -37,7 +37,7 @@ sdxl = "sd15"
 [vision.tiny]
 folder = "{vision}"
 """
-LIMIT_S = 360
+LIMIT_S = 200
 """How long the snippets of a page may take; those of README took 121 s on a busy machine with two cores."""
 IMAGES = dict.fromkeys(("cat.png", "cat.jpg", "photo.jpg", "lighthouse.png"), "orange") | {"mask.png": "white"}
 

@@ -16,12 +16,12 @@ from tests.e2e.conftest import KEY, ROOT, Stack
 DOWNLOADED = '[models.far]\nrepository = "someone/something"\nrevision = "abc"\n'
 
 
-def command(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def command(*arguments: str, timeout_s: float = 60, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a module's command as a user does who has set no variable."""
     environment = {name: value for name, value in os.environ.items() if name not in ("PHOTOGRAM_DATA", "REDIS_URL")}
     return subprocess.run(
         [sys.executable, "-m", *arguments], cwd=ROOT, env=environment | variables, capture_output=True, text=True,
-        timeout=60, check=False,
+        timeout=timeout_s, check=False,
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from safetensors.torch import save_file
 
 LAYERS_PER_BLOCK = 1
 """Of the tiny pipelines' UNets and VAEs."""
+UNET, VAE, CLIP = "model.diffusion_model", "first_stage_model", "cond_stage_model.transformer"
+"""The beginnings of the names of the parts of SD 1.x."""
 _UNET = {
     "time_embedding.linear_1": "time_embed.0",
     "time_embedding.linear_2": "time_embed.2",
@@ -55,22 +57,22 @@ def build_tiny_file(file: Path, pipeline_folder: Path) -> Path:
             :func:`build_tiny_sdxl` with text encoders of two widths wrote.
     """
     pipeline: Any = DiffusionPipeline.from_pretrained(pipeline_folder)
-    weights = {f"model.diffusion_model.{name}": tensor for name, tensor in original_unet(pipeline.unet.state_dict())}
-    weights |= {f"first_stage_model.{name}": tensor for name, tensor in _vae(pipeline.vae.state_dict())}
+    weights = {f"{UNET}.{name}": tensor for name, tensor in original_unet(pipeline.unet.state_dict())}
+    weights |= {f"{VAE}.{name}": tensor for name, tensor in original_vae(pipeline.vae.state_dict())}
     parts = pipeline.components
     second = parts.get("text_encoder_2")
     if second is None:
-        weights |= _clip(parts["text_encoder"], "cond_stage_model.transformer")
+        weights |= original_clip(parts["text_encoder"], CLIP)
     elif parts["text_encoder"] is None:
         weights |= _open_clip(second, "conditioner.embedders.0.model")
     else:
-        weights |= _clip(parts["text_encoder"], "conditioner.embedders.0.transformer")
+        weights |= original_clip(parts["text_encoder"], "conditioner.embedders.0.transformer")
         weights |= _open_clip(second, "conditioner.embedders.1.model")
     save_file(weights, file)
     return file
 
 
-def _clip(text_encoder: Any, prefix: str) -> dict[str, torch.Tensor]:
+def original_clip(text_encoder: Any, prefix: str) -> dict[str, torch.Tensor]:
     weights = text_encoder.state_dict().items()
     return {f"{prefix}.text_model.{name.removeprefix('text_model.')}": tensor for name, tensor in weights}
 
@@ -90,19 +92,28 @@ def _open_clip(text_encoder: Any, prefix: str) -> dict[str, torch.Tensor]:
     return named
 
 
-def original_unet(weights: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
+def original_unet(
+    weights: Mapping[str, torch.Tensor], layers: int = LAYERS_PER_BLOCK
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """The weights of a UNet with so many ``layers`` per block, under their original names."""
+    attentive = {name.split(".")[1] for name in weights if re.match(r"up_blocks\.\d\.attentions", name)}
     for name, tensor in weights.items():
         module, _, kind = name.rpartition(".")
         if module in _UNET:
             yield f"{_UNET[module]}.{kind}", tensor
         else:
-            block, rest = _unet_block(module)
+            block, rest = _unet_block(module, layers, attentive)
             yield ".".join(part for part in (block, _renamed(rest, _RESNET), kind) if part), tensor
 
 
-def _unet_block(module: str) -> tuple[str, str]:
-    """The original name of the block that ``module`` is in, and the module's name in the block."""
-    per_block = LAYERS_PER_BLOCK + 1
+def _unet_block(module: str, layers: int, attentive: Collection[str]) -> tuple[str, str]:
+    """The original name of the block that ``module`` is in, and the module's name in the block.
+
+    Args:
+        layers: how many each block has on the way down.
+        attentive: the numbers of the blocks on the way up that have attention.
+    """
+    per_block = layers + 1
     match module.split(".", 4):
         case ["mid_block", "resnets", number, *rest]:
             return f"middle_block.{2 * int(number)}", ".".join(rest)
@@ -111,8 +122,7 @@ def _unet_block(module: str) -> tuple[str, str]:
         case ["down_blocks", block, "downsamplers", *_]:
             return f"input_blocks.{(int(block) + 1) * per_block}.0.op", ""
         case ["up_blocks", block, "upsamplers", *_]:
-            has_attention = int(block) == 0  # as the tiny UNets are built
-            return f"output_blocks.{int(block) * per_block + LAYERS_PER_BLOCK}.{1 + has_attention}.conv", ""
+            return f"output_blocks.{int(block) * per_block + layers}.{1 + (block in attentive)}.conv", ""
         case ["down_blocks", block, part, number, *rest]:
             place = f"input_blocks.{int(block) * per_block + int(number) + 1}"
         case ["up_blocks", block, part, number, *rest]:
@@ -122,7 +132,7 @@ def _unet_block(module: str) -> tuple[str, str]:
     return f"{place}.{int(part == 'attentions')}", ".".join(rest)
 
 
-def _vae(weights: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
+def original_vae(weights: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
     levels = 1 + max(int(found[1]) for name in weights if (found := re.search(r"up_blocks\.(\d)", name)))
     for name, tensor in weights.items():
         module, _, kind = name.rpartition(".")
