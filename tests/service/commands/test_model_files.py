@@ -205,7 +205,7 @@ def test_a_denoiser_takes_its_other_parts_from_a_folder(
     data: Path, downloads: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     parts = downloads / "parts"
-    write(parts / "model_index.json", b"{}")
+    write(parts / "model_index.json", b'{"_class_name": "StableDiffusionPipeline"}')
     file = downloads / "quick-Q8_0.gguf"
     write_gguf(file, {name: torch.zeros(shape) for name, shape in UNET.items()}, only=[UNET_ATTENTION])
     assert main(["add", str(file), "--parts", str(parts), "--weights", "fp8"]) == 1
