@@ -77,7 +77,7 @@ def repository_folder(repository: str) -> Path:
 def noted(
     spec: ModelSpec, files: Sequence[tuple[RemoteFile, Path]], total_bytes: int | None, other_bytes: int = 0
 ) -> Iterator[None]:
-    """Keep the note of a download of ``spec`` during the block; if the block fails, the note stays.
+    """Keep the note of a download of ``spec`` during the block, and after a failure if there are bytes of it.
 
     Args:
         files: what is downloaded with :func:`models.downloads.transfer.transfer`, and to which places.
@@ -92,8 +92,13 @@ def noted(
     written = path.with_name(f"{path.name}.{os.getpid()}")
     written.write_text(json.dumps(asdict(note)), encoding="utf-8")
     written.replace(path)
-    yield
-    path.unlink(missing_ok=True)
+    is_complete = False
+    try:
+        yield
+        is_complete = True
+    finally:
+        if is_complete or not any(_bytes_here(*each) for each in places):
+            path.unlink(missing_ok=True)
 
 
 def download_of(spec: ModelSpec) -> DownloadState | None:
