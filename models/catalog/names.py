@@ -14,6 +14,11 @@ _COMPARED_MAX = 1000
 """A comparison takes some microseconds, and names come from requests: longer ones and further ones are not compared."""
 
 
+def printable(text: str) -> str:
+    """``text`` in one line that every terminal can show: names of files may have any bytes."""
+    return "".join(each if each.isprintable() else "\ufffd" for each in text)
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The known names that are nearly ``name``, in any case, as `` (did you mean 'Euler a'?)``; empty if none is."""
     if len(name) > _COMPARED_MAX_CHARS:

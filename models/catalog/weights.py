@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -32,7 +33,9 @@ _SIZES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2, "I32": 4,
     "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8,
 }  # fmt: skip
-"""Bytes of a number of each dtype; others, such as those of 4 bits, are not checked."""
+"""Bytes of a number of each dtype."""
+_OTHER_DTYPES = ("F4", "F6_E2M3", "F6_E3M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "C64")
+"""Those whose sizes are not checked."""
 _NOT_REGULAR = "it is no regular file"
 _HTML = (b"<!doctype", b"<html", b"<?xml", b"<head")
 _JSON_START = b"{"
@@ -138,14 +141,27 @@ def _safetensors_header(path: Path, size_bytes: int) -> Mapping[str, Any]:
         raise ModelUnavailable(_foreign(path) or "its file is no .safetensors file") from error
     if not isinstance(header, dict):
         raise ModelUnavailable("its file is no .safetensors file")
-    ends = [_end(name, tensor) for name, tensor in header.items() if name != "__metadata__"]
-    if _LENGTH_BYTES + length + max(ends, default=0) > size_bytes:
-        raise ModelUnavailable("its file is incomplete: download it again")
+    places = sorted(_place(name, tensor) for name, tensor in header.items() if name != "__metadata__")
+    _check_places(places, size_bytes - _LENGTH_BYTES - length)
+    metadata = header.get("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
+        raise ModelUnavailable("its header contradicts itself: its metadata are no texts")
     return header
 
 
-def _end(name: str, tensor: object) -> int:
-    """Where the bytes of a tensor end, after the header.
+def _check_places(places: Sequence[tuple[int, int]], held_bytes: int) -> None:
+    """Raise :class:`ModelUnavailable` unless the tensors follow each other and fill the file, as the format demands."""
+    end = places[-1][1] if places else 0
+    if end > held_bytes:
+        raise ModelUnavailable("its file is incomplete: download it again")
+    if any(begin != before for (_, before), (begin, _) in pairwise([(0, 0), *places])):
+        raise ModelUnavailable("its header contradicts itself: its tensors overlap or leave gaps")
+    if end < held_bytes:
+        raise ModelUnavailable(f"its file is damaged: {held_bytes - end} bytes follow its last tensor")
+
+
+def _place(name: str, tensor: object) -> tuple[int, int]:
+    """Where the bytes of a tensor begin and end, after the header.
 
     Raises:
         ModelUnavailable: the header of the tensor is none, or contradicts itself.
@@ -154,12 +170,15 @@ def _end(name: str, tensor: object) -> int:
     shape, offsets = facts.get("shape"), facts.get("data_offsets")
     if not (_are_counts(shape) and _are_counts(offsets) and len(offsets) == 2 and offsets[0] <= offsets[1]):
         raise ModelUnavailable("its file is no .safetensors file")
-    size, held = _SIZES.get(str(facts.get("dtype"))), offsets[1] - offsets[0]
+    dtype, held = str(facts.get("dtype")), offsets[1] - offsets[0]
+    if dtype not in _SIZES and dtype not in _OTHER_DTYPES:
+        raise ModelUnavailable(f"its tensor {name[:100]!r} has the unknown type {dtype[:20]!r}")
+    size = _SIZES.get(dtype)
     if size is not None and prod(shape) * size != held:
         raise ModelUnavailable(
             f"its header contradicts itself: the tensor {name[:100]!r} of the shape {shape} has {held} bytes"
         )
-    return int(offsets[1])
+    return offsets[0], offsets[1]
 
 
 def _are_counts(value: Any) -> TypeGuard[list[int]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import httpx
 
@@ -53,9 +53,13 @@ def resolve(source: str, sha256: str | None = None) -> Link:
     Raises:
         DownloadFailed: the URL cannot be used, or Civitai has no such model.
     """
-    parts = urlsplit(source)
+    parts = _parts_of(source)
     if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
         raise DownloadFailed(f"{source} must begin with https://")
+    if parts.password is not None:
+        raise DownloadFailed(
+            "the catalog keeps URLs, so none may have a password: download the file yourself and add it"
+        )
     if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
         raise DownloadFailed(f"a SHA-256 has 64 hexadecimal digits, not {sha256!r}")
     if _is_civitai(source):
@@ -64,6 +68,15 @@ def resolve(source: str, sha256: str | None = None) -> Link:
     if not name.lower().endswith(SAFETENSORS):
         raise DownloadFailed(f"{source} is no address of a {SAFETENSORS} file")
     return Link(source, name, sha256)
+
+
+def _parts_of(source: str) -> SplitResult:
+    try:
+        parts = urlsplit(source)
+        _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise DownloadFailed(f"{source} is no URL") from error
+    return parts
 
 
 def fetch_link(spec: ModelSpec, progress: Progress) -> None:
@@ -94,12 +107,13 @@ def _probe(url: str, sha256: str | None) -> RemoteFile:
             if response.status_code not in (200, 206):
                 raise Refused(response)
             if response.headers.get("Content-Type", "").startswith("text/html"):
-                raise DownloadFailed(_refusal(url, 401))
+                host = httpx.URL(url).host
+                raise DownloadFailed(f"{host} gives a web page, perhaps to sign in: download the file and add that")
             size = response.headers.get("Content-Range", "").rpartition("/")[2]
             if response.status_code == 200:
                 size = response.headers.get("Content-Length", "")
             version = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
-    except httpx.TransportError as error:
+    except httpx.RequestError as error:
         host = httpx.URL(url).host
         raise DownloadFailed(f"{host} cannot be reached: {why_failed(error)}") from error
     size_bytes = int(size) if size.isdecimal() else None
@@ -123,7 +137,7 @@ def look_ahead(url: str) -> FileKind | None:
                 start += _part(client, url, len(start), end)[0]
     except Refused as error:
         raise DownloadFailed(_refusal(url, error.status)) from error
-    except (httpx.TransportError, _NoParts):
+    except (httpx.RequestError, _NoParts):
         return None
     is_enough = len(start) >= min(header_end_of(start), size_bytes)
     return _kind_of_start(start, size_bytes) if is_enough else None
@@ -207,7 +221,7 @@ def _civitai(path: str) -> dict[str, Any]:
     try:
         with open_client(_token_headers(url)) as client:
             response = client.get(url)
-    except httpx.TransportError as error:
+    except httpx.RequestError as error:
         raise DownloadFailed(f"{_civitai_endpoint()} cannot be reached: {why_failed(error)}") from error
     if response.status_code != 200:
         raise DownloadFailed(_refusal(url, response.status_code))
@@ -220,8 +234,10 @@ def _refusal(url: str, status: int) -> str:
     host = urlsplit(url).hostname
     if status == 404:
         return f"{host} has no such file or model (404): check the address"
-    if status not in (401, 403):
+    if status == 429 or status >= 500:
         return f"{host} answered with {status}; try again later"
+    if status not in (401, 403):
+        return f"{host} does not give the file: it answered with {status}"
     if not _is_civitai(url):
         return f"{host} gives the file to signed-in users only ({status}): download it yourself and add the file"
     if os.environ.get("CIVITAI_TOKEN"):

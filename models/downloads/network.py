@@ -26,6 +26,8 @@ _REASONS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((TimeoutError, httpx.TimeoutException), "it does not answer in time"),
     ((httpx.ProxyError,), "the proxy in HTTPS_PROXY or HTTP_PROXY does not let it through"),
     ((json.JSONDecodeError,), "something else answers under its address, such as the sign-in page of a network"),
+    ((httpx.TooManyRedirects,), "its redirects do not end"),
+    ((httpx.DecodingError,), "it says that its answer is compressed, and it is not"),
     ((ConnectionError, httpx.NetworkError, httpx.RemoteProtocolError), "the connection broke off"),
 )
 """The first that fits decides."""

@@ -133,7 +133,7 @@ def _fill(file: RemoteFile, opened: BinaryIO, progress: Progress, before: int) -
                 if had != file.size_bytes:
                     _append(client, file, opened, progress, before)
                 return
-            except (httpx.TransportError, _BrokeOff) as error:
+            except (httpx.RequestError, _BrokeOff) as error:
                 failed = 1 if opened.tell() > had else failed + 1
                 if failed >= ATTEMPTS:
                     raise _broken_off(file, opened.tell(), error) from error

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,11 +16,13 @@ from models.catalog.catalog import EXTRAS, HOUSE, Catalog, ModelSpec
 from models.catalog.names import did_you_mean
 from models.catalog.vision import VISION
 from models.errors import CatalogError
-from service.backbone.files import replace_file
+from service.backbone.files import make_folder, replace_file, storing
 
 Place: TypeAlias = tuple[str, str]
 """The table of an entry and its name."""
 _MODELS = "models"
+TABLES = (_MODELS, VISION, *EXTRAS)
+"""The tables whose entries can be removed."""
 
 
 class NameTaken(CatalogError):
@@ -40,8 +44,9 @@ def add_entry(path: Path, name: str, entry: Mapping[str, Any], *, is_default: bo
         NameTaken: the name is taken, unless it is that of an entry to ``overwrite``; the file is unchanged.
         CatalogError: the entry is not valid; the file is unchanged.
     """
-    _require_free(path, name, overwrite=overwrite)
-    put_entries(path, {(_MODELS, name): entry}, default=name if is_default else None)
+    with _locked(path):
+        _require_free(path, name, overwrite=overwrite)
+        _put(path, {(_MODELS, name): entry}, name if is_default else None)
 
 
 def planned_model(path: Path, name: str, entry: Mapping[str, Any], *, overwrite: bool = False) -> ModelSpec:
@@ -68,6 +73,11 @@ def put_entries(path: Path, entries: Mapping[Place, Mapping[str, Any]], default:
     Raises:
         CatalogError: an entry is not valid; the file is unchanged.
     """
+    with _locked(path):
+        _put(path, entries, default)
+
+
+def _put(path: Path, entries: Mapping[Place, Mapping[str, Any]], default: str | None) -> None:
     document = _with_entries(path, entries)
     if default is not None:
         document["default"] = default
@@ -88,29 +98,50 @@ def change_entry(path: Path, name: str, key: str, value: str) -> None:
     Raises:
         CatalogError: there is no such entry, or the value is not valid; the file is unchanged.
     """
-    document = _read(path)
-    _entries(document, _MODELS, name, path)[name][key] = value
-    Catalog.parse(tomlkit.dumps(document), path)
-    _write(path, document)
+    with _locked(path):
+        document = _read(path)
+        _entries(document, _MODELS, name, path)[name][key] = value
+        Catalog.parse(tomlkit.dumps(document), path)
+        _write(path, document)
 
 
-def remove_entry(path: Path, name: str) -> None:
-    """Remove ``[models.name]``, or the entry of a vision model or an auxiliary model; if it was the default, the
-    built-in model becomes the default.
+def remove_entry(path: Path, name: str, table: str | None = None) -> str:
+    """Remove the entry of a model, a vision model or an auxiliary model, and return its table.
+
+    If it was the default model, the built-in model becomes the default.
+
+    Args:
+        table: the table of the entry; ``None`` is the only one that has the name.
 
     Raises:
-        CatalogError: there is no such entry, it is the built-in model, or another entry refers to it; the file is
-            unchanged.
+        CatalogError: there is no such entry, several tables have one, it is the built-in model, or another entry refers
+            to it; the file is unchanged.
     """
     if name == HOUSE:
         raise CatalogError(f"{HOUSE!r} is built in and cannot be removed")
-    document = _read(path)
-    table = next((each for each in (_MODELS, VISION, *EXTRAS) if _has(document, each, name)), _MODELS)
-    del _entries(document, table, name, path)[name]
-    if table == _MODELS and document.get("default") == name:
-        del document["default"]
-    Catalog.parse(tomlkit.dumps(document), path)
-    _write(path, document)
+    with _locked(path):
+        document = _read(path)
+        found = [each for each in TABLES if _has(document, each, name)] if table is None else [table]
+        if len(found) > 1:
+            raise CatalogError(f"there are several entries called {name!r}, in {', '.join(found)}: name one of these")
+        table = found[0] if found else _MODELS
+        del _entries(document, table, name, path)[name]
+        if table == _MODELS and document.get("default") == name:
+            del document["default"]
+        Catalog.parse(tomlkit.dumps(document), path)
+        _write(path, document)
+    return table
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Let one process at a time read and write the file; the lock is beside it, because edits replace the file."""
+    with storing(path.parent):
+        make_folder(path.parent)
+        lock = path.with_name(f".{path.name}.lock").open("w")
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _entries(document: Any, table: str, name: str, path: Path) -> Any:
@@ -138,4 +169,10 @@ def _write(path: Path, document: Any) -> None:
     text = tomlkit.dumps(document)
     # Raises if tomlkit put a top-level key behind a table, where it would belong to that table.
     tomllib.loads(text)
-    replace_file(path, text.encode())
+    try:
+        data = text.encode()
+    except UnicodeEncodeError as error:
+        raise CatalogError(
+            "the catalog is UTF-8 text, which a path or name of the entry is not: rename the file"
+        ) from error
+    replace_file(path, data)

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from models.catalog.catalog import ModelSpec
 from models.catalog.file_kinds import CHECKPOINT, DENOISER, FileKind, kind_of
-from models.catalog.pipelines import INDEX, family_of_pipeline, index_in
+from models.catalog.pipelines import INDEX, denoiser_problem, family_of_pipeline, index_in
 from models.catalog.single_file import family_of
 from models.catalog.weights import SAFETENSORS
 from models.errors import CatalogError, DownloadFailed, ModelUnavailable
 from service.backbone.catalog_edit import NameTaken
-from service.commands.model_files import beside, checked_vae, kind_of_source, name_of_file
+from service.commands.model_files import beside, checked_vae, kind_of_source, name_of_file, require_printable
 
 LINKED_FOLDER = "models"
 """The folder in the data folder for files that were downloaded from URLs."""
@@ -47,15 +47,8 @@ def named_entry(options: argparse.Namespace) -> tuple[str, dict[str, object]]:
     else:
         name, source = _last_part(options.source), _source_or_denoiser(options)
     chosen = name if options.name is None else options.name
-    for text in (chosen, *options.alias):
-        require_printable(text)
+    require_printable(options, chosen)
     return chosen, _entry(options, source)
-
-
-def require_printable(name: str) -> None:
-    """Raise :class:`CatalogError` for a name that cannot be written in one line of a listing."""
-    if not name.strip() or not name.isprintable():
-        raise CatalogError(f"{name!r} is no name: --name gives one of letters, digits and signs in one line")
 
 
 def with_family(entry: dict[str, object], spec: ModelSpec) -> dict[str, object]:
@@ -188,7 +181,12 @@ def _family_of(path: Path) -> dict[str, object]:
 
 def _family_in(folder: Path, given: str | None) -> dict[str, object]:
     """The family of a diffusers folder, unless it was ``given``; a folder that is none is told of elsewhere."""
-    if given is not None or not (folder / INDEX).is_file():
+    if not (folder / INDEX).is_file():
+        return {}
+    if given is not None:
+        index = index_in(folder)
+        if "_class_name" in index and (problem := denoiser_problem(index, given)) is not None:
+            raise CatalogError(f"{folder} cannot be added as {given}: {problem}")
         return {}
     with _family_to_be_given(str(folder)):
         return {"family": family_of_pipeline(index_in(folder))}

@@ -134,6 +134,17 @@ def auxiliary_entry(file: Path, kind: FileKind) -> dict[str, object]:
     return entry if kind.family is None or kind.kind == LORA else {**entry, "family": kind.family}
 
 
+def require_printable(options: argparse.Namespace, name: str) -> None:
+    """Raise :class:`CatalogError` if the name, an alias or the licence cannot be written in one line of a listing."""
+    if not options.source.strip():
+        raise CatalogError("the source is empty: give a file, a folder, a repository or a URL")
+    licence = [] if options.licence is None else [options.licence]
+    given = {"--name": [name], "--alias": options.alias, "--licence": licence}
+    for flag, text in ((flag, text) for flag, texts in given.items() for text in texts):
+        if not text.strip() or not text.isprintable():
+            raise CatalogError(f"{text!r} cannot be used: {flag} gives letters, digits and signs in one line")
+
+
 def add_auxiliary(options: argparse.Namespace, catalog_path: Path, kind: FileKind) -> Iterator[str]:
     """Add a file that is no checkpoint to the catalog; the lines say what it is and how to use it.
 
@@ -146,6 +157,7 @@ def add_auxiliary(options: argparse.Namespace, catalog_path: Path, kind: FileKin
         yield _give_vae(options.to, file, catalog_path)
         return
     table, name = TABLES[kind.kind], options.name or name_of_file(file)
+    require_printable(options, name)
     _refuse_taken(getattr(Catalog.load(catalog_path), table), name, file, kind, options.overwrite)
     given = {"family": options.family, "aliases": options.alias, "licence": options.licence}
     entry = {**auxiliary_entry(file, kind), **{key: value for key, value in given.items() if value}}

@@ -80,7 +80,7 @@ def _paragraph(spec: ModelSpec, notes: ModelNotes, *, is_default: bool) -> Itera
     if spec.aliases:
         yield f"    also called: {', '.join(spec.aliases)}"
     if is_remote(spec):
-        yield f"    from {spec.url or spec.source}"
+        yield f"    from {(spec.url or str(spec.source)).partition('?')[0]}"  # a query may have a token
     if place is not None and place.exists():
         size_bytes = bytes_of(place)
         yield f"    {in_words(size_bytes)} ({size_bytes} bytes) in {place}"

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from models.catalog.catalog import EXTRAS, Catalog
 from models.catalog.file_kinds import CHECKPOINT, DENOISER, TABLES, VAE, FileKind, kind_of
 from models.catalog.gguf_files import GGUF
+from models.catalog.names import printable
 from models.catalog.pipelines import INDEX
 from models.catalog.weights import PICKLES, WEIGHTS
 from models.errors import CatalogError
@@ -61,7 +62,7 @@ class Scan:
         if not folder.is_dir():
             raise CatalogError(f"there is no folder {folder}")
         for file in _files(_roots(folder)):
-            yield _printable(f"{_below(file, folder)}: {self._look_at(file)}")
+            yield printable(f"{_below(file, folder)}: {self._look_at(file)}")
         yield f"{len(self.entries)} new, {self._known} in the catalog already, {self._left_out} left out"
 
     def _look_at(self, file: Path) -> str:
@@ -214,8 +215,3 @@ def _is_weights(name: str) -> bool:
 
 def _below(file: Path, folder: Path) -> str:
     return str(file.relative_to(folder) if file.is_relative_to(folder) else file)
-
-
-def _printable(text: str) -> str:
-    """``text`` in one line that every terminal can show: names of files may have any bytes."""
-    return "".join(each if each.isprintable() else "\ufffd" for each in text)

@@ -12,6 +12,7 @@ from models.catalog.timm_models import timm_weights
 from models.catalog.vision import VISION, VisionSpec, architecture_in, read_vision_models
 from models.errors import CatalogError
 from service.backbone.catalog_edit import put_entries
+from service.commands.model_files import require_printable
 
 TIMM = "timm/"
 """What a source begins with that is a name of timm, or one of timm's repositories on the model hub."""
@@ -33,6 +34,7 @@ def add_vision(options: argparse.Namespace, catalog_path: Path) -> Iterator[str]
     """
     name, source = _source(options)
     name = options.name or name
+    require_printable(options, name)
     if name in Catalog.load(catalog_path).vision and not options.overwrite:
         raise CatalogError(f"there is a vision model {name!r} already: --overwrite replaces it, --name gives another")
     labels = None if options.labels is None else str(Path(options.labels).expanduser().absolute())

@@ -12,9 +12,9 @@ from models.catalog.catalog import DTYPES, OFFLOADS, PREDICTIONS, WEIGHTS, Catal
 from models.catalog.families import ATTENTIONS, FAMILIES
 from models.catalog.file_kinds import CHECKPOINT, DENOISER, FileKind
 from models.catalog.libraries import missing_package
-from models.catalog.names import unknown_name
+from models.catalog.names import printable, unknown_name
 from models.errors import CatalogError, DownloadFailed, StorageUnavailable, with_detail
-from service.backbone.catalog_edit import add_entry, planned_model, put_entries, remove_entry
+from service.backbone.catalog_edit import TABLES, add_entry, planned_model, put_entries, remove_entry
 from service.backbone.configuration import configure
 from service.backbone.running import running_server
 from service.backbone.settings import Settings, SettingsError
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return run(options, configure(flags={"data": options.data}).settings)
     except (CatalogError, DownloadFailed, SettingsError, StorageUnavailable, OSError) as error:
-        print(f"photogram models: {with_detail(error)}", file=sys.stderr)
+        print(f"photogram models: {chr(10).join(map(printable, with_detail(error).splitlines()))}", file=sys.stderr)
         return 1
 
 
@@ -57,6 +57,8 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text)
         command.add_argument("name")
         command.set_defaults(run=run)
+        if run is remove:
+            command.add_argument("--table", choices=TABLES, help="which entry, if several have the name")
     verify_parser = commands.add_parser("verify", help="compare the engine's images and speed with plain diffusers")
     verify_parser.add_argument("name")
     verify_parser.add_argument("--steps", type=int, help="the steps of each image (default: the model's)")
@@ -112,7 +114,7 @@ def _add_arguments(add_parser: argparse.ArgumentParser) -> None:
 def list_models(options: argparse.Namespace, settings: Settings) -> int:
     """Print the catalog, one paragraph for each model, as the server sees it if it runs."""
     for line in model_lines(settings):
-        print(line)
+        print(printable(line))
     return 0
 
 
@@ -122,7 +124,7 @@ def add(options: argparse.Namespace, settings: Settings) -> int:
         raise CatalogError(f"--sha256 is only for URLs, and {options.source} is none")
     if is_vision(options):
         for line in add_vision(options, settings.catalog_path):
-            print(line)
+            print(printable(line))
         _tell_who_sees_it(settings)
         return 0
     kind = kind_of_source(options.source)
@@ -131,7 +133,7 @@ def add(options: argparse.Namespace, settings: Settings) -> int:
     else:
         lines = add_auxiliary(options, settings.catalog_path, kind)
     for line in lines:
-        print(line)
+        print(printable(line))
     _tell_who_sees_it(settings)
     return 0
 
@@ -161,7 +163,7 @@ def scan(options: argparse.Namespace, settings: Settings) -> int:
     """Add a folder of models to the catalog file, as it is."""
     found = Scan(Catalog.load(settings.catalog_path))
     for line in found.lines(Path(options.folder).expanduser().absolute()):
-        print(line)
+        print(printable(line))
     if found.entries and not options.dry_run:
         put_entries(settings.catalog_path, found.entries)
         _tell_who_sees_it(settings)
@@ -182,8 +184,8 @@ def pull(options: argparse.Namespace, settings: Settings) -> int:
 
 def remove(options: argparse.Namespace, settings: Settings) -> int:
     """Remove a model from the catalog file; its weights are not deleted."""
-    remove_entry(settings.catalog_path, options.name)
-    print(f"{options.name} left the catalog")
+    table = remove_entry(settings.catalog_path, options.name, options.table)
+    print(f"{options.name} left the catalog ({table})")
     _tell_who_sees_it(settings)
     return 0
 

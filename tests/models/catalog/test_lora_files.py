@@ -49,7 +49,18 @@ LIES = {
     "no shape": ({"shape": None}, "no .safetensors file"),
     "offsets backwards": ({"data_offsets": [128, 0]}, "no .safetensors file"),
     "many dimensions": ({"shape": [1] * 100}, "no .safetensors file"),
+    "an unknown type": ({"dtype": "F37"}, "the unknown type 'F37'"),
+    "the place of another": ({"data_offsets": [128, 256]}, "overlap or leave gaps"),
 }
+
+
+def test_a_file_ends_with_its_last_tensor_and_its_metadata_are_texts(tmp_path: Path) -> None:
+    plain = safetensors({"unet.x.lora_A.weight": [4, 8], "unet.x.lora_B.weight": [8, 4]})
+    assert "3 bytes follow" in str(kind_of(write(tmp_path / "long.safetensors", plain + b"abc")).problem)
+    header = {"__metadata__": [1], "unet.x.lora_A.weight": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}}
+    text = json.dumps(header).encode()
+    file = write(tmp_path / "list.safetensors", len(text).to_bytes(8, "little") + text)
+    assert "metadata are no texts" in str(kind_of(file).problem)
 
 
 @pytest.mark.parametrize("case", LIES)

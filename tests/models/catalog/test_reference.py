@@ -11,6 +11,7 @@ import pytest
 from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.catalog import EXTRAS, Catalog, Defaults, Limits, ModelSpec
 from models.catalog.families import FAMILIES, STABLE_DIFFUSION
+from models.catalog.vision import VISION
 
 TEXT = (Path(__file__).parents[3] / "docs" / "catalog.md").read_text(encoding="utf-8")
 
@@ -34,7 +35,7 @@ def names(cls: type) -> set[str]:
 
 
 def test_each_key_is_in_its_table():
-    assert set(rows("Top level")) == {"default", "unknown", "aliases", "models", *EXTRAS}
+    assert set(rows("Top level")) == {"default", "unknown", "aliases", "models", VISION, *EXTRAS}
     assert set(rows("A model")) == names(ModelSpec) - {"name"}
     assert set(rows("`defaults`")) == names(Defaults)
     assert set(rows("`limits`")) == names(Limits)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -138,7 +139,9 @@ def test_what_is_no_model_is_not_added(
     assert not (data / "catalog.toml").exists()
 
 
-@pytest.mark.parametrize("flags", [["--name", ""], ["--name", " "], ["--name", "a\nb"], ["--alias", "x\x1b[31m"]])
+@pytest.mark.parametrize(
+    "flags", [["--name", ""], ["--name", " "], ["--name", "a\nb"], ["--alias", "x\x1b[31m"], ["--licence", "\x1b"]]
+)
 def test_names_fit_into_a_line(data: Path, tiny_folder: Path, flags: Sequence[str]) -> None:
     assert main(["add", str(tiny_folder), *flags]) == 1
     assert not (data / "catalog.toml").exists()
@@ -206,6 +209,34 @@ def test_what_is_removed_is_no_default_any_more(catalog_path: Path, capsys: pyte
     for name, reason in (("one", "there is no model 'one'"), ("house", "is built in"), ("first", "no model 'first'")):
         assert main(["remove", name]) == 1
         assert reason in capsys.readouterr().err
+
+
+def test_a_name_that_several_tables_have_is_removed_from_the_one_that_is_named(
+    catalog_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog_path.write_text(f'{COMMENTED}\n[loras.two]\nfile = "two.safetensors"\n')
+    assert main(["remove", "two"]) == 1
+    assert "several entries called 'two', in models, loras" in capsys.readouterr().err
+    assert main(["remove", "two", "--table", "loras"]) == 0
+    assert "two left the catalog (loras)" in capsys.readouterr().out
+    assert "two" in Catalog.load(catalog_path) and not Catalog.load(catalog_path).loras
+
+
+def test_two_who_add_at_once_do_not_overwrite_each_other(data: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        codes = list(pool.map(lambda n: main(["add", f"a/b{n % 4}", "--revision", "c", "--no-download"]), range(8)))
+    assert codes.count(0) == 4 and len(Catalog.load(data / "catalog.toml")) == 5
+
+
+@pytest.mark.parametrize(
+    "source", ["https://[::1", "https://u:secret@127.0.0.1:9/a.safetensors", "f/bad\udcff.safetensors", " "]
+)
+def test_sources_that_cannot_be_are_refused_in_a_line(
+    data: Path, capsys: pytest.CaptureFixture[str], source: str
+) -> None:
+    assert main(["add", source]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("photogram models: ") and error.count("\n") == 1 and "secret" not in error
 
 
 @pytest.mark.parametrize("entry", ['unknown = "two"\n{}', '{}\n[aliases]\nother = "two"\n'])
