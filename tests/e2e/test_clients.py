@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from photogram import AsyncPhotogram, GeneratedImage, Photogram, Queued, StatusChanged
+from photogram import AsyncPhotogram, GeneratedImage, NotFound, Photogram, Queued, StatusChanged
 from photogram_cli.command import main
 from PIL import Image
 
 from tests.e2e.conftest import CATALOG, KEY, Stack
+from tests.models.vision.rig import TINY, save, smooth_noise
 
 LONG = {"num_inference_steps": 900, "sampler": "DDIM"}
 
@@ -20,7 +21,8 @@ LONG = {"num_inference_steps": 900, "sampler": "DDIM"}
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iterator[Stack]:
     data = tmp_path_factory.mktemp("clients")
-    (data / "catalog.toml").write_text(CATALOG.format(folder=tiny_folder))
+    eyes = save(TINY, data / "eyes")
+    (data / "catalog.toml").write_text(f'{CATALOG.format(folder=tiny_folder)}[vision.eyes]\nfolder = "{eyes}"\n')
     stack = Stack(data, "--workers", "1", PHOTOGRAM_LLM="off", PHOTOGRAM_ROWS="2")
     yield stack
     stack.close()
@@ -142,3 +144,28 @@ def test_arrays_and_files_are_sent_as_images() -> None:
         from_array.pil().save(file, "PNG")
         file.seek(0)
         assert client.upscale(file, scale=1).pil().convert("RGB").tobytes() == array.tobytes()
+
+
+def test_kinds_that_see(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    def run(*arguments: str) -> str:
+        assert main([*arguments]) == 0, capsys.readouterr()
+        return capsys.readouterr().out
+
+    smooth_noise(1).save("a.png")
+    smooth_noise(2).save("b.png")
+    labelled = run("classify", "a.png", "--top-k", "3")
+    assert "model    eyes" in labelled and labelled.count("%") == 3 and "{" not in labelled
+    assert len(json.loads(run("classify", "a.png", "--json"))["result"]["document"]["labels"]) == 5
+    assert "256 numbers: " in run("embed", "a.png")
+    assert "file     features.npy" in run("embed", "a.png", "--output", "features")
+    saved = json.loads(run("embed", "a.png", "--output", "features", "--json"))
+    assert saved["saved"] == ["features-2.npy"] and saved["result"]["document"]["shape"] == [256, 5, 5]
+    assert (tmp_path / "features-2.npy").read_bytes() == (tmp_path / "features.npy").read_bytes()
+    likeness = run("similarity", "a.png", "a.png", "b.png")
+    assert "image 1   1.000" in likeness and "image 2" in likeness
+    assert '"architecture": "test_efficientnet"' in run("describe-model")
+    with Photogram() as client:
+        job = client.similarity(tmp_path / "a.png", [tmp_path / "a.png"])
+        assert job.result.document["similarities"] == pytest.approx([1.0])
+        with pytest.raises(NotFound):
+            client.download_file(job)

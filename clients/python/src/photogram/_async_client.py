@@ -261,6 +261,10 @@ class AsyncPhotogram(AsyncKindMethods):
         image = await self._run(self._flows.download(job, index, file_format))
         return AsyncGeneratedImage.of(self._performer, image)
 
+    async def download_file(self, job: Job | str, index: int = 0) -> bytes:
+        """Download a file that a succeeded job made, one of its `result.files`; raises NotFound if there is none."""
+        return await self._run(self._flows.download_file(job, index))
+
     async def rewrite(self, prompt: str, **options: Unpack[RewriteOptions]) -> RewrittenPrompt:
         """Let the server's language model rewrite a prompt, without generating an image.
 

@@ -258,6 +258,10 @@ class Photogram(KindMethods):
         image = self._run(self._flows.download(job, index, file_format))
         return GeneratedImage.of(self._performer, image)
 
+    def download_file(self, job: Job | str, index: int = 0) -> bytes:
+        """Download a file that a succeeded job made, one of its `result.files`; raises NotFound if there is none."""
+        return self._run(self._flows.download_file(job, index))
+
     def rewrite(self, prompt: str, **options: Unpack[RewriteOptions]) -> RewrittenPrompt:
         """Let the server's language model rewrite a prompt, without generating an image.
 

@@ -167,6 +167,10 @@ class Flows:
         data = _image_bytes((yield from self._call(request, follow_redirects=True)))
         return DownloadedImage(data, image.width, image.height, _seed_of(job), job, file_format, index)
 
+    def download_file(self, job: Job | str, index: int) -> Flow[bytes]:
+        request = self._requests.file(job_id_of(job), index)
+        return (yield from self._call(request, follow_redirects=True)).content
+
     def draw(
         self,
         kind: str,

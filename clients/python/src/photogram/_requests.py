@@ -134,6 +134,9 @@ class Requests:
         headers = {**self._headers, **_request_id(), "Accept": "image/*"}
         return httpx2.Request("GET", target, headers=headers, extensions=self._limits())
 
+    def file(self, job_id: str, index: int) -> httpx2.Request:
+        return self._api("GET", f"/v1/jobs/{quote(job_id, safe='')}/files/{index}", headers={"Accept": "*/*"})
+
     def _api(
         self,
         method: str,

@@ -16,9 +16,10 @@ from rich.console import Console
 from photogram import DownloadedImage, GeneratedImage, Job, Photogram, Proposal
 from photogram.progress import display_for
 
+from .documents import document_lines
 from .files import Output, check_one_standard_input, output_of, text_of
 from .flags import images_given, kind_named, options_of, params_of
-from .output import estimate_lines, image_document, image_lines, job_lines, print_lines, to_json
+from .output import estimate_lines, image_document, image_lines, job_lines, labelled, print_lines, to_json
 from .terminal import show
 
 
@@ -83,12 +84,19 @@ def _saved(client: Photogram, image: GeneratedImage, output: Output, number: int
 def _finish(options: argparse.Namespace, client: Photogram, params: Mapping[str, Any]) -> None:
     with display_for(Console(stderr=True)) as display:
         job: Job = getattr(client, options.method)(**params, options=options_of(options) or None, on_event=display)
-    document = job.result.document if job.result else None
-    print_lines([to_json(asdict(job))] if options.json else [*job_lines(job), *_document_lines(document)])
+    saved = [_save_file(client, job, index, options) for index in range(len(job.result.files) if job.result else 0)]
+    if options.json:
+        print(to_json({**asdict(job), "saved": [str(path) for path in saved]} if saved else asdict(job)))
+        return
+    print_lines([*job_lines(job), *(labelled("file", path) for path in saved)])
+    print_lines(document_lines(job.result.document if job.result else None))
 
 
-def _document_lines(document: object) -> list[str]:
-    return [] if document is None else [to_json(document)]
+def _save_file(client: Photogram, job: Job, index: int, options: argparse.Namespace) -> Path:
+    """Write a file that a job made into the folder for it; raises OSError."""
+    assert job.result is not None
+    path = Path(options.save_to) / Path(job.result.files[index].name).name
+    return Output(path, replaces=options.overwrite).write(client.download_file(job, index)).path or path
 
 
 def _kind_of(kind: str, params: Mapping[str, object]) -> str:

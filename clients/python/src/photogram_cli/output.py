@@ -93,13 +93,13 @@ def model_row(model: Model) -> str:
     """One line of `photogram models list` without the server's own command."""
     notes = (["default"] if model.is_default else []) + ([] if model.is_available else [f"unusable: {model.problem}"])
     names = ", ".join((model.name, *model.aliases))
-    return f"{names}  {model.family}" + (f"  ({'; '.join(map(_escaped, notes))})" if notes else "")
+    return f"{names}  {model.family}" + (f"  ({'; '.join(map(escaped, notes))})" if notes else "")
 
 
 def key_row(key: ApiKey) -> str:
     """One line of `photogram keys list`."""
     state = "revoked" if key.revoked_at else f"expires {_time_text(key.expires_at)}" if key.expires_at else "valid"
-    return f"{key.id}  {_escaped(key.name)}  {','.join(key.scopes)}  {state}"
+    return f"{key.id}  {escaped(key.name)}  {','.join(key.scopes)}  {state}"
 
 
 def usage_lines(usage: Usage) -> list[str]:
@@ -196,20 +196,20 @@ def _manifest_lines(manifest: Manifest) -> list[str]:
 def webhook_endpoint_lines(endpoint: WebhookEndpoint) -> list[str]:
     """The output of `photogram webhooks list` and `add`: a line, and one for the secret if it was just made."""
     state = "on" if endpoint.is_on else f"off: {endpoint.off_reason}"
-    lines = [f"{endpoint.id}  {_escaped(endpoint.url)}  {','.join(endpoint.events)}  {_escaped(state)}"]
+    lines = [f"{endpoint.id}  {escaped(endpoint.url)}  {','.join(endpoint.events)}  {escaped(state)}"]
     return lines if endpoint.secret is None else [*lines, f"signing secret, shown this once: {endpoint.secret}"]
 
 
 def webhook_attempt_line(attempt: WebhookAttempt) -> str:
     """One line of `photogram webhooks log`."""
     outcome = attempt.error or f"answered {attempt.status}"
-    return f"{_time_text(attempt.at)}  {attempt.event}  {_escaped(outcome)}  {attempt.took_s:.2f} s"
+    return f"{_time_text(attempt.at)}  {attempt.event}  {escaped(outcome)}  {attempt.took_s:.2f} s"
 
 
 def webhook_delivery_line(delivery: WebhookDelivery) -> str:
     """One line of `photogram webhooks dead`."""
     target = delivery.url or delivery.endpoint_id
-    return f"{delivery.id}  {delivery.event}  {_escaped(target)}  {delivery.status} after {delivery.attempts} attempts"
+    return f"{delivery.id}  {delivery.event}  {escaped(target)}  {delivery.status} after {delivery.attempts} attempts"
 
 
 def to_json(document: object) -> str:
@@ -234,12 +234,12 @@ def _known(values: dict[str, object]) -> list[str]:
     return [labelled(label, value) for label, value in values.items() if value is not None]
 
 
-def _escaped(value: object) -> str:
+def escaped(value: object) -> str:
     return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", str(value))
 
 
 def labelled(label: str, value: object) -> str:
-    text = _escaped(value)
+    text = escaped(value)
     return f"{label:<{_LABEL_WIDTH}}{'-' if value is None else text}"
 
 

@@ -3,10 +3,10 @@
 import argparse
 import re
 from collections.abc import Container
-from typing import TYPE_CHECKING, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from .completion import SHELLS
-from .declarations import Kind
+from .declarations import Kind, Parameter
 from .files import DEFAULT_FILE, PLACEHOLDERS
 from .flags import OPTION, PARAM, ImageArgument, add_options, add_parameters, key_value, near_miss
 from .installed import SERVER_COMMANDS, found_commands, help_of
@@ -23,7 +23,7 @@ DAY_S = 24 * 3600
 
 _METHODS = {"txt2img": "generate", "img2img": "edit"}
 """The names of commands, and of methods of the client, that are not called after the kind of job."""
-_POSITIONAL = {"prompt": "PROMPT", "image": "IMAGE", "mask": "MASK"}
+_POSITIONAL = {"prompt": "PROMPT", "image": "IMAGE", "mask": "MASK", "others": "OTHER"}
 
 
 class Parser(argparse.ArgumentParser):
@@ -114,22 +114,34 @@ def _add_kind(commands: "Commands", common: Parser, kind: Kind) -> None:
     text = kind.summary[0].lower() + kind.summary[1:].rstrip(".")
     command = _add(commands, common, method.replace("_", "-"), "drawing:run_kind", text)
     command.set_defaults(kind=kind.name, method=method)
-    arguments = " ".join(_POSITIONAL.get(required, required.upper()) for required in kind.required)
-    command.usage = f"{command.prog} {arguments} [FLAGS]"  # the flags are too many for a line
+    lists = [parameter.name for parameter in kind.parameters if parameter.is_list]
+    arguments = [_POSITIONAL.get(each, each.upper()) + " ..." * (each in lists) for each in kind.required]
+    command.usage = " ".join((command.prog, *arguments, "[FLAGS]"))  # the flags are too many for a line
     for name in kind.required:
-        form = {"type": ImageArgument} if name == "image" or name == "mask" else {}
-        what = "what the image shows" if name == "prompt" else "a file, a URL, or an image that the server has"
-        metavar = _POSITIONAL.get(name, name.upper())
-        command.add_argument(PARAM + name, metavar=metavar, help=f"{what}; - is standard input", **form)  # type: ignore[arg-type]
+        _add_positional(command, next(each for each in kind.parameters if each.name == name))
     if kind.result == "images":
         _add_output(command, "the image file: .png, .jpg or .webp; - is standard output, as PNG")
     else:
-        command.set_defaults(output=None, overwrite=False)
+        command.set_defaults(output=None)
+        command.add_argument(
+            "--save-to", metavar="FOLDER", default=".", help="where files that the job makes go (default: here)"
+        )
+        command.add_argument("--overwrite", action="store_true", help="replace files of the same names")
     if "prompt" in kind.required:
         command.add_argument("-n", metavar="N", type=int, help="how many images; a seed counts up")
     command.add_argument("--dry-run", action="store_true", help="print what the job would be and cost; run nothing")
     add_parameters(command, kind, positional=kind.required, is_any_drawing=kind.name == "txt2img")
     add_options(command)
+
+
+def _add_positional(command: Parser, parameter: Parameter) -> None:
+    is_image = parameter.form == "image" or parameter.name == "mask"
+    form: dict[str, Any] = {"type": ImageArgument} if is_image else {}
+    if parameter.is_list:
+        form["nargs"] = "+"
+    what = "what the image shows" if parameter.name == "prompt" else "a file, a URL, or an image that the server has"
+    metavar = _POSITIONAL.get(parameter.name, parameter.name.upper())
+    command.add_argument(PARAM + parameter.name, metavar=metavar, help=f"{what}; - is standard input", **form)
 
 
 def _add_output(parser: Parser, text: str) -> None:
