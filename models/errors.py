@@ -3,6 +3,7 @@
 PhotogramError
 ├── InvalidTicket         the request asks for what nobody can draw; nothing was queued
 ├── CatalogError          the catalog file, or an edit of it, makes no sense
+├── FinetuneError         a vision model cannot be finetuned: its data, the model or the disk is not fit for it
 ├── PromptError           a prompt cannot be read; in models.jobs.prompts
 ├── UnreadableImage       the bytes are no image, too large a one, or what it says of itself is damaged
 ├── DeviceLost            the device is unusable for this process; no JobFailure, since no job is to blame
@@ -130,6 +131,10 @@ class CatalogError(PhotogramError):
     def __init__(self, message: str, key: str | None = None, reason: str | None = None) -> None:
         super().__init__(message)
         self.key, self.reason = key, reason
+
+
+class FinetuneError(PhotogramError):
+    """A vision model cannot be finetuned with this data and these options; the message says why, and where."""
 
 
 DAMAGED = "the image is damaged: its pixels or what describes them cannot be read"

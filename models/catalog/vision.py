@@ -73,6 +73,11 @@ class VisionSpec:
             return f"{self.repository}@{self.revision or 'main'}"
         return str(self.folder or self.file)
 
+    @property
+    def weights(self) -> Path | None:
+        """The file of the weights; ``None`` if they are in a repository."""
+        return self.folder / WEIGHTS if self.folder is not None else self.file
+
     def problem(self) -> str | None:
         """Why it cannot be loaded, as far as the disk shows without reading the weights; without paths."""
         if self.labels is not None and not self.labels.is_file():
@@ -81,7 +86,8 @@ class VisionSpec:
             return None
         if self.folder is not None and not (self.folder / CONFIG).is_file():
             return f"its folder has no {CONFIG}"
-        weights = self.file or (self.folder or Path()) / WEIGHTS
+        weights = self.weights
+        assert weights is not None
         if weights.suffix != SAFETENSORS:
             return f"its file is no {SAFETENSORS} file"
         return file_problem(weights) if weights.is_file() else "its file of weights is missing"

@@ -102,8 +102,9 @@ def _load(catalog: Catalog, name: str, tools: Tools) -> PlanPart[VisionModel]:
 
 
 def _request(spec: VisionSpec, tools: Tools) -> LoadRequest[VisionModel]:
-    """Request the model of ``spec``, which is loaded anew when its entry or its file has changed."""
-    changed_at = None if spec.file is None or not spec.file.exists() else spec.file.stat().st_mtime_ns
+    """Request the model of ``spec``, which is loaded anew when its entry or its weights have changed."""
+    weights = spec.weights
+    changed_at = None if weights is None or not weights.exists() else weights.stat().st_mtime_ns
     needs_download = Download(lambda: not is_on_disk(spec), partial(download, spec)) if spec.repository else None
     read = partial(load_vision_model, spec, tools.device)
     return LoadRequest(("vision", spec, changed_at), f"vision model {spec.name}", read, needs_download)

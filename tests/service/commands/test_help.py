@@ -30,6 +30,7 @@ COMMANDS = (
     "models add",
     "storage migrate",
     "up",
+    "vision finetune",
     "worker",
 )
 
