@@ -9,9 +9,10 @@ The client's own download begins a file anew after every failure. Large files th
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from models.downloads.transfer import Refused, RemoteFile, bytes_had, transfer
 from models.errors import DownloadFailed, ModelUnavailable
 
 _log = logging.getLogger(__name__)
+Noting = Callable[[Sequence[tuple[RemoteFile, Path]], int | None, int], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
@@ -101,23 +103,34 @@ def fetch_repository(spec: ModelSpec, progress: Progress) -> None:
         OSError: the cache cannot be written.
     """
     assert spec.repository is not None
-    name, revision = spec.repository, spec.revision
-    repository = look_up(name, revision)
-    wanted = _wanted(repository, spec)
+    repository = look_up(spec.repository, spec.revision)
+    fetch_files(repository, _wanted(repository, spec), progress, partial(noted, spec))
+
+
+def fetch_files(
+    repository: Repository, wanted: Collection[str], progress: Progress, noting: Noting = lambda *_: nullcontext()
+) -> None:
+    """Bring the files called ``wanted`` into the cache of the hub's client; raises as :func:`fetch_repository`.
+
+    Args:
+        noting: gives the context in which large files come, from these with their places, the bytes of all files, and
+            the bytes of the small ones.
+    """
     files = [file for file in repository.files if file.name in wanted]
     large = [(remote, _blob(repository, remote)) for file in files if (remote := _remote(repository, file)) is not None]
     missing = sum((remote.size_bytes or 0) - bytes_had(remote, place) for remote, place in large if not place.exists())
     require_space(Path(constants.HF_HUB_CACHE), missing)
     progress.total_bytes = sum(file.size_bytes for file in files)
     small = [file.name for file in files if file.sha256 is None]
+    name, revision = repository.name, repository.revision
     disable_progress_bars()
     with _in_words(name, revision):
-        snapshot_download(name, revision=repository.revision, allow_patterns=small)
+        snapshot_download(name, revision=revision, allow_patterns=small)
         progress.done_bytes = sum(file.size_bytes for file in files if file.sha256 is None)
-        with noted(spec, large, progress.total_bytes, progress.done_bytes):
+        with noting(large, progress.total_bytes, progress.done_bytes):
             for remote, place in large:
                 transfer(remote, place, progress)
-            snapshot_download(name, revision=repository.revision, allow_patterns=sorted(wanted))
+            snapshot_download(name, revision=revision, allow_patterns=sorted(wanted))
 
 
 def _wanted(repository: Repository, spec: ModelSpec) -> set[str]:

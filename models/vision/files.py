@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from huggingface_hub import snapshot_download, try_to_load_from_cache
-from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
+from huggingface_hub import try_to_load_from_cache
 
 from models.catalog.vision import CONFIG, WEIGHTS, VisionSpec
-from models.downloads.hub import look_up
+from models.downloads.hub import fetch_files, look_up
 from models.downloads.progress import Progress
+from models.downloads.space import DISK_PROBLEMS
 from models.errors import DownloadFailed
 
 
@@ -27,24 +27,22 @@ def is_on_disk(spec: VisionSpec) -> bool:
 
 
 def download(spec: VisionSpec, progress: Progress) -> None:
-    """Bring the files of the model's repository into the cache of the hub's client.
+    """Bring the files of the model's repository into the cache of the hub's client; what was begun is resumed.
 
     Raises:
-        DownloadFailed: the message says why.
+        DownloadFailed: the message says why, and what to do.
     """
     assert spec.repository is not None
     try:
         found = look_up(spec.repository, spec.revision)
-        wanted = [file for file in found.files if file.name in (CONFIG, WEIGHTS)]
-        if len(wanted) < 2:
-            raise DownloadFailed(f"{spec.repository} is no model of timm: it needs {CONFIG} and {WEIGHTS}")
-        progress.total_bytes = sum(file.size_bytes for file in wanted)
-        disable_progress_bars()
-        snapshot_download(spec.repository, revision=found.commit, allow_patterns=[CONFIG, WEIGHTS])
-        progress.done_bytes = progress.total_bytes
+        missing = {CONFIG, WEIGHTS} - {file.name for file in found.files}
+        if missing:
+            raise DownloadFailed(f"{spec.repository} is no model of timm: it has no {' and no '.join(sorted(missing))}")
+        fetch_files(found, {CONFIG, WEIGHTS}, progress)
     except DownloadFailed as error:
         message = f"vision model {spec.name!r} cannot be downloaded: {error}"
         raise DownloadFailed(message, detail=error.detail) from error
-    except Exception as error:  # the hub's client also raises the errors of its transport
-        message = f"vision model {spec.name!r} cannot be downloaded"
-        raise DownloadFailed(message, detail=f"{type(error).__name__}: {error}") from error
+    except OSError as error:
+        reason = DISK_PROBLEMS.get(error.errno or 0, "its files cannot be written")
+        message = f"vision model {spec.name!r} cannot be downloaded: {reason}"
+        raise DownloadFailed(message, detail=None if error.filename is None else str(error.filename)) from error

@@ -6,6 +6,8 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 
 from models.catalog.catalog import ModelSpec
 from models.downloads.progress import Progress
@@ -24,11 +26,16 @@ def download_shown(spec: ModelSpec) -> None:
     """
     from models.downloads.download import download  # the hub's client: longer than --help may take
 
+    show_download(spec.name, partial(download, spec))
+
+
+def show_download(name: str, download: Callable[[Progress], None]) -> None:
+    """Run ``download``, and show how far it is; raises what it raises."""
     progress, done = Progress(), threading.Event()
-    shown = threading.Thread(target=_show, args=(spec.name, progress, done), daemon=True)
+    shown = threading.Thread(target=_show, args=(name, progress, done), daemon=True)
     shown.start()
     try:
-        download(spec, progress)
+        download(progress)
     finally:
         done.set()
         shown.join()

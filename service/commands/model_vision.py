@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from models.catalog.timm_models import timm_weights
 from models.catalog.vision import VISION, VisionSpec, architecture_in, read_vision_models
 from models.errors import CatalogError
 from service.backbone.catalog_edit import put_entries
+from service.commands.model_downloads import show_download
 from service.commands.model_files import require_printable
 
 TIMM = "timm/"
@@ -44,7 +46,7 @@ def add_vision(options: argparse.Namespace, catalog_path: Path) -> Iterator[str]
     if (problem := spec.problem()) is not None:
         raise CatalogError(f"{options.source} cannot be added: {problem}")
     if spec.repository is not None and not options.no_download:
-        yield from _download(spec)
+        pull_vision(spec)
     put_entries(catalog_path, {(VISION, name): entry})
     yield f"{name} is in the catalog: a vision model"
     yield f'use it in a request of the kind classify, embed or similarity: "model": "{name}"'
@@ -85,10 +87,16 @@ def _newest(repository: str) -> str:
     return look_up(repository).commit
 
 
-def _download(spec: VisionSpec) -> Iterator[str]:
-    from models.downloads.progress import Progress
-    from models.vision.files import download, is_on_disk
+def pull_vision(spec: VisionSpec) -> None:
+    """Download the files of a model of a repository unless they are here, and show how far it is.
 
+    Raises:
+        CatalogError: it is a folder or a file of this machine.
+        DownloadFailed: the message says why, and what to do.
+    """
+    from models.vision.files import download, is_on_disk  # the hub's client: longer than --help may take
+
+    if spec.repository is None:
+        raise CatalogError(f"{spec.name} is a folder or a file of this machine and is not downloaded")
     if not is_on_disk(spec):
-        yield f"downloading {spec.source}"
-        download(spec, Progress())
+        show_download(spec.name, partial(download, spec))

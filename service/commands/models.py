@@ -23,7 +23,7 @@ from service.commands.model_entries import in_flags, named_entry, removed_if_ref
 from service.commands.model_files import add_auxiliary, kind_of_source, usage
 from service.commands.model_list import model_lines
 from service.commands.model_scan import Scan
-from service.commands.model_vision import add_vision, is_vision
+from service.commands.model_vision import add_vision, is_vision, pull_vision
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -171,15 +171,23 @@ def scan(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def pull(options: argparse.Namespace, settings: Settings) -> int:
-    """Download the files of a model that is in the catalog."""
+    """Download the files of a model that is in the catalog, or else of a vision model."""
+    catalog = Catalog.load(settings.catalog_path)
+    seeing = catalog.vision.resolve(options.name)
+    if seeing is not None and catalog.resolve(options.name) is None:
+        pull_vision(seeing)
+    else:
+        _pull_checkpoint(_known(options.name, settings))
+    print(f"{options.name} is on this machine")
+    return 0
+
+
+def _pull_checkpoint(spec: ModelSpec) -> None:
     from models.downloads.download import is_remote  # the hub's client: longer than --help may take
 
-    spec = _known(options.name, settings)
     if not is_remote(spec):
         raise CatalogError(f"{spec.name} is a folder or a file of this machine and is not downloaded")
     download_shown(spec)
-    print(f"{spec.name} is on this machine")
-    return 0
 
 
 def remove(options: argparse.Namespace, settings: Settings) -> int:

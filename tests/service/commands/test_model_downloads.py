@@ -165,3 +165,31 @@ def test_the_line_tells_bytes_speed_and_time_left() -> None:
     assert progress_line("xl", progress, speed.of(500_000_000, 20.0)) == (
         "xl: 2.0 GB of 8.0 GB (25 %), 50.0 MB/s, 2 min 0 s left"
     )
+
+
+def test_a_vision_model_is_resumed_shown_and_pulled_again(hub: LoopbackHub, data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"architecture": "mobilenetv3_small_100"}))
+    write(folder / "model.safetensors", LORA_FILE)
+    size_bytes = (folder / "model.safetensors").stat().st_size
+    added = hub.add("timm/mobilenetv3_small_100.lamb_in1k", folder)
+    hub.faults.cut_after_bytes = size_bytes // 2 + 1
+    done = run(hub, data, "add", "timm/mobilenetv3_small_100")
+    assert done.returncode == 0, done.stderr
+    assert "mobilenetv3_small_100: " in done.stderr and f"bytes={size_bytes // 2 + 1}-" in {
+        each[2] for each in hub.requests
+    }
+    assert Catalog.load(data / "catalog.toml").vision["mobilenetv3_small_100"].revision == added.commit
+    hub.requests.clear()
+    pulled = run(hub, data, "pull", "mobilenetv3_small_100")
+    assert (pulled.returncode, pulled.stdout, hub.requests) == (0, "mobilenetv3_small_100 is on this machine\n", [])
+
+
+def test_a_repository_that_is_no_model_of_timm_says_so(hub: LoopbackHub, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/config.json").write_text("{}")
+    hub.add("timm/mobilenetv3_small_100.lamb_in1k", tmp_path / "folder")
+    done = run(hub, data, "add", "timm/mobilenetv3_small_100")
+    assert done.returncode == 1 and "is no model of timm: it has no model.safetensors" in done.stderr
+    assert not (data / "catalog.toml").exists()
