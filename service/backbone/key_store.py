@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import WatchError
 
+from models.catalog.catalog import Catalog
 from models.errors import PhotogramError
 from models.jobs.kinds import job_kinds
 from service.backbone.key_records import KeyRecord, KeyRules, Scope, Secret
@@ -52,18 +53,14 @@ class IssuedKey:
     key: str
 
 
-def require_known(rules: KeyRules, models: Container[str]) -> None:
-    """Raise :class:`InvalidKeyRules` if the rules name a kind or a model that there is not.
-
-    Args:
-        models: the names in the catalog.
-    """
+def require_known(rules: KeyRules, catalog: Catalog) -> None:
+    """Raise :class:`InvalidKeyRules` if the rules name a kind that there is not, or no model or vision model."""
     kinds = [kind.name for kind in job_kinds()]
     for kind in rules.kinds:
         if kind not in kinds:
             raise InvalidKeyRules(f"kinds: there is no kind {kind!r}; there are {', '.join(kinds)}")
     for model in rules.models:
-        if model not in models:
+        if model not in catalog and model not in catalog.vision:
             raise InvalidKeyRules(f"models: the catalog has no model {model!r}")
 
 

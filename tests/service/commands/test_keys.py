@@ -56,6 +56,13 @@ def test_models_and_kinds_that_there_are_not_are_refused(run):
         assert "there is no kind 'txt2pic'" in run(*command, "--kind", "txt2pic")[1]
 
 
+def test_a_vision_model_is_a_model_of_a_key(run, data):
+    (data / "catalog.toml").write_text('[vision.eyes]\nfolder = "eyes"\n')
+    code, printed = run("create", "shop", "--model", "eyes", "--kind", "classify")
+    assert code == 0
+    assert "models: eyes" in run("show", printed.split()[1])[1]
+
+
 def test_mistakes_are_told(run):
     assert run("show", "nobody") == (1, "photogram keys: there is no API key 'nobody'\n")
     for flag, value in (
