@@ -161,7 +161,9 @@ def _in_csv(file: Path) -> Iterator[_Named]:
         with file.open(encoding="utf-8-sig", newline="") as lines:
             rows = csv.DictReader(lines, strict=True)
             if missing := {PATH_COLUMN, LABEL_COLUMN} - set(rows.fieldnames or ()):
-                raise FinetuneError(f"{file}: its first line must name the columns, and lacks {', '.join(missing)}")
+                raise FinetuneError(
+                    f"{file}: its first line must name the columns, and lacks {', '.join(sorted(missing))}"
+                )
             for row in rows:
                 yield _row(file, row, f"{file}, line {rows.line_num}")
     except (csv.Error, UnicodeDecodeError) as error:

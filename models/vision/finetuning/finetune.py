@@ -92,7 +92,11 @@ def finetune(
     with complete_folder(place) as folder:
         write_model(model, dataset.labels, folder)
         write_card(card, folder)
-        facts = {name: card[name] for name in ("base", "trained", "images", "made_at")} | dict(best.scores)
+        facts = {
+            **{name.replace("_", " "): card[name] for name in ("base", "trained", "made_at", "best_epoch")},
+            **{f"images {name.replace('_', ' ')}": count for name, count in card["images"].items()},
+            **{name: f"{score:.1%}" for name, score in best.scores.items()},
+        }
         (folder / REPORT).write_text(report_html(place.name, facts, outcome), encoding="utf-8")
     yield Finetuned(place, best)
 
