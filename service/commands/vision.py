@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.catalog.catalog import Catalog
-from models.catalog.names import unknown_name
+from models.catalog.names import printable, unknown_name
 from models.catalog.vision import VISION, VisionSpec, no_vision_model
 from models.errors import CatalogError, PhotogramError, with_detail
 from service.backbone.catalog_edit import put_entries
@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return run(options, configure(flags={"data": options.data_folder}).settings)
     except (PhotogramError, SettingsError, OSError) as error:
-        print(f"photogram vision: {with_detail(error)}", file=sys.stderr)
+        print(f"photogram vision: {printable(with_detail(error))}", file=sys.stderr)
         return 1
 
 
@@ -177,7 +177,7 @@ def _tell_prepared(event: Prepared) -> None:
     form = ", several an image" if event.is_multi_label else ""
     print(f"{event.labels} labels{form}; {event.learnt} images to learn from, {event.held_out} held out")
     for each in event.skipped[:_SKIPPED_SHOWN]:
-        print(f"skipped {each.file}: {each.reason}", file=sys.stderr)
+        print(printable(f"skipped {each.file}: {each.reason}"), file=sys.stderr)
     if len(event.skipped) > _SKIPPED_SHOWN:
         print(f"skipped {len(event.skipped) - _SKIPPED_SHOWN} more, which the card lists", file=sys.stderr)
 

@@ -97,7 +97,8 @@ def finetune(
             **{f"images {name.replace('_', ' ')}": count for name, count in card["images"].items()},
             **{name: f"{score:.1%}" for name, score in best.scores.items()},
         }
-        (folder / REPORT).write_text(report_html(place.name, facts, outcome), encoding="utf-8")
+        report = report_html(place.name, facts, outcome)
+        (folder / REPORT).write_text(report, encoding="utf-8", errors="xmlcharrefreplace")
     yield Finetuned(place, best)
 
 

@@ -69,4 +69,5 @@ def write_model(model: VisionModel, labels: tuple[str, ...], folder: Path) -> No
 
 def write_card(card: Mapping[str, object], folder: Path) -> None:
     """What the model is, what it was trained on, and how good it is."""
-    (folder / CARD).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
+    (folder / CARD).write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files may be no UTF-8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for seed in range(30):
             digit(number, seed).save(root / str(number) / f"{seed}.png")
     (root / "0/broken.png").write_bytes((root / "0/29.png").read_bytes()[:60])
-    (root / "1/notes.txt").write_text("no image")
+    (root / os.fsdecode(b"1/notes\xff.txt")).write_text("no image")
     return root
 
 
@@ -69,7 +70,11 @@ def events_of(source: Path, base: VisionSpec, place: Path, **options: Any) -> li
 
 def accuracy_of(folder: Path, source: Path) -> float:
     """The share of the held-out images that a worker recognises with the model in ``folder``."""
-    examples = [each for each in read_dataset(source).examples if each.file.name not in ("broken.png", "notes.txt")]
+    examples = [
+        each
+        for each in read_dataset(source).examples
+        if each.file.name not in ("broken.png", os.fsdecode(b"notes\xff.txt"))
+    ]
     _, held_out = split(Dataset(("0", "1", "2", "3"), tuple(examples), False), 0.2, 0)
     images = {str(each.file): Image.open(each.file).convert("RGB") for each in held_out}
     jobs = {name: ClassifyParams(image=name, model="new", top_k=1, multi_label=False) for name in images}
@@ -83,7 +88,7 @@ def test_all_weights_learn_digits_which_are_served(base: VisionSpec, digits: Pat
     options = {"is_full": True, "epochs": 9, "learning_rate": 2e-2, "flip": False, "min_scale": 0.8, "batch_size": 8}
     events = events_of(digits, base, place, **options)
     [prepared] = [event for event in events if isinstance(event, Prepared)]
-    assert sorted(each.file.name for each in prepared.skipped) == ["broken.png", "notes.txt"]
+    assert sorted(each.file.name for each in prepared.skipped) == ["broken.png", os.fsdecode(b"notes\xff.txt")]
     assert (prepared.learnt, prepared.held_out) == (96, 24)
     assert isinstance(events[-1], Finetuned) and events[-1].epoch.scores["accuracy"] > 0.8
     assert accuracy_of(place, digits) == events[-1].epoch.scores["accuracy"]
