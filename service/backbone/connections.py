@@ -178,6 +178,8 @@ def wait_for_redis(connection: Redis, timeout_s: float, is_hopeless: Callable[[]
             connection.ping()
             return
         except (RedisConnectionError, ResponseError, OSError) as error:
+            if str(error).startswith("MISCONF"):  # it answers: while its disk is full, it refuses PING like a write
+                return
             if time.monotonic() > deadline or is_hopeless():
                 raise TimeoutError(f"Redis does not answer: {error}") from error
             time.sleep(0.05)
