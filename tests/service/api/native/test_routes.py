@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 import pytest
 
 KEYS = [
-    "id", "kind", "status", "params", "revised_prompt", "rewrite", "progress", "queue", "result", "error", "created_at",
-    "started_at", "finished_at", "start_within_s", "cancel_after_s", "retries", "retain_s", "tags", "metadata",
+    "id", "kind", "status", "params", "revised_prompt", "rewrite", "progress", "queue", "result", "safety", "error",
+    "created_at", "started_at", "finished_at", "start_within_s", "cancel_after_s", "retries", "retain_s",
+    "tags", "metadata",
 ]  # fmt: skip
 
 

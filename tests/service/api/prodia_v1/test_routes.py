@@ -246,7 +246,8 @@ def test_the_native_list_is_prodias_for_prodias_header(client, key):
 def cataloged(serve, settings, data, key):
     """A client of a server whose catalog has more than it can use."""
     (data / "catalog.toml").write_text(CATALOG)
-    (data / "paint_v1.safetensors").write_bytes(safetensors({"x": [1]}).ljust(0x100000) + b"x" * 0x10000 + b"tail")
+    paint = safetensors({"x": [0x48000]})
+    (data / "paint_v1.safetensors").write_bytes(paint[:0x100000] + b"x" * 0x10000 + paint[0x110000:])
     for folder in ("loras", "broken"):
         (data / folder).mkdir()
     for name in ("film-v1", "loras/grain"):
