@@ -72,18 +72,18 @@ async def test_times_follow_from_what_jobs_took(redis, found, submit):
 async def test_work_ahead_takes_what_mixed_jobs_took_together(redis, found, submit):
     jobs, notes = [submit() for _ in range(5)], PaceNotes(redis, DIFFUSION_QUEUE)
     Ledger(redis, 600).beat("worker")
-    notes.note(JobTime("tiny", STEP_PX // 100, 1.0))
+    notes.note(JobTime("m", "tiny", STEP_PX // 100, 1.0))
     for _ in range(60):  # averages settle between the two
-        notes.note(JobTime("large", 2 * STEP_PX, 3.0))
-        notes.note(JobTime("tiny", STEP_PX // 100, 1.0))
+        notes.note(JobTime("m", "large", 2 * STEP_PX, 3.0))
+        notes.note(JobTime("m", "tiny", STEP_PX // 100, 1.0))
     assert (await place_of(found, jobs[-1])).eta_s == pytest.approx(4 * 2.0, rel=0.1)
 
 
 async def test_a_queue_moves_at_the_pace_of_jobs_that_run_together(redis, found, submit):
     jobs, notes = [submit() for _ in range(5)], PaceNotes(redis, DIFFUSION_QUEUE)
     Ledger(redis, 600).beat("worker")
-    notes.note(JobTime(pace_field(jobs[0].params), STEP_PX, 2.0))
-    notes.note(JobTime(pace_field(jobs[0].params), STEP_PX, 0.5, is_shared=True))
+    notes.note(JobTime("m", pace_field(jobs[0].params), STEP_PX, 2.0))
+    notes.note(JobTime("m", pace_field(jobs[0].params), STEP_PX, 0.5, is_shared=True))
     assert (await place_of(found, jobs[-1])).eta_s == pytest.approx(4 * 0.5)
     assert (await place_of(found, jobs[0])).eta_s == pytest.approx(2.0)
 

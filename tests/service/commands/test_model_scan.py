@@ -22,6 +22,11 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "webui"
 
 
+def lora(layer: str) -> dict[str, list[int]]:
+    """The shapes of a LoRA of one layer."""
+    return {f"unet.{layer}.lora_A.weight": [4, 8], f"unet.{layer}.lora_B.weight": [8, 4]}
+
+
 def scan(capsys: pytest.CaptureFixture[str], folder: Path, *options: str) -> dict[str, str]:
     """What is said of each file, and the counts under an empty name."""
     assert main(["scan", str(folder), *options]) == 0
@@ -103,7 +108,7 @@ def test_equal_names_are_told_apart_by_their_folders(
     for number, place in enumerate(("one", "anime/One", "old/anime/one", "house")):
         write(home / f"models/Stable-diffusion/{place}.safetensors", {**SD1, "more": [number]})
     for number, place in enumerate(("film", "style/film")):
-        write(home / f"models/Lora/{place}.safetensors", {f"unet.{number}.lora_A.weight": [4, 8]})
+        write(home / f"models/Lora/{place}.safetensors", lora(f"{number}"))
     assert scan(capsys, home)[""].startswith("6 new")
     assert names(data) == {
         "models": {"one", "anime/One", "anime/one-2", "Stable-diffusion/house"}, "loras": {"film", "style/film"}
@@ -163,8 +168,8 @@ def test_odd_names(data: Path, home: Path, capsys: pytest.CaptureFixture[str]) -
     odd = ["a b [v1.2] (x).safetensors", "\u00e9t\u00e9 \u5199\u771f.safetensors", "'q\"uoted.safetensors",
            "one.two.safetensors", "two\nlines.safetensors"]  # fmt: skip
     for number, name in enumerate(odd):
-        write(home / name, {f"unet.{number}.lora_A.weight": [4, 8]})
-    write(Path(os.fsdecode(os.fsencode(home) + b"/\xff.safetensors")), {"unet.9.lora_A.weight": [4, 8]})
+        write(home / name, lora(f"{number}"))
+    write(Path(os.fsdecode(os.fsencode(home) + b"/\xff.safetensors")), lora("9"))
     said = scan(capsys, home)
     assert said[""] == "5 new, 0 in the catalog already, 1 left out"
     assert said["\ufffd.safetensors"] == "left out: its path is no valid Unicode: rename it"
@@ -192,7 +197,7 @@ def test_comfyuis_further_folders(data: Path, home: Path, capsys: pytest.Capture
     elsewhere = home.parent / "elsewhere"
     write(home / "models/checkpoints/own.safetensors", SD1)
     write(elsewhere / "models/Lora/film.safetensors", LORA)
-    write(elsewhere / "models/LyCORIS/ink.safetensors", {"unet.1.lora_A.weight": [4, 8]})
+    write(elsewhere / "models/LyCORIS/ink.safetensors", lora("1"))
     write(home / "extra_model_paths.yaml", (
         f"a111:\n  base_path: {elsewhere}\n  loras: |\n    models/Lora\n    models/LyCORIS\n  vae: models/VAE\n"
     ).encode())  # fmt: skip
@@ -210,7 +215,7 @@ def test_a_diffusers_folder_is_one_model(data: Path, home: Path, capsys: pytest.
 
 def test_files_that_are_gone_are_told_by_the_list(data: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     gone = [write(home / "one.safetensors", SD1), write(home / "film.safetensors", LORA)]
-    write(home / "ink.safetensors", {"unet.1.lora_A.weight": [4, 8]})
+    write(home / "ink.safetensors", lora("1"))
     scan(capsys, home)
     for file in gone:
         file.unlink()
