@@ -19,9 +19,9 @@ from models.jobs.records import JobStatus
 from models.jobs.results import JobOutput
 from models.jobs.safety import SAFETY, SafetyResult
 from models.jobs.tickets import open_ticket
-from service.backbone.queue import Intake
 from service.backbone.settings import Settings, SettingsError
 from service.backbone.store import FileStore, ImageStore
+from tests.intake import BlockingIntake
 from tests.models.provenance.samples import photograph
 from tests.models.vision.rig import TINY, save
 from tests.workers.parts import CATALOG, Parts, marking
@@ -138,7 +138,7 @@ def test_a_refused_image_is_not_stored_and_another_has_its_scores_in_the_record(
     images, files = ImageStore(tmp_path / "images"), FileStore(tmp_path / "files")
     finish = Finish(parts.consumer, images, files, marking(tmp_path), 60, safety=safety(safety_threshold=threshold))
     ticket = replace(open_ticket(DrawRequest(prompt="x"), CATALOG, owner="me"), safety="refuse")
-    Intake(redis, 1000).accept(ticket, {})
+    BlockingIntake(redis, 1000).accept(ticket, {})
     job = parts.consumer.take(1)
     assert job is not None and job.become_ready() and job.start_running() and job.start_ending()
     finish.succeed(job, Finished(job.execution_id, OUTPUT, {}))
