@@ -7,8 +7,7 @@ from models.downloads.hub import fetch_repository
 from models.downloads.links import fetch_link
 from models.downloads.on_disk import is_on_disk
 from models.downloads.progress import Progress
-from models.downloads.space import DISK_PROBLEMS
-from models.errors import DownloadFailed
+from models.downloads.space import failures_named
 
 
 def is_remote(spec: ModelSpec) -> bool:
@@ -24,16 +23,8 @@ def download(spec: ModelSpec, progress: Progress) -> None:
     """
     if is_on_disk(spec):
         return
-    try:
+    with failures_named(f"model {spec.name!r}"):
         if spec.repository is not None:
             fetch_repository(spec, progress)
         elif spec.url is not None and spec.file is not None:
             fetch_link(spec, progress)
-    except DownloadFailed as error:
-        raise DownloadFailed(f"model {spec.name!r} cannot be downloaded: {error}", detail=error.detail) from error
-    except OSError as error:
-        reason = DISK_PROBLEMS.get(error.errno or 0, "its files cannot be written")
-        raise DownloadFailed(
-            f"model {spec.name!r} cannot be downloaded: {reason}",
-            detail=None if error.filename is None else str(error.filename),
-        ) from error

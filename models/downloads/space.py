@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from models.errors import DownloadFailed
@@ -21,14 +23,31 @@ DISK_PROBLEMS = {
 
 def require_space(folder: Path, needed_bytes: int) -> None:
     """Raise :class:`DownloadFailed` if less than ``needed_bytes`` are free where ``folder`` is, or is to be made."""
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
-    free_bytes = shutil.disk_usage(existing).free
+    free_bytes = shutil.disk_usage(nearest_folder(folder)).free
     if free_bytes < needed_bytes:
         raise DownloadFailed(
             f"the download needs {in_words(needed_bytes)} ({needed_bytes} bytes) more, and only"
             f" {in_words(free_bytes)} ({free_bytes} bytes) are free on its disk",
             detail=f"the files go to {folder}",
         )
+
+
+def nearest_folder(place: Path) -> Path:
+    """``place``, or the folder that is there and in which it is to be made."""
+    return next(path for path in (place, *place.absolute().parents) if path.is_dir())
+
+
+@contextmanager
+def failures_named(what: str) -> Iterator[None]:
+    """Raise the block's failures to download or to write as :class:`DownloadFailed` that names ``what``."""
+    try:
+        yield
+    except DownloadFailed as error:
+        raise DownloadFailed(f"{what} cannot be downloaded: {error}", detail=error.detail) from error
+    except OSError as error:
+        reason = DISK_PROBLEMS.get(error.errno or 0, "its files cannot be written")
+        place = None if error.filename is None else str(error.filename)
+        raise DownloadFailed(f"{what} cannot be downloaded: {reason}", detail=place) from error
 
 
 def in_words(size_bytes: float) -> str:

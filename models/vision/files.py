@@ -9,7 +9,7 @@ from huggingface_hub import try_to_load_from_cache
 from models.catalog.vision import CONFIG, WEIGHTS, VisionSpec
 from models.downloads.hub import fetch_files, look_up
 from models.downloads.progress import Progress
-from models.downloads.space import DISK_PROBLEMS
+from models.downloads.space import failures_named
 from models.errors import DownloadFailed
 
 
@@ -33,16 +33,9 @@ def download(spec: VisionSpec, progress: Progress) -> None:
         DownloadFailed: the message says why, and what to do.
     """
     assert spec.repository is not None
-    try:
+    with failures_named(f"vision model {spec.name!r}"):
         found = look_up(spec.repository, spec.revision)
         missing = {CONFIG, WEIGHTS} - {file.name for file in found.files}
         if missing:
             raise DownloadFailed(f"{spec.repository} is no model of timm: it has no {' and no '.join(sorted(missing))}")
         fetch_files(found, {CONFIG, WEIGHTS}, progress)
-    except DownloadFailed as error:
-        message = f"vision model {spec.name!r} cannot be downloaded: {error}"
-        raise DownloadFailed(message, detail=error.detail) from error
-    except OSError as error:
-        reason = DISK_PROBLEMS.get(error.errno or 0, "its files cannot be written")
-        message = f"vision model {spec.name!r} cannot be downloaded: {reason}"
-        raise DownloadFailed(message, detail=None if error.filename is None else str(error.filename)) from error

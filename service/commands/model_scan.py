@@ -13,7 +13,6 @@ from typing import Any, TypeAlias
 from models.catalog.catalog import EXTRAS, Catalog
 from models.catalog.file_kinds import CHECKPOINT, DENOISER, TABLES, VAE, FileKind, kind_of
 from models.catalog.gguf_files import GGUF
-from models.catalog.names import printable
 from models.catalog.pipelines import INDEX
 from models.catalog.weights import PICKLES, WEIGHTS
 from models.errors import CatalogError
@@ -62,7 +61,7 @@ class Scan:
         if not folder.is_dir():
             raise CatalogError(f"there is no folder {folder}")
         for file in _files(_roots(folder)):
-            yield printable(f"{_below(file, folder)}: {self._look_at(file)}")
+            yield f"{_below(file, folder)}: {self._look_at(file)}"
         yield f"{len(self.entries)} new, {self._known} in the catalog already, {self._left_out} left out"
 
     def _look_at(self, file: Path) -> str:

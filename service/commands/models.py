@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 from models.catalog.catalog import DTYPES, OFFLOADS, PREDICTIONS, WEIGHTS, Catalog, ModelSpec
 from models.catalog.families import ATTENTIONS, FAMILIES
@@ -33,8 +34,14 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return run(options, configure(flags={"data": options.data}).settings)
     except (CatalogError, DownloadFailed, SettingsError, StorageUnavailable, OSError) as error:
-        print(f"photogram models: {chr(10).join(map(printable, with_detail(error).splitlines()))}", file=sys.stderr)
+        _print(f"photogram models: {with_detail(error)}".splitlines(), sys.stderr)
         return 1
+
+
+def _print(lines: Iterable[str], file: TextIO | None = None) -> None:
+    """Print each line, by default to standard output; names of files may have any bytes."""
+    for line in lines:
+        print(printable(line), file=file)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -113,8 +120,7 @@ def _add_arguments(add_parser: argparse.ArgumentParser) -> None:
 
 def list_models(options: argparse.Namespace, settings: Settings) -> int:
     """Print the catalog, one paragraph for each model, as the server sees it if it runs."""
-    for line in model_lines(settings):
-        print(printable(line))
+    _print(model_lines(settings))
     return 0
 
 
@@ -122,20 +128,19 @@ def add(options: argparse.Namespace, settings: Settings) -> int:
     """Add a model to the catalog file; download it before, unless it is here or ``--no-download`` is given."""
     if options.sha256 is not None and "://" not in options.source:
         raise CatalogError(f"--sha256 is only for URLs, and {options.source} is none")
-    if is_vision(options):
-        for line in add_vision(options, settings.catalog_path):
-            print(printable(line))
-        _tell_who_sees_it(settings)
-        return 0
-    kind = kind_of_source(options.source)
-    if kind is None or kind.kind in (CHECKPOINT, DENOISER):
-        lines = _add_checkpoint(options, settings.catalog_path, kind)
-    else:
-        lines = add_auxiliary(options, settings.catalog_path, kind)
-    for line in lines:
-        print(printable(line))
+    _print(_added(options, settings.catalog_path))
     _tell_who_sees_it(settings)
     return 0
+
+
+def _added(options: argparse.Namespace, catalog_path: Path) -> Iterator[str]:
+    """Add what the source is; the lines say what that is, and how to use it."""
+    if is_vision(options):
+        return add_vision(options, catalog_path)
+    kind = kind_of_source(options.source)
+    if kind is None or kind.kind in (CHECKPOINT, DENOISER):
+        return _add_checkpoint(options, catalog_path, kind)
+    return add_auxiliary(options, catalog_path, kind)
 
 
 def _add_checkpoint(options: argparse.Namespace, catalog_path: Path, kind: FileKind | None) -> Iterator[str]:
@@ -162,8 +167,7 @@ def _add_checkpoint(options: argparse.Namespace, catalog_path: Path, kind: FileK
 def scan(options: argparse.Namespace, settings: Settings) -> int:
     """Add a folder of models to the catalog file, as it is."""
     found = Scan(Catalog.load(settings.catalog_path))
-    for line in found.lines(Path(options.folder).expanduser().absolute()):
-        print(printable(line))
+    _print(found.lines(Path(options.folder).expanduser().absolute()))
     if found.entries and not options.dry_run:
         put_entries(settings.catalog_path, found.entries)
         _tell_who_sees_it(settings)

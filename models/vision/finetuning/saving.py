@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from models.downloads.space import DISK_PROBLEMS, in_words
+from models.downloads.space import DISK_PROBLEMS, in_words, nearest_folder
 from models.errors import FinetuneError
 from models.vision.model import VisionModel
 from models.vision.timm_import import import_timm
@@ -23,7 +23,7 @@ _BESIDE_BYTES = 8_000_000
 def require_space(model: VisionModel, place: Path) -> None:
     """Raise :class:`FinetuneError` if the weights would not fit on the disk of ``place``."""
     needed = sum(each.numel() * each.element_size() for each in model.module.state_dict().values()) + _BESIDE_BYTES
-    existing = next(each for each in (place, *place.absolute().parents) if each.is_dir())
+    existing = nearest_folder(place)
     free = shutil.disk_usage(existing).free
     if free < needed:
         raise FinetuneError(f"the model needs {in_words(needed)}, and only {in_words(free)} are free at {existing}")

@@ -17,7 +17,7 @@ from service.api.native.openapi import JOB_BODY
 from service.api.native.polls import JOB_PATH, answer_poll
 from service.api.native.schemas import JobView, WaitQuery
 from service.api.native.streaming import JobEvents, event_stream, resume_point
-from service.api.native.submissions import JOBS_PATH, JobHeaders, submit_job
+from service.api.native.submissions import IDEMPOTENCY_KEY_CHARS_MAX, JOBS_PATH, JobHeaders, submit_job
 from service.api.native.views import job_view
 from service.api.state import GatewayState
 from service.api.stopping import stopping_of
@@ -46,7 +46,9 @@ async def create_job(
     request: Request,
     gateway: GatewayState,
     caller: Submitter,
-    idempotency_key: Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)] = None,
+    idempotency_key: Annotated[
+        str | None, Header(alias="Idempotency-Key", min_length=1, max_length=IDEMPOTENCY_KEY_CHARS_MAX)
+    ] = None,
     prefer: Prefer = None,
     cancel_after: CancelAfter = None,
 ) -> Response:

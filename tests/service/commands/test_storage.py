@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,18 +69,25 @@ def test_everything_is_copied_to_s3_and_back(
     assert f"0 objects copied, {len(names)} were there already" in capsys.readouterr().out
 
 
+def break_when_some_are_stored(s3: S3Server, prefix: str) -> None:
+    """Break the connections as soon as three objects below ``prefix`` are there."""
+    while sum(path.is_file() for path in (s3.folder / prefix).rglob("*")) < 3:
+        time.sleep(0.005)
+    s3.is_broken = True
+
+
 def test_a_migration_goes_on_where_it_stopped(
     s3: S3Server, tmp_path: Path, target: str, capsys: pytest.CaptureFixture
 ) -> None:
     names = filled(tmp_path / "data")
     command = ["migrate", "--from", str(tmp_path / "data"), "--to", target]
-    threading.Timer(0.1, lambda: setattr(s3, "is_broken", True)).start()
+    threading.Thread(target=break_when_some_are_stored, args=(s3, tmp_path.name), daemon=True).start()
     assert storage.main(command) == 1
     said = capsys.readouterr().err
     assert "the S3 storage cannot be used: it cannot be reached; " in said and "run it again to go on" in said
     s3.is_broken = False
     assert storage.main(command) == 0
-    assert found_in(s3.settings(storage=target), names) == names
+    assert " 0 were there already" not in capsys.readouterr().out
     assert found_in(s3.settings(storage=target), names) == names
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from photogram import DownloadedImage, GeneratedImage, Job, Photogram, Proposal
+from photogram._images import kind_of
 from photogram.progress import display_for
 
 from .documents import document_lines
@@ -32,7 +33,8 @@ def run_kind(options: argparse.Namespace, client: Photogram) -> None:
     if "prompt" in params:
         params["prompt"] = text_of(params["prompt"])
     if options.dry_run:
-        estimate = client.dry_run_kind(_kind_of(options.kind, params), params, options=options_of(options) or None)  # type: ignore[arg-type]
+        name = kind_of(params) if kind.name == "txt2img" else kind.name
+        estimate = client.dry_run_kind(name, params, options=options_of(options) or None)  # type: ignore[arg-type]
         print_lines([to_json(asdict(estimate))] if options.json else estimate_lines(estimate))
     elif kind.result == "images":
         draw(options, client, options.method, params, output)
@@ -97,13 +99,6 @@ def _save_file(client: Photogram, job: Job, index: int, options: argparse.Namesp
     assert job.result is not None
     path = Path(options.save_to) / Path(job.result.files[index].name).name
     return Output(path, replaces=options.overwrite).write(client.download_file(job, index)).path or path
-
-
-def _kind_of(kind: str, params: Mapping[str, object]) -> str:
-    """The kind of job that `generate` makes of the images that are given."""
-    if kind != "txt2img":
-        return kind
-    return "inpaint" if "mask" in params else "img2img" if "image" in params else kind
 
 
 def open_file(path: Path) -> None:
