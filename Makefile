@@ -6,6 +6,9 @@ READY := .venv/.ready
 DEV := .venv/.dev
 PIP = $(BIN)/python -m pip install --no-compile --disable-pip-version-check -c constraints.txt
 
+# Without the caches of bytecode, each process compiles torch, diffusers and all else that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo serve test soak check clean language
 
 demo: $(READY)  ## Start everything, generate PROMPT and its rewrite, write OUT (photogram.png), stop everything.

@@ -12,6 +12,8 @@ from typing import Any, Self
 
 from standardwebhooks import Webhook
 
+from tests.polling import until
+
 
 @dataclass(frozen=True)
 class Got:
@@ -118,11 +120,3 @@ class Receiver:
         """The requests, once there are so many."""
         until(lambda: len(self.got) >= count, timeout_s, lambda: f"{len(self.got)} of {count} came: {self.types()}")
         return list(self.got)
-
-
-def until(happened: Callable[[], Any], timeout_s: float = 20.0, said: Callable[[], str] = lambda: "") -> None:
-    """Return when ``happened`` returns what is true."""
-    deadline = time.monotonic() + timeout_s
-    while not happened():
-        assert time.monotonic() < deadline, f"it did not happen. {said()}"
-        time.sleep(0.01)

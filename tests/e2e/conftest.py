@@ -29,9 +29,9 @@ limits = {{ min_px = 32, max_steps = 999 }}
 
 
 class Stack:
-    """One ``photogram up``, its ready line read."""
+    """One ``photogram up``; its ready line is read if it is ``awaited``."""
 
-    def __init__(self, data: Path, *arguments: str, **variables: str) -> None:
+    def __init__(self, data: Path, *arguments: str, awaited: bool = True, **variables: str) -> None:
         self.port = free_port()
         given = {"PHOTOGRAM_BOOTSTRAP_KEY": KEY, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"} | variables
         environment = {name: value for name, value in os.environ.items() if name != "REDIS_URL"} | given
@@ -42,6 +42,10 @@ class Stack:
         self.errors: list[str] = []
         self._listener = threading.Thread(target=lambda: self.errors.extend(self.process.stderr), daemon=True)
         self._listener.start()
+        self.ready = self.process.stdout.readline().strip() if awaited else ""
+
+    def wait_until_ready(self) -> None:
+        """Read the ready line of a stack that was not awaited."""
         self.ready = self.process.stdout.readline().strip()
 
     @property

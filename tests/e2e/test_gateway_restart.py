@@ -5,27 +5,19 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
 
 from tests.e2e.conftest import KEY, Stack
+from tests.polling import until
 
 
 def gateway_of(stack: Stack) -> psutil.Process:
     (found,) = [child for child in stack.family() if "service.commands.gateway" in child.cmdline()]
     return found
-
-
-def until(happened: Callable[[], Any], timeout_s: float = 90.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
 
 
 def test_no_connection_is_refused_while_the_gateway_is_replaced(data_with_tiny: Path, stacks: list[Stack]) -> None:

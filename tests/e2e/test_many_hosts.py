@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from service.backbone.keyspace import SIGNING_PAIR_KEY, events_key, record_key
 from tests.e2e.conftest import CATALOG, KEY
 from tests.e2e.test_s3 import png
 from tests.hosts.lab import Host, Lab, lab, why_not
+from tests.polling import until
 from tests.s3 import S3Server, s3_server
 
 PROBLEM = why_not()
@@ -34,14 +34,6 @@ COMMANDS = {
     "gateway": [PYTHON, "-m", "service.commands.gateway", "--host", "0.0.0.0", "--port", str(GATEWAY_PORT)],
     "worker": [PYTHON, "-m", "workers"],
 }
-
-
-def until(condition: Callable[[], Any], timeout_s: float = 60.0) -> Any:
-    deadline = time.monotonic() + timeout_s
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    return found
 
 
 class Site:

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.e2e.conftest import KEY, Stack
+from tests.polling import until
 from tests.s3 import S3Server, s3_server
 
 HEADERS = {"Authorization": f"Bearer {KEY}"}
@@ -35,13 +36,6 @@ def png() -> bytes:
 
 def stored_locally(data: Path) -> list[str]:
     return [folder for folder in ("images", "files", "inputs") if (data / folder).exists()]
-
-
-def until(condition, timeout_s: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def status(stack: Stack, path: str = "/readyz") -> int:
@@ -155,10 +149,13 @@ def test_a_slow_service_delays_only(s3: S3Server, data_with_tiny: Path, stacks: 
 def test_a_start_without_a_bucket_says_so_once_and_waits(
     s3: S3Server, data_with_tiny: Path, stacks: list[Stack]
 ) -> None:
-    threading.Timer(8.0, lambda: s3.make_bucket("made-later")).start()
-    stacks.append(stack := Stack(data_with_tiny, **s3.variables | {"PHOTOGRAM_STORAGE": "s3://made-later"}))
-    assert stack.ready == f"ready {stack.url}"
-    said = [line for line in stack.errors if "not ready yet: the S3 storage cannot be used: there is no such" in line]
-    assert len(said) == 1 and tracebacks(stack) == []
+    variables = s3.variables | {"PHOTOGRAM_STORAGE": "s3://made-later"}
+    stacks.append(stack := Stack(data_with_tiny, awaited=False, **variables))
+    problem = "not ready yet: the S3 storage cannot be used: there is no such"
+    until(lambda: any(problem in line for line in stack.errors))
+    s3.make_bucket("made-later")
+    stack.wait_until_ready()
+    assert stack.ready == f"ready {stack.url}" and tracebacks(stack) == []
+    assert len([line for line in stack.errors if problem in line]) == 1
     with stack.client() as client:
         assert client.generate("a cat").data

@@ -7,8 +7,9 @@ from pathlib import Path
 import httpx
 
 from tests.e2e.conftest import KEY, Stack
+from tests.polling import until
 from tests.trace_collector import Collector
-from tests.webhook_receiver import Receiver, until
+from tests.webhook_receiver import Receiver
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import socket
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from io import BytesIO
@@ -21,6 +20,7 @@ from PIL import Image, ImageChops
 from models.media import png
 from tests.e2e.conftest import KEY, Stack
 from tests.llm.engines import LLM_FOLDER, python_or_skip, shared_memory
+from tests.polling import until
 
 SAMPLERS = ("Euler", "Euler a", "DDIM", "DPM++ 2M", "DPM++ 2M Karras", "LCM")
 
@@ -145,13 +145,6 @@ def test_a_port_that_is_taken_is_said_and_nothing_stays(
         assert stack.ready == ""
         assert stack.process.wait(15) == 1
     assert any("could not start" in line for line in stack.errors)
-
-
-def until(condition: Callable[[], object], timeout_s: float) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def engine_of(stack: Stack) -> list[psutil.Process]:

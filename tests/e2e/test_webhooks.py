@@ -9,7 +9,8 @@ import pytest
 from service.short_lived import free_port
 from tests.e2e.conftest import Stack
 from tests.e2e.test_gateway_restart import gateway_of
-from tests.webhook_receiver import Receiver, slow, until
+from tests.polling import until
+from tests.webhook_receiver import Receiver, slow
 
 
 @pytest.fixture

@@ -51,7 +51,12 @@ class Lab:
 
     @property
     def _enter(self) -> list[str]:
-        return ["nsenter", "--target", str(self._holder.pid), "--user", "--net", "--mount", "--preserve-credentials"]
+        """A command that runs the rest of its arguments in the network, in the folder of the tests.
+
+        Without ``--wd`` a process that enters a mount namespace starts in its root folder.
+        """
+        namespaces = ["--target", str(self._holder.pid), "--user", "--net", "--mount"]
+        return ["nsenter", *namespaces, "--preserve-credentials", f"--wd={ROOT}"]
 
     def host(self, name: str) -> Host:
         """A new host on the bridge."""

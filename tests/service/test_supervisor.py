@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from service.supervisor import Child, stop_in_order
+from tests.polling import until
 
 ROOT = Path(__file__).parents[2]
 Family = Callable[[], list[psutil.Process]]
@@ -32,13 +33,6 @@ def make() -> Iterator[Callable[..., Child]]:
 
     yield make_child
     stop_in_order([made], [0.0])
-
-
-def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture

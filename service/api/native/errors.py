@@ -48,6 +48,7 @@ CREATING_WEBHOOK = problems(*_CHANGING_WEBHOOK, *_BODY, ErrorCode.TOO_MANY_WEBHO
 MAKING_SECRET = problems(*_CHANGING_WEBHOOK, *_BODY)
 LISTING = problems(ErrorCode.UNAUTHORIZED)
 """Of a route that needs no Redis beyond the API key."""
+FILTERING = problems(ErrorCode.UNAUTHORIZED, ErrorCode.INVALID_PARAMS)
 LISTING_MODELS = problems(ErrorCode.UNAUTHORIZED, ErrorCode.LEDGER_UNAVAILABLE)
 READING = problems(ErrorCode.UNAUTHORIZED, *_SERVER)
 SENDING_JSON = problems(ErrorCode.UNAUTHORIZED, ErrorCode.MISSING_SCOPE, *_BODY, *_SERVER)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from models.catalog.timm_models import TimmModel, TimmWeights, timm_models, timm_weights
 from models.catalog.vision import VisionModels, VisionSpec
 from service.api.auth import CurrentCaller
-from service.api.native.errors import LISTING
+from service.api.native.errors import FILTERING
 from service.api.state import GatewayState
 
 FILTER_MAX_CHARS = 100
@@ -41,7 +41,7 @@ class VisionModelList(BaseModel):
     total: int = Field(description="How many models the filters leave, of which `models` has the first ones.")
 
 
-@router.get("/v1/vision/models", operation_id="listVisionModels", summary="List the vision models", responses=LISTING)
+@router.get("/v1/vision/models", operation_id="listVisionModels", summary="List the vision models", responses=FILTERING)
 def list_vision_models(
     gateway: GatewayState,
     caller: CurrentCaller,

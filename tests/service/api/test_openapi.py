@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -62,6 +63,19 @@ def test_every_operation_is_described(document):
         assert each["tags"] and each["summary"] and each["description"]
         assert ("security" in each) is (path not in OPEN)
         assert all(answer["description"] for answer in each["responses"].values())
+
+
+def test_every_operation_that_refuses_values_says_so(document):
+    for name, each in operations(document).items():
+        checked = [given for given in each.get("parameters", ()) if given["in"] == "query" and can_be_refused(given)]
+        assert not checked or {"400", "422"} & set(each["responses"]), (name, checked)
+
+
+def can_be_refused(parameter: dict[str, Any]) -> bool:
+    """Whether a text can be no value of the parameter."""
+    plain = {"title", "description", "default", "type"}
+    schemas = parameter["schema"].get("anyOf", [parameter["schema"]])
+    return any(set(each) - plain or each["type"] not in ("string", "null") for each in schemas)
 
 
 def test_every_reference_leads_somewhere(document):

@@ -18,6 +18,7 @@ from redis import Redis
 from service.api.app import create_app
 from service.backbone.keyspace import LEASES_KEY, record_key, workers_key
 from service.backbone.settings import Settings
+from tests.polling import until
 from tests.serving import serving
 
 PROMPT = {"prompt": "a red apple"}
@@ -50,11 +51,6 @@ def gateway(settings: Settings, key: str, redis: Redis) -> Iterator[Stopped]:
     server = Stopped(settings, key)
     yield server
     server.stop()
-
-
-def until(happened: Callable[[], Any]) -> None:
-    while not happened():
-        time.sleep(0.02)
 
 
 def statuses(redis: Redis) -> set[bytes]:

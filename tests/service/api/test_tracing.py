@@ -14,9 +14,10 @@ from service.api.app import create_app
 from service.backbone.keyspace import record_key
 from service.backbone.settings import Settings
 from service.backbone.tracing import start_tracing, stop_tracing
+from tests.polling import until
 from tests.service.api.conftest import EXECUTION, Hand, job_body
 from tests.trace_collector import Collector
-from tests.webhook_receiver import Receiver, until
+from tests.webhook_receiver import Receiver
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -24,6 +23,7 @@ from models.language.rewriting import Rewriter, RewriteRequest
 from models.language.rwkv.engine import Engine
 from service.rwkv_server.app import create_app
 from service.rwkv_server.settings import Limits
+from tests.polling import until
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 ENDLESS = {"prompt": "on and on", "max_tokens": 10**6, "temperature": 0}
@@ -59,13 +59,6 @@ def text_of(events: list[Any]) -> str:
 def figure(client: httpx.Client, name: str) -> int:
     lines = client.get("/metrics").text.splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"rwkv_{name} "))
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not is_so():
-        assert time.monotonic() < deadline, "it never came to be so"
-        time.sleep(0.02)
 
 
 def test_a_chat_is_answered_in_openais_shape(rwkv_client: httpx.Client) -> None:
@@ -203,7 +196,7 @@ def test_a_client_that_leaves_frees_its_place(
             next(answer.iter_lines())
         with pytest.raises(httpx.ReadTimeout):
             client.post(TEXT, json=ENDLESS, timeout=0.5)
-        wait_until(lambda: figure(client, "sequences_running") + figure(client, "sequences_waiting") == 0)
+        until(lambda: figure(client, "sequences_running") + figure(client, "sequences_waiting") == 0)
         assert 0 < figure(client, "generated_tokens_total") < 10**6
 
 
@@ -216,10 +209,10 @@ def test_too_many_at_once_are_turned_away(
         with client.stream("POST", TEXT, json=body) as first, client.stream("POST", TEXT, json=body):
             lines = first.iter_lines()  # httpx closes the stream once these are gone
             next(lines)
-            wait_until(lambda: figure(client, "sequences_waiting") == 1)
+            until(lambda: figure(client, "sequences_waiting") == 1)
             refused = client.post(TEXT, json=body)
             assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limit_exceeded")
-        wait_until(lambda: client.post(TEXT, json={"prompt": "x"}).status_code == 200)
+        until(lambda: client.post(TEXT, json={"prompt": "x"}).status_code == 200)
 
 
 def test_a_model_that_fails_is_told_and_the_server_lives_on(

@@ -29,8 +29,9 @@ from service.backbone.webhooks.events import Event, WebhookLinks
 from service.backbone.webhooks.schedule import GIVE_UP_S, OFF_AFTER_S
 from service.webhooks import attempt
 from service.webhooks.payload import PAYLOAD_MAX_BYTES
+from tests.polling import until
 from tests.service.webhooks.conftest import EXECUTION, OWNER, Rig
-from tests.webhook_receiver import Receiver, endless, slow, until
+from tests.webhook_receiver import Receiver, endless, slow
 from tests.webhook_receiver import status as answers
 
 FINISHED = Event.FINISHED

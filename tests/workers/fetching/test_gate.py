@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
@@ -20,6 +20,7 @@ from service.backbone import scripts
 from service.backbone.inputs import InputStore
 from service.backbone.keyspace import events_key, fetch_owners_key, fetches_key, record_key
 from service.backbone.store import ImageStore
+from tests.polling import until
 from tests.waiting import waiting_jobs
 from tests.workers.parts import Parts, submit
 from workers.fetch import FetchLimits
@@ -85,13 +86,6 @@ def prepare(worker: Parts, tmp_path: Path) -> Iterator[Prepare]:
     made.start()
     yield made
     made.stop()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def next_ready(prepare: Prepare) -> HeldJob:

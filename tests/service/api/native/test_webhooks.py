@@ -10,7 +10,8 @@ import pytest
 from service.api.app import create_app
 from service.backbone.settings import Settings
 from service.backbone.webhooks.endpoints import ENDPOINTS_MAX
-from tests.webhook_receiver import Receiver, until
+from tests.polling import until
+from tests.webhook_receiver import Receiver
 from tests.webhook_receiver import status as answers
 
 URL = "https://example.org/hook"
