@@ -20,7 +20,8 @@ serve: $(READY) language  ## Start everything and keep it running.
 test: $(DEV) language  ## All tests.
 	$(BIN)/python scripts/run_tests.py
 
-soak: $(DEV)  ## Kill parts of the service under load, then watch its memory; half an hour.
+soak: $(DEV)  ## Many made-up requests, then kill parts of the service under load, then watch its memory; an hour.
+	PHOTOGRAM_SCHEMATHESIS_EXAMPLES=30 $(BIN)/python -m pytest -q tests/service/api/test_schemathesis.py
 	$(BIN)/python -m tests.chaos.soak
 
 check: $(DEV)  ## Style, types and import contracts.

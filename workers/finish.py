@@ -269,7 +269,7 @@ class _Success:
             rounded = {stage: round(seconds, 4) for stage, seconds in timings.items()}
             document, files, found = finished.output.document, stored.files, self._found
             if not self._consumer.succeed(self.job, stored.images, rounded, document, files, found):
-                stored.discard()
+                stored.discard(is_deleted=self._consumer.ledger.read(self.job.job_id) is None)
         except JobFailure:
             stored.discard()
             raise

@@ -56,15 +56,15 @@ class StoredOutput:
         own_id = self._record.image_id
         return own_id if not self.images and self._image_store.write(own_id, data) else self._image_store.add(data)
 
-    def discard(self) -> None:
+    def discard(self, *, is_deleted: bool = False) -> None:
         """Remove what no record names.
 
-        The image under the ticket's id stays: another execution may have stored the same one, and clients of old APIs
-        know its link.
+        The image under the job's own id stays: another execution may have stored the same one, and clients of old APIs
+        know its link. It goes when the job does, and with the rest if the job ``is_deleted`` already.
         """
         with suppress(OSError, StorageUnavailable):  # a store that cannot be written keeps them
             for image in self.images:
-                if image.image_id != self._record.image_id:
+                if is_deleted or image.image_id != self._record.image_id:
                     self._image_store.remove(image.image_id)
             for file in self.files:
                 self._file_store.remove(file.file_id)

@@ -7,4 +7,7 @@ end
 if #kept == #images then return false end
 redis.call('HSET', record, 'images', '[' .. table.concat(kept, ',') .. ']')
 let_image_go(image_id, gone)
+if #kept == 0 and image_id ~= get('image_id') then
+  for _, id in ipairs(image_ids()) do let_image_go(id, gone) end
+end
 return gone

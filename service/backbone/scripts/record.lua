@@ -104,8 +104,20 @@ local function count_stored()
   for _, file in ipairs(stored('files')) do note_stored(file_object(file.file_id), file.size_bytes, owner) end
 end
 
+-- The ids of the images of the job. An execution that lost the job may have stored one under the job's own id, which the
+-- results do not name, because the next execution finds the id taken (workers/outputs.py).
+local function image_ids()
+  local own, ids, is_named = get('image_id'), {}, not get('started_at')
+  for _, image in ipairs(stored('images')) do
+    ids[#ids + 1] = image.image_id
+    is_named = is_named or image.image_id == own
+  end
+  if not is_named then ids[#ids + 1] = own end
+  return ids
+end
+
 local function note_results(retain_s)
-  for _, image in ipairs(stored('images')) do note_object(image_object(image.image_id), retain_s) end
+  for _, id in ipairs(image_ids()) do note_object(image_object(id), retain_s) end
   for _, file in ipairs(stored('files')) do note_object(file_object(file.file_id), retain_s) end
 end
 
@@ -131,7 +143,7 @@ end
 -- Lets all be removed that only this job, which is deleted, keeps; returns the names of the objects.
 local function let_go()
   local gone = {}
-  for _, image in ipairs(stored('images')) do let_image_go(image.image_id, gone) end
+  for _, id in ipairs(image_ids()) do let_image_go(id, gone) end
   for _, file in ipairs(stored('files')) do let_object_go(file_object(file.file_id), gone) end
   for image_id in string.gmatch(get('sources') or '', '[^ ]+') do
     local users = string.format(IMAGE_USERS_KEY, image_id)

@@ -50,7 +50,8 @@ def finish(redis: Redis, stores: Stores, job_id: str) -> tuple[str, str]:
     """End the job with an image and a file; gives their ids."""
     ledger = Ledger(redis, 7 * DAY_S)
     assert ledger.start(job_id, "one") == 0
-    image, file = stores.images.add(b"image"), stores.files.add(b"file")
+    image, file = ledger.read(job_id).image_id, stores.files.add(b"file")
+    assert stores.images.write(image, b"image")
     kept = StoredFile(file, "a.txt", "text/plain", 4)
     assert ledger.succeed(job_id, "one", [Image(image, 8, 8)], {}, files=[kept])
     return image, file

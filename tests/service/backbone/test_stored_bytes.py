@@ -11,6 +11,7 @@ import pytest
 from redis import Redis
 
 from models.catalog.catalog import Catalog
+from models.errors import InternalFailure
 from models.jobs.params import DrawRequest, UpscaleRequest
 from models.jobs.records import new_job_id
 from models.jobs.results import Image, StoredFile
@@ -70,6 +71,39 @@ def finished(redis: Redis, stores: Stores, owner: str) -> Finished:
 
 
 ONE_JOB = 2 * len(IMAGE) + len(FILE)
+
+
+@pytest.mark.parametrize("outcome", ["succeeded", "failed", "canceled"])
+def test_an_image_of_an_execution_that_lost_the_job_goes_with_it(
+    redis: Redis, stores: Stores, owner: str, owned_jobs: OwnedJobs, outcome: str
+) -> None:
+    def accepted() -> str:
+        ticket = open_ticket(DrawRequest(prompt="x"), Catalog({}), job_id=new_job_id(), owner=owner)
+        BlockingIntake(redis, 10_000).accept(ticket, {}, retention_s=DAY_S)
+        ledger = Ledger(redis, 7 * DAY_S)
+        assert ledger.start(ticket.job_id, "one") == 0 and stores.images.write(ticket.image_id, IMAGE)
+        assert ledger.start(ticket.job_id, "two") == 1
+        if outcome == "succeeded":
+            assert not stores.images.write(ticket.image_id, b"other bytes")
+            assert ledger.succeed(ticket.job_id, "two", [Image(stores.images.add(IMAGE), 8, 8, len(IMAGE))], {})
+        elif outcome == "failed":
+            assert ledger.fail(ticket.job_id, "two", InternalFailure("x"))
+        else:
+            assert ledger.cancel(ticket.job_id, "two")
+        return ticket.job_id
+
+    job_id = accepted()
+    if outcome == "succeeded":
+        accepted()
+        record = Ledger(redis, 7 * DAY_S).read(job_id)
+        assert owned_jobs.delete_image(owner, job_id, record.images[0].image_id)
+        assert len(list(stores.images.objects.list())) == 2, "all of one job, none of the other"
+    assert owned_jobs.delete(owner, job_id)
+    kept = 2 if outcome == "succeeded" else 0
+    assert len(list(stores.images.objects.list())) == kept
+    accepted()
+    Retention(redis, stores, Settings()).sweep(time.time() + 1.01 * DAY_S)
+    assert list(stores.images.objects.list()) == []
 
 
 @pytest.fixture
