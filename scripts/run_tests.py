@@ -1,56 +1,84 @@
 """Runs all tests in two processes at the same time, because most tests use one core only.
 
-``python scripts/run_tests.py`` prints the output of one part as it comes, and then that of the other; it ends with 1 if
-a test fails. Its arguments go to pytest. ``python -m pytest`` runs the same tests in one process.
+``python scripts/run_tests.py`` runs the parts of the tests, each in a process of its own, and prints the output of each
+in their order, that of the first one which has not ended as it comes. It ends with 1 if a test fails. Its arguments go to
+pytest. ``python -m pytest`` runs the same tests in one process.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1] / "tests"
-FIRST = ("models", "workers", "contract", "gpu", "clients", "training", "scripts")
-"""The folders of the first part, which takes about as long as everything else."""
-WITHOUT_TESTS = ("tiny", "discord_standin", "__pycache__")
-"""Folders that hold no tests."""
+PROCESSES = 2
+LONG = (
+    "models/diffusion",
+    "e2e",
+    "service/api",
+    "workers",
+    "contract",
+    "docs",
+    "clients",
+    "service/backbone",
+    "models/vision",
+    "chaos",
+)
+"""Folders that are a part of their own, those that take longest first, so that both processes end at about one time."""
 
 
-def parts() -> tuple[list[str], list[str]]:
+def parts() -> list[list[str]]:
     """The paths of the tests of each part; together they are all tests."""
-    rest = [path for path in sorted(TESTS.iterdir()) if path.name not in (*FIRST, *WITHOUT_TESTS)]
-    return [str(TESTS / name) for name in FIRST], [
-        str(path) for path in rest if path.is_dir() or path.name.startswith("test_")
-    ]
+    long = [TESTS / name for name in LONG]
+    return [[str(path)] for path in long] + [_others(TESTS, long)]
+
+
+def _others(folder: Path, long: Sequence[Path]) -> list[str]:
+    """The paths in ``folder`` that hold tests and do not belong to the ``long`` ones."""
+    found: list[str] = []
+    for path in sorted(folder.iterdir()):
+        if any(path in each.parents for each in long):
+            found += _others(path, long)
+        elif path not in long and (path.match("test_*.py") or any(path.rglob("test_*.py"))):
+            found.append(str(path))
+    return found
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run both parts; returns the exit code."""
-    with tempfile.TemporaryDirectory() as folder:
-        logs = [Path(folder) / name for name in ("first", "rest")]
-        running = [_start(paths, arguments, log) for paths, log in zip(parts(), logs, strict=True)]
-        codes = [_follow(process, log) for process, log in zip(running, logs, strict=True)]
+    """Run all parts; returns the exit code."""
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(PROCESSES) as processes:
+        running: list[tuple[Path, Future[int]]] = []
+        for number, paths in enumerate(parts()):
+            log = Path(name) / str(number)
+            log.touch()
+            running.append((log, processes.submit(_run, paths, arguments, log)))
+        codes = [_follow(part, log) for log, part in running]
     return int(any(codes))
 
 
-def _start(paths: Sequence[str], arguments: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+def _run(paths: Sequence[str], arguments: Sequence[str], log: Path) -> int:
+    """Run one part; returns its exit code."""
+    command = [sys.executable, "-m", "pytest", *paths, *arguments]
+    environment = {"OMP_NUM_THREADS": "1"} | os.environ  # torch's threads would wait for those of the other process
     with log.open("wb") as output:
-        command = [sys.executable, "-m", "pytest", *paths, *arguments]
-        return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        ended = subprocess.run(command, env=environment, stdout=output, stderr=subprocess.STDOUT, check=False)
+    return ended.returncode
 
 
-def _follow(process: subprocess.Popen[bytes], log: Path) -> int:
+def _follow(part: Future[int], log: Path) -> int:
     """Print the output of a part as it comes; returns its exit code."""
     with log.open("rb") as output:
-        while process.poll() is None:
+        while not part.done():
             time.sleep(1)
             _print(output.read())
         _print(output.read())
-    return process.returncode
+    return part.result()
 
 
 def _print(output: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The script that runs the tests in two processes: no test is left out, and a failure is one of the whole run."""
+"""The script that runs the tests in parts: no test is left out, and a failure is one of the whole run."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from scripts import run_tests
 
 
 def test_each_test_file_belongs_to_one_part() -> None:
-    first, rest = ({Path(each) for each in part} for part in run_tests.parts())
+    paths = {Path(each) for part in run_tests.parts() for each in part}
     for file in run_tests.TESTS.rglob("test_*.py"):
-        ancestors = {file, *file.parents}
-        assert len(ancestors & first) + len(ancestors & rest) == 1, file
+        assert len({file, *file.parents} & paths) == 1, file
 
 
 @pytest.mark.parametrize(("name", "code"), [("good", 0), ("bad", 1)])
 def test_a_failure_in_either_part_fails_the_run(name: str, code: int, tmp_path: Path) -> None:
     run = (
         "import sys; from pathlib import Path; from scripts import run_tests;"
-        f"folder = Path({str(tmp_path)!r}); run_tests.parts = lambda: ([str(folder / 'test_fine.py')],"
-        f" [str(folder / 'test_{name}.py')]);"
+        f"folder = Path({str(tmp_path)!r}); run_tests.parts = lambda: [[str(folder / 'test_fine.py')],"
+        f" [str(folder / 'test_{name}.py')]];"
         "sys.exit(run_tests.main(['-p', 'no:cacheprovider', '-c', str(folder / 'empty.ini')]))"
     )
     (tmp_path / "empty.ini").write_text("[pytest]\n")
