@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import struct
 import time
 import zlib
@@ -15,12 +16,15 @@ import pytest
 from photogram import NotFound
 from PIL import Image
 
+from models.catalog.catalog import HOUSE_FOLDER
 from models.media import png
 from tests.clients.discord.conftest import BotRig
 from tests.discord_standin import Attached, DiscordStandIn, Person
 from tests.discord_standin.people import gallery_of, is_ephemeral, labels_of, text_of
 from tests.discord_standin.state import Interaction, Payload
 from tests.e2e.conftest import KEY, Stack
+from tests.engine_stub import EngineStub, Reply, Say, error
+from tests.tiny import build_tiny_lora
 
 PATIENCE_S = 120.0
 FEW = 4
@@ -28,9 +32,19 @@ FEW = 4
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A server as `photogram up` starts it on a fresh machine, without a language model."""
-    stack = Stack(tmp_path_factory.mktemp("house"))
+def engine() -> Iterator[EngineStub]:
+    """The language model of the server."""
+    with EngineStub() as stub:
+        yield stub
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory, engine: EngineStub) -> Iterator[Stack]:
+    """A server with the built-in checkpoint, a LoRA for it, and a language model that calls tools."""
+    data = tmp_path_factory.mktemp("house")
+    (data / "loras").mkdir()
+    build_tiny_lora(data / "loras" / "film.safetensors", HOUSE_FOLDER)
+    stack = Stack(data, PHOTOGRAM_LLM="auto", PHOTOGRAM_LLM_URL=engine.url, PHOTOGRAM_LLM_PRESET="qwen2.5-7b-instruct")
     yield stack
     stack.close()
 
@@ -95,7 +109,7 @@ def size_of(data: bytes) -> tuple[int, int]:
 
 
 @pytest.mark.usefixtures("rig")
-async def test_every_command_but_assist(discord: DiscordStandIn) -> None:
+async def test_every_command_without_words(discord: DiscordStandIn) -> None:
     ada = discord.person("ada")
     options = {name: (await ada.suggestions("imagine", name, ""))[0] for name in ("model", "style", "sampler")}
     made, file = await drawn(
@@ -118,6 +132,97 @@ async def test_every_command_but_assist(discord: DiscordStandIn) -> None:
     await sees_text(ada, await ada.slash("queue"), "You wait for nothing")
     shown = await sees_text(ada, await ada.slash("settings show"), f"steps: {FEW}")
     assert is_ephemeral(shown)
+
+
+@pytest.mark.usefixtures("rig")
+async def test_a_lora_changes_the_image(discord: DiscordStandIn) -> None:
+    ada = discord.person("ada")
+    assert await ada.suggestions("imagine", "lora", "FI") == ["film"]
+    plain = {"prompt": "a red apple", "steps": FEW, "seed": 4}
+    _, without = await drawn(ada, "imagine", **plain)
+    _, changed = await drawn(ada, "imagine", **plain, lora="film", lora_weight=1.5)
+    assert png.read_request(changed)["params"]["loras"][0]["name"] == "film"
+    assert Image.open(BytesIO(without)).tobytes() != Image.open(BytesIO(changed)).tobytes()
+
+
+@pytest.mark.usefixtures("rig")
+async def test_words_of_any_language_become_a_job(discord: DiscordStandIn, engine: EngineStub) -> None:
+    ada = discord.person("ada")
+    words = {"prompt": "a red apple", "aspect_ratio": "3:2", "num_inference_steps": FEW}
+    engine.answer_with(Say(calls=(("create_image", json.dumps(words)),)))
+    message, file = await drawn(ada, "assist", request="Ein roter Apfel im Querformat, bitte")
+    params = png.read_request(file)["params"]
+    assert params["width"] > params["height"] and "a red apple" in text_of(message)
+    assert "Ein roter Apfel" in json.dumps(engine.requests[-1]["messages"], ensure_ascii=False)
+
+    engine.answer_with(Say(calls=(("edit_image", json.dumps({"image": "image 1", **words, "strength": 0.5})),)))
+    _, edited = await drawn(ada, "assist", request="把它变成苹果", image=photo())
+    assert png.read_request(edited)["kind"] == "img2img"
+
+
+@pytest.mark.usefixtures("rig")
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        ("I would rather not.", "could not turn that into an image"),
+        (Say(calls=(("create_image", '{"prompt": '),)), "could not turn that into an image"),
+        (error(503), "no language model at the moment"),
+    ],
+)
+async def test_words_that_become_no_job_are_explained(
+    discord: DiscordStandIn, engine: EngineStub, answer: Reply, sentence: str
+) -> None:
+    ada = discord.person("ada")
+    engine.answer_with(answer)
+    message = await ada.sees(await ada.slash("assist", request="x"), is_refusal, PATIENCE_S)
+    assert sentence in text_of(message), text_of(message)
+
+
+@pytest.mark.usefixtures("rig")
+async def test_info_tells_what_the_marks_prove(discord: DiscordStandIn) -> None:
+    ada = discord.person("ada")
+    _, file = await drawn(ada, "imagine", prompt="a mill", steps=FEW)
+    own = text_of(await sees_text(ada, await ada.slash("info", image=file), "Marks in the file"))
+    assert "prompt: a mill" in own and "unchanged since this server signed it" in own
+    assert "created · generated by AI" in own and "IPTC, which anybody can write: generated by AI" in own
+
+    data = file.index(b"IDAT") + 40
+    changed = file[:data] + bytes([file[data] ^ 1]) + file[data + 1 :]
+    altered = with_pixels_changed(file)
+    shown = text_of(await sees_text(ada, await ada.slash("info", image=altered), "Marks in the file"))
+    assert "**changed** after" in shown and "prompt: a mill" in shown
+    shown = text_of(await sees_text(ada, await ada.slash("info", image=changed), "Marks in the file"))
+    assert "unchanged" not in shown
+
+    foreign = Attached(photo(), "photo.png")
+    shown = text_of(await sees_text(ada, await ada.slash("info", image=foreign), "Marks in the file"))
+    assert "no mark" in shown and "does not say how it was made" in shown
+    for damaged in (photo()[:60], b"hi"):
+        shown = text_of(await sees_text(ada, await ada.slash("info", image=damaged), "Not verified"))
+        assert "went wrong" not in shown
+
+
+def with_pixels_changed(file: bytes) -> bytes:
+    """A PNG file with other pixels and all its other chunks."""
+    kept, image = bytearray(file[:8]), Image.open(BytesIO(file))
+    pixels = png_of(Image.eval(image, lambda value: 255 - value))
+    fresh = b"".join(body for name, body in chunks(pixels) if name == b"IDAT")
+    is_first = True
+    for name, body in chunks(file):
+        if name != b"IDAT":
+            kept += body
+        elif is_first:
+            kept, is_first = kept + fresh, False
+    return bytes(kept)
+
+
+def chunks(file: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The chunks of a PNG file: the name, and all bytes of each."""
+    position = 8
+    while position < len(file):
+        end = position + 12 + int.from_bytes(file[position : position + 4], "big")
+        yield file[position + 4 : position + 8], file[position:end]
+        position = end
 
 
 @pytest.mark.usefixtures("rig")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def add_to(bot: PhotogramBot) -> None:
     @bot.tree.context_menu(name="Info")
     async def show_info(interaction: Interaction, message: discord.Message) -> None:
-        await info.show(interaction, first_in(bot.files, message))
+        await info.show(bot, interaction, first_in(bot.files, message))
 
     @bot.tree.context_menu(name="Upscale")
     async def enlarge(interaction: Interaction, message: discord.Message) -> None:
