@@ -39,6 +39,7 @@ from service.backbone.places import Places
 from service.backbone.preferences import Preferences
 from service.backbone.provenance import Signing
 from service.backbone.queue import Intake
+from service.backbone.queue_counts import Queues
 from service.backbone.retention import Retention
 from service.backbone.settings import Settings, SettingsError
 from service.backbone.storage import StorageMonitor
@@ -67,6 +68,7 @@ class Gateway:
     answers: Answers
     cluster_metrics: ClusterMetrics
     places: Places
+    queues: Queues
     decoding: Decoding
     signing: Signing
     conversions: Conversions
@@ -153,6 +155,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             answers=Answers(),
             cluster_metrics=ClusterMetrics(connection, shows_keys=settings.metrics_by_key),
             places=Places(connection),
+            queues=Queues(connection),
             signing=signing,
             conversions=Conversions(decoding, images, reads, signing),
             inspector=Inspector(signing),

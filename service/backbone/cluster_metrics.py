@@ -22,12 +22,8 @@ from service.backbone.keyspace import (
     KEY_RECORDS_KEY,
     QUEUED_JOBS_KEY,
     QUEUED_WORK_KEY,
-    deferred_key,
-    fetches_key,
     pace_key,
-    rq_queue_key,
     usage_key,
-    waiting_key,
     webhook_dead_key,
     webhook_pending_key,
     worker_metrics_key,
@@ -35,6 +31,7 @@ from service.backbone.keyspace import (
 )
 from service.backbone.metrics import NONE
 from service.backbone.places import model_pace_field
+from service.backbone.queue_counts import Queues
 from service.backbone.usage import Periods
 from service.backbone.watch import WORKER_SILENCE_S
 
@@ -81,15 +78,9 @@ class ClusterMetrics:
     async def _queues(self, workers: Mapping[str, Sequence[str]]) -> Iterator[Metric]:
         jobs = GaugeMetricFamily("photogram_queue_jobs", "Jobs that no worker has taken yet.", labels=["queue"])
         alive = GaugeMetricFamily("photogram_workers", "Workers that take jobs now.", labels=["queue"])
-        for queue, names in workers.items():
-            async with self._connection.pipeline(transaction=False) as pipeline:
-                pipeline.llen(rq_queue_key(queue))
-                pipeline.hlen(waiting_key(queue))
-                pipeline.zcard(fetches_key(queue))
-                pipeline.zcard(deferred_key(queue))
-                counts = await pipeline.execute()
-            jobs.add_metric([queue], sum(counts))
-            alive.add_metric([queue], len(names))
+        for queue, count in (await Queues(self._connection).count(workers)).items():
+            jobs.add_metric([queue], count.waiting)
+            alive.add_metric([queue], len(workers[queue]))
         return iter((jobs, alive))
 
     async def _waiting_work(self) -> Iterator[Metric]:

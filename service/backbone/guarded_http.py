@@ -15,24 +15,17 @@ import time
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from importlib.metadata import PackageNotFoundError, version
 
 from models.jobs.urls import FetchPolicy, WebUrl
+from service.backbone.server_version import server_version
 
 _ADDRESS_S = 5.0
 """How long one address of several may take to accept a connection."""
 
 
-def _agent() -> str:
-    """Many hosts refuse clients that do not call themselves Mozilla."""
-    try:
-        number = version("photogram-server")
-    except PackageNotFoundError:
-        number = "0"
-    return f"Mozilla/5.0 (compatible; Photogram/{number})"
-
-
-_HEADERS = {"User-Agent": _agent(), "Accept-Encoding": "identity", "Connection": "close"}
+_AGENT = f"Mozilla/5.0 (compatible; Photogram/{server_version()})"
+"""Many hosts refuse clients that do not call themselves Mozilla."""
+_HEADERS = {"User-Agent": _AGENT, "Accept-Encoding": "identity", "Connection": "close"}
 
 
 class Unreachable(OSError):

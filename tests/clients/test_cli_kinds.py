@@ -2,10 +2,12 @@
 
 import base64
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
+from photogram import __version__
 from photogram_cli import installed
 from photogram_cli.batch import read_rows
 from photogram_cli.command import main
@@ -130,13 +132,38 @@ USAGE = {"queued": 1, "running": 2, "days": [], "limits": {}} | {
 }
 
 
+def info(waiting: int = 0, workers: int = 1, version: str | None = __version__) -> JSONResponse:
+    queue = {"queue": "diffusion", "waiting": waiting, "running": 0, "workers": workers, "of_a_later_version": 1}
+    return JSONResponse({"version": version, "queues": [queue], "kinds": []})
+
+
 def test_doctor_says_what_to_do(server: WireServer, capsys: pytest.CaptureFixture[str]):
     down = {"status": 503, "detail": "no worker is alive"}
-    server.answer_next(lambda: ready("failed", **down), lambda: JSONResponse(USAGE))
+    server.answer_next(lambda: ready("failed", **down), lambda: JSONResponse(USAGE), info)
     assert main(["doctor"]) == 1
     out, err = capsys.readouterr()
     assert "FAIL workers: failed, 0 of diffusion\n     start a worker" in out and "ok   default model: house" in out
-    assert err.endswith("photogram: 1 of 6 checks failed: workers\n")
+    assert err.endswith("photogram: 1 of 7 checks failed: workers\n")
+
+
+@pytest.mark.parametrize(
+    ("answer", "line"),
+    [
+        (
+            lambda: info(3, 0),
+            "FAIL queue diffusion: 3 waiting, 0 running, 0 workers, of diffusion\n     start a worker",
+        ),
+        (lambda: info(3, 1), "ok   queue diffusion: 3 waiting"),
+        (lambda: info(version="99.0"), "server 99.0, client 0.1.0\n     use a client of the version of the server"),
+        (lambda: JSONResponse({"kinds": []}), "server unknown, client"),
+    ],
+)
+def test_doctor_looks_at_versions_and_queues(
+    server: WireServer, capsys: pytest.CaptureFixture[str], answer: Callable[[], Response], line: str
+):
+    server.answer_next(ready, lambda: JSONResponse(USAGE), answer)
+    main(["doctor"])
+    assert line in capsys.readouterr().out
 
 
 def test_doctor_where_nothing_answers(capsys: pytest.CaptureFixture[str]):
@@ -146,10 +173,12 @@ def test_doctor_where_nothing_answers(capsys: pytest.CaptureFixture[str]):
 
 def test_status_as_json(server: WireServer, capsys: pytest.CaptureFixture[str]):
     models = {"models": [{"name": "house", "is_default": True}]}
-    server.answer_next(lambda: ready(), lambda: JSONResponse(models), lambda: JSONResponse(USAGE))
+    usage = {**USAGE, "queued": 0}
+    server.answer_next(lambda: ready(), lambda: JSONResponse(models), lambda: JSONResponse(usage), lambda: info(2))
     assert main(["status", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert document["readiness"]["problem"] is None and document["running"] == 2
+    assert document["readiness"]["problem"] is None and document["running"] == 2 and document["waiting"] == []
+    assert document["server"]["version"] == __version__ and document["server"]["queues"][0]["waiting"] == 2
 
 
 def test_models_and_settings_without_the_server(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,22 @@ def test_the_command_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
         assert running.wait(timeout_s=30).status == "canceled"
     assert "ready" in (shown := run("status")) and "tiny (default)" in shown
     assert "FAIL" not in run("doctor")
+
+
+def test_status_tells_the_version_and_what_waits(capsys: pytest.CaptureFixture[str]) -> None:
+    with Photogram() as client:
+        jobs = [client.submit(f"a long one {number}", **LONG) for number in range(8)]
+        try:
+            assert main(["status"]) == 0
+            shown = capsys.readouterr().out
+            assert main(["status", "--json"]) == 0
+            document = json.loads(capsys.readouterr().out)
+        finally:
+            for job in jobs:
+                job.cancel()
+    assert f"version  {version('photogram-server')}\n" in shown and "1 workers, of photogram\n" in shown
+    assert f"waiting  {jobs[-1].id}" in shown and " ahead" in shown
+    assert document["server"]["queues"][0]["waiting"] >= 5 and document["waiting"][0]["id"] == jobs[-1].id
 
 
 def test_a_batch_is_resumed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from service.api.model_objects import OpenAiModel, openai_model
 from service.api.native.errors import LISTING, LISTING_MODELS
 from service.api.state import GatewayState
 from service.backbone.model_notes import ModelBackend
+from service.backbone.server_version import server_version
 
 _ABSOLUTE_PATH = re.compile(r"(?<![\w/:.])(?:~|[A-Za-z]:)?[/\\][^\s'\",;:()]+")
 
@@ -86,9 +87,20 @@ class CapabilityView(BaseModel):
     problem: str | None = Field(description="Why this server cannot process jobs of this kind; null if it can.")
 
 
-class CapabilityList(BaseModel):
-    """All kinds of job."""
+class QueueCountView(BaseModel):
+    """How full one queue is, with the jobs of all API keys."""
 
+    queue: str
+    waiting: int = Field(description="Jobs that no worker has taken yet.")
+    running: int = Field(description="Jobs that workers have taken.")
+    workers: int = Field(description="Workers that take jobs from it now.")
+
+
+class CapabilityList(BaseModel):
+    """All kinds of job, the queues that they wait in, and the version of the server."""
+
+    version: str = Field(description="The version of the server that answers.")
+    queues: list[QueueCountView]
     kinds: list[CapabilityView]
 
 
@@ -192,10 +204,15 @@ async def list_samplers(caller: CurrentCaller) -> SamplerList:
 @router.get(
     "/v1/capabilities",
     operation_id="listCapabilities",
-    summary="List the kinds of job",
+    summary="List the kinds of job and how full their queues are",
     responses=LISTING,
 )
 async def list_capabilities(gateway: GatewayState, caller: CurrentCaller) -> CapabilityList:
-    """Every kind of job. `problem` says why this server cannot process a kind."""
-    catalog = gateway.catalog.current()
-    return CapabilityList(kinds=[CapabilityView(kind=kind.name, problem=kind.problem(catalog)) for kind in job_kinds()])
+    """Every kind of job, and how full the queues are. `problem` says why this server cannot process a kind."""
+    catalog, kinds = gateway.catalog.current(), job_kinds()
+    counts = await gateway.queues.count(sorted({kind.queue for kind in kinds}))
+    return CapabilityList(
+        version=server_version(),
+        queues=[QueueCountView(queue=name, **asdict(count)) for name, count in counts.items()],
+        kinds=[CapabilityView(kind=kind.name, problem=kind.problem(catalog)) for kind in kinds],
+    )

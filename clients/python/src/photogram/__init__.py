@@ -59,12 +59,14 @@ from ._models import (
     OwnImage,
     PeriodUsage,
     Progress,
+    QueueCount,
     QueuePlace,
     Readiness,
     Refusal,
     Result,
     Rewrite,
     Sampler,
+    ServerInfo,
     Style,
     Timings,
     UploadedImage,
@@ -114,6 +116,7 @@ if TYPE_CHECKING:
     models = _client.models
     rewrite = _client.rewrite
     samplers = _client.samplers
+    server_info = _client.server_info
     similarity = _client.similarity
     styles = _client.styles
     submit = _client.submit
@@ -187,6 +190,7 @@ __all__ = [
     "Progressed",
     "Proposal",
     "Provenance",
+    "QueueCount",
     "QueuePlace",
     "Queued",
     "Readiness",
@@ -200,6 +204,7 @@ __all__ = [
     "Sampler",
     "SecondPassParams",
     "ServerError",
+    "ServerInfo",
     "ServiceUnavailable",
     "SimilarityParams",
     "StatusChanged",
@@ -241,6 +246,7 @@ __all__ = [
     "models",
     "rewrite",
     "samplers",
+    "server_info",
     "similarity",
     "styles",
     "submit",

@@ -28,6 +28,7 @@ from ._models import (
     OwnImage,
     Readiness,
     Sampler,
+    ServerInfo,
     Style,
     UploadedImage,
     Upscaler,
@@ -338,6 +339,10 @@ class AsyncPhotogram(AsyncKindMethods):
     async def styles(self) -> list[Style]:
         """The style presets of the server."""
         return await self._run(self._flows.listing("styles", Style.from_payload))
+
+    async def server_info(self) -> ServerInfo:
+        """The version of the server, and how full its queues are."""
+        return await self._run(self._flows.call("GET", "/v1/capabilities", ServerInfo.from_payload))
 
     async def readiness(self) -> Readiness:
         """What the server's checks of itself found: storage, Redis, workers, models, language model."""

@@ -26,6 +26,7 @@ from ._models import (
     OwnImage,
     Readiness,
     Sampler,
+    ServerInfo,
     Style,
     UploadedImage,
     Upscaler,
@@ -335,6 +336,10 @@ class Photogram(KindMethods):
     def styles(self) -> list[Style]:
         """The style presets of the server."""
         return self._run(self._flows.listing("styles", Style.from_payload))
+
+    def server_info(self) -> ServerInfo:
+        """The version of the server, and how full its queues are."""
+        return self._run(self._flows.call("GET", "/v1/capabilities", ServerInfo.from_payload))
 
     def readiness(self) -> Readiness:
         """What the server's checks of itself found: storage, Redis, workers, models, language model."""

@@ -434,6 +434,37 @@ class Readiness:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueCount:
+    """How full a queue of the server is, with the jobs of all API keys."""
+
+    queue: str
+    waiting: int
+    """Jobs that no worker has taken yet."""
+    running: int
+    workers: int
+
+    @classmethod
+    def from_payload(cls, payload: Payload) -> "QueueCount":
+        counts = (int(payload[name]) for name in ("waiting", "running", "workers"))
+        return cls(str(payload["queue"]), *counts)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """What a server tells of itself."""
+
+    version: str | None
+    """None if the server is older than this field."""
+    queues: tuple[QueueCount, ...]
+
+    @classmethod
+    def from_payload(cls, payload: Payload) -> "ServerInfo":
+        return cls(
+            _text(payload.get("version")), tuple(QueueCount.from_payload(each) for each in payload.get("queues") or ())
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Capability:
     """A kind of job."""
 

@@ -2,25 +2,32 @@
 
 import argparse
 import importlib.util
+import itertools
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from photogram import (
     AuthenticationError,
     Check,
     ConnectionFailed,
+    Job,
     Model,
+    NotFound,
     PermissionDenied,
     Photogram,
     PhotogramError,
+    QueueCount,
     Readiness,
     UnexpectedResponse,
     __version__,
 )
 
-from .output import labelled, print_lines, to_json
+from .output import job_row, labelled, place_text, print_lines, to_json
 from .user_config import noted_url, user_config_path
+
+_WAITING_SHOWN = 5
 
 
 class NotHealthy(PhotogramError):
@@ -47,23 +54,37 @@ _ADVICE = {
 
 
 def status(options: argparse.Namespace, client: Photogram) -> None:
-    """The gateway, its workers, models and language model, and what the API key has in the queue."""
-    readiness, models, usage = client.readiness(), client.models(), client.usage()
+    """The gateway, its workers, models and language model, the queues, and what waits of the API key."""
+    readiness, models, usage, info = client.readiness(), client.models(), client.usage(), client.server_info()
+    waiting = _waiting(client) if usage.queued else []
     if options.json:
-        document = {"url": client.base_url, "client": __version__, "readiness": asdict(readiness)}
-        models_found = [asdict(model) for model in models]
-        print(to_json({**document, "models": models_found, "queued": usage.queued, "running": usage.running}))
+        document = {"url": client.base_url, "client": __version__, "server": asdict(info)}
+        document |= {"readiness": asdict(readiness), "models": [asdict(model) for model in models]}
+        document |= {"queued": usage.queued, "running": usage.running, "waiting": [asdict(job) for job in waiting]}
+        print(to_json(document))
     else:
         print_lines([
             labelled("server", f"{client.base_url}, {readiness.problem or 'ready'}"),
+            labelled("version", info.version),
             labelled("client", __version__),
             *(labelled(check.name, _check_text(check)) for check in readiness.checks),
             *(labelled("warning", warning) for warning in readiness.warnings),
-            labelled("queue", f"{usage.queued} waiting, {usage.running} running, of this API key"),
+            *(labelled("queue", _queue_text(queue)) for queue in info.queues),
+            labelled("own", f"{usage.queued} waiting, {usage.running} running, of this API key"),
+            *(labelled("waiting", _waiting_text(job)) for job in waiting),
             labelled("catalog", _models_text(models)),
         ])  # fmt: skip
     if readiness.problem is not None:
         raise NotHealthy(f"the server cannot process jobs: {readiness.problem}")
+
+
+def _waiting(client: Photogram) -> list[Job]:
+    """The newest jobs of the API key that wait, each with its place in the queue."""
+    found: list[Job] = []
+    for job in itertools.islice(client.jobs.list(status="queued"), _WAITING_SHOWN):
+        with suppress(NotFound):  # it was deleted this moment
+            found.append(client.jobs.get(job.id))
+    return [job for job in found if job.status == "queued"]
 
 
 def doctor(options: argparse.Namespace, client: Photogram) -> None:
@@ -92,6 +113,7 @@ def _findings(client: Photogram) -> Iterator[Finding]:
     for each in readiness.checks if readiness else ():
         is_ok = each.status != "failed"
         yield Finding(each.name, is_ok, _check_text(each), None if each.status in ("ok", "off") else _ADVICE[each.name])
+    yield from _server(client)
     yield _default_model(client)
     yield _pillow()
 
@@ -125,6 +147,27 @@ def _key(client: Photogram) -> tuple[Finding, None]:
     return Finding("API key", True, "valid"), None
 
 
+def _server(client: Photogram) -> Iterator[Finding]:
+    """The versions, and queues in which jobs wait that no worker takes."""
+    try:
+        info = client.server_info()
+    except PhotogramError as error:
+        yield Finding("version", False, str(error))
+        return
+    text = f"server {info.version or 'unknown'}, client {__version__}"
+    is_same = _minor(info.version) == _minor(__version__)
+    yield Finding("version", True, text, None if is_same else "use a client of the version of the server")
+    for queue in info.queues:
+        if queue.waiting:
+            is_stuck = not queue.workers
+            advice = _ADVICE["workers"] if is_stuck else None
+            yield Finding(f"queue {queue.queue}", not is_stuck, _queue_text(queue), advice)
+
+
+def _minor(version: str | None) -> list[str]:
+    return (version or "").split(".")[:2]
+
+
 def _default_model(client: Photogram) -> Finding:
     try:
         default = next((model for model in client.models() if model.is_default), None)
@@ -154,6 +197,14 @@ def _origin(url: str) -> str:
 def _check_text(check: Check) -> str:
     workers = ", ".join(f"{count} of {queue}" for queue, count in (check.queues or {}).items())
     return ", ".join(part for part in (check.status, check.detail, workers) if part)
+
+
+def _queue_text(queue: QueueCount) -> str:
+    return f"{queue.waiting} waiting, {queue.running} running, {queue.workers} workers, of {queue.queue}"
+
+
+def _waiting_text(job: Job) -> str:
+    return job_row(job) if job.queue is None else f"{job_row(job)} ({place_text(job.queue)})"
 
 
 def _models_text(models: list[Model]) -> str:

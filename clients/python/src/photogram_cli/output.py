@@ -120,7 +120,7 @@ def job_lines(job: Job) -> list[str]:
         "kind": job.kind,
         "status": job.status,
         "progress": f"{job.progress.step}/{job.progress.steps}" if job.progress else None,
-        "queue": None if job.queue is None else _place_text(job.queue),
+        "queue": None if job.queue is None else place_text(job.queue),
         "prompt": job.params.get("prompt"),
         **_revisions(job.rewrite),
         "model": job.params.get("model"),
@@ -258,7 +258,7 @@ def _timings_text(seconds: dict[str, float | None]) -> str:
     return ", ".join(f"{name[:-2]} {value:.2f} s" for name, value in seconds.items() if value is not None)
 
 
-def _place_text(place: QueuePlace) -> str:
+def place_text(place: QueuePlace) -> str:
     return f"{place.ahead} ahead" + ("" if place.eta_s is None else f", done in {place.eta_s:.0f} s")
 
 
