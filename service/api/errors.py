@@ -122,7 +122,6 @@ _CODE_OF: Mapping[type[PhotogramError], ErrorCode] = {
     AlreadyUsed: ErrorCode.ALREADY_USED,
     KeyNotFound: ErrorCode.KEY_NOT_FOUND,
     KeyInUse: ErrorCode.KEY_IN_USE,
-    InvalidKeyRules: ErrorCode.INVALID_PARAMS,
     InvalidWebhook: ErrorCode.INVALID_PARAMS,
     TooManyWebhooks: ErrorCode.TOO_MANY_WEBHOOKS,
     WebhookNotFound: ErrorCode.WEBHOOK_NOT_FOUND,
@@ -203,7 +202,7 @@ def to_api_error(error: Exception) -> ApiError:
     match error:
         case ApiError():
             return error
-        case InvalidTicket():
+        case InvalidTicket() | InvalidKeyRules():
             return ApiError(ErrorCode.INVALID_PARAMS, str(error), error.problems)
         case LimitReached():
             return _limit_reached(error)

@@ -12,7 +12,7 @@ from redis import Redis
 from redis.exceptions import WatchError
 
 from models.catalog.catalog import Catalog
-from models.errors import PhotogramError
+from models.errors import FieldProblem, PhotogramError, ProblemCode
 from models.jobs.kinds import job_kinds
 from service.backbone.key_records import KeyRecord, KeyRules, Scope, Secret
 from service.backbone.keys import key_digest, make_key, make_key_id
@@ -42,7 +42,11 @@ DURATION_MAX_S = 100 * 366 * 24 * 3600
 
 
 class InvalidKeyRules(PhotogramError):
-    """The rules of a key contradict each other; the message says how."""
+    """A rule of a key is wrong, or contradicts another one; ``problems`` say which and how."""
+
+    def __init__(self, field: str, message: str, code: ProblemCode = ProblemCode.INVALID) -> None:
+        super().__init__(f"{field}: {message}")
+        self.problems = (FieldProblem(field, message, code),)
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,12 @@ def require_known(rules: KeyRules, catalog: Catalog) -> None:
     kinds = [kind.name for kind in job_kinds()]
     for kind in rules.kinds:
         if kind not in kinds:
-            raise InvalidKeyRules(f"kinds: there is no kind {kind!r}; there are {', '.join(kinds)}")
+            raise InvalidKeyRules(
+                "kinds", f"there is no kind {kind!r}; there are {', '.join(kinds)}", ProblemCode.UNKNOWN_NAME
+            )
     for model in rules.models:
         if model not in catalog and model not in catalog.vision:
-            raise InvalidKeyRules(f"models: the catalog has no model {model!r}")
+            raise InvalidKeyRules("models", f"the catalog has no model {model!r}", ProblemCode.UNKNOWN_NAME)
 
 
 class KeyStore:
@@ -93,14 +99,18 @@ class KeyStore:
 
     def _check(self, rules: KeyRules) -> None:
         if not rules.name.strip() or not rules.name.isprintable() or len(rules.name) > NAME_CHARS_MAX:
-            raise InvalidKeyRules(f"the name of a key is a line of 1 to {NAME_CHARS_MAX} characters")
+            raise InvalidKeyRules("name", f"must be a line of 1 to {NAME_CHARS_MAX} printable characters")
         if not rules.scopes:
-            raise InvalidKeyRules("a key needs at least one scope")
+            raise InvalidKeyRules("scopes", "a key needs at least one")
         if not 1 <= rules.weight <= WEIGHT_MAX:
-            raise InvalidKeyRules(f"the weight of a key is 1 to {WEIGHT_MAX}")
+            raise InvalidKeyRules("weight", f"must be 1 to {WEIGHT_MAX}", ProblemCode.OUT_OF_RANGE)
         if rules.reads is not None:
             if Scope.SUBMIT in rules.scopes:
-                raise InvalidKeyRules("a key that reads the jobs of another key cannot have the scope submit")
+                raise InvalidKeyRules(
+                    "reads",
+                    "a key that reads the jobs of another key cannot have the scope submit",
+                    ProblemCode.CONFLICT,
+                )
             self.get(rules.reads)
 
     def _rewrite(self, key_id: str, change: Callable[[KeyRecord], KeyRecord]) -> KeyRecord:

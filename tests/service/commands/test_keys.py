@@ -46,7 +46,7 @@ def test_a_key_is_changed(run, redis):
     limits = rules.allowance
     assert (rules.name, rules.expires_at, rules.weight) == ("shop", before.expires_at, 4)
     assert (limits.max_in_flight, limits.units_per_day) == (3, 100)
-    assert run("set", key_id, "--weight", "0") == (1, "photogram keys: the weight of a key is 1 to 1000\n")
+    assert run("set", key_id, "--weight", "0") == (1, "photogram keys: weight: must be 1 to 1000\n")
 
 
 def test_models_and_kinds_that_there_are_not_are_refused(run):
@@ -72,7 +72,7 @@ def test_mistakes_are_told(run):
             run("create", "x", flag, value)
     run("list")  # what argparse printed above is read with it
     for name in ("", " ", "a\nb", "x\x1b[31m", "x" * 201):
-        assert run("create", name) == (1, "photogram keys: the name of a key is a line of 1 to 200 characters\n")
+        assert run("create", name) == (1, "photogram keys: name: must be a line of 1 to 200 printable characters\n")
 
 
 def test_a_server_that_does_not_run_is_told(data, monkeypatch, capsys):

@@ -40,7 +40,7 @@ from ._filters import JobFilters
 from ._handles import GeneratedImage, JobHandle
 from ._images import ImageSource
 from ._jobs import Jobs
-from ._key_models import ApiKey, KeyRules
+from ._key_models import ApiKey, KeyRules, NewKey
 from ._keys import Keys
 from ._language import Proposal, RewriteOptions, RewrittenPrompt, TokenCount, ToolCall
 from ._models import (
@@ -176,6 +176,7 @@ __all__ = [
     "Manifest",
     "MaskParams",
     "Model",
+    "NewKey",
     "NoProposal",
     "NotFound",
     "OwnImage",

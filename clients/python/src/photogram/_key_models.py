@@ -31,11 +31,20 @@ class KeyRules(TypedDict, total=False):
     """How long its jobs and their results are kept."""
     provenance: str | None
     """The least that its images must carry; None is what the server marks."""
+    safety: str | None
+    """What happens to images that are scored as unsafe: `off`, `tag`, `blur`, `refuse`; None is as the server says."""
     webhooks: bool
     """Whether it may have webhooks."""
     limits: Mapping[str, int | None]
-    """`requests_per_minute`, `max_in_flight`, `max_queued`, `units_per_day`, `units_per_month`: 0 is none, None that of
-    the server."""
+    """`requests_per_minute`, `max_in_flight`, `max_queued`, `units_per_day`, `units_per_month`, `stored_bytes`: 0 is
+    none, None that of the server."""
+
+
+class NewKey(KeyRules, total=False):
+    """A new key."""
+
+    enhance_prompt: bool | None
+    """Whether prompts are rewritten if a job does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,7 @@ class ApiKey:
             "weight",
             "retention_s",
             "provenance",
+            "safety",
             "webhooks",
             "limits",
         )

@@ -2,10 +2,10 @@
 
 import builtins
 from typing import Unpack
-from urllib.parse import quote
 
-from ._key_models import ApiKey, KeyRules
+from ._key_models import ApiKey, KeyRules, NewKey
 from ._models import Usage
+from ._paths import path_part
 from ._performer import Performer
 
 
@@ -23,7 +23,7 @@ class Keys:
         """The key without its secret; raises NotFound."""
         return self._run(self._flows.call("GET", _path(key_id), ApiKey.from_payload))
 
-    def create(self, **rules: Unpack[KeyRules]) -> ApiKey:
+    def create(self, **rules: Unpack[NewKey]) -> ApiKey:
         """Make a key, which needs a `name`; its `.secret` is shown this once. Raises InvalidParams."""
         return self._run(self._flows.call("POST", "/v1/keys", ApiKey.from_payload, rules))
 
@@ -50,4 +50,4 @@ class Keys:
 
 
 def _path(key_id: str) -> str:
-    return f"/v1/keys/{quote(key_id, safe='')}"
+    return f"/v1/keys/{path_part(key_id, 'an API key')}"

@@ -4,13 +4,14 @@ import re
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import httpx2
 
 from ._config import Config
 from ._errors import UnexpectedResponse
 from ._images import ImageSource, OnServer, bytes_of, kind_of, source_of, wire_params
+from ._paths import path_part
 from ._version import __version__
 
 # The server sends a heartbeat comment every 15 s on an idle event stream; after three missing ones it is unreachable.
@@ -76,7 +77,7 @@ class Requests:
         return self._api("DELETE", "/v1/jobs?all=true")
 
     def delete_image(self, job_id: str, image_id: str) -> httpx2.Request:
-        return self._api("DELETE", f"{_path_of(job_id)}/images/{quote(image_id, safe='')}")
+        return self._api("DELETE", f"{_path_of(job_id)}/images/{path_part(image_id, 'an image')}")
 
     def usage(self) -> httpx2.Request:
         return self._api("GET", "/v1/usage")
@@ -135,7 +136,7 @@ class Requests:
         return httpx2.Request("GET", target, headers=headers, extensions=self._limits())
 
     def file(self, job_id: str, index: int) -> httpx2.Request:
-        return self._api("GET", f"/v1/jobs/{quote(job_id, safe='')}/files/{index}", headers={"Accept": "*/*"})
+        return self._api("GET", f"{_path_of(job_id)}/files/{index}", headers={"Accept": "*/*"})
 
     def _api(
         self,

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from ._flows import Flow, Flows
 from ._models import Payload
+from ._paths import path_part
 
 T = TypeVar("T")
 FINISHED = ("job.finished",)
@@ -122,7 +123,7 @@ class WebhookCalls:
         return self._flows.call("GET", path, _each("deliveries", WebhookDelivery.from_payload))
 
     def replay(self, delivery_id: str) -> Flow[WebhookDelivery]:
-        path = f"/v1/webhook-deliveries/{quote(delivery_id, safe='')}/replay"
+        path = f"/v1/webhook-deliveries/{path_part(delivery_id, 'a delivery')}/replay"
         return self._flows.call("POST", path, WebhookDelivery.from_payload)
 
     def rotate_secret(self, grace_s: int) -> Flow[str]:
@@ -135,7 +136,7 @@ def _each(name: str, entry: Callable[[Payload], T]) -> Callable[[Payload], list[
 
 
 def _path(endpoint_id: str) -> str:
-    return f"/v1/webhooks/{quote(endpoint_id, safe='')}"
+    return f"/v1/webhooks/{path_part(endpoint_id, 'an endpoint')}"
 
 
 def _time(text: str | None) -> datetime | None:
