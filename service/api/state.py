@@ -35,6 +35,7 @@ from service.backbone.leases import Leases
 from service.backbone.listing import JobListing
 from service.backbone.objects.opening import KINDS, Stores, open_monitor, open_stores
 from service.backbone.owned_jobs import OwnedJobs
+from service.backbone.place_feed import PlaceFeed
 from service.backbone.places import Places
 from service.backbone.preferences import Preferences
 from service.backbone.provenance import Signing
@@ -68,6 +69,7 @@ class Gateway:
     answers: Answers
     cluster_metrics: ClusterMetrics
     places: Places
+    place_feed: PlaceFeed
     queues: Queues
     decoding: Decoding
     signing: Signing
@@ -120,6 +122,9 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     images, files, reads = stores.images, stores.files, StoreReads()
     signing, decoding = Signing(settings, blocking_connection), Decoding(settings.decoding_px // 2)
     webhooks = WebhookStore(blocking_connection, settings.webhook_policy)
+    places = Places(connection)
+    place_feed = PlaceFeed(places, watcher)
+    feeding = asyncio.create_task(place_feed.run())
     listening = asyncio.create_task(watcher.listen())
     sweeping = asyncio.create_task(sweep_regularly(Retention(blocking_connection, stores, settings)))
     owned_jobs = OwnedJobs(blocking_connection, images, files, settings.record_ttl_s)
@@ -154,7 +159,8 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             decoding=decoding,
             answers=Answers(),
             cluster_metrics=ClusterMetrics(connection, shows_keys=settings.metrics_by_key),
-            places=Places(connection),
+            places=places,
+            place_feed=place_feed,
             queues=Queues(connection),
             signing=signing,
             conversions=Conversions(decoding, images, reads, signing),
@@ -177,6 +183,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         )
     finally:
         sweeping.cancel()
+        feeding.cancel()
         due.cancel()
         while not listening.done():  # the Redis client may swallow a cancellation while it connects
             listening.cancel()

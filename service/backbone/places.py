@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,6 +99,41 @@ class _Times:
         return cls(job_s / work_px, job_s, own_px_s or job_s / work_px)
 
 
+@dataclass(frozen=True)
+class _Load:
+    """How busy a queue is, and what its jobs took lately."""
+
+    workers: int
+    running: int
+    paces: Mapping[str, bytes | None]
+    running_of: Mapping[str, int]
+    """Jobs that run, by their owner."""
+
+    def place(self, record: JobRecord, ahead: int, ahead_px: float) -> Place:
+        """Where ``record`` is, with so many jobs before it, whose work is ``ahead_px`` pixels times steps."""
+        is_queued, beside = record.status is JobStatus.QUEUED, self.running / max(self.workers, 1)
+        alone, shared = self._times(record, ""), self._times(record, _SHARED)
+        times = (shared or alone) if ahead or beside > (0 if is_queued else 1) else (alone or shared)
+        if not self.workers or times is None:
+            return Place(ahead, None)
+        step_px, job_s = record.params.cost({}).step_px, times.job_s
+        own_s = step_px * times.own_px_s if step_px else job_s
+        if not is_queued:
+            left_s = own_s * (1 - record.step / max(record.steps, 1)) * max(beside, 1.0)
+        elif (
+            not ahead and not self.running_of[record.owner]
+        ):  # it is let in at once, and shares with another key at most
+            left_s = own_s * (2.0 if self.running else 1.0)
+        else:
+            # Jobs that run are half done on average, also those that come after this one and run beside its end.
+            waits_s = (ahead_px * times.px_s + self.running * job_s / 2) / self.workers
+            left_s = waits_s + own_s + max(beside - 1, 0.0) * job_s / 2
+        return Place(ahead, round(left_s, 2))
+
+    def _times(self, record: JobRecord, end: str) -> _Times | None:
+        return _Times.read([self.paces[name + end] for name in (_WORK, _JOB, pace_field(record.params))])
+
+
 class Places:
     """Tells the places of jobs, for one gateway process."""
 
@@ -116,39 +152,42 @@ class Places:
         if place is None or until < time.monotonic() or status != earlier:
             if place is not None and status == earlier:  # one of those who ask at the same time looks, for all of them
                 self._cached[job_id] = time.monotonic() + _CACHED_S, status, place
-            place = await self._read(read())
+            (place,) = await self.of_all([read()])
             if len(self._cached) >= _CACHE_MAX:
                 self._cached.clear()
             self._cached[job_id] = time.monotonic() + _CACHED_S, status, place
         return place
 
-    async def _read(self, record: JobRecord) -> Place:
-        queue = find_kind(record.kind).queue
+    async def of_all(self, records: Sequence[JobRecord]) -> list[Place]:
+        """The places of jobs that have not ended, as they are now, in two round trips for each of their queues."""
+        by_queue: defaultdict[str, dict[str, JobRecord]] = defaultdict(dict)
+        for record in records:
+            by_queue[find_kind(record.kind).queue][record.job_id] = record
+        found: dict[str, Place] = {}
+        for queue, asked in by_queue.items():
+            found |= await self._of_queue(queue, asked)
+        return [found[record.job_id] for record in records]
+
+    async def _of_queue(self, queue: str, records: Mapping[str, JobRecord]) -> dict[str, Place]:
+        load = await self._load(queue, records.values())
+        asked = [record for record in records.values() if record.status is JobStatus.QUEUED]
+        args = [part for record in asked for part in (record.owner, record.job_id)]
+        told: Any = await self._place(args=[queue, *args]) if asked else ()
+        ahead = {
+            record.job_id: (int(count), float(work_px))
+            for record, count, work_px in zip(asked, told[::2], told[1::2], strict=True)
+        }
+        return {name: load.place(record, *ahead.get(name, (0, 0.0))) for name, record in records.items()}
+
+    async def _load(self, queue: str, records: Iterable[JobRecord]) -> _Load:
+        owners = list({record.owner for record in records})
+        names = list({pace_field(record.params) for record in records})
+        fields = [each + end for end in ("", _SHARED) for each in (_WORK, _JOB, *names)]
         async with self._connection.pipeline(transaction=False) as pipeline:
             pipeline.zcount(workers_key(queue), time.time() - WORKER_SILENCE_S, "+inf")
             pipeline.zcard(rq_started_key(queue))
-            pipeline.scard(owner_running_key(record.owner))
-            fields = [_WORK, _JOB, pace_field(record.params)]
             pipeline.hmget(pace_key(queue), fields)
-            pipeline.hmget(pace_key(queue), [name + _SHARED for name in fields])
-            workers, running, own_running, *paces = await pipeline.execute()
-        ahead, ahead_px = 0, 0.0
-        if record.status is JobStatus.QUEUED:
-            found: Any = await self._place(args=[queue, record.owner, record.job_id])
-            ahead, ahead_px = int(found[0]), float(found[1])
-        alone, shared = map(_Times.read, paces)
-        is_queued, beside = record.status is JobStatus.QUEUED, running / max(workers, 1)
-        times = (shared or alone) if ahead or beside > (0 if is_queued else 1) else (alone or shared)
-        if not workers or times is None:
-            return Place(ahead, None)
-        step_px, job_s = record.params.cost({}).step_px, times.job_s
-        own_s = step_px * times.own_px_s if step_px else job_s
-        if not is_queued:
-            left_s = own_s * (1 - record.step / max(record.steps, 1)) * max(beside, 1.0)
-        elif not ahead and not own_running:  # it is let in at once, and shares the device with another key at most
-            left_s = own_s * (2.0 if running else 1.0)
-        else:
-            # Jobs that run are half done on average, also those that come after this one and run beside its end.
-            waits_s = (ahead_px * times.px_s + running * job_s / 2) / workers
-            left_s = waits_s + own_s + max(beside - 1, 0.0) * job_s / 2
-        return Place(ahead, round(left_s, 2))
+            for owner in owners:
+                pipeline.scard(owner_running_key(owner))
+            workers, running, paces, *of_owners = await pipeline.execute()
+        return _Load(workers, running, dict(zip(fields, paces, strict=True)), dict(zip(owners, of_owners, strict=True)))

@@ -7,6 +7,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,8 +45,9 @@ class JobEvent:
     """An event of a job; ``event_id`` orders the events, and a reader resumes after the last one that it has."""
 
     event_id: str
+    """Empty for what a gateway tells by itself (:meth:`JobWatcher.tell`), which nobody can resume after."""
     kind: str
-    """``status`` (data: the status), ``loading``, ``progress`` or ``preview`` (data: JSON)."""
+    """``status`` (data: the status), ``loading``, ``progress``, ``preview``, or what was told (data: JSON)."""
     data: str
 
 
@@ -56,7 +58,9 @@ class JobWatcher:
         self._connection = connection
         self._ttl_s = record_ttl_s
         self._cancel = connection.register_script(scripts.cancel())
-        self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._waiting: defaultdict[str, set[_Waiter]] = defaultdict(set)
+        self.changed = asyncio.Event()
+        """Set whenever any job has changed; :class:`~service.backbone.place_feed.PlaceFeed` clears it."""
         self._logged: set[str] = set()
 
     async def read(self, job_id: str) -> JobRecord | None:
@@ -111,8 +115,11 @@ class JobWatcher:
                 await waiter.next(min(left_s, _POLL_S))
 
     async def events(self, job_id: str, after: str, keep_alive_s: float) -> AsyncGenerator[JobEvent | None, None]:
-        """The job's events after the id ``after``, until the job ends; ``None`` after ``keep_alive_s`` without one."""
-        with _Waiter(self._waiting, job_id) as waiter:
+        """The job's events after the id ``after``, until the job ends; ``None`` after ``keep_alive_s`` without one.
+
+        What is told meanwhile comes between them; of several such events the last one, if the reader is slow.
+        """
+        with _Waiter(self._waiting, job_id, hears=True) as waiter:
             while True:
                 has_ended = await self._has_ended(job_id)
                 # Read after the status, so that these include all events up to the end of the job.
@@ -122,8 +129,15 @@ class JobWatcher:
                     after = event.event_id
                 if has_ended or any(event.kind == "status" and JobStatus(event.data).is_terminal for event in found):
                     return
-                if not found and not await waiter.next(keep_alive_s):
-                    yield None
+                if (told := waiter.take_told()) is not None:
+                    yield told
+                while not found and not await waiter.next(keep_alive_s):
+                    yield waiter.take_told()
+
+    def tell(self, job_id: str, event: JobEvent) -> None:
+        """Give ``event`` to all who read the events of the job now."""
+        for waiter in self._waiting.get(job_id, ()):
+            waiter.tell(event)
 
     async def _has_ended(self, job_id: str) -> bool:
         status: Any = await self._connection.hget(record_key(job_id), "status")
@@ -162,30 +176,48 @@ class JobWatcher:
             await subscription.subscribe(WAKE_CHANNEL)
             async for message in subscription.listen():
                 if message["type"] == "message":
-                    for waiting in self._waiting.get(message["data"].decode(), ()):
-                        waiting.set()
+                    self.changed.set()
+                    for waiter in self._waiting.get(message["data"].decode(), ()):
+                        waiter.wake()
 
 
 class _Waiter:
     """Waits for changes of one job, registered for as long as the context lasts."""
 
-    def __init__(self, waiting: defaultdict[str, set[asyncio.Event]], job_id: str) -> None:
+    def __init__(self, waiting: defaultdict[str, set[_Waiter]], job_id: str, *, hears: bool = False) -> None:
         self._waiting, self._job_id, self._event = waiting, job_id, asyncio.Event()
+        self._has_changed, self._hears = False, hears
+        self._told: JobEvent | None = None
 
     def __enter__(self) -> _Waiter:
-        self._waiting[self._job_id].add(self._event)
+        self._waiting[self._job_id].add(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._waiting[self._job_id].discard(self._event)
+        self._waiting[self._job_id].discard(self)
         if not self._waiting[self._job_id]:
             del self._waiting[self._job_id]
 
+    def wake(self) -> None:
+        """The job has changed."""
+        self._has_changed = True
+        self._event.set()
+
+    def tell(self, event: JobEvent) -> None:
+        """Something is to be told that is not in the ledger; only those who read events hear it."""
+        if self._hears:
+            self._told = event
+            self._event.set()
+
+    def take_told(self) -> JobEvent | None:
+        """What was told last and not taken yet."""
+        told, self._told = self._told, None
+        return told
+
     async def next(self, timeout_s: float) -> bool:
-        """Wait for the next change; ``False`` if none came in time."""
-        try:
+        """Wait for the next change; ``False`` if none came in time, or if something was told."""
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._event.wait(), timeout_s)
-        except TimeoutError:
-            return False
+        has_changed, self._has_changed = self._has_changed, False
         self._event.clear()
-        return True
+        return has_changed

@@ -1,5 +1,6 @@
 """Jobs that know their client, several images with one call, settings for some of the calls, and the log."""
 
+import contextlib
 import json
 import logging
 from dataclasses import asdict
@@ -7,7 +8,17 @@ from dataclasses import asdict
 import httpx2
 import photogram
 import pytest
-from photogram import ClientClosed, InvalidParams, JobFailed, Photogram, PhotogramError, Queued, StatusChanged
+from photogram import (
+    ClientClosed,
+    ConnectionFailed,
+    InvalidParams,
+    Job,
+    JobFailed,
+    Photogram,
+    PhotogramError,
+    Queued,
+    StatusChanged,
+)
 from photogram import _default as default
 from photogram._config import Config
 from photogram._flows import Flows, Following
@@ -51,22 +62,40 @@ def test_a_refusal_of_one_of_several_cancels_those_before_it():
         flow.send(httpx2.Response(200, json=JOB))
 
 
-def test_the_place_in_the_queue_is_told_when_it_changes():
-    places = [{"ahead": 2, "eta_s": 4.5}, {"ahead": 2, "eta_s": 4.5}, {"ahead": 0, "eta_s": None}]
-    answers = [*({**JOB, "queue": place} for place in places), {**JOB, "status": "running"}]
-    end = f"event: status\ndata: {json.dumps({**JOB, 'status': 'succeeded'})}\n\n"
+def test_a_watch_of_a_job_that_waits_is_one_request():
+    told = [("status", JOB), ("queue", {"ahead": 2, "eta_s": 4.5, "new": 1}), ("queue", {"ahead": 0, "eta_s": None})]
+    told.append(("status", {**JOB, "status": "succeeded"}))
+    stream = "".join(f"event: {name}\ndata: {json.dumps(data)}\n\n" for name, data in told)
+    asked = []
 
     def answer(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request.url.path)
         if request.url.path.endswith("/events"):
-            return httpx2.Response(200, text=end, headers={"content-type": "text/event-stream"})
-        return httpx2.Response(200, json=answers.pop(0))
+            return httpx2.Response(200, text=stream, headers={"content-type": "text/event-stream"})
+        return httpx2.Response(200, json=JOB)
 
     with httpx2.Client(transport=httpx2.MockTransport(answer)) as http:
-        *queued, last = Photogram(http_client=http).jobs.watch("one")
+        first, *queued, last = Photogram(http_client=http).jobs.watch("one")
     assert [(event.place.ahead, event.place.eta_s) for event in queued if isinstance(event, Queued)] == [
         (2, 4.5), (0, None),
     ]  # fmt: skip
-    assert last.job.status == "succeeded"
+    assert (first.job.status, last.job.status) == ("queued", "succeeded")
+    assert asked == ["/v1/jobs/one", "/v1/jobs/one/events"]
+
+
+@pytest.mark.parametrize("lasting_s", [-1.0, 1000.0])
+def test_a_long_wait_survives_any_number_of_lost_connections(lasting_s: float, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("photogram._events.LASTING_S", lasting_s)
+    flows = Flows(Config.resolve(None, None, 5, 2))
+    reader, lost = flows.event_reader(Job.from_payload(JOB), None), httpx2.ReadError("lost")
+    pauses = 0
+    with contextlib.suppress(ConnectionFailed):
+        while pauses < 9:
+            reader.request()
+            assert list(reader.feed(b": keep-alive\n\n")) == []
+            reader.pause_s(lost)
+            pauses += 1
+    assert pauses == (9 if lasting_s < 0 else 2)
 
 
 async def test_other_settings_share_the_connections(client: Either, server: WireServer):

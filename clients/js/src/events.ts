@@ -75,6 +75,8 @@ function eventOf({ name, data }: Frame): JobEvent | null {
   switch (name) {
     case "status":
       return { type: "status", job: payload as Extract<JobEvent, { type: "status" }>["job"] };
+    case "queue":
+      return { type: "queue", place: payload as Extract<JobEvent, { type: "queue" }>["place"] };
     case "rewrite":
       return { type: "rewrite", rewrite: payload as Extract<JobEvent, { type: "rewrite" }>["rewrite"] };
     case "loading":

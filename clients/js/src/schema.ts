@@ -200,9 +200,16 @@ export interface components {
         };
         /**
          * CapabilityList
-         * @description All kinds of job.
+         * @description All kinds of job, the queues that they wait in, and the version of the server.
          */
         CapabilityList: {
+            /**
+             * Version
+             * @description The version of the server that answers.
+             */
+            version: string;
+            /** Queues */
+            queues: components["schemas"]["QueueCountView"][];
             /** Kinds */
             kinds: components["schemas"]["CapabilityView"][];
         };
@@ -2779,6 +2786,29 @@ export interface components {
              * @description A1111's text of parameters; empty if there is none.
              */
             parameters: string;
+        };
+        /**
+         * QueueCountView
+         * @description How full one queue is, with the jobs of all API keys.
+         */
+        QueueCountView: {
+            /** Queue */
+            queue: string;
+            /**
+             * Waiting
+             * @description Jobs that no worker has taken yet.
+             */
+            waiting: number;
+            /**
+             * Running
+             * @description Jobs that workers have taken.
+             */
+            running: number;
+            /**
+             * Workers
+             * @description Workers that take jobs from it now.
+             */
+            workers: number;
         };
         /**
          * QueueView

@@ -16,6 +16,7 @@ export type Style = Schemas["StyleView"];
 export type Lora = Schemas["AuxiliaryModelView"];
 export type Upscaler = Schemas["UpscalerView"];
 export type Capability = Schemas["CapabilityView"];
+export type QueuePlace = Schemas["QueueView"];
 export type Usage = Schemas["UsageView"];
 export type Rewrite = Schemas["RewriteView"];
 export type Input = Schemas["InputView"];
@@ -42,6 +43,8 @@ type WithBytes<T> = {
 export type JobEvent =
   /** The job has a new status. */
   | { type: "status"; job: Job }
+  /** The job waits: its place in the queue has changed. */
+  | { type: "queue"; place: QueuePlace }
   /** The job waits for something, such as a model that is downloaded. */
   | { type: "loading"; name: string; done_bytes?: number | null; total_bytes?: number | null }
   /** Denoising step `step` of `steps` is done. */

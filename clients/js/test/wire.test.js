@@ -102,7 +102,7 @@ test("the key is not sent to the host of an image elsewhere", async () => {
 });
 
 test("events are read from pieces of any size and resumed after the last one", async () => {
-  const first = Buffer.from('id: 1\nevent: progress\ndata: {"step":1,"steps":2}\n\nid: 2\nevent: loading\ndata: {"name":"ü"}\n\n');
+  const first = Buffer.from('id: 1\nevent: progress\ndata: {"step":1,"steps":2}\n\nevent: queue\ndata: {"ahead":2,"eta_s":null}\n\nid: 2\nevent: loading\ndata: {"name":"ü"}\n\n');
   const cut = first.indexOf(0xc3) + 1; // within the bytes of one character
   const last = [`id: 3\r\nevent: later\r\ndata: 1\r\n\r\nid: 4\r\nevent: status\r\n`, `data: ${JSON.stringify(DONE)}\r\n\r\n`];
   answers = [stream([first.subarray(0, cut), first.subarray(cut)]), json(503, {}, { "Retry-After": "0" }), stream(last)];
@@ -110,6 +110,7 @@ test("events are read from pieces of any size and resumed after the last one", a
   for await (const event of client.stream("j1")) events.push(event);
   assert.deepEqual(events, [
     { type: "progress", step: 1, steps: 2 },
+    { type: "queue", place: { ahead: 2, eta_s: null } },
     { type: "loading", name: "ü" },
     { type: "status", job: DONE },
   ]);

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from models.jobs.records import JobStatus
+from models.jobs.records import JobRecord, JobStatus
 from service.api.auth import CurrentCaller, Submitter
 from service.api.documentation import EVENT_STREAM
 from service.api.images import base_url
@@ -16,7 +16,7 @@ from service.api.native.headers import CancelAfter, Prefer, preferred_wait_s
 from service.api.native.openapi import JOB_BODY
 from service.api.native.polls import JOB_PATH, answer_poll
 from service.api.native.schemas import JobView, WaitQuery
-from service.api.native.streaming import JobEvents, event_stream, resume_point
+from service.api.native.streaming import Attention, JobEvents, event_stream, resume_point
 from service.api.native.submissions import IDEMPOTENCY_KEY_CHARS_MAX, JOBS_PATH, JobHeaders, submit_job
 from service.api.native.views import job_view
 from service.api.state import GatewayState
@@ -134,8 +134,8 @@ async def cancel_job(
     response_class=StreamingResponse,
     responses={
         200: {
-            "description": "Events `status` (the job), `rewrite`, `loading`, `progress` and `preview`, until the "
-            "job has finished.",
+            "description": "Events `status` (the job), `queue` (its place, whenever that changes), `rewrite`, "
+            "`loading`, `progress` and `preview`, until the job has finished.",
             "content": EVENT_STREAM,
         },
         **QUERYING_JOB,
@@ -150,7 +150,10 @@ async def watch_job(
 ) -> StreamingResponse:
     """Stream the events of the job. `Last-Event-ID` resumes after that event."""
     after = resume_point(last_event_id)
-    await gateway.jobs.find(caller, job_id)
-    base = base_url(request, gateway)
-    events = event_stream(gateway.watcher, job_id, after, lambda record: job_view(record, base).model_dump_json())
-    return JobEvents(events, gateway.viewers, job_id)
+    record, base = await gateway.jobs.find(caller, job_id), base_url(request, gateway)
+    attention = Attention(gateway.place_feed, gateway.viewers)
+
+    def render(record: JobRecord) -> str:
+        return job_view(record, base).model_dump_json()
+
+    return JobEvents(event_stream(gateway.watcher, record, after, render, attention), attention)

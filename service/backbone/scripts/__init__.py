@@ -157,10 +157,11 @@ def take() -> str:
 
 
 def place() -> str:
-    """Where a job is among those that wait for their turn.
+    """Where jobs are among those that wait for their turn.
 
-    ARGV: the name of the queue, owner, job id. Returns how many jobs are taken before it, and about how much work these
-    are in pixels times steps; both are 0 for a job that does not wait for its turn. Only 32 owners are looked at.
+    ARGV: the name of the queue, and the owner and the id of each job. Returns for each job how many are taken before
+    it, and about how much work these are in pixels times steps; both are 0 for a job that does not wait for its turn.
+    Only 32 owners are looked at.
     """
     return f"local RECORD_KEY = '{record_key('%s')}'\n" + _turns_script("place")
 

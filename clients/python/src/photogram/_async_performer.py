@@ -9,7 +9,7 @@ import httpx2
 
 from ._async_waiting import shield, sleep
 from ._errors import APIError, ClientClosed, PhotogramError
-from ._events import Event, Queued, StreamReader
+from ._events import Event, StreamReader
 from ._flows import Effect, Flow, Flows, Listen, Send, Sleep
 from ._log import logger
 from ._models import Job, Payload
@@ -61,20 +61,9 @@ class AsyncPerformer:
             if cursor is None:
                 return
 
-    async def watch(self, job: Job, timeout_s: float | None) -> AsyncGenerator[Event, None]:
-        """The places of the job in the queue until it starts, and then its events from the first on."""
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        place = None
-        if job.status == "queued" and job.queue is None:
-            job = await self.run(self.flows.get(job.id))
-        while job.status == "queued" and job.queue is not None and (deadline is None or time.monotonic() < deadline):
-            if place != job.queue:
-                place = job.queue
-                yield Queued(place)
-            job = await self.run(self.flows.place(job.id))
-        left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
-        async for event in self.follow(self.flows.event_reader(job, left_s)):
-            yield event
+    def watch(self, job: Job, timeout_s: float | None) -> AsyncGenerator[Event, None]:
+        """The events of the job from the first on."""
+        return self.follow(self.flows.event_reader(job, timeout_s))
 
     async def follow(self, reader: StreamReader[T]) -> AsyncGenerator[T, None]:
         """What `reader` reads, over as many connections as that takes."""

@@ -72,6 +72,9 @@ Event: TypeAlias = StatusChanged | Queued | Loading | Progressed | Previewed | R
 
 T_co = TypeVar("T_co", covariant=True)
 
+# A connection that told something after so long was no failed attempt: jobs wait for hours, and proxies cut streams.
+LASTING_S = 30.0
+
 
 class StreamReader(Protocol[T_co]):
     """The state of reading one stream, without I/O.
@@ -103,11 +106,13 @@ class EventReader:
         self._last_event_id: str | None = None
         self._decoder = FrameDecoder()
         self._attempt = 0
+        self._opened_at = self._heard_at = time.monotonic()
         self._url = ""
 
     def request(self) -> httpx2.Request:
         """The request for all events after the last one."""
         self._decoder = FrameDecoder()
+        self._opened_at = self._heard_at = time.monotonic()
         read_timeout_s = min(EVENTS_READ_TIMEOUT_S, max(0.1, self._deadline - time.monotonic()))
         request = self._requests.events(self._job.id, self._last_event_id, read_timeout_s)
         self._url = str(request.url)
@@ -119,6 +124,7 @@ class EventReader:
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
         """The events that `chunk` completes; unknown events are ignored."""
+        self._heard_at = time.monotonic()
         for frame in self._decoder.feed(chunk):
             if frame.id is not None and frame.id != self._last_event_id:
                 self._last_event_id, self._attempt = frame.id, 0
@@ -134,6 +140,8 @@ class EventReader:
         if self.is_over:
             return 0.0
         self._check_deadline()
+        if self._heard_at - self._opened_at > LASTING_S:
+            self._attempt = 0
         failure = error if isinstance(error, APIError) else self._stream_failure(error)
         pause_s = self._backoff.pause_s(failure, self._attempt)
         if pause_s is None:
@@ -175,6 +183,10 @@ def _status_changed(data: str) -> StatusChanged:
     return StatusChanged(Job.from_payload(json.loads(data)))
 
 
+def _queued(data: str) -> Queued:
+    return Queued(QueuePlace.from_payload(json.loads(data)))
+
+
 def _loading(data: str) -> Loading:
     payload = json.loads(data)
     return Loading(str(payload["name"]), payload.get("done_bytes"), payload.get("total_bytes"))
@@ -197,6 +209,7 @@ def _rewritten(data: str) -> Rewritten:
 
 _READERS: dict[str, Callable[[str], Event]] = {
     "status": _status_changed,
+    "queue": _queued,
     "loading": _loading,
     "progress": _progressed,
     "preview": _previewed,

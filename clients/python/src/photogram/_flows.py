@@ -44,9 +44,6 @@ POLL_PAUSE_S = 0.25
 CANCEL_TIMEOUT_S = 5.0
 # After these errors the submission has made no job that could be canceled.
 _REFUSALS = (AuthenticationError, PermissionDenied, InvalidParams)
-# While a job waits, its place in the queue is read this often.
-PLACE_EVERY_S = 1
-
 
 Listener: TypeAlias = Callable[[Event], None]
 """Is called with each event of a job."""
@@ -150,10 +147,6 @@ class Flows:
             if left_s <= 0:
                 raise WaitTimeout(job)
             yield Sleep(min(POLL_PAUSE_S, left_s))
-
-    def place(self, job_id: str) -> Flow[Job]:
-        """The job after a while in which it may have advanced in the queue."""
-        return (yield from self._job(self._requests.job(job_id, wait_s=PLACE_EVERY_S)))
 
     def download(self, job: Job | str, index: int, file_format: str) -> Flow[DownloadedImage]:
         if isinstance(job, str) or not job.is_finished:

@@ -8,11 +8,13 @@ import threading
 
 import pytest
 
-from service.api.native.streaming import event_stream
+from service.api.native.streaming import Attention, event_stream
 from service.api.native.views import job_view
 from service.backbone import viewers
 from service.backbone.connections import connect_async
 from service.backbone.keyspace import events_key, watched_key
+from service.backbone.place_feed import PlaceFeed
+from service.backbone.places import Places
 from service.backbone.viewers import WATCHED_S
 from service.backbone.watch import JobWatcher
 from tests.service.api.conftest import EXECUTION
@@ -101,13 +103,15 @@ async def test_a_silent_stream_is_kept_alive(new_job, worker, redis_url):
     connection = connect_async(redis_url, "test")
     watcher = JobWatcher(connection, 3600)
     listening = asyncio.create_task(watcher.listen())
-    seen = []
+    attention = Attention(PlaceFeed(Places(connection), watcher), viewers.Viewers(connection))
+    record, seen = await watcher.read(job_id), []
     async for text in event_stream(
-        watcher, job_id, "0-0", lambda record: job_view(record, "").model_dump_json(), keep_alive_s=0.1
+        watcher, record, "0-0", lambda record: job_view(record, "").model_dump_json(), attention, keep_alive_s=0.1
     ):
         seen.append(text)
         if len(seen) == 3:
             await asyncio.to_thread(worker.draw, job_id)
+    await attention.close()
     listening.cancel()
     await connection.aclose(close_connection_pool=True)
     assert seen[1:3] == [": keep-alive\n\n"] * 2
@@ -148,3 +152,42 @@ async def test_a_stream_that_stays_open_is_noted_again(redis_url, redis, monkeyp
     await asyncio.sleep(0.2)
     assert not redis.exists(watched_key("a"))
     await connection.aclose(close_connection_pool=True)
+
+
+def lines_until(lines, text: str) -> list[str]:
+    """The lines of a stream up to the first one that begins with ``text``."""
+    found = []
+    for line in lines:
+        found.append(line)
+        if line.startswith(text):
+            return found
+    raise AssertionError(f"the stream ended without {text!r}: {found}")
+
+
+def test_a_waiting_job_is_told_its_place_when_it_changes(client, new_job, worker, redis):
+    first, second, third = new_job(), new_job(), new_job()
+    with client.stream("GET", f"/v1/jobs/{third}/events") as answer:
+        lines = answer.iter_lines()
+        assert lines_until(lines, 'data: {"id"')[1] == "event: status"
+        [_, event, data] = lines_until(lines, 'data: {"ahead"')
+        assert (event, json.loads(data[6:])) == ("event: queue", {"ahead": 1, "eta_s": None})
+        client.post(f"/v1/jobs/{second}/cancel")
+        assert json.loads(lines_until(lines, 'data: {"ahead"')[-1][6:])["ahead"] == 0
+        assert not redis.keys("*:watched"), "a job that waits has no previews"
+        worker.start(third)
+        status = json.loads(lines_until(lines, 'data: {"id"')[-1][6:])["status"]
+        assert status == "running" and redis.keys("*:watched") == [watched_key(third).encode()]
+        worker.succeed(third)
+        assert "event: queue" not in list(lines), first
+
+
+def test_a_reader_that_comes_later_is_told_the_place_too(client, new_job):
+    new_job()
+    job_id = new_job()
+    for _ in range(2):
+        with client.stream("GET", f"/v1/jobs/{job_id}/events") as answer:
+            lines = answer.iter_lines()
+            last = [line for line in lines_until(lines, 'data: {"ahead"') if line.startswith("id: ")][-1][4:]
+            headers = {"Last-Event-ID": last}
+            with client.stream("GET", f"/v1/jobs/{job_id}/events", headers=headers) as resumed:
+                assert lines_until(resumed.iter_lines(), "data: {")[-2:-1] == ["event: queue"]
