@@ -14,6 +14,7 @@ from typing import Any
 
 from photogram import AsyncPhotogram, Photogram, PhotogramError
 
+from .failures import told
 from .output import to_json
 from .parameters import KINDS, OPTIONS
 
@@ -207,5 +208,5 @@ async def _run_one(client: AsyncPhotogram, row: Row, folder: Path, *, again: boo
         image = await (await job.wait()).download()
         await image.save(folder / row.file)
     except (PhotogramError, OSError, ValueError) as error:
-        return " ".join(str(error).split())
+        return told(error)
     return None

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from .completion import completion
+from .failures import told
 from .installed import SERVER_COMMANDS, CommandBroken, found_commands, load
 from .parser import ALWAYS_OWN, arguments_of, build_parser
 
@@ -72,16 +73,25 @@ def _run_own(options: argparse.Namespace) -> int:
         url = options.url or os.environ.get("PHOTOGRAM_URL") or noted_url()
         with Photogram(url, options.api_key, max_retries=_MAX_RETRIES) as client:
             run(options, client)
+            sys.stdout.flush()
+    except BrokenPipeError:
+        return _reader_left()
     except ConnectionFailed as error:
         is_servers = error.url.startswith(client.base_url)
         return _fail(f"{error}{'; start a server with: photogram up' * is_servers}", FAILED)
     except InvalidParams as error:
         return _fail(_in_arguments(error, arguments_of(options.parser)), FAILED)
     except (PhotogramError, OSError) as error:
-        return _fail(str(error), FAILED)
+        return _fail(told(error), FAILED)
     except ValueError as error:
         return _fail(str(error), MISUSED)
     return DONE
+
+
+def _reader_left() -> int:
+    """The exit code for an output that nobody reads any more, as with `| head`; Python must not complain at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return FAILED
 
 
 def _in_arguments(error: "InvalidParams", arguments: Mapping[str, str]) -> str:

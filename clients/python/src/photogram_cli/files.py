@@ -150,10 +150,16 @@ def is_source(argument: str) -> bool:
 
 
 def image_of(argument: str) -> "ImageSource":
-    """The image of an argument: a file, `-` for standard input, or a source that the server resolves."""
-    if argument == STANDARD:
-        return sys.stdin.buffer.read()
-    return argument if is_source(argument) else Path(argument)
+    """The image of an argument: a file, `-` for standard input, or a source that the server resolves.
+
+    Raises OSError, and ValueError for an empty file.
+    """
+    if is_source(argument):
+        return argument
+    data = sys.stdin.buffer.read() if argument == STANDARD else Path(argument).read_bytes()
+    if not data:
+        raise ValueError(f"{'standard input' if argument == STANDARD else argument} is empty, and no image")
+    return data
 
 
 def check_one_standard_input(*arguments: str | None) -> None:

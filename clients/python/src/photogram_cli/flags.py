@@ -186,6 +186,14 @@ def _boolean(text: str) -> bool:
     return text.lower() in _TRUE
 
 
+def count(text: str) -> int:
+    """An argument that is a whole number from 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be 1 or more")
+    return number
+
+
 def key_value(text: str) -> tuple[str, str]:
     """An argument `KEY=VALUE`."""
     key, equals, value = text.partition("=")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 from .completion import SHELLS
 from .declarations import Kind, Parameter
 from .files import DEFAULT_FILE, PLACEHOLDERS
-from .flags import OPTION, PARAM, ImageArgument, add_options, add_parameters, key_value, near_miss
+from .flags import OPTION, PARAM, ImageArgument, add_options, add_parameters, count, key_value, near_miss
 from .installed import SERVER_COMMANDS, found_commands, help_of
 from .parameters import KINDS
 
@@ -191,7 +191,7 @@ def _add_jobs(commands: "Commands", common: Parser) -> None:
         "--metadata", action="append", type=key_value, metavar="KEY=VALUE", help="only jobs with these"
     )
     listing.add_argument("--search", metavar="WORDS", help="only jobs with all of these words in the prompt")
-    listing.add_argument("--limit", metavar="N", type=int, default=20, help="how many at most (default: 20)")
+    listing.add_argument("--limit", metavar="N", type=count, default=20, help="how many at most (default: 20)")
     for name, run, text in (
         ("show", "jobs:get_job", "show a job"),
         ("watch", "jobs:watch_job", "show the progress of a job until it ends"),
@@ -208,7 +208,7 @@ def _add_listings(commands: "Commands", common: Parser) -> None:
     for name in ("tag", "model"):
         images.add_argument(f"--{name}", action="append", metavar=name.upper(), help="only of jobs with these")
     images.add_argument("--search", metavar="WORDS", help="only of jobs with all of these words in the prompt")
-    images.add_argument("--limit", metavar="N", type=int, default=20, help="how many at most (default: 20)")
+    images.add_argument("--limit", metavar="N", type=count, default=20, help="how many at most (default: 20)")
     text = "list the server's samplers; with --json, those that can be used"
     _add(commands, common, "samplers", "listings:samplers", text)
     for name in ("upscalers", "loras", "styles"):
