@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from html import escape
 
-from .state import LOADING, Payload, World
+from .state import EPHEMERAL, LOADING, Payload, World
 
 _STYLE = """
 body{background:#313338;color:#dbdee1;font:15px sans-serif;margin:16px;max-width:620px}
 .author{font-weight:600;color:#fff;margin:14px 0 4px}
 .box{background:#2b2d31;border:1px solid #3f4147;border-radius:8px;padding:10px 14px}
-.gallery{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));gap:4px;margin:8px 0}
-.gallery img{width:100%;border-radius:6px}p{margin:4px 0;white-space:pre-wrap}small{color:#949ba4}
+.gallery{display:flex;flex-wrap:wrap;gap:4px;margin:8px 0}
+.gallery img{width:256px;border-radius:6px}p{margin:4px 0;white-space:pre-wrap}small{color:#949ba4}
 button,select{border:0;border-radius:4px;color:#fff;padding:8px 14px;margin:6px 6px 0 0;background:#4e5058;font:inherit}
+.text+.text{margin-top:10px}
 .s1{background:#5865f2}.s4{background:#da373c}
 """
 
@@ -28,7 +29,8 @@ def page(world: World, channel: int) -> str:
 def _message(message: Payload, world: World) -> str:
     body = "<p><i>thinking…</i></p>" if message["flags"] & LOADING else _text(message["content"], world)
     body += "".join(_component(each, world) for each in message["components"])
-    return f"<div class=author>{escape(message['author']['username'])}</div>{body}"
+    seen = "<small>only you can see this</small>" if message["flags"] & EPHEMERAL else ""
+    return f"<div class=author>{escape(message['author']['username'])}</div>{body}{seen}"
 
 
 def _component(component: Payload, world: World) -> str:
@@ -39,7 +41,7 @@ def _component(component: Payload, world: World) -> str:
         case 3:
             return f"<select><option>{escape(component.get('placeholder') or '')}</select>"
         case 10:
-            return _text(component["content"], world)
+            return f"<div class=text>{_text(component['content'], world)}</div>"
         case 12:
             images = (f"<img src='{escape(each['media']['url'])}' alt='{escape(each.get('description') or '')}'>"
                       for each in component["items"])  # fmt: skip

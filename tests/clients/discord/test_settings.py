@@ -191,14 +191,17 @@ async def test_autocomplete_offers_what_the_server_can_use(
 
 async def test_info_reads_the_file_back(discord: DiscordStandIn, bot: PhotogramBot):
     ada = discord.person("ada")
-    made = json.dumps({"kind": "txt2img", "params": {"prompt": "a cat", "seed": 7}})
+    params = {"prompt": "a cat", "seed": 7, "negative_prompt": "", "mask": None, "loras": [], "tiling": False}
+    made = json.dumps({"kind": "txt2img", "params": params})
     for image, sentence in (
         (png_with("photogram", made), "seed: 7"),
         (png_with("parameters", "a cat\nSteps: 20"), "Steps: 20"),
         (b"no image", "does not say"),
     ):
         interaction = await ada.slash("info", image=image)
-        assert is_ephemeral(await ada.sees(interaction, says(sentence)))
+        shown = await ada.sees(interaction, says(sentence))
+        assert is_ephemeral(shown)
+        assert not any(name in text_of(shown) for name in ("negative", "mask", "loras"))
 
 
 MANIFEST = {

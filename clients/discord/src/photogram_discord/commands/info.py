@@ -60,7 +60,9 @@ def description(texts: dict[str, str]) -> str:
         if "original_prompt" in texts:
             lines.append(f"original prompt: {in_line(texts['original_prompt'], VALUE_MAX_CHARS)}")
         lines += [
-            f"{in_line(name, 100)}: {in_line(value, VALUE_MAX_CHARS)}" for name, value in request["params"].items()
+            f"{in_line(name, 100)}: {in_line(value, VALUE_MAX_CHARS)}"
+            for name, value in request["params"].items()
+            if value not in (None, "", [])
         ]
     elif "parameters" in texts:
         lines = ["**The file says how it was made**", escaped(texts["parameters"], TEXT_MAX_CHARS)]
