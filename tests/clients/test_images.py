@@ -79,3 +79,21 @@ async def test_notebooks_show_an_image(client: Either):
     image = await client.generate("a cat")
     assert image._repr_png_() == PNG and image._repr_jpeg_() is None
     assert (await client.generate("a cat", file_format="jpg"))._repr_jpeg_() == PNG
+
+
+@pytest.mark.parametrize(("method", "images"), [("edit", [None]), ("inpaint", [None, PNG]), ("inpaint", [PNG, None])])
+async def test_an_image_that_is_none_makes_no_job_of_another_kind(
+    client: Either, server: WireServer, method: str, images: list[bytes | None]
+):
+    with pytest.raises(ValueError, match="must be given"):
+        await getattr(client, method)("a cat", *images)
+    assert not server.requests
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"file_format": "gif"}, {"file_format": "../x"}, {"seed": object()}, {"guidance_scale": float("nan")}]
+)
+async def test_what_cannot_be_sent_costs_no_job(client: Either, server: WireServer, arguments: dict[str, object]):
+    with pytest.raises(ValueError, match=r"file_format must be one of png, jpg, webp|cannot be sent|JSON"):
+        await client.generate("a cat", **arguments)
+    assert not server.requests

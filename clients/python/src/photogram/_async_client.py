@@ -15,7 +15,7 @@ from ._async_webhooks import AsyncWebhooks
 from ._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT_S, Config
 from ._filters import JobFilters
 from ._flows import Flows, Following, Listener, each_of, kind_and_params
-from ._images import ImageSource
+from ._images import ImageSource, given
 from ._language import Proposal, RewriteOptions, RewrittenPrompt
 from ._log import configure_log
 from ._models import (
@@ -150,7 +150,7 @@ class AsyncPhotogram(AsyncKindMethods):
         `image` is a string that the server resolves (a URL, a `data:` URL, `input:...`, `image:...`), bytes, a path, an
         open file, an image of Pillow or an array of uint8, an upload, or an earlier result.
         """
-        return await self.generate(prompt, image=image, **settings)
+        return await self.generate(prompt, image=given(image, "image"), **settings)
 
     @overload
     async def inpaint(
@@ -173,7 +173,8 @@ class AsyncPhotogram(AsyncKindMethods):
 
         Image and mask are as in `edit`; a mask may also be a `MaskParams`.
         """
-        return await self.generate(prompt, image=image, mask=mask, **settings)
+        every = {"image": given(image, "image"), "mask": given(mask, "mask"), **settings}
+        return await self.generate(prompt, **every)
 
     async def submit(
         self,

@@ -26,6 +26,7 @@ from ._errors import (
     WaitTimeout,
 )
 from ._events import Event, EventReader
+from ._formats import check_format
 from ._images import ImageSource, is_image, kind_of
 from ._language import Proposal, RewrittenPrompt
 from ._log import logger
@@ -149,6 +150,7 @@ class Flows:
             yield Sleep(min(POLL_PAUSE_S, left_s))
 
     def download(self, job: Job | str, index: int, file_format: str) -> Flow[DownloadedImage]:
+        check_format(file_format)
         if isinstance(job, str) or not job.is_finished:
             job = yield from self.get(job_id_of(job))
         check_succeeded(job)
@@ -173,6 +175,7 @@ class Flows:
         file_format: str,
     ) -> Flow[list[DownloadedImage]]:
         """Run a job for each of the parameters in `every`, and download the first image of each."""
+        check_format(file_format)
         images = []
         for job in (yield from self.finish(kind, every, following, options)):
             images.append((yield from self.download(job, 0, file_format)))

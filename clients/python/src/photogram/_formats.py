@@ -6,6 +6,12 @@ FORMATS = {".png": "png", ".jpg": "jpg", ".jpeg": "jpg", ".jpe": "jpg", ".webp":
 """The format by the extension of the file, in lower case; a name without extension means PNG."""
 
 
+def check_format(name: str) -> None:
+    """Raises ValueError if the server makes no files of the format `name`."""
+    if name not in FORMATS.values():
+        raise ValueError(f"file_format must be one of {', '.join(dict.fromkeys(FORMATS.values()))}, got {name!r}")
+
+
 def format_of(path: PurePath) -> str:
     """The format that the suffix of `path` names; raises ValueError if there is none."""
     try:

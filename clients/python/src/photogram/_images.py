@@ -88,12 +88,19 @@ def kind_of(params: Mapping[str, object]) -> str:
     return "txt2img" if params.get("image") is None else "img2img"
 
 
+def given(image: object, name: str) -> object:
+    """`image`; raises ValueError if it is None, as which it would be left out and another kind of job be made."""
+    if image is None:
+        raise ValueError(f"{name} must be given, got None")
+    return image
+
+
 def wire_params(params: Mapping[str, object]) -> dict[str, object]:
     """`params` without None, and with every image replaced by its source."""
-    given = {name: value for name, value in params.items() if value is not None}
-    if is_image(given.get("mask")):
-        given["mask"] = {"image": given["mask"]}
-    return {name: _wire_value(name, value) for name, value in given.items()}
+    found = {name: value for name, value in params.items() if value is not None}
+    if is_image(found.get("mask")):
+        found["mask"] = {"image": found["mask"]}
+    return {name: _wire_value(name, value) for name, value in found.items()}
 
 
 def _wire_value(name: str, value: object) -> object:

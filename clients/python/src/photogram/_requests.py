@@ -148,7 +148,12 @@ class Requests:
         read_s: float | None = None,
     ) -> httpx2.Request:
         every = {**self._headers, **self._key, **_request_id(), **(headers or {})}
-        return httpx2.Request(method, self._base_url + path, headers=every, json=body, extensions=self._limits(read_s))
+        try:
+            return httpx2.Request(
+                method, self._base_url + path, headers=every, json=body, extensions=self._limits(read_s)
+            )
+        except TypeError as error:
+            raise ValueError(f"an argument cannot be sent: {error}") from error
 
     def _file(self, path: str, data: bytes, *, read_s: float | None = None) -> httpx2.Request:
         headers = {**self._headers, **self._key, **_request_id(), "Content-Type": "application/octet-stream"}
