@@ -229,3 +229,22 @@ def test_a_table_that_cannot_be_read(somewhere: Path, name: str, text: str, mess
     (somewhere / name).write_text(text)
     with pytest.raises(ValueError, match=message.replace(".", r"\.")):
         list(read_rows(Path(name)))
+
+
+def test_an_image_is_opened_with_the_program_of_the_desktop(server: WireServer, monkeypatch: pytest.MonkeyPatch):
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    monkeypatch.setattr("sys.platform", "linux")
+    assert main(["generate", "a cat", "-o", "ein Bild ü.png", "--open"]) == 0
+    assert opened == [Path("ein Bild ü.png").resolve().as_uri()]
+
+
+def test_the_images_and_the_usage_of_the_key(server: WireServer, capsys: pytest.CaptureFixture[str]):
+    image = {"id": "7", "job_id": "a", "url": "http://x/images/7.png", "width": 64, "height": 48}
+    image["created_at"] = "2026-11-27T19:00:00Z"
+    server.answer_next(lambda: JSONResponse({"images": [image, {**image, "id": "8"}], "next": "more"}))
+    assert main(["images", "--limit", "1", "--tag", "cats"]) == 0
+    assert capsys.readouterr().out.startswith("image:7  64x48") and "tag=cats" in server.queries[-1]
+    server.answer_next(lambda: JSONResponse({**USAGE, "limits": {"max_queued": 3}}))
+    assert main(["usage"]) == 0
+    assert "limits   max_queued 3\n2026-11  0 jobs, 0 units" in capsys.readouterr().out

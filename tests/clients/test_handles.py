@@ -8,6 +8,7 @@ from dataclasses import asdict
 import httpx2
 import photogram
 import pytest
+from fastapi.responses import JSONResponse
 from photogram import (
     ClientClosed,
     ConnectionFailed,
@@ -150,3 +151,12 @@ def test_an_unknown_level_of_the_log_is_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("PHOTOGRAM_LOG", "loud")
     with pytest.raises(ValueError, match="PHOTOGRAM_LOG must be info or debug"):
         Photogram()
+
+
+async def test_a_list_fetches_further_pages_as_it_goes(client: Either, server: WireServer):
+    pages = [([{**JOB, "id": name} for name in names], after) for names, after in (("ab", "b"), ("c", None))]
+    server.answer_next(*(lambda page=page: JSONResponse({"jobs": page[0], "next": page[1]}) for page in pages))
+    found = await client.all(client.client.jobs.list(status="queued", metadata={"shop": "1"}))
+    assert [job.id for job in found] == ["a", "b", "c"]
+    first, second = server.queries
+    assert first == "limit=100&status=queued&metadata=shop%3D1" and second == first + "&cursor=b"

@@ -2,10 +2,10 @@
 
 import io
 
-from photogram import Loading
+from photogram import Loading, Progressed, Queued, QueuePlace
 from photogram._events import _event_of
 from photogram._sse import Frame
-from photogram.progress import Lines
+from photogram.progress import Lines, Tqdm
 
 
 def test_a_download_is_told_in_tenths_and_then_the_load() -> None:
@@ -25,3 +25,12 @@ def test_the_event_is_read_with_and_without_bytes() -> None:
     data = '{"name": "model xl", "done_bytes": 5, "total_bytes": 9}'
     assert _event_of(Frame("loading", data, "1-0")) == Loading("model xl", 5, 9)
     assert _event_of(Frame("loading", '{"name": "model xl"}', "1-0")) == Loading("model xl")
+
+
+def test_a_bar_of_tqdm_shows_the_place_and_the_steps():
+    shown = io.StringIO()
+    with Tqdm(file=shown, mininterval=0) as bar:
+        for event in (Queued(QueuePlace(3, 12.0)), Loading("model house"), Progressed(1, 4), Progressed(4, 4)):
+            bar(event)
+    text = shown.getvalue()
+    assert "queued, 3 ahead, done in 12 s" in text and "loading model house" in text and "4/4" in text

@@ -94,6 +94,7 @@ class WireServer:
         self.records: dict[str, Record] = {}
         self.by_key: dict[str, str] = {}
         self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self.queries: list[str] = []
         self.answers: list[Callable[[], Response]] = []
         self.step_s = 0.0
         self.faults: Counter[str] = Counter()
@@ -147,6 +148,7 @@ class WireServer:
 
     async def _guard(self, request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
         self.requests.append((request.method, request.url.path, dict(request.headers)))
+        self.queries.append(request.url.query)
         await asyncio.sleep(self.delay_s)
         if self.answers:
             return self.answers.pop(0)()

@@ -22,6 +22,11 @@ async def test_heartbeats_are_sent_and_a_session_is_resumed_or_begun_anew(discor
     await discord.until(lambda: len(gateway.identifies) == 2)
 
 
+async def test_the_bot_asks_for_no_messages_of_people(discord: DiscordStandIn, rig: BotRig):
+    await rig.start()
+    assert discord.gateway.identifies[0]["intents"] == discord_py.Intents(guilds=True).value
+
+
 async def test_a_full_bucket_is_answered_429_and_tried_again(discord: DiscordStandIn, rig: BotRig):
     discord.rest.buckets.limit, discord.rest.buckets.window_s = 1, 1.0
     bot = await rig.start()
