@@ -15,7 +15,7 @@ from ._async_webhooks import AsyncWebhooks
 from ._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT_S, Config
 from ._filters import JobFilters
 from ._flows import Flows, Following, Listener, each_of, kind_and_params
-from ._images import ImageSource, given
+from ._images import ImageSource, check_given
 from ._language import Proposal, RewriteOptions, RewrittenPrompt
 from ._log import configure_log
 from ._models import (
@@ -150,7 +150,8 @@ class AsyncPhotogram(AsyncKindMethods):
         `image` is a string that the server resolves (a URL, a `data:` URL, `input:...`, `image:...`), bytes, a path, an
         open file, an image of Pillow or an array of uint8, an upload, or an earlier result.
         """
-        return await self.generate(prompt, image=given(image, "image"), **settings)
+        check_given(image=image)
+        return await self.generate(prompt, image=image, **settings)
 
     @overload
     async def inpaint(
@@ -173,8 +174,8 @@ class AsyncPhotogram(AsyncKindMethods):
 
         Image and mask are as in `edit`; a mask may also be a `MaskParams`.
         """
-        every = {"image": given(image, "image"), "mask": given(mask, "mask"), **settings}
-        return await self.generate(prompt, **every)
+        check_given(image=image, mask=mask)
+        return await self.generate(prompt, image=image, mask=mask, **settings)
 
     async def submit(
         self,

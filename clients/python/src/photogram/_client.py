@@ -10,7 +10,7 @@ from ._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT_S, Config
 from ._filters import JobFilters
 from ._flows import Flows, Following, Listener, each_of, kind_and_params
 from ._handles import GeneratedImage, JobHandle
-from ._images import ImageSource, given
+from ._images import ImageSource, check_given
 from ._jobs import Jobs
 from ._keys import Keys
 from ._kinds import KindMethods
@@ -150,7 +150,8 @@ class Photogram(KindMethods):
         `image` is a string that the server resolves (a URL, a `data:` URL, `input:...`, `image:...`), bytes, a path, an
         open file, an image of Pillow or an array of uint8, an upload, or an earlier result.
         """
-        return self.generate(prompt, image=given(image, "image"), **settings)
+        check_given(image=image)
+        return self.generate(prompt, image=image, **settings)
 
     @overload
     def inpaint(
@@ -173,8 +174,8 @@ class Photogram(KindMethods):
 
         Image and mask are as in `edit`; a mask may also be a `MaskParams`.
         """
-        every = {"image": given(image, "image"), "mask": given(mask, "mask"), **settings}
-        return self.generate(prompt, **every)
+        check_given(image=image, mask=mask)
+        return self.generate(prompt, image=image, mask=mask, **settings)
 
     def submit(
         self,

@@ -88,11 +88,11 @@ def kind_of(params: Mapping[str, object]) -> str:
     return "txt2img" if params.get("image") is None else "img2img"
 
 
-def given(image: object, name: str) -> object:
-    """`image`; raises ValueError if it is None, as which it would be left out and another kind of job be made."""
-    if image is None:
-        raise ValueError(f"{name} must be given, got None")
-    return image
+def check_given(**images: object) -> None:
+    """Raise ValueError for an image that is None: it would be left out, and a job of another kind be made."""
+    for name, image in images.items():
+        if image is None:
+            raise ValueError(f"{name} must be given, got None")
 
 
 def wire_params(params: Mapping[str, object]) -> dict[str, object]:

@@ -58,7 +58,7 @@ def status(options: argparse.Namespace, client: Photogram) -> None:
     readiness, models, usage, info = client.readiness(), client.models(), client.usage(), client.server_info()
     waiting = _waiting(client) if usage.queued else []
     if options.json:
-        document = {"url": client.base_url, "client": __version__, "server": asdict(info)}
+        document: dict[str, object] = {"url": client.base_url, "client": __version__, "server": asdict(info)}
         document |= {"readiness": asdict(readiness), "models": [asdict(model) for model in models]}
         document |= {"queued": usage.queued, "running": usage.running, "waiting": [asdict(job) for job in waiting]}
         print(to_json(document))
