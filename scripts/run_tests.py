@@ -1,8 +1,8 @@
 """Runs all tests in two processes at the same time, because most tests use one core only.
 
-``python scripts/run_tests.py`` runs the parts of the tests, each in a process of its own, and prints the output of each in
-their order, that of the first one which has not ended as it comes. It ends with 1 if a test fails. Its arguments go to
-pytest. ``python -m pytest`` runs the same tests in one process.
+``python scripts/run_tests.py`` runs each part of the tests in a process of its own. It prints the output of one part
+after the other, that of the first one which has not ended as it comes, and ends with 1 if a test fails. Its arguments
+go to pytest. ``python -m pytest`` runs the same tests in one process.
 """
 
 from __future__ import annotations
