@@ -40,7 +40,7 @@ def read_own_denoiser(
     options = {"subfolder": family.module, "dtype": dtype, **config}
     if spec.is_quantized:
         options["quantization_config"] = diffusers.GGUFQuantizationConfig(compute_dtype=dtype)
-    denoiser: nn.Module = model_class.from_single_file(_in_known_names(_weights(spec)), **options)
+    denoiser: nn.Module = model_class.from_single_file(in_known_names(_weights(spec)), **options)
     if spec.is_quantized:
         _widen_what_is_not_linear(denoiser, dtype)
     return {family.module: denoiser}
@@ -55,7 +55,8 @@ def _weights(spec: ModelSpec) -> dict[str, torch.Tensor]:
     return weights
 
 
-def _in_known_names(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def in_known_names(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """``weights`` under the names that diffusers converts: a UNet's with the prefix that they have in checkpoints."""
     return {f"{_UNET_PREFIX}{name}" if name.startswith(_UNET_BLOCKS) else name: each for name, each in weights.items()}
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from huggingface_hub import constants, try_to_load_from_cache
 
 from models.catalog.catalog import ModelSpec
-from models.catalog.pipelines import INDEX
+from models.catalog.pipelines import INDEX, index_in
 from models.downloads.parts import DENOISERS, FP16, parts_of, weights_among
+from models.errors import ModelUnavailable
 
 
 def is_hub_offline() -> bool:
@@ -56,7 +57,7 @@ def bytes_of(place: Path) -> int:
 
 
 def _parts(folder: Path) -> list[str]:
-    return parts_of(json.loads((folder / INDEX).read_text(encoding="utf-8")))
+    return parts_of(index_in(folder))
 
 
 def _is_complete(part: Path) -> bool:
@@ -78,5 +79,21 @@ def _weights(part: Path, variant: str | None) -> list[Path]:
     """The files of one variant's weights in ``part``: the shards that its index names, or the one file there is."""
     names = weights_among([path.name for path in part.glob("*")], variant)
     indexes = [name for name in names if name.endswith(".json")]
-    shards = {shard for index in indexes for shard in json.loads((part / index).read_text())["weight_map"].values()}
+    shards = {shard for index in indexes for shard in _shards(part / index)}
     return [part / name for name in sorted(shards or names)]
+
+
+def _shards(index: Path) -> set[str]:
+    """The files that an index of shards names.
+
+    Raises:
+        ModelUnavailable: it cannot be read, or names no files beside it.
+    """
+    try:
+        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        shards = {name for name in named if Path(name).name == name}
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+        raise ModelUnavailable(f"its {index.parent.name} has an index of shards that cannot be read") from error
+    if len(shards) < len(set(named)):
+        raise ModelUnavailable(f"its {index.parent.name} has an index of shards that names files elsewhere")
+    return shards

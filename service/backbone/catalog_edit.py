@@ -125,12 +125,24 @@ def remove_entry(path: Path, name: str, table: str | None = None) -> str:
         if len(found) > 1:
             raise CatalogError(f"there are several entries called {name!r}, in {', '.join(found)}: name one of these")
         table = found[0] if found else _MODELS
+        if (
+            not any(_has(document, each, name) for each in found)
+            and (place := _found_by_itself(path, name)) is not None
+        ):
+            raise CatalogError(f"{name!r} has no entry in {path}, but is found at {place}: delete or move that")
         del _entries(document, table, name, path)[name]
         if table == _MODELS and document.get("default") == name:
             del document["default"]
         Catalog.parse(tomlkit.dumps(document), path)
         _write(path, document)
     return table
+
+
+def _found_by_itself(path: Path, name: str) -> Path | None:
+    """Where an auxiliary model is that the catalog finds in a folder beside its file, without an entry."""
+    catalog = Catalog.load(path)
+    found = (getattr(catalog, table).get(name) for table in EXTRAS)
+    return next((each.path for each in found if each is not None), None)
 
 
 @contextmanager

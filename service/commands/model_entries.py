@@ -11,12 +11,13 @@ from pathlib import Path
 
 from models.catalog.catalog import ModelSpec
 from models.catalog.file_kinds import CHECKPOINT, DENOISER, FileKind, kind_of
-from models.catalog.pipelines import INDEX, denoiser_problem, family_of_pipeline, index_in
+from models.catalog.pipelines import INDEX, family_of_pipeline, index_in
 from models.catalog.single_file import family_of
 from models.catalog.weights import SAFETENSORS
 from models.errors import CatalogError, DownloadFailed, ModelUnavailable
 from service.backbone.catalog_edit import NameTaken
 from service.commands.model_files import beside, checked_vae, kind_of_source, name_of_file, require_printable
+from service.commands.model_flags import is_repository
 
 LINKED_FOLDER = "models"
 """The folder in the data folder for files that were downloaded from URLs."""
@@ -129,8 +130,6 @@ def _chosen(options: argparse.Namespace, *names: str) -> dict[str, object]:
 def _source_or_denoiser(options: argparse.Namespace) -> dict[str, object]:
     kind = kind_of_source(options.source)
     is_denoiser = kind is not None and kind.kind == DENOISER
-    if options.parts is not None and not is_denoiser:
-        raise CatalogError(f"--parts is for files with a UNet or transformer alone, and {options.source} is none")
     if kind is None or not is_denoiser:
         return _source(options.source, options)
     if options.parts is None:
@@ -145,13 +144,11 @@ def _source_or_denoiser(options: argparse.Namespace) -> dict[str, object]:
 def _source(source: str, options: argparse.Namespace) -> dict[str, object]:
     path = Path(source).expanduser()
     is_file = path.suffix.lower() == SAFETENSORS
-    if options.revision and (path.is_dir() or is_file):
-        raise CatalogError(f"--revision is only for hub repositories, and {source} is not one")
     if path.is_dir():
         return {"folder": str(path.absolute()), **_family_in(path, options.family)}
     if is_file:
         return _file(path, options.config)
-    if source.count("/") != 1 or source.startswith((".", "/", "~")):
+    if not is_repository(source):
         raise CatalogError(f"{source} is not a folder, a .safetensors file, a URL or a hub repository (owner/name)")
     return _repository(source, options)
 
@@ -181,12 +178,7 @@ def _family_of(path: Path) -> dict[str, object]:
 
 def _family_in(folder: Path, given: str | None) -> dict[str, object]:
     """The family of a diffusers folder, unless it was ``given``; a folder that is none is told of elsewhere."""
-    if not (folder / INDEX).is_file():
-        return {}
-    if given is not None:
-        index = index_in(folder)
-        if "_class_name" in index and (problem := denoiser_problem(index, given)) is not None:
-            raise CatalogError(f"{folder} cannot be added as {given}: {problem}")
+    if given is not None or not (folder / INDEX).is_file():
         return {}
     with _family_to_be_given(str(folder)):
         return {"family": family_of_pipeline(index_in(folder))}
@@ -208,8 +200,6 @@ def _link(options: argparse.Namespace) -> tuple[str, dict[str, object]]:
     """The name of the file behind a URL, and its entry; the file lands in the folder ``models`` of the data folder."""
     from models.downloads.links import look_ahead, resolve  # their import takes longer than --help may
 
-    if options.revision:
-        raise CatalogError(f"--revision is only for hub repositories, and {options.source} is not one")
     link = resolve(options.source, options.sha256)
     stem = link.file_name[: -len(SAFETENSORS)]
     file_name = re.sub(r"[^\w.-]+", "_", options.name or stem) + SAFETENSORS

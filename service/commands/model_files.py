@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from models.catalog.auxiliary import AuxiliaryModels
-from models.catalog.catalog import Catalog
+from models.catalog.catalog import HOUSE, Catalog, ModelSpec
 from models.catalog.file_kinds import CHECKPOINT, CONTROLNET, EMBEDDING, LORA, TABLES, UPSCALER, VAE, FileKind, kind_of
+from models.catalog.names import unknown_name
 from models.errors import CatalogError
 from service.backbone.catalog_edit import change_entry, put_entries
 
@@ -28,22 +30,6 @@ _TAG_ENDS = ":<>"
 """A name with one of these cannot be written in a ``<lora:...>`` tag."""
 _GENERIC = ("diffusion_pytorch_model", "pytorch_lora_weights", "learned_embeds", "model")
 """Names that libraries give to every file; the folder tells what such a file is."""
-_OF_CHECKPOINTS = (
-    "config",
-    "prediction",
-    "dtype",
-    "offload",
-    "weights",
-    "attention",
-    "parts",
-    "steps",
-    "guidance",
-    "sampler",
-    "size",
-    "vae",
-    "revision",
-    "default",
-)
 _LDM = "ldm."
 """The module of the pipelines in the configurations of Stable Diffusion 1.x and 2.x."""
 
@@ -149,10 +135,9 @@ def add_auxiliary(options: argparse.Namespace, catalog_path: Path, kind: FileKin
     """Add a file that is no checkpoint to the catalog; the lines say what it is and how to use it.
 
     Raises:
-        CatalogError: an argument is for checkpoints, the name is taken, or a VAE lacks its checkpoint.
+        CatalogError: the name is taken, or a VAE lacks its checkpoint or does not fit it.
     """
     file = Path(options.source).expanduser().absolute()
-    _refuse_flags(options, file, kind)
     if kind.kind == VAE:
         yield _give_vae(options.to, file, catalog_path)
         return
@@ -164,14 +149,6 @@ def add_auxiliary(options: argparse.Namespace, catalog_path: Path, kind: FileKin
     put_entries(catalog_path, {(table, name): entry})
     yield f"{name} is in the catalog: {kind}"
     yield usage(kind.kind, name)
-
-
-def _refuse_flags(options: argparse.Namespace, file: Path, kind: FileKind) -> None:
-    unfit = next((flag for flag in _OF_CHECKPOINTS if getattr(options, flag)), None)
-    if unfit is not None:
-        raise CatalogError(f"--{unfit} is for checkpoints, and {file} is {kind}")
-    if options.to is not None and kind.kind != VAE:
-        raise CatalogError(f"--to is for VAEs, and {file} is {kind}")
 
 
 def _refuse_taken(held: AuxiliaryModels, name: str, file: Path, kind: FileKind, overwrite: bool) -> None:
@@ -188,5 +165,29 @@ def _give_vae(model: str | None, file: Path, catalog_path: Path) -> str:
     if model is None:
         command = f"photogram models add {shlex.quote(str(file))} --to MODEL"
         raise CatalogError(f"{file} is a VAE, which belongs to a checkpoint of the catalog: {command}")
-    change_entry(catalog_path, model, "vae", str(file))
-    return f"{model} uses this VAE now"
+    catalog = Catalog.load(catalog_path)
+    spec = catalog.resolve(model)
+    if spec is None:
+        raise CatalogError(f"--to: {unknown_name('model', model, catalog).message}")
+    if spec.name == HOUSE:
+        raise CatalogError(f"--to: the model {HOUSE!r} is built in, and keeps its own VAE")
+    problem = weights_problem(replace(spec, vae=file))
+    if problem is not None:
+        raise CatalogError(f"{file} cannot be given to {spec.name}: {problem}")
+    change_entry(catalog_path, spec.name, "vae", str(file))
+    return f"{spec.name} uses this VAE now"
+
+
+def weights_problem(spec: ModelSpec) -> str | None:
+    """What is wrong with the weights in a folder or a file of this machine, told by their headers."""
+    from models.downloads.whole_folders import folder_problem
+
+    problem = folder_problem(spec)
+    if problem is not None:
+        return problem
+    from models.diffusion.quiet import silence_libraries  # torch: seconds, which only what may be whole is worth
+
+    silence_libraries()
+    from models.diffusion.fitting import fitting_problem
+
+    return fitting_problem(spec)

@@ -66,8 +66,9 @@ def _paragraph(spec: ModelSpec, notes: ModelNotes, *, is_default: bool) -> Itera
     from models.diffusion.memory_plan import plan_of
     from models.downloads.download import is_remote
     from models.downloads.on_disk import bytes_of, is_on_disk, place_of  # the hub's client: longer than --help may take
+    from models.downloads.whole_folders import folder_problem
 
-    problem, place = spec.problem() or notes.problems.get(spec.name), place_of(spec)
+    problem, place = spec.problem() or folder_problem(spec) or notes.problems.get(spec.name), place_of(spec)
     state = f"CANNOT BE USED: {problem}" if problem else "ok"
     if problem is None and not is_on_disk(spec):
         state = _not_downloaded(spec)

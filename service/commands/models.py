@@ -21,7 +21,8 @@ from service.backbone.running import running_server
 from service.backbone.settings import Settings, SettingsError
 from service.commands.model_downloads import download_shown
 from service.commands.model_entries import in_flags, named_entry, removed_if_refused, with_family
-from service.commands.model_files import add_auxiliary, kind_of_source, usage
+from service.commands.model_files import add_auxiliary, kind_of_source, usage, weights_problem
+from service.commands.model_flags import refuse_unfit_flags
 from service.commands.model_list import model_lines
 from service.commands.model_scan import Scan
 from service.commands.model_vision import add_vision, is_vision, pull_vision
@@ -126,8 +127,6 @@ def list_models(options: argparse.Namespace, settings: Settings) -> int:
 
 def add(options: argparse.Namespace, settings: Settings) -> int:
     """Add a model to the catalog file; download it before, unless it is here or ``--no-download`` is given."""
-    if options.sha256 is not None and "://" not in options.source:
-        raise CatalogError(f"--sha256 is only for URLs, and {options.source} is none")
     _print(_added(options, settings.catalog_path))
     _tell_who_sees_it(settings)
     return 0
@@ -135,9 +134,11 @@ def add(options: argparse.Namespace, settings: Settings) -> int:
 
 def _added(options: argparse.Namespace, catalog_path: Path) -> Iterator[str]:
     """Add what the source is; the lines say what that is, and how to use it."""
-    if is_vision(options):
+    sees = is_vision(options)
+    kind = None if sees else kind_of_source(options.source)
+    refuse_unfit_flags(options, kind, is_vision=sees)
+    if sees:
         return add_vision(options, catalog_path)
-    kind = kind_of_source(options.source)
     if kind is None or kind.kind in (CHECKPOINT, DENOISER):
         return _add_checkpoint(options, catalog_path, kind)
     return add_auxiliary(options, catalog_path, kind)
@@ -147,12 +148,10 @@ def _add_checkpoint(options: argparse.Namespace, catalog_path: Path, kind: FileK
     """Add a checkpoint, or a denoiser with the other parts of another one; ``kind`` is that of a single file."""
     from models.downloads.download import is_remote  # the hub's client: longer than --help may take
 
-    if options.to is not None:
-        raise CatalogError(f"--to is for VAEs, and {options.source} is {'a checkpoint' if kind is None else kind}")
     name, entry = named_entry(options)
     with in_flags():
         spec = planned_model(catalog_path, name, entry, overwrite=options.overwrite)
-        problem = missing_package(spec) or (None if is_remote(spec) else spec.problem())
+        problem = missing_package(spec) or (None if is_remote(spec) else spec.problem() or weights_problem(spec))
         if problem is not None:
             raise CatalogError(f"{options.source} cannot be added: {problem}")
         with removed_if_refused(spec):

@@ -6,15 +6,12 @@ from pathlib import Path
 
 from tests.loopback_hub import LoopbackHub
 from tests.loopback_hub.hub import CivitaiFile
+from tests.published_file import SDXL, published_shapes, published_vae
 from tests.tiny import build_tiny_sd, build_tiny_sdxl
-from tests.weight_files import BIG_G, CLIP_L, SD1, VAE, checkpoint, safetensors
+from tests.weight_files import SD1, safetensors, write_sparse
 
-XL = {**checkpoint(BIG_G, 2048), CLIP_L: [1]}
 XL_LORA = {"unet.x.attn2.to_k.lora_A.weight": [4, 2048], "unet.x.attn2.to_k.lora_B.weight": [8, 4]}
 FILES = {
-    "mine.safetensors": safetensors({**XL, "v_pred": [0]}),
-    "my-checkpoint.safetensors": safetensors(XL),
-    "my-vae.safetensors": safetensors(VAE),
     "stable-diffusion-webui/models/Lora/style/film.safetensors": safetensors(XL_LORA),
     "stable-diffusion-webui/models/Stable-diffusion/one.safetensors": safetensors({**SD1, "model_ema.decay": []}),
     "stable-diffusion-webui/models/Stable-diffusion/old.ckpt": b"\x80\x02}q\x00.",
@@ -30,6 +27,10 @@ def make_model_files(folder: Path) -> None:
     for name, content in FILES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
+    checkpoint = published_shapes(SDXL)
+    write_sparse(folder / "mine.safetensors", {**checkpoint, "v_pred": [0]}, "F16")
+    write_sparse(folder / "my-checkpoint.safetensors", checkpoint, "F16")
+    write_sparse(folder / "my-vae.safetensors", published_vae(), "F16")
 
 
 def fill(hub: LoopbackHub, folder: Path) -> None:

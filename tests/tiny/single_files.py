@@ -64,10 +64,10 @@ def build_tiny_file(file: Path, pipeline_folder: Path) -> Path:
     if second is None:
         weights |= original_clip(parts["text_encoder"], CLIP)
     elif parts["text_encoder"] is None:
-        weights |= _open_clip(second, "conditioner.embedders.0.model")
+        weights |= original_open_clip(second, "conditioner.embedders.0.model")
     else:
         weights |= original_clip(parts["text_encoder"], "conditioner.embedders.0.transformer")
-        weights |= _open_clip(second, "conditioner.embedders.1.model")
+        weights |= original_open_clip(second, "conditioner.embedders.1.model")
     save_file(weights, file)
     return file
 
@@ -77,10 +77,11 @@ def original_clip(text_encoder: Any, prefix: str) -> dict[str, torch.Tensor]:
     return {f"{prefix}.text_model.{name.removeprefix('text_model.')}": tensor for name, tensor in weights}
 
 
-def _open_clip(text_encoder: Any, prefix: str) -> dict[str, torch.Tensor]:
+def original_open_clip(text_encoder: Any, prefix: str) -> dict[str, torch.Tensor]:
     weights = {name.removeprefix("text_model."): tensor for name, tensor in text_encoder.state_dict().items()}
     named = {f"{prefix}.{name}": weights.pop(theirs) for name, theirs in _OPEN_CLIP.items()}
-    named[f"{prefix}.text_projection"] = weights.pop("text_projection.weight").T.contiguous()
+    if "text_projection.weight" in weights:
+        named[f"{prefix}.text_projection"] = weights.pop("text_projection.weight").T.contiguous()
     for name in list(weights):
         if ".q_proj." in name:
             fused = torch.cat([weights.pop(name.replace(".q_proj.", f".{part}_proj.")) for part in "qkv"])

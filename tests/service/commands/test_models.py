@@ -26,8 +26,9 @@ from service.backbone.keyspace import MODEL_PROBLEMS_KEY, worker_status_key
 from service.backbone.ledger import Ledger
 from service.backbone.running import RunningServer, announced
 from service.commands.models import main
+from tests.published_file import build_published_file
 from tests.tiny import build_tiny_file, build_tiny_sd, build_tiny_sdxl
-from tests.weight_files import SD1, write
+from tests.weight_files import LORA_FILE
 
 pytestmark = pytest.mark.usefixtures("offline")
 
@@ -107,9 +108,9 @@ def test_a_folder_is_added_with_all_that_was_said(data: Path, tiny_folder: Path)
 def test_the_name_is_the_last_part_of_the_source(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, name: str
 ) -> None:
-    (tmp_path / "folder.d").mkdir()
-    (tmp_path / "folder.d/model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
-    write(tmp_path / "some/v1.5.safetensors", SD1)
+    build_tiny_sd(tmp_path / "folder.d")
+    (tmp_path / "some").mkdir()
+    build_published_file(tmp_path / "some/v1.5.safetensors")
     monkeypatch.chdir(tmp_path)
     revision = ["--revision", "abc", "--no-download"] if source.startswith("someone") else []
     assert main(["add", source, *revision]) == 0
@@ -175,6 +176,10 @@ BAD_ADDS = {
     "no steps": (["{tiny}", "--name", "tiny", "--steps", "0"], "--steps must be from 1 to 150"),
     "guidance is no number": (["{tiny}", "--name", "tiny", "--guidance", "nan"], "--guidance must be from 0 to 50"),
     "revision of a folder": (["{tiny}", "--name", "tiny", "--revision", "abc"], "--revision"),
+    "download of a folder": (["{tiny}", "--no-download"], "--no-download is for what is downloaded, and"),
+    "configuration of a folder": (["{tiny}", "--config", "x"], "--config is for checkpoints in a single file, and"),
+    "configuration of a repository": (["a/b", "--config", "x"], "and a/b is a hub repository"),
+    "parts of a URL": (["https://127.0.0.1/a.safetensors", "--parts", "x"], "a.safetensors is a URL"),
     "source is nothing": (["nothing"], "is not a folder, a .safetensors file, a URL or a hub repository"),
     "source is no folder": (["./not/there"], "is not a folder"),
 }  # fmt: skip
@@ -209,6 +214,19 @@ def test_what_is_removed_is_no_default_any_more(catalog_path: Path, capsys: pyte
     for name, reason in (("one", "there is no model 'one'"), ("house", "is built in"), ("first", "no model 'first'")):
         assert main(["remove", name]) == 1
         assert reason in capsys.readouterr().err
+
+
+def test_a_lora_without_an_entry_is_removed_with_its_file(
+    catalog_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = catalog_path.parent / "loras" / "film.safetensors"
+    file.parent.mkdir()
+    file.write_bytes(LORA_FILE)
+    for options in ([], ["--table", "loras"]):
+        assert main(["remove", "film", *options]) == 1
+        said = f"'film' has no entry in {catalog_path}, but is found at {file}: delete or move that"
+        assert said in capsys.readouterr().err
+    assert catalog_path.read_text() == COMMENTED and file.is_file()
 
 
 def test_a_name_that_several_tables_have_is_removed_from_the_one_that_is_named(
@@ -310,7 +328,9 @@ def test_check_says_why_a_broken_model_cannot_be_used(
     (broken / "model_index.json").write_text("{}")
     assert main(["add", str(broken)]) == 1
     assert "--family" in capfd.readouterr().err
-    assert main(["add", str(broken), "--family", "sdxl"]) == 0
+    assert main(["add", str(broken), "--family", "sdxl"]) == 1
+    assert "cannot be added: its denoiser is missing" in capfd.readouterr().err
+    (data / "catalog.toml").write_text(f'[models.broken]\nfamily = "sdxl"\nfolder = "{broken}"\n')
     for command in ("check", "verify"):
         assert main([command, "broken"]) == 1
         said = capfd.readouterr().err
@@ -340,12 +360,12 @@ def test_a_files_family_is_told_from_it_and_drawn_with_its_config(
 
 
 def test_what_a_file_predicts_is_told(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = write(tmp_path / "one.safetensors", SD1)
+    file = build_published_file(tmp_path / "one.safetensors")
     build_tiny_sd(tmp_path / "folder")
     assert main(["add", str(file), "--prediction", "v_prediction"]) == 0
     assert Catalog.load(data / "catalog.toml")["one"].prediction == "v_prediction"
     assert main(["add", str(tmp_path / "folder"), "--prediction", "epsilon"]) == 1
-    assert "--prediction is for models in a single file" in capsys.readouterr().err
+    assert "--prediction is for checkpoints in a single file, and" in capsys.readouterr().err
 
 
 def test_sdxl_is_added_with_its_size(tmp_path: Path) -> None:
