@@ -152,6 +152,9 @@ class JobLoop:
 
     def _drain(self) -> None:
         self._prepare.stop()
+        for job in self._held.all():
+            if job.phase is Phase.RUNNING and job.is_clock_stopped:  # a download takes longer than this worker may
+                self._requeue(job)
         deadline = time.monotonic() + DRAIN_S
         while len(self._held) and time.monotonic() < deadline:
             self._turn()

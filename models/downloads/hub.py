@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, constants, hf_hub_download, hf_hub_url, snapshot_download
+from huggingface_hub import HfApi, constants, hf_hub_download, hf_hub_url
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -125,12 +125,22 @@ def fetch_files(
     name, revision = repository.name, repository.revision
     disable_progress_bars()
     with _in_words(name, revision):
-        snapshot_download(name, revision=revision, allow_patterns=small)
+        _bring(repository, small, progress)
         progress.done_bytes = sum(file.size_bytes for file in files if file.sha256 is None)
         with noting(large, progress.total_bytes, progress.done_bytes):
             for remote, place in large:
                 transfer(remote, place, progress)
-            snapshot_download(name, revision=revision, allow_patterns=sorted(wanted))
+            _bring(repository, wanted, progress)
+
+
+def _bring(repository: Repository, names: Collection[str], progress: Progress) -> None:
+    """Bring files with the hub's client, in this thread.
+
+    ``snapshot_download`` would take threads of its own, which cannot be stopped and hold up the end of the process.
+    """
+    for name in sorted(names):
+        progress.check()
+        hf_hub_download(repository.name, name, revision=repository.commit)
 
 
 def _wanted(repository: Repository, spec: ModelSpec) -> set[str]:

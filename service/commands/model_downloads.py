@@ -36,6 +36,12 @@ def show_download(name: str, download: Callable[[Progress], None]) -> None:
     shown.start()
     try:
         download(progress)
+    except KeyboardInterrupt:
+        done.set()
+        shown.join()
+        advice = f"what was downloaded of {name} stays: the next photogram models add, or pull, goes on there"
+        print(advice, file=sys.stderr)
+        raise
     finally:
         done.set()
         shown.join()

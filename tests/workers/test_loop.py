@@ -52,3 +52,21 @@ def test_a_worker_that_has_lost_its_device_ends_and_requeues_what_has_not_begun(
     assert [parts.ledger.read(job_id).status for job_id in job_ids] == [
         JobStatus.RUNNING, JobStatus.QUEUED, JobStatus.QUEUED,
     ]  # fmt: skip
+
+
+def test_a_job_that_waits_for_a_download_is_requeued_at_once_when_the_worker_stops(redis: Redis) -> None:
+    job_id, parts, polls = submit(redis), Parts(redis), list[str]()
+    job = parts.consumer.take(timeout_s=1)
+    assert job is not None and job.become_ready() and job.start_running()
+    job.stop_clock()
+    prepare: Any = SimpleNamespace(ready=queue.SimpleQueue(), start=lambda: None, stop=lambda: None)
+    engine: Any = SimpleNamespace(
+        poll=lambda: polls.append("poll") or [], is_idle=False, room=2, longest_call_s=0.0,
+        save=lambda execution_id: None, stop=lambda execution_id: None,
+    )  # fmt: skip
+    finish: Any = SimpleNamespace(close=lambda: None, try_again=lambda: None)
+    loop = JobLoop(parts.consumer, prepare, Executors(engine, None), finish, job_timeout_s=600)
+    loop.request_stop()
+    loop.run()
+    record = parts.ledger.read(job_id)
+    assert record is not None and record.status is JobStatus.QUEUED and not polls

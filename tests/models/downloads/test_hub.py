@@ -93,6 +93,14 @@ def test_a_part_without_the_variant_comes_in_full(hub: LoopbackHub, both_folder:
     load_checkpoint(spec, torch.device("cpu"))
 
 
+def test_a_stopped_download_asks_for_no_further_file(hub: LoopbackHub, tiny_folder: Path) -> None:
+    spec, progress = spec_of(hub.add("someone/tiny", tiny_folder).commit), Progress()
+    progress.cancel()
+    with pytest.raises(DownloadFailed, match="was stopped"):
+        download(spec, progress)
+    assert [path.rpartition("/")[2] for path in hub.downloaded()] == ["model_index.json"]
+
+
 def test_only_pickles_are_refused(hub: LoopbackHub, tiny_folder: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(tiny_folder, tmp_path / "pickles")
     (folder / UNET).rename(folder / "unet" / "diffusion_pytorch_model.bin")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -83,6 +84,20 @@ def test_what_is_refused_at_a_url_does_not_stay(hub: LoopbackHub, data: Path, ig
     assert not list(data.rglob("*.safetensors*")) and not (data / "catalog.toml").exists()
     if not ignores_ranges:
         assert [asked for _, _, asked in hub.requests] == ["bytes=0-524287"]
+
+
+def test_an_interrupted_download_says_how_it_goes_on(hub: LoopbackHub, data: Path, tmp_path: Path) -> None:
+    hub.files["one.safetensors"], hub.faults.pause_s = safetensors({**SD1, "padding": [4000, 1000]}), 0.01
+    command = [sys.executable, "-m", "service.commands.models", "add", f"{hub.files_url}/one.safetensors"]
+    with subprocess.Popen(command, env=environment(hub, data), stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not list(data.rglob("*.incomplete")):
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert "what was downloaded of one stays: the next photogram models add, or pull, goes on there\n" in said
+    assert list(data.rglob("*.incomplete")) and not (data / "catalog.toml").exists()
 
 
 @contextmanager
