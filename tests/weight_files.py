@@ -9,7 +9,7 @@ from pathlib import Path
 
 from models.catalog.single_file import UNET_LAYOUTS
 
-BYTES = {"F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
+BYTES = {"I64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
 LORA = {"unet.x.attn2.to_k.lora_A.weight": [4, 8], "unet.x.attn2.to_k.lora_B.weight": [8, 4]}
 
 

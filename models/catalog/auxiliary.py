@@ -11,14 +11,14 @@ from types import MappingProxyType
 from typing import Any
 
 from models.catalog.families import FAMILIES
-from models.catalog.file_kinds import misplaced
+from models.catalog.file_kinds import EMBEDDING, LORA, TABLES, kind_of, misplaced
 from models.catalog.lora_files import look_at
 from models.catalog.tables import read_table, subtables
 from models.catalog.trained_names import trained_name
 from models.catalog.weights import PICKLES, file_problem, walk
 from models.errors import CatalogError
 
-LORAS = "loras"
+LORAS, EMBEDDINGS = TABLES[LORA], TABLES[EMBEDDING]
 _PLACES = ("file", "folder")
 
 
@@ -46,7 +46,11 @@ class AuxiliaryModel:
         found = file_problem(self.path)
         if found is None and self.table == LORAS:
             return look_at(self.path).problem
-        return found or misplaced(self.path, self.table)
+        return found or misplaced(self.path, self.table) or self._embedding_problem()
+
+    def _embedding_problem(self) -> str | None:
+        kind = kind_of(self.path) if self.table == EMBEDDINGS else None
+        return kind.problem if kind is not None and kind.kind == EMBEDDING else None
 
     @property
     def fitting_family(self) -> str | None:

@@ -116,6 +116,8 @@ _EMBEDDING_WIDTHS: Mapping[frozenset[int], tuple[str, str]] = {
     frozenset({1024}): (STABLE_DIFFUSION, "SD 2.x"),
     frozenset({768, 1280}): (SDXL, ""),
 }
+EMBEDDING_VECTORS_MAX = 75
+"""As many tokens as a chunk of CLIP has between its first and its last one."""
 _UNET_CHANNELS: Mapping[int, str] = {9: "inpainting"}
 """What the input channels tell; 4 are latents alone."""
 _DTYPES: Mapping[str, str] = {
@@ -285,7 +287,28 @@ def _embedding(header: Header) -> FileKind | None:
     if not named and not is_vectors:
         return None
     family, version = known or (None, f"width {'+'.join(map(str, sorted(widths)))}")
-    return FileKind(EMBEDDING, family, (version,) if version else ())
+    return FileKind(EMBEDDING, family, (version,) if version else (), _vectors_problem(header))
+
+
+def _vectors_problem(header: Header) -> str | None:
+    """Why the tensors of an embedding are no vectors that take the place of a word."""
+    names = next((names for names in _EMBEDDING_NAMES if names <= header.keys()), header.keys())
+    tensors = [header[name] for name in names]
+    dtypes = {str(tensor.get("dtype")) for tensor in tensors}
+    if not all(dtype.startswith(("F", "BF")) for dtype in dtypes):
+        return f"its vectors are of the type {', '.join(sorted(dtypes))}, and not of floating-point numbers"
+    shapes = [tensor["shape"] for tensor in tensors]
+    if not all(1 <= len(shape) <= 2 for shape in shapes):
+        return f"its tensors have the shapes {', '.join(map(str, shapes))}, and are no vectors"
+    counts = {1 if len(shape) == 1 else shape[0] for shape in shapes}
+    if len(counts) > 1:
+        return f"its text encoders have different numbers of vectors: {', '.join(map(str, sorted(counts)))}"
+    count = next(iter(counts))
+    return (
+        None
+        if 1 <= count <= EMBEDDING_VECTORS_MAX
+        else (f"it has {count} vectors, and from 1 to {EMBEDDING_VECTORS_MAX} fit into a prompt")
+    )
 
 
 def _shapes(header: Header) -> Iterator[tuple[str, list[int]]]:

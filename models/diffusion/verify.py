@@ -25,6 +25,7 @@ import numpy as np
 from models.catalog.catalog import Catalog
 from models.catalog.families import FAMILIES, IMG2IMG, TXT2IMG
 from models.diffusion.quiet import silence_libraries
+from models.downloads.space import in_words
 from models.errors import JobFailure, PhotogramError, in_flags
 from models.jobs.params import DrawParams, DrawRequest
 from models.jobs.tickets import complete
@@ -60,7 +61,7 @@ class Drawn:
     def line(self, title: str) -> str:
         """A line of the table."""
         each_s = self.seconds / len(self.images)
-        return f"{title:20} {each_s:9.2f} {1 / each_s:9.2f} {self.peak_bytes / 1e9:9.2f} GB"
+        return f"{title:20} {each_s:9.2f} {1 / each_s:9.2f} {in_words(self.peak_bytes):>12}"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import io
 from photogram import Loading, Progressed, Queued, QueuePlace
 from photogram._events import _event_of
 from photogram._sse import Frame
-from photogram.progress import Lines, Tqdm
+from photogram.progress import Lines, Tqdm, size_text
 
 
 def test_a_download_is_told_in_tenths_and_then_the_load() -> None:
@@ -15,8 +15,8 @@ def test_a_download_is_told_in_tenths_and_then_the_load() -> None:
         display(Loading("model xl", done, 4 * 10**9))
     display(Loading("model xl"))
     assert out.getvalue().splitlines() == [
-        "downloading model xl: 0.00 of 4.00 GB",
-        "downloading model xl: 2.00 of 4.00 GB",
+        "downloading model xl: 0 B of 4.00 GB",
+        "downloading model xl: 2.00 GB of 4.00 GB",
         "loading model xl",
     ]
 
@@ -34,3 +34,7 @@ def test_a_bar_of_tqdm_shows_the_place_and_the_steps():
             bar(event)
     text = shown.getvalue()
     assert "queued, 3 ahead, done in 12 s" in text and "loading model house" in text and "4/4" in text
+
+
+def test_small_downloads_have_small_units() -> None:
+    assert [size_text(size) for size in (0, 999, 120_000, 3_400_000)] == ["0 B", "999 B", "120.00 kB", "3.40 MB"]

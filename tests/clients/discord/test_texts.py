@@ -90,7 +90,7 @@ def test_a_text_is_not_cut_within_an_escape():
 def test_what_a_job_waits_for_is_named():
     job = JobProgress()
     job.apply(Loading("a *big* model", 1_500_000_000, 6_000_000_000))
-    assert summary([job]) == r"Loading a \*big\* model · 25% of 6.0 GB"
+    assert summary([job]) == r"Loading a \*big\* model · 25% of 6.00 GB"
     job.apply(Loading("other"))
     assert summary([job, JobProgress()]) == "Loading other"
 

@@ -305,3 +305,23 @@ def test_a_named_pipe_is_not_opened(tmp_path: Path) -> None:
         pipe = tmp_path / f"pipe{suffix}"
         os.mkfifo(pipe)
         assert kind_of(pipe).problem == "it is no regular file"
+
+
+NO_VECTORS: dict[str, tuple[Shapes, str, str]] = {
+    "none": ({"emb_params": [0, 768]}, "F32", "it has 0 vectors, and from 1 to 75 fit into a prompt"),
+    "too many": ({"emb_params": [10_000, 768]}, "F32", "it has 10000 vectors, and from 1 to 75"),
+    "none of diffusers": ({"<cat>": [0, 768]}, "F32", "it has 0 vectors"),
+    "integers": ({"emb_params": [2, 768]}, "I64", "its vectors are of the type I64, and not of floating-point"),
+    "integers of SDXL": ({"clip_l": [2, 768], "clip_g": [2, 1280]}, "I64", "its vectors are of the type I64"),
+    "unlike numbers": ({"clip_l": [2, 768], "clip_g": [3, 1280]}, "F32", "different numbers of vectors: 2, 3"),
+    "a cube": ({"emb_params": [2, 3, 768]}, "F32", "its tensors have the shapes [2, 3, 768], and are no vectors"),
+}
+
+
+@pytest.mark.parametrize("case", NO_VECTORS)
+def test_an_embedding_of_no_vectors_is_refused(tmp_path: Path, case: str) -> None:
+    shapes, dtype, reason = NO_VECTORS[case]
+    (tmp_path / "embeddings").mkdir()
+    found = kind(tmp_path / "embeddings/word.safetensors", shapes, dtype=dtype)
+    assert found.kind == EMBEDDING and found.problem is not None and reason in found.problem
+    assert discover(tmp_path / "embeddings")["word"].problem() == found.problem

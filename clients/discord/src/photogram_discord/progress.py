@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from photogram import Event, Job, Loading, Previewed, Progressed, Queued, QueuePlace, StatusChanged
+from photogram.progress import size_text
 
 from .markdown import in_line
 
@@ -99,4 +100,4 @@ def _loading(loading: Loading) -> str:
     line = f"Loading {in_line(loading.name, 100)}"
     if not loading.total_bytes or loading.done_bytes is None:
         return line
-    return f"{line} · {loading.done_bytes / loading.total_bytes:.0%} of {loading.total_bytes / 1e9:.1f} GB"
+    return f"{line} · {loading.done_bytes / loading.total_bytes:.0%} of {size_text(loading.total_bytes)}"

@@ -156,11 +156,19 @@ def place_text(place: QueuePlace) -> str:
 
 
 def loading_text(loading: Loading) -> str:
-    """As in `downloading model sdxl: 1.20 of 6.94 GB`."""
+    """As in `downloading model sdxl: 1.20 GB of 6.94 GB`."""
     if loading.done_bytes is None:
         return f"loading {loading.name}"
-    total = "" if loading.total_bytes is None else f" of {loading.total_bytes / 1e9:.2f}"
-    return f"downloading {loading.name}: {loading.done_bytes / 1e9:.2f}{total} GB"
+    total = "" if loading.total_bytes is None else f" of {size_text(loading.total_bytes)}"
+    return f"downloading {loading.name}: {size_text(loading.done_bytes)}{total}"
+
+
+def size_text(size_bytes: int) -> str:
+    """A number of bytes for people, as in `6.94 GB`; decimal units."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size_bytes >= factor:
+            return f"{size_bytes / factor:.2f} {unit}"
+    return f"{size_bytes} B"
 
 
 def _tenth_of(loading: Loading) -> int:
