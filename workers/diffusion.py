@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 from collections.abc import Callable
 
 import torch
@@ -20,7 +21,7 @@ from models.diffusion.failures import attempt
 from models.diffusion.load_requests import weights_of
 from models.diffusion.work import Result, Task
 from models.downloads.on_disk import is_hub_offline, is_on_disk
-from models.errors import JobFailure
+from models.errors import JobFailure, ModelUnavailable
 from models.jobs.results import JobOutput
 from models.jobs.safety import BLUR, REFUSE
 from service.backbone.catalog_file import CatalogFile
@@ -50,7 +51,11 @@ def open_diffusion(
     log.info("models run on %s", describe_device(device))
 
     def load_and_note(spec: ModelSpec) -> Checkpoint:
-        checkpoint = load(spec, device, backend=settings.backend, cache=settings.backends_folder)
+        try:
+            checkpoint = load(spec, device, backend=settings.backend, cache=settings.backends_folder)
+        except ModelUnavailable as error:
+            advice = f"photogram models check {shlex.quote(spec.name)} says more"
+            raise ModelUnavailable(f"{error}; {advice}", error.field, detail=error.detail) from error
         _note_backend(ledger, checkpoint)
         return checkpoint
 

@@ -60,7 +60,10 @@ class Scan:
         """
         if not folder.is_dir():
             raise CatalogError(f"there is no folder {folder}")
-        for file in _files(_roots(folder)):
+        roots, problem = _roots(folder)
+        if problem is not None:
+            yield f"{_EXTRA_PATHS}: left out: {problem}"
+        for file in _files(roots):
             yield f"{_below(file, folder)}: {self._look_at(file)}"
         yield f"{len(self.entries)} new, {self._known} in the catalog already, {self._left_out} left out"
 
@@ -170,29 +173,52 @@ def _advice_on_vae(file: Path) -> str:
     return "it is a VAE; photogram models add FILE --to MODEL gives it to a checkpoint"
 
 
-def _roots(folder: Path) -> list[Path]:
-    """The folders to search: those of A1111 and ComfyUI in their own folder, or the folder itself."""
-    extra = folder / _EXTRA_PATHS
-    listed = list(_listed_in(read_yaml(extra), folder)) if extra.is_file() else []
+def _roots(folder: Path) -> tuple[list[Path], str | None]:
+    """The folders to search, those of A1111 and ComfyUI in their own folder or else the folder itself.
+
+    The second value says why ComfyUI's list of further folders is left out; ``None`` if it is not.
+    """
+    extra, listed, problem = folder / _EXTRA_PATHS, list[Path](), None
+    if extra.is_file():
+        try:
+            listed = list(_listed_in(read_yaml(extra), folder))
+        except CatalogError as error:
+            problem = str(error)
     own = [folder / each for each in _FOLDERS]
-    return [*own, *listed] if own[0].is_dir() or listed else [folder]
+    return ([*own, *listed] if own[0].is_dir() or listed else [folder]), problem
 
 
 def _listed_in(sections: Any, folder: Path) -> Iterator[Path]:
-    """The folders in an ``extra_model_paths.yaml``: each section has a ``base_path`` and folders by their purpose."""
+    """The folders in an ``extra_model_paths.yaml``: each section has a ``base_path`` and folders by their purpose.
+
+    Raises:
+        CatalogError: one of them is no path.
+    """
     for section in sections.values() if isinstance(sections, dict) else ():
         places = section if isinstance(section, dict) else {}
-        base = folder / Path(str(places.get("base_path", ""))).expanduser()
+        base = folder / _expanded(str(places.get("base_path", "")))
         for purpose, paths in places.items():
             if purpose not in _NO_FOLDERS and isinstance(paths, str):
-                yield from (base / path.strip() for path in paths.splitlines() if path.strip())
+                yield from (base / _expanded(path.strip()) for path in paths.splitlines() if path.strip())
+
+
+def _expanded(path: str) -> Path:
+    try:
+        if "\0" in path:
+            raise ValueError("a path has no zero bytes")
+        return Path(path).expanduser()
+    except (ValueError, RuntimeError) as error:
+        raise CatalogError(f"{path!r} is no path") from error
 
 
 def _files(roots: list[Path]) -> Iterator[Path]:
-    """The files of weights and the diffusers folders in ``roots`` and below, in order; each real folder once."""
-    seen: set[str] = set()
-    for root in roots:
-        for within, folders, names in os.walk(root, followlinks=True):
+    """The files of weights and the diffusers folders in ``roots`` and below, in order; each real folder once.
+
+    Links to folders are followed last, so that a folder is shown by its own path rather than by that of a link.
+    """
+    pending, seen = list(roots), set[str]()
+    for root in pending:
+        for within, folders, names in os.walk(root):
             real = os.path.realpath(within)
             if real in seen:
                 folders.clear()
@@ -203,6 +229,7 @@ def _files(roots: list[Path]) -> Iterator[Path]:
                 yield Path(within)
                 continue
             folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+            pending += [Path(within, name) for name in folders if os.path.islink(os.path.join(within, name))]
             yield from (Path(within) / name for name in sorted(names) if _is_weights(name))
 
 

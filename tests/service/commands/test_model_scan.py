@@ -230,3 +230,34 @@ def test_files_that_are_gone_are_told_by_the_list(data: Path, home: Path, capsys
 def test_no_folder(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["scan", str(home)]) == 1
     assert f"there is no folder {home}" in capsys.readouterr().err
+
+
+BROKEN_LISTS = {
+    "no YAML": (b"a: [", "no YAML"),
+    "no text": (b"\xff\xfe\x00", "no YAML"),
+    "a zero byte": (b'a:\n  loras: "x\\0y"\n', "is no path"),
+    "nobody's home": (b"a:\n  base_path: ~nobody-at-all/x\n  loras: y\n", "is no path"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN_LISTS)
+def test_a_broken_list_of_folders_is_named_and_the_rest_added(
+    data: Path, home: Path, case: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content, reason = BROKEN_LISTS[case]
+    write(home / "models/loras/film.safetensors", LORA)
+    write(home / "extra_model_paths.yaml", content)
+    said = scan(capsys, home)
+    assert said["extra_model_paths.yaml"].startswith("left out: ") and reason in said["extra_model_paths.yaml"]
+    assert names(data) == {"loras": {"film"}}
+
+
+def test_files_are_shown_by_their_own_paths_and_not_by_those_of_links(
+    data: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(home / "models/z/film.safetensors", LORA)
+    (home / "models/a").mkdir()
+    (home / "models/a/back").symlink_to(home / "models")
+    (home / "models/a/link").symlink_to(home / "models/z")
+    assert scan(capsys, home).keys() == {"", "models/z/film.safetensors"}
+    assert Catalog.load(data / "catalog.toml").loras["film"].path == home / "models/z/film.safetensors"
