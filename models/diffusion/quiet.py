@@ -13,7 +13,10 @@ def silence_libraries() -> None:
     notices are written by the import. Variables that the user set, such as ``DIFFUSERS_VERBOSITY``, and ``python -W``
     stay in force.
     """
-    quiet = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    quiet = {
+        "TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "HF_HUB_VERBOSITY": "error",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    }  # fmt: skip
     for name, value in quiet.items():
         os.environ.setdefault(name, value)
     for category in (FutureWarning, DeprecationWarning, UserWarning):
@@ -21,5 +24,9 @@ def silence_libraries() -> None:
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
+    by_variable = {"DIFFUSERS_VERBOSITY": diffusers_logging, "TRANSFORMERS_VERBOSITY": transformers_logging}
+    for variable, library in by_variable.items():
+        if os.environ[variable] == quiet[variable]:
+            library.set_verbosity_error()  # the variable is read once, perhaps by an earlier import
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()

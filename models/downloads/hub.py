@@ -89,8 +89,8 @@ def index_of(repository: Repository) -> Mapping[str, Any]:
         ModelUnavailable: it is no JSON object.
     """
     with _in_words(repository.name, repository.revision):
-        path = hf_hub_download(repository.name, INDEX, revision=repository.commit)
-    return index_in(Path(path).parent)
+        path = _brought(repository, INDEX)
+    return index_in(path.parent)
 
 
 def fetch_repository(spec: ModelSpec, progress: Progress) -> None:
@@ -123,7 +123,6 @@ def fetch_files(
     progress.total_bytes = sum(file.size_bytes for file in files)
     small = [file.name for file in files if file.sha256 is None]
     name, revision = repository.name, repository.revision
-    disable_progress_bars()
     with _in_words(name, revision):
         _bring(repository, small, progress)
         progress.done_bytes = sum(file.size_bytes for file in files if file.sha256 is None)
@@ -140,7 +139,12 @@ def _bring(repository: Repository, names: Collection[str], progress: Progress) -
     """
     for name in sorted(names):
         progress.check()
-        hf_hub_download(repository.name, name, revision=repository.commit)
+        _brought(repository, name)
+
+
+def _brought(repository: Repository, name: str) -> Path:
+    disable_progress_bars()  # the client's own, beside ours
+    return Path(hf_hub_download(repository.name, name, revision=repository.commit))
 
 
 def _wanted(repository: Repository, spec: ModelSpec) -> set[str]:
