@@ -6,6 +6,7 @@ PhotogramError
 ├── FinetuneError         a vision model cannot be finetuned: its data, the model or the disk is not fit for it
 ├── PromptError           a prompt cannot be read; in models.jobs.prompts
 ├── UnreadableImage       the bytes are no image, too large a one, or what it says of itself is damaged
+├── UnreadableArchive     the bytes are no zip archive, or one that may not be unpacked
 ├── DeviceLost            the device is unusable for this process; no JobFailure, since no job is to blame
 ├── StorageUnavailable    a result or an upload cannot be stored now, for example because the disk is full
 └── JobFailure            why a job ended as failed; ``code`` is for programs, the message for people
@@ -16,6 +17,7 @@ PhotogramError
     ├── WorkerCrashed     the job ended its worker too often
     ├── DeadlineExceeded  the job took longer than it may
     ├── DrawingFailed     the sampler produced no image
+    ├── TrainingFailed    a model cannot be trained: the data set, the model or the disk is not fit for it
     ├── ContentRefused    the safety policy refuses an image
     ├── SafetyUnavailable the safety policy cannot look at an image
     └── InternalFailure   anything else; the log has the traceback
@@ -145,6 +147,10 @@ class UnreadableImage(PhotogramError):
     """The bytes are no image, too large a one, or what it says of itself is damaged."""
 
 
+class UnreadableArchive(PhotogramError):
+    """The bytes are no zip archive, or one that may not be unpacked; the message says what is wrong with it."""
+
+
 class DeviceLost(PhotogramError):
     """An error after which this process can no longer use its device; only a new process can.
 
@@ -235,6 +241,12 @@ class DrawingFailed(JobFailure):
     """The sampler produced numbers that are no image, or refused the request's settings."""
 
     code = "drawing_failed"
+
+
+class TrainingFailed(JobFailure):
+    """A model cannot be trained with the data set and the parameters of the job; the message says why, and where."""
+
+    code = "training_failed"
 
 
 class ContentRefused(JobFailure):
