@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ CLASSES_MAX = 100_000
 LABELS_MAX_BYTES = 1 << 22
 ADD = "photogram models add timm/mobilenetv3_small_100"
 """How a first vision model is added."""
+_NEW_NAME = re.compile(r"[^\W_][\w.-]{0,99}")
 _SOURCES = ("folder", "repository", "file")
 
 
@@ -140,6 +142,19 @@ def read_vision_models(entries: Any, relative_to: Path) -> VisionModels:
 def no_vision_model(models: VisionModels) -> str | None:
     """Why no image can be seen with the models that the catalog has; ``None`` if it can."""
     return None if models else f"seeing is not available: it needs a model of timm; add one: {ADD}"
+
+
+def new_name_problem(name: str, models: VisionModels) -> Problem | None:
+    """Why a new vision model cannot be called ``name``; a taken name has the code ``CONFLICT``."""
+    if not _NEW_NAME.fullmatch(name):
+        message = f"{name!r} must be letters, digits, dots, dashes and underscores, at most 100"
+        return Problem(message, ProblemCode.MALFORMED)
+    found = models.resolve(name)
+    if found is None:
+        return None
+    if found.name != name:
+        return Problem(f"{name!r} is another name of the vision model {found.name!r}", ProblemCode.NOT_ALLOWED)
+    return Problem(f"there is a vision model {name!r} already", ProblemCode.CONFLICT)
 
 
 def vision_problem(spec: VisionSpec) -> Problem | None:

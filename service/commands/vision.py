@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 import time
 from collections.abc import Callable
@@ -14,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from models.catalog.catalog import Catalog
 from models.catalog.names import printable, unknown_name
-from models.catalog.vision import VISION, VisionSpec, no_vision_model
-from models.errors import CatalogError, PhotogramError, with_detail
+from models.catalog.vision import VISION, VisionSpec, new_name_problem, no_vision_model
+from models.errors import CatalogError, PhotogramError, ProblemCode, with_detail
 from service.backbone.catalog_edit import put_entries
 from service.backbone.configuration import configure
 from service.backbone.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
-    from models.vision.finetuning.finetune import Counted, Event, Prepared
+    from models.vision.finetuning.finetune import Event, Prepared
     from models.vision.finetuning.options import Options
+    from models.vision.finetuning.training import Counted
 
-_NAME = re.compile(r"[^\W_][\w.-]{0,99}")
 _TOLD_EVERY_S = 2.0
 _SKIPPED_SHOWN = 20
 
@@ -94,7 +93,7 @@ def finetune(options: argparse.Namespace, settings: Settings) -> int:
     if place.exists() and not options.overwrite:
         raise CatalogError(f"{place} exists: --overwrite replaces it, another --output leaves it alone")
     tell = _tell_json if options.json else _Telling()
-    for event in run(options.data, base, place, _options_of(options), is_multi_label=options.multi_label):
+    for event in run(options.data, base, place, _options_of(options), is_multi_label=options.multi_label or None):
         tell(event)
     licence = options.licence or base.licence
     entry = {"folder": str(place.absolute())} | ({"licence": licence} if licence else {})
@@ -114,13 +113,11 @@ def _base(name: str, catalog: Catalog) -> VisionSpec:
 
 
 def _require_free(name: str, catalog: Catalog, *, overwrite: bool) -> None:
-    if not _NAME.fullmatch(name):
-        raise CatalogError(f"--output: {name!r} must be letters, digits, dots, dashes and underscores, at most 100")
-    found = catalog.vision.resolve(name)
-    if found is not None and found.name != name:
-        raise CatalogError(f"{name!r} is another name of the vision model {found.name!r}: choose another --output")
-    if found is not None and not overwrite:
-        raise CatalogError(f"there is a vision model {name!r} already: --overwrite replaces it")
+    problem = new_name_problem(name, catalog.vision)
+    if problem is None or (problem.code is ProblemCode.CONFLICT and overwrite):
+        return
+    advice = "--overwrite replaces it" if problem.code is ProblemCode.CONFLICT else "choose another --output"
+    raise CatalogError(f"{problem.message}: {advice}")
 
 
 def _options_of(options: argparse.Namespace) -> Options:
@@ -152,7 +149,8 @@ class _Telling:
         self._told_at = time.monotonic()
 
     def __call__(self, event: Event) -> None:
-        from models.vision.finetuning.finetune import Counted, Finetuned, Prepared
+        from models.vision.finetuning.finetune import Finetuned, Prepared
+        from models.vision.finetuning.training import Counted
 
         match event:
             case Counted():

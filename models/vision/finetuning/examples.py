@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import os
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from models.catalog.vision import CLASSES_MAX
-from models.errors import FinetuneError
+from models.errors import FinetuneError, quoted
 
 EXAMPLES_MAX = 2_000_000
 LABEL_MAX_CHARS = 200
@@ -48,26 +49,63 @@ class Dataset:
         return sum(label in example.labels for example in self.examples)
 
 
-def read_dataset(source: Path, *, is_multi_label: bool = False) -> Dataset:
+def read_dataset(source: Path, *, is_multi_label: bool | None = None, is_confined: bool = False) -> Dataset:
     """The examples of ``source``; the images themselves are not read.
 
     A folder has a folder of images for each label, or folders ``train`` and ``val`` that have these. A CSV file has the
     columns ``path``, relative to the file, and ``label``; several labels are separated by ``;``, which makes the
     data multi-label.
 
+    Args:
+        is_multi_label: ``None`` takes what the data shows; images with several labels cannot be others.
+        is_confined: whether a CSV file may name only files in its own folder, as one from outside must.
+
     Raises:
         FinetuneError: it cannot be read as such, or its labels cannot be learnt.
         OSError: it cannot be read at all.
     """
     if source.is_dir():
-        dataset = _dataset(_in_folder(source), is_multi_label)
+        dataset = _dataset(_in_folder(source), bool(is_multi_label))
     elif source.is_file():
         named = list(_in_csv(source))
-        dataset = _dataset(iter(named), is_multi_label or any(len(labels) > 1 for _, labels, _ in named))
+        if is_confined:
+            _require_confined(named, source)
+        dataset = _dataset(iter(named), _is_multi_label(named, is_multi_label))
     else:
         raise FinetuneError(f"{source} is neither a folder nor a CSV file")
     require_learnable(dataset)
     return dataset
+
+
+def dataset_in(folder: Path) -> Path:
+    """Where in an unpacked archive the data is: its only CSV file, its only folder if that has folders, or itself."""
+    inside = [each for each in sorted(folder.iterdir()) if not each.name.startswith(".")]
+    tables = [each for each in inside if each.is_file() and each.suffix.lower() == ".csv"]
+    if len(tables) == 1:
+        return tables[0]
+    is_wrapped = len(inside) == 1 and inside[0].is_dir() and any(_is_data(each) for each in inside[0].iterdir())
+    return dataset_in(inside[0]) if is_wrapped else folder
+
+
+def _is_data(path: Path) -> bool:
+    return path.is_dir() or path.suffix.lower() == ".csv"
+
+
+def _require_confined(named: Sequence[_Named], source: Path) -> None:
+    folder = os.path.abspath(source.parent)
+    for file, _, _ in named:
+        if not str(file).isprintable() or os.path.commonpath([folder, os.path.abspath(file)]) != folder:
+            raise FinetuneError(f"{source} names a file outside of its folder: {quoted(str(file))}")
+
+
+def _is_multi_label(named: Sequence[_Named], wanted: bool | None) -> bool:
+    if wanted or (wanted is None and any(len(labels) > 1 for _, labels, _ in named)):
+        return True
+    for file, labels, _ in named:
+        if len(labels) != 1:
+            found = f"{len(labels)} labels" if labels else "no label"
+            raise FinetuneError(f"{file} has {found}, which only multi-label data may have")
+    return False
 
 
 def require_learnable(dataset: Dataset) -> None:
@@ -105,7 +143,7 @@ def split(dataset: Dataset, share: float, seed: int) -> tuple[list[Example], lis
         raise FinetuneError(f"{len(learnt)} images to learn from and {len(held_out)} to judge by are too few")
     known = {label for example in learnt for label in example.labels}
     if missing := [name for place, name in enumerate(dataset.labels) if place not in known]:
-        raise FinetuneError(f"no image to learn from has the label {missing[0]!r}: another --seed draws others")
+        raise FinetuneError(f"no image to learn from has the label {missing[0]!r}: another seed draws others")
     return learnt, held_out
 
 

@@ -19,20 +19,11 @@ from models.vision.finetuning.learners import FrozenLearner, FullLearner, Learne
 from models.vision.finetuning.options import Options
 from models.vision.finetuning.report import Outcome, report_html
 from models.vision.finetuning.saving import REPORT, complete_folder, require_space, write_card, write_model
-from models.vision.finetuning.training import Epoch, seed_all, targets_of, train
+from models.vision.finetuning.training import Counted, Epoch, seed_all, targets_of, train
 from models.vision.model import VisionModel, load_vision_model
 
 SKIPPED_MAX = 1000
 """How many images that were left out the card lists."""
-
-
-@dataclass(frozen=True)
-class Counted:
-    """How far a part of the run is that goes through all images: ``images`` are checked, or ``features`` computed."""
-
-    what: str
-    done: int
-    total: int
 
 
 @dataclass(frozen=True)
@@ -59,11 +50,21 @@ Event = Counted | Prepared | Epoch | Finetuned
 
 
 def finetune(
-    source: Path, base: VisionSpec, place: Path, options: Options, *, is_multi_label: bool = False
+    source: Path,
+    base: VisionSpec,
+    place: Path,
+    options: Options,
+    *,
+    is_multi_label: bool | None = None,
+    is_confined: bool = False,
 ) -> Iterator[Event]:
     """Give the model ``base`` a classifier for the labels in ``source``, and write it to the folder ``place``.
 
     Until it is complete nothing is at ``place``, or what was there before.
+
+    Args:
+        is_multi_label: whether an image may have several labels, or none; ``None`` if the data has such an image.
+        is_confined: whether the data may name only files in the folder of ``source``.
 
     Raises:
         FinetuneError: the data or the model is not fit for it, the loss is not finite, or the disk is full.
@@ -72,7 +73,7 @@ def finetune(
         OSError: the data cannot be read.
     """
     seed_all(options.seed)
-    dataset = read_dataset(source, is_multi_label=is_multi_label)
+    dataset = read_dataset(source, is_multi_label=is_multi_label, is_confined=is_confined)
     skipped = yield from _checked(dataset)
     dataset = _without(dataset, skipped)
     learnt, held_out = split(dataset, options.held_out, options.seed)
@@ -82,9 +83,9 @@ def finetune(
     learner = yield from _learner(model, dataset, learnt, held_out, options)
     targets, judged = targets_of(dataset, learnt), targets_of(dataset, held_out)
     epochs = []
-    for epoch in train(learner, learnt, targets, judged, options):
-        epochs.append(epoch)
-        yield epoch
+    for event in train(learner, learnt, targets, judged, options):
+        epochs += [event] if isinstance(event, Epoch) else []
+        yield event
     outcome = Outcome(dataset, held_out, learner.judged(), judged, epochs)
     learner.finish()
     best = [each for each in epochs if each.is_best][-1]

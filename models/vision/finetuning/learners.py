@@ -98,10 +98,7 @@ class FullLearner:
         self, model: VisionModel, learnt: Sequence[Example], held_out: Sequence[Example], options: Options
     ) -> None:
         self._model, self._learnt, self._held_out = model, learnt, held_out
-        self._augment = import_timm().data.create_transform(
-            **model.config, is_training=True, scale=(options.min_scale, 1.0), hflip=0.5 if options.flip else 0.0,
-            auto_augment=options.augment,
-        )  # fmt: skip
+        self._augment = _augmentation(model, options)
         self.trained: nn.Module = model.module.requires_grad_(True)
 
     def logits(self, places: Sequence[int]) -> Tensor:
@@ -116,6 +113,18 @@ class FullLearner:
 
     def finish(self) -> None:
         self.trained.eval().requires_grad_(False)
+
+
+def _augmentation(model: VisionModel, options: Options) -> Any:
+    try:
+        return import_timm().data.create_transform(
+            **model.config, is_training=True, scale=(options.min_scale, 1.0), hflip=0.5 if options.flip else 0.0,
+            auto_augment=options.augment,
+        )  # fmt: skip
+    except Exception as error:  # timm asserts, or lets int() fail
+        if options.augment is None:
+            raise
+        raise FinetuneError(f"timm has no augmentation {options.augment!r}") from error
 
 
 def features(model: VisionModel, examples: Sequence[Example]) -> Iterator[Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,15 @@ _WEIGHT_DECAY = 0.01
 _WARM_UP = 0.1
 """The part of all steps over which the learning rate rises; over the rest it falls as a cosine."""
 _GRADIENT_MAX = 1.0
+
+
+@dataclass(frozen=True)
+class Counted:
+    """How far a part of the run is: ``images`` are checked, ``features`` computed, or the batches of ``epoch 3``."""
+
+    what: str
+    done: int
+    total: int
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,7 @@ def loss_of(logits: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
 
 def train(
     learner: Learner, learnt: Sequence[Example], targets: Tensor, judged: Tensor, options: Options
-) -> Iterator[Epoch]:
+) -> Iterator[Counted | Epoch]:
     """Train until the epochs are over or ``patience`` of them brought nothing; then ``learner`` has the best weights.
 
     Args:
@@ -81,7 +90,7 @@ def train(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _pace(step / (steps * options.epochs)))
     best, best_at, kept = (-math.inf, -math.inf), 0, copy.deepcopy(learner.trained.state_dict())
     for number in range(1, options.epochs + 1):
-        loss = _epoch(learner, learnt, targets, optimizer, schedule, f"epoch {number}", steps)
+        loss = yield from _epoch(learner, learnt, targets, optimizer, schedule, f"epoch {number}", steps)
         logits = learner.judged()
         found, held_out_loss = scores(logits, judged), float(loss_of(logits, judged))
         if not math.isfinite(held_out_loss):
@@ -96,7 +105,7 @@ def train(
     learner.trained.load_state_dict(kept)
 
 
-_ADVICE = "a lower --learning-rate helps, unless the model or an image is broken"
+_ADVICE = "a lower learning rate helps, unless the model or an image is broken"
 
 
 def _pace(done: float) -> float:
@@ -114,8 +123,8 @@ def _epoch(
     schedule: torch.optim.lr_scheduler.LRScheduler,
     name: str,
     steps: int,
-) -> float:
-    """Train over all examples once; the mean loss."""
+) -> Generator[Counted, None, float]:
+    """Train over all examples once: yields how far it is; returns the mean loss."""
     total = 0.0
     for step, places in enumerate(torch.randperm(len(learnt)).tensor_split(steps), 1):
         logits = learner.logits(places.tolist())
@@ -129,4 +138,5 @@ def _epoch(
         optimizer.step()
         schedule.step()
         total += float(loss.detach()) * len(places)
+        yield Counted(name, step, steps)
     return total / len(learnt)

@@ -11,44 +11,26 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image
 
-from models.catalog.vision import CONFIG, VisionSpec
+from models.catalog.vision import VisionSpec
 from models.errors import FinetuneError
 from models.jobs.vision import ClassifyParams
 from models.vision.finetuning import training
-from models.vision.finetuning.examples import Dataset, read_dataset, split
+from models.vision.finetuning.examples import Dataset, dataset_in, read_dataset, split
 from models.vision.finetuning.finetune import Finetuned, Prepared, finetune
 from models.vision.finetuning.metrics import average_precisions, confusion, scores
 from models.vision.finetuning.options import Options
 from models.vision.finetuning.training import Epoch
 from models.vision.model import VisionModel
-from tests.models.vision.rig import TINY, catalog_of, save, see
-
-SIDE_PX = 32
+from tests.models.vision.digits import SIDE_PX, digit, save_small
+from tests.models.vision.rig import catalog_of, see
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> VisionSpec:
     """A model with random weights for small images."""
-    folder = save(TINY, tmp_path_factory.mktemp("base") / "tiny")
-    config = json.loads((folder / CONFIG).read_text())
-    config["pretrained_cfg"] |= {"input_size": [3, SIDE_PX, SIDE_PX], "crop_pct": 1.0}
-    (folder / CONFIG).write_text(json.dumps(config))
-    return VisionSpec(name="tiny", folder=folder, licence="mit")
-
-
-def digit(number: int, seed: int) -> Image.Image:
-    """A digit in Pillow's own font, of a size, place, slant, brightness and blur of its own."""
-    chance = torch.Generator().manual_seed(1000 * number + seed)
-    size, x, y, slant, angle, blur, dark = torch.rand(7, generator=chance).tolist()
-    ink, paper = int(90 * dark), 255
-    image = Image.new("L", (SIDE_PX, SIDE_PX), paper)
-    place = (SIDE_PX / 2 + 4 * (x - 0.5), SIDE_PX / 2 + 4 * (y - 0.5))
-    font = ImageFont.load_default(20 + 8 * size)
-    ImageDraw.Draw(image).text(place, str(number), fill=ink, font=font, anchor="mm")
-    slanted = image.transform(image.size, Image.Transform.AFFINE, (1, (slant - 0.5) / 3, 0, 0, 1, 0), fillcolor=paper)
-    return slanted.rotate(20 * (angle - 0.5), fillcolor=paper).filter(ImageFilter.GaussianBlur(blur))
+    return VisionSpec(name="tiny", folder=save_small(tmp_path_factory.mktemp("base") / "tiny"), licence="mit")
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +138,7 @@ UNFIT: dict[str, tuple[Callable[[Path], Path], str]] = {
     "no columns": (lambda root: table(root, "a.png,cat\n"), "lacks label, path"),
     "no label": (lambda root: table(root, "path,label\na.png\n"), "line 2: needs a path and a label"),
     "no text": (lambda root: table(root, "path,label\na.png,\x07\n"), "all printable"),
+    "no label in a table": (lambda root: table(root, "path,label\na.png,\nb.png,b\n"), "a.png has no label"),
     "nothing there": (lambda root: root / "gone", "neither a folder nor a CSV file"),
     "all broken": (lambda root: table(root, "path,label\na,x\nb,x\nc,y\nd,y\n"), "4 images cannot be used, such as"),
 }
@@ -175,7 +158,7 @@ def test_a_loss_that_is_not_finite_stops_and_says_where(
 ) -> None:
     loss_of = training.loss_of
     monkeypatch.setattr(training, "loss_of", lambda logits, *rest: loss_of(logits, *rest) * math.nan)
-    with pytest.raises(FinetuneError, match=r"not finite in epoch 1, batch 1 of 3 \(.*png.*--learning-rate"):
+    with pytest.raises(FinetuneError, match=r"not finite in epoch 1, batch 1 of 3 \(.*png.*lower learning rate"):
         events_of(digits, base, tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
@@ -220,3 +203,26 @@ def test_scores_of_a_known_case() -> None:
     many = torch.tensor([[1.0, 0], [0, 0], [1, 0], [0, 0]])
     found = average_precisions(torch.tensor([[4.0, 0], [3, 0], [2, 0], [1, 0]]), many)
     assert found[0] == pytest.approx((1 + 2 / 3) / 2) and found[1].isnan()
+
+
+def test_a_table_from_outside_names_files_beside_it_alone(tmp_path: Path) -> None:
+    for path in ("/etc/passwd", "../a.png", "a/../../a.png", "a\x1b.png"):
+        with pytest.raises(FinetuneError, match="a file outside of its folder"):
+            read_dataset(table(tmp_path, f"path,label\n{path},a\nb.png,b\n"), is_confined=True)
+    inside = table(tmp_path, "path,label\na1.png,a\n./a2.png,a\nb1.png,b\nsub/b2.png,b\n")
+    assert len(read_dataset(inside, is_confined=True).examples) == 4
+
+
+def test_data_is_found_in_an_unpacked_archive(tmp_path: Path) -> None:
+    folders(tmp_path / "one/animals", cat=1, dog=1)
+    assert dataset_in(tmp_path / "one") == tmp_path / "one/animals"
+    folders(tmp_path / "two", cat=1)
+    assert dataset_in(tmp_path / "two") == tmp_path / "two"
+    (tmp_path / "three/set").mkdir(parents=True)
+    assert dataset_in(tmp_path / "three") == tmp_path / "three"
+    assert dataset_in(table(tmp_path / "three/set", "path,label\n").parents[1]) == tmp_path / "three/set/data.csv"
+
+
+def test_an_augmentation_that_timm_has_not_is_named(base: VisionSpec, digits: Path, tmp_path: Path) -> None:
+    with pytest.raises(FinetuneError, match="no augmentation 'rand-x9'"):
+        events_of(digits, base, tmp_path / "new", is_full=True, augment="rand-x9")
