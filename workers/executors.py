@@ -10,7 +10,7 @@ from PIL.Image import Image
 
 from models.errors import JobFailure
 from models.jobs.kinds import JobKind
-from models.jobs.results import JobOutput
+from models.jobs.results import JobOutput, Json
 from workers.held_jobs import HeldJob
 from workers.warm import WorkerStatus
 
@@ -42,6 +42,14 @@ class Progressed:
 
 
 @dataclass(frozen=True)
+class Noted:
+    """A job tells something of its own, such as the loss of an epoch."""
+
+    execution_id: str
+    document: Mapping[str, Json]
+
+
+@dataclass(frozen=True)
 class Finished:
     """A job has its result, and the executor has it no longer."""
 
@@ -59,7 +67,7 @@ class Failed:
     failure: JobFailure
 
 
-Event = Loading | Progressed | Finished | Failed
+Event = Loading | Progressed | Noted | Finished | Failed
 
 
 class Executor(Protocol):

@@ -8,15 +8,17 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 from PIL.Image import Image
 
 from models.catalog.catalog import Catalog
-from models.errors import InternalFailure, JobFailure, OutOfMemory, PhotogramError
+from models.errors import InputUnavailable, InternalFailure, JobFailure, OutOfMemory, PhotogramError
 from models.jobs.kinds import JobKind, resolve
 from models.jobs.params import JobParams
-from models.jobs.results import JobOutput
-from workers.executors import PREFETCH, Event, Failed, Finished, Progressed
+from models.jobs.results import JobOutput, Json
+from service.backbone.settings import Settings
+from workers.executors import PREFETCH, Event, Failed, Finished, Noted, Progressed
 from workers.held_jobs import HeldJob
 
 log = logging.getLogger(__name__)
@@ -25,6 +27,13 @@ STEPS_MAX = 2**53 - 1
 """The largest number of steps: larger integers do not survive JSON in every client."""
 THREADS = 4
 """How many functions one worker calls at the same time."""
+
+
+_DEFAULTS = Settings()
+
+
+def _no_source(source: str) -> BinaryIO:
+    raise InputUnavailable(f"there is no store that has {source}")
 
 
 class JobCanceled(PhotogramError):
@@ -36,6 +45,7 @@ class FunctionCall:
     """One job, as its function gets it."""
 
     kind: str
+    job_id: str
     params: JobParams
     catalog: Catalog
     """The catalog as it was when the job was taken."""
@@ -47,6 +57,12 @@ class FunctionCall:
     Numbers are cut to whole ones with ``0 <= step <= steps`` and ``steps >= 1``. Raises :class:`TypeError` or
     :class:`ValueError` for what is not a finite number.
     """
+    tell: Callable[[Mapping[str, Json]], None]
+    """``tell(document)`` adds an event ``note`` to those of the job; it returns at once."""
+    open_source: Callable[[str], BinaryIO]
+    """The stored file behind a source that is not decoded; raises :class:`InputUnavailable` if it is gone."""
+    settings: Settings
+    """Those of the worker."""
     is_canceled: Callable[[], bool]
     """Whether the result is no longer needed; a function that takes seconds should ask this now and then."""
 
@@ -97,12 +113,27 @@ class FunctionExecutor:
 
     Args:
         wake: called from those threads whenever :meth:`poll` has something to return.
+        threads: how many functions are called at the same time.
+        ahead: how many further calls may wait for a thread.
+        open_source: as in :class:`FunctionCall`.
+        settings: likewise.
     """
 
     is_idle = True
 
-    def __init__(self, functions: Mapping[str, JobFunction], wake: Callable[[], None], threads: int = THREADS) -> None:
+    def __init__(
+        self,
+        functions: Mapping[str, JobFunction],
+        wake: Callable[[], None],
+        threads: int = THREADS,
+        *,
+        ahead: int = PREFETCH,
+        open_source: Callable[[str], BinaryIO] = _no_source,
+        settings: Settings = _DEFAULTS,
+    ) -> None:
         self._functions, self._wake = functions, wake
+        self._threads, self._ahead = threads, ahead
+        self._open_source, self._settings = open_source, settings
         self._inbox: queue.SimpleQueue[_Call] = queue.SimpleQueue()
         self._events: queue.SimpleQueue[tuple[_Call, Event]] = queue.SimpleQueue()
         self._has_woken = threading.Event()
@@ -113,8 +144,8 @@ class FunctionExecutor:
 
     @property
     def room(self) -> int:
-        """How many more calls may wait for a thread."""
-        return PREFETCH - self._inbox.qsize()
+        """How many more calls may begin or wait for a thread, at most :data:`PREFETCH`."""
+        return min(self._threads + self._ahead - len(self._calls), PREFETCH)
 
     @property
     def longest_call_s(self) -> float:
@@ -147,7 +178,7 @@ class FunctionExecutor:
             call, event = self._events.get()
             if call.is_stopped.is_set():
                 continue
-            if not isinstance(event, Progressed):
+            if not isinstance(event, Progressed | Noted):
                 del self._calls[call.job.execution_id]
             events.append(event)
         return events
@@ -202,10 +233,14 @@ class FunctionExecutor:
         job = call.job
         return FunctionCall(
             kind=job.kind.name,
+            job_id=job.job_id,
             params=job.record.drawn_params,
             catalog=job.catalog,
             images=job.images,
             report=lambda step, steps: self._emit(call, _progressed(job, step, steps)),
+            tell=lambda document: self._emit(call, Noted(job.execution_id, document)),
+            open_source=self._open_source,
+            settings=self._settings,
             is_canceled=call.is_stopped.is_set,
         )
 

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from io import BytesIO
 from types import MappingProxyType
+from typing import BinaryIO
 
 from PIL.Image import Image
 
 from models.catalog.catalog import Catalog
 from models.errors import InputUnavailable, PhotogramError, UnreadableImage
 from models.jobs.cost import NO_LIMITS, Cost, CostLimits
-from models.jobs.parameters import sources
+from models.jobs.parameters import DECODED, sources
 from models.jobs.params import JobParams, Reduction
 from models.jobs.sources import IMAGE, INPUT, is_url
 from models.media.fitting import fit
@@ -20,6 +21,7 @@ from models.media.images import decode, decode_mask, header_size
 from models.media.pixel_budget import PixelBudget
 from service.backbone.guarded_http import Deadline
 from service.backbone.inputs import InputStore
+from service.backbone.objects.protocol import StoredObject
 from service.backbone.settings import Settings
 from service.backbone.store import ImageStore
 from workers.fetch import FetchLimits, fetch
@@ -141,12 +143,30 @@ class ImageLoader:
             raise InputUnavailable(problem.message, problem.field)
         return cost
 
+    def open(self, source: str) -> BinaryIO:
+        """The stored file behind ``source``, as it was uploaded or made.
+
+        Raises:
+            InputUnavailable: it is gone.
+            StorageUnavailable: its store cannot be reached.
+        """
+        try:
+            found = self._find(source)
+            if found is not None:
+                return found.open()
+        except FileNotFoundError:  # it was removed this moment
+            pass
+        raise InputUnavailable(f"{source} is not there any more; send it again")
+
+    def _find(self, source: str) -> StoredObject | None:
+        store, name = (self._inputs, INPUT) if source.startswith(INPUT) else (self._images, IMAGE)
+        return store.find(source.removeprefix(name))
+
     def _data(self, use: _Use, fetched: Fetched) -> bytes:
         source = use.source
         if is_url(source):
             return fetched[source]
-        store, name = (self._inputs, INPUT) if source.startswith(INPUT) else (self._images, IMAGE)
-        found = store.find(source.removeprefix(name))
+        found = self._find(source)
         try:
             if found is not None:
                 return found.read()
@@ -192,5 +212,6 @@ def _uses(params: JobParams, catalog: Catalog) -> dict[str, _Use]:
 
 
 def _fields(params: JobParams) -> dict[str, str]:
-    """The path of the first field that names each source."""
-    return {source: field for field, source, _ in reversed(list(sources(params.declaration, params)))}
+    """The path of the first field that names each source whose image is decoded."""
+    found = [each for each in sources(params.declaration, params) if each[2] in DECODED]
+    return {source: field for field, source, _ in reversed(found)}

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from models.errors import DeadlineExceeded, DeviceLost, JobFailure
 from models.jobs.records import LoadingNow
 from workers.consumer import Consumer
-from workers.executors import Event, Executors, Failed, Finished, Loading, Progressed
+from workers.executors import Event, Executors, Failed, Finished, Loading, Noted, Progressed
 from workers.exit import end_process
 from workers.finish import Finish
 from workers.held_jobs import HeldJob, Phase
@@ -132,15 +132,20 @@ class JobLoop:
                 self._report.note(job, event.step, event.steps, event.preview)
                 if self._snapshot_every and event.step % self._snapshot_every == 0:
                     self._report.note_snapshot(job, self._executors.of(job.kind).save(job.execution_id))
+            case Noted():
+                self._report.note_document(job, event.document)
             case Loading():
                 self._note_loading(job, event)
-            case Finished():
-                job.start_ending()
-                self._finish.succeed(job, event, self._pace.end(job.execution_id))
-            case Failed():
-                job.start_ending()
-                self._pace.end(job.execution_id)
-                self._finish.fail(job, event.failure)
+            case Finished() | Failed():
+                self._handle_end(job, event)
+
+    def _handle_end(self, job: HeldJob, event: Finished | Failed) -> None:
+        job.start_ending()
+        used = self._pace.end(job.execution_id)
+        if isinstance(event, Finished):
+            self._finish.succeed(job, event, used)
+        else:
+            self._finish.fail(job, event.failure)
 
     def _note_loading(self, job: HeldJob, event: Loading) -> None:
         """Report what the job waits for; its deadline begins anew after a download, which may take hours."""

@@ -6,7 +6,7 @@ import base64
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -14,6 +14,7 @@ from PIL import Image
 from redis.exceptions import RedisError
 
 from models.jobs.records import LoadingNow
+from models.jobs.results import Json
 from service.backbone.ledger import Ledger
 from workers.held_jobs import HeldJob, HeldJobs
 
@@ -42,6 +43,7 @@ class Report(threading.Thread):
         self._ledger, self._held = ledger, held
         self._latest: dict[str, _Latest] = {}
         self._snapshots: dict[str, tuple[HeldJob, bytes]] = {}
+        self._documents: list[tuple[HeldJob, Mapping[str, Json]]] = []
         self._lock = threading.Lock()
         self._has_news = threading.Event()
 
@@ -52,6 +54,12 @@ class Report(threading.Thread):
             kept = preview or (earlier.preview if earlier else None)
             # A plan or a function may count with NumPy integers, which JSON does not have.
             self._latest[job.execution_id] = _Latest(job, int(step), int(steps), kept)
+        self._has_news.set()
+
+    def note_document(self, job: HeldJob, document: Mapping[str, Json]) -> None:
+        """Report what the job tells of itself, each document as an event; returns at once."""
+        with self._lock:
+            self._documents.append((job, document))
         self._has_news.set()
 
     def note_loading(self, job: HeldJob, loading: LoadingNow) -> None:
@@ -75,9 +83,19 @@ class Report(threading.Thread):
             with self._lock:
                 batch, self._latest = self._latest, {}
                 snapshots, self._snapshots = self._snapshots, {}
+                documents, self._documents = self._documents, []
+            self._tell_all(documents)
             self._write_all(list(batch.values()))
             self._keep_all(list(snapshots.values()))
             time.sleep(_PAUSE_S)
+
+    def _tell_all(self, documents: Sequence[tuple[HeldJob, Mapping[str, Json]]]) -> None:
+        """Write what jobs tell of themselves; an event that cannot be written is left out."""
+        for job, document in documents:
+            try:
+                self._ledger.note(job.job_id, job.execution_id, document)
+            except RedisError as error:
+                log.warning("an event of job %s was not written: %s", job.job_id, error)
 
     def _write_all(self, batch: Sequence[_Latest]) -> None:
         """Write all reports; one that fails does not end the thread, nor keep the others from being written."""

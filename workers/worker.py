@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from redis.exceptions import RedisError
 
 from models.errors import PhotogramError
+from models.jobs.finetuning import TRAINING_QUEUE
 from models.jobs.kinds import DIFFUSION_QUEUE, JobKind, job_kinds
 from models.media.pixel_budget import PixelBudget
 from service.backbone.catalog_file import CatalogFile
@@ -20,11 +22,11 @@ from service.backbone.objects.opening import FILES, IMAGES, open_monitor, open_s
 from service.backbone.provenance import Signing
 from service.backbone.settings import Settings
 from workers.consumer import Consumer
-from workers.executors import DiffusionExecutor, Executors
+from workers.executors import PREFETCH, DiffusionExecutor, Executors
 from workers.fetch import FetchLimits
 from workers.fetching.gate import FetchGate
 from workers.finish import Finish
-from workers.functions import FunctionExecutor, load_functions
+from workers.functions import THREADS, FunctionExecutor, JobFunction, load_functions
 from workers.heartbeat import Heartbeat
 from workers.held_jobs import HeldJobs
 from workers.images import ImageLoader
@@ -106,11 +108,9 @@ def _build(
     connection, catalog, held = connect(redis_url, name), CatalogFile(settings.catalog_path), HeldJobs()
     ledger, ready = Ledger(connection, settings.record_ttl_s), ReadyQueue()
     functions = load_functions(kinds)
-    function_executor = FunctionExecutor(functions, wake=lambda: ready.put(None)) if functions else None
     has_plans = any(kind.plan is not None for kind in kinds)
     diffusion = (open_diffusion or _open_diffusion)(settings, catalog, ledger) if has_plans else None
     routing = None if diffusion is None else WarmRouting(connection, name, queue_name, diffusion.status)
-    executors = Executors(diffusion, function_executor)
     adapter = RqAdapter(connection, name, queue_name, held)
     gate = FetchGate(connection, queue_name)
     consumer = Consumer(adapter, ledger, held, kinds, catalog.current, gate, routing)
@@ -120,7 +120,8 @@ def _build(
     signing.open_at_start()
     marking = Marking(signing, stores.images, stores.inputs, settings.provenance)
     safety = Safety(settings, catalog.current)
-    finish = Finish(consumer, stores.images, stores.files, marking, settings.job_timeout_s, storage, safety)
+    timeout_s = settings.training_timeout_s if queue_name == TRAINING_QUEUE else settings.job_timeout_s
+    finish = Finish(consumer, stores.images, stores.files, marking, timeout_s, storage, safety)
 
     def can_store() -> bool:
         return not finish.is_keeping and storage.write_problem() is None
@@ -128,12 +129,32 @@ def _build(
     limits = FetchLimits(max_bytes=settings.max_input_bytes, **vars(settings.fetch_policy))
     budget = PixelBudget(settings.decoding_px)
     loader = ImageLoader(stores.inputs, stores.images, limits, budget, settings.cost_limits)
+    executors = Executors(
+        diffusion, _function_executor(settings, functions, ready, loader.open, trains=queue_name == TRAINING_QUEUE)
+    )
     rewriting = Rewriting(lambda: rewriter_of(settings, redis_url, name))
     prepare = Prepare(consumer, loader, rewriting, lambda: executors.room, ready, can_store, safety)
-    heartbeat = Heartbeat(maintenance, consumer, prepare, settings.job_timeout_s, lambda: executors.longest_call_s)
-    loop = JobLoop(consumer, prepare, executors, finish, settings.job_timeout_s, settings.snapshot_every)
+    heartbeat = Heartbeat(maintenance, consumer, prepare, timeout_s, lambda: executors.longest_call_s)
+    loop = JobLoop(consumer, prepare, executors, finish, timeout_s, settings.snapshot_every)
     metrics = MetricsPublisher(connection, name, lambda: len(held))
     return _Worker(adapter, maintenance, heartbeat, loop, metrics, executors, diffusion)
+
+
+def _function_executor(
+    settings: Settings,
+    functions: Mapping[str, JobFunction],
+    ready: ReadyQueue,
+    open_source: Callable[[str], BinaryIO],
+    *,
+    trains: bool,
+) -> FunctionExecutor | None:
+    """What calls ``functions``, if there are any; a worker that trains runs one job and leaves others in the queue."""
+    if not functions:
+        return None
+    threads, ahead = (1, 0) if trains else (THREADS, PREFETCH)
+    return FunctionExecutor(
+        functions, lambda: ready.put(None), threads, ahead=ahead, open_source=open_source, settings=settings
+    )
 
 
 def _open_diffusion(settings: Settings, catalog: CatalogFile, ledger: Ledger) -> DiffusionExecutor:

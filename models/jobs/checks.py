@@ -117,9 +117,9 @@ def sampling_problem(name: str, steps: int, facts: FamilyFacts, *, img2img: bool
 
 
 def check_sources(request: JobRequest, problems: Problems) -> None:
-    """Note every source in ``request`` that cannot name an image."""
-    for field, source in sources_of(request):
-        problems.note(field, source_problem(source))
+    """Note every source in ``request`` that cannot name what it is used as."""
+    for field, source, role in sources_of(request):
+        problems.note(field, source_problem(source, role))
 
 
 def upscaler_name(name: str, catalog: Catalog) -> str:

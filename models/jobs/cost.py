@@ -9,9 +9,9 @@ from typing import TypeAlias
 from models.errors import FieldProblem, Problem, ProblemCode
 
 Size: TypeAlias = tuple[int, int]
-"""Width and height in pixels."""
+"""Width and height in pixels; of an archive, the number of its files, and 1."""
 Sizes: TypeAlias = Mapping[str, Size]
-"""The sizes of images by source; those at URLs are known to workers alone."""
+"""The sizes of images and archives by source; those at URLs are known to workers alone."""
 
 _DECODED_BYTES = 4
 """Pillow keeps an RGB pixel in four bytes."""

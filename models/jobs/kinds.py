@@ -19,6 +19,7 @@ from models.catalog.families import IMG2IMG, INPAINT, TXT2IMG
 from models.errors import FieldProblem, InvalidTicket, PhotogramError, Problem, ProblemCode
 from models.jobs.checks import Problems, check_sources
 from models.jobs.drawing import complete_drawing
+from models.jobs.finetuning import FINETUNE, TRAINING_QUEUE, FinetuneParams, FinetuneRequest, complete_finetune
 from models.jobs.parameters import bound_problems, check_declarations, declared
 from models.jobs.params import (
     FACE_RESTORE,
@@ -265,6 +266,18 @@ BUILT_IN_KINDS = (
         result=ResultForm.DOCUMENT,
         problem=seeing_problem,
         example={"model": "mobilenetv3_small_100"},
+    ),
+    JobKind(
+        name=FINETUNE,
+        summary="Give a vision model a classifier for labels of your own.",
+        request=FinetuneRequest,
+        params=FinetuneParams,
+        complete=complete_finetune,
+        function="workers.training.job:finetune",
+        queue=TRAINING_QUEUE,
+        result=ResultForm.DOCUMENT,
+        problem=seeing_problem,
+        example={"data": f"input:{'0' * 64}", "name": "animals", "epochs": 10},
     ),
 )  # fmt: skip
 """The kinds of Photogram itself, in the order in which they are listed."""

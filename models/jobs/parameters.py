@@ -16,7 +16,11 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from models.errors import FieldProblem, PhotogramError, Problem, ProblemCode
 
-SourceRole = Literal["image", "mask"]
+SourceRole = Literal["image", "mask", "example", "archive"]
+"""How a source is used: as an image, as a mask, or as a file that the function of the kind reads by itself, which is
+one of many images or a zip archive."""
+DECODED: tuple[SourceRole, ...] = ("image", "mask")
+"""The roles whose images are decoded before the job runs."""
 _PLAIN_TYPES = (str, int, float, bool)
 TEXTS = dict[str, str]
 """The type of a field whose names are the caller's own."""
@@ -43,7 +47,7 @@ class Parameter:
     max_items: int | None = None
     """The most entries that a list may have."""
     source: SourceRole | None = None
-    """Set if the value names an image that the job starts from: how that image is decoded."""
+    """Set if the value names an image or archive that the job starts from: how it is used."""
     if_left_out: str | None = None
     """The effective value if a request leaves the parameter out, as text; set where there is no plain default."""
 

@@ -19,7 +19,7 @@ from models.catalog.families import TXT2IMG
 from models.catalog.upscalers import BUILT_IN_UPSCALERS, UPSCALE_MAX, UPSCALE_MIN
 from models.jobs.composition import count_parts
 from models.jobs.cost import Cost, Size, Sizes, area, images_bytes
-from models.jobs.parameters import Parameter, SourceRole, sources
+from models.jobs.parameters import DECODED, Parameter, SourceRole, sources
 from models.jobs.payload import Payload
 
 _BAND_ROWS_PX, _BAND_BYTES = 128, 12 * 4 * 4
@@ -437,7 +437,7 @@ class JobParams(Payload):
 
     @property
     def sources(self) -> Iterator[str]:
-        """The source of every image that the job starts from."""
+        """The source of every image and archive that the job starts from."""
         return (source for _, source, _ in self._located_sources())
 
     def cost(self, sizes: Sizes) -> Cost:
@@ -445,7 +445,8 @@ class JobParams(Payload):
 
         This is what every job costs: its images are decoded. Kinds that make images or take steps add to it.
         """
-        known = {source: (path, sizes[source]) for path, source, _ in self._located_sources() if source in sizes}
+        located = [(path, source) for path, source, role in self._located_sources() if role in DECODED]
+        known = {source: (path, sizes[source]) for path, source in located if source in sizes}
         source_px = sum(area(size) for _, size in known.values())
         largest = max(known.values(), key=lambda found: area(found[1]), default=("image", (0, 0)))
         return Cost(source_px=source_px, peak_bytes=images_bytes(source_px, 0), source_field=largest[0])

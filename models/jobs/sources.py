@@ -1,4 +1,4 @@
-"""Sources: the strings by which a request names the images that its job starts from."""
+"""Sources: the strings by which a request names the images and archives that its job starts from."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from models.errors import Problem, ProblemCode
-from models.jobs.parameters import Field, declared, sources
+from models.jobs.parameters import DECODED, Field, SourceRole, declared, sources
 from models.jobs.params import JobParams, JobRequest
 from models.jobs.urls import MalformedUrl, parse_url, without_credentials
 
 INPUT = "input:"
-"""The prefix of the SHA-256, in hexadecimal, of an uploaded image's bytes."""
+"""The prefix of the SHA-256, in hexadecimal, of the bytes of an uploaded image or archive."""
 IMAGE = "image:"
 """The prefix of the id of an image that this server generated."""
 URL_MAX_CHARS = 4096
@@ -30,8 +30,12 @@ def is_url(source: str) -> bool:
     return source[:8].lower().startswith(("http://", "https://"))
 
 
-def source_problem(source: str) -> Problem | None:
-    """Why ``source`` cannot name an image; ``None`` if it may name one."""
+def source_problem(source: str, role: SourceRole = "image") -> Problem | None:
+    """Why ``source`` cannot name an image or, by its role, an archive; ``None`` if it may name one."""
+    if role not in DECODED and is_url(source):
+        return Problem("cannot be a URL: upload the file first", ProblemCode.MALFORMED)
+    if role == "archive" and not source.startswith(INPUT):
+        return Problem("must be input:<sha256> of an uploaded zip archive", ProblemCode.MALFORMED)
     if not is_url(source):
         return None if _STORED.fullmatch(source) else Problem(f"must be {_FORMS}", ProblemCode.MALFORMED)
     if len(source) > URL_MAX_CHARS:
@@ -50,9 +54,9 @@ def url_problem(url: str) -> str | None:
     return None
 
 
-def sources_of(request: JobRequest) -> Iterator[tuple[str, str]]:
-    """Path and source of every image that ``request`` names, as in ``("mask.image", "input:...")``."""
-    return ((path, source) for path, source, _ in sources(type(request), request))
+def sources_of(request: JobRequest) -> Iterator[tuple[str, str, SourceRole]]:
+    """Path, source and role of all that ``request`` starts from, as in ``("mask.image", "input:...", "mask")``."""
+    return sources(type(request), request)
 
 
 def image_sources(params: JobParams) -> tuple[str, ...]:

@@ -22,11 +22,11 @@ EMBEDDINGS = (POOLED, FEATURES)
 """What an embedding is: one vector, or all that the model has before it pools, as a file."""
 
 _SOURCE = Parameter(text=SOURCE_TEXT, source="image")
-_MODEL = Parameter(
+MODEL = Parameter(
     text="A name or alias of a vision model of the catalog, from `GET /v1/vision/models?catalog=true`.",
     if_left_out="the first of them",
 )
-_PRIORITY = Parameter(
+PRIORITY = Parameter(
     text="Among the jobs of the same API key: each step up gives four times the share of the device.",
     low=-PRIORITY_MAX,
     high=PRIORITY_MAX,
@@ -39,7 +39,7 @@ class ClassifyRequest(JobRequest):
 
     kind: str = CLASSIFY
     image: Annotated[str, _SOURCE]
-    model: Annotated[str | None, _MODEL] = None
+    model: Annotated[str | None, MODEL] = None
     top_k: Annotated[int | None, Parameter(text="How many labels.", low=1, high=TOP_K_MAX, if_left_out="5")] = None
     multi_label: Annotated[
         bool | None,
@@ -48,7 +48,7 @@ class ClassifyRequest(JobRequest):
             if_left_out="false",
         ),
     ] = None
-    priority: Annotated[int | None, _PRIORITY] = None
+    priority: Annotated[int | None, PRIORITY] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class EmbedRequest(JobRequest):
 
     kind: str = EMBED
     image: Annotated[str, _SOURCE]
-    model: Annotated[str | None, _MODEL] = None
+    model: Annotated[str | None, MODEL] = None
     output: Annotated[
         str | None,
         Parameter(
@@ -69,7 +69,7 @@ class EmbedRequest(JobRequest):
     normalize: Annotated[
         bool | None, Parameter(text="Whether the pooled vector is divided by its length.", if_left_out="true")
     ] = None
-    priority: Annotated[int | None, _PRIORITY] = None
+    priority: Annotated[int | None, PRIORITY] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +85,8 @@ class SimilarityRequest(JobRequest):
             max_items=OTHERS_MAX,
         ),
     ]  # fmt: skip
-    model: Annotated[str | None, _MODEL] = None
-    priority: Annotated[int | None, _PRIORITY] = None
+    model: Annotated[str | None, MODEL] = None
+    priority: Annotated[int | None, PRIORITY] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +94,8 @@ class DescribeModelRequest(JobRequest):
     """A request for what a vision model is."""
 
     kind: str = DESCRIBE_MODEL
-    model: Annotated[str | None, _MODEL] = None
-    priority: Annotated[int | None, _PRIORITY] = None
+    model: Annotated[str | None, MODEL] = None
+    priority: Annotated[int | None, PRIORITY] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +153,7 @@ def seeing_problem(catalog: Catalog) -> str | None:
 def complete_classify(request: ClassifyRequest, catalog: Catalog, problems: Problems) -> ClassifyParams:
     return ClassifyParams(
         image=request.image,
-        model=_model(request.model, catalog, problems),
+        model=vision_model_name(request.model, catalog, problems),
         top_k=value_or(request.top_k, 5),
         multi_label=value_or(request.multi_label, False),
         priority=value_or(request.priority, 0),
@@ -163,7 +163,7 @@ def complete_classify(request: ClassifyRequest, catalog: Catalog, problems: Prob
 def complete_embed(request: EmbedRequest, catalog: Catalog, problems: Problems) -> EmbedParams:
     return EmbedParams(
         image=request.image,
-        model=_model(request.model, catalog, problems),
+        model=vision_model_name(request.model, catalog, problems),
         output=value_or(request.output, POOLED),
         normalize=value_or(request.normalize, True),
         priority=value_or(request.priority, 0),
@@ -176,16 +176,18 @@ def complete_similarity(request: SimilarityRequest, catalog: Catalog, problems: 
     return SimilarityParams(
         image=request.image,
         others=request.others,
-        model=_model(request.model, catalog, problems),
+        model=vision_model_name(request.model, catalog, problems),
         priority=value_or(request.priority, 0),
     )
 
 
 def complete_description(request: DescribeModelRequest, catalog: Catalog, problems: Problems) -> DescribeModelParams:
-    return DescribeModelParams(model=_model(request.model, catalog, problems), priority=value_or(request.priority, 0))
+    return DescribeModelParams(
+        model=vision_model_name(request.model, catalog, problems), priority=value_or(request.priority, 0)
+    )
 
 
-def _model(name: str | None, catalog: Catalog, problems: Problems) -> str:
+def vision_model_name(name: str | None, catalog: Catalog, problems: Problems) -> str:
     """The catalog's name of the model ``name``; what is wrong with it is noted."""
     refusal, spec = seeing_problem(catalog), catalog.vision.resolve(name)
     if refusal is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -100,6 +100,12 @@ class Ledger:
         text = json.dumps(data)
         noted = "" if loading is None else text
         answer = self._run(self._progress, job_id, execution_id, step, steps, kind, text, noted)
+        verdict: Verdict = answer.decode()
+        return verdict
+
+    def note(self, job_id: str, execution_id: str, document: Mapping[str, Json]) -> Verdict:
+        """Add an event ``note`` that has what the job tells of itself; returns as :meth:`progress`."""
+        answer = self._run(self._progress, job_id, execution_id, 0, 1, "note", json.dumps(document), "")
         verdict: Verdict = answer.decode()
         return verdict
 

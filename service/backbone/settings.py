@@ -27,6 +27,7 @@ DEFAULT_LLM_PRESET = "generic"
 LLM_CHOICES = ("auto", "off")
 _GPU_FILES = (Path("/dev/nvidia0"), Path("/dev/kfd"))
 DOWNLOADS = ("proxied", "redirect")
+TRAINING_DEVICES = ("cpu", "cuda")
 S3_ENCRYPTIONS = ("AES256", "aws:kms", "aws:kms:dsse")
 PRODIA_LIST_TYPES = ("text/plain;charset=UTF-8", "application/json")
 
@@ -209,6 +210,12 @@ class Settings:
     """How many jobs may wait in one queue; further jobs are refused with 503."""
     job_timeout_s: float = setting(600.0, values.whole_seconds)
     """How long one try of a job may take."""
+    training_timeout_s: float = setting(6 * 3600.0, values.whole_seconds)
+    """How long one try of a job that trains may take, in place of ``job_timeout_s``."""
+    training_device: str = setting(TRAINING_DEVICES[0], values.one_of(*TRAINING_DEVICES))
+    """Where jobs train: on the CPU, or also on the GPU that their worker sees, in turns with what draws there."""
+    register_finetuned: bool = setting(True, values.flag)
+    """Whether models that jobs have trained are added to the catalog; otherwise only their files are given back."""
     snapshot_every: int | None = setting(None, values.whole_or_none)
     """After how many steps a worker keeps what is drawn of a job in Redis, in case it dies; ``None`` only does so when
     it is stopped."""

@@ -2,6 +2,10 @@ local execution, step, steps, kind, data, loading = ARGV[3], ARGV[4], ARGV[5], A
 local go = redis.call('EXISTS', KEYS[3]) == 1 and 'watched' or 'go'
 if not is_ours(execution) then return 'over' end
 if get('cancel_requested') == '1' then return 'cancel' end
+if kind == 'note' then
+  emit(kind, data)
+  return go
+end
 redis.call('HSET', record, 'loading', loading)
 if kind == 'loading' then
   emit(kind, data)

@@ -15,6 +15,7 @@ from models.catalog.faces import DETECTOR, RESTORER
 from models.catalog.families import SDXL, SDXL_REFINER
 from models.catalog.vision import VisionModels, VisionSpec
 from models.errors import FieldProblem, InvalidTicket, ProblemCode
+from models.jobs.finetuning import FINETUNE
 from models.jobs.kinds import BUILT_IN_KINDS, JobKind, find_kind
 from models.jobs.parameters import Field, declared
 from models.jobs.params import DrawRequest, JobParams
@@ -54,10 +55,17 @@ OTHER_VALUES: dict[str, Any] = {
     "second_pass": {"scale": 1.5, "upscaler": "Nearest", "strength": 0.6, "num_inference_steps": 9},
     "refiner": {"model": "fine", "start": 0.7}, "reuse_interval": 2, "priority": -1, "enhance_prompt": True,
     "enhance_negative_prompt": True, "scale": 4, "upscaler": "Nearest",
+    "data": OTHER, "images": [{"image": OTHER, "label": "cat"}], "name": "pets", "full": True, "epochs": 3,
+    "patience": 2, "batch_size": 8, "learning_rate": 0.5, "held_out": 0.3, "min_scale": 0.5, "flip": False,
+    "augment": "rand-m9",
     "top_k": 3, "multi_label": True, "output": "features", "normalize": False, "others": [OTHER, SOURCE],
 }  # fmt: skip
 """For each field of any kind, a value that is not what a request gets without it."""
-BESIDE: dict[str, dict[str, Any]] = {"reuse_interval": {"model": "deep"}, "refiner": {"model": "xl"}}
+BESIDE: dict[str, dict[str, Any]] = {
+    "reuse_interval": {"model": "deep"},
+    "refiner": {"model": "xl"},
+    "images": {"data": None},
+}
 """Further fields that a field needs beside it."""
 REFUSED = {("inpaint", "refiner"), ("txt2img", "model")}
 """Values of the above that a kind refuses: no refiner goes with inpaint, and no refiner model does txt2img."""
@@ -67,6 +75,8 @@ POSSIBLE = [kind for kind in BUILT_IN_KINDS if kind.params is not JobParams]
 def minimal(kind: JobKind) -> dict[str, Any]:
     required = {field.name for field in declared(kind.request) if field.is_required} | set(kind.needs)
     values = {"prompt": "a cat", "image": SOURCE, "mask": {"image": SOURCE}, "others": [SOURCE]}
+    if kind.name == FINETUNE:
+        return {"data": SOURCE}
     return {name: value for name, value in values.items() if name in required}
 
 
@@ -122,7 +132,7 @@ def test_the_other_values_are_other_values() -> None:
 
 @pytest.mark.parametrize("kind", POSSIBLE, ids=lambda kind: kind.name)
 def test_effective_parameters_can_be_posted_again(kind: JobKind) -> None:
-    ignored = (*kind.ignores, "aspect_ratio", "reuse_interval", "model")
+    ignored = (*kind.ignores, "aspect_ratio", "reuse_interval", "model", "images")
     names = [name for name in (field.name for field in declared(kind.request)) if name not in ignored]
     names = [name for name in names if (kind.name, name) not in REFUSED]
     first = completed(kind.name, {name: OTHER_VALUES[name] for name in names})

@@ -108,7 +108,7 @@ def test_lists_of_plain_values_are_declared_and_checked() -> None:
     body = {"name": "x", "tags": ["a", "b"], "images": ["input:1", "input:2"], "parts": [{"weight": 0.5}]}
     request = envelope(toy)(kind="toy", params=body).to_request()
     assert (request.tags, request.parts) == (("a", "b"), (Part(weight=0.5),))
-    assert list(sources_of(request)) == [("images[0]", "input:1"), ("images[1]", "input:2")]
+    assert list(sources_of(request)) == [("images[0]", "input:1", "image"), ("images[1]", "input:2", "image")]
     assert with_sources(request, {"images[1]": "input:3"}).images == ("input:1", "input:3")
     assert [(each.field, each.code) for each in problems_of(tags=["a", "c"])] == [("tags[1]", ProblemCode.NOT_ALLOWED)]
     assert [(each.field, each.code) for each in problems_of(tags=["a"] * 3)] == [("tags", ProblemCode.TOO_LONG)]

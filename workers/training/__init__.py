@@ -1,0 +1,1 @@
+"""Jobs that train a model: each run is a process of its own."""
