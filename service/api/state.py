@@ -144,7 +144,12 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
                 images=images,
                 files=files,
                 image_intake=ImageIntake(
-                    stores.inputs, images, settings.max_input_bytes, settings.fetch_policy, storage
+                    stores.inputs,
+                    images,
+                    settings.max_input_bytes,
+                    settings.fetch_policy,
+                    storage,
+                    archive_max_bytes=settings.max_body_bytes,
                 ),
                 webhooks=webhooks,
                 public_url=settings.public_url,

@@ -4,7 +4,7 @@ PhotogramError
 ├── JobNotFound    there is no such job, or it belongs to another key
 ├── ImageGone      an image of a finished job was removed from the store
 ├── FileGone       a file of a finished job was removed from the store
-└── ImageRefused   bytes or a source that cannot be used as an image of a job
+└── ImageRefused   bytes or a source that cannot be used as an image or archive of a job
 """
 
 from __future__ import annotations
@@ -25,4 +25,4 @@ class FileGone(PhotogramError):
 
 
 class ImageRefused(PhotogramError):
-    """Bytes or a source that cannot be used as an image of a job; the message says why."""
+    """Bytes or a source that cannot be used as an image or archive of a job; the message says why."""

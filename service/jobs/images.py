@@ -1,19 +1,22 @@
-"""The images of requests: uploads are checked and stored, links to our own images become ids."""
+"""The images and archives of requests: uploads are checked and stored, links to our own images become ids."""
 
 from __future__ import annotations
 
 import base64
 import re
 from dataclasses import dataclass
+from io import BytesIO
 from typing import TypeVar
 from urllib.parse import unquote_to_bytes
 
-from models.errors import Problem, ProblemCode, UnreadableImage
+from models.errors import Problem, ProblemCode, UnreadableArchive, UnreadableImage
 from models.jobs.checks import Problems
 from models.jobs.cost import Sizes
+from models.jobs.parameters import sources
 from models.jobs.params import JobParams, JobRequest
 from models.jobs.sources import IMAGE, INPUT, is_url, sources_of, url_problem, with_sources
 from models.jobs.urls import FetchPolicy, parse_url
+from models.media.archives import archive_facts
 from models.media.images import header_size, measure
 from service.backbone.inputs import InputStore
 from service.backbone.objects.protocol import StoredObject
@@ -47,11 +50,22 @@ class StoredInput:
     height: int
 
 
+@dataclass(frozen=True)
+class StoredArchive:
+    """An uploaded zip archive."""
+
+    source: str
+    """``input:<sha256>``, by which jobs name it."""
+    files: int
+    unpacked_bytes: int
+
+
 class ImageIntake:
-    """Checks and stores the images of requests. All methods block.
+    """Checks and stores the images and archives of requests. All methods block.
 
     Args:
-        max_bytes: the largest file that is accepted.
+        max_bytes: the largest file of an image that is accepted.
+        archive_max_bytes: the largest archive in a request; one of an upload is limited as every body is.
         policy: from where workers may fetch images.
         storage: says whether there is room for further files.
     """
@@ -63,9 +77,11 @@ class ImageIntake:
         max_bytes: int,
         policy: FetchPolicy,
         storage: StorageMonitor | None = None,
+        *,
+        archive_max_bytes: int = 64 << 20,
     ) -> None:
         self._inputs, self._images, self._max_bytes = inputs, images, max_bytes
-        self._policy, self._storage = policy, storage
+        self._policy, self._storage, self._archive_max_bytes = policy, storage, archive_max_bytes
 
     def store(self, data: bytes) -> StoredInput:
         """Store the encoded image in ``data``.
@@ -75,7 +91,7 @@ class ImageIntake:
             StorageUnavailable: the disk is full or nearly full, or cannot be written.
         """
         if len(data) > self._max_bytes:
-            raise ImageRefused(self._too_large())
+            raise ImageRefused(_too_large(self._max_bytes))
         try:
             width, height = measure(data)
         except UnreadableImage as error:
@@ -84,12 +100,27 @@ class ImageIntake:
             self._storage.require_room()
         return StoredInput(INPUT + self._inputs.add(data), width, height)
 
+    def store_archive(self, data: bytes) -> StoredArchive:
+        """Store the zip archive in ``data``.
+
+        Raises:
+            ImageRefused: it is no zip archive, or one that may not be unpacked.
+            StorageUnavailable: as :meth:`store`.
+        """
+        try:
+            facts = archive_facts(BytesIO(data))
+        except UnreadableArchive as error:
+            raise ImageRefused(str(error)) from error
+        if self._storage is not None:
+            self._storage.require_room()
+        return StoredArchive(INPUT + self._inputs.add(data), facts.files, facts.unpacked_bytes)
+
     def sizes(self, params: JobParams) -> Sizes:
-        """The sizes of those images of a job that are stored here."""
+        """The sizes of those images and archives of a job that are stored here."""
         return known_sizes(params, self._inputs, self._images)
 
     def take_in(self, request: _Request, our_url: str | None) -> _Request:
-        """``request`` with its images stored and checked.
+        """``request`` with its images and archives stored and checked.
 
         Base64 becomes ``input:<sha256>``, a link that starts with ``our_url`` becomes ``image:<id>``; the image must
         exist. Other URLs stay: the worker fetches them.
@@ -99,9 +130,9 @@ class ImageIntake:
             StorageUnavailable: as :meth:`store`.
         """
         problems, taken = Problems(), {}
-        for field, source in sources_of(request):
+        for field, source, role in sources_of(request):
             try:
-                taken[field] = self._take(source, our_url)
+                taken[field] = self._take_archive(source) if role == "archive" else self._take(source, our_url)
             except ImageRefused as error:
                 problems.note(field, Problem(str(error), ProblemCode.MALFORMED))
         problems.raise_if_any()
@@ -122,9 +153,21 @@ class ImageIntake:
             return source
         return self._store_spelled(source)
 
+    def _take_archive(self, source: str) -> str:
+        source = source.strip()
+        if not source.startswith(INPUT):
+            if is_url(source) or source.startswith(IMAGE):
+                raise ImageRefused("must be input:<sha256> of an uploaded zip archive, or Base64 of one")
+            return self.store_archive(self._decoded(source, self._archive_max_bytes)).source
+        taken = self._take(source, None)
+        found = find_stored(taken, self._inputs, self._images)
+        if found is None or archive_size(found) is None:
+            raise ImageRefused("this input is no zip archive: upload one to /v1/archives")
+        return taken
+
     def _store_spelled(self, source: str) -> str:
         """Store the image that ``source`` spells in Base64 or as a ``data:`` URL."""
-        data = self._decoded(source)
+        data = self._decoded(source, self._max_bytes)
         try:
             return self.store(data).source
         except ImageRefused as error:
@@ -139,28 +182,29 @@ class ImageIntake:
             raise ImageRefused(problem)
         return source
 
-    def _decoded(self, source: str) -> bytes:
+    def _decoded(self, source: str, max_bytes: int) -> bytes:
         """The bytes of Base64, bare or in a ``data:`` URL; of a ``data:`` URL without ``;base64``, its plain bytes."""
         header = _DATA_URL.match(source)
         if header is None and source[:5].lower() == "data:":
             raise ImageRefused("a data: URL must have a comma before its data, as data:image/png;base64,... has")
         text = source[header.end() :] if header else source
-        if len(text) > _SPELLED_MAX * self._max_bytes + _SPELLED_MAX:
-            raise ImageRefused(self._too_large())
+        if len(text) > _SPELLED_MAX * max_bytes + _SPELLED_MAX:
+            raise ImageRefused(_too_large(max_bytes))
         if header is not None and not header["type"].lower().rstrip().endswith(";base64"):
             return unquoted(text)
         try:
             plain = plain_base64(unquoted(text) if header else text.encode("ascii", "replace"))
-            if len(plain) // 4 * 3 > self._max_bytes:
-                raise ImageRefused(self._too_large())
+            if len(plain) // 4 * 3 > max_bytes:
+                raise ImageRefused(_too_large(max_bytes))
             return decode_base64(plain)
         except ValueError as error:
             shown = source if len(source) <= _SHOWN_CHARS else f"{source[:_SHOWN_CHARS]}..."
             message = f"{shown!r} is not a URL, not input:<sha256> or image:<id>, and not Base64: {error}"
             raise ImageRefused(message) from error
 
-    def _too_large(self) -> str:
-        return f"an image may have at most {self._max_bytes} bytes"
+
+def _too_large(max_bytes: int) -> str:
+    return f"the file may have at most {max_bytes} bytes"
 
 
 def unquoted(text: str) -> bytes:
@@ -189,14 +233,23 @@ def decode_base64(plain: bytes) -> bytes:
 
 
 def known_sizes(params: JobParams, inputs: InputStore, images: ImageStore) -> Sizes:
-    """The sizes of the stored images that ``params`` names, read from the headers of their files."""
+    """The sizes of the stored images and archives that ``params`` names, read from the headers of their files."""
     found = {}
-    for source in set(params.sources):
-        stored = find_stored(source, inputs, images)
-        size = None if stored is None else stored_size(stored)
+    for source, role in {source: role for _, source, role in sources(params.declaration, params)}.items():
+        stored = None if role == "example" else find_stored(source, inputs, images)
+        size = None if stored is None else archive_size(stored) if role == "archive" else stored_size(stored)
         if size is not None:
             found[source] = size
     return found
+
+
+def archive_size(stored: StoredObject) -> tuple[int, int] | None:
+    """The number of files in a stored archive, and 1; ``None`` if it is no archive that may be unpacked."""
+    try:
+        with stored.open() as file:
+            return archive_facts(file).files, 1
+    except (FileNotFoundError, UnreadableArchive):
+        return None
 
 
 def stored_size(stored: StoredObject) -> tuple[int, int] | None:

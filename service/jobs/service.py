@@ -45,7 +45,7 @@ from service.backbone.webhooks.events import WebhookLinks
 from service.jobs.batches import BatchItem, Estimate
 from service.jobs.caller import Caller
 from service.jobs.errors import FileGone, ImageGone, JobNotFound
-from service.jobs.images import ImageIntake, StoredInput
+from service.jobs.images import ImageIntake, StoredArchive, StoredInput
 from service.jobs.rules import allowed_provenance, require_allowed, require_kept, with_allowed_priority
 from service.jobs.webhooks import JobWebhook, require_webhook_allowed
 
@@ -364,8 +364,12 @@ class JobService:
         """Store an uploaded image; raises :class:`~service.jobs.errors.ImageRefused`."""
         return self._image_intake.store(data)
 
+    def store_archive(self, data: bytes) -> StoredArchive:
+        """Store an uploaded zip archive; raises :class:`~service.jobs.errors.ImageRefused`."""
+        return self._image_intake.store_archive(data)
+
     def take_in(self, request: JobRequest, our_url: str | None = None) -> Any:
-        """``request`` with its images stored and checked; raises as :meth:`ImageIntake.take_in`."""
+        """``request`` with its images and archives stored and checked; raises as :meth:`ImageIntake.take_in`."""
         return self._image_intake.take_in(request, our_url or self._public_url)
 
     def read_images(self, record: JobRecord) -> list[bytes]:

@@ -50,7 +50,7 @@ def _job(gateway: Gateway, given: JobEnvelope, our_url: str) -> Job:
         raise invalid_field("job.webhook", "has no effect on a job that is not submitted", ProblemCode.NOT_APPLICABLE)
     job: Job = {"kind": given.kind, "params": given.params.model_dump(exclude_none=True)}
     stored = _stored(gateway, given.to_request(), our_url, {})
-    for field, source in sources_of(stored):
+    for field, source, _ in sources_of(stored):
         _put(job["params"], field, source)
     return job
 
@@ -73,8 +73,8 @@ def _stored(gateway: Gateway, request: JobRequest, our_url: str, names: dict[str
 
 
 def _source_problems(request: JobRequest) -> Iterator[tuple[str, Problem]]:
-    for field, source in sources_of(request):
-        problem = source_problem(source)
+    for field, source, role in sources_of(request):
+        problem = source_problem(source, role)
         if problem is not None:
             yield field, problem
 

@@ -1,4 +1,4 @@
-"""The route that uploads an image, so that several jobs can start from it without sending it again."""
+"""The routes that upload an image or an archive, so that jobs can start from it without sending it again."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from models.errors import ProblemCode
+from models.media.archives import ZIP_TYPES
 from models.media.images import MEDIA_TYPES
 from service.api.auth import Submitter
 from service.api.errors import ApiError, ErrorCode, invalid_field
@@ -19,14 +20,11 @@ from service.jobs.errors import ImageRefused
 router = APIRouter(tags=["jobs"])
 
 _BYTES = "application/octet-stream"
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            name: {"schema": {"type": "string", "format": "binary"}} for name in (*MEDIA_TYPES.values(), _BYTES)
-        },
-    }
-}
+
+
+def _body(*media_types: str) -> dict[str, Any]:
+    schema = {"type": "string", "format": "binary"}
+    return {"requestBody": {"required": True, "content": {name: {"schema": schema} for name in media_types}}}
 
 
 class InputView(BaseModel):
@@ -42,7 +40,7 @@ class InputView(BaseModel):
     operation_id="createInput",
     summary="Upload an image",
     status_code=201,
-    openapi_extra=_BODY,
+    openapi_extra=_body(*MEDIA_TYPES.values(), _BYTES),
     responses=UPLOADING,
 )
 async def create_input(request: Request, gateway: GatewayState, caller: Submitter) -> InputView:
@@ -53,6 +51,38 @@ async def create_input(request: Request, gateway: GatewayState, caller: Submitte
     except ImageRefused as error:
         raise invalid_field("body", str(error), ProblemCode.MALFORMED) from error
     return InputView(source=stored.source, width=stored.width, height=stored.height)
+
+
+class ArchiveView(BaseModel):
+    """An uploaded zip archive."""
+
+    source: str = Field(description="The name of the archive in jobs: `input:<sha256>`.")
+    files: int = Field(description="How many files it has.")
+    unpacked_bytes: int = Field(description="What they have together when they are unpacked.")
+
+
+@router.post(
+    "/v1/archives",
+    operation_id="createArchive",
+    summary="Upload a zip archive",
+    status_code=201,
+    openapi_extra=_body(*ZIP_TYPES, _BYTES),
+    responses=UPLOADING,
+)
+async def create_archive(request: Request, gateway: GatewayState, caller: Submitter) -> ArchiveView:
+    """Store the zip archive in the body, the data set of a job. It is kept as an uploaded image is.
+
+    It is refused if an entry is a link, encrypted or larger than 64 MiB, if a path leads out of the archive, or if it
+    has more than 50,000 files or 4 GiB when it is unpacked.
+    """
+    if not request.headers.get("content-type", _BYTES).strip().lower().startswith((*ZIP_TYPES, _BYTES)):
+        raise ApiError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"the body must be a zip archive, sent as {ZIP_TYPES[0]}")
+    data = await request.body()
+    try:
+        stored = await run_in_threadpool(gateway.jobs.store_archive, data)
+    except ImageRefused as error:
+        raise invalid_field("body", str(error), ProblemCode.MALFORMED) from error
+    return ArchiveView(source=stored.source, files=stored.files, unpacked_bytes=stored.unpacked_bytes)
 
 
 async def read_image(request: Request, max_bytes: int) -> bytes:

@@ -12,6 +12,7 @@ from ._params import (
     DescribeModelParams,
     EmbedParams,
     FaceRestoreParams,
+    FinetuneParams,
     JobOptions,
     SimilarityParams,
     UpscaleParams,
@@ -124,6 +125,22 @@ class AsyncKindMethods:
         """
         every, following = {**params}, Following(timeout_s, on_event)
         return await self._finish("describe_model", every, following, options)
+
+    async def finetune(
+        self,
+        *,
+        timeout_s: float | None = None,
+        on_event: Listener | None = None,
+        options: JobOptions | None = None,
+        **params: Unpack[FinetuneParams],
+    ) -> AsyncJobHandle:
+        """Give a vision model a classifier for labels of your own.
+
+        The result is in `.result.document` of the job that is returned.
+        Cancels the job and raises as `generate` does.
+        """
+        every, following = {**params}, Following(timeout_s, on_event)
+        return await self._finish("finetune", every, following, options)
 
     async def _draw(
         self,

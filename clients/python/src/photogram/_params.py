@@ -101,6 +101,15 @@ class RefinerParams(TypedDict, total=False):
     below 1. Left out: `0.8`."""
 
 
+class LabelledImageParams(TypedDict, total=False):
+    """An image and its labels."""
+
+    image: Required[ImageSource]
+    """`input:<sha256>` from `POST /v1/inputs`, `image:<id>` of an image that this server generated, or Base64."""
+    label: Required[str]
+    """Its label, or several separated by `;`, which makes the model multi-label."""
+
+
 class EditParams(TypedDict, total=False):
     """The parameters of an edit, without the prompt and the images."""
 
@@ -253,6 +262,48 @@ class DescribeModelParams(TypedDict, total=False):
     model: str | None
     """A name or alias of a vision model of the catalog, from `GET /v1/vision/models?catalog=true`. Left out: the
     first of them."""
+    priority: int | None
+    """Among the jobs of the same API key: each step up gives four times the share of the device. From -2 to 2."""
+
+
+class FinetuneParams(TypedDict, total=False):
+    """The parameters of finetune."""
+
+    data: ImageSource | None
+    """The images: `input:<sha256>` of a zip archive from `POST /v1/archives`, or Base64 of one. It has a folder of
+    images for each label, or folders `train` and `val` of these, or one CSV file with the columns `path` and
+    `label`. Left out: `images`."""
+    images: Sequence[LabelledImageParams] | None
+    """The images in place of `data`, at most 2000."""
+    model: str | None
+    """A name or alias of a vision model of the catalog, from `GET /v1/vision/models?catalog=true`. Left out: the
+    first of them."""
+    name: str | None
+    """The name of the new vision model in the catalog. Left out: it is not added, only its files are made."""
+    multi_label: bool | None
+    """Whether an image may have several labels, or none. Left out: true if one has several."""
+    full: bool | None
+    """Whether all weights are trained, over images that timm augments; otherwise only the classifier is. Left out:
+    false."""
+    epochs: int | None
+    """How many epochs at most. From 1 to 1000. Left out: 30."""
+    patience: int | None
+    """Stop after so many epochs without a better one. From 1 to 1000. Left out: 5."""
+    batch_size: int | None
+    """Images of a step. From 2 to 1024. Left out: 32."""
+    learning_rate: float | None
+    """Of AdamW. Above 0 and at most 10. Left out: 0.01, or 0.001 with `full`."""
+    held_out: float | None
+    """The share of the images that the model is judged by, unless the data has a folder `val`. From 0.01 to 0.9.
+    Left out: 0.2."""
+    seed: int | None
+    """Of all random choices. From 0 to 2147483647. Left out: 0."""
+    min_scale: float | None
+    """With `full`: the smallest part of an image that an augmented one shows. From 0.01 to 1. Left out: 0.35."""
+    flip: bool | None
+    """With `full`: whether augmented images may be mirrored. Left out: true."""
+    augment: str | None
+    """With `full`: a policy of timm, such as `rand-m9-mstd0.5`. Left out: changes of colour."""
     priority: int | None
     """Among the jobs of the same API key: each step up gives four times the share of the device. From -2 to 2."""
 

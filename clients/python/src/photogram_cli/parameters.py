@@ -377,6 +377,70 @@ DESCRIBEMODELPARAMS = (
     ),
 )
 
+FINETUNEPARAMS = (
+    Parameter(
+        "data",
+        "image",
+        "The images: `input:<sha256>` of a zip archive from `POST /v1/archives`, or Base64 of one. It has a folder of images for each label, or folders `train` and `val` of these, or one CSV file with the columns `path` and `label`. Left out: `images`.",
+    ),
+    Parameter(
+        "images",
+        "object",
+        "The images in place of `data`, at most 2000.",
+        is_list=True,
+        fields=(
+            Parameter(
+                "image",
+                "image",
+                "`input:<sha256>` from `POST /v1/inputs`, `image:<id>` of an image that this server generated, or Base64.",
+            ),
+            Parameter("label", "str", "Its label, or several separated by `;`, which makes the model multi-label."),
+        ),
+    ),
+    Parameter(
+        "model",
+        "str",
+        "A name or alias of a vision model of the catalog, from `GET /v1/vision/models?catalog=true`. Left out: the first of them.",
+    ),
+    Parameter(
+        "name",
+        "str",
+        "The name of the new vision model in the catalog. Left out: it is not added, only its files are made.",
+    ),
+    Parameter(
+        "multi_label", "bool", "Whether an image may have several labels, or none. Left out: true if one has several."
+    ),
+    Parameter(
+        "full",
+        "bool",
+        "Whether all weights are trained, over images that timm augments; otherwise only the classifier is. Left out: false.",
+    ),
+    Parameter("epochs", "int", "How many epochs at most. From 1 to 1000. Left out: 30."),
+    Parameter("patience", "int", "Stop after so many epochs without a better one. From 1 to 1000. Left out: 5."),
+    Parameter("batch_size", "int", "Images of a step. From 2 to 1024. Left out: 32."),
+    Parameter("learning_rate", "float", "Of AdamW. Above 0 and at most 10. Left out: 0.01, or 0.001 with `full`."),
+    Parameter(
+        "held_out",
+        "float",
+        "The share of the images that the model is judged by, unless the data has a folder `val`. From 0.01 to 0.9. Left out: 0.2.",
+    ),
+    Parameter("seed", "int", "Of all random choices. From 0 to 2147483647. Left out: 0."),
+    Parameter(
+        "min_scale",
+        "float",
+        "With `full`: the smallest part of an image that an augmented one shows. From 0.01 to 1. Left out: 0.35.",
+    ),
+    Parameter("flip", "bool", "With `full`: whether augmented images may be mirrored. Left out: true."),
+    Parameter(
+        "augment", "str", "With `full`: a policy of timm, such as `rand-m9-mstd0.5`. Left out: changes of colour."
+    ),
+    Parameter(
+        "priority",
+        "int",
+        "Among the jobs of the same API key: each step up gives four times the share of the device. From -2 to 2.",
+    ),
+)
+
 KINDS = (
     Kind(
         "txt2img",
@@ -417,6 +481,14 @@ KINDS = (
         ignored=(),
     ),
     Kind("describe_model", "Say what a vision model is.", "document", DESCRIBEMODELPARAMS, required=(), ignored=()),
+    Kind(
+        "finetune",
+        "Give a vision model a classifier for labels of your own.",
+        "document",
+        FINETUNEPARAMS,
+        required=(),
+        ignored=(),
+    ),
 )
 
 OPTIONS = (
