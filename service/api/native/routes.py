@@ -135,7 +135,7 @@ async def cancel_job(
     responses={
         200: {
             "description": "Events `status` (the job), `queue` (its place, whenever that changes), `rewrite`, "
-            "`loading`, `progress` and `preview`, until the job has finished.",
+            "`loading`, `progress`, `preview` and `note`, until the job has finished.",
             "content": EVENT_STREAM,
         },
         **QUERYING_JOB,

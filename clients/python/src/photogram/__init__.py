@@ -35,7 +35,7 @@ from ._errors import (
     UnexpectedResponse,
     WaitTimeout,
 )
-from ._events import Event, Loading, Previewed, Progressed, Queued, Rewritten, StatusChanged
+from ._events import Event, Loading, Noted, Previewed, Progressed, Queued, Rewritten, StatusChanged
 from ._filters import JobFilters
 from ._handles import GeneratedImage, JobHandle
 from ._images import ImageSource
@@ -69,6 +69,7 @@ from ._models import (
     ServerInfo,
     Style,
     Timings,
+    UploadedArchive,
     UploadedImage,
     Upscaler,
     Usage,
@@ -102,6 +103,7 @@ if TYPE_CHECKING:
     capabilities = _client.capabilities
     classify = _client.classify
     describe_model = _client.describe_model
+    finetune = _client.finetune
     download = _client.download
     dry_run = _client.dry_run
     edit = _client.edit
@@ -122,6 +124,7 @@ if TYPE_CHECKING:
     submit = _client.submit
     submit_kind = _client.submit_kind
     upload = _client.upload
+    upload_archive = _client.upload_archive
     upscale = _client.upscale
     upscalers = _client.upscalers
     usage = _client.usage
@@ -179,6 +182,7 @@ __all__ = [
     "NewKey",
     "NoProposal",
     "NotFound",
+    "Noted",
     "OwnImage",
     "Params",
     "PeriodUsage",
@@ -215,6 +219,7 @@ __all__ = [
     "TooManyRequests",
     "ToolCall",
     "UnexpectedResponse",
+    "UploadedArchive",
     "UploadedImage",
     "UpscaleParams",
     "Upscaler",
@@ -238,6 +243,7 @@ __all__ = [
     "edit",
     "embed",
     "face_restore",
+    "finetune",
     "generate",
     "images",
     "inpaint",
@@ -253,6 +259,7 @@ __all__ = [
     "submit",
     "submit_kind",
     "upload",
+    "upload_archive",
     "upscale",
     "upscalers",
     "usage",

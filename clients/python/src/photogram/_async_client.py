@@ -1,5 +1,6 @@
 """The client of a server: `_client.py` is generated from `_async_client.py`, and so are the other pairs of modules."""
 
+import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack, overload
@@ -15,7 +16,7 @@ from ._async_webhooks import AsyncWebhooks
 from ._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT_S, Config
 from ._filters import JobFilters
 from ._flows import Flows, Following, Listener, each_of, kind_and_params
-from ._images import ImageSource, check_given
+from ._images import BinaryFile, ImageSource, check_given
 from ._language import Proposal, RewriteOptions, RewrittenPrompt
 from ._log import configure_log
 from ._models import (
@@ -30,6 +31,7 @@ from ._models import (
     Sampler,
     ServerInfo,
     Style,
+    UploadedArchive,
     UploadedImage,
     Upscaler,
     Usage,
@@ -310,6 +312,10 @@ class AsyncPhotogram(AsyncKindMethods):
     async def upload(self, image: ImageSource) -> UploadedImage:
         """Upload an image, so that several jobs can start from it; raises OSError, InvalidParams."""
         return await self._run(self._flows.upload(image))
+
+    async def upload_archive(self, data: bytes | os.PathLike[str] | BinaryFile) -> UploadedArchive:
+        """Upload the data set of a job: a zip archive, or a folder, which is packed; raises OSError, InvalidParams."""
+        return await self._run(self._flows.upload_archive(data))
 
     async def verify_provenance(self, image: ImageSource) -> Provenance:
         """What an image says of how it came about: IPTC, C2PA, the watermark and its parameters.

@@ -1,5 +1,6 @@
 """The client of a server: `_client.py` is generated from `_client.py`, and so are the other pairs of modules."""
 
+import os
 from collections.abc import Generator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack, overload
@@ -10,7 +11,7 @@ from ._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT_S, Config
 from ._filters import JobFilters
 from ._flows import Flows, Following, Listener, each_of, kind_and_params
 from ._handles import GeneratedImage, JobHandle
-from ._images import ImageSource, check_given
+from ._images import BinaryFile, ImageSource, check_given
 from ._jobs import Jobs
 from ._keys import Keys
 from ._kinds import KindMethods
@@ -28,6 +29,7 @@ from ._models import (
     Sampler,
     ServerInfo,
     Style,
+    UploadedArchive,
     UploadedImage,
     Upscaler,
     Usage,
@@ -307,6 +309,10 @@ class Photogram(KindMethods):
     def upload(self, image: ImageSource) -> UploadedImage:
         """Upload an image, so that several jobs can start from it; raises OSError, InvalidParams."""
         return self._run(self._flows.upload(image))
+
+    def upload_archive(self, data: bytes | os.PathLike[str] | BinaryFile) -> UploadedArchive:
+        """Upload the data set of a job: a zip archive, or a folder, which is packed; raises OSError, InvalidParams."""
+        return self._run(self._flows.upload_archive(data))
 
     def verify_provenance(self, image: ImageSource) -> Provenance:
         """What an image says of how it came about: IPTC, C2PA, the watermark and its parameters.

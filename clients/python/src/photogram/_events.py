@@ -4,7 +4,7 @@ import base64
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, TypeVar
 
@@ -68,7 +68,14 @@ class Rewritten:
     rewrite: Rewrite
 
 
-Event: TypeAlias = StatusChanged | Queued | Loading | Progressed | Previewed | Rewritten
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """The job tells something of its own, such as the loss and the scores of an epoch."""
+
+    document: Mapping[str, object]
+
+
+Event: TypeAlias = StatusChanged | Queued | Loading | Progressed | Previewed | Rewritten | Noted
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -207,6 +214,10 @@ def _rewritten(data: str) -> Rewritten:
     return Rewritten(Rewrite.from_payload(json.loads(data)))
 
 
+def _noted(data: str) -> Noted:
+    return Noted(dict(json.loads(data)))
+
+
 _READERS: dict[str, Callable[[str], Event]] = {
     "status": _status_changed,
     "queue": _queued,
@@ -214,4 +225,5 @@ _READERS: dict[str, Callable[[str], Event]] = {
     "progress": _progressed,
     "preview": _previewed,
     "rewrite": _rewritten,
+    "note": _noted,
 }

@@ -7,6 +7,7 @@ exception into the flow, including interruptions. Thus retries, waiting and canc
 import contextlib
 import itertools
 import math
+import os
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,10 +28,21 @@ from ._errors import (
 )
 from ._events import Event, EventReader
 from ._formats import check_format
-from ._images import ImageSource, is_image, kind_of
+from ._images import BinaryFile, ImageSource, is_image, kind_of
 from ._language import Proposal, RewrittenPrompt
 from ._log import logger
-from ._models import BatchItem, Deletion, DownloadedImage, Estimate, Job, Payload, Readiness, UploadedImage, Usage
+from ._models import (
+    BatchItem,
+    Deletion,
+    DownloadedImage,
+    Estimate,
+    Job,
+    Payload,
+    Readiness,
+    UploadedArchive,
+    UploadedImage,
+    Usage,
+)
 from ._provenance import Provenance
 from ._requests import Requests, new_job_id
 from ._responses import error_of, read
@@ -238,6 +250,10 @@ class Flows:
     def upload(self, image: ImageSource) -> Flow[UploadedImage]:
         response = yield from self._call(self._requests.upload(image))
         return read(response, UploadedImage.from_payload)
+
+    def upload_archive(self, data: bytes | os.PathLike[str] | BinaryFile) -> Flow[UploadedArchive]:
+        response = yield from self._call(self._requests.upload_archive(data))
+        return read(response, UploadedArchive.from_payload)
 
     def verify_provenance(self, image: ImageSource) -> Flow[Provenance]:
         response = yield from self._call(self._requests.verify_provenance(image))

@@ -1,8 +1,9 @@
-"""The images that jobs start from: their encoding for requests, and the kind of job that they imply."""
+"""The images and data sets that jobs start from: their encoding for requests, and the kind of job that they imply."""
 
 import base64
 import io
 import os
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Protocol, TypeAlias, TypeGuard, runtime_checkable
@@ -39,7 +40,9 @@ ImageSource: TypeAlias = str | bytes | os.PathLike[str] | BinaryFile | PillowIma
 a file, the path or the open file, an image of Pillow, an array of uint8, or an image that the server has."""
 
 _IMAGE_TYPES = (str, bytes, os.PathLike, OnServer, PillowImage, Array, BinaryFile)
-_SOURCE_NAMES = frozenset({"image", "mask"})
+_ARCHIVE = "data"
+"""The name of a zip archive in parameters."""
+_SOURCE_NAMES = frozenset({"image", "mask", _ARCHIVE})
 _PREFIXES = ("http://", "https://", "input:", "image:", "data:")
 
 
@@ -81,6 +84,19 @@ def bytes_of(image: bytes | os.PathLike[str] | BinaryFile | PillowImage | Array)
     return data
 
 
+def archive_of(data: bytes | os.PathLike[str] | BinaryFile) -> bytes:
+    """The zip archive in `data`; a folder is packed, without hidden files. Raises as `bytes_of`."""
+    if not isinstance(data, os.PathLike) or not Path(data).is_dir():
+        return bytes_of(data)
+    packed, folder = io.BytesIO(), Path(data)
+    with zipfile.ZipFile(packed, "w") as archive:  # stored: images are compressed already
+        for path in sorted(folder.rglob("*")):
+            name = path.relative_to(folder)
+            if path.is_file() and not any(part.startswith(".") for part in name.parts):
+                archive.write(path, name.as_posix())
+    return packed.getvalue()
+
+
 def kind_of(params: Mapping[str, object]) -> str:
     """The kind of job that the images in `params` imply: inpaint, img2img or txt2img."""
     if params.get("mask") is not None:
@@ -110,6 +126,8 @@ def _wire_value(name: str, value: object) -> object:
         return wire_params(value)
     if isinstance(value, list | tuple):
         return [_wire_value(name, each) for each in value]
+    if name == _ARCHIVE and isinstance(value, os.PathLike):
+        return base64.b64encode(archive_of(value)).decode()
     return source_of(value) if is_image(value) else value
 
 

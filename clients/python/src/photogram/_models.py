@@ -546,6 +546,18 @@ class UploadedImage:
         return cls(source=str(payload["source"]), width=int(payload["width"]), height=int(payload["height"]))
 
 
+@dataclass(frozen=True, slots=True)
+class UploadedArchive:
+    """A zip archive that was uploaded to the server: jobs name it by its `source`."""
+
+    source: str
+    files: int
+
+    @classmethod
+    def from_payload(cls, payload: Payload) -> "UploadedArchive":
+        return cls(source=str(payload["source"]), files=int(payload["files"]))
+
+
 def _moment(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 

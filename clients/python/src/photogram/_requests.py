@@ -1,5 +1,6 @@
 """Builds the HTTP request of each operation."""
 
+import os
 import re
 import uuid
 from collections.abc import Iterable, Mapping
@@ -10,7 +11,7 @@ import httpx2
 
 from ._config import Config
 from ._errors import UnexpectedResponse
-from ._images import ImageSource, OnServer, bytes_of, kind_of, source_of, wire_params
+from ._images import BinaryFile, ImageSource, OnServer, archive_of, bytes_of, kind_of, source_of, wire_params
 from ._paths import path_part
 from ._version import __version__
 
@@ -109,6 +110,9 @@ class Requests:
 
     def upload(self, image: ImageSource) -> httpx2.Request:
         return self._file("/v1/inputs", _data_of(image))
+
+    def upload_archive(self, data: bytes | os.PathLike[str] | BinaryFile) -> httpx2.Request:
+        return self._file("/v1/archives", archive_of(data))
 
     def verify_provenance(self, image: ImageSource) -> httpx2.Request:
         read_s = max(self._timeout_s, VERIFY_READ_TIMEOUT_S)

@@ -8,6 +8,7 @@ import http.client
 import json
 import re
 import struct
+import zipfile
 import zlib
 from io import BytesIO
 
@@ -214,7 +215,7 @@ def test_what_cannot_be_done_here_says_so(gateway, queued):
         assert (answer.status_code, error["field"]) == (422, "kind") and "not available" in error["message"]
     kinds = {each["kind"]: each["problem"] for each in gateway.get("/v1/capabilities").json()["kinds"]}
     assert [kind for kind, problem in kinds.items() if problem] == [
-        "face_restore", "face_swap", "classify", "embed", "similarity", "describe_model",
+        "face_restore", "face_swap", "classify", "embed", "similarity", "describe_model", "finetune",
     ]  # fmt: skip
     assert queued() == 0
 
@@ -239,3 +240,89 @@ def test_effective_parameters_can_be_posted_again(gateway):
         again = gateway.post("/v1/jobs", json={"kind": first["kind"], "params": first["params"]})
         assert again.status_code == 202, again.text
         assert again.json()["params"] == first["params"]
+
+
+# Archives
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    made = BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return made.getvalue()
+
+
+ARCHIVE = zipped({"cat/1.png": PNG, "cat/2.png": PNG, "dog/1.png": PNG, "dog/2.png": PNG})
+ZIP = {"Content-Type": "application/zip"}
+
+
+@pytest.fixture
+def seeing(gateway, settings: Settings):
+    """The gateway with a vision model, which need not be on the disk."""
+    (settings.data / "catalog.toml").write_text('[vision.eye]\nrepository = "timm/resnet18"\n')
+    return gateway
+
+
+def finetune(gateway: httpx.Client, path: str = "/v1/jobs", **params: object) -> httpx.Response:
+    return gateway.post(path, json={"kind": "finetune", "params": params})
+
+
+def test_an_archive_is_named_by_jobs_and_its_files_are_their_cost(seeing, queued):
+    answer = seeing.post("/v1/archives", content=ARCHIVE, headers=ZIP)
+    assert answer.json() == {"source": source_of(ARCHIVE), "files": 4, "unpacked_bytes": 4 * len(PNG)}
+    frozen = finetune(seeing, "/v1/jobs/dry_run", data=source_of(ARCHIVE)).json()
+    full = finetune(seeing, "/v1/jobs/dry_run", data=base64_of(ARCHIVE), full=True, epochs=10).json()
+    assert frozen["cost"]["step_px"] == 4 * 224 * 224 // 10
+    assert full["cost"]["step_px"] == 4 * 224 * 224 * 3 and full["params"]["data"] == source_of(ARCHIVE)
+    accepted = finetune(seeing, data=source_of(ARCHIVE), name="pets")
+    assert accepted.status_code == 202 and accepted.json()["params"]["name"] == "pets"
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status", "reason"),
+    [
+        (PNG, ZIP, 422, "no zip archive"),
+        (zipped({"../a.png": PNG}), ZIP, 422, "leads out of the archive"),
+        (ARCHIVE, {"Content-Type": "image/png"}, 415, "must be a zip archive"),
+    ],
+)
+def test_bad_archives(gateway, settings, content, headers, status, reason):
+    answer = gateway.post("/v1/archives", content=content, headers=headers)
+    assert answer.status_code == status and reason in answer.text
+    assert not settings.inputs_folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("params", "field", "reason"),
+    [
+        ({}, "data", "is required"),
+        ({"data": source_of(b"gone")}, "data", "there is no such input"),
+        ({"data": source_of(PNG)}, "data", "no zip archive"),
+        ({"data": base64_of(PNG)}, "data", "no zip archive"),
+        ({"data": base64_of(zipped({"/etc/passwd": b"x"}))}, "data", "leads out of the archive"),
+        ({"data": "https://example.org/a.zip"}, "data", "of an uploaded zip archive"),
+        ({"data": base64_of(ARCHIVE), "images": [{"image": base64_of(PNG), "label": "a"}]}, "data", "left out"),
+        ({"images": [{"image": "https://example.org/a.png", "label": "a"}]}, "images[0].image", "upload the file"),
+        ({"images": [{"image": base64_of(ARCHIVE), "label": "a"}]}, "images[0].image", "not"),
+        ({"images": [{"image": base64_of(PNG), "label": "a\x07b"}]}, "images[0].label", "all printable"),
+        ({"data": base64_of(ARCHIVE), "name": "../x"}, "name", "must be letters"),
+        ({"data": base64_of(ARCHIVE), "name": "eye"}, "name", "already"),
+        ({"data": base64_of(ARCHIVE), "augment": "__import__"}, "augment", "a policy of timm"),
+    ],
+)
+def test_what_cannot_be_learnt_is_refused_by_its_field(seeing, queued, params, field, reason):
+    seeing.post("/v1/inputs", content=PNG, headers={"Content-Type": "image/png"})
+    answer = finetune(seeing, **params)
+    [error, *_] = answer.json()["errors"]
+    assert (answer.status_code, error["field"]) == (422, f"params.{field}") and reason in error["message"], error
+    assert queued() == 0
+
+
+def test_a_limit_of_cost_units_refuses_a_training_before_it_begins(serve, settings: Settings, key: str):
+    (settings.data / "catalog.toml").write_text('[vision.eye]\nrepository = "timm/resnet18"\n')
+    strict = Settings(redis_url=settings.redis_url, data=settings.data, key_units_per_day=1)
+    with serve(create_app(strict)) as url, httpx.Client(base_url=url, headers={"X-API-Key": key}, timeout=20) as client:
+        assert finetune(client, data=base64_of(ARCHIVE)).status_code == 202
+        answer = finetune(client, data=base64_of(ARCHIVE), full=True, epochs=100)
+        assert answer.status_code == 402 and "cost units" in answer.text
