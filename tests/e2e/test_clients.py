@@ -9,11 +9,22 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from photogram import AsyncPhotogram, GeneratedImage, NotFound, Photogram, Queued, StatusChanged
+from photogram import (
+    AsyncPhotogram,
+    Event,
+    GeneratedImage,
+    InvalidParams,
+    Noted,
+    NotFound,
+    Photogram,
+    Queued,
+    StatusChanged,
+)
 from photogram_cli.command import main
 from PIL import Image
 
 from tests.e2e.conftest import CATALOG, KEY, Stack
+from tests.models.vision.digits import digit
 from tests.models.vision.rig import TINY, save, smooth_noise
 
 LONG = {"num_inference_steps": 900, "sampler": "DDIM"}
@@ -188,3 +199,27 @@ def test_kinds_that_see(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> N
         assert job.result.document["similarities"] == pytest.approx([1.0])
         with pytest.raises(NotFound):
             client.download_file(job)
+
+
+def test_a_model_is_trained_from_a_folder_and_used_at_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for label in (0, 1):
+        (tmp_path / f"digits/{label}").mkdir(parents=True)
+        for seed in range(6):
+            digit(label, seed).save(tmp_path / f"digits/{label}/{seed}.png")
+    (tmp_path / "digits/0/.hidden").write_bytes(b"left out")
+    Path("trained").mkdir()
+    assert main(["finetune", "--data", "digits", "--name", "digits", "--epochs", "3", "--save-to", "trained"]) == 0
+    assert '"model": "digits"' in capsys.readouterr().out
+    assert b"Confusion matrix" in Path("trained/report.html").read_bytes()
+    assert main(["classify", "digits/1/1.png", "--model", "digits", "--top-k", "2"]) == 0
+    assert capsys.readouterr().out.count("%") == 2
+    with Photogram() as client:
+        uploaded = client.upload_archive(tmp_path / "digits")
+        assert uploaded.files == 12
+        told: list[Event] = []
+        job = client.finetune(data=uploaded, epochs=2, on_event=told.append)
+        notes = [event.document["event"] for event in told if isinstance(event, Noted)]
+        assert notes == ["prepared", *["epoch"] * len(job.result.document["epochs"])]
+        assert [file.name for file in job.result.files][-1] == "report.html"
+        with pytest.raises(InvalidParams, match="already"):
+            client.finetune(data=uploaded, name="digits")
