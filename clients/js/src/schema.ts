@@ -35,6 +35,27 @@ export interface components {
             status?: "ok";
         };
         /**
+         * ArchiveView
+         * @description An uploaded zip archive.
+         */
+        ArchiveView: {
+            /**
+             * Source
+             * @description The name of the archive in jobs: `input:<sha256>`.
+             */
+            source: string;
+            /**
+             * Files
+             * @description How many files it has.
+             */
+            files: number;
+            /**
+             * Unpacked Bytes
+             * @description What they have together when they are unpacked.
+             */
+            unpacked_bytes: number;
+        };
+        /**
          * AssistBody
          * @description A request in plain language.
          */
@@ -1258,6 +1279,204 @@ export interface components {
             size_bytes: number;
         };
         /**
+         * FinetuneBody
+         * @description A request to give a vision model a classifier for labels of one's own.
+         */
+        FinetuneBody: {
+            /**
+             * Data
+             * @description The images: `input:<sha256>` of a zip archive from `POST /v1/archives`, or Base64 of one. It has a folder of images for each label, or folders `train` and `val` of these, or one CSV file with the columns `path` and `label`. If left out: `images`.
+             * @default null
+             */
+            data?: string | null;
+            /**
+             * Images
+             * @description The images in place of `data`, at most 2000.
+             * @default null
+             */
+            images?: components["schemas"]["LabelledImageBody"][] | null;
+            /**
+             * Model
+             * @description A name or alias of a vision model of the catalog, from `GET /v1/vision/models?catalog=true`. If left out: the first of them.
+             * @default null
+             */
+            model?: string | null;
+            /**
+             * Name
+             * @description The name of the new vision model in the catalog. If left out: it is not added, only its files are made.
+             * @default null
+             */
+            name?: string | null;
+            /**
+             * Multi Label
+             * @description Whether an image may have several labels, or none. If left out: true if one has several.
+             * @default null
+             */
+            multi_label?: boolean | null;
+            /**
+             * Full
+             * @description Whether all weights are trained, over images that timm augments; otherwise only the classifier is. If left out: false.
+             * @default null
+             */
+            full?: boolean | null;
+            /**
+             * Epochs
+             * @description How many epochs at most. If left out: 30.
+             * @default null
+             */
+            epochs?: number | null;
+            /**
+             * Patience
+             * @description Stop after so many epochs without a better one. If left out: 5.
+             * @default null
+             */
+            patience?: number | null;
+            /**
+             * Batch Size
+             * @description Images of a step. If left out: 32.
+             * @default null
+             */
+            batch_size?: number | null;
+            /**
+             * Learning Rate
+             * @description Of AdamW. If left out: 0.01, or 0.001 with `full`.
+             * @default null
+             */
+            learning_rate?: number | null;
+            /**
+             * Held Out
+             * @description The share of the images that the model is judged by, unless the data has a folder `val`. If left out: 0.2.
+             * @default null
+             */
+            held_out?: number | null;
+            /**
+             * Seed
+             * @description Of all random choices. If left out: 0.
+             * @default null
+             */
+            seed?: number | null;
+            /**
+             * Min Scale
+             * @description With `full`: the smallest part of an image that an augmented one shows. If left out: 0.35.
+             * @default null
+             */
+            min_scale?: number | null;
+            /**
+             * Flip
+             * @description With `full`: whether augmented images may be mirrored. If left out: true.
+             * @default null
+             */
+            flip?: boolean | null;
+            /**
+             * Augment
+             * @description With `full`: a policy of timm, such as `rand-m9-mstd0.5`. If left out: changes of colour.
+             * @default null
+             */
+            augment?: string | null;
+            /**
+             * Priority
+             * @description Among the jobs of the same API key: each step up gives four times the share of the device.
+             * @default null
+             */
+            priority?: number | null;
+        };
+        /**
+         * FinetuneJob
+         * @description Give a vision model a classifier for labels of your own.
+         */
+        FinetuneJob: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "finetune";
+            params: components["schemas"]["FinetuneBody"];
+            /**
+             * @description A URL that gets events of this job.
+             * @default null
+             */
+            webhook?: components["schemas"]["WebhookBody"] | null;
+            /**
+             * Start Within S
+             * @description A job that no worker has started after so many seconds fails with `start_timeout` and costs nothing.
+             * @default null
+             */
+            start_within_s?: number | null;
+            /**
+             * Cancel After S
+             * @description A job that has not ended so many seconds after it was accepted is canceled.
+             * @default null
+             */
+            cancel_after_s?: number | null;
+            /**
+             * Retries
+             * @description How often the job runs again after an `internal_error`. If left out: 0.
+             * @default null
+             */
+            retries?: number | null;
+            /**
+             * Retain S
+             * @description Record, images and files are removed so many seconds after the end of the job. If left out: as long as the server keeps them.
+             * @default null
+             */
+            retain_s?: number | null;
+            /**
+             * Tags
+             * @description Words of your own to find the job by, each of 1 to 64 characters.
+             * @default null
+             */
+            tags?: string[] | null;
+            /**
+             * Metadata
+             * @description Up to 16 values of your own to find the job by. A key has 1 to 64 letters, digits, `_`, `.` and `-`, a value at most 500 characters; with the tags at most 4096 bytes of JSON.
+             * @default null
+             */
+            metadata?: {
+                [key: string]: string;
+            } | null;
+        };
+        /**
+         * FinetuneParams
+         * @description The effective parameters; the fields that are ``None`` depend on the data or on ``full``.
+         */
+        FinetuneParams: {
+            /** Model */
+            model: string;
+            /**
+             * Priority
+             * @default 0
+             */
+            priority?: number;
+            /** Data */
+            data: string | null;
+            /** Images */
+            images: components["schemas"]["LabelledImage"][];
+            /** Name */
+            name: string | null;
+            /** Multi Label */
+            multi_label: boolean | null;
+            /** Full */
+            full: boolean;
+            /** Epochs */
+            epochs: number;
+            /** Patience */
+            patience: number;
+            /** Batch Size */
+            batch_size: number;
+            /** Learning Rate */
+            learning_rate: number | null;
+            /** Held Out */
+            held_out: number;
+            /** Seed */
+            seed: number;
+            /** Min Scale */
+            min_scale: number;
+            /** Flip */
+            flip: boolean;
+            /** Augment */
+            augment: string | null;
+        };
+        /**
          * ImageListView
          * @description The images of some jobs of the API key.
          */
@@ -1832,7 +2051,7 @@ export interface components {
          * JobBody
          * @description A job to submit.
          */
-        JobBody: components["schemas"]["Txt2ImgJob"] | components["schemas"]["Img2ImgJob"] | components["schemas"]["InpaintJob"] | components["schemas"]["UpscaleJob"] | components["schemas"]["FaceRestoreJob"] | components["schemas"]["FaceSwapJob"] | components["schemas"]["ClassifyJob"] | components["schemas"]["EmbedJob"] | components["schemas"]["SimilarityJob"] | components["schemas"]["DescribeModelJob"];
+        JobBody: components["schemas"]["Txt2ImgJob"] | components["schemas"]["Img2ImgJob"] | components["schemas"]["InpaintJob"] | components["schemas"]["UpscaleJob"] | components["schemas"]["FaceRestoreJob"] | components["schemas"]["FaceSwapJob"] | components["schemas"]["ClassifyJob"] | components["schemas"]["EmbedJob"] | components["schemas"]["SimilarityJob"] | components["schemas"]["DescribeModelJob"] | components["schemas"]["FinetuneJob"];
         /**
          * JobListView
          * @description Some jobs of the API key.
@@ -1869,7 +2088,7 @@ export interface components {
              * Params
              * @description The effective parameters: defaults and random seed are filled in, the prompt is as it was sent.
              */
-            params: components["schemas"]["DrawParams"] | components["schemas"]["UpscaleParams"] | components["schemas"]["FaceRestoreParams"] | components["schemas"]["ClassifyParams"] | components["schemas"]["EmbedParams"] | components["schemas"]["SimilarityParams"] | components["schemas"]["DescribeModelParams"];
+            params: components["schemas"]["DrawParams"] | components["schemas"]["UpscaleParams"] | components["schemas"]["FaceRestoreParams"] | components["schemas"]["ClassifyParams"] | components["schemas"]["EmbedParams"] | components["schemas"]["SimilarityParams"] | components["schemas"]["DescribeModelParams"] | components["schemas"]["FinetuneParams"];
             /**
              * Revised Prompt
              * @description The prompt that is used instead, if the prompt was rewritten.
@@ -2163,6 +2382,32 @@ export interface components {
             /** Webhooks */
             webhooks: boolean;
             limits: components["schemas"]["KeyLimitsView"];
+        };
+        /**
+         * LabelledImage
+         * @description An image and its labels.
+         */
+        LabelledImage: {
+            /** Image */
+            image: string;
+            /** Label */
+            label: string;
+        };
+        /**
+         * LabelledImageBody
+         * @description An image and its labels.
+         */
+        LabelledImageBody: {
+            /**
+             * Image
+             * @description `input:<sha256>` from `POST /v1/inputs`, `image:<id>` of an image that this server generated, or Base64.
+             */
+            image: string;
+            /**
+             * Label
+             * @description Its label, or several separated by `;`, which makes the model multi-label.
+             */
+            label: string;
         };
         /**
          * Limits

@@ -21,7 +21,7 @@ def test_health(anonymous, worker):
     assert (unready.status_code, unready.json()["code"]) == (503, "no_workers")
     assert unready.headers["content-type"] == "application/problem+json"
     assert checks(unready)["workers"] == {
-        "status": "failed", "detail": "no worker is alive", "queues": {"photogram": 0},
+        "status": "failed", "detail": "no worker is alive", "queues": {"photogram": 0, "training": 0},
     }  # fmt: skip
     worker.ledger.beat("w1")
     ready = anonymous.get("/readyz").json()
@@ -35,10 +35,12 @@ def test_each_part_is_told(anonymous, worker):
     assert checks(anonymous.get("/readyz")) == {
         "storage": {"status": "ok"},
         "redis": {"status": "ok"},
-        "workers": {"status": "ok", "queues": {"photogram": 1}},
+        "workers": {
+            "status": "degraded", "detail": "no worker of: training", "queues": {"photogram": 1, "training": 0},
+        },
         "models": {"status": "ok"},
         "language": {"status": "off"},
-    }
+    }  # fmt: skip
 
 
 def test_a_model_that_cannot_be_loaded_degrades_and_tells_no_secrets(anonymous, client, worker):
