@@ -39,7 +39,7 @@ _TAKE_BESIDE_WAITING_S = 0.1
 """How long to wait for a job of the queue while others wait until a fetch has ended."""
 _POLL_S = 0.02
 OTHER_KEYS_MAX = 4
-"""How many jobs beyond the room of the executors a worker takes from API keys of whom it holds none."""
+"""How many jobs beyond the room of the executors a worker usually takes from API keys of whom it holds none."""
 _REDIS_PAUSE_S = 1.0
 _STORAGE_PAUSE_S = 0.25
 _STORE_PAUSES_S = (0.25, 0.5, 1.0, 2.0)
@@ -57,6 +57,7 @@ class Prepare(threading.Thread):
             if more wait.
         can_store: whether the results of further jobs could be stored now; otherwise no job is taken.
         safety: looks at the images that jobs start from; ``None`` looks at none.
+        other_keys_max: how many jobs beyond ``room`` are taken from API keys of whom this worker holds none.
     """
 
     def __init__(
@@ -68,12 +69,13 @@ class Prepare(threading.Thread):
         ready: ReadyQueue,
         can_store: Callable[[], bool] = lambda: True,
         safety: Safety | None = None,
+        other_keys_max: int = OTHER_KEYS_MAX,
     ) -> None:
         super().__init__(name="prepare", daemon=True)
         self.ready = ready
         self._consumer, self._held = consumer, consumer.held
         self._loader, self._rewriting, self._room = loader, rewriting, room
-        self._can_store, self._safety = can_store, safety
+        self._can_store, self._safety, self._other_keys_max = can_store, safety, other_keys_max
         self._is_refused = False
         self._loading: queue.SimpleQueue[tuple[HeldJob, Fetched]] = queue.SimpleQueue()
         self._preparing: set[str] = set()
@@ -137,7 +139,7 @@ class Prepare(threading.Thread):
         if len(self._preparing) < PREPARED_MAX and left > 0:
             return self._consumer.take(_TAKE_BESIDE_WAITING_S if self._consumer.gate.has_waiting else _TAKE_S)
         job = None
-        if len(self._preparing) < PREPARED_MAX and left > -OTHER_KEYS_MAX:
+        if len(self._preparing) < PREPARED_MAX and left > -self._other_keys_max:
             job = self._consumer.take_of_another()
         if job is None:
             time.sleep(_POLL_S)

@@ -34,7 +34,7 @@ from workers.loop import JobLoop
 from workers.maintenance import Maintenance
 from workers.marking import Marking
 from workers.metrics import MetricsPublisher
-from workers.prepare import Prepare, ReadyQueue
+from workers.prepare import OTHER_KEYS_MAX, Prepare, ReadyQueue
 from workers.rewriting import Rewriting, rewriter_of
 from workers.rq_adapter import RqAdapter
 from workers.safety import Safety
@@ -133,7 +133,8 @@ def _build(
         diffusion, _function_executor(settings, functions, ready, loader.open, trains=queue_name == TRAINING_QUEUE)
     )
     rewriting = Rewriting(lambda: rewriter_of(settings, redis_url, name))
-    prepare = Prepare(consumer, loader, rewriting, lambda: executors.room, ready, can_store, safety)
+    others = 0 if queue_name == TRAINING_QUEUE else OTHER_KEYS_MAX
+    prepare = Prepare(consumer, loader, rewriting, lambda: executors.room, ready, can_store, safety, others)
     heartbeat = Heartbeat(maintenance, consumer, prepare, timeout_s, lambda: executors.longest_call_s)
     loop = JobLoop(consumer, prepare, executors, finish, timeout_s, settings.snapshot_every)
     metrics = MetricsPublisher(connection, name, lambda: len(held))

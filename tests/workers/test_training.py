@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
+import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -202,6 +205,10 @@ def test_a_run_is_canceled_within_an_epoch(world: World) -> None:
     worker = psutil.Process(world.start_worker().pid)
     world.until(lambda: world.record(job).step >= 6, LONG_S)  # the images are checked by then
     assert len(trainings(worker)) == 1
+    waiting = world.submit_request(FinetuneRequest(data=stored(world, archive(digits(3, 0))), epochs=1), owner="you")
+    time.sleep(1)
+    assert world.record(waiting).status is JobStatus.QUEUED  # another worker may take it
+    world.cancel(waiting)
     world.cancel(job)
     assert world.until_over(job, timeout_s=LONG_S)[0].status is JobStatus.CANCELED
     world.until(lambda: not trainings(worker) and not left(world))
@@ -250,3 +257,8 @@ def test_a_catalog_that_cannot_be_written_leaves_no_model(tmp_path: Path, made: 
     (settings.data / ".catalog.toml.lock").mkdir()
     assert "cannot be written" in str(register(settings, made, "new", spec, "1"))
     assert list((settings.data / "vision").iterdir()) == []
+
+
+def test_a_worker_that_trains_has_no_torch_itself() -> None:
+    code = "import sys, workers.training.job; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
