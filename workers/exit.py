@@ -1,9 +1,10 @@
-"""Ending a worker process at once that hangs or has lost its device."""
+"""Ending a worker process at once: one that has closed everything, that hangs, or that has lost its device."""
 
 from __future__ import annotations
 
 import logging
 import os
+import sys
 from typing import NoReturn
 
 from workers.consumer import Consumer
@@ -15,6 +16,18 @@ log = logging.getLogger(__name__)
 EXIT_CODE = 70
 """``EX_SOFTWARE``; the supervisor starts another process."""
 _STOP_TAKING_S = 2.0
+
+
+def leave() -> NoReturn:
+    """End the process, which has closed everything that others can see.
+
+    The interpreter would free each object of torch and diffusers first: 2.5 s on an idle machine, and on a busy one more
+    than a supervisor waits.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(os.EX_OK)
 
 
 def end_process(consumer: Consumer, prepare: Prepare) -> NoReturn:

@@ -11,15 +11,16 @@ from service.backbone.configuration import configure_process
 from service.backbone.permissions import restrict_umask
 from service.backbone.settings import SettingsError
 from service.backbone.tracing import start_tracing, stop_tracing
+from workers.exit import leave
 from workers.functions import FunctionMissing
 from workers.worker import UnknownQueue, run
 
 
 def serve(name: str, queue: str | None) -> int:
-    """Run a worker of ``queue``, or of the diffusion queue, until SIGINT or SIGTERM.
+    """Run a worker of ``queue``, or of the diffusion queue, until SIGINT or SIGTERM; then the process ends.
 
-    Returns the exit code: 2 for settings that are not valid, and 78 (``EX_CONFIG``) if the function of a job kind
-    cannot be imported, so that a supervisor can tell that a restart does not help.
+    Returns the exit code if it cannot run: 2 for settings that are not valid, and 78 (``EX_CONFIG``) if the function of
+    a job kind cannot be imported, so that a supervisor can tell that a restart does not help.
     """
     if "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:  # the variable's older name
         # Segments that grow waste less of a GPU's memory between batches of many sizes; read when torch first uses it.
@@ -37,4 +38,4 @@ def serve(name: str, queue: str | None) -> int:
         return os.EX_CONFIG if isinstance(error, FunctionMissing) else 2
     finally:
         stop_tracing()
-    return 0
+    leave()
