@@ -21,8 +21,8 @@ _STOP_TAKING_S = 2.0
 def leave() -> NoReturn:
     """End the process, which has closed everything that others can see.
 
-    The interpreter would free each object of torch and diffusers first: 2.5 s on an idle machine, and on a busy one more
-    than a supervisor waits.
+    The interpreter would free each object of torch and diffusers first: 2.5 s on an idle machine, and on a busy one
+    more than a supervisor waits.
     """
     logging.shutdown()
     sys.stdout.flush()

@@ -47,6 +47,20 @@ async def read_body(request: Request, model: type[_Body], *, has_images: bool = 
     return await parsed(body, lambda body: validated(model, parse_json(body)))
 
 
+async def read_optional_body(request: Request, model: type[_Body]) -> _Body:
+    """As :func:`read_body`, for JSON that may be left out: no body is one without fields.
+
+    Raises:
+        ApiError: as :func:`read_body`, and if the body is not sent as JSON.
+        InvalidTicket: as :func:`read_body`.
+    """
+    body = await received_json(request)
+    if not body:
+        return model()
+    require_json_type(request.headers)
+    return await parsed(body, lambda body: validated(model, parse_json(body)))
+
+
 async def received_json(request: Request, *, has_images: bool = False, limits: JsonLimits = DEFAULT_LIMITS) -> bytes:
     """The request's body, which is refused while it arrives if it is larger than JSON of this route may be.
 

@@ -89,10 +89,10 @@ def _drop_framework_errors(document: dict[str, Any]) -> None:
         document["components"]["schemas"].pop(name, None)
 
 
-def json_body(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
+def json_body(model: type[BaseModel], example: dict[str, Any], *, is_required: bool = True) -> dict[str, Any]:
     """The OpenAPI entry for a JSON body that the route parses as ``model``."""
     content = {"application/json": {"schema": _reference(model), "example": example}}
-    return {"requestBody": {"required": True, "content": content}}
+    return {"requestBody": {"required": is_required, "content": content}}
 
 
 def problems(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:

@@ -21,9 +21,13 @@ _PROMPT = "prompt"
 _MESSAGES = {
     "extra_forbidden": "there is no such field",
     "missing": "is required",
+    "timezone_aware": "must have a time zone, as in 2026-01-31T12:00:00Z",
+    "string_pattern_mismatch": "does not have the form that the documentation of the field tells",
     **dict.fromkeys(("model_type", "model_attributes_type", "dataclass_type", "dict_type"), "must be an object"),
 }
-"""By pydantic's type of error, instead of pydantic's own message, which names classes of Python."""
+"""By pydantic's type of error, instead of pydantic's own message, which names classes of Python or patterns."""
+_SHOULD = re.compile(r"^[A-Z]\w+ should ")
+_UNSAID = re.compile(r" after validation, not \d+$")
 _BRANCH = re.compile(r"str|int|float|bool|[A-Z]\w*(?:Body|Config)")
 """The parts of pydantic's locations that name the branch of a union: a type, which clients do not know."""
 _CODES: Mapping[str, ProblemCode] = {
@@ -130,7 +134,7 @@ def _problem(error: Any) -> Problem:
 def _message(error: Any, context: Mapping[str, Any]) -> str:
     if error["type"] == "value_error":  # pydantic puts words before the message of our own validators
         return str(context["error"])
-    return _MESSAGES.get(error["type"]) or str(error["msg"])
+    return _MESSAGES.get(error["type"]) or _UNSAID.sub("", _SHOULD.sub("must ", str(error["msg"])))
 
 
 def _path(location: Sequence[int | str]) -> str:

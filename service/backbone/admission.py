@@ -182,5 +182,6 @@ def _earlier(fields: Mapping[bytes, bytes], ticket: Ticket) -> JobRecord:
 
 def _same_request(record: JobRecord, ticket: Ticket, requested: Mapping[str, Any]) -> JobRecord:
     if record.owner != ticket.owner or record.requested != json.loads(json.dumps(requested)):
-        raise AlreadyUsed(f"the id {record.job_id!r} belongs to another request")
+        used = "the idempotency key" if record.job_id != ticket.job_id else f"the id {ticket.job_id!r}"
+        raise AlreadyUsed(f"{used} belongs to another request")
     return record

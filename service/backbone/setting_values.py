@@ -104,11 +104,6 @@ def function(value: str) -> str:
     return value
 
 
-def address(value: str) -> str:
-    """An address without the slash at its end."""
-    return value.rstrip("/")
-
-
 def bucket(value: str) -> str:
     """A place in a bucket: ``s3://bucket`` or ``s3://bucket/prefix``, without a slash at its end."""
     found = _BUCKET.fullmatch(value)

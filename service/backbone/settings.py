@@ -86,7 +86,7 @@ class Settings:
     """The folder of the catalog, the images and the files of the embedded Valkey."""
     cache: Path = setting(DEFAULT_CACHE, values.folder)
     """The folder of data that can be made again at any time."""
-    public_url: str | None = setting(None, values.address)
+    public_url: str | None = setting(None, values.http_url)
     """The gateway's address in absolute links; ``None`` takes the address of each request."""
     hosts: tuple[str, ...] = setting((), values.hosts)
     """The host names under which the gateway answers, also ``*.example.org``; none is any name."""

@@ -47,7 +47,7 @@ class JobEvent:
     event_id: str
     """Empty for what a gateway tells by itself (:meth:`JobWatcher.tell`), which nobody can resume after."""
     kind: str
-    """``status`` (data: the status), ``loading``, ``progress``, ``preview``, ``note``, or what was told (data: JSON)."""
+    """``status`` (data: the status), ``loading``, ``progress``, ``preview``, ``note``, or what was told (JSON)."""
     data: str
 
 

@@ -95,7 +95,9 @@ def _add_rules(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--scope", action="append", choices=[scope.value for scope in Scope], help="may be repeated (default: submit)"
     )
-    command.add_argument("--expires", type=lifetime, help="after how long it ends: 30m, 12h, 90d (default: never)")
+    command.add_argument(
+        "--expires", type=lifetime, help="after how long it ends: 30m, 12h, 90d, or seconds (default: never)"
+    )
     command.add_argument("--reads", help="the id of the key whose jobs it reads; for a key without submit")
     command.add_argument("--model", action="append", help="a model that its jobs may use; may be repeated")
     command.add_argument("--kind", action="append", help="a kind that it may submit; may be repeated")

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 
 from service.api.auth import Administrator
-from service.api.bodies import read_body, require_json_type
+from service.api.bodies import read_body, read_optional_body, require_json_type
 from service.api.documentation import json_body
 from service.api.images import base_url
 from service.api.native.errors import CREATING_KEY, DELETING_KEY, QUERYING_JOB, READING_KEY, READING_KEYS
@@ -97,13 +97,12 @@ async def change_key(request: Request, gateway: GatewayState, admin: Administrat
     "/v1/keys/{key_id}/rotate",
     operation_id="rotateKey",
     summary="Give an API key a new secret",
-    openapi_extra=json_body(RotateBody, {"grace_s": 3600}),
+    openapi_extra=json_body(RotateBody, {"grace_s": 3600}, is_required=False),
     responses=CREATING_KEY,
 )
 async def rotate_key(request: Request, gateway: GatewayState, admin: Administrator, key_id: str) -> IssuedKeyView:
     """The id stays, and so does all that the key owns. The old secret works for `grace_s` more seconds."""
-    require_json_type(request.headers)
-    body = await read_body(request, RotateBody)
+    body = await read_optional_body(request, RotateBody)
     issued = await run_in_threadpool(gateway.key_store.rotate, key_id, body.grace_s)
     return issued_view(issued.key, await _view(gateway, issued.record))
 

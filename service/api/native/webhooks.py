@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.concurrency import run_in_threadpool
 
 from service.api.auth import CurrentCaller, Submitter
-from service.api.bodies import read_body, require_json_type
+from service.api.bodies import read_body, read_optional_body, require_json_type
 from service.api.documentation import json_body
 from service.api.native.errors import (
     CHANGING_WEBHOOK,
@@ -81,13 +81,12 @@ async def create_webhook(request: Request, gateway: GatewayState, caller: Webhoo
     operation_id="rotateWebhookSecret",
     summary="Make a signing secret",
     status_code=201,
-    openapi_extra=json_body(SecretBody, {"grace_s": 86400}),
+    openapi_extra=json_body(SecretBody, {"grace_s": 86400}, is_required=False),
     responses=MAKING_SECRET,
 )
 async def rotate_secret(request: Request, gateway: GatewayState, caller: WebhookHolder) -> SecretView:
     """Make the secret that signs all webhooks of the API key, or replace it."""
-    require_json_type(request.headers)
-    body = await read_body(request, SecretBody)
+    body = await read_optional_body(request, SecretBody)
     return SecretView(secret=await run_in_threadpool(gateway.webhooks.rotate_secret, caller.key_id, body.grace_s))
 
 

@@ -36,6 +36,7 @@ _SIGNS = {
     "error sending request": "it cannot be reached",
 }
 """What the text of an error without a code says, and what that means."""
+_UNKNOWN = "it answered what was not expected; the log has its words"
 
 
 def bucket_and_prefix(url: str) -> tuple[str, str]:
@@ -100,14 +101,15 @@ def using_s3() -> Iterator[None]:
     except (BaseError, OSError) as error:
         if isinstance(error, FileNotFoundError) and "NoSuchBucket" not in str(error):
             raise
-        log.debug("S3: %s", error)
-        raise StorageUnavailable(f"the S3 storage cannot be used: {reason_of(error)}") from error
+        reason = reason_of(error)
+        log.log(logging.DEBUG if reason else logging.WARNING, "S3: %s", error)
+        raise StorageUnavailable(f"the S3 storage cannot be used: {reason or _UNKNOWN}") from error
 
 
-def reason_of(error: Exception) -> str:
-    """Why S3 refused something, without the addresses and names that the error contains."""
+def reason_of(error: Exception) -> str | None:
+    """Why S3 refused something, without the addresses and names that the error contains; ``None`` if it is unclear."""
     text = str(error)
     code = _CODE.search(text)
     if code is not None:
         return _REASONS.get(code[1], f"it answered {code[1]}")
-    return next((reason for sign, reason in _SIGNS.items() if sign in text), f"{type(error).__name__}, see the log")
+    return next((reason for sign, reason in _SIGNS.items() if sign in text), None)

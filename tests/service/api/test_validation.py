@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 from hypothesis import given as given_by
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 import service.api
 from models.catalog.catalog import Catalog
@@ -73,6 +73,9 @@ class PartBody(Part):
 class Nested(BaseModel):
     parts: list[str | PartBody] = []
     facts: dict[str, int] = {}
+    names: list[str] = Field(["x"], min_length=1)
+    since: AwareDatetime | None = None
+    source: str = Field("input:1", pattern="^input:")
 
 
 @pytest.mark.parametrize(
@@ -80,8 +83,11 @@ class Nested(BaseModel):
     [
         ([], {("body", "must be an object")}),
         ({"facts": 5}, {("facts", "must be an object")}),
-        ({"parts": [5]}, {("parts[0]", "Input should be a valid string"), ("parts[0]", "must be an object")}),
-        ({"parts": [{"weight": 1}]}, {("parts[0]", "Input should be a valid string"),
+        ({"names": []}, {("names", "must have at least 1 item")}),
+        ({"since": "2026-01-31T12:00:00"}, {("since", "must have a time zone, as in 2026-01-31T12:00:00Z")}),
+        ({"source": "x"}, {("source", "does not have the form that the documentation of the field tells")}),
+        ({"parts": [5]}, {("parts[0]", "must be a valid string"), ("parts[0]", "must be an object")}),
+        ({"parts": [{"weight": 1}]}, {("parts[0]", "must be a valid string"),
                                       ("parts[0].weight", "must be even")}),
     ],
 )  # fmt: skip

@@ -50,7 +50,7 @@ def test_the_same_request_is_the_same_job(intake, ticket, redis):
 
 def test_an_id_belongs_to_one_request_of_one_owner(intake, ticket):
     intake.accept(ticket("a"), {"prompt": "x"})
-    with pytest.raises(AlreadyUsed):
+    with pytest.raises(AlreadyUsed, match=r"^the id 'a' belongs to another request$"):
         intake.accept(ticket("a"), {"prompt": "y"})
     with pytest.raises(AlreadyUsed):
         intake.accept(ticket("a", owner="other"), {"prompt": "x"})
@@ -60,7 +60,7 @@ def test_idempotency_keys_belong_to_their_owners(intake, ticket, redis):
     first = intake.accept(ticket(), {"prompt": "x"}, "key")
     assert intake.accept(ticket(), {"prompt": "x"}, "key").record == first.record
     assert intake.accept(ticket(owner="other"), {"prompt": "x"}, "key").is_new
-    with pytest.raises(AlreadyUsed):
+    with pytest.raises(AlreadyUsed, match=r"^the idempotency key belongs to another request$"):
         intake.accept(ticket(), {"prompt": "y"}, "key")
     assert len(waiting_jobs(redis)) == 2
 

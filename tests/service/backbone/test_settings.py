@@ -98,6 +98,8 @@ def test_hosts_origins_and_proxies_are_lists() -> None:
         ("PHOTOGRAM_TRUSTED_PROXIES", "10.0.0.0/40"),
         ("PHOTOGRAM_TRUSTED_PROXIES", "proxy"),
         ("PHOTOGRAM_WRONG_KEYS_PER_MINUTE", "-1"),
+        ("PHOTOGRAM_PUBLIC_URL", "no address"),
+        ("PHOTOGRAM_PUBLIC_URL", "ftp://example.org"),
     ],
 )
 def test_lists_with_a_wrong_entry_are_refused(name: str, value: str) -> None:

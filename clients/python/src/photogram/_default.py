@@ -6,8 +6,9 @@ from ._client import Photogram
 
 SHARED = (
     "assist", "capabilities", "classify", "describe_model", "download", "dry_run", "edit", "embed", "face_restore",
-    "finetune", "generate", "images", "inpaint", "jobs", "keys", "loras", "models", "rewrite", "samplers", "server_info",
-    "similarity", "styles", "submit", "submit_kind", "upload", "upload_archive", "upscale", "upscalers", "usage",
+    "finetune", "generate", "images", "inpaint", "jobs", "keys", "loras", "models", "rewrite", "samplers",
+    "server_info", "similarity", "styles", "submit", "submit_kind", "upload", "upload_archive", "upscale",
+    "upscalers", "usage",
 )  # fmt: skip
 """The methods and attributes of a client that the module has too."""
 

@@ -215,6 +215,16 @@ def test_jobs_of_a_revoked_key_are_listed_and_deleted_with_their_images(client, 
     assert client.get(f"/v1/keys/{owner['id']}").status_code == 404
 
 
+def test_a_body_without_fields_may_be_left_out(client, issue):
+    owner = issue()
+    rotated = client.post(f"/v1/keys/{owner['id']}/rotate")
+    assert rotated.is_success and rotated.json()["key"] != owner["key"]
+    assert client.post("/v1/webhooks/secret").status_code == 201
+    for path in (f"/v1/keys/{owner['id']}/rotate", "/v1/webhooks/secret"):
+        assert client.post(path, content=b"{}", headers={"Content-Type": "text/plain"}).status_code == 415
+        assert client.post(path, json={"grace_s": -1}).status_code == 422
+
+
 def test_a_rotated_key_keeps_its_jobs(client, issue, body, server_url):
     owner = issue()
     sent = {"Authorization": f"Bearer {owner['key']}"}

@@ -168,7 +168,7 @@ REFUSED = {
     "no image": ("/v1/sd/transform", {"prompt": "x"}, "imageUrl: is required for kind img2img"),
     "no mask": ("/v1/sd/inpainting", {"prompt": "x", "imageUrl": "http://x/y.png"}, "maskUrl: is required"),
     "no Base64": ("/v1/sd/transform", {"prompt": "x", "imageData": "???"}, "imageUrl: '???' is not a URL"),
-    "fill": ("/v1/sd/inpaint", {"prompt": "x", "inpainting_fill": 4}, "inpainting_fill: Input should be less"),
+    "fill": ("/v1/sd/inpaint", {"prompt": "x", "inpainting_fill": 4}, "inpainting_fill: must be less"),
     "strength": ("/v1/transform", {"prompt": "x", "imageUrl": "http://x/y", "denoising_strength": 2}, "denoising_str"),
     "controlnet": ("/v1/controlnet", {"prompt": "x", "imageUrl": "http://x/y", "controlnet_model": "canny"},
                    "controlnet_model: there is no ControlNet 'canny'"),

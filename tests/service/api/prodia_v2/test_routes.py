@@ -211,7 +211,7 @@ def test_errors_come_in_the_requests_own_form(client, queued):
     ("body", "told"),
     [
         ({"json": {"config": {"prompt": "x"}}}, "type: is required"),
-        ({"json": {"type": 5}}, "type: Input should be a valid string"),
+        ({"json": {"type": 5}}, "type: must be a valid string"),
         ({"json": {"type": TXT2IMG, "config": []}}, "config: must be an object"),
         ({"json": {"type": TXT2IMG}}, "prompt: is required"),
         ({"json": []}, "body: must be an object"),

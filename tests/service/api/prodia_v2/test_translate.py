@@ -277,9 +277,9 @@ def test_images_from_elsewhere(ask):
         ("sd15.txt2img.v1", {"steps": 0}, [], "steps: minimum: got 0, want 1 ("),
         ("sd15.txt2img.v1", {"sampler": "DPM adaptive"}, [], "sampler: DPM adaptive cannot be used"),
         ("sd15.txt2img.v1", {"style_preset": "baroque"}, [], "there is no style 'baroque'"),
-        ("sd15.txt2img.v1", {"steps": "many"}, [], "steps: Input should be a valid integer"),
-        ("sd15.txt2img.v1", {"seed": True}, [], "seed: Input should be a valid integer"),
-        ("sd15.txt2img.v1", {"loras": [5]}, [], "loras[0]: Input should be a valid string"),
+        ("sd15.txt2img.v1", {"steps": "many"}, [], "steps: must be a valid integer"),
+        ("sd15.txt2img.v1", {"seed": True}, [], "seed: must be a valid integer"),
+        ("sd15.txt2img.v1", {"loras": [5]}, [], "loras[0]: must be a valid string"),
         ("photogram.inpainting.v1", {"mask": {"feather": 5}}, [("a", RED)], "mask.feather: there is no such"),
     ],
 )  # fmt: skip

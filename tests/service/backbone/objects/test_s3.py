@@ -10,13 +10,14 @@ from dataclasses import replace
 
 import httpx
 import pytest
+from obstore.exceptions import GenericError
 
 from models.errors import StorageUnavailable
 from service.backbone.objects import s3 as module
 from service.backbone.objects import s3_monitor
 from service.backbone.objects.opening import KINDS, open_monitor, open_stores
 from service.backbone.objects.s3 import PIECE_BYTES, TOUCH_AFTER_S, S3Objects
-from service.backbone.objects.s3_client import open_bucket
+from service.backbone.objects.s3_client import open_bucket, using_s3
 from service.backbone.setting_values import bucket
 from service.backbone.settings import Settings
 from tests.s3 import S3Server
@@ -39,6 +40,15 @@ def test_what_is_wrong_is_said_without_addresses_and_keys(name: str, s3: S3Serve
         stores.inputs.add(b"x")
     problem = open_monitor(settings, KINDS).write_problem()
     assert str(raised.value) == problem == f"the S3 storage cannot be used: {reason}"
+
+
+def test_what_nobody_expected_is_in_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        pytest.raises(StorageUnavailable, match=r"it answered what was not expected; the log has its words$"),
+        using_s3(),
+    ):
+        raise GenericError("a range of http://10.0.0.1 was ignored")
+    assert "a range of http://10.0.0.1 was ignored" in caplog.text
 
 
 def test_a_service_that_does_not_answer_is_given_up(s3: S3Server) -> None:
