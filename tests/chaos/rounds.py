@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from models.jobs.kinds import DIFFUSION_QUEUE
 from service.short_lived import free_port
 from tests.chaos.load import STEP_PX, Clients
 from tests.chaos.receiver import ReceiverProcess
@@ -82,7 +83,11 @@ class Service:
 
     def process(self, name: str) -> psutil.Process:
         """The process of this name, once it runs."""
-        marks = {"gateway": "service.commands.gateway", "worker": "-m workers", "valkey": "valkey"}
+        marks = {
+            "gateway": "service.commands.gateway",
+            "worker": f"-m workers --queue {DIFFUSION_QUEUE}",
+            "valkey": "valkey",
+        }
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:
             for child in self.stack.family():

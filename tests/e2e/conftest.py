@@ -14,6 +14,7 @@ import psutil
 import pytest
 from photogram import Photogram
 
+from models.jobs.kinds import DIFFUSION_QUEUE
 from service.short_lived import free_port
 from tests.tiny import build_tiny_sd
 
@@ -58,8 +59,9 @@ class Stack:
     def family(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
-    def workers(self) -> list[psutil.Process]:
-        return [child for child in self.family() if "workers" in child.cmdline()]
+    def workers(self, queue: str = DIFFUSION_QUEUE) -> list[psutil.Process]:
+        """The workers of one queue."""
+        return [child for child in self.family() if child.cmdline()[-3:] == ["workers", "--queue", queue]]
 
     def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 10.0) -> int:
         self.process.send_signal(number)
