@@ -31,6 +31,6 @@ def test_calibration_ends_in_time(tiny_sd: Studio) -> None:
 
 def test_calibration_survives_a_memory_that_is_too_small(tiny_sd: Studio) -> None:
     capacity, denoiser = Capacity(), WatchedDenoiser(tiny_sd.checkpoint.denoiser, before=refuse_more_than(4))
-    calibrate(replace(tiny_sd.checkpoint, denoiser=denoiser), capacity)
+    calibrate(replace(tiny_sd.checkpoint, denoiser=denoiser), capacity, budget_s=60.0)
     (measured,) = capacity._measured.values()
     assert (measured.splits, measured.memory_limit) == (3, None)

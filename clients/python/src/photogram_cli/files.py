@@ -152,10 +152,13 @@ def is_source(argument: str) -> bool:
 def image_of(argument: str) -> "ImageSource":
     """The image of an argument: a file, `-` for standard input, or a source that the server resolves.
 
+    A folder is given on as it is: the client packs it where it may be a data set, and refuses it where it is no image.
     Raises OSError, and ValueError for an empty file.
     """
     if is_source(argument):
         return argument
+    if argument != STANDARD and Path(argument).is_dir():
+        return Path(argument)
     data = sys.stdin.buffer.read() if argument == STANDARD else Path(argument).read_bytes()
     if not data:
         raise ValueError(f"{'standard input' if argument == STANDARD else argument} is empty, and no image")
