@@ -80,10 +80,11 @@ def difference(first: Any, second: Any) -> int:
 @pytest.mark.parametrize("weights", ["auto", "fp8"])
 @pytest.mark.parametrize("offload", OFFLOADS[1:])
 def test_offloading_changes_no_pixel(model: tuple[Path, str], offload: str, weights: str) -> None:
+    """By more than rounding: weights that move lie elsewhere in memory, and some CPUs then add up in another order."""
     folder, family = model
     usual = load_checkpoint(spec_of(folder, family=family, weights=weights), CPU)
     offloaded, memory = open_far(folder, family, offload, weights)
-    assert difference(drawn(usual), drawn(offloaded)) == 0
+    assert difference(drawn(usual), drawn(offloaded)) <= 1
     assert memory.fetched
 
 
