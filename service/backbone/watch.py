@@ -212,6 +212,8 @@ class _Waiter:
     def take_told(self) -> JobEvent | None:
         """What was told last and not taken yet."""
         told, self._told = self._told, None
+        if not self._has_changed:
+            self._event.clear()
         return told
 
     async def next(self, timeout_s: float) -> bool:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from io import BytesIO
+from zipfile import ZipFile
 
 import pytest
 import schemathesis
@@ -28,6 +29,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from models.jobs.kinds import DIFFUSION_QUEUE
+from models.media.archives import ZIP_TYPES
 from service.api.app import create_app
 from service.backbone.connections import connect
 from service.backbone.keys import add_key
@@ -52,8 +54,17 @@ def bitmap() -> bytes:
     return buffer.getvalue()
 
 
+def archive() -> bytes:
+    buffer = BytesIO()
+    with ZipFile(buffer, "w") as packed:
+        packed.writestr("cat/1.bmp", bitmap())
+    return buffer.getvalue()
+
+
 for name in ("bmp", "avif", "jp2", "tiff", "x-icon", "x-portable-anymap"):  # told by the bytes, whatever the type says
     schemathesis.openapi.media_type(f"image/{name}", st.sampled_from([bitmap(), b"no image"]))
+for name in ZIP_TYPES:
+    schemathesis.openapi.media_type(name, st.sampled_from([archive(), b"no archive"]))
 schema = schemathesis.openapi.from_dict(create_app(Settings(prodia_keyless=True)).openapi())
 
 

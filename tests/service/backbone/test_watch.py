@@ -10,7 +10,7 @@ import pytest
 from models.jobs.records import JobStatus
 from service.backbone.connections import connect_async
 from service.backbone.keyspace import events_key, record_key
-from service.backbone.watch import JobWatcher
+from service.backbone.watch import JobEvent, JobWatcher
 from tests.service.backbone.damage import UNREADABLE
 
 
@@ -54,6 +54,19 @@ async def test_a_lost_announcement_delays_a_waiter_only(connection, ledger, job,
     await asyncio.to_thread(ledger.start, job, "a")
     await asyncio.to_thread(ledger.succeed, job, "a", [], {})
     assert (await asyncio.wait_for(waiting, 2)).status is JobStatus.SUCCEEDED
+
+
+async def test_what_is_told_before_a_reader_waits_does_not_end_its_wait(watcher, job):
+    place = JobEvent("", "queue", "{}")
+    events = watcher.events(job, "0-0", 300)
+    assert (await anext(events)).kind == "status"
+    watcher.tell(job, place)
+    found = [await anext(events)]
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            found.append(await anext(events))
+    assert found == [place]
+    await events.aclose()
 
 
 async def test_events_of_a_job_that_is_over_end_at_once(watcher, ledger, job, redis):

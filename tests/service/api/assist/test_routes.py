@@ -270,6 +270,7 @@ def test_failures_of_the_engine(assisting, engine, monkeypatch, answer, is_strea
     assert (problem["status"], problem["code"]) == (503, "language_unavailable")
     assert problem["detail"] and "secret" not in problem["detail"] and engine.url not in problem["detail"]
     engine.answer_with(native_model)
+    monkeypatch.setattr(conversation, "DEADLINE_S", 60.0)
     assert client.post(PATH, json={"message": "a fox"}).status_code == 200
 
 
