@@ -120,7 +120,8 @@ def _build(
     signing.open_at_start()
     marking = Marking(signing, stores.images, stores.inputs, settings.provenance)
     safety = Safety(settings, catalog.current)
-    timeout_s = settings.training_timeout_s if queue_name == TRAINING_QUEUE else settings.job_timeout_s
+    trains = queue_name == TRAINING_QUEUE
+    timeout_s = settings.training_timeout_s if trains else settings.job_timeout_s
     finish = Finish(consumer, stores.images, stores.files, marking, timeout_s, storage, safety)
 
     def can_store() -> bool:
@@ -129,11 +130,10 @@ def _build(
     limits = FetchLimits(max_bytes=settings.max_input_bytes, **vars(settings.fetch_policy))
     budget = PixelBudget(settings.decoding_px)
     loader = ImageLoader(stores.inputs, stores.images, limits, budget, settings.cost_limits)
-    executors = Executors(
-        diffusion, _function_executor(settings, functions, ready, loader.open, trains=queue_name == TRAINING_QUEUE)
-    )
+    function_executor = _function_executor(settings, functions, ready, loader.open, trains=trains)
+    executors = Executors(diffusion, function_executor)
     rewriting = Rewriting(lambda: rewriter_of(settings, redis_url, name))
-    others = 0 if queue_name == TRAINING_QUEUE else OTHER_KEYS_MAX
+    others = 0 if trains else OTHER_KEYS_MAX
     prepare = Prepare(consumer, loader, rewriting, lambda: executors.room, ready, can_store, safety, others)
     heartbeat = Heartbeat(maintenance, consumer, prepare, timeout_s, lambda: executors.longest_call_s)
     loop = JobLoop(consumer, prepare, executors, finish, timeout_s, settings.snapshot_every)

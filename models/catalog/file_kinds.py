@@ -304,11 +304,9 @@ def _vectors_problem(header: Header) -> str | None:
     if len(counts) > 1:
         return f"its text encoders have different numbers of vectors: {', '.join(map(str, sorted(counts)))}"
     count = next(iter(counts))
-    return (
-        None
-        if 1 <= count <= EMBEDDING_VECTORS_MAX
-        else (f"it has {count} vectors, and from 1 to {EMBEDDING_VECTORS_MAX} fit into a prompt")
-    )
+    if not 1 <= count <= EMBEDDING_VECTORS_MAX:
+        return f"it has {count} vectors, and from 1 to {EMBEDDING_VECTORS_MAX} fit into a prompt"
+    return None
 
 
 def _shapes(header: Header) -> Iterator[tuple[str, list[int]]]:

@@ -43,8 +43,7 @@ async def read_body(request: Request, model: type[_Body], *, has_images: bool = 
         ApiError: the body is not JSON, or too large.
         InvalidTicket: the body is JSON and does not fit ``model``.
     """
-    body = await received_json(request, has_images=has_images)
-    return await parsed(body, lambda body: validated(model, parse_json(body)))
+    return await _as_model(await received_json(request, has_images=has_images), model)
 
 
 async def read_optional_body(request: Request, model: type[_Body]) -> _Body:
@@ -58,6 +57,10 @@ async def read_optional_body(request: Request, model: type[_Body]) -> _Body:
     if not body:
         return model()
     require_json_type(request.headers)
+    return await _as_model(body, model)
+
+
+async def _as_model(body: bytes, model: type[_Body]) -> _Body:
     return await parsed(body, lambda body: validated(model, parse_json(body)))
 
 

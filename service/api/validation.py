@@ -22,7 +22,7 @@ _MESSAGES = {
     "extra_forbidden": "there is no such field",
     "missing": "is required",
     "timezone_aware": "must have a time zone, as in 2026-01-31T12:00:00Z",
-    "string_pattern_mismatch": "does not have the form that the documentation of the field tells",
+    "string_pattern_mismatch": "does not have the documented form",
     **dict.fromkeys(("model_type", "model_attributes_type", "dataclass_type", "dict_type"), "must be an object"),
 }
 """By pydantic's type of error, instead of pydantic's own message, which names classes of Python or patterns."""

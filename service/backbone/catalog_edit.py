@@ -125,10 +125,7 @@ def remove_entry(path: Path, name: str, table: str | None = None) -> str:
         if len(found) > 1:
             raise CatalogError(f"there are several entries called {name!r}, in {', '.join(found)}: name one of these")
         table = found[0] if found else _MODELS
-        if (
-            not any(_has(document, each, name) for each in found)
-            and (place := _found_by_itself(path, name)) is not None
-        ):
+        if not _has(document, table, name) and (place := _found_by_itself(path, name)) is not None:
             raise CatalogError(f"{name!r} has no entry in {path}, but is found at {place}: delete or move that")
         del _entries(document, table, name, path)[name]
         if table == _MODELS and document.get("default") == name:

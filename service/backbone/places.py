@@ -120,9 +120,8 @@ class _Load:
         own_s = step_px * times.own_px_s if step_px else job_s
         if not is_queued:
             left_s = own_s * (1 - record.step / max(record.steps, 1)) * max(beside, 1.0)
-        elif (
-            not ahead and not self.running_of[record.owner]
-        ):  # it is let in at once, and shares with another key at most
+        elif not ahead and not self.running_of[record.owner]:
+            # It is let in at once, and shares the device with another key at most.
             left_s = own_s * (2.0 if self.running else 1.0)
         else:
             # Jobs that run are half done on average, also those that come after this one and run beside its end.

@@ -43,10 +43,12 @@ class Stack:
         self.errors: list[str] = []
         self._listener = threading.Thread(target=lambda: self.errors.extend(self.process.stderr), daemon=True)
         self._listener.start()
-        self.ready = self.process.stdout.readline().strip() if awaited else ""
+        self.ready = ""
+        if awaited:
+            self.wait_until_ready()
 
     def wait_until_ready(self) -> None:
-        """Read the ready line of a stack that was not awaited."""
+        """Read the ready line."""
         self.ready = self.process.stdout.readline().strip()
 
     @property

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -74,3 +76,12 @@ def test_redis_must_be_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     monkeypatch.delenv("REDIS_URL")
     assert main([]) == 2
     assert "REDIS_URL" in capsys.readouterr().err
+
+
+def test_a_worker_that_leaves_frees_nothing_and_loses_no_output() -> None:
+    program = (
+        "import atexit, sys; from workers.exit import leave;"
+        "atexit.register(print, 'finalized'); print('closed'); print('said', file=sys.stderr); leave()"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "closed\n", "said\n")

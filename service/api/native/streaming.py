@@ -78,7 +78,7 @@ async def event_stream(
         render: a record as JSON in one line.
     """
     job_id, is_over, place = record.job_id, False, ""
-    await attention.turn_to(record)  # nothing is told before the first event is waited for: no await is in between
+    await attention.turn_to(record)  # does not suspend for a job that waits, so that nothing is told before we listen
     async with aclosing(watcher.events(job_id, after, keep_alive_s)) as events:
         async for event in events:
             if event is None:

@@ -75,8 +75,7 @@ async def create_archive(request: Request, gateway: GatewayState, caller: Submit
     It is refused if an entry is a link, encrypted or larger than 64 MiB, if a path leads out of the archive, or if it
     has more than 50,000 files or 4 GiB when it is unpacked.
     """
-    if not request.headers.get("content-type", _BYTES).strip().lower().startswith((*ZIP_TYPES, _BYTES)):
-        raise ApiError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"the body must be a zip archive, sent as {ZIP_TYPES[0]}")
+    _require_type(request, ZIP_TYPES, f"a zip archive, sent as {ZIP_TYPES[0]}")
     data = await request.body()
     try:
         stored = await run_in_threadpool(gateway.jobs.store_archive, data)
@@ -91,11 +90,16 @@ async def read_image(request: Request, max_bytes: int) -> bytes:
     Raises:
         ApiError: it has another media type, or is too large.
     """
-    if not request.headers.get("content-type", _BYTES).strip().lower().startswith(("image/", _BYTES)):
-        raise ApiError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"the body must be an image, sent as image/png or {_BYTES}")
+    _require_type(request, ("image/",), f"an image, sent as image/png or {_BYTES}")
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > max_bytes:
             raise ApiError(ErrorCode.BODY_TOO_LARGE, f"an image may have at most {max_bytes} bytes")
     return bytes(body)
+
+
+def _require_type(request: Request, beginnings: tuple[str, ...], wanted: str) -> None:
+    """Raise :class:`ApiError` for a media type that has none of ``beginnings`` and is not that of any bytes."""
+    if not request.headers.get("content-type", _BYTES).strip().lower().startswith((*beginnings, _BYTES)):
+        raise ApiError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"the body must be {wanted}")

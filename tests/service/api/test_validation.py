@@ -85,7 +85,7 @@ class Nested(BaseModel):
         ({"facts": 5}, {("facts", "must be an object")}),
         ({"names": []}, {("names", "must have at least 1 item")}),
         ({"since": "2026-01-31T12:00:00"}, {("since", "must have a time zone, as in 2026-01-31T12:00:00Z")}),
-        ({"source": "x"}, {("source", "does not have the form that the documentation of the field tells")}),
+        ({"source": "x"}, {("source", "does not have the documented form")}),
         ({"parts": [5]}, {("parts[0]", "must be a valid string"), ("parts[0]", "must be an object")}),
         ({"parts": [{"weight": 1}]}, {("parts[0]", "must be a valid string"),
                                       ("parts[0].weight", "must be even")}),
