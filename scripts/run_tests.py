@@ -1,8 +1,8 @@
 """Runs all tests in two processes at the same time, because most tests use one core only.
 
 ``python scripts/run_tests.py`` runs each part of the tests in a process of its own. It prints the output of one part
-after the other, that of the first one which has not ended as it comes, and ends with 1 if a test fails. Its arguments
-go to pytest. ``python -m pytest`` runs the same tests in one process.
+after the other, that of the first one which has not ended as it comes, and last the failed tests of all parts. It ends
+with 1 if a test fails. Its arguments go to pytest. ``python -m pytest`` runs the same tests in one process.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).parents[1] / "tests"
 PROCESSES = 2
+_SUMMARY = b"short test summary info"
 LONG = (
     "models/diffusion",
     "e2e",
@@ -59,6 +60,9 @@ def main(arguments: Sequence[str]) -> int:
             log.touch()
             running.append((log, processes.submit(_run, paths, arguments, log)))
         codes = [_follow(part, log) for log, part in running]
+        failed = [line for log, _ in running for line in _failed(log)]
+    if failed:
+        _print(b"\nFailed tests of all parts:\n" + b"".join(failed))
     return int(any(codes))
 
 
@@ -79,6 +83,12 @@ def _follow(part: Future[int], log: Path) -> int:
             _print(output.read())
         _print(output.read())
     return part.result()
+
+
+def _failed(log: Path) -> list[bytes]:
+    """The lines of pytest's summary that name a failed test."""
+    summary = log.read_bytes().rpartition(_SUMMARY)[2]
+    return [line for line in summary.splitlines(keepends=True) if line.startswith((b"FAILED ", b"ERROR "))]
 
 
 def _print(output: bytes) -> None:

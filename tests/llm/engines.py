@@ -16,7 +16,7 @@ import pytest
 
 from service.backbone.settings import Settings
 from service.llm.command import own_engine_environment
-from service.llm.install import EngineMissing, engine_python, model_folder
+from service.llm.install import EngineMissing, default_venv, engine_python, model_folder, obstacle
 from service.short_lived import free_port
 from service.supervisor import Child, stop_in_order
 
@@ -28,11 +28,17 @@ _MEMORY = re.compile(r"/dev/shm/\S+")
 
 
 def python_or_skip() -> Path:
-    """The engine's interpreter, where the model is there too; else the test is skipped, and in CI it fails."""
+    """The engine's interpreter, where the model is there too; else the test is skipped.
+
+    In CI the test fails instead, on a machine that could have the engine.
+    """
     try:
         model_folder(LLM_FOLDER)
         return engine_python(LLM_FOLDER)
     except EngineMissing as error:
+        reason = obstacle(default_venv())
+        if reason is not None:
+            pytest.skip(reason)
         if os.environ.get("CI") == "true":
             pytest.fail(f"{error}, and without it CI would test nothing of it")
         pytest.skip(f"{error}: run `photogram llm install`")

@@ -33,3 +33,17 @@ def test_a_failure_in_either_part_fails_the_run(name: str, code: int, tmp_path: 
     ended = subprocess.run([sys.executable, "-c", run], cwd=root, capture_output=True, text=True, timeout=120)
     assert ended.returncode == code, ended.stdout
     assert ended.stdout.count("1 passed") == 2 - code and ended.stdout.count("1 failed") == code
+
+
+def test_the_failures_of_all_parts_are_said_last(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    parts = []
+    for name in ("first", "second", "fine"):
+        (tmp_path / f"test_{name}.py").write_text(f"def test_{name}(): assert {name == 'fine'}, 'ERROR is no test'\n")
+        parts.append([str(tmp_path / f"test_{name}.py")])
+    (tmp_path / "empty.ini").write_text("[pytest]\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_tests, "parts", lambda: parts)
+        assert run_tests.main(["-p", "no:cacheprovider", "-c", str(tmp_path / "empty.ini")]) == 1
+    last = capfdbinary.readouterr().out.decode().partition("Failed tests of all parts:\n")[2].splitlines()
+    assert len(last) == 2 and all(line.startswith("FAILED ") for line in last)
+    assert "test_first" in last[0] and "test_second" in last[1]

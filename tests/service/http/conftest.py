@@ -51,6 +51,12 @@ async def _slow(_: Request) -> Response:
     return PlainTextResponse("slow")
 
 
+async def _held(request: Request) -> Response:
+    while not request.app.state.released.is_set():
+        await asyncio.sleep(0.02)
+    return PlainTextResponse("held")
+
+
 async def _big(_: Request) -> Response:
     return Response(b"x" * BIG_BYTES)
 
@@ -66,6 +72,7 @@ async def _stream(_: Request) -> Response:
 ROUTES = [
     Route("/healthz", _health),
     Route("/slow", _slow),
+    Route("/held", _held),
     Route("/big", _big),
     Route("/stream", _stream),
     Route("/echo", _echo, methods=["POST"]),
@@ -76,8 +83,10 @@ ROUTES = [
 class Served:
     """A running server and its protocol class."""
 
-    def __init__(self, address: tuple[str, int], protocol: type[GuardedProtocol]) -> None:
+    def __init__(self, address: tuple[str, int], protocol: type[GuardedProtocol], released: threading.Event) -> None:
         self.address, self.protocol = address, protocol
+        self.released = released
+        """Requests of ``/held`` are answered once it is set."""
 
     @property
     def connections(self) -> int:
@@ -129,16 +138,16 @@ def read_end(connection: socket.socket) -> bytes:
 def guarded(**changes: Any) -> Iterator[Served]:
     protocol = guarded_protocol(ConnectionRegistry(replace(LIMITS, **changes)))
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        Starlette(routes=ROUTES), log_config=None, timeout_graceful_shutdown=1, http=protocol, ws="none"
-    )
+    app = Starlette(routes=ROUTES)
+    app.state.released = threading.Event()
+    config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1, http=protocol, ws="none")
     server = GatewayServer(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     while not server.started and thread.is_alive():
         time.sleep(0.01)
     try:
-        yield Served(listener.getsockname(), protocol)
+        yield Served(listener.getsockname(), protocol, app.state.released)
     finally:
         server.should_exit = True
         thread.join()

@@ -136,11 +136,12 @@ def test_a_newcomer_is_answered_though_all_places_are_taken_by_half_bodies(small
 def test_connections_that_are_answered_keep_their_places(small):
     busy = [small.connect() for _ in range(10)]
     for connection in busy:
-        connection.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
-    small.wait_for(lambda: not small.protocol.registry._all.waiting)
+        connection.sendall(b"GET /held HTTP/1.1\r\nHost: x\r\n\r\n")
+    small.wait_for(lambda: small.connections == 10 and not small.protocol.registry._all.waiting)
     with small.connect() as newcomer:
         assert b"503 Service Unavailable" in read_end(newcomer)
-    assert all(read_answer(connection).endswith(b"slow") for connection in busy)
+    small.released.set()
+    assert all(read_answer(connection).endswith(b"held") for connection in busy)
     for connection in busy:
         connection.close()
 
