@@ -79,6 +79,7 @@ class EngineExecutor:
 
     def __init__(self, engine: Engine, catalog: CatalogFile, ledger: Ledger, device: str) -> None:
         self._engine, self._catalog, self._ledger, self._device = engine, catalog, ledger, device
+        self._unmeasured: Checkpoint | None = None
 
     @property
     def room(self) -> int:
@@ -124,7 +125,7 @@ class EngineExecutor:
         return WorkerStatus(names, has_room=has_room, device=self._device)
 
     def load_default(self) -> None:
-        """Load and measure the default model; if it cannot be loaded, other models may still work.
+        """Load the default model; if it cannot be loaded, other models may still work.
 
         A model that must be downloaded first is left to the first job that uses it: the worker would take no jobs
         until the hub has sent gigabytes, or has not answered for minutes.
@@ -135,12 +136,18 @@ class EngineExecutor:
             log.warning("the default model %s is not on this machine: its first job downloads it", spec.name)
             return
         try:
-            calibrate(self._engine.load(spec), self._engine.capacity)
+            self._unmeasured = self._engine.load(spec)
         except JobFailure as failure:
             log.error("the default model %s cannot be loaded: %s (%s)", catalog.default, failure, failure.detail)
             self._ledger.note_model_problem(catalog.default, str(failure))
         else:
             self._ledger.note_model_problem(catalog.default, None)
+
+    def measure_default(self, is_over: Callable[[], bool]) -> None:
+        """Let the engine find the batch size of the default model, until ``is_over()``."""
+        checkpoint, self._unmeasured = self._unmeasured, None
+        if checkpoint is not None:
+            calibrate(checkpoint, self._engine.capacity, is_over=is_over)
 
 
 def _translated(event: events.Event) -> Event:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -108,7 +108,10 @@ class DiffusionExecutor(Executor, Protocol):
         """What is loaded and whether there is room; may be called from any thread."""
 
     def load_default(self) -> None:
-        """Load the default model of the catalog and measure it; a failure is noted in the ledger."""
+        """Load the default model of the catalog; a failure is noted in the ledger."""
+
+    def measure_default(self, is_over: Callable[[], bool]) -> None:
+        """Measure the default model for some seconds, or until ``is_over()``, so that jobs get a good batch size."""
 
 
 class Executors:
@@ -117,6 +120,11 @@ class Executors:
     def __init__(self, diffusion: DiffusionExecutor | None, functions: Executor | None) -> None:
         self._diffusion, self._functions = diffusion, functions
         self.all: tuple[Executor, ...] = tuple(each for each in (diffusion, functions) if each is not None)
+
+    def use_free_time(self, is_over: Callable[[], bool]) -> None:
+        """Do what helps later jobs, until ``is_over()``; ends within seconds."""
+        if self._diffusion is not None:
+            self._diffusion.measure_default(is_over)
 
     def of(self, kind: JobKind) -> Executor:
         """The executor that runs ``kind``, which must be one of this worker's kinds."""

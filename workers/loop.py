@@ -62,6 +62,7 @@ class JobLoop:
         self._prepare.start()
         self._report.start()
         try:
+            self._executors.use_free_time(lambda: self._stopping or not self._prepare.ready.empty())
             while not self._stopping:
                 self._turn()
             self._drain()

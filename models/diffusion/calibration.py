@@ -1,9 +1,10 @@
-"""Calibration: measures forwards of several sizes at start, so that the first jobs get a good batch size."""
+"""Calibration: measures forwards of several sizes before the first job, so that jobs get a good batch size."""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 
 import torch
 
@@ -24,13 +25,19 @@ REPEATS = 3
 """How often each size is measured, after a first time that the capacity does not count."""
 
 
-def calibrate(checkpoint: Checkpoint, capacity: Capacity, budget_s: float = 5.0) -> None:
+BUDGET_S = 5.0
+
+
+def calibrate(
+    checkpoint: Checkpoint, capacity: Capacity, budget_s: float = BUDGET_S, is_over: Callable[[], bool] = lambda: False
+) -> None:
     """Record in ``capacity`` what forwards of 2, 4 and 8 rows take at the model's default size, whole and split.
 
-    Stops after ``budget_s``, once the current forward has ended, and at the first failure, for instance because the
-    memory is too small. What was not measured is learnt from jobs later.
+    Stops after ``budget_s`` or once ``is_over()`` says so, when the current forward has ended, and at the first
+    failure, for instance because the memory is too small. What was not measured is learnt from jobs later.
     """
-    outcome = attempt(lambda: _measure(checkpoint, capacity, budget_s))
+    until = time.monotonic() + budget_s
+    outcome = attempt(lambda: _measure(checkpoint, capacity, lambda: time.monotonic() > until or is_over()))
     if isinstance(outcome, JobFailure):
         log.warning(
             "%s: the calibration failed, and the batch size is learnt from jobs: %s", checkpoint.spec.name, outcome
@@ -41,15 +48,14 @@ def calibrate(checkpoint: Checkpoint, capacity: Capacity, budget_s: float = 5.0)
 
 
 @torch.inference_mode()
-def _measure(checkpoint: Checkpoint, capacity: Capacity, budget_s: float) -> int:
+def _measure(checkpoint: Checkpoint, capacity: Capacity, is_over: Callable[[], bool]) -> int:
     """The number of rows to draw at once, as far as it was found within the time."""
     denoising = _first_step(checkpoint)
     denoising.forward([denoising])  # the first forward is slower than later ones
-    until = time.monotonic() + budget_s
     for rows, count in ((size, parts) for size in ROWS for _ in range(1 + REPEATS) for parts in (1, min(PARTS, size))):
-        began_at = time.monotonic()
-        if began_at > until:
+        if is_over():
             break
+        began_at = time.monotonic()
         batch = [denoising] * rows
         parts = split(batch, count)
         for part in parts:

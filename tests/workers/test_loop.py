@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import queue
+import threading
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,10 +17,15 @@ from tests.workers.parts import Parts, submit
 from workers import exit
 from workers.executors import Executors
 from workers.exit import EXIT_CODE
+from workers.held_jobs import HeldJob
 from workers.loop import JobLoop
 
 
 class Exited(BaseException):
+    pass
+
+
+def nothing(_: object) -> None:
     pass
 
 
@@ -42,7 +49,7 @@ def test_a_worker_that_has_lost_its_device_ends_and_requeues_what_has_not_begun(
     prepare: Any = SimpleNamespace(
         ready=queue.SimpleQueue(), start=lambda: None, stop_taking=lambda timeout_s: calls.append("stop taking")
     )
-    engine: Any = SimpleNamespace(poll=lose_device, is_idle=False, room=2, longest_call_s=0.0)
+    engine: Any = SimpleNamespace(poll=lose_device, is_idle=False, room=2, longest_call_s=0.0, measure_default=nothing)
     finish: Any = SimpleNamespace(close=lambda: calls.append("store finished images"), try_again=lambda: None)
     loop = JobLoop(parts.consumer, prepare, Executors(engine, None), finish, job_timeout_s=600)
     with pytest.raises(Exited):
@@ -62,7 +69,7 @@ def test_a_job_that_waits_for_a_download_is_requeued_at_once_when_the_worker_sto
     prepare: Any = SimpleNamespace(ready=queue.SimpleQueue(), start=lambda: None, stop=lambda: None)
     engine: Any = SimpleNamespace(
         poll=lambda: polls.append("poll") or [], is_idle=False, room=2, longest_call_s=0.0,
-        save=lambda execution_id: None, stop=lambda execution_id: None,
+        save=nothing, stop=nothing, measure_default=nothing,
     )  # fmt: skip
     finish: Any = SimpleNamespace(close=lambda: None, try_again=lambda: None)
     loop = JobLoop(parts.consumer, prepare, Executors(engine, None), finish, job_timeout_s=600)
@@ -70,3 +77,38 @@ def test_a_job_that_waits_for_a_download_is_requeued_at_once_when_the_worker_sto
     loop.run()
     record = parts.ledger.read(job_id)
     assert record is not None and record.status is JobStatus.QUEUED and not polls
+
+
+def test_the_model_is_measured_until_the_first_job_is_ready(redis: Redis) -> None:
+    submit(redis)
+    parts = Parts(redis)
+    prepare: Any = SimpleNamespace(ready=queue.SimpleQueue(), stop=lambda: None)
+    begin, calls = threading.Event(), list[str]()
+
+    def take() -> None:
+        begin.wait(20)
+        job = parts.consumer.take(timeout_s=1)
+        assert job is not None and job.become_ready()
+        prepare.ready.put(job)
+
+    taker = threading.Thread(target=take)
+    prepare.start = taker.start
+
+    def measure(is_over: Callable[[], bool]) -> None:
+        calls.append("over before a job" if is_over() else "measuring")
+        begin.set()
+        taker.join()
+        calls.append("over" if is_over() else "goes on beside a job")
+
+    def start(job: HeldJob) -> None:
+        calls.append("started")
+        loop.request_stop()
+
+    engine: Any = SimpleNamespace(
+        poll=list, is_idle=True, room=2, longest_call_s=0.0, save=nothing, stop=nothing, start=start,
+        measure_default=measure,
+    )  # fmt: skip
+    finish: Any = SimpleNamespace(close=lambda: None, try_again=lambda: None)
+    loop = JobLoop(parts.consumer, prepare, Executors(engine, None), finish, job_timeout_s=600)
+    loop.run()
+    assert calls == ["measuring", "over", "started"]

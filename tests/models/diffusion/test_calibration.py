@@ -29,6 +29,13 @@ def test_calibration_ends_in_time(tiny_sd: Studio) -> None:
     assert len(denoiser.batches) <= 2
 
 
+def test_calibration_ends_once_it_is_told_to(tiny_sd: Studio) -> None:
+    capacity, denoiser = Capacity(), WatchedDenoiser(tiny_sd.checkpoint.denoiser)
+    unmeasured = replace(tiny_sd.checkpoint, denoiser=denoiser)
+    calibrate(unmeasured, capacity, budget_s=60.0, is_over=lambda: len(denoiser.batches) >= 4)
+    assert denoiser.batches == [2, 4, 2, 2]
+
+
 def test_calibration_survives_a_memory_that_is_too_small(tiny_sd: Studio) -> None:
     capacity, denoiser = Capacity(), WatchedDenoiser(tiny_sd.checkpoint.denoiser, before=refuse_more_than(4))
     calibrate(replace(tiny_sd.checkpoint, denoiser=denoiser), capacity, budget_s=60.0)
