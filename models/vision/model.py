@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,8 @@ class VisionModel:
     module: Any
     """timm's model, in float32."""
     transform: Callable[[Image], Tensor]
-    """timm's own preprocessing: an RGB image becomes float32 [3, height, width]."""
+    """timm's own preprocessing: an RGB image becomes float32 [3, height, width], of the model's size, or for a NaFlex
+    model of the image's aspect."""
     config: Mapping[str, Any]
     """What timm resolved for the preprocessing: size, mean, standard deviation, interpolation, crop."""
     labels: Sequence[Label]
@@ -51,9 +53,9 @@ class VisionModel:
         """All modules that take memory."""
         return [self.module]
 
-    def prepare(self, images: Sequence[Image]) -> Tensor:
-        """The inputs for ``images``, RGB of any size: float32 [n, 3, height, width] on the CPU."""
-        return torch.stack([self.transform(image) for image in images])
+    def prepare(self, images: Sequence[Image]) -> list[Tensor]:
+        """The inputs for ``images``, RGB of any size: float32 [3, height, width] on the CPU each."""
+        return [self.transform(image) for image in images]
 
     @torch.inference_mode()
     def forward(self, inputs: Tensor) -> Tensor:
@@ -68,6 +70,22 @@ class VisionModel:
             return features
         outputs: Tensor = self.module.forward_head(features, pre_logits=what == POOLED)
         return outputs
+
+    def see(self, inputs: Sequence[Tensor], what: str) -> Tensor:
+        """``what`` of each of ``inputs``, which :meth:`prepare` made, on the CPU; those of one shape at once."""
+        outputs: dict[int, Tensor] = {}
+        for places in of_one_shape(inputs):
+            features = self.forward(torch.stack([inputs[place] for place in places]))
+            outputs |= zip(places, self.read(features, what).cpu(), strict=True)
+        return torch.stack([outputs[place] for place in range(len(inputs))])
+
+
+def of_one_shape(inputs: Sequence[Tensor]) -> list[list[int]]:
+    """The places of ``inputs`` that have the same shape, and so can be one batch."""
+    places: dict[torch.Size, list[int]] = {}
+    for place, each in enumerate(inputs):
+        places.setdefault(each.shape, []).append(place)
+    return list(places.values())
 
 
 def load_vision_model(spec: VisionSpec, device: torch.device) -> VisionModel:
@@ -84,7 +102,7 @@ def load_vision_model(spec: VisionSpec, device: torch.device) -> VisionModel:
             raise ModelUnavailable(problem)
         module = _create(timm, spec).eval().requires_grad_(False)
         config = timm.data.resolve_data_config({}, model=module)
-        transform = timm.data.create_transform(**config, is_training=False)
+        transform = timm.data.create_transform(**config, **_native_aspect(timm, module, config), is_training=False)
         return VisionModel(spec, module.to(device), transform, config, _labels(timm, spec, module), device)
     except Exception as error:
         raise _failure(spec, error) from error
@@ -102,6 +120,16 @@ def _create(timm: Any, spec: VisionSpec) -> nn.Module:
         raise ModelUnavailable("it is not downloaded")
     made = timm.create_model(f"local-dir:{folder}", pretrained=True)
     return made
+
+
+def _native_aspect(timm: Any, module: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a NaFlex model's preprocessing needs to keep an image's aspect, with as many patches as the model's own
+    size has; nothing for all other models."""
+    if not isinstance(module, timm.models.naflexvit.NaFlexVit):
+        return {}
+    patch_size = module.embeds.patch_size
+    patches = math.prod(side // patch for side, patch in zip(config["input_size"][1:], patch_size, strict=True))
+    return {"naflex": True, "patch_size": patch_size, "max_seq_len": patches}
 
 
 def _labels(timm: Any, spec: VisionSpec, module: Any) -> list[Label]:

@@ -6,6 +6,7 @@ import io
 from functools import partial
 
 import numpy as np
+import torch
 from PIL.Image import Image
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -24,7 +25,7 @@ from models.jobs.vision import (
     SimilarityParams,
 )
 from models.vision.files import download, is_on_disk
-from models.vision.model import FEATURES, LOGITS, VisionModel, load_vision_model
+from models.vision.model import FEATURES, LOGITS, VisionModel, load_vision_model, of_one_shape
 from models.vision.model import POOLED as POOLED_VECTORS
 from models.vision.work import Seeing
 
@@ -114,7 +115,11 @@ def _see(model: VisionModel, images: list[Image], what: str) -> PlanPart[Tensor]
     """``what`` of each of ``images``: float32 on the CPU, the images first."""
     is_long = any(image.width * image.height > LARGE_PX for image in images)
     inputs = yield from on_host(lambda: model.prepare(images), is_long=is_long)
-    return (yield from run(Seeing(model, inputs, what)))
+    outputs: dict[int, Tensor] = {}
+    for places in of_one_shape(inputs):
+        read = yield from run(Seeing(model, torch.stack([inputs[place] for place in places]), what))
+        outputs |= zip(places, read, strict=True)
+    return torch.stack([outputs[place] for place in range(len(images))])
 
 
 def _best(model: VisionModel, probabilities: Tensor, count: int) -> list[Json]:

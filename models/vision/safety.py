@@ -50,7 +50,7 @@ def timm_classifier(spec: VisionSpec, unsafe: Collection[str]) -> Classifier:
         raise SafetyUnavailable(f"the vision model {spec.name!r} has none of the labels {', '.join(sorted(unsafe))}")
 
     def score(image: Image) -> float:
-        logits = model.read(model.forward(model.prepare([image])), LOGITS)[0]
+        logits = model.see(model.prepare([image]), LOGITS)[0]
         return float(logits.softmax(0)[places].sum())
 
     return score

@@ -15,10 +15,10 @@ from models.vision.model import VisionModel
 
 
 class Seeing:
-    """Shows the images of one job to a vision model, in one step.
+    """Shows images of one job to a vision model, in one step.
 
     Args:
-        inputs: of :meth:`VisionModel.prepare`.
+        inputs: some of :meth:`VisionModel.prepare`, of one shape: float32 [n, 3, height, width].
         what: what is read from the forward; rows that read other things share it all the same.
     """
 

@@ -136,5 +136,4 @@ def _outputs(model: VisionModel, examples: Sequence[Example], what: str) -> Iter
     prepared = in_threads(lambda example: model.transform(read_image(example.file)), examples)
     for start in range(0, len(examples), _CHUNK):
         count = min(_CHUNK, len(examples) - start)
-        inputs = torch.stack([next(prepared) for _ in range(count)])
-        yield model.read(model.forward(inputs), what).cpu().clone()
+        yield model.see([next(prepared) for _ in range(count)], what)

@@ -40,6 +40,11 @@ def save(name: str, folder: Path, **options: Any) -> Path:
     return folder
 
 
+def save_naflex(folder: Path) -> Path:
+    """Write a small NaFlex model with random weights and five classes into ``folder``."""
+    return save("naflexvit_base_patch16_gap", folder, depth=2, embed_dim=64, num_heads=2, num_classes=5)
+
+
 def smooth_noise(seed: int, size: tuple[int, int] = (200, 170)) -> Image.Image:
     """An RGB image of smooth noise."""
     noise = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)

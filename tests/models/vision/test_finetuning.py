@@ -24,7 +24,7 @@ from models.vision.finetuning.options import Options
 from models.vision.finetuning.training import Epoch
 from models.vision.model import VisionModel
 from tests.models.vision.digits import SIDE_PX, digit, save_small
-from tests.models.vision.rig import catalog_of, see
+from tests.models.vision.rig import catalog_of, save_naflex, see
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +90,24 @@ def test_the_classifier_alone_learns_and_the_rest_stays(base: VisionSpec, digits
     before, after = (load_file(folder / "model.safetensors") for folder in (base.folder, tmp_path / "one"))
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert {name.rpartition(".")[0] for name in changed} == {"classifier"}
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+def test_a_naflex_model_learns_from_images_of_any_aspect(is_full: bool, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    sizes = [(64, 16), (16, 64), (32, 32), (1, 1), (90, 30), (64, 16)]
+    for label, brightness in (("dark", 40), ("light", 220)):
+        (data / label).mkdir(parents=True)
+        for number, size in enumerate(sizes):
+            Image.new("L", size, brightness + number).save(data / label / f"{number}.png")
+    spec = VisionSpec(name="naflex", folder=save_naflex(tmp_path / "naflex"))
+    events = events_of(data, spec, tmp_path / "new", is_full=is_full, epochs=2, batch_size=4)
+    assert isinstance(events[-1], Finetuned) and math.isfinite(events[-1].epoch.loss)
+    images = {label: Image.open(data / label / "0.png").convert("RGB") for label in ("dark", "light")}
+    jobs = {name: ClassifyParams(image=name, model="new", top_k=1, multi_label=False) for name in images}
+    outcomes: Any = see(catalog_of(VisionSpec(name="new", folder=tmp_path / "new")), jobs, images)
+    found = {name: outcome.document["labels"][0]["label"] for name, outcome in outcomes.items()}
+    assert found == {"dark": "dark", "light": "light"} or is_full
 
 
 def test_several_labels_an_image_from_a_table(base: VisionSpec, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from models.catalog.vision import VisionSpec
 from models.errors import JobFailure
 from models.jobs.results import JobOutput
 from models.jobs.vision import ClassifyParams, DescribeModelParams, EmbedParams, SimilarityParams
-from tests.models.vision.rig import TINY, Folder, catalog_of, plain, see, smooth_noise
+from models.vision.timm_import import import_timm
+from tests.models.vision.rig import TINY, Folder, catalog_of, plain, save_naflex, see, smooth_noise
 
 ARCHITECTURES = (
     "test_byobnet", "test_coatnet", "test_convnext", "test_convnext2", "test_efficientnet", "test_efficientnet_ln",
@@ -61,6 +63,36 @@ def test_all_kinds_give_what_plain_timm_gives_for_each_image_alone(architecture:
     np.testing.assert_allclose(features, model.forward_features(inputs["c"])[0].numpy(), atol=1e-5, rtol=1e-5)
     likeness = [cosine_similarity(vectors["a"], vectors[other]).item() for other in "bca"]
     assert document(outcomes["likeness"])["similarities"] == pytest.approx(likeness, abs=1e-5)
+
+
+@torch.inference_mode()
+def test_a_naflex_model_sees_whole_images_of_any_aspect(tmp_path: Path) -> None:
+    """As plain timm does from patches, for wide, high and tiny images, in one batch or not."""
+    folder = save_naflex(tmp_path / "naflex")
+    timm = import_timm()
+    model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    config = timm.data.resolve_data_config({}, model=model)
+    transform = timm.data.create_transform(
+        **config, is_training=False, naflex=True, patchify=True, patch_size=(16, 16), max_seq_len=24 * 24
+    )
+    sizes = {"a": (300, 100), "b": (100, 300), "c": (1, 1), "d": (3000, 2), "e": (300, 100)}
+    images = {name: smooth_noise(seed, size) for seed, (name, size) in enumerate(sizes.items())}
+    jobs = {name: ClassifyParams(image=name, model="tiny", top_k=5, multi_label=False) for name in images}
+    likeness = SimilarityParams(image="a", others=("b", "e", "d"), model="tiny")
+    outcomes = see(catalog_of(VisionSpec(name="tiny", folder=folder)), {**jobs, "likeness": likeness}, images)
+
+    patches = {name: {key: each[None] for key, each in transform(image).items()} for name, image in images.items()}
+    assert patches["a"]["patches"].shape[1] > 24 * 24 * 0.9, "as many patches as its own size has"
+    for name in jobs:
+        found = {each["index"]: each["probability"] for each in document(outcomes[name])["labels"]}
+        expected = model(patches[name])[0].softmax(0)
+        assert [found[index] for index in range(5)] == pytest.approx(expected.tolist(), abs=1e-5)
+    vectors = {}
+    for name, each in patches.items():
+        features = model.forward_features(each["patches"], each["patch_coord"], each["patch_valid"])["patches"]
+        vectors[name] = model.forward_head(features, patch_valid=each["patch_valid"], pre_logits=True)
+    expected = [cosine_similarity(vectors["a"], vectors[other]).item() for other in "bed"]
+    assert document(outcomes["likeness"])["similarities"] == pytest.approx(expected, abs=1e-5)
 
 
 def test_labels_are_those_of_imagenet_for_a_model_with_its_classes(weights: Folder) -> None:
