@@ -126,6 +126,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="a folder that does not exist yet")
     parser.add_argument("--start", action="store_true", help="run its command until its health check passes")
     options = parser.parse_args()
+    if options.start and not stages[options.target].health:
+        parser.error(f"the target {options.target} has no health check, so --start cannot tell whether it runs")
     options.folder.mkdir(parents=True)
     programs = install(stages[options.target], options.folder)
     if options.start:
