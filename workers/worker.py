@@ -17,6 +17,7 @@ from models.jobs.kinds import DIFFUSION_QUEUE, JobKind, job_kinds
 from models.media.pixel_budget import PixelBudget
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.connections import connect, wait_until_writable
+from service.backbone.lasting_imports import lasting_imports
 from service.backbone.ledger import Ledger
 from service.backbone.objects.opening import FILES, IMAGES, open_monitor, open_stores
 from service.backbone.provenance import Signing
@@ -160,10 +161,11 @@ def _function_executor(
 
 def _open_diffusion(settings: Settings, catalog: CatalogFile, ledger: Ledger) -> DiffusionExecutor:
     """The ordinary engine; its import takes seconds and memory that workers without an engine must not spend."""
-    from models.diffusion.quiet import silence_libraries
+    with lasting_imports():
+        from models.diffusion.quiet import silence_libraries
 
-    silence_libraries()
-    from workers.diffusion import open_diffusion
+        silence_libraries()
+        from workers.diffusion import open_diffusion
 
     return open_diffusion(settings, catalog, ledger)
 

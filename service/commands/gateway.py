@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from service.backbone.lasting_imports import lasting_imports
+
 
 def main(argv: list[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM; returns the exit code."""
@@ -18,8 +20,8 @@ def main(argv: list[str] | None = None) -> int:
         "--fd", type=int, help="a listening socket that the parent process opened; replaces host and port"
     )
     options = parser.parse_args(argv)
-    # The import of the web framework takes longer than --help may.
-    from service.commands.serving import serve
+    with lasting_imports():  # here, since they take longer than --help may
+        from service.commands.serving import serve
 
     return serve(options)
 
