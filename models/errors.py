@@ -1,7 +1,8 @@
 """Every error that Photogram raises on purpose.
 
 PhotogramError
-├── InvalidTicket         the request asks for what nobody can draw; nothing was queued
+├── InvalidFields         fields of a request are wrong; ``problems`` says which and how
+│   └── InvalidTicket         the request asks for what nobody can draw; nothing was queued
 ├── CatalogError          the catalog file, or an edit of it, makes no sense
 ├── FinetuneError         a vision model cannot be finetuned: its data, the model or the disk is not fit for it
 ├── PromptError           a prompt cannot be read; in models.jobs.prompts
@@ -114,12 +115,16 @@ class FieldProblem:
         return replace(self, field=field)
 
 
-class InvalidTicket(PhotogramError):
-    """A request that must not be queued, with every problem found in it."""
+class InvalidFields(PhotogramError):
+    """Fields of a request are wrong, with every problem found in them."""
 
     def __init__(self, problems: Sequence[FieldProblem]) -> None:
         self.problems = tuple(problem.renamed(shortened(problem.field)) for problem in problems)
         super().__init__("; ".join(f"{problem.field}: {problem.message}" for problem in self.problems))
+
+
+class InvalidTicket(InvalidFields):
+    """A request that must not be queued."""
 
 
 class CatalogError(PhotogramError):
@@ -197,7 +202,7 @@ def with_detail(error: Exception) -> str:
 
 def in_flags(error: PhotogramError, flags: Mapping[str, str]) -> str:
     """The message of ``error`` with the flags that gave the fields of a request; an empty flag leaves the name out."""
-    if not isinstance(error, InvalidTicket):
+    if not isinstance(error, InvalidFields):
         return with_detail(error)
     named = ((flags.get(each.field, each.field), each.message) for each in error.problems)
     return "; ".join(f"{flag} {message}".lstrip() for flag, message in named)

@@ -26,7 +26,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from models.errors import FieldProblem, InvalidTicket, PhotogramError, ProblemCode, StorageUnavailable
+from models.errors import (
+    FieldProblem,
+    InvalidFields,
+    InvalidTicket,
+    PhotogramError,
+    ProblemCode,
+    StorageUnavailable,
+)
 from service.api.paths import allowed_methods, route_of
 from service.api.rate_limits import RETRY_AFTER_S, rate_limit_fields
 from service.api.stopping import GatewayStops
@@ -34,9 +41,9 @@ from service.api.validation import PROBLEMS_MAX, field_problems
 from service.backbone.admission import AlreadyUsed, QueueFull
 from service.backbone.allowances import LimitReached, Remainder
 from service.backbone.connections import write_refusal
-from service.backbone.key_store import InvalidKeyRules, KeyInUse, KeyNotFound
+from service.backbone.key_store import KeyInUse, KeyNotFound
 from service.backbone.logs import told
-from service.backbone.webhooks.endpoints import InvalidWebhook, TooManyWebhooks, WebhookNotFound, WebhooksForbidden
+from service.backbone.webhooks.endpoints import TooManyWebhooks, WebhookNotFound, WebhooksForbidden
 from service.jobs.errors import FileGone, ImageGone, JobNotFound
 
 PROBLEM_TYPE = "application/problem+json"
@@ -122,7 +129,6 @@ _CODE_OF: Mapping[type[PhotogramError], ErrorCode] = {
     AlreadyUsed: ErrorCode.ALREADY_USED,
     KeyNotFound: ErrorCode.KEY_NOT_FOUND,
     KeyInUse: ErrorCode.KEY_IN_USE,
-    InvalidWebhook: ErrorCode.INVALID_PARAMS,
     TooManyWebhooks: ErrorCode.TOO_MANY_WEBHOOKS,
     WebhookNotFound: ErrorCode.WEBHOOK_NOT_FOUND,
     WebhooksForbidden: ErrorCode.WEBHOOKS_FORBIDDEN,
@@ -202,7 +208,7 @@ def to_api_error(error: Exception) -> ApiError:
     match error:
         case ApiError():
             return error
-        case InvalidTicket() | InvalidKeyRules():
+        case InvalidFields():
             return ApiError(ErrorCode.INVALID_PARAMS, str(error), error.problems)
         case LimitReached():
             return _limit_reached(error)

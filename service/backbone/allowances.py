@@ -10,6 +10,8 @@ from models.errors import PhotogramError
 STEP_PX_PER_UNIT = 1_000_000
 """A cost unit is one megapixel-step: a million pixels, counted once for each step (``Cost.step_px``)."""
 
+_MAX, _BYTES_MAX = 10**12, 10**15
+
 _TEXTS = {
     "requests_per_minute": "this API key may submit {high} times a minute",
     "max_in_flight": "this API key may have {high} jobs that have not ended",
@@ -46,6 +48,11 @@ class Allowance:
     def effective(self) -> dict[str, int]:
         """The limits that there are, by name."""
         return {name: limit for name, limit in vars(self).items() if limit}
+
+
+def limit_max(name: str) -> int:
+    """The highest value of a limit, a field of :class:`Allowance`; scripts of Redis count in floating point."""
+    return _BYTES_MAX if name == "stored_bytes" else _MAX
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,8 +12,10 @@ from redis import Redis
 from redis.exceptions import WatchError
 
 from models.catalog.catalog import Catalog
-from models.errors import FieldProblem, PhotogramError, ProblemCode
+from models.catalog.names import unknown_name
+from models.errors import FieldProblem, InvalidFields, PhotogramError, ProblemCode, quoted
 from models.jobs.kinds import job_kinds
+from service.backbone.allowances import limit_max
 from service.backbone.key_records import KeyRecord, KeyRules, Scope, Secret
 from service.backbone.keys import key_digest, make_key, make_key_id
 from service.backbone.keyspace import (
@@ -41,12 +43,8 @@ DURATION_MAX_S = 100 * 366 * 24 * 3600
 """The longest time until the expiry of a key, and for which anything of it is kept: 100 years."""
 
 
-class InvalidKeyRules(PhotogramError):
-    """A rule of a key is wrong, or contradicts another one; ``problems`` say which and how."""
-
-    def __init__(self, field: str, message: str, code: ProblemCode = ProblemCode.INVALID) -> None:
-        super().__init__(f"{field}: {message}")
-        self.problems = (FieldProblem(field, message, code),)
+class InvalidKeyRules(InvalidFields):
+    """Rules of a key are wrong, or contradict each other."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +57,35 @@ class IssuedKey:
 
 def require_known(rules: KeyRules, catalog: Catalog) -> None:
     """Raise :class:`InvalidKeyRules` if the rules name a kind that there is not, or no model or vision model."""
-    kinds = [kind.name for kind in job_kinds()]
-    for kind in rules.kinds:
-        if kind not in kinds:
-            raise InvalidKeyRules(
-                "kinds", f"there is no kind {kind!r}; there are {', '.join(kinds)}", ProblemCode.UNKNOWN_NAME
-            )
-    for model in rules.models:
-        if model not in catalog and model not in catalog.vision:
-            raise InvalidKeyRules("models", f"the catalog has no model {model!r}", ProblemCode.UNKNOWN_NAME)
+    kinds, models = [kind.name for kind in job_kinds()], [*catalog, *catalog.vision]
+    problems = [
+        FieldProblem.of(field, unknown_name(what, name, known))
+        for field, what, names, known in (
+            ("kinds", "kind", rules.kinds, kinds),
+            ("models", "model", rules.models, models),
+        )
+        for name in names
+        if name not in known
+    ]
+    if problems:
+        raise InvalidKeyRules(problems)
+
+
+def _own_problems(rules: KeyRules) -> Iterator[FieldProblem]:
+    """What is wrong with the rules, whatever keys, kinds and models there are."""
+    if not rules.name.strip() or not rules.name.isprintable() or len(rules.name) > NAME_CHARS_MAX:
+        yield FieldProblem("name", f"must be a line of 1 to {NAME_CHARS_MAX} printable characters")
+    if not rules.scopes:
+        yield FieldProblem("scopes", "a key needs at least one", ProblemCode.REQUIRED)
+    if not 1 <= rules.weight <= WEIGHT_MAX:
+        yield _out_of_range("weight", 1, WEIGHT_MAX)
+    for name, limit in vars(rules.allowance).items():
+        if limit is not None and not 0 <= limit <= limit_max(name):
+            yield _out_of_range(f"limits.{name}", 0, limit_max(name))
+
+
+def _out_of_range(field: str, low: int, high: int) -> FieldProblem:
+    return FieldProblem(field, f"must be {low} to {high}", ProblemCode.OUT_OF_RANGE, low, high)
 
 
 class KeyStore:
@@ -77,7 +95,7 @@ class KeyStore:
         self._connection = connection
 
     def create(self, rules: KeyRules) -> IssuedKey:
-        """A new key with these rules; raises :class:`InvalidKeyRules` or :class:`KeyNotFound` (that it would read)."""
+        """A new key with these rules; raises :class:`InvalidKeyRules`."""
         self._check(rules)
         while True:
             record = KeyRecord(key_id=make_key_id(), rules=rules, created_at=time.time())
@@ -88,7 +106,12 @@ class KeyStore:
         return issued
 
     def change(self, key_id: str, change: Callable[[KeyRules], KeyRules]) -> KeyRecord:
-        """Give the key the rules that ``change`` makes of its own; raises as :meth:`create`."""
+        """Give the key the rules that ``change`` makes of its own.
+
+        Raises:
+            InvalidKeyRules: as :meth:`create`.
+            KeyNotFound: there is no such key.
+        """
 
         def changed(record: KeyRecord) -> KeyRecord:
             rules = change(record.rules)
@@ -98,20 +121,20 @@ class KeyStore:
         return self._rewrite(key_id, changed)
 
     def _check(self, rules: KeyRules) -> None:
-        if not rules.name.strip() or not rules.name.isprintable() or len(rules.name) > NAME_CHARS_MAX:
-            raise InvalidKeyRules("name", f"must be a line of 1 to {NAME_CHARS_MAX} printable characters")
-        if not rules.scopes:
-            raise InvalidKeyRules("scopes", "a key needs at least one")
-        if not 1 <= rules.weight <= WEIGHT_MAX:
-            raise InvalidKeyRules("weight", f"must be 1 to {WEIGHT_MAX}", ProblemCode.OUT_OF_RANGE)
-        if rules.reads is not None:
-            if Scope.SUBMIT in rules.scopes:
-                raise InvalidKeyRules(
-                    "reads",
-                    "a key that reads the jobs of another key cannot have the scope submit",
-                    ProblemCode.CONFLICT,
-                )
+        problems = [*_own_problems(rules), *self._problems_of_reads(rules)]
+        if problems:
+            raise InvalidKeyRules(problems)
+
+    def _problems_of_reads(self, rules: KeyRules) -> Iterator[FieldProblem]:
+        if rules.reads is None:
+            return
+        if Scope.SUBMIT in rules.scopes:
+            message = "a key that reads the jobs of another key cannot have the scope submit"
+            yield FieldProblem("reads", message, ProblemCode.CONFLICT)
+        try:
             self.get(rules.reads)
+        except KeyNotFound as error:
+            yield FieldProblem("reads", str(error), ProblemCode.UNKNOWN_NAME)
 
     def _rewrite(self, key_id: str, change: Callable[[KeyRecord], KeyRecord]) -> KeyRecord:
         """Store what ``change`` makes of the record, which nobody changes in between."""
@@ -144,7 +167,7 @@ class KeyStore:
             return KeyRecord.from_json(stored)
         original = next((secret.original for secret in self._secrets(key_id).values() if secret.original), None)
         if original is None:
-            raise KeyNotFound(f"there is no API key {key_id!r}")
+            raise KeyNotFound(f"there is no API key {quoted(key_id)}")
         return original
 
     def used_at(self) -> dict[str, float]:

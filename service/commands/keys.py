@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from redis import Redis
 from redis.exceptions import RedisError
 
-from models.errors import PhotogramError
+from models.errors import PhotogramError, in_flags
 from models.jobs.params import PROVENANCE
 from models.jobs.safety import SAFETY
 from service.backbone.allowances import Allowance
@@ -31,6 +31,12 @@ from service.backbone.usage import read_usage
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _USAGE_DAYS = 7
+_FLAGS = (
+    {"scopes": "--scope", "models": "--model", "kinds": "--kind"}
+    | {f"limits.{limit.name}": f"--{limit.name.replace('_', '-')}" for limit in fields(Allowance)}
+    | {name: f"--{name}" for name in ("reads", "weight")}
+)
+"""The flags of the rules of a key; its name is an argument of ``create``."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,7 +48,10 @@ def main(argv: list[str] | None = None) -> int:
         with connect(_redis_url(settings), "photogram-keys") as connection:
             for line in run(options, settings, connection):
                 print(line)
-    except (PhotogramError, SettingsError, RedisError, OSError) as error:
+    except PhotogramError as error:
+        print(f"photogram keys: {in_flags(error, _FLAGS)}", file=sys.stderr)
+        return 1
+    except (SettingsError, RedisError, OSError) as error:
         print(f"photogram keys: {error}", file=sys.stderr)
         return 1
     return 0

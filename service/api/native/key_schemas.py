@@ -9,11 +9,12 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from service.api.validation import StrictBody
+from service.backbone.allowances import limit_max
 from service.backbone.key_records import KeyRecord, KeyRules, Scope
 from service.backbone.key_store import DURATION_MAX_S, NAME_CHARS_MAX, WEIGHT_MAX
 
-_Limit = Annotated[int | None, Field(ge=0, le=10**12)]
-_LimitOfBytes = Annotated[int | None, Field(ge=0, le=10**15)]
+_Limit = Annotated[int | None, Field(ge=0, le=limit_max("max_in_flight"))]
+_LimitOfBytes = Annotated[int | None, Field(ge=0, le=limit_max("stored_bytes"))]
 _LIMIT = "0 is no limit, null that of the server."
 _PROVENANCE = "The least that its images must carry; null is what the server marks."
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from redis import Redis
 
-from models.errors import PhotogramError
+from models.errors import FieldProblem, InvalidFields, PhotogramError
 from models.jobs.urls import FetchPolicy, MalformedUrl, parse_url
 from service.backbone.keyspace import (
     webhook_dead_key,
@@ -48,8 +48,8 @@ class WebhookNotFound(WebhookError):
     """The key has no such endpoint, or no such delivery."""
 
 
-class InvalidWebhook(WebhookError):
-    """The endpoint cannot be as it is asked for; the message says why."""
+class InvalidWebhook(WebhookError, InvalidFields):
+    """The endpoint cannot be as it is asked for."""
 
 
 class TooManyWebhooks(WebhookError):
@@ -100,9 +100,16 @@ class WebhookStore:
         self._connection, self._policy = connection, policy
 
     def url_problem(self, url: str) -> str | None:
-        """Why no webhook may go to ``url``, as far as can be said without resolving its host."""
+        """Why no webhook may go to ``url``, as far as can be said without resolving its host.
+
+        What a program would drop or change in silence, such as a fragment, is refused, because it is a mistake.
+        """
         if len(url) > URL_CHARS_MAX:
             return f"a URL may have at most {URL_CHARS_MAX} characters"
+        if not url.isprintable() or " " in url:
+            return "a webhook's URL must not contain spaces, line breaks or other invisible characters"
+        if "#" in url:
+            return "a webhook's URL must not contain a fragment (#...), which is never sent"
         try:
             parsed = parse_url(url)
         except MalformedUrl as error:
@@ -213,11 +220,14 @@ class WebhookStore:
         return [each["secret"] for each in _valid(self._connection.get(webhook_secrets_key(owner)), time.time())]
 
     def _require_allowed(self, url: str, description: str) -> None:
-        problem = self.url_problem(url)
-        if not description.isprintable() or len(description) > DESCRIPTION_CHARS_MAX:
-            raise InvalidWebhook(f"description: must be a line of at most {DESCRIPTION_CHARS_MAX} characters")
+        problems, problem = [], self.url_problem(url)
         if problem is not None:
-            raise InvalidWebhook(f"url: {problem}")
+            problems.append(FieldProblem("url", problem))
+        if not description.isprintable() or len(description) > DESCRIPTION_CHARS_MAX:
+            message = f"must be a line of at most {DESCRIPTION_CHARS_MAX} printable characters"
+            problems.append(FieldProblem("description", message))
+        if problems:
+            raise InvalidWebhook(problems)
 
     def _write(self, owner: str, endpoint: Endpoint) -> None:
         kept = {name: value for name, value in asdict(endpoint).items() if name not in ("endpoint_id", "health")}

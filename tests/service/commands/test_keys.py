@@ -46,13 +46,25 @@ def test_a_key_is_changed(run, redis):
     limits = rules.allowance
     assert (rules.name, rules.expires_at, rules.weight) == ("shop", before.expires_at, 4)
     assert (limits.max_in_flight, limits.units_per_day) == (3, 100)
-    assert run("set", key_id, "--weight", "0") == (1, "photogram keys: weight: must be 1 to 1000\n")
+    assert run("set", key_id, "--weight", "0") == (1, "photogram keys: --weight must be 1 to 1000\n")
+
+
+def test_all_rules_that_are_wrong_are_told_by_their_flags(run):
+    key_id = run("create", "shop")[1].split()[1]
+    wrong = ("--weight", "1001", "--reads", "nobody", "--max-in-flight", "9" * 30, "--stored-bytes", "9" * 15)
+    assert run("set", key_id, *wrong) == (
+        1,
+        "photogram keys: --weight must be 1 to 1000; --max-in-flight must be 0 to 1000000000000;"
+        " --reads a key that reads the jobs of another key cannot have the scope submit;"
+        " --reads there is no API key 'nobody'\n",
+    )
 
 
 def test_models_and_kinds_that_there_are_not_are_refused(run):
     key_id = run("create", "shop")[1].split()[1]
     for command in (("create", "shop"), ("set", key_id)):
-        assert run(*command, "--model", "hause") == (1, "photogram keys: models: the catalog has no model 'hause'\n")
+        told = "photogram keys: --model there is no model 'hause' (did you mean 'house'?); there are: house\n"
+        assert run(*command, "--model", "hause") == (1, told)
         assert "there is no kind 'txt2pic'" in run(*command, "--kind", "txt2pic")[1]
 
 
@@ -72,7 +84,7 @@ def test_mistakes_are_told(run):
             run("create", "x", flag, value)
     run("list")  # what argparse printed above is read with it
     for name in ("", " ", "a\nb", "x\x1b[31m", "x" * 201):
-        assert run("create", name) == (1, "photogram keys: name: must be a line of 1 to 200 printable characters\n")
+        assert run("create", name) == (1, "photogram keys: name must be a line of 1 to 200 printable characters\n")
 
 
 def test_a_server_that_does_not_run_is_told(data, monkeypatch, capsys):

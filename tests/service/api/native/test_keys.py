@@ -166,22 +166,51 @@ def test_rules_and_limits_of_a_key_are_changed(client, issue):
     assert client.patch("/v1/keys/nobody", json={"weight": 2}).status_code == 404
 
 
-@pytest.mark.parametrize("change", [
-    {"weight": 0}, {"weight": 1001}, {"weight": None}, {"weight": "x"}, {"weight": 1.5}, {"name": ""}, {"name": None},
-    {"scopes": []}, {"models": ["hause"]}, {"kinds": ["txt2pic"]}, {"limits": {"max_in_flight": -1}}, {"id": "x"},
-    {"reads": "nobody"}, [], "x",
-])  # fmt: skip
-def test_a_change_that_is_not_valid_changes_nothing(client, issue, change):
+WRONG_RULES = [
+    ({"weight": 0}, "weight"), ({"weight": 1001}, "weight"), ({"weight": None}, "weight"), ({"weight": "x"}, "weight"),
+    ({"weight": 1.5}, "weight"), ({"weight": True}, "weight"), ({"name": ""}, "name"), ({"name": None}, "name"),
+    ({"name": " "}, "name"), ({"name": "a\nb"}, "name"), ({"name": "x" * 201}, "name"), ({"scopes": []}, "scopes"),
+    ({"scopes": ["root"]}, "scopes[0]"), ({"scopes": ["read"] * 4}, "scopes"), ({"models": ["hause"]}, "models"),
+    ({"models": [7]}, "models[0]"), ({"models": None}, "models"), ({"kinds": ["txt2pic"]}, "kinds"),
+    ({"kinds": [""]}, "kinds"), ({"max_priority": 3}, "max_priority"), ({"retention_s": 0}, "retention_s"),
+    ({"expires_in_s": 0}, "expires_in_s"), ({"expires_in_s": 10**12}, "expires_in_s"), ({"safety": "x"}, "safety"),
+    ({"provenance": "x"}, "provenance"), ({"webhooks": 1}, "webhooks"), ({"limits": []}, "limits"),
+    ({"limits": {"max_in_flight": -1}}, "limits.max_in_flight"), ({"limits": {"max": 1}}, "limits.max"),
+    ({"limits": {"stored_bytes": 10**16}}, "limits.stored_bytes"), ({"id": "x"}, "id"),
+    ({"reads": "nobody", "scopes": ["read"]}, "reads"), ({"reads": "nobody"}, "reads"), ({"reads": ""}, "reads"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rules", "field"), WRONG_RULES)
+def test_rules_that_are_not_valid_are_named_and_change_nothing(client, issue, rules, field):
     made = issue()
-    answer = client.patch(f"/v1/keys/{made['id']}", json=change)
-    assert 400 <= answer.status_code < 500 and answer.json()["code"] in ("invalid_params", "key_not_found"), answer.text
-    assert client.get(f"/v1/keys/{made['id']}").json() == {key: value for key, value in made.items() if key != "key"}
+    before = client.get("/v1/keys").json()
+    for answer in (
+        client.patch(f"/v1/keys/{made['id']}", json=rules),
+        client.post("/v1/keys", json={"name": "x", **rules}),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_params"), answer.text
+        assert field in {each["field"] for each in answer.json()["errors"]}, answer.text
+    assert client.get("/v1/keys").json() == before
 
 
-@pytest.mark.parametrize("rules", [{"models": ["hause"]}, {"kinds": ["txt2pic"]}])
-def test_a_key_for_what_there_is_not_is_refused(client, rules):
-    answer = client.post("/v1/keys", json={"name": "x", **rules})
-    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_params")
+@pytest.mark.parametrize("change", [[], "x", 7])
+def test_a_change_that_is_no_object_is_refused(client, issue, change):
+    answer = client.patch(f"/v1/keys/{issue()['id']}", json=change)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "body")
+
+
+def test_all_rules_that_are_wrong_are_told_at_once(client):
+    rules = {"name": " ", "reads": "nobody", "models": ["house"]}
+    told = client.post("/v1/keys", json=rules).json()["errors"]
+    assert [(each["field"], each["code"]) for each in told] == [
+        ("name", "invalid"), ("reads", "conflict"), ("reads", "unknown_name")
+    ]  # fmt: skip
+    told = client.post("/v1/keys", json={"name": "x", "models": ["hause"], "kinds": ["txt2pic", "upscale"]}).json()
+    assert [(each["field"], each["code"]) for each in told["errors"]] == [
+        ("kinds", "unknown_name"), ("models", "unknown_name")
+    ]  # fmt: skip
+    assert "txt2img" in told["errors"][0]["allowed"] and told["errors"][1]["allowed"] == ["house"]
 
 
 def test_usage_counts_jobs_and_what_became_of_them(holder, worker, body):

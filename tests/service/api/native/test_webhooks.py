@@ -163,6 +163,24 @@ def test_an_endpoint_that_is_gone_is_switched_off_and_its_delivery_replayed(api,
         {"url": "https://example.org:6379/"},
         {"url": "https://example.org/" + "x" * 2048},
         {"url": "https://exa\nmple.org/"},
+        {"url": "https://example.org/\x00"},
+        {"url": "https://example.org/#"},
+        {"url": "https://example.org/?a=1#part"},
+        {"url": "https://user@example.org/"},
+        {"url": "https://:pass@example.org/"},
+        {"url": "https://@example.org/"},
+        {"url": " https://example.org/"},
+        {"url": "https://example.org/ "},
+        {"url": "https://example.org/a b"},
+        {"url": "https://exam ple.org/"},
+        {"url": "https://example.org/\u00a0x"},
+        {"url": "https://example.org/\u202ex"},
+        {"url": "https://example.org/\u2028"},
+        {"url": "https://example.org\\@127.0.0.1/"},
+        {"url": "https:///path"},
+        {"url": "//example.org/"},
+        {"url": "https://example.org:0/"},
+        {"url": "https://example.org:99999/"},
         {"url": "\ud800"},
         {"url": URL, "description": "\ud800"},
         {"url": URL, "description": "\x00"},
@@ -178,6 +196,8 @@ def test_what_no_endpoint_can_be_is_refused(client, body, sent):
     json_type = {"Content-Type": "application/json"}
     answer = client.post("/v1/webhooks", content=json.dumps(sent), headers=json_type)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_params"), answer.text
+    wrong = next((name for name in ("secret", "description", "events") if name in sent), "url")
+    assert {each["field"].partition("[")[0] for each in answer.json()["errors"]} == {wrong}
     if "secret" not in sent and "description" not in sent:
         client.post("/v1/webhooks/secret", json={})
         answer = client.post("/v1/jobs", content=json.dumps(body() | {"webhook": sent}), headers=json_type)
