@@ -23,7 +23,7 @@ from service.api.native.key_schemas import (
     issued_view,
     key_view,
 )
-from service.api.native.schemas import JobListView, JobsDeletedView, ListQuery
+from service.api.native.schemas import JobListView, JobsDeletedView, ListQuery, NoQuery
 from service.api.native.usage import UsageView, usage_of, usage_view
 from service.api.native.views import list_view
 from service.api.state import Gateway, GatewayState
@@ -163,7 +163,9 @@ async def list_key_jobs(
     summary="Delete the jobs of an API key",
     responses=READING_KEY,
 )
-async def delete_key_jobs(gateway: GatewayState, admin: Administrator, key_id: str) -> JobsDeletedView:
+async def delete_key_jobs(
+    gateway: GatewayState, admin: Administrator, key_id: str, query: Annotated[NoQuery, Query()]
+) -> JobsDeletedView:
     """Delete all jobs of the key, each as `DELETE /v1/jobs/{id}`. A request that fails can be repeated."""
     await run_in_threadpool(gateway.key_store.get, key_id)
     found = await gateway.jobs.delete_all(Caller(key_id))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
@@ -11,7 +11,7 @@ from models.jobs.records import JobStatus
 from service.api.auth import CurrentCaller, Submitter
 from service.api.images import base_url
 from service.api.native.errors import CANCELLING_JOB, DELETING_IMAGE, DELETING_JOBS, LISTING_JOBS
-from service.api.native.schemas import ImageListView, JobListView, JobsDeletedView, JobView, ListQuery
+from service.api.native.schemas import DeleteQuery, ImageListView, JobListView, JobsDeletedView, JobView, ListQuery
 from service.api.native.views import images_view, job_view, list_view
 from service.api.state import GatewayState
 
@@ -39,13 +39,12 @@ async def list_images(
 
 @router.delete("/v1/jobs", operation_id="deleteJobs", summary="Delete all jobs", responses=DELETING_JOBS)
 async def delete_jobs(
-    gateway: GatewayState,
-    caller: Submitter,
-    everything: Annotated[
-        Literal["true"], Query(alias="all", description="Must be `true`: nothing of the API key is left.")
-    ],
+    gateway: GatewayState, caller: Submitter, query: Annotated[DeleteQuery, Query()]
 ) -> JobsDeletedView:
-    """Delete all jobs of the API key, each as `DELETE /v1/jobs/{id}`. A request that fails can be repeated."""
+    """Delete all jobs of the API key, each as `DELETE /v1/jobs/{id}`. A request that fails can be repeated.
+
+    Filters are refused, because they would have no effect.
+    """
     found = await gateway.jobs.delete_all(caller)
     return JobsDeletedView(deleted=found.deleted, running=found.running)
 

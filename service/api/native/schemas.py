@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, SkipValidation, WithJsonSchema
 
+from models.catalog.names import unknown_name
 from models.errors import FieldProblem, InvalidTicket, Problem, ProblemCode
+from models.jobs.kinds import job_kinds
 from models.jobs.options import LABEL_MAX_CHARS, LABELS_MAX, VALUE_MAX_CHARS, metadata_problem
 from models.jobs.params import JobParams
 from models.jobs.records import JobStatus
@@ -41,7 +43,9 @@ class ListQuery(BaseModel):
     cursor: str | None = Field(None, max_length=200, description="`next` of the page before.")
     status: list[JobStatus] = Field([], max_length=FILTERS_MAX, description="Any of these.")
     kind: _Names = Field([], description="Any of these.")
-    model: _Names = Field([], description="Any of these, by their names in the catalog.")
+    model: _Names = Field(
+        [], description="Any of these, by their names in the catalog; also models that are not in it any more."
+    )
     tag: list[Annotated[str, Field(min_length=1, max_length=LABEL_MAX_CHARS)]] = Field(
         [], max_length=LABELS_MAX, description="All of these."
     )
@@ -53,7 +57,14 @@ class ListQuery(BaseModel):
     created_before: AwareDatetime | None = Field(None, description="Accepted before this time.")
 
     def to_query(self) -> JobQuery:
-        """The filters; raises :class:`InvalidTicket` if an entry of ``metadata`` is no ``key=value``."""
+        """The filters.
+
+        A model may have been removed from the catalog after jobs used it; a job of an unknown kind cannot be read.
+
+        Raises:
+            InvalidTicket: there is no such kind of job, or an entry of ``metadata`` is no ``key=value``.
+        """
+        self._require_known_kinds()
         return JobQuery(
             statuses=frozenset(map(str, self.status)),
             kinds=frozenset(self.kind),
@@ -65,12 +76,34 @@ class ListQuery(BaseModel):
             before=math.inf if self.created_before is None else self.created_before.timestamp(),
         )
 
+    def _require_known_kinds(self) -> None:
+        known = [kind.name for kind in job_kinds()]
+        problems = [
+            FieldProblem.of(f"kind[{index}]", unknown_name("kind", kind, known))
+            for index, kind in enumerate(self.kind)
+            if kind not in known
+        ]
+        if problems:
+            raise InvalidTicket(problems)
+
     def to_cursor(self) -> Cursor | None:
         """Where the page begins; raises :class:`InvalidTicket` if no page gave such a cursor."""
         try:
             return None if self.cursor is None else Cursor.parse(self.cursor)
         except InvalidCursor as error:
             raise invalid_field("cursor", str(error), ProblemCode.MALFORMED) from error
+
+
+class NoQuery(BaseModel):
+    """The query of a route that deletes much: it has no filters, and none may be thought to have an effect."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class DeleteQuery(NoQuery):
+    """Says that all jobs are meant."""
+
+    all: Literal["true"] = Field(description="Must be `true`: nothing of the API key is left.")
 
 
 def _entry(index: int, text: str) -> tuple[str, str]:

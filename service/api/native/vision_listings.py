@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from models.catalog.timm_models import TimmModel, TimmWeights, timm_models, timm_weights
 from models.catalog.vision import VisionModels, VisionSpec
@@ -41,28 +41,30 @@ class VisionModelList(BaseModel):
     total: int = Field(description="How many models the filters leave, of which `models` has the first ones.")
 
 
+class VisionQuery(BaseModel):
+    """Which vision models are listed."""
+
+    model_config = ConfigDict(extra="forbid")
+    filter: str = Field("*", max_length=FILTER_MAX_CHARS, description="A pattern for names, as in `*efficientnet*`.")
+    pretrained: bool | None = Field(None, description="Only models with published weights, or only those without.")
+    catalog: bool | None = Field(None, description="Only models of the catalog, or only the others.")
+    limit: int = Field(LISTED_MAX, ge=1, le=LISTED_MAX, description="How many models at most.")
+
+
 @router.get("/v1/vision/models", operation_id="listVisionModels", summary="List the vision models", responses=FILTERING)
 def list_vision_models(
-    gateway: GatewayState,
-    caller: CurrentCaller,
-    filter: Annotated[
-        str, Query(max_length=FILTER_MAX_CHARS, description="A pattern for names, as in `*efficientnet*`.")
-    ] = "*",
-    pretrained: Annotated[
-        bool | None, Query(description="Only models with published weights, or only those without.")
-    ] = None,
-    catalog: Annotated[bool | None, Query(description="Only models of the catalog, or only the others.")] = None,
-    limit: Annotated[int, Query(ge=1, le=LISTED_MAX, description="How many models at most.")] = LISTED_MAX,
+    gateway: GatewayState, caller: CurrentCaller, query: Annotated[VisionQuery, Query()]
 ) -> VisionModelList:
     """Every vision model of the catalog, and every architecture of timm that can be added to it."""
-    ours = _of_catalog(gateway.catalog.current().vision) if catalog is not False else []
-    timms = [_of_timm(model) for model in timm_models().values()] if catalog is not True else []
+    ours = _of_catalog(gateway.catalog.current().vision) if query.catalog is not False else []
+    timms = [_of_timm(model) for model in timm_models().values()] if query.catalog is not True else []
+    pattern, pretrained = query.filter.lower(), query.pretrained
     found = [
         view
         for view in (*ours, *timms)
-        if fnmatchcase(view.name.lower(), filter.lower()) and pretrained in (None, bool(view.pretrained))
+        if fnmatchcase(view.name.lower(), pattern) and pretrained in (None, bool(view.pretrained))
     ]
-    return VisionModelList(models=found[:limit], total=len(found))
+    return VisionModelList(models=found[: query.limit], total=len(found))
 
 
 def _of_catalog(models: VisionModels) -> list[VisionModelView]:

@@ -78,6 +78,8 @@ def test_filters_of_a_list(client, body, worker):
         ({"search": "FOX red"}, [tagged]),
         ({"kind": "upscale"}, []),
         ({"model": "house", "limit": 100}, [plain, tagged]),
+        ({"kind": ["upscale", "txt2img"]}, [plain, tagged]),
+        ({"model": "removed-from-the-catalog"}, []),
         ({"created_after": plain["created_at"]}, [plain]),
         ({"created_before": plain["created_at"]}, [tagged]),
         ({"created_before": "0001-01-01T00:00:00Z"}, []),
@@ -101,6 +103,16 @@ def test_filters_of_a_list(client, body, worker):
         ({"tag": "x" * 65}, "tag[0]"),
         ({"tag": ["x"] * 17}, "tag"),
         ({"kind": ["x"] * 17}, "kind"),
+        ({"kind": ""}, "kind[0]"),
+        ({"kind": ["txt2img", "txt2imgg"]}, "kind[1]"),
+        ({"kind": "TXT2IMG"}, "kind[0]"),
+        ({"kind": "txt2img,upscale"}, "kind[0]"),
+        ({"state": "queued"}, "state"),
+        ({"dialect": "openai"}, "dialect"),
+        ({"sort": "oldest"}, "sort"),
+        ({"status": ""}, "status[0]"),
+        ({"status": "SUCCEEDED"}, "status[0]"),
+        ({"model": "x" * 201}, "model[0]"),
         ({"metadata": "user"}, "metadata[0]"),
         ({"metadata": "a b=1"}, "metadata[0]"),
         ({"search": "x" * 201}, "search"),
@@ -112,6 +124,26 @@ def test_filters_of_a_list(client, body, worker):
 def test_invalid_queries_of_a_list(client, path, query, field):
     answer = client.get(path, params=query)
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)
+
+
+@pytest.mark.parametrize(
+    "query", ["all=true&status=failed", "all=true&kind=upscale", "all=yes", "all=", "", "status=failed"]
+)
+def test_nothing_is_deleted_if_the_query_says_anything_but_all(client, new_job, query):
+    job_id = new_job()
+    assert client.delete(f"/v1/jobs?{query}").status_code == 422
+    key_id = client.get("/v1/keys").json()["keys"][0]["id"]
+    if query:
+        assert client.delete(f"/v1/keys/{key_id}/jobs?{query}").status_code == 422
+    assert listed_ids(client.get("/v1/jobs")) == [job_id]
+
+
+def test_an_unknown_kind_is_told_those_that_there_are(client):
+    (problem,) = client.get("/v1/jobs", params={"kind": "txt2pic"}).json()["errors"]
+    assert problem["code"] == "unknown_name" and {"txt2img", "upscale"} <= set(problem["allowed"])
+    assert "there is no kind 'txt2pic' (did you mean 'txt2img'" in problem["message"]
+    key_id = client.post("/v1/keys", json={"name": "x"}).json()["id"]
+    assert client.get(f"/v1/keys/{key_id}/jobs", params={"kind": "txt2pic"}).json()["errors"] == [problem]
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/images"])

@@ -52,7 +52,7 @@ def test_models_are_listed_filtered_and_refused(client, data):
     assert len(everything["models"]) == 3 and everything["total"] > 1300
     assert without["total"] > 0 and not any(each["pretrained"] for each in without["models"])
 
-    for query in ({"filter": "x" * 101}, {"limit": 0}, {"limit": 501}, {"pretrained": "perhaps"}):
+    for query in ({"filter": "x" * 101}, {"limit": 0}, {"limit": 501}, {"pretrained": "perhaps"}, {"name": "x"}):
         answer = client.get("/v1/vision/models", params=query)
         assert answer.status_code == 422 and answer.headers["content-type"] == "application/problem+json"
     assert listed(filter="*a" * 50)["total"] == 0
