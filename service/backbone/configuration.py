@@ -45,6 +45,11 @@ class Configuration:
             name: each for name, each in self.given.items() if getattr(self.settings, name) != getattr(default, name)
         }
 
+    def error(self, name: str, reason: str) -> SettingsError:
+        """The error that a setting cannot be used here; it names the place where the setting was given."""
+        given = self.given.get(name)
+        return SettingsError(f"{name} {reason}") if given is None else given.error(reason)
+
     def shown(self, name: str) -> str:
         """The value of a setting for people; secrets are masked."""
         value = getattr(self.settings, name)

@@ -39,8 +39,6 @@ class KeyInUse(PhotogramError):
 
 NAME_CHARS_MAX = 200
 WEIGHT_MAX = 1000
-DURATION_MAX_S = 100 * 366 * 24 * 3600
-"""The longest time until the expiry of a key, and for which anything of it is kept: 100 years."""
 
 
 class InvalidKeyRules(InvalidFields):

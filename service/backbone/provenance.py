@@ -129,8 +129,6 @@ class Signing:
 
 def _pair(settings: Settings, connection: Redis | None) -> Pair:
     certificate, key = settings.provenance_certificate, settings.provenance_key
-    if (certificate is None) != (key is None):
-        raise SettingsError("provenance_certificate and provenance_key must be set together")
     if certificate is None or key is None:
         folder = settings.provenance_folder
         return _own_pair(folder) if connection is None else _shared_pair(connection, folder)

@@ -30,8 +30,24 @@ def redis_url(text: str) -> str:
     """A setting's URL of Redis; raises :class:`ValueError` if it is none."""
     if text.partition("://")[0] not in _SCHEMES or "://" not in text:
         raise ValueError(f"must begin with one of {', '.join(f'{scheme}://' for scheme in _SCHEMES)}")
-    read_sentinels(text)
+    if read_sentinels(text) is None:
+        _read_server(text)
     return text
+
+
+def _read_server(url: str) -> None:
+    """Raise :class:`ValueError` unless redis-py understands all of a URL without Sentinels; nothing is connected."""
+    from redis import ConnectionPool  # the import takes longer than most commands need
+
+    parts = urlsplit(url)
+    if parts.scheme == "unix" and not parts.path:
+        raise ValueError("must be unix:// and the path of a socket")
+    if parts.scheme != "unix" and not (parts.path.strip("/") or "0").isdecimal():
+        raise ValueError(f"must be {parts.scheme}://[user:password@]host[:port][/database]")
+    try:
+        ConnectionPool.from_url(url).make_connection()
+    except TypeError as error:
+        raise ValueError("has an option after the ? that redis-py does not know") from error
 
 
 def read_sentinels(url: str) -> Sentinels | None:

@@ -10,20 +10,44 @@ import re
 from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from models.catalog.backends import AUTO
 from models.catalog.names import did_you_mean
-from models.jobs.urls import MalformedUrl, host_pattern
+from models.errors import quoted
+from models.jobs.urls import MalformedUrl, host_pattern, parse_url, without_credentials
 from service.backbone.keys import key_problem
 
+DURATION_MAX_S = 100 * 366 * 24 * 3600
+"""The longest time that anything may be kept or waited for: 100 years, which clocks and timers can count."""
+_WHOLE_MAX = 10**15
+"""Scripts of Redis count in floating point."""
+_DIGITS_MAX = 18
+_WORKERS_MAX = 1024
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HOST = re.compile(r"(\*\.)?[a-z0-9_][a-z0-9._-]*(:[0-9]{1,5})?|\[[0-9a-f:.]+\](:[0-9]{1,5})?")
+_DEVICE = re.compile(rf"{AUTO}|cpu|cuda(:(0|[1-9][0-9]{{0,2}}))?")
 _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?P<prefix>/[A-Za-z0-9!_.*'()/-]{1,200}?)?/?")
 _ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 
 def text(value: str) -> str:
-    """Any text."""
+    """A line of text; the error does not contain it, because it may be a secret."""
+    if not value.isprintable():
+        raise ValueError("must not contain line breaks or other characters that cannot be printed")
+    return value
+
+
+def secret(value: str) -> str:
+    """A key as HTTP headers carry it; the error does not contain it."""
+    if not (value.isascii() and value.isprintable()) or " " in value:
+        raise ValueError("must have only visible characters of ASCII, and no spaces or line breaks")
+    return value
+
+
+def device(value: str) -> str:
+    """Where models run."""
+    if not _DEVICE.fullmatch(value):
+        raise ValueError(f"must be {AUTO}, cpu, cuda, or one GPU such as cuda:1, not {value!r}")
     return value
 
 
@@ -36,15 +60,22 @@ def flag(value: str) -> bool:
 
 def folder(value: str) -> Path:
     """An absolute path; ``~`` is the home folder."""
-    return Path(value).expanduser().absolute()
+    if _CONTROL.search(value):
+        raise ValueError(f"must be a path without line breaks and other control characters, not {quoted(value)}")
+    try:
+        return Path(value).expanduser().absolute()
+    except RuntimeError as error:
+        raise ValueError(f"must be a path, and nobody knows the home folder of {quoted(value)}") from error
 
 
-def whole(lowest: int = 1) -> Callable[[str], int]:
-    """Whole numbers of at least ``lowest``."""
+def whole(lowest: int = 1, highest: int = _WHOLE_MAX) -> Callable[[str], int]:
+    """Whole numbers from ``lowest`` to ``highest``."""
 
     def read(value: str) -> int:
-        if not (value.isascii() and value.isdecimal()) or int(value) < lowest:
-            raise ValueError(f"must be a whole number of at least {lowest}, not {value!r}")
+        if not (value.isascii() and value.isdecimal()) or int(value[-_DIGITS_MAX:]) < lowest:
+            raise ValueError(f"must be a whole number of at least {lowest}, not {quoted(value)}")
+        if len(value) > _DIGITS_MAX or int(value) > highest:
+            raise ValueError(f"must be at most {highest}, not {quoted(value)}")
         return int(value)
 
     return read
@@ -56,18 +87,19 @@ def whole_or_none(value: str) -> int | None:
 
 
 def whole_or_auto(value: str) -> int | None:
-    """A whole number above 0; ``auto`` is ``None``."""
+    """How many workers, at least one; ``auto`` is ``None``."""
     if value == AUTO:
         return None
     try:
-        return whole()(value)
+        return whole(1, _WORKERS_MAX)(value)
     except ValueError:
-        raise ValueError(f"must be {AUTO} or a whole number of at least 1, not {value!r}") from None
+        message = f"must be {AUTO} or a whole number of at least 1 and at most {_WORKERS_MAX}, not {quoted(value)}"
+        raise ValueError(message) from None
 
 
 def whole_seconds(value: str) -> float:
     """A whole number of seconds above 0."""
-    return float(whole()(value))
+    return float(whole(1, DURATION_MAX_S)(value))
 
 
 def seconds(value: str) -> float:
@@ -76,8 +108,8 @@ def seconds(value: str) -> float:
         number = float(value)
     except ValueError:
         number = 0.0
-    if not 0 < number < float("inf"):
-        raise ValueError(f"must be a number of seconds above 0, not {value!r}")
+    if not 0 < number <= DURATION_MAX_S:
+        raise ValueError(f"must be a number of seconds above 0, and at most 100 years, not {quoted(value)}")
     return number
 
 
@@ -93,14 +125,17 @@ def share(value: str) -> float:
 
 
 def names(value: str) -> tuple[str, ...]:
-    """Names that are separated by commas."""
-    return tuple(name for each in value.split(",") if (name := each.strip()))
+    """One or more names that are separated by commas."""
+    if not _words(value):
+        raise ValueError(f"must be names, separated by commas, not {value!r}")
+    return _words(value)
 
 
 def function(value: str) -> str:
     """A function as ``module:name``."""
-    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", value):
-        raise ValueError(f"must be a function as module:name, not {value!r}")
+    module, _, name = value.partition(":")
+    if not _is_module(module) or not name.isidentifier():
+        raise ValueError(f"must be a function as module:name, not {quoted(value)}")
     return value
 
 
@@ -113,10 +148,15 @@ def bucket(value: str) -> str:
 
 
 def http_url(value: str) -> str:
-    """An HTTP address without the slash at its end."""
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"must be an http:// or https:// address, not {value!r}")
+    """An HTTP address without the slash at its end, to which paths are added."""
+    try:
+        parse_url(value)
+        is_right = value.isprintable() and not set(" ?#") & set(value)
+    except MalformedUrl:
+        is_right = False
+    if not is_right:
+        shown = quoted(without_credentials(value))
+        raise ValueError(f"must be an http:// or https:// address without ?, # and spaces, not {shown}")
     return value.rstrip("/")
 
 
@@ -195,9 +235,13 @@ def fetch_hosts(value: str) -> tuple[str, ...]:
 def modules(value: str) -> tuple[str, ...]:
     """Names of Python modules, separated by commas."""
     for module in _words(value):
-        if not all(part.isidentifier() for part in module.split(".")):
+        if not _is_module(module):
             raise ValueError(f"must be names of Python modules, separated by commas, not {module!r}")
     return _words(value)
+
+
+def _is_module(name: str) -> bool:
+    return all(part.isidentifier() for part in name.split("."))
 
 
 def _matching(value: str, pattern: re.Pattern[str], allowed: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from models.jobs.safety import FAILS, SAFETY
 from models.jobs.urls import FetchPolicy
 from models.language.presets import PRESETS
 from service.backbone import setting_values as values
-from service.backbone.allowances import Allowance
+from service.backbone.allowances import Allowance, limit_max
 from service.backbone.redis_urls import redis_url
 
 DEFAULT_DATA = Path("~/.local/share/photogram")
@@ -101,18 +101,18 @@ class Settings:
     """The first API key; ``None`` lets ``photogram up`` make one."""
     wrong_keys_per_minute: int = setting(60, values.whole(0))
     """How many unknown API keys an address may send in a minute before it gets 429; 0 is any number."""
-    key_requests_per_minute: int = setting(0, values.whole(0))
+    key_requests_per_minute: int = setting(0, values.whole(0, limit_max("requests_per_minute")))
     """How many requests an API key may submit jobs with in a minute, unless the key has a limit of its own; for this
     limit and the next five, 0 is no limit (``service.backbone.allowances``)."""
-    key_max_in_flight: int = setting(0, values.whole(0))
+    key_max_in_flight: int = setting(0, values.whole(0, limit_max("max_in_flight")))
     """How many jobs of a key may wait or run."""
-    key_max_queued: int = setting(0, values.whole(0))
+    key_max_queued: int = setting(0, values.whole(0, limit_max("max_queued")))
     """How many jobs of a key may wait."""
-    key_units_per_day: int = setting(0, values.whole(0))
+    key_units_per_day: int = setting(0, values.whole(0, limit_max("units_per_day")))
     """How many cost units, each a million pixels times steps, the jobs of a key may cost in a day (UTC)."""
-    key_units_per_month: int = setting(0, values.whole(0))
+    key_units_per_month: int = setting(0, values.whole(0, limit_max("units_per_month")))
     """The same for a month."""
-    key_stored_bytes: int = setting(0, values.whole(0))
+    key_stored_bytes: int = setting(0, values.whole(0, limit_max("stored_bytes")))
     """How many bytes of images and files of a key may be stored before its jobs are refused."""
     metrics_open_to: tuple[str, ...] = setting(("127.0.0.0/8", "::1"), values.readers)
     """The addresses and networks that may read metrics without an API key; ``*`` is everybody, ``none`` nobody."""
@@ -161,11 +161,13 @@ class Settings:
     """The region of the bucket; ``None`` is ``us-east-1``."""
     s3_path_style: bool = setting(True, values.flag)
     """Whether the bucket is part of the path of S3's addresses, and not of the host name."""
-    s3_access_key_id: str | None = setting(None, values.text, variables=("AWS_ACCESS_KEY_ID",), is_secret=True)
+    s3_access_key_id: str | None = setting(None, values.secret, variables=("AWS_ACCESS_KEY_ID",), is_secret=True)
     """The id of the S3 key; ``None`` lets obstore look for the roles of the machine."""
-    s3_secret_access_key: str | None = setting(None, values.text, variables=("AWS_SECRET_ACCESS_KEY",), is_secret=True)
+    s3_secret_access_key: str | None = setting(
+        None, values.secret, variables=("AWS_SECRET_ACCESS_KEY",), is_secret=True
+    )
     """The S3 key."""
-    s3_session_token: str | None = setting(None, values.text, variables=("AWS_SESSION_TOKEN",), is_secret=True)
+    s3_session_token: str | None = setting(None, values.secret, variables=("AWS_SESSION_TOKEN",), is_secret=True)
     """What belongs to a temporary S3 key."""
     s3_encryption: str | None = setting(None, values.one_of(*S3_ENCRYPTIONS))
     """The encryption that S3 is asked for; ``None`` is the default of the bucket."""
@@ -219,7 +221,7 @@ class Settings:
     snapshot_every: int | None = setting(None, values.whole_or_none)
     """After how many steps a worker keeps what is drawn of a job in Redis, in case it dies; ``None`` only does so when
     it is stopped."""
-    record_ttl_s: int = setting(7 * 24 * 3600, values.whole())
+    record_ttl_s: int = setting(7 * 24 * 3600, values.whole(1, values.DURATION_MAX_S))
     """How long the record of a job is kept after its end."""
     rows: int | None = setting(None, values.whole_or_none)
     """The largest batch of a worker; ``None`` lets the worker measure which batch size pays."""
@@ -228,7 +230,7 @@ class Settings:
     model_bytes: int | None = setting(None, values.whole_or_none)
     """How much memory cached models that no job uses may take; ``None`` is half of the device's memory, divided by
     ``device_workers``."""
-    device: str = setting("auto", values.text)
+    device: str = setting("auto", values.device)
     """``cpu``, ``cuda``, ``cuda:1``, ...; ``auto`` takes the first GPU, or the CPU without one."""
     workers: int | None = setting(None, values.whole_or_auto)
     """How many workers ``photogram up`` starts for drawing; ``None`` is one for each GPU, or one without a GPU."""
@@ -244,7 +246,7 @@ class Settings:
     """The base URL of an OpenAI-compatible language engine, with ``/v1``; ``None`` leaves prompts unchanged."""
     llm_model: str | None = setting(None, values.text)
     """The name of the model on the engine; ``None`` takes the first model that the engine lists."""
-    llm_key: str | None = setting(None, values.text, is_secret=True)
+    llm_key: str | None = setting(None, values.secret, is_secret=True)
     """The API key of the language engine."""
     llm_preset: str = setting(DEFAULT_LLM_PRESET, values.one_of(DEFAULT_LLM_PRESET, *PRESETS))
     """The prompting preset for the model, one of ``models.language.presets``."""
@@ -343,7 +345,20 @@ class Settings:
                     read[each.name] = each.read(given[each.name].text)
                 except ValueError as error:
                     raise given[each.name].error(error) from error
-        return cls(**read)
+        settings = cls(**read)
+        settings._require_pairs(given)
+        return settings
+
+    def _require_pairs(self, given: Mapping[str, Given]) -> None:
+        """Raise :class:`SettingsError` for a setting that is of no use without another one."""
+        pairs = [("provenance_certificate", "provenance_key")]
+        if self.storage is not None:
+            pairs.append(("s3_access_key_id", "s3_secret_access_key"))
+        for pair in pairs:
+            for name, other in (pair, pair[::-1]):
+                if getattr(self, name) is not None and getattr(self, other) is None:
+                    variables = {each.name: each.variables[0] for each in self.declared()}
+                    raise given[name].error(f"is of no use alone: set {other} ({variables[other]}) too")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from service.backbone.configuration import Configuration, configure
 from service.backbone.settings import Settings, SettingsError
 from service.backbone.user_config import user_config_path
+from service.commands.prerequisites import missing
 
 _DEFAULT = "default"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one subcommand; returns the exit code."""
+    """Show the settings, and what of them cannot be used on this machine; returns the exit code."""
     options = _parser().parse_args(argv)
     try:
         configuration = configure(flags={"data": options.data})
@@ -24,7 +25,10 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     for line in setting_lines(configuration):
         print(line)
-    return 0
+    problems = list(missing(configuration))
+    for problem in problems:
+        print(f"photogram config: {problem}", file=sys.stderr)
+    return 2 if problems else 0
 
 
 def _parser() -> argparse.ArgumentParser:

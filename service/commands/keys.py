@@ -20,12 +20,12 @@ from service.backbone.catalog_file import CatalogFile
 from service.backbone.configuration import configure
 from service.backbone.connections import connect
 from service.backbone.key_records import KeyRecord, KeyRules, Scope
-from service.backbone.key_store import DURATION_MAX_S, IssuedKey, KeyStore, require_known
+from service.backbone.key_store import IssuedKey, KeyStore, require_known
 from service.backbone.keyspace import preferences_key
 from service.backbone.objects.opening import open_stores
 from service.backbone.owned_jobs import OwnedJobs
 from service.backbone.running import running_server
-from service.backbone.setting_values import whole
+from service.backbone.setting_values import DURATION_MAX_S, whole
 from service.backbone.settings import Settings, SettingsError
 from service.backbone.usage import read_usage
 
@@ -132,7 +132,7 @@ def duration(text: str) -> int:
     """The seconds of a text such as 90, 30m, 12h or 7d; at most 100 years."""
     number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "s")
     try:
-        seconds = whole(0)(number) * _UNITS[unit]
+        seconds = whole(0, DURATION_MAX_S)(number) * _UNITS[unit]
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no time such as 90, 30m, 12h or 7d") from error
     if seconds > DURATION_MAX_S:

@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 REDIS_START_S = 60.0
 """The time limit for Valkey's start, which reads the append-only file."""
 POLL_S = 0.2
+MISCONFIGURED = 2
+"""The exit code of a worker whose settings or catalog are not valid (``workers.process``)."""
 STOP_S = (7.0, 2.0)
 """The time limits for stopping gateway, workers and language engine, and then Valkey."""
 
@@ -106,6 +108,7 @@ class Stack:
         """The address for clients on this machine."""
         self._engine = _own_engine(configuration)
         self._given_up: set[str] = set()
+        self._is_ready = False
         self._is_told = False
         environment = self._environment()
         python = [sys.executable, "-m"]
@@ -140,18 +143,17 @@ class Stack:
 
     def _run(self, stopping: threading.Event) -> int:
         self._start(stopping)
-        is_ready = False
         while not stopping.wait(POLL_S):
-            if not is_ready and self._gateway.exit_code is not None:
+            if not self._is_ready and self._gateway.exit_code is not None:
                 print(f"photogram up: the gateway could not start on {self._address}", file=sys.stderr)
                 return 1
             self._restart_ended()
-            if self._given_up and not is_ready:
+            if self._given_up and not self._is_ready:
                 return 2
-            if is_ready:
+            if self._is_ready:
                 self._supervise_engine()
             elif self._is_service_ready():
-                is_ready = True
+                self._is_ready = True
                 print(f"ready {self._address}", flush=True)
                 self._tell_second_terminal()
         return 0
@@ -190,14 +192,21 @@ class Stack:
             self._keep_running(worker)
 
     def _keep_running(self, worker: Child) -> None:
-        """Restart the worker if it has ended, unless it cannot import a function, which a restart does not change."""
-        if worker.exit_code != os.EX_CONFIG:
+        """Restart the worker if it has ended, unless a restart would not change why.
+
+        That is so if it cannot import a function, or refuses its settings at its first start; later, a device that was
+        there may come back.
+        """
+        is_refused = worker.exit_code == MISCONFIGURED and not self._is_ready
+        if worker.exit_code != os.EX_CONFIG and not is_refused:
             worker.keep_running()
         elif worker.name not in self._given_up:
             self._given_up.add(worker.name)
+            reason = (
+                "it cannot run with these settings" if is_refused else "a function of its job kinds cannot be imported"
+            )
             print(
-                f"photogram up: {worker.name} is not started again, because a function of its job kinds cannot be"
-                " imported (see its message above)",
+                f"photogram up: {worker.name} is not started again, because {reason} (see its message above)",
                 file=sys.stderr,
             )
 

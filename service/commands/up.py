@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from models.errors import StorageUnavailable
-from models.jobs.kinds import KindModuleError, load_kinds
 from service.backbone.configuration import Configuration, configure
 from service.backbone.files import make_folder
 from service.backbone.logs import configure_logging
@@ -24,6 +23,7 @@ from service.backbone.settings import Settings, SettingsError
 from service.backbone.storage import write_problem
 from service.backbone.user_config import remember_server, user_config_path
 from service.commands.listening import listening_socket
+from service.commands.prerequisites import require_all
 from service.commands.stack import Stack, address_of
 from service.commands.welcome import settings_lines
 
@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         signal.signal(number, lambda *_: stopping.set())
     try:
         configuration = _configured(options)
-    except (SettingsError, OSError, KindModuleError) as error:
+    except (SettingsError, OSError) as error:
         print(f"photogram up: {error}", file=sys.stderr)
         return 2
     try:
@@ -54,7 +54,7 @@ def _configured(options: argparse.Namespace) -> Configuration:
     configuration = configure(flags={"data": options.data, "workers": options.workers})
     configure_logging("up", configuration.environment)
     make_folder(configuration.settings.data)
-    load_kinds(configuration.settings.job_kinds)
+    require_all(configuration)
     for line in () if options.temporary else settings_lines(configuration):
         print(line, file=sys.stderr, flush=True)
     return configuration

@@ -11,7 +11,8 @@ from pydantic import BaseModel, Field
 from service.api.validation import StrictBody
 from service.backbone.allowances import limit_max
 from service.backbone.key_records import KeyRecord, KeyRules, Scope
-from service.backbone.key_store import DURATION_MAX_S, NAME_CHARS_MAX, WEIGHT_MAX
+from service.backbone.key_store import NAME_CHARS_MAX, WEIGHT_MAX
+from service.backbone.setting_values import DURATION_MAX_S
 
 _Limit = Annotated[int | None, Field(ge=0, le=limit_max("max_in_flight"))]
 _LimitOfBytes = Annotated[int | None, Field(ge=0, le=limit_max("stored_bytes"))]

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.job_bodies import EventName
 from service.api.validation import StrictBody
-from service.backbone.key_store import DURATION_MAX_S
+from service.backbone.setting_values import DURATION_MAX_S
 from service.backbone.webhooks.endpoints import DESCRIPTION_CHARS_MAX, URL_CHARS_MAX, Endpoint
 from service.backbone.webhooks.events import JOB_EVENTS
 from service.backbone.webhooks.outbox import Attempt, Delivery

@@ -93,7 +93,7 @@ def test_without_redis_images_are_not_signed_for_now(tmp_path: Path) -> None:
         assert signing.sign(PNG, "image/png", DRAWN) == PNG and signing.problem()
 
 
-@pytest.mark.parametrize("wrong", ["certificate", "key", "mismatch", "missing", "alone"])
+@pytest.mark.parametrize("wrong", ["certificate", "key", "mismatch", "missing"])
 def test_files_that_cannot_sign_are_an_error_at_start(tmp_path: Path, wrong: str) -> None:
     pair, other = make_pair(), make_pair()
     certificate = b"nonsense" if wrong == "certificate" else pair.certificate
@@ -101,8 +101,6 @@ def test_files_that_cannot_sign_are_an_error_at_start(tmp_path: Path, wrong: str
     settings = given(tmp_path, certificate, key)
     if wrong == "missing":
         (tmp_path / "k.pem").unlink()
-    if wrong == "alone":
-        settings = Settings(data=tmp_path, provenance_certificate=tmp_path / "c.pem")
     signing = Signing(settings)
     with pytest.raises(SettingsError):
         signing.open_at_start()
