@@ -47,7 +47,7 @@ async def _redis(gateway: Gateway) -> Check:
 async def _workers(gateway: Gateway) -> Check:
     """Jobs of other queues than the diffusion queue wait without a worker; that is told, but is no failure."""
     queues = sorted({kind.queue for kind in job_kinds() if kind.plan is not None or kind.function is not None})
-    alive = {queue: await gateway.watcher.worker_count(queue) for queue in queues}
+    alive = {queue: len(count.workers) for queue, count in (await gateway.queues.count(queues)).items()}
     idle = [queue for queue, count in alive.items() if count == 0]
     if DIFFUSION_QUEUE in idle:
         return Check(name="workers", status="failed", detail="no worker is alive", queues=alive)

@@ -27,13 +27,11 @@ from service.backbone.keyspace import (
     webhook_dead_key,
     webhook_pending_key,
     worker_metrics_key,
-    workers_key,
 )
 from service.backbone.metrics import NONE
 from service.backbone.places import model_pace_field
-from service.backbone.queue_counts import Queues
+from service.backbone.queue_counts import QueueCount, Queues
 from service.backbone.usage import Periods
-from service.backbone.watch import WORKER_SILENCE_S
 
 WORKERS_MAX = 256
 """The most workers whose metrics are shown, which bounds what one scrape costs."""
@@ -63,25 +61,11 @@ class ClusterMetrics:
 
     async def read(self) -> list[Metric]:
         """The metrics as they are now; raises :class:`~redis.exceptions.RedisError`."""
-        queues = {kind.queue for kind in job_kinds()}
-        workers = {queue: await self._workers(queue) for queue in sorted(queues)}
-        names = [name for found in workers.values() for name in found][:WORKERS_MAX]
-        found = [*await self._queues(workers), *await self._waiting_work(), *await self._published(names)]
+        counts = await Queues(self._connection).count(sorted({kind.queue for kind in job_kinds()}))
+        names = [name for count in counts.values() for name in count.workers][:WORKERS_MAX]
+        found = [*_queue_families(counts), *await self._waiting_work(), *await self._published(names)]
         found += await self._webhooks()
         return found + await self._key_usage() if self._shows_keys else found
-
-    async def _workers(self, queue: str) -> list[str]:
-        since = time.time() - WORKER_SILENCE_S
-        found: Any = await self._connection.zrangebyscore(workers_key(queue), since, "+inf")
-        return [name.decode() for name in found]
-
-    async def _queues(self, workers: Mapping[str, Sequence[str]]) -> Iterator[Metric]:
-        jobs = GaugeMetricFamily("photogram_queue_jobs", "Jobs that no worker has taken yet.", labels=["queue"])
-        alive = GaugeMetricFamily("photogram_workers", "Workers that take jobs now.", labels=["queue"])
-        for queue, count in (await Queues(self._connection).count(workers)).items():
-            jobs.add_metric([queue], count.waiting)
-            alive.add_metric([queue], len(workers[queue]))
-        return iter((jobs, alive))
 
     async def _waiting_work(self) -> Iterator[Metric]:
         async with self._connection.pipeline(transaction=False) as pipeline:
@@ -140,6 +124,15 @@ class ClusterMetrics:
             jobs.add_metric([key.key_id], int(count or 0))
             units.add_metric([key.key_id], int(step_px or 0) / STEP_PX_PER_UNIT)
         return [jobs, units]
+
+
+def _queue_families(counts: Mapping[str, QueueCount]) -> Iterator[Metric]:
+    jobs = GaugeMetricFamily("photogram_queue_jobs", "Jobs that no worker has taken yet.", labels=["queue"])
+    alive = GaugeMetricFamily("photogram_workers", "Workers that take jobs now.", labels=["queue"])
+    for queue, count in counts.items():
+        jobs.add_metric([queue], count.waiting)
+        alive.add_metric([queue], len(count.workers))
+    return iter((jobs, alive))
 
 
 def _waiting(jobs: Mapping[bytes, bytes], work: Mapping[bytes, bytes]) -> Iterator[_Waiting]:

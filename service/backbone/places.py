@@ -16,7 +16,7 @@ from models.jobs.params import JobParams
 from models.jobs.records import JobRecord, JobStatus
 from service.backbone import scripts
 from service.backbone.keyspace import owner_running_key, pace_key, rq_started_key, workers_key
-from service.backbone.watch import WORKER_SILENCE_S
+from service.backbone.queue_counts import WORKER_SILENCE_S
 
 _CACHED_S = 1.0
 """How long a gateway answers with a place without a look at Redis."""

@@ -1,4 +1,4 @@
-"""How many jobs each queue has, and how many workers take jobs from it."""
+"""How many jobs each queue has, and which workers take jobs from it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from service.backbone.keyspace import (
     waiting_key,
     workers_key,
 )
-from service.backbone.watch import WORKER_SILENCE_S
+
+WORKER_SILENCE_S = 10.0
+"""A worker that sent no heartbeat for so long counts as gone."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class QueueCount:
     """Jobs that no worker has taken yet."""
     running: int
     """Jobs that workers have taken."""
-    workers: int
+    workers: tuple[str, ...]
+    """The names of the workers that take jobs from it now."""
 
 
 class Queues:
@@ -46,10 +49,10 @@ class Queues:
                 pipeline.zcard(fetches_key(name))
                 pipeline.zcard(deferred_key(name))
                 pipeline.zcard(rq_started_key(name))
-                pipeline.zcount(workers_key(name), since, "+inf")
+                pipeline.zrangebyscore(workers_key(name), since, "+inf")
             found = await pipeline.execute()
         rows = [found[at : at + 6] for at in range(0, len(found), 6)]
         return {
-            name: QueueCount(sum(waiting), running, workers)
+            name: QueueCount(sum(waiting), running, tuple(worker.decode() for worker in workers))
             for name, (*waiting, running, workers) in zip(names, rows, strict=True)
         }

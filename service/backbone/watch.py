@@ -14,7 +14,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from models.jobs.kinds import DIFFUSION_QUEUE, UnknownKind
+from models.jobs.kinds import UnknownKind
 from models.jobs.records import JobRecord, JobStatus
 from service.backbone import scripts, trail
 from service.backbone.keyspace import (
@@ -23,7 +23,6 @@ from service.backbone.keyspace import (
     WAKE_CHANNEL,
     events_key,
     record_key,
-    workers_key,
 )
 from service.backbone.logs import told
 from service.backbone.model_notes import ModelBackend, backends_of, problems_of
@@ -31,8 +30,6 @@ from service.backbone.records import UnreadableRecord, is_hidden, read_hash
 
 log = logging.getLogger(__name__)
 
-WORKER_SILENCE_S = 10.0
-"""A worker that sent no heartbeat for so long counts as gone."""
 _RECONNECT_S = 0.5
 _POLL_S = 5.0
 """How often a waiter reads the record without being woken, in case Redis lost a message."""
@@ -147,11 +144,6 @@ class JobWatcher:
         entries: Any = await self._connection.xrange(events_key(job_id), min=f"({after}")
         return [JobEvent(entry.decode(), fields[b"kind"].decode(), fields[b"data"].decode())
                 for entry, fields in entries]  # fmt: skip
-
-    async def worker_count(self, queue: str = DIFFUSION_QUEUE) -> int:
-        """How many workers take jobs from ``queue`` now."""
-        count: Any = await self._connection.zcount(workers_key(queue), time.time() - WORKER_SILENCE_S, "+inf")
-        return int(count)
 
     async def model_problems(self) -> dict[str, str]:
         """Why workers could not load models, by the name of the model."""

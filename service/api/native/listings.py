@@ -213,6 +213,9 @@ async def list_capabilities(gateway: GatewayState, caller: CurrentCaller) -> Cap
     counts = await gateway.queues.count(sorted({kind.queue for kind in kinds}))
     return CapabilityList(
         version=server_version(),
-        queues=[QueueCountView(queue=name, **asdict(count)) for name, count in counts.items()],
+        queues=[
+            QueueCountView(queue=name, waiting=count.waiting, running=count.running, workers=len(count.workers))
+            for name, count in counts.items()
+        ],
         kinds=[CapabilityView(kind=kind.name, problem=kind.problem(catalog)) for kind in kinds],
     )

@@ -8,6 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from models.errors import InvalidTicket, ProblemCode
+from models.jobs.kinds import DIFFUSION_QUEUE
 from models.jobs.params import JobRequest
 from models.jobs.records import JobRecord
 from service.api.errors import ErrorCode, invalid_field, renamed_problems, unavailable
@@ -26,7 +27,8 @@ from service.jobs.errors import ImageRefused
 
 async def require_workers(gateway: Gateway) -> None:
     """Refuse a job that no worker could process; raises :class:`ApiError`."""
-    if await gateway.watcher.worker_count() == 0:
+    counts = await gateway.queues.count([DIFFUSION_QUEUE])
+    if not counts[DIFFUSION_QUEUE].workers:
         raise unavailable(ErrorCode.NO_WORKERS, "no capacity: there is no worker; try again soon")
 
 

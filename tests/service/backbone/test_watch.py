@@ -1,4 +1,4 @@
-"""The ledger as the gateway reads it: waiting for jobs, their events, lists of jobs, and worker counts."""
+"""The ledger as the gateway reads it: waiting for jobs, their events, and lists of jobs."""
 
 from __future__ import annotations
 
@@ -87,14 +87,6 @@ async def test_listening_survives_a_lost_connection(watcher, ledger, job, redis,
     await asyncio.to_thread(ledger.start, job, "a")
     await asyncio.to_thread(ledger.succeed, job, "a", [], {})
     assert (await waiting).status is JobStatus.SUCCEEDED
-
-
-async def test_workers_count_while_they_send_heartbeats(watcher, ledger, redis):
-    ledger.beat("a")
-    redis.zadd("photogram:workers", {"silent": time.time() - 60})
-    ledger.beat("b", "toys")
-    assert await watcher.worker_count() == 1
-    assert await watcher.worker_count("toys") == 1
 
 
 @pytest.mark.parametrize(("field", "value"), UNREADABLE)

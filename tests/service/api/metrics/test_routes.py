@@ -119,6 +119,7 @@ def test_workers_are_told_apart_and_a_dead_one_is_forgotten(anonymous, worker, r
         redis.set(worker_metrics_key(name), published(value))
     found = samples(anonymous, "/metrics/cluster")
     assert found["photogram_workers", ("photogram",)] == 2
+    assert anonymous.get("/readyz").json()["workers"] == 2
     assert found["photogram_engine_rows", ("running", "one")] == 3
     assert found["photogram_engine_rows", ("running", "two")] == 5
     assert anonymous.get("/metrics/cluster").text.count("# TYPE photogram_engine_rows gauge") == 1
