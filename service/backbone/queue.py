@@ -22,6 +22,7 @@ from service.backbone.admission import Accepted, AlreadyUsed, Entry, Offer, Queu
 from service.backbone.allowances import NO_LIMITS, Allowance, LimitReached
 from service.backbone.connections import require_replicas
 from service.backbone.keyspace import record_key
+from service.backbone.pieces import made_in_pieces
 from service.backbone.settings import Settings
 
 TASK = "workers.tasks.draw"
@@ -30,6 +31,8 @@ REDELIVERIES_MAX = 100
 """How often RQ may deliver a job again; the crash limit of the ledger ends it long before."""
 RQ_TRACE_TTL_S = 60
 
+_ASKED_AT_ONCE = 64
+"""How many jobs of a batch that is no transaction Redis is asked about in one round trip."""
 _APART_S = 1e-6
 """The time between two jobs of a batch, so that lists have them in its order."""
 
@@ -81,32 +84,42 @@ class Intake:
         The demand of the first entry needs room for all of them. Jobs of a batch have consecutive times, in its order.
         """
         now, leader = time.time(), record_key(entries[0].ticket.job_id)
-        first = Offer.of(entries[0], allowance, now)
-        others = [
-            Offer.of(entry, allowance, now + index * _APART_S, leader=leader)
-            for index, entry in enumerate(entries[1:], 1)
-        ]
-        answers = await self._ask_all([first, *others], is_transaction=True)
-        accepted = [self._accepted(first, answers[0])]
+
+        def offered(index: int) -> Offer:
+            led = {"leader": leader} if index else {}
+            return Offer.of(entries[index], allowance, now + index * _APART_S, **led)
+
+        offers = await made_in_pieces(offered, range(len(entries)))
+        answers = await self._ask_all(offers, is_transaction=True)
+        first = self._accepted(offers[0], answers[0])
         if any(answer[0] == b"skipped" for answer in answers):
             raise AlreadyUsed("the idempotency key belongs to another batch")
-        accepted += [self._accepted(*each) for each in zip(others, answers[1:], strict=True)]
+        others = zip(offers[1:], answers[1:], strict=True)
+        accepted = [first, *await made_in_pieces(lambda each: self._accepted(*each), others)]
         await self._require_replicas(accepted[-1])
         return accepted
 
     async def accept_each(self, entries: Sequence[Entry], allowance: Allowance) -> list[Accepted | PhotogramError]:
         """Enqueue those jobs of one owner that may be; for each of the others the error that :meth:`accept` raises."""
         now = time.time()
-        offers = [Offer.of(entry, allowance, now + index * _APART_S) for index, entry in enumerate(entries)]
+
+        def offered(index: int) -> Offer:
+            return Offer.of(entries[index], allowance, now + index * _APART_S)
+
         found: list[Accepted | PhotogramError] = []
-        for offer, answer in zip(offers, await self._ask_all(offers, is_transaction=False), strict=True):
-            try:
-                found.append(self._accepted(offer, answer))
-            except (AlreadyUsed, QueueFull, LimitReached) as error:
-                found.append(error)
+        for start in range(0, len(entries), _ASKED_AT_ONCE):
+            offers = await made_in_pieces(offered, range(start, min(start + _ASKED_AT_ONCE, len(entries))))
+            answers = await self._ask_all(offers, is_transaction=False)
+            found += await made_in_pieces(lambda each: self._outcome(*each), zip(offers, answers, strict=True))
         if last := [each for each in found if isinstance(each, Accepted)][-1:]:
             await self._require_replicas(*last)
         return found
+
+    def _outcome(self, offer: Offer, answer: Any) -> Accepted | PhotogramError:
+        try:
+            return self._accepted(offer, answer)
+        except (AlreadyUsed, QueueFull, LimitReached) as error:
+            return error
 
     async def try_out(self, entry: Entry, allowance: Allowance) -> QueueFull | LimitReached | None:
         """Why the job would be refused now; nothing is enqueued, but the request is counted.
@@ -130,8 +143,9 @@ class Intake:
 
     async def _ask_all(self, offers: Sequence[Offer], *, is_transaction: bool) -> list[Any]:
         async with self._connection.pipeline(transaction=is_transaction) as pipeline:
-            for offer in offers:
-                await self._admit(keys=offer.keys, args=self._arguments(offer), client=pipeline)
+            arguments = await made_in_pieces(self._arguments, offers)
+            for offer, args in zip(offers, arguments, strict=True):
+                await self._admit(keys=offer.keys, args=args, client=pipeline)
             answers: list[Any] = await pipeline.execute()
         return answers
 

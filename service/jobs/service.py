@@ -34,6 +34,7 @@ from service.backbone.catalog_file import CatalogFile
 from service.backbone.listing import Cursor, JobListing, JobQuery, Page
 from service.backbone.objects.protocol import StoredObject
 from service.backbone.owned_jobs import Deletion, OwnedJobs
+from service.backbone.pieces import made_in_pieces
 from service.backbone.preferences import Preferences
 from service.backbone.queue import Intake
 from service.backbone.records import is_hidden
@@ -125,7 +126,7 @@ class JobService:
             StorageUnavailable: the disk is full or nearly full, or cannot be written.
         """
         await self._require_room()
-        preferred = await self._preferred(caller, request)
+        (preferred,) = await self._preferred(caller, [request])
 
         def opened() -> Entry:
             return self._open(caller, preferred, request, our_url, options, job_id=job_id, echo=echo, webhook=webhook)
@@ -151,7 +152,7 @@ class JobService:
             InvalidTicket: as :meth:`submit`.
             LimitReached: the caller has sent too many requests.
         """
-        preferred = await self._preferred(caller, request)
+        (preferred,) = await self._preferred(caller, [request])
 
         def opened() -> tuple[Entry, Cost]:
             entry = self._open(caller, preferred, request, our_url, options, webhook=webhook)
@@ -184,7 +185,7 @@ class JobService:
             StorageUnavailable: as :meth:`submit`.
         """
         await self._require_room()
-        preferred = [await self._preferred(caller, each.request) for each in items]
+        preferred = await self._preferred(caller, [each.request for each in items])
 
         def opened(index: int) -> Entry:
             item = items[index]
@@ -305,7 +306,7 @@ class JobService:
         Their cost is checked together. Raises as :meth:`submit`.
         """
         await self._require_room()
-        preferred = [await self._preferred(caller, request) for request in requests]
+        preferred = await self._preferred(caller, requests)
 
         def opened() -> list[Entry]:
             entries = [self._open(caller, *each, our_url, NO_OPTIONS) for each in zip(preferred, requests, strict=True)]
@@ -327,7 +328,7 @@ class JobService:
         renewed. Raises as :meth:`submit`.
         """
         await self._require_room()
-        preferred = await self._preferred(caller, request)
+        (preferred,) = await self._preferred(caller, [request])
 
         def opened() -> list[Entry]:
             first = self._open(caller, preferred, request, our_url, NO_OPTIONS, equal_jobs=count)
@@ -341,22 +342,16 @@ class JobService:
         leased = [replace(entry, is_leased=True) for entry in entries]
         return [accepted.record for accepted in await self._accept_all(caller, leased)]
 
-    async def _preferred(self, caller: Caller, request: JobRequest) -> JobRequest:
-        """``request`` with what the API key prefers where it leaves something open."""
-        return with_allowed_priority(caller, await self._with_preferences(caller, request))
+    async def _preferred(self, caller: Caller, requests: Sequence[JobRequest]) -> list[JobRequest]:
+        """``requests`` with what the API key prefers where they leave something open."""
+        found = await self._preferences.get(caller.key_id)
+        provenance = allowed_provenance(caller, found.provenance or self._provenance)
+        values = {**vars(found), "provenance": provenance}
 
-    async def _with_preferences(self, caller: Caller, request: JobRequest) -> JobRequest:
-        """``request`` with the preferences of the API key where it leaves open what there is a preference for."""
-        if not isinstance(request, DrawRequest | UpscaleRequest | FaceRestoreRequest):
-            return request
-        names = ("metadata", "provenance", "enhance_prompt", "enhance_negative_prompt")
-        missing = [name for name in names if getattr(request, name, "") is None]
-        if not missing:
-            return request
-        preferred = await self._preferences.get(caller.key_id)
-        provenance = allowed_provenance(caller, preferred.provenance or self._provenance)
-        values = {**vars(preferred), "provenance": provenance}
-        return replace(request, **{name: values[name] for name in missing})
+        def preferred(request: JobRequest) -> JobRequest:
+            return with_allowed_priority(caller, _with_preferences(values, request))
+
+        return await made_in_pieces(preferred, requests)
 
     # Images that jobs start from, and what came of jobs; these methods block
 
@@ -464,6 +459,15 @@ class JobService:
         """
         await self.find(caller, job_id)
         return self._watcher.events(job_id, after, keep_alive_s)
+
+
+def _with_preferences(values: Mapping[str, Any], request: JobRequest) -> JobRequest:
+    """``request`` with ``values``, the preferences of the API key by name, where it leaves open what they decide."""
+    if not isinstance(request, DrawRequest | UpscaleRequest | FaceRestoreRequest):
+        return request
+    names = ("metadata", "provenance", "enhance_prompt", "enhance_negative_prompt")
+    missing = [name for name in names if getattr(request, name, "") is None]
+    return replace(request, **{name: values[name] for name in missing}) if missing else request
 
 
 def _note_remainders(caller: Caller, accepted: Sequence[Accepted]) -> None:

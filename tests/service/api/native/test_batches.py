@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import wraps
 
 import httpx
 import pytest
 
 from service.api.app import create_app
+from service.api.native import batches
+from service.backbone import admission
+from service.backbone.pieces import PIECE
+from service.backbone.queue import Intake
 from service.backbone.settings import Settings
+from service.jobs import service
 
 STEPS = {"width": 512, "height": 512, "num_inference_steps": 4}  # 1.05 units
 
@@ -166,3 +175,55 @@ def test_a_batch_has_a_bound_on_its_body(serve, valkey_url, tmp_path, key, body)
         nested = client.post("/v1/jobs/batch", content=b'{"jobs": [' + b"[],"*250_000 + b"[]]}",
                              headers={"Content-Type": "application/json"})  # fmt: skip
         assert (nested.status_code, nested.json()["code"]) == (422, "malformed_json")
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """For each step that the gateway takes for every job of a batch: in which passes of the event loop it was taken."""
+    passes, taken, running = [0], {}, [True]
+
+    def next_pass():
+        passes[0] += 1
+        if running[0]:
+            asyncio.get_running_loop().call_soon(next_pass)
+
+    def spy(owner, name):
+        step = getattr(owner, name)
+        taken[name] = []
+
+        @wraps(step)
+        def noted(*args, **kwargs):
+            if not passes[0]:
+                next_pass()
+            taken[name].append(passes[0])
+            return step(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, noted)
+
+    spy(service, "_with_preferences")
+    spy(admission, "_fields")
+    spy(Intake, "_arguments")
+    spy(Intake, "_accepted")
+    spy(batches, "_item")
+    yield taken
+    running[0] = False
+
+
+@pytest.mark.parametrize("partial", [False, True])
+def test_other_requests_have_their_turn_while_a_batch_is_accepted(client, body, steps, partial):
+    jobs = [body(seed=seed) for seed in range(3 * PIECE)]
+    assert send(client, jobs, partial=partial).json()["accepted"] == len(jobs)
+    for name, passes in steps.items():
+        assert len(passes) >= len(jobs), name
+        assert max(Counter(passes).values()) <= PIECE + 1, name
+
+
+def test_a_partial_batch_tells_texts_that_no_encoding_knows(client, body):
+    lone = {"kind": "txt2img", "params": {"prompt": "x", "sampler": "\ud800"}}
+    documents = [body(), lone, {"kind": "\ud800"}, {"\ud800": 1}]
+    answer = client.post(
+        "/v1/jobs/batch",
+        content=json.dumps({"jobs": documents, "partial": True}),
+        headers={"Content-Type": "application/json"},
+    )
+    assert (answer.status_code, answer.json()["accepted"], answer.json()["refused"]) == (202, 1, 3), answer.text
