@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -37,6 +38,17 @@ _SIGNS = {
 }
 """What the text of an error without a code says, and what that means."""
 _UNKNOWN = "it answered what was not expected; the log has its words"
+
+
+class _Failures:
+    """When an operation last failed in this process, whose storage is one bucket."""
+
+    last_at = float("-inf")
+
+
+def failed_since(moment: float) -> bool:
+    """Whether an operation of this process has failed after ``moment`` (monotonic), so that the store may be down."""
+    return _Failures.last_at > moment
 
 
 def bucket_and_prefix(url: str) -> tuple[str, str]:
@@ -93,7 +105,10 @@ def _endpoint(bucket: str, settings: Settings) -> str | None:
 
 @contextmanager
 def using_s3() -> Iterator[None]:
-    """Raise the block's errors of S3 as :class:`StorageUnavailable`, except that an object is there, or is not."""
+    """Raise the block's errors of S3 as :class:`StorageUnavailable`, except that an object is there, or is not.
+
+    Such a failure makes the next check of the store due (:func:`failed_since`).
+    """
     try:
         yield
     except (FileExistsError, AlreadyExistsError) as error:
@@ -101,6 +116,7 @@ def using_s3() -> Iterator[None]:
     except (BaseError, OSError) as error:
         if isinstance(error, FileNotFoundError) and "NoSuchBucket" not in str(error):
             raise
+        _Failures.last_at = time.monotonic()
         reason = reason_of(error)
         log.log(logging.DEBUG if reason else logging.WARNING, "S3: %s", error)
         raise StorageUnavailable(f"the S3 storage cannot be used: {reason or _UNKNOWN}") from error

@@ -8,7 +8,7 @@ import obstore
 from obstore.store import S3Store
 
 from models.errors import StorageUnavailable
-from service.backbone.objects.s3_client import using_s3
+from service.backbone.objects.s3_client import failed_since, using_s3
 from service.backbone.storage import CACHED_S, StorageMonitor
 
 PROBE = ".probe"
@@ -16,13 +16,14 @@ PROBE = ".probe"
 PROBE_TIMEOUT_S = 5.0
 """The limit of one request of a check, which is not repeated."""
 GOOD_FOR_S = 15.0
-"""How long a store that was found to work is not asked again, unless something could not be stored."""
+"""How long a store that was found to work is not asked again, unless an operation fails in this process."""
 
 
 class S3Monitor(StorageMonitor):
     """Checks a bucket: it writes an empty object at first and after a failure, then asks for it regularly.
 
-    A write costs more than a question where requests are paid for, and the question finds a service that is down.
+    A write costs more than a question where requests are paid for, and the question finds a service that is down. An
+    operation of this process that fails makes the next check due at once; while the store is down, checks are regular.
 
     Args:
         bucket: with short time limits, and without retries.
@@ -35,6 +36,15 @@ class S3Monitor(StorageMonitor):
     def note_failure(self) -> None:
         """Something could not be stored: from now on, only a write shows that the store works again."""
         self._is_proven, self._checked_at = False, float("-inf")
+
+    @property
+    def is_checked(self) -> bool:
+        """As :attr:`StorageMonitor.is_checked`; the outcome that the store works holds until an operation fails."""
+        return super().is_checked and not self._is_doubtful
+
+    @property
+    def _is_doubtful(self) -> bool:
+        return self._is_proven and failed_since(self._checked_at)
 
     @property
     def _valid_s(self) -> float:
@@ -56,7 +66,7 @@ class S3Monitor(StorageMonitor):
 
     def _find_write_problem(self) -> str | None:
         try:
-            if self._is_proven:
+            if self._is_proven and not self._is_doubtful:
                 self._ask()
             else:
                 prove(self._bucket)

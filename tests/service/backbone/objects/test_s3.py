@@ -136,6 +136,26 @@ def test_the_monitor_writes_only_at_first_and_after_failures(
     assert [method for method, _ in s3.requests] == ["PUT"]
 
 
+def test_an_operation_that_fails_is_noticed_at_once(s3: S3Server, s3_objects: S3Objects) -> None:
+    """The times of the monitor are those of a server: nothing is asked for 15 s unless something fails."""
+    monitor = open_monitor(s3.settings(), KINDS)
+    assert monitor.problem() is None and s3_objects.create("00/a.png", b"png")
+    found = s3_objects.find("00/a.png")
+    s3.requests.clear()
+    assert s3_objects.find("00/b.png") is None and monitor.is_checked, "what is not there is no failure"
+    assert [method for method, _ in s3.requests] == ["HEAD"]
+    s3.kill()
+    assert monitor.problem() is None, "nobody has noticed"
+    with pytest.raises(StorageUnavailable):
+        found.read()
+    assert not monitor.is_checked
+    assert monitor.problem() == "the S3 storage cannot be used: it cannot be reached"
+    with pytest.raises(StorageUnavailable):
+        s3_objects.find("00/a.png")
+    assert monitor.is_checked, "a store that is down is asked regularly, whatever fails"
+    s3.start()
+
+
 def test_only_one_thread_waits_for_a_check(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(s3_monitor, "GOOD_FOR_S", 0.0)
     monitor = open_monitor(s3.settings(), KINDS)
