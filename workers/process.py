@@ -16,7 +16,7 @@ from workers.functions import FunctionMissing
 from workers.worker import UnknownQueue, run
 
 
-def serve(name: str, queue: str | None) -> int:
+def serve(name: str, queue: str | None, data: str | None) -> int:
     """Run a worker of ``queue``, or of the diffusion queue, until SIGINT or SIGTERM; then the process ends.
 
     Returns the exit code if it cannot run: 2 for settings that are not valid, and 78 (``EX_CONFIG``) if the function of
@@ -27,7 +27,7 @@ def serve(name: str, queue: str | None) -> int:
         os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
     restrict_umask()
     try:
-        settings = configure_process("worker")
+        settings = configure_process("worker", data)
         if settings.redis_url is None:
             raise SettingsError("REDIS_URL must be the URL of the Redis that the gateway uses")
         load_kinds(settings.job_kinds)

@@ -87,9 +87,13 @@ def configure(
     return Configuration(Settings.read(given), given, file, exported, {**environment, **exported, **ours})
 
 
-def configure_process(name: str) -> Settings:
-    """The settings of a gateway or worker process, whose log is then set up; raises as :func:`configure`."""
-    configuration = configure()
+def configure_process(name: str, data: str | None) -> Settings:
+    """The settings of a gateway or worker process, whose log is then set up; raises as :func:`configure`.
+
+    Args:
+        data: what its flag ``--data`` says.
+    """
+    configuration = configure(flags={"data": data})
     os.environ.update(configuration.exported)  # for the log, which is set up by variables
     configure_logging(name)
     return configuration.settings

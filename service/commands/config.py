@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 
 from service.backbone.configuration import Configuration, configure
+from service.backbone.data_option import add_data_option
 from service.backbone.settings import Settings, SettingsError
 from service.backbone.user_config import user_config_path
 from service.commands.prerequisites import missing
@@ -34,8 +35,8 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="photogram config", description="Show the settings of the server.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    showing = commands.add_parser("show", help="print each setting, its value and where that comes from")
-    showing.add_argument("--data", help="the data folder (default: PHOTOGRAM_DATA, then that of the last photogram up)")
+    commands.add_parser("show", help="print each setting, its value and where that comes from")
+    add_data_option(parser)
     return parser
 
 

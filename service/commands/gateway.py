@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from service.backbone.data_option import add_data_option
 from service.backbone.lasting_imports import lasting_imports
 
 
@@ -19,6 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--fd", type=int, help="a listening socket that the parent process opened; replaces host and port"
     )
+    add_data_option(parser)
     options = parser.parse_args(argv)
     with lasting_imports():  # here, since they take longer than --help may
         from service.commands.serving import serve

@@ -19,6 +19,7 @@ from service.backbone.allowances import Allowance
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.configuration import configure
 from service.backbone.connections import connect
+from service.backbone.data_option import add_data_option
 from service.backbone.key_records import KeyRecord, KeyRules, Scope
 from service.backbone.key_store import IssuedKey, KeyStore, require_known
 from service.backbone.keyspace import preferences_key
@@ -69,7 +70,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="photogram keys", description="Manage the API keys of the server on this machine."
     )
-    parser.add_argument("--data", help="the data folder (default: PHOTOGRAM_DATA, then that of the last photogram up)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("list", help="list all keys").set_defaults(run=list_keys)
     creating = commands.add_parser("create", help="create a key and print it once")
@@ -97,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     deleting.add_argument("id")
     deleting.add_argument("--jobs", action="store_true", help="revoke it, and delete its jobs and images first")
     deleting.set_defaults(run=delete)
+    add_data_option(parser)
     return parser
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from models.language.presets import PRESETS, SMOLLM2, Preset
 from service.backbone.configuration import configure
+from service.backbone.data_option import add_data_option
 from service.backbone.settings import Settings, SettingsError
 from service.llm.command import cpu_environment, cpu_program, is_recurrent, rwkv_command, vllm_command
 from service.llm.install import EngineMissing, engine_python, install, model_folder
@@ -21,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     run: Callable[[argparse.Namespace, Settings], int] = options.run
     try:
-        return run(options, configure().settings)
+        return run(options, configure(flags={"data": options.data}).settings)
     except (SettingsError, EngineMissing, OSError) as error:
         print(f"photogram llm: {error}", file=sys.stderr)
         return 1
@@ -43,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     serving.add_argument("--port", type=int, default=8001, help="port to listen on (default: 8001)")
     serving.add_argument("--served-model-name", help="the model's name in requests (default: the preset's)")
     serving.set_defaults(run=serve)
+    add_data_option(parser)
     return parser
 
 

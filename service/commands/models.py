@@ -17,6 +17,7 @@ from models.catalog.names import printable, unknown_name
 from models.errors import CatalogError, DownloadFailed, StorageUnavailable, with_detail
 from service.backbone.catalog_edit import TABLES, add_entry, planned_model, put_entries, remove_entry
 from service.backbone.configuration import configure
+from service.backbone.data_option import add_data_option
 from service.backbone.running import running_server
 from service.backbone.settings import Settings, SettingsError
 from service.commands.model_downloads import download_shown
@@ -49,7 +50,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="photogram models", description="Show and edit the catalog of models of the server on this machine."
     )
-    parser.add_argument("--data", help="the data folder (default: PHOTOGRAM_DATA, then that of the last photogram up)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("list", help="list all models, and why one is unusable").set_defaults(run=list_models)
     _add_arguments(commands.add_parser("add", help="add a model to the catalog"))
@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     verify_parser.add_argument("name")
     verify_parser.add_argument("--steps", type=int, help="the steps of each image (default: the model's)")
     verify_parser.set_defaults(run=verify)
+    add_data_option(parser)
     return parser
 
 

@@ -31,7 +31,7 @@ def serve(options: argparse.Namespace) -> int:
     """Serve at the address, or on the descriptor, of ``options`` until a signal; returns the exit code."""
     restrict_umask()
     try:
-        settings = configure_process("gateway")
+        settings = configure_process("gateway", options.data)
         if settings.redis_url is None:
             raise SettingsError("set REDIS_URL to the Redis that the workers use")
         if settings.data.is_dir():

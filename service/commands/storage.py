@@ -10,6 +10,7 @@ from pathlib import Path
 
 from models.errors import StorageUnavailable
 from service.backbone.configuration import configure
+from service.backbone.data_option import add_data_option
 from service.backbone.objects.checking import steps
 from service.backbone.objects.migration import Migration, Outcome, Progress
 from service.backbone.objects.opening import IMAGES, KINDS, opener
@@ -35,7 +36,6 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="photogram storage", description="Check and move stored images and files.")
-    parser.add_argument("--data", help="the data folder (default: PHOTOGRAM_DATA, then that of the last photogram up)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     checking = commands.add_parser("check", help="try everything that the server needs of its storage")
     checking.set_defaults(run=check)
@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     moving.add_argument("--from", dest="source", type=_place, required=True, metavar="PLACE", help=place)
     moving.add_argument("--to", dest="target", type=_place, required=True, metavar="PLACE", help=place)
     moving.set_defaults(run=migrate)
+    add_data_option(parser)
     return parser
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from models.errors import StorageUnavailable
 from service.backbone.configuration import Configuration, configure
+from service.backbone.data_option import add_data_option
 from service.backbone.files import make_folder
 from service.backbone.logs import configure_logging
 from service.backbone.permissions import restrict_umask
@@ -134,15 +135,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: 8000)")
-    parser.add_argument(
-        "--data", help="folder of catalog, images and queue (default: PHOTOGRAM_DATA, then that of the last start)"
-    )
     parser.add_argument("--workers", metavar="N", help="as PHOTOGRAM_WORKERS: auto (default), or a number of workers")
     parser.add_argument(
         "--temporary",
         action="store_true",
         help="print less, and do not note the server for other commands",
     )
+    add_data_option(parser)
     return parser
 
 

@@ -17,6 +17,7 @@ from models.catalog.vision import VISION, VisionSpec, new_name_problem, no_visio
 from models.errors import CatalogError, PhotogramError, ProblemCode, with_detail
 from service.backbone.catalog_edit import put_entries
 from service.backbone.configuration import configure
+from service.backbone.data_option import add_data_option
 from service.backbone.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -41,10 +42,6 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="photogram vision", description="Train vision models on this machine.")
-    parser.add_argument(
-        "--data-folder", metavar="FOLDER",
-        help="the server's data folder (default: PHOTOGRAM_DATA, then that of the last photogram up)",
-    )  # fmt: skip
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("finetune", help="give a vision model a classifier for labels of your own")
     command.add_argument(
@@ -79,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--licence", default="", help="the licence of the new weights (default: that of the old ones)")
     command.add_argument("--json", action="store_true", help="print each event as a line of JSON")
     command.set_defaults(run=finetune)
+    add_data_option(parser, "--data-folder")  # --data is the data set
     return parser
 
 

@@ -51,7 +51,7 @@ def test_a_key_is_changed(run, redis):
 
 def test_all_rules_that_are_wrong_are_told_by_their_flags(run):
     key_id = run("create", "shop")[1].split()[1]
-    wrong = ("--weight", "1001", "--reads", "nobody", "--max-in-flight", "9" * 30, "--stored-bytes", "9" * 15)
+    wrong = ("--weight", "1001", "--reads", "nobody", "--max-in-flight", "9" * 14, "--stored-bytes", "9" * 15)
     assert run("set", key_id, *wrong) == (
         1,
         "photogram keys: --weight must be 1 to 1000; --max-in-flight must be 0 to 1000000000000;"
