@@ -126,12 +126,13 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="a folder that does not exist yet")
     parser.add_argument("--start", action="store_true", help="run its command until its health check passes")
     options = parser.parse_args()
-    if options.start and not stages[options.target].health:
-        parser.error(f"the target {options.target} has no health check, so --start cannot tell whether it runs")
+    stage = stages[options.target]
+    if options.start and not stage.health:
+        parser.error(f"{options.target} has no health check that could tell whether it runs: leave --start out")
     options.folder.mkdir(parents=True)
-    programs = install(stages[options.target], options.folder)
+    programs = install(stage, options.folder)
     if options.start:
-        start(stages[options.target], programs, options.folder / "data")
+        start(stage, programs, options.folder / "data")
 
 
 if __name__ == "__main__":

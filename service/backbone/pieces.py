@@ -9,7 +9,8 @@ from typing import TypeVar
 PIECE = 16
 """How many items are handled in one pass of the event loop; each of a batch of jobs takes up to half a millisecond."""
 
-_Item, _Made = TypeVar("_Item"), TypeVar("_Made")
+_Item = TypeVar("_Item")
+_Made = TypeVar("_Made")
 
 
 async def made_in_pieces(make: Callable[[_Item], _Made], items: Iterable[_Item]) -> list[_Made]:

@@ -36,11 +36,12 @@ def _kinds(configuration: Configuration) -> None:
     load_kinds(configuration.settings.job_kinds)
 
 
-def _cache(configuration: Configuration) -> None:
-    path = configuration.settings.cache
-    existing = next(each for each in (path, *path.parents) if os.path.lexists(each))
-    if not existing.is_dir():
-        raise configuration.error("cache", f"cannot be used: {existing} is no folder")
+def _folders(configuration: Configuration) -> None:
+    for name in ("data", "cache"):
+        path = getattr(configuration.settings, name)
+        existing = next(each for each in (path, *path.parents) if os.path.lexists(each))
+        if not existing.is_dir():
+            raise configuration.error(name, f"cannot be used: {existing} is no folder")
 
 
 def _catalog(configuration: Configuration) -> None:
@@ -77,4 +78,4 @@ def _signing(configuration: Configuration) -> None:
             raise configuration.error("provenance_certificate", f"cannot be used: {error}") from error
 
 
-_CHECKS: tuple[Callable[[Configuration], None], ...] = (_kinds, _cache, _catalog, _safety_hook, _signing)
+_CHECKS: tuple[Callable[[Configuration], None], ...] = (_folders, _kinds, _catalog, _safety_hook, _signing)

@@ -54,8 +54,8 @@ def _configured(options: argparse.Namespace) -> Configuration:
     """The settings, which are printed where they are not defaults; raises also what :func:`make_folder` raises."""
     configuration = configure(flags={"data": options.data, "workers": options.workers})
     configure_logging("up", configuration.environment)
-    make_folder(configuration.settings.data)
     require_all(configuration)
+    make_folder(configuration.settings.data)
     for line in () if options.temporary else settings_lines(configuration):
         print(line, file=sys.stderr, flush=True)
     return configuration

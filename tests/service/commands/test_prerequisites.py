@@ -14,7 +14,7 @@ LONG, CONTROL = "9" * 5000, "a\nb"
 WRONG = {
     "redis_url": ("http://host", "redis://host:99999", "redis://host/x", "redis://host/0?foo=1", "unix://"),
     "redis_wait_replicas": ("-1", LONG),
-    "data": ("~no-such-user/x", CONTROL),
+    "data": ("~no-such-user/x", CONTROL, "/dev/null", "/dev/null/x"),
     "cache": ("~no-such-user/x", CONTROL, "/dev/null/cache"),
     "public_url": ("example.org", "http://exa mple/", "http://host:99999", "http://host/?x", "http://host/#x"),
     "hosts": ("https://example.org",),
