@@ -162,7 +162,7 @@ class WebhookStore:
         description: str | None = None,
         is_on: bool | None = None,
     ) -> Endpoint:
-        """Change what is not ``None``; raises :class:`WebhookNotFound` or :class:`InvalidWebhook`."""
+        """Change what is not ``None``; raises :class:`WebhookNotFound`, or :class:`InvalidWebhook` for what is new."""
         endpoint = self.get(owner, endpoint_id)
         changed = replace(
             endpoint,
@@ -170,7 +170,7 @@ class WebhookStore:
             events=endpoint.events if events is None else tuple(dict.fromkeys(events)),
             description=endpoint.description if description is None else description,
         )
-        self._require_allowed(changed.url, changed.description)
+        self._require_allowed(url, description)
         if is_on:
             self._connection.delete(webhook_health_key(owner, endpoint_id))
             changed = replace(changed, health=Health())
@@ -219,11 +219,11 @@ class WebhookStore:
         """The secrets that sign now, the newest first."""
         return [each["secret"] for each in _valid(self._connection.get(webhook_secrets_key(owner)), time.time())]
 
-    def _require_allowed(self, url: str, description: str) -> None:
-        problems, problem = [], self.url_problem(url)
+    def _require_allowed(self, url: str | None, description: str | None) -> None:
+        problems, problem = [], None if url is None else self.url_problem(url)
         if problem is not None:
             problems.append(FieldProblem("url", problem))
-        if not description.isprintable() or len(description) > DESCRIPTION_CHARS_MAX:
+        if description is not None and (not description.isprintable() or len(description) > DESCRIPTION_CHARS_MAX):
             message = f"must be a line of at most {DESCRIPTION_CHARS_MAX} printable characters"
             problems.append(FieldProblem("description", message))
         if problems:

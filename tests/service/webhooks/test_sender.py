@@ -361,6 +361,15 @@ def test_private_addresses_are_neither_added_nor_reached(rig, receiver):
     assert (made.status, made.error) == (None, "localhost cannot be reached from this server") and receiver.got == []
 
 
+def test_an_endpoint_whose_url_is_not_allowed_any_more_is_changed_otherwise(rig):
+    endpoint = rig.endpoint("http://127.0.0.1:9/", FINISHED)
+    public = WebhookStore(rig.redis, FetchPolicy())
+    assert public.change(OWNER, endpoint, is_on=False, description="old").health.off_at is not None
+    with pytest.raises(InvalidWebhook, match="url: "):
+        public.change(OWNER, endpoint, url="http://127.0.0.1:9/#x")
+    assert public.get(OWNER, endpoint).url == "http://127.0.0.1:9/"
+
+
 def test_a_name_that_changes_its_address_is_resolved_once(rig, receiver, monkeypatch):
     """DNS rebinding: the first answer is public, a second one would be private."""
     asked, connected = [], []
