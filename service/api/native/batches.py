@@ -87,9 +87,9 @@ async def create_jobs(
         )
     outcomes = [_renamed(next(accepted)) if isinstance(each, BatchItem) else each for each in found]
     status = 202 if any(isinstance(each, Accepted) and each.is_new for each in outcomes) else 200
-    items = await made_in_pieces(lambda each: _item(each, our_url, request.state.request_id), outcomes)
+    told = await made_in_pieces(lambda each: _item(each, our_url, request.state.request_id), outcomes)
     accepted_jobs = sum(isinstance(each, Accepted) for each in outcomes)
-    return Response(_batch(accepted_jobs, items), status, media_type=JSON)
+    return Response(_batch(accepted_jobs, told), status, media_type=JSON)
 
 
 def _read_batch(data: bytes) -> tuple[list[BatchItem | InvalidTicket], bool]:
