@@ -5,9 +5,11 @@ import hashlib
 
 import httpx2
 import pytest
-from photogram import AsyncPhotogram, Conflict, JobCanceled, JobFailed, Photogram, WaitTimeout
+from fastapi import Response
+from fastapi.responses import RedirectResponse
+from photogram import AsyncPhotogram, Conflict, JobCanceled, JobFailed, Photogram, UnexpectedResponse, WaitTimeout
 
-from .conftest import Either
+from .conftest import Awaited, Either
 from .wire_server import DEFAULTS, KEY, PNG, WireServer
 
 
@@ -184,6 +186,29 @@ async def test_the_key_goes_to_the_api_but_not_to_the_images(kind: str, server: 
     assert all("authorization" not in headers for headers in server.calls("GET", "/images/"))
     assert server.calls("PUT")[0]["authorization"] == f"Bearer {KEY}"
     assert server.calls("PUT")[0]["user-agent"].startswith("photogram-python/")
+
+
+async def test_headers_of_the_caller_go_to_the_server_alone(kind: str, server: WireServer):
+    elsewhere = server.url.replace("127.0.0.1", "localhost")
+    answers = [RedirectResponse(f"{elsewhere}/images/stored.png"), Response(PNG, media_type="image/png")]
+    server.images_answer = lambda: answers.pop(0)
+    client = Either(kind, headers={"X-Pass": "secret", "user-agent": "mine/1"})
+    assert (await client.generate("a cat", image=PNG)).data == PNG
+    await Awaited(kind, client.client.with_options(headers={"x-pass": "other"})).models()
+    await client.upload(PNG)
+    await client.close()
+
+    first, stored = server.calls("GET", "/images/")
+    assert "x-pass" not in stored and first["x-pass"] == "secret" and first["user-agent"] == "mine/1"
+    assert server.calls("GET", "/v1/models")[0]["x-pass"] == "other"
+    assert server.calls("POST", "/v1/inputs")[0]["x-pass"] == "secret"
+
+
+async def test_an_image_that_is_redirected_for_ever(client: Either, server: WireServer):
+    server.images_answer = lambda: RedirectResponse("/images/again.png")
+    with pytest.raises(UnexpectedResponse, match="redirects too often"):
+        await client.generate("a cat")
+    assert len(server.calls("GET", "/images/")) == 6
 
 
 async def test_an_http_client_of_the_callers_own():

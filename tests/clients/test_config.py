@@ -42,5 +42,20 @@ def test_limits_that_are_none(settings: dict[str, float]):
         Photogram(**settings)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("a b", "x", "not the name of a header"),
+        ("Authorization", "secret", "sets the header authorization itself"),
+        ("X-Pass", "secret\r\nX-Other: 1", "a text of ASCII"),
+        ("X-Pass", 7, "a text of ASCII"),
+    ],
+)
+def test_bad_headers_are_refused_without_their_values(name: str, value: str, reason: str):
+    with pytest.raises(ValueError, match=reason) as caught:
+        Photogram(headers={name: value})
+    assert "secret" not in str(caught.value)
+
+
 def test_the_key_is_not_in_the_repr():
     assert "secret" not in repr(resolve(api_key="secret"))

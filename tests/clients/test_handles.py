@@ -127,6 +127,9 @@ def test_the_functions_of_the_module_are_those_of_one_client(server: WireServer,
     monkeypatch.setattr(default, "_client", None)
     assert photogram.generate("a cat").job.status == "succeeded"
     assert photogram.jobs is photogram.jobs and photogram.models()[0].name == "house"
+    assert all(hasattr(photogram, name) and name in photogram.__all__ for name in default.SHARED)
+    methods = {name for name in dir(Photogram) if not name.startswith("_")} - {"close"}
+    assert methods <= set(default.SHARED), "the module has every method of a client"
     default.default_client().close()
     with pytest.raises(AttributeError, match="no attribute 'paint'"):
         photogram.paint  # noqa: B018

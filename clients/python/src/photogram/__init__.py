@@ -102,13 +102,16 @@ if TYPE_CHECKING:
     assist = _client.assist
     capabilities = _client.capabilities
     classify = _client.classify
+    delete_image = _client.delete_image
     describe_model = _client.describe_model
-    finetune = _client.finetune
     download = _client.download
+    download_file = _client.download_file
     dry_run = _client.dry_run
+    dry_run_kind = _client.dry_run_kind
     edit = _client.edit
     embed = _client.embed
     face_restore = _client.face_restore
+    finetune = _client.finetune
     generate = _client.generate
     images = _client.images
     inpaint = _client.inpaint
@@ -116,18 +119,23 @@ if TYPE_CHECKING:
     keys = _client.keys
     loras = _client.loras
     models = _client.models
+    readiness = _client.readiness
     rewrite = _client.rewrite
     samplers = _client.samplers
     server_info = _client.server_info
     similarity = _client.similarity
+    stream_rewrite = _client.stream_rewrite
     styles = _client.styles
     submit = _client.submit
+    submit_batch = _client.submit_batch
     submit_kind = _client.submit_kind
     upload = _client.upload
     upload_archive = _client.upload_archive
     upscale = _client.upscale
     upscalers = _client.upscalers
     usage = _client.usage
+    verify_provenance = _client.verify_provenance
+    with_options = _client.with_options
 
 __all__ = [
     "APIError",
@@ -237,9 +245,12 @@ __all__ = [
     "assist",
     "capabilities",
     "classify",
+    "delete_image",
     "describe_model",
     "download",
+    "download_file",
     "dry_run",
+    "dry_run_kind",
     "edit",
     "embed",
     "face_restore",
@@ -251,18 +262,23 @@ __all__ = [
     "keys",
     "loras",
     "models",
+    "readiness",
     "rewrite",
     "samplers",
     "server_info",
     "similarity",
+    "stream_rewrite",
     "styles",
     "submit",
+    "submit_batch",
     "submit_kind",
     "upload",
     "upload_archive",
     "upscale",
     "upscalers",
     "usage",
+    "verify_provenance",
+    "with_options",
 ]
 
 

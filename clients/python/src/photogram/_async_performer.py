@@ -90,8 +90,8 @@ class AsyncPerformer:
 
     async def _perform(self, effect: Effect) -> httpx2.Response | None:
         match effect:
-            case Send(request, follow_redirects, is_shielded):
-                sending = self._send(request, follow_redirects=follow_redirects)
+            case Send(request, is_shielded):
+                sending = self._send(request)
                 return await (shield(sending) if is_shielded else sending)
             case Sleep(seconds):
                 await sleep(seconds)
@@ -101,13 +101,11 @@ class AsyncPerformer:
                         on_event(event)
         return None
 
-    async def _send(
-        self, request: httpx2.Request, *, follow_redirects: bool = False, is_stream: bool = False
-    ) -> httpx2.Response:
+    async def _send(self, request: httpx2.Request, *, is_stream: bool = False) -> httpx2.Response:
         if self._is_closed or self.http.is_closed:
             raise ClientClosed("the client has been closed")
         began = time.monotonic()
-        response = await self.http.send(request, follow_redirects=follow_redirects, stream=is_stream)
+        response = await self.http.send(request, follow_redirects=False, stream=is_stream)
         took_s, name = time.monotonic() - began, request.headers.get(REQUEST_ID)
         logger.debug(
             "%s %s %s in %.3f s, request %s", request.method, request.url.path, response.status_code, took_s, name

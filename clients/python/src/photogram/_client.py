@@ -50,8 +50,9 @@ class Photogram(KindMethods):
     `base_url` and `api_key` default to the environment's `PHOTOGRAM_URL` (else http://127.0.0.1:8000) and
     `PHOTOGRAM_API_KEY`. `timeout_s` limits connecting and each wait for data, not the whole job. Lost connections and
     the statuses 429, 502, 503 and 504 are retried up to `max_retries` times, with exponential backoff or after the
-    server's Retry-After; all requests are idempotent. `http_client` is a client of httpx2 to use instead of an own one,
-    for proxies, certificates and tests; the caller closes it. One client may be used by many threads or tasks.
+    server's Retry-After; all requests are idempotent. `headers` are added to every request to the server, such as those
+    that a proxy in front of it needs. `http_client` is a client of httpx2 to use instead of an own one, for proxies,
+    certificates and tests; the caller closes it. One client may be used by many threads or tasks.
     `Photogram` blocks, `Photogram` is for asyncio: the methods are the same, awaited.
 
     Raises ValueError for invalid settings. Every method may raise `PhotogramError` and its subclasses.
@@ -64,10 +65,11 @@ class Photogram(KindMethods):
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         max_retries: int = DEFAULT_MAX_RETRIES,
+        headers: Mapping[str, str] | None = None,
         http_client: httpx2.Client | None = None,
     ) -> None:
         configure_log()
-        config = Config.resolve(base_url, api_key, timeout_s, max_retries)
+        config = Config.resolve(base_url, api_key, timeout_s, max_retries, headers)
         self._use(config, http_client or httpx2.Client(), owns_http=http_client is None)
 
     def _use(self, config: Config, http: httpx2.Client, *, owns_http: bool) -> None:
@@ -80,14 +82,20 @@ class Photogram(KindMethods):
         self.webhooks = Webhooks(self._performer)
 
     def with_options(
-        self, *, api_key: str | None = None, timeout_s: float | None = None, max_retries: int | None = None
+        self,
+        *,
+        api_key: str | None = None,
+        timeout_s: float | None = None,
+        max_retries: int | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Self:
-        """A client with other settings that shares the connections of this one, which must stay open.
+        """A client with other settings, or more headers, that shares the connections of this one, which must stay open.
 
         client.with_options(timeout_s=5, max_retries=0).models()
         """
         other = object.__new__(type(self))
-        other._use(self._config.replaced(api_key, timeout_s, max_retries), self._performer.http, owns_http=False)
+        config = self._config.replaced(api_key, timeout_s, max_retries, headers)
+        other._use(config, self._performer.http, owns_http=False)
         return other
 
     @overload

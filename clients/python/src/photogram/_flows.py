@@ -55,6 +55,7 @@ MAX_POLL_S = 30
 POLL_PAUSE_S = 0.25
 # After an interruption, cancelling the job gets one attempt with this time limit.
 CANCEL_TIMEOUT_S = 5.0
+MAX_REDIRECTS = 5
 # After these errors the submission has made no job that could be canceled.
 _REFUSALS = (AuthenticationError, PermissionDenied, InvalidParams)
 
@@ -67,7 +68,6 @@ class Send:
     """Send `request` and return the response with its body read; `is_shielded`: even if the task is being cancelled."""
 
     request: httpx2.Request
-    follow_redirects: bool = False
     is_shielded: bool = False
 
 
@@ -171,12 +171,12 @@ class Flows:
             raise ValueError(f"job {job.id} has {len(images)} images, so there is no image {index}")
         image = images[index]
         request = self._requests.image(image.url.removesuffix(".png") + f".{file_format}")
-        data = _image_bytes((yield from self._call(request, follow_redirects=True)))
+        data = _image_bytes((yield from self._download(request)))
         return DownloadedImage(data, image.width, image.height, _seed_of(job), job, file_format, index)
 
     def download_file(self, job: Job | str, index: int) -> Flow[bytes]:
         request = self._requests.file(job_id_of(job), index)
-        return (yield from self._call(request, follow_redirects=True)).content
+        return (yield from self._download(request)).content
 
     def draw(
         self,
@@ -294,18 +294,27 @@ class Flows:
             with contextlib.suppress(httpx2.RequestError):
                 yield Send(self._requests.cancel(job_id, timeout_s=CANCEL_TIMEOUT_S), is_shielded=True)
 
+    def _download(self, request: httpx2.Request) -> Flow[httpx2.Response]:
+        """The response that has the file, also if the server redirects to where the file is stored."""
+        for _ in range(MAX_REDIRECTS + 1):
+            response = yield from self._call(request, may_redirect=True)
+            if response.next_request is None:
+                return response
+            request = self._requests.redirected(response.next_request)
+        raise UnexpectedResponse(f"{request.url} redirects too often")
+
     def _call(
-        self, request: httpx2.Request, *, follow_redirects: bool = False, deadline: float = math.inf
+        self, request: httpx2.Request, *, may_redirect: bool = False, deadline: float = math.inf
     ) -> Flow[httpx2.Response]:
         """Send until a success, or until a failure that no retry before `deadline` could fix."""
         for attempt in itertools.count():
             failure: PhotogramError
             try:
-                response: httpx2.Response = yield Send(request, follow_redirects)
+                response: httpx2.Response = yield Send(request)
             except httpx2.RequestError as error:
                 failure = connection_failure(str(request.url), error)
             else:
-                if response.is_success:
+                if response.is_success or (may_redirect and response.next_request is not None):
                     return response
                 failure = error_of(response)
             pause_s = self._backoff.pause_s(failure, attempt)

@@ -88,8 +88,8 @@ class Performer:
 
     def _perform(self, effect: Effect) -> httpx2.Response | None:
         match effect:
-            case Send(request, follow_redirects, is_shielded):
-                sending = self._send(request, follow_redirects=follow_redirects)
+            case Send(request, is_shielded):
+                sending = self._send(request)
                 return shield(sending) if is_shielded else sending
             case Sleep(seconds):
                 sleep(seconds)
@@ -99,13 +99,11 @@ class Performer:
                         on_event(event)
         return None
 
-    def _send(
-        self, request: httpx2.Request, *, follow_redirects: bool = False, is_stream: bool = False
-    ) -> httpx2.Response:
+    def _send(self, request: httpx2.Request, *, is_stream: bool = False) -> httpx2.Response:
         if self._is_closed or self.http.is_closed:
             raise ClientClosed("the client has been closed")
         began = time.monotonic()
-        response = self.http.send(request, follow_redirects=follow_redirects, stream=is_stream)
+        response = self.http.send(request, follow_redirects=False, stream=is_stream)
         took_s, name = time.monotonic() - began, request.headers.get(REQUEST_ID)
         logger.debug(
             "%s %s %s in %.3f s, request %s", request.method, request.url.path, response.status_code, took_s, name

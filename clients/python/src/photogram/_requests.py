@@ -41,7 +41,8 @@ class Requests:
     def __init__(self, config: Config) -> None:
         self._base_url = config.base_url
         self._timeout_s = config.timeout_s
-        self._headers = {"User-Agent": f"photogram-python/{__version__}", "Accept": "application/json"}
+        self._given = config.headers
+        self._headers = {"user-agent": f"photogram-python/{__version__}", "Accept": "application/json"}
         self._key = {"Authorization": f"Bearer {config.api_key}"} if config.api_key else {}
 
     def submit(
@@ -137,7 +138,17 @@ class Requests:
         except httpx2.InvalidURL as error:
             raise UnexpectedResponse(f"the server gave an invalid image URL: {url!r}") from error
         headers = {**self._headers, **_request_id(), "Accept": "image/*"}
-        return httpx2.Request("GET", target, headers=headers, extensions=self._limits())
+        request = httpx2.Request("GET", target, headers=headers, extensions=self._limits())
+        if self._is_of_server(target):
+            request.headers.update(self._given)
+        return request
+
+    def redirected(self, request: httpx2.Request) -> httpx2.Request:
+        """A request to which a response redirects; another host gets no headers of the caller."""
+        if not self._is_of_server(request.url):
+            for name in self._given:
+                request.headers.pop(name, None)
+        return request
 
     def file(self, job_id: str, index: int) -> httpx2.Request:
         return self._api("GET", f"{_path_of(job_id)}/files/{index}", headers={"Accept": "*/*"})
@@ -151,7 +162,7 @@ class Requests:
         headers: Mapping[str, str] | None = None,
         read_s: float | None = None,
     ) -> httpx2.Request:
-        every = {**self._headers, **self._key, **_request_id(), **(headers or {})}
+        every = {**self._headers, **self._given, **self._key, **_request_id(), **(headers or {})}
         try:
             return httpx2.Request(
                 method, self._base_url + path, headers=every, json=body, extensions=self._limits(read_s)
@@ -160,10 +171,15 @@ class Requests:
             raise ValueError(f"an argument cannot be sent: {error}") from error
 
     def _file(self, path: str, data: bytes, *, read_s: float | None = None) -> httpx2.Request:
-        headers = {**self._headers, **self._key, **_request_id(), "Content-Type": "application/octet-stream"}
+        own = {**_request_id(), "Content-Type": "application/octet-stream"}
+        headers = {**self._headers, **self._given, **self._key, **own}
         return httpx2.Request(
             "POST", self._base_url + path, headers=headers, content=data, extensions=self._limits(read_s)
         )
+
+    def _is_of_server(self, url: httpx2.URL) -> bool:
+        server = httpx2.URL(self._base_url)
+        return (url.scheme, url.host, url.port) == (server.scheme, server.host, server.port)
 
     def _limits(self, read_s: float | None = None) -> dict[str, object]:
         limits = httpx2.Timeout(self._timeout_s, read=self._timeout_s if read_s is None else read_s)
