@@ -240,6 +240,25 @@ async def test_a_failed_job_says_why(discord: DiscordStandIn, bot: PhotogramBot,
     assert "the image is too large for this device" in text_of(message)
 
 
+async def test_refused_parameters_are_named_in_bold_letters(
+    discord: DiscordStandIn, bot: PhotogramBot, server: WireServer
+):
+    errors = [{"field": "params.model", "message": "there is no *model* x"}]
+    server.answer_next(lambda: problem(422, "invalid_params", "the parameters are out of bounds", errors=errors))
+    _, message = await finished(discord.person("ada"), "imagine", prompt="a cat", model="x")
+    assert r"**model**: there is no \*model\* x" in text_of(message)
+
+
+async def test_words_are_refused_soon_without_a_language_model(
+    discord: DiscordStandIn, bot: PhotogramBot, server: WireServer
+):
+    passing = problem(503, "language_unavailable", "no engine", headers={"Retry-After": "0"})
+    server.answer_next(*[lambda: passing] * 9)
+    ada = discord.person("ada")
+    await ada.sees(await ada.slash("assist", request="a cat"), says("no language model"))
+    assert len(server.calls("POST", "/v1/assist")) == 2
+
+
 @pytest.mark.parametrize(
     ("answer", "sentence"),
     [

@@ -18,6 +18,9 @@ from .rules import Request
 if TYPE_CHECKING:
     from .bot import PhotogramBot
 
+ASSIST_RETRIES = 1
+"""So that people are told within seconds that there is no language model; each retry waits for five seconds."""
+
 Prepare = Callable[[AsyncPhotogram], Awaitable[dict[str, Any]]]
 """Makes the parameters of the jobs where this takes the server, such as by uploading images."""
 
@@ -49,7 +52,7 @@ class Artist:
 
         async def proposed(server: AsyncPhotogram) -> Proposal:
             images = () if image is None else (await image.upload(server),)
-            return await server.assist(words, images=images)
+            return await server.with_options(max_retries=ASSIST_RETRIES).assist(words, images=images)
 
         await self._start(interaction, _request(interaction, words, None, 1), proposed)
 

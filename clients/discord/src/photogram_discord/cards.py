@@ -63,13 +63,13 @@ def progress_card(drawing: Drawing, jobs: Sequence[JobProgress]) -> Card:
 
 
 def result_card(drawing: Drawing, images: Mapping[int, DownloadedImage], failures: Sequence[str]) -> Card:
-    """The finished images by the number of their job, why the others failed, and what can be done next."""
+    """The finished images by the number of their job, why the others failed (Markdown), and what can be done next."""
     shown = tuple(
         (f"{drawing.id}-{number}.{_suffix(image.data)}", image.data, alt_text(image))
         for number, image in images.items()
     )
     first = next(iter(images.values()), None)
-    reasons = [in_line(failure, FAILURE_MAX_CHARS) for failure in failures]
+    reasons = [shortened(failure, FAILURE_MAX_CHARS) for failure in failures]
     texts = [_heading(drawing), *reasons, *([_details(first)] if first else [])]
     return Card(tuple(texts), shown, _rows(drawing, sorted(images)))
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import discord
 from photogram import AsyncPhotogram, DownloadedImage, JobCanceled, JobFailed, NotFound, PhotogramError, Proposal
 
-from .cards import Card, progress_card, result_card
+from .cards import FAILURE_MAX_CHARS, Card, progress_card, result_card
 from .drawing import Drawing
 from .errors import PASSING, Refused, explained, waiting_for
+from .markdown import in_line
 from .progress import JobProgress, summary
 from .screen import Screen
 
@@ -127,7 +128,7 @@ async def _paint(run: Run) -> None:
 
 
 async def _finish(run: Run, number: int) -> DownloadedImage | str:
-    """The image of one job, or why there is none. The server is asked again until it answers.
+    """The image of one job, or why there is none, in Markdown. The server is asked again until it answers.
 
     Submitting again under the same id gives the same job, so nothing is drawn twice after a lost answer or a restart.
     """
@@ -136,7 +137,7 @@ async def _finish(run: Run, number: int) -> DownloadedImage | str:
         try:
             return await _follow(run, number)
         except JobFailed as error:
-            return error.job.error.message if error.job.error else "The job failed."
+            return in_line(error.job.error.message, FAILURE_MAX_CHARS) if error.job.error else "The job failed."
         except JobCanceled:
             return CANCELED
         except PASSING as error:
