@@ -30,22 +30,33 @@ limits = {{ min_px = 32, max_steps = 999 }}
 
 
 class Stack:
-    """One ``photogram up``; its ready line is read if it is ``awaited``."""
+    """One ``photogram up``, which may be stopped and started again; its ready line is read if it is ``awaited``."""
 
     def __init__(self, data: Path, *arguments: str, awaited: bool = True, **variables: str) -> None:
         self.port = free_port()
         given = {"PHOTOGRAM_BOOTSTRAP_KEY": KEY, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"} | variables
-        environment = {name: value for name, value in os.environ.items() if name != "REDIS_URL"} | given
-        command = [sys.executable, "-m", "service", "--port", str(self.port), "--data", str(data), *arguments]
-        self.process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        self._environment = {name: value for name, value in os.environ.items() if name != "REDIS_URL"} | given
+        self._command = [sys.executable, "-m", "service", "--port", str(self.port), "--data", str(data), *arguments]
         self.errors: list[str] = []
-        self._listener = threading.Thread(target=lambda: self.errors.extend(self.process.stderr), daemon=True)
-        self._listener.start()
-        self.ready = ""
+        self.start()
         if awaited:
             self.wait_until_ready()
+
+    def start(self) -> None:
+        """Start the process; it must not run yet."""
+        self.process = subprocess.Popen(
+            self._command, cwd=ROOT, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        errors = self.process.stderr
+        self._listener = threading.Thread(target=lambda: self.errors.extend(errors), daemon=True)
+        self._listener.start()
+        self.ready = ""
+
+    def start_again(self) -> None:
+        """After `stop`: start a new process on the same data and port, and wait until it can run jobs."""
+        self._release()
+        self.start()
+        self.wait_until_ready()
 
     def wait_until_ready(self) -> None:
         """Read the ready line."""
@@ -77,6 +88,9 @@ class Stack:
             for process in family:
                 process.kill()
         self.process.wait()
+        self._release()
+
+    def _release(self) -> None:
         self._listener.join()
         self.process.stdout.close()
         self.process.stderr.close()

@@ -16,19 +16,15 @@ import pytest
 from photogram import NotFound
 from PIL import Image
 
-from models.catalog.catalog import HOUSE_FOLDER
 from models.media import png
 from tests.clients.discord.conftest import BotRig
 from tests.discord_standin import Attached, DiscordStandIn, Person
 from tests.discord_standin.people import gallery_of, is_ephemeral, labels_of, text_of
 from tests.discord_standin.state import Interaction, Payload
+from tests.e2e import discord_scenes
 from tests.e2e.conftest import KEY, Stack
+from tests.e2e.discord_house import FEW, PATIENCE_S, is_refusal, photo, png_of, result_of, sees_text, serving_house
 from tests.engine_stub import EngineStub, Reply, Say, error
-from tests.tiny import build_tiny_lora
-
-PATIENCE_S = 120.0
-FEW = 4
-"""Steps of images that nobody looks at."""
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +36,8 @@ def engine() -> Iterator[EngineStub]:
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory, engine: EngineStub) -> Iterator[Stack]:
-    """A server with the built-in checkpoint, a LoRA for it, and a language model that calls tools."""
-    data = tmp_path_factory.mktemp("house")
-    (data / "loras").mkdir()
-    build_tiny_lora(data / "loras" / "film.safetensors", HOUSE_FOLDER)
-    stack = Stack(data, PHOTOGRAM_LLM="auto", PHOTOGRAM_LLM_URL=engine.url, PHOTOGRAM_LLM_PRESET="qwen2.5-7b-instruct")
-    yield stack
-    stack.close()
+    with serving_house(tmp_path_factory.mktemp("house"), engine) as stack:
+        yield stack
 
 
 @pytest.fixture
@@ -63,21 +54,8 @@ async def rig(discord: DiscordStandIn, house: Stack, tmp_path: Path) -> AsyncIte
     await rig.stop()
 
 
-async def result_of(person: Person, interaction: Interaction) -> tuple[Payload, bytes]:
-    """The message with the images of `interaction`, and the file of the first one."""
-    message = await person.sees(
-        interaction, lambda found: "Delete" in labels_of(found) or is_refusal(found), PATIENCE_S
-    )
-    assert gallery_of(message), text_of(message)
-    return message, person.discord.world.files[message["attachments"][0]["id"]]
-
-
 async def drawn(person: Person, name: str, **options: object) -> tuple[Payload, bytes]:
     return await result_of(person, await person.slash(name, **options))
-
-
-async def sees_text(person: Person, interaction: Interaction, text: str) -> Payload:
-    return await person.sees(interaction, lambda found: text in text_of(found), PATIENCE_S)
 
 
 def is_known(stack: Stack, interaction: Interaction) -> None:
@@ -88,20 +66,6 @@ def is_known(stack: Stack, interaction: Interaction) -> None:
                 client.jobs.get(f"discord-{interaction.id}-0")
                 return
             time.sleep(0.01)
-
-
-def is_refusal(message: Payload) -> bool:
-    return bool(text_of(message)) and not labels_of(message)
-
-
-def photo(width: int = 96, height: int = 64) -> bytes:
-    return png_of(Image.linear_gradient("L").resize((width, height)).convert("RGB"))
-
-
-def png_of(image: Image.Image) -> bytes:
-    buffer = BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def size_of(data: bytes) -> tuple[int, int]:
@@ -280,7 +244,7 @@ async def test_what_ended_while_the_bot_was_down_is_delivered_once(
     discord: DiscordStandIn, rig: BotRig, house: Stack
 ) -> None:
     ada = discord.person("ada")
-    interaction = await ada.slash("imagine", prompt="a mill", steps=150)
+    interaction = await ada.slash("imagine", prompt="a mill", steps=50)
     await asyncio.to_thread(is_known, house, interaction)
     await rig.stop()
     with house.client() as client:
@@ -359,25 +323,25 @@ async def test_options_that_the_server_refuses_are_explained(
     assert sentence in text_of(message) and "went wrong" not in text_of(message), text_of(message)
 
 
-async def test_a_server_that_restarts_loses_nothing(
-    discord: DiscordStandIn, data_with_tiny: Path, tmp_path: Path, stacks: list[Stack]
-) -> None:
-    stacks.append(first := await asyncio.to_thread(Stack, data_with_tiny))
-    rig = BotRig(discord, first.url, tmp_path / "bot", KEY)
-    await rig.start()
-    try:
-        ada = discord.person("ada")
-        with first.client() as client:  # jobs that the one of the bot waits for
-            for number in range(12):
-                await asyncio.to_thread(client.submit, f"image {number}", num_inference_steps=400)
+async def test_a_server_that_restarts_loses_nothing(discord: DiscordStandIn, rig: BotRig, house: Stack) -> None:
+    ada = discord.person("ada")
+    with house.client() as client:
+        others = [{"params": {"prompt": "a boat", "num_inference_steps": 150}, "tags": ["others"]}] * 32
+        await asyncio.to_thread(client.submit_batch, others)
         interaction = await ada.slash("imagine", prompt="a hat", steps=FEW)
-        await asyncio.to_thread(is_known, first, interaction)
-        await asyncio.to_thread(first.stop, timeout_s=60.0)
+        await asyncio.to_thread(is_known, house, interaction)
+        await asyncio.to_thread(house.stop, timeout_s=60.0)
         later = await ada.slash("imagine", prompt="a mill", steps=FEW)
         await sees_text(ada, later, "does not answer")
-        stacks.append(await asyncio.to_thread(Stack, data_with_tiny, "--port", str(first.port)))
-        for each, prompt in ((interaction, "a hat"), (later, "a mill")):
-            message, file = await result_of(ada, each)
-            assert png.read_request(file)["params"]["prompt"] == prompt and len(message["attachments"]) == 1
-    finally:
-        await rig.stop()
+        await asyncio.to_thread(house.start_again)
+        for job in await asyncio.to_thread(list, client.jobs.list(tag="others")):
+            await asyncio.to_thread(client.jobs.cancel, job.id)
+    for each, prompt in ((interaction, "a hat"), (later, "a mill")):
+        message, file = await result_of(ada, each)
+        assert png.read_request(file)["params"]["prompt"] == prompt and len(message["attachments"]) == 1
+
+
+async def test_the_transcripts_of_the_documents_are_what_happens(
+    discord: DiscordStandIn, rig: BotRig, engine: EngineStub
+) -> None:
+    assert await discord_scenes.transcripts(discord, rig, engine) == discord_scenes.transcripts_of(discord_scenes.PAGE)
