@@ -9,7 +9,7 @@ import pytest
 from fastapi.responses import JSONResponse, Response
 from photogram import __version__
 from photogram_cli import installed
-from photogram_cli.batch import read_rows
+from photogram_cli.batch_rows import read_rows
 from photogram_cli.command import main
 from photogram_cli.completion import SHELLS
 from photogram_cli.files import output_of
@@ -104,6 +104,9 @@ def test_what_a_server_names_stays_in_the_folder(somewhere: Path):
         (["generate", "a cat", "--resize-mode", "crup"], "did you mean crop?"),
         (["generate", "a cat", "--lora", "film,wieght=1"], "did you mean weight?"),
         (["jobs", "cansel", "x"], "did you mean cancel?"),
+        (["jobs", "list", "--limt", "3"], "did you mean --limit?"),
+        (["inpaint", "a hat", "cat.png", "--mask", "cat.png,blur_px=8"], "MASK is given without a flag, at its place"),
+        (["edit", "a hat", "cat.png", "--image", "cat.png"], "IMAGE is given without a flag, at its place"),
     ],
 )
 def test_a_near_miss_is_told(argv: list[str], hint: str, capsys: pytest.CaptureFixture[str]):
@@ -223,12 +226,37 @@ def test_a_batch_goes_on_after_a_row_that_failed(
         ("a.jsonl", "{\n", "line 1"),
         ("a.csv", "prompt,file\na,../x.png\n", "row 1: '../x.png' is no name"),
         ("a.jsonl", '{"mask": 1, "mask.image": "x"}\n', "row 1: mask.image: mask is no object"),
+        ("a.jsonl", "[" * 100_000 + "\n", "line 1: no JSON"),
+        ("a.csv", 'prompt\na\n"b\n', "row 2: unexpected end of data"),
+        ("a.csv", "prompt,seed\na,1\nb,2,3\n", "row 2: it has more cells than the header"),
+        ("a.csv", "prompt,seed,seed\na,1,2\n", "several columns seed"),
+        ("a.csv", "prompt,file\na,x.png\nb,X.png\n", "row 2: 'X.png' is the file of row 1"),
+        ("a.csv", 'prompt,file\na,"x\ny.png"\n', "is no name"),
+        ("a.csv", f"prompt,file\na,{'x' * 300}.png\n", "at most 255 bytes, has 304"),
+        ("a.csv", "prompt\n\udcff\n", "is no text in UTF-8"),
+        ("a.csv", "prompt,image\na,none.png\n", "row 1: there is no image 'none.png'"),
+        ("a.csv", "prompt,image\na,/etc/passwd\n", "'/etc/passwd' is not in the folder of the table"),
+        ("a.jsonl", '{"mask": {"image": "../../x.png"}}\n', "is not in the folder of the table"),
+        ("a.jsonl", '{"controls": [{"image": "../x.png"}]}\n', "is not in the folder of the table"),
+        ("a.jsonl", '{"others": ["a.jsonl", "x\\u0000"]}\n', "there is no image"),
     ],
 )
 def test_a_table_that_cannot_be_read(somewhere: Path, name: str, text: str, message: str):
-    (somewhere / name).write_text(text)
+    (somewhere / name).write_text(text, encoding="utf-8", errors="surrogateescape")
     with pytest.raises(ValueError, match=message.replace(".", r"\.")):
         list(read_rows(Path(name)))
+
+
+def test_a_batch_sends_the_files_beside_its_table(server: WireServer, somewhere: Path):
+    (somewhere / "tables").mkdir()
+    (somewhere / "tables/cat.png").write_bytes(PNG)
+    large = "data:image/png;base64," + "A" * 10_000
+    rows = [{"prompt": "a", "image": "cat.png"}, {"prompt": "b", "image": large},
+            {"prompt": "c", "controls": [{"image": "./cat.png"}]}]  # fmt: skip
+    (somewhere / "tables/rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert main(["batch", "tables/rows.jsonl", "--out", "out", "--parallel", "1"]) == 0
+    params = [body["params"] for body in bodies(server)]
+    assert [each.get("image") for each in params] == [SENT, large, None] and params[2]["controls"] == [{"image": SENT}]
 
 
 def test_an_image_is_opened_with_the_program_of_the_desktop(server: WireServer, monkeypatch: pytest.MonkeyPatch):

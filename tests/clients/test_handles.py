@@ -48,8 +48,9 @@ async def test_a_job_is_cancelled_by_itself(client: Either, server: WireServer):
 async def test_several_images_are_jobs_with_seeds_that_follow(client: Either, server: WireServer):
     assert len(await client.generate("a cat", n=3, seed=7)) == 3
     assert [record.body["params"]["seed"] for record in server.records.values()] == [7, 8, 9]
-    with pytest.raises(ValueError, match="n must be 1 or more"):
-        await client.generate("a cat", n=0)
+    for count in (0, -1, 1001, 10**12, 1.5, "2"):
+        with pytest.raises(ValueError, match="n must be a whole number from 1 to 1000"):
+            await client.generate("a cat", n=count)
 
 
 def test_a_refusal_of_one_of_several_cancels_those_before_it():

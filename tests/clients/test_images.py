@@ -75,10 +75,47 @@ async def test_a_saved_image_has_the_format_of_its_suffix(client: Either, server
         await image.save(tmp_path / "x.gif")
 
 
+@pytest.mark.parametrize(
+    ("mode", "sent"), [("CMYK", "RGB"), ("YCbCr", "RGB"), ("LAB", "RGB"), ("HSV", "RGB"), ("PA", "RGBA"), ("L", "L")]
+)
+async def test_images_of_pillow_of_other_modes_are_converted(client: Either, server: WireServer, mode: str, sent: str):
+    await client.edit("oil", pillow.new(mode, (8, 8)))
+    [record] = server.records.values()
+    with pillow.open(io.BytesIO(base64.b64decode(record.body["params"]["image"]))) as image:
+        assert image.mode == sent
+
+
+async def test_an_image_of_pillow_without_a_range_is_refused(client: Either, server: WireServer):
+    with pytest.raises(ValueError, match="the mode F cannot be sent: convert it to RGB"):
+        await client.edit("oil", pillow.new("F", (8, 8)))
+    assert not server.requests
+
+
+async def test_other_bytes_and_jobs_are_images_too(client: Either, server: WireServer):
+    job = (await client.generate("a cat")).job
+    for image in (bytearray(PNG), memoryview(PNG), job):
+        await client.edit("oil", image)
+    bodies = [record.body for record in server.records.values()]
+    assert [body["params"]["image"] for body in bodies[1:]] == [SENT, SENT, f"image:{job.id}"]
+    server.outcome = "never"
+    with pytest.raises(ValueError, match="has no image, and is queued"):
+        await client.edit("oil", await client.submit("a cat"))
+
+
+@pytest.mark.parametrize("prompt", [b"a cat", Path("cat.txt"), io.BytesIO(b"a cat")])
+async def test_a_prompt_is_not_sent_in_base64(client: Either, server: WireServer, prompt: object):
+    with pytest.raises(ValueError, match="a prompt is a text"):
+        await client.generate(prompt)
+    assert not server.requests
+
+
 async def test_notebooks_show_an_image(client: Either):
     image = await client.generate("a cat")
     assert image._repr_png_() == PNG and image._repr_jpeg_() is None
     assert (await client.generate("a cat", file_format="jpg"))._repr_jpeg_() == PNG
+    assert image._repr_mimebundle_(include=None, exclude=None) == {}
+    webp = await client.generate("a cat", file_format="webp")
+    assert webp._repr_mimebundle_() == {"image/webp": SENT} and webp._repr_png_() is None
 
 
 @pytest.mark.parametrize(("method", "images"), [("edit", [None]), ("inpaint", [None, PNG]), ("inpaint", [PNG, None])])

@@ -16,7 +16,7 @@ from ._async_webhooks import AsyncWebhooks
 from ._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT_S, Config
 from ._filters import JobFilters
 from ._flows import Flows, Following, Listener, each_of, kind_and_params
-from ._images import BinaryFile, ImageSource, check_given
+from ._images import BinaryFile, Bytes, ImageSource, check_given
 from ._language import Proposal, RewriteOptions, RewrittenPrompt
 from ._log import configure_log
 from ._models import (
@@ -321,7 +321,7 @@ class AsyncPhotogram(AsyncKindMethods):
         """Upload an image, so that several jobs can start from it; raises OSError, InvalidParams."""
         return await self._run(self._flows.upload(image))
 
-    async def upload_archive(self, data: bytes | os.PathLike[str] | BinaryFile) -> UploadedArchive:
+    async def upload_archive(self, data: Bytes | os.PathLike[str] | BinaryFile) -> UploadedArchive:
         """Upload the data set of a job: a zip archive, or a folder, which is packed; raises OSError, InvalidParams."""
         return await self._run(self._flows.upload_archive(data))
 

@@ -11,7 +11,7 @@ from ._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT_S, Config
 from ._filters import JobFilters
 from ._flows import Flows, Following, Listener, each_of, kind_and_params
 from ._handles import GeneratedImage, JobHandle
-from ._images import BinaryFile, ImageSource, check_given
+from ._images import BinaryFile, Bytes, ImageSource, check_given
 from ._jobs import Jobs
 from ._keys import Keys
 from ._kinds import KindMethods
@@ -318,7 +318,7 @@ class Photogram(KindMethods):
         """Upload an image, so that several jobs can start from it; raises OSError, InvalidParams."""
         return self._run(self._flows.upload(image))
 
-    def upload_archive(self, data: bytes | os.PathLike[str] | BinaryFile) -> UploadedArchive:
+    def upload_archive(self, data: Bytes | os.PathLike[str] | BinaryFile) -> UploadedArchive:
         """Upload the data set of a job: a zip archive, or a folder, which is packed; raises OSError, InvalidParams."""
         return self._run(self._flows.upload_archive(data))
 

@@ -28,7 +28,7 @@ from ._errors import (
 )
 from ._events import Event, EventReader
 from ._formats import check_format
-from ._images import BinaryFile, ImageSource, is_image, kind_of
+from ._images import BinaryFile, Bytes, ImageSource, is_image, kind_of
 from ._language import Proposal, RewrittenPrompt
 from ._log import logger
 from ._models import (
@@ -56,6 +56,8 @@ POLL_PAUSE_S = 0.25
 # After an interruption, cancelling the job gets one attempt with this time limit.
 CANCEL_TIMEOUT_S = 5.0
 MAX_REDIRECTS = 5
+# As many jobs as the server takes in a batch; each is a request of its own.
+MAX_N = 1000
 # After these errors the submission has made no job that could be canceled.
 _REFUSALS = (AuthenticationError, PermissionDenied, InvalidParams)
 
@@ -251,7 +253,7 @@ class Flows:
         response = yield from self._call(self._requests.upload(image))
         return read(response, UploadedImage.from_payload)
 
-    def upload_archive(self, data: bytes | os.PathLike[str] | BinaryFile) -> Flow[UploadedArchive]:
+    def upload_archive(self, data: Bytes | os.PathLike[str] | BinaryFile) -> Flow[UploadedArchive]:
         response = yield from self._call(self._requests.upload_archive(data))
         return read(response, UploadedArchive.from_payload)
 
@@ -328,9 +330,14 @@ class Flows:
 def kind_and_params(
     prompt: str | Proposal, kind: str | None, params: Mapping[str, object]
 ) -> tuple[str, dict[str, object]]:
-    """Kind and parameters of the job for `prompt`; `params` override those of a proposal."""
+    """Kind and parameters of the job for `prompt`; `params` override those of a proposal.
+
+    Raises ValueError for bytes, which would be sent in Base64 as an image is.
+    """
     if isinstance(prompt, Proposal):
         return kind or prompt.kind, {**prompt.params, **params}
+    if is_image(prompt) and not isinstance(prompt, str):
+        raise ValueError(f"a prompt is a text, got {type(prompt).__name__}")
     return kind or kind_of(params), {"prompt": prompt, **params}
 
 
@@ -350,8 +357,8 @@ def check_succeeded(job: Job) -> None:
 
 def each_of(params: Mapping[str, object], count: int) -> list[dict[str, object]]:
     """The parameters of `count` jobs: the seeds follow one another, if there is a seed; else each is drawn."""
-    if count < 1:
-        raise ValueError(f"n must be 1 or more, got {count}")
+    if not isinstance(count, int) or not 1 <= count <= MAX_N:
+        raise ValueError(f"n must be a whole number from 1 to {MAX_N}, got {count!r}")
     seed = params.get("seed")
     if not isinstance(seed, int) or seed < 0:
         return [dict(params) for _ in range(count)]

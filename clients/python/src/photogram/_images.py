@@ -25,6 +25,8 @@ class PillowImage(Protocol):
 
     mode: str
 
+    def convert(self, mode: str) -> "PillowImage": ...
+
     def save(self, fp: IO[bytes], format: str | None = None, **params: object) -> None: ...
 
 
@@ -35,14 +37,20 @@ class BinaryFile(Protocol):
     def read(self) -> bytes: ...
 
 
-ImageSource: TypeAlias = str | bytes | os.PathLike[str] | BinaryFile | PillowImage | Array | OnServer
+Bytes: TypeAlias = bytes | bytearray | memoryview
+ImageSource: TypeAlias = str | Bytes | os.PathLike[str] | BinaryFile | PillowImage | Array | OnServer
 """An image: a string that the server resolves (a URL, a `data:` URL, Base64, `input:...` or `image:...`), the bytes of
-a file, the path or the open file, an image of Pillow, an array of uint8, or an image that the server has."""
+a file, the path or the open file, an image of Pillow, an array of uint8, or an image that the server has, such as the
+first one of a job that has succeeded."""
 
-_IMAGE_TYPES = (str, bytes, os.PathLike, OnServer, PillowImage, Array, BinaryFile)
+_IMAGE_TYPES = (str, bytes, bytearray, memoryview, os.PathLike, OnServer, PillowImage, Array, BinaryFile)
 _ARCHIVE = "data"
 """The name of a zip archive in parameters."""
 _SOURCE_NAMES = frozenset({"image", "mask", _ARCHIVE})
+_MODES = {mode: mode for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16")} | {
+    "CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB", "RGBX": "RGB", "PA": "RGBA", "RGBa": "RGBA", "La": "LA",
+}  # fmt: skip
+"""The modes of Pillow that can be sent, and the mode in which PNG has them."""
 _PREFIXES = ("http://", "https://", "input:", "image:", "data:")
 
 
@@ -64,16 +72,14 @@ def source_of(image: ImageSource) -> str:
     return base64.b64encode(bytes_of(image)).decode()
 
 
-def bytes_of(image: bytes | os.PathLike[str] | BinaryFile | PillowImage | Array) -> bytes:
+def bytes_of(image: Bytes | os.PathLike[str] | BinaryFile | PillowImage | Array) -> bytes:
     """The encoded image; raises OSError, and ValueError for what is no image."""
-    if isinstance(image, bytes):
-        return image
+    if isinstance(image, bytes | bytearray | memoryview):
+        return bytes(image)
     if isinstance(image, os.PathLike):
         return Path(image).read_bytes()
     if isinstance(image, PillowImage):
-        file = io.BytesIO()
-        image.save(file, "PNG")
-        return file.getvalue()
+        return _png_of(image)
     if isinstance(image, Array):
         return png_of(image)
     if not isinstance(image, BinaryFile):
@@ -84,7 +90,15 @@ def bytes_of(image: bytes | os.PathLike[str] | BinaryFile | PillowImage | Array)
     return data
 
 
-def archive_of(data: bytes | os.PathLike[str] | BinaryFile) -> bytes:
+def _png_of(image: PillowImage) -> bytes:
+    if image.mode not in _MODES:
+        raise ValueError(f"an image of Pillow with the mode {image.mode} cannot be sent: convert it to RGB")
+    file, mode = io.BytesIO(), _MODES[image.mode]
+    (image if mode == image.mode else image.convert(mode)).save(file, "PNG")
+    return file.getvalue()
+
+
+def archive_of(data: Bytes | os.PathLike[str] | BinaryFile) -> bytes:
     """The zip archive in `data`; a folder is packed, without hidden files. Raises as `bytes_of`."""
     if not isinstance(data, os.PathLike) or not Path(data).is_dir():
         return bytes_of(data)

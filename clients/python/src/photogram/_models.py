@@ -1,5 +1,6 @@
 """The objects of the API as frozen dataclasses; unknown keys of newer servers are ignored."""
 
+import base64
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -177,6 +178,13 @@ class Job:
     queue: QueuePlace | None = None
     """Its place in the queue, where one unfinished job is read; else None."""
 
+    @property
+    def source(self) -> str:
+        """The name by which other jobs start from the first image; raises ValueError if this job has none."""
+        if self.result is None or not self.result.images:
+            raise ValueError(f"job {self.id} has no image, and is {self.status}")
+        return self.result.images[0].source
+
     @classmethod
     def from_payload(cls, payload: Payload) -> "Job":
         """Read a job's JSON, such as the body of a webhook; raises KeyError, TypeError or ValueError."""
@@ -352,7 +360,7 @@ class DownloadedImage:
     def source(self) -> str:
         """The name by which jobs start from the image."""
         if self.job.result is None:
-            raise ValueError(f"job {self.job.id} has no result")
+            return self.job.source
         return self.job.result.images[self.index].source
 
     def pil(self) -> "PillowImage":
@@ -362,6 +370,10 @@ class DownloadedImage:
         with pillow.open(io.BytesIO(self.data)) as image:
             image.load()
             return image
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        """WebP for notebooks, which have no other method for it."""
+        return {"image/webp": base64.b64encode(self.data).decode()} if self.file_format == "webp" else {}
 
     def _repr_png_(self) -> bytes | None:
         return self.data if self.file_format == "png" else None

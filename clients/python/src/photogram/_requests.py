@@ -11,7 +11,7 @@ import httpx2
 
 from ._config import Config
 from ._errors import UnexpectedResponse
-from ._images import BinaryFile, ImageSource, OnServer, archive_of, bytes_of, kind_of, source_of, wire_params
+from ._images import BinaryFile, Bytes, ImageSource, OnServer, archive_of, bytes_of, kind_of, source_of, wire_params
 from ._paths import path_part
 from ._version import __version__
 
@@ -112,7 +112,7 @@ class Requests:
     def upload(self, image: ImageSource) -> httpx2.Request:
         return self._file("/v1/inputs", _data_of(image))
 
-    def upload_archive(self, data: bytes | os.PathLike[str] | BinaryFile) -> httpx2.Request:
+    def upload_archive(self, data: Bytes | os.PathLike[str] | BinaryFile) -> httpx2.Request:
         return self._file("/v1/archives", archive_of(data))
 
     def verify_provenance(self, image: ImageSource) -> httpx2.Request:
@@ -167,7 +167,7 @@ class Requests:
             return httpx2.Request(
                 method, self._base_url + path, headers=every, json=body, extensions=self._limits(read_s)
             )
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise ValueError(f"an argument cannot be sent: {error}") from error
 
     def _file(self, path: str, data: bytes, *, read_s: float | None = None) -> httpx2.Request:
@@ -194,7 +194,7 @@ def job_body(kind: str, params: Mapping[str, object], options: Mapping[str, obje
 
 def wire_job(job: Mapping[str, object]) -> dict[str, object]:
     """A job of a batch: its kind, by default that which its images imply, its params, and its options."""
-    params = job.get("params")
+    params = job.get("params") if isinstance(job, Mapping) else None
     if not isinstance(params, Mapping):
         raise ValueError(f"a job of a batch needs params, got {job!r}")
     options = {name: value for name, value in job.items() if name not in ("kind", "params")}

@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from .completion import SHELLS
@@ -27,7 +27,15 @@ _POSITIONAL = {"prompt": "PROMPT", "image": "IMAGE", "mask": "MASK", "others": "
 
 
 class Parser(argparse.ArgumentParser):
-    """Says which command or flag was probably meant."""
+    """Says which command or flag was probably meant; a command refuses flags of other commands itself."""
+
+    def parse_known_args(  # type: ignore[override]  # its overloads are for namespaces of other types
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
 
     def error(self, message: str) -> NoReturn:
         super().error(message + self._hint(message))
@@ -35,16 +43,11 @@ class Parser(argparse.ArgumentParser):
     def _hint(self, message: str) -> str:
         if found := re.search(r"invalid choice: '(.*?)'", message):
             return near_miss(found[1], re.findall(r"[\w.-]+", message[found.end() :]))
-        if found := re.search(r"unrecognized arguments: (--[\w-]+)", message):
-            return near_miss(found[1], self._flags())
+        if found := re.search(r"unrecognized arguments: --([\w-]+)", message):
+            if any(action.metavar == found[1].upper() for action in self._get_positional_actions()):
+                return f"; {found[1].upper()} is given without a flag, at its place"
+            return near_miss(f"--{found[1]}", self._option_string_actions)
         return ""
-
-    def _flags(self) -> list[str]:
-        found = list(self._option_string_actions)
-        for action in self._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                found += [flag for command in action.choices.values() for flag in command._flags()]
-        return found
 
 
 if TYPE_CHECKING:
