@@ -54,7 +54,11 @@ def _component(component: Payload, world: World) -> str:
 def _text(text: str, world: World) -> str:
     shown = re.sub(r"\\([*_`~|>#\-])", r"\1", escape(text))
     shown = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", shown)
-    shown = re.sub(r"&lt;@(\d+)&gt;", lambda found: "@" + world.users[int(found[1])]["username"], shown)
+    shown = re.sub(r"&lt;@(\d+)&gt;", lambda found: _name(world, int(found[1])), shown)
     return "".join(
         f"<small>{line[3:]}</small><br>" if line.startswith("-# ") else f"<p>{line}</p>" for line in shown.split("\n")
     )
+
+
+def _name(world: World, user: int) -> str:
+    return "@" + (world.users[user]["username"] if user in world.users else "unknown-user")

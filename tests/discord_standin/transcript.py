@@ -90,7 +90,11 @@ def _label(component: Payload) -> str:
 def plain(text: str, world: World) -> str:
     """Markdown as its readers see it, without fonts."""
     shown = re.sub(r"^-# |(?<!\\)\*\*", "", text, flags=re.MULTILINE)
-    shown = re.sub(r"\[([^\]]+)\]\(\S+?\)", r"\1", shown)
+    shown = re.sub(r"(?<!\\)\[([^\]]+)\]\(\S+?\)", r"\1", shown)
     shown = re.sub(r"\\([*_`~|>#\-\[\]()])", r"\1", shown)
     shown = re.sub(r"<@&(\d+)>", lambda found: f"@{world.role['name']}", shown)
-    return re.sub(r"<@(\d+)>", lambda found: f"@{world.users[int(found[1])]['username']}", shown)
+    return re.sub(r"<@(\d+)>", lambda found: _name(world, int(found[1]), found[0]), shown)
+
+
+def _name(world: World, user: int, otherwise: str) -> str:
+    return f"@{world.users[user]['username']}" if user in world.users else otherwise

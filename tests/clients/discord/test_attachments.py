@@ -61,9 +61,10 @@ async def test_a_file_that_discord_lost_is_asked_for_again(
 async def test_what_the_server_says_about_an_image_is_passed_on(
     discord: DiscordStandIn, bot: PhotogramBot, server: WireServer
 ):
-    server.answer_next(lambda: problem(422, "invalid_params", "the image has 900000000 pixels, more than 100000000"))
+    errors = [{"field": "body", "message": "the image has 900000000 pixels, more than 100000000"}]
+    server.answer_next(lambda: problem(422, "invalid_params", "the body cannot be read", errors=errors))
     ada = discord.person("ada")
-    await ada.sees(await ada.slash("edit", image=PNG, prompt="a hat"), says("900000000 pixels"))
+    await ada.sees(await ada.slash("edit", image=PNG, prompt="a hat"), says("The image has 900000000 pixels"))
 
 
 async def test_images_elsewhere_are_taken_from_discords_proxy_only(
@@ -84,6 +85,7 @@ async def test_images_elsewhere_are_taken_from_discords_proxy_only(
     await ada.menu("Info", discord.world.new_message(ada.channel, ada.user, embeds=[embed]))
     media = {"type": 12, "id": 1, "items": [{"media": {"url": inside, "proxy_url": proxy}}]}
     await ada.menu("Info", discord.world.new_message(ada.channel, ada.user, components=[media], flags=1 << 15))
+    await discord.until(lambda: len(asked) == 2)
     assert asked == [proxy] * 2
 
     bare = discord.world.new_message(ada.channel, ada.user, embeds=[{"type": "image", "image": {"url": inside}}])

@@ -224,6 +224,32 @@ async def test_an_interaction_that_discord_gave_up_starts_no_job(
     assert not server.records
 
 
+async def test_an_interaction_that_comes_twice_is_answered_once(
+    discord: DiscordStandIn, bot: PhotogramBot, server: WireServer, caplog: pytest.LogCaptureFixture
+):
+    server.delay_s = 0.2
+    ada = discord.person("ada")
+    interaction = await ada.slash("edit", image=PNG, prompt="a cat")
+    await discord.until(bot.store.opened)
+    await discord.gateway.send("INTERACTION_CREATE", interaction.payload)
+    await discord.until(lambda: "cannot be answered" in caplog.text)
+    assert [number for number, _, _ in bot.store.opened()] == [interaction.id]
+    await ada.sees(interaction, is_over)
+    assert len(server.records) == 1 and "went wrong" not in caplog.text and "Traceback" not in caplog.text
+
+
+async def test_delete_of_a_message_that_is_gone_is_no_failure(
+    discord: DiscordStandIn, bot: PhotogramBot, server: WireServer, caplog: pytest.LogCaptureFixture
+):
+    ada = discord.person("ada")
+    _, message = await finished(ada, "imagine", prompt="a cat")
+    del discord.world.messages[int(message["id"])]
+    await ada.press(message, "Delete")
+    await discord.until(lambda: bot.store.drawing(message["attachments"][0]["filename"].rpartition("-")[0]) is None)
+    assert "an interaction failed" not in caplog.text
+
+
+@pytest.mark.usefixtures("impatient")
 async def test_a_server_that_does_not_answer_is_asked_again(
     discord: DiscordStandIn, bot: PhotogramBot, server: WireServer
 ):

@@ -12,7 +12,7 @@ from photogram_discord.progress import JobProgress, summary
 from tests.clients.discord.test_drawing import finished, is_over, says
 from tests.clients.wire_server import PNG, WireServer, problem
 from tests.discord_standin import DiscordStandIn
-from tests.discord_standin.people import gallery_of
+from tests.discord_standin.people import gallery_of, text_of
 
 LOUD = "@everyone @here <@123456789012345678> <@&223456789012345678> a cat"
 
@@ -32,6 +32,17 @@ async def test_mentions_in_prompts_notify_nobody(discord: DiscordStandIn, bot: P
     await ada.slash("edit", image=PNG, prompt="a hat")
     await ada.slash("queue")
     assert discord.world.pings == []
+
+
+async def test_prompts_are_shown_as_they_were_written(discord: DiscordStandIn, bot: PhotogramBot, server: WireServer):
+    ada = discord.person("ada")
+    for prompt, shown in (
+        ("<t:1700000000:R> <#1> </imagine:1> <a:x:1>", r"\<t:1700000000:R> \<#1> \</imagine:1> \<a:x:1>"),
+        ("[a](https://example.org)", r"\[a](https://example.org)"),
+        ("\u202eabc\u2066 \u2069שלום\u200d", "abc שלום\u200d"),
+    ):
+        _, message = await finished(ada, "imagine", prompt=prompt)
+        assert f"**{shown}** · <@{ada.id}>" in text_of(message)
 
 
 async def test_the_longest_texts_stay_within_the_limits_of_messages(

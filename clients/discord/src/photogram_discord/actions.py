@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -77,7 +78,8 @@ async def _cancel(interaction: BotInteraction, drawing: Drawing, job_id: str) ->
 async def _delete(interaction: BotInteraction, drawing: Drawing, job_id: str) -> None:
     _check_owner(interaction, drawing)
     await interaction.response.defer()
-    await interaction.delete_original_response()
+    with contextlib.suppress(discord.NotFound):  # pressed twice, or a moderator deleted the message
+        await interaction.delete_original_response()
     interaction.client.store.delete(drawing.id)
 
 

@@ -25,8 +25,9 @@ from .servers import Servers
 from .store import Store
 
 RESTARTED = "I was restarted before I could begin. Please ask me again."
-UNKNOWN_INTERACTION = 10062
-"""Discord's code for an interaction that it has given up, as it was not answered within three seconds."""
+UNANSWERABLE = (10062, 40060)
+"""Discord's codes for an interaction that it has given up, as it was not answered within three seconds, and for one
+that was answered before, as it was sent twice."""
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,10 @@ class PhotogramBot(discord.Client):
 
     async def explain(self, interaction: discord.Interaction[Any], error: Exception, prompt: str = "") -> None:
         """Tell people why nothing comes of `interaction`: in the message that waits for it, else to its user alone."""
-        if not isinstance(error, PhotogramError | Refused) and getattr(error, "code", None) != UNKNOWN_INTERACTION:
+        if isinstance(error, discord.HTTPException) and error.code in UNANSWERABLE:
+            log.warning("an interaction cannot be answered: %s", error)
+            return
+        if not isinstance(error, PhotogramError | Refused):
             log.error("an interaction failed", exc_info=error)
         try:
             await _answer(interaction, failure_card(prompt, explained(error)))

@@ -6,6 +6,7 @@ from photogram import (
     APIError,
     AuthenticationError,
     ConnectionFailed,
+    FieldProblem,
     InvalidParams,
     LanguageUnavailable,
     NoProposal,
@@ -55,13 +56,18 @@ def explained(error: Exception) -> str:
     if isinstance(error, APIError) and error.code in _BY_CODE:
         return _BY_CODE[error.code]
     if isinstance(error, InvalidParams):
-        problems = [(each.field.removeprefix("params."), each.message) for each in error.problems[:MAX_PROBLEMS]]
-        lines = [f"**{in_line(field, 100)}**: {in_line(message, MAX_CHARS)}" for field, message in problems]
-        return "\n".join(lines) or in_line(error.detail, MAX_CHARS)
+        return "\n".join(map(_line, error.problems[:MAX_PROBLEMS])) or in_line(error.detail, MAX_CHARS)
     for kind in type(error).__mro__:
         if kind in _BY_CLASS:
             return _BY_CLASS[kind]
     return "Something went wrong. Trying again may help."
+
+
+def _line(problem: FieldProblem) -> str:
+    field, message = problem.field.removeprefix("params."), in_line(problem.message, MAX_CHARS)
+    if field == "body":  # of an upload, which has no fields
+        return message[:1].upper() + message[1:]
+    return f"**{in_line(field, 100)}**: {message}"
 
 
 def waiting_for(error: Exception) -> str:
