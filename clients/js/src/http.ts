@@ -30,7 +30,12 @@ const MAX_PAUSE_MS = 8_000;
 const MAX_RETRY_AFTER_S = 60;
 
 export class Http {
-  constructor(readonly settings: Settings) {}
+  /** Throws a TypeError for a key that no header can have; its message does not contain the key. */
+  constructor(readonly settings: Settings) {
+    if (settings.apiKey !== null && !/^[!-~]*$/.test(settings.apiKey)) {
+      throw new TypeError("the API key contains a space, a line end or another character that no header may have");
+    }
+  }
 
   /** The JSON of a successful response. */
   async json<T>(call: Call): Promise<T> {
@@ -58,9 +63,10 @@ export class Http {
   async open(call: Call, signal: AbortSignal): Promise<Response> {
     const { baseUrl, fetch: send } = this.settings;
     const url = new URL(call.path, `${baseUrl}/`);
+    const payload = this.#payload(call, url);
     let response: Response;
     try {
-      response = await send(url, { method: call.method ?? "GET", ...this.#payload(call, url), signal });
+      response = await send(url, { method: call.method ?? "GET", ...payload, signal });
     } catch (error) {
       throw this.#failure(error, url, call.signal);
     }
@@ -117,15 +123,29 @@ export class Http {
     if (call.body instanceof Blob) {
       return { headers: { "Content-Type": "application/octet-stream", ...headers }, body: call.body };
     }
-    return { headers: { "Content-Type": "application/json", ...headers }, body: JSON.stringify(call.body) };
+    return { headers: { "Content-Type": "application/json", ...headers }, body: JSON.stringify(call.body, sendable) };
   }
 
   #failure(error: unknown, url: URL, signal: AbortSignal | undefined): unknown {
     if (signal?.aborted || error instanceof PhotogramError) return error;
     const isTimeout = error instanceof Error && error.name === "TimeoutError";
-    const reason = isTimeout ? "timed out" : error instanceof Error ? error.message : String(error);
+    const reason = isTimeout ? "timed out" : reasonOf(error);
     return new ConnectionFailed(`no answer from ${url.origin}${url.pathname}: ${reason}`, { cause: error });
   }
+}
+
+/** What fetch says of a failure, and why: "fetch failed" alone tells nothing. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause instanceof Error && error.cause.message ? `${error.message}: ${error.cause.message}` : error.message;
+}
+
+/** Throws a TypeError for numbers that JSON has not; they would become null, which leaves a parameter out. */
+function sendable(name: string, value: unknown): unknown {
+  if (typeof value === "bigint" || (typeof value === "number" && !Number.isFinite(value))) {
+    throw new TypeError(`${name} cannot be sent: ${value}`);
+  }
+  return value;
 }
 
 /** Resolves after `ms`; rejects with the reason of `signal` when that is aborted. */

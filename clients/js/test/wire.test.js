@@ -50,6 +50,20 @@ beforeEach(() => {
   client = new Photogram({ baseUrl: `${url}/`, apiKey: "secret" });
 });
 
+test("what cannot be sent is refused before it is sent, and the key is not told", async () => {
+  for (const value of [NaN, Infinity, 5n]) {
+    await assert.rejects(client.submit("txt2img", { prompt: "a cat", seed: value }), { name: "TypeError", message: /^seed cannot be sent/ });
+  }
+  const refused = (error) => error instanceof TypeError && /API key/.test(error.message) && !/secret/.test(error.message);
+  assert.throws(() => new Photogram({ baseUrl: url, apiKey: "secret\n" }), refused);
+  assert.equal(requests.length, 0);
+});
+
+test("a refused connection says why", async () => {
+  const nobody = new Photogram({ baseUrl: "http://127.0.0.1:9", maxRetries: 0 });
+  await assert.rejects(nobody.submit("txt2img", {}), (error) => error instanceof ConnectionFailed && /fetch failed: ./.test(error.message));
+});
+
 test("a submission is sent again under the same id after a lost connection and after 503", async () => {
   answers = [(response) => response.destroy(), json(503, {}, { "Retry-After": "0" }), json(202, JOB)];
   assert.equal((await client.submit("txt2img", { prompt: "a cat" }, { tags: ["x"] })).status, "queued");
