@@ -9,7 +9,8 @@ from pathlib import Path
 
 from models.catalog.single_file import UNET_LAYOUTS
 
-BYTES = {"I64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
+BYTES = {"I64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "F4": 0}
+"""Of a number of each dtype. F4 has no bytes here, since readers do not check its sizes: a file is a header alone."""
 LORA = {"unet.x.attn2.to_k.lora_A.weight": [4, 8], "unet.x.attn2.to_k.lora_B.weight": [8, 4]}
 
 

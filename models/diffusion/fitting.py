@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import tempfile
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -27,12 +28,14 @@ from models.catalog.weights import read_header
 from models.diffusion.failures import summary
 from models.diffusion.own_denoisers import in_known_names
 from models.diffusion.single_files.completing import write_configuration
-from models.downloads.on_disk import variant_of, weight_files
-from models.downloads.parts import DENOISERS, parts_of
+from models.downloads.on_disk import configurations_of, is_on_disk, variant_of, weight_files
+from models.downloads.parts import own_file, parts_of
 from models.errors import ModelUnavailable
 
 Tensors: TypeAlias = dict[str, torch.Tensor]
 """Tensors on the device ``meta`` by name."""
+TensorsOf: TypeAlias = Callable[[Path], Tensors]
+"""Gives the tensors of a file; the result must not be changed."""
 
 _CLIP = ("cond_stage_model.transformer.", "conditioner.embedders.0.transformer.")
 _OPEN_CLIP = {
@@ -46,15 +49,17 @@ _WITH_CLIP_IN_FILE = (STABLE_DIFFUSION, SDXL, SDXL_REFINER)
 def fitting_problem(spec: ModelSpec) -> str | None:
     """The first part of ``spec`` whose tensors are not those that its configuration asks for, and how they differ.
 
-    What is not compared counts as fitting: repositories, whose files have checksums, files whose configurations the
-    model hub has, and text encoders in single files of other families than those with a UNet.
+    What is not compared counts as fitting: files that are not downloaded, files whose configurations the model hub has,
+    and text encoders in single files of other families than those with a UNet.
     """
     try:
+        if not is_on_disk(spec):
+            return None
         with _configurations(spec) as folder:
             if folder is None:
                 return None
-            index = index_in(folder)
-            found = (_part_problem(spec, folder, part, index[part]) for part in parts_of(index))
+            index, tensors_of = index_in(folder), cache(_tensors)
+            found = (_part_problem(spec, folder, part, index[part], tensors_of) for part in parts_of(index))
             return next((each for each in found if each is not None), None)
     except ModelUnavailable as error:
         return str(error)
@@ -63,7 +68,7 @@ def fitting_problem(spec: ModelSpec) -> str | None:
 @contextmanager
 def _configurations(spec: ModelSpec) -> Iterator[Path | None]:
     """A folder with the configurations of the model's parts; ``None`` if they are not on this machine."""
-    given = spec.folder or spec.config
+    given = configurations_of(spec)
     if given is not None or spec.file is None:
         yield given
         return
@@ -71,10 +76,13 @@ def _configurations(spec: ModelSpec) -> Iterator[Path | None]:
         yield Path(folder) if write_configuration(spec.file, spec.family, spec.prediction, Path(folder)) else None
 
 
-def _part_problem(spec: ModelSpec, folder: Path, part: str, entry: list[str]) -> str | None:
+def _part_problem(spec: ModelSpec, folder: Path, part: str, entry: list[str], tensors_of: TensorsOf) -> str | None:
     if not (folder / part / "config.json").is_file():
         return None
-    source = _source(spec, folder, part)
+    own = own_file(spec, part)
+    is_in_folder = own is None and spec.file is None
+    files = weight_files(folder / part, variant_of(folder)) if is_in_folder else [own or spec.file]
+    source = {name: tensor for file in files if file is not None for name, tensor in tensors_of(file).items()}
     if not source:
         return None
     try:
@@ -82,24 +90,12 @@ def _part_problem(spec: ModelSpec, folder: Path, part: str, entry: list[str]) ->
     except Exception as error:  # whatever a library makes of values that make no sense
         return f"its {part} cannot be made of its config.json: {summary(error)}"
     try:
-        found = _named(spec, part, model, source)
+        found = _named(spec, part, model, source, is_in_folder=is_in_folder)
     except KeyError as error:  # from diffusers' conversions, which look names up
         return f"its {part} lacks the tensor {error.args[0]!r}"
     except (RuntimeError, ValueError, IndexError, AttributeError) as error:
         return f"its {part} has tensors that cannot be read: {summary(error)}"
     return None if found is None else _difference(part, model, found)
-
-
-def _source(spec: ModelSpec, folder: Path, part: str) -> Tensors:
-    """The tensors of the files that ``part`` is read from."""
-    if part in DENOISERS and spec.denoiser is not None:
-        return in_known_names(_tensors(spec.denoiser))
-    if part == "vae" and spec.vae is not None:
-        return _tensors(spec.vae)
-    if spec.file is not None:
-        return _tensors(spec.file)
-    files = weight_files(folder / part, variant_of(folder))
-    return {name: tensor for file in files for name, tensor in _tensors(file).items()}
 
 
 def _tensors(file: Path) -> Tensors:
@@ -120,12 +116,11 @@ def _empty_model(folder: Path, library: str, class_name: str) -> nn.Module:
     return model
 
 
-def _named(spec: ModelSpec, part: str, model: Any, source: Tensors) -> Tensors | None:
+def _named(spec: ModelSpec, part: str, model: Any, source: Tensors, *, is_in_folder: bool) -> Tensors | None:
     """The tensors of a part under the names that its class has; ``None`` if they are not compared."""
-    is_own = (part in DENOISERS and spec.denoiser is not None) or (part == "vae" and spec.vae is not None)
     if isinstance(model, transformers.PreTrainedModel):
-        return source if spec.file is None else _text_encoder(spec, part, model, source)
-    if not is_own and spec.file is None:
+        return source if is_in_folder else _text_encoder(spec, part, model, source)
+    if is_in_folder:
         named = OrderedDict(source)
         model._fix_state_dict_keys_on_load(named)  # names of older versions, as diffusers' loading does
         return named
@@ -134,7 +129,7 @@ def _named(spec: ModelSpec, part: str, model: Any, source: Tensors) -> Tensors |
     facts = SINGLE_FILE_LOADABLE_CLASSES.get(type(model).__name__)
     if facts is None:
         return None
-    converted: Tensors = facts["checkpoint_mapping_fn"](checkpoint=source, config=model.config)
+    converted: Tensors = facts["checkpoint_mapping_fn"](checkpoint=in_known_names(source), config=model.config)
     return converted
 
 

@@ -9,7 +9,7 @@ from huggingface_hub import constants, try_to_load_from_cache
 
 from models.catalog.catalog import ModelSpec
 from models.catalog.pipelines import INDEX, index_in
-from models.downloads.parts import DENOISERS, FP16, parts_of, weights_among
+from models.downloads.parts import FP16, parts_of, reads_pipelines, weights_among
 from models.errors import ModelUnavailable
 
 
@@ -26,6 +26,13 @@ def place_of(spec: ModelSpec) -> Path | None:
     return Path(found).parent if isinstance(found, str) else None
 
 
+def configurations_of(spec: ModelSpec) -> Path | None:
+    """The diffusers folder with the model's configurations; ``None`` if it is not on this machine, or not known."""
+    if spec.file is not None:
+        return spec.config
+    return place_of(spec) if is_on_disk(spec) else None
+
+
 def is_on_disk(spec: ModelSpec) -> bool:
     """Whether the model can be loaded without a download of weights; its files may be broken."""
     if spec.url is not None and spec.file is not None:
@@ -34,8 +41,7 @@ def is_on_disk(spec: ModelSpec) -> bool:
         return True
     place = place_of(spec)
     return place is not None and all(
-        (place / part).is_dir() if part in DENOISERS and spec.denoiser is not None else _is_complete(place / part)
-        for part in _parts(place)
+        _is_complete(place / part) if reads_pipelines(spec, part) else (place / part).is_dir() for part in _parts(place)
     )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
+from models.catalog.catalog import ModelSpec
 from models.catalog.pipelines import INDEX
 from models.errors import DownloadFailed
 
@@ -32,6 +34,18 @@ def parts_of(index: Mapping[str, Any]) -> list[str]:
         for name, entry in index.items()
         if isinstance(entry, list) and entry and entry[0] is not None and name not in UNUSED_PARTS
     ]
+
+
+def own_file(spec: ModelSpec, part: str) -> Path | None:
+    """The file that the weights of ``part`` are taken from in place of the pipeline's; ``None`` if there is none."""
+    if part in DENOISERS:
+        return spec.denoiser
+    return spec.vae if part == "vae" else None
+
+
+def reads_pipelines(spec: ModelSpec, part: str) -> bool:
+    """Whether the pipeline's own weights of ``part`` are read; a VAE is read before another one replaces it."""
+    return part not in DENOISERS or own_file(spec, part) is None
 
 
 def weights_among(names: Collection[str], variant: str | None) -> list[str]:

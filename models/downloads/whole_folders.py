@@ -10,8 +10,8 @@ from typing import Any
 from models.catalog.catalog import ModelSpec
 from models.catalog.pipelines import denoiser_problem, index_in
 from models.catalog.weights import PICKLES, file_problem, read_header
-from models.downloads.on_disk import variant_of, weight_files
-from models.downloads.parts import DENOISERS, parts_of
+from models.downloads.on_disk import configurations_of, variant_of, weight_files
+from models.downloads.parts import parts_of, reads_pipelines
 from models.errors import ModelUnavailable
 
 _VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("vocab.txt",), ("spiece.model",))
@@ -21,20 +21,20 @@ _VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("vocab.txt"
 def folder_problem(spec: ModelSpec) -> str | None:
     """The first part of the model's folder that is missing or broken, and why; ``None`` if all seem whole.
 
-    Of the folder in ``config``, and of a denoiser that another file replaces, no weights are needed.
+    The folder of a repository is that in the hub's cache, once all of it is there. Of the folder in ``config``, and of
+    a denoiser that another file replaces, no weights are needed.
     """
-    folder = spec.folder or spec.config
-    if folder is None:
-        return None
     try:
+        folder = configurations_of(spec)
+        if folder is None:
+            return None
         index, variant = index_in(folder), variant_of(folder)
         parts = parts_of(index)
         problem = denoiser_problem(index, spec.family) or (None if "vae" in parts else "its VAE is missing")
         if problem is not None:
             return problem
         for part in parts:
-            is_replaced = part in DENOISERS and spec.denoiser is not None
-            needs_weights = spec.folder is not None and not is_replaced
+            needs_weights = spec.file is None and reads_pipelines(spec, part)
             reason = next(_problems(folder / part, index[part], variant, needs_weights=needs_weights), None)
             if reason is not None:
                 return f"its {part} {reason}"

@@ -179,7 +179,10 @@ def _give_vae(model: str | None, file: Path, catalog_path: Path) -> str:
 
 
 def weights_problem(spec: ModelSpec) -> str | None:
-    """What is wrong with the weights in a folder or a file of this machine, told by their headers."""
+    """What is wrong with the weights of a model on this machine, told by their headers; ``None`` if they may be whole.
+
+    Of what is not downloaded, nothing is said.
+    """
     from models.downloads.whole_folders import folder_problem
 
     problem = folder_problem(spec)

@@ -10,14 +10,14 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from models.catalog.catalog import EXTRAS, Catalog
+from models.catalog.catalog import EXTRAS, PREDICTIONS, Catalog, ModelSpec
 from models.catalog.file_kinds import CHECKPOINT, DENOISER, TABLES, VAE, FileKind, kind_of
 from models.catalog.gguf_files import GGUF
 from models.catalog.pipelines import INDEX
 from models.catalog.weights import PICKLES, WEIGHTS
 from models.errors import CatalogError
 from service.backbone.catalog_edit import Place
-from service.commands.model_files import auxiliary_entry, beside, name_of_file, read_yaml
+from service.commands.model_files import auxiliary_entry, beside, name_of_file, read_yaml, weights_problem
 
 _FOLDERS = ("models", "embeddings", "extensions/sd-webui-controlnet/models")
 """Where A1111 and ComfyUI keep models; their other folders are left alone."""
@@ -99,7 +99,7 @@ class Scan:
             raise CatalogError(f"it is the same as {twin}")
         place = self._place(file, kind)
         is_checkpoint = kind.kind == CHECKPOINT
-        self.entries[place] = _checkpoint_entry(file, kind) if is_checkpoint else auxiliary_entry(file, kind)
+        self.entries[place] = _checkpoint_entry(file, kind, place[1]) if is_checkpoint else auxiliary_entry(file, kind)
         self._names[place[0]].add(place[1].casefold())
         self._held[real] = place[1]
         self._alike[_ends(real)].append(real)
@@ -150,8 +150,17 @@ def _what(file: Path) -> str:
     return str(kind) if kind.problem is None else f"cannot be used ({kind.problem})"
 
 
-def _checkpoint_entry(file: Path, kind: FileKind) -> dict[str, Any]:
-    return {"file": str(file), "family": kind.family, **beside(file)}
+def _checkpoint_entry(file: Path, kind: FileKind, name: str) -> dict[str, Any]:
+    """The entry of a checkpoint with the tensors of its architecture; a :class:`CatalogError` says what it lacks."""
+    keys = beside(file)
+    vae, prediction = keys.get("vae"), keys.get("prediction", PREDICTIONS[0])
+    spec = ModelSpec(
+        name=name, family=str(kind.family), file=file, vae=None if vae is None else Path(vae), prediction=prediction
+    )
+    problem = weights_problem(spec)
+    if problem is not None:
+        raise CatalogError(problem)
+    return {"file": str(file), "family": kind.family, **keys}
 
 
 def _check_name(file: Path) -> None:

@@ -147,21 +147,25 @@ def _added(options: argparse.Namespace, catalog_path: Path) -> Iterator[str]:
 
 def _add_checkpoint(options: argparse.Namespace, catalog_path: Path, kind: FileKind | None) -> Iterator[str]:
     """Add a checkpoint, or a denoiser with the other parts of another one; ``kind`` is that of a single file."""
-    from models.downloads.download import is_remote  # the hub's client: longer than --help may take
-
     name, entry = named_entry(options)
     with in_flags():
         spec = planned_model(catalog_path, name, entry, overwrite=options.overwrite)
-        problem = missing_package(spec) or (None if is_remote(spec) else spec.problem() or weights_problem(spec))
-        if problem is not None:
-            raise CatalogError(f"{options.source} cannot be added: {problem}")
+        _refuse(options.source, missing_package(spec) or spec.problem())
         with removed_if_refused(spec):
             if not options.no_download:
                 download_shown(spec)
             entry = with_family(entry, spec)
+            if not options.no_download:
+                spec = planned_model(catalog_path, name, entry, overwrite=options.overwrite)
+                _refuse(options.source, weights_problem(spec))
         add_entry(catalog_path, name, entry, is_default=options.default, overwrite=options.overwrite)
     yield f"{name} is in the catalog" + ("" if kind is None else f": {kind}")
     yield usage(CHECKPOINT, name)
+
+
+def _refuse(source: str, problem: str | None) -> None:
+    if problem is not None:
+        raise CatalogError(f"{source} cannot be added: {problem}")
 
 
 def scan(options: argparse.Namespace, settings: Settings) -> int:
@@ -192,6 +196,9 @@ def _pull_checkpoint(spec: ModelSpec) -> None:
     if not is_remote(spec):
         raise CatalogError(f"{spec.name} is a folder or a file of this machine and is not downloaded")
     download_shown(spec)
+    problem = weights_problem(spec)
+    if problem is not None:
+        raise CatalogError(f"{spec.name} is on this machine, and cannot be used: {problem}")
 
 
 def remove(options: argparse.Namespace, settings: Settings) -> int:

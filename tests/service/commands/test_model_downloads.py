@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from models.catalog.catalog import Catalog
 from models.downloads.progress import Progress
@@ -86,6 +87,40 @@ def test_what_is_refused_at_a_url_does_not_stay(hub: LoopbackHub, data: Path, ig
         assert [asked for _, _, asked in hub.requests] == ["bytes=0-524287"]
 
 
+@pytest.mark.parametrize("ignores_ranges", [False, True])
+def test_a_url_is_compared_with_its_configuration(
+    hub: LoopbackHub, data: Path, tmp_path: Path, ignores_ranges: bool
+) -> None:
+    file = build_tiny_file(tmp_path / "one.safetensors", build_tiny_sd(tmp_path / "folder"))
+    without(file, "model.diffusion_model.out.2.bias")
+    hub.files["one.safetensors"], hub.faults.ignores_ranges = file.read_bytes(), ignores_ranges
+    source = f"{hub.files_url}/one.safetensors"
+    done = run(hub, data, "add", source, "--config", str(tmp_path / "folder"))
+    assert done.returncode == 1 and f"{source} cannot be added: its unet lacks 1 of its" in done.stderr
+    assert not list(data.rglob("*.safetensors*")) and not (data / "catalog.toml").exists()
+
+
+def test_a_repository_is_compared_with_its_configurations(hub: LoopbackHub, data: Path, tmp_path: Path) -> None:
+    folder = build_tiny_sd(tmp_path / "folder")
+    without(folder / "unet/diffusion_pytorch_model.safetensors", "conv_in.bias")
+    (folder / "tokenizer/tokenizer.json").rename(folder / "tokenizer/lost.json")
+    hub.add("someone/tiny", folder)
+    done = run(hub, data, "add", "someone/tiny")
+    assert done.returncode == 1 and "someone/tiny cannot be added: its tokenizer has no vocabulary" in done.stderr
+    (folder / "tokenizer/lost.json").rename(folder / "tokenizer/tokenizer.json")
+    hub.add("someone/tiny", folder)
+    done = run(hub, data, "add", "someone/tiny")
+    assert done.returncode == 1 and "someone/tiny cannot be added: its unet lacks 1 of its" in done.stderr
+    assert not (data / "catalog.toml").exists()
+
+
+def without(file: Path, name: str) -> None:
+    """Take a tensor out of a file of weights."""
+    weights = load_file(file)
+    del weights[name]
+    save_file(weights, file)
+
+
 def test_an_interrupted_download_says_how_it_goes_on(hub: LoopbackHub, data: Path, tmp_path: Path) -> None:
     hub.files["one.safetensors"], hub.faults.pause_s = safetensors({**SD1, "padding": [4000, 1000]}), 0.01
     command = [sys.executable, "-m", "service.commands.models", "add", f"{hub.files_url}/one.safetensors"]
@@ -146,8 +181,9 @@ def test_the_list_tells_how_far_downloads_are(
         until_listed(rf"one: downloading, {bytes_here}, .+/s, \d+ s left\n", capsys)
 
     hub.faults.pause_s = 0
-    assert run(hub, data, "pull", "one").returncode == 0
-    assert "one: ok\n" in listed(capsys)
+    pulled = run(hub, data, "pull", "one")
+    assert "one: ok\n" in listed(capsys) and pulled.returncode == 1
+    assert "one is on this machine, and cannot be used: its text_encoder lacks 195 of its 196 tensors" in pulled.stderr
 
 
 FAMILIES_TOLD = {

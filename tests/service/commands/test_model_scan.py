@@ -10,16 +10,36 @@ import pytest
 
 from models.catalog.catalog import EXTRAS, Catalog
 from service.commands.models import main
-from tests.weight_files import CONTROLNET, EMBEDDING, ESRGAN, LORA, LORA_FILE, SD1, VAE, checkpoint, safetensors, write
+from tests.published_file import SD1, SD2, published_shapes, published_vae
+from tests.weight_files import (
+    CONTROLNET,
+    EMBEDDING,
+    ESRGAN,
+    LORA,
+    LORA_FILE,
+    VAE,
+    safetensors,
+    write,
+    write_sparse,
+)
 
 pytestmark = pytest.mark.usefixtures("offline")
-
-SD2 = checkpoint("cond_stage_model.model.ln_final.bias", 1024)
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     return tmp_path / "webui"
+
+
+def sparse(file: Path, shapes: dict[str, list[int]]) -> Path:
+    """Write a file with these tensors, of one byte for each number, and the folders around it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return write_sparse(file, shapes, "F8_E4M3")
+
+
+def checkpoint(file: Path, number: int = SD1, **more: list[int]) -> Path:
+    """Write a checkpoint of a published architecture, with ``more`` tensors."""
+    return sparse(file, {**published_shapes(number), **more})
 
 
 def lora(layer: str) -> dict[str, list[int]]:
@@ -55,8 +75,10 @@ LAYOUTS = {
 def test_each_file_is_told_by_what_is_in_it(
     data: Path, home: Path, layout: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shapes = {"sd": SD1, "film": LORA, "bad-hands": EMBEDDING, "canny": CONTROLNET, "sharp": ESRGAN}
-    for folder, (name, content) in zip(LAYOUTS[layout], shapes.items(), strict=True):
+    first, *others = LAYOUTS[layout]
+    checkpoint(home / first / "sd.safetensors")
+    shapes = {"film": LORA, "bad-hands": EMBEDDING, "canny": CONTROLNET, "sharp": ESRGAN}
+    for folder, (name, content) in zip(others, shapes.items(), strict=True):
         write(home / folder / f"{name}.safetensors", content)
     write(home / "outputs" / "notes.txt", b"")
     said = scan(capsys, home)
@@ -88,25 +110,26 @@ def test_a_dry_run_changes_nothing_and_says_the_same(
 
 
 def test_a_second_scan_adds_what_is_new_alone(data: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write(home / "models/Stable-diffusion/one.safetensors", SD1)
-    write(home / "models/Stable-diffusion/copy of one.safetensors", SD1)
+    checkpoint(home / "models/Stable-diffusion/one.safetensors")
     write(home / "models/Lora/film.safetensors", LORA)
+    write(home / "models/Lora/film, copied.safetensors", LORA)
     scan(capsys, home)
     text = (data / "catalog.toml").read_text()
     again = scan(capsys, home)
     assert again[""] == "0 new, 2 in the catalog already, 1 left out"
-    assert again["models/Lora/film.safetensors"] == "a LoRA, in the catalog as film"
+    assert again["models/Lora/film.safetensors"] == "left out: it is the same as film, copied"
+    assert again["models/Lora/film, copied.safetensors"] == "a LoRA, in the catalog as film, copied"
     assert (data / "catalog.toml").read_text() == text
     write(home / "models/VAE/two.safetensors", {**LORA, "unet.y.lora_A.weight": [4, 8], "unet.y.lora_B.weight": [8, 4]})
     assert scan(capsys, home)[""] == "1 new, 2 in the catalog already, 1 left out"
-    assert names(data)["loras"] == {"film", "two"}
+    assert names(data)["loras"] == {"film, copied", "two"}
 
 
 def test_equal_names_are_told_apart_by_their_folders(
     data: Path, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number, place in enumerate(("one", "anime/One", "old/anime/one", "house")):
-        write(home / f"models/Stable-diffusion/{place}.safetensors", {**SD1, "more": [number]})
+        checkpoint(home / f"models/Stable-diffusion/{place}.safetensors", more=[number])
     for number, place in enumerate(("film", "style/film")):
         write(home / f"models/Lora/{place}.safetensors", lora(f"{number}"))
     assert scan(capsys, home)[""].startswith("6 new")
@@ -179,10 +202,10 @@ def test_odd_names(data: Path, home: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_a1111s_files_beside_a_checkpoint(data: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = home / "models/Stable-diffusion"
-    write(folder / "v2.safetensors", SD2)
-    vae = write(folder / "v2.vae.safetensors", VAE)
+    checkpoint(folder / "v2.safetensors", SD2)
+    vae = sparse(folder / "v2.vae.safetensors", published_vae())
     write(folder / "v2.yaml", b"model: {target: ldm.x, params: {parameterization: v}}")
-    write(folder / "broken.safetensors", SD1)
+    checkpoint(folder / "broken.safetensors")
     write(folder / "broken.yaml", b"a: [")
     said = scan(capsys, home)
     spec = Catalog.load(data / "catalog.toml")["v2"]
@@ -193,9 +216,25 @@ def test_a1111s_files_beside_a_checkpoint(data: Path, home: Path, capsys: pytest
     assert "broken.yaml cannot be read" in said["models/Stable-diffusion/broken.safetensors"]
 
 
+def test_a_checkpoint_is_compared_with_its_architecture(
+    data: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    less = published_shapes(SD1).copy()
+    del less["model.diffusion_model.out.2.bias"]
+    sparse(home / "less.safetensors", less)
+    checkpoint(home / "other.safetensors", **{"first_stage_model.decoder.conv_in.bias": [3]})
+    checkpoint(home / "vae.safetensors")
+    write(home / "vae.vae.safetensors", VAE)
+    said = scan(capsys, home)
+    assert said.pop("")[:5] == "0 new" and not (data / "catalog.toml").exists()
+    assert said["less.safetensors"].startswith("left out: its unet lacks 1 of its ")
+    assert "left out: its vae has a tensor 'decoder.conv_in.bias' of the shape [3]" in said["other.safetensors"]
+    assert said["vae.safetensors"].startswith("left out: its vae lacks ")
+
+
 def test_comfyuis_further_folders(data: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     elsewhere = home.parent / "elsewhere"
-    write(home / "models/checkpoints/own.safetensors", SD1)
+    checkpoint(home / "models/checkpoints/own.safetensors")
     write(elsewhere / "models/Lora/film.safetensors", LORA)
     write(elsewhere / "models/LyCORIS/ink.safetensors", lora("1"))
     write(home / "extra_model_paths.yaml", (
@@ -214,7 +253,7 @@ def test_a_diffusers_folder_is_one_model(data: Path, home: Path, capsys: pytest.
 
 
 def test_files_that_are_gone_are_told_by_the_list(data: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    gone = [write(home / "one.safetensors", SD1), write(home / "film.safetensors", LORA)]
+    gone = [checkpoint(home / "one.safetensors"), write(home / "film.safetensors", LORA)]
     write(home / "ink.safetensors", lora("1"))
     scan(capsys, home)
     for file in gone:
