@@ -66,6 +66,12 @@ def test_generate(server: WireServer, somewhere: Path, capsys: pytest.CaptureFix
     }
 
 
+def test_warnings_follow_the_image(server: WireServer, somewhere: Path, capsys: pytest.CaptureFixture[str]):
+    server.warnings = ["the model does not know 'zeppelin'"]
+    assert main(["generate", "a zeppelin"]) == 0
+    assert capsys.readouterr().out.endswith("\nwarning  the model does not know 'zeppelin'\n")
+
+
 def test_generate_as_json_with_defaults(server: WireServer, somewhere: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["generate", "a cat", "--json"]) == 0
 
@@ -110,6 +116,9 @@ def test_jobs(server: WireServer, capsys: pytest.CaptureFixture[str]):
         "prompt   a cat",
     ]
     assert lines[-1] == f"image    {server.url}/images/{job_id}.png"
+    server.records[job_id].job["warnings"] = ["this is\nodd"]
+    assert main(["jobs", "show", job_id]) == 0
+    assert capsys.readouterr().out.endswith("warning  this is\\u000aodd\n")
     assert main(["jobs", "cancel", job_id, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["status"] == "succeeded"
     assert main(["jobs", "show", "nobody"]) == 1

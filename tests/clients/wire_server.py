@@ -100,6 +100,7 @@ class WireServer:
         self.faults: Counter[str] = Counter()
         self.outcome = "succeeded"
         self.rewrite = APPLIED
+        self.warnings: list[str] = []
         self.asked: list[dict[str, object]] = []
         self.needs_key = False
         self.delay_s = 0.0
@@ -183,7 +184,7 @@ class WireServer:
     def _new_record(self, job_id: str, body: dict[str, object]) -> Record:
         job = {"id": job_id, "kind": body["kind"], "status": "queued", "params": {**DEFAULTS, **body["params"]}}
         rest = ("progress", "result", "error", "started_at", "finished_at")
-        job |= dict.fromkeys(rest) | {"created_at": now(), "of_a_later_version": [1, 2]}
+        job |= dict.fromkeys(rest) | {"created_at": now(), "warnings": self.warnings, "of_a_later_version": [1, 2]}
         return Record(job, body, [("status", json.dumps(job))])
 
     async def _draw(self, record: Record) -> None:

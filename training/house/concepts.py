@@ -1,16 +1,10 @@
-"""The concepts that the built-in checkpoint is trained on, read from concepts.txt, and their random captions."""
+"""Random captions for the concepts that the built-in checkpoint is trained on."""
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
-from pathlib import Path
 
-import models.house
-
-CONCEPTS_FILE = Path(models.house.__file__).with_name("concepts.txt")
-EMPHASIS = 3
-"""How many times as often a starred concept occurs in the training set as a plain one."""
+from models.catalog.concepts import Concept
 
 _PLURAL = ("cherries", "french fries", "fries", "glasses", "sunglasses", "jeans", "pants", "trousers", "scissors",
            "headphones", "crossed swords", "traffic lights", "logs", "money", "cash", "popcorn", "sushi", "bread",
@@ -19,27 +13,6 @@ _PLURAL = ("cherries", "french fries", "fries", "glasses", "sunglasses", "jeans"
 _TEMPLATES = ("{x}", "{x}", "{x}", "{a}", "{a}", "{a}", "an image of {a}", "a drawing of {a}", "a photo of {a}",
               "an emoji of {a}", "{a} icon", "a cute {x}", "one {x}")  # fmt: skip
 _WHITE = ("", "", "", "", "", " on a white background")
-
-
-@dataclass(frozen=True)
-class Concept:
-    """One icon and the words for it, the main word first."""
-
-    icon: str
-    words: tuple[str, ...]
-    weight: int
-
-
-def load_concepts(path: Path = CONCEPTS_FILE) -> list[Concept]:
-    """Read the concept list; the order of the file is kept."""
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-    return [_parse(line) for line in lines if line and not line.startswith("#")]
-
-
-def _parse(line: str) -> Concept:
-    icon, _, words = line.lstrip("*").partition(":")
-    spoken = tuple(word.strip() for word in words.split(";") if word.strip())
-    return Concept(icon, spoken or (icon.replace("-", " "),), EMPHASIS if line.startswith("*") else 1)
 
 
 def with_article(noun: str) -> str:

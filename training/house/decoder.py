@@ -11,9 +11,10 @@ import torch
 from diffusers import AutoencoderTiny
 from safetensors.torch import load_file, save_file
 
+from models.catalog.concepts import Concept
 from training.house import images
 from training.house.codec import CHANNELS, PATCH_PX, PatchCodec
-from training.house.concepts import Concept, caption
+from training.house.concepts import caption
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from training.house.concepts import Concept
+from models.catalog.concepts import Concept
 
 SIZE_PX = 128
 MARGIN_PX = 6

@@ -18,8 +18,8 @@ import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
+from models.catalog.concepts import Concept, load_concepts
 from training.house import codec, decoder, images, text, unet
-from training.house.concepts import Concept, load_concepts
 from training.house.decoder import draw_sample
 from training.house.export import export
 

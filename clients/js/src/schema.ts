@@ -2129,6 +2129,11 @@ export interface components {
             metadata: {
                 [key: string]: string;
             };
+            /**
+             * Warnings
+             * @description Why the image may disappoint, for people; mostly empty.
+             */
+            warnings: string[];
         };
         /**
          * JobsDeletedView

@@ -223,6 +223,7 @@ class JobView(BaseModel):
     retain_s: int | None
     tags: list[str]
     metadata: dict[str, str]
+    warnings: list[str] = Field(description="Why the image may disappoint, for people; mostly empty.")
 
 
 _NEXT = (

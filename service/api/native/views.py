@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from models.jobs.records import JobRecord, JobStatus
 from models.jobs.rewrite import Rewrite
 from models.jobs.sources import shown_params
+from models.jobs.warnings import warnings_of
 from service.api.errors import Problem, problem_document, to_api_error
 from service.api.images import image_url
 from service.api.native.schemas import (
@@ -49,6 +50,7 @@ def job_view(record: JobRecord, base_url: str, place: Place | None = None) -> Jo
         started_at=_datetime(record.started_at),
         finished_at=_datetime(record.finished_at),
         **vars(record.options),
+        warnings=warnings_of(record.params),
     )
 
 

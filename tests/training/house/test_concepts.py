@@ -1,35 +1,13 @@
-"""What the built-in checkpoint is taught, and the captions for it."""
+"""The captions for what the built-in checkpoint is taught."""
 
 from __future__ import annotations
 
 import random
-from collections import Counter
-from pathlib import Path
 
 import pytest
 
-from training.house.concepts import EMPHASIS, Concept, caption, load_concepts, with_article
-
-
-def test_the_list_has_three_hundred_concepts_that_differ() -> None:
-    concepts = load_concepts()
-    assert len(concepts) >= 300
-    for names in ([concept.icon for concept in concepts], [concept.words[0] for concept in concepts]):
-        assert [name for name, count in Counter(names).items() if count > 1] == []
-    for concept in concepts:
-        assert all(word == word.strip().lower() and word for word in concept.words), concept
-        assert concept.weight in (1, EMPHASIS)
-    assert any(concept.weight == EMPHASIS for concept in concepts)
-
-
-def test_a_line_gives_icon_words_and_weight(tmp_path: Path) -> None:
-    path = tmp_path / "concepts.txt"
-    path.write_text("# a comment\n\n*cat-face: cat; house cat ;\n  hot-dog\nx:\n")
-    assert load_concepts(path) == [
-        Concept("cat-face", ("cat", "house cat"), EMPHASIS),
-        Concept("hot-dog", ("hot dog",), 1),
-        Concept("x", ("x",), 1),
-    ]
+from models.catalog.concepts import Concept
+from training.house.concepts import caption, with_article
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,8 @@ class Job:
     metadata: Payload = field(default_factory=dict, hash=False)
     queue: QueuePlace | None = None
     """Its place in the queue, where one unfinished job is read; else None."""
+    warnings: tuple[str, ...] = ()
+    """Why its image may disappoint, for people."""
 
     @property
     def source(self) -> str:
@@ -206,6 +208,7 @@ class Job:
             tags=tuple(payload.get("tags") or ()),
             metadata=dict(payload.get("metadata") or {}),
             queue=QueuePlace.from_payload(queue) if queue else None,
+            warnings=tuple(payload.get("warnings") or ()),
         )
 
     @property

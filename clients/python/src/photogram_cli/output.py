@@ -57,6 +57,7 @@ def image_lines(image: DownloadedImage, output: Output, total_s: float) -> list[
         labelled("steps", params.get("num_inference_steps")),
         labelled("size", f"{image.width}x{image.height}"),
         labelled("timings", _timings_text(_seconds_of(image.job, total_s))),
+        *_warnings(image.job),
     ]
 
 
@@ -133,7 +134,7 @@ def job_lines(job: Job) -> list[str]:
         "finished": _time_text(job.finished_at),
     }
     images = [labelled("image", image.url) for image in (job.result.images if job.result else ())]
-    return _known(known) + images
+    return _known(known) + images + _warnings(job)
 
 
 def job_row(job: Job) -> str:
@@ -216,6 +217,10 @@ def to_json(document: object) -> str:
     """Indented JSON with ISO 8601 times."""
     text = json.dumps(document, indent=2, ensure_ascii=False, default=_time_text)
     return text.encode(errors="backslashreplace").decode()
+
+
+def _warnings(job: Job) -> list[str]:
+    return [labelled("warning", warning) for warning in job.warnings]
 
 
 def _revisions(rewrite: Rewrite | None) -> dict[str, object]:

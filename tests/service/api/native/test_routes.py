@@ -12,7 +12,7 @@ import pytest
 KEYS = [
     "id", "kind", "status", "params", "revised_prompt", "rewrite", "progress", "queue", "result", "safety", "error",
     "created_at", "started_at", "finished_at", "start_within_s", "cancel_after_s", "retries", "retain_s",
-    "tags", "metadata",
+    "tags", "metadata", "warnings",
 ]  # fmt: skip
 
 
@@ -39,6 +39,12 @@ def test_a_posted_job_is_shown_whole(client, body, queued):
     assert (job["result"], job["error"], job["started_at"], job["finished_at"]) == (None, None, None, None)
     assert queued() == 1
     assert client.get(f"/v1/jobs/{job['id']}").json() == job | {"queue": {"ahead": 0, "eta_s": None}}
+    assert job["warnings"] == []
+
+
+def test_a_job_warns_of_words_that_the_built_in_model_was_not_taught(client, body):
+    (warning,) = client.post("/v1/jobs", json=body(prompt="a zeppelin")).json()["warnings"]
+    assert "was not taught 'zeppelin'" in warning
 
 
 def test_nulls_are_the_same_as_absent_and_the_seed_is_drawn(client, body):
