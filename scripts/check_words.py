@@ -44,6 +44,7 @@ REPLACED = {
 """The word that left, and what to write instead. Lower-case words are matched in any case and in the plural."""
 
 ALLOWED: dict[str, tuple[str, ...]] = {
+    "models/catalog/concepts.py": ("picture",),
     "models/language/profiles/": ("picture",),
     "service/api/assist/instructions.py": ("picture", "wish"),
     "service/api/assist/tools.py": ("picture",),
@@ -56,7 +57,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 }
 """Words that a file may still use, by the start of its path.
 
-They stand in texts for language models, which are versioned, in an import of onnx, and in the names of processes.
+They stand in texts for language models, which are versioned, among the words of prompts, in an import of onnx, and in the
+names of processes.
 """
 
 _SUFFIXES = (".py", ".md", ".toml")
