@@ -57,8 +57,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 }
 """Words that a file may still use, by the start of its path.
 
-They stand in texts for language models, which are versioned, among the words of prompts, in an import of onnx, and in the
-names of processes.
+They stand in texts for language models, which are versioned, among the words of prompts, in an import of onnx, and in
+the names of processes.
 """
 
 _SUFFIXES = (".py", ".md", ".toml")

@@ -35,6 +35,10 @@ at least one is not 0."""
 
 _UP_KEY = re.compile(r"[._](up|B)\.weight$")
 """A file has one such key for each layer that it changes."""
+_MISMATCH = re.compile(r"size mismatch for (\S+): .*?torch\.Size\((\[.*?\])\).*?torch\.Size\((\[.*?\])\)")
+"""torch's message about a tensor of another shape: its name, its shape, and the one that the model needs."""
+_ADAPTER_NAME = "photogram_"
+_ADAPTER = re.compile(rf"\.{_ADAPTER_NAME}\d+")
 _NOISY_LOGGERS = ("diffusers.loaders.lora_base", "diffusers.loaders.peft", "transformers.integrations.peft")
 
 
@@ -104,7 +108,7 @@ def _lora_layers(pipeline: Pipeline) -> Iterator[LoraLayer]:
 
 def _adapter_names(count: int) -> list[str]:
     """Names that are no part of a module's name or of one another: diffusers and transformers search keys for them."""
-    return [f"photogram_{number:04}" for number in range(count)]
+    return [f"{_ADAPTER_NAME}{number:04}" for number in range(count)]
 
 
 def _keys(lora: AuxiliaryModel) -> list[str]:
@@ -118,7 +122,7 @@ def _keys(lora: AuxiliaryModel) -> list[str]:
 def _load_file(pipeline: Any, lora: AuxiliaryModel, adapter: str, has_alphas: bool) -> None:
     try:
         source = scale_by_alphas(load_file(lora.path)) if has_alphas else str(lora.path)
-        with _without_warnings():
+        with _without_lines():
             pipeline.load_lora_weights(source, adapter_name=adapter, use_safetensors=True)
     except Exception as error:
         if is_out_of_memory(error):
@@ -147,12 +151,12 @@ def scale_by_alphas(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tens
 
 
 @contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Silence the libraries' warnings about second adapters and unchanged modules; :func:`load_loras` counts layers."""
+def _without_lines() -> Iterator[None]:
+    """Silence the libraries about second adapters, unchanged modules and errors that they raise, too."""
     loggers = [logging.getLogger(name) for name in _NOISY_LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
-        logger.setLevel(logging.ERROR)
+        logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -164,7 +168,10 @@ def _without_warnings() -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     """The reason of a failed load; where shapes differ, torch gives it in a later line of its message."""
-    mismatches = [line.strip() for line in str(error).splitlines() if "size mismatch" in line]
     if isinstance(error, LookupError) or "not found in the base model" in str(error):
         return "it has layers that this model lacks"
-    return mismatches[0] if mismatches else summary(error)
+    mismatch = _MISMATCH.search(str(error))
+    if mismatch is None:
+        return summary(error)
+    name, has, needs = mismatch.groups()
+    return f"its tensor {_ADAPTER.sub('', name)!r} has the shape {has}, and the model needs {needs}"

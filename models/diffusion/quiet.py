@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import warnings
+from logging import CRITICAL
 
 
 def silence_libraries() -> None:
-    """Disable notices, progress bars and warnings of diffusers, transformers, torch and the hub's client.
+    """Disable the log, progress bars and warnings of diffusers, transformers, torch and the hub's client.
 
-    Loading a checkpoint says in one line of ours what it lacks. Call it before these libraries are imported, since some
-    notices are written by the import. Variables that the user set, such as ``DIFFUSERS_VERBOSITY``, and ``python -W``
-    stay in force.
+    What they log as errors they also raise, and a line of ours says what came of it. Call it before these libraries are
+    imported, since some notices are written by the import. Variables that the user set, such as
+    ``DIFFUSERS_VERBOSITY``, and ``python -W`` stay in force.
     """
     quiet = {
-        "TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "HF_HUB_VERBOSITY": "error",
+        "TRANSFORMERS_VERBOSITY": "critical", "DIFFUSERS_VERBOSITY": "critical", "HF_HUB_VERBOSITY": "critical",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     }  # fmt: skip
     for name, value in quiet.items():
@@ -27,6 +28,6 @@ def silence_libraries() -> None:
     by_variable = {"DIFFUSERS_VERBOSITY": diffusers_logging, "TRANSFORMERS_VERBOSITY": transformers_logging}
     for variable, library in by_variable.items():
         if os.environ[variable] == quiet[variable]:
-            library.set_verbosity_error()  # the variable is read once, perhaps by an earlier import
+            library.set_verbosity(CRITICAL)  # the variable is read once, perhaps by an earlier import
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()

@@ -9,6 +9,7 @@ The client's own download begins a file anew after every failure. Large files th
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -144,7 +145,13 @@ def _bring(repository: Repository, names: Collection[str], progress: Progress) -
 
 def _brought(repository: Repository, name: str) -> Path:
     disable_progress_bars()  # the client's own, beside ours
-    return Path(hf_hub_download(repository.name, name, revision=repository.commit))
+    warnings.filterwarnings("ignore", "Not enough free disk space", UserWarning)  # the error that follows says it
+    try:
+        return Path(hf_hub_download(repository.name, name, revision=repository.commit))
+    except OSError as error:
+        if error.errno in DISK_PROBLEMS and error.filename is None:
+            error.filename = constants.HF_HUB_CACHE  # so that the message says which disk is full
+        raise
 
 
 def _wanted(repository: Repository, spec: ModelSpec) -> set[str]:

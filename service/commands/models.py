@@ -35,9 +35,12 @@ def main(argv: list[str] | None = None) -> int:
     run: Callable[[argparse.Namespace, Settings], int] = options.run
     try:
         return run(options, configure(flags={"data": options.data}).settings)
-    except (CatalogError, DownloadFailed, SettingsError, StorageUnavailable, OSError) as error:
+    except (CatalogError, DownloadFailed, SettingsError, StorageUnavailable) as error:
         _print(f"photogram models: {with_detail(error)}".splitlines(), sys.stderr)
-        return 1
+    except OSError as error:
+        place = "" if error.filename is None else f" ({error.filename})"
+        _print([f"photogram models: {error.strerror or error}{place}"], sys.stderr)
+    return 1
 
 
 def _print(lines: Iterable[str], file: TextIO | None = None) -> None:

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import httpx
+from safetensors.torch import load_file, save_file
 
 from tests.e2e.conftest import KEY, Stack
+from tests.tiny import build_tiny_lora
 
 CANARY = "chartreuse-canary"
 FORGED = "2026-01-01 up INFO forged"
@@ -61,6 +63,23 @@ def test_everything_has_a_line_and_no_line_has_a_prompt_or_a_key(data_with_tiny:
         ("/v1/jobs/{job_id}", 404), ("/v1/models", 401),
     } <= {(route, status) for route, status in refusals}  # fmt: skip
     assert all(("key" in entry) != ("address" in entry) for entry in entries if entry["message"] == "refused")
+
+
+def test_no_line_is_that_of_a_library(data_with_tiny: Path, stacks: list[Stack], tiny_folder: Path) -> None:
+    """Also where a library fails: a LoRA with layers of other widths than the model."""
+    (data_with_tiny / "loras").mkdir()
+    lora = build_tiny_lora(data_with_tiny / "loras" / "film.safetensors", tiny_folder)
+    save_file({name: each.repeat(1, 1 + ("lora_A" in name)) for name, each in load_file(lora).items()}, lora)
+    stacks.append(stack := Stack(data_with_tiny, PHOTOGRAM_LOG_FORMAT="json"))
+    with stack.client() as client:
+        jobs = [client.submit(prompt) for prompt in ("a cat", "a cat <lora:film:1>")]
+        first, second = [client.jobs.wait(job.id, timeout_s=120) for job in jobs]
+    assert first.status == "succeeded" and second.error is not None
+    assert "LoRA 'film' is made for another model: its tensor " in second.error.message
+    assert "photogram_" not in second.error.message and "torch" not in second.error.message
+    log_of(stack, data_with_tiny)
+    plain = [line for line in stack.errors if not line.startswith(("{", "photogram up: ", "    "))]
+    assert [line.rstrip() for line in plain] == ["settings that are no defaults:", "in a second terminal:"]
 
 
 def test_prompts_are_logged_if_asked_for(data_with_tiny: Path, stacks: list[Stack]) -> None:

@@ -239,6 +239,15 @@ def test_a_lora_of_another_family_is_refused(tiny_sd: Studio, tiny_sdxl: Studio,
         assert torch.equal(before, output(ours.checkpoint))
 
 
+def test_a_lora_of_other_widths_names_the_first_tensor(tiny_sd: Studio, make: Make) -> None:
+    lora = make("wide", tiny_sd)
+    weights = load_file(lora.path).items()
+    save_file({name: each.repeat(1, 1 + ("lora_A" in name)) for name, each in weights}, lora.path)
+    reason = r"its tensor '[\w.]+lora_A\.weight' has the shape \[4, 64\], and the model needs \[4, 32\]"
+    with pytest.raises(ModelUnavailable, match=reason):
+        Adapters(tiny_sd.checkpoint).get([(lora, 1.0)])
+
+
 def test_a_transformer_takes_loras_too(tmp_path: Path) -> None:
     torch.manual_seed(0)
     flux = FluxTransformer2DModel(

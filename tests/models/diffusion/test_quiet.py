@@ -18,6 +18,8 @@ silence_libraries()
 from transformers import CLIPImageProcessor
 CLIPImageProcessor()
 diffusers.utils.logging.get_logger("diffusers.x").warning("a notice")
+diffusers.utils.logging.get_logger("diffusers.x").error("an error, which is raised too")
+transformers.utils.logging.get_logger("transformers.x").error("another one")
 """
 DOWNLOAD = """
 import sys

@@ -21,6 +21,7 @@ from models.downloads.progress import Progress
 from models.downloads.space import in_words
 from service.commands.model_downloads import Speed, progress_line
 from service.commands.models import main
+from tests.disks import small_disk
 from tests.loopback_hub import LoopbackHub, serving_hub
 from tests.loopback_hub.content import sha256
 from tests.tiny import build_tiny_file, build_tiny_sd
@@ -74,6 +75,19 @@ def test_a_url_lands_in_the_data_folder_with_its_family(hub: LoopbackHub, data: 
     spec = Catalog.load(data / "catalog.toml")["my one"]
     assert (spec.url, spec.sha256, spec.file) == (source, checksum, data / "models" / "my_one.safetensors")
     assert spec.family == "stable-diffusion" and spec.problem() is None
+
+
+def test_a_full_disk_is_told_in_a_line(hub: LoopbackHub, data: Path, tmp_path: Path) -> None:
+    hub.add("someone/tiny", build_tiny_sd(tmp_path / "folder"))
+    hub.files["one.safetensors"] = safetensors(SD1)
+    with small_disk(data / "cache") as disk, small_disk(data / "models") as second:
+        disk.fill()
+        second.fill()
+        said = [run(hub, data, "add", source) for source in ("someone/tiny", f"{hub.files_url}/one.safetensors")]
+        for done in said:
+            assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stderr
+            assert "Errno" not in done.stderr and str(data) in done.stderr
+    assert not (data / "catalog.toml").exists()
 
 
 @pytest.mark.parametrize("ignores_ranges", [False, True])
