@@ -78,7 +78,10 @@ def worker_children(settings: Settings, environment: Mapping[str, str]) -> list[
     queues = dict.fromkeys(numbered, DIFFUSION_QUEUE) | {f"worker {queue}": queue for queue in _further_queues()}
     placed = [name for name, queue in queues.items() if _has_plans(queue)]
     places = dict(zip(placed, spread(len(placed), gpus), strict=True))
-    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // len(numbered)))}
+    threads = {
+        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // len(numbered))),
+        "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin while they wait take the cores of the processes beside them
+    }
     children = []
     for name, queue in queues.items():
         place = places[name].variables if name in places else {}

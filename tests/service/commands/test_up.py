@@ -149,6 +149,17 @@ GPUS = "GPU-aaa,GPU-bbb"
 TRAINING = ("worker training", None, None)
 
 
+def test_threads_of_workers_wait_without_spinning_unless_the_user_says_otherwise(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    policies = {child._environment["OMP_WAIT_POLICY"] for child in worker_children(settings, os.environ)}
+    assert policies == {"PASSIVE"}
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    policies = {child._environment["OMP_WAIT_POLICY"] for child in worker_children(settings, os.environ)}
+    assert policies == {"ACTIVE"}
+
+
 def places(settings: Settings) -> list[tuple[str, str | None, str | None]]:
     """The name of each worker, the GPU that it alone sees, and how many workers share its device."""
     children = [(child.name, child._environment) for child in worker_children(settings, os.environ)]
