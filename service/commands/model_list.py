@@ -82,9 +82,10 @@ def _paragraph(spec: ModelSpec, notes: ModelNotes, *, is_default: bool) -> Itera
         yield f"    also called: {', '.join(spec.aliases)}"
     if is_remote(spec):
         yield f"    from {(spec.url or str(spec.source)).partition('?')[0]}"  # a query may have a token
-    if place is not None and place.exists():
-        size_bytes = bytes_of(place)
-        yield f"    {in_words(size_bytes)} ({size_bytes} bytes) in {place}"
+    for what, where in (("", place), ("its denoiser: ", spec.denoiser), ("its VAE: ", spec.vae)):
+        if where is not None and where.exists():
+            size_bytes = bytes_of(where)
+            yield f"    {what}{in_words(size_bytes)} ({size_bytes} bytes) in {where}"
     plan = plan_of(spec)
     if plan is not None:
         yield f"    {_memory(plan, spec)}"

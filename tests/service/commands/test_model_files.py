@@ -238,6 +238,8 @@ def test_a_denoiser_takes_its_other_parts_from_a_folder(
     assert 'photogram generate "a cat" --model quick-Q8_0' in said
     added = catalog(data)["quick-Q8_0"]
     assert (added.folder, added.denoiser, added.family, added.offload) == (parts, file, STABLE_DIFFUSION, "model")
+    assert main(["list"]) == 0
+    assert f"    its denoiser: 441.3 kB ({file.stat().st_size} bytes) in {file}\n" in capsys.readouterr().out
 
 
 def test_a_suffix_in_upper_case_is_told(data: Path, downloads: Path, capsys: pytest.CaptureFixture[str]) -> None:
