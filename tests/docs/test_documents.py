@@ -48,6 +48,7 @@ def test_every_snippet_is_executed_or_marked(page: Path) -> None:
         assert fence.mark == "not executed" or fence.language in EXECUTED, f"line {fence.line}: mark it with a reason"
 
 
+@pytest.mark.timeout(900)  # docs/models.md has a dozen commands that import torch, to compare what they add
 @pytest.mark.parametrize("page", pages_with("sh"), ids=named)
 def test_shell_snippets_run(rig: Rig, tmp_path: Path, page: Path) -> None:
     make_images(tmp_path)
