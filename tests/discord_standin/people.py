@@ -66,13 +66,15 @@ class Person:
 
     async def press(self, message: Payload, label: str) -> Interaction:
         """Press the button with this label."""
-        button = next(each for each in walk(message["components"]) if each.get("label") == label)
+        button = next((each for each in walk(message["components"]) if each.get("label") == label), None)
+        assert button is not None, f"there is no button {label!r} in: {text_of(message)}"
         data = {"custom_id": button["custom_id"], "component_type": 2, "id": button["id"]}
         return await self.interact(COMPONENT, data, message=message)
 
     async def choose(self, message: Payload, label: str) -> Interaction:
         """Choose an option of the message's select menu."""
-        select = next(each for each in walk(message["components"]) if each["type"] == 3)
+        select = next((each for each in walk(message["components"]) if each["type"] == 3), None)
+        assert select is not None, f"there is no select menu in: {text_of(message)}"
         value = next(option["value"] for option in select["options"] if option["label"] == label)
         data = {"custom_id": select["custom_id"], "component_type": 3, "id": select["id"], "values": [value]}
         return await self.interact(COMPONENT, data, message=message)
