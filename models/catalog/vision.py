@@ -17,12 +17,15 @@ from models.errors import CatalogError, Problem, ProblemCode
 
 VISION = "vision"
 """The table of the catalog."""
+EYES = "photogram-eyes"
+EYES_FOLDER = Path(__file__).parents[1] / "eyes" / "checkpoint"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 """The files of a folder or repository in timm's layout."""
+PROJECTION = "projection.safetensors"
+"""A further file of a folder, if its model also reads texts: the matrices ``image`` [width, features] and ``text``
+[width, 384] project pooled images and texts into one space. Texts are read by the text encoder of ``models/house``."""
 CLASSES_MAX = 100_000
 LABELS_MAX_BYTES = 1 << 22
-ADD = "photogram models add timm/mobilenetv3_small_100"
-"""How a first vision model is added."""
 _NEW_NAME = re.compile(r"[^\W_][\w.-]{0,99}")
 _SOURCES = ("folder", "repository", "file")
 
@@ -76,6 +79,12 @@ class VisionSpec:
         return str(self.folder or self.file)
 
     @property
+    def projection(self) -> Path | None:
+        """The file that projects images and texts into one space; ``None`` if the model reads no texts."""
+        file = None if self.folder is None else self.folder / PROJECTION
+        return file if file is not None and file.is_file() else None
+
+    @property
     def weights(self) -> Path | None:
         """The file of the weights; ``None`` if they are in a repository."""
         return self.folder / WEIGHTS if self.folder is not None else self.file
@@ -95,15 +104,23 @@ class VisionSpec:
         return file_problem(weights) if weights.is_file() else "its file of weights is missing"
 
 
+def eyes_spec() -> VisionSpec:
+    """The vision model that ships with Photogram."""
+    return VisionSpec(name=EYES, folder=EYES_FOLDER, licence="Apache-2.0")
+
+
 class VisionModels(Mapping[str, VisionSpec]):
     """The vision models by name, in the order of the catalog; the first one is that of requests without a model.
+
+    The built-in model is always included, as the last one.
 
     Raises:
         CatalogError: an alias is the name or an alias of another model.
     """
 
     def __init__(self, models: Mapping[str, VisionSpec] = MappingProxyType({})) -> None:
-        self._models = dict(models)
+        self._models = {**models}
+        self._models.setdefault(EYES, eyes_spec())
         self._names: dict[str, str] = {name.casefold(): name for name in self._models}
         for model in self._models.values():
             for alias in model.aliases:
@@ -111,9 +128,9 @@ class VisionModels(Mapping[str, VisionSpec]):
                     raise CatalogError(f"the alias {alias!r} of {model.name!r} is that of another vision model")
 
     def resolve(self, name: str | None) -> VisionSpec | None:
-        """The model with this name or alias in any case, the first one without a name; ``None`` if there is none."""
+        """The model with this name or alias in any case, the first one without a name; ``None`` if it is unknown."""
         if name is None:
-            return next(iter(self._models.values()), None)
+            return next(iter(self._models.values()))
         known = self._names.get(name.casefold())
         return None if known is None else self._models[known]
 
@@ -139,11 +156,6 @@ def read_vision_models(entries: Any, relative_to: Path) -> VisionModels:
     })  # fmt: skip
 
 
-def no_vision_model(models: VisionModels) -> str | None:
-    """Why no image can be seen with the models that the catalog has; ``None`` if it can."""
-    return None if models else f"seeing is not available: it needs a model of timm; add one: {ADD}"
-
-
 def new_name_problem(name: str, models: VisionModels) -> Problem | None:
     """Why a new vision model cannot be called ``name``; a taken name has the code ``CONFLICT``."""
     if not _NEW_NAME.fullmatch(name):
@@ -152,6 +164,8 @@ def new_name_problem(name: str, models: VisionModels) -> Problem | None:
     found = models.resolve(name)
     if found is None:
         return None
+    if found.name == EYES:
+        return Problem(f"the vision model {EYES!r} is built in", ProblemCode.NOT_ALLOWED)
     if found.name != name:
         return Problem(f"{name!r} is another name of the vision model {found.name!r}", ProblemCode.NOT_ALLOWED)
     return Problem(f"there is a vision model {name!r} already", ProblemCode.CONFLICT)

@@ -53,7 +53,6 @@ from models.jobs.vision import (
     complete_description,
     complete_embed,
     complete_similarity,
-    seeing_problem,
 )
 
 DIFFUSION_QUEUE = "photogram"
@@ -231,7 +230,6 @@ BUILT_IN_KINDS = (
         complete=complete_classify,
         plan="models.vision.plans:classify",
         result=ResultForm.DOCUMENT,
-        problem=seeing_problem,
         example={"image": _IMAGE_URL, "top_k": 3},
     ),
     JobKind(
@@ -242,19 +240,17 @@ BUILT_IN_KINDS = (
         complete=complete_embed,
         plan="models.vision.plans:embed",
         result=ResultForm.DOCUMENT,
-        problem=seeing_problem,
         example={"image": _IMAGE_URL},
     ),
     JobKind(
         name=SIMILARITY,
-        summary="Compare an image with others.",
+        summary="Compare an image with others, or with texts.",
         request=SimilarityRequest,
         params=SimilarityParams,
         complete=complete_similarity,
         plan="models.vision.plans:compare",
         result=ResultForm.DOCUMENT,
-        problem=seeing_problem,
-        example={"image": _IMAGE_URL, "others": ["https://example.org/other.png"]},
+        example={"image": _IMAGE_URL, "others": ["https://example.org/other.png"], "texts": ["a red apple"]},
     ),
     JobKind(
         name=DESCRIBE_MODEL,
@@ -264,8 +260,7 @@ BUILT_IN_KINDS = (
         complete=complete_description,
         plan="models.vision.plans:describe",
         result=ResultForm.DOCUMENT,
-        problem=seeing_problem,
-        example={"model": "mobilenetv3_small_100"},
+        example={"model": "photogram-eyes"},
     ),
     JobKind(
         name=FINETUNE,
@@ -276,7 +271,6 @@ BUILT_IN_KINDS = (
         function="workers.training.job:finetune",
         queue=TRAINING_QUEUE,
         result=ResultForm.DOCUMENT,
-        problem=seeing_problem,
         example={"data": f"input:{'0' * 64}", "name": "animals", "epochs": 10},
     ),
 )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 from models.catalog.catalog import Catalog
 from models.catalog.names import unknown_name
-from models.catalog.vision import no_vision_model, vision_problem
+from models.catalog.vision import EYES, vision_problem
 from models.errors import Problem, ProblemCode
 from models.jobs.checks import Problems, value_or
 from models.jobs.parameters import Parameter
@@ -17,6 +17,8 @@ from models.jobs.params import PRIORITY_MAX, SOURCE_TEXT, JobParams, JobRequest
 CLASSIFY, EMBED, SIMILARITY, DESCRIBE_MODEL = "classify", "embed", "similarity", "describe_model"
 TOP_K_MAX = 100
 OTHERS_MAX = 16
+TEXT_MAX_CHARS = 500
+"""So many characters are fewer tokens than the text encoder can read."""
 POOLED, FEATURES = "pooled", "features"
 EMBEDDINGS = (POOLED, FEATURES)
 """What an embedding is: one vector, or all that the model has before it pools, as a file."""
@@ -74,17 +76,22 @@ class EmbedRequest(JobRequest):
 
 @dataclass(frozen=True, kw_only=True)
 class SimilarityRequest(JobRequest):
-    """A request to compare an image with others."""
+    """A request to compare an image with others, and with texts."""
 
     kind: str = SIMILARITY
     image: Annotated[str, _SOURCE]
     others: Annotated[
         tuple[str, ...],
+        Parameter(text=f"Images to compare it with, at most {OTHERS_MAX}.", source="image", max_items=OTHERS_MAX),
+    ] = ()
+    texts: Annotated[
+        tuple[str, ...],
         Parameter(
-            text=f"The images to compare it with, at least one, at most {OTHERS_MAX}.", source="image",
+            text=f"Descriptions to compare it with, at most {OTHERS_MAX}, by a model that reads texts, as "
+            f"`{EYES}` does.",
             max_items=OTHERS_MAX,
         ),
-    ]  # fmt: skip
+    ] = ()
     model: Annotated[str | None, MODEL] = None
     priority: Annotated[int | None, PRIORITY] = None
 
@@ -133,6 +140,7 @@ class SimilarityParams(VisionParams):
 
     image: str
     others: tuple[str, ...]
+    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,11 +151,6 @@ class DescribeModelParams(VisionParams):
 def seeing_cost_key(model: str) -> Hashable:
     """The cost key of forwards of a vision model."""
     return "vision", model
-
-
-def seeing_problem(catalog: Catalog) -> str | None:
-    """Why this server can see nothing; ``None`` if it can."""
-    return no_vision_model(catalog.vision)
 
 
 def complete_classify(request: ClassifyRequest, catalog: Catalog, problems: Problems) -> ClassifyParams:
@@ -171,12 +174,19 @@ def complete_embed(request: EmbedRequest, catalog: Catalog, problems: Problems) 
 
 
 def complete_similarity(request: SimilarityRequest, catalog: Catalog, problems: Problems) -> SimilarityParams:
-    if not request.others:
-        problems.note("others", Problem("must have at least one image", ProblemCode.REQUIRED, low=1))
+    model = vision_model_name(request.model, catalog, problems)
+    if not request.others and not request.texts:
+        problems.note("others", Problem("must have at least one image, unless there are texts", ProblemCode.REQUIRED))
+    for index, text in enumerate(request.texts):
+        problems.note(f"texts[{index}]", text_problem(text))
+    if request.texts and model and catalog.vision[model].projection is None:
+        message = f"the vision model {model!r} reads no texts; {EYES!r} does"
+        problems.note("model", Problem(message, ProblemCode.NOT_ALLOWED))
     return SimilarityParams(
         image=request.image,
         others=request.others,
-        model=vision_model_name(request.model, catalog, problems),
+        texts=request.texts,
+        model=model,
         priority=value_or(request.priority, 0),
     )
 
@@ -187,12 +197,20 @@ def complete_description(request: DescribeModelRequest, catalog: Catalog, proble
     )
 
 
+def text_problem(text: str) -> Problem | None:
+    """Why images cannot be compared with ``text``."""
+    if not text.strip():
+        return Problem("must not be empty", ProblemCode.REQUIRED)
+    if len(text) > TEXT_MAX_CHARS:
+        message = f"may have at most {TEXT_MAX_CHARS} characters"
+        return Problem(message, ProblemCode.TOO_LONG, high=TEXT_MAX_CHARS)
+    return None
+
+
 def vision_model_name(name: str | None, catalog: Catalog, problems: Problems) -> str:
     """The catalog's name of the model ``name``; what is wrong with it is noted."""
-    refusal, spec = seeing_problem(catalog), catalog.vision.resolve(name)
-    if refusal is not None:
-        problems.note("kind", Problem(refusal, ProblemCode.UNAVAILABLE))
-    elif spec is None:
+    spec = catalog.vision.resolve(name)
+    if spec is None:
         problems.note("model", unknown_name("vision model", name or "", catalog.vision))
     else:
         problems.note("model", vision_problem(spec))

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from PIL.Image import Image
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.catalog.vision import LABELS_MAX_BYTES, VisionSpec
@@ -18,8 +19,9 @@ from models.errors import JobFailure, ModelUnavailable, OutOfMemory
 from models.vision.files import folder_of
 from models.vision.timm_import import import_timm
 
-LOGITS, POOLED, FEATURES = "logits", "pooled", "features"
-"""What can be read from a forward: the classifier's outputs, the vector before it, and all features before pooling."""
+LOGITS, POOLED, EMBEDDING, FEATURES = "logits", "pooled", "embedding", "features"
+"""What can be read from a forward: the classifier's outputs, the vector before it, the vector that images are compared
+by, which is the same unless the model has a projection, and all features before pooling."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class VisionModel:
     labels: Sequence[Label]
     """The classes in the order of the classifier's outputs; empty if there is no classifier."""
     device: torch.device
+    projection: Tensor | None = None
+    """[width, features], on the device, of a model that also reads texts: makes embeddings of pooled vectors."""
 
     @property
     def modules(self) -> list[nn.Module]:
@@ -65,11 +69,16 @@ class VisionModel:
 
     @torch.inference_mode()
     def read(self, features: Tensor, what: str) -> Tensor:
-        """``what`` of ``features``: logits [n, classes], pooled vectors [n, width], or the features themselves."""
+        """``what`` of ``features``: logits [n, classes], vectors [n, width], or the features themselves."""
         if what == FEATURES:
             return features
-        outputs: Tensor = self.module.forward_head(features, pre_logits=what == POOLED)
-        return outputs
+        outputs: Tensor = self.module.forward_head(features, pre_logits=what != LOGITS)
+        return outputs if what != EMBEDDING or self.projection is None else outputs @ self.projection.T
+
+    @property
+    def width(self) -> int:
+        """Of embeddings."""
+        return int(self.module.num_features) if self.projection is None else len(self.projection)
 
     def see(self, inputs: Sequence[Tensor], what: str) -> Tensor:
         """``what`` of each of ``inputs``, which :meth:`prepare` made, on the CPU; those of one shape at once."""
@@ -103,7 +112,9 @@ def load_vision_model(spec: VisionSpec, device: torch.device) -> VisionModel:
         module = _create(timm, spec).eval().requires_grad_(False)
         config = timm.data.resolve_data_config({}, model=module)
         transform = timm.data.create_transform(**config, **_native_aspect(timm, module, config), is_training=False)
-        return VisionModel(spec, module.to(device), transform, config, _labels(timm, spec, module), device)
+        projection = None if spec.projection is None else load_file(spec.projection)["image"].float().to(device)
+        labels = _labels(timm, spec, module)
+        return VisionModel(spec, module.to(device), transform, config, labels, device, projection)
     except Exception as error:
         raise _failure(spec, error) from error
 

@@ -25,8 +25,8 @@ from models.jobs.vision import (
     SimilarityParams,
 )
 from models.vision.files import download, is_on_disk
-from models.vision.model import FEATURES, LOGITS, VisionModel, load_vision_model, of_one_shape
-from models.vision.model import POOLED as POOLED_VECTORS
+from models.vision.model import EMBEDDING, FEATURES, LOGITS, VisionModel, load_vision_model, of_one_shape
+from models.vision.texts import TextReader, load_text_reader
 from models.vision.work import Seeing
 
 LABELS_SHOWN_MAX = 1000
@@ -51,7 +51,7 @@ def embed(task: Task, tools: Tools) -> Plan:
     assert isinstance(params, EmbedParams)
     model = yield from _load(task.catalog, params.model, tools)
     is_pooled = params.output == POOLED
-    outputs = yield from _see(model, [task.images[params.image]], POOLED_VECTORS if is_pooled else FEATURES)
+    outputs = yield from _see(model, [task.images[params.image]], EMBEDDING if is_pooled else FEATURES)
     if is_pooled:
         vector = normalize(outputs, dim=-1)[0] if params.normalize else outputs[0]
         return JobOutput(document={"model": params.model, "width": vector.numel(), "embedding": vector.tolist()})
@@ -61,14 +61,18 @@ def embed(task: Task, tools: Tools) -> Plan:
 
 
 def compare(task: Task, tools: Tools) -> Plan:
-    """The cosine similarity of an image with each of the others."""
+    """The cosine similarity of an image with each of the others, and with each text."""
     params = task.params
     assert isinstance(params, SimilarityParams)
     model = yield from _load(task.catalog, params.model, tools)
     images = [task.images[source] for source in (params.image, *params.others)]
-    vectors = normalize((yield from _see(model, images, POOLED_VECTORS)), dim=-1)
-    similarities = (vectors[1:] @ vectors[0]).clamp(-1, 1).tolist()
-    return JobOutput(document={"model": params.model, "similarities": similarities})
+    vectors = normalize((yield from _see(model, images, EMBEDDING)), dim=-1)
+    document: dict[str, Json] = {"model": params.model, "similarities": _likeness(vectors[1:], vectors[0])}
+    if params.texts:
+        reader = yield from load(_reader_request(model.spec))
+        read = yield from on_host(lambda: reader.read(params.texts))
+        document["text_similarities"] = _likeness(read, vectors[0])
+    return JobOutput(document=document)
 
 
 def describe(task: Task, tools: Tools) -> Plan:
@@ -87,7 +91,8 @@ def describe(task: Task, tools: Tools) -> Plan:
             "crop_pct": float(config["crop_pct"]),
             "mean": list(config["mean"]),
             "std": list(config["std"]),
-            "features": int(model.module.num_features),
+            "features": model.width,
+            "reads_texts": model.projection is not None,
             "classes": len(model.labels),
             "labels": [each.text for each in model.labels[:LABELS_SHOWN_MAX]],
             "licence": model.spec.licence or described.get("license") or "",
@@ -109,6 +114,17 @@ def _request(spec: VisionSpec, tools: Tools) -> LoadRequest[VisionModel]:
     needs_download = Download(lambda: not is_on_disk(spec), partial(download, spec)) if spec.repository else None
     read = partial(load_vision_model, spec, tools.device)
     return LoadRequest(("vision", spec, changed_at), f"vision model {spec.name}", read, needs_download)
+
+
+def _reader_request(spec: VisionSpec) -> LoadRequest[TextReader]:
+    """Request the text side of the model of ``spec``, which is loaded when the first text is read."""
+    assert spec.projection is not None
+    read = partial(load_text_reader, spec, spec.projection)
+    return LoadRequest(("texts", spec, spec.projection.stat().st_mtime_ns), f"text side of {spec.name}", read)
+
+
+def _likeness(vectors: Tensor, other: Tensor) -> list[Json]:
+    return [*(vectors @ other).clamp(-1, 1).tolist()]
 
 
 def _see(model: VisionModel, images: list[Image], what: str) -> PlanPart[Tensor]:

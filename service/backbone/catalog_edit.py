@@ -14,7 +14,7 @@ from tomlkit.exceptions import ParseError
 
 from models.catalog.catalog import EXTRAS, HOUSE, Catalog, ModelSpec
 from models.catalog.names import did_you_mean
-from models.catalog.vision import VISION
+from models.catalog.vision import EYES, VISION
 from models.errors import CatalogError
 from service.backbone.files import make_folder, replace_file, storing
 
@@ -108,17 +108,17 @@ def change_entry(path: Path, name: str, key: str, value: str) -> None:
 def remove_entry(path: Path, name: str, table: str | None = None) -> str:
     """Remove the entry of a model, a vision model or an auxiliary model, and return its table.
 
-    If it was the default model, the built-in model becomes the default.
+    If it was the default model, the built-in checkpoint becomes the default.
 
     Args:
         table: the table of the entry; ``None`` is the only one that has the name.
 
     Raises:
-        CatalogError: there is no such entry, several tables have one, it is the built-in model, or another entry refers
+        CatalogError: there is no such entry, several tables have one, it is built in, or another entry refers
             to it; the file is unchanged.
     """
-    if name == HOUSE:
-        raise CatalogError(f"{HOUSE!r} is built in and cannot be removed")
+    if name in (HOUSE, EYES):
+        raise CatalogError(f"{name!r} is built in and cannot be removed")
     with _locked(path):
         document = _read(path)
         found = [each for each in TABLES if _has(document, each, name)] if table is None else [table]

@@ -10,7 +10,7 @@ from typing import Any
 
 from models.catalog.catalog import Catalog
 from models.catalog.timm_models import timm_weights
-from models.catalog.vision import VISION, VisionSpec, architecture_in, read_vision_models
+from models.catalog.vision import EYES, VISION, VisionSpec, architecture_in, read_vision_models
 from models.errors import CatalogError
 from service.backbone.catalog_edit import put_entries
 from service.commands.model_downloads import show_download
@@ -37,6 +37,8 @@ def add_vision(options: argparse.Namespace, catalog_path: Path) -> Iterator[str]
     name, source = _source(options)
     name = options.name or name
     require_printable(options, name)
+    if name.casefold() == EYES:
+        raise CatalogError(f"the vision model {EYES!r} is built in: --name gives yours another name")
     if name in Catalog.load(catalog_path).vision and not options.overwrite:
         raise CatalogError(f"there is a vision model {name!r} already: --overwrite replaces it, --name gives another")
     labels = None if options.labels is None else str(Path(options.labels).expanduser().absolute())

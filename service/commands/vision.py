@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.catalog.catalog import Catalog
 from models.catalog.names import printable, unknown_name
-from models.catalog.vision import VISION, VisionSpec, new_name_problem, no_vision_model
+from models.catalog.vision import VISION, VisionSpec, new_name_problem
 from models.errors import CatalogError, PhotogramError, ProblemCode, with_detail
 from service.backbone.catalog_edit import put_entries
 from service.backbone.configuration import configure
@@ -104,9 +104,7 @@ def finetune(options: argparse.Namespace, settings: Settings) -> int:
 def _base(name: str, catalog: Catalog) -> VisionSpec:
     found = catalog.vision.resolve(name)
     if found is None:
-        raise CatalogError(
-            no_vision_model(catalog.vision) or unknown_name("vision model", name, catalog.vision).message
-        )
+        raise CatalogError(unknown_name("vision model", name, catalog.vision).message)
     return found
 
 

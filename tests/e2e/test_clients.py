@@ -191,11 +191,13 @@ def test_kinds_that_see(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> N
     saved = json.loads(run("embed", "a.png", "--output", "features", "--json"))
     assert saved["saved"] == ["features-2.npy"] and saved["result"]["document"]["shape"] == [256, 5, 5]
     assert (tmp_path / "features-2.npy").read_bytes() == (tmp_path / "features.npy").read_bytes()
-    likeness = run("similarity", "a.png", "a.png", "b.png")
+    likeness = run("similarity", "a.png", "--other", "a.png", "--other", "b.png")
     assert "image 1   1.000" in likeness and "image 2" in likeness
+    texts = run("similarity", "a.png", "--text", "a cat", "--text", "a dog", "--model", "photogram-eyes")
+    assert "text 1 " in texts and "text 2 " in texts and "image 1" not in texts
     assert '"architecture": "test_efficientnet"' in run("describe-model")
     with Photogram() as client:
-        job = client.similarity(tmp_path / "a.png", [tmp_path / "a.png"])
+        job = client.similarity(tmp_path / "a.png", others=[tmp_path / "a.png"])
         assert job.result.document["similarities"] == pytest.approx([1.0])
         with pytest.raises(NotFound):
             client.download_file(job)

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from models.catalog.catalog import Catalog
-from models.catalog.vision import WEIGHTS, VisionSpec
+from models.catalog.vision import EYES, WEIGHTS, VisionSpec
 from models.jobs.finetuning import TRAINING_QUEUE, FinetuneRequest, LabelledImage
 from models.jobs.records import JobRecord, JobStatus
 from models.jobs.vision import ClassifyParams
@@ -103,7 +103,7 @@ def left(world: World) -> list[str]:
 
 
 def vision_models(world: World) -> list[str]:
-    return list(Catalog.load(world.data / "catalog.toml").vision)
+    return [name for name in Catalog.load(world.data / "catalog.toml").vision if name != EYES]
 
 
 def test_a_model_is_trained_told_of_and_served(world: World) -> None:

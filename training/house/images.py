@@ -7,6 +7,7 @@ import json
 import random
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,13 +43,20 @@ def render(icons_json: Path, concepts: list[Concept]) -> dict[str, PixelArray]:
     for concept in concepts:
         svg = (
             '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-            f'viewBox="0 0 {icons["width"]} {icons["height"]}">{icons["icons"][concept.icon]["body"]}</svg>'
+            f'viewBox="0 0 {icons["width"]} {icons["height"]}">{_body(icons, concept.icon)}</svg>'
         )
         png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=inner, height=inner))
         canvas = Image.new("RGBA", (SIZE_PX, SIZE_PX), (255, 255, 255, 0))
         canvas.paste(Image.open(BytesIO(png)).convert("RGBA"), (MARGIN_PX, MARGIN_PX))
         rendered[concept.icon] = np.asarray(np.asarray(canvas) / 255, dtype=np.float32)
     return rendered
+
+
+def _body(icons: Any, name: str) -> str:
+    """The SVG of an icon, which some sets have under another name."""
+    known = icons["icons"]
+    body: str = known[name if name in known else icons["aliases"][name]["parent"]]["body"]
+    return body
 
 
 def recolour(image: PixelArray, colour: str) -> PixelArray:

@@ -3397,7 +3397,7 @@ export interface components {
         };
         /**
          * SimilarityBody
-         * @description A request to compare an image with others.
+         * @description A request to compare an image with others, and with texts.
          */
         SimilarityBody: {
             /**
@@ -3407,9 +3407,16 @@ export interface components {
             image: string;
             /**
              * Others
-             * @description The images to compare it with, at least one, at most 16.
+             * @description Images to compare it with, at most 16.
+             * @default null
              */
-            others: string[];
+            others?: string[] | null;
+            /**
+             * Texts
+             * @description Descriptions to compare it with, at most 16, by a model that reads texts, as `photogram-eyes` does.
+             * @default null
+             */
+            texts?: string[] | null;
             /**
              * Model
              * @description A name or alias of a vision model of the catalog, from `GET /v1/vision/models?catalog=true`. If left out: the first of them.
@@ -3425,7 +3432,7 @@ export interface components {
         };
         /**
          * SimilarityJob
-         * @description Compare an image with others.
+         * @description Compare an image with others, or with texts.
          */
         SimilarityJob: {
             /**
@@ -3491,6 +3498,8 @@ export interface components {
             image: string;
             /** Others */
             others: string[];
+            /** Texts */
+            texts: string[];
         };
         /**
          * StyleList

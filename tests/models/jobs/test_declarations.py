@@ -13,13 +13,14 @@ from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.catalog import Catalog, Limits, ModelSpec
 from models.catalog.faces import DETECTOR, RESTORER
 from models.catalog.families import SDXL, SDXL_REFINER
-from models.catalog.vision import VisionModels, VisionSpec
+from models.catalog.vision import EYES, VisionModels, VisionSpec
 from models.errors import FieldProblem, InvalidTicket, ProblemCode
 from models.jobs.finetuning import FINETUNE
 from models.jobs.kinds import BUILT_IN_KINDS, JobKind, find_kind
 from models.jobs.parameters import Field, declared
 from models.jobs.params import DrawRequest, JobParams
 from models.jobs.tickets import complete
+from models.jobs.vision import SIMILARITY
 from service.api.job_bodies import params_body, parse_job
 
 SOURCE, OTHER = "input:" + "0" * 64, "input:" + "1" * 64
@@ -59,24 +60,28 @@ OTHER_VALUES: dict[str, Any] = {
     "patience": 2, "batch_size": 8, "learning_rate": 0.5, "held_out": 0.3, "min_scale": 0.5, "flip": False,
     "augment": "rand-m9",
     "top_k": 3, "multi_label": True, "output": "features", "normalize": False, "others": [OTHER, SOURCE],
+    "texts": ["a dog"],
 }  # fmt: skip
 """For each field of any kind, a value that is not what a request gets without it."""
 BESIDE: dict[str, dict[str, Any]] = {
     "reuse_interval": {"model": "deep"},
     "refiner": {"model": "xl"},
     "images": {"data": None},
+    "texts": {"model": EYES},
 }
 """Further fields that a field needs beside it."""
 REFUSED = {("inpaint", "refiner"), ("txt2img", "model")}
 """Values of the above that a kind refuses: no refiner goes with inpaint, and no refiner model does txt2img."""
+ONE_OF = {FINETUNE: {"data": SOURCE}, SIMILARITY: {"image": SOURCE, "others": [SOURCE]}}
+"""Requests of the kinds that need one of several optional fields."""
 POSSIBLE = [kind for kind in BUILT_IN_KINDS if kind.params is not JobParams]
 
 
 def minimal(kind: JobKind) -> dict[str, Any]:
     required = {field.name for field in declared(kind.request) if field.is_required} | set(kind.needs)
-    values = {"prompt": "a cat", "image": SOURCE, "mask": {"image": SOURCE}, "others": [SOURCE]}
-    if kind.name == FINETUNE:
-        return {"data": SOURCE}
+    values = {"prompt": "a cat", "image": SOURCE, "mask": {"image": SOURCE}}
+    if kind.name in ONE_OF:
+        return ONE_OF[kind.name]
     return {name: value for name, value in values.items() if name in required}
 
 
@@ -132,7 +137,7 @@ def test_the_other_values_are_other_values() -> None:
 
 @pytest.mark.parametrize("kind", POSSIBLE, ids=lambda kind: kind.name)
 def test_effective_parameters_can_be_posted_again(kind: JobKind) -> None:
-    ignored = (*kind.ignores, "aspect_ratio", "reuse_interval", "model", "images")
+    ignored = (*kind.ignores, "aspect_ratio", "reuse_interval", "model", "images", "texts")
     names = [name for name in (field.name for field in declared(kind.request)) if name not in ignored]
     names = [name for name in names if (kind.name, name) not in REFUSED]
     first = completed(kind.name, {name: OTHER_VALUES[name] for name in names})

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from models.catalog.catalog import Catalog
+from models.catalog.vision import EYES
 from service.commands.models import main
 from tests.weight_files import SD1, write
 
@@ -33,15 +34,16 @@ def test_a_folder_a_file_and_a_name_of_timm_are_added_listed_and_removed(
     assert main(["add", "timm/mobilenetv3_small_100", "--no-download"]) == 0
     assert 'of the kind classify, embed or similarity: "model": "mobilenetv3_small_100"' in capsys.readouterr().out
     models = Catalog.load(data / "catalog.toml").vision
-    assert list(models) == ["eyes", "pets", "mobilenetv3_small_100"]
+    assert list(models) == ["eyes", "pets", "mobilenetv3_small_100", EYES]
     assert models.resolve("MINE") is models["eyes"] and models["eyes"].folder == folder
     assert (models["pets"].file, models["pets"].classes) == (Path(weights), 2)
     small = models["mobilenetv3_small_100"]
     assert (small.repository, small.licence) == ("timm/mobilenetv3_small_100.lamb_in1k", "apache-2.0")
     assert main(["list"]) == 0
-    assert "vision: eyes, pets, mobilenetv3_small_100" in capsys.readouterr().out
+    assert "vision: eyes, pets, mobilenetv3_small_100, photogram-eyes" in capsys.readouterr().out
     assert main(["remove", "pets"]) == 0
     assert "pets" not in Catalog.load(data / "catalog.toml").vision
+    assert main(["remove", EYES]) == 1 and "is built in and cannot be removed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -56,6 +58,7 @@ def test_a_folder_a_file_and_a_name_of_timm_are_added_listed_and_removed(
         (["{folder}", "--steps", "2"], "--steps is for checkpoints, and"),
         (["timm/resnet18", "--default"], "--default is for checkpoints, and timm/resnet18 is weights of timm"),
         (["{folder}", "--labels", "gone.txt"], "its file of labels is missing"),
+        (["{folder}", "--name", "Photogram-Eyes", "--overwrite"], "the vision model 'photogram-eyes' is built in"),
         (["{weights}", "--architecture", "resnet18", "--classes", "-1"], "classes must be from 1"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from models.catalog.catalog import Catalog
+from models.catalog.vision import EYES
 from service.commands.vision import main
 from tests.models.vision.rig import TINY, save
 
@@ -57,6 +58,7 @@ def test_a_model_is_trained_added_and_replaced(
     ("output", "more", "model", "reason"),
     [
         ("new", (), "gone", "there is no vision model 'gone'"),
+        (EYES, ("--overwrite",), "tiny", "is built in"),
         ("../new", (), "tiny", "must be letters"),
         ("eyes", (), "tiny", "another name of the vision model 'tiny'"),
         ("tiny", (), "tiny", "--overwrite replaces it"),
@@ -70,11 +72,4 @@ def test_what_is_refused(
 ) -> None:  # fmt: skip
     assert run(images, output, *more, model=model) == 1
     assert reason in capsys.readouterr().err
-    assert list(Catalog.load(base).vision) == ["tiny"] and not (data / "vision").exists()
-
-
-def test_without_a_vision_model_it_says_how_to_add_one(
-    data: Path, images: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(images, "new") == 1
-    assert "photogram models add timm/" in capsys.readouterr().err
+    assert list(Catalog.load(base).vision) == ["tiny", EYES] and not (data / "vision").exists()

@@ -95,19 +95,18 @@ class KindMethods:
     def similarity(
         self,
         image: ImageSource,
-        others: Sequence[ImageSource],
         *,
         timeout_s: float | None = None,
         on_event: Listener | None = None,
         options: JobOptions | None = None,
         **params: Unpack[SimilarityParams],
     ) -> JobHandle:
-        """Compare an image with others.
+        """Compare an image with others, or with texts.
 
         The result is in `.result.document` of the job that is returned.
         Cancels the job and raises as `generate` does.
         """
-        every, following = {"image": image, "others": others, **params}, Following(timeout_s, on_event)
+        every, following = {"image": image, **params}, Following(timeout_s, on_event)
         return self._finish("similarity", every, following, options)
 
     def describe_model(

@@ -247,8 +247,12 @@ class EmbedParams(TypedDict, total=False):
 
 
 class SimilarityParams(TypedDict, total=False):
-    """The parameters of similarity, without `image` and `others`."""
+    """The parameters of similarity, without `image`."""
 
+    others: Sequence[ImageSource] | None
+    """Images to compare it with, at most 16."""
+    texts: Sequence[str] | None
+    """Descriptions to compare it with, at most 16, by a model that reads texts, as `photogram-eyes` does."""
     model: str | None
     """A name or alias of a vision model of the catalog, from `GET /v1/vision/models?catalog=true`. Left out: the
     first of them."""

@@ -14,7 +14,9 @@ def document_lines(document: object) -> list[str]:
     if document is None:
         return []
     if isinstance(document, Mapping):
-        for name, lines in (("labels", _labels), ("similarities", _similarities), ("embedding", _embedding)):
+        if isinstance(document.get("similarities"), list):
+            return _similarities(document)
+        for name, lines in (("labels", _labels), ("embedding", _embedding)):
             if isinstance(found := document.get(name), list) and (shown := lines(found)) is not None:
                 return shown
     return [to_json(document)]
@@ -27,9 +29,11 @@ def _labels(labels: list[Any]) -> list[str] | None:
     return _bars((str(each.get("label")), each["probability"], f"{each['probability']:6.1%}") for each in labels)
 
 
-def _similarities(values: list[Any]) -> list[str]:
-    """A row for each of the other images, in their order."""
-    return _bars((f"image {number}", value, f"{value:6.3f}") for number, value in enumerate(values, 1))
+def _similarities(document: Mapping[str, Any]) -> list[str]:
+    """A row for each of the other images and texts, in their order."""
+    compared = (("image", document["similarities"]), ("text", document.get("text_similarities", [])))
+    rows = [(f"{what} {number}", value) for what, values in compared for number, value in enumerate(values, 1)]
+    return _bars((name, value, f"{value:6.3f}") for name, value in rows)
 
 
 def _embedding(values: list[Any]) -> list[str]:

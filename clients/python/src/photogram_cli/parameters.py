@@ -351,7 +351,13 @@ SIMILARITYPARAMS = (
         "image",
         "An image: an `https://` or `http://` URL, Base64 (bare or as a `data:` URL), `input:<sha256>` from `POST /v1/inputs`, or `image:<id>` of an image that this server generated.",
     ),
-    Parameter("others", "image", "The images to compare it with, at least one, at most 16.", is_list=True),
+    Parameter("others", "image", "Images to compare it with, at most 16.", is_list=True),
+    Parameter(
+        "texts",
+        "str",
+        "Descriptions to compare it with, at most 16, by a model that reads texts, as `photogram-eyes` does.",
+        is_list=True,
+    ),
     Parameter(
         "model",
         "str",
@@ -474,10 +480,10 @@ KINDS = (
     Kind("embed", "Turn an image into a vector.", "document", EMBEDPARAMS, required=("image",), ignored=()),
     Kind(
         "similarity",
-        "Compare an image with others.",
+        "Compare an image with others, or with texts.",
         "document",
         SIMILARITYPARAMS,
-        required=("image", "others"),
+        required=("image",),
         ignored=(),
     ),
     Kind("describe_model", "Say what a vision model is.", "document", DESCRIBEMODELPARAMS, required=(), ignored=()),

@@ -23,7 +23,7 @@ DAY_S = 24 * 3600
 
 _METHODS = {"txt2img": "generate", "img2img": "edit"}
 """The names of commands, and of methods of the client, that are not called after the kind of job."""
-_POSITIONAL = {"prompt": "PROMPT", "image": "IMAGE", "mask": "MASK", "others": "OTHER"}
+_POSITIONAL = {"prompt": "PROMPT", "image": "IMAGE", "mask": "MASK"}
 
 
 class Parser(argparse.ArgumentParser):
@@ -117,8 +117,7 @@ def _add_kind(commands: "Commands", common: Parser, kind: Kind) -> None:
     text = kind.summary[0].lower() + kind.summary[1:].rstrip(".")
     command = _add(commands, common, method.replace("_", "-"), "drawing:run_kind", text)
     command.set_defaults(kind=kind.name, method=method)
-    lists = [parameter.name for parameter in kind.parameters if parameter.is_list]
-    arguments = [_POSITIONAL.get(each, each.upper()) + " ..." * (each in lists) for each in kind.required]
+    arguments = [_POSITIONAL.get(each, each.upper()) for each in kind.required]
     command.usage = " ".join((command.prog, *arguments, "[FLAGS]"))  # the flags are too many for a line
     for name in kind.required:
         _add_positional(command, next(each for each in kind.parameters if each.name == name))
@@ -140,8 +139,6 @@ def _add_kind(commands: "Commands", common: Parser, kind: Kind) -> None:
 def _add_positional(command: Parser, parameter: Parameter) -> None:
     is_image = parameter.form == "image" or parameter.name == "mask"
     form: dict[str, Any] = {"type": ImageArgument} if is_image else {}
-    if parameter.is_list:
-        form["nargs"] = "+"
     what = "what the image shows" if parameter.name == "prompt" else "a file, a URL, or an image that the server has"
     metavar = _POSITIONAL.get(parameter.name, parameter.name.upper())
     command.add_argument(PARAM + parameter.name, metavar=metavar, help=f"{what}; - is standard input", **form)

@@ -37,10 +37,11 @@ def test_models_are_listed_filtered_and_refused(client, data):
     def listed(**query: object) -> dict[str, Any]:
         return client.get("/v1/vision/models", params=query).raise_for_status().json()
 
-    small, gone = listed(catalog=True)["models"]
+    small, gone, eyes = listed(catalog=True)["models"]
     assert small["is_in_catalog"] and small["architecture"] == "mobilenetv3_small_100" and small["problem"] is None
     assert (small["input_size"], small["classes"]) == ([3, 224, 224], 1000)
     assert gone["problem"] == "its file of weights is missing" and gone["classes"] == 2
+    assert (eyes["name"], eyes["licence"], eyes["problem"]) == ("photogram-eyes", "Apache-2.0", None)
     assert str(data) not in client.get("/v1/vision/models").text
 
     found = listed(filter="RESNET18*", catalog=False)["models"]
@@ -60,6 +61,10 @@ def test_models_are_listed_filtered_and_refused(client, data):
     job = {"kind": "describe_model", "params": {"model": "gone"}}
     refused = client.post("/v1/jobs", json=job)
     assert refused.status_code == 422 and "its file of weights is missing" in refused.text
-    (data / "catalog.toml").write_text("")
-    refused = client.post("/v1/jobs", json=job)
-    assert refused.status_code == 422 and "photogram models add timm/mobilenetv3_small_100" in refused.text
+    texts = {"image": "https://example.org/a.png", "texts": ["a cat"]}
+    for params, reason in (
+        ({"model": "small"}, "reads no texts; 'photogram-eyes' does"), ({"texts": [" "]}, "must not be empty"),
+        ({"texts": ["x" * 501]}, "may have at most 500 characters"), ({"texts": []}, "unless there are texts"),
+    ):  # fmt: skip
+        refused = client.post("/v1/jobs/dry_run", json={"kind": "similarity", "params": texts | params})
+        assert refused.status_code == 422 and reason in refused.text

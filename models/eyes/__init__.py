@@ -1,0 +1,1 @@
+"""The built-in vision model: its weights and its card."""
