@@ -250,7 +250,7 @@ BUILT_IN_KINDS = (
         complete=complete_similarity,
         plan="models.vision.plans:compare",
         result=ResultForm.DOCUMENT,
-        example={"image": _IMAGE_URL, "others": ["https://example.org/other.png"], "texts": ["a red apple"]},
+        example={"image": _IMAGE_URL, "others": ["https://example.org/other.png"]},
     ),
     JobKind(
         name=DESCRIBE_MODEL,
