@@ -18,10 +18,11 @@ from PIL.Image import Image
 from torch.nn.functional import normalize
 
 from models.catalog.catalog import HOUSE_FOLDER, house_spec
+from models.catalog.concepts import load_concepts
 from models.catalog.vision import eyes_spec
 from models.vision.model import EMBEDDING, LOGITS, VisionModel, load_vision_model
 from models.vision.texts import TextReader, load_text_reader
-from training.house.concepts import load_concepts, with_article
+from training.house.concepts import with_article
 
 BATCH = 8
 FIVE = 5
@@ -95,9 +96,9 @@ def look(model: VisionModel, reader: TextReader, images: Sequence[Image], words:
     """What ``model`` makes of each of ``images``, which shall show ``words``."""
     texts, found = reader.read([with_article(word) for word in words]), []
     for place, (image, word) in enumerate(zip(images, words, strict=True)):
-        features = model.forward(model.prepare([image]))
-        labels = [model.labels[index].text for index in model.read(features, LOGITS)[0].topk(FIVE)[1].tolist()]
-        likeness = texts @ normalize(model.read(features, EMBEDDING), dim=-1)[0]
+        inputs = model.prepare([image])
+        labels = [model.labels[index].text for index in model.see(inputs, LOGITS)[0].topk(FIVE)[1].tolist()]
+        likeness = texts @ normalize(model.see(inputs, EMBEDDING), dim=-1)[0]
         found.append(Seen(labels[0], labels[0] == word, word in labels, int(likeness.argmax()) == place))
     return found
 

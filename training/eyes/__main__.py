@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from models.catalog.concepts import load_concepts
 from models.catalog.vision import PROJECTION, VisionSpec
 from models.vision.model import load_vision_model
 from models.vision.texts import load_text_reader
@@ -15,7 +16,6 @@ from training.eyes import captions, renderings
 from training.eyes.export import export
 from training.eyes.learning import Learning
 from training.eyes.measuring import measure
-from training.house.concepts import load_concepts
 
 
 def main() -> None:

@@ -9,10 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from models.catalog.concepts import Concept
 from models.vision.texts import TextReader, load_text_encoder
 from training.eyes.renderings import COLOURS, NONE
 from training.eyes.scenes import GROUNDS, Scenes
-from training.house.concepts import Concept, caption
+from training.house.concepts import caption
 
 PLAIN, BOTH = 6, 4
 """How many captions each concept has without colour and ground, and with both; the others are one of each."""

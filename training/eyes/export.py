@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from models.catalog.concepts import Concept
 from models.catalog.vision import PROJECTION, WEIGHTS
 from models.vision.timm_import import import_timm
 from training.eyes.network import INPUT_PX, MEAN, STD, Eyes
-from training.house.concepts import Concept
 
 
 def export(eyes: Eyes, concepts: list[Concept], target: Path) -> None:

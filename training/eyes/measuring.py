@@ -10,12 +10,13 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from models.catalog.concepts import Concept
 from models.vision.model import EMBEDDING, LOGITS, VisionModel
 from models.vision.texts import TextReader
 from training.eyes.network import INPUT_PX
 from training.eyes.renderings import HELD_OUT, NONE, TRAINED, Renderings
 from training.eyes.scenes import Painter
-from training.house.concepts import Concept, with_article
+from training.house.concepts import with_article
 
 SCENES = 1
 """How many scenes are painted of each icon."""
@@ -78,9 +79,9 @@ def _on_white(pixels: Tensor) -> Tensor:
 def _seen(shown: str, model: VisionModel, texts: Tensor, images: Tensor, concepts: Tensor) -> Measured:
     named = among = matched = 0.0
     for part, wanted in zip(images.split(_BATCH), concepts.split(_BATCH), strict=True):
-        features = model.forward(model.prepare([_image(each) for each in part]))
-        best = model.read(features, LOGITS).topk(5, 1)[1]
-        similar = normalize(model.read(features, EMBEDDING), dim=-1) @ texts.T
+        inputs = model.prepare([_image(each) for each in part])
+        best = model.see(inputs, LOGITS).topk(5, 1)[1]
+        similar = normalize(model.see(inputs, EMBEDDING), dim=-1) @ texts.T
         named += (best[:, 0] == wanted).sum().item()
         among += (best == wanted[:, None]).any(1).sum().item()
         matched += (similar.argmax(1) == wanted).sum().item()

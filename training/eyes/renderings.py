@@ -12,8 +12,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from models.catalog.concepts import Concept
 from training.house import images
-from training.house.concepts import Concept
 
 SIZE_PX = 96
 TRAINED = ("noto", "noto-v1", "twemoji", "fluent-emoji", "fluent-emoji-flat", "fluent-emoji-high-contrast",

@@ -13,12 +13,12 @@ from PIL.Image import Image
 from safetensors import safe_open
 
 from models.catalog.catalog import HOUSE_FOLDER, Catalog
+from models.catalog.concepts import load_concepts
 from models.catalog.vision import EYES, EYES_FOLDER, PROJECTION, WEIGHTS
 from models.errors import JobFailure
 from models.jobs.results import JobOutput
 from models.jobs.vision import ClassifyParams, DescribeModelParams, EmbedParams, SimilarityParams
 from tests.models.vision.rig import see
-from training.house.concepts import load_concepts
 
 SIZE_MAX_BYTES = 15_000_000
 DRAWN = ("a cat", "a red apple", "a pizza", "a guitar", "a heart", "a tree")

@@ -43,7 +43,7 @@ def test_all_kinds_give_what_plain_timm_gives_for_each_image_alone(architecture:
             "vector": EmbedParams(image="b", model="tiny", output="pooled", normalize=False),
             "unit": EmbedParams(image="c", model="tiny", output="pooled", normalize=True),
             "features": EmbedParams(image="c", model="tiny", output="features", normalize=True),
-            "likeness": SimilarityParams(image="a", others=("b", "c", "a"), model="tiny"),
+            "likeness": SimilarityParams(image="a", others=("b", "c", "a"), texts=(), model="tiny"),
         },
         IMAGES,
     )
@@ -78,7 +78,7 @@ def test_a_naflex_model_sees_whole_images_of_any_aspect(tmp_path: Path) -> None:
     sizes = {"a": (300, 100), "b": (100, 300), "c": (1, 1), "d": (3000, 2), "e": (300, 100)}
     images = {name: smooth_noise(seed, size) for seed, (name, size) in enumerate(sizes.items())}
     jobs = {name: ClassifyParams(image=name, model="tiny", top_k=5, multi_label=False) for name in images}
-    likeness = SimilarityParams(image="a", others=("b", "e", "d"), model="tiny")
+    likeness = SimilarityParams(image="a", others=("b", "e", "d"), texts=(), model="tiny")
     outcomes = see(catalog_of(VisionSpec(name="tiny", folder=folder)), {**jobs, "likeness": likeness}, images)
 
     patches = {name: {key: each[None] for key, each in transform(image).items()} for name, image in images.items()}

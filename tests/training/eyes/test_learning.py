@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from models.catalog.concepts import Concept
 from models.catalog.vision import PROJECTION, VisionSpec
 from models.vision.model import EMBEDDING, LOGITS, load_vision_model
 from training.eyes import learning
@@ -16,7 +17,6 @@ from training.eyes.learning import Learning
 from training.eyes.network import WIDTH
 from training.eyes.renderings import NONE, SIZE_PX, Renderings
 from training.eyes.scenes import Painter
-from training.house.concepts import Concept
 
 
 @pytest.fixture
