@@ -7,6 +7,8 @@ import os
 import sys
 from collections.abc import Iterator
 
+from photogram_cli.near_misses import Parser
+
 from service.backbone.configuration import Configuration, configure
 from service.backbone.data_option import add_data_option
 from service.backbone.settings import Settings, SettingsError
@@ -33,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="photogram config", description="Show the settings of the server.")
+    parser = Parser(prog="photogram config", description="Show the settings of the server.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("show", help="print each setting, its value and where that comes from")
     add_data_option(parser)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
+
+from photogram_cli.near_misses import Parser
 
 from service.backbone.data_option import add_data_option
 from service.backbone.lasting_imports import lasting_imports
@@ -11,7 +12,7 @@ from service.backbone.lasting_imports import lasting_imports
 
 def main(argv: list[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="photogram gateway", description="Serve the HTTP API over REDIS_URL.")
+    parser = Parser(prog="photogram gateway", description="Serve the HTTP API over REDIS_URL.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: 8000)")
     parser.add_argument(

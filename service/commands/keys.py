@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 
+from photogram_cli.near_misses import Parser
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -67,9 +68,7 @@ def _redis_url(settings: Settings) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="photogram keys", description="Manage the API keys of the server on this machine."
-    )
+    parser = Parser(prog="photogram keys", description="Manage the API keys of the server on this machine.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("list", help="list all keys").set_defaults(run=list_keys)
     creating = commands.add_parser("create", help="create a key and print it once")

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from photogram_cli.near_misses import Parser
+
 from models.language.presets import PRESETS, SMOLLM2, Preset
 from service.backbone.configuration import configure
 from service.backbone.data_option import add_data_option
@@ -29,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="photogram llm", description="The language model that rewrites prompts.")
+    parser = Parser(prog="photogram llm", description="The language model that rewrites prompts.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     installing = commands.add_parser("install", help="install the engine that `photogram up` starts")
     installing.add_argument(

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
 
+from photogram_cli.near_misses import Parser
+
 from models.catalog.catalog import DTYPES, OFFLOADS, PREDICTIONS, WEIGHTS, Catalog, ModelSpec
 from models.catalog.families import ATTENTIONS, FAMILIES
 from models.catalog.file_kinds import CHECKPOINT, DENOISER, FileKind
@@ -50,7 +52,7 @@ def _print(lines: Iterable[str], file: TextIO | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="photogram models", description="Show and edit the catalog of models of the server on this machine."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from photogram_cli.near_misses import Parser
+
 from models.errors import StorageUnavailable
 from service.backbone.configuration import configure
 from service.backbone.data_option import add_data_option
@@ -35,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="photogram storage", description="Check and move stored images and files.")
+    parser = Parser(prog="photogram storage", description="Check and move stored images and files.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     checking = commands.add_parser("check", help="try everything that the server needs of its storage")
     checking.set_defaults(run=check)

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from photogram_cli.near_misses import Parser
+
 from models.errors import StorageUnavailable
 from service.backbone.configuration import Configuration, configure
 from service.backbone.data_option import add_data_option
@@ -130,9 +132,7 @@ def _listening(options: argparse.Namespace) -> socket.socket:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="photogram up", description="Run Valkey, the gateway, the workers and the language engine."
-    )
+    parser = Parser(prog="photogram up", description="Run Valkey, the gateway, the workers and the language engine.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: 8000)")
     parser.add_argument("--workers", metavar="N", help="as PHOTOGRAM_WORKERS: auto (default), or a number of workers")

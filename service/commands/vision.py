@@ -11,6 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from photogram_cli.near_misses import Parser
+
 from models.catalog.catalog import Catalog
 from models.catalog.names import printable, unknown_name
 from models.catalog.vision import VISION, VisionSpec, new_name_problem
@@ -41,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="photogram vision", description="Train vision models on this machine.")
+    parser = Parser(prog="photogram vision", description="Train vision models on this machine.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("finetune", help="give a vision model a classifier for labels of your own")
     command.add_argument(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -44,3 +45,29 @@ def test_help_imports_nothing_heavy(command: str) -> None:
         check=True,
     )  # fmt: skip
     assert done.stderr == "[]\n" and done.stdout.startswith(f"usage: photogram {command}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["config", "sow"], "show"),
+        (["keys", "lst"], "list"),
+        (["keys", "create", "--scpoe", "read"], "--scope"),
+        (["llm", "instal"], "install"),
+        (["models", "lst"], "list"),
+        (["models", "add", "x", "--famly", "sdxl"], "--family"),
+        (["storage", "chek"], "check"),
+        (["up", "--prot", "80"], "--port"),
+        (["vision", "fine-tune"], "finetune"),
+        (["vision", "finetune", "--data", "x", "--model", "y", "--output", "z", "--epohcs", "1"], "--epochs"),
+        (["gateway", "--hots", "x"], "--host"),
+        (["worker", "--quue", "x"], "--queue"),
+    ],
+)
+def test_what_was_probably_meant_is_said(arguments: list[str], meant: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command, *rest = arguments
+    module = "workers.__main__" if command == "worker" else f"service.commands.{command}"
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(module).main(rest)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.endswith(f"; did you mean {meant}?\n")

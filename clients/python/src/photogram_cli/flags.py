@@ -1,7 +1,6 @@
 """The flags of the parameters and options of jobs, and the values that were given by them."""
 
 import argparse
-import difflib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from .declarations import Kind, Parameter
 from .files import STANDARD, image_of, is_source
+from .near_misses import near_miss
 from .parameters import KINDS, OPTIONS
 
 _NAMES = {
@@ -209,9 +209,3 @@ def _entry(text: str) -> tuple[str, Any]:
         return key, json.loads(value)
     except ValueError:
         return key, value
-
-
-def near_miss(name: str, names: Iterable[str]) -> str:
-    """A hint at the name that was probably meant; nothing if none is like it."""
-    found = difflib.get_close_matches(name, list(names), n=1)
-    return f"; did you mean {found[0]}?" if found else ""

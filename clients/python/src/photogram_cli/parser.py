@@ -1,15 +1,15 @@
 """The arguments of every command. A command is named as `module:function`, which is imported only if it is run."""
 
 import argparse
-import re
-from collections.abc import Container, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from collections.abc import Container
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .completion import SHELLS
 from .declarations import Kind, Parameter
 from .files import DEFAULT_FILE, PLACEHOLDERS
-from .flags import OPTION, PARAM, ImageArgument, add_options, add_parameters, count, key_value, near_miss
+from .flags import OPTION, PARAM, ImageArgument, add_options, add_parameters, count, key_value
 from .installed import SERVER_COMMANDS, found_commands, help_of
+from .near_misses import Parser
 from .parameters import KINDS
 
 EXIT_CODES = "Exit codes: 0 done, 1 the job or the connection failed, 2 used wrongly, 130 interrupted (Ctrl-C)."
@@ -24,30 +24,6 @@ DAY_S = 24 * 3600
 _METHODS = {"txt2img": "generate", "img2img": "edit"}
 """The names of commands, and of methods of the client, that are not called after the kind of job."""
 _POSITIONAL = {"prompt": "PROMPT", "image": "IMAGE", "mask": "MASK"}
-
-
-class Parser(argparse.ArgumentParser):
-    """Says which command or flag was probably meant; a command refuses flags of other commands itself."""
-
-    def parse_known_args(  # type: ignore[override]  # its overloads are for namespaces of other types
-        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
-    ) -> tuple[argparse.Namespace, list[str]]:
-        found, unknown = super().parse_known_args(args, namespace)
-        if unknown:
-            self.error(f"unrecognized arguments: {' '.join(unknown)}")
-        return found, unknown
-
-    def error(self, message: str) -> NoReturn:
-        super().error(message + self._hint(message))
-
-    def _hint(self, message: str) -> str:
-        if found := re.search(r"invalid choice: '(.*?)'", message):
-            return near_miss(found[1], re.findall(r"[\w.-]+", message[found.end() :]))
-        if found := re.search(r"unrecognized arguments: --([\w-]+)", message):
-            if any(action.metavar == found[1].upper() for action in self._get_positional_actions()):
-                return f"; {found[1].upper()} is given without a flag, at its place"
-            return near_miss(f"--{found[1]}", self._option_string_actions)
-        return ""
 
 
 if TYPE_CHECKING:
