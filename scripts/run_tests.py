@@ -19,34 +19,37 @@ from pathlib import Path
 TESTS = Path(__file__).parents[1] / "tests"
 PROCESSES = 2
 _SUMMARY = b"short test summary info"
-LONG = (
+OTHERS = "all other tests"
+PARTS = (
     "models/diffusion",
     "e2e",
     "service/api",
     "workers",
-    "contract",
+    OTHERS,
     "docs",
+    "contract",
     "clients",
+    "chaos",
     "service/backbone",
     "models/vision",
-    "chaos",
 )
-"""Folders that are a part of their own, those that take longest first, so that both processes end at about one time."""
+"""Folders that are a part of their own, and all others; those that take longest first, so that both processes end at
+about one time."""
 
 
 def parts() -> list[list[str]]:
     """The paths of the tests of each part; together they are all tests."""
-    long = [TESTS / name for name in LONG]
-    return [[str(path)] for path in long] + [_others(TESTS, long)]
+    folders = [TESTS / name for name in PARTS if name != OTHERS]
+    return [_others(TESTS, folders) if name == OTHERS else [str(TESTS / name)] for name in PARTS]
 
 
-def _others(folder: Path, long: Sequence[Path]) -> list[str]:
-    """The paths in ``folder`` that hold tests and do not belong to the ``long`` ones."""
+def _others(folder: Path, taken: Sequence[Path]) -> list[str]:
+    """The paths in ``folder`` that hold tests and do not belong to ``taken``."""
     found: list[str] = []
     for path in sorted(folder.iterdir()):
-        if any(path in each.parents for each in long):
-            found += _others(path, long)
-        elif path not in long and (path.match("test_*.py") or any(path.rglob("test_*.py"))):
+        if any(path in each.parents for each in taken):
+            found += _others(path, taken)
+        elif path not in taken and (path.match("test_*.py") or any(path.rglob("test_*.py"))):
             found.append(str(path))
     return found
 
