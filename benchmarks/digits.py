@@ -37,7 +37,7 @@ _BRIGHTEST = 16
 
 
 def write_images(wheel: Path, folder: Path) -> int:
-    """Write each digit of the wheel into the folder of its label, 4 x 4 pixels for each of its own; their number."""
+    """Write each digit of the wheel, enlarged four times, into the folder of its label; returns how many there are."""
     rows = list(csv.reader(io.StringIO(gzip.decompress(zipfile.ZipFile(wheel).read(MEMBER)).decode())))
     for number, row in enumerate(rows):
         *pixels, label = (int(float(value)) for value in row)

@@ -25,11 +25,8 @@ REPEATS = 3
 """How often each size is measured, after a first time that the capacity does not count."""
 
 
-BUDGET_S = 5.0
-
-
 def calibrate(
-    checkpoint: Checkpoint, capacity: Capacity, budget_s: float = BUDGET_S, is_over: Callable[[], bool] = lambda: False
+    checkpoint: Checkpoint, capacity: Capacity, budget_s: float = 5.0, is_over: Callable[[], bool] = lambda: False
 ) -> None:
     """Record in ``capacity`` what forwards of 2, 4 and 8 rows take at the model's default size, whole and split.
 

@@ -18,7 +18,7 @@ CLASSIFY, EMBED, SIMILARITY, DESCRIBE_MODEL = "classify", "embed", "similarity",
 TOP_K_MAX = 100
 OTHERS_MAX = 16
 TEXT_MAX_CHARS = 500
-"""So many characters are fewer tokens than the text encoder can read."""
+"""A text of so many characters always has fewer tokens than the text encoder can read."""
 POOLED, FEATURES = "pooled", "features"
 EMBEDDINGS = (POOLED, FEATURES)
 """What an embedding is: one vector, or all that the model has before it pools, as a file."""

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 def lasting_imports() -> Iterator[None]:
     """Import what stays until the process ends: it is not searched for garbage, neither within the context nor later.
 
-    The hundreds of thousands of objects that torch and diffusers are made of take a sixth of their import's time to
-    search, again and again, and as long in every later search.
+    torch and diffusers are made of hundreds of thousands of objects. To search these again and again is a sixth of the
+    time of their import, and every later search would go through them, too.
     """
     was_enabled = gc.isenabled()
     gc.disable()

@@ -72,11 +72,13 @@ def whole(lowest: int = 1, highest: int = _WHOLE_MAX) -> Callable[[str], int]:
     """Whole numbers from ``lowest`` to ``highest``."""
 
     def read(value: str) -> int:
-        if not (value.isascii() and value.isdecimal()) or int(value[-_DIGITS_MAX:]) < lowest:
+        is_whole = value.isascii() and value.isdecimal()
+        number = int(value[:_DIGITS_MAX]) if is_whole else lowest - 1
+        if number < lowest:
             raise ValueError(f"must be a whole number of at least {lowest}, not {quoted(value)}")
-        if len(value) > _DIGITS_MAX or int(value) > highest:
+        if len(value) > _DIGITS_MAX or number > highest:
             raise ValueError(f"must be at most {highest}, not {quoted(value)}")
-        return int(value)
+        return number
 
     return read
 

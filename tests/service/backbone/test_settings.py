@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from models.jobs.urls import FetchPolicy
+from service.backbone.setting_values import whole
 from service.backbone.settings import Settings, SettingsError
 
 
@@ -113,3 +114,16 @@ def test_a_first_key_must_be_hard_to_guess() -> None:
         with pytest.raises(SettingsError, match="PHOTOGRAM_BOOTSTRAP_KEY must have at least 12 characters") as refused:
             Settings.from_environment({"PHOTOGRAM_BOOTSTRAP_KEY": weak})
         assert repr(weak) not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("0", "at least 1"), ("-1", "at least 1"), ("1.5", "at least 1"), ("7", None), ("10", "at most 9"),
+     ("1" + "0" * 30, "at most 9")],
+)  # fmt: skip
+def test_a_whole_number_out_of_its_range_says_which_end(text: str, reason: str | None) -> None:
+    if reason is None:
+        assert whole(1, 9)(text) == int(text)
+        return
+    with pytest.raises(ValueError, match=reason):
+        whole(1, 9)(text)

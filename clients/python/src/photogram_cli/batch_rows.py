@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .files import is_source
 from .parameters import KINDS, OPTIONS
 
 ROWS_MAX = 100_000
 FILE_NAME_MAX_BYTES = 255
 _OWN_COLUMNS = ("kind", "file")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-_SOURCES = ("http://", "https://", "data:", "input:", "image:")
-"""How the images begin that are no files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +151,7 @@ def _with_files(name: str, value: object, folder: Path) -> object:
         return [_with_files(name, part, folder) for part in value]
     if not isinstance(value, str) or name not in ("mask", *_names_of("image")):
         return value
-    return value if value.lower().startswith(_SOURCES) else _beside(value, folder)
+    return value if is_source(value) else _beside(value, folder)
 
 
 def _beside(name: str, folder: Path) -> Path:
