@@ -14,6 +14,7 @@ from models.vision.model import load_vision_model
 from models.vision.texts import load_text_reader
 from training.eyes import captions, renderings
 from training.eyes.export import export
+from training.eyes.graphs import write_graphs
 from training.eyes.learning import Learning
 from training.eyes.measuring import measure
 
@@ -35,7 +36,9 @@ def main() -> None:
     export(learning.averaged(), concepts, place)
     spec = VisionSpec(name="eyes", folder=place)
     model = load_vision_model(spec, torch.device("cpu"))
-    for each in measure(model, load_text_reader(spec, place / PROJECTION), rendered, concepts):
+    reader = load_text_reader(spec, place / PROJECTION)
+    write_graphs(model, reader, place)
+    for each in measure(model, reader, rendered, concepts):
         print(f"{each.shown:48} {each.images:6} named {each.named:6.1%}  among five {each.among_five:6.1%}  "
               f"matched {each.matched:6.1%}")  # fmt: skip
 

@@ -16,6 +16,7 @@ from models.catalog.catalog import HOUSE_FOLDER, Catalog
 from models.catalog.concepts import load_concepts
 from models.catalog.vision import EYES, EYES_FOLDER, PROJECTION, WEIGHTS
 from models.errors import JobFailure
+from models.eyes.encoders import IMAGE_GRAPH, TEXT_GRAPH
 from models.jobs.results import JobOutput
 from models.jobs.vision import ClassifyParams, DescribeModelParams, EmbedParams, SimilarityParams
 from tests.models.vision.rig import see
@@ -43,7 +44,7 @@ def document(found: JobOutput | JobFailure) -> Any:
 
 def test_it_is_small_and_has_no_code() -> None:
     files = [path for path in EYES_FOLDER.rglob("*") if path.is_file()]
-    assert {path.name for path in files} == {"config.json", WEIGHTS, PROJECTION}
+    assert {path.name for path in files} == {"config.json", WEIGHTS, PROJECTION, IMAGE_GRAPH, TEXT_GRAPH}
     assert sum(path.stat().st_size for path in files) <= SIZE_MAX_BYTES
     with safe_open(EYES_FOLDER / WEIGHTS, "pt") as weights:
         kinds = {weights.get_slice(name).get_dtype() for name in weights.keys()}  # noqa: SIM118
