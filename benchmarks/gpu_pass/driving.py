@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from PIL.Image import Image
 
@@ -27,6 +28,8 @@ class Ended:
     """The images and failures of rows that have ended."""
 
     images: dict[str, Image] = field(default_factory=dict)
+    documents: dict[str, Any] = field(default_factory=dict)
+    """The results of rows that give no image."""
     failures: dict[str, str] = field(default_factory=dict)
     engine_steps: int = 0
 
@@ -36,8 +39,10 @@ def step_engine(engine: Engine, ended: Ended, on_progress: Callable[[Progressed]
     ended.engine_steps += 1
     for event in engine.step():
         if isinstance(event, Finished):
-            assert isinstance(event.result, Image)
-            ended.images[event.row_id] = event.result
+            if isinstance(event.result, Image):
+                ended.images[event.row_id] = event.result
+            else:
+                ended.documents[event.row_id] = event.result.document
         elif isinstance(event, Failed):
             ended.failures[event.row_id] = f"{type(event.failure).__name__}: {event.failure}"
         elif isinstance(event, Progressed) and on_progress is not None:

@@ -6,7 +6,16 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from benchmarks.gpu_pass import law_backends, law_batches, law_device, law_images, law_memory
+from benchmarks.gpu_pass import (
+    law_backends,
+    law_batches,
+    law_beside,
+    law_device,
+    law_families,
+    law_images,
+    law_memory,
+    law_weights,
+)
 from benchmarks.gpu_pass.report import Report
 from benchmarks.gpu_pass.running import Check, run_all
 from benchmarks.gpu_pass.subjects import DTYPES, Subjects
@@ -29,6 +38,7 @@ def run(report: Report, device: torch.device, budget_s: float, only: str, *, reh
 def checks(subjects: Subjects, *, rehearse: bool) -> Iterator[Check]:
     """All checks: the most informative ones first, those that may take minutes last."""
     samplers = FEW[:2] if rehearse else law_images.SAMPLERS
+    yield from _new(subjects, rehearse=rehearse)
     yield from _both(subjects, "tiny", tuple(DTYPES), samplers, samplers)
     yield from law_backends.checks(subjects, tuple(DTYPES))
     yield from law_device.checks(subjects, 6 if rehearse else 40)
@@ -38,6 +48,14 @@ def checks(subjects: Subjects, *, rehearse: bool) -> Iterator[Check]:
         yield from _both(subjects, "sd15", tuple(DTYPES), samplers, FEW)
     yield from law_memory.checks(subjects, "float16")
     yield from law_backends.compiled_checks(subjects, samplers[:2], COMPILED_CAP_S)
+
+
+def _new(subjects: Subjects, *, rehearse: bool) -> Iterator[Check]:
+    """What was added last: other work on the device, offloading, weights in fewer bits, families with transformers."""
+    dtypes = ("float32",) if rehearse else ("float32", "float16")
+    yield from law_beside.checks(subjects, dtypes)
+    yield from law_weights.checks(subjects, dtypes)
+    yield from law_families.checks(subjects, tuple(DTYPES))
 
 
 def _both(

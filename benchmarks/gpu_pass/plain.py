@@ -10,7 +10,18 @@ import diffusers
 import torch
 from PIL import Image
 
-from benchmarks.gpu_pass.surface import IMG2IMG, INPAINT, SDXL, TXT2IMG, Checkpoint, DrawParams, build_scheduler
+from benchmarks.gpu_pass.surface import (
+    FLUX,
+    IMG2IMG,
+    INPAINT,
+    PIXART_SIGMA,
+    SD3,
+    SDXL,
+    TXT2IMG,
+    Checkpoint,
+    DrawParams,
+    build_scheduler,
+)
 
 _CLASSES = {
     (False, TXT2IMG): diffusers.StableDiffusionPipeline,
@@ -19,6 +30,10 @@ _CLASSES = {
     (True, TXT2IMG): diffusers.StableDiffusionXLPipeline,
     (True, IMG2IMG): diffusers.StableDiffusionXLImg2ImgPipeline,
 }
+_TRANSFORMERS = {
+    FLUX: diffusers.FluxPipeline, SD3: diffusers.StableDiffusion3Pipeline, PIXART_SIGMA: diffusers.PixArtSigmaPipeline,
+}  # fmt: skip
+"""The families whose denoiser is a transformer; only txt2img is drawn with them."""
 
 
 def pipeline_of(checkpoint: Checkpoint, kind: str = TXT2IMG) -> Any:
@@ -54,6 +69,8 @@ def call(pipeline: Any, checkpoint: Checkpoint, batch: Sequence[DrawParams], **e
 
 def draw(checkpoint: Checkpoint, kind: str, params: DrawParams, sources: Mapping[str, Image.Image]) -> Image.Image:
     """Draw one image alone; the unmasked part of ``sources`` is pasted over an inpainted image."""
+    if checkpoint.spec.family in _TRANSFORMERS:
+        return _draw_with_transformer(checkpoint, params)
     size = {"width": params.width, "height": params.height}
     extra_kwargs: dict[str, Any] = size if params.image is None else {"strength": params.strength}
     if params.image is not None:
@@ -64,3 +81,20 @@ def draw(checkpoint: Checkpoint, kind: str, params: DrawParams, sources: Mapping
     if params.mask is None:
         return image
     return Image.composite(image, sources[params.image or ""], sources[params.mask.image])
+
+
+@torch.inference_mode()
+def _draw_with_transformer(checkpoint: Checkpoint, params: DrawParams) -> Image.Image:
+    """Draw a txt2img job, with the arguments by which each pipeline does what the engine does."""
+    family, shared = checkpoint.spec.family, checkpoint.pipeline
+    scheduler = build_scheduler(params.sampler, shared.scheduler.config, params.seed)
+    pipeline: Any = _TRANSFORMERS[family](**{**shared.components, "scheduler": scheduler})
+    pipeline.set_progress_bar_config(disable=True)
+    own: dict[str, Any] = {} if family == FLUX else {"negative_prompt": params.negative_prompt or None}
+    if family == PIXART_SIGMA:
+        own = {"negative_prompt": params.negative_prompt, "clean_caption": False, "use_resolution_binning": False}
+    image: Image.Image = pipeline(
+        prompt=params.prompt, guidance_scale=params.guidance_scale, num_inference_steps=params.num_inference_steps,
+        width=params.width, height=params.height, generator=torch.Generator().manual_seed(params.seed), **own,
+    ).images[0]  # fmt: skip
+    return image

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from benchmarks.gpu_pass.surface import Conditioning, Denoiser, InputShape, Residuals, batch_sizes
+
 Moment = torch.cuda.Event | float
 
 
@@ -53,14 +55,16 @@ class Watch:
         modules = {"unet": pipeline.unet, "vae": pipeline.vae.decoder, "text": pipeline.text_encoder}
         with ExitStack() as hooks:
             for name, module in modules.items():
-                hooks.callback(module.register_forward_pre_hook(partial(self._begin, name)).remove)
-                hooks.callback(module.register_forward_hook(partial(self._end, name)).remove)
+                hooks.callback(module.register_forward_pre_hook(partial(self.begin, name)).remove)
+                hooks.callback(module.register_forward_hook(partial(self.end, name)).remove)
             yield
 
-    def _begin(self, name: str, *_: object) -> None:
+    def begin(self, name: str, *_: object) -> None:
+        """Record that ``name`` starts."""
         self._begun[name] = moment(self._device)
 
-    def _end(self, name: str, *_: object) -> None:
+    def end(self, name: str, *_: object) -> None:
+        """Record that ``name`` has ended."""
         begun = self._begun.pop(name, None)
         if begun is not None:
             self._spans.setdefault(name, []).append((begun, moment(self._device)))
@@ -90,6 +94,31 @@ class Watch:
         wait(self._device)
         gaps = [seconds_between(ended, begun) for (_, ended), (begun, _) in pairwise(self._spans.get("unet", []))]
         return statistics.median(gaps) * 1000 if gaps else 0.0
+
+
+class WatchedDenoiser:
+    """Records the forwards of a denoiser that does not call the pipeline's own UNet, such as a compiled one."""
+
+    def __init__(self, inner: Denoiser, watch: Watch) -> None:
+        self._inner, self._watch = inner, watch
+        self.name, self.relative_error = inner.name, inner.relative_error
+
+    def batch_sizes(self, shape: InputShape) -> tuple[int, ...]:
+        """See :meth:`FixedSizes.batch_sizes`."""
+        return batch_sizes(self._inner, shape)
+
+    def denoise(
+        self,
+        latents: torch.Tensor,
+        timesteps: torch.Tensor,
+        conditioning: Conditioning,
+        residuals: Residuals | None = None,
+    ) -> torch.Tensor:
+        """See :meth:`Denoiser.denoise`."""
+        self._watch.begin("unet")
+        output = self._inner.denoise(latents, timesteps, conditioning, residuals)
+        self._watch.end("unet")
+        return output
 
 
 def covered_s(spans: Sequence[tuple[float, float]]) -> float:

@@ -6,7 +6,7 @@ import itertools
 import random
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from benchmarks.gpu_pass.plain import call, pipeline_of
 from benchmarks.gpu_pass.report import Outcome
 from benchmarks.gpu_pass.spans import wait
 from benchmarks.gpu_pass.subjects import PROMPTS, Subject
-from benchmarks.gpu_pass.surface import Denoiser, DrawParams, seeded_inputs
+from benchmarks.gpu_pass.surface import CompiledDenoiser, Denoiser, DrawParams, InputShape, seeded_inputs
 
 MIXED_SAMPLERS = ("DPM++ 2M", "Euler a", "DDIM", "DPM++ 2M Karras")
 BATCHES = (1, 4, 8, 16)
@@ -48,10 +48,21 @@ class Bench:
     """The seconds of a forward, by the number of guided images in it."""
     full_rate: float | None = None
     """Images/s of the engine with sixteen rows, if it has been measured."""
+    _compiled: CompiledDenoiser | None = None
 
     @property
     def device(self) -> torch.device:
         return self.subject.checkpoint.device
+
+    def compiled(self, sizes: Sequence[int]) -> tuple[CompiledDenoiser, float]:
+        """The UNet with compiled blocks for batches of ``sizes`` inputs, and the seconds that compiling took now."""
+        pipeline: Any = self.subject.checkpoint.pipeline
+        if self._compiled is None:
+            self._compiled = CompiledDenoiser(pipeline.unet, fixed_shapes=True)
+        side = self.subject.px // pipeline.vae_scale_factor
+        shape, began_at = InputShape(side, side, TOKENS), time.perf_counter()
+        self._compiled.warm_up(shape, [size for size in sizes if size not in self._compiled.batch_sizes(shape)])
+        return self._compiled, time.perf_counter() - began_at
 
     @property
     def mean_steps(self) -> float:

@@ -5,30 +5,35 @@ from __future__ import annotations
 import statistics
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu_pass.driving import Ended, drive
 from benchmarks.gpu_pass.plain import pipeline_of
 from benchmarks.gpu_pass.report import Outcome
 from benchmarks.gpu_pass.spans import wait
-from benchmarks.gpu_pass.speed_bench import TOKENS, Bench, plain_seconds
+from benchmarks.gpu_pass.speed_bench import Bench, plain_seconds
 from benchmarks.gpu_pass.speed_ways import fill
-from benchmarks.gpu_pass.surface import CompiledDenoiser, Engine, InputShape, Progressed, add_row, open_engine
+from benchmarks.gpu_pass.surface import Engine, Progressed, add_row, open_engine
 
 LONG = 400
 """The number of steps of jobs that must not end during a measurement."""
 WAITING = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize")
 
 
-def alone(bench: Bench, window_s: float) -> Outcome:
-    """Compare one job on an idle engine with one call of the plain pipeline, in turns; the medians count."""
+def alone(bench: Bench, window_s: float, compiled: Sequence[int] = ()) -> Outcome:
+    """Compare one job on an idle engine with one call of the plain pipeline, in turns; the medians count.
+
+    Args:
+        compiled: the sizes of batches for which the engine's UNet is compiled; none for the eager UNet.
+    """
     checkpoint, params = bench.subject.checkpoint, bench.params(3, round(bench.mean_steps))
     pipeline = pipeline_of(checkpoint)
     seconds: dict[str, list[float]] = {"plain": [], "engine": []}
-    with open_engine(checkpoint, 16) as engine:
+    denoiser, compiling_s = bench.compiled(compiled) if compiled else (None, 0.0)
+    with open_engine(checkpoint, 16, denoiser=denoiser) as engine:
         until = float("inf")
         while not seconds["engine"] or time.perf_counter() < until:
             plain_s, engine_s = plain_seconds(bench, params, pipeline), _engine_seconds(bench, engine)
@@ -39,7 +44,7 @@ def alone(bench: Bench, window_s: float) -> Outcome:
             seconds["engine"].append(engine_s)
     plain_s, engine_s = (statistics.median(seconds[name]) for name in ("plain", "engine"))
     figures = {"plain_s": plain_s, "engine_s": engine_s, "ratio": engine_s / plain_s, "turns": len(seconds["plain"])}
-    return Outcome(None, figures)
+    return Outcome(None, figures | ({"compiling_s": compiling_s} if compiled else {}))
 
 
 def _engine_seconds(bench: Bench, engine: Engine) -> float:
@@ -117,13 +122,7 @@ def _counts(trace: Any, steps: int, whole_s: float) -> dict[str, Any]:
 
 def compiled_forward(bench: Bench, images: int) -> Outcome:
     """Compare the forward with compiled blocks with the eager one, and measure compiling."""
-    unet: Any = bench.subject.checkpoint.pipeline.unet
     figures: dict[str, Any] = {"eager_ms": bench.measure_forward(images) * 1000}
-    denoiser = CompiledDenoiser(unet, fixed_shapes=True)
-    side = bench.subject.px // bench.subject.checkpoint.pipeline.vae_scale_factor
-    began_at = time.perf_counter()
-    denoiser.warm_up(InputShape(side, side, TOKENS), (2 * images,))
-    figures["compiling_s"] = time.perf_counter() - began_at
+    denoiser, figures["compiling_s"] = bench.compiled((2 * images,))
     figures["compiled_ms"] = bench.measure_forward(images, denoiser) * 1000
-    torch._dynamo.reset()
     return Outcome(None, figures)

@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.gpu_pass.plain import call, pipeline_of
 from benchmarks.gpu_pass.report import Outcome
-from benchmarks.gpu_pass.spans import Watch, wait
+from benchmarks.gpu_pass.spans import Watch, WatchedDenoiser, wait
 from benchmarks.gpu_pass.speed_bench import Bench, Job
 from benchmarks.gpu_pass.surface import Engine, Failed, Finished, Progressed, add_row, calibrate, open_engine
 
@@ -101,7 +101,13 @@ class Window:
 
 
 def engine_way(
-    bench: Bench, rows: int, window_s: float, *, calibrated: bool = False, preview_every: int = 0
+    bench: Bench,
+    rows: int,
+    window_s: float,
+    *,
+    calibrated: bool = False,
+    preview_every: int = 0,
+    compiled: Sequence[int] = (),
 ) -> Outcome:
     """Serve with the engine, with ``rows`` at once or with the number that its calibration gives.
 
@@ -109,18 +115,23 @@ def engine_way(
 
     Args:
         preview_every: the number of steps between two previews of a row; 0 is none.
+        compiled: the sizes of batches for which the UNet is compiled before the window; none for the eager UNet.
     """
     checkpoint, watch = bench.subject.checkpoint, Watch(bench.device)
     admitted = None if calibrated else rows
+    inner, compiling_s = bench.compiled(compiled) if compiled else (None, 0.0)
+    denoiser = None if inner is None else WatchedDenoiser(inner, watch)
     with (
-        open_engine(checkpoint, admitted, preview_every=preview_every) as engine,
+        open_engine(checkpoint, admitted, denoiser=denoiser, preview_every=preview_every) as engine,
         watch.on(checkpoint.pipeline),
     ):
         if calibrated:
             calibrate(checkpoint, engine.capacity)
         fill(bench, engine, rows)
         outcome = _serve(bench, engine, Window(bench, watch, window_s), watch)
-    if rows == FULL and not calibrated and not preview_every:
+    if compiled:
+        outcome.figures["compiling_s"] = compiling_s
+    elif rows == FULL and not calibrated and not preview_every:
         bench.full_rate = outcome.figures["images_per_s"]
     return outcome
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,11 @@ from benchmarks.gpu_pass import plain
 from benchmarks.gpu_pass.images import mask, photo
 from benchmarks.gpu_pass.report import Outcome
 from benchmarks.gpu_pass.surface import (
+    FLUX,
     IMG2IMG,
     INPAINT,
+    PIXART_SIGMA,
+    SD3,
     SDXL,
     STABLE_DIFFUSION,
     TXT2IMG,
@@ -29,7 +32,15 @@ from benchmarks.gpu_pass.surface import (
     load_folder,
     make_params,
 )
-from tests.tiny import build_tiny_house, build_tiny_sd, build_tiny_sdxl
+from tests.models.diffusion.far_memory import open_far
+from tests.tiny import (
+    build_tiny_flux,
+    build_tiny_house,
+    build_tiny_pixart,
+    build_tiny_sd,
+    build_tiny_sd3,
+    build_tiny_sdxl,
+)
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 PROMPTS = ("a cat", "a dog on a red sofa", "a house", "", "two boats at sea")
@@ -80,7 +91,7 @@ class Subjects:
         self._made: dict[tuple[str, str], Subject] = {}
 
     def get(self, name: str, dtype: str) -> Subject:
-        """The model "tiny", "tiny-house", "tiny-sdxl", "sd15" or "sdxl"."""
+        """The model "sd15" or "sdxl", or a tiny one."""
         if (name, dtype) not in self._made:
             make = partial(self._full, name) if name in _FULL else partial(self._tiny, name)
             self._made[name, dtype] = Subject(name, dtype, make(dtype))
@@ -99,12 +110,26 @@ class Subjects:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _tiny(self, name: str, dtype: str) -> Checkpoint:
+    def folder(self, name: str) -> Path:
+        """A folder for files with this name; it may not exist yet."""
+        return Path(self._folder.name) / name
+
+    def loaded_with(self, name: str, dtype: str, offload: str = "none", weights: str = "auto") -> Subject:
+        """A tiny model, loaded anew with these settings of the catalog.
+
+        A CPU has one memory and offloads nothing, so that there the memory is simulated, in float32.
+        """
+        if offload == "none" or self.device.type == "cuda":
+            return Subject(name, dtype, self._tiny(name, dtype, offload, weights))
+        usual = self.get(name, "float32").checkpoint
+        far, _ = open_far(self.folder(name), usual.spec.family, offload, weights)
+        return Subject(name, "float32", replace(far, spec=replace(usual.spec, offload=offload, weights=weights)))
+
+    def _tiny(self, name: str, dtype: str, offload: str = "none", weights: str = "auto") -> Checkpoint:
         write, family = _TINY[name]
-        folder = Path(self._folder.name) / name
-        if not folder.exists():
-            write(folder)
-        return load_folder(folder, family, dtype, self.device, 64)
+        if not self.folder(name).exists():
+            write(self.folder(name))
+        return load_folder(self.folder(name), family, dtype, self.device, 64, offload, weights)
 
     def _full(self, name: str, dtype: str) -> Checkpoint:
         for other in _FULL:
@@ -120,6 +145,9 @@ _TINY: dict[str, tuple[Callable[[Path], Path], str]] = {
     "tiny": (build_tiny_sd, STABLE_DIFFUSION),
     "tiny-house": (build_tiny_house, STABLE_DIFFUSION),
     "tiny-sdxl": (build_tiny_sdxl, SDXL),
+    "tiny-sd3": (build_tiny_sd3, SD3),
+    "tiny-flux": (partial(build_tiny_flux, guidance_embeds=True), FLUX),
+    "tiny-pixart": (build_tiny_pixart, PIXART_SIGMA),
 }
 _FULL = {"sd15": (STABLE_DIFFUSION, 512), "sdxl": (SDXL, 1024)}
 

@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from PIL.Image import Image
 
+from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.catalog import Catalog, Defaults, ModelSpec
-from models.catalog.families import IMG2IMG, INPAINT, SDXL, STABLE_DIFFUSION, TXT2IMG
+from models.catalog.families import FLUX, IMG2IMG, INPAINT, PIXART_SIGMA, SD3, SDXL, STABLE_DIFFUSION, TXT2IMG
+from models.catalog.vision import EYES
 from models.diffusion.backends.compiled import CompiledDenoiser
 from models.diffusion.backends.eager import call_unet
 from models.diffusion.backends.inputs import seeded_inputs
@@ -22,25 +24,34 @@ from models.diffusion.calibration import calibrate
 from models.diffusion.capacity import Capacity
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.checkpoint_loading import load_checkpoint
-from models.diffusion.denoiser import Conditioning, Denoiser, InputShape, Residuals
+from models.diffusion.denoiser import Conditioning, Denoiser, InputShape, Residuals, batch_sizes
 from models.diffusion.denoising_work import DenoisingToImage
 from models.diffusion.engine import Engine
 from models.diffusion.events import Failed, Finished, Progressed
+from models.diffusion.placement import parts_of
 from models.diffusion.plans import Tools, plan
+from models.diffusion.reduced_weights import STORED
 from models.diffusion.sampling import build_scheduler
+from models.diffusion.upscaling.upscaler import load_upscaler
+from models.diffusion.upscaling.upscaling import Upscaling
 from models.diffusion.verify import PSNR_DB
 from models.diffusion.work import LoadRequest, Task
 from models.errors import JobFailure
-from models.jobs.params import DrawParams, Mask
+from models.jobs.params import UPSCALE, DrawParams, JobParams, Mask, UpscaleParams
+from models.jobs.vision import EMBED, POOLED, SIMILARITY, EmbedParams, SimilarityParams
 
 __all__ = [
     "FLOAT32_BOUND",
+    "FLUX",
     "HALF_BOUND",
     "IMG2IMG",
     "INPAINT",
+    "PIXART_SIGMA",
     "PSNR_DB",
+    "SD3",
     "SDXL",
     "STABLE_DIFFUSION",
+    "STORED",
     "TXT2IMG",
     "Checkpoint",
     "CompiledDenoiser",
@@ -55,15 +66,22 @@ __all__ = [
     "Mask",
     "Progressed",
     "Residuals",
+    "Upscaling",
     "add_row",
+    "add_seeing",
+    "add_upscaling",
+    "batch_sizes",
     "build_scheduler",
     "calibrate",
     "call_unet",
     "decode_one",
     "difference",
     "load_folder",
+    "load_upscaler",
     "make_params",
+    "open_bare_engine",
     "open_engine",
+    "parts_of",
     "prepare_denoising",
     "run_to_the_end",
     "seeded_inputs",
@@ -72,10 +90,14 @@ __all__ = [
 NO_IMAGES: Mapping[str, Image] = MappingProxyType({})
 
 
-def load_folder(folder: Path, family: str, dtype: str, device: torch.device, px: int) -> Checkpoint:
+def load_folder(
+    folder: Path, family: str, dtype: str, device: torch.device, px: int, offload: str = "none", weights: str = "auto"
+) -> Checkpoint:
     """Load a diffusers folder as a worker does; ``dtype`` is a name such as "float16"."""
     defaults = Defaults(sampler="Euler", width=px, height=px, guidance_scale=7.0)
-    spec = ModelSpec(name=folder.name, family=family, folder=folder, dtype=dtype, defaults=defaults)
+    spec = ModelSpec(
+        name=folder.name, family=family, folder=folder, dtype=dtype, defaults=defaults, offload=offload, weights=weights
+    )
     return load_checkpoint(spec, device)
 
 
@@ -123,6 +145,51 @@ def add_row(
 ) -> None:
     """Add a row to ``engine`` for one job."""
     engine.add_row(row_id, _task(checkpoint, params, kind, images))
+
+
+@contextmanager
+def open_bare_engine(device: torch.device) -> Iterator[Engine]:
+    """An engine on ``device`` without a checkpoint, for jobs that need none; closed at the end."""
+
+    def load(spec: ModelSpec) -> Checkpoint:
+        raise ValueError(f"no checkpoint is needed, but {spec.name} is loaded")
+
+    engine = Engine(load, device=device, capacity=Capacity(8))
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def add_upscaling(engine: Engine, row_id: str, weights: Path, image: Image, scale: float) -> None:
+    """Add a job to ``engine`` that enlarges ``image`` with the upscaler in ``weights``."""
+    upscaler = AuxiliaryModel(name=weights.stem, path=weights)
+    params = UpscaleParams(image="input:image", scale=scale, upscaler=upscaler.name)
+    _add(engine, row_id, UPSCALE, params, {"input:image": image}, {"upscalers": {upscaler.name: upscaler}})
+
+
+def add_seeing(engine: Engine, row_id: str, images: Sequence[Image], texts: Sequence[str] = ()) -> None:
+    """Add a job to ``engine`` for the built-in vision model: the embedding of one image, or the similarity of the
+    first of more images with the others and with ``texts``."""
+    sources = {f"input:{number}": image for number, image in enumerate(images)}
+    first, *others = sources
+    if not others:
+        embed = EmbedParams(image=first, model=EYES, output=POOLED, normalize=True)
+        _add(engine, row_id, EMBED, embed, sources)
+        return
+    similarity = SimilarityParams(image=first, others=tuple(others), texts=tuple(texts), model=EYES)
+    _add(engine, row_id, SIMILARITY, similarity, sources)
+
+
+def _add(
+    engine: Engine,
+    row_id: str,
+    kind: str,
+    params: JobParams,
+    images: Mapping[str, Image],
+    extras: Mapping[str, Mapping[str, AuxiliaryModel]] = MappingProxyType({}),
+) -> None:
+    engine.add_row(row_id, Task(kind=kind, params=params, catalog=Catalog({}, extras=extras), images=images))
 
 
 @torch.inference_mode()

@@ -23,7 +23,24 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "gpu_pass.sh"
 DTYPES = ("float32", "float16", "bfloat16")
 COMPILED = ("opens", "agrees", "pads", "together")
+NEW = {
+    *(f"new/upscaling in tiles, {name}" for name in ("ESRGAN", "Compact", "SwinIR", "SCUNet")),
+    "new/float32/upscaling beside rows", "new/float32/seeing beside rows",
+    *(
+        f"new/float32/{model}, offload {offload}{weights}"
+        for model, weights in (
+            ("tiny", ""), ("tiny-sdxl", ""), ("tiny-flux", ""), ("tiny", ", weights fp8"), ("tiny", ", weights int8"),
+        )
+        for offload in ("model", "sequential")
+    ),
+    *(f"new/float32/tiny, weights {weights}" for weights in ("fp8", "int8", "int4")),
+    *(
+        f"new/{dtype}/{model}, {title}"
+        for dtype in DTYPES for model in ("tiny-sd3", "tiny-flux", "tiny-pixart") for title in ("alone", "together")
+    ),
+}  # fmt: skip
 LAW = {
+    *NEW,
     *(
         f"{model}/{dtype}/{check}"
         for model, dtypes in (("tiny", DTYPES), ("sd15", ("float32", "bfloat16")))
@@ -53,10 +70,11 @@ BOTH = (
 )  # fmt: skip
 SD15 = (
     "engine, calibrated", "engine, 16 rows, previews", "plain, batches of 8 equal jobs", "compiled forward of 8 images",
+    "engine, 8 rows, compiled", "engine, 16 rows, compiled", "one job alone, compiled",
 )  # fmt: skip
 SPEED = {
     *(f"{model}/{check}" for model in ("sd15", "sdxl") for check in BOTH), *(f"sd15/{check}" for check in SD15),
-    "sd15 float16/forwards",
+    "sd15 float16/forwards", "sdxl/engine, 4 rows, compiled",
 }  # fmt: skip
 Rehearsals = dict[str, tuple[subprocess.Popen[bytes], Path]]
 WAYS = ("engine, ", "plain, one", "plain, static")
