@@ -19,17 +19,15 @@ from models.diffusion.checkpoint_loading import load_checkpoint
 from models.diffusion.engine import Engine
 from models.diffusion.failures import attempt
 from models.diffusion.load_requests import weights_of
-from models.diffusion.work import Result, Task
 from models.downloads.on_disk import is_hub_offline, is_on_disk
 from models.errors import JobFailure, ModelUnavailable
-from models.jobs.results import JobOutput
-from models.jobs.safety import BLUR, REFUSE
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.ledger import Ledger
 from service.backbone.metrics import REGISTRY
 from service.backbone.settings import Settings, SettingsError
+from workers.candidates import Candidates
 from workers.engine_metrics import EngineMetrics, observe_step
-from workers.executors import PREFETCH, Event, Failed, Finished, Loading, Progressed
+from workers.executors import PREFETCH, Event, Failed, Finished
 from workers.held_jobs import HeldJob
 from workers.warm import WorkerStatus
 
@@ -72,19 +70,33 @@ def open_diffusion(
 
 
 class EngineExecutor:
-    """Runs jobs as rows of the engine; a row has the execution id of its job."""
+    """Runs jobs as rows of the engine: one row for each candidate of a job's image, which mostly is one.
+
+    The rows of a job share forwards with each other as with those of other jobs, and are shared out by owner and weight
+    like these; the engine does not know that they belong together.
+    """
 
     longest_call_s = 0.0
     """A device that hangs keeps its jobs held, which the heartbeat notices."""
 
     def __init__(self, engine: Engine, catalog: CatalogFile, ledger: Ledger, device: str) -> None:
         self._engine, self._catalog, self._ledger, self._device = engine, catalog, ledger, device
+        self._jobs: dict[str, Candidates] = {}
+        """By execution id."""
+        self._job_of: dict[str, Candidates] = {}
+        """By the id of each row."""
         self._unmeasured: Checkpoint | None = None
 
     @property
     def room(self) -> int:
-        """How many more rows the engine could admit soon."""
-        return max(PREFETCH, self._engine.joining_soon) - self._engine.waiting
+        """How many more rows the engine could admit soon.
+
+        A job whose candidates wait counts at least as one of the jobs that are taken ahead, but never as all of them:
+        the jobs of other API keys behind it share the device with it.
+        """
+        waiting = self._engine.waiting_ids
+        jobs = {id(self._job_of.get(row_id)) for row_id in waiting}
+        return max(max(PREFETCH, self._engine.joining_soon) - len(waiting), PREFETCH - len(jobs))
 
     @property
     def is_idle(self) -> bool:
@@ -92,26 +104,38 @@ class EngineExecutor:
         return self._engine.is_idle
 
     def start(self, job: HeldJob) -> None:
-        """Let the job join the engine as a row."""
-        record = job.record
-        task = Task(kind=record.kind, params=record.drawn_params, catalog=job.catalog, images=job.images)
-        shows_previews = record.safety_policy not in (BLUR, REFUSE)  # nobody has looked at previews
-        is_watched = (lambda: job.is_watched) if shows_previews else (lambda: False)
-        self._engine.add_row(job.execution_id, task, is_watched, job.snapshot, record.owner, record.weight)
-        job.snapshot = None
+        """Let the job join the engine as a row for each of its candidates."""
+        candidates, record = Candidates(job), job.record
+        self._jobs[job.execution_id] = candidates
+        for row in candidates.new_rows():
+            self._job_of[row.row_id] = candidates
+            self._engine.add_row(row.row_id, row.task, row.is_watched, row.snapshot, record.owner, record.weight)
 
     def save(self, execution_id: str) -> bytes | None:
-        """What is drawn of the row."""
-        saved = attempt(lambda: self._engine.save_row(execution_id))
+        """What is drawn of the job."""
+        candidates = self._jobs.get(execution_id)
+        saved = None if candidates is None else attempt(lambda: candidates.save(self._engine.save_row))
         return None if isinstance(saved, JobFailure) else saved
 
     def stop(self, execution_id: str) -> None:
-        """Remove the row."""
-        self._engine.cancel_row(execution_id)
+        """Remove the rows of the job."""
+        candidates = self._jobs.pop(execution_id, None)
+        for row_id in [] if candidates is None else candidates.row_ids:
+            self._job_of.pop(row_id, None)
+            self._engine.cancel_row(row_id)
 
     def poll(self) -> list[Event]:
         """Run one step of the engine."""
-        return [_translated(event) for event in self._engine.step()]
+        found = (self._joined(event) for event in self._engine.step())
+        return [event for event in found if event is not None]
+
+    def _joined(self, event: events.Event) -> Event | None:
+        """``event`` as one of its job; what ends the job removes its rows, whose later events say nothing."""
+        candidates = self._job_of.get(event.row_id)
+        joined = None if candidates is None else candidates.joined(event)
+        if isinstance(joined, Finished | Failed):
+            self.stop(joined.execution_id)
+        return joined
 
     def close(self) -> None:
         """End the engine's threads."""
@@ -148,23 +172,6 @@ class EngineExecutor:
         checkpoint, self._unmeasured = self._unmeasured, None
         if checkpoint is not None:
             calibrate(checkpoint, self._engine.capacity, is_over=is_over)
-
-
-def _translated(event: events.Event) -> Event:
-    match event:
-        case events.Progressed():
-            return Progressed(event.row_id, event.step, event.steps, event.preview)
-        case events.Loading():
-            return Loading(event.row_id, event.name, event.done_bytes, event.total_bytes)
-        case events.Finished():
-            timings = {"prepare_s": event.prepare_s, "denoise_s": event.denoise_s, "finish_s": event.finish_s}
-            return Finished(event.row_id, _output(event.result), timings)
-        case events.Failed():
-            return Failed(event.row_id, event.failure)
-
-
-def _output(result: Result) -> JobOutput:
-    return result if isinstance(result, JobOutput) else JobOutput(images=(result,))
 
 
 def pick_device(name: str) -> torch.device:

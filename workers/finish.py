@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from redis.exceptions import RedisError
 
@@ -22,6 +22,7 @@ from service.backbone.logs import told_failure
 from service.backbone.places import PaceNotes
 from service.backbone.storage import StorageMonitor
 from service.backbone.store import FileStore, ImageStore
+from workers.choosing import Choice, Fit, choose, fit_by_eyes
 from workers.consumer import Consumer
 from workers.executors import Finished
 from workers.held_jobs import HeldJob
@@ -64,6 +65,7 @@ class Finish:
         job_timeout_s: how long a job may take, including the encoding of its images.
         storage: is told when nothing could be stored.
         safety: looks at images before they are stored; ``None`` looks at none.
+        fit: says how well the image of a candidate fits the prompt.
     """
 
     def __init__(
@@ -75,9 +77,10 @@ class Finish:
         job_timeout_s: float,
         storage: StorageMonitor | None = None,
         safety: Safety | None = None,
+        fit: Fit = fit_by_eyes,
     ) -> None:
         self._consumer, self._images, self._files, self._storage = consumer, images, files, storage
-        self._marking, self._safety = marking, safety
+        self._marking, self._safety, self._fit = marking, safety, fit
         self._job_timeout_s = job_timeout_s
         self._pace_notes = PaceNotes(consumer.ledger.connection, consumer.queue)
         self._noted: dict[str, str | None] = {}
@@ -98,8 +101,9 @@ class Finish:
             used: the time of this worker that the job used, if that is known.
         """
         success = _Success(
-            job, finished, self._images, self._files, self._marking, self._consumer, self._job_timeout_s, self._safety
-        )
+            job, finished, self._images, self._files, self._marking, self._consumer, self._job_timeout_s, self._safety,
+            self._fit,
+        )  # fmt: skip
         pixels = sum(image.width * image.height for image in finished.output.images)
         self._submit(_End(job, lambda: self._succeed(success, used), success.discard, pixels > LARGE_PX))
 
@@ -241,11 +245,13 @@ class _Success:
         consumer: Consumer,
         job_timeout_s: float,
         safety: Safety | None,
+        fit: Fit,
     ) -> None:
         self.job, self._job_timeout_s = job, job_timeout_s
         self._finished, self._images, self._files, self._consumer = finished, images, files, consumer
-        self._marking, self._safety = marking, safety
+        self._marking, self._safety, self._fit = marking, safety, fit
         self._found: SafetyResult | None = None
+        self._choice: Choice | None = None
         self._stored: StoredOutput | None = None
 
     def write(self) -> None:
@@ -255,24 +261,32 @@ class _Success:
         """
         began_at, finished = time.monotonic(), self._finished
         if self._stored is None:
-            output = finished.output
-            if self._safety is not None:
-                output, self._found = self._safety.apply(self.job.record, output)
-            self._stored = StoredOutput(
-                output, self.job.record, self._images, self._files, self._marking, check=self._check_deadline
-            )
+            self._stored = self._made()
         stored = self._stored
         try:
             stored.store()
             timings = dict(finished.timings)
             timings["finish_s"] = timings.get("finish_s", 0.0) + time.monotonic() - began_at
             rounded = {stage: round(seconds, 4) for stage, seconds in timings.items()}
-            document, files, found = finished.output.document, stored.files, self._found
+            document = finished.output.document if self._choice is None else self._choice.document(stored.images)
+            files, found = stored.files, self._found
             if not self._consumer.succeed(self.job, stored.images, rounded, document, files, found):
                 stored.discard(is_deleted=self._consumer.ledger.read(self.job.job_id) is None)
         except JobFailure:
             stored.discard()
             raise
+
+    def _made(self) -> StoredOutput:
+        """The output as it is to be stored: what is kept of it, once the safety policy has seen that."""
+        output, record, told = self._finished.output, self.job.record, ()
+        if record.params.best_of > 1:
+            self._choice = choose(record, output.images, self._fit, self._check_deadline)
+            output, told = replace(output, images=self._choice.images), self._choice.records
+        if self._safety is not None:
+            output, self._found = self._safety.apply(record, output)
+        return StoredOutput(
+            output, record, self._images, self._files, self._marking, records=told, check=self._check_deadline
+        )
 
     def _check_deadline(self) -> None:
         """Raise :class:`DeadlineExceeded` if the job has no time left; called between pieces of its images."""

@@ -30,8 +30,8 @@ class JobLoop:
     """Joins the stages; :meth:`run` is the life of a worker.
 
     Args:
-        snapshot_every: after how many steps what is drawn of a job is kept in Redis, in case this worker dies;
-            ``None`` keeps it only when the worker is stopped.
+        snapshot_every: after how many steps of each candidate what is drawn of a job is kept in Redis, in case this
+            worker dies; ``None`` keeps it only when the worker is stopped.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class JobLoop:
         if job.failure is not None:
             self._fail(job, job.failure)
         elif job.start_running():  # unless it was canceled while it was ready
-            self._pace.begin(job.execution_id)
+            self._pace.begin(job.execution_id, job.record.params.best_of)
             self._executors.of(job.kind).start(job)
 
     def _cancel_requested(self) -> None:
@@ -131,7 +131,7 @@ class JobLoop:
                 if job.is_clock_stopped:
                     job.restart_clock()
                 self._report.note(job, event.step, event.steps, event.preview)
-                if self._snapshot_every and event.step % self._snapshot_every == 0:
+                if self._snapshot_every and event.step % (self._snapshot_every * job.record.params.best_of) == 0:
                     self._report.note_snapshot(job, self._executors.of(job.kind).save(job.execution_id))
             case Noted():
                 self._report.note_document(job, event.document)

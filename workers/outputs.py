@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from models.errors import StorageUnavailable
@@ -20,6 +20,7 @@ class StoredOutput:
     what a link shows never changes. All other ids are new, so that no execution can overwrite the result of another.
 
     Args:
+        records: for each image, the record that its file tells of; ``record`` for all if there are none.
         marking: encodes the images.
         check: called between pieces of the images' encoding; what it raises ends it.
     """
@@ -32,11 +33,15 @@ class StoredOutput:
         files: FileStore,
         marking: Marking,
         *,
+        records: Sequence[JobRecord] = (),
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self._record = record
         self._image_store, self._file_store = images, files
-        self._waiting = [(image.width, image.height, marking.encode(image, record, check)) for image in output.images]
+        self._waiting = [
+            (image.width, image.height, marking.encode(image, told, check))
+            for image, told in zip(output.images, records or [record] * len(output.images), strict=True)
+        ]
         self._waiting_files = checked_files(output.files)
         self.images: list[Image] = []
         self.files: list[StoredFile] = []

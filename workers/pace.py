@@ -31,21 +31,27 @@ class Used:
 class _Begin:
     share_s: float
     at: float
+    rows: int
 
 
 class Pace:
-    """Shares the time of one worker equally between the jobs that it runs at each moment; for the loop's thread."""
+    """Shares the time of one worker between the jobs that it runs at each moment, in proportion to their rows.
+
+    For the loop's thread.
+    """
 
     def __init__(self) -> None:
         self._began: dict[str, _Begin] = {}
         self._share_s = 0.0
-        """The seconds that a job would have used that runs since the start."""
+        """The seconds that a job of one row would have used that runs since the start."""
+        self._rows = 0
         self._changed_at = time.monotonic()
 
-    def begin(self, execution_id: str) -> None:
-        """Count the job as running."""
+    def begin(self, execution_id: str, rows: int = 1) -> None:
+        """Count the job, which draws so many candidates, as running."""
         self._pass_time()
-        self._began[execution_id] = _Begin(self._share_s, self._changed_at)
+        self._began[execution_id] = _Begin(self._share_s, self._changed_at, rows)
+        self._rows += rows
 
     def end(self, execution_id: str) -> Used | None:
         """The time that the job used; ``None`` if it did not run."""
@@ -53,12 +59,13 @@ class Pace:
         began = self._began.pop(execution_id, None)
         if began is None:
             return None
-        return Used(self._share_s - began.share_s, self._changed_at - began.at)
+        self._rows -= began.rows
+        return Used((self._share_s - began.share_s) * began.rows, self._changed_at - began.at)
 
     def _pass_time(self) -> None:
         now = time.monotonic()
-        if self._began:
-            self._share_s += (now - self._changed_at) / len(self._began)
+        if self._rows:
+            self._share_s += (now - self._changed_at) / self._rows
         self._changed_at = now
 
 
@@ -68,4 +75,5 @@ def job_time(record: JobRecord, used: Used) -> JobTime | None:
     step_px = params.cost({}).step_px
     if not step_px:
         return None
-    return JobTime(params.model_name, pace_field(params), step_px, used.seconds, used.is_shared)
+    is_shared = used.is_shared or params.best_of > 1  # candidates share their forwards
+    return JobTime(params.model_name, pace_field(params), step_px, used.seconds, is_shared)

@@ -82,6 +82,11 @@ class Engine:
         return self._scheduler.row_ids
 
     @property
+    def waiting_ids(self) -> tuple[str, ...]:
+        """The ids of the rows that wait for admission; may be read by any thread."""
+        return self._scheduler.waiting_ids
+
+    @property
     def waiting(self) -> int:
         """The number of rows that wait for admission."""
         return self._scheduler.waiting

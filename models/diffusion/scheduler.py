@@ -59,6 +59,12 @@ class Scheduler:
             return (*self._running, *self._waiting)
 
     @property
+    def waiting_ids(self) -> tuple[str, ...]:
+        """The ids of the rows that wait for admission."""
+        with self._lock:
+            return tuple(self._waiting)
+
+    @property
     def waiting(self) -> int:
         """The number of rows that wait for admission."""
         return len(self._waiting)

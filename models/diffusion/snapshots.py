@@ -1,4 +1,4 @@
-"""Snapshots: what is drawn of a row so far, as bytes, so that another engine goes on at the same step.
+"""Snapshots: what is drawn of a row so far, or of all rows of a job, as bytes: another engine goes on there.
 
 A snapshot holds the outcomes of the pieces of work that are complete, and the state of the one in progress. The engine
 that goes on runs the row's plan from its beginning, which loads models, encodes prompts and draws the first noise
@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from PIL import Image
@@ -54,13 +54,45 @@ def save(outcomes: Sequence[object], piece: Work[object] | None) -> bytes | None
 def read(data: bytes) -> Snapshot | None:
     """The snapshot in ``data``; ``None``, and a line in the log, if it cannot be read: the row begins again then."""
     try:
-        content: Mapping[str, Any] = torch.load(BytesIO(data), map_location="cpu", weights_only=True)
-        if content["format"] != _FORMAT:
-            raise ValueError(f"its format is {content['format']!r}, and this version reads {_FORMAT}")
+        content = _loaded(data)
         return Snapshot([_unpacked(outcome) for outcome in content["outcomes"]], content["work"])
     except Exception as error:  # torch and its unpickler raise many types
         log.warning("a snapshot cannot be read, so its job begins again: %s", error)
         return None
+
+
+RowState: TypeAlias = Image.Image | bytes | None
+"""What is drawn of one of several rows: its image, its snapshot, or nothing that could be saved."""
+
+
+def save_rows(rows: Sequence[RowState]) -> bytes | None:
+    """The snapshot of all rows of one job; ``None`` if nothing is drawn, or too much."""
+    if all(each is None for each in rows):
+        return None
+    buffer = BytesIO()
+    torch.save(
+        {"format": _FORMAT, "rows": [each if isinstance(each, bytes) else _packed(each) for each in rows]}, buffer
+    )
+    return buffer.getvalue() if buffer.tell() <= MAX_BYTES else None
+
+
+def read_rows(data: bytes, count: int) -> list[RowState]:
+    """The ``count`` rows in ``data``, a snapshot of :func:`save_rows`; nothing of each if it cannot be read."""
+    try:
+        rows = _loaded(data)["rows"]
+        if len(rows) != count:
+            raise ValueError(f"it has {len(rows)} rows, and the job {count}")
+        return [each if isinstance(each, bytes | None) else _image(each) for each in rows]
+    except Exception as error:  # torch and its unpickler raise many types
+        log.warning("a snapshot cannot be read, so its job begins again: %s", error)
+        return [None] * count
+
+
+def _loaded(data: bytes) -> Mapping[str, Any]:
+    content: Mapping[str, Any] = torch.load(BytesIO(data), map_location="cpu", weights_only=True)
+    if content["format"] != _FORMAT:
+        raise ValueError(f"its format is {content['format']!r}, and this version reads {_FORMAT}")
+    return content
 
 
 def _packed(outcome: object) -> object:
@@ -75,6 +107,8 @@ def _packed(outcome: object) -> object:
 
 
 def _unpacked(outcome: Any) -> object:
-    if isinstance(outcome, torch.Tensor):
-        return outcome
-    return Image.frombytes(outcome["mode"], tuple(outcome["size"]), outcome["pixels"])
+    return outcome if isinstance(outcome, torch.Tensor) else _image(outcome)
+
+
+def _image(packed: Any) -> Image.Image:
+    return Image.frombytes(packed["mode"], tuple(packed["size"]), packed["pixels"])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from models.catalog.styles import Style, apply_style
-from models.jobs.prompts import NUMBER, PromptError, bounded_weight, parse
+from models.jobs.prompts import NUMBER, Fragment, PromptError, bounded_weight, parse
 
 PARTS_MAX = 8
 """The largest number of parts with a weight other than 0; each is one more input of every forward."""
@@ -61,6 +61,23 @@ def count_parts(prompt: str) -> int:
 def is_composed(prompt: str) -> bool:
     """Whether ``AND`` joins parts of ``prompt``."""
     return _AND.search(prompt) is not None
+
+
+def plain_text(prompt: str) -> str:
+    """What ``prompt`` asks for, in words alone: without brackets, weights and tags, and without texts of no weight.
+
+    Raises:
+        PromptError: as :func:`check_composition`.
+    """
+    texts = (_words(part.text) for part, _ in _parts(prompt) if part.weight > 0)
+    return ", ".join(filter(None, texts))
+
+
+def _words(text: str) -> str:
+    """The fragments of one part that have a weight above 0, with single spaces."""
+    fragments = parse(text).fragments
+    kept = [each for each in fragments if not isinstance(each, Fragment) or each.weight > 0]
+    return " ".join("".join(each.text if isinstance(each, Fragment) else " " for each in kept).split())
 
 
 def styled(style: Style, prompt: str, negative_prompt: str) -> tuple[str, str]:

@@ -40,9 +40,11 @@ class Cost:
     source_field: str = "image"
     """The field of the request that a problem with ``source_px`` names."""
     size_field: str = "kind"
-    """The field that decides ``output_px`` and ``peak_bytes``."""
+    """The field that decides ``output_px``."""
     steps_field: str = "kind"
     """The field that decides ``step_px``."""
+    peak_field: str | None = None
+    """The field that decides ``peak_bytes``; ``None`` if it is ``size_field``."""
 
     def times(self, count: int) -> Cost:
         """The cost of ``count`` such jobs, which run one after the other."""
@@ -75,7 +77,11 @@ class CostLimits:
 
     def problems(self, cost: Cost) -> Iterator[FieldProblem]:
         """What of ``cost`` is above its limit, with the number and the limit; the field is the one that decides it."""
-        fields = {"source_px": cost.source_field, "step_px": cost.steps_field}
+        fields = {
+            "source_px": cost.source_field,
+            "step_px": cost.steps_field,
+            "peak_bytes": cost.peak_field or cost.size_field,
+        }
         for measure, limit in asdict(self).items():
             found = getattr(cost, measure)
             if limit is not None and found > limit:

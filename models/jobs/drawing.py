@@ -56,6 +56,8 @@ def _filled_in(request: DrawRequest, model: ModelSpec, catalog: Catalog, problem
         guidance_scale=float(value_or(request.guidance_scale, defaults.guidance_scale)),
         seed=_seed(request.seed),
         variation=_variation(request.variation),
+        best_of=value_or(request.best_of, DrawParams.best_of),
+        keep=value_or(request.keep, DrawParams.keep),
         width=width,
         height=height,
         style_preset=_style(request.style_preset, problems),

@@ -11,7 +11,7 @@ from models.catalog.styles import find_style
 from models.errors import Problem, ProblemCode
 from models.jobs.auxiliary_checks import check_auxiliaries
 from models.jobs.checks import Problems, range_problem, sampling_problem, text_problem
-from models.jobs.composition import check_composition, compose, is_composed, styled
+from models.jobs.composition import check_composition, compose, is_composed, plain_text, styled
 from models.jobs.params import ASPECT_RATIOS, DrawParams
 from models.jobs.prompts import PromptError, parse
 from models.language.lengths import length_problem
@@ -30,6 +30,7 @@ def check(kind: str, params: DrawParams, model: ModelSpec, catalog: Catalog, pro
     _check_family(kind, params, model, facts, problems)
     _check_texts(params, model, problems)
     _check_numbers(params, model, facts, problems)
+    _check_candidates(params, problems)
     _check_sampling(kind, params, facts, problems)
     check_auxiliaries(kind, params, model, facts, catalog, problems)
 
@@ -121,6 +122,22 @@ def _check_numbers(params: DrawParams, model: ModelSpec, facts: FamilyFacts, pro
     problems.note("width", _size_problem(params.width, model, facts.size_multiple_px))
     problems.note("height", _size_problem(params.height, model, facts.size_multiple_px))
     problems.note("clip_skip", range_problem(params.clip_skip, 1, model.limits.max_clip_skip))
+
+
+def _check_candidates(params: DrawParams, problems: Problems) -> None:
+    if 1 <= params.best_of < params.keep:
+        message = f"must be at most best_of, which is {params.best_of}"
+        problems.note("keep", Problem(message, ProblemCode.OUT_OF_RANGE, 1, params.best_of))
+    if params.best_of > 1 and not _has_words(params.prompt):
+        message = "must be 1 without words in the prompt: the candidates are compared with them"
+        problems.note("best_of", Problem(message, ProblemCode.NOT_APPLICABLE))
+
+
+def _has_words(prompt: str) -> bool:
+    try:
+        return bool(plain_text(prompt))
+    except PromptError:
+        return True  # reported as such
 
 
 def _size_problem(size_px: int, model: ModelSpec, grid_px: int) -> Problem | None:

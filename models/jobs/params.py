@@ -42,6 +42,7 @@ MASK_MAX_PX = 256
 """The largest ``blur_px`` and ``padding_px`` of a mask."""
 PRIORITY_MAX = 2
 REUSE_INTERVAL_MAX = 10
+BEST_OF_MAX = 16
 
 RESIZE_MODES = ("stretch", "crop", "fill")
 """How an image is brought to another size; ``fill`` keeps all of it and repeats its edges."""
@@ -257,6 +258,20 @@ class DrawRequest(JobRequest):
         Variation | None,
         Parameter(text="A second seed, towards which the initial noise is changed.", if_left_out="none"),
     ] = None
+    best_of: Annotated[
+        int | None,
+        Parameter(
+            text="Draw so many candidates, with the seeds from `seed` on, and keep those that fit the prompt best.",
+            low=1, high=BEST_OF_MAX, if_left_out="1",
+        ),
+    ] = None  # fmt: skip
+    keep: Annotated[
+        int | None,
+        Parameter(
+            text="How many of the candidates are kept, the best first; at most `best_of`.",
+            low=1, high=BEST_OF_MAX, if_left_out="1",
+        ),
+    ] = None  # fmt: skip
     width: Annotated[int | None, _SIZE] = None
     height: Annotated[int | None, _SIZE] = None
     aspect_ratio: Annotated[
@@ -405,6 +420,8 @@ class JobParams(Payload):
 
     declaration: ClassVar[type[JobRequest]]
     priority: int = 0
+    best_of: int = 1
+    """How many candidates are drawn, each a row of the engine."""
     metadata: str = FULL
     provenance: str | None = None
     """How the images are marked, one of ``PROVENANCE``; ``None``, of kinds without this parameter, as the server's
@@ -485,10 +502,13 @@ class DrawParams(JobParams):
     guidance_scale: float
     """1 or less runs without guidance. Guidance-distilled models take the scale as an input."""
     seed: int
+    """That of the first candidate; ``models.jobs.seeds`` has those of the others."""
     width: int
     """Pixels, a multiple of 8; so is ``height``."""
     height: int
     variation: Variation | None = None
+    best_of: int = 1
+    keep: int = 1
     style_preset: str | None = None
     clip_skip: int = 1
     loras: tuple[LoraUse, ...] = ()
@@ -507,10 +527,12 @@ class DrawParams(JobParams):
     provenance: str = C2PA
 
     def to_payload(self) -> dict[str, Any]:
-        """As every payload; the second weight of a LoRA is left out if it has none, as before there were two."""
+        """As every payload; the second weight of a LoRA is left out if it has none, and ``best_of`` and ``keep`` if
+        they are 1, as before there were these."""
         payload = super().to_payload()
         loras = ({name: value for name, value in lora.items() if value is not None} for lora in payload["loras"])
-        return {**payload, "loras": tuple(loras)}
+        payload |= {"loras": tuple(loras)}
+        return {name: value for name, value in payload.items() if name not in ("best_of", "keep") or value > 1}
 
     @property
     def model_name(self) -> str:
@@ -522,7 +544,7 @@ class DrawParams(JobParams):
 
     @property
     def expected_steps(self) -> int:
-        return self.num_inference_steps
+        return self.num_inference_steps * self.best_of
 
     def cost_key(self, catalog: Catalog) -> Hashable:
         size = catalog[self.model].drawn_size(self.width, self.height)
@@ -543,10 +565,11 @@ class DrawParams(JobParams):
         return replace(
             base,
             output_px=output_px,
-            step_px=step_px * count_parts(self.prompt),
-            peak_bytes=images_bytes(base.source_px, output_px),
+            step_px=step_px * count_parts(self.prompt) * self.best_of,
+            peak_bytes=images_bytes(base.source_px, output_px * self.best_of),
             size_field=size_field,
-            steps_field="num_inference_steps",
+            steps_field="num_inference_steps" if self.best_of == 1 else "best_of",
+            peak_field=None if self.best_of == 1 else "best_of",
         )
 
     def reductions(self, catalog: Catalog) -> Mapping[str, Reduction]:

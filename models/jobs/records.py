@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -100,3 +100,8 @@ class JobRecord:
         if self.rewrite is None or not isinstance(self.params, DrawParams):
             return self.params
         return self.rewrite.applied_to(self.params)
+
+    def of_candidate(self, seed: int) -> JobRecord:
+        """The record of the job that draws the candidate with that seed alone."""
+        assert isinstance(self.params, DrawParams)
+        return replace(self, params=replace(self.params, seed=seed, best_of=1, keep=1))

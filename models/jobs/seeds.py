@@ -1,8 +1,8 @@
-"""Seeds as clients of other programs send them, and those of a series of images."""
+"""Seeds as clients of other programs send them, and those of a series of images and of the candidates of a job."""
 
 from __future__ import annotations
 
-from models.jobs.params import SEED_MAX
+from models.jobs.params import SEED_MAX, DrawParams
 
 _SEED_LIMIT = 2**64
 """Seeds of this size or more are refused; clients draw theirs from up to 64 bits."""
@@ -18,3 +18,8 @@ def client_seed(seed: int | None) -> int | None:
 def later_seed(seed: int, index: int) -> int:
     """The seed that is ``index`` above ``seed``; the largest one is followed by 0."""
     return (seed + index) & SEED_MAX
+
+
+def candidate_seeds(params: DrawParams) -> tuple[int, ...]:
+    """The seed of each candidate, in their order."""
+    return tuple(later_seed(params.seed, index) for index in range(params.best_of))

@@ -120,6 +120,9 @@ class ImageView(BaseModel):
     url: str
     width: int
     height: int
+    seed: int | None = Field(
+        None, description="What it was drawn with; of a job with `best_of`, alone it gives this image again."
+    )
 
 
 class FileView(BaseModel):
@@ -147,7 +150,10 @@ class ResultView(BaseModel):
     """What a finished job gave back."""
 
     images: list[ImageView]
-    document: Any = Field(None, description="The JSON result of kinds that have one.")
+    document: Any = Field(
+        None,
+        description="The JSON result of kinds that have one; of a job with `best_of`, the scores of its candidates.",
+    )
     files: list[FileView] = Field(default_factory=list, description="The files of kinds that make some.")
     timings: dict[str, float] = Field(description="Seconds per stage: `prepare_s`, `denoise_s`, `finish_s`.")
 

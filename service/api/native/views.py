@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from models.jobs.candidates import seed_of, shown_document
 from models.jobs.records import JobRecord, JobStatus
 from models.jobs.rewrite import Rewrite
 from models.jobs.sources import shown_params
@@ -66,6 +67,7 @@ def images_view(page: Page, base_url: str) -> ImageListView:
             url=image_url(base_url, image.image_id),
             width=image.width,
             height=image.height,
+            seed=seed_of(record, image.image_id),
             created_at=datetime.fromtimestamp(record.finished_at or record.created_at, UTC),
         )
         for record in page.records
@@ -116,7 +118,12 @@ def _progress(record: JobRecord) -> ProgressView:
 
 def _result(record: JobRecord, base_url: str) -> ResultView:
     images = [
-        ImageView(url=image_url(base_url, image.image_id), width=image.width, height=image.height)
+        ImageView(
+            url=image_url(base_url, image.image_id),
+            width=image.width,
+            height=image.height,
+            seed=seed_of(record, image.image_id),
+        )
         for image in record.images
     ]
     files = [
@@ -128,7 +135,7 @@ def _result(record: JobRecord, base_url: str) -> ResultView:
         )
         for index, file in enumerate(record.files)
     ]
-    return ResultView(images=images, document=record.document, files=files, timings=record.timings)
+    return ResultView(images=images, document=shown_document(record), files=files, timings=record.timings)
 
 
 def _failure(record: JobRecord) -> FailureView | None:

@@ -8,6 +8,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 
 from models.catalog.families import TXT2IMG
+from models.jobs.candidates import first_seed
 from models.jobs.params import DrawParams, LoraUse, UpscaleParams
 from models.jobs.records import JobRecord, JobStatus
 from service.api.images import base_url, image_url
@@ -47,7 +48,7 @@ def _params(record: JobRecord) -> dict[str, Any]:
     params = record.params
     if isinstance(params, UpscaleParams):
         return {"resize": params.scale, "model": params.upscaler}
-    return _draw_params(record.kind, params) if isinstance(params, DrawParams) else {}
+    return _draw_params(record, params) if isinstance(params, DrawParams) else {}
 
 
 def _weights(lora: LoraUse) -> str:
@@ -55,18 +56,18 @@ def _weights(lora: LoraUse) -> str:
     return ":".join(f"{weight:g}" for weight in dict.fromkeys(reversed(lora.weights)))
 
 
-def _draw_params(kind: str, params: DrawParams) -> dict[str, Any]:
+def _draw_params(record: JobRecord, params: DrawParams) -> dict[str, Any]:
     tags = (f"<lora:{lora.name}:{_weights(lora)}>" for lora in params.loras)
     shown = {
         "prompt": " ".join((params.prompt, *tags)),
         "cfg_scale": params.guidance_scale,
         "steps": params.num_inference_steps,
         "negative_prompt": params.negative_prompt,
-        "seed": params.seed,
+        "seed": first_seed(record),
         "upscale": params.second_pass is not None,
         "sampler_name": params.sampler,
         "width": params.width,
         "height": params.height,
         "options": {"sd_model_checkpoint": params.model},
     }
-    return shown if kind == TXT2IMG else shown | {"denoising_strength": params.strength}
+    return shown if record.kind == TXT2IMG else shown | {"denoising_strength": params.strength}

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from models.catalog.families import IMG2IMG, INPAINT, TXT2IMG
+from models.jobs.candidates import first_seed
 from models.jobs.params import FACE_RESTORE, UPSCALE, DrawParams, UpscaleParams
 from models.jobs.records import JobRecord, JobStatus, new_job_id
 from service.api.formats import IMAGE_FORMATS, PNG, ImageFormat
@@ -121,7 +122,7 @@ def _chosen(record: JobRecord) -> dict[str, Any]:
     """The effective values of parameters that the request may have left open."""
     params = record.params
     if isinstance(params, DrawParams):
-        return {"seed": params.seed, "model": params.model}
+        return {"seed": first_seed(record), "model": params.model}
     return {"upscaler": params.upscaler, "scale": params.scale} if isinstance(params, UpscaleParams) else {}
 
 

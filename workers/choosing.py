@@ -1,0 +1,86 @@
+"""The choice among the candidates of a job: those whose images fit the prompt best are kept."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from PIL.Image import Image
+
+from models.errors import InternalFailure, JobFailure
+from models.jobs.candidates import Candidate, candidates_document
+from models.jobs.composition import plain_text
+from models.jobs.params import DrawParams
+from models.jobs.records import JobRecord
+from models.jobs.results import Image as StoredImage
+from models.jobs.results import Json
+from models.jobs.seeds import candidate_seeds
+
+log = logging.getLogger(__name__)
+
+SCORE_DIGITS = 4
+
+Fit = Callable[[Image, str], float]
+"""How well an image fits a text, from -1 to 1; may be called from any thread."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen for one job."""
+
+    images: tuple[Image, ...]
+    """Those that are kept, the best first."""
+    records: tuple[JobRecord, ...]
+    """For each of ``images``, the record of the job that draws it alone."""
+    _scored: tuple[tuple[int, float], ...]
+    """Seed and score of each candidate, in their order."""
+
+    def document(self, stored: Sequence[StoredImage]) -> Json:
+        """The JSON result of the job, whose ``images`` were ``stored``."""
+        ids = {record.params.seed: image.image_id for record, image in zip(self.records, stored, strict=True)}
+        return candidates_document(
+            [Candidate(seed=seed, score=score, image_id=ids.get(seed)) for seed, score in self._scored]
+        )
+
+
+def choose(record: JobRecord, images: Sequence[Image], fit: Fit, check: Callable[[], None]) -> Choice:
+    """The best of ``images``, one of each candidate; of two with equal scores, the earlier one is better.
+
+    Args:
+        check: called before each image is scored; what it raises ends the choice.
+
+    Raises:
+        InternalFailure: the images cannot be scored.
+    """
+    params = record.drawn_params
+    assert isinstance(params, DrawParams)
+    scores = _scores(plain_text(params.prompt), images, fit, check)
+    seeds = candidate_seeds(params)
+    best = sorted(range(len(images)), key=lambda index: -scores[index])[: params.keep]
+    return Choice(
+        tuple(images[index] for index in best),
+        tuple(record.of_candidate(seeds[index]) for index in best),
+        tuple(zip(seeds, scores, strict=True)),
+    )
+
+
+def _scores(text: str, images: Sequence[Image], fit: Fit, check: Callable[[], None]) -> list[float]:
+    scores = []
+    for image in images:
+        check()
+        try:
+            scores.append(round(float(fit(image, text)), SCORE_DIGITS))
+        except Exception as error:  # the model is a library's
+            if isinstance(error, JobFailure):
+                raise
+            log.error("candidates could not be scored", exc_info=error)
+            raise InternalFailure("the candidates of the job could not be compared with the prompt") from error
+    return scores
+
+
+def fit_by_eyes(image: Image, text: str) -> float:
+    """How well ``image`` fits ``text`` for the built-in vision model, which the first call loads."""
+    from models.eyes.encoders import image_encoder, text_encoder  # memory that a worker without candidates saves
+
+    return float(image_encoder().encode(image) @ text_encoder().encode([text])[0])
