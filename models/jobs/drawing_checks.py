@@ -12,7 +12,7 @@ from models.errors import Problem, ProblemCode
 from models.jobs.auxiliary_checks import check_auxiliaries
 from models.jobs.checks import Problems, range_problem, sampling_problem, text_problem
 from models.jobs.composition import check_composition, compose, is_composed, plain_text, styled
-from models.jobs.params import ASPECT_RATIOS, DrawParams
+from models.jobs.params import ASPECT_RATIOS, BEST_OF_MAX, DrawParams
 from models.jobs.prompts import PromptError, parse
 from models.language.lengths import length_problem
 
@@ -125,7 +125,7 @@ def _check_numbers(params: DrawParams, model: ModelSpec, facts: FamilyFacts, pro
 
 
 def _check_candidates(params: DrawParams, problems: Problems) -> None:
-    if 1 <= params.best_of < params.keep:
+    if 1 <= params.best_of < params.keep <= BEST_OF_MAX:  # other values are beyond their declared bounds
         message = f"must be at most best_of, which is {params.best_of}"
         problems.note("keep", Problem(message, ProblemCode.OUT_OF_RANGE, 1, params.best_of))
     if params.best_of > 1 and not _has_words(params.prompt):

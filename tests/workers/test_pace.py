@@ -40,3 +40,14 @@ def test_a_job_is_shared_if_others_ran_for_most_of_its_time(monkeypatch: pytest.
     assert [pace.end(each).is_shared for each in ("one", "two")] == [True, True]
     now[0] = 120.0
     assert not pace.end("long").is_shared
+
+
+def test_a_job_that_draws_several_candidates_uses_as_much_as_several_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    pace = Pace()
+    pace.begin("candidates", 3)
+    pace.begin("one")
+    now[0] = 108.0
+    assert pace.end("one").seconds == pytest.approx(2)
+    assert pace.end("candidates").seconds == pytest.approx(6)

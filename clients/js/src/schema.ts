@@ -745,6 +745,16 @@ export interface components {
             /** @default null */
             variation?: components["schemas"]["Variation"] | null;
             /**
+             * Best Of
+             * @default 1
+             */
+            best_of?: number;
+            /**
+             * Keep
+             * @default 1
+             */
+            keep?: number;
+            /**
              * Style Preset
              * @default null
              */
@@ -1503,6 +1513,11 @@ export interface components {
             width: number;
             /** Height */
             height: number;
+            /**
+             * Seed
+             * @description What it was drawn with; of a job with `best_of`, alone it gives this image again.
+             */
+            seed?: number | null;
         };
         /**
          * Img2ImgBody
@@ -1555,6 +1570,18 @@ export interface components {
              * @default null
              */
             variation?: components["schemas"]["VariationBody"] | null;
+            /**
+             * Best Of
+             * @description Draw so many candidates, with the seeds from `seed` on, and keep those that fit the prompt best. If left out: 1.
+             * @default null
+             */
+            best_of?: number | null;
+            /**
+             * Keep
+             * @description How many of the candidates are kept, the best first; at most `best_of`. If left out: 1.
+             * @default null
+             */
+            keep?: number | null;
             /**
              * Width
              * @description In pixels, a multiple of 8 within the model's limits. If left out: the model's default.
@@ -1793,6 +1820,18 @@ export interface components {
              * @default null
              */
             variation?: components["schemas"]["VariationBody"] | null;
+            /**
+             * Best Of
+             * @description Draw so many candidates, with the seeds from `seed` on, and keep those that fit the prompt best. If left out: 1.
+             * @default null
+             */
+            best_of?: number | null;
+            /**
+             * Keep
+             * @description How many of the candidates are kept, the best first; at most `best_of`. If left out: 1.
+             * @default null
+             */
+            keep?: number | null;
             /**
              * Width
              * @description In pixels, a multiple of 8 within the model's limits. If left out: the model's default.
@@ -2820,6 +2859,11 @@ export interface components {
             /** Height */
             height: number;
             /**
+             * Seed
+             * @description What it was drawn with; of a job with `best_of`, alone it gives this image again.
+             */
+            seed?: number | null;
+            /**
              * Id
              * @description Jobs start from it as `image:<id>`.
              */
@@ -3144,7 +3188,7 @@ export interface components {
             images: components["schemas"]["ImageView"][];
             /**
              * Document
-             * @description The JSON result of kinds that have one.
+             * @description The JSON result of kinds that have one; of a job with `best_of`, the scores of its candidates.
              */
             document?: unknown;
             /**
@@ -3612,6 +3656,18 @@ export interface components {
              * @default null
              */
             variation?: components["schemas"]["VariationBody"] | null;
+            /**
+             * Best Of
+             * @description Draw so many candidates, with the seeds from `seed` on, and keep those that fit the prompt best. If left out: 1.
+             * @default null
+             */
+            best_of?: number | null;
+            /**
+             * Keep
+             * @description How many of the candidates are kept, the best first; at most `best_of`. If left out: 1.
+             * @default null
+             */
+            keep?: number | null;
             /**
              * Width
              * @description In pixels, a multiple of 8 within the model's limits. If left out: the model's default.

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.catalog.styles import Style
-from models.jobs.composition import PARTS_MAX, Composition, check_composition, compose, is_composed, styled
+from models.jobs.composition import PARTS_MAX, Composition, check_composition, compose, is_composed, plain_text, styled
 from models.jobs.prompts import PromptError
 
 PLAIN = (
@@ -99,3 +99,21 @@ def test_any_text_is_split_or_refused(prompt: str) -> None:
 def test_a_style_goes_around_each_part(prompt: str, expected: str) -> None:
     style = Style("origami", "origami of", "folds", "flat")
     assert styled(style, prompt, "ugly") == (expected, "ugly, flat")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [
+        ("a cat", "a cat"),
+        ("a (red:1.3) cat\nBREAK on  [white]", "a red cat on white"),
+        (r"a cat \(sleeping\)", "a cat (sleeping)"),
+        ("a cat AND (a dog:0.5) :0.7 AND a car :-1", "a cat, a dog"),
+        ("a cat, (ugly:-1)", "a cat,"),
+        ("a cat<lora:film:0.6>", "a cat"),
+        ("", ""),
+        ("( )", ""),
+        ("(fog:-1)", ""),
+    ],
+)
+def test_the_words_alone(prompt: str, text: str) -> None:
+    assert plain_text(prompt) == text

@@ -46,6 +46,15 @@ def test_drawing_costs_its_pixels_for_each_step() -> None:
     assert drawn(image=IMAGE).cost({IMAGE: (100, 10)}).source_px == 1000
 
 
+def test_candidates_cost_as_much_as_so_many_images() -> None:
+    one, four = drawn(image=IMAGE).cost({IMAGE: (10, 10)}), drawn(image=IMAGE, best_of=4).cost({IMAGE: (10, 10)})
+    assert (four.output_px, four.source_px, four.step_px) == (one.output_px, one.source_px, 4 * one.step_px)
+    assert four.peak_bytes - one.peak_bytes == 3 * 12 * one.output_px
+    limits = CostLimits(step_px=one.step_px, peak_bytes=one.peak_bytes)
+    assert list(limits.problems(one)) == []
+    assert [problem.field for problem in limits.problems(four)] == ["best_of", "best_of"]
+
+
 def test_a_second_pass_costs_its_own_pixels() -> None:
     cost = drawn(second_pass=SecondPass(scale=2, num_inference_steps=8, strength=0.5)).cost({})
     assert (cost.output_px, cost.size_field) == (128 * 64, "second_pass.scale")

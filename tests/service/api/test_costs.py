@@ -167,6 +167,16 @@ def test_the_native_problem_can_be_read_by_programs(limited: httpx.Client) -> No
     assert "160000 pixels" in problem["message"]
 
 
+def test_too_many_candidates_are_refused_by_their_number(limited: httpx.Client) -> None:
+    params = {"prompt": "x", "width": 256, "height": 256, "num_inference_steps": 20}
+    two, three = (
+        limited.post("/v1/jobs", json={"kind": "txt2img", "params": params | {"best_of": count}}) for count in (2, 3)
+    )
+    assert two.status_code == 202
+    (problem,) = three.json()["errors"]
+    assert (problem["field"], problem["code"], problem["high"]) == ("params.best_of", "too_costly", MAX_STEP_PX)
+
+
 def test_dialects_name_their_own_fields(limited: httpx.Client) -> None:
     named = {"Prodia v1": "resize", "A1111 extras": "upscaling_resize", "A1111 hires": "hr_scale", "Prodia v2": "scale"}
     for case, field in named.items():

@@ -125,17 +125,19 @@ class AsyncPhotogram(AsyncKindMethods):
 
             image = await client.generate("a cat", num_inference_steps=20, width=512, height=512)
             images = await client.generate("a cat", n=4, seed=7)  # the seeds 7 to 10
+            best = await client.generate("a cat", best_of=8)
 
         With `image` the job is img2img, with `mask` inpaint, as `edit` and `inpaint` make them. With
         `enhance_prompt=True` the server's language model rewrites the prompt first, if it can; `image.job` has both
         prompts. Instead of a prompt you may pass a proposal of `assist`; `params` override its parameters.
+        Of the images that a job keeps, the first is returned, which fits the prompt best; with `n`, all of each job.
         `file_format` is `png`, `jpg` or `webp`. `on_event` is called with every event of the jobs, one job after
         another; it is not a coroutine. If this call ends before a job (by Ctrl-C, after `timeout_s` seconds, or by a
         lost connection), the job is canceled. Raises InvalidParams, JobFailed, JobCanceled, WaitTimeout.
         """
         kind, all_params = kind_and_params(prompt, None, params)
         every, following = each_of(all_params, 1 if n is None else n), Following(timeout_s, on_event)
-        images = await self._draw(kind, every, following, options, file_format)
+        images = await self._draw(kind, every, following, options, file_format, wants_all=n is not None)
         return images[0] if n is None else images
 
     @overload

@@ -174,7 +174,8 @@ class Flows:
         image = images[index]
         request = self._requests.image(image.url.removesuffix(".png") + f".{file_format}")
         data = _image_bytes((yield from self._download(request)))
-        return DownloadedImage(data, image.width, image.height, _seed_of(job), job, file_format, index)
+        seed = _seed_of(job) if image.seed is None else image.seed
+        return DownloadedImage(data, image.width, image.height, seed, job, file_format, index)
 
     def download_file(self, job: Job | str, index: int) -> Flow[bytes]:
         request = self._requests.file(job_id_of(job), index)
@@ -187,12 +188,16 @@ class Flows:
         following: Following,
         options: Mapping[str, object] | None,
         file_format: str,
+        *,
+        wants_all: bool = False,
     ) -> Flow[list[DownloadedImage]]:
-        """Run a job for each of the parameters in `every`, and download the first image of each."""
+        """Run a job for each of the parameters in `every`, and download the first image of each, or all."""
         check_format(file_format)
         images = []
         for job in (yield from self.finish(kind, every, following, options)):
-            images.append((yield from self.download(job, 0, file_format)))
+            count = len(job.result.images) if wants_all and job.result else 1
+            for index in range(count):
+                images.append((yield from self.download(job, index, file_format)))
         return images
 
     def finish(
@@ -356,13 +361,17 @@ def check_succeeded(job: Job) -> None:
 
 
 def each_of(params: Mapping[str, object], count: int) -> list[dict[str, object]]:
-    """The parameters of `count` jobs: the seeds follow one another, if there is a seed; else each is drawn."""
+    """The parameters of `count` jobs: the seeds follow one another, if there is a seed; else each is drawn.
+
+    Those of a job with `best_of` follow all candidates of the one before.
+    """
     if not isinstance(count, int) or not 1 <= count <= MAX_N:
         raise ValueError(f"n must be a whole number from 1 to {MAX_N}, got {count!r}")
-    seed = params.get("seed")
+    seed, best_of = params.get("seed"), params.get("best_of")
     if not isinstance(seed, int) or seed < 0:
         return [dict(params) for _ in range(count)]
-    return [{**params, "seed": seed + number} for number in range(count)]
+    step = best_of if isinstance(best_of, int) else 1
+    return [{**params, "seed": seed + number * step} for number in range(count)]
 
 
 def _left_s(deadline: float) -> float | None:

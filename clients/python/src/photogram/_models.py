@@ -35,10 +35,12 @@ class Image:
     url: str
     width: int
     height: int
+    seed: int | None = None
+    """What it was drawn with; of a job with `best_of`, alone it gives this image again."""
 
     @classmethod
     def from_payload(cls, payload: Payload) -> "Image":
-        return cls(url=str(payload["url"]), width=int(payload["width"]), height=int(payload["height"]))
+        return cls(str(payload["url"]), int(payload["width"]), int(payload["height"]), payload.get("seed"))
 
     @property
     def source(self) -> str:

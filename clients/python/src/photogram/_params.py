@@ -127,6 +127,11 @@ class EditParams(TypedDict, total=False):
     """-1 draws a random seed. From -1 to 9007199254740991. Left out: a random seed."""
     variation: VariationParams | None
     """A second seed, towards which the initial noise is changed. Left out: none."""
+    best_of: int | None
+    """Draw so many candidates, with the seeds from `seed` on, and keep those that fit the prompt best. From 1 to
+    16. Left out: 1."""
+    keep: int | None
+    """How many of the candidates are kept, the best first; at most `best_of`. From 1 to 16. Left out: 1."""
     width: int | None
     """In pixels, a multiple of 8 within the model's limits. At least 8. Left out: the model's default."""
     height: int | None

@@ -51,7 +51,7 @@ def draw(
     proposal: Proposal | None = None,
 ) -> None:
     """Call a method of the client that draws, save the images, and tell of them."""
-    began, count = time.monotonic(), getattr(options, "n", None)
+    began, count = time.monotonic(), _count(options, proposal.params if proposal else arguments)
     given = {**arguments, "options": options_of(options) or None} | ({} if count is None else {"n": count})
     with display_for(Console(stderr=True)) as display:
         drawn = getattr(client, method)(**given, on_event=display)
@@ -67,6 +67,12 @@ def draw(
         print(to_json(documents[0] if count is None else documents))
 
 
+def _count(options: argparse.Namespace, params: Mapping[str, Any]) -> int | None:
+    """How many jobs to run for a list of all their images; None for one job and its only image."""
+    n: int | None = getattr(options, "n", None)
+    return 1 if n is None and (params.get("keep") or 1) > 1 else n
+
+
 def _tell(options: argparse.Namespace, image: DownloadedImage, saved: Output, total_s: float) -> None:
     if options.show and saved.path:
         show(image.data, Console())
@@ -79,7 +85,7 @@ def _saved(client: Photogram, image: GeneratedImage, output: Output, number: int
     params = image.job.params
     names = {"seed": image.seed, "job": image.job.id, "model": params.get("model"), "number": number}
     wanted = output.file_format
-    data = image.data if wanted == "png" else client.download(image.job, file_format=wanted).data
+    data = image.data if wanted == "png" else client.download(image.job, image.index, file_format=wanted).data
     return output.named(names).write(data)
 
 

@@ -52,6 +52,7 @@ def image_lines(image: DownloadedImage, output: Output, total_s: float) -> list[
         labelled("file", output),
         *prompts,
         labelled("seed", image.seed),
+        *(labelled("score", each) for each in _scores(image)),
         labelled("model", params.get("model")),
         labelled("sampler", params.get("sampler")),
         labelled("steps", params.get("num_inference_steps")),
@@ -133,8 +134,19 @@ def job_lines(job: Job) -> list[str]:
         "started": _time_text(job.started_at),
         "finished": _time_text(job.finished_at),
     }
-    images = [labelled("image", image.url) for image in (job.result.images if job.result else ())]
+    has_candidates = job.params.get("best_of") is not None  # then each image has a seed of its own
+    images = [
+        labelled("image", f"{image.url}  seed {image.seed}" if has_candidates else image.url)
+        for image in (job.result.images if job.result else ())
+    ]
     return _known(known) + images + _warnings(job)
+
+
+def _scores(image: DownloadedImage) -> list[float]:
+    """How well the image fits the prompt, if it is one of several candidates."""
+    document = image.job.result.document if image.job.result else None
+    candidates = document.get("best_of", ()) if isinstance(document, dict) else ()
+    return [each["score"] for each in candidates if each["image_id"] and each["seed"] == image.seed]
 
 
 def job_row(job: Job) -> str:

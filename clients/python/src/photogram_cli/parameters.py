@@ -35,6 +35,16 @@ PARAMS = (
         ),
     ),
     Parameter(
+        "best_of",
+        "int",
+        "Draw so many candidates, with the seeds from `seed` on, and keep those that fit the prompt best. From 1 to 16. Left out: 1.",
+    ),
+    Parameter(
+        "keep",
+        "int",
+        "How many of the candidates are kept, the best first; at most `best_of`. From 1 to 16. Left out: 1.",
+    ),
+    Parameter(
         "width",
         "int",
         "In pixels, a multiple of 8 within the model's limits. At least 8. Left out: the model's default.",

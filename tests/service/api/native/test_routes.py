@@ -69,7 +69,12 @@ def test_a_finished_job_has_its_result(client, new_job, worker, server_url):
     assert job["status"] == "succeeded" and job["error"] is None and job["finished_at"]
     assert job["result"]["timings"] == {"prepare_s": 0.1, "denoise_s": 1.0, "finish_s": 0.1}
     [image] = job["result"]["images"]
-    assert image == {"url": f"{server_url}/images/{job_id}.png", "width": 128, "height": 128}
+    assert image == {
+        "url": f"{server_url}/images/{job_id}.png",
+        "width": 128,
+        "height": 128,
+        "seed": job["params"]["seed"],
+    }
     assert client.get(image["url"]).content.startswith(b"\x89PNG")
 
 
