@@ -155,6 +155,7 @@ class Consumer:
         document: Json = None,
         files: Sequence[StoredFile] = (),
         safety: SafetyResult | None = None,
+        fingerprints: Mapping[str, str] | None = None,
     ) -> bool:
         """End the job with its results; ``False`` if it belongs to another execution by now.
 
@@ -162,8 +163,9 @@ class Consumer:
             InternalFailure: ``document`` cannot be stored; the job is still held.
         """
         is_ours = self.ledger.succeed(
-            job.job_id, job.execution_id, images, dict(timings), document=document, files=files, safety=safety
-        )
+            job.job_id, job.execution_id, images, dict(timings), document=document, files=files, safety=safety,
+            fingerprints=fingerprints,
+        )  # fmt: skip
         self._settle(job, is_ours)
         return is_ours
 

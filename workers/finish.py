@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from redis.exceptions import RedisError
 
 from models.errors import DeadlineExceeded, InternalFailure, JobFailure, ModelUnavailable, StorageUnavailable
+from models.jobs.records import JobRecord
 from models.jobs.safety import SafetyResult
 from service.backbone.connections import write_refusal
 from service.backbone.logs import told_failure
@@ -25,6 +26,7 @@ from service.backbone.store import FileStore, ImageStore
 from workers.choosing import Choice, Fit, choose, fit_by_eyes
 from workers.consumer import Consumer
 from workers.executors import Finished
+from workers.fingerprinting import Fingerprints, none_of
 from workers.held_jobs import HeldJob
 from workers.marking import Marking
 from workers.outputs import StoredOutput
@@ -66,6 +68,7 @@ class Finish:
         storage: is told when nothing could be stored.
         safety: looks at images before they are stored; ``None`` looks at none.
         fit: says how well the image of a candidate fits the prompt.
+        fingerprints: makes what is kept of images so that they can be found.
     """
 
     def __init__(
@@ -78,9 +81,10 @@ class Finish:
         storage: StorageMonitor | None = None,
         safety: Safety | None = None,
         fit: Fit = fit_by_eyes,
+        fingerprints: Fingerprints = none_of,
     ) -> None:
         self._consumer, self._images, self._files, self._storage = consumer, images, files, storage
-        self._marking, self._safety, self._fit = marking, safety, fit
+        self._marking, self._safety, self._fit, self._fingerprints = marking, safety, fit, fingerprints
         self._job_timeout_s = job_timeout_s
         self._pace_notes = PaceNotes(consumer.ledger.connection, consumer.queue)
         self._noted: dict[str, str | None] = {}
@@ -102,7 +106,7 @@ class Finish:
         """
         success = _Success(
             job, finished, self._images, self._files, self._marking, self._consumer, self._job_timeout_s, self._safety,
-            self._fit,
+            self._fit, self._fingerprints,
         )  # fmt: skip
         pixels = sum(image.width * image.height for image in finished.output.images)
         self._submit(_End(job, lambda: self._succeed(success, used), success.discard, pixels > LARGE_PX))
@@ -246,10 +250,12 @@ class _Success:
         job_timeout_s: float,
         safety: Safety | None,
         fit: Fit,
+        fingerprints: Fingerprints,
     ) -> None:
         self.job, self._job_timeout_s = job, job_timeout_s
         self._finished, self._images, self._files, self._consumer = finished, images, files, consumer
-        self._marking, self._safety, self._fit = marking, safety, fit
+        self._marking, self._safety, self._fit, self._fingerprints = marking, safety, fit, fingerprints
+        self._made_fingerprints: Sequence[str] = ()
         self._found: SafetyResult | None = None
         self._choice: Choice | None = None
         self._stored: StoredOutput | None = None
@@ -270,7 +276,9 @@ class _Success:
             rounded = {stage: round(seconds, 4) for stage, seconds in timings.items()}
             document = finished.output.document if self._choice is None else self._choice.document(stored.images)
             files, found = stored.files, self._found
-            if not self._consumer.succeed(self.job, stored.images, rounded, document, files, found):
+            ids = [image.image_id for image in stored.images]
+            fingerprints = dict(zip(ids, self._made_fingerprints, strict=False))  # there may be none at all
+            if not self._consumer.succeed(self.job, stored.images, rounded, document, files, found, fingerprints):
                 stored.discard(is_deleted=self._consumer.ledger.read(self.job.job_id) is None)
         except JobFailure:
             stored.discard()
@@ -278,12 +286,14 @@ class _Success:
 
     def _made(self) -> StoredOutput:
         """The output as it is to be stored: what is kept of it, once the safety policy has seen that."""
-        output, record, told = self._finished.output, self.job.record, ()
+        output, record = self._finished.output, self.job.record
+        told: Sequence[JobRecord] = ()
         if record.params.best_of > 1:
             self._choice = choose(record, output.images, self._fit, self._check_deadline)
             output, told = replace(output, images=self._choice.images), self._choice.records
         if self._safety is not None:
             output, self._found = self._safety.apply(record, output)
+        self._made_fingerprints = self._fingerprints(output.images)
         return StoredOutput(
             output, record, self._images, self._files, self._marking, records=told, check=self._check_deadline
         )

@@ -26,6 +26,7 @@ from workers.consumer import Consumer
 from workers.executors import PREFETCH, DiffusionExecutor, Executors
 from workers.fetch import FetchLimits
 from workers.fetching.gate import FetchGate
+from workers.fingerprinting import by_eyes, none_of
 from workers.finish import Finish
 from workers.functions import THREADS, FunctionExecutor, JobFunction, load_functions
 from workers.heartbeat import Heartbeat
@@ -123,7 +124,10 @@ def _build(
     safety = Safety(settings, catalog.current)
     trains = queue_name == TRAINING_QUEUE
     timeout_s = settings.training_timeout_s if trains else settings.job_timeout_s
-    finish = Finish(consumer, stores.images, stores.files, marking, timeout_s, storage, safety)
+    fingerprints = by_eyes if settings.search else none_of
+    finish = Finish(
+        consumer, stores.images, stores.files, marking, timeout_s, storage, safety, fingerprints=fingerprints
+    )
 
     def can_store() -> bool:
         return not finish.is_keeping and storage.write_problem() is None

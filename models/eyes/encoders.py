@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 from PIL.Image import Image, Resampling
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
@@ -93,8 +93,10 @@ def _projection(name: str) -> npt.NDArray[np.float16]:
     return load_file(EYES_FOLDER / PROJECTION)[name]
 
 
-def _open(graph: Path, weights: Mapping[str, npt.NDArray[np.generic]]) -> onnxruntime.InferenceSession:
+def _open(graph: Path, weights: Mapping[str, npt.NDArray[np.generic]]) -> Any:
     """A session of ``graph`` with ``weights``, on one thread."""
+    import onnxruntime  # memory that a process without search saves
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     halves = {name: each for name, each in weights.items() if each.dtype == np.float16}

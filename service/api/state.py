@@ -28,6 +28,8 @@ from service.backbone.catalog_file import CatalogFile
 from service.backbone.cluster_metrics import ClusterMetrics
 from service.backbone.connections import WriteProbe, connect, connect_async
 from service.backbone.due import DueJobs
+from service.backbone.image_index import ImageIndex
+from service.backbone.image_search import ImageSearch
 from service.backbone.key_store import KeyStore
 from service.backbone.keys import KeyRing
 from service.backbone.language import open_engine, open_rewriter
@@ -90,6 +92,7 @@ class Gateway:
     viewers: Viewers
     leases: Leases
     """Of the jobs of calls that wait here; they end with their caller, and with this process."""
+    image_search: ImageSearch
     webhooks: WebhookStore
     outbox: Outbox
     breaker: CircuitBreaker
@@ -182,6 +185,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             wrong_keys=WrongKeys(settings.wrong_keys_per_minute),
             viewers=Viewers(connection),
             leases=Leases(connection),
+            image_search=ImageSearch(connection, watcher, ImageIndex(connection)),
             webhooks=webhooks,
             outbox=Outbox(blocking_connection),
             breaker=CircuitBreaker(),

@@ -193,6 +193,14 @@ def owner_label_key(owner: str, digest: str) -> str:
     return f"photogram:owner:{owner}:label:{digest}"
 
 
+def owner_fingerprints_key(owner: str) -> str:
+    """Sorted set. Ids of the owner's jobs whose images can be searched, by the time of their end.
+
+    The end of a job writes and trims it, and renews its expiry.
+    """
+    return f"photogram:owner:{owner}:fingerprints"
+
+
 def image_users_key(image_id: str) -> str:
     """Set. Ids of the jobs that start from an image of another job; intake writes it and renews its expiry."""
     return f"photogram:image:{image_id}:users"

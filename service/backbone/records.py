@@ -27,6 +27,8 @@ _READABLE_DEPTH = 240
 """The deepest document that a response can contain; older versions stored documents of any depth."""
 
 
+FINGERPRINTS = "fingerprints"
+"""The field that ``service.backbone.image_index`` reads."""
 _LATEST_TIME_S = 253_402_300_799
 """The end of the year 9999, which is the latest time that Python can show."""
 _Container = dict[Any, object] | list[object] | tuple[object, ...]
@@ -90,8 +92,12 @@ def result_fields(
     files: Sequence[StoredFile],
     timings: Mapping[str, float],
     safety: SafetyResult | None = None,
+    fingerprints: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """The fields that a succeeded job adds to its hash.
+
+    Args:
+        fingerprints: what is kept to find the images, by their ids; no record shows it.
 
     Raises:
         InternalFailure: ``document`` is not JSON, larger than :data:`DOCUMENT_MAX_BYTES`, or nested deeper than
@@ -102,6 +108,8 @@ def result_fields(
         fields["document"] = _document_text(document)
     if safety is not None:
         fields["safety"] = json.dumps(safety.to_payload())
+    if fingerprints:
+        fields[FINGERPRINTS] = json.dumps(fingerprints)
     if files:
         fields["files"] = json.dumps([asdict(file) for file in files])
     return fields

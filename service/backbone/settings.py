@@ -196,6 +196,8 @@ class Settings:
     """The labels of that model that mean an unsafe image; their probabilities are added."""
     safety_hook: str | None = setting(None, values.function)
     """A function ``module:name`` of your own that gets each image and returns why it is refused, or ``None``."""
+    search: bool = setting(True, values.flag)
+    """Whether a fingerprint of each finished image is kept in its record, so that its key can search for it."""
     fetch_private: bool = setting(False, values.flag)
     """Whether jobs may fetch images from private addresses."""
     fetch_ports: frozenset[int] | None = setting(None, values.ports)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, SkipValidation, WithJsonSchema
@@ -35,13 +36,10 @@ class WaitQuery(BaseModel):
 _Names = Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=FILTERS_MAX)]
 
 
-class ListQuery(BaseModel):
-    """Which jobs of the API key are listed: those that pass every filter that is given."""
+class JobFilters(BaseModel):
+    """Which jobs of an API key are meant: those that pass every filter that is given."""
 
     model_config = ConfigDict(extra="forbid")
-    limit: int = Field(20, ge=1, le=LIST_MAX, description="The most jobs to list.")
-    cursor: str | None = Field(None, max_length=200, description="`next` of the page before.")
-    status: list[JobStatus] = Field([], max_length=FILTERS_MAX, description="Any of these.")
     kind: _Names = Field([], description="Any of these.")
     model: _Names = Field(
         [], description="Any of these, by their names in the catalog; also models that are not in it any more."
@@ -66,7 +64,6 @@ class ListQuery(BaseModel):
         """
         self._require_known_kinds()
         return JobQuery(
-            statuses=frozenset(map(str, self.status)),
             kinds=frozenset(self.kind),
             models=frozenset(self.model),
             tags=tuple(self.tag),
@@ -85,6 +82,18 @@ class ListQuery(BaseModel):
         ]
         if problems:
             raise InvalidTicket(problems)
+
+
+class ListQuery(JobFilters):
+    """Which jobs of the API key are listed: those that pass every filter that is given."""
+
+    limit: int = Field(20, ge=1, le=LIST_MAX, description="The most jobs to list.")
+    cursor: str | None = Field(None, max_length=200, description="`next` of the page before.")
+    status: list[JobStatus] = Field([], max_length=FILTERS_MAX, description="Any of these.")
+
+    def to_query(self) -> JobQuery:
+        """The filters; raises as :meth:`JobFilters.to_query`."""
+        return replace(super().to_query(), statuses=frozenset(map(str, self.status)))
 
     def to_cursor(self) -> Cursor | None:
         """Where the page begins; raises :class:`InvalidTicket` if no page gave such a cursor."""

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from models.jobs.candidates import seed_of, shown_document
 from models.jobs.records import JobRecord, JobStatus
+from models.jobs.results import Image
 from models.jobs.rewrite import Rewrite
 from models.jobs.sources import shown_params
 from models.jobs.warnings import warnings_of
@@ -60,20 +61,21 @@ def list_view(page: Page, base_url: str) -> JobListView:
 
 
 def images_view(page: Page, base_url: str) -> ImageListView:
-    images = [
-        OwnImageView(
-            id=image.image_id,
-            job_id=record.job_id,
-            url=image_url(base_url, image.image_id),
-            width=image.width,
-            height=image.height,
-            seed=seed_of(record, image.image_id),
-            created_at=datetime.fromtimestamp(record.finished_at or record.created_at, UTC),
-        )
-        for record in page.records
-        for image in record.images
-    ]
+    images = [own_image_view(record, image, base_url) for record in page.records for image in record.images]
     return ImageListView(images=images, next=_next(page))
+
+
+def own_image_view(record: JobRecord, image: Image, base_url: str) -> OwnImageView:
+    """An image of the job in ``record``."""
+    return OwnImageView(
+        id=image.image_id,
+        job_id=record.job_id,
+        url=image_url(base_url, image.image_id),
+        width=image.width,
+        height=image.height,
+        seed=seed_of(record, image.image_id),
+        created_at=datetime.fromtimestamp(record.finished_at or record.created_at, UTC),
+    )
 
 
 def _next(page: Page) -> str | None:

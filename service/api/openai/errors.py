@@ -96,7 +96,7 @@ def error_json(description: ErrorDescription) -> str:
     return json.dumps({"error": dict(description)})
 
 
-DIALECT = Dialect(re.compile(r"/v1/images/|/v1/models/(?!list$)"), render_error)
+DIALECT = Dialect(re.compile(r"/v1/images/(?!(?:search|duplicates)$)|/v1/models/(?!list$)"), render_error)
 
 
 def invalid_fields(errors: Iterable[ErrorDetails]) -> OpenAiError:

@@ -31,6 +31,7 @@ from service.backbone.keyspace import (
     WEBHOOK_WAKE_KEY,
     events_key,
     image_users_key,
+    owner_fingerprints_key,
     owner_jobs_key,
     owner_label_key,
     owner_queued_key,
@@ -66,6 +67,8 @@ SWEEP_EVERY_S = 60
 
 OWNER_JOBS_MAX = 10_000
 """How many jobs of one owner can be listed; the oldest are dropped from the list when it is trimmed."""
+SEARCHED_MAX = 100_000
+"""How many jobs of one owner can be searched for images; the oldest ones are left out when there are more."""
 IDEMPOTENCY_TTL_S = 24 * 3600
 
 SNAPSHOT_TTL_S = 24 * 3600
@@ -111,6 +114,7 @@ local USAGE_KEY = '{usage_key("%s", "%s")}'
 local SNAPSHOT_KEY, SNAPSHOT_TTL_S = '{snapshot_key("%s")}', {SNAPSHOT_TTL_S}
 local SUBSCRIPTIONS_KEY, PROGRESS_EVERY_S = '{webhook_events_key("%s")}', {WEBHOOK_PROGRESS_EVERY_S}
 local OWNER_JOBS_KEY, OWNER_LABEL_KEY = '{owner_jobs_key("%s")}', '{owner_label_key("%s", "%s")}'
+local OWNER_FINGERPRINTS_KEY, SEARCHED_MAX = '{owner_fingerprints_key("%s")}', {SEARCHED_MAX}
 local IMAGE_USERS_KEY, JOB_IS_DELETED = '{image_users_key("%s")}', '{JOB_IS_DELETED}'
 local DUE_KEY, DELETED_TTL_S = '{DUE_KEY}', {_DELETED_TTL_S}
 local RECORD_KEY = '{record_key("%s")}'

@@ -1,6 +1,7 @@
 local status, ended = get('status'), {}
 if not status or get('deleted') == '1' or get('owner') ~= ARGV[3] then return false end
 redis.call('ZREM', of_owner(OWNER_JOBS_KEY), get('job_id'))
+redis.call('ZREM', of_owner(OWNER_FINGERPRINTS_KEY), get('job_id'))
 for digest in string.gmatch(get('labels') or '', '[^ ]+') do
   redis.call('ZREM', of_owner(OWNER_LABEL_KEY, digest), get('job_id'))
 end

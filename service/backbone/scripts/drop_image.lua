@@ -7,6 +7,12 @@ end
 if #kept == #images then return false end
 redis.call('HSET', record, 'images', '[' .. table.concat(kept, ',') .. ']')
 let_image_go(image_id, gone)
+local fingerprints = get('fingerprints')
+if fingerprints then
+  fingerprints = cjson.decode(fingerprints)
+  fingerprints[image_id] = nil
+  redis.call('HSET', record, 'fingerprints', cjson.encode(fingerprints))
+end
 if #kept == 0 and image_id ~= get('image_id') then
   for _, id in ipairs(image_ids()) do let_image_go(id, gone) end
 end

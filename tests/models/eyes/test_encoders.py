@@ -33,14 +33,14 @@ def reader() -> TextReader:
     return load_text_reader(eyes_spec(), EYES_FOLDER / PROJECTION)
 
 
-def picture(size: tuple[int, int]) -> Image.Image:
+def noise(size: tuple[int, int]) -> Image.Image:
     coarse = np.random.default_rng(size[0]).integers(0, 255, (size[1] // 8 + 1, size[0] // 8 + 1, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize(size)
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_images_have_the_vectors_of_torch(model: VisionModel, size: tuple[int, int]) -> None:
-    image = picture(size)
+    image = noise(size)
     expected = normalize(model.see(model.prepare([image]), EMBEDDING), dim=-1)[0].numpy()
     found = image_encoder().encode(image)
     assert found.shape == (WIDTH,)
@@ -58,7 +58,7 @@ def test_texts_have_the_vectors_of_torch(reader: TextReader) -> None:
 
 
 def test_encoders_may_be_called_from_many_threads() -> None:
-    images = [picture(size) for size in SIZES]
+    images = [noise(size) for size in SIZES]
     expected = [image_encoder().encode(image) for image in images]
     with ThreadPoolExecutor(4) as threads:
         found = list(threads.map(image_encoder().encode, images * 4))

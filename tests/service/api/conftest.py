@@ -110,13 +110,15 @@ class Hand:
     def rewrite(self, job_id: str, rewrite: Rewrite) -> None:
         assert self.ledger.note_rewrite(job_id, EXECUTION, rewrite)
 
-    def succeed(self, job_id: str, color: str = "black") -> None:
+    def succeed(self, job_id: str, color: str = "black", fingerprint: str | None = None) -> None:
         image_id = self.ledger.read(job_id).image_id
         buffer = BytesIO()
         PilImage.new("RGB", (128, 128), color).save(buffer, "PNG")
         assert self.store.write(image_id, buffer.getvalue())
         timings = {"prepare_s": 0.1, "denoise_s": 1.0, "finish_s": 0.1}
-        assert self.ledger.succeed(job_id, EXECUTION, [Image(image_id, 128, 128, len(buffer.getvalue()))], timings)
+        images = [Image(image_id, 128, 128, len(buffer.getvalue()))]
+        kept = None if fingerprint is None else {image_id: fingerprint}
+        assert self.ledger.succeed(job_id, EXECUTION, images, timings, fingerprints=kept)
 
     def fail(self, job_id: str) -> None:
         assert self.ledger.fail(job_id, EXECUTION, DrawingFailed("the image is all\nNaN – sorry"))
