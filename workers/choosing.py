@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from PIL.Image import Image
 
@@ -16,6 +18,9 @@ from models.jobs.records import JobRecord
 from models.jobs.results import Image as StoredImage
 from models.jobs.results import Json
 from models.jobs.seeds import candidate_seeds
+
+if TYPE_CHECKING:
+    from models.eyes.encoders import Vectors
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +86,15 @@ def _scores(text: str, images: Sequence[Image], fit: Fit, check: Callable[[], No
 
 def fit_by_eyes(image: Image, text: str) -> float:
     """How well ``image`` fits ``text`` for the built-in vision model, which the first call loads."""
-    from models.eyes.encoders import image_encoder, text_encoder  # memory that a worker without candidates saves
+    from models.eyes.encoders import image_encoder  # memory that a worker without candidates saves
 
-    return float(image_encoder().encode(image) @ text_encoder().encode([text])[0])
+    return float(image_encoder().encode(image) @ _vector(text))
+
+
+@lru_cache(maxsize=16)
+def _vector(text: str) -> Vectors:
+    """The vector of ``text``, kept for the other candidates of the job."""
+    from models.eyes.encoders import text_encoder
+
+    vector: Vectors = text_encoder().encode([text])[0]
+    return vector

@@ -21,7 +21,7 @@ from photogram import (
     StatusChanged,
 )
 from photogram_cli.command import main
-from PIL import Image
+from PIL import Image, ImageChops
 
 from tests.e2e.conftest import CATALOG, KEY, Stack
 from tests.models.vision.digits import digit
@@ -76,7 +76,19 @@ def test_the_blocking_client(tmp_path: Path) -> None:
         assert (first.seed, second.seed) == (5, 6) and first.data != second.data
         assert seen(first.save(tmp_path / "dog.webp"))[0] == "WEBP"
 
-        running = client.submit("a long one", **LONG)
+        best, other = client.generate("a dog", n=1, seed=5, best_of=4, keep=2, num_inference_steps=2)
+        candidates = best.job.result.document["best_of"]
+        assert [each["seed"] for each in candidates] == [5, 6, 7, 8]
+        assert sum(each["image_id"] is not None for each in candidates) == 2
+        top = sorted(candidates, key=lambda each: -each["score"])[:2]
+        assert [(each["seed"], f"image:{each['image_id']}") for each in top] == [
+            (image.seed, image.source) for image in (best, other)
+        ]
+        alone = client.generate("a dog", seed=other.seed, num_inference_steps=2)
+        assert max(high for _, high in ImageChops.difference(alone.pil(), other.pil()).getextrema()) <= 1
+        assert client.generate("a dog", seed=5, best_of=4, num_inference_steps=2).seed == best.seed
+
+        running = client.submit("a long one", best_of=3, **LONG)
         assert running.cancel().status in ("running", "canceled")
         assert running.wait(timeout_s=30).status == "canceled"
         assert {found.id for found in client.jobs.list(status="canceled")} == {running.id}
@@ -120,6 +132,11 @@ def test_the_command_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
         run("edit", "oil", "cat-3.png", "--strength", "0.5", "--steps", "2", "-o", "oil.webp", "--json")
     )
     assert edited["job"]["kind"] == "img2img" and seen("oil.webp")[0] == "WEBP"
+    best = run(
+        "generate", "a cat", "--best-of", "3", "--keep", "2", "--seed", "5", "--steps", "2", "-o", "best-{number}.png"
+    )
+    assert best.count("score ") == best.count("seed ") == 2 and Path("best-2.png").is_file()
+    assert len(json.loads(run("generate", "a cat", "--best-of", "2", "--keep", "2", "--steps", "2", "--json"))) == 2
     Image.new("L", (64, 64), 255).save("mask.png")
     masked = json.loads(
         run("inpaint", "hat", "cat-3.png", "mask.png", "--steps", "2", "-p", "mask.blur_px=2", "--json")

@@ -148,8 +148,10 @@ class AsyncKindMethods:
         following: Following,
         options: Mapping[str, object] | None,
         file_format: str,
+        *,
+        wants_all: bool = False,
     ) -> list[AsyncGeneratedImage]:
-        flow = self._performer.flows.draw(kind, every, following, options, file_format)
+        flow = self._performer.flows.draw(kind, every, following, options, file_format, wants_all=wants_all)
         return [AsyncGeneratedImage.of(self._performer, image) for image in await self._performer.run(flow)]
 
     async def _finish(

@@ -148,8 +148,10 @@ class KindMethods:
         following: Following,
         options: Mapping[str, object] | None,
         file_format: str,
+        *,
+        wants_all: bool = False,
     ) -> list[GeneratedImage]:
-        flow = self._performer.flows.draw(kind, every, following, options, file_format)
+        flow = self._performer.flows.draw(kind, every, following, options, file_format, wants_all=wants_all)
         return [GeneratedImage.of(self._performer, image) for image in self._performer.run(flow)]
 
     def _finish(
