@@ -38,12 +38,14 @@ class Choice:
     """Those that are kept, the best first."""
     records: tuple[JobRecord, ...]
     """For each of ``images``, the record of the job that draws it alone."""
+    _seeds: tuple[int, ...]
+    """For each of ``images``, its seed."""
     _scored: tuple[tuple[int, float], ...]
     """Seed and score of each candidate, in their order."""
 
     def document(self, stored: Sequence[StoredImage]) -> Json:
         """The JSON result of the job, whose ``images`` were ``stored``."""
-        ids = {record.params.seed: image.image_id for record, image in zip(self.records, stored, strict=True)}
+        ids = {seed: image.image_id for seed, image in zip(self._seeds, stored, strict=True)}
         return candidates_document(
             [Candidate(seed=seed, score=score, image_id=ids.get(seed)) for seed, score in self._scored]
         )
@@ -66,6 +68,7 @@ def choose(record: JobRecord, images: Sequence[Image], fit: Fit, check: Callable
     return Choice(
         tuple(images[index] for index in best),
         tuple(record.of_candidate(seeds[index]) for index in best),
+        tuple(seeds[index] for index in best),
         tuple(zip(seeds, scores, strict=True)),
     )
 
