@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
 
+import httpx
 import pytest
 from photogram import (
     AsyncPhotogram,
     Event,
     GeneratedImage,
     InvalidParams,
+    LanguageUnavailable,
     Noted,
     NotFound,
     Photogram,
     Queued,
+    RewrittenPrompt,
     StatusChanged,
 )
 from photogram_cli.command import main
 from PIL import Image, ImageChops
 
+from models.media import png
 from tests.e2e.conftest import CATALOG, KEY, Stack
+from tests.e2e.test_demo import mean_colour
 from tests.models.vision.digits import digit
 from tests.models.vision.rig import TINY, save, smooth_noise
+from tests.polling import until
 
 LONG = {"num_inference_steps": 900, "sampler": "DDIM"}
 
@@ -187,7 +193,7 @@ def test_arrays_and_files_are_sent_as_images() -> None:
     array[:32] = 255
     with Photogram() as client:
         from_array: GeneratedImage = client.upscale(array, scale=1)
-        file = io.BytesIO()
+        file = BytesIO()
         from_array.pil().save(file, "PNG")
         file.seek(0)
         assert client.upscale(file, scale=1).pil().convert("RGB").tobytes() == array.tobytes()
@@ -242,3 +248,50 @@ def test_a_model_is_trained_from_a_folder_and_used_at_once(capsys: pytest.Captur
         assert [file.name for file in job.result.files][-1] == "report.html"
         with pytest.raises(InvalidParams, match="already"):
             client.finetune(data=uploaded, name="digits")
+
+
+def test_an_images_own_parameters_give_the_same_image_again(stack: Stack) -> None:
+    with Photogram() as client:
+        first = client.generate("a café in 東京", negative_prompt="rain", guidance_scale=5.5, sampler="Euler a")
+        request = png.read_request(first.data)
+        assert request is not None
+        posted = httpx.post(f"{stack.url}/v1/jobs", json=request, headers={"Authorization": f"Bearer {KEY}"})
+        assert posted.status_code == 202, posted.text
+        second = client.download(client.jobs.wait(posted.json()["id"]))
+    difference = ImageChops.difference(Image.open(BytesIO(first.data)), Image.open(BytesIO(second.data)))
+    assert max(high for _, high in difference.getextrema()) <= 1
+    written = Image.open(BytesIO(second.data)).info["parameters"]
+    assert written.startswith("a café in 東京\nNegative prompt: rain\nSteps: 6")
+
+
+def test_a_running_job_is_canceled_within_moments() -> None:
+    with Photogram() as client:
+        job = client.submit("a long one", num_inference_steps=999, sampler="DDIM", width=256, height=256)
+        until(lambda: client.jobs.get(job.id).progress.step, 60)
+        client.jobs.cancel(job)
+        over = client.jobs.wait(job.id, timeout_s=60)
+        assert over.status == "canceled" and over.progress.step < 999
+
+
+def test_a_larger_image_of_the_built_in_model_is_enlarged_from_the_native_size(tmp_path: Path) -> None:
+    with Photogram() as client:
+        client.generate("a red apple", model="house", width=512, height=512, seed=3).save(tmp_path / "large.png")
+    assert seen(tmp_path / "large.png")[1] == (512, 512)
+    red, green, _ = mean_colour(tmp_path / "large.png")
+    assert red > green + 60
+
+
+def test_without_a_language_model_a_prompt_stays_as_it_is() -> None:
+    with Photogram() as client:
+        rewritten = client.rewrite("a red apple", negative_prompt=True)
+        *pieces, streamed = client.stream_rewrite("a red apple")
+        job = client.generate("a red apple", enhance_prompt=True).job
+        with pytest.raises(LanguageUnavailable, match="PHOTOGRAM_LLM_URL"):
+            client.assist("draw me a red apple", job=job)
+    assert isinstance(streamed, RewrittenPrompt)
+    assert pieces == []
+    for result in (rewritten, streamed):
+        assert result.revised_prompt == "a red apple" and result.rewrite.status == "unavailable"
+        assert result.rewrite.reason and 0 < result.tokens.count <= result.tokens.limit
+    assert job.rewrite is not None and job.rewrite.status == "unavailable"
+    assert job.revised_prompt is None and job.params["prompt"] == "a red apple"

@@ -10,11 +10,11 @@ from pathlib import Path
 import httpx2
 import numpy as np
 import pytest
-from photogram import LanguageUnavailable, Photogram, RewrittenPrompt
+from photogram import Photogram
 from PIL import Image
 
 from service import demo
-from tests.e2e.conftest import ROOT, Stack
+from tests.e2e.conftest import ROOT
 from tests.engine_stub import EngineStub
 
 
@@ -90,36 +90,3 @@ def test_an_engine_that_does_not_come_is_not_waited_for_for_ever(monkeypatch: py
     transport = httpx2.MockTransport(lambda request: httpx2.Response(200, json=answer))
     with httpx2.Client(transport=transport) as http, Photogram(http_client=http) as client:
         assert demo._wait_for_rewriter(client) == "nobody answers"
-
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory):
-    stack = Stack(tmp_path_factory.mktemp("house"), PHOTOGRAM_LLM="off")
-    yield stack
-    stack.stop()
-    stack.close()
-
-
-def test_a_larger_image_is_enlarged_from_the_native_size(house: Stack, tmp_path: Path) -> None:
-    with house.client() as client:
-        client.generate("a red apple", width=512, height=512, seed=3).save(tmp_path / "large.png")
-    with Image.open(tmp_path / "large.png") as image:
-        assert image.size == (512, 512)
-    red, green, _ = mean_colour(tmp_path / "large.png")
-    assert red > green + 60
-
-
-def test_without_a_language_model_a_prompt_stays_as_it_is(house: Stack) -> None:
-    with house.client() as client:
-        rewritten = client.rewrite("a red apple", negative_prompt=True)
-        *pieces, streamed = client.stream_rewrite("a red apple")
-        job = client.generate("a red apple", enhance_prompt=True).job
-        with pytest.raises(LanguageUnavailable, match="PHOTOGRAM_LLM_URL"):
-            client.assist("draw me a red apple", job=job)
-    assert isinstance(streamed, RewrittenPrompt)
-    assert pieces == []
-    for result in (rewritten, streamed):
-        assert result.revised_prompt == "a red apple" and result.rewrite.status == "unavailable"
-        assert result.rewrite.reason and 0 < result.tokens.count <= result.tokens.limit
-    assert job.rewrite is not None and job.rewrite.status == "unavailable"
-    assert job.revised_prompt is None and job.params["prompt"] == "a red apple"

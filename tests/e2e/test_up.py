@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from io import BytesIO
@@ -14,10 +13,9 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from photogram import Job, Progressed
-from PIL import Image, ImageChops
+from photogram import Job, Photogram, Progressed
+from PIL import Image
 
-from models.media import png
 from tests.e2e.conftest import KEY, Stack
 from tests.llm.engines import LLM_FOLDER, python_or_skip, shared_memory
 from tests.polling import until
@@ -58,82 +56,31 @@ def test_thirty_two_clients_and_a_killed_worker_cost_nothing(data_with_tiny: Pat
     assert psutil.wait_procs(everyone, timeout=1)[1] == []
 
 
-def test_accepted_jobs_survive_a_restart_of_everything(data_with_tiny: Path, stacks: list[Stack]) -> None:
-    stacks.append(first := Stack(data_with_tiny))
-    with first.client() as client:
+def first_key_of(stack: Stack) -> list[str]:
+    """The API keys that it has shown."""
+    return [line.split()[-1] for line in stack.errors if line.startswith("API key")]
+
+
+def test_accepted_jobs_and_the_first_key_survive_a_restart_of_everything(
+    data_with_tiny: Path, stacks: list[Stack]
+) -> None:
+    stacks.append(first := Stack(data_with_tiny, PHOTOGRAM_BOOTSTRAP_KEY=""))
+    (key,) = first_key_of(first)
+    answer = httpx.get(f"{first.url}/v1/samplers", headers={"X-API-Key": key})
+    listed = answer.json()["samplers"]
+    assert {sampler["name"] for sampler in listed if sampler["problem"] is None} >= set(SAMPLERS)
+    with Photogram(first.url, key) as client:
         jobs = [client.submit(f"image {number}", num_inference_steps=400, sampler="DDIM") for number in range(12)]
     everyone = first.family()
     assert first.stop(signal.SIGINT) == 0
     assert psutil.wait_procs(everyone, timeout=1)[1] == []
     stopped_at = datetime.now(UTC)
-    stacks.append(second := Stack(data_with_tiny))
-    with second.client() as client:
+    stacks.append(second := Stack(data_with_tiny, PHOTOGRAM_BOOTSTRAP_KEY=""))
+    assert second.ready and not [line for line in second.errors if "API key" in line], "a key is shown once"
+    with Photogram(second.url, key) as client:
         jobs = [client.jobs.wait(job.id, timeout_s=120) for job in jobs]
     assert {job.status for job in jobs} == {"succeeded"}
     assert any(job.finished_at > stopped_at for job in jobs), "all were done before the stop"
-
-
-def test_a_killed_valkey_comes_back_and_costs_nothing(data_with_tiny: Path, stacks: list[Stack]) -> None:
-    stacks.append(stack := Stack(data_with_tiny))
-    with stack.client() as client:
-        long = {"num_inference_steps": 400, "sampler": "DDIM", "width": 256, "height": 256}
-        jobs = [client.submit(f"image {number}", **long) for number in range(4)]
-        until(lambda: client.jobs.get(jobs[-1].id).progress.step, 60)
-        time.sleep(1.5)  # the append-only file is flushed once a second
-        killed_at = datetime.now(UTC)
-        next(child for child in stack.family() if "valkey" in child.name()).kill()
-        jobs = [client.jobs.wait(job.id, timeout_s=120) for job in jobs]
-    assert {job.status for job in jobs} == {"succeeded"}
-    assert any(job.finished_at > killed_at for job in jobs), "all were done before the kill"
-
-
-def test_a_killed_supervisor_leaves_no_process(data_with_tiny: Path, stacks: list[Stack]) -> None:
-    stacks.append(stack := Stack(data_with_tiny))
-    everyone = stack.family()
-    assert len(everyone) >= 3
-    stack.process.kill()
-    assert psutil.wait_procs(everyone, timeout=15)[1] == []
-
-
-def test_a_images_own_parameters_give_the_same_image_again(data_with_tiny: Path, stacks: list[Stack]) -> None:
-    stacks.append(stack := Stack(data_with_tiny))
-    with stack.client() as client:
-        first = client.generate("a café in 東京", negative_prompt="rain", guidance_scale=5.5, sampler="Euler a")
-        request = png.read_request(first.data)
-        assert request is not None
-        posted = httpx.post(f"{stack.url}/v1/jobs", json=request, headers={"Authorization": f"Bearer {KEY}"})
-        assert posted.status_code == 202, posted.text
-        second = client.download(client.jobs.wait(posted.json()["id"]))
-    difference = ImageChops.difference(Image.open(BytesIO(first.data)), Image.open(BytesIO(second.data)))
-    assert max(high for _, high in difference.getextrema()) <= 1
-    assert (
-        Image.open(BytesIO(second.data))
-        .info["parameters"]
-        .startswith("a café in 東京\nNegative prompt: rain\nSteps: 6")
-    )
-
-
-def test_a_running_job_is_canceled_within_moments(data_with_tiny: Path, stacks: list[Stack]) -> None:
-    stacks.append(stack := Stack(data_with_tiny))
-    with stack.client() as client:
-        job = client.submit("a long one", num_inference_steps=999, sampler="DDIM", width=256, height=256)
-        until(lambda: client.jobs.get(job.id).progress.step, 60)
-        client.jobs.cancel(job)
-        over = client.jobs.wait(job.id, timeout_s=60)
-        assert over.status == "canceled" and over.progress.step < 999
-
-
-def test_the_first_key_is_shown_once(data_with_tiny: Path, stacks: list[Stack]) -> None:
-    stacks.append(first := Stack(data_with_tiny, PHOTOGRAM_BOOTSTRAP_KEY=""))
-    (line,) = [line for line in first.errors if line.startswith("API key")]
-    key = line.split()[-1]
-    answer = httpx.get(f"{first.url}/v1/samplers", headers={"X-API-Key": key})
-    listed = answer.json()["samplers"]
-    assert {sampler["name"] for sampler in listed if sampler["problem"] is None} >= set(SAMPLERS)
-    first.stop()
-    stacks.append(second := Stack(data_with_tiny, PHOTOGRAM_BOOTSTRAP_KEY=""))
-    assert second.ready and not [line for line in second.errors if "API key" in line]
-    assert httpx.get(f"{second.url}/v1/samplers", headers={"X-API-Key": key}).status_code == 200
 
 
 def test_a_port_that_is_taken_is_said_and_nothing_stays(
