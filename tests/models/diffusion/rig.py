@@ -61,7 +61,7 @@ class Studio:
     spec: ModelSpec
     checkpoint: Checkpoint
     plain: DiffusionPipeline
-    _plain_images: dict[DrawParams, Image] = field(default_factory=dict)
+    _drawn: dict[DrawParams, tuple[Image, torch.Tensor]] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: Path, family: str = STABLE_DIFFUSION, dtype: str = "auto") -> Studio:
@@ -80,19 +80,33 @@ class Studio:
         return engine
 
     def draw_plain(self, wanted: DrawParams) -> Image:
-        """The image that diffusers itself draws, alone, with a scheduler of its own."""
-        if wanted not in self._plain_images:
-            self._plain_images[wanted] = self.call_plain(wanted, output_type="pil")[0]
-        return self._plain_images[wanted]
+        """The image that diffusers itself draws, alone, with a scheduler of its own; each is drawn once."""
+        return self._plain(wanted)[0]
 
-    def call_plain(self, wanted: DrawParams, output_type: str) -> Any:
-        """What diffusers itself gives: images, or latents. An empty negative prompt is none."""
+    def plain_latents(self, wanted: DrawParams) -> torch.Tensor:
+        """The latents of that image."""
+        return self._plain(wanted)[1]
+
+    def _plain(self, wanted: DrawParams) -> tuple[Image, torch.Tensor]:
+        if wanted not in self._drawn:
+            self._drawn[wanted] = self.call_plain(wanted)
+        return self._drawn[wanted]
+
+    def call_plain(self, wanted: DrawParams) -> tuple[Image, torch.Tensor]:
+        """What diffusers itself draws now: the image and its latents. An empty negative prompt is none."""
+        latents: list[torch.Tensor] = []
+
+        def keep(pipeline: DiffusionPipeline, step: int, timestep: object, given: dict[str, Any]) -> dict[str, Any]:
+            latents[:] = [given["latents"].clone()]
+            return {}
+
         self.plain.scheduler = self.scheduler(wanted)
-        return self.plain(
+        image = self.plain(
             wanted.prompt, negative_prompt=wanted.negative_prompt or None, guidance_scale=wanted.guidance_scale,
             num_inference_steps=wanted.num_inference_steps, width=wanted.width, height=wanted.height,
-            generator=torch.Generator().manual_seed(wanted.seed), output_type=output_type,
-        ).images  # fmt: skip
+            generator=torch.Generator().manual_seed(wanted.seed), callback_on_step_end=keep,
+        ).images[0]  # fmt: skip
+        return image, latents[0]
 
     def scheduler(self, wanted: DrawParams) -> Any:
         """A fresh scheduler, as diffusers has it."""

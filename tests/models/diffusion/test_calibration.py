@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from models.catalog.catalog import ModelSpec
 from models.diffusion.calibration import calibrate
 from models.diffusion.capacity import Capacity
 from tests.models.diffusion.rig import Studio, WatchedDenoiser, params
@@ -11,11 +12,15 @@ from tests.models.diffusion.test_capacity import task
 from tests.models.diffusion.test_isolation import refuse_more_than
 
 
+def small(studio: Studio) -> ModelSpec:
+    """Its entry in a catalog that says that it draws small images, which are quick."""
+    return replace(studio.spec, defaults=replace(studio.spec.defaults, width=64, height=64))
+
+
 def test_calibration_measures_forwards_whole_and_split(tiny_sd: Studio) -> None:
-    capacity, denoiser = Capacity(), WatchedDenoiser(tiny_sd.checkpoint.denoiser)
-    calibrate(replace(tiny_sd.checkpoint, denoiser=denoiser), capacity, budget_s=60.0)
+    capacity, denoiser, spec = Capacity(), WatchedDenoiser(tiny_sd.checkpoint.denoiser), small(tiny_sd)
+    calibrate(replace(tiny_sd.checkpoint, denoiser=denoiser, spec=spec), capacity, budget_s=60.0)
     assert denoiser.batches == [2, *[4, 2, 2] * 4, *[8, 2, 2, 2, 2] * 4, *[16, 4, 4, 4, 4] * 4]
-    spec = tiny_sd.spec
     wanted = params(width=spec.defaults.width, height=spec.defaults.height)
     (measured,) = capacity._measured.items()
     expected = task(tiny_sd, wanted)
@@ -38,6 +43,6 @@ def test_calibration_ends_once_it_is_told_to(tiny_sd: Studio) -> None:
 
 def test_calibration_survives_a_memory_that_is_too_small(tiny_sd: Studio) -> None:
     capacity, denoiser = Capacity(), WatchedDenoiser(tiny_sd.checkpoint.denoiser, before=refuse_more_than(4))
-    calibrate(replace(tiny_sd.checkpoint, denoiser=denoiser), capacity, budget_s=60.0)
+    calibrate(replace(tiny_sd.checkpoint, denoiser=denoiser, spec=small(tiny_sd)), capacity, budget_s=60.0)
     (measured,) = capacity._measured.values()
     assert (measured.splits, measured.memory_limit) == (3, None)

@@ -24,25 +24,23 @@ from tests.models.diffusion.rig import (
     run,
     spec_of,
 )
-from tests.models.diffusion.test_law import PLAIN, check, check_alone, crowd, draw_together
+from tests.models.diffusion.test_law import PLAIN, check, check_alone, crowd, draw_together, mixed_cases, plain_crowd
 from tests.tiny import POOLED_WIDTH, build_tiny_sdxl
 
 
 @pytest.mark.parametrize("sampler", PLAIN)
-@pytest.mark.parametrize(("guidance_scale", "negative_prompt"), [(5.0, "ugly"), (5.0, ""), (1.0, "ugly")])
-def test_alone_it_is_the_plain_pipelines_image_to_the_bit(
-    tiny_sdxl: Studio, sampler: str, guidance_scale: float, negative_prompt: str
-) -> None:
-    check_alone(tiny_sdxl, params(sampler=sampler, guidance_scale=guidance_scale, negative_prompt=negative_prompt))
+@mixed_cases
+def test_alone_it_is_the_plain_pipelines_image_to_the_bit(tiny_sdxl: Studio, sampler: str, case: str) -> None:
+    check_alone(tiny_sdxl, crowd(case)[sampler])
 
 
-@pytest.mark.parametrize("case", ["mixed", "mixed the other way"])
+@mixed_cases
 def test_in_a_batch(tiny_sdxl: Studio, case: str) -> None:
-    draw_together(tiny_sdxl, crowd(case))
+    draw_together(tiny_sdxl, plain_crowd(case))
 
 
 def test_joining_late(tiny_sdxl: Studio) -> None:
-    rows = crowd("mixed")
+    rows = plain_crowd("mixed")
     engine, events = tiny_sdxl.engine(rows=len(rows)), []
     for row_id, wanted in rows.items():
         add_row(engine, row_id, wanted, tiny_sdxl.spec)
