@@ -14,7 +14,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.e2e.conftest import KEY, Stack
+from tests.e2e.conftest import CATALOG, KEY, Stack
 from tests.polling import until
 from tests.s3 import S3Server, s3_server
 
@@ -22,10 +22,32 @@ HEADERS = {"Authorization": f"Bearer {KEY}"}
 STEPS = {"num_inference_steps": 60, "sampler": "DDIM"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     with s3_server(tmp_path_factory.mktemp("s3")) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def stack(s3: S3Server, tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iterator[Stack]:
+    """A service with its images in the bucket."""
+    data = tmp_path_factory.mktemp("in-s3")
+    (data / "catalog.toml").write_text(CATALOG.format(folder=tiny_folder))
+    started = Stack(data, **s3.variables)
+    try:
+        yield started
+        assert stored_locally(data) == [] and tracebacks(started) == []
+        assert started.stop() == 0
+    finally:
+        started.close()
+
+
+@pytest.fixture
+def empty_bucket(s3: S3Server, stack: Stack) -> None:
+    """A test begins with storage that works, and without the jobs and images of the test before it."""
+    s3.is_broken, s3.delay_s = False, 0.0
+    assert httpx.delete(f"{stack.url}/v1/jobs", params={"all": "true"}, headers=HEADERS, timeout=20).status_code == 200
+    until(lambda: s3.objects("images") == [])
 
 
 def png() -> bytes:
@@ -46,9 +68,10 @@ def tracebacks(stack: Stack) -> list[str]:
     return [line for line in stack.errors if "Traceback" in line]
 
 
-def test_the_life_of_a_job(s3: S3Server, data_with_tiny: Path, stacks: list[Stack]) -> None:
-    stacks.append(stack := Stack(data_with_tiny, **s3.variables))
+@pytest.mark.usefixtures("empty_bucket")
+def test_the_life_of_a_job(s3: S3Server, stack: Stack) -> None:
     with stack.client() as client, httpx.Client(base_url=stack.url, headers=HEADERS, timeout=20) as http:
+        inputs = len(s3.objects("inputs"))
         job = client.generate("a cat", seed=1).job
         image = job.result.images[0]
         url = httpx.URL(image.url).path
@@ -68,27 +91,12 @@ def test_the_life_of_a_job(s3: S3Server, data_with_tiny: Path, stacks: list[Stac
             body = {"kind": "img2img", "params": {"prompt": "x", "image": source}}
             changed = http.post("/v1/jobs", json=body).json()
             assert client.jobs.wait(changed["id"], timeout_s=60).status == "succeeded"
-    assert len([name for name in s3.objects("images") if name.endswith(".png")]) == 3 and len(s3.objects("inputs")) == 1
-    assert stored_locally(data_with_tiny) == [] and tracebacks(stack) == []
-    assert stack.stop() == 0
+    assert len([name for name in s3.objects("images") if name.endswith(".png")]) == 3
+    assert len(s3.objects("inputs")) == inputs + 1 and tracebacks(stack) == []
 
 
-def test_links_may_lead_to_the_bucket(s3: S3Server, data_with_tiny: Path, stacks: list[Stack]) -> None:
-    stacks.append(stack := Stack(data_with_tiny, PHOTOGRAM_STORAGE_DOWNLOADS="redirect", **s3.variables))
-    with stack.client() as client:
-        result = client.generate("a cat")
-        url = stack.url + httpx.URL(result.job.result.images[0].url).path
-    answer = httpx.get(url)
-    assert answer.status_code == 307 and answer.headers["location"].startswith(s3.url)
-    assert httpx.get(answer.headers["location"]).content == result.data
-    assert httpx.get(url, params={"download": "1"}).headers["content-disposition"].startswith("attachment")
-    assert httpx.get(url.replace(".png", ".jpg")).status_code == 200
-
-
-def test_a_service_that_is_down_for_a_while_costs_no_job(
-    s3: S3Server, data_with_tiny: Path, stacks: list[Stack]
-) -> None:
-    stacks.append(stack := Stack(data_with_tiny, **s3.variables))
+@pytest.mark.usefixtures("empty_bucket")
+def test_a_service_that_is_down_for_a_while_costs_no_job(s3: S3Server, stack: Stack) -> None:
     body = {"kind": "txt2img", "params": {"prompt": "x"}}
     with stack.client() as client, httpx.Client(base_url=stack.url, headers=HEADERS, timeout=20) as http:
         upload = http.post("/v1/inputs", content=png(), headers={"Content-Type": "image/png"}).json()
@@ -113,18 +121,16 @@ def test_a_service_that_is_down_for_a_while_costs_no_job(
         assert {http.get(httpx.URL(image.url).path).status_code for image in images} == {200}
         until(lambda: status(stack) == 200)
     assert len(images) == len(s3.objects("images")) == 6, "none twice"
-    assert tracebacks(stack) == [] and stack.stop() == 0
+    assert tracebacks(stack) == []
 
 
-def test_a_worker_that_is_killed_while_the_service_is_down_loses_nothing(
-    s3: S3Server, data_with_tiny: Path, stacks: list[Stack]
-) -> None:
-    stacks.append(stack := Stack(data_with_tiny, **s3.variables))
+@pytest.mark.usefixtures("empty_bucket")
+def test_a_worker_that_is_killed_while_the_service_is_down_loses_nothing(s3: S3Server, stack: Stack) -> None:
     with stack.client() as client:
         client.generate("warm")
-        s3.is_broken = True
+        s3.is_broken, said_before = True, len(stack.errors)
         jobs = [client.submit(f"image {number}") for number in range(3)]
-        until(lambda: any("is kept, because its end cannot be written" in line for line in stack.errors))
+        until(lambda: any("is kept, because its end cannot be written" in line for line in stack.errors[said_before:]))
         for worker in stack.workers():
             os.kill(worker.pid, signal.SIGKILL)
         threading.Event().wait(3.0)
@@ -134,8 +140,8 @@ def test_a_worker_that_is_killed_while_the_service_is_down_loses_nothing(
     assert len(s3.objects("images")) == 4 and tracebacks(stack) == []
 
 
-def test_a_slow_service_delays_only(s3: S3Server, data_with_tiny: Path, stacks: list[Stack]) -> None:
-    stacks.append(stack := Stack(data_with_tiny, **s3.variables))
+@pytest.mark.usefixtures("empty_bucket")
+def test_a_slow_service_delays_only(s3: S3Server, stack: Stack) -> None:
     with stack.client() as client:
         client.generate("warm")
         s3.delay_s = 1.0
@@ -146,16 +152,27 @@ def test_a_slow_service_delays_only(s3: S3Server, data_with_tiny: Path, stacks: 
     assert len(s3.objects("images")) == 5 and tracebacks(stack) == []
 
 
-def test_a_start_without_a_bucket_says_so_once_and_waits(
-    s3: S3Server, data_with_tiny: Path, stacks: list[Stack]
-) -> None:
-    variables = s3.variables | {"PHOTOGRAM_STORAGE": "s3://made-later"}
-    stacks.append(stack := Stack(data_with_tiny, awaited=False, **variables))
-    problem = "not ready yet: the S3 storage cannot be used: there is no such"
-    until(lambda: any(problem in line for line in stack.errors))
-    s3.make_bucket("made-later")
-    stack.wait_until_ready()
-    assert stack.ready == f"ready {stack.url}" and tracebacks(stack) == []
-    assert len([line for line in stack.errors if problem in line]) == 1
+def links_lead_to_the_bucket(s3: S3Server, stack: Stack) -> None:
     with stack.client() as client:
-        assert client.generate("a cat").data
+        result = client.generate("a cat")
+        url = stack.url + httpx.URL(result.job.result.images[0].url).path
+    answer = httpx.get(url)
+    assert answer.status_code == 307 and answer.headers["location"].startswith(s3.url)
+    assert httpx.get(answer.headers["location"]).content == result.data
+    assert httpx.get(url, params={"download": "1"}).headers["content-disposition"].startswith("attachment")
+    assert httpx.get(url.replace(".png", ".jpg")).status_code == 200
+
+
+def test_a_start_without_a_bucket_says_so_once_and_waits_and_links_may_lead_to_the_bucket(
+    data_with_tiny: Path, stacks: list[Stack], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with s3_server(tmp_path_factory.mktemp("s3")) as s3:
+        variables = s3.variables | {"PHOTOGRAM_STORAGE": "s3://made-later", "PHOTOGRAM_STORAGE_DOWNLOADS": "redirect"}
+        stacks.append(stack := Stack(data_with_tiny, awaited=False, **variables))
+        problem = "not ready yet: the S3 storage cannot be used: there is no such"
+        until(lambda: any(problem in line for line in stack.errors))
+        s3.make_bucket("made-later")
+        stack.wait_until_ready()
+        assert stack.ready == f"ready {stack.url}" and tracebacks(stack) == []
+        assert len([line for line in stack.errors if problem in line]) == 1
+        links_lead_to_the_bucket(s3, stack)
