@@ -1,4 +1,4 @@
-"""Runs all tests in two processes at the same time, because most tests use one core only.
+"""Runs all tests in three processes at the same time: most tests use one core only, and half of the time none.
 
 ``python scripts/run_tests.py`` runs each part of the tests in a process of its own. It prints the output of one part
 after the other, that of the first one which has not ended as it comes, and last the failed tests of all parts. It ends
@@ -17,15 +17,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1] / "tests"
-PROCESSES = 2
+PROCESSES = 3
+"""One more than the cores of a small machine: tests of whole services wait for half of their time."""
 _SUMMARY = b"short test summary info"
 OTHERS = "all other tests"
 PARTS = (
-    "models/diffusion",
     "e2e",
     "service/api",
-    "workers",
+    "models/diffusion",
     OTHERS,
+    "workers",
     "docs",
     "contract",
     "clients",
@@ -33,7 +34,7 @@ PARTS = (
     "service/backbone",
     "models/vision",
 )
-"""Folders that are a part of their own, and all others; those that take longest first, so that both processes end at
+"""Folders that are a part of their own, and all others; those that take longest first, so that all processes end at
 about one time."""
 
 
