@@ -8,7 +8,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import Any
@@ -44,22 +44,61 @@ UPLOADS = [base64.b64encode(RED).decode(), f"data:image/png;base64,{base64.b64en
 LINK = "https://example.org/harbour.png"
 
 
-@pytest.fixture
-def engine() -> Iterator[EngineStub]:
-    with EngineStub() as stub:
-        stub.answer_with(native_model)
-        yield stub
+class Gateways:
+    """An engine, and the gateways that ask it, one for each change of settings."""
+
+    def __init__(self, engine: EngineStub, settings: Settings, serve: Any, running: ExitStack) -> None:
+        self.engine, self._settings, self._serve, self._running = engine, settings, serve, running
+        self._urls: dict[str, str] = {}
+
+    def url(self, **changes: Any) -> str:
+        if repr(changes) not in self._urls:
+            app = create_app(replace(self._settings, **{"llm_url": self.engine.url, **changes}))
+            self._urls[repr(changes)] = self._running.enter_context(self._serve(app))
+        return self._urls[repr(changes)]
+
+
+@contextmanager
+def running(settings: Settings, serve: Any) -> Iterator[Gateways]:
+    with EngineStub() as stub, ExitStack() as stack:
+        yield Gateways(stub, settings, serve, stack)
+
+
+@pytest.fixture(scope="module")
+def shared(valkey_url: str, serve: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateways]:
+    """For tests after which the engine answers, and the gateways know it."""
+    with running(Settings(redis_url=valkey_url, data=tmp_path_factory.mktemp("assist")), serve) as gateways:
+        yield gateways
 
 
 @pytest.fixture
-def assisting(engine: EngineStub, settings: Settings, key: str, serve: Any) -> Iterator[Open]:
+def gateways(request: pytest.FixtureRequest, settings: Settings, serve: Any) -> Iterator[Gateways]:
+    """The shared ones, or its own ones for a test that is parametrized with "own"."""
+    if getattr(request, "param", "shared") == "shared":
+        yield request.getfixturevalue("shared")
+        return
+    with running(settings, serve) as own:
+        yield own
+
+
+with_own_gateways = pytest.mark.parametrize("gateways", ["own"], indirect=True)
+
+
+@pytest.fixture
+def engine(gateways: Gateways) -> EngineStub:
+    gateways.engine.requests.clear()
+    gateways.engine.answer_with(native_model)
+    return gateways.engine
+
+
+@pytest.fixture
+def assisting(engine: EngineStub, gateways: Gateways, key: str) -> Iterator[Open]:
     """Opens a client of a gateway with the engine; settings may be changed."""
     with ExitStack() as stack:
 
         def open_client(**changes: Any) -> httpx.Client:
-            url = stack.enter_context(serve(create_app(replace(settings, **{"llm_url": engine.url, **changes}))))
             headers = {"Authorization": f"Bearer {key}"}
-            return stack.enter_context(httpx.Client(base_url=url, headers=headers, timeout=20))
+            return stack.enter_context(httpx.Client(base_url=gateways.url(**changes), headers=headers, timeout=20))
 
         yield open_client
 
@@ -274,6 +313,7 @@ def test_failures_of_the_engine(assisting, engine, monkeypatch, answer, is_strea
     assert client.post(PATH, json={"message": "a fox"}).status_code == 200
 
 
+@with_own_gateways
 def test_an_engine_that_keeps_failing_is_left_alone(assisting, engine):
     engine.answer_with(error(500))
     client = assisting()
@@ -281,6 +321,7 @@ def test_an_engine_that_keeps_failing_is_left_alone(assisting, engine):
     assert len(engine.requests) < 8
 
 
+@with_own_gateways
 def test_an_engine_that_is_gone(assisting, engine):
     client = assisting()
     engine.stop()
