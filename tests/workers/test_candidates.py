@@ -30,6 +30,7 @@ from models.jobs.tickets import open_ticket
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.keyspace import snapshot_key
 from service.backbone.ledger import Ledger
+from service.backbone.settings import Settings
 from service.backbone.store import FileStore, ImageStore
 from tests.intake import BlockingIntake
 from tests.models.diffusion.rig import Studio, WatchedDenoiser, params, pixel_difference
@@ -41,6 +42,7 @@ from workers.diffusion import EngineExecutor
 from workers.executors import PREFETCH, Event, Failed, Finished, Progressed
 from workers.finish import Finish
 from workers.held_jobs import HeldJob
+from workers.safety import Safety
 
 RED, GREEN, BLUE = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
 IMAGES = tuple(Image.new("RGB", (8, 8), color) for color in (RED, GREEN, BLUE))
@@ -286,10 +288,12 @@ def test_a_job_without_time_is_not_scored() -> None:
         choose(record_of(), IMAGES, lambda image, text: pytest.fail("was scored"), late)
 
 
-def finish_one(redis: Redis, tmp_path: Path, fit: Fit = blueness, **choices: Any) -> tuple[JobRecord, ImageStore]:
+def finish_one(
+    redis: Redis, tmp_path: Path, fit: Fit = blueness, safety: Safety | None = None, **choices: Any
+) -> tuple[JobRecord, ImageStore]:
     """A job whose three candidates are ``IMAGES``, ended by the last stage."""
     parts, store = Parts(redis), ImageStore(tmp_path / "images")
-    finish = Finish(parts.consumer, store, FileStore(tmp_path / "files"), marking(tmp_path), 60, fit=fit)
+    finish = Finish(parts.consumer, store, FileStore(tmp_path / "files"), marking(tmp_path), 60, safety=safety, fit=fit)
     request = DrawRequest(**({"prompt": "a cat", "best_of": 3, "seed": 8} | choices))
     ticket = open_ticket(request, CATALOG, owner="me")
     BlockingIntake(redis, 1000).accept(ticket, {})
@@ -333,6 +337,20 @@ def test_a_choice_that_fails_stores_nothing(redis: Redis, tmp_path: Path) -> Non
     record, _ = finish_one(redis, tmp_path, broken)
     assert record.status is JobStatus.FAILED and record.error_code == "internal_error"
     assert not list((tmp_path / "images").rglob("*.png"))
+
+
+def refuse_red(image: Image.Image) -> str | None:
+    return "it is red" if image.getpixel((0, 0)) == RED else None
+
+
+@pytest.mark.parametrize(("keep", "status"), [(1, JobStatus.SUCCEEDED), (2, JobStatus.FAILED)])
+def test_the_safety_policy_looks_at_what_is_kept(redis: Redis, tmp_path: Path, keep: int, status: JobStatus) -> None:
+    """The red image is the second best."""
+    safety = Safety(Settings(safety_hook=f"{__name__}:refuse_red"), lambda: CATALOG)
+    record, _ = finish_one(redis, tmp_path, safety=safety, keep=keep)
+    assert record.status is status
+    assert (record.error_code == "content_refused") is (status is JobStatus.FAILED)
+    assert len(list((tmp_path / "images").rglob("*.png"))) == (1 if status is JobStatus.SUCCEEDED else 0)
 
 
 # A worker
