@@ -359,14 +359,15 @@ def test_the_safety_policy_looks_at_what_is_kept(redis: Redis, tmp_path: Path, k
 def test_a_worker_that_is_stopped_and_one_that_dies_lose_no_candidate(world: World) -> None:
     """The next worker ends with the images and scores that one worker alone would have come to."""
     world.set_environment(PHOTOGRAM_SNAPSHOT_EVERY="5", PHOTOGRAM_BACKEND="eager", PHOTOGRAM_ROWS="3")
-    choices = {"seed": 3, "best_of": 4, "keep": 2, "num_inference_steps": 60}
+    choices = {"seed": 3, "best_of": 4, "keep": 2, "num_inference_steps": 100}
     worker = world.start_worker()
     whole = world.submit(**choices)
     world.until_over(whole)
     killed = world.submit(**choices)
     world.until_step(killed, 100)
+    world.until(lambda: bool(world.redis.exists(snapshot_key(killed))))
     world.kill(worker)
-    assert world.redis.exists(snapshot_key(killed))
+    assert world.record(killed).status is JobStatus.RUNNING
     worker = world.start_worker()
     world.until_over(killed)
     stopped = world.submit(**choices | {"num_inference_steps": 500})
