@@ -185,3 +185,20 @@ def test_the_plain_img2img_pipeline_takes_the_scheduler(tiny_sd: Studio, sampler
 
     for steps, strength in ((4, 0.5), (3, 0.4), (2, 0.5)):
         assert pixel_difference(draw("red", steps, strength), draw("navy", steps, strength)) > 8
+
+
+def test_the_steps_of_the_training_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DPM2 takes 0.4 s for that, which an image of it must not wait for."""
+    config = dict(diffusers.EulerDiscreteScheduler(beta_start=0.0007).config)
+    first = build_scheduler("DPM2", config, 1)
+    calls: list[object] = []
+    compute = diffusers.KDPM2DiscreteScheduler.set_timesteps
+    monkeypatch.setattr(
+        diffusers.KDPM2DiscreteScheduler, "set_timesteps", lambda *args: calls.append(args) or compute(*args)
+    )
+    second = build_scheduler("DPM2", config, 2)
+    assert calls == [] and second is not first
+    first.set_timesteps(3)
+    assert len(second.timesteps) == 1999 and second.sigmas is not first.sigmas
+    build_scheduler("DPM2", config | {"beta_start": 0.0008}, 1)
+    assert len(calls) == 2
