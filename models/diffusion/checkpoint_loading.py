@@ -141,7 +141,7 @@ def place(
         case "model":
             return PartPlacement(components, bring, device)
         case "sequential":
-            return LayerPlacement(components, lambda stored: widen(bring(stored)))
+            return LayerPlacement(components, lambda stored: widen(bring(stored)), device)
         case _:
             return Placement()
 

@@ -67,14 +67,19 @@ class LayerPlacement(Placement):
     Args:
         components: of the pipeline, in the host's memory.
         fetch: gives the tensors on the device.
+        device: the device, which every module's inputs are moved to; who asks a module for its device is told where
+            its weights are stored.
     """
 
     offloads = True
 
-    def __init__(self, components: Mapping[str, Any], fetch: Fetch, lock: RLock | None = None) -> None:
-        self._fetch, self._lock = fetch, lock or RLock()
+    def __init__(
+        self, components: Mapping[str, Any], fetch: Fetch, device: torch.device, lock: RLock | None = None
+    ) -> None:
+        self._fetch, self._device, self._lock = fetch, device, lock or RLock()
         for modules in parts_of(components).values():
             for layer in (layer for module in modules for layer in module.modules()):
+                _receive_on(layer, device)
                 visit(layer, fetch)
 
     @contextmanager
@@ -91,7 +96,7 @@ class LayerPlacement(Placement):
 
     def of(self, components: Mapping[str, Any]) -> LayerPlacement:
         """See :meth:`Placement.of`; visits the layers that are new, such as those of LoRAs, too."""
-        return LayerPlacement(components, self._fetch, self._lock)
+        return LayerPlacement(components, self._fetch, self._device, self._lock)
 
 
 class PartPlacement(Placement):
@@ -190,13 +195,38 @@ def visit(layer: nn.Module, fetch: Fetch) -> None:
 
     Copies of the layer do so too. If its forward fails, the stored tensors are put back as well.
     """
-    if not _own_tensors(layer) or any(
-        isinstance(getattr(hook, "__self__", None), _Visit) for hook in layer._forward_pre_hooks.values()
-    ):
+    if not _own_tensors(layer) or _has_hook(layer, _Visit):
         return
     visiting = _Visit(fetch)
     layer.register_forward_pre_hook(visiting.begin)
     layer.register_forward_hook(visiting.end, always_call=True)
+
+
+def _receive_on(layer: nn.Module, device: torch.device) -> None:
+    """Let ``layer`` be called with tensors that are elsewhere than on ``device``; once for each layer."""
+    if not _has_hook(layer, _Inputs):
+        layer.register_forward_pre_hook(_Inputs(device).move, with_kwargs=True)
+
+
+def _has_hook(layer: nn.Module, kind: type) -> bool:
+    """Whether ``layer`` has a hook before its forward that is a method of ``kind``."""
+    return any(isinstance(getattr(hook, "__self__", None), kind) for hook in layer._forward_pre_hooks.values())
+
+
+class _Inputs:
+    """The hook that moves the inputs of one layer."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def move(
+        self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Before the forward."""
+        return tuple(self._moved(each) for each in args), {name: self._moved(each) for name, each in kwargs.items()}
+
+    def _moved(self, value: Any) -> Any:
+        return value.to(self._device) if isinstance(value, torch.Tensor) else value
 
 
 class _Visit:

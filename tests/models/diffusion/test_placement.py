@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.catalog import OFFLOADS
@@ -18,7 +19,7 @@ from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.checkpoint_loading import load_checkpoint
 from models.diffusion.engine import Engine
 from models.diffusion.parts import Part
-from models.diffusion.placement import PartPlacement
+from models.diffusion.placement import LayerPlacement, PartPlacement
 from models.diffusion.reduced_weights import STORED
 from models.jobs.params import DrawParams, LoraUse
 from tests.models.diffusion.far_memory import open_far, tensors_of
@@ -52,6 +53,7 @@ BUILDS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "flux": (partial(build_tiny_flux, guidance_embeds=True), FLUX),
     "pixart": (build_tiny_pixart, PIXART_SIGMA),
 }
+META = torch.device("meta")
 ROWS = {f"row {seed}": params(seed=seed, prompt=f"a cat {seed}") for seed in (1, 2, 3)}
 
 
@@ -137,6 +139,56 @@ def test_a_layer_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         layer(torch.zeros(1, 1, 8, 8))
     assert layer.weight.data_ptr() == stored
+
+
+class Received(Exception):
+    """Raised by :class:`Recorder`, which computes nothing."""
+
+
+class Recorder(nn.Module):
+    """Keeps what it is called with. The ``meta`` device is another one than the CPU on every machine."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.args: tuple[Any, ...] = ()
+        self.kwargs: dict[str, Any] = {}
+
+    def forward(self, *args: Any, **kwargs: Any) -> None:
+        self.args, self.kwargs = args, kwargs
+        raise Received
+
+
+def test_layers_receive_their_inputs_on_the_device() -> None:
+    encoder = nn.Sequential(Recorder())
+    components = {"text_encoder": encoder}
+    placement = LayerPlacement(components, torch.clone, META).of(components)
+    with placement.using(Part.TEXT_ENCODERS), pytest.raises(Received):
+        encoder(torch.zeros(1, dtype=torch.int64))
+    recorder = encoder[0]
+    with pytest.raises(Received):
+        recorder(torch.zeros(1), 2, mask=torch.zeros(1), name="x", nothing=None)
+    assert (recorder.args[0].device, recorder.args[1]) == (META, 2)
+    assert (recorder.kwargs["mask"].device, recorder.kwargs["name"], recorder.kwargs["nothing"]) == (META, "x", None)
+    assert len(recorder._forward_pre_hooks) == 2, "one for the inputs and one for the weights"
+
+
+def test_token_ids_go_where_the_layers_compute(tmp_path: Path) -> None:
+    """diffusers puts the ids of FLUX where the text encoder's weights are stored."""
+    checkpoint = load_checkpoint(spec_of(build_tiny_flux(tmp_path / "flux", guidance_embeds=True), family=FLUX), CPU)
+    encoder: Any = checkpoint.pipeline.text_encoder
+    layer = encoder.get_input_embeddings()
+    LayerPlacement(checkpoint.pipeline.components, torch.clone, META)
+    received = []
+
+    def note(module: nn.Module, args: tuple[Any, ...]) -> None:
+        received.append(args[0].device)
+        raise Received
+
+    layer.register_forward_pre_hook(note)
+    with pytest.raises(Received):
+        checkpoint.pipeline.encode_prompt("a cat", device=META)
+    assert received == [META]
 
 
 @pytest.mark.parametrize("weights", ["auto", "fp8"])
