@@ -26,7 +26,8 @@ def esrgan(scale: int = 4, channels: int = 3) -> nn.Module:
     import_spandrel()
     from spandrel.architectures.ESRGAN import ESRGAN
 
-    return ESRGAN(in_nc=channels, out_nc=channels, num_filters=8, num_blocks=1, scale=scale)
+    model: nn.Module = ESRGAN(in_nc=channels, out_nc=channels, num_filters=8, num_blocks=1, scale=scale)
+    return model
 
 
 def compact() -> nn.Module:
@@ -34,7 +35,8 @@ def compact() -> nn.Module:
     import_spandrel()
     from spandrel.architectures.Compact import Compact
 
-    return Compact(num_feat=8, num_conv=2, upscale=2)
+    model: nn.Module = Compact(num_feat=8, num_conv=2, upscale=2)
+    return model
 
 
 def swin_ir() -> nn.Module:
@@ -42,9 +44,10 @@ def swin_ir() -> nn.Module:
     import_spandrel()
     from spandrel.architectures.SwinIR import SwinIR
 
-    return SwinIR(
+    model: nn.Module = SwinIR(
         window_size=8, embed_dim=12, depths=[2], num_heads=[2], mlp_ratio=2, upscale=4, upsampler="nearest+conv"
     )
+    return model
 
 
 def scunet() -> nn.Module:
@@ -52,7 +55,8 @@ def scunet() -> nn.Module:
     import_spandrel()
     from spandrel.architectures.SCUNet import SCUNet
 
-    return SCUNet(config=[1] * 7, dim=64)
+    model: nn.Module = SCUNet(config=[1] * 7, dim=64)
+    return model
 
 
 TINY_UPSCALERS: Mapping[str, tuple[Callable[[], nn.Module], int]] = {
