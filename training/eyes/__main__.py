@@ -23,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.eyes", description=__doc__)
     parser.add_argument("--icons", type=Path, required=True, help="folder with the emoji sets, as npm installs them")
     parser.add_argument("--work", type=Path, default=Path("build/eyes"), help="folder for the results of the stages")
-    parser.add_argument("--samples", type=int, default=116_000, help="scenes that are learnt from, in total")
+    parser.add_argument("--samples", type=int, default=400_000, help="scenes that are learnt from, in total")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     options.work.mkdir(parents=True, exist_ok=True)
