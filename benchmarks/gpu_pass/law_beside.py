@@ -70,7 +70,10 @@ def _enlarged(path: Path, image: Image, device: torch.device) -> Image:
     upscaler = replace(load_upscaler(path, device, torch.float32), tile_px=TILE_PX, overlap_px=OVERLAP_PX)
     job = Upscaling(image, upscaler.scale, upscaler)
     while not job.is_done:
-        job.take_step(job.forward([job])[0])
+        (output,) = job.forward([job])
+        if not isinstance(output, torch.Tensor):
+            raise output
+        job.take_step(output)
     return job.image()
 
 
@@ -83,10 +86,10 @@ def upscaling_beside(subject: Subject, subjects: Subjects) -> Outcome:
             add_upscaling(engine, name, weights_of(subjects, name), image, TINY_UPSCALERS[name][1])
 
     found, expected = _beside(subject, add), _on_the_cpu(add)
-    problems = found.failures | expected.failures | _changed_rows(subject, found)
+    problems = {**found.failures, **expected.failures, **_changed_rows(subject, found)}
     dtype = "float16" if subjects.device.type == "cuda" else "float32"
-    pairs = {name: (expected.images.get(name), found.images.get(name)) for name in sources}
-    differences = {name: Difference.between(*pair) for name, pair in pairs.items() if pair[0] and pair[1]}
+    both = [name for name in sources if name in expected.images and name in found.images]
+    differences = {name: Difference.between(expected.images[name], found.images[name]) for name in both}
     return verdict(dtype, differences, problems)
 
 
@@ -100,15 +103,16 @@ def seeing_beside(subject: Subject) -> Outcome:
         add_seeing(engine, "similarity", images, ["a cat", "two boats at sea"])
 
     found, expected = _beside(subject, add), _on_the_cpu(add)
-    problems = found.failures | expected.failures | _changed_rows(subject, found)
+    problems = {**found.failures, **expected.failures, **_changed_rows(subject, found)}
     numbers = {name: list(_numbers(document)) for name, document in found.documents.items()}
     wanted = {name: list(_numbers(document)) for name, document in expected.documents.items()}
     off = {
         name: max(abs(one - other) for one, other in zip(numbers.get(name, []), each, strict=True))
         for name, each in wanted.items()
     }
-    figures = {"worst": max(off.values(), default=-1.0), "bound": SEEING_BOUND, "documents": off}
-    passed = len(off) == 4 and figures["worst"] <= SEEING_BOUND and not problems
+    worst = max(off.values(), default=-1.0)
+    figures = {"worst": worst, "bound": SEEING_BOUND, "documents": off}
+    passed = len(off) == 4 and worst <= SEEING_BOUND and not problems
     return Outcome(passed, figures, "; ".join(f"{name}: {problem}" for name, problem in problems.items()))
 
 

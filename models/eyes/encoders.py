@@ -43,8 +43,8 @@ class ImageEncoder:
     def encode(self, image: Image) -> Vectors:
         """The vector of ``image``, RGB of any size: float32 [WIDTH], of length 1. It sees the middle square."""
         pixels = np.asarray(_reduced(image), np.float32).transpose(2, 0, 1)[None]
-        vectors: Vectors = self._session.run(None, {"pixels": pixels})[0]
-        return vectors[0]
+        vector: Vectors = self._session.run(None, {"pixels": pixels})[0][0]
+        return vector
 
 
 class TextEncoder:

@@ -67,7 +67,7 @@ def _write(module: nn.Module, inputs: tuple[Tensor, ...], shapes: _Shapes, file:
     )
     assert program is not None
     buffer = io.BytesIO()
-    program.save(buffer)
+    program.save(buffer)  # type: ignore[arg-type]  # typed for paths; a buffer works too
     graph = onnx.load_from_string(buffer.getvalue())
     _leave_out(graph, dict(module.named_parameters()) | _statistics(module))
     del graph.metadata_props[:]
