@@ -26,6 +26,8 @@ INPUT_PX = 64
 WIDTH = 128
 """The numbers of a vector."""
 _TOKENS_MAX = 512
+_ASPECT_MAX = 64
+"""An image that is longer in relation to its width is cut first: in the size that the model sees it takes gigabytes."""
 _WORDS = "embeddings.word_embeddings.weight"
 _UNUSED = ("model.fc.", "encoder.pooler.")
 """Weights that no graph has: the classifier's, and BERT's for its first token."""
@@ -83,10 +85,19 @@ def text_encoder() -> TextEncoder:
 def _reduced(image: Image) -> Image:
     """The middle square of ``image`` in the size that the model sees, as timm's preprocessing makes it."""
     shorter = min(image.size)
+    if max(image.size) > _ASPECT_MAX * shorter:
+        image = image.crop(_middle(image.size, _ASPECT_MAX * shorter))
     width, height = (int(INPUT_PX * side / shorter) for side in image.size)
     resized = image.resize((width, height), Resampling.BICUBIC)
     left, top = round((width - INPUT_PX) / 2), round((height - INPUT_PX) / 2)
     return resized.crop((left, top, left + INPUT_PX, top + INPUT_PX))
+
+
+def _middle(size: tuple[int, int], most: int) -> tuple[int, int, int, int]:
+    """The box in the middle of an image of ``size`` whose sides are at most ``most``."""
+    width, height = (min(side, most) for side in size)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    return left, top, left + width, top + height
 
 
 def _projection(name: str) -> npt.NDArray[np.float16]:

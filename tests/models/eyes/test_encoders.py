@@ -81,3 +81,11 @@ def test_the_graphs_are_those_that_training_writes(model: VisionModel, reader: T
     for name in (IMAGE_GRAPH, TEXT_GRAPH):
         assert (tmp_path / name).read_bytes() == (EYES_FOLDER / name).read_bytes()
     assert model.config["input_size"] == (3, INPUT_PX, INPUT_PX)
+
+
+def test_a_very_long_image_is_seen_by_its_middle() -> None:
+    image = Image.new("RGB", (40_000_000, 1))
+    middle = (20_000_000 - 32, 0, 20_000_000 + 32, 1)
+    image.paste(noise((64, 1)), middle)
+    seen, expected = (image_encoder().encode(each) for each in (image, image.crop(middle)))
+    np.testing.assert_allclose(seen, expected, atol=1e-6)
