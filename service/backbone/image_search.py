@@ -112,7 +112,8 @@ class ImageSearch:
                     found.append(FoundImage(record, image, score))
             if len(found) >= limit:
                 break
-        index.drop(gone)
+        if gone:
+            index.drop(gone)
         return found[:limit]
 
     async def duplicates(self, owner: str, max_distance: int, limit: int) -> Duplicates:

@@ -15,7 +15,7 @@ No other module spells a key. ``TTL`` in the table is the setting ``PHOTOGRAM_RE
 | ``photogram:leases`` | sorted set | intake, gateways | members by workers | job ids by the end of their leases |
 | ``photogram:due`` | sorted set | intake | members by gateways, ledger scripts | deadlines of jobs, by time |
 | ``photogram:owner:<owner>:label:<digest>`` | sorted set | intake | as ``:jobs`` | job ids with a label, likewise |
-| ``photogram:owner:<owner>:fingerprints`` | sorted set | ledger scripts | ``TTL`` after the last | ids of jobs whose images can be found |
+| ``photogram:owner:<owner>:fingerprints`` | sorted set | ledger scripts | ``TTL`` after the last | searchable jobs |
 | ``photogram:image:<id>:users`` | set | intake, ledger scripts | twice ``TTL`` | ids of jobs that start from it |
 | ``photogram:workers`` | sorted set | worker heartbeats | members after 1 h | worker names by last heartbeat |
 | ``photogram:workers:loaded`` | hash | worker heartbeats | fields after 1 min | ``WorkerStatus`` by worker name |

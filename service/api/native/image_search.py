@@ -20,6 +20,7 @@ from service.api.native.errors import SEARCHING_IMAGES
 from service.api.native.schemas import LIST_MAX, JobFilters, OwnImageView
 from service.api.native.views import own_image_view
 from service.api.state import Gateway, GatewayState
+from service.backbone.image_search import FoundImage
 from service.jobs.images import find_stored
 
 TEXT_MAX_CHARS = 500
@@ -54,6 +55,7 @@ class FoundImageView(OwnImageView):
     """An image that was found."""
 
     similarity: float = Field(description="The cosine similarity, from -1 to 1.")
+    prompt: str | None = Field(description="The prompt of its job, if it has one.")
 
 
 class FoundImagesView(BaseModel):
@@ -91,12 +93,7 @@ async def search_images(
         caller.key_id, vector, filters, limit=query.limit, least=query.min_similarity, without=query.like
     )
     base = base_url(request, gateway)
-    return FoundImagesView(
-        images=[
-            FoundImageView(**vars(own_image_view(each.record, each.image, base)), similarity=round(each.similarity, 4))
-            for each in found
-        ]
-    )
+    return FoundImagesView(images=[_found_view(each, base) for each in found])
 
 
 @router.get(
@@ -116,6 +113,12 @@ async def list_duplicates(
         for group in found.groups
     ]
     return DuplicatesView(groups=groups, total=found.total, is_complete=found.is_complete)
+
+
+def _found_view(found: FoundImage, base: str) -> FoundImageView:
+    own = own_image_view(found.record, found.image, base)
+    prompt = getattr(found.record.params, "prompt", None)
+    return FoundImageView(**vars(own), similarity=round(found.similarity, 4), prompt=prompt)
 
 
 async def _vector(gateway: Gateway, owner: str, query: SearchQuery) -> Vectors:

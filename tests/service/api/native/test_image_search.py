@@ -61,6 +61,7 @@ def test_words_find_what_shows_them_best_first(client, drawn):
     similarities = [image["similarity"] for image in answer]
     assert similarities == sorted(similarities, reverse=True) and -1 <= similarities[-1] <= similarities[0] <= 1
     assert answer[0]["url"].endswith(f"/images/{apple}.png") and answer[0]["seed"] == 0
+    assert answer[0]["prompt"] == "a red apple"
     assert found(search(client, text="an apple", limit=1)) == [apple]
     assert found(search(client, text="an apple", min_similarity=0.8)) == [apple]
 
