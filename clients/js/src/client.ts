@@ -6,7 +6,7 @@ import { Http, sleep } from "./http.js";
 import { blobOf, impliedKind, wireParams } from "./images.js";
 import { isFinished } from "./types.js";
 import type {
-  Capability, Estimate, Image, ImageSource, Input, Job, JobEvent, JobOptions, JobStatus, Kind, Lora, Model, Params,
+  Capability, Duplicates, Estimate, FoundImage, Image, ImageSource, Input, Job, JobEvent, JobOptions, JobStatus, Kind, Lora, Model, Params,
   Rewrite, Sampler, Style, Upscaler, Usage,
 } from "./types.js"; // prettier-ignore
 
@@ -45,7 +45,21 @@ export interface JobFilters {
   model?: string;
   tag?: string;
   /** Words that the prompt contains. */
-  q?: string;
+  search?: string;
+}
+
+/** What is searched for, exactly one of the three. */
+export type Sought =
+  | { text: string }
+  /** An image that the server has (`input:...`, `image:...`), or its bytes, which are uploaded. */
+  | { image: ImageSource }
+  /** The id of an image of a job; it is not among what is found. */
+  | { like: string };
+
+export interface SearchOptions extends Omit<JobFilters, "status"> {
+  limit?: number;
+  /** From -1 to 1. */
+  minSimilarity?: number;
 }
 
 export type ImageFormat = "png" | "jpg" | "webp";
@@ -158,6 +172,24 @@ export class Photogram {
       yield* page.jobs;
       cursor = page.next;
     } while (cursor !== null);
+  }
+
+  /** The key's images that show what is searched for, the most similar first. */
+  async searchImages(sought: Sought, { minSimilarity, ...options }: SearchOptions = {}): Promise<FoundImage[]> {
+    const query = new URLSearchParams();
+    for (const [name, value] of Object.entries({ ...options, min_similarity: minSimilarity })) {
+      if (value !== undefined) query.set(name, String(value));
+    }
+    for (const [name, value] of Object.entries(sought)) {
+      query.set(name, typeof value === "string" ? value : (await this.upload(value)).source);
+    }
+    const page = await this.#http.json<{ images: FoundImage[] }>({ path: `/v1/images/search?${query}` });
+    return page.images;
+  }
+
+  /** Groups of the key's images that are nearly equal: their hashes differ in at most `maxDistance` of 64 bits. */
+  async duplicateImages({ maxDistance = 4, limit = 20 } = {}): Promise<Duplicates> {
+    return this.#http.json({ path: `/v1/images/duplicates?max_distance=${maxDistance}&limit=${limit}` });
   }
 
   /** The bytes of an image of a job. */

@@ -827,6 +827,43 @@ export interface components {
             provenance?: string;
         };
         /**
+         * DuplicateGroupView
+         * @description Images that are nearly equal.
+         */
+        DuplicateGroupView: {
+            /**
+             * Count
+             * @description How many images there are in the group.
+             */
+            count: number;
+            /**
+             * Images
+             * @description The first of them, at most 50.
+             */
+            images: components["schemas"]["OwnImageView"][];
+        };
+        /**
+         * DuplicatesView
+         * @description Groups of near duplicates.
+         */
+        DuplicatesView: {
+            /**
+             * Groups
+             * @description The largest group first.
+             */
+            groups: components["schemas"]["DuplicateGroupView"][];
+            /**
+             * Total
+             * @description How many groups there are.
+             */
+            total: number;
+            /**
+             * Is Complete
+             * @description False if there were too many images to compare all of them.
+             */
+            is_complete: boolean;
+        };
+        /**
          * EmbedBody
          * @description A request for the embedding of an image.
          */
@@ -1485,6 +1522,57 @@ export interface components {
             flip: boolean;
             /** Augment */
             augment: string | null;
+        };
+        /**
+         * FoundImageView
+         * @description An image that was found.
+         */
+        FoundImageView: {
+            /** Url */
+            url: string;
+            /** Width */
+            width: number;
+            /** Height */
+            height: number;
+            /**
+             * Seed
+             * @description What it was drawn with; of a job with `best_of`, alone it gives this image again.
+             */
+            seed?: number | null;
+            /**
+             * Id
+             * @description Jobs start from it as `image:<id>`.
+             */
+            id: string;
+            /** Job Id */
+            job_id: string;
+            /**
+             * Created At
+             * Format: date-time
+             * @description When its job was finished.
+             */
+            created_at: string;
+            /**
+             * Similarity
+             * @description The cosine similarity, from -1 to 1.
+             */
+            similarity: number;
+            /**
+             * Prompt
+             * @description The prompt of its job, if it has one.
+             */
+            prompt: string | null;
+        };
+        /**
+         * FoundImagesView
+         * @description The images that were found.
+         */
+        FoundImagesView: {
+            /**
+             * Images
+             * @description The most similar image first.
+             */
+            images: components["schemas"]["FoundImageView"][];
         };
         /**
          * ImageListView

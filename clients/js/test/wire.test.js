@@ -170,3 +170,20 @@ test("lists go on to the last page", async () => {
   assert.deepEqual(found, ["queued", "succeeded", "queued"]);
   assert.deepEqual(requests.map((each) => each.path), ["/v1/jobs?status=queued", "/v1/jobs?status=queued&cursor=c"]);
 });
+
+test("images are searched for by words, by bytes and by another image", async () => {
+  const found = json(200, { images: [{ id: "i1", similarity: 0.5 }] });
+  answers = [found, json(201, { source: "input:9" }), found, found, json(200, { groups: [], total: 0, is_complete: true })];
+  const [image] = await client.searchImages({ text: "a cat & more" }, { limit: 2, minSimilarity: 0.5, tag: "x" });
+  assert.equal(image.id, "i1");
+  await client.searchImages({ image: new Uint8Array([1]) });
+  await client.searchImages({ like: "i1" });
+  assert.equal((await client.duplicateImages({ maxDistance: 2 })).total, 0);
+  assert.deepEqual(requests.map(({ method, path }) => `${method} ${path}`), [
+    "GET /v1/images/search?limit=2&tag=x&min_similarity=0.5&text=a+cat+%26+more",
+    "POST /v1/inputs",
+    "GET /v1/images/search?image=input%3A9",
+    "GET /v1/images/search?like=i1",
+    "GET /v1/images/duplicates?max_distance=2&limit=20",
+  ]);
+});

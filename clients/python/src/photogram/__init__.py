@@ -92,6 +92,7 @@ from ._params import (
     VariationParams,
 )
 from ._provenance import Action, Manifest, Provenance, Watermark
+from ._searching import DuplicateGroup, Duplicates, FoundImage
 from ._version import __version__
 from ._webhook_calls import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from ._webhooks import Webhooks
@@ -106,8 +107,10 @@ if TYPE_CHECKING:
     describe_model = _client.describe_model
     download = _client.download
     download_file = _client.download_file
+    download_image = _client.download_image
     dry_run = _client.dry_run
     dry_run_kind = _client.dry_run_kind
+    duplicate_images = _client.duplicate_images
     edit = _client.edit
     embed = _client.embed
     face_restore = _client.face_restore
@@ -122,6 +125,7 @@ if TYPE_CHECKING:
     readiness = _client.readiness
     rewrite = _client.rewrite
     samplers = _client.samplers
+    search_images = _client.search_images
     server_info = _client.server_info
     similarity = _client.similarity
     stream_rewrite = _client.stream_rewrite
@@ -159,6 +163,8 @@ __all__ = [
     "Deletion",
     "DescribeModelParams",
     "DownloadedImage",
+    "DuplicateGroup",
+    "Duplicates",
     "EditParams",
     "EmbedParams",
     "Estimate",
@@ -167,6 +173,7 @@ __all__ = [
     "Failure",
     "FieldProblem",
     "File",
+    "FoundImage",
     "GeneratedImage",
     "Image",
     "ImageSource",
@@ -249,8 +256,10 @@ __all__ = [
     "describe_model",
     "download",
     "download_file",
+    "download_image",
     "dry_run",
     "dry_run_kind",
+    "duplicate_images",
     "edit",
     "embed",
     "face_restore",
@@ -265,6 +274,7 @@ __all__ = [
     "readiness",
     "rewrite",
     "samplers",
+    "search_images",
     "server_info",
     "similarity",
     "stream_rewrite",

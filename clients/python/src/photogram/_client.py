@@ -11,7 +11,7 @@ from ._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT_S, Config
 from ._filters import JobFilters
 from ._flows import Flows, Following, Listener, each_of, kind_and_params
 from ._handles import GeneratedImage, JobHandle
-from ._images import BinaryFile, Bytes, ImageSource, check_given
+from ._images import BinaryFile, Bytes, ImageSource, OnServer, check_given
 from ._jobs import Jobs
 from ._keys import Keys
 from ._kinds import KindMethods
@@ -21,6 +21,7 @@ from ._models import (
     BatchItem,
     Capability,
     Estimate,
+    Image,
     Job,
     Lora,
     Model,
@@ -37,6 +38,7 @@ from ._models import (
 from ._params import EditParams, JobOptions, MaskParams, Params
 from ._performer import Performer
 from ._provenance import Provenance
+from ._searching import Duplicates, FoundImage, check_one_given, image_id_of
 from ._webhooks import Webhooks
 
 
@@ -257,6 +259,39 @@ class Photogram(KindMethods):
         """The images of those jobs that `jobs.list` gives."""
         yield from self._performer.pages("images", OwnImage.from_payload, filters)
 
+    def search_images(
+        self,
+        text: str | None = None,
+        *,
+        image: ImageSource | None = None,
+        like: str | OnServer | None = None,
+        limit: int = 20,
+        min_similarity: float | None = None,
+        **filters: Unpack[JobFilters],
+    ) -> list[FoundImage]:
+        """The images of the API key that show what `text` says, or that look like another one, the most similar first.
+
+            for image in client.search_images("a red apple", limit=5):
+                print(image.similarity, image.url)
+
+        `image` is as in `edit`, and uploaded if the server does not have it; URLs must be of this server. `like` is the
+        id of an image of a job, or the image, or a job that has just one: it is not among what is found. Exactly one
+        of the three is given. The filters are those of `jobs.list` without `status`. Raises InvalidParams, and
+        NotFound for an image `like` that the API key does not have.
+        """
+        check_one_given({"text": text, "image": image, "like": like})
+        image_id = None if like is None else image_id_of(like)
+        sought = {"text": text, "like": image_id, "limit": limit, "min_similarity": min_similarity}
+        return self._run(self._flows.search_images(sought, image, filters))
+
+    def duplicate_images(self, max_distance: int = 4, limit: int = 20) -> Duplicates:
+        """Groups of images of the API key that are nearly equal, the largest first.
+
+        `max_distance` is the most bits, of 64, in which their perceptual hashes may differ (6 at most). Raises
+        InvalidParams.
+        """
+        return self._run(self._flows.duplicate_images(max_distance, limit))
+
     def delete_image(self, image: OwnImage) -> None:
         """Delete one image; its job stays. Raises NotFound."""
         self._run(self._flows.delete_image(image.job_id, image.id))
@@ -272,6 +307,10 @@ class Photogram(KindMethods):
         """
         image = self._run(self._flows.download(job, index, file_format))
         return GeneratedImage.of(self._performer, image)
+
+    def download_image(self, image: Image | OwnImage, *, file_format: str = "png") -> bytes:
+        """Download an image that `images`, `search_images` or the result of a job names; raises NotFound."""
+        return self._run(self._flows.download_image(image, file_format))
 
     def download_file(self, job: Job | str, index: int = 0) -> bytes:
         """Download a file that a succeeded job made, one of its `result.files`; raises NotFound if there is none."""

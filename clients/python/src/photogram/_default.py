@@ -5,11 +5,11 @@ import threading
 from ._client import Photogram
 
 SHARED = (
-    "assist", "capabilities", "classify", "delete_image", "describe_model", "download", "download_file", "dry_run",
-    "dry_run_kind", "edit", "embed", "face_restore", "finetune", "generate", "images", "inpaint", "jobs", "keys",
-    "loras", "models", "readiness", "rewrite", "samplers", "server_info", "similarity", "stream_rewrite", "styles",
-    "submit", "submit_batch", "submit_kind", "upload", "upload_archive", "upscale", "upscalers", "usage",
-    "verify_provenance", "with_options",
+    "assist", "capabilities", "classify", "delete_image", "describe_model", "download", "download_file",
+    "download_image", "dry_run", "dry_run_kind", "duplicate_images", "edit", "embed", "face_restore", "finetune",
+    "generate", "images", "inpaint", "jobs", "keys", "loras", "models", "readiness", "rewrite", "samplers",
+    "search_images", "server_info", "similarity", "stream_rewrite", "styles", "submit", "submit_batch",
+    "submit_kind", "upload", "upload_archive", "upscale", "upscalers", "usage", "verify_provenance", "with_options",
 )  # fmt: skip
 """The methods and attributes of a client that the module has too."""
 

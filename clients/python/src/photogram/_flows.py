@@ -36,7 +36,9 @@ from ._models import (
     Deletion,
     DownloadedImage,
     Estimate,
+    Image,
     Job,
+    OwnImage,
     Payload,
     Readiness,
     UploadedArchive,
@@ -48,6 +50,7 @@ from ._requests import Requests, new_job_id
 from ._responses import error_of, read
 from ._retry import Backoff, connection_failure
 from ._rewriting import RewriteReader
+from ._searching import Duplicates, FoundImage, encoded, known_source
 
 # The server allows 60 s, but many proxies time out after 60 s.
 MAX_POLL_S = 30
@@ -102,7 +105,7 @@ Flow: TypeAlias = Generator[Effect, Any, T]
 
 class Flows:
     def __init__(self, config: Config) -> None:
-        self._requests = Requests(config)
+        self._base_url, self._requests = config.base_url, Requests(config)
         self._backoff = Backoff(config.max_retries)
 
     def submit(
@@ -139,6 +142,22 @@ class Flows:
     def delete_image(self, job_id: str, image_id: str) -> Flow[None]:
         yield from self._call(self._requests.delete_image(job_id, image_id))
 
+    def search_images(
+        self, sought: Mapping[str, object], image: ImageSource | None, filters: Mapping[str, object]
+    ) -> Flow[list[FoundImage]]:
+        """Search for `image`, which is uploaded if the server does not have it, or for what else is in `sought`."""
+        if image is not None:
+            source = known_source(image, self._base_url)
+            if source is None:
+                source = (yield from self.upload(encoded(image))).source
+            sought = {**sought, "image": source}
+        response = yield from self._call(self._requests.search(sought, filters))
+        return read(response, lambda payload: [FoundImage.from_payload(each) for each in payload["images"]])
+
+    def duplicate_images(self, max_distance: int, limit: int) -> Flow[Duplicates]:
+        response = yield from self._call(self._requests.duplicates(max_distance, limit))
+        return read(response, Duplicates.from_payload)
+
     def usage(self) -> Flow[Usage]:
         response = yield from self._call(self._requests.usage())
         return read(response, Usage.from_payload)
@@ -172,10 +191,14 @@ class Flows:
         if not 0 <= index < len(images):
             raise ValueError(f"job {job.id} has {len(images)} images, so there is no image {index}")
         image = images[index]
-        request = self._requests.image(image.url.removesuffix(".png") + f".{file_format}")
-        data = _image_bytes((yield from self._download(request)))
+        data = yield from self.download_image(image, file_format)
         seed = _seed_of(job) if image.seed is None else image.seed
         return DownloadedImage(data, image.width, image.height, seed, job, file_format, index)
+
+    def download_image(self, image: Image | OwnImage, file_format: str) -> Flow[bytes]:
+        check_format(file_format)
+        request = self._requests.image(image.url.removesuffix(".png") + f".{file_format}")
+        return _image_bytes((yield from self._download(request)))
 
     def download_file(self, job: Job | str, index: int) -> Flow[bytes]:
         request = self._requests.file(job_id_of(job), index)

@@ -70,7 +70,14 @@ class Requests:
     def page(self, name: str, filters: Mapping[str, object], cursor: str | None) -> httpx2.Request:
         """A request for a page of what the key owns: `jobs` or `images`."""
         query = {"limit": PAGE_SIZE, **wire_filters(filters), **({} if cursor is None else {"cursor": cursor})}
-        return self._api("GET", f"/v1/{name}?{urlencode(query, doseq=True)}")
+        return self._api("GET", f"/v1/{name}?{_query(query)}")
+
+    def search(self, sought: Mapping[str, object], filters: Mapping[str, object]) -> httpx2.Request:
+        given = {name: value for name, value in sought.items() if value is not None}
+        return self._api("GET", f"/v1/images/search?{_query({**given, **wire_filters(filters)})}")
+
+    def duplicates(self, max_distance: int, limit: int) -> httpx2.Request:
+        return self._api("GET", f"/v1/images/duplicates?{_query({'max_distance': max_distance, 'limit': limit})}")
 
     def delete(self, job_id: str) -> httpx2.Request:
         return self._api("DELETE", _path_of(job_id))
@@ -212,6 +219,13 @@ def wire_filters(filters: Mapping[str, object]) -> dict[str, object]:
         elif value is not None:
             found[name] = value
     return found
+
+
+def _query(values: Mapping[str, object]) -> str:
+    try:
+        return urlencode(values, doseq=True)
+    except UnicodeEncodeError as error:  # half of a surrogate pair
+        raise ValueError(f"an argument cannot be sent: {error}") from error
 
 
 def _data_of(image: ImageSource) -> bytes:

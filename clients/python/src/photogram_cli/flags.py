@@ -84,6 +84,12 @@ def options_of(options: argparse.Namespace) -> dict[str, Any]:
     return found | {"metadata": dict(found["metadata"])} if "metadata" in found else found
 
 
+def filters_of(options: argparse.Namespace) -> dict[str, Any]:
+    """The filters of a list that were given."""
+    filters = {name: getattr(options, name) for name in ("kind", "model", "tag", "search")}
+    return filters | {"metadata": dict(options.metadata)} if options.metadata else filters
+
+
 def images_given(options: argparse.Namespace) -> list[str]:
     """The arguments that name images, to see which of them read standard input."""
     given = [value for name, value in vars(options).items() if name.startswith(PARAM)]

@@ -4,23 +4,19 @@ import argparse
 import itertools
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 from rich.console import Console
 
 from photogram import Job, Photogram
 from photogram.progress import display_for
 
+from .flags import filters_of
 from .output import job_lines, job_row, print_lines, to_json
 
 
 def list_jobs(options: argparse.Namespace, client: Photogram) -> None:
     """The newest jobs that pass the filters, a line for each; with --json, a list."""
-    names = ("status", "kind", "model", "tag", "search")
-    filters: dict[str, Any] = {name: getattr(options, name) for name in names}
-    if options.metadata:
-        filters["metadata"] = dict(options.metadata)
-    found = itertools.islice(client.jobs.list(**filters), options.limit)
+    found = itertools.islice(client.jobs.list(status=options.status, **filters_of(options)), options.limit)
     print_lines([to_json([asdict(job) for job in found])] if options.json else map(job_row, found))
 
 

@@ -11,7 +11,9 @@ from typing import TextIO
 from photogram import (
     ApiKey,
     DownloadedImage,
+    Duplicates,
     Estimate,
+    FoundImage,
     Job,
     Manifest,
     Model,
@@ -151,9 +153,32 @@ def _scores(image: DownloadedImage) -> list[float]:
 
 def job_row(job: Job) -> str:
     """The line of one job in a list."""
-    prompt = _ESCAPED.sub(" ", str(job.params.get("prompt") or ""))
-    shown = prompt if len(prompt) <= _PROMPT_CHARS else prompt[: _PROMPT_CHARS - 1] + "…"
+    shown = _prompt_text(job.params.get("prompt"))
     return f"{job.id}  {job.status:9}  {_time_text(job.created_at) or '-'}  {job.kind}  {shown}".rstrip()
+
+
+def found_image_row(image: FoundImage) -> str:
+    """One line of `photogram search`."""
+    return f"{image.similarity:6.3f}  {image.id}  {image.job_id}  {_prompt_text(image.prompt)}".rstrip()
+
+
+def duplicates_lines(found: Duplicates) -> list[str]:
+    """The output of `photogram duplicates`: each group with its images."""
+    lines = []
+    for group in found.groups:
+        left = group.count - len(group.images)
+        lines.append(f"{group.count} images")
+        lines += [f"  {own_image_row(image)}" for image in group.images]
+        lines += [f"  and {left} more"] if left > 0 else []
+    hidden = found.total - len(found.groups)
+    lines += [f"and {hidden} more groups: --limit shows more"] if hidden > 0 else []
+    return lines if found.is_complete else [*lines, "there were too many images to compare all of them"]
+
+
+def _prompt_text(prompt: object) -> str:
+    """A prompt in one line, the beginning of a long one."""
+    text = _ESCAPED.sub(" ", str(prompt or ""))
+    return text if len(text) <= _PROMPT_CHARS else text[: _PROMPT_CHARS - 1] + "…"
 
 
 def rewritten_lines(rewritten: RewrittenPrompt) -> list[str]:

@@ -14,8 +14,8 @@ from .parameters import KINDS
 
 EXIT_CODES = "Exit codes: 0 done, 1 the job or the connection failed, 2 used wrongly, 130 interrupted (Ctrl-C)."
 ALWAYS_OWN = frozenset({
-    "generate", "edit", "inpaint", "rewrite", "assist", "batch", "jobs", "images", "provenance", "samplers",
-    "upscalers", "loras", "styles", "kinds", "webhooks", "usage", "status", "doctor", "completion",
+    "generate", "edit", "inpaint", "rewrite", "assist", "batch", "jobs", "images", "search", "duplicates", "provenance",
+    "samplers", "upscalers", "loras", "styles", "kinds", "webhooks", "usage", "status", "doctor", "completion",
 }) | {kind.name.replace("_", "-") for kind in KINDS}  # fmt: skip
 """The commands of the client. `models`, `keys` and `config` are the server's where that is installed."""
 EVENTS = ("job.started", "job.progress", "job.finished")
@@ -52,6 +52,7 @@ def build_parser(version: str) -> Parser:
     _add_batch(commands, common)
     _add_jobs(commands, common)
     _add_listings(commands, common)
+    _add_searching(commands, common)
     _add_webhooks(commands, common)
     _add_help(commands, common)
     found = found_commands()
@@ -156,17 +157,8 @@ def _add_batch(commands: "Commands", common: Parser) -> None:
 def _add_jobs(commands: "Commands", common: Parser) -> None:
     verbs = _verbs(commands, "jobs", "list, show, watch, cancel or delete jobs")
     listing = _add(verbs, common, "list", "jobs:list_jobs", "list the newest jobs")
-    for name, text in (
-        ("status", "only these"),
-        ("kind", "only these"),
-        ("model", "only these"),
-        ("tag", "all of these"),
-    ):
-        listing.add_argument(f"--{name}", action="append", metavar=name.upper(), help=f"{text}; may be repeated")
-    listing.add_argument(
-        "--metadata", action="append", type=key_value, metavar="KEY=VALUE", help="only jobs with these"
-    )
-    listing.add_argument("--search", metavar="WORDS", help="only jobs with all of these words in the prompt")
+    listing.add_argument("--status", action="append", metavar="STATUS", help="only these; may be repeated")
+    _add_filters(listing)
     listing.add_argument("--limit", metavar="N", type=count, default=20, help="how many at most (default: 20)")
     for name, run, text in (
         ("show", "jobs:get_job", "show a job"),
@@ -177,6 +169,36 @@ def _add_jobs(commands: "Commands", common: Parser) -> None:
     deleting = _add(verbs, common, "delete", "jobs:delete_jobs", "delete jobs with their images")
     deleting.add_argument("ids", metavar="ID", nargs="*", help="the jobs' ids")
     deleting.add_argument("--all", action="store_true", help="all jobs of the API key")
+
+
+def _add_filters(command: Parser) -> None:
+    """The filters of lists, as `filters_of` reads them."""
+    for name, text in (("kind", "only these"), ("model", "only these"), ("tag", "all of these")):
+        command.add_argument(f"--{name}", action="append", metavar=name.upper(), help=f"{text}; may be repeated")
+    command.add_argument(
+        "--metadata", action="append", type=key_value, metavar="KEY=VALUE", help="only jobs with these"
+    )
+    command.add_argument("--search", metavar="WORDS", help="only jobs with all of these words in the prompt")
+
+
+def _add_searching(commands: "Commands", common: Parser) -> None:
+    search = _add(commands, common, "search", "searching:search", "find images of the API key by what they show")
+    search.add_argument("text", metavar="TEXT", nargs="?", help="what the images show")
+    search.add_argument(
+        "--image",
+        metavar="FILE",
+        help="a file, - (standard input), or image:ID of the server's, to find images like it",
+    )
+    search.add_argument("--like", metavar="ID", help="the id of an image of the API key, to find others like it")
+    search.add_argument("--limit", metavar="N", type=count, default=20, help="how many at most (default: 20)")
+    search.add_argument("--min-similarity", metavar="X", type=float, help="the least similarity, from -1 to 1")
+    search.add_argument("--save-to", metavar="FOLDER", help="download the images that are found into this folder")
+    _add_filters(search)
+    duplicates = _add(commands, common, "duplicates", "searching:duplicates", "find images that are nearly equal")
+    duplicates.add_argument(
+        "--max-distance", metavar="N", type=int, default=4, help="the most bits in which hashes differ (default: 4)"
+    )
+    duplicates.add_argument("--limit", metavar="N", type=count, default=20, help="how many groups (default: 20)")
 
 
 def _add_listings(commands: "Commands", common: Parser) -> None:
