@@ -101,7 +101,7 @@ class ImageSearch:
         ranked = await self._in_thread(lambda: _ranked(vectors, vector, least))
         found: list[FoundImage] = []
         gone: set[str] = set()
-        for chunk in _chunks([(images[place], score) for place, score in ranked]):
+        for chunk in _chunks([(images[place], score) for place, score in ranked], limit + 1):
             records = await self._records({image.job_id for image, _ in chunk}, query)
             for each, score in chunk:
                 fits, record = records[each.job_id]
@@ -160,9 +160,11 @@ def _ranked(vectors: Vectors, vector: Vectors, least: float) -> list[tuple[int, 
     return [(int(place), float(np.clip(similarities[place], -1, 1))) for place in places]
 
 
-def _chunks(ranked: Sequence[tuple[IndexedImage, float]]) -> Iterator[Sequence[tuple[IndexedImage, float]]]:
-    for first in range(0, len(ranked), _CHUNK):
-        yield ranked[first : first + _CHUNK]
+def _chunks(ranked: Sequence[tuple[IndexedImage, float]], first: int) -> Iterator[Sequence[tuple[IndexedImage, float]]]:
+    """The ``first`` ones, which are enough if all of them fit, and then the others."""
+    yield ranked[:first]
+    for start in range(first, len(ranked), _CHUNK):
+        yield ranked[start : start + _CHUNK]
 
 
 def _image_of(record: JobRecord | None, indexed: IndexedImage) -> Image | None:
