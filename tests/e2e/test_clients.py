@@ -281,6 +281,20 @@ def test_a_larger_image_of_the_built_in_model_is_enlarged_from_the_native_size(t
     assert red > green + 60
 
 
+def test_images_are_found_by_what_they_show(capsys: pytest.CaptureFixture[str]) -> None:
+    with Photogram() as client:
+        apple = client.generate("a red apple", model="house", seed=1, options={"tags": ["found"]})
+        car = client.generate("a blue car", model="house", seed=1, options={"tags": ["found"]})
+        found = client.search_images(text="an apple", tag="found")
+        assert [image.job_id for image in found] == [apple.job.id, car.job.id]
+        assert found[0].prompt == "a red apple" and found[0].similarity > found[1].similarity + 0.1
+        assert client.search_images(like=apple, tag="found")[0].job_id == car.job.id
+        assert client.search_images(image=car.data, tag="found")[0].job_id == car.job.id
+        assert client.download_image(found[0]) == apple.data
+    assert main(["search", "a car", "--tag", "found", "--limit", "1"]) == 0
+    assert capsys.readouterr().out.endswith(f"  {car.job.id}  a blue car\n")
+
+
 def test_without_a_language_model_a_prompt_stays_as_it_is() -> None:
     with Photogram() as client:
         rewritten = client.rewrite("a red apple", negative_prompt=True)
