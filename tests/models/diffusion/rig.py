@@ -140,10 +140,8 @@ def add_row(
 def prepare(studio: Studio, wanted: DrawParams, spec: ModelSpec | None = None, **task: Any) -> Denoising:
     """An image before its first step, outside any engine."""
     catalog = Catalog({wanted.model: replace(spec or studio.spec, name=wanted.model)})
-    generator = plan(
-        Task(**{"kind": TXT2IMG, "params": wanted, "catalog": catalog, "images": {}} | task),
-        Tools(lambda spec: studio.checkpoint, CPU),
-    )
+    usual: dict[str, Any] = {"kind": TXT2IMG, "params": wanted, "catalog": catalog, "images": {}}
+    generator = plan(Task(**usual | task), Tools(lambda spec: studio.checkpoint, CPU))
     with torch.inference_mode():
         request = next(generator)
         while isinstance(request, LoadRequest | HostWork):
@@ -169,7 +167,8 @@ def run(engine: Engine, steps: int = 500) -> list[Event]:
 
 def images(events: list[Event]) -> dict[str, Image]:
     """The images by row."""
-    return {event.row_id: event.result for event in events if isinstance(event, Finished)}
+    finished = {event.row_id: event.result for event in events if isinstance(event, Finished)}
+    return {row_id: result for row_id, result in finished.items() if isinstance(result, Image)}
 
 
 def failures(events: list[Event]) -> dict[str, JobFailure]:
