@@ -52,7 +52,7 @@ async def fill(redis: Any, finished: str, count: int) -> tuple[str, list[str]]:
                 own = {b"job_id": job, FINGERPRINTS.encode(): json.dumps({image: print_.to_text()})}
                 own[b"images"] = json.dumps([image_of | {"image_id": image}])
                 pipeline.hset(record_key(job), mapping={**record, **own})
-                pipeline.zadd(owner_fingerprints_key(owner), {job: time.time() - 3600 + number / count})
+                pipeline.zadd(owner_fingerprints_key(owner), {job: time.time() - 86400 * (1 - number / count)})
             await pipeline.execute()
     return owner, images
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Self
@@ -17,7 +18,7 @@ HASH_BITS = 64
 _SIDE = 32
 _LOW = 8
 """The hash compares this many of the lowest frequencies in each direction."""
-_VECTOR_BYTES = 2 * WIDTH
+_WRITTEN = np.dtype([("vector", "<f2", WIDTH), ("hash", ">u8")])
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,20 +39,21 @@ class Fingerprint:
         """264 bytes as Base64."""
         return base64.b64encode(self.vector.astype("<f2").tobytes() + self.hash.to_bytes(8, "big")).decode()
 
-    @classmethod
-    def from_text(cls, text: str) -> Self:
-        """What :meth:`to_text` wrote.
 
-        Raises:
-            ValueError: it is nothing of that kind, for example of another version.
-        """
-        data = base64.b64decode(text, validate=True)
-        if len(data) != _VECTOR_BYTES + 8:
-            raise ValueError(f"a fingerprint has {_VECTOR_BYTES + 8} bytes, not {len(data)}")
-        vector = np.frombuffer(data[:_VECTOR_BYTES], "<f2").astype(np.float32)
-        if not np.isfinite(vector).all():
-            raise ValueError("a fingerprint has numbers that are not finite")
-        return cls(vector, int.from_bytes(data[_VECTOR_BYTES:], "big"))
+def read_fingerprints(texts: Sequence[str]) -> tuple[Vectors, npt.NDArray[np.uint64]]:
+    """The vectors [n, WIDTH] and hashes [n] of what :meth:`Fingerprint.to_text` wrote, all at once.
+
+    Raises:
+        ValueError: one of ``texts`` is nothing of that kind, for example of another version.
+    """
+    data = [base64.b64decode(text, validate=True) for text in texts]
+    if any(len(each) != _WRITTEN.itemsize for each in data):
+        raise ValueError(f"a fingerprint has {_WRITTEN.itemsize} bytes")
+    read = np.frombuffer(b"".join(data), _WRITTEN)
+    vectors = read["vector"].astype(np.float32)
+    if not np.isfinite(vectors).all():
+        raise ValueError("a fingerprint has numbers that are not finite")
+    return vectors, read["hash"].astype(np.uint64)
 
 
 def perceptual_hash(image: Image) -> int:

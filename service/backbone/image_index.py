@@ -20,7 +20,7 @@ import numpy.typing as npt
 from redis.asyncio import Redis
 
 from models.eyes.encoders import WIDTH, Vectors
-from models.eyes.fingerprints import Fingerprint
+from models.eyes.fingerprints import read_fingerprints
 from service.backbone.keyspace import owner_fingerprints_key, record_key
 from service.backbone.records import FINGERPRINTS
 
@@ -50,6 +50,8 @@ class OwnerIndex:
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
         self.images: list[IndexedImage] = []
+        self.place_of: dict[str, int] = {}
+        """The place of each image, by its id."""
         self.jobs: set[str] = set()
         """All jobs that were read, also those without an image that is left."""
         self.read_until = 0.0
@@ -71,31 +73,30 @@ class OwnerIndex:
         """[n], one for each of :attr:`images`; as :attr:`vectors`."""
         return self._hashes[: len(self.images)]
 
-    def add(self, found: Sequence[tuple[IndexedImage, Fingerprint]]) -> None:
+    def add(self, images: Sequence[IndexedImage], vectors: Vectors, hashes: npt.NDArray[np.uint64]) -> None:
         """Add images behind those that are there."""
-        if not found:
-            return
-        count, needed = len(self.images), len(self.images) + len(found)
+        count, needed = len(self.images), len(self.images) + len(images)
         if needed > len(self._vectors):
             room = max(needed, 2 * len(self._vectors), 64)
             self._vectors = _grown(self._vectors, count, (room, WIDTH))
             self._hashes = _grown(self._hashes, count, (room,))
-        self._vectors[count:needed] = np.stack([each.vector for _, each in found])
-        self._hashes[count:needed] = [each.hash for _, each in found]
-        self.images = [*self.images, *(image for image, _ in found)]
+        self._vectors[count:needed], self._hashes[count:needed] = vectors, hashes
+        self.images = [*self.images, *images]
+        self.place_of |= {image.image_id: count + number for number, image in enumerate(images)}
 
     def keep(self, jobs: set[str]) -> None:
         """Drop the images of all jobs but ``jobs``."""
-        kept = [place for place, image in enumerate(self.images) if image.job_id in jobs]
-        self._vectors, self._hashes = self._vectors[kept], self._hashes[kept]
-        self.images = [self.images[place] for place in kept]
+        self._keep([place for place, image in enumerate(self.images) if image.job_id in jobs])
         self.jobs &= jobs
 
     def drop(self, images: set[str]) -> None:
         """Drop images, whose jobs are not read again."""
-        kept = [place for place, image in enumerate(self.images) if image.image_id not in images]
-        self._vectors, self._hashes = self._vectors[kept], self._hashes[kept]
-        self.images = [self.images[place] for place in kept]
+        self._keep([place for place, image in enumerate(self.images) if image.image_id not in images])
+
+    def _keep(self, places: Sequence[int]) -> None:
+        self._vectors, self._hashes = self._vectors[places], self._hashes[places]
+        self.images = [self.images[place] for place in places]
+        self.place_of = {image.image_id: place for place, image in enumerate(self.images)}
 
 
 class ImageIndex:
@@ -141,18 +142,32 @@ class ImageIndex:
                 pipeline.hget(record_key(job), FINGERPRINTS)
             texts = await pipeline.execute()
         read = [(job, text) for job, text in zip(jobs, texts, strict=True) if text is not None]
-        index.add([pair for job, text in read for pair in _fingerprints(job, text)])
+        _add(index, [(image, each) for job, text in read for image, each in _fingerprints(job, text)])
         index.jobs |= {job for job, _ in read}
         return [job for job, text in zip(jobs, texts, strict=True) if text is None]
 
 
-def _fingerprints(job_id: str, text: bytes) -> Iterator[tuple[IndexedImage, Fingerprint]]:
-    """The images of a job in what its record has of them; what cannot be read cannot be found."""
+def _fingerprints(job_id: str, text: bytes) -> Iterator[tuple[IndexedImage, str]]:
+    """The images of a job, with their fingerprints as they are written; what cannot be read cannot be found."""
     try:
         for image_id, each in json.loads(text).items():
-            yield IndexedImage(image_id, job_id), Fingerprint.from_text(each)
-    except (ValueError, TypeError, AttributeError) as error:
+            yield IndexedImage(image_id, job_id), each
+    except (ValueError, AttributeError) as error:
         log.warning("images of job %s cannot be searched: %s", job_id, error)
+
+
+def _add(index: OwnerIndex, found: Sequence[tuple[IndexedImage, str]]) -> None:
+    """Add what was ``found``, all at once unless something of it is damaged."""
+    if not found:
+        return
+    try:
+        index.add([image for image, _ in found], *read_fingerprints([text for _, text in found]))
+    except (ValueError, TypeError) as error:
+        if len(found) == 1:
+            log.warning("images of job %s cannot be searched: %s", found[0][0].job_id, error)
+        else:
+            for each in found:
+                _add(index, [each])
 
 
 def _grown(array: Any, count: int, shape: tuple[int, ...]) -> Any:

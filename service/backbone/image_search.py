@@ -79,11 +79,8 @@ class ImageSearch:
     async def known_vector(self, owner: str, image_id: str) -> Vectors | None:
         """The vector of an image of ``owner``; ``None`` if it cannot be found."""
         index = await self._index.of(owner)
-        for place, image in enumerate(index.images):
-            if image.image_id == image_id:
-                vector: Vectors = index.vectors[place]
-                return vector
-        return None
+        place = index.place_of.get(image_id)
+        return None if place is None else index.vectors[place]
 
     async def nearest(
         self, owner: str, vector: Vectors, query: JobQuery, *, limit: int, least: float, without: str | None = None
@@ -157,7 +154,7 @@ def _ranked(vectors: Vectors, vector: Vectors, least: float) -> list[tuple[int, 
     if len(places) > EXAMINED_MAX:
         places = places[np.argpartition(-similarities[places], EXAMINED_MAX)[:EXAMINED_MAX]]
     places = places[np.lexsort((places, -similarities[places]))]
-    return [(int(place), float(np.clip(similarities[place], -1, 1))) for place in places]
+    return list(zip(places.tolist(), similarities[places].clip(-1, 1).tolist(), strict=True))
 
 
 def _chunks(ranked: Sequence[tuple[IndexedImage, float]], first: int) -> Iterator[Sequence[tuple[IndexedImage, float]]]:
