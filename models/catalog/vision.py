@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from models.catalog.tables import read_table, subtables
 from models.catalog.timm_models import timm_weights
@@ -51,6 +51,8 @@ class VisionSpec:
     """A text file with the label of each class, one a line; ``None`` takes those that come with the model."""
     aliases: tuple[str, ...] = ()
     licence: str = ""
+    trained_by_job: bool = False
+    """Whether a job made it: it is never the model of requests without one, which are those of other API keys too."""
 
     def __post_init__(self) -> None:
         problem = next(self._problems(), None)
@@ -110,9 +112,10 @@ def eyes_spec() -> VisionSpec:
 
 
 class VisionModels(Mapping[str, VisionSpec]):
-    """The vision models by name, in the order of the catalog; the first one is that of requests without a model.
+    """The vision models by name, in the order of the catalog.
 
-    The built-in model is always included, as the last one.
+    The first one that no job has trained is that of requests without a model. The built-in model is always included, as
+    the last one.
 
     Raises:
         CatalogError: an alias is the name or an alias of another model.
@@ -128,9 +131,10 @@ class VisionModels(Mapping[str, VisionSpec]):
                     raise CatalogError(f"the alias {alias!r} of {model.name!r} is that of another vision model")
 
     def resolve(self, name: str | None) -> VisionSpec | None:
-        """The model with this name or alias in any case, the first one without a name; ``None`` if it is unknown."""
+        """The model with this name or alias in any case, that of requests without a model if there is no name;
+        ``None`` if it is unknown."""
         if name is None:
-            return next(iter(self._models.values()))
+            return next(model for model in self._models.values() if not model.trained_by_job)
         known = self._names.get(name.casefold())
         return None if known is None else self._models[known]
 
@@ -156,11 +160,21 @@ def read_vision_models(entries: Any, relative_to: Path) -> VisionModels:
     })  # fmt: skip
 
 
-def new_name_problem(name: str, models: VisionModels) -> Problem | None:
-    """Why a new vision model cannot be called ``name``; a taken name has the code ``CONFLICT``."""
+class _Named(Protocol):
+    def resolve(self, name: str | None) -> object | None: ...
+
+
+def new_name_problem(name: str, models: VisionModels, drawing: _Named) -> Problem | None:
+    """Why a new vision model cannot be called ``name``; the name of another vision model has the code ``CONFLICT``.
+
+    Args:
+        drawing: the models that draw: a key that may use one of them must not get a vision model by its name.
+    """
     if not _NEW_NAME.fullmatch(name):
         message = f"{name!r} must be letters, digits, dots, dashes and underscores, at most 100"
         return Problem(message, ProblemCode.MALFORMED)
+    if drawing.resolve(name) is not None:
+        return Problem(f"there is a model {name!r} already, which draws", ProblemCode.NOT_ALLOWED)
     found = models.resolve(name)
     if found is None:
         return None

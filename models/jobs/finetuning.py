@@ -162,7 +162,7 @@ def complete_finetune(request: FinetuneRequest, catalog: Catalog, problems: Prob
     problems.note("data", _data_problem(request))
     problems.add(_label_problems(request.images))
     if request.name is not None:
-        problems.note("name", new_name_problem(request.name, catalog.vision))
+        problems.note("name", new_name_problem(request.name, catalog.vision, catalog))
     if request.augment is not None and not _AUGMENT.fullmatch(request.augment):
         message = "must be a policy of timm, as in rand-m9-mstd0.5"
         problems.note("augment", Problem(message, ProblemCode.MALFORMED))

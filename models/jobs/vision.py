@@ -199,8 +199,8 @@ def complete_description(request: DescribeModelRequest, catalog: Catalog, proble
 
 def text_problem(text: str) -> Problem | None:
     """Why images cannot be compared with ``text``."""
-    if not text.strip():
-        return Problem("must not be empty", ProblemCode.REQUIRED)
+    if not any(character.isalnum() for character in text):
+        return Problem("must have a word: a letter or a digit at least", ProblemCode.REQUIRED)
     if len(text) > TEXT_MAX_CHARS:
         message = f"may have at most {TEXT_MAX_CHARS} characters"
         return Problem(message, ProblemCode.TOO_LONG, high=TEXT_MAX_CHARS)

@@ -15,13 +15,17 @@ from torch import Tensor, nn
 
 from models.catalog.vision import LABELS_MAX_BYTES, VisionSpec
 from models.diffusion.failures import detail_of, is_out_of_memory, reason_of
-from models.errors import JobFailure, ModelUnavailable, OutOfMemory
+from models.errors import InputUnavailable, JobFailure, ModelUnavailable, OutOfMemory
 from models.vision.files import folder_of
 from models.vision.timm_import import import_timm
 
 LOGITS, POOLED, EMBEDDING, FEATURES = "logits", "pooled", "embedding", "features"
 """What can be read from a forward: the classifier's outputs, the vector before it, the vector that images are compared
 by, which is the same unless the model has a projection, and all features before pooling."""
+
+
+ASPECT_MAX = 50
+"""How many times the shorter side of an image the longer one may be."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,15 @@ class VisionModel:
         return [self.module]
 
     def prepare(self, images: Sequence[Image]) -> list[Tensor]:
-        """The inputs for ``images``, RGB of any size: float32 [3, height, width] on the CPU each."""
+        """The inputs for ``images``, RGB: float32 [3, height, width] on the CPU each.
+
+        Raises:
+            InputUnavailable: an image is much longer than wide (:func:`shape_problem`).
+        """
+        for image in images:
+            problem = shape_problem(image)
+            if problem is not None:
+                raise InputUnavailable(problem, "image")
         return [self.transform(image) for image in images]
 
     @torch.inference_mode()
@@ -87,6 +99,18 @@ class VisionModel:
             features = self.forward(torch.stack([inputs[place] for place in places]))
             outputs |= zip(places, self.read(features, what).cpu(), strict=True)
         return torch.stack([outputs[place] for place in range(len(inputs))])
+
+
+def shape_problem(image: Image) -> str | None:
+    """Why ``image`` cannot be seen; ``None`` if it can.
+
+    Most models scale the shorter side to their own size before they cut the image, which takes gigabytes for an image
+    of 1 x 100,000 pixels.
+    """
+    width, height = image.size
+    if max(width, height) <= ASPECT_MAX * min(width, height):
+        return None
+    return f"an image of {width} x {height} pixels cannot be seen: one side may be at most {ASPECT_MAX} times the other"
 
 
 def of_one_shape(inputs: Sequence[Tensor]) -> list[list[int]]:

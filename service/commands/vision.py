@@ -111,7 +111,7 @@ def _base(name: str, catalog: Catalog) -> VisionSpec:
 
 
 def _require_free(name: str, catalog: Catalog, *, overwrite: bool) -> None:
-    problem = new_name_problem(name, catalog.vision)
+    problem = new_name_problem(name, catalog.vision, catalog)
     if problem is None or (problem.code is ProblemCode.CONFLICT and overwrite):
         return
     advice = "--overwrite replaces it" if problem.code is ProblemCode.CONFLICT else "choose another --output"

@@ -243,6 +243,9 @@ def test_a_model_is_added_once_and_only_if_its_name_is_free(tmp_path: Path, made
     again = save_small(tmp_path / "again")
     assert register(settings, again, "new", spec, "1") is None  # the job was delivered again after it had added it
     assert register(settings, again, "new", spec, "2") == "there is a vision model 'new' already"
+    assert register(settings, again, "house", spec, "2") == "there is a model 'house' already, which draws"
+    known = Catalog.load(settings.catalog_path).vision
+    assert known["new"].trained_by_job and known.resolve(None) == known[EYES]
     (settings.data / "vision/other").mkdir()
     (settings.data / "vision/other/config.json").write_text("{}")
     assert "a folder of a vision model 'other' already" in str(register(settings, again, "other", spec, "2"))

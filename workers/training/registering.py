@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from models.catalog.catalog import Catalog
 from models.catalog.vision import VISION, VisionSpec, new_name_problem
@@ -31,7 +32,8 @@ def register(settings: Settings, made: Path, name: str, base: VisionSpec, job_id
     if _job_of(place) == job_id and Catalog.load(settings.catalog_path).vision.resolve(name) is not None:
         return None
     try:
-        problem = new_name_problem(name, Catalog.load(settings.catalog_path).vision)
+        catalog = Catalog.load(settings.catalog_path)
+        problem = new_name_problem(name, catalog.vision, catalog)
         if problem is not None:
             return problem.message
         make_folder(place.parent)
@@ -46,7 +48,8 @@ def register(settings: Settings, made: Path, name: str, base: VisionSpec, job_id
 
 
 def _add(catalog: Path, place: Path, name: str, base: VisionSpec) -> str | None:
-    entry = {"folder": str(place.absolute())} | ({"licence": base.licence} if base.licence else {})
+    entry: dict[str, Any] = {"folder": str(place.absolute()), "trained_by_job": True}
+    entry |= {"licence": base.licence} if base.licence else {}
     try:
         put_entries(catalog, {(VISION, name): entry})
     except (PhotogramError, OSError):

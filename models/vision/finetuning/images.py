@@ -14,6 +14,7 @@ from PIL.Image import Image
 from models.errors import UnreadableImage
 from models.media.images import decode
 from models.vision.finetuning.examples import Example
+from models.vision.model import shape_problem
 
 FILE_MAX_BYTES = 1 << 28
 _THREADS = min(8, os.cpu_count() or 1)
@@ -32,14 +33,18 @@ def read_image(file: Path) -> Image:
     """The image as RGB, upright.
 
     Raises:
-        UnreadableImage: it is missing or broken, larger than 256 MiB, or has too many pixels.
+        UnreadableImage: it is missing or broken, larger than 256 MiB, has too many pixels, or is much longer than wide.
     """
     try:
         if file.stat().st_size > FILE_MAX_BYTES:
             raise UnreadableImage(f"the file has more than {FILE_MAX_BYTES} bytes")
-        return decode(file.read_bytes())
+        image = decode(file.read_bytes())
     except OSError as error:
         raise UnreadableImage(f"the file cannot be read: {error.strerror or error}") from error
+    problem = shape_problem(image)
+    if problem is not None:
+        raise UnreadableImage(problem)
+    return image
 
 
 def problems(examples: Sequence[Example]) -> Iterator[Skipped | None]:

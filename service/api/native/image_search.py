@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from models.errors import FieldProblem, InvalidTicket, Problem, ProblemCode, UnreadableImage
 from models.eyes.encoders import Vectors
 from models.jobs.sources import IMAGE, INPUT
+from models.jobs.vision import TEXT_MAX_CHARS, text_problem
 from models.media.images import decode
 from service.api.auth import CurrentCaller
 from service.api.decoding import header_px
@@ -23,7 +24,6 @@ from service.api.state import Gateway, GatewayState
 from service.backbone.image_search import FoundImage
 from service.jobs.images import find_stored
 
-TEXT_MAX_CHARS = 500
 DISTANCE_MAX = 6
 
 router = APIRouter(tags=["images"])
@@ -36,7 +36,11 @@ class SearchQuery(JobFilters):
     image: str | None = Field(
         None, max_length=200, description="An image that they should look like: `input:<sha256>` or `image:<id>`."
     )
-    like: str | None = Field(None, max_length=100, description="The id of an image of the API key, which is left out.")
+    like: str | None = Field(
+        None,
+        max_length=100,
+        description="The id of an image of the API key, also as `image:<id>`; it is left out itself.",
+    )
     limit: int = Field(20, ge=1, le=LIST_MAX, description="The most images to find.")
     min_similarity: float = Field(-1, ge=-1, le=1, allow_inf_nan=False, description="The least similarity.")
 
@@ -90,7 +94,7 @@ async def search_images(
     filters = query.to_query()
     vector = await _vector(gateway, caller.key_id, query)
     found = await gateway.image_search.nearest(
-        caller.key_id, vector, filters, limit=query.limit, least=query.min_similarity, without=query.like
+        caller.key_id, vector, filters, limit=query.limit, least=query.min_similarity, without=_id_of(query.like)
     )
     base = base_url(request, gateway)
     return FoundImagesView(images=[_found_view(each, base) for each in found])
@@ -134,13 +138,22 @@ async def _vector(gateway: Gateway, owner: str, query: SearchQuery) -> Vectors:
         code = ProblemCode.CONFLICT if given else ProblemCode.REQUIRED
         raise InvalidTicket([FieldProblem.of(name, Problem(message, code)) for name in given[1:] or ["text"]])
     if query.text is not None:
+        problem = text_problem(query.text)
+        if problem is not None:
+            raise InvalidTicket([FieldProblem.of("text", problem)])
         return await gateway.image_search.vector_of_text(query.text)
     if query.image is not None:
         return await _vector_of_image(gateway, query.image)
-    found = await gateway.image_search.known_vector(owner, str(query.like))
+    found = await gateway.image_search.known_vector(owner, _id_of(query.like) or "")
     if found is None:
-        raise ApiError(ErrorCode.IMAGE_NOT_FOUND, "the API key has no such image, or it was made before search was on")
+        message = "the API key has no such image, or the server keeps nothing to find it by (PHOTOGRAM_SEARCH)"
+        raise ApiError(ErrorCode.IMAGE_NOT_FOUND, message)
     return found
+
+
+def _id_of(like: str | None) -> str | None:
+    """The id of an image, which may be written as for jobs."""
+    return like and like.removeprefix(IMAGE)
 
 
 async def _vector_of_image(gateway: Gateway, source: str) -> Vectors:

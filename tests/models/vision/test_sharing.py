@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from models.catalog.vision import VisionSpec
-from models.errors import JobFailure
+from models.errors import InputUnavailable, JobFailure
 from models.jobs.results import JobOutput
 from models.jobs.vision import ClassifyParams, EmbedParams
 from models.vision.model import VisionModel
@@ -45,6 +46,17 @@ def test_rows_of_one_model_share_a_forward_and_those_of_another_do_not(weights: 
     outcomes = see(catalog, jobs, IMAGES)
     assert all(isinstance(outcome, JobOutput) for outcome in outcomes.values())
     assert sorted(batches) == [1, 3]
+
+
+def test_a_very_long_image_is_refused_alone(weights: Folder) -> None:
+    images = {**IMAGES, "long": Image.new("RGB", (1, 120_000)), "limit": Image.new("RGB", (2, 100))}
+    jobs = {
+        name: EmbedParams(image=name, model="one", output="pooled", normalize=True) for name in ("0", "long", "limit")
+    }
+    outcomes = see(catalog_of(VisionSpec(name="one", folder=weights(TINY))), jobs, images)
+    refused = outcomes.pop("long")
+    assert isinstance(refused, InputUnavailable) and "1 x 120000 pixels" in str(refused)
+    assert all(isinstance(outcome, JobOutput) for outcome in outcomes.values())
 
 
 def test_a_row_whose_output_is_not_finite_fails_alone(weights: Folder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import resource
 import zipfile
 
 import numpy as np
@@ -69,6 +70,7 @@ def test_words_find_what_shows_them_best_first(client, drawn):
 def test_an_image_finds_those_like_it(client, drawn):
     (_, first), (_, second), _ = drawn("an apple", seed=1), drawn("an apple", seed=2), drawn("a car", seed=3)
     assert found(search(client, like=first))[0] == second
+    assert found(search(client, like=f"image:{first}")) == found(search(client, like=first))
     assert first not in found(search(client, like=first))
     assert found(search(client, image=f"image:{first}"))  # by its file, which is black here
 
@@ -128,6 +130,9 @@ BAD = {
     "nothing": ({}, "text"),
     "two": ({"text": "a", "like": "b"}, "like"),
     "an empty text": ({"text": ""}, "text"),
+    "a blank text": ({"text": "  "}, "text"),
+    "no words": ({"text": "!!! \x00"}, "text"),
+    "what is no UTF-8": ({"text": "\ufffd"}, "text"),
     "a long text": ({"text": "a" * 501}, "text"),
     "a path": ({"image": "/etc/passwd"}, "image"),
     "a URL": ({"image": "http://127.0.0.1/a.png"}, "image"),
@@ -156,6 +161,16 @@ def test_bad_questions_for_duplicates_are_refused(client, params):
     assert client.get("/v1/images/duplicates", params=params).status_code == 422
 
 
+def test_a_very_long_image_takes_little_memory(client, drawn):
+    drawn("an apple")
+    buffer = io.BytesIO()
+    Image.new("L", (1, 120_000), 200).save(buffer, "PNG")
+    sent = client.post("/v1/inputs", content=buffer.getvalue(), headers={"Content-Type": "image/png"})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert len(found(search(client, image=sent.json()["source"]))) == 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KB; the server is in this process
+
+
 def test_an_archive_is_no_image_to_search_for(client):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -167,5 +182,5 @@ def test_an_archive_is_no_image_to_search_for(client):
 
 def test_strange_texts_are_words_like_any(client, drawn):
     drawn("an apple")
-    for text in ("\x00", "\u202e", "🐢" * 250, "a" * 500, " ", "%00", "[PAD] [SEP]"):
+    for text in ("a\x00", "a \u202e", "a" + "🐢" * 250, "a" * 500, "%00", "[PAD] [SEP]"):
         assert len(found(search(client, text=text))) == 1
