@@ -63,7 +63,7 @@ def test_models_are_listed_filtered_and_refused(client, data):
     assert refused.status_code == 422 and "its file of weights is missing" in refused.text
     texts = {"image": "https://example.org/a.png", "texts": ["a cat"]}
     for params, reason in (
-        ({"model": "small"}, "reads no texts; 'photogram-eyes' does"), ({"texts": [" "]}, "must not be empty"),
+        ({"model": "small"}, "reads no texts; 'photogram-eyes' does"), ({"texts": [" "]}, "must have a word"),
         ({"texts": ["x" * 501]}, "may have at most 500 characters"), ({"texts": []}, "unless there are texts"),
     ):  # fmt: skip
         refused = client.post("/v1/jobs/dry_run", json={"kind": "similarity", "params": texts | params})
