@@ -3,6 +3,7 @@
 import functools
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -322,6 +323,21 @@ def test_an_image_goes_to_standard_output_alone(server: WireServer, somewhere: P
     done = run_piped(server, "generate", "a cat", "-o", "-")
     assert (done.returncode, done.stdout) == (0, PNG) and b"file     -" in done.stderr
     assert not (somewhere / "-").exists()
+
+
+@pytest.mark.parametrize("several", [["--best-of", "2", "--keep", "2"], ["-n", "2"], ["-n", "1", "-p", "keep=2"]])
+def test_standard_output_takes_one_image(server: WireServer, several: list[str], capsys: pytest.CaptureFixture[str]):
+    os.mkfifo("pipe.png")
+    for output, place in (("-", "standard output"), ("pipe.png", "pipe.png")):
+        assert main(["generate", "a cat", *several, "-o", output]) == 2
+        line = f"photogram: {place} takes one image, and there would be several: write them to files\n"
+        assert capsys.readouterr().err == line and server.requests == []
+
+
+def test_a_number_of_kept_images_that_is_none_is_left_to_the_server(server: WireServer, somewhere: Path):
+    assert main(["generate", "a cat", "-p", "keep=many"]) == 0
+    [record] = server.records.values()
+    assert record.body["params"]["keep"] == "many"
 
 
 def test_standard_output_takes_either_the_image_or_the_json(server: WireServer, capsys: pytest.CaptureFixture[str]):

@@ -50,8 +50,15 @@ def draw(
     output: Output,
     proposal: Proposal | None = None,
 ) -> None:
-    """Call a method of the client that draws, save the images, and tell of them."""
-    began, count = time.monotonic(), _count(options, proposal.params if proposal else arguments)
+    """Call a method of the client that draws, save the images, and tell of them.
+
+    Raises ValueError, before anything is sent, for several images where only one can be written.
+    """
+    params = proposal.params if proposal else arguments
+    began, count = time.monotonic(), _count(options, params)
+    if output.takes_one and max(count or 1, _kept(params)) > 1:
+        place = "standard output" if output.path is None else str(output.path)
+        raise ValueError(f"{place} takes one image, and there would be several: write them to files")
     given = {**arguments, "options": options_of(options) or None} | ({} if count is None else {"n": count})
     with display_for(Console(stderr=True)) as display:
         drawn = getattr(client, method)(**given, on_event=display)
@@ -70,7 +77,13 @@ def draw(
 def _count(options: argparse.Namespace, params: Mapping[str, Any]) -> int | None:
     """How many jobs to run for a list of all their images; None for one job and its only image."""
     n: int | None = getattr(options, "n", None)
-    return 1 if n is None and (params.get("keep") or 1) > 1 else n
+    return 1 if n is None and _kept(params) > 1 else n
+
+
+def _kept(params: Mapping[str, Any]) -> int:
+    """How many images of a job are kept; the server refuses what is no number."""
+    keep = params.get("keep")
+    return keep if isinstance(keep, int) else 1
 
 
 def _tell(options: argparse.Namespace, image: DownloadedImage, saved: Output, total_s: float) -> None:

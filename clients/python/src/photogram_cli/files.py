@@ -30,6 +30,11 @@ class Output:
         return STANDARD if self.path is None else str(self.path)
 
     @property
+    def takes_one(self) -> bool:
+        """Whether several images would be joined together: standard output, a device or a pipe."""
+        return self.path is None or (self.path.exists() and not self.path.is_file())
+
+    @property
     def file_format(self) -> str:
         from photogram._formats import format_of
 
