@@ -31,6 +31,9 @@ def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["inpaint", "oil", "image:" + "0" * 36, "empty.png"], 2, "empty.png is empty, and no image"),
         (["assist", "oil", "--image", "missing.png"], 1, "missing.png: No such file or directory"),
         (["provenance", "verify", "my pics ü"], 1, "my pics ü: Is a directory"),
+        (["embed", "image:1", "--save-to", "nodir"], 1, "nodir is no folder"),
+        (["finetune", "--model", "m", "--save-to", "empty.png"], 1, "empty.png is no folder"),
+        (["search", "oil", "--save-to", "nodir"], 1, "nodir is no folder"),
         (["batch", "missing.csv"], 1, "missing.csv: No such file or directory"),
         (["batch", "my pics ü"], 1, "my pics ü: Is a directory"),
     ],
@@ -39,7 +42,7 @@ def test_a_file_that_cannot_be_used_is_named(
     server: WireServer, argv: list[str], code: int, line: str, capsys: pytest.CaptureFixture[str]
 ):
     assert main(argv) == code
-    assert capsys.readouterr().err == f"photogram: {line}\n" and not server.records
+    assert capsys.readouterr().err == f"photogram: {line}\n" and not server.requests
 
 
 @pytest.mark.parametrize("argv", [["jobs", "list"], ["images"]])

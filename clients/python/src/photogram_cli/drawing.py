@@ -18,7 +18,7 @@ from photogram._images import kind_of
 from photogram.progress import display_for
 
 from .documents import document_lines
-from .files import Output, check_one_standard_input, output_of, text_of
+from .files import Output, check_folder, check_one_standard_input, output_of, text_of
 from .flags import images_given, kind_named, options_of, params_of
 from .output import estimate_lines, image_document, image_lines, job_lines, labelled, print_lines, to_json
 from .terminal import show
@@ -29,6 +29,8 @@ def run_kind(options: argparse.Namespace, client: Photogram) -> None:
     kind = kind_named(options.kind)
     check_one_standard_input(getattr(options, "params.prompt", None), *images_given(options))
     output = output_of(options.output, options.json, overwrite=options.overwrite)
+    if kind.result != "images":
+        check_folder(options.save_to)
     params = params_of(options)
     if "prompt" in params:
         params["prompt"] = text_of(params["prompt"])

@@ -139,6 +139,12 @@ def _checked(path: Path, overwrite: bool) -> Output:
     return Output(path, replaces=overwrite or path.exists())  # what exists and is no file is a device or a pipe
 
 
+def check_folder(name: str) -> None:
+    """Raise NotADirectoryError, before anything is sent, if there is no folder to write files into."""
+    if not Path(name).is_dir():
+        raise NotADirectoryError(f"{name} is no folder")
+
+
 def text_of(argument: str) -> str:
     """The text of an argument; `-` reads standard input. Raises ValueError if that is no UTF-8."""
     if argument != STANDARD:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from photogram import FoundImage, Photogram
 
-from .files import Output, check_one_standard_input, image_of, text_of
+from .files import Output, check_folder, check_one_standard_input, image_of, text_of
 from .flags import filters_of
 from .output import duplicates_lines, found_image_row, labelled, print_lines, to_json
 
@@ -16,8 +16,8 @@ def search(options: argparse.Namespace, client: Photogram) -> None:
     check_one_standard_input(options.text, options.image)
     if sum(each is not None for each in (options.text, options.image, options.like)) != 1:
         raise ValueError("give exactly one of TEXT, --image and --like")
-    if options.save_to is not None and not Path(options.save_to).is_dir():
-        raise NotADirectoryError(f"{options.save_to} is no folder")
+    if options.save_to is not None:
+        check_folder(options.save_to)
     found = client.search_images(
         None if options.text is None else text_of(options.text),
         image=None if options.image is None else image_of(options.image),
