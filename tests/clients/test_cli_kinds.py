@@ -210,6 +210,18 @@ def test_a_batch_leaves_out_what_is_done(server: WireServer, somewhere: Path, ca
     assert len(server.records) == 2
 
 
+def test_a_batch_saves_every_kept_image(server: WireServer, somewhere: Path, capsys: pytest.CaptureFixture[str]):
+    (somewhere / "rows.csv").write_text("prompt,best_of,keep,file\na,3,2,a.png\nb,,,b.png\n")
+    for done_before in (0, 2):
+        assert main(["batch", "rows.csv", "--parallel", "1", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["done_before"] == done_before
+    lines = [json.loads(line) for line in (somewhere / "batch/batch.jsonl").read_text().splitlines()]
+    assert [each["files"] for each in lines] == [["a.png", "a-2.png"], ["b.png"]]
+    (somewhere / "batch/a-2.png").unlink()
+    assert main(["batch", "rows.csv"]) == 0 and len(server.records) == 2
+    assert (somewhere / "batch/a-2.png").read_bytes() == PNG
+
+
 def test_a_batch_goes_on_after_a_row_that_failed(
     server: WireServer, somewhere: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -231,6 +243,8 @@ def test_a_batch_goes_on_after_a_row_that_failed(
         ("a.csv", "prompt,seed\na,1\nb,2,3\n", "row 2: it has more cells than the header"),
         ("a.csv", "prompt,seed,seed\na,1,2\n", "several columns seed"),
         ("a.csv", "prompt,file\na,x.png\nb,X.png\n", "row 2: 'X.png' is the file of row 1"),
+        ("a.csv", "prompt,keep,file\na,2,x.png\nb,,X-2.png\n", "row 2: 'X-2.png' is the file of row 1"),
+        ("a.csv", f"prompt,keep,file\na,2,{'x' * 251}.png\n", "at most 255 bytes, has 257"),
         ("a.csv", 'prompt,file\na,"x\ny.png"\n', "is no name"),
         ("a.csv", f"prompt,file\na,{'x' * 300}.png\n", "at most 255 bytes, has 304"),
         ("a.csv", "prompt\n\udcff\n", "is no text in UTF-8"),

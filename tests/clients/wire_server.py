@@ -209,7 +209,9 @@ class WireServer:
         if self.outcome == "succeeded":
             url = self.image_url.format(base=self.url, id=record.job["id"])
             timings = {"prepare_s": 0.25, "denoise_s": 1.5, "finish_s": 0.125}
-            changes["result"] = {"images": [{"url": url, "width": 64, "height": 48}], "timings": timings}
+            kept = record.job["params"].get("keep", 1)
+            images = [{"url": url, "width": 64, "height": 48}] * (kept if isinstance(kept, int) else 1)
+            changes["result"] = {"images": images, "timings": timings}
         if self.outcome == "failed":
             changes["error"] = {"code": "out_of_memory", "message": "the image is too large for this device"}
         await record.turn(self.outcome, **changes)

@@ -28,8 +28,10 @@ def run_batch(options: argparse.Namespace, client: Photogram) -> None:
     rows = list(read_rows(Path(options.table)))
     folder = Path(options.out)
     folder.mkdir(parents=True, exist_ok=True)
-    done = set() if options.again else _done(folder)
-    left = [row for row in rows if (row.job_id, row.file) not in done or not (folder / row.file).is_file()]
+    done = {} if options.again else _done(folder)
+    left = [
+        row for row in rows if not all(path.is_file() for path in done.get(row.job_id, ())) or row.job_id not in done
+    ]
     print(f"{len(rows)} rows, {len(rows) - len(left)} done before", file=sys.stderr)
     failed = asyncio.run(_run_all(client.base_url, options, left, folder))
     if options.json:
@@ -40,18 +42,18 @@ def run_batch(options: argparse.Namespace, client: Photogram) -> None:
         )
 
 
-def _done(folder: Path) -> set[tuple[str, str]]:
-    """The rows that have their images, by the ids of their jobs and their files."""
+def _done(folder: Path) -> dict[str, list[Path]]:
+    """The files of the rows that got their images, by the ids of their jobs."""
     try:
         lines = (folder / RECORD).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        return set()
-    done = set()
+        return {}
+    done = {}
     for line in lines:
         with suppress(ValueError, KeyError, TypeError):  # the last line may have broken off
             entry = json.loads(line)
             if entry["error"] is None:
-                done.add((entry["job"], entry["file"]))
+                done[str(entry["job"])] = [folder / name for name in entry["files"]]
     return done
 
 
@@ -64,12 +66,14 @@ async def _run_all(url: str, options: argparse.Namespace, rows: list[Row], folde
             async def work() -> None:
                 nonlocal failed
                 for row in left:
-                    error = await _run_one(client, row, folder, again=options.again)
+                    files, error = await _run_one(client, row, folder, again=options.again)
                     failed += error is not None
-                    entry = {"row": row.number, "file": row.file, "job": row.job_id, "error": error}
+                    entry = {"row": row.number, "files": files, "job": row.job_id, "error": error}
                     record.write(json.dumps(entry, ensure_ascii=False) + "\n")
                     record.flush()
-                    print(f"row {row.number}: {error or folder / row.file}", file=sys.stderr)
+                    print(
+                        f"row {row.number}: {error or ', '.join(str(folder / each) for each in files)}", file=sys.stderr
+                    )
 
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(options.parallel, len(rows))):
@@ -77,15 +81,22 @@ async def _run_all(url: str, options: argparse.Namespace, rows: list[Row], folde
     return failed
 
 
-async def _run_one(client: AsyncPhotogram, row: Row, folder: Path, *, again: bool) -> str | None:
-    """Run a row, and return why it failed; a job that was lost with its server, or failed, is run again."""
+async def _run_one(client: AsyncPhotogram, row: Row, folder: Path, *, again: bool) -> tuple[list[str], str | None]:
+    """Run a row; returns the files of the images that it saved, and why it failed.
+
+    A job that was lost with its server, or failed, is run again.
+    """
+    files: list[str] = []
     try:
         job_id = None if again else row.job_id
         job = await client.submit_kind(row.kind, row.params, job_id=job_id, options=row.options or None)  # type: ignore[arg-type]
         if job.status in ("failed", "canceled"):
             job = await client.submit_kind(row.kind, row.params, options=row.options or None)  # type: ignore[arg-type]
-        image = await (await job.wait()).download()
-        await image.save(folder / row.file)
+        finished = await job.wait()
+        for index in range(max(1, len(finished.result.images) if finished.result else 0)):
+            name = row.file_of(index + 1)
+            await (await finished.download(index)).save(folder / name)
+            files.append(name)
     except (PhotogramError, OSError, ValueError) as error:
-        return told(error)
-    return None
+        return files, told(error)
+    return files, None

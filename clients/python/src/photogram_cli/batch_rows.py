@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .files import is_source
+from .files import is_source, numbered
 from .parameters import KINDS, OPTIONS
 
 ROWS_MAX = 100_000
 FILE_NAME_MAX_BYTES = 255
+KEPT_MAX = 16
+"""The most images that a server keeps of a job; it refuses a row that asks for more."""
 _OWN_COLUMNS = ("kind", "file")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -29,6 +31,16 @@ class Row:
     """With the absolute paths of images as paths."""
     options: Mapping[str, Any]
     file: str
+
+    @property
+    def files(self) -> list[str]:
+        """The names of all images that the row keeps."""
+        keep = self.params.get("keep")
+        return [self.file_of(number) for number in range(1, min(keep if isinstance(keep, int) else 1, KEPT_MAX) + 1)]
+
+    def file_of(self, number: int) -> str:
+        """The name of one image of the row: `cat.png`, `cat-2.png` and so on, as `photogram generate` has them."""
+        return self.file if number == 1 else str(numbered(Path(self.file), number))
 
     @property
     def job_id(self) -> str:
@@ -52,8 +64,9 @@ def read_rows(table: Path) -> Iterator[Row]:
             row = _row(number, values, table)
         except ValueError as error:
             raise ValueError(f"{table}, row {number}: {error}") from error
-        if (first := files.setdefault(row.file.casefold(), number)) != number:
-            raise ValueError(f"{table}, row {number}: {row.file!r} is the file of row {first}")
+        for file in row.files:
+            if (first := files.setdefault(file.casefold(), number)) != number:
+                raise ValueError(f"{table}, row {number}: {file!r} is the file of row {first}")
         yield row
     if number == 0:
         raise ValueError(f"{table} has no rows")
@@ -117,9 +130,11 @@ def _row(number: int, values: Mapping[str, Any], table: Path) -> Row:
     kind = str(values.get("kind") or _implied(params))
     options = {name: values[name] for name in option_names if name in values}
     file = str(values.get("file") or f"{number:05}.png")
-    _check_file(file)
     found = {name: _with_files(name, value, table.parent.absolute()) for name, value in params.items()}
-    return Row(number, kind, found, options, file)
+    row = Row(number, kind, found, options, file)
+    for name in (file, *row.files):
+        _check_file(name)
+    return row
 
 
 def _check_file(name: str) -> None:

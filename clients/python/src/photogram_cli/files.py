@@ -49,7 +49,7 @@ class Output:
         number = values["number"]
         if number == 1 or not self.replaces or not self.path.is_file():
             return self
-        return replace(self, path=self.path.with_stem(f"{self.path.stem}-{number}"))
+        return replace(self, path=numbered(self.path, number))
 
     def write(self, data: bytes) -> "Output":
         """Write the encoded image, and return where it is; raises OSError.
@@ -94,7 +94,12 @@ def _write_new(path: Path, data: bytes) -> Path:
 def _numbered(path: Path) -> Iterator[Path]:
     """`a.png`, `a-2.png`, `a-3.png` and so on."""
     yield path
-    yield from (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))
+    yield from (numbered(path, number) for number in itertools.count(2))
+
+
+def numbered(path: Path, number: object) -> Path:
+    """The name of a further image of `path`: `a-2.png`."""
+    return path.with_stem(f"{path.stem}-{number}")
 
 
 def output_of(text: str | None, as_json: bool, *, overwrite: bool = False) -> Output:
