@@ -2,12 +2,15 @@
 
 import base64
 import hashlib
+from dataclasses import asdict
 
 import httpx2
 import pytest
 from fastapi import Response
 from fastapi.responses import RedirectResponse
 from photogram import AsyncPhotogram, Conflict, JobCanceled, JobFailed, Photogram, UnexpectedResponse, WaitTimeout
+
+from models.jobs.safety import SafetyResult
 
 from .conftest import Awaited, Either
 from .wire_server import DEFAULTS, KEY, PNG, WireServer
@@ -114,6 +117,17 @@ async def test_a_failed_job(client: Either, server: WireServer):
     assert caught.value.job.error.code == "out_of_memory"
     assert not server.calls("POST")
     assert (await client.jobs.wait(caught.value.job)).status == "failed"
+
+
+async def test_a_job_tells_what_the_safety_policy_found(client: Either, server: WireServer):
+    job = await client.submit("a cat")
+    assert (await client.jobs.wait(job)).safety is None
+
+    scored = SafetyResult(policy="tag", classifier="nsfw", scores=(0.25, 0.9), flagged=(False, True))
+    unscored = SafetyResult(policy="blur", classifier="nsfw", problem="its file is missing")
+    for found in (scored, unscored):
+        server.records[job.id].job["safety"] = {**found.to_payload(), "of_a_later_version": 1}
+        assert asdict((await client.jobs.get(job.id)).safety) == asdict(found)
 
 
 async def test_wait_ends_in_time(client: Either, server: WireServer):

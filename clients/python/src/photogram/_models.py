@@ -156,6 +156,31 @@ class Rewrite:
 
 
 @dataclass(frozen=True, slots=True)
+class Safety:
+    """What the server's safety policy found in the images of a job."""
+
+    policy: str
+    """`tag`, `blur` or `refuse`."""
+    classifier: str
+    scores: tuple[float, ...] = ()
+    """For each image how probably it is unsafe, 0 to 1; empty if they could not be scored."""
+    flagged: tuple[bool, ...] = ()
+    """For each image whether it is unsafe; `blur` has blurred those."""
+    problem: str | None = None
+    """Why the images could not be scored."""
+
+    @classmethod
+    def from_payload(cls, payload: Payload) -> "Safety":
+        return cls(
+            policy=str(payload["policy"]),
+            classifier=str(payload["classifier"]),
+            scores=tuple(float(score) for score in payload.get("scores") or ()),
+            flagged=tuple(bool(flag) for flag in payload.get("flagged") or ()),
+            problem=_text(payload.get("problem")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """The last known state of a job; `params` has the effective values, including the random seed.
 
@@ -181,6 +206,8 @@ class Job:
     """Its place in the queue, where one unfinished job is read; else None."""
     warnings: tuple[str, ...] = ()
     """Why its image may disappoint, for people."""
+    safety: Safety | None = None
+    """What the safety policy found; None without one."""
 
     @property
     def source(self) -> str:
@@ -193,7 +220,7 @@ class Job:
     def from_payload(cls, payload: Payload) -> "Job":
         """Read a job's JSON, such as the body of a webhook; raises KeyError, TypeError or ValueError."""
         progress, result, error = payload.get("progress"), payload.get("result"), payload.get("error")
-        rewrite, queue = payload.get("rewrite"), payload.get("queue")
+        rewrite, queue, safety = payload.get("rewrite"), payload.get("queue"), payload.get("safety")
         return cls(
             id=str(payload["id"]),
             kind=str(payload["kind"]),
@@ -211,6 +238,7 @@ class Job:
             metadata=dict(payload.get("metadata") or {}),
             queue=QueuePlace.from_payload(queue) if queue else None,
             warnings=tuple(payload.get("warnings") or ()),
+            safety=Safety.from_payload(safety) if safety else None,
         )
 
     @property

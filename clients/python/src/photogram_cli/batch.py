@@ -29,9 +29,7 @@ def run_batch(options: argparse.Namespace, client: Photogram) -> None:
     folder = Path(options.out)
     folder.mkdir(parents=True, exist_ok=True)
     done = {} if options.again else _done(folder)
-    left = [
-        row for row in rows if not all(path.is_file() for path in done.get(row.job_id, ())) or row.job_id not in done
-    ]
+    left = [row for row in rows if row.job_id not in done or not all(each.is_file() for each in done[row.job_id])]
     print(f"{len(rows)} rows, {len(rows) - len(left)} done before", file=sys.stderr)
     failed = asyncio.run(_run_all(client.base_url, options, left, folder))
     if options.json:
