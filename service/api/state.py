@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, TypedDict
+from functools import cache, partial
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 from fastapi import Depends, Request
 from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
 
 from models.language.breaker import CircuitBreaker
 from models.language.client import LanguageEngine
@@ -28,8 +30,6 @@ from service.backbone.catalog_file import CatalogFile
 from service.backbone.cluster_metrics import ClusterMetrics
 from service.backbone.connections import WriteProbe, connect, connect_async
 from service.backbone.due import DueJobs
-from service.backbone.image_index import ImageIndex
-from service.backbone.image_search import ImageSearch
 from service.backbone.key_store import KeyStore
 from service.backbone.keys import KeyRing
 from service.backbone.language import open_engine, open_rewriter
@@ -52,6 +52,9 @@ from service.backbone.webhooks.endpoints import WebhookStore
 from service.backbone.webhooks.outbox import Outbox
 from service.jobs.images import ImageIntake
 from service.jobs.service import JobService
+
+if TYPE_CHECKING:
+    from service.backbone.image_search import ImageSearch
 
 _CANCEL_AGAIN_S = 0.5
 
@@ -92,7 +95,8 @@ class Gateway:
     viewers: Viewers
     leases: Leases
     """Of the jobs of calls that wait here; they end with their caller, and with this process."""
-    image_search: ImageSearch
+    image_search: Callable[[], ImageSearch]
+    """Its first call imports numpy, which takes a moment and memory that a gateway without searches saves."""
     webhooks: WebhookStore
     outbox: Outbox
     breaker: CircuitBreaker
@@ -104,6 +108,13 @@ class State(TypedDict):
 
     gateway: Gateway
     stopping: Stopping
+
+
+def _open_search(connection: AsyncRedis, watcher: JobWatcher) -> ImageSearch:
+    from service.backbone.image_index import ImageIndex
+    from service.backbone.image_search import ImageSearch
+
+    return ImageSearch(connection, watcher, ImageIndex(connection))
 
 
 @asynccontextmanager
@@ -185,7 +196,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             wrong_keys=WrongKeys(settings.wrong_keys_per_minute),
             viewers=Viewers(connection),
             leases=Leases(connection),
-            image_search=ImageSearch(connection, watcher, ImageIndex(connection)),
+            image_search=cache(partial(_open_search, connection, watcher)),
             webhooks=webhooks,
             outbox=Outbox(blocking_connection),
             breaker=CircuitBreaker(),

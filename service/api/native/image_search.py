@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from models.errors import FieldProblem, InvalidTicket, Problem, ProblemCode, UnreadableImage
-from models.eyes.encoders import Vectors
 from models.jobs.sources import IMAGE, INPUT
 from models.jobs.vision import TEXT_MAX_CHARS, text_problem
 from models.media.images import decode
@@ -21,8 +20,11 @@ from service.api.native.errors import SEARCHING_IMAGES
 from service.api.native.schemas import LIST_MAX, JobFilters, OwnImageView
 from service.api.native.views import own_image_view
 from service.api.state import Gateway, GatewayState
-from service.backbone.image_search import FoundImage
 from service.jobs.images import find_stored
+
+if TYPE_CHECKING:
+    from models.eyes.encoders import Vectors
+    from service.backbone.image_search import FoundImage, ImageSearch
 
 DISTANCE_MAX = 6
 
@@ -93,7 +95,8 @@ async def search_images(
     """
     filters = query.to_query()
     vector = await _vector(gateway, caller.key_id, query)
-    found = await gateway.image_search.nearest(
+    search = await _search(gateway)
+    found = await search.nearest(
         caller.key_id, vector, filters, limit=query.limit, least=query.min_similarity, without=_id_of(query.like)
     )
     base = base_url(request, gateway)
@@ -110,7 +113,8 @@ async def list_duplicates(
     request: Request, gateway: GatewayState, caller: CurrentCaller, query: Annotated[DuplicatesQuery, Query()]
 ) -> DuplicatesView:
     """Groups of images of the API key whose perceptual hashes are nearly equal: copies, or of nearly equal jobs."""
-    found = await gateway.image_search.duplicates(caller.key_id, query.max_distance, query.limit)
+    search = await _search(gateway)
+    found = await search.duplicates(caller.key_id, query.max_distance, query.limit)
     base = base_url(request, gateway)
     groups = [
         DuplicateGroupView(count=group.count, images=[own_image_view(*each, base) for each in group.images])
@@ -123,6 +127,10 @@ def _found_view(found: FoundImage, base: str) -> FoundImageView:
     own = own_image_view(found.record, found.image, base)
     prompt = getattr(found.record.params, "prompt", None)
     return FoundImageView(**vars(own), similarity=round(found.similarity, 4), prompt=prompt)
+
+
+async def _search(gateway: Gateway) -> ImageSearch:
+    return await run_in_threadpool(gateway.image_search)
 
 
 async def _vector(gateway: Gateway, owner: str, query: SearchQuery) -> Vectors:
@@ -141,10 +149,10 @@ async def _vector(gateway: Gateway, owner: str, query: SearchQuery) -> Vectors:
         problem = text_problem(query.text)
         if problem is not None:
             raise InvalidTicket([FieldProblem.of("text", problem)])
-        return await gateway.image_search.vector_of_text(query.text)
+        return await (await _search(gateway)).vector_of_text(query.text)
     if query.image is not None:
         return await _vector_of_image(gateway, query.image)
-    found = await gateway.image_search.known_vector(owner, _id_of(query.like) or "")
+    found = await (await _search(gateway)).known_vector(owner, _id_of(query.like) or "")
     if found is None:
         message = "the API key has no such image, or the server keeps nothing to find it by (PHOTOGRAM_SEARCH)"
         raise ApiError(ErrorCode.IMAGE_NOT_FOUND, message)
@@ -164,7 +172,8 @@ async def _vector_of_image(gateway: Gateway, source: str) -> Vectors:
     if data is None:
         raise invalid_field("image", "there is no such image, or it has expired", ProblemCode.UNKNOWN_NAME)
     try:
-        return await gateway.decoding.run(header_px(data), lambda: gateway.image_search.vector_of_image(decode(data)))
+        search = await _search(gateway)
+        return await gateway.decoding.run(header_px(data), lambda: search.vector_of_image(decode(data)))
     except UnreadableImage as error:
         raise invalid_field("image", str(error), ProblemCode.MALFORMED) from error
 
