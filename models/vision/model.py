@@ -53,6 +53,8 @@ class VisionModel:
     labels: Sequence[Label]
     """The classes in the order of the classifier's outputs; empty if there is no classifier."""
     device: torch.device
+    keeps_aspect: bool = False
+    """Whether it is a NaFlex model, which sees an image of any shape in a bounded number of patches."""
     projection: Tensor | None = None
     """[width, features], on the device, of a model that also reads texts: makes embeddings of pooled vectors."""
 
@@ -65,10 +67,10 @@ class VisionModel:
         """The inputs for ``images``, RGB: float32 [3, height, width] on the CPU each.
 
         Raises:
-            InputUnavailable: an image is much longer than wide (:func:`shape_problem`).
+            InputUnavailable: an image is much longer than wide (:func:`shape_problem`), and the model no NaFlex one.
         """
         for image in images:
-            problem = shape_problem(image)
+            problem = None if self.keeps_aspect else shape_problem(image)
             if problem is not None:
                 raise InputUnavailable(problem, "image")
         return [self.transform(image) for image in images]
@@ -135,10 +137,11 @@ def load_vision_model(spec: VisionSpec, device: torch.device) -> VisionModel:
             raise ModelUnavailable(problem)
         module = _create(timm, spec).eval().requires_grad_(False)
         config = timm.data.resolve_data_config({}, model=module)
-        transform = timm.data.create_transform(**config, **_native_aspect(timm, module, config), is_training=False)
+        native = _native_aspect(timm, module, config)
+        transform = timm.data.create_transform(**config, **native, is_training=False)
         projection = None if spec.projection is None else load_file(spec.projection)["image"].float().to(device)
         labels = _labels(timm, spec, module)
-        return VisionModel(spec, module.to(device), transform, config, labels, device, projection)
+        return VisionModel(spec, module.to(device), transform, config, labels, device, bool(native), projection)
     except Exception as error:
         raise _failure(spec, error) from error
 

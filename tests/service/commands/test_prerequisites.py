@@ -65,6 +65,7 @@ WRONG = {
     "safety_model": ("no-such-model", CONTROL),
     "safety_labels": (",",),
     "safety_hook": ("os", "a..b:c", "no_such_module:check", "no_such_package.module:check"),
+    "search": ("yes",),
     "fetch_private": ("yes",),
     "fetch_ports": ("http",),
     "fetch_hosts": ("*",),
