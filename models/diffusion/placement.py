@@ -67,8 +67,8 @@ class LayerPlacement(Placement):
     Args:
         components: of the pipeline, in the host's memory.
         fetch: gives the tensors on the device.
-        device: the device, which every module's inputs are moved to; who asks a module for its device is told where
-            its weights are stored.
+        device: the device, to which the inputs of every module are moved: code that puts them where the weights are
+            finds these in the host's memory.
     """
 
     offloads = True
