@@ -74,6 +74,18 @@ class Entry:
     """The share of its owner, compared with those of other owners whose jobs wait."""
 
 
+def moment(now: float, index: int = 0) -> float:
+    """When a job is accepted: ``now`` in whole microseconds, as clients read it, and one more for each job before it.
+
+    A list "created after" a job so begins with it, and lists have the jobs of a batch in its order.
+
+    Args:
+        now: in seconds since the epoch.
+        index: the place of the job in its batch.
+    """
+    return (round(now * 1e6) + index) / 1e6
+
+
 @dataclass(frozen=True)
 class Offer:
     """An entry as ``admit.lua`` is told of it."""
@@ -92,10 +104,9 @@ class Offer:
 
         Args:
             allowance: the limits of its owner.
-            now: when it is accepted, in seconds since the epoch.
+            now: when it is accepted (:func:`moment`).
             further: what the script is told besides (``scripts.admit``).
         """
-        now = round(now, 6)  # as clients read it, so that a list "created after" a job begins with it
         ticket, periods = entry.ticket, Periods.at(now)
         queue = find_kind(ticket.kind).queue
         fields = _fields(entry, queue, periods, now)

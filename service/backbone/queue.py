@@ -18,7 +18,7 @@ from rq.utils import utcformat
 from models.errors import PhotogramError
 from models.jobs.kinds import DIFFUSION_QUEUE
 from service.backbone import metrics, scripts
-from service.backbone.admission import Accepted, AlreadyUsed, Entry, Offer, QueueFull
+from service.backbone.admission import Accepted, AlreadyUsed, Entry, Offer, QueueFull, moment
 from service.backbone.allowances import NO_LIMITS, Allowance, LimitReached
 from service.backbone.connections import require_replicas
 from service.backbone.keyspace import record_key
@@ -33,8 +33,6 @@ RQ_TRACE_TTL_S = 60
 
 _ASKED_AT_ONCE = 64
 """How many jobs of a batch that is no transaction Redis is asked about in one round trip."""
-_APART_S = 1e-6
-"""The time between two jobs of a batch, so that lists have them in its order."""
 
 
 def open_queue(connection: Redis, name: str = DIFFUSION_QUEUE) -> Queue:
@@ -73,7 +71,7 @@ class Intake:
             QueueFull: the queue holds ``max_queued`` jobs.
             LimitReached: the owner may not submit this job now.
         """
-        offer = Offer.of(entry, allowance, time.time())
+        offer = Offer.of(entry, allowance, moment(time.time()))
         accepted = self._accepted(offer, await self._ask(offer))
         await self._require_replicas(accepted)
         return accepted
@@ -87,7 +85,7 @@ class Intake:
 
         def offered(index: int) -> Offer:
             led = {"leader": leader} if index else {}
-            return Offer.of(entries[index], allowance, now + index * _APART_S, **led)
+            return Offer.of(entries[index], allowance, moment(now, index), **led)
 
         offers = await made_in_pieces(offered, range(len(entries)))
         answers = await self._ask_all(offers, is_transaction=True)
@@ -104,7 +102,7 @@ class Intake:
         now = time.time()
 
         def offered(index: int) -> Offer:
-            return Offer.of(entries[index], allowance, now + index * _APART_S)
+            return Offer.of(entries[index], allowance, moment(now, index))
 
         found: list[Accepted | PhotogramError] = []
         for start in range(0, len(entries), _ASKED_AT_ONCE):
@@ -127,7 +125,7 @@ class Intake:
         Raises:
             LimitReached: the owner has sent too many requests.
         """
-        offer = Offer.of(entry, allowance, time.time(), dry_run=True)
+        offer = Offer.of(entry, allowance, moment(time.time()), dry_run=True)
         refusal = offer.refusal(await self._ask(offer), self._max_queued)
         if isinstance(refusal, LimitReached) and refusal.limit == "requests_per_minute":
             metrics.REFUSALS.labels(refusal.limit).inc()

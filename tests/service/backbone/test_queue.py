@@ -12,7 +12,7 @@ from models.jobs import kinds
 from models.jobs.kinds import find_kind
 from models.jobs.records import JobStatus
 from service.backbone import admission, scripts
-from service.backbone.admission import AlreadyUsed, QueueFull
+from service.backbone.admission import AlreadyUsed, QueueFull, moment
 from service.backbone.keyspace import fetches_key, owner_jobs_key, record_key
 from service.backbone.queue import open_queue
 from tests.intake import BlockingIntake
@@ -123,3 +123,12 @@ def test_jobs_that_wait_for_a_fetch_count_as_waiting(intake, ticket, redis):
         intake.accept(ticket(f"job-{number}"), {"prompt": "x"})
     with pytest.raises(QueueFull):
         intake.accept(ticket(), {"prompt": "x"})
+
+
+def test_the_jobs_of_a_batch_have_consecutive_times_whatever_the_clock_says():
+    for tick in range(20_000):
+        now = 1_796_300_000 + tick * 0.0377123
+        times = [moment(now, index) for index in range(5)]
+        assert times == sorted(set(times)), now
+        assert times == [round(each, 6) for each in times], now
+        assert abs(times[0] - now) < 1e-6, now
