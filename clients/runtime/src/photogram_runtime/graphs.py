@@ -1,0 +1,93 @@
+"""Running one graph on its runtime: named arrays in, arrays out."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from photogram_runtime.errors import PackageDamaged, PackageUnsupported
+from photogram_runtime.package import Package, Part
+
+Array = npt.NDArray[Any]
+
+
+class Graph(Protocol):
+    """A graph that is ready to run; may be called from any thread, one call at a time runs."""
+
+    def __call__(self, inputs: Mapping[str, Array]) -> list[Array]:
+        """The outputs in their order, for all inputs by name."""
+        ...
+
+
+def open_graph(package: Package, part: Part, threads: int | None = None) -> Graph:
+    """Open the graph of ``part``; the runtime is imported here.
+
+    Args:
+        threads: how many the runtime uses; by default all cores.
+
+    Raises:
+        PackageUnsupported: nothing here runs the package's backend, or this processor cannot compute so.
+        PackageDamaged: the runtime cannot read the graph.
+    """
+    opener = _OPENERS.get(package.backend)
+    if opener is None:
+        raise PackageUnsupported(f"{package.backend} graphs cannot be run here, only {' and '.join(_OPENERS)}")
+    try:
+        return opener(package.path(part), package.precision, threads or os.cpu_count() or 1)
+    except ImportError as error:
+        raise PackageUnsupported(f"{package.backend} is not installed") from error
+    except RuntimeError as error:  # the base of the runtimes' errors
+        raise PackageDamaged(f"{package.backend} cannot read {part.file}: {str(error)[:200]}") from error
+
+
+class OnnxRuntimeGraph:
+    """A graph in ONNX Runtime on the CPU."""
+
+    def __init__(self, file: Path, precision: str, threads: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads would take the cores
+        self._session: Any = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+
+    def __call__(self, inputs: Mapping[str, Array]) -> list[Array]:
+        """See :class:`Graph`."""
+        outputs: list[Array] = self._session.run(None, dict(inputs))
+        return outputs
+
+
+class OpenVinoGraph:
+    """A graph in OpenVINO on the CPU."""
+
+    def __init__(self, file: Path, precision: str, threads: int) -> None:
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # disables telemetry at import
+        import openvino
+
+        core: Any = openvino.Core()
+        hint = "bf16" if precision == "bf16" else "f32"
+        if hint == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise PackageUnsupported("this processor has no bfloat16 instructions")
+        settings = {
+            "INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1,
+            "ENABLE_CPU_PINNING": False,
+        }  # fmt: skip
+        self._request: Any = core.compile_model(file, "CPU", settings).create_infer_request()
+        self._lock = threading.Lock()
+
+    def __call__(self, inputs: Mapping[str, Array]) -> list[Array]:
+        """See :class:`Graph`."""
+        contiguous = {name: np.ascontiguousarray(each) for name, each in inputs.items()}
+        with self._lock:
+            outputs = self._request.infer(contiguous, share_inputs=True)
+            return [np.array(outputs[number]) for number in range(len(outputs))]
+
+
+_OPENERS = {"onnxruntime": OnnxRuntimeGraph, "openvino": OpenVinoGraph}
