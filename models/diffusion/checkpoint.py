@@ -48,6 +48,13 @@ class Checkpoint:
     """Whether :attr:`adapters` made this checkpoint."""
     placement: Placement = field(default_factory=Placement)
     """Where the pipeline's weights are; its modules are called within :meth:`Placement.using` only."""
+    deployed: Pipeline | None = None
+    """The pipeline with the graphs of a deployed package in place of its modules (``models.deploy.serving``)."""
+
+    @property
+    def fastest(self) -> Pipeline:
+        """The pipeline whose text encoders and VAE are called."""
+        return self.pipeline if self.deployed is None else self.deployed
 
     @cached_property
     def adapters(self) -> Adapters:
@@ -74,12 +81,12 @@ class Checkpoint:
     def encode(self, inputs: PromptInputs, size: tuple[int, int]) -> Conditioning:
         """Encode prompts for an image of ``size``; see :meth:`Family.encode`."""
         with self.placement.using(Part.TEXT_ENCODERS):
-            return self.family.encode(self.pipeline, inputs, size, self.device)
+            return self.family.encode(self.fastest, inputs, size, self.device)
 
     def to_latents(self, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Encode RGB [1, 3, H, W], -1 to 1, into latents; see :meth:`Family.to_latents`."""
         with self.placement.using(Part.VAE):
-            return self.family.to_latents(self.pipeline, pixels.to(self.device), generator)
+            return self.family.to_latents(self.fastest, pixels.to(self.device), generator)
 
     def preview(self, latents: torch.Tensor) -> list[Image]:
         """Rough images of noiseless latents [N, channels, h, w]."""
@@ -144,4 +151,12 @@ class Adapters:
         set_adapters(pipeline, [weight for _, weight in weights])
         eager = self._base.family.eager(pipeline)
         placement = self._base.placement.of(pipeline.components)
-        return replace(self._base, pipeline=pipeline, denoiser=eager, eager=eager, has_loras=True, placement=placement)
+        return replace(
+            self._base,
+            pipeline=pipeline,
+            denoiser=eager,
+            eager=eager,
+            has_loras=True,
+            placement=placement,
+            deployed=None,
+        )

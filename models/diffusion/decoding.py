@@ -60,7 +60,7 @@ def _decoded_together(denoising: Denoising) -> int:
 
 def _decode(batch: Sequence[Denoising]) -> list[torch.Tensor | JobFailure]:
     """Each image of ``batch`` as :func:`_packed` gives it, on the device."""
-    packed = attempt(lambda: _packed(batch, batch[0].checkpoint.pipeline.vae))
+    packed = attempt(lambda: _packed(batch, batch[0].checkpoint.fastest.vae))
     if not isinstance(packed, JobFailure):
         return list(packed)
     release_memory(batch[0].checkpoint.device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -77,7 +77,7 @@ class OpenVinoGraph:
             raise PackageUnsupported("this processor has no bfloat16 instructions")
         settings = {
             "INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1,
-            "ENABLE_CPU_PINNING": False,
+            "ENABLE_CPU_PINNING": False, "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
         }  # fmt: skip
         self._request: Any = core.compile_model(file, "CPU", settings).create_infer_request()
         self._lock = threading.Lock()
@@ -90,4 +90,4 @@ class OpenVinoGraph:
             return [np.array(outputs[number]) for number in range(len(outputs))]
 
 
-_OPENERS = {"onnxruntime": OnnxRuntimeGraph, "openvino": OpenVinoGraph}
+_OPENERS: dict[str, Callable[[Path, str, int], Graph]] = {"onnxruntime": OnnxRuntimeGraph, "openvino": OpenVinoGraph}

@@ -1,0 +1,217 @@
+"""Deploying a diffusion model: draw and record, export each part, check everything, and publish the package."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from photogram_runtime.graphs import open_graph
+from photogram_runtime.package import Package, Port, read_package, write_manifest
+from PIL.Image import Image
+
+from models.catalog.catalog import Catalog
+from models.deploy.backends import check_target
+from models.deploy.exporting import Unexportable, trace
+from models.deploy.parts import ModelPart, parts_of
+from models.deploy.proof import ImageDifference, PartDifference, Verdict, judge, psnr_db, ssim
+from models.deploy.recipes import Recipe, draw, recipes_of
+from models.deploy.recording import Call, Recorder, recording
+from models.deploy.serving import attached
+from models.deploy.sheet import comparison_sheet
+from models.deploy.store import PackageStore
+from models.diffusion.checkpoint import Checkpoint
+from models.eyes.encoders import image_encoder, text_encoder
+
+SHEET = "comparison.png"
+_TOOLS = ("torch", "diffusers", "transformers", "timm", "onnx", "onnxscript", "nncf", "openvino", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a deployment is doing."""
+
+    stage: str
+    """``recording``, ``exporting``, ``checking`` or ``drawing``."""
+    done: int
+    total: int
+    detail: str = ""
+
+
+Tell = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is made of a model."""
+
+    backend: str
+    precision: str
+    steps: int | None = None
+    """Of each image that is drawn for recording and for the checks; ``None`` takes the model's default."""
+    parts: tuple[str, ...] = ()
+    """The parts that are exported; empty for all."""
+
+    @property
+    def name(self) -> str:
+        """As packages are called."""
+        return f"{self.backend}-{self.precision}"
+
+
+def deploy(
+    checkpoint: Checkpoint, catalog: Catalog, target: Target, store: PackageStore, *, is_forced: bool, tell: Tell
+) -> Package:
+    """Make the package of ``checkpoint`` for ``target`` and publish it, whether it passes its checks or not.
+
+    Args:
+        checkpoint: on torch, in float32 on the CPU, without a package.
+        catalog: the catalog that has the model.
+        is_forced: whether it is served even if it does not pass.
+
+    Raises:
+        UnknownTarget, Missing: the target cannot be had here.
+        Unexportable: a part cannot be exported.
+        Busy: another process is making the same package.
+        JobFailure, OSError: an image cannot be drawn; the disk is full.
+    """
+    backend = check_target(target.backend, target.precision)
+    spec = checkpoint.spec
+    recipes = recipes_of(catalog, spec, dict(checkpoint.pipeline.scheduler.config), target.steps)
+    recorded = _Recorded.of(checkpoint, catalog, recipes, target, tell)
+    with store.writing(spec.name, target.name) as folder:
+        build, written = backend.build(), {}
+        for number, part in enumerate(recorded.parts):
+            tell(Progress("exporting", number, len(recorded.parts), part.name))
+            exported = trace(part, recorded.calls[part.name], spec.family, target.backend)
+            file = build(exported, spec.family, target.precision, folder)
+            written[part.name] = _written(file, exported.inputs, exported.outputs, recorded.calls[part.name][0])
+        manifest = _manifest(checkpoint, target, written, backend.packages)
+        write_manifest(folder, manifest)
+        verdict, seconds = _checked(checkpoint, catalog, read_package(folder), recorded, recipes, folder, tell)
+        checks = verdict.document() | {"forced": is_forced, "thresholds_of": target.precision, "seconds": seconds}
+        write_manifest(folder, manifest | {"checks": checks})
+    return read_package(store.place(spec.name, target.name))
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """The run on torch."""
+
+    parts: Sequence[ModelPart]
+    calls: dict[str, list[Call]]
+    images: Sequence[Image]
+    seconds: float
+    """What drawing took."""
+
+    @classmethod
+    def of(
+        cls, checkpoint: Checkpoint, catalog: Catalog, recipes: Sequence[Recipe], target: Target, tell: Tell
+    ) -> _Recorded:
+        recorder = Recorder()
+        plain = replace(checkpoint, denoiser=checkpoint.eager, deployed=None)
+        parts = [
+            each for each in parts_of(plain.family, plain.pipeline) if not target.parts or each.name in target.parts
+        ]
+        missing = set(target.parts) - {each.name for each in parts}
+        if missing:
+            raise Unexportable(f"the model has no part {', '.join(sorted(missing))}")
+        with recording(parts, recorder):
+            images = draw(recipes, catalog, plain, lambda done, total: tell(Progress("recording", done, total)))
+        called = [each for each in parts if recorder.has(each.name)]
+        began_at = time.perf_counter()
+        draw(recipes, catalog, plain)
+        seconds = time.perf_counter() - began_at
+        return cls(called, {each.name: recorder.calls(each.name) for each in called}, images, seconds)
+
+
+def _checked(
+    checkpoint: Checkpoint,
+    catalog: Catalog,
+    package: Package,
+    recorded: _Recorded,
+    recipes: Sequence[Recipe],
+    folder: Path,
+    tell: Tell,
+) -> tuple[Verdict, dict[str, float]]:
+    """The verdict, and the seconds that all images took on torch and with the package."""
+    began_at = time.perf_counter()
+    graphs = {name: open_graph(package, part, torch.get_num_threads()) for name, part in package.parts.items()}
+    load_s = time.perf_counter() - began_at
+    errors: dict[str, PartDifference] = {}
+    for number, (name, graph) in enumerate(graphs.items()):
+        tell(Progress("checking", number, len(graphs), name))
+        errors[name] = PartDifference.of(graph, recorded.calls[name])
+    deployed = attached(checkpoint, package, graphs)
+    began_at = time.perf_counter()
+    found = draw(recipes, catalog, deployed, lambda done, total: tell(Progress("drawing", done, total)))
+    seconds = {"torch": round(recorded.seconds, 3), "deployed": round(time.perf_counter() - began_at, 3)}
+    judged = [number for number, each in enumerate(recipes) if each.is_judged]
+    images = [_compared(recipes[number], recorded.images[number], found[number]) for number in judged]
+    comparison_sheet([recorded.images[each] for each in judged], [found[each] for each in judged], images).save(
+        folder / SHEET
+    )
+    precision = package.precision
+    return judge(precision, errors, images), seconds | {"load": round(load_s, 3)}
+
+
+def _compared(recipe: Recipe, expected: Image, found: Image) -> ImageDifference:
+    seen, of_torch = (_score(each, recipe.params.prompt) for each in (found, expected))
+    return ImageDifference(recipe.title, psnr_db(expected, found), ssim(expected, found), seen, of_torch)
+
+
+def _score(image: Image, prompt: str) -> float:
+    """How well ``image`` fits ``prompt``, from -1 to 1, as the built-in vision model sees it."""
+    return float(image_encoder().encode(image) @ text_encoder().encode([prompt])[0])
+
+
+def _written(file: str, inputs: Sequence[Port], outputs: Sequence[Port], call: Call) -> dict[str, Any]:
+    return {
+        "file": file,
+        "inputs": [asdict(each) for each in inputs],
+        "outputs": [asdict(each) for each in outputs],
+        "call": {"arguments": call.call_form, "result": call.result_form},
+    }
+
+
+def _manifest(checkpoint: Checkpoint, target: Target, parts: dict[str, Any], packages: Sequence[str]) -> dict[str, Any]:
+    spec = checkpoint.spec
+    return {
+        "model": spec.name, "family": spec.family, "kind": "drawing", "backend": target.backend,
+        "precision": target.precision, "parts": parts, "source": {"sha256": source_digest(checkpoint)},
+        "versions": {name: found for name in _TOOLS if (found := _version(name)) is not None},
+        "requires": {name: version(name) for name in packages},
+        "device": {"type": checkpoint.device.type, "machine": platform.machine(), "processor": _processor()},
+        "licence": spec.licence, "made_at": round(time.time()), "checks": {},
+    }  # fmt: skip
+
+
+def source_digest(checkpoint: Checkpoint) -> str:
+    """The SHA-256 of all weights of ``checkpoint`` and their names; takes about a second for each GB."""
+    digest = hashlib.sha256()
+    for name, component in sorted(checkpoint.pipeline.components.items()):
+        if isinstance(component, torch.nn.Module):
+            for key, weights in component.state_dict().items():
+                digest.update(f"{name} {key} {weights.dtype} {tuple(weights.shape)}".encode())
+                digest.update(weights.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")

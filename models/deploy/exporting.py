@@ -1,0 +1,174 @@
+"""From a part on torch and its recorded calls to one ONNX graph, which ONNX Runtime and OpenVINO both read."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from photogram_runtime.package import Port
+from torch import nn
+
+from models.deploy.forms import Tensors, flatten, rebuild
+from models.deploy.parts import ModelPart
+from models.deploy.recording import Call, bounds, varying_axes
+from models.deploy.rewriters import rewritten
+from models.errors import PhotogramError
+
+OPSET = 20
+_ONE_FILE_MAX_BYTES = 1 << 30
+"""Larger weights are written beside the graph: one ONNX file may have 2 GB."""
+
+
+class Unexportable(PhotogramError):
+    """A part cannot be exported; the message names the part, what it has, and what to do."""
+
+
+class FlatModule(nn.Module):
+    """A part that takes tensors in the order of a recorded call's inputs, and gives a tuple of its outputs."""
+
+    def __init__(self, module: nn.Module, call: Call) -> None:
+        super().__init__()
+        self.module = module
+        self._form, self._names = call.call_form, tuple(call.inputs)
+
+    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """See the class."""
+        arguments = rebuild(self._form, dict(zip(self._names, tensors, strict=True)))
+        return tuple(flatten(self.module(**arguments))[0].values())
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A part as torch.export traced it."""
+
+    part: ModelPart
+    calls: Sequence[Call]
+    program: Any
+    """A ``torch.export.ExportedProgram``."""
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        """The inputs of the graph in order, each with the lengths that were recorded."""
+        varying = varying_axes(self.calls, lambda call: call.inputs)
+        lengths = bounds(self.calls)
+        return tuple(
+            Port(name, _dtype(tensor), _shape(tensor, varying[name]), tuple(lengths[name]))
+            for name, tensor in self.calls[0].inputs.items()
+        )
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        """The outputs of the graph in order."""
+        varying = varying_axes(self.calls, lambda call: call.outputs)
+        return tuple(
+            Port(name, _dtype(tensor), _shape(tensor, varying[name])) for name, tensor in self.calls[0].outputs.items()
+        )
+
+
+def trace(part: ModelPart, calls: Sequence[Call], family: str, backend: str) -> Exported:
+    """Trace ``part`` with its largest recorded call; axes that have several lengths in ``calls`` stay open.
+
+    Raises:
+        Unexportable: torch.export cannot take the part, or it fixes an axis that must stay open.
+    """
+    example = max(calls, key=lambda call: sum(each.numel() for each in call.inputs.values()))
+    varying = varying_axes(calls, lambda call: call.inputs)
+    auto = torch.export.Dim.AUTO  # type: ignore[attr-defined]
+    axes = tuple({axis: auto for axis, varies in enumerate(varying[name]) if varies} for name in example.inputs)
+    with _exporting(part.module, family, backend):
+        flat = FlatModule(part.module, example).eval()
+        tensors = tuple(each.clone() for each in example.inputs.values())
+        try:
+            program = torch.export.export(flat, tensors, dynamic_shapes=(axes,), strict=False)
+        except Exception as error:  # torch.export raises whatever traced code raises
+            raise Unexportable(_told(part, error)) from error
+    found = Exported(part, calls, program)
+    _require_open(found, varying)
+    return found
+
+
+def write_onnx(exported: Exported, file: Path, family: str) -> None:
+    """Write ``exported`` as an ONNX graph; weights that one file cannot hold are written beside it.
+
+    Raises:
+        Unexportable: ONNX has no operator for something in the part.
+    """
+    with _exporting(exported.part.module, family, "onnx"):
+        try:
+            written: Any = torch.onnx.export(
+                exported.program,
+                input_names=[port.name for port in exported.inputs],
+                output_names=_output_names(exported),
+                opset_version=OPSET,
+                dynamo=True,
+                optimize=False,  # runtimes optimise by themselves, and the exporter may drop outputs
+                verbose=False,
+            )
+        except Exception as error:
+            raise Unexportable(_told(exported.part, error)) from error
+        size = sum(each.numel() * each.element_size() for each in exported.part.module.parameters())
+        written.save(str(file), external_data=size > _ONE_FILE_MAX_BYTES)
+
+
+def _output_names(exported: Exported) -> list[str]:
+    """Names of outputs, none of which is that of an input."""
+    taken = {port.name for port in exported.inputs}
+    return [f"{port.name}.out" if port.name in taken else port.name for port in exported.outputs]
+
+
+@contextmanager
+def _exporting(module: nn.Module, family: str, backend: str) -> Iterator[None]:
+    """No gradients, no inference mode, the rewriters in effect, and none of the exporter's notes."""
+    noisy = [logging.getLogger(name) for name in ("torch.onnx", "torch.onnx._internal.exporter", "onnxscript")]
+    levels = [each.level for each in noisy]
+    with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings(), rewritten(module, family, backend):
+        warnings.simplefilter("ignore")
+        for each in noisy:
+            each.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for each, level in zip(noisy, levels, strict=True):
+                each.setLevel(level)
+
+
+def _require_open(exported: Exported, varying: dict[str, tuple[bool, ...]]) -> None:
+    """Refuse a trace that fixed an axis which has several lengths: torch.export does so without a word."""
+    nodes = [node for node in exported.program.graph.nodes if node.op == "placeholder"]
+    users = exported.program.graph_signature.user_inputs
+    by_name = {node.name: node.meta["val"] for node in nodes}
+    for name, target in zip(varying, users, strict=True):
+        for axis, (varies, length) in enumerate(zip(varying[name], by_name[target].shape, strict=True)):
+            if varies and isinstance(length, int):
+                raise Unexportable(
+                    f"{exported.part.name}: the trace works only if axis {axis} of {name} is {length} long; a rewriter "
+                    "(models/deploy/rewriters.py) must replace the code that depends on it"
+                )
+
+
+def _told(part: ModelPart, error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    first = lines[0] if lines else type(error).__name__
+    return (
+        f"{part.name} ({type(part.module).__name__}) cannot be exported: {first[:300]}; a rewriter "
+        "(models/deploy/rewriters.py) can replace what cannot be traced"
+    )
+
+
+def _shape(tensor: torch.Tensor, varying: Sequence[bool]) -> tuple[int | None, ...]:
+    return tuple(None if varies else length for varies, length in zip(varying, tensor.shape, strict=True))
+
+
+def _dtype(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def in_numpy(tensors: Tensors) -> dict[str, Any]:
+    """Arrays of ``tensors``, which are on the CPU."""
+    return {name: each.detach().contiguous().numpy() for name, each in tensors.items()}

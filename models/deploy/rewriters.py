@@ -1,0 +1,87 @@
+"""Rewriters: what is changed about a module while it is exported, because it cannot be traced as it is.
+
+MMDeploy has three kinds of rewriters, for functions, modules and symbolic operators. torch.export traces what really
+runs, so that most of them are not needed: symbolic ones never (operators are decomposed to those that backends have),
+function rewriters only where Python branches on the values of tensors, and module rewriters where a module computes in
+a way that depends on sizes at the time of tracing.
+
+To add one: write a function that yields with the change in effect, and name it in :data:`REWRITERS` with the families
+and backends that need it. ``ANY`` stands for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+
+from torch import nn
+
+ANY = "*"
+
+
+@dataclass(frozen=True)
+class Rewriter:
+    """A change in effect while a module is exported."""
+
+    why: str
+    applies: Callable[[nn.Module], AbstractContextManager[None]]
+    family: str = ANY
+    backend: str = ANY
+
+    def serves(self, family: str, backend: str) -> bool:
+        """Whether it is for this family and this backend."""
+        return self.family in (ANY, family) and self.backend in (ANY, backend)
+
+
+@contextmanager
+def _plain_attention(module: nn.Module) -> Iterator[None]:
+    """Let transformers' models attend by torch's operator, and never skip their masks.
+
+    Their default chooses by the values of the mask, which a graph cannot.
+    """
+    config = getattr(module, "config", None)
+    chosen = getattr(config, "_attn_implementation", None)
+    if config is None or chosen is None:
+        yield
+        return
+    config._attn_implementation = "eager"
+    try:
+        yield
+    finally:
+        config._attn_implementation = chosen
+
+
+@contextmanager
+def _any_size(module: nn.Module) -> Iterator[None]:
+    """Let a UNet always pass the target sizes of its upsampling on.
+
+    diffusers does so only for sizes that cannot be halved evenly, and decides by the size at the time of tracing.
+    """
+    halvings = getattr(module, "num_upsamplers", None)
+    if not isinstance(halvings, int):
+        yield
+        return
+    module.num_upsamplers = _NO_SIZE_HALVES_SO_OFTEN  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        module.num_upsamplers = halvings  # type: ignore[assignment]
+
+
+_NO_SIZE_HALVES_SO_OFTEN = 30
+
+REWRITERS: list[Rewriter] = [
+    Rewriter("masks are skipped by their values", _plain_attention),
+    Rewriter("sizes decide how a UNet upsamples", _any_size),
+]
+
+
+@contextmanager
+def rewritten(module: nn.Module, family: str, backend: str) -> Iterator[None]:
+    """The context in which ``module`` is exported."""
+    with ExitStack() as stack:
+        for each in REWRITERS:
+            if each.serves(family, backend):
+                stack.enter_context(each.applies(module))
+        yield

@@ -1,0 +1,129 @@
+"""Where deployed packages lie: ``DATA/deployed/MODEL/BACKEND-PRECISION``, each published whole by one rename."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from photogram_runtime.errors import PackageError
+from photogram_runtime.package import read_manifest
+
+from models.errors import PhotogramError
+
+PARTIAL = ".partial"
+STALE_S = 86400.0
+"""An unfinished package of this age was left by a process that died."""
+_TARGET = re.compile(r"[a-z0-9]+-[a-z0-9]+")
+
+
+class Busy(PhotogramError):
+    """Another process is deploying the same model to the same target."""
+
+
+class PackageStore:
+    """The packages of a server; processes may share the folder.
+
+    Args:
+        folder: created on first use.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def place(self, model: str, target: str) -> Path:
+        """The folder of a package, which may not exist; ``target`` is ``BACKEND-PRECISION``."""
+        return self._of(model) / target
+
+    def targets(self, model: str) -> list[str]:
+        """The targets that a model has packages for, sound or not."""
+        try:
+            found = sorted(each.name for each in self._of(model).iterdir() if each.is_dir())
+        except FileNotFoundError:
+            return []
+        return [name for name in found if _TARGET.fullmatch(name)]
+
+    def manifests(self, model: str) -> Iterator[tuple[str, dict[str, Any] | PackageError]]:
+        """Each target of ``model`` with its ``deploy.json``, or with what is wrong with it."""
+        for target in self.targets(model):
+            try:
+                yield target, read_manifest(self.place(model, target))
+            except PackageError as error:
+                yield target, error
+
+    def models(self) -> list[str]:
+        """The folders of models that have packages, by the names that their packages give."""
+        try:
+            folders = sorted(each for each in self.folder.iterdir() if each.is_dir())
+        except FileNotFoundError:
+            return []
+        return [each.name for each in folders]
+
+    def remove(self, model: str, target: str) -> bool:
+        """Remove a package; false if there is none. It is renamed first, so that no process reads half of it."""
+        place = self.place(model, target)
+        if not place.is_dir():
+            return False
+        doomed = place.with_name(f"{place.name}.{uuid.uuid4().hex}{PARTIAL}")
+        place.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+        return True
+
+    @contextmanager
+    def writing(self, model: str, target: str) -> Iterator[Path]:
+        """A new folder, which becomes the package of ``model`` for ``target`` at the end of the context.
+
+        After an error nothing is published. A package that was there before is replaced.
+
+        Raises:
+            Busy: another process is writing the same package.
+            OSError: the disk is full, or the folder is not writable.
+        """
+        home = self._of(model)
+        home.mkdir(parents=True, exist_ok=True)
+        with _locked(home / f".{target}.lock", f"{model} is being deployed to {target} by another process"):
+            _sweep(home)
+            partial = home / f"{target}.{uuid.uuid4().hex}{PARTIAL}"
+            partial.mkdir()
+            try:
+                yield partial
+                _flush(partial)
+                self.remove(model, target)
+                partial.rename(self.place(model, target))
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+
+    def _of(self, model: str) -> Path:
+        return self.folder / quote(model, safe=" +@")
+
+
+@contextmanager
+def _locked(file: Path, busy: str) -> Iterator[None]:
+    with file.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Busy(f"{busy}; wait until it has ended") from None
+        yield
+
+
+def _sweep(home: Path) -> None:
+    for each in home.glob(f"*{PARTIAL}"):
+        if time.time() - each.stat().st_mtime > STALE_S:
+            shutil.rmtree(each, ignore_errors=True)
+
+
+def _flush(folder: Path) -> None:
+    """Have all files on the disk before the folder gets its name."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
