@@ -50,7 +50,10 @@ def open_diffusion(
 
     def load_and_note(spec: ModelSpec) -> Checkpoint:
         try:
-            checkpoint = load(spec, device, backend=settings.backend, cache=settings.backends_folder)
+            checkpoint = load(
+                spec, device, backend=settings.backend, cache=settings.backends_folder,
+                packages=settings.packages_folder,
+            )  # fmt: skip
         except ModelUnavailable as error:
             advice = f"photogram models check {shlex.quote(spec.name)} says more"
             raise ModelUnavailable(f"{error}; {advice}", error.field, detail=error.detail) from error

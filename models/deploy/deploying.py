@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from photogram_runtime.graphs import open_graph
+from photogram_runtime.graphs import Graph, open_graph
 from photogram_runtime.package import Package, Port, read_package, write_manifest
 from PIL.Image import Image
 
@@ -20,16 +19,20 @@ from models.catalog.catalog import Catalog
 from models.deploy.backends import check_target
 from models.deploy.exporting import Unexportable, trace
 from models.deploy.parts import ModelPart, parts_of
+from models.deploy.profiling import profile
+from models.deploy.profiling_keys import BUILT_IN, DEPLOYED, TORCH
 from models.deploy.proof import ImageDifference, PartDifference, Verdict, judge, psnr_db, ssim
 from models.deploy.recipes import Recipe, draw, recipes_of
 from models.deploy.recording import Call, Recorder, recording
 from models.deploy.serving import attached
 from models.deploy.sheet import comparison_sheet
+from models.deploy.source import source_digest
 from models.deploy.store import PackageStore
 from models.diffusion.checkpoint import Checkpoint
 from models.eyes.encoders import image_encoder, text_encoder
 
 SHEET = "comparison.png"
+_ROUNDS = 3
 _TOOLS = ("torch", "diffusers", "transformers", "timm", "onnx", "onnxscript", "nncf", "openvino", "onnxruntime")
 
 
@@ -38,7 +41,7 @@ class Progress:
     """What a deployment is doing."""
 
     stage: str
-    """``recording``, ``exporting``, ``checking`` or ``drawing``."""
+    """``recording``, ``exporting``, ``checking``, ``drawing`` or ``measuring``."""
     done: int
     total: int
     detail: str = ""
@@ -70,7 +73,7 @@ def deploy(
     """Make the package of ``checkpoint`` for ``target`` and publish it, whether it passes its checks or not.
 
     Args:
-        checkpoint: on torch, in float32 on the CPU, without a package.
+        checkpoint: in float32 on the CPU, with the backend that the server uses without a package.
         catalog: the catalog that has the model.
         is_forced: whether it is served even if it does not pass.
 
@@ -82,7 +85,7 @@ def deploy(
     """
     backend = check_target(target.backend, target.precision)
     spec = checkpoint.spec
-    recipes = recipes_of(catalog, spec, dict(checkpoint.pipeline.scheduler.config), target.steps)
+    recipes = _recipes(checkpoint, catalog, target.steps)
     recorded = _Recorded.of(checkpoint, catalog, recipes, target, tell)
     with store.writing(spec.name, target.name) as folder:
         build, written = backend.build(), {}
@@ -93,9 +96,12 @@ def deploy(
             written[part.name] = _written(file, exported.inputs, exported.outputs, recorded.calls[part.name][0])
         manifest = _manifest(checkpoint, target, written, backend.packages)
         write_manifest(folder, manifest)
-        verdict, seconds = _checked(checkpoint, catalog, read_package(folder), recorded, recipes, folder, tell)
-        checks = verdict.document() | {"forced": is_forced, "thresholds_of": target.precision, "seconds": seconds}
-        write_manifest(folder, manifest | {"checks": checks})
+        package = read_package(folder)
+        verdict, sheet = _compared_with(checkpoint, catalog, package, recorded, recipes, tell)
+        sheet.save(folder / SHEET)
+        figures = measured(checkpoint, catalog, package, _ROUNDS, target.steps, tell)
+        checks = verdict.document() | {"forced": is_forced}
+        write_manifest(folder, manifest | {"checks": checks, "profile": figures})
     return read_package(store.place(spec.name, target.name))
 
 
@@ -106,15 +112,13 @@ class _Recorded:
     parts: Sequence[ModelPart]
     calls: dict[str, list[Call]]
     images: Sequence[Image]
-    seconds: float
-    """What drawing took."""
 
     @classmethod
     def of(
         cls, checkpoint: Checkpoint, catalog: Catalog, recipes: Sequence[Recipe], target: Target, tell: Tell
     ) -> _Recorded:
         recorder = Recorder()
-        plain = replace(checkpoint, denoiser=checkpoint.eager, deployed=None)
+        plain = _on_torch(checkpoint)
         parts = [
             each for each in parts_of(plain.family, plain.pipeline) if not target.parts or each.name in target.parts
         ]
@@ -124,40 +128,74 @@ class _Recorded:
         with recording(parts, recorder):
             images = draw(recipes, catalog, plain, lambda done, total: tell(Progress("recording", done, total)))
         called = [each for each in parts if recorder.has(each.name)]
-        began_at = time.perf_counter()
-        draw(recipes, catalog, plain)
-        seconds = time.perf_counter() - began_at
-        return cls(called, {each.name: recorder.calls(each.name) for each in called}, images, seconds)
+        return cls(called, {each.name: recorder.calls(each.name) for each in called}, images)
 
 
-def _checked(
+def check(checkpoint: Checkpoint, catalog: Catalog, package: Package, tell: Tell) -> dict[str, Any]:
+    """Record once more, and compare ``package`` as it is; the checks as ``deploy.json`` has them. Nothing is written.
+
+    Raises:
+        PackageError: a graph cannot be opened here.
+        JobFailure: an image cannot be drawn.
+    """
+    recipes = _recipes(checkpoint, catalog, package.manifest.get("steps"))
+    target = Target(package.backend, package.precision, parts=tuple(package.parts))
+    recorded = _Recorded.of(checkpoint, catalog, recipes, target, tell)
+    return _compared_with(checkpoint, catalog, package, recorded, recipes, tell)[0].document()
+
+
+def measured(
+    checkpoint: Checkpoint, catalog: Catalog, package: Package, rounds: int, steps: int | None, tell: Tell
+) -> dict[str, Any]:
+    """The speed of ``package`` beside torch and beside what the server uses without it.
+
+    Raises:
+        PackageError: a graph cannot be opened here.
+        InvalidTicket, JobFailure: the model does not take so few or so many steps; an image cannot be drawn.
+    """
+    began_at = time.perf_counter()
+    deployed = attached(checkpoint, package, _opened(package))
+    load_s = time.perf_counter() - began_at
+    recipe = _recipes(checkpoint, catalog, steps)[0]
+    figures = profile(
+        {TORCH: _on_torch(checkpoint), BUILT_IN: checkpoint, DEPLOYED: deployed}, catalog, recipe, rounds,
+        told=lambda done, total: tell(Progress("measuring", done, total)),
+    )  # fmt: skip
+    return figures | {"load_s": round(load_s, 3)}
+
+
+def _recipes(checkpoint: Checkpoint, catalog: Catalog, steps: int | None) -> list[Recipe]:
+    return recipes_of(catalog, checkpoint.spec, dict(checkpoint.pipeline.scheduler.config), steps)
+
+
+def _opened(package: Package) -> dict[str, Graph]:
+    return {name: open_graph(package, part, torch.get_num_threads()) for name, part in package.parts.items()}
+
+
+def _compared_with(
     checkpoint: Checkpoint,
     catalog: Catalog,
     package: Package,
     recorded: _Recorded,
     recipes: Sequence[Recipe],
-    folder: Path,
     tell: Tell,
-) -> tuple[Verdict, dict[str, float]]:
-    """The verdict, and the seconds that all images took on torch and with the package."""
-    began_at = time.perf_counter()
-    graphs = {name: open_graph(package, part, torch.get_num_threads()) for name, part in package.parts.items()}
-    load_s = time.perf_counter() - began_at
-    errors: dict[str, PartDifference] = {}
+) -> tuple[Verdict, Image]:
+    """The verdict over ``package``, and the comparison sheet."""
+    graphs = _opened(package)
+    differences: dict[str, PartDifference] = {}
     for number, (name, graph) in enumerate(graphs.items()):
         tell(Progress("checking", number, len(graphs), name))
-        errors[name] = PartDifference.of(graph, recorded.calls[name])
+        differences[name] = PartDifference.of(graph, recorded.calls[name])
     deployed = attached(checkpoint, package, graphs)
-    began_at = time.perf_counter()
     found = draw(recipes, catalog, deployed, lambda done, total: tell(Progress("drawing", done, total)))
-    seconds = {"torch": round(recorded.seconds, 3), "deployed": round(time.perf_counter() - began_at, 3)}
     judged = [number for number, each in enumerate(recipes) if each.is_judged]
     images = [_compared(recipes[number], recorded.images[number], found[number]) for number in judged]
-    comparison_sheet([recorded.images[each] for each in judged], [found[each] for each in judged], images).save(
-        folder / SHEET
-    )
-    precision = package.precision
-    return judge(precision, errors, images), seconds | {"load": round(load_s, 3)}
+    sheet = comparison_sheet([recorded.images[each] for each in judged], [found[each] for each in judged], images)
+    return judge(package.precision, differences, images), sheet
+
+
+def _on_torch(checkpoint: Checkpoint) -> Checkpoint:
+    return replace(checkpoint, denoiser=checkpoint.eager, deployed=None)
 
 
 def _compared(recipe: Recipe, expected: Image, found: Image) -> ImageDifference:
@@ -183,23 +221,13 @@ def _manifest(checkpoint: Checkpoint, target: Target, parts: dict[str, Any], pac
     spec = checkpoint.spec
     return {
         "model": spec.name, "family": spec.family, "kind": "drawing", "backend": target.backend,
-        "precision": target.precision, "parts": parts, "source": {"sha256": source_digest(checkpoint)},
+        "precision": target.precision, "steps": target.steps, "parts": parts,
+        "source": {"sha256": source_digest(checkpoint)},
         "versions": {name: found for name in _TOOLS if (found := _version(name)) is not None},
         "requires": {name: version(name) for name in packages},
         "device": {"type": checkpoint.device.type, "machine": platform.machine(), "processor": _processor()},
-        "licence": spec.licence, "made_at": round(time.time()), "checks": {},
+        "licence": spec.licence, "made_at": round(time.time()), "checks": {}, "profile": {},
     }  # fmt: skip
-
-
-def source_digest(checkpoint: Checkpoint) -> str:
-    """The SHA-256 of all weights of ``checkpoint`` and their names; takes about a second for each GB."""
-    digest = hashlib.sha256()
-    for name, component in sorted(checkpoint.pipeline.components.items()):
-        if isinstance(component, torch.nn.Module):
-            for key, weights in component.state_dict().items():
-                digest.update(f"{name} {key} {weights.dtype} {tuple(weights.shape)}".encode())
-                digest.update(weights.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def _version(name: str) -> str | None:

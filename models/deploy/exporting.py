@@ -83,7 +83,7 @@ def trace(part: ModelPart, calls: Sequence[Call], family: str, backend: str) -> 
     axes = tuple({axis: auto for axis, varies in enumerate(varying[name]) if varies} for name in example.inputs)
     with _exporting(part.module, family, backend):
         flat = FlatModule(part.module, example).eval()
-        tensors = tuple(each.clone() for each in example.inputs.values())
+        tensors = tuple(_doubled(each, varying[name]) for name, each in example.inputs.items())
         try:
             program = torch.export.export(flat, tensors, dynamic_shapes=(axes,), strict=False)
         except Exception as error:  # torch.export raises whatever traced code raises
@@ -91,6 +91,13 @@ def trace(part: ModelPart, calls: Sequence[Call], family: str, backend: str) -> 
     found = Exported(part, calls, program)
     _require_open(found, varying)
     return found
+
+
+def _doubled(tensor: torch.Tensor, varying: Sequence[bool]) -> torch.Tensor:
+    """A copy of ``tensor`` without open axes of length 1, which torch.export would fix: they are repeated."""
+    return tensor.repeat(
+        [2 if varies and length == 1 else 1 for varies, length in zip(varying, tensor.shape, strict=True)]
+    )
 
 
 def write_onnx(exported: Exported, file: Path, family: str) -> None:
@@ -125,7 +132,10 @@ def _output_names(exported: Exported) -> list[str]:
 @contextmanager
 def _exporting(module: nn.Module, family: str, backend: str) -> Iterator[None]:
     """No gradients, no inference mode, the rewriters in effect, and none of the exporter's notes."""
-    noisy = [logging.getLogger(name) for name in ("torch.onnx", "torch.onnx._internal.exporter", "onnxscript")]
+    noisy = [
+        logging.getLogger(name)
+        for name in ("torch.export", "torch._export", "torch.onnx", "torch.onnx._internal.exporter", "onnxscript")
+    ]
     levels = [each.level for each in noisy]
     with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings(), rewritten(module, family, backend):
         warnings.simplefilter("ignore")

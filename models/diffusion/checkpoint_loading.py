@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 
+from models.catalog.backends import AUTO
 from models.catalog.catalog import WEIGHTS, ModelSpec
 from models.catalog.families import ATTENTIONS, FAMILIES
 from models.catalog.file_kinds import kind_of
@@ -44,7 +45,12 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 
 
 def load_checkpoint(
-    spec: ModelSpec, device: torch.device, *, backend: str = "eager", cache: Path | None = None
+    spec: ModelSpec,
+    device: torch.device,
+    *,
+    backend: str = "eager",
+    cache: Path | None = None,
+    packages: Path | None = None,
 ) -> Checkpoint:
     """Load the weights that ``spec`` names onto ``device``. Only safetensors are read; code beside them is never run.
 
@@ -53,6 +59,7 @@ def load_checkpoint(
         device: the device that holds the weights afterwards.
         backend: the backend for the UNet; see :func:`~models.diffusion.backends.choose.choose_backend`.
         cache: the folder for exported graphs; without it, torch runs the UNet.
+        packages: the folder of deployed packages, one of which is used if it is faster and ``backend`` is ``AUTO``.
 
     Raises:
         ModelUnavailable: the weights are missing, cannot be read, or are not of the family that ``spec`` says.
@@ -84,7 +91,12 @@ def load_checkpoint(
     is_plain = is_plain and spec.attention == ATTENTIONS[0]
     if cache is not None and family.is_exportable and is_plain and isinstance(eager, EagerDenoiser):
         chosen = choose_backend(eager, backend, cache, _expected_shape(spec, pipeline))
-    return Checkpoint(spec, family, pipeline, chosen, eager, device, dtype, placement=placement)
+    checkpoint = Checkpoint(spec, family, pipeline, chosen, eager, device, dtype, placement=placement)
+    if packages is None or backend != AUTO or not is_plain or (device.type, dtype) != ("cpu", torch.float32):
+        return checkpoint
+    from models.deploy.choosing import serve_fastest
+
+    return serve_fastest(checkpoint, packages)
 
 
 def _check_memory(spec: ModelSpec, device: torch.device) -> None:

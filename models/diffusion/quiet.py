@@ -31,3 +31,12 @@ def silence_libraries() -> None:
             library.set_verbosity(CRITICAL)  # the variable is read once, perhaps by an earlier import
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
+
+
+def let_waiting_threads_sleep() -> None:
+    """Have OpenMP's threads wait without using a core; torch reads the variable when it is imported.
+
+    GNU's library lets them spin as long as no second thread of the process computes. Plain diffusers computes in one
+    thread and the engine in several, so that other programs on the same cores would slow down plain diffusers alone.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +23,7 @@ import numpy as np
 
 from models.catalog.catalog import Catalog
 from models.catalog.families import FAMILIES, IMG2IMG, TXT2IMG
-from models.diffusion.quiet import silence_libraries
+from models.diffusion.quiet import let_waiting_threads_sleep, silence_libraries
 from models.downloads.space import in_words
 from models.errors import JobFailure, PhotogramError, in_flags
 from models.jobs.params import DrawParams, DrawRequest
@@ -99,22 +98,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("name")
     parser.add_argument("--steps", type=int)
     options = parser.parse_args(argv)
-    _let_waiting_threads_sleep()
+    let_waiting_threads_sleep()
     silence_libraries()
     try:
         return _verify(Catalog.load(options.catalog), options.name, options.steps)
     except PhotogramError as error:
         print(f"photogram models verify: {in_flags(error, _FLAGS)}", file=sys.stderr)
         return 1
-
-
-def _let_waiting_threads_sleep() -> None:
-    """Have OpenMP's threads wait without using a core; torch reads the variable when it is imported.
-
-    GNU's library lets them spin as long as no second thread of the process computes. Plain diffusers computes in one
-    thread and the engine in several, so that other programs on the same cores would slow down plain diffusers alone.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _verify(catalog: Catalog, name: str, steps: int | None) -> int:

@@ -284,6 +284,11 @@ class Settings:
         return self.data / "provenance"
 
     @property
+    def packages_folder(self) -> Path:
+        """Models that were deployed to inference backends."""
+        return self.data / "deployed"
+
+    @property
     def backends_folder(self) -> Path:
         """The folder of models that were exported for another runtime than torch; it may be deleted at any time."""
         return self.cache / "backends"

@@ -223,7 +223,7 @@ def _sha256(path: Path) -> str:
 
 
 _TEXTS = ("model", "backend", "precision", "kind", "family")
-_OBJECTS = ("files", "parts", "source", "versions", "requires", "device", "checks")
+_OBJECTS = ("files", "parts", "source", "versions", "requires", "device", "checks", "profile")
 
 
 def _package(folder: Path, manifest: Mapping[str, Any]) -> Package:

@@ -1,0 +1,209 @@
+"""``photogram deploy`` with a tiny model: a package is made, shown, checked, copied, damaged, refused and removed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from photogram_runtime.package import MANIFEST, write_manifest
+from PIL import Image, ImageChops
+
+from models.catalog.catalog import Catalog
+from models.deploy.choosing import serve_fastest
+from models.deploy.recipes import draw, recipes_of
+from models.deploy.serving import DeployedDenoiser
+from models.diffusion.checkpoint import Checkpoint
+from models.diffusion.checkpoint_loading import load_checkpoint
+from service.commands.deploy import main
+from tests.tiny import PX, build_tiny_sd
+
+TARGET = "openvino-f32"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """A data folder with a tiny model and its package."""
+    folder = tmp_path_factory.mktemp("data")
+    build_tiny_sd(folder / "tiny")
+    (folder / "catalog.toml").write_text(
+        f'[models.tiny]\nfolder = "{folder / "tiny"}"\nfamily = "stable-diffusion"\nlicence = "MIT"\n'
+        f"[models.tiny.defaults]\nwidth = {2 * PX}\nheight = {2 * PX}\nnum_inference_steps = 4\n"
+    )
+    assert main(["tiny", "--backend", "openvino", "--steps", "2", "--data", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture
+def run(data, capsys):
+    """Runs the command with the module's data folder; gives the exit code and what it printed."""
+
+    def run_command(*args: str, folder: Path = data) -> tuple[int, str, str]:
+        code = main([*args, "--data", str(folder)])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run_command
+
+
+@pytest.fixture
+def package(data, tmp_path) -> Path:
+    """A data folder of its own, with a copy of the package that the test may damage."""
+    shutil.copytree(data / "deployed", tmp_path / "deployed")
+    return tmp_path / "deployed" / "tiny" / TARGET
+
+
+def manifest_of(package: Path) -> dict:
+    return json.loads((package / MANIFEST).read_text())
+
+
+def test_a_package_has_every_part_its_checks_and_its_figures(data):
+    package = data / "deployed" / "tiny" / TARGET
+    manifest = manifest_of(package)
+    assert list(manifest["parts"]) == ["text_encoder", "unet", "vae_decoder", "vae_encoder"]
+    assert all(each["relative"] < 1e-3 for each in manifest["checks"]["parts"].values())
+    assert {"torch", "built-in", "deployed"} < set(manifest["profile"])
+    assert manifest["licence"] == "MIT"
+    width, height = Image.open(package / "comparison.png").size
+    judged = len(manifest["checks"]["images"])
+    assert judged >= 6 and width > judged * 2 * PX and height > 3 * 2 * PX
+
+
+def test_list_show_and_compare_tell_of_the_package(run, tmp_path):
+    code, out, _ = run("list")
+    assert (code, out.split()[:3]) == (0, ["tiny", TARGET, "passed"])
+    code, out, _ = run("show", "tiny", TARGET)
+    assert code == 0 and "vae_decoder" in out and "checks: passed" in out and "images/s" in out
+    code, out, _ = run("compare", "tiny", "--sheets", str(tmp_path / "sheets"))
+    assert code == 0 and TARGET in out
+    assert (tmp_path / "sheets" / f"{TARGET}.png").is_file()
+
+
+def test_a_package_is_checked_and_measured_again(run):
+    code, out, _ = run("test", "tiny", TARGET)
+    assert code == 0 and "checks: passed" in out
+    code, out, _ = run("profile", "tiny", TARGET, "--rounds", "1", "--steps", "2")
+    assert code == 0 and "deployed" in out and "loaded in" in out
+
+
+def test_check_env_names_every_backend(run):
+    code, out, _ = run("check-env")
+    assert code == 0 and "openvino" in out and "onnxruntime" in out and "precisions: f32" in out
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("nothing",), "there is no model 'nothing'"),
+        (("show", "tiny", "openvino-w9"), f"its packages: {TARGET}"),
+        (("rm", "tiny", "nothing-f32"), f"its packages: {TARGET}"),
+        (("compare", "house"), "house has no packages"),
+        (("tiny", "--backend", "onnxruntime", "--precision", "bf16"), "onnxruntime cannot have bf16"),
+        (("tiny", "--parts", "nose", "--steps", "2"), "the model has no part nose"),
+        (("pull", "tiny", TARGET, "/nowhere"), "there is no tiny/openvino-f32/deploy.json"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_one_line(run, args, told):
+    code, _, err = run(*args)
+    assert code == 1
+    assert told in err and err.count("\n") == 1 and "Traceback" not in err
+
+
+def test_a_package_travels_to_another_server(run, data, tmp_path):
+    assert run("push", "tiny", TARGET, str(tmp_path / "shared"))[0] == 0
+    code, out, _ = run("pull", "tiny", TARGET, str(tmp_path / "shared"), folder=tmp_path / "other")
+    assert code == 0
+    pulled = tmp_path / "other" / "deployed" / "tiny" / TARGET
+    assert out.strip() == f"pulled to {pulled}"
+    assert manifest_of(pulled) == manifest_of(data / "deployed" / "tiny" / TARGET)
+
+
+def test_a_cut_copy_is_not_pulled(run, tmp_path):
+    run("push", "tiny", TARGET, str(tmp_path / "shared"))
+    graph = tmp_path / "shared" / "deployed" / "tiny" / TARGET / "unet.bin"
+    graph.write_bytes(graph.read_bytes()[:-1])
+    code, _, err = run("pull", "tiny", TARGET, str(tmp_path / "shared"), folder=tmp_path / "other")
+    assert code == 1 and "unet.bin has" in err
+    assert run("list", folder=tmp_path / "other")[1].startswith("no model is deployed")
+
+
+def test_a_removed_package_is_gone(run, package):
+    folder = package.parents[2]
+    assert run("rm", "tiny", TARGET, folder=folder)[0] == 0
+    assert not package.exists()
+    assert run("list", folder=folder)[1].startswith("no model is deployed")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(data) -> Checkpoint:
+    return load_checkpoint(Catalog.load(data / "catalog.toml")["tiny"], torch.device("cpu"))
+
+
+def test_the_engine_draws_the_same_images_with_the_package(data, checkpoint, package):
+    change(package, profile={})  # whatever was measured: it is used, if it is not slower
+    served = serve_fastest(checkpoint, package.parents[1])
+    assert isinstance(served.denoiser, DeployedDenoiser) and served.denoiser.name == TARGET
+    catalog = Catalog.load(data / "catalog.toml")
+    recipes = recipes_of(catalog, checkpoint.spec, dict(checkpoint.pipeline.scheduler.config), 2)[:3]
+    for one, other in zip(draw(recipes, catalog, checkpoint), draw(recipes, catalog, served), strict=True):
+        assert max(high for _, high in ImageChops.difference(one, other).getextrema()) <= 1
+
+
+def change(package: Path, **fields: object) -> None:
+    """Write ``deploy.json`` anew, as a package that was made so."""
+    write_manifest(package, manifest_of(package) | fields)
+
+
+def spoil(package: Path, **fields: object) -> None:
+    """Change ``deploy.json`` behind the back of its digest."""
+    (package / MANIFEST).write_text(json.dumps(manifest_of(package) | fields))
+
+
+def cut(package: Path) -> None:
+    graph = package / "unet.bin"
+    graph.write_bytes(graph.read_bytes()[:100])
+
+
+def flip(package: Path) -> None:
+    graph = package / "unet.bin"
+    held = bytearray(graph.read_bytes())
+    held[len(held) // 2] ^= 1
+    graph.write_bytes(held)
+
+
+DAMAGES = {
+    "a file is cut": cut,
+    "a bit is flipped": flip,
+    "a file is missing": lambda package: (package / "vae_decoder.xml").unlink(),
+    "a file was added": lambda package: (package / "run.py").write_text("pass"),
+    "deploy.json was edited": lambda package: spoil(package, precision="int8"),
+    "deploy.json is cut": lambda package: (package / MANIFEST).write_text('{"format": 1'),
+    "another format": lambda package: spoil(package, format=99),
+    "other weights": lambda package: change(package, source={"sha256": "0" * 64}),
+    "another version": lambda package: change(package, requires={"openvino": "2019.1.0"}),
+    "another machine": lambda package: change(package, device={"machine": "vax"}),
+    "it did not pass": lambda package: change(package, checks={"passed": False, "forced": False}),
+    "the runtime cannot read it": lambda package: (
+        (package / "unet.xml").write_text("<net/>"),
+        change(package),
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_package_that_must_not_be_used_leaves_the_model_on_torch(checkpoint, package, caplog, damage):
+    change(package, profile={})
+    DAMAGES[damage](package)
+    served = serve_fastest(checkpoint, package.parents[1])
+    assert served is checkpoint
+    assert any(TARGET in record.getMessage() and "tiny" in record.getMessage() for record in caplog.records)
+
+
+def test_a_package_that_is_slower_than_what_is_built_in_is_not_used(checkpoint, package):
+    rates = {"built-in": {"images_per_s": {"1": 2.0}}, "deployed": {"images_per_s": {"1": 1.0}}}
+    change(package, profile=rates, checks={"passed": True, "forced": False})
+    assert serve_fastest(checkpoint, package.parents[1]) is checkpoint
+    change(package, profile=rates, checks={"passed": False, "forced": True})
+    assert serve_fastest(checkpoint, package.parents[1]) is not checkpoint
