@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -22,6 +23,8 @@ IMAGES_MAX = 2_000
 """How many images a request may list; more of them belong in an archive."""
 EPOCHS_MAX = 1_000
 LABEL_MAX_CHARS = 200
+SEPARATOR = ";"
+"""Between the labels of an image."""
 PROGRESS_STEPS = 100
 """The steps of a job: parts of a hundred, because nobody knows before after how many epochs it stops."""
 _IMAGE_PX = 224 * 224
@@ -45,7 +48,13 @@ class LabelledImage:
             source="example",
         ),
     ]  # fmt: skip
-    label: Annotated[str, Parameter(text="Its label, or several separated by `;`, which makes the model multi-label.")]
+    label: Annotated[
+        str,
+        Parameter(
+            text="Its label, or several separated by `;`, which makes the model multi-label; of a multi-label model it "
+            "may be empty, for an image with none of the labels."
+        ),
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +169,7 @@ class FinetuneParams(VisionParams):
 
 def complete_finetune(request: FinetuneRequest, catalog: Catalog, problems: Problems) -> FinetuneParams:
     problems.note("data", _data_problem(request))
-    problems.add(_label_problems(request.images))
+    problems.add(_label_problems(request))
     if request.name is not None:
         problems.note("name", new_name_problem(request.name, catalog.vision, catalog))
     if request.augment is not None and not _AUGMENT.fullmatch(request.augment):
@@ -194,11 +203,43 @@ def _data_problem(request: FinetuneRequest) -> Problem | None:
     return None
 
 
-def _label_problems(images: tuple[LabelledImage, ...]) -> list[FieldProblem]:
-    """What is wrong with the labels of the first image that has such a problem."""
-    for index, each in enumerate(images):
-        names = [name.strip() for name in each.label.split(";")]
-        if any(len(name) > LABEL_MAX_CHARS or not name.isprintable() for name in names):
-            message = f"a label has at most {LABEL_MAX_CHARS} characters, all printable"
-            return [FieldProblem(f"images[{index}].label", message, ProblemCode.MALFORMED)]
-    return []
+def _label_problems(request: FinetuneRequest) -> list[FieldProblem]:
+    """What is wrong with the labels of the first image that has such a problem, or else with those of all images."""
+    labels = [tuple(dict.fromkeys(name.strip() for name in each.label.split(SEPARATOR))) for each in request.images]
+    is_multi_label = value_or(request.multi_label, any(len(names) > 1 for names in labels))
+    for index, names in enumerate(labels):
+        if (problem := _names_problem(names, is_multi_label)) is not None:
+            return [FieldProblem.of(f"images[{index}].label", problem)]
+    if not labels or (problem := _counts_problem(labels, is_multi_label)) is None:
+        return []
+    return [FieldProblem.of("images", problem)]
+
+
+def _names_problem(names: tuple[str, ...], is_multi_label: bool) -> Problem | None:
+    """A problem unless an image may have these labels; one empty name is no label."""
+    if names == ("",):
+        return (
+            None if is_multi_label else Problem("must not be empty, unless multi_label is true", ProblemCode.REQUIRED)
+        )
+    if not all(names):
+        return Problem(f"has an empty name beside a {SEPARATOR!r}", ProblemCode.MALFORMED)
+    if any(len(name) > LABEL_MAX_CHARS or not name.isprintable() for name in names):
+        message = f"a label has at most {LABEL_MAX_CHARS} characters, all printable"
+        return Problem(message, ProblemCode.MALFORMED)
+    if len(names) > 1 and not is_multi_label:
+        return Problem("must be one label where multi_label is false", ProblemCode.CONFLICT)
+    return None
+
+
+def _counts_problem(labels: list[tuple[str, ...]], is_multi_label: bool) -> Problem | None:
+    """A problem unless there are labels to tell apart, with images to learn and to judge each of them by."""
+    counts = Counter(name for names in labels for name in names if name)
+    if len(counts) < (1 if is_multi_label else 2):
+        found = f"only the label {min(counts)!r}" if counts else "no label"
+        return Problem(f"must have labels to tell apart, and have {found}", ProblemCode.OUT_OF_RANGE)
+    if rare := [name for name, count in counts.items() if count < 2]:
+        message = (
+            f"must have at least 2 images of each label, one to learn and one to judge by; too few of: {rare[0]!r}"
+        )
+        return Problem(message, ProblemCode.OUT_OF_RANGE)
+    return None

@@ -11,12 +11,10 @@ from pathlib import Path
 
 from models.catalog.vision import CLASSES_MAX
 from models.errors import FinetuneError, quoted
+from models.jobs.finetuning import LABEL_MAX_CHARS, SEPARATOR
 
 EXAMPLES_MAX = 2_000_000
-LABEL_MAX_CHARS = 200
 PATH_COLUMN, LABEL_COLUMN = "path", "label"
-SEPARATOR = ";"
-"""Between the labels of an image in a CSV file."""
 TRAIN = "train"
 HELD_OUT = ("val", "validation", "test")
 """The folders beside :data:`TRAIN` that hold the held-out images, in the order in which they are looked for."""

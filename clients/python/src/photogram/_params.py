@@ -107,7 +107,8 @@ class LabelledImageParams(TypedDict, total=False):
     image: Required[ImageSource]
     """`input:<sha256>` from `POST /v1/inputs`, `image:<id>` of an image that this server generated, or Base64."""
     label: Required[str]
-    """Its label, or several separated by `;`, which makes the model multi-label."""
+    """Its label, or several separated by `;`, which makes the model multi-label; of a multi-label model it may be
+    empty, for an image with none of the labels."""
 
 
 class EditParams(TypedDict, total=False):

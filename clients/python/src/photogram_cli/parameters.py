@@ -410,7 +410,11 @@ FINETUNEPARAMS = (
                 "image",
                 "`input:<sha256>` from `POST /v1/inputs`, `image:<id>` of an image that this server generated, or Base64.",
             ),
-            Parameter("label", "str", "Its label, or several separated by `;`, which makes the model multi-label."),
+            Parameter(
+                "label",
+                "str",
+                "Its label, or several separated by `;`, which makes the model multi-label; of a multi-label model it may be empty, for an image with none of the labels.",
+            ),
         ),
     ),
     Parameter(

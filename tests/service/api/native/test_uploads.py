@@ -262,6 +262,10 @@ def seeing(gateway, settings: Settings):
     return gateway
 
 
+def labelled(*labels: str) -> list[dict[str, str]]:
+    return [{"image": base64_of(PNG), "label": label} for label in labels]
+
+
 def finetune(gateway: httpx.Client, path: str = "/v1/jobs", **params: object) -> httpx.Response:
     return gateway.post(path, json={"kind": "finetune", "params": params})
 
@@ -304,6 +308,13 @@ def test_bad_archives(gateway, settings, content, headers, status, reason):
         ({"images": [{"image": "https://example.org/a.png", "label": "a"}]}, "images[0].image", "upload the file"),
         ({"images": [{"image": base64_of(ARCHIVE), "label": "a"}]}, "images[0].image", "not"),
         ({"images": [{"image": base64_of(PNG), "label": "a\x07b"}]}, "images[0].label", "all printable"),
+        ({"images": labelled("a", "a", "b", " ")}, "images[3].label", "must not be empty, unless multi_label"),
+        ({"images": labelled("a", ";"), "multi_label": False}, "images[1].label", "must not be empty"),
+        ({"images": labelled("a", "a;;b")}, "images[1].label", "has an empty name beside a ';'"),
+        ({"images": labelled("a", "a;b"), "multi_label": False}, "images[1].label", "where multi_label is false"),
+        ({"images": labelled("a", "a")}, "images", "have only the label 'a'"),
+        ({"images": labelled("", ""), "multi_label": True}, "images", "have no label"),
+        ({"images": labelled("a", "a", "b")}, "images", "too few of: 'b'"),
         ({"data": base64_of(ARCHIVE), "name": "../x"}, "name", "must be letters"),
         ({"data": base64_of(ARCHIVE), "name": "eye"}, "name", "already"),
         ({"data": base64_of(ARCHIVE), "augment": "__import__"}, "augment", "a policy of timm"),
@@ -315,6 +326,11 @@ def test_what_cannot_be_learnt_is_refused_by_its_field(seeing, queued, params, f
     [error, *_] = answer.json()["errors"]
     assert (answer.status_code, error["field"]) == (422, f"params.{field}") and reason in error["message"], error
     assert queued() == 0
+
+
+def test_an_image_of_a_multi_label_model_may_have_no_label(seeing):
+    answer = finetune(seeing, "/v1/jobs/dry_run", images=labelled("a", "a", "b;a", "b", ""))
+    assert answer.status_code == 200 and answer.json()["params"]["images"][-1]["label"] == ""
 
 
 def test_a_limit_of_cost_units_refuses_a_training_before_it_begins(serve, settings: Settings, key: str):
