@@ -37,7 +37,7 @@ def _no_source(source: str) -> BinaryIO:
 
 
 class JobCanceled(PhotogramError):
-    """The job of this call was canceled, or exceeded its deadline; let it pass."""
+    """The job of this call was canceled, exceeded its deadline, or goes back to the queue; let it pass."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +202,7 @@ class FunctionExecutor:
         try:
             self._emit(call, self._run(call))
         except JobCanceled:
-            log.info("job %s stopped when it was canceled", call.job.job_id)
+            log.info("the function of job %s has stopped, because its result is not needed here", call.job.job_id)
         finally:
             del self._running_since[call]
 

@@ -101,6 +101,7 @@ class JobLoop:
     def _cancel_requested(self) -> None:
         for job in self._held.take_cancel_requests():
             if self._end(job):
+                log.info("canceling job %s", job.job_id)
                 self._finish.cancel(job)
 
     def _fail_overdue(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -95,7 +96,7 @@ def test_a_function_that_fails_ends_its_job_only(toys, text: str, code: str, wor
     assert [path for path in (toys.data / "files").glob("*/*")] == []
 
 
-def test_a_running_function_is_canceled(toys) -> None:
+def test_a_running_function_is_canceled(toys, capfd) -> None:
     job = toys.submit_request(ToyRequest(kind="wait", text="x"))
     toys.start_worker()
     toys.until_step(job, 3)
@@ -103,6 +104,7 @@ def test_a_running_function_is_canceled(toys) -> None:
     (record,) = toys.until_over(job)
     assert record.status is JobStatus.CANCELED
     toys.until(lambda: not toys.redis.exists("rq:wip:toys"))
+    assert f"canceling job {job}" in capfd.readouterr().err
 
 
 def test_a_function_that_exceeds_the_deadline_fails(toys) -> None:
@@ -134,7 +136,7 @@ def test_a_job_whose_process_is_killed_is_redelivered(toys, tmp_path: Path) -> N
     assert toys.redis.hget(f"photogram:job:{job}", "crashes") == b"1"
 
 
-def test_a_worker_that_is_asked_to_stop_requeues_a_running_function(toys) -> None:
+def test_a_worker_that_is_asked_to_stop_requeues_a_running_function(toys, capfd) -> None:
     job = toys.submit_request(ToyRequest(kind="wait", text="x"))
     worker = toys.start_worker()
     toys.until_step(job, 1)
@@ -142,6 +144,8 @@ def test_a_worker_that_is_asked_to_stop_requeues_a_running_function(toys) -> Non
     assert worker.wait(60) == 0
     assert toys.record(job).status is JobStatus.QUEUED
     assert toys.redis.lrange("rq:queue:toys", 0, -1) == [job.encode()]
+    told = capfd.readouterr().err
+    assert f"requeuing job {job}" in told and "cancel" not in told
 
 
 def test_a_worker_of_the_diffusion_queue_runs_plans_and_functions(toys) -> None:
@@ -259,7 +263,7 @@ def test_a_step_that_is_no_number_is_an_error_in_the_function(step, error: type[
     assert isinstance(poll(executor, 1)[0], Finished)
 
 
-def test_reports_between_two_polls_wake_the_loop_once() -> None:
+def test_reports_between_two_polls_wake_the_loop_once_and_why_it_stopped_is_not_guessed(caplog) -> None:
     reported, wakes = threading.Event(), []
 
     def chatty(call: FunctionCall) -> JobOutput:
@@ -275,7 +279,9 @@ def test_reports_between_two_polls_wake_the_loop_once() -> None:
     assert reported.wait(30)
     assert len(wakes) == 1
     assert len(executor.poll()) == 100 and executor.longest_call_s > 0
+    caplog.set_level(logging.INFO)
     executor.stop("e")
     while executor.longest_call_s > 0:
         time.sleep(0.01)
     assert executor.poll() == [] and len(wakes) == 1
+    assert caplog.messages == ["the function of job j has stopped, because its result is not needed here"]
