@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from photogram_cli.near_misses import Parser
+from photogram_cli.texts import FileName
 
 from models.language.presets import PRESETS, SMOLLM2, Preset
 from service.backbone.configuration import configure
@@ -41,7 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("presets", help="list the known models").set_defaults(run=list_presets)
     serving = commands.add_parser("serve", help="serve a model until stopped")
     serving.add_argument("preset", choices=[preset.name for preset in PRESETS.values() if preset.repository])
-    serving.add_argument("--model", help="a folder or a repository (default: the preset's); for RWKV a .pth file")
+    serving.add_argument(
+        "--model", type=FileName, help="a folder or a repository (default: the preset's); for RWKV a .pth file"
+    )
     serving.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     serving.add_argument("--port", type=int, default=8001, help="port to listen on (default: 8001)")
     serving.add_argument("--served-model-name", help="the model's name in requests (default: the preset's)")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from photogram_cli.near_misses import Parser
+from photogram_cli.texts import FileName
 
 from models.catalog.catalog import DTYPES, OFFLOADS, PREDICTIONS, WEIGHTS, Catalog, ModelSpec
 from models.catalog.families import ATTENTIONS, FAMILIES
@@ -59,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("list", help="list all models, and why one is unusable").set_defaults(run=list_models)
     _add_arguments(commands.add_parser("add", help="add a model to the catalog"))
     scan_parser = commands.add_parser("scan", help="add a folder of models of A1111 or ComfyUI, without copying it")
-    scan_parser.add_argument("folder", help="the folder of A1111 or ComfyUI, or any folder of models")
+    scan_parser.add_argument("folder", type=FileName, help="the folder of A1111 or ComfyUI, or any folder of models")
     scan_parser.add_argument("--dry-run", action="store_true", help="say what would be added, and change nothing")
     scan_parser.set_defaults(run=scan)
     for name, run, text in (
@@ -83,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_arguments(add_parser: argparse.ArgumentParser) -> None:
     add_parser.add_argument(
         "source",
+        type=lambda text: text if "://" in text else FileName(text),
         help="a file of weights, a diffusers folder, a hub repository (owner/name), a URL (Civitai, or a file), or a "
         "vision model of timm (timm/NAME, or a folder in timm's layout)",
     )
@@ -97,16 +99,22 @@ def _add_arguments(add_parser: argparse.ArgumentParser) -> None:
         choices=tuple(FAMILIES),
         help="the architecture (default: told by the file, or by the model_index.json of a folder or repository)",
     )
-    add_parser.add_argument("--config", help="a diffusers folder with the file's configuration and tokenizers")
+    add_parser.add_argument(
+        "--config", type=FileName, help="a diffusers folder with the file's configuration and tokenizers"
+    )
     add_parser.add_argument(
         "--prediction", choices=PREDICTIONS[1:], help="what the UNet of a file predicts (default: told by the file)"
     )
     add_parser.add_argument("--architecture", metavar="NAME", help="for a vision model in a file: its name in timm")
-    add_parser.add_argument("--labels", help="for a vision model: a text file with the label of each class, one a line")
-    add_parser.add_argument("--classes", type=int, help="for a vision model in a file: how many classes it has")
-    add_parser.add_argument("--vae", help="a .safetensors file with the VAE to use instead of the model's own")
     add_parser.add_argument(
-        "--parts", metavar="SOURCE",
+        "--labels", type=FileName, help="for a vision model: a text file with the label of each class, one a line"
+    )
+    add_parser.add_argument("--classes", type=int, help="for a vision model in a file: how many classes it has")
+    add_parser.add_argument(
+        "--vae", type=FileName, help="a .safetensors file with the VAE to use instead of the model's own"
+    )
+    add_parser.add_argument(
+        "--parts", metavar="SOURCE", type=FileName,
         help="for a UNet or transformer alone: the model with its text encoders and VAE (folder, repository or file)",
     )  # fmt: skip
     add_parser.add_argument("--to", metavar="MODEL", help="the checkpoint of the catalog that a VAE is for")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from photogram_cli.near_misses import Parser
+from photogram_cli.texts import FileName
 
 from models.errors import StorageUnavailable
 from service.backbone.configuration import configure
@@ -57,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _place(text: str) -> str:
     try:
-        return bucket(text) if "://" in text else str(folder(text))
+        return bucket(text) if "://" in text else FileName(folder(text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 

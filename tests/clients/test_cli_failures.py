@@ -9,7 +9,7 @@ import pytest
 from photogram_cli.command import main
 from photogram_cli.failures import told
 
-from .wire_server import WireServer
+from .wire_server import PNG, WireServer
 
 SCRIPT = "import sys; from photogram_cli.command import main; sys.exit(main())"
 
@@ -43,6 +43,61 @@ def test_a_file_that_cannot_be_used_is_named(
 ):
     assert main(argv) == code
     assert capsys.readouterr().err == f"photogram: {line}\n" and not server.requests
+
+
+@pytest.mark.parametrize(
+    ("argv", "flag"),
+    [
+        (["generate", "\udcff"], "PROMPT"),
+        (["generate", "a", "--negative-prompt", "b\udcff"], "--negative-prompt"),
+        (["generate", "a", "--tag", "b", "--tag", "\udcff"], "--tag"),
+        (["generate", "a", "--file-metadata", "a=\udcff"], "--file-metadata"),
+        (["generate", "a", "--lora", "film,name=\udcff"], "--lora: name"),
+        (["generate", "a", "-p", 'prompt="\\ud800"'], "-p/--param"),
+        (["generate", "a", "-p", "mask.\udcff=1"], "-p/--param"),
+        (["edit", "oil", "https://example.org/\udcff.png"], "IMAGE"),
+        (["search", "--image", "image:\udcff"], "--image"),
+        (["jobs", "delete", "\udcff"], "ID"),
+        (["jobs", "list", "--url", "\udcff"], "--url"),
+        (["keys", "create", "--model", "\udcff", "a"], "--model"),
+        (["models", "add", "https://example.org/\udcff.safetensors"], "source"),
+        (["up", "--host", "\udcff"], "--host"),
+        (["worker", "--name", "\udcff"], "--name"),
+    ],
+)
+def test_a_text_that_is_no_utf_8_is_refused_by_its_flag(
+    server: WireServer, argv: list[str], flag: str, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit) as caught:
+        main(argv)
+    error = capsys.readouterr().err
+    assert caught.value.code == 2 and not server.requests
+    assert f"argument {flag}: must be text in UTF-8, and is " in error
+
+
+def test_the_name_of_a_file_need_not_be_utf_8(server: WireServer, somewhere: Path, monkeypatch: pytest.MonkeyPatch):
+    (somewhere / "in\udcff.png").write_bytes(PNG)
+    (somewhere / "rows\udcff.csv").write_text("prompt\na cat\n")
+    monkeypatch.setenv("PYTHONIOENCODING", "utf-8:strict")  # as in the locale of most people
+    for argv in (
+        ["edit", "oil", "in\udcff.png", "-o", "out\udcff.png"],
+        [
+            "inpaint",
+            "oil",
+            "in\udcff.png",
+            "in\udcff.png",
+            "-p",
+            "mask.blur_px=2",
+            "-o",
+            "out\udcff.png",
+            "--overwrite",
+            "--json",
+        ],
+        ["batch", "rows\udcff.csv", "--out", "batch\udcff"],
+    ):
+        done = subprocess.run([sys.executable, "-c", SCRIPT, *argv], capture_output=True)
+        assert done.returncode == 0, done.stderr
+    assert (somewhere / "out\udcff.png").read_bytes() == (somewhere / "batch\udcff/00001.png").read_bytes() == PNG
 
 
 @pytest.mark.parametrize("argv", [["jobs", "list"], ["images"]])

@@ -12,6 +12,7 @@ from typing import Any
 
 from .files import is_source, numbered
 from .parameters import KINDS, OPTIONS
+from .texts import is_text
 
 ROWS_MAX = 100_000
 FILE_NAME_MAX_BYTES = 255
@@ -125,6 +126,8 @@ def _row(number: int, values: Mapping[str, Any], table: Path) -> Row:
     option_names = {option.name for option in OPTIONS} - {"metadata"}
     params: dict[str, Any] = {}
     for key, value in values.items():
+        if not is_text([key, value]):
+            raise ValueError(f"{key!r} must be Unicode text, and has half of a surrogate pair, as \\ud800 is")
         if key not in _OWN_COLUMNS and key not in option_names:
             _set(params, key, value)
     kind = str(values.get("kind") or _implied(params))

@@ -10,6 +10,7 @@ from .declarations import Kind, Parameter
 from .files import STANDARD, image_of, is_source
 from .near_misses import near_miss
 from .parameters import KINDS, OPTIONS
+from .texts import FileName, is_text
 
 _NAMES = {
     "num_inference_steps": ("--steps", "--num-inference-steps"),
@@ -144,8 +145,13 @@ def _reader(parameter: Parameter) -> Callable[[str], Any]:
     return readers.get(parameter.form, str)
 
 
-class ImageArgument(str):
-    """The argument of an image."""
+class ImageArgument(FileName):
+    """The argument of an image: a file, `-` for standard input, or a source that the server resolves."""
+
+    def __new__(cls, text: str) -> "ImageArgument":
+        if is_source(text) and not is_text(text):
+            raise argparse.ArgumentTypeError(f"must be text in UTF-8, and is {text!r}")
+        return super().__new__(cls, text)
 
 
 class _Object:
@@ -181,9 +187,12 @@ def _value(field: Parameter, text: str) -> Any:  # noqa: ANN401
     try:
         if field.form == "bool":
             return _boolean(text)
-        return _reader(field)(text)
+        value = _reader(field)(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{field.name}: invalid {field.form} value: {text!r}") from None
+    if not is_text(value):
+        raise argparse.ArgumentTypeError(f"{field.name}: must be text in UTF-8, and is {text!r}")
+    return value
 
 
 def _boolean(text: str) -> bool:

@@ -1,10 +1,12 @@
-"""Commands and flags that do not exist: which one was probably meant."""
+"""The parser of all commands: says which command or flag was probably meant, and refuses what is no text."""
 
 import argparse
 import difflib
 import re
 from collections.abc import Iterable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
+
+from .texts import is_text
 
 
 class Parser(argparse.ArgumentParser):
@@ -17,6 +19,12 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
         return found, unknown
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:  # noqa: ANN401
+        value = super()._get_value(action, arg_string)
+        if action.nargs != argparse.PARSER and not is_text(value):  # the parser of the command checks its own arguments
+            raise argparse.ArgumentError(action, f"must be text in UTF-8, and is {arg_string!r}")
+        return value
 
     def error(self, message: str) -> NoReturn:
         super().error(message + self._hint(message))

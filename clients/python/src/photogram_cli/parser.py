@@ -11,6 +11,7 @@ from .flags import OPTION, PARAM, ImageArgument, add_options, add_parameters, co
 from .installed import SERVER_COMMANDS, found_commands, help_of
 from .near_misses import Parser
 from .parameters import KINDS
+from .texts import FileName
 
 EXIT_CODES = "Exit codes: 0 done, 1 the job or the connection failed, 2 used wrongly, 130 interrupted (Ctrl-C)."
 ALWAYS_OWN = frozenset({
@@ -103,8 +104,9 @@ def _add_kind(commands: "Commands", common: Parser, kind: Kind) -> None:
     else:
         command.set_defaults(output=None)
         command.add_argument(
-            "--save-to", metavar="FOLDER", default=".", help="where files that the job makes go (default: here)"
-        )
+            "--save-to", metavar="FOLDER", type=FileName, default=".",
+            help="where files that the job makes go (default: here)",
+        )  # fmt: skip
         command.add_argument("--overwrite", action="store_true", help="replace files of the same names")
     if "prompt" in kind.required:
         command.add_argument("-n", metavar="N", type=int, help="how many images; a seed counts up")
@@ -124,7 +126,7 @@ def _add_positional(command: Parser, parameter: Parameter) -> None:
 def _add_output(parser: Parser, text: str) -> None:
     names = ", ".join(f"{{{each}}}" for each in PLACEHOLDERS)
     parser.add_argument(
-        "-o", "--output", metavar="FILE",
+        "-o", "--output", metavar="FILE", type=FileName,
         help=f"{text}; may contain {names} (default: {DEFAULT_FILE}, or the next free name, such as photogram-2.png)",
     )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
@@ -139,8 +141,9 @@ def _add_language(commands: "Commands", common: Parser) -> None:
     assist = _add(commands, common, "assist", "language:assist", "turn a request in plain words into a job")
     assist.add_argument("message", metavar="MESSAGE", help="the request, in plain words")
     assist.add_argument(
-        "--image", metavar="FILE", action="append", default=[], help="an image to start from; - is standard input"
-    )
+        "--image", metavar="FILE", type=ImageArgument, action="append", default=[],
+        help="an image to start from; - is standard input",
+    )  # fmt: skip
     assist.add_argument("--draw", action="store_true", help="run the proposed job")
     _add_output(assist, "the image file, with --draw")
 
@@ -148,8 +151,10 @@ def _add_language(commands: "Commands", common: Parser) -> None:
 def _add_batch(commands: "Commands", common: Parser) -> None:
     text = "run a job for each row of a CSV or JSONL file; run again to resume"
     batch = _add(commands, common, "batch", "batch:run_batch", text)
-    batch.add_argument("table", metavar="TABLE", help="columns are parameters, options of jobs, kind, and file")
-    batch.add_argument("--out", metavar="FOLDER", default="batch", help="where the images go (default: batch)")
+    columns = "columns are parameters, options of jobs, kind, and file"
+    batch.add_argument("table", metavar="TABLE", type=FileName, help=columns)
+    where = "where the images go (default: batch)"
+    batch.add_argument("--out", metavar="FOLDER", type=FileName, default="batch", help=where)
     batch.add_argument("--parallel", metavar="N", type=int, default=4, help="how many jobs at a time (default: 4)")
     batch.add_argument("--again", action="store_true", help="run all rows again")
 
@@ -187,12 +192,14 @@ def _add_searching(commands: "Commands", common: Parser) -> None:
     search.add_argument(
         "--image",
         metavar="FILE",
+        type=ImageArgument,
         help="a file, - (standard input), or image:ID of the server's, to find images like it",
     )
     search.add_argument("--like", metavar="ID", help="the id of an image of the API key, to find others like it")
     search.add_argument("--limit", metavar="N", type=count, default=20, help="how many at most (default: 20)")
     search.add_argument("--min-similarity", metavar="X", type=float, help="the least similarity, from -1 to 1")
-    search.add_argument("--save-to", metavar="FOLDER", help="download the images that are found into this folder")
+    where = "download the images that are found into this folder"
+    search.add_argument("--save-to", metavar="FOLDER", type=FileName, help=where)
     _add_filters(search)
     duplicates = _add(commands, common, "duplicates", "searching:duplicates", "find images that are nearly equal")
     duplicates.add_argument(
@@ -215,7 +222,8 @@ def _add_listings(commands: "Commands", common: Parser) -> None:
     _add(commands, common, "usage", "listings:usage", "what the API key uses and used, and its limits")
     verbs = _verbs(commands, "provenance", "tell where an image comes from")
     verify = _add(verbs, common, "verify", "provenance:verify", "tell what an image carries of its provenance")
-    verify.add_argument("image", metavar="FILE", help="a file, - (standard input), or image:ID of the server's")
+    source = "a file, - (standard input), or image:ID of the server's"
+    verify.add_argument("image", metavar="FILE", type=ImageArgument, help=source)
 
 
 def _add_webhooks(commands: "Commands", common: Parser) -> None:
