@@ -1,6 +1,6 @@
 """The native API below ``/v1``: jobs, uploads, listings, prompt rewriting, preferences, usage, keys and webhooks."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
 from service.api.native import (
     auxiliary_listings,
@@ -20,6 +20,7 @@ from service.api.native import (
     webhook_deliveries,
     webhooks,
 )
+from service.api.native.single_values import require_single_values
 
 OPENAPI_MODELS = (
     *batches.OPENAPI_MODELS,
@@ -31,7 +32,7 @@ OPENAPI_MODELS = (
 )
 """Models for the OpenAPI document that routes parse without FastAPI."""
 
-router = APIRouter()
+router = APIRouter(dependencies=[Depends(require_single_values)])
 for _module in (
     routes,
     batches,
