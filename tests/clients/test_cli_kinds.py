@@ -66,6 +66,21 @@ def test_objects_lists_and_any_parameter_are_flags(server: WireServer):
     }
 
 
+@pytest.mark.parametrize(
+    "argv", [["a"], ["--model", "a"], ["--json", "a", "--tag", "x"], ["--tag", "x", "a", "--json"]]
+)
+def test_a_vision_model_is_named_at_its_place_or_by_a_flag(server: WireServer, argv: list[str]):
+    assert main(["describe-model", *argv]) == 0
+    assert [body["params"] for body in bodies(server)] == [{"model": "a"}]
+
+
+def test_a_vision_model_is_named_once(server: WireServer, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as caught:
+        main(["describe-model", "a", "--model", "b"])
+    assert caught.value.code == 2 and "not allowed with argument NAME" in capsys.readouterr().err
+    assert main(["describe-model"]) == 0 and [body["params"] for body in bodies(server)] == [{}]
+
+
 def test_options_of_jobs_are_flags(server: WireServer):
     flags = ["--tag", "a", "--tag", "b", "--metadata", "shop=1", "--retries", "2", "--file-metadata", "none"]
     assert main(["upscale", "cat.png", "--scale", "3", *flags]) == 0

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from pathlib import Path
 
 import numpy
@@ -45,6 +46,20 @@ async def test_an_array_has_one_to_four_channels(client: Either, server: WireSer
     await client.upscale(pixels)
     [record] = server.records.values()
     assert sent_pixels(record.body) == pixels.tobytes()
+
+
+async def test_what_has_no_bytes_is_refused_here(client: Either, server: WireServer, tmp_path: Path):
+    empty = tmp_path / "empty.png"
+    empty.touch()
+    with Path(__file__).open("rb") as read:
+        read.read()
+        for image, name in ((b"", "bytes"), (empty, str(empty)), (read, f"the open file {read.name}")):
+            with pytest.raises(ValueError, match=re.escape(f"there is nothing to send: {name} has no bytes")):
+                await client.classify(image)
+        for call in (client.upload, client.upload_archive, client.verify_provenance):
+            with pytest.raises(ValueError, match="there is nothing to send"):
+                await call(io.BytesIO())
+    assert server.requests == []
 
 
 @pytest.mark.parametrize("image", [numpy.zeros((2, 2), "float32"), numpy.zeros(4, "uint8"), io.StringIO("x"), 7])

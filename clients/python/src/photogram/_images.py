@@ -73,7 +73,21 @@ def source_of(image: ImageSource) -> str:
 
 
 def bytes_of(image: Bytes | os.PathLike[str] | BinaryFile | PillowImage | Array) -> bytes:
-    """The encoded image; raises OSError, and ValueError for what is no image."""
+    """The encoded image; raises OSError, and ValueError for what is no image or has no bytes."""
+    data = _read(image)
+    if not data:
+        raise ValueError(f"there is nothing to send: {_named(image)} has no bytes")
+    return data
+
+
+def _named(image: object) -> str:
+    """How a message calls a file, an open file or bytes."""
+    if isinstance(image, os.PathLike):
+        return os.fspath(image)
+    return f"the open file {image.name}" if isinstance(getattr(image, "name", None), str) else type(image).__name__
+
+
+def _read(image: Bytes | os.PathLike[str] | BinaryFile | PillowImage | Array) -> bytes:
     if isinstance(image, bytes | bytearray | memoryview):
         return bytes(image)
     if isinstance(image, os.PathLike):

@@ -4,6 +4,7 @@ import argparse
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from .declarations import Kind, Parameter
@@ -31,19 +32,29 @@ def kind_named(name: str) -> Kind:
 
 
 def add_parameters(
-    parser: argparse.ArgumentParser, kind: Kind, *, positional: Iterable[str] = (), is_any_drawing: bool = False
+    parser: argparse.ArgumentParser,
+    kind: Kind,
+    *,
+    positional: Iterable[str] = (),
+    optional: Mapping[str, str] = MappingProxyType({}),
+    is_any_drawing: bool = False,
 ) -> None:
     """Add a flag for each parameter of `kind` that has an effect.
 
-    Those in `positional` are arguments of the command already; `is_any_drawing` adds those without effect too, because
-    the kind follows from them.
+    Those in `positional` are arguments of the command already; those in `optional` may be given at their place, which
+    has that name in the help. `is_any_drawing` adds those without effect too, because the kind follows from them.
     """
     group = parser.add_argument_group("parameters of the job")
     for parameter in kind.parameters:
         has_effect = is_any_drawing or parameter.name not in kind.ignored
         if has_effect and parameter.name not in positional:
             names = _NAMES.get(parameter.name, (_flag_of(parameter),))
-            _add(group, parameter, names, PARAM + parameter.name)
+            place = group
+            if parameter.name in optional:
+                place = group.add_mutually_exclusive_group()
+                form: dict[str, Any] = {"nargs": "?", "default": argparse.SUPPRESS, "help": f"as {names[0]}"}
+                place.add_argument(PARAM + parameter.name, metavar=optional[parameter.name], **form)
+            _add(place, parameter, names, PARAM + parameter.name)
     group.add_argument(
         "-p", "--param", dest="more", metavar="KEY=VALUE", action="append", default=[], type=_entry,
         help="any parameter by its name in the API, as in mask.blur_px=8; VALUE is JSON or text",

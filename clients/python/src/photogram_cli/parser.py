@@ -24,6 +24,8 @@ DAY_S = 24 * 3600
 
 _METHODS = {"txt2img": "generate", "img2img": "edit"}
 """The names of commands, and of methods of the client, that are not called after the kind of job."""
+_MAY_BE_POSITIONAL = {"describe_model": {"model": "NAME"}}
+"""By the kind: parameters that may be given at their place or by their flag."""
 _POSITIONAL = {"prompt": "PROMPT", "image": "IMAGE", "mask": "MASK"}
 
 
@@ -95,7 +97,10 @@ def _add_kind(commands: "Commands", common: Parser, kind: Kind) -> None:
     text = kind.summary[0].lower() + kind.summary[1:].rstrip(".")
     command = _add(commands, common, method.replace("_", "-"), "drawing:run_kind", text)
     command.set_defaults(kind=kind.name, method=method)
-    arguments = [_POSITIONAL.get(each, each.upper()) for each in kind.required]
+    optional = _MAY_BE_POSITIONAL.get(kind.name, {})
+    arguments = [_POSITIONAL.get(each, each.upper()) for each in kind.required] + [
+        f"[{each}]" for each in optional.values()
+    ]
     command.usage = " ".join((command.prog, *arguments, "[FLAGS]"))  # the flags are too many for a line
     for name in kind.required:
         _add_positional(command, next(each for each in kind.parameters if each.name == name))
@@ -111,7 +116,7 @@ def _add_kind(commands: "Commands", common: Parser, kind: Kind) -> None:
     if "prompt" in kind.required:
         command.add_argument("-n", metavar="N", type=int, help="how many images; a seed counts up")
     command.add_argument("--dry-run", action="store_true", help="print what the job would be and cost; run nothing")
-    add_parameters(command, kind, positional=kind.required, is_any_drawing=kind.name == "txt2img")
+    add_parameters(command, kind, positional=kind.required, optional=optional, is_any_drawing=kind.name == "txt2img")
     add_options(command)
 
 
