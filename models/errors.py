@@ -19,6 +19,7 @@ PhotogramError
     ├── DeadlineExceeded  the job took longer than it may
     ├── DrawingFailed     the sampler produced no image
     ├── TrainingFailed    a model cannot be trained: the data set, the model or the disk is not fit for it
+    ├── ScoreTooLow       no image fits the prompt as well as the request asks for
     ├── ContentRefused    the safety policy refuses an image
     ├── SafetyUnavailable the safety policy cannot look at an image
     └── InternalFailure   anything else; the log has the traceback
@@ -30,6 +31,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 SHOWN_MAX_CHARS = 100
 """How much of a text from a request a message repeats."""
@@ -177,6 +179,7 @@ class JobFailure(PhotogramError):
         message: for the client.
         field: the path of the request's field that is to blame, as in :class:`FieldProblem`; ``None`` if none is.
         detail: what a library said, for the log; it never reaches clients.
+        document: JSON that the record keeps as it keeps the result of a job that succeeded.
 
     Raises:
         TypeError: a subclass is defined whose ``code`` is not in snake case, or longer than 64 characters.
@@ -184,9 +187,11 @@ class JobFailure(PhotogramError):
 
     code = "internal_error"
 
-    def __init__(self, message: str = "", field: str | None = None, *, detail: str | None = None) -> None:
+    def __init__(
+        self, message: str = "", field: str | None = None, *, detail: str | None = None, document: Any = None
+    ) -> None:
         super().__init__(message)
-        self.field, self.detail = field, detail
+        self.field, self.detail, self.document = field, detail, document
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -252,6 +257,12 @@ class TrainingFailed(JobFailure):
     """A model cannot be trained with the data set and the parameters of the job; the message says why, and where."""
 
     code = "training_failed"
+
+
+class ScoreTooLow(JobFailure):
+    """None of the images fits the prompt as well as the request asks for; nothing of them is stored but the scores."""
+
+    code = "score_too_low"
 
 
 class ContentRefused(JobFailure):

@@ -1,4 +1,4 @@
-"""The choice among the candidates of a job: those whose images fit the prompt best are kept."""
+"""The choice among the candidates of a job: those whose images fit the prompt best, and well enough, are kept."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from PIL.Image import Image
 
-from models.errors import InternalFailure, JobFailure
+from models.errors import InternalFailure, JobFailure, ScoreTooLow
 from models.jobs.candidates import Candidate, candidates_document
 from models.jobs.composition import plain_text
 from models.jobs.params import DrawParams
@@ -59,17 +59,32 @@ def choose(record: JobRecord, images: Sequence[Image], fit: Fit, check: Callable
 
     Raises:
         InternalFailure: the images cannot be scored.
+        ScoreTooLow: none fits as well as ``min_score`` asks for; its document has all scores.
     """
     params = record.drawn_params
     assert isinstance(params, DrawParams)
     scores = _scores(plain_text(params.prompt), images, fit, check)
     seeds = candidate_seeds(params)
     best = sorted(range(len(images)), key=lambda index: -scores[index])[: params.keep]
+    if params.min_score is not None:
+        _require_score(seeds, scores, params.min_score)
+        best = [index for index in best if scores[index] >= params.min_score]
     return Choice(
         tuple(images[index] for index in best),
         tuple(record.of_candidate(seeds[index]) for index in best),
         tuple(seeds[index] for index in best),
         tuple(zip(seeds, scores, strict=True)),
+    )
+
+
+def _require_score(seeds: Sequence[int], scores: Sequence[float], least: float) -> None:
+    if max(scores) >= least:
+        return
+    candidates = [Candidate(seed=seed, score=score, image_id=None) for seed, score in zip(seeds, scores, strict=True)]
+    raise ScoreTooLow(
+        f"no image fits the prompt well enough: the best score is {max(scores)}, and must be at least {least}",
+        "min_score",
+        document=candidates_document(candidates),
     )
 
 

@@ -288,7 +288,7 @@ class _Success:
         """The output as it is to be stored: what is kept of it, once the safety policy has seen that."""
         output, record = self._finished.output, self.job.record
         told: Sequence[JobRecord] = ()
-        if record.params.best_of > 1:
+        if record.params.is_scored:
             self._choice = choose(record, output.images, self._fit, self._check_deadline)
             output, told = replace(output, images=self._choice.images), self._choice.records
         if self._safety is not None:

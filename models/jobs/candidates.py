@@ -15,7 +15,7 @@ _KEY = "best_of"
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate(Payload):
-    """One candidate of a job that has succeeded."""
+    """One candidate of a job whose images were compared with the prompt."""
 
     seed: int
     score: float
@@ -25,7 +25,7 @@ class Candidate(Payload):
 
 
 def candidates_document(candidates: Sequence[Candidate]) -> Json:
-    """The JSON result of a job with these candidates, which are in the order of their seeds."""
+    """The JSON result of a job with these candidates, in the order of their seeds, also if none of them is kept."""
     return {_KEY: [each.to_payload() for each in candidates]}
 
 
@@ -52,7 +52,7 @@ def first_seed(record: JobRecord) -> int | None:
 
 
 def _candidates(record: JobRecord) -> list[Candidate]:
-    if record.params.best_of == 1 or record.status is not JobStatus.SUCCEEDED or not isinstance(record.document, dict):
+    if not record.params.is_scored or record.status is not JobStatus.SUCCEEDED or not isinstance(record.document, dict):
         return []
     listed = record.document.get(_KEY)
     return (

@@ -58,6 +58,7 @@ def _filled_in(request: DrawRequest, model: ModelSpec, catalog: Catalog, problem
         variation=_variation(request.variation),
         best_of=value_or(request.best_of, DrawParams.best_of),
         keep=value_or(request.keep, DrawParams.keep),
+        min_score=None if request.min_score is None else float(request.min_score),
         width=width,
         height=height,
         style_preset=_style(request.style_preset, problems),

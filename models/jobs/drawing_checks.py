@@ -131,6 +131,9 @@ def _check_candidates(params: DrawParams, problems: Problems) -> None:
     if params.best_of > 1 and not _has_words(params.prompt):
         message = "must be 1 without words in the prompt: the candidates are compared with them"
         problems.note("best_of", Problem(message, ProblemCode.NOT_APPLICABLE))
+    if params.min_score is not None and not _has_words(params.prompt):
+        message = "must be left out without words in the prompt: the image is compared with them"
+        problems.note("min_score", Problem(message, ProblemCode.NOT_APPLICABLE))
 
 
 def _has_words(prompt: str) -> bool:

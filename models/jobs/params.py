@@ -272,6 +272,13 @@ class DrawRequest(JobRequest):
             low=1, high=BEST_OF_MAX, if_left_out="1",
         ),
     ] = None  # fmt: skip
+    min_score: Annotated[
+        float | None,
+        Parameter(
+            text="Keep no image that fits the prompt worse than this; the job fails if none is left.", low=-1, high=1,
+            if_left_out="all scores are good enough",
+        ),
+    ] = None  # fmt: skip
     width: Annotated[int | None, _SIZE] = None
     height: Annotated[int | None, _SIZE] = None
     aspect_ratio: Annotated[
@@ -439,6 +446,11 @@ class JobParams(Payload):
         return None
 
     @property
+    def is_scored(self) -> bool:
+        """Whether the images are compared with the prompt, to keep those that fit it."""
+        return False
+
+    @property
     def needs_only_its_model(self) -> bool:
         """Whether nothing else than the model must be loaded: no LoRA, ControlNet, upscaler or refiner."""
         return False
@@ -509,6 +521,7 @@ class DrawParams(JobParams):
     variation: Variation | None = None
     best_of: int = 1
     keep: int = 1
+    min_score: float | None = None
     style_preset: str | None = None
     clip_skip: int = 1
     loras: tuple[LoraUse, ...] = ()
@@ -527,12 +540,17 @@ class DrawParams(JobParams):
     provenance: str = C2PA
 
     def to_payload(self) -> dict[str, Any]:
-        """As every payload; the second weight of a LoRA is left out if it has none, and ``best_of`` and ``keep`` if
-        they are 1, as before there were these."""
+        """As every payload; the second weight of a LoRA is left out if it has none, and so are ``best_of``, ``keep``
+        and ``min_score`` where they change nothing, as before there were these."""
         payload = super().to_payload()
         loras = ({name: value for name, value in lora.items() if value is not None} for lora in payload["loras"])
         payload |= {"loras": tuple(loras)}
-        return {name: value for name, value in payload.items() if name not in ("best_of", "keep") or value > 1}
+        usual = {"best_of": 1, "keep": 1, "min_score": None}
+        return {name: value for name, value in payload.items() if value != usual.get(name, _NO_VALUE)}
+
+    @property
+    def is_scored(self) -> bool:
+        return self.best_of > 1 or self.min_score is not None
 
     @property
     def model_name(self) -> str:

@@ -70,7 +70,7 @@ class JobRecord:
     steps: int
     images: tuple[Image, ...]
     document: Json
-    """The JSON result of kinds that have one; ``None`` until succeeded."""
+    """The JSON result of kinds that have one; ``None`` until succeeded, or until a failure that has one."""
     files: tuple[StoredFile, ...]
     timings: dict[str, float]
     """Seconds spent in each stage: ``prepare_s``, ``denoise_s``, ``finish_s``; empty until succeeded."""
@@ -104,4 +104,4 @@ class JobRecord:
     def of_candidate(self, seed: int) -> JobRecord:
         """The record of the job that draws the candidate with that seed alone."""
         assert isinstance(self.params, DrawParams)
-        return replace(self, params=replace(self.params, seed=seed, best_of=1, keep=1))
+        return replace(self, params=replace(self.params, seed=seed, best_of=1, keep=1, min_score=None))

@@ -27,7 +27,7 @@ from service.backbone.keyspace import (
     watched_key,
     workers_key,
 )
-from service.backbone.records import read_hash, result_fields
+from service.backbone.records import document_text, read_hash, result_fields
 
 CRASH_LIMIT = 3
 MESSAGE_MAX_CHARS = 2000
@@ -152,6 +152,8 @@ class Ledger:
         fields = {"error_code": failure.code, "error_message": _message(str(failure))}
         if failure.field is not None:
             fields["error_field"] = failure.field
+        if failure.document is not None:
+            fields["document"] = document_text(failure.document)
         return self._conclude(job_id, execution_id, JobStatus.FAILED, fields)
 
     def cancel(self, job_id: str, execution_id: str) -> bool:

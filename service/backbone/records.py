@@ -105,7 +105,7 @@ def result_fields(
     """
     fields = {"images": json.dumps([asdict(image) for image in images]), "timings": json.dumps(timings)}
     if document is not None:
-        fields["document"] = _document_text(document)
+        fields["document"] = document_text(document)
     if safety is not None:
         fields["safety"] = json.dumps(safety.to_payload())
     if fingerprints:
@@ -115,7 +115,8 @@ def result_fields(
     return fields
 
 
-def _document_text(document: Json) -> str:
+def document_text(document: Json) -> str:
+    """The document as the record has it; raises as :func:`result_fields`."""
     if is_deeper(document, DOCUMENT_MAX_DEPTH):
         raise InternalFailure(
             f"the JSON result of the job is nested too deep: at most {DOCUMENT_MAX_DEPTH} levels are allowed"

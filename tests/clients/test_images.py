@@ -53,8 +53,8 @@ async def test_what_has_no_bytes_is_refused_here(client: Either, server: WireSer
     empty.touch()
     with Path(__file__).open("rb") as read:
         read.read()
-        for image, name in ((b"", "bytes"), (empty, str(empty)), (read, f"the open file {read.name}")):
-            with pytest.raises(ValueError, match=re.escape(f"there is nothing to send: {name} has no bytes")):
+        for image, name in ((b"", "the bytes object"), (empty, str(empty)), (read, f"the open file {read.name}")):
+            with pytest.raises(ValueError, match=re.escape(f"there is nothing to send: {name} is empty")):
                 await client.classify(image)
         for call in (client.upload, client.upload_archive, client.verify_provenance):
             with pytest.raises(ValueError, match="there is nothing to send"):

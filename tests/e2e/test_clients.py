@@ -15,6 +15,7 @@ from photogram import (
     Event,
     GeneratedImage,
     InvalidParams,
+    JobFailed,
     LanguageUnavailable,
     Noted,
     NotFound,
@@ -93,6 +94,11 @@ def test_the_blocking_client(tmp_path: Path) -> None:
         alone = client.generate("a dog", seed=other.seed, num_inference_steps=2)
         assert max(high for _, high in ImageChops.difference(alone.pil(), other.pil()).getextrema()) <= 1
         assert client.generate("a dog", seed=5, best_of=4, num_inference_steps=2).seed == best.seed
+        with pytest.raises(JobFailed, match=r"the best score is .* \(score_too_low\)") as failed:
+            client.generate("a dog", seed=5, best_of=4, num_inference_steps=2, min_score=1)
+        assert [each["score"] for each in failed.value.job.result.document["best_of"]] == [
+            each["score"] for each in candidates
+        ]
 
         running = client.submit("a long one", best_of=3, **LONG)
         assert running.cancel().status in ("running", "canceled")

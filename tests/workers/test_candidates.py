@@ -259,6 +259,15 @@ def test_the_best_are_kept_and_of_equals_the_earlier() -> None:
     assert equal.images == IMAGES
 
 
+@pytest.mark.parametrize(("least", "kept"), [(-1, (2, 0, 1)), (0.5, (2, 0)), (0.5001, (2,)), (0.9877, (2,))])
+def test_none_is_kept_that_fits_worse_than_asked(least: float, kept: tuple[int, ...]) -> None:
+    chosen = choose(record_of(keep=3, min_score=least), IMAGES, blueness, nothing)
+    assert chosen.images == tuple(IMAGES[index] for index in kept)
+    assert all(record.params.min_score is None for record in chosen.records)  # type: ignore[attr-defined]
+    alone = choose(record_of(best_of=1, min_score=-0.25), IMAGES[1:2], blueness, nothing)
+    assert alone.images == IMAGES[1:2]
+
+
 def test_the_words_that_are_drawn_are_compared_and_nothing_else() -> None:
     texts = set[str]()
 
@@ -328,6 +337,28 @@ def test_only_what_is_kept_is_stored_and_its_file_tells_its_own_seed(redis: Redi
         assert told["seed"] == seed and "best_of" not in told and "keep" not in told
         assert seed_of(record, image_id) == seed
     assert len(list((tmp_path / "images").rglob("*.png"))) == 2
+
+
+@pytest.mark.parametrize("choices", [{"keep": 2}, {"keep": 1}])
+def test_a_job_without_an_image_that_fits_fails_with_its_scores(
+    redis: Redis, tmp_path: Path, choices: dict[str, int]
+) -> None:
+    record, _ = finish_one(redis, tmp_path, min_score=0.99, **choices)
+    assert (record.status, record.error_code, record.error_field) == (JobStatus.FAILED, "score_too_low", "min_score")
+    assert (
+        record.error_message is not None
+        and "the best score is 0.9877, and must be at least 0.99" in record.error_message
+    )
+    assert scores(record) == [(8, 0.5), (9, -0.25), (10, 0.9877)] and record.images == ()
+    assert not list((tmp_path / "images").rglob("*.png"))
+
+
+def test_fewer_are_kept_than_asked_for_where_the_others_fit_too_badly(redis: Redis, tmp_path: Path) -> None:
+    record, store = finish_one(redis, tmp_path, keep=3, min_score=0.6)
+    assert record.status is JobStatus.SUCCEEDED and len(record.images) == 1
+    assert [(seed, score) for seed, score in scores(record)] == [(8, 0.5), (9, -0.25), (10, 0.9877)]
+    stored = store.find(record.images[0].image_id)
+    assert stored is not None and b"min_score" not in stored.read()
 
 
 def test_a_choice_that_fails_stores_nothing(redis: Redis, tmp_path: Path) -> None:

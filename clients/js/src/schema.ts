@@ -755,6 +755,11 @@ export interface components {
              */
             keep?: number;
             /**
+             * Min Score
+             * @default null
+             */
+            min_score?: number | null;
+            /**
              * Style Preset
              * @default null
              */
@@ -1671,6 +1676,12 @@ export interface components {
              */
             keep?: number | null;
             /**
+             * Min Score
+             * @description Keep no image that fits the prompt worse than this; the job fails if none is left. If left out: all scores are good enough.
+             * @default null
+             */
+            min_score?: number | null;
+            /**
              * Width
              * @description In pixels, a multiple of 8 within the model's limits. If left out: the model's default.
              * @default null
@@ -1920,6 +1931,12 @@ export interface components {
              * @default null
              */
             keep?: number | null;
+            /**
+             * Min Score
+             * @description Keep no image that fits the prompt worse than this; the job fails if none is left. If left out: all scores are good enough.
+             * @default null
+             */
+            min_score?: number | null;
             /**
              * Width
              * @description In pixels, a multiple of 8 within the model's limits. If left out: the model's default.
@@ -2226,6 +2243,7 @@ export interface components {
             progress: components["schemas"]["ProgressView"];
             /** @description The place in the queue of a job that has not ended, where one job is read; null elsewhere. */
             queue?: components["schemas"]["QueueView"] | null;
+            /** @description Null until the job has succeeded; of one that failed with `score_too_low`, the scores alone. */
             result: components["schemas"]["ResultView"] | null;
             /** @description What the safety policy found; null without one. */
             safety?: components["schemas"]["SafetyView"] | null;
@@ -2537,7 +2555,7 @@ export interface components {
             image: string;
             /**
              * Label
-             * @description Its label, or several separated by `;`, which makes the model multi-label.
+             * @description Its label, or several separated by `;`, which makes the model multi-label; of a multi-label model it may be empty, for an image with none of the labels.
              */
             label: string;
         };
@@ -3276,7 +3294,7 @@ export interface components {
             images: components["schemas"]["ImageView"][];
             /**
              * Document
-             * @description The JSON result of kinds that have one; of a job with `best_of`, the scores of its candidates.
+             * @description The JSON result of kinds that have one; of a job with `best_of` or `min_score`, the scores of its candidates.
              */
             document?: unknown;
             /**
@@ -3756,6 +3774,12 @@ export interface components {
              * @default null
              */
             keep?: number | null;
+            /**
+             * Min Score
+             * @description Keep no image that fits the prompt worse than this; the job fails if none is left. If left out: all scores are good enough.
+             * @default null
+             */
+            min_score?: number | null;
             /**
              * Width
              * @description In pixels, a multiple of 8 within the model's limits. If left out: the model's default.

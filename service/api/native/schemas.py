@@ -161,7 +161,8 @@ class ResultView(BaseModel):
     images: list[ImageView]
     document: Any = Field(
         None,
-        description="The JSON result of kinds that have one; of a job with `best_of`, the scores of its candidates.",
+        description="The JSON result of kinds that have one; of a job with `best_of` or `min_score`, the scores of its "
+        "candidates.",
     )
     files: list[FileView] = Field(default_factory=list, description="The files of kinds that make some.")
     timings: dict[str, float] = Field(description="Seconds per stage: `prepare_s`, `denoise_s`, `finish_s`.")
@@ -226,7 +227,9 @@ class JobView(BaseModel):
     queue: QueueView | None = Field(
         None, description="The place in the queue of a job that has not ended, where one job is read; null elsewhere."
     )
-    result: ResultView | None
+    result: ResultView | None = Field(
+        description="Null until the job has succeeded; of one that failed with `score_too_low`, the scores alone."
+    )
     safety: SafetyView | None = Field(None, description="What the safety policy found; null without one.")
     error: FailureView | None
     created_at: AwareDatetime

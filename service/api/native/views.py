@@ -45,7 +45,7 @@ def job_view(record: JobRecord, base_url: str, place: Place | None = None) -> Jo
         rewrite=rewrite_view(record.rewrite),
         progress=_progress(record),
         queue=None if place is None else QueueView(ahead=place.ahead, eta_s=place.eta_s),
-        result=_result(record, base_url) if record.status is JobStatus.SUCCEEDED else None,
+        result=_result(record, base_url) if _has_result(record) else None,
         safety=None if record.safety is None else SafetyView(**record.safety.to_payload()),
         error=_failure(record),
         created_at=datetime.fromtimestamp(record.created_at, UTC),
@@ -116,6 +116,10 @@ def _progress(record: JobRecord) -> ProgressView:
         done_bytes=None if loading is None else loading.done_bytes,
         total_bytes=None if loading is None else loading.total_bytes,
     )
+
+
+def _has_result(record: JobRecord) -> bool:
+    return record.status is JobStatus.SUCCEEDED or record.document is not None
 
 
 def _result(record: JobRecord, base_url: str) -> ResultView:

@@ -29,7 +29,7 @@ from service.api.waiting import wait_for_all
 
 _CREATING = (400, 402, 403, 413, 429, 500, 503)
 _READING = (404, 500, 503)
-_CAUSED_BY_REQUEST = ("input_unavailable", "out_of_memory", "drawing_failed", "content_refused")
+_CAUSED_BY_REQUEST = ("input_unavailable", "out_of_memory", "drawing_failed", "content_refused", "score_too_low")
 """The error codes of jobs that failed because of their request; these are answered with 400."""
 
 router = APIRouter(tags=["prodia v2"])

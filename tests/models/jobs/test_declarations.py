@@ -44,7 +44,7 @@ OTHER_VALUES: dict[str, Any] = {
     "provenance": "watermark",
     "prompt": "a dog", "negative_prompt": "fog", "model": "fine", "sampler": "DDIM", "num_inference_steps": 11,
     "guidance_scale": 3.5, "seed": 7, "variation": {"seed": 8, "strength": 0.3}, "best_of": 5, "keep": 3,
-    "width": 256, "height": 320,
+    "min_score": 0.3, "width": 256, "height": 320,
     "aspect_ratio": "16:9",
     "loras": [{"name": "ink", "weight": 0.5, "text_encoder_weight": 0.25}],
     "style_preset": "fantasy-art", "clip_skip": 2, "image": OTHER,

@@ -76,15 +76,16 @@ def bytes_of(image: Bytes | os.PathLike[str] | BinaryFile | PillowImage | Array)
     """The encoded image; raises OSError, and ValueError for what is no image or has no bytes."""
     data = _read(image)
     if not data:
-        raise ValueError(f"there is nothing to send: {_named(image)} has no bytes")
+        raise ValueError(f"there is nothing to send: {_named(image)} is empty")
     return data
 
 
 def _named(image: object) -> str:
     """How a message calls a file, an open file or bytes."""
     if isinstance(image, os.PathLike):
-        return os.fspath(image)
-    return f"the open file {image.name}" if isinstance(getattr(image, "name", None), str) else type(image).__name__
+        return str(image)
+    name = getattr(image, "name", None)
+    return f"the open file {name}" if isinstance(name, str) else f"the {type(image).__name__} object"
 
 
 def _read(image: Bytes | os.PathLike[str] | BinaryFile | PillowImage | Array) -> bytes:

@@ -133,6 +133,9 @@ class EditParams(TypedDict, total=False):
     16. Left out: 1."""
     keep: int | None
     """How many of the candidates are kept, the best first; at most `best_of`. From 1 to 16. Left out: 1."""
+    min_score: float | None
+    """Keep no image that fits the prompt worse than this; the job fails if none is left. From -1 to 1. Left out:
+    all scores are good enough."""
     width: int | None
     """In pixels, a multiple of 8 within the model's limits. At least 8. Left out: the model's default."""
     height: int | None

@@ -45,6 +45,11 @@ PARAMS = (
         "How many of the candidates are kept, the best first; at most `best_of`. From 1 to 16. Left out: 1.",
     ),
     Parameter(
+        "min_score",
+        "float",
+        "Keep no image that fits the prompt worse than this; the job fails if none is left. From -1 to 1. Left out: all scores are good enough.",
+    ),
+    Parameter(
         "width",
         "int",
         "In pixels, a multiple of 8 within the model's limits. At least 8. Left out: the model's default.",

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from redis import Redis
 
+from models.errors import ScoreTooLow
 from models.jobs.candidates import Candidate, candidates_document
 from models.jobs.params import SEED_MAX
 from models.jobs.results import Image
@@ -30,6 +31,11 @@ STEPS = {"width": 512, "height": 512, "num_inference_steps": 4}  # 1.05 units
         ({"best_of": 4, "keep": True}, "keep", ""),
         ({"best_of": 4, "keep": 5}, "keep", "must be at most best_of, which is 4"),
         ({"keep": 2}, "keep", "must be at most best_of, which is 1"),
+        ({"min_score": 1.01}, "min_score", "must be from -1 to 1"),
+        ({"min_score": -2, "best_of": 4}, "min_score", "must be from -1 to 1"),
+        ({"min_score": "0.5"}, "min_score", ""),
+        ({"min_score": True}, "min_score", ""),
+        ({"min_score": 0, "prompt": "(ugly:-1)"}, "min_score", "must be left out without words in the prompt"),
         ({"best_of": 2, "prompt": " (\u3000) "}, "best_of", "must be 1 without words in the prompt"),
         ({"best_of": 2, "prompt": "(ugly:-1)"}, "best_of", "must be 1 without words in the prompt"),
     ],
@@ -63,8 +69,22 @@ def test_the_usage_counts_all_candidates(client, body, redis: Redis) -> None:
 def test_the_params_and_the_steps_tell_of_it_only_if_there_are_several(client, body) -> None:
     several = client.post("/v1/jobs", json=body(best_of=4, keep=2, num_inference_steps=5)).json()
     assert (several["params"]["best_of"], several["params"]["keep"], several["progress"]["steps"]) == (4, 2, 20)
-    one = client.post("/v1/jobs", json=body(best_of=1, keep=1)).json()
-    assert not {"best_of", "keep"} & set(one["params"])
+    one = client.post("/v1/jobs", json=body(best_of=1, keep=1, min_score=None)).json()
+    assert not {"best_of", "keep", "min_score"} & set(one["params"])
+    assert client.post("/v1/jobs", json=body(min_score=0)).json()["params"]["min_score"] == 0
+
+
+def test_a_job_without_an_image_that_is_good_enough_tells_its_scores(client, body, worker) -> None:
+    job_id = client.post("/v1/jobs", json=body(seed=4, min_score=0.5)).json()["id"]
+    worker.start(job_id)
+    document = candidates_document([Candidate(seed=4, score=0.25, image_id=None)])
+    assert worker.ledger.fail(job_id, EXECUTION, ScoreTooLow("the best score is 0.25", "min_score", document=document))
+    job = client.get(f"/v1/jobs/{job_id}").json()
+    assert (job["status"], job["error"]) == (
+        "failed", {"code": "score_too_low", "message": "min_score: the best score is 0.25"}
+    )  # fmt: skip
+    assert job["result"]["images"] == [] and job["result"]["document"] == document
+    assert client.get("/v1/images").json()["images"] == []
 
 
 def finish(worker: Any, job_id: str) -> None:
