@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from photogram_cli.parser import build_parser
 
-from service.commands import config, keys, llm, models, storage, vision
+from service.commands import config, deploy, keys, llm, models, storage, vision
 from tests.docs.test_documents import PAGES
 from tests.e2e.conftest import ROOT
 
-SERVERS = {"config": config, "keys": keys, "llm": llm, "models": models, "storage": storage, "vision": vision}
+SERVERS = {
+    "config": config, "deploy": deploy, "keys": keys, "llm": llm, "models": models, "storage": storage, "vision": vision,
+}  # fmt: skip
 NAMED = re.compile(r"\bphotogram ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?")
 
 

@@ -66,7 +66,8 @@ def test_a_package_has_every_part_its_checks_and_its_figures(data):
     assert all(each["relative"] < 1e-3 for each in manifest["checks"]["parts"].values())
     assert {"torch", "built-in", "deployed"} < set(manifest["profile"])
     assert manifest["licence"] == "MIT"
-    width, height = Image.open(package / "comparison.png").size
+    with Image.open(package / "comparison.png") as sheet:
+        width, height = sheet.size
     judged = len(manifest["checks"]["images"])
     assert judged >= 6 and width > judged * 2 * PX and height > 3 * 2 * PX
 
