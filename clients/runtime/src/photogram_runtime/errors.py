@@ -19,5 +19,9 @@ class PackageUnproven(PackageError):
     """The package did not pass its own checks, and nobody said that it is to be used nevertheless."""
 
 
+class ComputationFailed(PackageError):
+    """The runtime could not run a graph of the package, or its result is of no use; for example, memory is short."""
+
+
 class InvalidRequest(ValueError):
     """What is asked for cannot be done with this package; for example a size that its graphs do not take."""

@@ -43,7 +43,9 @@ def open_graph(package: Package, part: Part, threads: int | None = None) -> Grap
         return opener(package.path(part), package.precision, threads or os.cpu_count() or 1)
     except ImportError as error:
         raise PackageUnsupported(f"{package.backend} is not installed") from error
-    except RuntimeError as error:  # the base of the runtimes' errors
+    except PackageUnsupported:
+        raise
+    except Exception as error:  # each runtime has errors of its own
         raise PackageDamaged(f"{package.backend} cannot read {part.file}: {str(error)[:200]}") from error
 
 
@@ -90,4 +92,4 @@ class OpenVinoGraph:
             return [np.array(outputs[number]) for number in range(len(outputs))]
 
 
-_OPENERS: dict[str, Callable[[Path, str, int], Graph]] = {"onnxruntime": OnnxRuntimeGraph, "openvino": OpenVinoGraph}
+_OPENERS: Mapping[str, Callable[[Path, str, int], Graph]] = {"onnxruntime": OnnxRuntimeGraph, "openvino": OpenVinoGraph}
