@@ -114,14 +114,12 @@ class Euler:
     """
 
     def __init__(self, schedule: Schedule, steps: int, *, is_karras: bool = False) -> None:
-        config = schedule.config
-        require(config, "timestep_type", "discrete", ("discrete",))
+        require(schedule.config, "timestep_type", "discrete", ("discrete",))
         spacing = LINSPACE if is_karras else schedule.spacing(LINSPACE)
         self.timesteps = spaced(schedule, steps, spacing)
         sigmas = sigmas_at(schedule, self.timesteps)
         if is_karras:
-            low, high = config.get("sigma_min"), config.get("sigma_max")
-            sigmas = karras(sigmas[-1] if low is None else low, sigmas[0] if high is None else high, steps)
+            sigmas = karras(schedule, sigmas[-1], sigmas[0], steps)
             self.timesteps = timesteps_at(schedule, sigmas)
         self._sigmas, self._prediction = np.append(sigmas, 0).astype(np.float32), schedule.prediction
         highest = self._sigmas.max()
@@ -178,8 +176,7 @@ class MultistepDpm:
             raise PackageUnsupported("photogram-runtime cannot draw with models that predict a variance too")
         self._prediction = schedule.prediction
         if is_karras:
-            trained = schedule.sigmas
-            sigmas = karras(float(trained[0]), float(trained[-1]), steps)
+            sigmas = karras(schedule, schedule.sigmas[0], schedule.sigmas[-1], steps)
             self.timesteps = timesteps_at(schedule, sigmas).round()
         else:
             self.timesteps = spaced_before_the_end(schedule, steps, schedule.spacing(LINSPACE))

@@ -152,6 +152,11 @@ def timesteps_at(schedule: Schedule, sigmas: Doubles) -> Doubles:
     return np.interp(np.log(sigmas), np.log(schedule.sigmas), np.arange(schedule.trained))
 
 
-def karras(low: float, high: float, steps: int) -> Doubles:
-    """[steps], noise from ``high`` to ``low``: Karras et al. 2022, arXiv 2206.00364, equation 5."""
+def karras(schedule: Schedule, low: float, high: float, steps: int) -> Doubles:
+    """[steps], noise from ``high`` to ``low``, or between the ends that the checkpoint's configuration gives.
+
+    Karras et al. 2022, arXiv 2206.00364, equation 5.
+    """
+    own_low, own_high = schedule.config.get("sigma_min"), schedule.config.get("sigma_max")
+    low, high = float(low if own_low is None else own_low), float(high if own_high is None else own_high)
     return np.asarray(np.linspace(high ** (1 / _RHO), low ** (1 / _RHO), steps) ** _RHO)
