@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import photogram_runtime
@@ -16,8 +16,6 @@ from tests.clients.runtime.packages import deploy_drawing, deploy_vision
 from tests.models.diffusion.rig import CPU, Studio
 from tests.models.vision.rig import TINY, save
 from tests.tiny import build_tiny_house, build_tiny_sd
-
-Copy = Callable[[Path], Path]
 
 
 @pytest.fixture(scope="session", autouse=True)
