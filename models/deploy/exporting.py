@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from photogram_runtime.package import Port
 from torch import nn
+from torch.fx.experimental.symbolic_shapes import free_symbols
 
 from models.deploy.forms import Tensors, flatten, rebuild
 from models.deploy.parts import ModelPart
@@ -72,7 +73,7 @@ class Exported:
 
 
 def trace(part: ModelPart, calls: Sequence[Call], family: str, backend: str) -> Exported:
-    """Trace ``part`` with its largest recorded call; axes that have several lengths in ``calls`` stay open.
+    """Trace ``part`` with inputs like its largest recorded call; axes of several lengths in ``calls`` stay open.
 
     Raises:
         Unexportable: torch.export cannot take the part, or it fixes an axis that must stay open.
@@ -83,7 +84,7 @@ def trace(part: ModelPart, calls: Sequence[Call], family: str, backend: str) -> 
     axes = tuple({axis: auto for axis, varies in enumerate(varying[name]) if varies} for name in example.inputs)
     with _exporting(part.module, family, backend):
         flat = FlatModule(part.module, example).eval()
-        tensors = tuple(_doubled(each, varying[name]) for name, each in example.inputs.items())
+        tensors = tuple(_longer(tensor, varying[name]) for name, tensor in example.inputs.items())
         try:
             program = torch.export.export(flat, tensors, dynamic_shapes=(axes,), strict=False)
         except Exception as error:  # torch.export raises whatever traced code raises
@@ -93,10 +94,10 @@ def trace(part: ModelPart, calls: Sequence[Call], family: str, backend: str) -> 
     return found
 
 
-def _doubled(tensor: torch.Tensor, varying: Sequence[bool]) -> torch.Tensor:
-    """A copy of ``tensor`` without open axes of length 1, which torch.export would fix: they are repeated."""
+def _longer(tensor: torch.Tensor, varying: Sequence[bool]) -> torch.Tensor:
+    """A copy of ``tensor``, twice along each axis that must stay open and is 1 long: a trace fixes lengths of 1."""
     return tensor.repeat(
-        [2 if varies and length == 1 else 1 for varies, length in zip(varying, tensor.shape, strict=True)]
+        *(2 if varies and length == 1 else 1 for varies, length in zip(varying, tensor.shape, strict=True))
     )
 
 
@@ -155,7 +156,7 @@ def _require_open(exported: Exported, varying: dict[str, tuple[bool, ...]]) -> N
     by_name = {node.name: node.meta["val"] for node in nodes}
     for name, target in zip(varying, users, strict=True):
         for axis, (varies, length) in enumerate(zip(varying[name], by_name[target].shape, strict=True)):
-            if varies and isinstance(length, int):
+            if varies and not free_symbols(length):  # an int, or a symbol that a guard made one
                 raise Unexportable(
                     f"{exported.part.name}: the trace works only if axis {axis} of {name} is {length} long; a rewriter "
                     "(models/deploy/rewriters.py) must replace the code that depends on it"
