@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import inf, log10
+from math import inf, isfinite, log10
 from types import MappingProxyType
 from typing import Any
 
@@ -101,7 +101,7 @@ class Verdict:
         ]
         return {
             "passed": not self.failures, "forced": False, "failures": list(self.failures),
-            "parts": {name: asdict(each) for name, each in self.parts.items()}, "images": images,
+            "parts": parts_document(self.parts), "images": images,
             "lowest_psnr_db": None if self.psnr_db == inf else round(self.psnr_db, 2),
         }  # fmt: skip
 
@@ -109,11 +109,7 @@ class Verdict:
 def judge(precision: str, parts: Mapping[str, PartDifference], images: Sequence[ImageDifference]) -> Verdict:
     """Compare the errors with the thresholds of ``precision``; what is no number does not pass."""
     bound = THRESHOLDS[precision]
-    failures = [
-        f"{name}: its outputs differ from torch's by {each.relative:.2g}, more than {bound.relative:g}"
-        for name, each in parts.items()
-        if not each.relative <= bound.relative
-    ]
+    failures = judge_parts(precision, parts)
     failures += [
         f"{each.title}: its image has a PSNR of {each.psnr_db:.1f} dB, less than {bound.psnr_db:g}"
         for each in images
@@ -123,6 +119,24 @@ def judge(precision: str, parts: Mapping[str, PartDifference], images: Sequence[
     if drop is not None and not drop <= bound.score_drop:
         failures.append(f"the images fit their prompts by {drop:.3f} less, more than {bound.score_drop:g}")
     return Verdict(parts, images, failures)
+
+
+def judge_parts(precision: str, parts: Mapping[str, PartDifference]) -> list[str]:
+    """The parts whose error is above the threshold of ``precision``, as sentences."""
+    most = THRESHOLDS[precision].relative
+    return [
+        f"{name}: its outputs differ from torch's by {each.relative:.2g}, more than {most:g}"
+        for name, each in parts.items()
+        if not each.relative <= most
+    ]
+
+
+def parts_document(parts: Mapping[str, PartDifference]) -> dict[str, Any]:
+    """``parts`` as ``deploy.json`` has them: JSON has no infinities, so that what is not finite is ``None``."""
+    return {
+        name: {key: value if isfinite(value) else None for key, value in asdict(each).items()}
+        for name, each in parts.items()
+    }
 
 
 def score_drop(images: Sequence[ImageDifference]) -> float | None:
