@@ -12,7 +12,7 @@ from photogram_runtime.package import read_package, usability_problem
 
 from models.deploy.profiling_keys import BUILT_IN, DEPLOYED, speed
 from models.deploy.serving import serve
-from models.deploy.source import source_digest
+from models.deploy.deploying import source_digest
 from models.deploy.store import PackageStore
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.failures import summary

@@ -2,69 +2,46 @@
 
 from __future__ import annotations
 
-import platform
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from photogram_runtime.graphs import Graph, open_graph
-from photogram_runtime.package import Package, Port, read_package, write_manifest
+from photogram_runtime.package import Package, read_package, write_manifest
 from PIL.Image import Image
 
 from models.catalog.catalog import Catalog
 from models.deploy.backends import check_target
-from models.deploy.exporting import Unexportable, trace
+from models.deploy.descriptions import drawing_description
+from models.deploy.exporting import Unexportable
+from models.deploy.packaging import (
+    Progress,
+    Subject,
+    Target,
+    Tell,
+    differences,
+    digest_of_weights,
+    export_parts,
+    manifest_of,
+    open_graphs,
+    recipe_checks,
+)
 from models.deploy.parts import ModelPart, parts_of
 from models.deploy.profiling import profile
 from models.deploy.profiling_keys import BUILT_IN, DEPLOYED, TORCH
-from models.deploy.proof import ImageDifference, PartDifference, Verdict, judge, psnr_db, ssim
+from models.deploy.proof import ImageDifference, Verdict, judge, psnr_db, ssim
 from models.deploy.recipes import Recipe, draw, recipes_of
 from models.deploy.recording import Call, Recorder, recording
 from models.deploy.serving import attached
 from models.deploy.sheet import comparison_sheet
-from models.deploy.source import source_digest
 from models.deploy.store import PackageStore
 from models.diffusion.checkpoint import Checkpoint
 from models.eyes.encoders import image_encoder, text_encoder
 
 SHEET = "comparison.png"
+KIND = "drawing"
 _ROUNDS = 3
-_TOOLS = ("torch", "diffusers", "transformers", "timm", "onnx", "onnxscript", "nncf", "openvino", "onnxruntime")
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a deployment is doing."""
-
-    stage: str
-    """``recording``, ``exporting``, ``checking``, ``drawing`` or ``measuring``."""
-    done: int
-    total: int
-    detail: str = ""
-
-
-Tell = Callable[[Progress], None]
-
-
-@dataclass(frozen=True)
-class Target:
-    """What is made of a model."""
-
-    backend: str
-    precision: str
-    steps: int | None = None
-    """Of each image that is drawn for recording and for the checks; ``None`` takes the model's default."""
-    parts: tuple[str, ...] = ()
-    """The parts that are exported; empty for all."""
-
-    @property
-    def name(self) -> str:
-        """As packages are called."""
-        return f"{self.backend}-{self.precision}"
 
 
 def deploy(
@@ -83,25 +60,26 @@ def deploy(
         Busy: another process is making the same package.
         JobFailure, OSError: an image cannot be drawn; the disk is full.
     """
-    backend = check_target(target.backend, target.precision)
-    spec = checkpoint.spec
+    backend, spec = check_target(target.backend, target.precision), checkpoint.spec
     recipes = _recipes(checkpoint, catalog, target.steps)
     recorded = _Recorded.of(checkpoint, catalog, recipes, target, tell)
     with store.writing(spec.name, target.name) as folder:
-        build, written = backend.build(), {}
-        for number, part in enumerate(recorded.parts):
-            tell(Progress("exporting", number, len(recorded.parts), part.name))
-            exported = trace(part, recorded.calls[part.name], spec.family, target.backend)
-            file = build(exported, spec.family, target.precision, folder)
-            written[part.name] = _written(file, exported.inputs, exported.outputs, recorded.calls[part.name][0])
-        manifest = _manifest(checkpoint, target, written, backend.packages)
+        exported = export_parts(recorded.parts, recorded.calls, spec.family, target, backend, folder, tell)
+        subject = Subject(spec.name, spec.family, KIND, spec.licence, checkpoint.device, _modules(checkpoint))
+        manifest = manifest_of(subject, target, exported, backend)
+        description = drawing_description(checkpoint, folder)
+        if description is not None:
+            manifest[KIND] = description
         write_manifest(folder, manifest)
-        package = read_package(folder)
-        verdict, sheet = _compared_with(checkpoint, catalog, package, recorded, recipes, tell)
-        sheet.save(folder / SHEET)
-        figures = measured(checkpoint, catalog, package, _ROUNDS, target.steps, tell)
-        checks = verdict.document() | {"forced": is_forced}
-        write_manifest(folder, manifest | {"checks": checks, "profile": figures})
+        if backend.is_recipe:
+            manifest["checks"] = recipe_checks(backend, target, exported, folder)
+        else:
+            package = read_package(folder)
+            verdict, sheet = _compared_with(checkpoint, catalog, package, recorded, recipes, tell)
+            sheet.save(folder / SHEET)
+            manifest["checks"] = verdict.document() | {"forced": is_forced}
+            manifest["profile"] = measured(checkpoint, catalog, package, _ROUNDS, target.steps, tell)
+        write_manifest(folder, manifest)
     return read_package(store.place(spec.name, target.name))
 
 
@@ -154,7 +132,7 @@ def measured(
         InvalidTicket, JobFailure: the model does not take so few or so many steps; an image cannot be drawn.
     """
     began_at = time.perf_counter()
-    deployed = attached(checkpoint, package, _opened(package))
+    deployed = attached(checkpoint, package, open_graphs(package))
     load_s = time.perf_counter() - began_at
     recipe = _recipes(checkpoint, catalog, steps)[0]
     figures = profile(
@@ -168,10 +146,6 @@ def _recipes(checkpoint: Checkpoint, catalog: Catalog, steps: int | None) -> lis
     return recipes_of(catalog, checkpoint.spec, dict(checkpoint.pipeline.scheduler.config), steps)
 
 
-def _opened(package: Package) -> dict[str, Graph]:
-    return {name: open_graph(package, part, torch.get_num_threads()) for name, part in package.parts.items()}
-
-
 def _compared_with(
     checkpoint: Checkpoint,
     catalog: Catalog,
@@ -181,17 +155,14 @@ def _compared_with(
     tell: Tell,
 ) -> tuple[Verdict, Image]:
     """The verdict over ``package``, and the comparison sheet."""
-    graphs = _opened(package)
-    differences: dict[str, PartDifference] = {}
-    for number, (name, graph) in enumerate(graphs.items()):
-        tell(Progress("checking", number, len(graphs), name))
-        differences[name] = PartDifference.of(graph, recorded.calls[name])
+    graphs = open_graphs(package)
+    parts = differences(graphs, recorded.calls, tell)
     deployed = attached(checkpoint, package, graphs)
     found = draw(recipes, catalog, deployed, lambda done, total: tell(Progress("drawing", done, total)))
     judged = [number for number, each in enumerate(recipes) if each.is_judged]
     images = [_compared(recipes[number], recorded.images[number], found[number]) for number in judged]
     sheet = comparison_sheet([recorded.images[each] for each in judged], [found[each] for each in judged], images)
-    return judge(package.precision, differences, images), sheet
+    return judge(package.precision, parts, images), sheet
 
 
 def _on_torch(checkpoint: Checkpoint) -> Checkpoint:
@@ -208,38 +179,11 @@ def _score(image: Image, prompt: str) -> float:
     return float(image_encoder().encode(image) @ text_encoder().encode([prompt])[0])
 
 
-def _written(file: str, inputs: Sequence[Port], outputs: Sequence[Port], call: Call) -> dict[str, Any]:
-    return {
-        "file": file,
-        "inputs": [asdict(each) for each in inputs],
-        "outputs": [asdict(each) for each in outputs],
-        "call": {"arguments": call.call_form, "result": call.result_form},
-    }
+def _modules(checkpoint: Checkpoint) -> dict[str, torch.nn.Module]:
+    components = checkpoint.pipeline.components.items()
+    return {name: each for name, each in components if isinstance(each, torch.nn.Module)}
 
 
-def _manifest(checkpoint: Checkpoint, target: Target, parts: dict[str, Any], packages: Sequence[str]) -> dict[str, Any]:
-    spec = checkpoint.spec
-    return {
-        "model": spec.name, "family": spec.family, "kind": "drawing", "backend": target.backend,
-        "precision": target.precision, "steps": target.steps, "parts": parts,
-        "source": {"sha256": source_digest(checkpoint)},
-        "versions": {name: found for name in _TOOLS if (found := _version(name)) is not None},
-        "requires": {name: version(name) for name in packages},
-        "device": {"type": checkpoint.device.type, "machine": platform.machine(), "processor": _processor()},
-        "licence": spec.licence, "made_at": round(time.time()), "checks": {}, "profile": {},
-    }  # fmt: skip
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+def source_digest(checkpoint: Checkpoint) -> str:
+    """The SHA-256 of all weights of ``checkpoint`` and their names; takes about a second for each GB."""
+    return digest_of_weights(_modules(checkpoint))

@@ -13,10 +13,11 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from photogram_runtime.graphs import Graph, open_graph
+from photogram_runtime.graphs import Graph
 from photogram_runtime.package import Package, Part, require_usable
 
 from models.deploy.forms import NoForm, Tensors, bind, flatten, rebuild
+from models.deploy.packaging import open_graphs
 from models.deploy.parts import VAE_DECODER, VAE_ENCODER, VaeDecoder, VaeEncoder, encoded_as
 from models.diffusion.backends.exporting import refuse
 from models.diffusion.checkpoint import Checkpoint
@@ -130,10 +131,7 @@ def serve(checkpoint: Checkpoint, package: Package, threads: int | None = None) 
         PackageError: the package must not be used here, or a graph cannot be read.
     """
     require_usable(package)
-    graphs = {
-        name: open_graph(package, part, threads or torch.get_num_threads()) for name, part in package.parts.items()
-    }
-    return attached(checkpoint, package, graphs)
+    return attached(checkpoint, package, open_graphs(package, threads))
 
 
 def attached(checkpoint: Checkpoint, package: Package, graphs: Mapping[str, Graph]) -> Checkpoint:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,9 @@ class VisionModel:
     """Whether it is a NaFlex model, which sees an image of any shape in a bounded number of patches."""
     projection: Tensor | None = None
     """[width, features], on the device, of a model that also reads texts: makes embeddings of pooled vectors."""
+    deployed: Callable[[Tensor], Mapping[str, Tensor]] | None = None
+    """Takes inputs and gives logits, pooled vectors and embeddings, as they exist, by the graph of a deployed package
+    (``models.deploy.vision``)."""
 
     @property
     def modules(self) -> list[nn.Module]:
@@ -89,6 +92,15 @@ class VisionModel:
         outputs: Tensor = self.module.forward_head(features, pre_logits=what != LOGITS)
         return outputs if what != EMBEDDING or self.projection is None else outputs @ self.projection.T
 
+    @torch.inference_mode()
+    def outputs(self, inputs: Tensor, wanted: Collection[str]) -> dict[str, Tensor]:
+        """All that is ``wanted`` of ``inputs`` by name, by one forward, on the device; see :meth:`read`."""
+        if self.deployed is not None and FEATURES not in wanted:
+            found = self.deployed(inputs)
+            return {what: found[POOLED if what == EMBEDDING and what not in found else what] for what in wanted}
+        features = self.forward(inputs)
+        return {what: self.read(features, what) for what in wanted}
+
     @property
     def width(self) -> int:
         """Of embeddings."""
@@ -98,8 +110,8 @@ class VisionModel:
         """``what`` of each of ``inputs``, which :meth:`prepare` made, on the CPU; those of one shape at once."""
         outputs: dict[int, Tensor] = {}
         for places in of_one_shape(inputs):
-            features = self.forward(torch.stack([inputs[place] for place in places]))
-            outputs |= zip(places, self.read(features, what).cpu(), strict=True)
+            read = self.outputs(torch.stack([inputs[place] for place in places]), [what])[what]
+            outputs |= zip(places, read.cpu(), strict=True)
         return torch.stack([outputs[place] for place in range(len(inputs))])
 
 

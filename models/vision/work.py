@@ -48,15 +48,11 @@ class Seeing:
 
         Waits for the device, because the engine learns from the time that a forward takes.
         """
-        features = self._model.forward(torch.cat([each._images for each in batch]))
-        parts = features.split([each.inputs for each in batch])
-        outputs: dict[int, Tensor | JobFailure] = {}
-        for what in dict.fromkeys(each._what for each in batch):
-            readers = [index for index, each in enumerate(batch) if each._what == what]
-            read = self._model.read(torch.cat([parts[index] for index in readers]), what)
-            outputs |= zip(readers, read.split([batch[index].inputs for index in readers]), strict=True)
+        wanted = dict.fromkeys(each._what for each in batch)
+        read = self._model.outputs(torch.cat([each._images for each in batch]), wanted)
+        parts = {what: read[what].split([each.inputs for each in batch]) for what in wanted}
         synchronize(self.device)
-        return [outputs[index] for index in range(len(batch))]
+        return [parts[each._what][index] for index, each in enumerate(batch)]
 
     def advance(self, batch: Sequence[Seeing], outputs: Sequence[Tensor]) -> list[JobFailure | None]:
         return [each._take(output) for each, output in zip(batch, outputs, strict=True)]

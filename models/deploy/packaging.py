@@ -1,0 +1,158 @@
+"""What every deployment shares, whatever the model does: its target, its parts' graphs, and ``deploy.json``."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from photogram_runtime.graphs import Graph, open_graph
+from photogram_runtime.package import Package, Port
+
+from models.deploy.backends import Backend
+from models.deploy.exporting import trace
+from models.deploy.parts import ModelPart
+from models.deploy.proof import PartDifference
+from models.deploy.recording import Call
+
+_TOOLS = ("torch", "diffusers", "transformers", "timm", "onnx", "onnxscript", "nncf", "openvino", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a deployment is doing."""
+
+    stage: str
+    """``recording``, ``exporting``, ``checking`` or ``drawing``."""
+    done: int
+    total: int
+    detail: str = ""
+
+
+Tell = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is made of a model."""
+
+    backend: str
+    precision: str
+    steps: int | None = None
+    """Of each image that is drawn for recording and for the checks; ``None`` takes the model's default."""
+    parts: tuple[str, ...] = ()
+    """The parts that are exported; empty for all."""
+
+    @property
+    def name(self) -> str:
+        """As packages are called."""
+        return f"{self.backend}-{self.precision}"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The model that is deployed, as ``deploy.json`` tells of it."""
+
+    name: str
+    family: str
+    kind: str
+    """``drawing``, ``vision`` or ``upscaling``."""
+    licence: str
+    device: torch.device
+    modules: Mapping[str, torch.nn.Module]
+    """All that have weights, by name."""
+
+
+def export_parts(
+    parts: Sequence[ModelPart],
+    calls: Mapping[str, Sequence[Call]],
+    family: str,
+    target: Target,
+    backend: Backend,
+    folder: Path,
+    tell: Tell,
+) -> dict[str, Any]:
+    """Write the graphs of ``parts`` into ``folder``, and give what ``deploy.json`` says about them.
+
+    Raises:
+        Unexportable: a part cannot be exported.
+    """
+    build, written = backend.build(), {}
+    for number, part in enumerate(parts):
+        tell(Progress("exporting", number, len(parts), part.name))
+        exported = trace(part, calls[part.name], family, target.backend)
+        file = build(exported, family, target.precision, folder)
+        written[part.name] = _written(file, exported.inputs, exported.outputs, calls[part.name][0])
+    return written
+
+
+def _written(file: str, inputs: Sequence[Port], outputs: Sequence[Port], call: Call) -> dict[str, Any]:
+    return {
+        "file": file,
+        "inputs": [asdict(each) for each in inputs],
+        "outputs": [asdict(each) for each in outputs],
+        "call": {"arguments": call.call_form, "result": call.result_form},
+    }
+
+
+def manifest_of(subject: Subject, target: Target, parts: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
+    """``deploy.json`` before any check."""
+    return {
+        "model": subject.name, "family": subject.family, "kind": subject.kind, "backend": target.backend,
+        "precision": target.precision, "parts": parts, "source": {"sha256": digest_of_weights(subject.modules)},
+        "versions": {name: found for name in _TOOLS if (found := _version(name)) is not None},
+        "requires": {name: version(name) for name in backend.packages},
+        "device": {"type": subject.device.type, "machine": platform.machine(), "processor": _processor()},
+        "licence": subject.licence, "made_at": round(time.time()), "checks": {},
+    }  # fmt: skip
+
+
+def open_graphs(package: Package, threads: int | None = None) -> dict[str, Graph]:
+    """The graphs of all parts of ``package``, on as many threads as torch uses unless told otherwise.
+
+    Raises:
+        PackageError: a graph cannot be run here, or cannot be read.
+    """
+    return {name: open_graph(package, part, threads or torch.get_num_threads()) for name, part in package.parts.items()}
+
+
+def differences(
+    graphs: Mapping[str, Graph], calls: Mapping[str, Sequence[Call]], tell: Tell
+) -> dict[str, PartDifference]:
+    """How far each graph is from torch, over all recorded calls of its part."""
+    found: dict[str, PartDifference] = {}
+    for number, (name, graph) in enumerate(graphs.items()):
+        tell(Progress("checking", number, len(graphs), name))
+        found[name] = PartDifference.of(graph, calls[name])
+    return found
+
+
+def digest_of_weights(modules: Mapping[str, torch.nn.Module]) -> str:
+    """The SHA-256 of all weights of ``modules`` and their names; takes about a second for each GB."""
+    digest = hashlib.sha256()
+    for name, module in sorted(modules.items()):
+        for key, weights in module.state_dict().items():
+            digest.update(f"{name} {key} {weights.dtype} {tuple(weights.shape)}".encode())
+            digest.update(weights.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")

@@ -1,0 +1,222 @@
+"""Deploying a vision model of timm, and seeing with its package: one graph, from pixels to all that jobs read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from photogram_runtime.errors import PackageError
+from photogram_runtime.graphs import Graph
+from photogram_runtime.package import Package, read_package, require_usable, usability_problem, write_manifest
+from torch import nn
+
+from models.deploy.backends import check_target
+from models.deploy.exporting import in_numpy
+from models.deploy.packaging import (
+    Progress,
+    Subject,
+    Target,
+    Tell,
+    differences,
+    digest_of_weights,
+    export_parts,
+    manifest_of,
+    open_graphs,
+)
+from models.deploy.parts import ModelPart
+from models.deploy.proof import judge_parts, parts_document
+from models.deploy.recording import Call, Recorder, recording
+from models.deploy.scenes import scenes
+from models.deploy.serving import GraphModule
+from models.deploy.store import PackageStore
+from models.vision.model import EMBEDDING, LOGITS, POOLED, VisionModel, of_one_shape
+
+KIND, FAMILY, PART = "vision", "timm", "model"
+BATCHES = (1, 8, 2, 7, 3, 6, 4, 5, 1, 8, 1, 8)
+"""How many images the recorded calls have."""
+
+
+class Eyes(nn.Module):
+    """A vision model as one module: pixels [N, 3, H, W] to what jobs read, by name."""
+
+    def __init__(self, model: VisionModel) -> None:
+        super().__init__()
+        self.module = model.module
+        self.has_classifier = bool(model.labels)
+        self.projection = None if model.projection is None else nn.Parameter(model.projection, requires_grad=False)
+
+    def forward(self, pixels: torch.Tensor) -> Mapping[str, torch.Tensor]:
+        """See the class."""
+        features = self.module.forward_features(pixels)
+        pooled = self.module.forward_head(features, pre_logits=True)
+        found = {LOGITS: self.module.forward_head(features)} if self.has_classifier else {}
+        found[POOLED] = pooled
+        if self.projection is not None:
+            found[EMBEDDING] = pooled @ self.projection.T
+        return found
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How alike the outputs of a graph and of torch are for single images."""
+
+    top_1: float | None
+    """The share of images with the same most probable class; ``None`` without a classifier."""
+    cosine: float
+    """The lowest cosine similarity of an image's two vectors."""
+    images: int
+
+
+@dataclass(frozen=True)
+class VisionThreshold:
+    """What a precision must reach."""
+
+    top_1: float
+    cosine: float
+
+
+THRESHOLDS: Mapping[str, VisionThreshold] = {
+    "f32": VisionThreshold(1.0, 0.99999),
+    "fp16": VisionThreshold(0.98, 0.9995),
+    "bf16": VisionThreshold(0.9, 0.99),
+    "int8": VisionThreshold(0.8, 0.97),
+    "w4": VisionThreshold(0.7, 0.95),
+}
+"""By precision."""
+
+
+def deploy_vision(model: VisionModel, target: Target, store: PackageStore, *, is_forced: bool, tell: Tell) -> Package:
+    """Make the package of ``model`` for ``target`` and publish it, whether it passes its checks or not.
+
+    Args:
+        model: on torch, in float32 on the CPU, without a package.
+        is_forced: whether it is served even if it does not pass.
+
+    Raises:
+        UnknownTarget, Missing: the target cannot be had here.
+        Unexportable: the model cannot be exported.
+        Busy: another process is making the same package.
+        OSError: the disk is full.
+    """
+    backend = check_target(target.backend, target.precision)
+    eyes = Eyes(model).eval()
+    part = ModelPart(PART, eyes)
+    calls = {PART: _recorded(model, part, tell)}
+    subject = Subject(model.spec.name, FAMILY, KIND, model.spec.licence, model.device, {PART: eyes})
+    with store.writing(model.spec.name, target.name) as folder:
+        written = export_parts([part], calls, FAMILY, target, backend, folder, tell)
+        # JOIN: manifest["vision"] = models.deploy.descriptions.vision_description(model)
+        manifest = manifest_of(subject, target, written, backend)
+        write_manifest(folder, manifest)
+        checks = _checked(eyes, read_package(folder), calls[PART], target.precision, tell)
+        write_manifest(folder, manifest | {"checks": checks | {"forced": is_forced}})
+    return read_package(store.place(model.spec.name, target.name))
+
+
+def _recorded(model: VisionModel, part: ModelPart, tell: Tell) -> list[Call]:
+    recorder = Recorder()
+    with recording([part], recorder), torch.no_grad():
+        for number, count in enumerate(BATCHES):
+            tell(Progress("recording", number, len(BATCHES)))
+            inputs = model.prepare(scenes(count, seed=number))
+            for places in of_one_shape(inputs):
+                part.module(torch.stack([inputs[place] for place in places]))
+    return recorder.calls(PART)
+
+
+def _checked(eyes: Eyes, package: Package, calls: Sequence[Call], precision: str, tell: Tell) -> dict[str, Any]:
+    """The section ``checks`` of ``deploy.json``; its seconds are those of all recorded calls."""
+    began_at = time.perf_counter()
+    graphs = open_graphs(package)
+    load_s = time.perf_counter() - began_at
+    errors = differences(graphs, {PART: calls}, tell)
+    agreement = agreement_of(graphs[PART], calls)
+    failures = [*judge_parts(precision, errors), *judge_agreement(precision, agreement)]
+    with torch.inference_mode():
+        torch_s = _seconds(lambda call: eyes(call.inputs["pixels"]), calls)
+    deployed_s = _seconds(lambda call: graphs[PART](in_numpy(call.inputs)), calls)
+    seconds = {"torch": round(torch_s, 3), "deployed": round(deployed_s, 3), "load": round(load_s, 3)}
+    return {
+        "passed": not failures, "failures": failures, "parts": parts_document(errors),
+        "agreement": asdict(agreement), "thresholds_of": precision, "seconds": seconds,
+    }  # fmt: skip
+
+
+def _seconds(run: Any, calls: Sequence[Call]) -> float:
+    began_at = time.perf_counter()
+    for call in calls:
+        run(call)
+    return time.perf_counter() - began_at
+
+
+def agreement_of(graph: Graph, calls: Sequence[Call]) -> Agreement:
+    """The agreement of ``graph`` with the torch module that answered ``calls``."""
+    names = [*calls[0].outputs]
+    vector = EMBEDDING if EMBEDDING in names else POOLED
+    same, cosines = [], []
+    for call in calls:
+        found = dict(zip(names, graph(in_numpy(call.inputs)), strict=True))
+        expected = in_numpy(call.outputs)
+        if LOGITS in found:
+            same += (found[LOGITS].argmax(1) == expected[LOGITS].argmax(1)).tolist()
+        cosines += _cosines(found[vector], expected[vector]).tolist()
+    lowest = min(cosines) if np.isfinite(cosines).all() else -inf
+    return Agreement(sum(same) / len(same) if same else None, lowest if lowest > -inf else -1.0, len(cosines))
+
+
+def _cosines(first: Any, second: Any) -> Any:
+    one, other = (np.asarray(each, np.float64).reshape(len(each), -1) for each in (first, second))
+    norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    return (one * other).sum(1) / np.maximum(norms, np.finfo(np.float64).tiny)
+
+
+def judge_agreement(precision: str, found: Agreement) -> list[str]:
+    """What does not reach the thresholds of ``precision``, as sentences."""
+    bound, failures = THRESHOLDS[precision], []
+    if found.top_1 is not None and not found.top_1 >= bound.top_1:
+        failures.append(
+            f"{found.top_1:.1%} of the images have torch's most probable class, less than {bound.top_1:.0%}"
+        )
+    if not found.cosine >= bound.cosine:
+        failures.append(f"a vector has a cosine of {found.cosine:.5f} with torch's, less than {bound.cosine:g}")
+    return failures
+
+
+def serve_vision(model: VisionModel, package: Package, threads: int | None = None) -> VisionModel:
+    """``model`` with the graph of ``package``, which computes all but features before pooling.
+
+    Raises:
+        PackageError: the package must not be used here, or its graph cannot be read.
+    """
+    require_usable(package)
+    graph = open_graphs(package, threads)[PART]
+    return replace(model, deployed=GraphModule(Eyes(model).eval(), package.parts[PART], graph))
+
+
+def fastest_package(store: PackageStore, model: VisionModel) -> Package | None:
+    """Of the packages that may be used and are of the weights of ``model``, the one that took the least time.
+
+    A package that is damaged is passed over; ``None`` if there is none, or if torch was faster in its checks.
+    """
+    digest = digest_of_weights({PART: Eyes(model)})
+    usable: list[tuple[float, Path]] = []
+    for target, manifest in store.manifests(model.spec.name):
+        if isinstance(manifest, PackageError) or manifest["kind"] != KIND or usability_problem(manifest) is not None:
+            continue
+        checks = manifest["checks"]
+        if not (checks.get("passed") or checks.get("forced")) or manifest["source"].get("sha256") != digest:
+            continue
+        if checks["seconds"]["deployed"] < checks["seconds"]["torch"]:
+            usable.append((checks["seconds"]["deployed"], store.place(model.spec.name, target)))
+    for _, folder in sorted(usable):
+        try:
+            return read_package(folder)
+        except PackageError:
+            continue
+    return None

@@ -1,0 +1,81 @@
+"""Vision models are deployed, and see with their packages what torch sees."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from photogram_runtime.package import write_manifest
+
+from models.catalog.vision import VisionSpec
+from models.deploy.packaging import Target
+from models.deploy.recording import Call
+from models.deploy.store import PackageStore
+from models.deploy.vision import Agreement, agreement_of, deploy_vision, fastest_package, judge_agreement, serve_vision
+from models.vision.model import EMBEDDING, FEATURES, LOGITS, POOLED, VisionModel, load_vision_model
+from models.vision.work import Seeing
+from tests.models.vision.rig import save, smooth_noise
+
+IMAGES = [smooth_noise(seed) for seed in range(3)]
+
+
+def load(folder: Path, name: str) -> VisionModel:
+    return load_vision_model(VisionSpec(name="tiny", folder=save(name, folder)), torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("name", "backend"),
+    [("test_efficientnet", "openvino"), ("test_vit", "openvino"), ("test_resnet", "onnxruntime")],
+)
+def test_a_package_sees_what_torch_sees(tmp_path: Path, name: str, backend: str) -> None:
+    model, store = load(tmp_path / "model", name), PackageStore(tmp_path / "deployed")
+    package = deploy_vision(model, Target(backend, "f32"), store, is_forced=False, tell=lambda progress: None)
+    checks = package.manifest["checks"]
+    assert package.has_passed and checks["agreement"] == {"top_1": 1.0, "images": 54} | {
+        "cosine": pytest.approx(1, abs=1e-6)
+    }
+    assert package.kind == "vision" and [port.name for port in package.parts["model"].outputs] == [LOGITS, POOLED]
+    deployed, inputs = serve_vision(model, package), model.prepare(IMAGES)
+    for what in (LOGITS, POOLED, EMBEDDING):
+        torch.testing.assert_close(deployed.see(inputs, what), model.see(inputs, what), atol=1e-4, rtol=1e-4)
+    assert deployed.see(inputs, FEATURES).equal(model.see(inputs, FEATURES)), "features are torch's own"
+    seeings = [Seeing(deployed, torch.stack(inputs), what) for what in (LOGITS, POOLED, LOGITS)]
+    shapes = [each.shape for each in seeings[0].forward(seeings) if isinstance(each, torch.Tensor)]
+    assert shapes == [model.see(inputs, what).shape for what in (LOGITS, POOLED, LOGITS)]
+    other = torch.rand(1, 3, *(side + 32 for side in inputs[0].shape[1:]))
+    if name != "test_vit":  # which takes one size only, on torch as well
+        seen = deployed.outputs(other, [POOLED])[POOLED]
+        assert seen.equal(model.outputs(other, [POOLED])[POOLED]), "a size that was not covered goes to torch"
+    _choosing(store, model)
+
+
+def _choosing(store: PackageStore, model: VisionModel) -> None:
+    """A package is chosen if torch was slower, and if its weights are the model's."""
+    place = next(iter(store.targets("tiny")))
+    manifest = store.place("tiny", place) / "deploy.json"
+    written = json.loads(manifest.read_text())
+    for seconds, is_chosen in (((2.0, 1.0), True), ((1.0, 2.0), False)):
+        written["checks"]["seconds"] |= dict(zip(("torch", "deployed"), seconds, strict=True))
+        write_manifest(manifest.parent, written)
+        assert (fastest_package(store, model) is not None) == is_chosen
+    written["checks"]["seconds"]["torch"] = 3.0
+    write_manifest(manifest.parent, written)
+    assert fastest_package(store, model) is not None
+    trained = replace(model, projection=torch.eye(2))
+    assert fastest_package(store, trained) is None, "its weights are others"
+
+
+def test_vectors_that_differ_or_are_no_numbers_do_not_pass() -> None:
+    outputs = {LOGITS: torch.eye(4), POOLED: torch.eye(4)}
+    call = Call({"pixels": torch.zeros(4, 3, 1, 1)}, outputs, {}, {})
+
+    def agreement(found: object) -> Agreement:
+        return agreement_of(lambda inputs: [np.asarray(found)] * 2, [call])
+
+    assert judge_agreement("f32", agreement(np.eye(4))) == []
+    assert len(judge_agreement("f32", agreement(np.roll(np.eye(4), 1, 0)))) == 2
+    assert len(judge_agreement("w4", agreement(np.full((4, 4), np.nan)))) == 2
