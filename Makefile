@@ -9,7 +9,7 @@ PIP = $(BIN)/python -m pip install --no-compile --disable-pip-version-check -c c
 # Without the caches of bytecode, each process compiles torch, diffusers and all else that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo serve test soak check clean language
+.PHONY: demo serve test soak check deploy-matrix clean language
 
 demo: $(READY)  ## Start everything, generate PROMPT and its rewrite, write OUT (photogram.png), stop everything.
 	$(BIN)/python -m service.demo "$(PROMPT)" $(if $(OUT),--output "$(OUT)")
@@ -30,6 +30,9 @@ check: $(DEV)  ## Style, types and import contracts.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/check_words.py
+
+deploy-matrix: $(DEV)  ## Deploy every family to every backend, and write the table into docs/deploy.md; hours.
+	$(BIN)/python scripts/deploy_matrix.py
 
 language: $(READY)  ## Install the language engine, which rewrites prompts; everything else works without it.
 	@$(BIN)/photogram llm install || echo "Continuing without prompt rewriting; PHOTOGRAM_LLM=off skips this step." >&2
