@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 
+from diffusers.models.embeddings import PatchEmbed
 from torch import nn
 
 ANY = "*"
@@ -71,9 +72,31 @@ def _any_size(module: nn.Module) -> Iterator[None]:
 
 _NO_SIZE_HALVES_SO_OFTEN = 30
 
+
+@contextmanager
+def _any_grid(module: nn.Module) -> Iterator[None]:
+    """Let a transformer compute the positions of its patches for every size.
+
+    diffusers keeps them for the size of training, and takes these if a side has the length of that: a trace with such a
+    side works for no other. What it computes for that size is equal to what it keeps.
+    """
+    embeds = [each for each in module.modules() if isinstance(each, PatchEmbed) and not each.pos_embed_max_size]
+    sides = [(each.height, each.width) for each in embeds]
+    for each in embeds:
+        each.height = each.width = _NO_SIDE
+    try:
+        yield
+    finally:
+        for each, (height, width) in zip(embeds, sides, strict=True):
+            each.height, each.width = height, width
+
+
+_NO_SIDE = -1
+
 REWRITERS: list[Rewriter] = [
     Rewriter("masks are skipped by their values", _plain_attention),
     Rewriter("sizes decide how a UNet upsamples", _any_size),
+    Rewriter("sizes decide where the positions of patches come from", _any_grid),
 ]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers.models.embeddings import PatchEmbed
 from torch import nn
 
 from models.deploy.exporting import Exported, Unexportable, trace, write_onnx
@@ -86,3 +87,12 @@ def test_the_onnx_graph_computes_what_torch_computes_for_other_lengths(tmp_path:
     found = session.run(None, {"sample": given})
     for expected, each in zip((given * 2, given.sum(1), given.mean(1)), found, strict=True):
         np.testing.assert_allclose(each, expected, rtol=1e-5)
+
+
+def test_positions_of_patches_are_computed_for_every_size() -> None:
+    embed = PatchEmbed(height=8, width=8, patch_size=2, in_channels=4, embed_dim=16)
+    exported = traced(embed, (2, 4, 8, 12), (1, 4, 12, 8))
+    assert (embed.height, embed.width) == (4, 4), "the module is as it was"
+    for size in ((1, 4, 8, 8), (3, 4, 6, 10)):
+        given = torch.rand(size)
+        torch.testing.assert_close(exported.program.module()(given)[0], embed(given))
