@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -88,7 +89,7 @@ def trace(part: ModelPart, calls: Sequence[Call], family: str, backend: str) -> 
         try:
             program = torch.export.export(flat, tensors, dynamic_shapes=(axes,), strict=False)
         except Exception as error:  # torch.export raises whatever traced code raises
-            raise Unexportable(_told(part, error)) from error
+            raise Unexportable(told(part, "torch.export", error)) from error
     found = Exported(part, calls, program)
     _require_open(found, varying)
     return found
@@ -119,7 +120,7 @@ def write_onnx(exported: Exported, file: Path, family: str) -> None:
                 verbose=False,
             )
         except Exception as error:
-            raise Unexportable(_told(exported.part, error)) from error
+            raise Unexportable(told(exported.part, "ONNX", error)) from error
         size = sum(each.numel() * each.element_size() for each in exported.part.module.parameters())
         written.save(str(file), external_data=size > _ONE_FILE_MAX_BYTES)
 
@@ -163,13 +164,35 @@ def _require_open(exported: Exported, varying: dict[str, tuple[bool, ...]]) -> N
                 )
 
 
-def _told(part: ModelPart, error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+def told(part: ModelPart, exporter: str, error: Exception) -> str:
+    """What cannot be exported, in one sentence: the part, its class, the operator if ``error`` names one, and what to
+    do.
+    """
+    causes = [error]
+    while (cause := causes[-1].__cause__) is not None and isinstance(cause, Exception):
+        causes.append(cause)
+    texts = [_COLOURS.sub("", str(each)) for each in causes]
+    start = f"{part.name} ({type(part.module).__name__}) cannot be exported: "
+    for pattern, problem in _OPERATORS:
+        found = next((match for text in reversed(texts) if (match := pattern.search(text))), None)
+        if found is not None:
+            return (
+                f"{start}{problem.format(operator=found[1], exporter=exporter)}; a rewriter (models/deploy/rewriters.py) "
+                "can compute it of other operators, or deploy the other parts alone"
+            )
+    lines = [line.strip() for line in texts[0].splitlines() if line.strip()]
     first = lines[0] if lines else type(error).__name__
-    return (
-        f"{part.name} ({type(part.module).__name__}) cannot be exported: {first[:300]}; a rewriter "
-        "(models/deploy/rewriters.py) can replace what cannot be traced"
-    )
+    return f"{start}{first[:300]}; a rewriter (models/deploy/rewriters.py) can replace what cannot be traced"
+
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_OPERATORS = (
+    (re.compile(r"No ONNX function found for <OpOverload\(op='([^']+)'"), "{exporter} has no operator for {operator}"),
+    (re.compile(r"no fake impl registered for <CustomOpDef\(([^)]+)\)>"), "torch.export cannot trace {operator}"),
+    (re.compile(r"Unsupported fx node [^,]*, kind (\S+)"), "{exporter} has no operator for {operator}"),
+    (re.compile(r"Missing out variants: \{'([^']+)'"), "{exporter} has no operator for {operator}"),
+)
+"""How exporters name an operator that they lack, and what is said of it."""
 
 
 def _shape(tensor: torch.Tensor, varying: Sequence[bool]) -> tuple[int | None, ...]:
