@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from models.errors import PhotogramError
 
@@ -46,24 +46,41 @@ class Backend:
     refused: Mapping[str, str] = field(default_factory=dict)
     """Precisions that it could have and does not, each with the reason."""
     is_recipe: bool = False
+    """Whether nothing here runs its graphs; its module has what :meth:`tool` names."""
+    needs: str | None = None
+    """``MODULE:FUNCTION``, from a precision to what this machine lacks for it besides packages, or ``None``."""
+    is_native: bool = False
+    """Whether its graphs are instructions of this processor."""
 
-    def obstacle(self) -> str | None:
+    def obstacle(self, precision: str) -> str | None:
         """What this machine lacks to export to it; ``None`` if it lacks nothing."""
-        for name in (*self.packages, *self.tools):
-            if importlib.util.find_spec(name) is None:
-                return f"{name} is not installed"
-        return None
+        lacking = [name for name in (*self.packages, *self.tools) if importlib.util.find_spec(name) is None]
+        if lacking:
+            extra = "" if self.is_recipe else "; pip install 'photogram-server[worker,deploy]'"
+            return f"{' and '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} not installed{extra}"
+        if self.needs is None:
+            return None
+        module, _, function = self.needs.partition(":")
+        found: str | None = getattr(import_module(module), function)(precision)
+        return found
 
     def build(self) -> Build:
         """The function that builds a part; its packages are imported here."""
         build: Build = import_module(self.module).build
         return build
 
+    def tool(self, name: str) -> Callable[..., Any]:
+        """A function of a recipe's module: ``proof`` (from an exported part and its file to its ``PartDifference``, or
+        ``None`` if nothing here runs it), or ``readme`` (from the package to the text of its README).
+        """
+        found: Callable[..., Any] = getattr(import_module(self.module), name)
+        return found
+
 
 BACKENDS: Mapping[str, Backend] = MappingProxyType({
     "openvino": Backend(
         "models.deploy.builders.openvino", ("openvino",), ("f32", "bf16", "fp16", "int8", "w4"),
-        tools=("onnxscript", "nncf"),
+        tools=("onnxscript", "nncf"), needs="photogram_runtime.graphs:openvino_problem",
     ),
     "onnxruntime": Backend(
         "models.deploy.builders.onnxruntime", ("onnxruntime",), ("f32", "int8"), tools=("onnxscript", "nncf"),
@@ -72,6 +89,16 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType({
             "w4": "not built yet: its kernels take other groups than NNCF makes",
         },
     ),
+    "aoti": Backend(
+        "models.deploy.builders.aoti", ("torch",), ("f32",), needs="models.deploy.builders.aoti:compiler_problem",
+        refused={each: "it compiles a model as it is computed by torch here, in float32"
+                 for each in ("bf16", "fp16", "int8", "w4")}, is_native=True,
+    ),
+    "tensorrt": Backend(
+        "models.deploy.builders.tensorrt", (), ("fp16",), tools=("onnxscript", "onnxruntime"), is_recipe=True,
+    ),
+    "executorch": Backend("models.deploy.builders.executorch", ("executorch",), ("f32",), is_recipe=True),
+    "coreml": Backend("models.deploy.builders.coreml", ("coremltools",), ("fp16",), is_recipe=True),
 })  # fmt: skip
 
 
@@ -88,7 +115,7 @@ def check_target(backend: str, precision: str) -> Backend:
         raise UnknownTarget(f"{backend} cannot have {precision}: {found.refused[precision]}")
     if precision not in found.precisions:
         raise UnknownTarget(f"{backend} has no precision {precision!r}; it has {', '.join(found.precisions)}")
-    obstacle = found.obstacle()
+    obstacle = found.obstacle(precision)
     if obstacle is not None:
-        raise Missing(f"{backend} cannot be used here: {obstacle}; pip install 'photogram-server[worker,deploy]'")
+        raise Missing(f"{backend}-{precision} cannot be made here: {obstacle}")
     return found

@@ -12,7 +12,7 @@ from photogram_runtime.package import read_package, usability_problem
 
 from models.deploy.profiling_keys import BUILT_IN, DEPLOYED, speed
 from models.deploy.serving import serve
-from models.deploy.deploying import source_digest
+from models.deploy.packaging import digest_of_weights, modules_of
 from models.deploy.store import PackageStore
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.failures import summary
@@ -29,7 +29,7 @@ def serve_fastest(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
     targets = [target for _, target in sorted(_candidates(store, name), reverse=True)]
     if not targets:
         return checkpoint
-    digest = source_digest(checkpoint)
+    digest = digest_of_weights(modules_of(checkpoint))
     for target in targets:
         try:
             package = read_package(store.place(name, target))

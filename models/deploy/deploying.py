@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from photogram_runtime.package import Package, read_package, write_manifest
 from PIL.Image import Image
 
@@ -20,10 +19,11 @@ from models.deploy.packaging import (
     Subject,
     Target,
     Tell,
+    add_readme,
     differences,
-    digest_of_weights,
     export_parts,
     manifest_of,
+    modules_of,
     open_graphs,
     recipe_checks,
 )
@@ -64,15 +64,16 @@ def deploy(
     recipes = _recipes(checkpoint, catalog, target.steps)
     recorded = _Recorded.of(checkpoint, catalog, recipes, target, tell)
     with store.writing(spec.name, target.name) as folder:
-        exported = export_parts(recorded.parts, recorded.calls, spec.family, target, backend, folder, tell)
-        subject = Subject(spec.name, spec.family, KIND, spec.licence, checkpoint.device, _modules(checkpoint))
-        manifest = manifest_of(subject, target, exported, backend)
+        parts, proofs = export_parts(recorded.parts, recorded.calls, spec.family, target, backend, folder, tell)
+        subject = Subject(spec.name, spec.family, KIND, spec.licence, checkpoint.device, modules_of(checkpoint))
+        manifest = manifest_of(subject, target, parts, backend)
         description = drawing_description(checkpoint, folder)
         if description is not None:
             manifest[KIND] = description
         write_manifest(folder, manifest)
         if backend.is_recipe:
-            manifest["checks"] = recipe_checks(backend, target, exported, folder)
+            add_readme(backend, folder)
+            manifest["checks"] = recipe_checks(target, proofs)
         else:
             package = read_package(folder)
             verdict, sheet = _compared_with(checkpoint, catalog, package, recorded, recipes, tell)
@@ -177,13 +178,3 @@ def _compared(recipe: Recipe, expected: Image, found: Image) -> ImageDifference:
 def _score(image: Image, prompt: str) -> float:
     """How well ``image`` fits ``prompt``, from -1 to 1, as the built-in vision model sees it."""
     return float(image_encoder().encode(image) @ text_encoder().encode([prompt])[0])
-
-
-def _modules(checkpoint: Checkpoint) -> dict[str, torch.nn.Module]:
-    components = checkpoint.pipeline.components.items()
-    return {name: each for name, each in components if isinstance(each, torch.nn.Module)}
-
-
-def source_digest(checkpoint: Checkpoint) -> str:
-    """The SHA-256 of all weights of ``checkpoint`` and their names; takes about a second for each GB."""
-    return digest_of_weights(_modules(checkpoint))

@@ -177,8 +177,8 @@ def told(part: ModelPart, exporter: str, error: Exception) -> str:
         found = next((match for text in reversed(texts) if (match := pattern.search(text))), None)
         if found is not None:
             return (
-                f"{start}{problem.format(operator=found[1], exporter=exporter)}; a rewriter (models/deploy/rewriters.py) "
-                "can compute it of other operators, or deploy the other parts alone"
+                f"{start}{problem.format(operator=found[1], exporter=exporter)}; a rewriter "
+                "(models/deploy/rewriters.py) can compute it of other operators, or deploy the other parts alone"
             )
     lines = [line.strip() for line in texts[0].splitlines() if line.strip()]
     first = lines[0] if lines else type(error).__name__

@@ -17,19 +17,23 @@ from photogram_runtime.package import Package, read_package, require_usable, usa
 from torch import nn
 
 from models.deploy.backends import check_target
+from models.deploy.descriptions import vision_description
 from models.deploy.exporting import in_numpy
 from models.deploy.packaging import (
     Progress,
     Subject,
     Target,
     Tell,
+    add_readme,
     differences,
     digest_of_weights,
     export_parts,
     manifest_of,
     open_graphs,
+    recipe_checks,
 )
 from models.deploy.parts import ModelPart
+from models.deploy.profiling_keys import DEPLOYED, TORCH, speed
 from models.deploy.proof import judge_parts, parts_document
 from models.deploy.recording import Call, Recorder, recording
 from models.deploy.scenes import scenes
@@ -110,12 +114,19 @@ def deploy_vision(model: VisionModel, target: Target, store: PackageStore, *, is
     calls = {PART: _recorded(model, part, tell)}
     subject = Subject(model.spec.name, FAMILY, KIND, model.spec.licence, model.device, {PART: eyes})
     with store.writing(model.spec.name, target.name) as folder:
-        written = export_parts([part], calls, FAMILY, target, backend, folder, tell)
-        # JOIN: manifest["vision"] = models.deploy.descriptions.vision_description(model)
+        written, proofs = export_parts([part], calls, FAMILY, target, backend, folder, tell)
         manifest = manifest_of(subject, target, written, backend)
+        description = vision_description(model)
+        if description is not None:
+            manifest[KIND] = description
         write_manifest(folder, manifest)
-        checks = _checked(eyes, read_package(folder), calls[PART], target.precision, tell)
-        write_manifest(folder, manifest | {"checks": checks | {"forced": is_forced}})
+        if backend.is_recipe:
+            add_readme(backend, folder)
+            manifest["checks"] = recipe_checks(target, proofs)
+        else:
+            checks, manifest["profile"] = _checked(eyes, read_package(folder), calls[PART], target.precision, tell)
+            manifest["checks"] = checks | {"forced": is_forced}
+        write_manifest(folder, manifest)
     return read_package(store.place(model.spec.name, target.name))
 
 
@@ -130,8 +141,8 @@ def _recorded(model: VisionModel, part: ModelPart, tell: Tell) -> list[Call]:
     return recorder.calls(PART)
 
 
-def _checked(eyes: Eyes, package: Package, calls: Sequence[Call], precision: str, tell: Tell) -> dict[str, Any]:
-    """The section ``checks`` of ``deploy.json``; its seconds are those of all recorded calls."""
+def _checked(eyes: Eyes, package: Package, calls: Sequence[Call], precision: str, tell: Tell) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The sections ``checks`` and ``profile`` of ``deploy.json``; the speed is that of all recorded calls."""
     began_at = time.perf_counter()
     graphs = open_graphs(package)
     load_s = time.perf_counter() - began_at
@@ -141,11 +152,16 @@ def _checked(eyes: Eyes, package: Package, calls: Sequence[Call], precision: str
     with torch.inference_mode():
         torch_s = _seconds(lambda call: eyes(call.inputs["pixels"]), calls)
     deployed_s = _seconds(lambda call: graphs[PART](in_numpy(call.inputs)), calls)
-    seconds = {"torch": round(torch_s, 3), "deployed": round(deployed_s, 3), "load": round(load_s, 3)}
-    return {
-        "passed": not failures, "failures": failures, "parts": parts_document(errors),
-        "agreement": asdict(agreement), "thresholds_of": precision, "seconds": seconds,
+    checks = {
+        "passed": not failures, "failures": failures, "parts": parts_document(errors), "agreement": asdict(agreement),
     }  # fmt: skip
+    figures = {TORCH: _figures(torch_s, calls), DEPLOYED: _figures(deployed_s, calls), "load_s": round(load_s, 3)}
+    return checks, {"image": f"{len(calls)} calls of 1 to {max(BATCHES)} images", "rounds": 1, **figures}
+
+
+def _figures(seconds: float, calls: Sequence[Call]) -> dict[str, Any]:
+    images = sum(len(call.inputs["pixels"]) for call in calls)
+    return {"images_per_s": {str(max(BATCHES)): round(images / seconds, 3)}}
 
 
 def _seconds(run: Any, calls: Sequence[Call]) -> float:
@@ -212,9 +228,10 @@ def fastest_package(store: PackageStore, model: VisionModel) -> Package | None:
         checks = manifest["checks"]
         if not (checks.get("passed") or checks.get("forced")) or manifest["source"].get("sha256") != digest:
             continue
-        if checks["seconds"]["deployed"] < checks["seconds"]["torch"]:
-            usable.append((checks["seconds"]["deployed"], store.place(model.spec.name, target)))
-    for _, folder in sorted(usable):
+        figures = manifest["profile"]
+        if speed(figures, DEPLOYED) > speed(figures, TORCH):
+            usable.append((speed(figures, DEPLOYED), store.place(model.spec.name, target)))
+    for _, folder in sorted(usable, reverse=True):
         try:
             return read_package(folder)
         except PackageError:

@@ -259,10 +259,9 @@ def remove(options: argparse.Namespace, settings: Settings) -> int:
 def check_env(options: argparse.Namespace, settings: Settings) -> int:
     """Print which backends can be used here."""
     for name, backend in BACKENDS.items():
-        obstacle = backend.obstacle()
-        state = "recipe only" if backend.is_recipe else "ready"
-        print(f"{name:12} {obstacle or state}")
-        print(f"{'':12} precisions: {', '.join(backend.precisions)}")
+        state = "recipe only: nothing here runs its packages" if backend.is_recipe else "ready"
+        for precision in backend.precisions:
+            print(f"{name:12} {precision:5} {backend.obstacle(precision) or state}")
         for precision, reason in backend.refused.items():
             print(f"{'':12} not {precision}: {reason}")
     return 0

@@ -65,6 +65,7 @@ def figure_lines(profile: Mapping[str, Any]) -> Iterator[str]:
         if name in profile:
             each = profile[name]
             rates = ", ".join(f"{rate:.2f} images/s with {size}" for size, rate in each["images_per_s"].items())
-            yield f"  {name:10} p50 {each['p50_s']:.3f} s, p99 {each['p99_s']:.3f} s; {rates}"
-    if "load_s" in profile:
-        yield f"  loaded in {profile['load_s']:.2f} s; peak memory {in_words(profile['peak_bytes'])}"
+            alone = f"p50 {each['p50_s']:.3f} s, p99 {each['p99_s']:.3f} s; " if "p50_s" in each else ""
+            yield f"  {name:10} {alone}{rates}"
+    memory = f"; peak memory {in_words(profile['peak_bytes'])}" if "peak_bytes" in profile else ""
+    yield f"  loaded in {profile['load_s']:.2f} s{memory}"

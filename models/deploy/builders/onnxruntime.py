@@ -18,5 +18,5 @@ def build(exported: Exported, family: str, precision: str, folder: Path) -> str:
     file = folder / f"{exported.part.name}.onnx"
     write_onnx(exported, file, family)
     if precision == "int8":
-        quantizing.int8_onnx(file, exported.calls)
+        quantizing.int8_onnx(file)
     return file.name

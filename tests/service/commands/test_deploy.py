@@ -91,7 +91,7 @@ def test_a_package_is_checked_and_measured_again(run):
 
 def test_check_env_names_every_backend(run):
     code, out, _ = run("check-env")
-    assert code == 0 and "openvino" in out and "onnxruntime" in out and "precisions: f32" in out
+    assert code == 0 and "openvino" in out and "onnxruntime" in out and "f32   ready" in out
 
 
 @pytest.mark.parametrize(

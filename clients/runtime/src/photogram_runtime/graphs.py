@@ -74,11 +74,11 @@ class OpenVinoGraph:
         import openvino
 
         core: Any = openvino.Core()
-        hint = "bf16" if precision == "bf16" else "f32"
-        if hint == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            raise PackageUnsupported("this processor has no bfloat16 instructions")
+        problem = openvino_problem(precision)
+        if problem is not None:
+            raise PackageUnsupported(problem)
         settings = {
-            "INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1,
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False, "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
         }  # fmt: skip
         self._request: Any = core.compile_model(file, "CPU", settings).create_infer_request()
@@ -92,4 +92,14 @@ class OpenVinoGraph:
             return [np.array(outputs[number]) for number in range(len(outputs))]
 
 
-_OPENERS: Mapping[str, Callable[[Path, str, int], Graph]] = {"onnxruntime": OnnxRuntimeGraph, "openvino": OpenVinoGraph}
+def openvino_problem(precision: str) -> str | None:
+    """Why OpenVINO cannot compute in ``precision`` on this processor; ``None`` if it can."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    if precision == "bf16" and "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        return "this processor has no bfloat16 instructions, and OpenVINO would compute in float32"
+    return None
+
+
+_OPENERS: dict[str, Callable[[Path, str, int], Graph]] = {"onnxruntime": OnnxRuntimeGraph, "openvino": OpenVinoGraph}
