@@ -10,9 +10,9 @@ from typing import Any
 from photogram_runtime.errors import PackageError
 from photogram_runtime.package import read_package, usability_problem
 
+from models.deploy.packaging import digest_of_weights, modules_of
 from models.deploy.profiling_keys import BUILT_IN, DEPLOYED, speed
 from models.deploy.serving import serve
-from models.deploy.packaging import digest_of_weights, modules_of
 from models.deploy.store import PackageStore
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.failures import summary

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image as pillow
 from PIL import ImageDraw
 from PIL.Image import Image
@@ -30,7 +31,7 @@ def _scene(generator: np.random.Generator, size: tuple[int, int]) -> Image:
     return image
 
 
-def _clouds(generator: np.random.Generator, size: tuple[int, int]) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def _clouds(generator: np.random.Generator, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """Noise whose amplitudes fall with the frequency: uint8 [height, width, 3]."""
     width, height = size
     across, down = np.meshgrid(np.fft.fftfreq(width), np.fft.fftfreq(height))
@@ -38,4 +39,5 @@ def _clouds(generator: np.random.Generator, size: tuple[int, int]) -> np.ndarray
     spectrum = np.fft.fft2(generator.normal(size=(3, height, width))) * amplitude
     planes = np.fft.ifft2(spectrum).real
     planes = (planes - planes.mean((1, 2), keepdims=True)) / planes.std((1, 2), keepdims=True)
-    return np.clip(128 + 55 * planes, 0, 255).astype(np.uint8).transpose(1, 2, 0)
+    levels: npt.NDArray[np.uint8] = np.clip(128 + 55 * planes, 0, 255).astype(np.uint8)
+    return levels.transpose(1, 2, 0)

@@ -141,7 +141,9 @@ def _recorded(model: VisionModel, part: ModelPart, tell: Tell) -> list[Call]:
     return recorder.calls(PART)
 
 
-def _checked(eyes: Eyes, package: Package, calls: Sequence[Call], precision: str, tell: Tell) -> tuple[dict[str, Any], dict[str, Any]]:
+def _checked(
+    eyes: Eyes, package: Package, calls: Sequence[Call], precision: str, tell: Tell
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """The sections ``checks`` and ``profile`` of ``deploy.json``; the speed is that of all recorded calls."""
     began_at = time.perf_counter()
     graphs = open_graphs(package)

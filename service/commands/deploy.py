@@ -27,7 +27,7 @@ from service.commands.deploy_figures import check_lines, figure_lines, show_line
 from service.commands.deploy_transfer import pull_package, push_package
 
 if TYPE_CHECKING:
-    from models.deploy.deploying import Progress, Tell
+    from models.deploy.packaging import Progress, Tell
     from models.diffusion.checkpoint import Checkpoint
 
 _SHEET = "comparison.png"
@@ -116,7 +116,8 @@ def make(options: argparse.Namespace, settings: Settings) -> int:
     catalog = Catalog.load(settings.catalog_path)
     spec = _spec(catalog, options.model)
     checkpoint = _load(spec, settings)
-    from models.deploy.deploying import Target, deploy
+    from models.deploy.deploying import deploy
+    from models.deploy.packaging import Target
 
     target = Target(options.backend, options.precision, options.steps, tuple(options.parts))
     package = deploy(checkpoint, catalog, target, _store(settings), is_forced=options.force, tell=_teller(options.json))

@@ -15,7 +15,8 @@ from tests.docs.test_documents import PAGES
 from tests.e2e.conftest import ROOT
 
 SERVERS = {
-    "config": config, "deploy": deploy, "keys": keys, "llm": llm, "models": models, "storage": storage, "vision": vision,
+    "config": config, "deploy": deploy, "keys": keys, "llm": llm, "models": models, "storage": storage,
+    "vision": vision,
 }  # fmt: skip
 NAMED = re.compile(r"\bphotogram ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?")
 

@@ -18,8 +18,8 @@ from safetensors.torch import save_file
 from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.catalog import Catalog, Defaults, ModelSpec
 from models.catalog.families import FLUX, IMG2IMG, PIXART_SIGMA, SD3, SDXL, SDXL_REFINER, STABLE_DIFFUSION, TXT2IMG
-from models.deploy.deploying import Target, deploy
-from models.deploy.packaging import open_graphs
+from models.deploy.deploying import deploy
+from models.deploy.packaging import Target, open_graphs
 from models.deploy.serving import attached, serve
 from models.deploy.store import PackageStore
 from models.diffusion.checkpoint import Checkpoint

@@ -78,8 +78,8 @@ class OpenVinoGraph:
         if problem is not None:
             raise PackageUnsupported(problem)
         settings = {
-            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1,
-            "ENABLE_CPU_PINNING": False, "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32", "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False, "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
         }  # fmt: skip
         self._request: Any = core.compile_model(file, "CPU", settings).create_infer_request()
         self._lock = threading.Lock()
