@@ -105,7 +105,7 @@ def test_positions_of_patches_are_computed_for_every_size(tmp_path: Path) -> Non
     import onnxruntime
 
     module = Embedded()
-    exported = traced(module, (2, 4, 8, 12), (1, 4, 12, 8))
+    exported = traced(module, (4, 4, 8, 8), (1, 4, 12, 10))
     assert (module.embed.height, module.embed.width) == (4, 4), "the module is as it was"
     write_onnx(exported, tmp_path / "unet.onnx", "pixart-sigma")
     session = onnxruntime.InferenceSession(tmp_path / "unet.onnx", providers=["CPUExecutionProvider"])
