@@ -33,6 +33,7 @@ PARTS = (
     "chaos",
     "service/backbone",
     "models/vision",
+    "models/deploy",
 )
 """Folders that are a part of their own, and all others; those that take longest first, so that all processes end at
 about one time."""

@@ -18,7 +18,7 @@ from models.deploy.serving import DeployedDenoiser
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.checkpoint_loading import load_checkpoint
 from service.commands.deploy import main
-from tests.tiny import PX, build_tiny_sd
+from tests.tiny import PX, build_tiny_house
 
 TARGET = "openvino-f32"
 
@@ -27,7 +27,7 @@ TARGET = "openvino-f32"
 def data(tmp_path_factory) -> Path:
     """A data folder with a tiny model and its package."""
     folder = tmp_path_factory.mktemp("data")
-    build_tiny_sd(folder / "tiny")
+    build_tiny_house(folder / "tiny")
     (folder / "catalog.toml").write_text(
         f'[models.tiny]\nfolder = "{folder / "tiny"}"\nfamily = "stable-diffusion"\nlicence = "MIT"\n'
         f"[models.tiny.defaults]\nwidth = {2 * PX}\nheight = {2 * PX}\nnum_inference_steps = 4\n"
