@@ -23,6 +23,7 @@ from models.catalog.vision import EYES, eyes_spec
 from models.deploy.backends import BACKENDS, check_target
 from models.deploy.deploying import deploy
 from models.deploy.packaging import Progress, Target
+from models.deploy.profiling_keys import DEPLOYED, TORCH, speed
 from models.deploy.store import PackageStore
 from models.deploy.vision import deploy_vision
 from models.diffusion.checkpoint_loading import load_checkpoint
@@ -101,12 +102,10 @@ def _column(row: Row, targets: list[Target]) -> Iterator[tuple[str, str]]:
 def cell(made: Deploy, target: Target, store: PackageStore) -> str:
     """What came of deploying one model to one target."""
     try:
-        backend = check_target(target.backend, target.precision)
+        check_target(target.backend, target.precision)
         package = made(target, store)
     except PhotogramError as error:
         return f"refused: {_short(str(error))}"
-    if backend.is_recipe:
-        return "recipe only"
     return told(package.manifest)
 
 
@@ -116,8 +115,7 @@ def told(manifest: Mapping[str, Any]) -> str:
     if not checks["passed"]:
         return f"did not pass: {_short('; '.join(checks['failures']))}"
     size = sum(each["bytes"] for each in manifest["files"].values()) / 1e6
-    seconds = checks["seconds"]
-    faster = seconds["torch"] / max(seconds["deployed"], 1e-9)
+    faster = speed(manifest["profile"], DEPLOYED) / speed(manifest["profile"], TORCH)
     return f"passed, {_quality(checks)}, {faster:.1f}x, {size:.0f} MB"
 
 

@@ -67,6 +67,7 @@ def open_diffusion(
         capacity=Capacity(settings.rows),
         budget_bytes=budget_bytes,
         observer=observe_step,
+        packages=settings.packages_folder,
     )
     REGISTRY.register(EngineMetrics(engine))
     return EngineExecutor(engine, catalog, ledger, describe_device(device))

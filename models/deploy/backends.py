@@ -1,8 +1,7 @@
 """The backends that a part can be exported to: which precisions they have, what they need here, and who builds them.
 
 To add one: write a module with a function ``build``, as those in ``models/deploy/builders``, and a row in
-:data:`BACKENDS`. A backend whose graphs cannot run here is a recipe: its graph is written and checked as far as the
-installed packages allow, and it is never served.
+:data:`BACKENDS`.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from models.errors import PhotogramError
 
@@ -45,19 +44,15 @@ class Backend:
     """Modules that exporting needs besides."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Precisions that it could have and does not, each with the reason."""
-    is_recipe: bool = False
-    """Whether nothing here runs its graphs; its module has what :meth:`tool` names."""
     needs: str | None = None
     """``MODULE:FUNCTION``, from a precision to what this machine lacks for it besides packages, or ``None``."""
-    is_native: bool = False
-    """Whether its graphs are instructions of this processor."""
 
     def obstacle(self, precision: str) -> str | None:
         """What this machine lacks to export to it; ``None`` if it lacks nothing."""
         lacking = [name for name in (*self.packages, *self.tools) if importlib.util.find_spec(name) is None]
         if lacking:
-            extra = "" if self.is_recipe else "; pip install 'photogram-server[worker,deploy]'"
-            return f"{' and '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} not installed{extra}"
+            verb = "is" if len(lacking) == 1 else "are"
+            return f"{' and '.join(lacking)} {verb} not installed; pip install 'photogram-server[worker,deploy]'"
         if self.needs is None:
             return None
         module, _, function = self.needs.partition(":")
@@ -68,13 +63,6 @@ class Backend:
         """The function that builds a part; its packages are imported here."""
         build: Build = import_module(self.module).build
         return build
-
-    def tool(self, name: str) -> Callable[..., Any]:
-        """A function of a recipe's module: ``proof`` (from an exported part and its file to its ``PartDifference``, or
-        ``None`` if nothing here runs it), or ``readme`` (from the package to the text of its README).
-        """
-        found: Callable[..., Any] = getattr(import_module(self.module), name)
-        return found
 
 
 BACKENDS: Mapping[str, Backend] = MappingProxyType({
@@ -89,16 +77,6 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType({
             "w4": "not built yet: its kernels take other groups than NNCF makes",
         },
     ),
-    "aoti": Backend(
-        "models.deploy.builders.aoti", ("torch",), ("f32",), needs="models.deploy.builders.aoti:compiler_problem",
-        refused={each: "it compiles a model as it is computed by torch here, in float32"
-                 for each in ("bf16", "fp16", "int8", "w4")}, is_native=True,
-    ),
-    "tensorrt": Backend(
-        "models.deploy.builders.tensorrt", (), ("fp16",), tools=("onnxscript", "onnxruntime"), is_recipe=True,
-    ),
-    "executorch": Backend("models.deploy.builders.executorch", ("executorch",), ("f32",), is_recipe=True),
-    "coreml": Backend("models.deploy.builders.coreml", ("coremltools",), ("fp16",), is_recipe=True),
 })  # fmt: skip
 
 

@@ -19,13 +19,11 @@ from models.deploy.packaging import (
     Subject,
     Target,
     Tell,
-    add_readme,
     differences,
     export_parts,
     manifest_of,
     modules_of,
     open_graphs,
-    recipe_checks,
 )
 from models.deploy.parts import ModelPart, parts_of
 from models.deploy.profiling import profile
@@ -64,22 +62,18 @@ def deploy(
     recipes = _recipes(checkpoint, catalog, target.steps)
     recorded = _Recorded.of(checkpoint, catalog, recipes, target, tell)
     with store.writing(spec.name, target.name) as folder:
-        parts, proofs = export_parts(recorded.parts, recorded.calls, spec.family, target, backend, folder, tell)
+        parts = export_parts(recorded.parts, recorded.calls, spec.family, target, backend, folder, tell)
         subject = Subject(spec.name, spec.family, KIND, spec.licence, checkpoint.device, modules_of(checkpoint))
         manifest = manifest_of(subject, target, parts, backend)
         description = drawing_description(checkpoint, folder)
         if description is not None:
             manifest[KIND] = description
         write_manifest(folder, manifest)
-        if backend.is_recipe:
-            add_readme(backend, folder)
-            manifest["checks"] = recipe_checks(target, proofs)
-        else:
-            package = read_package(folder)
-            verdict, sheet = _compared_with(checkpoint, catalog, package, recorded, recipes, tell)
-            sheet.save(folder / SHEET)
-            manifest["checks"] = verdict.document() | {"forced": is_forced}
-            manifest["profile"] = measured(checkpoint, catalog, package, _ROUNDS, target.steps, tell)
+        package = read_package(folder)
+        verdict, sheet = _compared_with(checkpoint, catalog, package, recorded, recipes, tell)
+        sheet.save(folder / SHEET)
+        manifest["checks"] = verdict.document() | {"forced": is_forced}
+        manifest["profile"] = measured(checkpoint, catalog, package, _ROUNDS, target.steps, tell)
         write_manifest(folder, manifest)
     return read_package(store.place(spec.name, target.name))
 

@@ -12,21 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from photogram_runtime.graphs import Graph
-from photogram_runtime.package import Package, Port, instructions, read_package
+from photogram_runtime.graphs import Graph, open_graph
+from photogram_runtime.package import Package, Port
 
-from models.deploy.backends import Backend
-from models.deploy.exporting import trace
-from models.deploy.graphs import open_any
+from models.deploy.backends import Backend, Build
+from models.deploy.exporting import Exported, Unexportable, trace
 from models.deploy.parts import ModelPart
-from models.deploy.proof import PartDifference, judge
+from models.deploy.proof import PartDifference
 from models.deploy.recording import Call
 from models.diffusion.checkpoint import Checkpoint
+from models.diffusion.failures import summary
+from models.errors import PhotogramError
 
-README = "README.txt"
-"""In the package of a recipe: how its graphs are used."""
-_TOOLS = ("torch", "diffusers", "transformers", "timm", "onnx", "onnxscript", "nncf", "openvino", "onnxruntime",
-          "executorch", "coremltools")  # fmt: skip
+_TOOLS = ("torch", "diffusers", "transformers", "timm", "onnx", "onnxscript", "nncf", "openvino", "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -82,38 +80,29 @@ def export_parts(
     backend: Backend,
     folder: Path,
     tell: Tell,
-) -> tuple[dict[str, Any], dict[str, PartDifference | None]]:
-    """Write the graphs of ``parts`` into ``folder``.
-
-    Returns:
-        What ``deploy.json`` says about them; and for a recipe what could be compared of each, ``None`` if nothing here
-        runs it.
+) -> dict[str, Any]:
+    """Write the graphs of ``parts`` into ``folder``, and give what ``deploy.json`` says about them.
 
     Raises:
         Unexportable: a part cannot be exported.
     """
-    build, written, proofs = backend.build(), {}, {}
+    build, written = backend.build(), {}
     for number, part in enumerate(parts):
         tell(Progress("exporting", number, len(parts), part.name))
         exported = trace(part, calls[part.name], family, target.backend)
-        file = build(exported, family, target.precision, folder)
+        file = _built(build, exported, family, target, folder)
         written[part.name] = _written(file, exported.inputs, exported.outputs, calls[part.name][0])
-        if backend.is_recipe:
-            proofs[part.name] = backend.tool("proof")(exported, folder / file)
-    return written, proofs
+    return written
 
 
-def add_readme(backend: Backend, folder: Path) -> None:
-    """Write how the graphs of a recipe are used into its package in ``folder``."""
-    (folder / README).write_text(backend.tool("readme")(read_package(folder)), encoding="utf-8")
-
-
-def recipe_checks(target: Target, proofs: Mapping[str, PartDifference | None]) -> dict[str, Any]:
-    """What a recipe has for checks: it never passes; each part that could be run here has its difference."""
-    verdict = judge(target.precision, {name: each for name, each in proofs.items() if each is not None}, [])
-    unrun = [f"{name}: nothing here could run it" for name, each in proofs.items() if each is None]
-    failures = [f"{target.backend} packages are recipes; no image was drawn with it", *verdict.failures, *unrun]
-    return verdict.document() | {"recipe": True, "passed": False, "failures": failures}
+def _built(build: Build, exported: Exported, family: str, target: Target, folder: Path) -> str:
+    try:
+        return build(exported, family, target.precision, folder)
+    except (PhotogramError, OSError):
+        raise
+    except Exception as error:  # backends and NNCF raise whatever they like
+        message = f"{exported.part.name} cannot be made for {target.name}: {summary(error)}"
+        raise Unexportable(message) from error
 
 
 def _written(file: str, inputs: Sequence[Port], outputs: Sequence[Port], call: Call) -> dict[str, Any]:
@@ -133,14 +122,9 @@ def manifest_of(subject: Subject, target: Target, parts: Mapping[str, Any], back
         "source": {"sha256": digest_of_weights(subject.modules)},
         "versions": {name: found for name in _TOOLS if (found := _version(name)) is not None},
         "requires": {name: version(name) for name in backend.packages},
-        "device": _device(subject, backend),
+        "device": {"type": subject.device.type, "machine": platform.machine(), "processor": _processor()},
         "licence": subject.licence, "made_at": round(time.time()), "checks": {}, "profile": {},
     }  # fmt: skip
-
-
-def _device(subject: Subject, backend: Backend) -> dict[str, Any]:
-    native = {"instructions": sorted(instructions())} if backend.is_native else {}
-    return {"type": subject.device.type, "machine": platform.machine(), "processor": _processor(), **native}
 
 
 def open_graphs(package: Package, threads: int | None = None) -> dict[str, Graph]:
@@ -149,7 +133,7 @@ def open_graphs(package: Package, threads: int | None = None) -> dict[str, Graph
     Raises:
         PackageError: a graph cannot be run here, or cannot be read.
     """
-    return {name: open_any(package, part, threads or torch.get_num_threads()) for name, part in package.parts.items()}
+    return {name: open_graph(package, part, threads or torch.get_num_threads()) for name, part in package.parts.items()}
 
 
 def differences(

@@ -51,6 +51,13 @@ class PackageStore:
             return []
         return [name for name in found if _TARGET.fullmatch(name)]
 
+    def changed_at(self, model: str) -> int | None:
+        """Changes whenever a package of ``model`` is published or removed; ``None`` if it never had one."""
+        try:
+            return self._of(model).stat().st_mtime_ns
+        except OSError:
+            return None
+
     def manifests(self, model: str) -> Iterator[tuple[str, dict[str, Any] | PackageError]]:
         """Each target of ``model`` with its ``deploy.json``, or with what is wrong with it."""
         for target in self.targets(model):

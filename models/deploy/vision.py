@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -24,13 +25,11 @@ from models.deploy.packaging import (
     Subject,
     Target,
     Tell,
-    add_readme,
     differences,
     digest_of_weights,
     export_parts,
     manifest_of,
     open_graphs,
-    recipe_checks,
 )
 from models.deploy.parts import ModelPart
 from models.deploy.profiling_keys import DEPLOYED, TORCH, speed
@@ -39,7 +38,10 @@ from models.deploy.recording import Call, Recorder, recording
 from models.deploy.scenes import scenes
 from models.deploy.serving import GraphModule
 from models.deploy.store import PackageStore
+from models.diffusion.failures import summary
 from models.vision.model import EMBEDDING, LOGITS, POOLED, VisionModel, of_one_shape
+
+log = logging.getLogger(__name__)
 
 KIND, FAMILY, PART = "vision", "timm", "model"
 BATCHES = (1, 8, 2, 7, 3, 6, 4, 5, 1, 8, 1, 8)
@@ -114,18 +116,14 @@ def deploy_vision(model: VisionModel, target: Target, store: PackageStore, *, is
     calls = {PART: _recorded(model, part, tell)}
     subject = Subject(model.spec.name, FAMILY, KIND, model.spec.licence, model.device, {PART: eyes})
     with store.writing(model.spec.name, target.name) as folder:
-        written, proofs = export_parts([part], calls, FAMILY, target, backend, folder, tell)
+        written = export_parts([part], calls, FAMILY, target, backend, folder, tell)
         manifest = manifest_of(subject, target, written, backend)
         description = vision_description(model)
         if description is not None:
             manifest[KIND] = description
         write_manifest(folder, manifest)
-        if backend.is_recipe:
-            add_readme(backend, folder)
-            manifest["checks"] = recipe_checks(target, proofs)
-        else:
-            checks, manifest["profile"] = _checked(eyes, read_package(folder), calls[PART], target.precision, tell)
-            manifest["checks"] = checks | {"forced": is_forced}
+        checks, manifest["profile"] = _checked(eyes, read_package(folder), calls[PART], target.precision, tell)
+        manifest["checks"] = checks | {"forced": is_forced}
         write_manifest(folder, manifest)
     return read_package(store.place(model.spec.name, target.name))
 
@@ -215,6 +213,20 @@ def serve_vision(model: VisionModel, package: Package, threads: int | None = Non
     require_usable(package)
     graph = open_graphs(package, threads)[PART]
     return replace(model, deployed=GraphModule(Eyes(model).eval(), package.parts[PART], graph))
+
+
+def see_fastest(model: VisionModel, store: PackageStore) -> VisionModel:
+    """``model`` with the fastest of its packages in ``store``; unchanged if none may be used, or none is faster."""
+    package = fastest_package(store, model)
+    if package is None:
+        return model
+    try:
+        served = serve_vision(model, package)
+    except Exception as error:  # a runtime may fail in any way, and torch always works
+        log.warning("the package %s of %s cannot be used: %s", package.folder.name, model.spec.name, summary(error))
+        return model
+    log.info("%s runs on its package %s", model.spec.name, package.folder.name)
+    return served
 
 
 def fastest_package(store: PackageStore, model: VisionModel) -> Package | None:

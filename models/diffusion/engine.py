@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from pathlib import Path
 
 import torch
 
@@ -62,6 +63,7 @@ class Engine:
         preview_every: int = 5,
         budget_bytes: int | None = None,
         observer: Observer | None = None,
+        packages: Path | None = None,
     ) -> None:
         self.capacity = capacity or Capacity()
         self._load = load
@@ -71,7 +73,7 @@ class Engine:
         self._side_work = SideWork(streams, self._models)
         self._times = ForwardTimes(streams, self._side_work, self.capacity)
         self._previews = Previews(preview_every, self._side_work)
-        self._tools = Tools(load, device)
+        self._tools = Tools(load, device, packages)
         self._observer = observer
         self._joining_soon = 1
         self._told_loading_at = time.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 
 import torch
 from PIL.Image import Image
@@ -52,6 +53,8 @@ class Tools:
 
     load: Callable[[ModelSpec], Checkpoint]
     device: torch.device
+    packages: Path | None = None
+    """The folder of deployed packages, for models that see; ``load`` knows it for those that draw."""
     encodings: EmbeddingCache = field(default_factory=lambda: EmbeddingCache(ENCODINGS_BYTES))
 
 

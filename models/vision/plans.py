@@ -13,6 +13,7 @@ from torch.nn.functional import normalize
 
 from models.catalog.catalog import Catalog
 from models.catalog.vision import VisionSpec
+from models.deploy.store import PackageStore
 from models.diffusion.plans import LARGE_PX, Tools
 from models.diffusion.work import Download, LoadRequest, Plan, PlanPart, Task, load, on_host, run
 from models.errors import ModelUnavailable
@@ -108,12 +109,23 @@ def _load(catalog: Catalog, name: str, tools: Tools) -> PlanPart[VisionModel]:
 
 
 def _request(spec: VisionSpec, tools: Tools) -> LoadRequest[VisionModel]:
-    """Request the model of ``spec``, which is loaded anew when its entry or its weights have changed."""
+    """Request the model of ``spec``, which is loaded anew when its entry, its weights or its packages have changed."""
     weights = spec.weights
     changed_at = None if weights is None or not weights.exists() else weights.stat().st_mtime_ns
     needs_download = Download(lambda: not is_on_disk(spec), partial(download, spec)) if spec.repository else None
-    read = partial(load_vision_model, spec, tools.device)
-    return LoadRequest(("vision", spec, changed_at), f"vision model {spec.name}", read, needs_download)
+    packages = None if tools.packages is None else PackageStore(tools.packages)
+    deployed_at = None if packages is None else packages.changed_at(spec.name)
+    read = partial(_loaded, spec, tools.device, packages if deployed_at else None)
+    return LoadRequest(("vision", spec, changed_at, deployed_at), f"vision model {spec.name}", read, needs_download)
+
+
+def _loaded(spec: VisionSpec, device: torch.device, packages: PackageStore | None) -> VisionModel:
+    model = load_vision_model(spec, device)
+    if packages is None or device.type != "cpu":
+        return model
+    from models.deploy.vision import see_fastest
+
+    return see_fastest(model, packages)
 
 
 def _reader_request(spec: VisionSpec) -> LoadRequest[TextReader]:

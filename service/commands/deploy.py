@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from photogram_cli.near_misses import Parser
 from photogram_runtime.errors import PackageError
-from photogram_runtime.package import MANIFEST, read_package, usability_problem
+from photogram_runtime.package import MANIFEST, Package, read_package, usability_problem
 
 from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.names import printable, unknown_name
@@ -27,7 +27,9 @@ from service.commands.deploy_figures import check_lines, figure_lines, show_line
 from service.commands.deploy_transfer import pull_package, push_package
 
 if TYPE_CHECKING:
-    from models.deploy.packaging import Progress, Tell
+    import torch
+
+    from models.deploy.packaging import Progress, Target, Tell
     from models.diffusion.checkpoint import Checkpoint
 
 _SHEET = "comparison.png"
@@ -114,13 +116,7 @@ def make(options: argparse.Namespace, settings: Settings) -> int:
     """Export, check and publish; 2 if the package did not pass its checks."""
     check_target(options.backend, options.precision)
     catalog = Catalog.load(settings.catalog_path)
-    spec = _spec(catalog, options.model)
-    checkpoint = _load(spec, settings)
-    from models.deploy.deploying import deploy
-    from models.deploy.packaging import Target
-
-    target = Target(options.backend, options.precision, options.steps, tuple(options.parts))
-    package = deploy(checkpoint, catalog, target, _store(settings), is_forced=options.force, tell=_teller(options.json))
+    package = _deployed(options, settings, catalog)
     if options.json:
         print(json.dumps({"package": str(package.folder), **_without_calls(package.manifest)}), flush=True)
     else:
@@ -128,6 +124,40 @@ def make(options: argparse.Namespace, settings: Settings) -> int:
         print(f"package: {package.folder}")
         print(_advice(package.manifest))
     return 0 if package.has_passed else 2
+
+
+def _deployed(options: argparse.Namespace, settings: Settings, catalog: Catalog) -> Package:
+    sees = catalog.vision.get(options.model)
+    store, tell = _store(settings), _teller(options.json)
+    if sees is None:
+        checkpoint = _load(_spec(catalog, options.model), settings)
+        from models.deploy.deploying import deploy
+
+        return deploy(checkpoint, catalog, _target(options), store, is_forced=options.force, tell=tell)
+    if options.parts or options.steps:
+        raise PhotogramError("--parts and --steps are for models that draw")
+    device = _cpu()
+    from models.deploy.vision import deploy_vision
+    from models.vision.model import load_vision_model
+
+    return deploy_vision(load_vision_model(sees, device), _target(options), store, is_forced=options.force, tell=tell)
+
+
+def _target(options: argparse.Namespace) -> Target:
+    from models.deploy.packaging import Target
+
+    return Target(options.backend, options.precision, options.steps, tuple(options.parts))
+
+
+def _cpu() -> torch.device:
+    """The CPU; torch is imported here, with its threads and its libraries quiet."""
+    from models.diffusion.quiet import let_waiting_threads_sleep, silence_libraries
+
+    let_waiting_threads_sleep()
+    silence_libraries()
+    import torch
+
+    return torch.device("cpu")
 
 
 def _advice(manifest: Mapping[str, Any]) -> str:
@@ -169,16 +199,11 @@ def _store(settings: Settings) -> PackageStore:
 
 
 def _load(spec: ModelSpec, settings: Settings) -> Checkpoint:
-    """The model in float32 on the CPU, with what the server uses without a package; torch is imported here."""
-    from models.diffusion.quiet import let_waiting_threads_sleep, silence_libraries
-
-    let_waiting_threads_sleep()
-    silence_libraries()
-    import torch
-
+    """The model in float32 on the CPU, with what the server uses without a package."""
+    device = _cpu()
     from models.diffusion.checkpoint_loading import load_checkpoint
 
-    return load_checkpoint(spec, torch.device("cpu"), backend=settings.backend, cache=settings.backends_folder)
+    return load_checkpoint(spec, device, backend=settings.backend, cache=settings.backends_folder)
 
 
 def list_packages(options: argparse.Namespace, settings: Settings) -> int:
@@ -213,7 +238,7 @@ def _place(options: argparse.Namespace, settings: Settings) -> Path:
 
 def test(options: argparse.Namespace, settings: Settings) -> int:
     """Record again, and compare the package as it is; 2 if it does not pass."""
-    package = read_package(_place(options, settings))
+    package = _drawing(read_package(_place(options, settings)))
     catalog = Catalog.load(settings.catalog_path)
     checkpoint = _load(_spec(catalog, options.model), settings)
     from models.deploy.deploying import check
@@ -223,9 +248,16 @@ def test(options: argparse.Namespace, settings: Settings) -> int:
     return 0 if document["passed"] else 2
 
 
+def _drawing(package: Package) -> Package:
+    """``package``, if it is of a model that draws."""
+    if package.kind != "drawing":
+        raise PhotogramError(f"a {package.kind} package is checked and measured only when it is made")
+    return package
+
+
 def measure(options: argparse.Namespace, settings: Settings) -> int:
     """Measure a package beside torch and what is built in."""
-    package = read_package(_place(options, settings))
+    package = _drawing(read_package(_place(options, settings)))
     catalog = Catalog.load(settings.catalog_path)
     checkpoint = _load(_spec(catalog, options.model), settings)
     from models.deploy.deploying import measured
@@ -260,9 +292,8 @@ def remove(options: argparse.Namespace, settings: Settings) -> int:
 def check_env(options: argparse.Namespace, settings: Settings) -> int:
     """Print which backends can be used here."""
     for name, backend in BACKENDS.items():
-        state = "recipe only: nothing here runs its packages" if backend.is_recipe else "ready"
         for precision in backend.precisions:
-            print(f"{name:12} {precision:5} {backend.obstacle(precision) or state}")
+            print(f"{name:12} {precision:5} {backend.obstacle(precision) or 'ready'}")
         for precision, reason in backend.refused.items():
             print(f"{'':12} not {precision}: {reason}")
     return 0

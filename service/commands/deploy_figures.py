@@ -23,6 +23,8 @@ def summary_line(model: str, target: str, manifest: Mapping[str, Any] | PackageE
 
 
 def _psnr(checks: Mapping[str, Any]) -> str:
+    if "agreement" in checks:
+        return f"{checks['agreement']['cosine']:.5f}"
     lowest = checks.get("lowest_psnr_db")
     return "equal" if lowest is None else f"{lowest:.1f} dB"
 
@@ -48,6 +50,9 @@ def check_lines(checks: Mapping[str, Any]) -> Iterator[str]:
     """What the checks found."""
     for name, each in checks.get("parts", {}).items():
         yield f"  {name:18} relative error {each['relative']:.2g}, largest {each['max_abs']:.2g}, {each['calls']} calls"
+    if agreement := checks.get("agreement"):
+        same = "" if agreement["top_1"] is None else f"same label {agreement['top_1']:.1%}, "
+        yield f"  {same}lowest cosine {agreement['cosine']:.6f}, {agreement['images']} images"
     for each in checks.get("images", ()):
         psnr = "equal" if each["psnr_db"] is None else f"{each['psnr_db']:.1f} dB"
         score = "" if each["score"] is None else f", fits its prompt {each['score']:.3f} ({each['score_of_torch']:.3f})"

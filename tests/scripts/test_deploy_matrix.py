@@ -17,8 +17,13 @@ F32 = Target("onnxruntime", "f32")
 
 
 def manifest(**checks: Any) -> dict[str, Any]:
-    usual = {"passed": True, "failures": [], "seconds": {"torch": 2.6, "deployed": 1.0}, "lowest_psnr_db": 87.04}
-    return {"checks": usual | checks, "files": {"a": {"bytes": 150_000_000}, "b": {"bytes": 5_000_000}}}
+    usual = {"passed": True, "failures": [], "lowest_psnr_db": 87.04}
+    profile = {"torch": {"images_per_s": {"4": 1.0}}, "deployed": {"images_per_s": {"4": 2.6}}}
+    return {
+        "checks": usual | checks,
+        "profile": profile,
+        "files": {"a": {"bytes": 150_000_000}, "b": {"bytes": 5_000_000}},
+    }
 
 
 def refusing(text: str) -> Any:

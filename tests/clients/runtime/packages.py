@@ -92,7 +92,7 @@ def manifest_of(kind: str, family: str, **fields: Any) -> dict[str, Any]:
     defaults: dict[str, Any] = {
         "model": "tiny", "backend": "onnxruntime", "precision": "f32", "kind": kind, "family": family, "parts": {},
         "source": {}, "versions": {}, "requires": {"onnxruntime": version("onnxruntime")},
-        "device": {"type": "cpu", "machine": platform.machine()}, "checks": {"passed": True},
+        "device": {"type": "cpu", "machine": platform.machine()}, "checks": {"passed": True}, "profile": {},
     }  # fmt: skip
     return defaults | fields
 

@@ -20,7 +20,7 @@ def write(folder: Path, text: str) -> None:
     """A package with one file."""
     (folder / "unet.xml").write_text(text)
     facts = {"model": MODEL, "family": "sdxl", "kind": "drawing", "backend": "openvino", "precision": "f32"}
-    objects = ("parts", "source", "versions", "requires", "device", "checks")
+    objects = ("parts", "source", "versions", "requires", "device", "checks", "profile")
     write_manifest(folder, facts | {name: {} for name in objects})
 
 

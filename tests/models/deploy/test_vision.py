@@ -58,11 +58,13 @@ def _choosing(store: PackageStore, model: VisionModel) -> None:
     place = next(iter(store.targets("tiny")))
     manifest = store.place("tiny", place) / "deploy.json"
     written = json.loads(manifest.read_text())
-    for seconds, is_chosen in (((2.0, 1.0), True), ((1.0, 2.0), False)):
-        written["checks"]["seconds"] |= dict(zip(("torch", "deployed"), seconds, strict=True))
+    for speeds, is_chosen in (((1.0, 2.0), True), ((2.0, 1.0), False)):
+        written["profile"] |= {
+            name: {"images_per_s": {"8": each}} for name, each in zip(("torch", "deployed"), speeds, strict=True)
+        }
         write_manifest(manifest.parent, written)
         assert (fastest_package(store, model) is not None) == is_chosen
-    written["checks"]["seconds"]["torch"] = 3.0
+    written["profile"]["torch"] = {"images_per_s": {"8": 0.5}}
     write_manifest(manifest.parent, written)
     assert fastest_package(store, model) is not None
     trained = replace(model, projection=torch.eye(2))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -91,11 +90,6 @@ class Package:
         """Whether it is to be used although it did not pass."""
         return bool(self.manifest["checks"].get("forced"))
 
-    @property
-    def is_recipe(self) -> bool:
-        """Whether its graphs are for a runtime that Photogram does not have, so that no image was drawn with them."""
-        return bool(self.manifest["checks"].get("recipe"))
-
     def path(self, part: Part) -> Path:
         """The graph of ``part``."""
         return self.folder / part.file
@@ -167,13 +161,8 @@ def require_usable(package: Package) -> None:
 
     Raises:
         PackageUnproven: it did not pass its checks, and is not forced.
-        PackageUnsupported: it is for another machine, or for another version of its runtime, or a recipe.
+        PackageUnsupported: it is for another machine, or for another version of its runtime.
     """
-    if package.is_recipe:
-        raise PackageUnsupported(
-            f"the package {package.name} {package.backend}-{package.precision} is a recipe: nothing here "
-            f"runs {package.backend} graphs; its README.txt says how to use them"
-        )
     problem = usability_problem(package.manifest)
     if problem is not None:
         raise PackageUnsupported(problem)
@@ -189,12 +178,6 @@ def usability_problem(manifest: Mapping[str, Any]) -> str | None:
     machine, own = manifest["device"].get("machine"), platform.machine()
     if machine != own:
         return f"the package was made and checked on {machine}, and this machine is {own}; deploy it again here"
-    lacking = set(manifest["device"].get("instructions", ())) - instructions()
-    if lacking:
-        return (
-            f"the package was compiled for a processor with {', '.join(sorted(lacking)[:4])}, which this one lacks; "
-            "deploy it again here"
-        )
     for distribution, made_with in manifest["requires"].items():
         try:
             installed = version(distribution)
@@ -206,22 +189,6 @@ def usability_problem(manifest: Mapping[str, Any]) -> str | None:
                 "deploy it again, or install that version"
             )
     return None
-
-
-def instructions() -> frozenset[str]:
-    """The sets of instructions that this processor has and a compiler may use, such as ``avx2``; Linux tells them."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return frozenset()
-    named = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    return frozenset(name for name in named.partition(":")[2].split() if _INSTRUCTIONS.match(name))
-
-
-_INSTRUCTIONS = re.compile(
-    r"(abm|adx|aes|amx|asimd|avx|bf16|bmi|clflushopt|clwb|clzero|f16c|fma|fsgsbase|gfni|i8mm|movbe|mwaitx|pclmul|popcnt|"
-    r"rdpid|rdrand|rdseed|sha|sse|ssse|sve|vaes|vpclmul|xsave)"
-)
 
 
 def _is_same(made_with: str, installed: str) -> bool:
