@@ -1,14 +1,13 @@
-"""The choice of a package when a model is loaded: the fastest that passed, if it is faster than what is built in."""
+"""The choice of a package when a model is loaded: the fastest that passed, unless the built-in way is faster."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
-from photogram_runtime.errors import PackageError
-from photogram_runtime.package import read_package, usability_problem
+from photogram_runtime.errors import PackageDamaged, PackageError
+from photogram_runtime.package import Package, read_package, usability_problem
 
 from models.deploy.packaging import digest_of_weights, modules_of
 from models.deploy.profiling_keys import BUILT_IN, DEPLOYED, speed
@@ -18,43 +17,54 @@ from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.failures import summary
 
 log = logging.getLogger(__name__)
+Served = TypeVar("Served")
 
 
-def serve_fastest(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
-    """``checkpoint`` with the fastest of its packages in ``folder``; unchanged if none may be used, or none is faster.
+def serve_fastest(checkpoint: Checkpoint, store: PackageStore) -> Checkpoint:
+    """``checkpoint`` with the fastest of its packages; unchanged if none may be used, or all are slower."""
+    served = fastest(
+        store, checkpoint.spec.name, BUILT_IN, lambda: digest_of_weights(modules_of(checkpoint)),
+        lambda package: serve(checkpoint, package),
+    )  # fmt: skip
+    return served or checkpoint
 
-    A package that is damaged, unproven, of another checkpoint, or of another version is left out with a warning.
+
+def fastest(
+    store: PackageStore, model: str, baseline: str, digest: Callable[[], str], serve: Callable[[Package], Served]
+) -> Served | None:
+    """What ``serve`` makes of the fastest package of ``model`` that may be used; ``None`` if there is none.
+
+    A package that is damaged, unproven, of other weights, or for another version or machine is left out with a warning.
+
+    Args:
+        baseline: what a package must not be slower than by its own profile, unless it is forced.
+        digest: gives the digest of the model's weights; it is called only if a package may be used.
     """
-    store, name = PackageStore(folder), checkpoint.spec.name
-    targets = [target for _, target in sorted(_candidates(store, name), reverse=True)]
-    if not targets:
-        return checkpoint
-    digest = digest_of_weights(modules_of(checkpoint))
+    targets = [target for _, target in sorted(_candidates(store, model, baseline), reverse=True)]
+    found = digest() if targets else ""
     for target in targets:
         try:
-            package = read_package(store.place(name, target))
-            if package.manifest["source"]["sha256"] != digest:
-                log.warning("the package %s of %s was made of other weights; deploy it again", target, name)
-                continue
-            served = serve(checkpoint, package)
+            package = read_package(store.place(model, target))
+            if package.manifest["source"].get("sha256") != found:
+                raise PackageDamaged("it was made of other weights; deploy it again")
+            served = serve(package)
         except PackageError as error:
-            log.warning("the package %s of %s is not used: %s", target, name, error)
-            continue
+            log.warning("the package %s of %s is not used: %s", target, model, error)
         except Exception as error:  # a runtime may fail in any way, and torch always works
-            log.warning("the package %s of %s cannot be used: %s", target, name, summary(error), exc_info=error)
-            continue
-        log.info("%s runs on its package %s", name, target)
-        return served
-    return checkpoint
+            log.warning("the package %s of %s cannot be used: %s", target, model, summary(error), exc_info=error)
+        else:
+            log.info("%s runs on its package %s", model, target)
+            return served
+    return None
 
 
-def _candidates(store: PackageStore, model: str) -> Iterator[tuple[float, str]]:
+def _candidates(store: PackageStore, model: str, baseline: str) -> Iterator[tuple[float, str]]:
     """The packages that may be used, as far as their ``deploy.json`` tells, each with its speed."""
     for target, manifest in store.manifests(model):
         problem = str(manifest) if isinstance(manifest, PackageError) else _problem(manifest)
         if problem is not None:
             log.warning("the package %s of %s is not used: %s", target, model, problem)
-        elif isinstance(manifest, dict) and _is_worth_it(manifest):
+        elif isinstance(manifest, dict) and _is_worth_it(manifest, baseline):
             yield speed(manifest["profile"], DEPLOYED), target
 
 
@@ -65,7 +75,7 @@ def _problem(manifest: Mapping[str, Any]) -> str | None:
     return usability_problem(manifest)
 
 
-def _is_worth_it(manifest: Mapping[str, Any]) -> bool:
-    """Whether it was faster than what is built in; one that is forced is wanted anyway."""
+def _is_worth_it(manifest: Mapping[str, Any], baseline: str) -> bool:
+    """Whether it was not slower than ``baseline``; one that is forced is wanted anyway."""
     found = manifest["profile"]
-    return bool(manifest["checks"].get("forced")) or speed(found, DEPLOYED) >= speed(found, BUILT_IN)
+    return bool(manifest["checks"].get("forced")) or speed(found, DEPLOYED) >= speed(found, baseline)

@@ -33,11 +33,10 @@ from models.deploy.recipes import Recipe, draw, recipes_of
 from models.deploy.recording import Call, Recorder, recording
 from models.deploy.serving import attached
 from models.deploy.sheet import comparison_sheet
-from models.deploy.store import PackageStore
+from models.deploy.store import SHEET, PackageStore
 from models.diffusion.checkpoint import Checkpoint
 from models.eyes.encoders import image_encoder, text_encoder
 
-SHEET = "comparison.png"
 KIND = "drawing"
 _ROUNDS = 3
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 from PIL import Image as pillow
 from PIL.Image import Image
 
@@ -16,6 +15,7 @@ from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.engine import Engine
 from models.diffusion.events import Failed, Finished
 from models.diffusion.sampling import training_of
+from models.diffusion.verify import gradient
 from models.diffusion.work import Task
 from models.errors import JobFailure, PhotogramError
 from models.jobs.params import DrawParams, DrawRequest
@@ -145,9 +145,3 @@ class NotDrawn(PhotogramError):
 
 def _failed(recipe: Recipe, failure: JobFailure) -> NotDrawn:
     return NotDrawn(f"the image {recipe.title!r} cannot be drawn: {failure}")
-
-
-def gradient(width: int, height: int) -> Image:
-    """An image to draw over."""
-    red, green = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
-    return pillow.fromarray(np.stack([red, green, 255 - red], axis=-1).astype(np.uint8))

@@ -12,13 +12,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from photogram_runtime.errors import PackageError
 from photogram_runtime.package import read_manifest
 
 from models.errors import PhotogramError
 
+SHEET = "comparison.png"
+"""In the package of a model that draws: its images beside those of torch."""
 PARTIAL = ".partial"
 STALE_S = 86400.0
 """An unfinished package of this age was left by a process that died."""
@@ -27,6 +29,10 @@ _TARGET = re.compile(r"[a-z0-9]+-[a-z0-9]+")
 
 class Busy(PhotogramError):
     """Another process is deploying the same model to the same target."""
+
+
+class NoTarget(PhotogramError):
+    """What should be ``BACKEND-PRECISION`` is not, and so cannot be the name of a package's folder."""
 
 
 class PackageStore:
@@ -40,7 +46,9 @@ class PackageStore:
         self.folder = folder
 
     def place(self, model: str, target: str) -> Path:
-        """The folder of a package, which may not exist; ``target`` is ``BACKEND-PRECISION``."""
+        """The folder of a package, which may not exist; raises :class:`NoTarget` if ``target`` cannot be one."""
+        if not _TARGET.fullmatch(target):
+            raise NoTarget(f"{target!r} is no target; it is BACKEND-PRECISION, such as openvino-f32")
         return self._of(model) / target
 
     def targets(self, model: str) -> list[str]:
@@ -67,12 +75,12 @@ class PackageStore:
                 yield target, error
 
     def models(self) -> list[str]:
-        """The folders of models that have packages, by the names that their packages give."""
+        """The models that have, or had, packages."""
         try:
             folders = sorted(each for each in self.folder.iterdir() if each.is_dir())
         except FileNotFoundError:
             return []
-        return [each.name for each in folders]
+        return [unquote(each.name) for each in folders]
 
     def remove(self, model: str, target: str) -> bool:
         """Remove a package; false if there is none. It is renamed first, so that no process reads half of it."""
@@ -109,7 +117,7 @@ class PackageStore:
                 shutil.rmtree(partial, ignore_errors=True)
 
     def _of(self, model: str) -> Path:
-        return self.folder / quote(model, safe=" +@")
+        return self.folder / quote(model, safe=" +@").replace(".", "%2E", 1 if model.startswith(".") else 0)
 
 
 @contextmanager

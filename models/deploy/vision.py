@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import inf
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from photogram_runtime.errors import PackageError
 from photogram_runtime.graphs import Graph
-from photogram_runtime.package import Package, read_package, require_usable, usability_problem, write_manifest
+from photogram_runtime.package import Package, read_package, require_usable, write_manifest
 from torch import nn
 
 from models.deploy.backends import check_target
+from models.deploy.choosing import fastest
 from models.deploy.descriptions import vision_description
 from models.deploy.exporting import in_numpy
 from models.deploy.packaging import (
@@ -32,16 +30,13 @@ from models.deploy.packaging import (
     open_graphs,
 )
 from models.deploy.parts import ModelPart
-from models.deploy.profiling_keys import DEPLOYED, TORCH, speed
+from models.deploy.profiling_keys import DEPLOYED, TORCH
 from models.deploy.proof import judge_parts, parts_document
 from models.deploy.recording import Call, Recorder, recording
 from models.deploy.scenes import scenes
 from models.deploy.serving import GraphModule
 from models.deploy.store import PackageStore
-from models.diffusion.failures import summary
 from models.vision.model import EMBEDDING, LOGITS, POOLED, VisionModel, of_one_shape
-
-log = logging.getLogger(__name__)
 
 KIND, FAMILY, PART = "vision", "timm", "model"
 BATCHES = (1, 8, 2, 7, 3, 6, 4, 5, 1, 8, 1, 8)
@@ -216,38 +211,9 @@ def serve_vision(model: VisionModel, package: Package, threads: int | None = Non
 
 
 def see_fastest(model: VisionModel, store: PackageStore) -> VisionModel:
-    """``model`` with the fastest of its packages in ``store``; unchanged if none may be used, or none is faster."""
-    package = fastest_package(store, model)
-    if package is None:
-        return model
-    try:
-        served = serve_vision(model, package)
-    except Exception as error:  # a runtime may fail in any way, and torch always works
-        log.warning("the package %s of %s cannot be used: %s", package.folder.name, model.spec.name, summary(error))
-        return model
-    log.info("%s runs on its package %s", model.spec.name, package.folder.name)
-    return served
-
-
-def fastest_package(store: PackageStore, model: VisionModel) -> Package | None:
-    """Of the packages that may be used and are of the weights of ``model``, the one that took the least time.
-
-    A package that is damaged is passed over; ``None`` if there is none, or if torch was faster in its checks.
-    """
-    digest = digest_of_weights({PART: Eyes(model)})
-    usable: list[tuple[float, Path]] = []
-    for target, manifest in store.manifests(model.spec.name):
-        if isinstance(manifest, PackageError) or manifest["kind"] != KIND or usability_problem(manifest) is not None:
-            continue
-        checks = manifest["checks"]
-        if not (checks.get("passed") or checks.get("forced")) or manifest["source"].get("sha256") != digest:
-            continue
-        figures = manifest["profile"]
-        if speed(figures, DEPLOYED) > speed(figures, TORCH):
-            usable.append((speed(figures, DEPLOYED), store.place(model.spec.name, target)))
-    for _, folder in sorted(usable, reverse=True):
-        try:
-            return read_package(folder)
-        except PackageError:
-            continue
-    return None
+    """``model`` with the fastest of its packages in ``store``; unchanged if none may be used, or all are slower."""
+    served = fastest(
+        store, model.spec.name, TORCH, lambda: digest_of_weights({PART: Eyes(model)}),
+        lambda package: serve_vision(model, package),
+    )  # fmt: skip
+    return served or model

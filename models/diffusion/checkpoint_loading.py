@@ -95,8 +95,9 @@ def load_checkpoint(
     if packages is None or backend != AUTO or not is_plain or (device.type, dtype) != ("cpu", torch.float32):
         return checkpoint
     from models.deploy.choosing import serve_fastest
+    from models.deploy.store import PackageStore
 
-    return serve_fastest(checkpoint, packages)
+    return serve_fastest(checkpoint, PackageStore(packages))
 
 
 def _check_memory(spec: ModelSpec, device: torch.device) -> None:

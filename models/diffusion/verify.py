@@ -118,7 +118,7 @@ def _verify(catalog: Catalog, name: str, steps: int | None) -> int:
     torch.backends.cudnn.allow_tf32 = False  # it is no float32
     jobs = _jobs(catalog, name, steps)
     spec = catalog[jobs[0].model]
-    over = None if TXT2IMG in FAMILIES[spec.family].kinds else _gradient(jobs[0].width, jobs[0].height)
+    over = None if TXT2IMG in FAMILIES[spec.family].kinds else gradient(jobs[0].width, jobs[0].height)
     plain = _drawn_plainly(catalog, jobs, over, device)
     engine = Engine(lambda spec: load_checkpoint(spec, device), device=device)
     dtype = str(engine.load(spec).dtype).removeprefix("torch.")
@@ -160,7 +160,7 @@ def _jobs(catalog: Catalog, name: str, steps: int | None) -> list[DrawParams]:
     return [replace(same, seed=seed) for seed in SEEDS]
 
 
-def _gradient(width: int, height: int) -> Image:
+def gradient(width: int, height: int) -> Image:
     """An image to draw over, for models that cannot draw from noise."""
     from PIL import Image as images
 

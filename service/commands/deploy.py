@@ -18,7 +18,7 @@ from photogram_runtime.package import MANIFEST, Package, read_package, usability
 from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.names import printable, unknown_name
 from models.deploy.backends import BACKENDS, check_target
-from models.deploy.store import PackageStore
+from models.deploy.store import SHEET, PackageStore
 from models.errors import PhotogramError, with_detail
 from service.backbone.configuration import configure
 from service.backbone.data_option import add_data_option
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from models.deploy.packaging import Progress, Target, Tell
     from models.diffusion.checkpoint import Checkpoint
 
-_SHEET = "comparison.png"
 _PRECISIONS = tuple(dict.fromkeys(each for backend in BACKENDS.values() for each in backend.precisions))
 
 
@@ -274,7 +273,7 @@ def compare(options: argparse.Namespace, settings: Settings) -> int:
         raise PhotogramError(f"{options.model} has no packages; photogram deploy {options.model} makes one")
     for target, manifest in store.manifests(options.model):
         print(printable(summary_line(options.model, target, manifest)))
-        sheet = store.place(options.model, target) / _SHEET
+        sheet = store.place(options.model, target) / SHEET
         if options.sheets is not None and sheet.is_file():
             options.sheets.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(sheet, options.sheets / f"{target}.png")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from photogram_runtime.package import MANIFEST, read_package, write_manifest
 
-from models.deploy.store import STALE_S, Busy, PackageStore
+from models.deploy.store import STALE_S, Busy, NoTarget, PackageStore
 
 MODEL, TARGET = "tiny", "openvino-f32"
 
@@ -137,3 +137,15 @@ def test_names_of_models_do_not_leave_the_folder(store: PackageStore) -> None:
             write(folder, "first")
         assert store.place(name, TARGET).parent.parent == store.folder
         assert (store.place(name, TARGET) / MANIFEST).is_file()
+
+
+@pytest.mark.parametrize("model", ["tiny", "timm/resnet18", "..", "ä b%2F"])
+def test_a_package_is_found_by_the_name_of_its_model_within_the_folder(tmp_path: Path, model: str) -> None:
+    store = PackageStore(tmp_path / "deployed")
+    with store.writing(model, "openvino-f32") as folder:
+        (folder / "a").touch()
+    assert store.models() == [model] and store.targets(model) == ["openvino-f32"]
+    assert store.folder in store.place(model, "openvino-f32").resolve().parents
+    for target in ("../openvino-f32", "openvino", "", "openvino-f32/..", "OpenVINO-f32"):
+        with pytest.raises(NoTarget):
+            store.place(model, target)

@@ -15,7 +15,7 @@ from models.catalog.vision import VisionSpec
 from models.deploy.packaging import Target
 from models.deploy.recording import Call
 from models.deploy.store import PackageStore
-from models.deploy.vision import Agreement, agreement_of, deploy_vision, fastest_package, judge_agreement, serve_vision
+from models.deploy.vision import Agreement, agreement_of, deploy_vision, judge_agreement, see_fastest, serve_vision
 from models.vision.model import EMBEDDING, FEATURES, LOGITS, POOLED, VisionModel, load_vision_model
 from models.vision.work import Seeing
 from tests.models.vision.rig import save, smooth_noise
@@ -63,12 +63,12 @@ def _choosing(store: PackageStore, model: VisionModel) -> None:
             name: {"images_per_s": {"8": each}} for name, each in zip(("torch", "deployed"), speeds, strict=True)
         }
         write_manifest(manifest.parent, written)
-        assert (fastest_package(store, model) is not None) == is_chosen
+        assert (see_fastest(model, store) is not model) == is_chosen
     written["profile"]["torch"] = {"images_per_s": {"8": 0.5}}
     write_manifest(manifest.parent, written)
-    assert fastest_package(store, model) is not None
+    assert see_fastest(model, store) is not model
     trained = replace(model, projection=torch.eye(2))
-    assert fastest_package(store, trained) is None, "its weights are others"
+    assert see_fastest(trained, store) is trained, "its weights are others"
 
 
 def test_vectors_that_differ_or_are_no_numbers_do_not_pass() -> None:

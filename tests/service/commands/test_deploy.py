@@ -16,6 +16,7 @@ from models.catalog.catalog import Catalog
 from models.deploy.choosing import serve_fastest
 from models.deploy.recipes import draw, recipes_of
 from models.deploy.serving import DeployedDenoiser
+from models.deploy.store import PackageStore
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.checkpoint_loading import load_checkpoint
 from service.commands.deploy import main
@@ -102,6 +103,8 @@ def test_check_env_names_every_backend(run):
         (("nothing",), "there is no model 'nothing'"),
         (("show", "tiny", "openvino-w9"), f"its packages: {TARGET}"),
         (("rm", "tiny", "nothing-f32"), f"its packages: {TARGET}"),
+        (("rm", "tiny", "../../tiny"), "'../../tiny' is no target"),
+        (("show", "..", "tiny-f32"), "there is no package tiny-f32 of .."),
         (("compare", "house"), "house has no packages"),
         (("tiny", "--backend", "onnxruntime", "--precision", "bf16"), "onnxruntime cannot have bf16"),
         (("tiny", "--parts", "nose", "--steps", "2"), "the model has no part nose"),
@@ -146,7 +149,7 @@ def checkpoint(data) -> Checkpoint:
 
 def test_the_engine_draws_the_same_images_with_the_package(data, checkpoint, package):
     change(package, profile={})  # whatever was measured: it is used, if it is not slower
-    served = serve_fastest(checkpoint, package.parents[1])
+    served = serve_fastest(checkpoint, PackageStore(package.parents[1]))
     assert isinstance(served.denoiser, DeployedDenoiser) and served.denoiser.name == TARGET
     catalog = Catalog.load(data / "catalog.toml")
     recipes = recipes_of(catalog, checkpoint.spec, dict(checkpoint.pipeline.scheduler.config), 2)[:3]
@@ -199,7 +202,7 @@ DAMAGES = {
 def test_a_package_that_must_not_be_used_leaves_the_model_on_torch(checkpoint, package, caplog, damage):
     change(package, profile={})
     DAMAGES[damage](package)
-    served = serve_fastest(checkpoint, package.parents[1])
+    served = serve_fastest(checkpoint, PackageStore(package.parents[1]))
     assert served is checkpoint
     assert any(TARGET in record.getMessage() and "tiny" in record.getMessage() for record in caplog.records)
 
@@ -207,6 +210,6 @@ def test_a_package_that_must_not_be_used_leaves_the_model_on_torch(checkpoint, p
 def test_a_package_that_is_slower_than_what_is_built_in_is_not_used(checkpoint, package):
     rates = {"built-in": {"images_per_s": {"1": 2.0}}, "deployed": {"images_per_s": {"1": 1.0}}}
     change(package, profile=rates, checks={"passed": True, "forced": False})
-    assert serve_fastest(checkpoint, package.parents[1]) is checkpoint
+    assert serve_fastest(checkpoint, PackageStore(package.parents[1])) is checkpoint
     change(package, profile=rates, checks={"passed": False, "forced": True})
-    assert serve_fastest(checkpoint, package.parents[1]) is not checkpoint
+    assert serve_fastest(checkpoint, PackageStore(package.parents[1])) is not checkpoint
