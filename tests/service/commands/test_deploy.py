@@ -20,6 +20,7 @@ from models.deploy.store import PackageStore
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.checkpoint_loading import load_checkpoint
 from service.commands.deploy import main
+from tests.s3 import BUCKET, s3_server
 from tests.tiny import PX, build_tiny_house
 
 TARGET = "openvino-f32"
@@ -117,13 +118,21 @@ def test_what_cannot_be_done_is_told_in_one_line(run, args, told):
     assert told in err and err.count("\n") == 1 and "Traceback" not in err
 
 
-def test_a_package_travels_to_another_server(run, data, tmp_path):
-    assert run("push", "tiny", TARGET, str(tmp_path / "shared"))[0] == 0
-    code, out, _ = run("pull", "tiny", TARGET, str(tmp_path / "shared"), folder=tmp_path / "other")
-    assert code == 0
-    pulled = tmp_path / "other" / "deployed" / "tiny" / TARGET
-    assert out.strip() == f"pulled to {pulled}"
-    assert manifest_of(pulled) == manifest_of(data / "deployed" / "tiny" / TARGET)
+@pytest.mark.parametrize("is_bucket", [False, True], ids=["folder", "bucket"])
+def test_a_package_travels_to_another_server(run, data, tmp_path, monkeypatch, is_bucket):
+    with s3_server(tmp_path / "s3") as s3:
+        for name, value in s3.variables.items():
+            monkeypatch.setenv(name, value)
+        place = f"s3://{BUCKET}/shared" if is_bucket else str(tmp_path / "shared")
+        assert run("push", "tiny", TARGET, place)[0] == 0
+        code, out, err = run("pull", "tiny", TARGET, place, folder=tmp_path / "other")
+        assert code == 0, err
+        pulled = tmp_path / "other" / "deployed" / "tiny" / TARGET
+        assert out.strip() == f"pulled to {pulled}"
+        assert manifest_of(pulled) == manifest_of(data / "deployed" / "tiny" / TARGET)
+        assert bool([path for _, path in s3.requests if "unet.bin" in path]) == is_bucket
+        code, _, err = run("pull", "house", TARGET, place, folder=tmp_path / "other")
+        assert code == 1 and "there is no house/openvino-f32/deploy.json" in err and "Traceback" not in err
 
 
 def test_a_cut_copy_is_not_pulled(run, tmp_path):
