@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -93,11 +94,11 @@ def test_without_redis_everything_but_life_is_503(serve, data):
 
 
 def test_redis_may_go_and_come_back(serve, data, body, tmp_path):
-    valkey = ValkeyServer(data_dir=tmp_path / "valkey")
+    port = 20_000 + os.getpid() % 10_000  # one that no test beside this takes while Redis is away
+    valkey = ValkeyServer(port=port, data_dir=tmp_path / "valkey")
     valkey.start()
     connection = connect(valkey.connection_url, "test")
     add_key(connection, "k", "k")
-    port = valkey.port
     settings = Settings(redis_url=valkey.connection_url, data=data)
     with serve(create_app(settings)) as url, httpx.Client(base_url=url, headers={"X-API-Key": "k"}) as client:
         assert client.post("/v1/jobs", json=body()).status_code == 202
