@@ -1,4 +1,6 @@
-"""The choice of a package when a model is loaded: the fastest that passed, unless the built-in way is faster."""
+"""The choice of a package when a model is loaded: the one that was chosen by `photogram deploy use`, or else the
+fastest that passed, unless the built-in way is faster.
+"""
 
 from __future__ import annotations
 
@@ -34,13 +36,19 @@ def fastest(
 ) -> Served | None:
     """What ``serve`` makes of the fastest package of ``model`` that may be used; ``None`` if there is none.
 
-    A package that is damaged, unproven, of other weights, or for another version or machine is left out with a warning.
+    A package that somebody chose comes before all others. A package that is damaged, unproven, of other weights, or for another version or machine is left out with a warning.
 
     Args:
         baseline: what a package must not be slower than by its own profile, unless it is forced.
         digest: gives the digest of the model's weights; it is called only if a package may be used.
     """
-    targets = [target for _, target in sorted(_candidates(store, model, baseline), reverse=True)]
+    pinned = store.pinned(model)
+    if pinned == BUILT_IN:
+        log.info("%s runs on what is built in, as was chosen", model)
+        return None
+    targets = [target for *_, target in sorted(_candidates(store, model, baseline, pinned), reverse=True)]
+    if pinned is not None and pinned not in targets:
+        log.warning("the package %s of %s was chosen and cannot be used", pinned, model)
     found = digest() if targets else ""
     for target in targets:
         try:
@@ -58,14 +66,16 @@ def fastest(
     return None
 
 
-def _candidates(store: PackageStore, model: str, baseline: str) -> Iterator[tuple[float, str]]:
-    """The packages that may be used, as far as their ``deploy.json`` tells, each with its speed."""
+def _candidates(
+    store: PackageStore, model: str, baseline: str, pinned: str | None
+) -> Iterator[tuple[bool, float, str]]:
+    """The packages that may be used, as far as their ``deploy.json`` tells: whether it was chosen, and its speed."""
     for target, manifest in store.manifests(model):
         problem = str(manifest) if isinstance(manifest, PackageError) else _problem(manifest)
         if problem is not None:
             log.warning("the package %s of %s is not used: %s", target, model, problem)
-        elif isinstance(manifest, dict) and _is_worth_it(manifest, baseline):
-            yield speed(manifest["profile"], DEPLOYED), target
+        elif isinstance(manifest, dict) and (target == pinned or _is_worth_it(manifest, baseline)):
+            yield target == pinned, speed(manifest["profile"], DEPLOYED), target
 
 
 def _problem(manifest: Mapping[str, Any]) -> str | None:

@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote
 from photogram_runtime.errors import PackageError
 from photogram_runtime.package import read_manifest
 
+from models.deploy.profiling_keys import BUILT_IN
 from models.errors import PhotogramError
 
 SHEET = "comparison.png"
@@ -24,6 +25,8 @@ SHEET = "comparison.png"
 PARTIAL = ".partial"
 STALE_S = 86400.0
 """An unfinished package of this age was left by a process that died."""
+_PIN = ".use"
+"""The file that names the target to be used; without it the fastest is."""
 _TARGET = re.compile(r"[a-z0-9]+-[a-z0-9]+")
 
 
@@ -74,6 +77,31 @@ class PackageStore:
             except PackageError as error:
                 yield target, error
 
+    def pinned(self, model: str) -> str | None:
+        """The target that somebody chose, or ``BUILT_IN``; ``None`` if the fastest is to be used."""
+        try:
+            return (self._of(model) / _PIN).read_text(encoding="utf-8").strip()
+        except OSError:
+            return None
+
+    def pin(self, model: str, target: str | None) -> None:
+        """Choose what workers use of ``model``: a target, ``BUILT_IN``, or ``None`` for the fastest.
+
+        Raises:
+            NoTarget: it is none of these.
+            OSError: the folder is not writable.
+        """
+        home, file = self._of(model), self._of(model) / _PIN
+        if target is None:
+            file.unlink(missing_ok=True)
+            return
+        if target != BUILT_IN:
+            self.place(model, target)
+        home.mkdir(parents=True, exist_ok=True)
+        written = home / f"{_PIN}.{uuid.uuid4().hex}{PARTIAL}"
+        written.write_text(target, encoding="utf-8")
+        written.replace(file)
+
     def models(self) -> list[str]:
         """The models that have, or had, packages."""
         try:
@@ -83,7 +111,14 @@ class PackageStore:
         return [unquote(each.name) for each in folders]
 
     def remove(self, model: str, target: str) -> bool:
-        """Remove a package; false if there is none. It is renamed first, so that no process reads half of it."""
+        """Remove a package, and the choice of it; false if there is none."""
+        is_removed = self._remove(model, target)
+        if is_removed and self.pinned(model) == target:
+            self.pin(model, None)
+        return is_removed
+
+    def _remove(self, model: str, target: str) -> bool:
+        """Remove a package. It is renamed first, so that no process reads half of it."""
         place = self.place(model, target)
         if not place.is_dir():
             return False
@@ -111,7 +146,7 @@ class PackageStore:
             try:
                 yield partial
                 _flush(partial)
-                self.remove(model, target)
+                self._remove(model, target)
                 partial.rename(self.place(model, target))
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
@@ -133,7 +168,10 @@ def _locked(file: Path, busy: str) -> Iterator[None]:
 def _sweep(home: Path) -> None:
     for each in home.glob(f"*{PARTIAL}"):
         if time.time() - each.stat().st_mtime > STALE_S:
-            shutil.rmtree(each, ignore_errors=True)
+            if each.is_dir():
+                shutil.rmtree(each, ignore_errors=True)
+            else:
+                each.unlink(missing_ok=True)
 
 
 def _flush(folder: Path) -> None:

@@ -18,6 +18,7 @@ from photogram_runtime.package import MANIFEST, Package, read_package, usability
 from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.names import printable, unknown_name
 from models.deploy.backends import BACKENDS, check_target
+from models.deploy.profiling_keys import BUILT_IN, DEPLOYED, speed
 from models.deploy.store import SHEET, PackageStore
 from models.errors import PhotogramError, with_detail
 from service.backbone.configuration import configure
@@ -38,9 +39,7 @@ _PRECISIONS = tuple(dict.fromkeys(each for backend in BACKENDS.values() for each
 def main(argv: list[str] | None = None) -> int:
     """Run one subcommand; returns the exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
-    if given and not given[0].startswith("-") and given[0] not in _COMMANDS:
-        given = ["make", *given]  # `photogram deploy MODEL ...`
-    options = _parser().parse_args(given)
+    options = _parser().parse_args(_with_command(given))
     run: Callable[[argparse.Namespace, Settings], int] = options.run
     try:
         return run(options, configure(flags={"data": options.data}).settings)
@@ -51,6 +50,13 @@ def main(argv: list[str] | None = None) -> int:
         place = "" if error.filename is None else f" ({error.filename})"
         print(f"photogram deploy: {printable(f'{error.strerror or error}{place}')}", file=sys.stderr)
     return 1
+
+
+def _with_command(given: list[str]) -> list[str]:
+    """``given`` with ``make`` before the model of ``photogram deploy [--data FOLDER] MODEL ...``."""
+    at = 2 if given[:1] == ["--data"] else 1 if given and given[0].startswith("--data=") else 0
+    is_model = at < len(given) and not given[at].startswith("-") and given[at] not in _COMMANDS
+    return [*given[:at], "make", *given[at:]] if is_model else given
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -78,6 +84,12 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text)
         _add_target(command)
         command.set_defaults(run=run)
+    using = commands.add_parser("use", help="choose the package that workers use, instead of the fastest")
+    _add_model(using)
+    using.add_argument(
+        "target", metavar="TARGET", help=f"BACKEND-PRECISION, {BUILT_IN!r} for none, or {_AUTO!r} for the fastest"
+    )
+    using.set_defaults(run=use)
     profiling = commands.add_parser("profile", help="measure a package beside torch and what is built in")
     _add_target(profiling)
     profiling.add_argument("--rounds", type=int, default=10, metavar="N", help="(default: 10)")
@@ -99,7 +111,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-_COMMANDS = ("make", "list", "show", "test", "rm", "profile", "compare", "check-env", "push", "pull")
+_COMMANDS = ("make", "list", "show", "test", "rm", "use", "profile", "compare", "check-env", "push", "pull")
+_AUTO = "auto"
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -161,6 +174,9 @@ def _cpu() -> torch.device:
 
 def _advice(manifest: Mapping[str, Any]) -> str:
     if manifest["checks"]["passed"]:
+        model, target = manifest["model"], f"{manifest['backend']}-{manifest['precision']}"
+        if speed(manifest["profile"], DEPLOYED) < speed(manifest["profile"], BUILT_IN):
+            return f"What is built in was faster here, and stays in use unless: photogram deploy use {model} {target}"
         return "Workers use it when they load the model the next time; restart the server to have it at once."
     if manifest["checks"]["forced"]:
         return "It did not pass its checks and is served all the same, because of --force."
@@ -211,7 +227,8 @@ def list_packages(options: argparse.Namespace, settings: Settings) -> int:
     for model in store.models():
         for target, manifest in store.manifests(model):
             found = True
-            print(printable(summary_line(model, target, manifest)))
+            chosen = "  chosen" if store.pinned(model) == target else ""
+            print(printable(f"{summary_line(model, target, manifest)}{chosen}"))
     if not found:
         print("no model is deployed; photogram deploy MODEL makes a package")
     return 0
@@ -285,6 +302,25 @@ def remove(options: argparse.Namespace, settings: Settings) -> int:
     if not _store(settings).remove(options.model, options.target):
         _place(options, settings)  # says which there are
     print(f"removed {options.target} of {options.model}; workers that have loaded it keep it until they are restarted")
+    return 0
+
+
+def use(options: argparse.Namespace, settings: Settings) -> int:
+    """Choose what workers use of a model."""
+    store, model, target = _store(settings), options.model, options.target
+    catalog = Catalog.load(settings.catalog_path)
+    if model not in catalog.vision:
+        model = _spec(catalog, model).name
+    if target not in (_AUTO, BUILT_IN):
+        package = read_package(_place(options, settings))
+        problem = usability_problem(package.manifest)
+        if not package.has_passed and not package.is_forced:
+            problem = "it did not pass its checks; make it with --force if it is to be served all the same"
+        if problem is not None:
+            raise PhotogramError(f"{target} cannot be used: {problem}")
+    store.pin(model, None if target == _AUTO else target)
+    chosen = {_AUTO: "the fastest package that passed", BUILT_IN: "no package"}.get(target, target)
+    print(f"workers use {chosen} when they load {model} the next time; restart the server to have it at once")
     return 0
 
 

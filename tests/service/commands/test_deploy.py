@@ -55,6 +55,7 @@ def run(data, capsys):
 @pytest.fixture
 def package(data, tmp_path) -> Path:
     """A data folder of its own, with a copy of the package that the test may damage."""
+    shutil.copyfile(data / "catalog.toml", tmp_path / "catalog.toml")
     shutil.copytree(data / "deployed", tmp_path / "deployed")
     return tmp_path / "deployed" / "tiny" / TARGET
 
@@ -109,6 +110,9 @@ def test_check_env_names_every_backend(run):
         (("compare", "house"), "house has no packages"),
         (("tiny", "--backend", "onnxruntime", "--precision", "bf16"), "onnxruntime cannot have bf16"),
         (("tiny", "--parts", "nose", "--steps", "2"), "the model has no part nose"),
+        (("use", "tiny", "openvino-w9"), f"its packages: {TARGET}"),
+        (("use", "nothing", "auto"), "there is no model 'nothing'"),
+        (("use", "tiny", "fastest"), "'fastest' is no target"),
         (("pull", "tiny", TARGET, "/nowhere"), "there is no tiny/openvino-f32/deploy.json"),
     ],
 )
@@ -222,3 +226,39 @@ def test_a_package_that_is_slower_than_what_is_built_in_is_not_used(checkpoint, 
     assert serve_fastest(checkpoint, PackageStore(package.parents[1])) is checkpoint
     change(package, profile=rates, checks={"passed": False, "forced": True})
     assert serve_fastest(checkpoint, PackageStore(package.parents[1])) is not checkpoint
+
+
+def test_a_chosen_package_is_used_although_it_is_slower_and_none_if_that_is_chosen(run, checkpoint, package):
+    folder, store = package.parents[2], PackageStore(package.parents[1])
+    rates = {"built-in": {"images_per_s": {"1": 2.0}}, "deployed": {"images_per_s": {"1": 1.0}}}
+    change(package, profile=rates, checks={"passed": True, "forced": False})
+    code, out, _ = run("use", "tiny", TARGET, folder=folder)
+    assert code == 0 and TARGET in out
+    assert serve_fastest(checkpoint, store).denoiser.name == TARGET
+    assert run("list", folder=folder)[1].strip().endswith("chosen")
+    run("use", "tiny", "auto", folder=folder)
+    assert serve_fastest(checkpoint, store) is checkpoint
+    change(package, profile={})
+    assert serve_fastest(checkpoint, store) is not checkpoint
+    run("use", "tiny", "built-in", folder=folder)
+    assert serve_fastest(checkpoint, store) is checkpoint
+
+
+def test_a_package_that_did_not_pass_cannot_be_chosen(run, checkpoint, package):
+    change(package, profile={}, checks={"passed": False, "forced": False})
+    code, _, err = run("use", "tiny", TARGET, folder=package.parents[2])
+    assert code == 1 and "did not pass its checks" in err
+    PackageStore(package.parents[1]).pin("tiny", TARGET)  # as if it had been chosen before it was made again
+    assert serve_fastest(checkpoint, PackageStore(package.parents[1])) is checkpoint
+
+
+def test_a_removed_package_is_chosen_no_longer(run, package):
+    folder, store = package.parents[2], PackageStore(package.parents[1])
+    run("use", "tiny", TARGET, folder=folder)
+    assert store.pinned("tiny") == TARGET
+    run("rm", "tiny", TARGET, folder=folder)
+    assert store.pinned("tiny") is None
+
+
+def test_the_data_folder_may_come_before_the_model(data):
+    assert main(["--data", str(data), "nothing"]) == 1

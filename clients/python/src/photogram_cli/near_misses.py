@@ -31,7 +31,7 @@ class Parser(argparse.ArgumentParser):
 
     def _hint(self, message: str) -> str:
         if found := re.search(r"invalid choice: '(.*?)'", message):
-            return near_miss(found[1], re.findall(r"[\w.-]+", message[found.end() :]))
+            return near_miss(found[1], re.findall(r"'([\w.-]+)'", message[found.end() :]))
         if found := re.search(r"unrecognized arguments: --([\w-]+)", message):
             if any(action.metavar == found[1].upper() for action in self._get_positional_actions()):
                 return f"; {found[1].upper()} is given without a flag, at its place"
