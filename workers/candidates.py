@@ -112,7 +112,7 @@ class Candidates:
             "denoise_s": self._denoised_at - self._began_at,
             "finish_s": event.finish_s,
         }
-        return Finished(self.execution_id, self._output(), timings)
+        return Finished(self.execution_id, self._output(), timings, event.backends)
 
     def _note_times(self, event: events.Finished) -> None:
         """The job is denoised from the first step of any candidate to the last step of any."""

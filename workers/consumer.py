@@ -156,6 +156,7 @@ class Consumer:
         files: Sequence[StoredFile] = (),
         safety: SafetyResult | None = None,
         fingerprints: Mapping[str, str] | None = None,
+        backends: Sequence[str] = (),
     ) -> bool:
         """End the job with its results; ``False`` if it belongs to another execution by now.
 
@@ -164,7 +165,7 @@ class Consumer:
         """
         is_ours = self.ledger.succeed(
             job.job_id, job.execution_id, images, dict(timings), document=document, files=files, safety=safety,
-            fingerprints=fingerprints,
+            fingerprints=fingerprints, backends=backends,
         )  # fmt: skip
         self._settle(job, is_ours)
         return is_ours

@@ -57,6 +57,8 @@ class Finished:
     output: JobOutput
     timings: Mapping[str, float]
     """Seconds per stage, for the record; storing the result adds to ``finish_s``."""
+    backends: tuple[str, ...] = ()
+    """What ran the models of the job, if they run on one of several backends."""
 
 
 @dataclass(frozen=True)

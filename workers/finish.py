@@ -278,7 +278,10 @@ class _Success:
             files, found = stored.files, self._found
             ids = [image.image_id for image in stored.images]
             fingerprints = dict(zip(ids, self._made_fingerprints, strict=False))  # there may be none at all
-            if not self._consumer.succeed(self.job, stored.images, rounded, document, files, found, fingerprints):
+            is_ours = self._consumer.succeed(
+                self.job, stored.images, rounded, document, files, found, fingerprints, finished.backends
+            )
+            if not is_ours:
                 stored.discard(is_deleted=self._consumer.ledger.read(self.job.job_id) is None)
         except JobFailure:
             stored.discard()

@@ -36,7 +36,8 @@ def fastest(
 ) -> Served | None:
     """What ``serve`` makes of the fastest package of ``model`` that may be used; ``None`` if there is none.
 
-    A package that somebody chose comes before all others. A package that is damaged, unproven, of other weights, or for another version or machine is left out with a warning.
+    A package that somebody chose comes before all others. A package that is damaged, unproven, of other weights, or
+    for another version or machine is left out with a warning.
 
     Args:
         baseline: what a package must not be slower than by its own profile, unless it is forced.

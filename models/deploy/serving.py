@@ -16,6 +16,7 @@ import torch
 from photogram_runtime.graphs import Graph
 from photogram_runtime.package import Package, Part, require_usable
 
+from models.catalog.backends import UNPROVED
 from models.deploy.forms import NoForm, Tensors, bind, flatten, rebuild
 from models.deploy.packaging import open_graphs
 from models.deploy.parts import VAE_DECODER, VAE_ENCODER, VaeDecoder, VaeEncoder, encoded_as
@@ -107,7 +108,7 @@ class GraphVae:
 
 
 class DeployedDenoiser:
-    """The denoiser of a package."""
+    """The denoiser of a package, or the one beside a package of other parts."""
 
     def __init__(self, inner: Denoiser, name: str, relative_error: float | None) -> None:
         self._inner, self.name, self.relative_error = inner, name, relative_error
@@ -147,9 +148,12 @@ def attached(checkpoint: Checkpoint, package: Package, graphs: Mapping[str, Grap
             own[name] = over(name, getattr(checkpoint.pipeline, name))
     vae = checkpoint.pipeline.vae
     own["vae"] = GraphVae(vae, over(VAE_DECODER, VaeDecoder(vae)), over(VAE_ENCODER, VaeEncoder(vae)))
-    denoiser = checkpoint.denoiser
-    if checkpoint.family.module in graphs:
-        error = package.manifest["checks"].get("parts", {}).get(checkpoint.family.module, {}).get("relative")
-        name = f"{package.backend}-{package.precision}"
-        denoiser = DeployedDenoiser(checkpoint.family.eager(deployed), name, error)
-    return replace(checkpoint, denoiser=denoiser, deployed=deployed)
+    module = checkpoint.family.module
+    inner = checkpoint.family.eager(deployed) if module in graphs else checkpoint.denoiser
+    error = package.manifest["checks"].get("parts", {}).get(module, {}).get("relative")
+    return replace(checkpoint, denoiser=DeployedDenoiser(inner, served_name(package), error), deployed=deployed)
+
+
+def served_name(package: Package) -> str:
+    """What jobs are told that ran on ``package``."""
+    return f"{package.backend}-{package.precision}{'' if package.has_passed else UNPROVED}"

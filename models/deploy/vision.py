@@ -34,7 +34,7 @@ from models.deploy.profiling_keys import DEPLOYED, TORCH
 from models.deploy.proof import judge_parts, parts_document
 from models.deploy.recording import Call, Recorder, recording
 from models.deploy.scenes import scenes
-from models.deploy.serving import GraphModule
+from models.deploy.serving import GraphModule, served_name
 from models.deploy.store import PackageStore
 from models.vision.model import EMBEDDING, LOGITS, POOLED, VisionModel, of_one_shape
 
@@ -207,7 +207,8 @@ def serve_vision(model: VisionModel, package: Package, threads: int | None = Non
     """
     require_usable(package)
     graph = open_graphs(package, threads)[PART]
-    return replace(model, deployed=GraphModule(Eyes(model).eval(), package.parts[PART], graph))
+    module = GraphModule(Eyes(model).eval(), package.parts[PART], graph)
+    return replace(model, deployed=module, backend=served_name(package))
 
 
 def see_fastest(model: VisionModel, store: PackageStore) -> VisionModel:

@@ -98,6 +98,11 @@ class Denoising:
         return not self.controls and not self.checkpoint.has_loras and self.reuse_interval == 1
 
     @property
+    def backend(self) -> str:
+        """What runs the forward, by its name."""
+        return (self.checkpoint.denoiser if self.any_backend else self.checkpoint.eager).name
+
+    @property
     def device(self) -> torch.device:
         return self.checkpoint.device
 

@@ -239,7 +239,7 @@ class Engine:
                 self._side_work.compute_on_host(row, following)
             case PlanEnd(result):
                 self._end(row)
-                yield Finished(row.row_id, result, row.prepare_s, row.denoise_s, row.finish_s)
+                yield Finished(row.row_id, result, row.prepare_s, row.denoise_s, row.finish_s, tuple(row.backends))
             case JobFailure():
                 yield from self._retry_or_fail(row, following)
             case StepsAhead(steps):

@@ -49,6 +49,8 @@ class Finished:
     """Seconds from the first to the last step of each piece of work, including the steps of other rows."""
     finish_s: float
     """Seconds of decoding, together with rows that took their last step at the same time."""
+    backends: tuple[str, ...] = ()
+    """What ran the denoisers of the row, each once, in the order of their use."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from PIL.Image import Image
 
 from models.diffusion.events import Loading
 from models.diffusion.snapshots import Snapshot
-from models.diffusion.work import LoadRequest, Plan, PlanStep, Task, Work
+from models.diffusion.work import LoadRequest, OnBackend, Plan, PlanStep, Task, Work
 from models.errors import JobFailure
 
 SHARE_BASE = 4.0
@@ -97,6 +97,8 @@ class Row:
     """Steps of the pieces of work that are complete."""
     steps_ahead: int = 0
     """About how many steps follow the current piece of work."""
+    backends: list[str] = field(default_factory=list)
+    """What ran the denoisers of the row here, each once."""
     outcomes: list[object] = field(default_factory=list)
     """The outcomes of the pieces of work that are complete."""
     snapshot: Snapshot | None = None
@@ -120,6 +122,8 @@ class Row:
         self._seconds[type(self.state)] += now - self._state_since
         self.state, self._state_since = state, now
         self.work = state.work if isinstance(state, Running) else None
+        if isinstance(self.work, OnBackend) and self.work.backend not in self.backends:
+            self.backends.append(self.work.backend)
 
     @property
     def piece(self) -> Work[object] | None:

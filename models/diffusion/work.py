@@ -109,6 +109,15 @@ class Resumable(Protocol):
         """
 
 
+@runtime_checkable
+class OnBackend(Protocol):
+    """A piece of work whose model runs on one of several backends."""
+
+    @property
+    def backend(self) -> str:
+        """The name of the backend."""
+
+
 @dataclass(frozen=True)
 class Download:
     """The download of the files of a model, which comes before the load."""

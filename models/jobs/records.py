@@ -93,6 +93,8 @@ class JobRecord:
     """One of ``models.jobs.safety.SAFETY``."""
     safety: SafetyResult | None = None
     """What was found in the images; ``None`` until succeeded, or without a policy."""
+    backends: tuple[str, ...] = ()
+    """What ran its models; empty until succeeded, and for kinds whose models run on torch only."""
 
     @property
     def drawn_params(self) -> JobParams:

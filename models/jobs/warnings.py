@@ -1,9 +1,10 @@
-"""What a job is likely to disappoint its user with, although it can be run."""
+"""What a job is likely to disappoint its user with, although it can be run, or was run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from models.catalog.backends import UNPROVED
 from models.catalog.catalog import HOUSE
 from models.catalog.concepts import concepts_count, words_not_taught
 from models.errors import quoted
@@ -12,9 +13,18 @@ from models.jobs.params import DrawParams, JobParams
 _NAMED_MAX = 5
 
 
-def warnings_of(params: JobParams) -> list[str]:
-    """The warnings of a job with these parameters, for people; mostly none."""
-    return list(_warnings(params))
+def warnings_of(params: JobParams, backends: Sequence[str] = ()) -> list[str]:
+    """The warnings of a job with these parameters, and with what ran its models, for people; mostly none."""
+    return [*_warnings(params), *_unproved(backends)]
+
+
+def _unproved(backends: Sequence[str]) -> Iterator[str]:
+    for name in backends:
+        if name.endswith(UNPROVED):
+            yield (
+                f"the model ran on its package {name.removesuffix(UNPROVED)}, which did not pass its checks and was "
+                "forced; its images may differ from those of torch"
+            )
 
 
 def _warnings(params: JobParams) -> Iterator[str]:

@@ -60,6 +60,8 @@ class VisionModel:
     deployed: Callable[[Tensor], Mapping[str, Tensor]] | None = None
     """Takes inputs and gives logits, pooled vectors and embeddings, as they exist, by the graph of a deployed package
     (``models.deploy.vision``)."""
+    backend: str = "eager"
+    """What runs it: torch, or a package."""
 
     @property
     def modules(self) -> list[nn.Module]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from models.diffusion.devices import synchronize
 from models.errors import DrawingFailed, JobFailure
 from models.jobs.vision import seeing_cost_key
-from models.vision.model import VisionModel
+from models.vision.model import FEATURES, VisionModel
 
 
 class Seeing:
@@ -38,6 +38,11 @@ class Seeing:
     @property
     def cost_key(self) -> Hashable:
         return seeing_cost_key(self._model.spec.name)
+
+    @property
+    def backend(self) -> str:
+        """What runs the model, by its name; for features before pooling it is torch."""
+        return "eager" if self._what == FEATURES else self._model.backend
 
     @property
     def inputs(self) -> int:

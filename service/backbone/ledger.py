@@ -135,16 +135,18 @@ class Ledger:
         files: Sequence[StoredFile] = (),
         safety: SafetyResult | None = None,
         fingerprints: Mapping[str, str] | None = None,
+        backends: Sequence[str] = (),
     ) -> bool:
         """End the job with its results.
 
         Args:
             fingerprints: what is kept to find the images, by their ids.
+            backends: what ran its models.
 
         Raises:
             InternalFailure: ``document`` is not JSON, larger than 1 MiB, or nested deeper than 100 levels.
         """
-        fields = result_fields(images, document, files, timings, safety, fingerprints)
+        fields = result_fields(images, document, files, timings, safety, fingerprints, backends)
         return self._conclude(job_id, execution_id, JobStatus.SUCCEEDED, fields)
 
     def fail(self, job_id: str, execution_id: str, failure: JobFailure) -> bool:

@@ -93,6 +93,7 @@ def result_fields(
     timings: Mapping[str, float],
     safety: SafetyResult | None = None,
     fingerprints: Mapping[str, str] | None = None,
+    backends: Sequence[str] = (),
 ) -> dict[str, str]:
     """The fields that a succeeded job adds to its hash.
 
@@ -112,6 +113,8 @@ def result_fields(
         fields[FINGERPRINTS] = json.dumps(fingerprints)
     if files:
         fields["files"] = json.dumps([asdict(file) for file in files])
+    if backends:
+        fields["backends"] = json.dumps(list(backends))
     return fields
 
 
@@ -182,6 +185,7 @@ def _read(fields: Mapping[bytes, bytes], params: JobParams | None) -> JobRecord:
         document=_document(text.get("document", "null")),
         files=tuple(_file(file) for file in json.loads(text.get("files", "[]"))),
         timings={stage: float(seconds) for stage, seconds in _object(text.get("timings", "{}")).items()},
+        backends=tuple(map(str, json.loads(text.get("backends", "[]")))),
         error_code=text.get("error_code"),
         error_message=text.get("error_message"),
         error_field=text.get("error_field"),

@@ -132,6 +132,7 @@ def test_each_candidate_is_the_image_that_its_seed_gives_alone(
     steps = [(event.step, event.steps) for event in events if isinstance(event, Progressed)]
     assert steps == [(step, steps[0][1]) for step in range(1, steps[0][1] + 1)], "the steps of all candidates"
     assert {event.execution_id for event in events} == {"one"}
+    assert finished(events).backends == (studio.checkpoint.denoiser.name,)
 
 
 def test_candidates_share_their_forwards(executor: Callable[..., EngineExecutor], studio: Studio) -> None:
@@ -308,7 +309,7 @@ def finish_one(
     BlockingIntake(redis, 1000).accept(ticket, {})
     job = parts.consumer.take(1)
     assert job is not None and job.become_ready() and job.start_running() and job.start_ending()
-    finish.succeed(job, Finished(job.execution_id, JobOutput(images=IMAGES), {}))
+    finish.succeed(job, Finished(job.execution_id, JobOutput(images=IMAGES), {}, ("openvino-int8", "eager")))
     finish.close()
     record = parts.ledger.read(ticket.job_id)
     assert record is not None
@@ -318,6 +319,7 @@ def finish_one(
 def test_only_what_is_kept_is_stored_and_its_file_tells_its_own_seed(redis: Redis, tmp_path: Path) -> None:
     record, store = finish_one(redis, tmp_path, keep=2)
     assert record.status is JobStatus.SUCCEEDED and len(record.images) == 2
+    assert record.backends == ("openvino-int8", "eager")
     first, second = (image.image_id for image in record.images)
     assert first == record.image_id
     assert record.document == {

@@ -3309,6 +3309,11 @@ export interface components {
             timings: {
                 [key: string]: number;
             };
+            /**
+             * Backends
+             * @description What ran the model, such as `openvino-int8`; `eager` is torch, which runs LoRAs and ControlNets whatever the model runs on otherwise. Empty for kinds that run on torch only.
+             */
+            backends?: string[];
         };
         /**
          * RewriteBody

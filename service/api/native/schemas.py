@@ -166,6 +166,11 @@ class ResultView(BaseModel):
     )
     files: list[FileView] = Field(default_factory=list, description="The files of kinds that make some.")
     timings: dict[str, float] = Field(description="Seconds per stage: `prepare_s`, `denoise_s`, `finish_s`.")
+    backends: list[str] = Field(
+        default_factory=list,
+        description="What ran the model, such as `openvino-int8`; `eager` is torch, which runs LoRAs and ControlNets "
+        "whatever the model runs on otherwise. Empty for kinds that run on torch only.",
+    )
 
 
 class ProgressView(BaseModel):

@@ -52,7 +52,7 @@ def job_view(record: JobRecord, base_url: str, place: Place | None = None) -> Jo
         started_at=_datetime(record.started_at),
         finished_at=_datetime(record.finished_at),
         **vars(record.options),
-        warnings=warnings_of(record.params),
+        warnings=warnings_of(record.params, record.backends),
     )
 
 
@@ -141,7 +141,10 @@ def _result(record: JobRecord, base_url: str) -> ResultView:
         )
         for index, file in enumerate(record.files)
     ]
-    return ResultView(images=images, document=shown_document(record), files=files, timings=record.timings)
+    return ResultView(
+        images=images, document=shown_document(record), files=files, timings=record.timings,
+        backends=list(record.backends),
+    )  # fmt: skip
 
 
 def _failure(record: JobRecord) -> FailureView | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from io import BytesIO
@@ -110,7 +110,9 @@ class Hand:
     def rewrite(self, job_id: str, rewrite: Rewrite) -> None:
         assert self.ledger.note_rewrite(job_id, EXECUTION, rewrite)
 
-    def succeed(self, job_id: str, color: str = "black", fingerprint: str | None = None) -> None:
+    def succeed(
+        self, job_id: str, color: str = "black", fingerprint: str | None = None, backends: Sequence[str] = ()
+    ) -> None:
         image_id = self.ledger.read(job_id).image_id
         buffer = BytesIO()
         PilImage.new("RGB", (128, 128), color).save(buffer, "PNG")
@@ -118,7 +120,7 @@ class Hand:
         timings = {"prepare_s": 0.1, "denoise_s": 1.0, "finish_s": 0.1}
         images = [Image(image_id, 128, 128, len(buffer.getvalue()))]
         kept = None if fingerprint is None else {image_id: fingerprint}
-        assert self.ledger.succeed(job_id, EXECUTION, images, timings, fingerprints=kept)
+        assert self.ledger.succeed(job_id, EXECUTION, images, timings, fingerprints=kept, backends=backends)
 
     def fail(self, job_id: str) -> None:
         assert self.ledger.fail(job_id, EXECUTION, DrawingFailed("the image is all\nNaN – sorry"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,9 @@ from models.deploy.serving import DeployedDenoiser
 from models.deploy.store import PackageStore
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.checkpoint_loading import load_checkpoint
+from models.diffusion.engine import Engine
+from models.diffusion.events import Finished
+from models.diffusion.work import Task
 from service.commands.deploy import main
 from tests.s3 import BUCKET, s3_server
 from tests.tiny import PX, build_tiny_house
@@ -168,6 +172,22 @@ def test_the_engine_draws_the_same_images_with_the_package(data, checkpoint, pac
     recipes = recipes_of(catalog, checkpoint.spec, dict(checkpoint.pipeline.scheduler.config), 2)[:3]
     for one, other in zip(draw(recipes, catalog, checkpoint), draw(recipes, catalog, served), strict=True):
         assert max(high for _, high in ImageChops.difference(one, other).getextrema()) <= 1
+
+
+@pytest.mark.parametrize("has_passed", [True, False])
+def test_an_image_tells_what_drew_it(data, checkpoint, package, has_passed):
+    change(package, profile={}, checks={"passed": has_passed, "forced": not has_passed})
+    served = serve_fastest(checkpoint, PackageStore(package.parents[1]))
+    catalog = Catalog.load(data / "catalog.toml")
+    recipe = recipes_of(catalog, checkpoint.spec, dict(checkpoint.pipeline.scheduler.config), 2)[0]
+    engine = Engine(lambda spec: served)
+    for name, params in (("plain", recipe.params), ("reusing features", replace(recipe.params, reuse_interval=2))):
+        engine.add_row(name, Task(kind=recipe.kind, params=params, catalog=catalog, images={}))
+    found = {}
+    while not engine.is_idle:
+        found |= {event.row_id: event.backends for event in engine.step() if isinstance(event, Finished)}
+    engine.close()
+    assert found == {"plain": (TARGET if has_passed else f"{TARGET}-unproved",), "reusing features": ("eager",)}
 
 
 def change(package: Path, **fields: object) -> None:

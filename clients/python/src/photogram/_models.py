@@ -86,6 +86,8 @@ class Result:
     document: Any = None
     """The JSON result of kinds of jobs that have one."""
     files: tuple[File, ...] = ()
+    backends: tuple[str, ...] = ()
+    """What ran the model, such as ``openvino-int8``; ``eager`` is torch."""
 
     @classmethod
     def from_payload(cls, payload: Payload) -> "Result":
@@ -94,6 +96,7 @@ class Result:
             timings=Timings.from_payload(payload.get("timings") or {}),
             document=payload.get("document"),
             files=tuple(File.from_payload(file) for file in payload.get("files") or ()),
+            backends=tuple(payload.get("backends") or ()),
         )
 
 

@@ -59,6 +59,7 @@ def image_lines(image: DownloadedImage, output: Output, total_s: float) -> list[
         labelled("sampler", params.get("sampler")),
         labelled("steps", params.get("num_inference_steps")),
         labelled("size", f"{image.width}x{image.height}"),
+        *_backends(image.job),
         labelled("timings", _timings_text(_seconds_of(image.job, total_s))),
         *_warnings(image.job),
     ]
@@ -258,6 +259,11 @@ def to_json(document: object) -> str:
 
 def _warnings(job: Job) -> list[str]:
     return [labelled("warning", warning) for warning in job.warnings]
+
+
+def _backends(job: Job) -> list[str]:
+    names = job.result.backends if job.result else ()
+    return [labelled("backend", ", ".join(names))] if names else []
 
 
 def _revisions(rewrite: Rewrite | None) -> dict[str, object]:

@@ -78,6 +78,17 @@ def test_a_finished_job_has_its_result(client, new_job, worker, server_url):
     assert client.get(image["url"]).content.startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(("backends", "warnings"), [([], 0), (["eager"], 0), (["openvino-int8-unproved"], 1)])
+def test_a_job_says_what_drew_it_and_that_it_was_not_proved(client, new_job, worker, backends, warnings):
+    job_id = new_job()
+    worker.start(job_id)
+    worker.succeed(job_id, backends=backends)
+    job = client.get(f"/v1/jobs/{job_id}").json()
+    assert job["result"]["backends"] == backends
+    assert len(job["warnings"]) == warnings
+    assert not warnings or "openvino-int8, which did not pass its checks" in job["warnings"][0]
+
+
 def test_a_failed_job_says_why(client, new_job, worker):
     job_id = new_job()
     worker.start(job_id)
