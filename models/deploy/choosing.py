@@ -26,7 +26,7 @@ def serve_fastest(checkpoint: Checkpoint, store: PackageStore) -> Checkpoint:
     """``checkpoint`` with the fastest of its packages; unchanged if none may be used, or all are slower."""
     served = fastest(
         store, checkpoint.spec.name, BUILT_IN, lambda: digest_of_weights(modules_of(checkpoint)),
-        lambda package: serve(checkpoint, package),
+        lambda package: serve(checkpoint, package, store.compiled),
     )  # fmt: skip
     return served or checkpoint
 

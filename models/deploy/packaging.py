@@ -127,13 +127,17 @@ def manifest_of(subject: Subject, target: Target, parts: Mapping[str, Any], back
     }  # fmt: skip
 
 
-def open_graphs(package: Package, threads: int | None = None) -> dict[str, Graph]:
+def open_graphs(package: Package, threads: int | None = None, cache: Path | None = None) -> dict[str, Graph]:
     """The graphs of all parts of ``package``, on as many threads as torch uses unless told otherwise.
+
+    Args:
+        cache: a folder that keeps compiled graphs, if the runtime can.
 
     Raises:
         PackageError: a graph cannot be run here, or cannot be read.
     """
-    return {name: open_graph(package, part, threads or torch.get_num_threads()) for name, part in package.parts.items()}
+    used = threads or torch.get_num_threads()
+    return {name: open_graph(package, part, used, cache) for name, part in package.parts.items()}
 
 
 def differences(

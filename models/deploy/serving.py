@@ -10,6 +10,7 @@ import copy
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -125,14 +126,14 @@ class DeployedDenoiser:
         return self._inner.denoise(latents, timesteps, conditioning)
 
 
-def serve(checkpoint: Checkpoint, package: Package, threads: int | None = None) -> Checkpoint:
-    """``checkpoint`` with the graphs of ``package`` in place of its modules.
+def serve(checkpoint: Checkpoint, package: Package, cache: Path | None = None) -> Checkpoint:
+    """``checkpoint`` with the graphs of ``package`` in place of its modules; ``cache`` keeps them compiled.
 
     Raises:
         PackageError: the package must not be used here, or a graph cannot be read.
     """
     require_usable(package)
-    return attached(checkpoint, package, open_graphs(package, threads))
+    return attached(checkpoint, package, open_graphs(package, cache=cache))
 
 
 def attached(checkpoint: Checkpoint, package: Package, graphs: Mapping[str, Graph]) -> Checkpoint:

@@ -25,6 +25,7 @@ SHEET = "comparison.png"
 PARTIAL = ".partial"
 STALE_S = 86400.0
 """An unfinished package of this age was left by a process that died."""
+_COMPILED = ".compiled"
 _PIN = ".use"
 """The file that names the target to be used; without it the fastest is."""
 _TARGET = re.compile(r"[a-z0-9]+-[a-z0-9]+")
@@ -47,6 +48,11 @@ class PackageStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    @property
+    def compiled(self) -> Path:
+        """The folder where workers keep compiled graphs of packages."""
+        return self.folder / _COMPILED
 
     def place(self, model: str, target: str) -> Path:
         """The folder of a package, which may not exist; raises :class:`NoTarget` if ``target`` cannot be one."""
@@ -108,7 +114,7 @@ class PackageStore:
             folders = sorted(each for each in self.folder.iterdir() if each.is_dir())
         except FileNotFoundError:
             return []
-        return [unquote(each.name) for each in folders]
+        return [unquote(each.name) for each in folders if each.name != _COMPILED]
 
     def remove(self, model: str, target: str) -> bool:
         """Remove a package, and the choice of it; false if there is none."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import inf
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -199,14 +200,15 @@ def judge_agreement(precision: str, found: Agreement) -> list[str]:
     return failures
 
 
-def serve_vision(model: VisionModel, package: Package, threads: int | None = None) -> VisionModel:
-    """``model`` with the graph of ``package``, which computes all but features before pooling.
+def serve_vision(model: VisionModel, package: Package, cache: Path | None = None) -> VisionModel:
+    """``model`` with the graph of ``package``, which computes all but features before pooling; ``cache`` keeps it
+    compiled.
 
     Raises:
         PackageError: the package must not be used here, or its graph cannot be read.
     """
     require_usable(package)
-    graph = open_graphs(package, threads)[PART]
+    graph = open_graphs(package, cache=cache)[PART]
     module = GraphModule(Eyes(model).eval(), package.parts[PART], graph)
     return replace(model, deployed=module, backend=served_name(package))
 
@@ -215,6 +217,6 @@ def see_fastest(model: VisionModel, store: PackageStore) -> VisionModel:
     """``model`` with the fastest of its packages in ``store``; unchanged if none may be used, or all are slower."""
     served = fastest(
         store, model.spec.name, TORCH, lambda: digest_of_weights({PART: Eyes(model)}),
-        lambda package: serve_vision(model, package),
+        lambda package: serve_vision(model, package, store.compiled),
     )  # fmt: skip
     return served or model

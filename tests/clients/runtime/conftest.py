@@ -9,6 +9,7 @@ from pathlib import Path
 import photogram_runtime
 import pytest
 import torch
+from photogram_runtime.package import read_manifest, write_manifest
 
 from models.catalog.vision import VisionSpec
 from models.vision.model import VisionModel, load_vision_model
@@ -47,6 +48,22 @@ def folders(root: Path, studios: dict[str, Studio]) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def drawing(folders: dict[str, Path]) -> dict[str, photogram_runtime.Deployed]:
     return {name: photogram_runtime.load(folder, threads=1) for name, folder in folders.items()}
+
+
+@pytest.fixture(scope="session")
+def openvino_folder(folders: dict[str, Path], root: Path) -> Path:
+    """The package ``house`` for OpenVINO."""
+    openvino = pytest.importorskip("openvino")
+    made = root / "house-openvino"
+    made.mkdir()
+    manifest = read_manifest(folders["house"])
+    for part in manifest["parts"].values():
+        model = openvino.convert_model(folders["house"] / part["file"])
+        part["file"] = part["file"].replace(".onnx", ".xml")
+        openvino.save_model(model, made / part["file"], compress_to_fp16=False)
+    shutil.copyfile(folders["house"] / "tokenizer.json", made / "tokenizer.json")
+    write_manifest(made, manifest | {"backend": "openvino", "requires": {"openvino": openvino.__version__[:6]}})
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -144,16 +144,6 @@ def test_levels_are_rounded_as_the_service_rounds_them(studios: dict[str, Studio
     assert (levels(pixels.numpy()) == expected.numpy()).all()
 
 
-def test_the_same_image_with_openvino(folders: dict[str, Path], drawing: dict[str, Deployed], tmp_path: Path):
-    openvino = pytest.importorskip("openvino")
-    from photogram_runtime.package import read_manifest, write_manifest
-
-    manifest = read_manifest(folders["house"])
-    for part in manifest["parts"].values():
-        model = openvino.convert_model(folders["house"] / part["file"])
-        part["file"] = part["file"].replace(".onnx", ".xml")
-        openvino.save_model(model, tmp_path / part["file"], compress_to_fp16=False)
-    (tmp_path / "tokenizer.json").write_bytes((folders["house"] / "tokenizer.json").read_bytes())
-    write_manifest(tmp_path, manifest | {"backend": "openvino", "requires": {"openvino": openvino.__version__[:6]}})
-    deployed = photogram_runtime.load(tmp_path, threads=1)
+def test_the_same_image_with_openvino(openvino_folder: Path, drawing: dict[str, Deployed]):
+    deployed = photogram_runtime.load(openvino_folder, threads=1)
     assert pixel_difference(draw(drawing["house"]), draw(deployed)) <= 2

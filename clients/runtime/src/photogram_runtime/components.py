@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ class Component:
         takes: the inputs that it must have, each with the number of its axes.
         may_take: the inputs that it may have besides.
         gives: the outputs that it must have.
-        threads: as :func:`open_graph`.
+        threads: as :func:`open_graph`; so is ``cache``.
 
     Raises:
         PackageUnsupported: the package has no such part, or the part has other inputs or outputs.
@@ -37,6 +38,7 @@ class Component:
         may_take: Mapping[str, int] | None = None,
         gives: Sequence[str] = (),
         threads: int | None,
+        cache: Path | None = None,
     ) -> None:
         part = package.parts.get(name)
         if part is None:
@@ -53,7 +55,7 @@ class Component:
                 f"the part {name} does not give {', '.join(missing)}, which photogram-runtime needs"
             )
         self._name, self._backend = name, package.backend
-        self._graph = open_graph(package, part, threads)
+        self._graph = open_graph(package, part, threads, cache)
 
     def axis(self, name: str, axis: int) -> tuple[int, int | None]:
         """The shortest and the longest length of one axis of an input; ``None`` if nothing limits it."""

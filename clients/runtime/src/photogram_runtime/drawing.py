@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -47,12 +48,13 @@ class Drawer:
 
     Args:
         threads: that the runtime of the graphs uses; by default all cores.
+        cache: a folder that keeps compiled graphs, if the runtime can.
 
     Raises:
         PackageUnsupported, PackageDamaged: the package cannot be drawn with.
     """
 
-    def __init__(self, package: Package, threads: int | None) -> None:
+    def __init__(self, package: Package, threads: int | None, cache: Path | None = None) -> None:
         self._settings = settings = read_settings(package)
         try:
             self._schedule = read_schedule(settings.scheduler)
@@ -63,10 +65,12 @@ class Drawer:
             end_id=settings.end_id, pad_id=settings.pad_id,
         )  # fmt: skip
         mask = {"attention_mask": 2} if settings.uses_mask else {}
-        self._text = Component(package, _TEXT, {"input_ids": 2, **mask}, gives=("last_hidden_state",), threads=threads)
+        self._text = Component(
+            package, _TEXT, {"input_ids": 2, **mask}, gives=("last_hidden_state",), threads=threads, cache=cache
+        )
         inputs = {"sample": 4, "timestep": 1, "encoder_hidden_states": 3}
-        self._denoiser = Component(package, _DENOISER, inputs, threads=threads)
-        self._decoder = Component(package, _DECODER, {"latents": 4}, gives=("pixels",), threads=threads)
+        self._denoiser = Component(package, _DENOISER, inputs, threads=threads, cache=cache)
+        self._decoder = Component(package, _DECODER, {"latents": 4}, gives=("pixels",), threads=threads, cache=cache)
 
     def draw(
         self,

@@ -6,16 +6,20 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from photogram_runtime.compiled import compile_graph
 from photogram_runtime.errors import PackageDamaged, PackageUnsupported
 from photogram_runtime.package import Package, Part
 
 Array = npt.NDArray[Any]
+_ERRORS = 3
+"""ONNX Runtime's level of its log; below it, it tells of each constant that it does not fold."""
 
 
 class Graph(Protocol):
@@ -26,11 +30,12 @@ class Graph(Protocol):
         ...
 
 
-def open_graph(package: Package, part: Part, threads: int | None = None) -> Graph:
+def open_graph(package: Package, part: Part, threads: int | None = None, cache: Path | None = None) -> Graph:
     """Open the graph of ``part``; the runtime is imported here.
 
     Args:
         threads: how many the runtime uses; by default all cores.
+        cache: a folder that keeps compiled graphs, if the runtime can.
 
     Raises:
         PackageUnsupported: nothing here runs the package's backend, or this processor cannot compute so.
@@ -40,7 +45,7 @@ def open_graph(package: Package, part: Part, threads: int | None = None) -> Grap
     if opener is None:
         raise PackageUnsupported(f"{package.backend} graphs cannot be run here, only {' and '.join(_OPENERS)}")
     try:
-        return opener(package.path(part), package.precision, threads or os.cpu_count() or 1)
+        return opener(_Opening(package, part, threads or os.cpu_count() or 1, cache))
     except ImportError as error:
         raise PackageUnsupported(f"{package.backend} is not installed") from error
     except PackageUnsupported:
@@ -49,16 +54,32 @@ def open_graph(package: Package, part: Part, threads: int | None = None) -> Grap
         raise PackageDamaged(f"{package.backend} cannot read {part.file}: {str(error)[:200]}") from error
 
 
+@dataclass(frozen=True)
+class _Opening:
+    """What is opened, and how."""
+
+    package: Package
+    part: Part
+    threads: int
+    cache: Path | None
+
+    @property
+    def file(self) -> Path:
+        """The graph."""
+        return self.package.path(self.part)
+
+
 class OnnxRuntimeGraph:
     """A graph in ONNX Runtime on the CPU."""
 
-    def __init__(self, file: Path, precision: str, threads: int) -> None:
+    def __init__(self, opening: _Opening) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = opening.threads
+        options.log_severity_level = _ERRORS
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads would take the cores
-        self._session: Any = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        self._session: Any = onnxruntime.InferenceSession(opening.file, options, providers=["CPUExecutionProvider"])
 
     def __call__(self, inputs: Mapping[str, Array]) -> list[Array]:
         """See :class:`Graph`."""
@@ -69,19 +90,25 @@ class OnnxRuntimeGraph:
 class OpenVinoGraph:
     """A graph in OpenVINO on the CPU."""
 
-    def __init__(self, file: Path, precision: str, threads: int) -> None:
+    def __init__(self, opening: _Opening) -> None:
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # disables telemetry at import
         import openvino
 
         core: Any = openvino.Core()
+        precision = opening.package.precision
         problem = openvino_problem(precision)
         if problem is not None:
             raise PackageUnsupported(problem)
-        settings = {
-            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32", "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False, "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
-        }  # fmt: skip
-        self._request: Any = core.compile_model(file, "CPU", settings).create_infer_request()
+        properties = {
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+            "INFERENCE_NUM_THREADS": opening.threads,
+            "NUM_STREAMS": 1,
+            "ENABLE_CPU_PINNING": False,
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
+        }
+        of = f"{opening.package.manifest.get('digest')} {opening.part.name}"
+        model = compile_graph(core, opening.file, properties, opening.cache, of)
+        self._request: Any = model.create_infer_request()
         self._lock = threading.Lock()
 
     def __call__(self, inputs: Mapping[str, Array]) -> list[Array]:
@@ -102,4 +129,4 @@ def openvino_problem(precision: str) -> str | None:
     return None
 
 
-_OPENERS: dict[str, Callable[[Path, str, int], Graph]] = {"onnxruntime": OnnxRuntimeGraph, "openvino": OpenVinoGraph}
+_OPENERS: dict[str, Callable[[_Opening], Graph]] = {"onnxruntime": OnnxRuntimeGraph, "openvino": OpenVinoGraph}

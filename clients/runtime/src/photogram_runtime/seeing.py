@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -117,12 +118,13 @@ class Viewer:
 
     Args:
         threads: that the runtime of the graph uses; by default all cores.
+        cache: a folder that keeps compiled graphs, if the runtime can.
 
     Raises:
         PackageUnsupported, PackageDamaged: the package cannot be seen with.
     """
 
-    def __init__(self, package: Package, threads: int | None) -> None:
+    def __init__(self, package: Package, threads: int | None, cache: Path | None = None) -> None:
         written = section(package.manifest, VISION)
         try:
             self._prepare = read_preprocessing(written)
@@ -130,7 +132,7 @@ class Viewer:
             self._is_independent = bool(written["multi_label"])
         except (KeyError, TypeError, ValueError) as error:
             raise PackageDamaged(f"{MANIFEST} is not that of a package: its section {VISION} is wrong") from error
-        self._model = Component(package, "model", {"pixels": 4}, threads=threads)
+        self._model = Component(package, "model", {"pixels": 4}, threads=threads, cache=cache)
 
     def classify(self, image: Image.Image, top: int) -> list[Label]:
         """See :meth:`photogram_runtime.Deployed.classify`."""
