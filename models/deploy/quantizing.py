@@ -51,11 +51,11 @@ def _quietly() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def int8_onnx(file: Path) -> None:
-    """Give the ONNX graph in ``file`` int8 weights, in place."""
+def int8_onnx(source: Path, file: Path) -> None:
+    """Write the ONNX graph in ``source`` to ``file`` with int8 weights."""
     import nncf
     import onnx
 
     with _quietly():
-        made = nncf.compress_weights(onnx.load(str(file)), mode=nncf.CompressWeightsMode.INT8_ASYM)
+        made = nncf.compress_weights(onnx.load(str(source)), mode=nncf.CompressWeightsMode.INT8_ASYM)
     onnx.save(made, str(file))

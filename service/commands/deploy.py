@@ -29,6 +29,7 @@ from service.commands.deploy_transfer import pull_package, push_package
 if TYPE_CHECKING:
     import torch
 
+    from models.deploy.making import Recorded
     from models.deploy.packaging import Progress, Target, Tell
     from models.diffusion.checkpoint import Checkpoint
 
@@ -45,12 +46,20 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return run(options, configure(flags={"data": options.data}).settings)
     except (PhotogramError, PackageError, SettingsError) as error:
-        text = with_detail(error) if isinstance(error, PhotogramError) else str(error)
-        print(f"photogram deploy: {printable(text)}", file=sys.stderr)
+        _complain(_text(error))
     except OSError as error:
         place = "" if error.filename is None else f" ({error.filename})"
-        print(f"photogram deploy: {printable(f'{error.strerror or error}{place}')}", file=sys.stderr)
+        _complain(f"{error.strerror or error}{place}")
     return 1
+
+
+def _text(error: Exception) -> str:
+    return with_detail(error) if isinstance(error, PhotogramError) else str(error)
+
+
+def _complain(text: str) -> None:
+    """Say in one line why something could not be done."""
+    print(f"photogram deploy: {printable(text)}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -62,8 +71,18 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     making = commands.add_parser("make", help="export a model, check it, and publish the package")
     _add_model(making)
-    making.add_argument("--backend", choices=tuple(BACKENDS), default="openvino", help="(default: openvino)")
-    making.add_argument("--precision", choices=_PRECISIONS, default="f32", help="(default: f32)")
+    making.add_argument(
+        "--backend", nargs="+", choices=tuple(BACKENDS), default=["openvino"], metavar="BACKEND",
+        help=f"one or several of {', '.join(BACKENDS)} (default: openvino)",
+    )  # fmt: skip
+    making.add_argument(
+        "--precision", nargs="+", choices=_PRECISIONS, default=["f32"], metavar="PRECISION",
+        help=f"one or several of {', '.join(_PRECISIONS)}, for each backend (default: f32)",
+    )  # fmt: skip
+    making.add_argument(
+        "--shapes", nargs="+", type=_shape, default=[], metavar="WxH",
+        help="sizes in pixels that images may have besides the default (default: a choice of several)",
+    )  # fmt: skip
     making.add_argument("--steps", type=int, metavar="N", help="of the images that are drawn (default: the model's)")
     making.add_argument("--parts", nargs="+", default=[], metavar="PART", help="only these parts (default: all)")
     making.add_argument("--force", action="store_true", help="let it be served even if it does not pass its checks")
@@ -111,41 +130,68 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="TARGET", help="BACKEND-PRECISION, such as openvino-int8")
 
 
+def _shape(text: str) -> tuple[int, int]:
+    """A width and a height in pixels."""
+    width, _, height = text.partition("x")
+    if not all(each.isascii() and each.isdecimal() and len(each) < _DIGITS_MAX for each in (width, height)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; a size is WIDTHxHEIGHT in pixels, such as 512x768")
+    return int(width), int(height)
+
+
+_DIGITS_MAX = 8
+
+
 def make(options: argparse.Namespace, settings: Settings) -> int:
-    """Export, check and publish; 2 if the package did not pass its checks."""
-    check_target(options.backend, options.precision)
+    """Export, check and publish; 1 if a package could not be made, 2 if one did not pass its checks."""
+    names = dict.fromkeys((backend, precision) for backend in options.backend for precision in options.precision)
+    for backend, precision in names:
+        check_target(backend, precision)
     catalog = Catalog.load(settings.catalog_path)
-    package = _deployed(options, settings, catalog)
-    if options.json:
+    tell = _teller(options.json)
+    model = _recorded(options, settings, catalog, tell)
+    from models.deploy.making import make_packages
+
+    targets, codes = [_target(options, *each) for each in names], set()
+    for target, found in make_packages(model, targets, _store(settings), is_forced=options.force, tell=tell):
+        if isinstance(found, Exception):
+            codes.add(1)
+            _complain(f"{target.name}: {_text(found)}")
+        else:
+            codes.add(0 if found.has_passed else 2)
+            _show(found, options.json)
+    return 1 if 1 in codes else max(codes)
+
+
+def _show(package: Package, is_json: bool) -> None:
+    if is_json:
         print(json.dumps({"package": str(package.folder), **_without_calls(package.manifest)}), flush=True)
-    else:
-        print("\n".join(show_lines(package.manifest)))
-        print(f"package: {package.folder}")
-        print(_advice(package.manifest))
-    return 0 if package.has_passed else 2
+        return
+    print("\n".join(show_lines(package.manifest)))
+    print(f"package: {package.folder}")
+    print(_advice(package.manifest))
 
 
-def _deployed(options: argparse.Namespace, settings: Settings, catalog: Catalog) -> Package:
+def _recorded(options: argparse.Namespace, settings: Settings, catalog: Catalog, tell: Tell) -> Recorded:
+    """The model, recorded on torch."""
     sees = catalog.vision.get(options.model)
-    store, tell = _store(settings), _teller(options.json)
     if sees is None:
         checkpoint = _load(_spec(catalog, options.model), settings)
-        from models.deploy.deploying import deploy
+        from models.deploy.deploying import record
 
-        return deploy(checkpoint, catalog, _target(options), store, is_forced=options.force, tell=tell)
-    if options.parts or options.steps:
-        raise PhotogramError("--parts and --steps are for models that draw")
+        return record(checkpoint, catalog, _target(options, options.backend[0], options.precision[0]), tell)
+    if options.parts or options.steps or options.shapes:
+        raise PhotogramError("--parts, --steps and --shapes are for models that draw")
     device = _cpu()
-    from models.deploy.vision import deploy_vision
+    from models.deploy.vision import record_vision
     from models.vision.model import load_vision_model
 
-    return deploy_vision(load_vision_model(sees, device), _target(options), store, is_forced=options.force, tell=tell)
+    return record_vision(load_vision_model(sees, device), tell)
 
 
-def _target(options: argparse.Namespace) -> Target:
+def _target(options: argparse.Namespace, backend: str, precision: str) -> Target:
     from models.deploy.packaging import Target
 
-    return Target(options.backend, options.precision, options.steps, tuple(options.parts))
+    return Target(backend, precision, options.steps, tuple(options.parts), tuple(options.shapes))
 
 
 def _cpu() -> torch.device:
@@ -173,11 +219,12 @@ def _teller(is_json: bool) -> Tell:
     def tell(progress: Progress) -> None:
         seconds = time.monotonic() - began_at
         if is_json:
-            event = {"stage": progress.stage, "done": progress.done, "total": progress.total, "part": progress.detail}
+            event = {"stage": progress.stage, "done": progress.done, "total": progress.total, "part": progress.detail,
+                     "target": progress.target}  # fmt: skip
             print(json.dumps(event | {"seconds": round(seconds, 1)}), flush=True)
         else:
-            detail = f" {progress.detail}" if progress.detail else ""
-            print(f"{seconds:6.1f} s  {progress.stage} {progress.done}/{progress.total}{detail}", flush=True)
+            done = f"{progress.stage} {progress.done}/{progress.total}"
+            print(" ".join(filter(None, (f"{seconds:6.1f} s ", done, progress.detail, progress.target))), flush=True)
 
     return tell
 
@@ -259,7 +306,7 @@ def measure(options: argparse.Namespace, settings: Settings) -> int:
     package = _drawing(read_package(_place(options, settings)))
     catalog = Catalog.load(settings.catalog_path)
     checkpoint = _load(_spec(catalog, options.model), settings)
-    from models.deploy.deploying import measured
+    from models.deploy.deploying import measure as measured
 
     figures = measured(checkpoint, catalog, package, max(1, options.rounds), options.steps, _teller(False))
     print("\n".join(figure_lines(figures)))

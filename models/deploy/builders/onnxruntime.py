@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from models.deploy import quantizing
-from models.deploy.exporting import Exported, write_onnx
+from models.deploy.exporting import Exported
 
 
 def build(exported: Exported, family: str, precision: str, folder: Path) -> str:
@@ -15,8 +16,10 @@ def build(exported: Exported, family: str, precision: str, folder: Path) -> str:
         Unexportable: ONNX has no operator for something in the part.
         Exception: whatever NNCF raises.
     """
-    file = folder / f"{exported.part.name}.onnx"
-    write_onnx(exported, file, family)
+    graph = exported.onnx()
     if precision == "int8":
-        quantizing.int8_onnx(file)
-    return file.name
+        quantizing.int8_onnx(graph, folder / graph.name)
+    else:
+        for each in graph.parent.iterdir():
+            shutil.copyfile(each, folder / each.name)
+    return graph.name

@@ -25,9 +25,9 @@ def calls_of(part: ModelPart, sizes: Sequence[tuple[int, ...]]) -> list[Call]:
     return recorder.calls(part.name)
 
 
-def traced(module: nn.Module, *sizes: tuple[int, ...]) -> Exported:
+def traced(module: nn.Module, *sizes: tuple[int, ...], scratch: Path = Path("unused")) -> Exported:
     part = ModelPart("unet", module.eval())
-    return trace(part, calls_of(part, sizes), "sdxl", "openvino")
+    return trace(part, calls_of(part, sizes), "sdxl", "openvino", scratch)
 
 
 class Reshaped(nn.Module):
