@@ -22,6 +22,7 @@ from models.deploy.parts import ModelPart
 from models.deploy.recording import Call
 from models.deploy.store import PackageStore
 from models.deploy.traces import Traces
+from models.diffusion.failures import summary
 from models.errors import PhotogramError
 
 Outcome: TypeAlias = Package | PhotogramError | PackageError
@@ -59,6 +60,10 @@ class Recorded(Protocol):
         ...
 
 
+class Unrunnable(PhotogramError):
+    """A runtime fails with a graph that it could read."""
+
+
 @dataclass
 class _Draft:
     """A package that is not published yet."""
@@ -72,7 +77,7 @@ def make_package(model: Recorded, target: Target, store: PackageStore, *, is_for
 
     Raises:
         UnknownTarget, Missing: the target cannot be had here.
-        Unexportable: a part cannot be exported.
+        Unexportable, Unrunnable: a part cannot be exported; the runtime fails with it.
         Busy: another process is making the same package.
         PackageError: a graph cannot be opened here.
         OSError: the disk is full.
@@ -129,7 +134,12 @@ def _drafted(model: Recorded, traces: Traces, target: Target, folder: Path, tell
         manifest[model.subject.kind] = description
     write_manifest(folder, manifest)
     package = read_package(folder)
-    manifest["checks"] = model.checked(package, tell)
+    try:
+        manifest["checks"] = model.checked(package, tell)
+    except (PhotogramError, PackageError, OSError):
+        raise
+    except Exception as error:  # each runtime has errors of its own
+        raise Unrunnable(f"the package was made, and cannot be run here: {summary(error)}") from error
     return _Draft(package, manifest)
 
 
