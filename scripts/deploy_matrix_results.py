@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 _CODE = ("models", "clients/runtime/src", "tests/tiny", "scripts/deploy_matrix.py")
 """What decides about the cells."""
 _CHANGED = "+"
-_VERSIONS = ("torch", "diffusers", "transformers", "timm", "onnxscript", "nncf", "openvino", "onnxruntime")
+VERSIONS = ("torch", "diffusers", "transformers", "timm", "onnxscript", "nncf", "openvino", "onnxruntime")
 
 
 class Results:
@@ -28,8 +28,8 @@ class Results:
         self._cells: dict[str, dict[str, dict[str, Any]]] = (
             json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         )
-        versions = {name: found for name in _VERSIONS if (found := _version(name)) is not None}
-        self._made_by: dict[str, Any] = {"commit": _commit(), "versions": versions}
+        versions = {name: found for name in VERSIONS if (found := _version(name)) is not None}
+        self._made_by: dict[str, Any] = {"commit": commit(), "versions": versions}
 
     def text(self, model: str, target: str) -> str:
         """What came of deploying ``model`` to ``target``."""
@@ -57,7 +57,7 @@ class Results:
         return sorted(found)
 
 
-def _commit() -> str:
+def commit() -> str:
     """The last commit that changed what decides about the cells; with a mark, if something is not committed."""
     last = _git("log", "-1", "--format=%h", "--", *_CODE)
     return f"{last}{_CHANGED}" if _git("status", "--porcelain", "--", *_CODE) else last

@@ -100,6 +100,7 @@ def make_packages(
         Each target with what came of it: first those that cannot be made, as soon as that is known.
 
     Raises:
+        PhotogramError: an image cannot be drawn while the packages are measured; none is published.
         OSError: the disk is full.
     """
     name, drafts = model.subject.name, dict[Target, _Draft]()

@@ -69,8 +69,9 @@ def recipes_of(
     """
     facts = FAMILIES[spec.family]
     draws = TXT2IMG in facts.kinds
-    sizes = _asked(catalog, spec, shapes) if shapes else list(_chosen(spec))
-    found = list(_recipes(catalog, spec, config, steps, TXT2IMG if draws else IMG2IMG, sizes))
+    kind = TXT2IMG if draws else IMG2IMG
+    sizes = _asked(catalog, spec, kind, shapes) if shapes else list(_chosen(spec))
+    found = list(_recipes(catalog, spec, config, steps, kind, sizes))
     if draws and IMG2IMG in facts.kinds:
         found.append(_recipe(catalog, spec, "over an image", IMG2IMG, steps, seed=5))
         for title, width, height in sizes if shapes else sizes[:2]:
@@ -100,12 +101,12 @@ class ImpossibleShape(PhotogramError):
     """A model does not draw images of a size that was asked for; the message says which it draws."""
 
 
-def _asked(catalog: Catalog, spec: ModelSpec, shapes: Sequence[tuple[int, int]]) -> list[_Size]:
+def _asked(catalog: Catalog, spec: ModelSpec, kind: str, shapes: Sequence[tuple[int, int]]) -> list[_Size]:
     """The sizes in ``shapes``, each once, without the model's default, which is covered anyway."""
     for width, height in shapes:
         asked = f"{width}x{height}"
         try:
-            complete(DrawRequest(kind=TXT2IMG, model=spec.name, prompt="", width=width, height=height), catalog)
+            _recipe(catalog, spec, asked, kind, None, width=width, height=height)
         except InvalidTicket as error:
             raise ImpossibleShape(f"{spec.name} does not draw {asked}: {error}") from error
         drawn = spec.drawn_size(width, height)

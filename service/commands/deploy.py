@@ -3,37 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from photogram_cli.near_misses import Parser
 from photogram_runtime.errors import PackageError
 from photogram_runtime.package import MANIFEST, Package, read_package, usability_problem
 
-from models.catalog.catalog import Catalog, ModelSpec
-from models.catalog.names import printable, unknown_name
-from models.deploy.backends import BACKENDS, check_target
+from models.catalog.catalog import Catalog
+from models.catalog.names import printable
+from models.deploy.backends import BACKENDS
 from models.deploy.store import SHEET, PackageStore
-from models.errors import PhotogramError, with_detail
+from models.errors import PhotogramError
 from service.backbone.configuration import configure
 from service.backbone.data_option import add_data_option
 from service.backbone.settings import Settings, SettingsError
 from service.commands.deploy_figures import check_lines, figure_lines, show_lines, summary_line
+from service.commands.deploy_making import add_options, complain, load, make, message_of, spec_of, teller
 from service.commands.deploy_transfer import pull_package, push_package
-
-if TYPE_CHECKING:
-    import torch
-
-    from models.deploy.making import Recorded
-    from models.deploy.packaging import Progress, Target, Tell
-    from models.diffusion.checkpoint import Checkpoint
-
-_PRECISIONS = tuple(dict.fromkeys(each for backend in BACKENDS.values() for each in backend.precisions))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -46,20 +35,11 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return run(options, configure(flags={"data": options.data}).settings)
     except (PhotogramError, PackageError, SettingsError) as error:
-        _complain(_text(error))
+        complain(message_of(error))
     except OSError as error:
         place = "" if error.filename is None else f" ({error.filename})"
-        _complain(f"{error.strerror or error}{place}")
+        complain(f"{error.strerror or error}{place}")
     return 1
-
-
-def _text(error: Exception) -> str:
-    return with_detail(error) if isinstance(error, PhotogramError) else str(error)
-
-
-def _complain(text: str) -> None:
-    """Say in one line why something could not be done."""
-    print(f"photogram deploy: {printable(text)}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,22 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     making = commands.add_parser("make", help="export a model, check it, and publish the package")
     _add_model(making)
-    making.add_argument(
-        "--backend", nargs="+", choices=tuple(BACKENDS), default=["openvino"], metavar="BACKEND",
-        help=f"one or several of {', '.join(BACKENDS)} (default: openvino)",
-    )  # fmt: skip
-    making.add_argument(
-        "--precision", nargs="+", choices=_PRECISIONS, default=["f32"], metavar="PRECISION",
-        help=f"one or several of {', '.join(_PRECISIONS)}, for each backend (default: f32)",
-    )  # fmt: skip
-    making.add_argument(
-        "--shapes", nargs="+", type=_shape, default=[], metavar="WxH",
-        help="sizes in pixels that images may have besides the default (default: a choice of several)",
-    )  # fmt: skip
-    making.add_argument("--steps", type=int, metavar="N", help="of the images that are drawn (default: the model's)")
-    making.add_argument("--parts", nargs="+", default=[], metavar="PART", help="only these parts (default: all)")
-    making.add_argument("--force", action="store_true", help="let it be served even if it does not pass its checks")
-    making.add_argument("--json", action="store_true", help="print each step and the result as a line of JSON")
+    add_options(making)
     making.set_defaults(run=make)
     commands.add_parser("list", help="list all packages").set_defaults(run=list_packages)
     for name, run, text in (
@@ -130,126 +95,8 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="TARGET", help="BACKEND-PRECISION, such as openvino-int8")
 
 
-def _shape(text: str) -> tuple[int, int]:
-    """A width and a height in pixels."""
-    width, _, height = text.partition("x")
-    if not all(each.isascii() and each.isdecimal() and len(each) < _DIGITS_MAX for each in (width, height)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; a size is WIDTHxHEIGHT in pixels, such as 512x768")
-    return int(width), int(height)
-
-
-_DIGITS_MAX = 8
-
-
-def make(options: argparse.Namespace, settings: Settings) -> int:
-    """Export, check and publish; 1 if a package could not be made, 2 if one did not pass its checks."""
-    names = dict.fromkeys((backend, precision) for backend in options.backend for precision in options.precision)
-    for backend, precision in names:
-        check_target(backend, precision)
-    catalog = Catalog.load(settings.catalog_path)
-    tell = _teller(options.json)
-    model = _recorded(options, settings, catalog, tell)
-    from models.deploy.making import make_packages
-
-    targets, codes = [_target(options, *each) for each in names], set()
-    for target, found in make_packages(model, targets, _store(settings), is_forced=options.force, tell=tell):
-        if isinstance(found, Exception):
-            codes.add(1)
-            _complain(f"{target.name}: {_text(found)}")
-        else:
-            codes.add(0 if found.has_passed else 2)
-            _show(found, options.json)
-    return 1 if 1 in codes else max(codes)
-
-
-def _show(package: Package, is_json: bool) -> None:
-    if is_json:
-        print(json.dumps({"package": str(package.folder), **_without_calls(package.manifest)}), flush=True)
-        return
-    print("\n".join(show_lines(package.manifest)))
-    print(f"package: {package.folder}")
-    print(_advice(package.manifest))
-
-
-def _recorded(options: argparse.Namespace, settings: Settings, catalog: Catalog, tell: Tell) -> Recorded:
-    """The model, recorded on torch."""
-    sees = catalog.vision.get(options.model)
-    if sees is None:
-        checkpoint = _load(_spec(catalog, options.model), settings)
-        from models.deploy.deploying import record
-
-        return record(checkpoint, catalog, _target(options, options.backend[0], options.precision[0]), tell)
-    if options.parts or options.steps or options.shapes:
-        raise PhotogramError("--parts, --steps and --shapes are for models that draw")
-    device = _cpu()
-    from models.deploy.vision import record_vision
-    from models.vision.model import load_vision_model
-
-    return record_vision(load_vision_model(sees, device), tell)
-
-
-def _target(options: argparse.Namespace, backend: str, precision: str) -> Target:
-    from models.deploy.packaging import Target
-
-    return Target(backend, precision, options.steps, tuple(options.parts), tuple(options.shapes))
-
-
-def _cpu() -> torch.device:
-    """The CPU; torch is imported here, with its threads and its libraries quiet."""
-    from models.diffusion.quiet import let_waiting_threads_sleep, silence_libraries
-
-    let_waiting_threads_sleep()
-    silence_libraries()
-    import torch
-
-    return torch.device("cpu")
-
-
-def _advice(manifest: Mapping[str, Any]) -> str:
-    if manifest["checks"]["passed"]:
-        return "Workers use it when they load the model the next time; restart the server to have it at once."
-    if manifest["checks"]["forced"]:
-        return "It did not pass its checks and is served all the same, because of --force."
-    return "It did not pass its checks and is not served; --force would serve it."
-
-
-def _teller(is_json: bool) -> Tell:
-    began_at = time.monotonic()
-
-    def tell(progress: Progress) -> None:
-        seconds = time.monotonic() - began_at
-        if is_json:
-            event = {"stage": progress.stage, "done": progress.done, "total": progress.total, "part": progress.detail,
-                     "target": progress.target}  # fmt: skip
-            print(json.dumps(event | {"seconds": round(seconds, 1)}), flush=True)
-        else:
-            done = f"{progress.stage} {progress.done}/{progress.total}"
-            print(" ".join(filter(None, (f"{seconds:6.1f} s ", done, progress.detail, progress.target))), flush=True)
-
-    return tell
-
-
-def _without_calls(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in manifest.items() if name not in ("parts", "files")}
-
-
-def _spec(catalog: Catalog, name: str) -> ModelSpec:
-    found = catalog.resolve(name)
-    if found is None:
-        raise PhotogramError(unknown_name("model", name, catalog).message)
-    return found
-
-
 def _store(settings: Settings) -> PackageStore:
     return PackageStore(settings.packages_folder)
-
-
-def _load(spec: ModelSpec, settings: Settings) -> Checkpoint:
-    """The model in float32 on the CPU, with what the server uses without a package."""
-    device = _cpu()
-    from models.diffusion.checkpoint_loading import load_checkpoint
-
-    return load_checkpoint(spec, device, backend=settings.backend, cache=settings.backends_folder)
 
 
 def list_packages(options: argparse.Namespace, settings: Settings) -> int:
@@ -286,10 +133,10 @@ def test(options: argparse.Namespace, settings: Settings) -> int:
     """Record again, and compare the package as it is; 2 if it does not pass."""
     package = _drawing(read_package(_place(options, settings)))
     catalog = Catalog.load(settings.catalog_path)
-    checkpoint = _load(_spec(catalog, options.model), settings)
+    checkpoint = load(spec_of(catalog, options.model), settings)
     from models.deploy.deploying import check
 
-    document = check(checkpoint, catalog, package, _teller(False))
+    document = check(checkpoint, catalog, package, teller(False))
     print("\n".join(check_lines(document)))
     return 0 if document["passed"] else 2
 
@@ -297,7 +144,7 @@ def test(options: argparse.Namespace, settings: Settings) -> int:
 def _drawing(package: Package) -> Package:
     """``package``, if it is of a model that draws."""
     if package.kind != "drawing":
-        raise PhotogramError(f"a {package.kind} package is checked and measured only when it is made")
+        raise PhotogramError(f"packages for {package.kind} are checked and measured only when they are made")
     return package
 
 
@@ -305,10 +152,10 @@ def measure(options: argparse.Namespace, settings: Settings) -> int:
     """Measure a package beside torch and what is built in."""
     package = _drawing(read_package(_place(options, settings)))
     catalog = Catalog.load(settings.catalog_path)
-    checkpoint = _load(_spec(catalog, options.model), settings)
+    checkpoint = load(spec_of(catalog, options.model), settings)
     from models.deploy.deploying import measure as measured
 
-    figures = measured(checkpoint, catalog, package, max(1, options.rounds), options.steps, _teller(False))
+    figures = measured(checkpoint, catalog, package, max(1, options.rounds), options.steps, teller(False))
     print("\n".join(figure_lines(figures)))
     return 0
 
