@@ -106,8 +106,13 @@ def _built(build: Build, exported: Exported, family: str, target: Target, folder
     except (PhotogramError, OSError):
         raise
     except Exception as error:  # backends and NNCF raise whatever they like
-        message = f"{exported.part.name} cannot be made for {target.name}: {summary(error)}"
-        raise Unexportable(message) from error
+        raise Unexportable(f"{exported.part.name} cannot be made for {target.name}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """The line of ``error`` that says most: OpenVINO begins with places in its code, and ends with what is wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:300] if lines and lines[0].startswith("Exception from ") else summary(error)
 
 
 def _written(file: str, inputs: Sequence[Port], outputs: Sequence[Port], call: Call) -> dict[str, Any]:

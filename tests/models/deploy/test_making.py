@@ -12,8 +12,9 @@ import torch
 from photogram_runtime.package import Package
 
 from models.catalog.vision import VisionSpec
+from models.deploy import quantizing
 from models.deploy.backends import UnknownTarget
-from models.deploy.making import Outcome, groups_that_fit, make_package, make_packages
+from models.deploy.making import Outcome, Unrunnable, groups_that_fit, make_package, make_packages
 from models.deploy.packaging import Progress, Target
 from models.deploy.store import Busy, PackageStore
 from models.deploy.vision import RecordedVision, record_vision
@@ -72,6 +73,16 @@ def test_a_target_that_cannot_be_made_leaves_the_others_alone(model: RecordedVis
         found = made(model, store, busy, Target("onnxruntime", "w9"), other)
         assert isinstance(found[busy], Busy) and isinstance(found[Target("onnxruntime", "w9")], UnknownTarget)
         assert store.targets("tiny") == [other.name]
+
+
+def test_a_runtime_that_fails_with_a_graph_is_told(
+    model: RecordedVision, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantizing, "_flatten_scales", lambda model: None)  # ONNX Runtime reads it, and cannot run it
+    store = PackageStore(tmp_path)
+    found = made(model, store, TARGETS[3])[TARGETS[3]]
+    assert isinstance(found, Unrunnable) and "cannot be run here: [ONNXRuntimeError]" in str(found)
+    assert store.targets("tiny") == []
 
 
 def test_nothing_is_published_if_a_run_breaks_off(model: RecordedVision, tmp_path: Path) -> None:
