@@ -1,9 +1,9 @@
 """Deploys every family to every backend and precision, and writes the table of what came of it into docs/deploy.md.
 
-Tiny random copies of all families tell what can be exported and proved; the built-in checkpoint and the built-in vision
-model are deployed as they are, and theirs are the figures of speed. Each cell is written to a file as soon as it is
-known, and the table is made of that file, so that rows may be run again one by one, and a run that broke off goes on
-with ``--resume``.
+Tiny random copies of all families and of an upscaler tell what can be exported and proved; the built-in checkpoint and
+the built-in vision model are deployed as they are, and theirs are the figures of speed. Each cell is written to a file
+as soon as it is known, and the table is made of that file, so that rows may be run again one by one, and a run that
+broke off goes on with ``--resume``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.catalog import HOUSE, Catalog, Defaults, ModelSpec
 from models.catalog.families import FLUX, PIXART_SIGMA, SD3, SDXL, SDXL_REFINER, STABLE_DIFFUSION
 from models.catalog.vision import EYES, eyes_spec
@@ -27,9 +28,11 @@ from models.deploy.making import Outcome, Recorded, make_packages
 from models.deploy.packaging import Progress, Target
 from models.deploy.profiling_keys import DEPLOYED, TORCH, speed
 from models.deploy.store import PackageStore
+from models.deploy.upscaling import record_upscaler
 from models.deploy.vision import record_vision
 from models.diffusion.checkpoint_loading import load_checkpoint
 from models.diffusion.quiet import silence_libraries
+from models.diffusion.upscaling.upscaler import load_upscaler
 from models.errors import PhotogramError
 from models.vision.model import load_vision_model
 from scripts.deploy_matrix_results import Results
@@ -91,7 +94,7 @@ def all_rows() -> list[Row]:
     """Tiny copies of all families, and the built-in models, of which the one that draws takes longest."""
     return [
         *(Row(f"{family} (tiny)", _tiny(family, build), TINY_STEPS, True) for family, build in _builders().items()),
-        Row(EYES, _eyes), Row(HOUSE, _house),
+        Row("upscaler (tiny)", _upscaler, is_random=True), Row(EYES, _eyes), Row(HOUSE, _house),
     ]  # fmt: skip
 
 
@@ -193,6 +196,13 @@ def _drawing(spec: ModelSpec, target: Target) -> Recorded:
 
 def _eyes(folder: Path, target: Target) -> Recorded:
     return record_vision(load_vision_model(eyes_spec(), torch.device("cpu")), _tell)
+
+
+def _upscaler(folder: Path, target: Target) -> Recorded:
+    from tests.models.diffusion.upscaling.tiny_upscalers import compact, write
+
+    spec = AuxiliaryModel(name="tiny", path=write(compact, folder / "tiny.safetensors"))
+    return record_upscaler(spec, load_upscaler(spec.path, torch.device("cpu"), torch.float32), _tell)
 
 
 def _tell(progress: Progress) -> None:
