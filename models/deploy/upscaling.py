@@ -1,7 +1,9 @@
 """Deploying an upscaler: its network as one graph for whole tiles, and upscaling with its package.
 
-The tiles of an image that is at least one tile wide and high all have the upscaler's own size, so that the graph has
-fixed sides; the smaller tiles of smaller images go to torch.
+The tiles of an image that is at least one tile wide and high all have the upscaler's own size, so that the graph takes
+one tile of that size; the smaller tiles of smaller images go to torch. Many architectures, such as SwinIR, divide by
+the sides and by the number of tiles in Python, and cannot be traced for several. On a CPU, tiles together are not
+faster than tiles one by one.
 """
 
 from __future__ import annotations
@@ -36,8 +38,8 @@ from models.diffusion.upscaling.upscaler import Upscaler
 from models.diffusion.upscaling.upscaling import Upscaling
 
 KIND, PART = "upscaling", "network"
-BATCHES = (1, 2, 4, 1, 3, 2)
-"""How many tiles the recorded calls have."""
+TILES = 6
+"""How many are recorded."""
 _LARGER = ((1.0, 1.0), (1.5, 1.0), (1.0, 1.75))
 """Widths and heights of the compared images, in tiles."""
 
@@ -100,11 +102,11 @@ def record_upscaler(spec: AuxiliaryModel, upscaler: Upscaler, tell: Tell) -> Rec
     """
     part, recorder, side = ModelPart(PART, upscaler.descriptor.model), Recorder(), upscaler.tile_px
     with recording([part], recorder):
-        for number, count in enumerate(BATCHES):
-            tell(Progress("recording", number, len(BATCHES)))
-            upscaler(torch.stack([to_bytes(each) for each in scenes(count, number, [(side, side)])]))
+        for number, tile in enumerate(scenes(TILES, 0, [(side, side)])):
+            tell(Progress("recording", number, TILES))
+            upscaler(to_bytes(tile)[None])
     sizes = [(round(side * wide), round(side * high)) for wide, high in _LARGER]
-    sources = scenes(len(sizes), len(BATCHES), sizes)
+    sources = scenes(len(sizes), 1, sizes)
     images = [upscaled(each, upscaler) for each in sources]
     return RecordedUpscaler(spec, upscaler, [part], {PART: recorder.calls(PART)}, sources, images)
 
@@ -126,11 +128,25 @@ def _modules(upscaler: Upscaler) -> dict[str, torch.nn.Module]:
     return {PART: upscaler.descriptor.model}
 
 
+class TileByTile:
+    """spandrel's descriptor of a model that takes one tile at a time; all attributes are those of the descriptor."""
+
+    def __init__(self, descriptor: Any) -> None:
+        self._descriptor = descriptor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_descriptor"], name)
+
+    def __call__(self, tiles: torch.Tensor) -> torch.Tensor:
+        """Enlarge [n, 3, h, w] from 0 to 1."""
+        return torch.cat([self._descriptor(each) for each in tiles.split(1)])
+
+
 def _attached(upscaler: Upscaler, package: Package, graph: Graph) -> Upscaler:
     """``upscaler`` whose network is ``graph``; spandrel's descriptor still pads and crops."""
     descriptor = copy.copy(upscaler.descriptor)
     descriptor._model = GraphModule(descriptor.model, package.parts[PART], graph)
-    return replace(upscaler, descriptor=descriptor)
+    return replace(upscaler, descriptor=TileByTile(descriptor))
 
 
 def serve_upscaler(upscaler: Upscaler, package: Package, threads: int | None = None) -> Upscaler:

@@ -17,6 +17,7 @@ from models.deploy.serving import GraphModule
 from models.deploy.store import PackageStore
 from models.deploy.upscaling import record_upscaler, serve_upscaler, upscale_fastest, upscaled
 from models.diffusion.load_requests import upscaler_request
+from models.diffusion.upscaling.pixels import to_bytes
 from models.diffusion.upscaling.upscaler import Upscaler, load_upscaler
 from tests.models.diffusion.upscaling.tiny_upscalers import CPU, compact, esrgan, write
 
@@ -83,6 +84,9 @@ def test_the_graph_computes_the_tiles(deployed: Deployed) -> None:
     served.descriptor.model._graph = lambda inputs: calls.append(len(inputs["x"])) or graph(inputs)
     upscaled(scenes(1, 3, [(150, 200)])[0], served)
     assert calls == [1] * 4
+    tiles = torch.stack([to_bytes(each) for each in scenes(3, 4, [(128, 128)])])  # of several jobs
+    torch.testing.assert_close(served(tiles), deployed.upscaler(tiles), atol=1e-4, rtol=1e-4)
+    assert calls == [1] * 7
 
 
 def test_jobs_take_the_package_if_it_is_fast_and_of_the_same_weights(deployed: Deployed) -> None:
