@@ -19,6 +19,29 @@ _GROUP = 64
 """How many int4 weights share a scale."""
 
 
+_LARGE = 4096
+"""Constants of fewer values stay as they are."""
+
+
+def fp16_openvino(model: Any) -> None:
+    """Give ``model``, an ``openvino.Model``, float16 weights in place; all is computed in float32 from them.
+
+    OpenVINO's own compression rounds small constants too. Among them are the frequencies of timesteps, which are up to
+    1000: the phase of a rounded frequency is wrong by up to half a radian.
+    """
+    import numpy as np
+    import openvino as ov
+    from openvino import opset13 as operators
+
+    for constant in model.get_ops():
+        if constant.get_type_name() != "Constant" or constant.get_element_type() != ov.Type.f32:
+            continue
+        values = constant.data
+        if values.size >= _LARGE and np.abs(values).max() <= np.finfo(np.float16).max:
+            half = operators.constant(values.astype(np.float16))
+            constant.output(0).replace(operators.convert(half, "f32").output(0))
+
+
 def int8_openvino(model: Any) -> Any:
     """``model``, an ``openvino.Model``, with int8 weights that have a scale for each output channel."""
     import nncf

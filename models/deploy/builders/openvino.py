@@ -32,6 +32,7 @@ def build(exported: Exported, family: str, precision: str, folder: Path) -> str:
         model = quantizing.int8_openvino(model)
     elif precision == "w4" and not is_text:
         model = quantizing.int4_openvino(model)
-    is_half = precision == "fp16" or (precision in ("int8", "w4") and is_text)
-    ov.save_model(model, folder / f"{name}.xml", compress_to_fp16=is_half)
+    if precision == "fp16" or (precision in ("int8", "w4") and is_text):
+        quantizing.fp16_openvino(model)
+    ov.save_model(model, folder / f"{name}.xml", compress_to_fp16=False)
     return f"{name}.xml"
