@@ -32,7 +32,7 @@ check: $(DEV)  ## Style, types and import contracts.
 	$(BIN)/python scripts/check_words.py
 
 deploy-matrix: $(DEV)  ## Deploy every family to every backend, and write the table into docs/deploy.md; hours.
-	$(BIN)/python scripts/deploy_matrix.py
+	$(BIN)/python -m scripts.deploy_matrix --resume
 
 language: $(READY)  ## Install the language engine, which rewrites prompts; everything else works without it.
 	@$(BIN)/photogram llm install || echo "Continuing without prompt rewriting; PHOTOGRAM_LLM=off skips this step." >&2

@@ -1,7 +1,9 @@
 """Deploys every family to every backend and precision, and writes the table of what came of it into docs/deploy.md.
 
-Tiny random copies of all families tell what can be exported and proved; the built-in checkpoint and the built-in vision
-model are deployed as they are, and theirs are the figures of speed and size.
+Tiny random copies of all families and of an upscaler tell what can be exported and proved; the built-in checkpoint and
+the built-in vision model are deployed as they are, and theirs are the figures of speed. Each cell is written to a file
+as soon as it is known, and the table is made of that file, so that rows may be run again one by one, and a run that
+broke off goes on with ``--resume``.
 """
 
 from __future__ import annotations
@@ -9,35 +11,38 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from photogram_runtime.package import Package
 
+from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.catalog import HOUSE, Catalog, Defaults, ModelSpec
 from models.catalog.families import FLUX, PIXART_SIGMA, SD3, SDXL, SDXL_REFINER, STABLE_DIFFUSION
 from models.catalog.vision import EYES, eyes_spec
 from models.deploy.backends import BACKENDS, check_target
-from models.deploy.deploying import deploy
+from models.deploy.deploying import record
+from models.deploy.making import Outcome, Recorded, make_packages
 from models.deploy.packaging import Progress, Target
 from models.deploy.profiling_keys import DEPLOYED, TORCH, speed
 from models.deploy.store import PackageStore
-from models.deploy.vision import deploy_vision
+from models.deploy.upscaling import record_upscaler
+from models.deploy.vision import record_vision
 from models.diffusion.checkpoint_loading import load_checkpoint
 from models.diffusion.quiet import silence_libraries
+from models.diffusion.upscaling.upscaler import load_upscaler
 from models.errors import PhotogramError
 from models.vision.model import load_vision_model
+from scripts.deploy_matrix_results import Results
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "deploy.md"
+PAGE, RESULTS = ROOT / "docs" / "deploy.md", ROOT / "docs" / "deploy-matrix.json"
 BEGIN, END = "<!-- deploy-matrix begins -->", "<!-- deploy-matrix ends -->"
 TINY_STEPS = 2
 _TINY_PX = 64
 _REASON_MAX = 120
-Deploy = Callable[[Target, PackageStore], Package]
 
 
 @dataclass(frozen=True)
@@ -45,21 +50,32 @@ class Row:
     """One model of the matrix."""
 
     title: str
-    open: Callable[[Path], Deploy]
-    """Builds or loads the model in a folder."""
+    record: Callable[[Path, Target], Recorded]
+    """Builds or loads the model in a folder, and records it."""
+    steps: int | None = None
+    """Of each image that is drawn."""
+    is_random: bool = False
+    """Whether it is a tiny copy with random weights, whose speed says nothing."""
 
 
 def main() -> None:
-    """Make the table, print it, and write it into the page."""
+    """Fill the cells that were asked for, and write the table into the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", default="", help="the rows, by their titles, with commas between; all by default")
     parser.add_argument("--targets", default="", help="BACKEND-PRECISION with commas between; all by default")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the file of all cells (default: %(default)s)")
+    parser.add_argument("--resume", action="store_true", help="keep cells that were made by this code and with the "
+                        "versions installed here")  # fmt: skip
     parser.add_argument("--dry", action="store_true", help="print the table and write no page")
     asked = parser.parse_args()
     silence_libraries()
     targets = [each for each in all_targets() if not asked.targets or each.name in asked.targets.split(",")]
-    rows = [each for each in all_rows() if not asked.models or each.title in asked.models.split(",")]
-    written = table(rows, targets)
+    results = Results(asked.results)
+    for row in all_rows():
+        if not asked.models or row.title in asked.models.split(","):
+            fill(row, [each for each in targets if not (asked.resume and results.is_current(row.title, each.name))],
+                 results)  # fmt: skip
+    written = table(results)
     print(written)
     if not asked.dry:
         PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8"), written), encoding="utf-8")
@@ -75,48 +91,57 @@ def all_targets() -> list[Target]:
 
 
 def all_rows() -> list[Row]:
-    """Tiny copies of all families, and the built-in models."""
-    return [*(Row(f"{family} (tiny)", _tiny(family, build)) for family, build in _builders().items()),
-            Row(HOUSE, _house), Row(EYES, _eyes)]  # fmt: skip
+    """Tiny copies of all families, and the built-in models, of which the one that draws takes longest."""
+    return [
+        *(Row(f"{family} (tiny)", _tiny(family, build), TINY_STEPS, True) for family, build in _builders().items()),
+        Row("upscaler (tiny)", _upscaler, is_random=True), Row(EYES, _eyes), Row(HOUSE, _house),
+    ]  # fmt: skip
 
 
-def table(rows: list[Row], targets: list[Target]) -> str:
-    """The Markdown table: targets down, models across, because there are fewer models."""
-    cells = {row.title: dict(_column(row, targets)) for row in rows}
-    head = "| Target | " + " | ".join(row.title for row in rows) + " |"
-    lines = [
-        f"| `{target.name}` | " + " | ".join(cells[row.title][target.name] for row in rows) + " |" for target in targets
-    ]
-    return "\n".join([head, "|---" * (len(rows) + 1) + "|", *lines])
+def fill(row: Row, targets: Sequence[Target], results: Results) -> None:
+    """Deploy the model of ``row`` to ``targets``, and put what came of it into ``results``."""
+    for target, found in _outcomes(row, targets):
+        said = told(row, found)
+        print(f"{row.title} {target.name}: {said}", file=sys.stderr, flush=True)
+        results.put(row.title, target.name, said)
 
 
-def _column(row: Row, targets: list[Target]) -> Iterator[tuple[str, str]]:
+def _outcomes(row: Row, targets: Sequence[Target]) -> Iterator[tuple[Target, Outcome]]:
+    possible = []
+    for target in targets:
+        try:
+            check_target(target.backend, target.precision)
+            possible.append(replace(target, steps=row.steps))
+        except PhotogramError as error:
+            yield target, error
+    if not possible:
+        return
     with tempfile.TemporaryDirectory(prefix="photogram-matrix-") as folder:
-        made = row.open(Path(folder))
-        for target in targets:
-            found = cell(made, target, PackageStore(Path(folder) / "deployed"))
-            print(f"{row.title} {target.name}: {found}", file=sys.stderr, flush=True)
-            yield target.name, found
+        try:
+            model = row.record(Path(folder), possible[0])
+        except PhotogramError as error:
+            yield from ((target, error) for target in possible)
+            return
+        store = PackageStore(Path(folder) / "deployed")
+        yield from make_packages(model, possible, store, is_forced=False, tell=_tell)
 
 
-def cell(made: Deploy, target: Target, store: PackageStore) -> str:
-    """What came of deploying one model to one target."""
-    try:
-        check_target(target.backend, target.precision)
-        package = made(target, store)
-    except PhotogramError as error:
-        return f"refused: {_short(str(error))}"
-    return told(package.manifest)
+def told(row: Row, found: Outcome) -> str:
+    """The text of a cell."""
+    if isinstance(found, Exception):
+        return f"refused: {_short(str(found))}"
+    return cell(found.manifest, row.is_random)
 
 
-def told(manifest: Mapping[str, Any]) -> str:
-    """The cell of a package that was made."""
+def cell(manifest: Mapping[str, Any], is_random: bool) -> str:
+    """The text of a cell whose package was made."""
     checks = manifest["checks"]
     if not checks["passed"]:
-        return f"did not pass: {_short('; '.join(checks['failures']))}"
+        reason = " (its weights are random)" if is_random else ""
+        return f"did not pass: {_short('; '.join(checks['failures']))}{reason}"
     size = sum(each["bytes"] for each in manifest["files"].values()) / 1e6
-    faster = speed(manifest["profile"], DEPLOYED) / speed(manifest["profile"], TORCH)
-    return f"passed, {_quality(checks)}, {faster:.1f}x, {size:.0f} MB"
+    faster = "" if is_random else f"{speed(manifest['profile'], DEPLOYED) / speed(manifest['profile'], TORCH):.1f}x, "
+    return f"passed, {_quality(checks)}, {faster}{size:.0f} MB"
 
 
 def _quality(checks: Mapping[str, Any]) -> str:
@@ -132,6 +157,18 @@ def _short(text: str) -> str:
     return flat if len(flat) <= _REASON_MAX else f"{flat[: _REASON_MAX - 3].rstrip()}..."
 
 
+def table(results: Results) -> str:
+    """The Markdown table: targets down, models across, because there are fewer models."""
+    titles = [row.title for row in all_rows()]
+    head = "| Target | " + " | ".join(titles) + " |"
+    lines = [
+        f"| `{target.name}` | " + " | ".join(results.text(title, target.name) for title in titles) + " |"
+        for target in all_targets()
+    ]
+    made_with = f"Made with {', '.join(results.versions())}." if results.versions() else ""
+    return "\n".join([head, "|---" * (len(titles) + 1) + "|", *lines, "", made_with]).rstrip()
+
+
 def replaced(page: str, written: str) -> str:
     """``page`` with ``written`` between its markers."""
     before, _, rest = page.partition(BEGIN)
@@ -139,41 +176,41 @@ def replaced(page: str, written: str) -> str:
     return f"{before}{BEGIN}\n\n{written}\n\n{END}{after}"
 
 
-def _tiny(family: str, build: Callable[[Path], Path]) -> Callable[[Path], Deploy]:
-    def opened(folder: Path) -> Deploy:
+def _tiny(family: str, build: Callable[[Path], Path]) -> Callable[[Path, Target], Recorded]:
+    def recorded(folder: Path, target: Target) -> Recorded:
         defaults = Defaults(sampler="Euler" if family in (SD3, FLUX) else "DDIM", width=_TINY_PX, height=_TINY_PX)
         return _drawing(
-            ModelSpec(name="tiny", family=family, folder=build(folder / "model"), defaults=defaults), TINY_STEPS
+            ModelSpec(name="tiny", family=family, folder=build(folder / "model"), defaults=defaults), target
         )
 
-    return opened
+    return recorded
 
 
-def _house(folder: Path) -> Deploy:
-    return _drawing(Catalog({})[HOUSE], None)
+def _house(folder: Path, target: Target) -> Recorded:
+    return _drawing(Catalog({})[HOUSE], target)
 
 
-def _drawing(spec: ModelSpec, steps: int | None) -> Deploy:
-    checkpoint, catalog = load_checkpoint(spec, torch.device("cpu")), Catalog({spec.name: spec})
-
-    def made(target: Target, store: PackageStore) -> Package:
-        wanted = Target(target.backend, target.precision, steps=steps)
-        return deploy(checkpoint, catalog, wanted, store, is_forced=False, tell=_quiet)
-
-    return made
+def _drawing(spec: ModelSpec, target: Target) -> Recorded:
+    return record(load_checkpoint(spec, torch.device("cpu")), Catalog({spec.name: spec}), target, _tell)
 
 
-def _eyes(folder: Path) -> Deploy:
-    model = load_vision_model(eyes_spec(), torch.device("cpu"))
-    return lambda target, store: deploy_vision(model, target, store, is_forced=False, tell=_quiet)
+def _eyes(folder: Path, target: Target) -> Recorded:
+    return record_vision(load_vision_model(eyes_spec(), torch.device("cpu")), _tell)
 
 
-def _quiet(progress: Progress) -> None:
-    return
+def _upscaler(folder: Path, target: Target) -> Recorded:
+    from tests.models.diffusion.upscaling.tiny_upscalers import compact, write
+
+    spec = AuxiliaryModel(name="tiny", path=write(compact, folder / "tiny.safetensors"))
+    return record_upscaler(spec, load_upscaler(spec.path, torch.device("cpu"), torch.float32), _tell)
+
+
+def _tell(progress: Progress) -> None:
+    told = f"{progress.stage} {progress.done}/{progress.total} {progress.detail} {progress.target}"
+    print(f"  {told.rstrip()}", file=sys.stderr, flush=True)
 
 
 def _builders() -> Mapping[str, Callable[[Path], Path]]:
-    sys.path.insert(0, str(ROOT))
     from tests import tiny
 
     return {

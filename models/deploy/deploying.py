@@ -1,32 +1,25 @@
-"""Deploying a diffusion model: draw and record, export each part, check everything, and publish the package."""
+"""Deploying a diffusion model: images are drawn and recorded on torch, and drawn again with what was exported."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-from photogram_runtime.package import Package, read_package, write_manifest
+from photogram_runtime.package import Package
 from PIL.Image import Image
 
 from models.catalog.catalog import Catalog
 from models.deploy.backends import check_target
 from models.deploy.descriptions import drawing_description
 from models.deploy.exporting import Unexportable
-from models.deploy.packaging import (
-    Progress,
-    Subject,
-    Target,
-    Tell,
-    differences,
-    export_parts,
-    manifest_of,
-    modules_of,
-    open_graphs,
-)
+from models.deploy.making import make_package
+from models.deploy.packaging import Progress, Subject, Target, Tell, differences, modules_of, open_graphs
 from models.deploy.parts import ModelPart, parts_of
-from models.deploy.profiling import profile
+from models.deploy.profiling import ROUNDS, profile, profiles
 from models.deploy.profiling_keys import BUILT_IN, DEPLOYED, TORCH
 from models.deploy.proof import ImageDifference, Verdict, judge, psnr_db, ssim
 from models.deploy.recipes import Recipe, draw, recipes_of
@@ -38,69 +31,82 @@ from models.diffusion.checkpoint import Checkpoint
 from models.eyes.encoders import image_encoder, text_encoder
 
 KIND = "drawing"
-_ROUNDS = 3
 
 
 def deploy(
     checkpoint: Checkpoint, catalog: Catalog, target: Target, store: PackageStore, *, is_forced: bool, tell: Tell
 ) -> Package:
-    """Make the package of ``checkpoint`` for ``target`` and publish it, whether it passes its checks or not.
+    """Record ``checkpoint``, and make its package for ``target``; see :func:`record` and :func:`make_package`."""
+    check_target(target.backend, target.precision)
+    return make_package(record(checkpoint, catalog, target, tell), target, store, is_forced=is_forced, tell=tell)
+
+
+@dataclass(frozen=True)
+class RecordedDrawing:
+    """A run on torch, which is a :class:`models.deploy.making.Recorded`: images, and the calls of all parts."""
+
+    checkpoint: Checkpoint
+    catalog: Catalog
+    recipes: Sequence[Recipe]
+    parts: Sequence[ModelPart]
+    calls: Mapping[str, Sequence[Call]]
+    images: Sequence[Image]
+
+    @cached_property
+    def subject(self) -> Subject:
+        """See :class:`Recorded`."""
+        spec = self.checkpoint.spec
+        return Subject(spec.name, spec.family, KIND, spec.licence, self.checkpoint.device, modules_of(self.checkpoint))
+
+    def described(self, folder: Path) -> dict[str, Any] | None:
+        """See :class:`Recorded`."""
+        return drawing_description(self.checkpoint, folder)
+
+    def checked(self, package: Package, tell: Tell) -> dict[str, Any]:
+        """See :class:`Recorded`."""
+        verdict, sheet = self.compared(package, tell)
+        sheet.save(package.folder / SHEET)
+        return verdict.document()
+
+    def compared(self, package: Package, tell: Tell) -> tuple[Verdict, Image]:
+        """The verdict over ``package``, and the comparison sheet."""
+        graphs = open_graphs(package)
+        parts = differences(graphs, self.calls, tell)
+        deployed = attached(self.checkpoint, package, graphs)
+        found = draw(self.recipes, self.catalog, deployed, lambda done, total: tell(Progress("drawing", done, total)))
+        judged = [number for number, each in enumerate(self.recipes) if each.is_judged]
+        images = [_compared(self.recipes[number], self.images[number], found[number]) for number in judged]
+        sheet = comparison_sheet([self.images[each] for each in judged], [found[each] for each in judged], images)
+        return judge(package.precision, parts, images), sheet
+
+    def measured(self, packages: Mapping[str, Package], tell: Tell) -> dict[str, dict[str, Any]]:
+        """See :class:`Recorded`."""
+        return measured(self.checkpoint, self.catalog, packages, self.recipes[0], ROUNDS, tell)
+
+
+def record(checkpoint: Checkpoint, catalog: Catalog, target: Target, tell: Tell) -> RecordedDrawing:
+    """Draw the recipes of ``checkpoint`` on torch, and record the calls of its parts.
 
     Args:
         checkpoint: in float32 on the CPU, with the backend that the server uses without a package.
         catalog: the catalog that has the model.
-        is_forced: whether it is served even if it does not pass.
+        target: its backend and its precision do not matter: one recording serves all.
 
     Raises:
-        UnknownTarget, Missing: the target cannot be had here.
-        Unexportable: a part cannot be exported.
-        Busy: another process is making the same package.
-        JobFailure, OSError: an image cannot be drawn; the disk is full.
+        Unexportable: the model does not have a part of ``target``.
+        InvalidTicket, NotDrawn: the model does not take so few or so many steps; an image cannot be drawn.
     """
-    backend, spec = check_target(target.backend, target.precision), checkpoint.spec
-    recipes = _recipes(checkpoint, catalog, target.steps)
-    recorded = _Recorded.of(checkpoint, catalog, recipes, target, tell)
-    with store.writing(spec.name, target.name) as folder:
-        parts = export_parts(recorded.parts, recorded.calls, spec.family, target, backend, folder, tell)
-        subject = Subject(spec.name, spec.family, KIND, spec.licence, checkpoint.device, modules_of(checkpoint))
-        manifest = manifest_of(subject, target, parts, backend)
-        description = drawing_description(checkpoint, folder)
-        if description is not None:
-            manifest[KIND] = description
-        write_manifest(folder, manifest)
-        package = read_package(folder)
-        verdict, sheet = _compared_with(checkpoint, catalog, package, recorded, recipes, tell)
-        sheet.save(folder / SHEET)
-        manifest["checks"] = verdict.document() | {"forced": is_forced}
-        manifest["profile"] = measured(checkpoint, catalog, package, _ROUNDS, target.steps, tell)
-        write_manifest(folder, manifest)
-    return read_package(store.place(spec.name, target.name))
-
-
-@dataclass(frozen=True)
-class _Recorded:
-    """The run on torch."""
-
-    parts: Sequence[ModelPart]
-    calls: dict[str, list[Call]]
-    images: Sequence[Image]
-
-    @classmethod
-    def of(
-        cls, checkpoint: Checkpoint, catalog: Catalog, recipes: Sequence[Recipe], target: Target, tell: Tell
-    ) -> _Recorded:
-        recorder = Recorder()
-        plain = _on_torch(checkpoint)
-        parts = [
-            each for each in parts_of(plain.family, plain.pipeline) if not target.parts or each.name in target.parts
-        ]
-        missing = set(target.parts) - {each.name for each in parts}
-        if missing:
-            raise Unexportable(f"the model has no part {', '.join(sorted(missing))}")
-        with recording(parts, recorder):
-            images = draw(recipes, catalog, plain, lambda done, total: tell(Progress("recording", done, total)))
-        called = [each for each in parts if recorder.has(each.name)]
-        return cls(called, {each.name: recorder.calls(each.name) for each in called}, images)
+    recipes = _recipes(checkpoint, catalog, target.steps, target.shapes)
+    recorder, plain = Recorder(), _on_torch(checkpoint)
+    parts = [each for each in parts_of(plain.family, plain.pipeline) if not target.parts or each.name in target.parts]
+    missing = set(target.parts) - {each.name for each in parts}
+    if missing:
+        raise Unexportable(f"the model has no part {', '.join(sorted(missing))}")
+    with recording(parts, recorder):
+        images = draw(recipes, catalog, plain, lambda done, total: tell(Progress("recording", done, total)))
+    called = [each for each in parts if recorder.has(each.name)]
+    calls = {each.name: recorder.calls(each.name) for each in called}
+    return RecordedDrawing(checkpoint, catalog, recipes, called, calls, images)
 
 
 def check(checkpoint: Checkpoint, catalog: Catalog, package: Package, tell: Tell) -> dict[str, Any]:
@@ -108,55 +114,47 @@ def check(checkpoint: Checkpoint, catalog: Catalog, package: Package, tell: Tell
 
     Raises:
         PackageError: a graph cannot be opened here.
-        JobFailure: an image cannot be drawn.
+        NotDrawn: an image cannot be drawn.
     """
-    recipes = _recipes(checkpoint, catalog, package.manifest.get("steps"))
-    target = Target(package.backend, package.precision, parts=tuple(package.parts))
-    recorded = _Recorded.of(checkpoint, catalog, recipes, target, tell)
-    return _compared_with(checkpoint, catalog, package, recorded, recipes, tell)[0].document()
+    steps, shapes = package.manifest.get("steps"), package.manifest.get("shapes", ())
+    target = Target(
+        package.backend, package.precision, steps, tuple(package.parts), tuple((int(w), int(h)) for w, h in shapes)
+    )
+    return record(checkpoint, catalog, target, tell).compared(package, tell)[0].document()
 
 
-def measured(
+def measure(
     checkpoint: Checkpoint, catalog: Catalog, package: Package, rounds: int, steps: int | None, tell: Tell
 ) -> dict[str, Any]:
     """The speed of ``package`` beside torch and beside what the server uses without it.
 
     Raises:
         PackageError: a graph cannot be opened here.
-        InvalidTicket, JobFailure: the model does not take so few or so many steps; an image cannot be drawn.
+        InvalidTicket, NotDrawn: the model does not take so few or so many steps; an image cannot be drawn.
     """
-    began_at = time.perf_counter()
-    deployed = attached(checkpoint, package, open_graphs(package))
-    load_s = time.perf_counter() - began_at
     recipe = _recipes(checkpoint, catalog, steps)[0]
-    figures = profile(
-        {TORCH: _on_torch(checkpoint), BUILT_IN: checkpoint, DEPLOYED: deployed}, catalog, recipe, rounds,
-        told=lambda done, total: tell(Progress("measuring", done, total)),
-    )  # fmt: skip
-    return figures | {"load_s": round(load_s, 3)}
+    return measured(checkpoint, catalog, {DEPLOYED: package}, recipe, rounds, tell)[DEPLOYED]
 
 
-def _recipes(checkpoint: Checkpoint, catalog: Catalog, steps: int | None) -> list[Recipe]:
-    return recipes_of(catalog, checkpoint.spec, dict(checkpoint.pipeline.scheduler.config), steps)
+def measured(
+    checkpoint: Checkpoint, catalog: Catalog, packages: Mapping[str, Package], recipe: Recipe, rounds: int, tell: Tell
+) -> dict[str, dict[str, Any]]:
+    """The speed of each of ``packages``, all in turns; see :func:`measure`."""
+    subjects, load_s = {TORCH: _on_torch(checkpoint), BUILT_IN: checkpoint}, {}
+    for name, package in packages.items():
+        began_at = time.perf_counter()
+        subjects[name] = attached(checkpoint, package, open_graphs(package))
+        load_s[name] = time.perf_counter() - began_at
+    common, figures = profile(
+        subjects, catalog, recipe, rounds, lambda done, total: tell(Progress("measuring", done, total))
+    )
+    return profiles(common, figures, (TORCH, BUILT_IN), load_s)
 
 
-def _compared_with(
-    checkpoint: Checkpoint,
-    catalog: Catalog,
-    package: Package,
-    recorded: _Recorded,
-    recipes: Sequence[Recipe],
-    tell: Tell,
-) -> tuple[Verdict, Image]:
-    """The verdict over ``package``, and the comparison sheet."""
-    graphs = open_graphs(package)
-    parts = differences(graphs, recorded.calls, tell)
-    deployed = attached(checkpoint, package, graphs)
-    found = draw(recipes, catalog, deployed, lambda done, total: tell(Progress("drawing", done, total)))
-    judged = [number for number, each in enumerate(recipes) if each.is_judged]
-    images = [_compared(recipes[number], recorded.images[number], found[number]) for number in judged]
-    sheet = comparison_sheet([recorded.images[each] for each in judged], [found[each] for each in judged], images)
-    return judge(package.precision, parts, images), sheet
+def _recipes(
+    checkpoint: Checkpoint, catalog: Catalog, steps: int | None, shapes: Sequence[tuple[int, int]] = ()
+) -> list[Recipe]:
+    return recipes_of(catalog, checkpoint.spec, dict(checkpoint.pipeline.scheduler.config), steps, shapes)
 
 
 def _on_torch(checkpoint: Checkpoint) -> Checkpoint:

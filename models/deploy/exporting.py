@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
+import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +49,35 @@ class FlatModule(nn.Module):
 
 @dataclass(frozen=True)
 class Exported:
-    """A part as torch.export traced it."""
+    """A part as torch.export traced it, for all backends that have the same rewriters."""
 
     part: ModelPart
+    family: str
     calls: Sequence[Call]
     program: Any
     """A ``torch.export.ExportedProgram``."""
+    scratch: Path
+    """The folder of what several targets read, such as the ONNX graph."""
+
+    def onnx(self) -> Path:
+        """The ONNX graph, alone in a folder with its weights; written once, and to be read only.
+
+        Raises:
+            Unexportable: as :func:`write_onnx`.
+        """
+        if isinstance(self._onnx, Unexportable):
+            raise self._onnx
+        return self._onnx
+
+    @cached_property
+    def _onnx(self) -> Path | Unexportable:
+        folder = Path(tempfile.mkdtemp(dir=self.scratch))
+        file = folder / f"{self.part.name}.onnx"
+        try:
+            write_onnx(self, file, self.family)
+        except Unexportable as error:
+            return error
+        return file
 
     @property
     def inputs(self) -> tuple[Port, ...]:
@@ -73,8 +98,11 @@ class Exported:
         )
 
 
-def trace(part: ModelPart, calls: Sequence[Call], family: str, backend: str) -> Exported:
+def trace(part: ModelPart, calls: Sequence[Call], family: str, backend: str, scratch: Path) -> Exported:
     """Trace ``part`` with inputs like its largest recorded call; axes of several lengths in ``calls`` stay open.
+
+    Args:
+        scratch: a folder that exists as long as the trace is used.
 
     Raises:
         Unexportable: torch.export cannot take the part, or it fixes an axis that must stay open.
@@ -90,7 +118,7 @@ def trace(part: ModelPart, calls: Sequence[Call], family: str, backend: str) -> 
             program = torch.export.export(flat, tensors, dynamic_shapes=(axes,), strict=False)
         except Exception as error:  # torch.export raises whatever traced code raises
             raise Unexportable(told(part, "torch.export", error)) from error
-    found = Exported(part, calls, program)
+    found = Exported(part, family, calls, program, scratch)
     _require_open(found, varying)
     return found
 

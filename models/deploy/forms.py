@@ -20,6 +20,8 @@ Tensors = dict[str, torch.Tensor]
 Form = Any
 """JSON: a dictionary with the key ``TENSOR`` stands for the tensor of that name; everything else for itself."""
 TENSOR, TUPLE = "$tensor", "$tuple"
+UNNAMED = "value"
+"""The name of a tensor that is a whole result: graphs need one."""
 
 
 class NoForm(PhotogramError):
@@ -48,8 +50,9 @@ def flatten(value: Any, prefix: str = "") -> tuple[Tensors, Form]:
 
     def visit(each: Any, name: str) -> Form:
         if isinstance(each, torch.Tensor):
-            tensors[name] = each
-            return {TENSOR: name}
+            named = name or UNNAMED
+            tensors[named] = each
+            return {TENSOR: named}
         if isinstance(each, Mapping):
             return {str(key): visit(inner, _joined(name, key)) for key, inner in each.items() if inner is not None}
         if isinstance(each, tuple | list):

@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,10 @@ from photogram_runtime.graphs import Graph, open_graph
 from photogram_runtime.package import Package, Port
 
 from models.deploy.backends import Backend, Build
-from models.deploy.exporting import Exported, Unexportable, trace
-from models.deploy.parts import ModelPart
+from models.deploy.exporting import Exported, Unexportable
 from models.deploy.proof import PartDifference
 from models.deploy.recording import Call
+from models.deploy.traces import Traces
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.failures import summary
 from models.errors import PhotogramError
@@ -36,6 +37,9 @@ class Progress:
     done: int
     total: int
     detail: str = ""
+    """The part."""
+    target: str = ""
+    """The target's name, if it is for one of them alone."""
 
 
 Tell = Callable[[Progress], None]
@@ -51,6 +55,10 @@ class Target:
     """Of each image that is drawn for recording and for the checks; ``None`` takes the model's default."""
     parts: tuple[str, ...] = ()
     """The parts that are exported; empty for all."""
+    shapes: tuple[tuple[int, int], ...] = ()
+    """Widths and heights in pixels of images that are covered besides the model's default; empty for those that the
+    recipes choose.
+    """
 
     @property
     def name(self) -> str:
@@ -71,27 +79,24 @@ class Subject:
     modules: Mapping[str, torch.nn.Module]
     """All that have weights, by name."""
 
+    @cached_property
+    def digest(self) -> str:
+        """See :func:`digest_of_weights`."""
+        return digest_of_weights(self.modules)
 
-def export_parts(
-    parts: Sequence[ModelPart],
-    calls: Mapping[str, Sequence[Call]],
-    family: str,
-    target: Target,
-    backend: Backend,
-    folder: Path,
-    tell: Tell,
-) -> dict[str, Any]:
-    """Write the graphs of ``parts`` into ``folder``, and give what ``deploy.json`` says about them.
+
+def export_parts(traces: Traces, target: Target, backend: Backend, folder: Path, tell: Tell) -> dict[str, Any]:
+    """Write the graphs of all parts into ``folder``, and give what ``deploy.json`` says about them.
 
     Raises:
         Unexportable: a part cannot be exported.
     """
     build, written = backend.build(), {}
-    for number, part in enumerate(parts):
-        tell(Progress("exporting", number, len(parts), part.name))
-        exported = trace(part, calls[part.name], family, target.backend)
-        file = _built(build, exported, family, target, folder)
-        written[part.name] = _written(file, exported.inputs, exported.outputs, calls[part.name][0])
+    for number, name in enumerate(traces.parts):
+        tell(Progress("exporting", number, len(traces.parts), name))
+        exported = traces.of(name, target.backend)
+        file = _built(build, exported, traces.family, target, folder)
+        written[name] = _written(file, exported.inputs, exported.outputs, exported.calls[0])
     return written
 
 
@@ -101,8 +106,13 @@ def _built(build: Build, exported: Exported, family: str, target: Target, folder
     except (PhotogramError, OSError):
         raise
     except Exception as error:  # backends and NNCF raise whatever they like
-        message = f"{exported.part.name} cannot be made for {target.name}: {summary(error)}"
-        raise Unexportable(message) from error
+        raise Unexportable(f"{exported.part.name} cannot be made for {target.name}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """The line of ``error`` that says most: OpenVINO begins with places in its code, and ends with what is wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:300] if lines and lines[0].startswith("Exception from ") else summary(error)
 
 
 def _written(file: str, inputs: Sequence[Port], outputs: Sequence[Port], call: Call) -> dict[str, Any]:
@@ -118,8 +128,8 @@ def manifest_of(subject: Subject, target: Target, parts: Mapping[str, Any], back
     """``deploy.json`` before any check."""
     return {
         "model": subject.name, "family": subject.family, "kind": subject.kind, "backend": target.backend,
-        "precision": target.precision, "steps": target.steps, "parts": parts,
-        "source": {"sha256": digest_of_weights(subject.modules)},
+        "precision": target.precision, "steps": target.steps, "shapes": [list(each) for each in target.shapes],
+        "parts": parts, "source": {"sha256": subject.digest},
         "versions": {name: found for name in _TOOLS if (found := _version(name)) is not None},
         "requires": {name: version(name) for name in backend.packages},
         "device": {"type": subject.device.type, "machine": platform.machine(), "processor": _processor()},

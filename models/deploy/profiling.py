@@ -1,4 +1,4 @@
-"""How fast a model draws on each of several backends, measured in turns in one process."""
+"""How fast a model is on each of several backends, measured in turns in one process."""
 
 from __future__ import annotations
 
@@ -6,50 +6,76 @@ import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from models.catalog.catalog import Catalog
+from models.deploy.profiling_keys import DEPLOYED
 from models.deploy.recipes import Recipe, draw
 from models.diffusion.checkpoint import Checkpoint
 
 BATCHES = (1, 4)
+ROUNDS = 3
+Told = Callable[[int, int], None]
+Seconds = Mapping[str, Mapping[int, Sequence[float]]]
+"""Of every round, for each subject and each number of images together."""
 
 
 def profile(
-    subjects: Mapping[str, Checkpoint],
-    catalog: Catalog,
-    recipe: Recipe,
-    rounds: int,
-    batches: Sequence[int] = BATCHES,
-    told: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[str, Any]:
+    subjects: Mapping[str, Checkpoint], catalog: Catalog, recipe: Recipe, rounds: int, told: Told
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """Draw the image of ``recipe`` alone and several together, on each of ``subjects`` in turns.
 
-    Each round begins with another subject, so that a slow moment of the machine hits all of them. One image of each is
-    drawn before, which does not count.
-
     Returns:
-        For each subject the median and the 99th percentile of the seconds of an image alone, and the images per second
-        by the number drawn together, from the fastest round; besides what was drawn, and the peak memory so far.
+        What was drawn, with the peak memory so far; and for each subject the median and the 99th percentile of the
+        seconds of an image alone, and the images per second by the number drawn together, from the fastest round.
     """
-    seconds: dict[str, dict[int, list[float]]] = {name: {size: [] for size in batches} for name in subjects}
-    for checkpoint in subjects.values():
-        draw([recipe], catalog, checkpoint)
+    together = {size: [_with_seed(recipe, number + 1) for number in range(size)] for size in BATCHES}
+    seconds = in_turns(
+        {
+            name: {size: partial(draw, recipes, catalog, checkpoint) for size, recipes in together.items()}
+            for name, checkpoint in subjects.items()
+        },
+        rounds, told,
+    )  # fmt: skip
+    params = recipe.params
+    image = f"{params.width}x{params.height}, {params.num_inference_steps} steps, {params.sampler}"
+    return described(image, rounds), {name: _figures(found) for name, found in seconds.items()}
+
+
+def in_turns(subjects: Mapping[str, Mapping[int, Callable[[], object]]], rounds: int, told: Told) -> Seconds:
+    """The seconds of each function, by subject and number of images.
+
+    Each round begins with another subject, so that a slow moment of the machine hits all of them. The first function of
+    each subject is called once before, which does not count.
+    """
+    seconds: dict[str, dict[int, list[float]]] = {name: {size: [] for size in runs} for name, runs in subjects.items()}
+    for runs in subjects.values():
+        next(iter(runs.values()))()
     names = list(subjects)
     for turn in range(rounds):
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            for size in batches:
-                together = [_with_seed(recipe, number + 1) for number in range(size)]
+            for size, run in subjects[name].items():
                 began_at = time.perf_counter()
-                draw(together, catalog, subjects[name])
+                run()
                 seconds[name][size].append(time.perf_counter() - began_at)
         told(turn + 1, rounds)
-    params = recipe.params
+    return seconds
+
+
+def described(image: str, rounds: int) -> dict[str, Any]:
+    """What all subjects of a profile have in common; ``image`` says what was computed."""
+    return {"image": image, "rounds": rounds, "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+
+
+def profiles(
+    common: Mapping[str, Any], figures: Mapping[str, Any], baselines: Sequence[str], load_s: Mapping[str, float]
+) -> dict[str, dict[str, Any]]:
+    """The section ``profile`` of each package in ``load_s``, all of which were measured with the same ``baselines``."""
+    beside = {name: figures[name] for name in baselines}
     return {
-        "image": f"{params.width}x{params.height}, {params.num_inference_steps} steps, {params.sampler}",
-        "rounds": rounds,
-        **{name: _figures(found) for name, found in seconds.items()},
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        name: {**common, **beside, DEPLOYED: figures[name], "load_s": round(seconds, 3)}
+        for name, seconds in load_s.items()
     }
 
 

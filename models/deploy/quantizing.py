@@ -9,12 +9,37 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
+from math import prod
 from pathlib import Path
 from typing import Any
 
 _GROUP = 64
 """How many int4 weights share a scale."""
+
+
+_LARGE = 4096
+"""Constants of fewer values stay as they are."""
+
+
+def fp16_openvino(model: Any) -> None:
+    """Give ``model``, an ``openvino.Model``, float16 weights in place; all is computed in float32 from them.
+
+    OpenVINO's own compression rounds small constants too. Among them are the frequencies of timesteps, which are up to
+    1000: the phase of a rounded frequency is wrong by up to half a radian.
+    """
+    import numpy as np
+    import openvino as ov
+    from openvino import opset13 as operators
+
+    for constant in model.get_ops():
+        if constant.get_type_name() != "Constant" or constant.get_element_type() != ov.Type.f32:
+            continue
+        values = constant.data
+        if values.size >= _LARGE and np.abs(values).max() <= np.finfo(np.float16).max:
+            half = operators.constant(values.astype(np.float16))
+            constant.output(0).replace(operators.convert(half, "f32").output(0))
 
 
 def int8_openvino(model: Any) -> Any:
@@ -46,16 +71,52 @@ def _quietly() -> Iterator[None]:
     level = logger.level
     nncf.set_log_level(logging.ERROR)
     try:
-        yield
+        with redirect_stdout(StringIO()):  # where the bars go
+            yield
     finally:
         logger.setLevel(level)
 
 
-def int8_onnx(file: Path) -> None:
-    """Give the ONNX graph in ``file`` int8 weights, in place."""
+def int8_onnx(source: Path, file: Path) -> None:
+    """Write the ONNX graph in ``source`` to ``file`` with int8 weights."""
     import nncf
     import onnx
 
+    model = onnx.load(str(source))
+    _transpose_weights(model)
     with _quietly():
-        made = nncf.compress_weights(onnx.load(str(file)), mode=nncf.CompressWeightsMode.INT8_ASYM)
-    onnx.save(made, str(file))
+        made = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_ASYM)
+    _flatten_scales(made)
+    onnx.save(made, str(file), save_as_external_data=made.ByteSize() > _ONE_FILE_MAX_BYTES)
+
+
+_ONE_FILE_MAX_BYTES = 1 << 30
+
+
+def _transpose_weights(model: Any) -> None:
+    """Replace each transposition of weights by transposed weights: NNCF takes the former for weights without values."""
+    from onnx import numpy_helper
+
+    weights = {each.name: each for each in model.graph.initializer}
+    folded = [node for node in model.graph.node if node.op_type == "Transpose" and node.input[0] in weights]
+    for node in folded:
+        order = next((list(each.ints) for each in node.attribute if each.name == "perm"), None)
+        values = numpy_helper.to_array(weights[node.input[0]]).transpose(order)
+        model.graph.initializer.append(numpy_helper.from_array(values, node.output[0]))
+        model.graph.node.remove(node)
+    used = {name for node in model.graph.node for name in node.input}
+    for node in folded:
+        weight = weights.pop(node.input[0], None)
+        if weight is not None and weight.name not in used:
+            model.graph.initializer.remove(weight)
+
+
+def _flatten_scales(model: Any) -> None:
+    """Give scales and zero points of whole channels one axis, as ONNX wants: for convolutions NNCF makes several."""
+    values = {each.name: each for each in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "DequantizeLinear" and not any(each.name == "block_size" for each in node.attribute):
+            for name in node.input[1:]:
+                dims = values[name].dims if name in values else ()
+                if len(dims) > 1 and max(dims) == prod(dims):
+                    values[name].dims[:] = [max(dims)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from PIL import Image as pillow
 from PIL.Image import Image
@@ -17,7 +18,7 @@ from models.diffusion.events import Failed, Finished
 from models.diffusion.sampling import training_of
 from models.diffusion.verify import gradient
 from models.diffusion.work import Task
-from models.errors import JobFailure, PhotogramError
+from models.errors import InvalidTicket, JobFailure, PhotogramError
 from models.jobs.params import DrawParams, DrawRequest
 from models.jobs.tickets import complete
 
@@ -30,6 +31,8 @@ SAMPLERS_TRIED = ("DPM++ 2M", "Euler a")
 STRENGTH = 0.6
 SHORT_STEPS = 2
 """The steps of an image that is drawn for its shapes only."""
+_Size: TypeAlias = tuple[str, int, int]
+"""The title of an image, its width and its height."""
 _SOURCE = f"input:{'0' * 64}"
 _PX_OF_LARGEST = 1 << 20
 
@@ -46,29 +49,39 @@ class Recipe:
     """Whether its image is compared; otherwise it is drawn for its shapes, in too few steps for an image."""
 
 
-def recipes_of(catalog: Catalog, spec: ModelSpec, config: dict[str, object], steps: int | None) -> list[Recipe]:
+def recipes_of(
+    catalog: Catalog,
+    spec: ModelSpec,
+    config: dict[str, object],
+    steps: int | None,
+    shapes: Sequence[tuple[int, int]] = (),
+) -> list[Recipe]:
     """The recipes of a model.
 
     Args:
         config: of its scheduler.
         steps: of each image; ``None`` takes the model's default.
+        shapes: widths and heights that images have besides the model's default; empty for a choice of several.
 
     Raises:
         InvalidTicket: the model takes fewer steps.
+        ImpossibleShape: the model does not draw images of such a size.
     """
     facts = FAMILIES[spec.family]
     draws = TXT2IMG in facts.kinds
-    found = list(_recipes(catalog, spec, config, steps, TXT2IMG if draws else IMG2IMG))
+    kind = TXT2IMG if draws else IMG2IMG
+    sizes = _asked(catalog, spec, kind, shapes) if shapes else list(_chosen(spec))
+    found = list(_recipes(catalog, spec, config, steps, kind, sizes))
     if draws and IMG2IMG in facts.kinds:
         found.append(_recipe(catalog, spec, "over an image", IMG2IMG, steps, seed=5))
-        for title, width, height in list(_sizes(spec))[:2]:
+        for title, width, height in sizes if shapes else sizes[:2]:
             made = _recipe(catalog, spec, f"{title}, over", IMG2IMG, SHORT_STEPS, width=width, height=height, seed=6)
             found.append(replace(made, is_judged=False))
     return found
 
 
 def _recipes(
-    catalog: Catalog, spec: ModelSpec, config: dict[str, object], steps: int | None, kind: str
+    catalog: Catalog, spec: ModelSpec, config: dict[str, object], steps: int | None, kind: str, sizes: Sequence[_Size]
 ) -> Iterator[Recipe]:
     for number, prompt in enumerate(PROMPTS):
         yield _recipe(catalog, spec, f"seed {number + 1}", kind, steps, prompt=prompt, seed=number + 1)
@@ -76,7 +89,7 @@ def _recipes(
     for name in SAMPLERS_TRIED:
         if name in SAMPLERS and SAMPLERS[name].serves(training_of(config)) and name != spec.defaults.sampler:
             yield _recipe(catalog, spec, name, kind, steps, sampler=name, seed=2)
-    for title, width, height in _sizes(spec):
+    for title, width, height in sizes:
         made = _recipe(catalog, spec, title, kind, SHORT_STEPS, width=width, height=height, seed=3)
         yield replace(made, is_judged=False)
     if spec.family in (STABLE_DIFFUSION, SDXL, SDXL_REFINER):  # the others refuse more than one chunk
@@ -84,7 +97,28 @@ def _recipes(
         yield replace(made, is_judged=False)
 
 
-def _sizes(spec: ModelSpec) -> Iterator[tuple[str, int, int]]:
+class ImpossibleShape(PhotogramError):
+    """A model does not draw images of a size that was asked for; the message says which it draws."""
+
+
+def _asked(catalog: Catalog, spec: ModelSpec, kind: str, shapes: Sequence[tuple[int, int]]) -> list[_Size]:
+    """The sizes in ``shapes``, each once, without the model's default, which is covered anyway."""
+    for width, height in shapes:
+        asked = f"{width}x{height}"
+        try:
+            _recipe(catalog, spec, asked, kind, None, width=width, height=height)
+        except InvalidTicket as error:
+            raise ImpossibleShape(f"{spec.name} does not draw {asked}: {error}") from error
+        drawn = spec.drawn_size(width, height)
+        if drawn != (width, height):
+            raise ImpossibleShape(f"{spec.name} draws {asked} as {drawn[0]}x{drawn[1]} and enlarges it: name that size")
+    default = spec.drawn_size(spec.defaults.width, spec.defaults.height)
+    return [
+        (f"{width}x{height}", width, height) for width, height in dict.fromkeys(shapes) if (width, height) != default
+    ]
+
+
+def _chosen(spec: ModelSpec) -> Iterator[_Size]:
     """Sizes besides the default: smaller, wider, taller, and larger, as far as the model draws them."""
     grid, (width, height) = 2 * spec.grid_px, spec.drawn_size(spec.defaults.width, spec.defaults.height)
     for title, across, down in (("wide", 1.5, 0.75), ("tall", 0.625, 1.25), ("large", 2.0, 2.0), ("small", 0.5, 0.5)):

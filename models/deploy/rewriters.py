@@ -100,11 +100,15 @@ REWRITERS: list[Rewriter] = [
 ]
 
 
+def rewriters_for(family: str, backend: str) -> tuple[Rewriter, ...]:
+    """The rewriters that are in effect; backends with the same ones share a trace."""
+    return tuple(each for each in REWRITERS if each.serves(family, backend))
+
+
 @contextmanager
 def rewritten(module: nn.Module, family: str, backend: str) -> Iterator[None]:
     """The context in which ``module`` is exported."""
     with ExitStack() as stack:
-        for each in REWRITERS:
-            if each.serves(family, backend):
-                stack.enter_context(each.applies(module))
+        for each in rewriters_for(family, backend):
+            stack.enter_context(each.applies(module))
         yield

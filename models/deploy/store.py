@@ -157,6 +157,16 @@ class PackageStore:
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
 
+    @contextmanager
+    def scratch(self, model: str) -> Iterator[Path]:
+        """A new folder beside the packages of ``model``, on their disk, which is removed at the end of the context."""
+        folder = self._of(model) / f"scratch.{uuid.uuid4().hex}{PARTIAL}"
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
     def _of(self, model: str) -> Path:
         return self.folder / quote(model, safe=" +@").replace(".", "%2E", 1 if model.startswith(".") else 0)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -12,26 +13,18 @@ from typing import Any
 import numpy as np
 import torch
 from photogram_runtime.graphs import Graph
-from photogram_runtime.package import Package, read_package, require_usable, write_manifest
+from photogram_runtime.package import Package, require_usable
 from torch import nn
 
 from models.deploy.backends import check_target
 from models.deploy.choosing import fastest
 from models.deploy.descriptions import vision_description
 from models.deploy.exporting import in_numpy
-from models.deploy.packaging import (
-    Progress,
-    Subject,
-    Target,
-    Tell,
-    differences,
-    digest_of_weights,
-    export_parts,
-    manifest_of,
-    open_graphs,
-)
+from models.deploy.making import make_package
+from models.deploy.packaging import Progress, Subject, Target, Tell, differences, digest_of_weights, open_graphs
 from models.deploy.parts import ModelPart
-from models.deploy.profiling_keys import DEPLOYED, TORCH
+from models.deploy.profiling import ROUNDS, described, in_turns, profiles
+from models.deploy.profiling_keys import TORCH
 from models.deploy.proof import judge_parts, parts_document
 from models.deploy.recording import Call, Recorder, recording
 from models.deploy.scenes import scenes
@@ -94,77 +87,94 @@ THRESHOLDS: Mapping[str, VisionThreshold] = {
 
 
 def deploy_vision(model: VisionModel, target: Target, store: PackageStore, *, is_forced: bool, tell: Tell) -> Package:
-    """Make the package of ``model`` for ``target`` and publish it, whether it passes its checks or not.
+    """Record ``model``, and make its package for ``target``; see :func:`record_vision` and :func:`make_package`."""
+    check_target(target.backend, target.precision)
+    return make_package(record_vision(model, tell), target, store, is_forced=is_forced, tell=tell)
+
+
+@dataclass(frozen=True)
+class RecordedVision:
+    """What a vision model saw on torch; a :class:`models.deploy.making.Recorded`."""
+
+    model: VisionModel
+    eyes: Eyes
+    recorded: Sequence[Call]
+
+    @cached_property
+    def subject(self) -> Subject:
+        """See :class:`Recorded`."""
+        spec = self.model.spec
+        return Subject(spec.name, FAMILY, KIND, spec.licence, self.model.device, {PART: self.eyes})
+
+    @property
+    def parts(self) -> Sequence[ModelPart]:
+        """See :class:`Recorded`."""
+        return [ModelPart(PART, self.eyes)]
+
+    @property
+    def calls(self) -> Mapping[str, Sequence[Call]]:
+        """See :class:`Recorded`."""
+        return {PART: self.recorded}
+
+    def described(self, folder: Path) -> dict[str, Any] | None:
+        """See :class:`Recorded`."""
+        return vision_description(self.model)
+
+    def checked(self, package: Package, tell: Tell) -> dict[str, Any]:
+        """See :class:`Recorded`."""
+        graphs = open_graphs(package)
+        errors = differences(graphs, self.calls, tell)
+        agreement = agreement_of(graphs[PART], self.recorded)
+        failures = [*judge_parts(package.precision, errors), *judge_agreement(package.precision, agreement)]
+        return {
+            "passed": not failures, "failures": failures, "parts": parts_document(errors),
+            "agreement": asdict(agreement),
+        }  # fmt: skip
+
+    def measured(self, packages: Mapping[str, Package], tell: Tell) -> dict[str, dict[str, Any]]:
+        """See :class:`Recorded`; the speed is that of all recorded calls, after one another."""
+        runs: dict[str, Callable[[], object]] = {TORCH: self._on_torch}
+        load_s: dict[str, float] = {}
+        for name, package in packages.items():
+            began_at = time.perf_counter()
+            runs[name] = partial(self._on_graph, open_graphs(package)[PART])
+            load_s[name] = time.perf_counter() - began_at
+        largest, images = max(BATCHES), sum(len(call.inputs["pixels"]) for call in self.recorded)
+        seconds = in_turns(
+            {name: {largest: run} for name, run in runs.items()}, ROUNDS,
+            lambda done, total: tell(Progress("measuring", done, total)),
+        )  # fmt: skip
+        figures = {
+            name: {"images_per_s": {str(largest): round(images / min(found[largest]), 3)}}
+            for name, found in seconds.items()
+        }
+        common = described(f"{len(self.recorded)} calls of 1 to {largest} images", ROUNDS)
+        return profiles(common, figures, (TORCH,), load_s)
+
+    @torch.inference_mode()
+    def _on_torch(self) -> None:
+        for call in self.recorded:
+            self.eyes(call.inputs["pixels"])
+
+    def _on_graph(self, graph: Graph) -> None:
+        for call in self.recorded:
+            graph(in_numpy(call.inputs))
+
+
+def record_vision(model: VisionModel, tell: Tell) -> RecordedVision:
+    """Let ``model`` see images, and record its calls.
 
     Args:
         model: on torch, in float32 on the CPU, without a package.
-        is_forced: whether it is served even if it does not pass.
-
-    Raises:
-        UnknownTarget, Missing: the target cannot be had here.
-        Unexportable: the model cannot be exported.
-        Busy: another process is making the same package.
-        OSError: the disk is full.
     """
-    backend = check_target(target.backend, target.precision)
-    eyes = Eyes(model).eval()
-    part = ModelPart(PART, eyes)
-    calls = {PART: _recorded(model, part, tell)}
-    subject = Subject(model.spec.name, FAMILY, KIND, model.spec.licence, model.device, {PART: eyes})
-    with store.writing(model.spec.name, target.name) as folder:
-        written = export_parts([part], calls, FAMILY, target, backend, folder, tell)
-        manifest = manifest_of(subject, target, written, backend)
-        description = vision_description(model)
-        if description is not None:
-            manifest[KIND] = description
-        write_manifest(folder, manifest)
-        checks, manifest["profile"] = _checked(eyes, read_package(folder), calls[PART], target.precision, tell)
-        manifest["checks"] = checks | {"forced": is_forced}
-        write_manifest(folder, manifest)
-    return read_package(store.place(model.spec.name, target.name))
-
-
-def _recorded(model: VisionModel, part: ModelPart, tell: Tell) -> list[Call]:
-    recorder = Recorder()
-    with recording([part], recorder), torch.no_grad():
+    eyes, recorder = Eyes(model).eval(), Recorder()
+    with recording([ModelPart(PART, eyes)], recorder), torch.no_grad():
         for number, count in enumerate(BATCHES):
             tell(Progress("recording", number, len(BATCHES)))
             inputs = model.prepare(scenes(count, seed=number))
             for places in of_one_shape(inputs):
-                part.module(torch.stack([inputs[place] for place in places]))
-    return recorder.calls(PART)
-
-
-def _checked(
-    eyes: Eyes, package: Package, calls: Sequence[Call], precision: str, tell: Tell
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The sections ``checks`` and ``profile`` of ``deploy.json``; the speed is that of all recorded calls."""
-    began_at = time.perf_counter()
-    graphs = open_graphs(package)
-    load_s = time.perf_counter() - began_at
-    errors = differences(graphs, {PART: calls}, tell)
-    agreement = agreement_of(graphs[PART], calls)
-    failures = [*judge_parts(precision, errors), *judge_agreement(precision, agreement)]
-    with torch.inference_mode():
-        torch_s = _seconds(lambda call: eyes(call.inputs["pixels"]), calls)
-    deployed_s = _seconds(lambda call: graphs[PART](in_numpy(call.inputs)), calls)
-    checks = {
-        "passed": not failures, "failures": failures, "parts": parts_document(errors), "agreement": asdict(agreement),
-    }  # fmt: skip
-    figures = {TORCH: _figures(torch_s, calls), DEPLOYED: _figures(deployed_s, calls), "load_s": round(load_s, 3)}
-    return checks, {"image": f"{len(calls)} calls of 1 to {max(BATCHES)} images", "rounds": 1, **figures}
-
-
-def _figures(seconds: float, calls: Sequence[Call]) -> dict[str, Any]:
-    images = sum(len(call.inputs["pixels"]) for call in calls)
-    return {"images_per_s": {str(max(BATCHES)): round(images / seconds, 3)}}
-
-
-def _seconds(run: Any, calls: Sequence[Call]) -> float:
-    began_at = time.perf_counter()
-    for call in calls:
-        run(call)
-    return time.perf_counter() - began_at
+                eyes(torch.stack([inputs[place] for place in places]))
+    return RecordedVision(model, eyes, recorder.calls(PART))
 
 
 def agreement_of(graph: Graph, calls: Sequence[Call]) -> Agreement:

@@ -12,6 +12,7 @@ from diffusers import ControlNetModel
 
 from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.catalog import ModelSpec
+from models.deploy.store import PackageStore
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.control.loading import load_controlnet
 from models.diffusion.lora import LoraWeight
@@ -52,11 +53,22 @@ def controlnet_request(controlnet: AuxiliaryModel, checkpoint: Checkpoint) -> Lo
     return LoadRequest(key, f"ControlNet {controlnet.name}", read)
 
 
-def upscaler_request(upscaler: AuxiliaryModel, device: torch.device) -> LoadRequest[Upscaler]:
-    """Request an upscaler, in half precision on a GPU."""
-    dtype = torch.float16 if device.type == "cuda" else torch.float32
-    read = partial(load_upscaler, upscaler.path, device, dtype)
-    return LoadRequest(("upscaler", _file_version(upscaler.path)), f"upscaler {upscaler.name}", read)
+def upscaler_request(upscaler: AuxiliaryModel, device: torch.device, packages: Path | None) -> LoadRequest[Upscaler]:
+    """Request an upscaler, in half precision on a GPU, with one of its ``packages`` on a CPU."""
+    store = None if packages is None or device.type != "cpu" else PackageStore(packages)
+    deployed_at = None if store is None else store.changed_at(upscaler.name)
+    key = ("upscaler", _file_version(upscaler.path), deployed_at and (upscaler.name, deployed_at))
+    read = partial(_loaded, upscaler, device, store if deployed_at else None)
+    return LoadRequest(key, f"upscaler {upscaler.name}", read)
+
+
+def _loaded(spec: AuxiliaryModel, device: torch.device, packages: PackageStore | None) -> Upscaler:
+    upscaler = load_upscaler(spec.path, device, torch.float16 if device.type == "cuda" else torch.float32)
+    if packages is None:
+        return upscaler
+    from models.deploy.upscaling import upscale_fastest
+
+    return upscale_fastest(spec, upscaler, packages)
 
 
 def face_restorer_request(

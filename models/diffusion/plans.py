@@ -54,7 +54,7 @@ class Tools:
     load: Callable[[ModelSpec], Checkpoint]
     device: torch.device
     packages: Path | None = None
-    """The folder of deployed packages, for models that see; ``load`` knows it for those that draw."""
+    """The folder of deployed packages, for upscalers and models that see; ``load`` knows it for those that draw."""
     encodings: EmbeddingCache = field(default_factory=lambda: EmbeddingCache(ENCODINGS_BYTES))
 
 
@@ -255,7 +255,7 @@ def _enlarge(
 ) -> PlanPart[Image]:
     if upscaler in FILTERS:
         return (yield from run(Resizing(image, scale, upscaler), ahead))
-    loaded = yield from load(upscaler_request(_find(catalog.upscalers, upscaler), tools.device))
+    loaded = yield from load(upscaler_request(_find(catalog.upscalers, upscaler), tools.device, tools.packages))
     work = yield from on_host(lambda: Upscaling(image, scale, loaded))
     return (yield from run(work, ahead))
 

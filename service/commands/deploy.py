@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from photogram_cli.near_misses import Parser
 from photogram_runtime.errors import PackageError
 from photogram_runtime.package import MANIFEST, Package, read_package, usability_problem
 
-from models.catalog.catalog import Catalog, ModelSpec
-from models.catalog.names import printable, unknown_name
-from models.deploy.backends import BACKENDS, check_target
-from models.deploy.profiling_keys import BUILT_IN, DEPLOYED, speed
+from models.catalog.catalog import Catalog
+from models.catalog.names import printable
+from models.deploy.backends import BACKENDS
+from models.deploy.profiling_keys import BUILT_IN
 from models.deploy.store import SHEET, PackageStore
-from models.errors import PhotogramError, with_detail
+from models.errors import PhotogramError
 from service.backbone.configuration import configure
 from service.backbone.data_option import add_data_option
 from service.backbone.settings import Settings, SettingsError
 from service.commands.deploy_figures import check_lines, figure_lines, show_lines, summary_line
+from service.commands.deploy_making import add_options, complain, load, make, message_of, spec_of, teller
 from service.commands.deploy_transfer import pull_package, push_package
-
-if TYPE_CHECKING:
-    import torch
-
-    from models.deploy.packaging import Progress, Target, Tell
-    from models.diffusion.checkpoint import Checkpoint
-
-_PRECISIONS = tuple(dict.fromkeys(each for backend in BACKENDS.values() for each in backend.precisions))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -44,11 +34,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return run(options, configure(flags={"data": options.data}).settings)
     except (PhotogramError, PackageError, SettingsError) as error:
-        text = with_detail(error) if isinstance(error, PhotogramError) else str(error)
-        print(f"photogram deploy: {printable(text)}", file=sys.stderr)
+        complain(message_of(error))
     except OSError as error:
         place = "" if error.filename is None else f" ({error.filename})"
-        print(f"photogram deploy: {printable(f'{error.strerror or error}{place}')}", file=sys.stderr)
+        complain(f"{error.strerror or error}{place}")
     return 1
 
 
@@ -68,12 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     making = commands.add_parser("make", help="export a model, check it, and publish the package")
     _add_model(making)
-    making.add_argument("--backend", choices=tuple(BACKENDS), default="openvino", help="(default: openvino)")
-    making.add_argument("--precision", choices=_PRECISIONS, default="f32", help="(default: f32)")
-    making.add_argument("--steps", type=int, metavar="N", help="of the images that are drawn (default: the model's)")
-    making.add_argument("--parts", nargs="+", default=[], metavar="PART", help="only these parts (default: all)")
-    making.add_argument("--force", action="store_true", help="let it be served even if it does not pass its checks")
-    making.add_argument("--json", action="store_true", help="print each step and the result as a line of JSON")
+    add_options(making)
     making.set_defaults(run=make)
     commands.add_parser("list", help="list all packages").set_defaults(run=list_packages)
     for name, run, text in (
@@ -124,101 +108,8 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="TARGET", help="BACKEND-PRECISION, such as openvino-int8")
 
 
-def make(options: argparse.Namespace, settings: Settings) -> int:
-    """Export, check and publish; 2 if the package did not pass its checks."""
-    check_target(options.backend, options.precision)
-    catalog = Catalog.load(settings.catalog_path)
-    package = _deployed(options, settings, catalog)
-    if options.json:
-        print(json.dumps({"package": str(package.folder), **_without_calls(package.manifest)}), flush=True)
-    else:
-        print("\n".join(show_lines(package.manifest)))
-        print(f"package: {package.folder}")
-        print(_advice(package.manifest))
-    return 0 if package.has_passed else 2
-
-
-def _deployed(options: argparse.Namespace, settings: Settings, catalog: Catalog) -> Package:
-    sees = catalog.vision.get(options.model)
-    store, tell = _store(settings), _teller(options.json)
-    if sees is None:
-        checkpoint = _load(_spec(catalog, options.model), settings)
-        from models.deploy.deploying import deploy
-
-        return deploy(checkpoint, catalog, _target(options), store, is_forced=options.force, tell=tell)
-    if options.parts or options.steps:
-        raise PhotogramError("--parts and --steps are for models that draw")
-    device = _cpu()
-    from models.deploy.vision import deploy_vision
-    from models.vision.model import load_vision_model
-
-    return deploy_vision(load_vision_model(sees, device), _target(options), store, is_forced=options.force, tell=tell)
-
-
-def _target(options: argparse.Namespace) -> Target:
-    from models.deploy.packaging import Target
-
-    return Target(options.backend, options.precision, options.steps, tuple(options.parts))
-
-
-def _cpu() -> torch.device:
-    """The CPU; torch is imported here, with its threads and its libraries quiet."""
-    from models.diffusion.quiet import let_waiting_threads_sleep, silence_libraries
-
-    let_waiting_threads_sleep()
-    silence_libraries()
-    import torch
-
-    return torch.device("cpu")
-
-
-def _advice(manifest: Mapping[str, Any]) -> str:
-    if manifest["checks"]["passed"]:
-        model, target = manifest["model"], f"{manifest['backend']}-{manifest['precision']}"
-        if speed(manifest["profile"], DEPLOYED) < speed(manifest["profile"], BUILT_IN):
-            return f"What is built in was faster here, and stays in use unless: photogram deploy use {model} {target}"
-        return "Workers use it when they load the model the next time; restart the server to have it at once."
-    if manifest["checks"]["forced"]:
-        return "It did not pass its checks and is served all the same, because of --force."
-    return "It did not pass its checks and is not served; --force would serve it."
-
-
-def _teller(is_json: bool) -> Tell:
-    began_at = time.monotonic()
-
-    def tell(progress: Progress) -> None:
-        seconds = time.monotonic() - began_at
-        if is_json:
-            event = {"stage": progress.stage, "done": progress.done, "total": progress.total, "part": progress.detail}
-            print(json.dumps(event | {"seconds": round(seconds, 1)}), flush=True)
-        else:
-            detail = f" {progress.detail}" if progress.detail else ""
-            print(f"{seconds:6.1f} s  {progress.stage} {progress.done}/{progress.total}{detail}", flush=True)
-
-    return tell
-
-
-def _without_calls(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in manifest.items() if name not in ("parts", "files")}
-
-
-def _spec(catalog: Catalog, name: str) -> ModelSpec:
-    found = catalog.resolve(name)
-    if found is None:
-        raise PhotogramError(unknown_name("model", name, catalog).message)
-    return found
-
-
 def _store(settings: Settings) -> PackageStore:
     return PackageStore(settings.packages_folder)
-
-
-def _load(spec: ModelSpec, settings: Settings) -> Checkpoint:
-    """The model in float32 on the CPU, with what the server uses without a package."""
-    device = _cpu()
-    from models.diffusion.checkpoint_loading import load_checkpoint
-
-    return load_checkpoint(spec, device, backend=settings.backend, cache=settings.backends_folder)
 
 
 def list_packages(options: argparse.Namespace, settings: Settings) -> int:
@@ -256,10 +147,10 @@ def test(options: argparse.Namespace, settings: Settings) -> int:
     """Record again, and compare the package as it is; 2 if it does not pass."""
     package = _drawing(read_package(_place(options, settings)))
     catalog = Catalog.load(settings.catalog_path)
-    checkpoint = _load(_spec(catalog, options.model), settings)
+    checkpoint = load(spec_of(catalog, options.model), settings)
     from models.deploy.deploying import check
 
-    document = check(checkpoint, catalog, package, _teller(False))
+    document = check(checkpoint, catalog, package, teller(False))
     print("\n".join(check_lines(document)))
     return 0 if document["passed"] else 2
 
@@ -267,7 +158,7 @@ def test(options: argparse.Namespace, settings: Settings) -> int:
 def _drawing(package: Package) -> Package:
     """``package``, if it is of a model that draws."""
     if package.kind != "drawing":
-        raise PhotogramError(f"a {package.kind} package is checked and measured only when it is made")
+        raise PhotogramError(f"packages for {package.kind} are checked and measured only when they are made")
     return package
 
 
@@ -275,10 +166,10 @@ def measure(options: argparse.Namespace, settings: Settings) -> int:
     """Measure a package beside torch and what is built in."""
     package = _drawing(read_package(_place(options, settings)))
     catalog = Catalog.load(settings.catalog_path)
-    checkpoint = _load(_spec(catalog, options.model), settings)
-    from models.deploy.deploying import measured
+    checkpoint = load(spec_of(catalog, options.model), settings)
+    from models.deploy.deploying import measure as measured
 
-    figures = measured(checkpoint, catalog, package, max(1, options.rounds), options.steps, _teller(False))
+    figures = measured(checkpoint, catalog, package, max(1, options.rounds), options.steps, teller(False))
     print("\n".join(figure_lines(figures)))
     return 0
 
@@ -309,8 +200,8 @@ def use(options: argparse.Namespace, settings: Settings) -> int:
     """Choose what workers use of a model."""
     store, model, target = _store(settings), options.model, options.target
     catalog = Catalog.load(settings.catalog_path)
-    if model not in catalog.vision:
-        model = _spec(catalog, model).name
+    if model not in catalog.vision and catalog.upscalers.resolve(model) is None:
+        model = spec_of(catalog, model).name
     if target not in (_AUTO, BUILT_IN):
         package = read_package(_place(options, settings))
         problem = usability_problem(package.manifest)

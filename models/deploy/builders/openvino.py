@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from pathlib import Path
 
 from models.deploy import quantizing
-from models.deploy.exporting import Exported, write_onnx
+from models.deploy.exporting import Exported
 from models.deploy.parts import TEXT_ENCODERS
 
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # disables telemetry at import
@@ -25,17 +24,15 @@ def build(exported: Exported, family: str, precision: str, folder: Path) -> str:
         Exception: whatever OpenVINO or NNCF raises.
     """
     name = exported.part.name
-    with tempfile.TemporaryDirectory(prefix="photogram-") as scratch:
-        graph = Path(scratch) / f"{name}.onnx"
-        write_onnx(exported, graph, family)
-        model = ov.Core().read_model(graph)
-        for port, known in zip(model.outputs, exported.outputs, strict=True):
-            port.get_tensor().set_names({known.name})
-        is_text = name in TEXT_ENCODERS
-        if precision == "int8" and not is_text:
-            model = quantizing.int8_openvino(model)
-        elif precision == "w4" and not is_text:
-            model = quantizing.int4_openvino(model)
-        is_half = precision == "fp16" or (precision in ("int8", "w4") and is_text)
-        ov.save_model(model, folder / f"{name}.xml", compress_to_fp16=is_half)
+    model = ov.Core().read_model(exported.onnx())
+    for port, known in zip(model.outputs, exported.outputs, strict=True):
+        port.get_tensor().set_names({known.name})
+    is_text = name in TEXT_ENCODERS
+    if precision == "int8" and not is_text:
+        model = quantizing.int8_openvino(model)
+    elif precision == "w4" and not is_text:
+        model = quantizing.int4_openvino(model)
+    if precision == "fp16" or (precision in ("int8", "w4") and is_text):
+        quantizing.fp16_openvino(model)
+    ov.save_model(model, folder / f"{name}.xml", compress_to_fp16=False)
     return f"{name}.xml"

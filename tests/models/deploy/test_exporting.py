@@ -25,9 +25,9 @@ def calls_of(part: ModelPart, sizes: Sequence[tuple[int, ...]]) -> list[Call]:
     return recorder.calls(part.name)
 
 
-def traced(module: nn.Module, *sizes: tuple[int, ...]) -> Exported:
+def traced(module: nn.Module, *sizes: tuple[int, ...], scratch: Path = Path("unused")) -> Exported:
     part = ModelPart("unet", module.eval())
-    return trace(part, calls_of(part, sizes), "sdxl", "openvino")
+    return trace(part, calls_of(part, sizes), "sdxl", "openvino", scratch)
 
 
 class Reshaped(nn.Module):
@@ -99,6 +99,15 @@ def test_the_onnx_graph_computes_what_torch_computes_for_other_lengths(tmp_path:
     found = session.run(None, {"sample": given})
     for expected, each in zip((given * 2, given.sum(1), given.mean(1)), found, strict=True):
         np.testing.assert_allclose(each, expected, rtol=1e-5)
+
+
+def test_a_single_result_has_a_name_which_graphs_need(tmp_path: Path) -> None:
+    import openvino
+
+    exported = traced(nn.Linear(4, 2), (1, 7, 4), (3, 5, 4), scratch=tmp_path)
+    assert [port.name for port in exported.outputs] == ["value"]
+    model = openvino.Core().read_model(exported.onnx())
+    assert model.output().get_any_name() == "value" and exported.onnx() is exported.onnx(), "it is written once"
 
 
 def test_positions_of_patches_are_computed_for_every_size(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def recorded(module: nn.Module, *sizes: int) -> tuple[ModelPart, list[Call]]:
 
 
 def test_an_operator_that_onnx_lacks_is_named(tmp_path: Path) -> None:
-    exported = trace(*recorded(Eigen(), 3), "stable-diffusion", "openvino")
+    exported = trace(*recorded(Eigen(), 3), "stable-diffusion", "openvino", tmp_path)
 
     with pytest.raises(Unexportable) as caught:
         write_onnx(exported, tmp_path / "unet.onnx", "stable-diffusion")
@@ -49,8 +49,8 @@ def test_an_operator_that_onnx_lacks_is_named(tmp_path: Path) -> None:
     assert "\x1b" not in said and not (tmp_path / "unet.onnx").exists()
 
 
-def test_an_operator_that_cannot_be_traced_is_named() -> None:
+def test_an_operator_that_cannot_be_traced_is_named(tmp_path: Path) -> None:
     part, calls = recorded(Unknown(), 3)
 
     with pytest.raises(Unexportable, match=r"unet \(Unknown\).*cannot trace photogram_test::doubled; a rewriter"):
-        trace(part, calls, "stable-diffusion", "openvino")
+        trace(part, calls, "stable-diffusion", "openvino", tmp_path)

@@ -18,12 +18,14 @@ from models.deploy.choosing import serve_fastest
 from models.deploy.recipes import draw, recipes_of
 from models.deploy.serving import DeployedDenoiser
 from models.deploy.store import PackageStore
+from models.deploy.vision import THRESHOLDS, VisionThreshold
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.checkpoint_loading import load_checkpoint
 from models.diffusion.engine import Engine
 from models.diffusion.events import Finished
 from models.diffusion.work import Task
 from service.commands.deploy import main
+from tests.models.vision.rig import save
 from tests.s3 import BUCKET, s3_server
 from tests.tiny import PX, build_tiny_house
 
@@ -39,8 +41,10 @@ def data(tmp_path_factory) -> Path:
     (folder / "catalog.toml").write_text(
         f'[models.tiny]\nfolder = "{folder / "tiny"}"\nfamily = "stable-diffusion"\nlicence = "MIT"\n'
         f"[models.tiny.defaults]\nwidth = {2 * PX}\nheight = {2 * PX}\nnum_inference_steps = 4\n"
+        f'[vision.eye]\nfolder = "{save("test_resnet", folder / "eye")}"\n'
     )
-    assert main(["tiny", "--backend", "openvino", "--steps", "2", "--data", str(folder)]) == 0
+    shapes = [f"{2 * PX}x{2 * PX}", f"{2 * PX}x{3 * PX}"]
+    assert main(["tiny", "--backend", "openvino", "--steps", "2", "--shapes", *shapes, "--data", str(folder)]) == 0
     return folder
 
 
@@ -81,6 +85,36 @@ def test_a_package_has_every_part_its_checks_and_its_figures(data):
     assert judged >= 6 and width > judged * 2 * PX and height > 3 * 2 * PX
 
 
+def test_graphs_take_the_sizes_that_were_asked_for(data):
+    manifest = manifest_of(data / "deployed" / "tiny" / TARGET)
+    assert manifest["shapes"] == [[2 * PX, 2 * PX], [2 * PX, 3 * PX]]
+    (pixels,) = manifest["parts"]["vae_encoder"]["inputs"]
+    assert pixels["shape"] == [1, 3, None, 2 * PX], "all images have the same width"
+    assert pixels["bounds"][2:] == [[2 * PX, 3 * PX], [2 * PX, 2 * PX]]
+
+
+EYES = ("eye", "--backend", "openvino", "onnxruntime", "--precision", "f32", "int8")
+
+
+def test_several_targets_are_made_at_once(run, data, tmp_path, monkeypatch):
+    shutil.copy(data / "catalog.toml", tmp_path)
+    bound = VisionThreshold(1.0, 1.1)
+    monkeypatch.setattr("models.deploy.vision.THRESHOLDS", {**THRESHOLDS, "int8": bound})
+    store = PackageStore(tmp_path / "deployed")
+    code, out, _ = run(*EYES, "--json", folder=tmp_path)
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert code == 2, "one did not pass"
+    made = {Path(each["package"]).name: each["checks"]["passed"] for each in lines if "package" in each}
+    assert made == {
+        "openvino-f32": True, "openvino-int8": False, "onnxruntime-f32": True, "onnxruntime-int8": False,
+    }  # fmt: skip
+    assert {each["target"] for each in lines if "stage" in each} == {"", *made}
+    with store.writing("eye", "openvino-f32"):
+        code, out, err = run(*EYES[:5], "f32", folder=tmp_path)
+    assert code == 1 and err.count("\n") == 1, "one could not be made"
+    assert "openvino-f32: eye is being deployed" in err and "checks: passed" in out
+
+
 def test_list_show_and_compare_tell_of_the_package(run, tmp_path):
     code, out, _ = run("list")
     assert (code, out.split()[:3]) == (0, ["tiny", TARGET, "passed"])
@@ -113,10 +147,13 @@ def test_check_env_names_every_backend(run):
         (("show", "..", "tiny-f32"), "there is no package tiny-f32 of .."),
         (("compare", "house"), "house has no packages"),
         (("tiny", "--backend", "onnxruntime", "--precision", "bf16"), "onnxruntime cannot have bf16"),
+        (("tiny", "--backend", "openvino", "onnxruntime", "--precision", "w4"), "onnxruntime cannot have w4"),
         (("tiny", "--parts", "nose", "--steps", "2"), "the model has no part nose"),
         (("use", "tiny", "openvino-w9"), f"its packages: {TARGET}"),
         (("use", "nothing", "auto"), "there is no model 'nothing'"),
         (("use", "tiny", "fastest"), "'fastest' is no target"),
+        (("tiny", "--shapes", "64x72", "65x64"), "tiny does not draw 65x64: width: must be a multiple of 8 from 64"),
+        (("eye", "--shapes", "64x64"), "--shapes are for models that draw"),
         (("pull", "tiny", TARGET, "/nowhere"), "there is no tiny/openvino-f32/deploy.json"),
     ],
 )
@@ -124,6 +161,13 @@ def test_what_cannot_be_done_is_told_in_one_line(run, args, told):
     code, _, err = run(*args)
     assert code == 1
     assert told in err and err.count("\n") == 1 and "Traceback" not in err
+
+
+@pytest.mark.parametrize("shape", ["64", "64x", "x64", "64x64x64", "-64x64", "\u0663x64", "6e1x64", "9" * 99 + "x64"])
+def test_what_is_no_size_is_told_before_anything_is_loaded(run, capsys, shape):
+    with pytest.raises(SystemExit) as left:
+        run("tiny", f"--shapes={shape}")
+    assert left.value.code == 2 and "a size is WIDTHxHEIGHT in pixels" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("is_bucket", [False, True], ids=["folder", "bucket"])

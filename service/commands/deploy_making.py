@@ -1,0 +1,191 @@
+"""``photogram deploy make``: the packages of a model for one or several targets, and how models are loaded for that."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from photogram_runtime.package import Package
+
+from models.catalog.catalog import Catalog, ModelSpec
+from models.catalog.names import printable, unknown_name
+from models.deploy.backends import BACKENDS, check_target
+from models.deploy.profiling_keys import BUILT_IN, DEPLOYED, speed
+from models.deploy.store import PackageStore
+from models.errors import PhotogramError, with_detail
+from service.backbone.settings import Settings
+from service.commands.deploy_figures import show_lines
+
+if TYPE_CHECKING:
+    import torch
+
+    from models.deploy.making import Recorded
+    from models.deploy.packaging import Progress, Target, Tell
+    from models.diffusion.checkpoint import Checkpoint
+
+_PRECISIONS = tuple(dict.fromkeys(each for backend in BACKENDS.values() for each in backend.precisions))
+_DIGITS_MAX = 8
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``make`` besides the model."""
+    parser.add_argument(
+        "--backend", nargs="+", choices=tuple(BACKENDS), default=["openvino"], metavar="BACKEND",
+        help=f"one or several of {', '.join(BACKENDS)} (default: openvino)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--precision", nargs="+", choices=_PRECISIONS, default=["f32"], metavar="PRECISION",
+        help=f"one or several of {', '.join(_PRECISIONS)}, for each backend (default: f32)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--shapes", nargs="+", type=_shape, default=[], metavar="WxH",
+        help="sizes in pixels that images may have besides the default (default: a choice of several)",
+    )  # fmt: skip
+    parser.add_argument("--steps", type=int, metavar="N", help="of the images that are drawn (default: the model's)")
+    parser.add_argument("--parts", nargs="+", default=[], metavar="PART", help="only these parts (default: all)")
+    parser.add_argument("--force", action="store_true", help="let it be served even if it does not pass its checks")
+    parser.add_argument("--json", action="store_true", help="print each step and the result as a line of JSON")
+
+
+def _shape(text: str) -> tuple[int, int]:
+    """A width and a height in pixels."""
+    width, _, height = text.partition("x")
+    if not all(each.isascii() and each.isdecimal() and len(each) < _DIGITS_MAX for each in (width, height)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; a size is WIDTHxHEIGHT in pixels, such as 512x768")
+    return int(width), int(height)
+
+
+def make(options: argparse.Namespace, settings: Settings) -> int:
+    """Export, check and publish; 1 if a package could not be made, 2 if one did not pass its checks."""
+    names = dict.fromkeys((backend, precision) for backend in options.backend for precision in options.precision)
+    for backend, precision in names:
+        check_target(backend, precision)
+    catalog = Catalog.load(settings.catalog_path)
+    tell = teller(options.json)
+    model = _recorded(options, settings, catalog, tell)
+    from models.deploy.making import make_packages
+
+    targets, codes = [_target(options, *each) for each in names], set()
+    for target, found in make_packages(
+        model, targets, PackageStore(settings.packages_folder), is_forced=options.force, tell=tell
+    ):
+        if isinstance(found, Exception):
+            codes.add(1)
+            complain(f"{target.name}: {message_of(found)}")
+        else:
+            codes.add(0 if found.has_passed else 2)
+            _show(found, options.json)
+    return 1 if 1 in codes else max(codes)
+
+
+def _show(package: Package, is_json: bool) -> None:
+    if is_json:
+        print(json.dumps({"package": str(package.folder), **_without_calls(package.manifest)}), flush=True)
+        return
+    print("\n".join(show_lines(package.manifest)))
+    print(f"package: {package.folder}")
+    print(_advice(package.manifest))
+
+
+def _recorded(options: argparse.Namespace, settings: Settings, catalog: Catalog, tell: Tell) -> Recorded:
+    """The model, recorded on torch."""
+    sees, enlarges = catalog.vision.get(options.model), catalog.upscalers.resolve(options.model)
+    if sees is None and (enlarges is None or catalog.resolve(options.model) is not None):
+        checkpoint = load(spec_of(catalog, options.model), settings)
+        from models.deploy.deploying import record
+
+        return record(checkpoint, catalog, _target(options, options.backend[0], options.precision[0]), tell)
+    if options.parts or options.steps or options.shapes:
+        raise PhotogramError("--parts, --steps and --shapes are for models that draw")
+    device = _cpu()
+    if sees is not None:
+        from models.deploy.vision import record_vision
+        from models.vision.model import load_vision_model
+
+        return record_vision(load_vision_model(sees, device), tell)
+    assert enlarges is not None
+    import torch
+
+    from models.deploy.upscaling import record_upscaler
+    from models.diffusion.upscaling.upscaler import load_upscaler
+
+    return record_upscaler(enlarges, load_upscaler(enlarges.path, device, torch.float32), tell)
+
+
+def _target(options: argparse.Namespace, backend: str, precision: str) -> Target:
+    from models.deploy.packaging import Target
+
+    return Target(backend, precision, options.steps, tuple(options.parts), tuple(options.shapes))
+
+
+def _advice(manifest: Mapping[str, Any]) -> str:
+    if manifest["checks"]["passed"]:
+        model, target = manifest["model"], f"{manifest['backend']}-{manifest['precision']}"
+        if speed(manifest["profile"], DEPLOYED) < speed(manifest["profile"], BUILT_IN):
+            return f"What is built in was faster here, and stays in use unless: photogram deploy use {model} {target}"
+        return "Workers use it when they load the model the next time; restart the server to have it at once."
+    if manifest["checks"]["forced"]:
+        return "It did not pass its checks and is served all the same, because of --force."
+    return "It did not pass its checks and is not served; --force would serve it."
+
+
+def _without_calls(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in manifest.items() if name not in ("parts", "files")}
+
+
+def _cpu() -> torch.device:
+    """The CPU; torch is imported here, with its threads and its libraries quiet."""
+    from models.diffusion.quiet import let_waiting_threads_sleep, silence_libraries
+
+    let_waiting_threads_sleep()
+    silence_libraries()
+    import torch
+
+    return torch.device("cpu")
+
+
+def spec_of(catalog: Catalog, name: str) -> ModelSpec:
+    """The model called ``name`` that draws; what is told if there is none says which are alike."""
+    found = catalog.resolve(name)
+    if found is None:
+        raise PhotogramError(unknown_name("model", name, catalog).message)
+    return found
+
+
+def load(spec: ModelSpec, settings: Settings) -> Checkpoint:
+    """The model in float32 on the CPU, with what the server uses without a package."""
+    device = _cpu()
+    from models.diffusion.checkpoint_loading import load_checkpoint
+
+    return load_checkpoint(spec, device, backend=settings.backend, cache=settings.backends_folder)
+
+
+def teller(is_json: bool) -> Tell:
+    """Prints progress, as lines of JSON or for people."""
+    began_at = time.monotonic()
+
+    def tell(progress: Progress) -> None:
+        seconds = time.monotonic() - began_at
+        if is_json:
+            event = {"stage": progress.stage, "done": progress.done, "total": progress.total, "part": progress.detail,
+                     "target": progress.target}  # fmt: skip
+            print(json.dumps(event | {"seconds": round(seconds, 1)}), flush=True)
+        else:
+            done = f"{progress.stage} {progress.done}/{progress.total}"
+            print(" ".join(filter(None, (f"{seconds:6.1f} s ", done, progress.detail, progress.target))), flush=True)
+
+    return tell
+
+
+def message_of(error: Exception) -> str:
+    """What is told of ``error``."""
+    return with_detail(error) if isinstance(error, PhotogramError) else str(error)
+
+
+def complain(text: str) -> None:
+    """Say in one line why something could not be done."""
+    print(f"photogram deploy: {printable(text)}", file=sys.stderr)
