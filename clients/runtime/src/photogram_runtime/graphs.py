@@ -36,17 +36,25 @@ def open_graph(package: Package, part: Part, threads: int | None = None) -> Grap
         PackageUnsupported: nothing here runs the package's backend, or this processor cannot compute so.
         PackageDamaged: the runtime cannot read the graph.
     """
-    opener = _OPENERS.get(package.backend)
-    if opener is None:
-        raise PackageUnsupported(f"{package.backend} graphs cannot be run here, only {' and '.join(_OPENERS)}")
+    require_runtime(package)
     try:
-        return opener(package.path(part), package.precision, threads or os.cpu_count() or 1)
+        return _OPENERS[package.backend](package.path(part), package.precision, threads or os.cpu_count() or 1)
     except ImportError as error:
         raise PackageUnsupported(f"{package.backend} is not installed") from error
     except PackageUnsupported:
         raise
     except Exception as error:  # each runtime has errors of its own
         raise PackageDamaged(f"{package.backend} cannot read {part.file}: {str(error)[:200]}") from error
+
+
+def require_runtime(package: Package) -> None:
+    """Refuse a package whose graphs nothing here can run, whatever is installed.
+
+    Raises:
+        PackageUnsupported: its backend is another one.
+    """
+    if package.backend not in _OPENERS:
+        raise PackageUnsupported(f"{package.backend} graphs cannot be run here, only {' and '.join(_OPENERS)}")
 
 
 class OnnxRuntimeGraph:
@@ -57,6 +65,7 @@ class OnnxRuntimeGraph:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
+        options.log_severity_level = 3  # errors; it warns of each constant that it does not fold
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads would take the cores
         self._session: Any = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
