@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from photogram_runtime.package import is_recipe
 
 from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.catalog import HOUSE, Catalog, Defaults, ModelSpec
 from models.catalog.families import FLUX, PIXART_SIGMA, SD3, SDXL, SDXL_REFINER, STABLE_DIFFUSION
 from models.catalog.vision import EYES, eyes_spec
-from models.deploy.backends import BACKENDS, check_target
+from models.deploy.backends import BACKENDS, REFUSED, check_target
 from models.deploy.deploying import record
 from models.deploy.making import Outcome, Recorded, make_packages
 from models.deploy.packaging import Progress, Target
@@ -87,7 +88,7 @@ def all_targets() -> list[Target]:
         Target(name, precision)
         for name, backend in BACKENDS.items()
         for precision in (*backend.precisions, *backend.refused)
-    ]
+    ] + [Target(name, "f32") for name in REFUSED]
 
 
 def all_rows() -> list[Row]:
@@ -136,6 +137,8 @@ def told(row: Row, found: Outcome) -> str:
 def cell(manifest: Mapping[str, Any], is_random: bool) -> str:
     """The text of a cell whose package was made."""
     checks = manifest["checks"]
+    if is_recipe(manifest):
+        return "recipe only (not run here)"
     if not checks["passed"]:
         reason = " (its weights are random)" if is_random else ""
         return f"did not pass: {_short('; '.join(checks['failures']))}{reason}"

@@ -7,12 +7,14 @@ To add one: write a module with a function ``build``, as those in ``models/deplo
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from models.errors import PhotogramError
 
@@ -46,6 +48,10 @@ class Backend:
     """Precisions that it could have and does not, each with the reason."""
     needs: str | None = None
     """``MODULE:FUNCTION``, from a precision to what this machine lacks for it besides packages, or ``None``."""
+    instructions: str | None = None
+    """``MODULE:FUNCTION`` for the instruction sets that its graphs need, if they are code for a processor."""
+    recipe_only: str | None = None
+    """Why its graphs are never run here, and what is checked instead; such packages are never served."""
 
     def obstacle(self, precision: str) -> str | None:
         """What this machine lacks to export to it; ``None`` if it lacks nothing."""
@@ -53,10 +59,12 @@ class Backend:
         if lacking:
             verb = "is" if len(lacking) == 1 else "are"
             return f"{' and '.join(lacking)} {verb} not installed; pip install 'photogram-server[worker,deploy]'"
-        if self.needs is None:
-            return None
-        module, _, function = self.needs.partition(":")
-        found: str | None = getattr(import_module(module), function)(precision)
+        found: str | None = None if self.needs is None else _function(self.needs)(precision)
+        return found
+
+    def instruction_sets(self) -> list[str]:
+        """See ``instructions``; empty for graphs that are no machine code."""
+        found: list[str] = [] if self.instructions is None else _function(self.instructions)()
         return found
 
     def build(self) -> Build:
@@ -64,6 +72,24 @@ class Backend:
         build: Build = import_module(self.module).build
         return build
 
+
+def missing_compiler(precision: str) -> str | None:
+    """What this machine lacks to compile C++; ``None`` if it lacks nothing."""
+    compiler = os.environ.get("CXX", "g++")
+    return None if shutil.which(compiler) else f"there is no C++ compiler {compiler}; install g++, or name one in CXX"
+
+
+def _function(name: str) -> Callable[..., Any]:
+    """The function called ``MODULE:FUNCTION``."""
+    module, _, function = name.partition(":")
+    found: Callable[..., Any] = getattr(import_module(module), function)
+    return found
+
+
+_TORCHAO = (
+    "not built: torchao 0.18 gives such weights to linear layers and not to convolutions, and two compiled linear "
+    "layers took twice as long with int8 (86 ms for 43 ms)"
+)
 
 BACKENDS: Mapping[str, Backend] = MappingProxyType({
     "openvino": Backend(
@@ -77,7 +103,31 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType({
             "w4": "not built yet: its kernels take other groups than NNCF makes",
         },
     ),
+    "aoti": Backend(
+        "models.deploy.builders.aoti", ("torch",), ("f32",),
+        refused={
+            "bf16": "not built: parts are traced in float32", "fp16": "not built: parts are traced in float32",
+            "int8": _TORCHAO, "fp8": _TORCHAO, "w4": "not built: convolutions would keep their weights",
+        },
+        needs="models.deploy.backends:missing_compiler", instructions="models.deploy.builders.aoti:instructions",
+    ),
+    "tensorrt": Backend(
+        "models.deploy.builders.tensorrt", (), ("f32", "fp16", "bf16"), tools=("onnxscript", "onnxruntime"),
+        refused={
+            "int8": "not built: TensorRT calibrates its activations on the GPU",
+            "w4": "not built: TensorRT takes such weights from its own tools",
+        },
+        recipe_only="its engines are built and run on the GPU that they are for; here its ONNX graphs were checked by "
+        "onnx.checker, and by ONNX Runtime, which computes with them what torch computes",
+    ),
 })  # fmt: skip
+
+REFUSED: Mapping[str, str] = MappingProxyType({
+    "executorch": "with XNNPACK (executorch 1.5.1) the built-in model's UNet refused 31 of 42 recorded calls for their "
+    "sizes, and its VAE encoder was wrong by 1.31; the text encoder and the VAE decoder alone are not worth a backend",
+    "coreml": "coremltools 9.0 converts the VAE decoder alone of the built-in model, and only macOS runs the result",
+})  # fmt: skip
+"""Backends that were tried and cannot be had, each with the reason."""
 
 
 def check_target(backend: str, precision: str) -> Backend:
@@ -87,6 +137,8 @@ def check_target(backend: str, precision: str) -> Backend:
         UnknownTarget, Missing: it has not.
     """
     found = BACKENDS.get(backend)
+    if backend in REFUSED:
+        raise UnknownTarget(f"{backend} cannot be had: {REFUSED[backend]}")
     if found is None:
         raise UnknownTarget(f"there is no backend {backend!r}; there are {', '.join(BACKENDS)}")
     if precision in found.refused:

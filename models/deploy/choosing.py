@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from photogram_runtime.errors import PackageDamaged, PackageError
-from photogram_runtime.package import Package, read_package, usability_problem
+from photogram_runtime.package import Package, is_recipe, read_package, usability_problem
 
 from models.deploy.packaging import digest_of_weights, modules_of
 from models.deploy.profiling_keys import BUILT_IN, DEPLOYED, speed
@@ -72,6 +72,8 @@ def _candidates(
 ) -> Iterator[tuple[bool, float, str]]:
     """The packages that may be used, as far as their ``deploy.json`` tells: whether it was chosen, and its speed."""
     for target, manifest in store.manifests(model):
+        if isinstance(manifest, dict) and is_recipe(manifest):
+            continue
         problem = str(manifest) if isinstance(manifest, PackageError) else _problem(manifest)
         if problem is not None:
             log.warning("the package %s of %s is not used: %s", target, model, problem)

@@ -111,7 +111,7 @@ def trace(part: ModelPart, calls: Sequence[Call], family: str, backend: str, scr
     varying = varying_axes(calls, lambda call: call.inputs)
     auto = torch.export.Dim.AUTO  # type: ignore[attr-defined]
     axes = tuple({axis: auto for axis, varies in enumerate(varying[name]) if varies} for name in example.inputs)
-    with _exporting(part.module, family, backend):
+    with exporting(part.module, family, backend):
         flat = FlatModule(part.module, example).eval()
         tensors = tuple(_longer(tensor, varying[name]) for name, tensor in example.inputs.items())
         try:
@@ -136,7 +136,7 @@ def write_onnx(exported: Exported, file: Path, family: str) -> None:
     Raises:
         Unexportable: ONNX has no operator for something in the part.
     """
-    with _exporting(exported.part.module, family, "onnx"):
+    with exporting(exported.part.module, family, "onnx"):
         try:
             written: Any = torch.onnx.export(
                 exported.program,
@@ -160,7 +160,7 @@ def _output_names(exported: Exported) -> list[str]:
 
 
 @contextmanager
-def _exporting(module: nn.Module, family: str, backend: str) -> Iterator[None]:
+def exporting(module: nn.Module, family: str, backend: str) -> Iterator[None]:
     """No gradients, no inference mode, the rewriters in effect, and none of the exporter's notes."""
     noisy = [
         logging.getLogger(name)

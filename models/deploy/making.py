@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from photogram_runtime.errors import PackageError
-from photogram_runtime.package import Package, read_package, write_manifest
+from photogram_runtime.package import Package, is_recipe, read_package, write_manifest
 
 from models.deploy.backends import check_target
 from models.deploy.packaging import Subject, Target, Tell, export_parts, manifest_of
@@ -114,7 +114,7 @@ def make_packages(
                     publishing.enter_context(discarding.pop_all())
             except (PhotogramError, PackageError) as error:
                 yield target, error
-        _measure(model, {target.name: draft for target, draft in drafts.items()}, tell)
+        _measure(model, {target.name: each for target, each in drafts.items() if not is_recipe(each.manifest)}, tell)
         for draft in drafts.values():
             draft.manifest["checks"]["forced"] = is_forced
             write_manifest(draft.package.folder, draft.manifest)
@@ -135,13 +135,20 @@ def _drafted(model: Recorded, traces: Traces, target: Target, folder: Path, tell
         manifest[model.subject.kind] = description
     write_manifest(folder, manifest)
     package = read_package(folder)
+    if backend.recipe_only is None:
+        manifest["checks"] = _checked(model, package, tell)
+    else:
+        manifest["checks"] = {"ran": False, "passed": False, "failures": [], "why": backend.recipe_only}
+    return _Draft(package, manifest)
+
+
+def _checked(model: Recorded, package: Package, tell: Tell) -> dict[str, Any]:
     try:
-        manifest["checks"] = model.checked(package, tell)
+        return model.checked(package, tell)
     except (PhotogramError, PackageError, OSError):
         raise
     except Exception as error:  # each runtime has errors of its own
         raise Unrunnable(f"the package was made, and cannot be run here: {summary(error)}") from error
-    return _Draft(package, manifest)
 
 
 def _measure(model: Recorded, drafts: Mapping[str, _Draft], tell: Tell) -> None:

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from photogram_runtime.graphs import Graph, open_graph
+from photogram_runtime.graphs import Graph
 from photogram_runtime.package import Package, Port
 
 from models.deploy.backends import Backend, Build
 from models.deploy.exporting import Exported, Unexportable
+from models.deploy.opening import open_graph
 from models.deploy.proof import PartDifference
 from models.deploy.recording import Call
 from models.deploy.traces import Traces
@@ -132,7 +133,10 @@ def manifest_of(subject: Subject, target: Target, parts: Mapping[str, Any], back
         "parts": parts, "source": {"sha256": subject.digest},
         "versions": {name: found for name in _TOOLS if (found := _version(name)) is not None},
         "requires": {name: version(name) for name in backend.packages},
-        "device": {"type": subject.device.type, "machine": platform.machine(), "processor": _processor()},
+        "device": {
+            "type": subject.device.type, "machine": platform.machine(), "processor": _processor(),
+            "instructions": backend.instruction_sets(),
+        },
         "licence": subject.licence, "made_at": round(time.time()), "checks": {}, "profile": {},
     }  # fmt: skip
 

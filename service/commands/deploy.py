@@ -10,11 +10,11 @@ from pathlib import Path
 
 from photogram_cli.near_misses import Parser
 from photogram_runtime.errors import PackageError
-from photogram_runtime.package import MANIFEST, Package, read_package, usability_problem
+from photogram_runtime.package import MANIFEST, Package, is_recipe, read_package, usability_problem
 
 from models.catalog.catalog import Catalog
 from models.catalog.names import printable
-from models.deploy.backends import BACKENDS
+from models.deploy.backends import BACKENDS, REFUSED
 from models.deploy.profiling_keys import BUILT_IN
 from models.deploy.store import SHEET, PackageStore
 from models.errors import PhotogramError
@@ -22,7 +22,7 @@ from service.backbone.configuration import configure
 from service.backbone.data_option import add_data_option
 from service.backbone.settings import Settings, SettingsError
 from service.commands.deploy_figures import check_lines, figure_lines, show_lines, summary_line
-from service.commands.deploy_making import add_options, complain, load, make, message_of, spec_of, teller
+from service.commands.deploy_making import RECIPE_ONLY, add_options, complain, load, make, message_of, spec_of, teller
 from service.commands.deploy_transfer import pull_package, push_package
 
 
@@ -126,9 +126,11 @@ def list_packages(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def show(options: argparse.Namespace, settings: Settings) -> int:
-    """Verify a package and print what is in it; 2 if it may not be used."""
+    """Verify a package and print what is in it; 2 if it may not be used, 3 if it is a recipe only."""
     package = read_package(_place(options, settings))
     print("\n".join(map(printable, show_lines(package.manifest))))
+    if is_recipe(package.manifest):
+        return RECIPE_ONLY
     problem = usability_problem(package.manifest)
     if problem is not None:
         print(f"not usable here: {problem}")
@@ -156,9 +158,11 @@ def test(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _drawing(package: Package) -> Package:
-    """``package``, if it is of a model that draws."""
+    """``package``, if it is of a model that draws, and can be run here."""
     if package.kind != "drawing":
         raise PhotogramError(f"packages for {package.kind} are checked and measured only when they are made")
+    if is_recipe(package.manifest):
+        raise PhotogramError(f"a package for {package.backend} is a recipe only: nothing here can run it")
     return package
 
 
@@ -219,9 +223,12 @@ def check_env(options: argparse.Namespace, settings: Settings) -> int:
     """Print which backends can be used here."""
     for name, backend in BACKENDS.items():
         for precision in backend.precisions:
-            print(f"{name:12} {precision:5} {backend.obstacle(precision) or 'ready'}")
+            state = "ready" if backend.recipe_only is None else "recipe only"
+            print(f"{name:12} {precision:5} {backend.obstacle(precision) or state}")
         for precision, reason in backend.refused.items():
             print(f"{'':12} not {precision}: {reason}")
+    for name, reason in REFUSED.items():
+        print(f"{name:12} refused: {reason}")
     return 0
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from photogram_runtime.errors import PackageError
+from photogram_runtime.package import is_recipe
 
 from models.deploy.profiling_keys import BUILT_IN, DEPLOYED, TORCH, speed
 from models.downloads.space import in_words
@@ -17,6 +18,8 @@ def summary_line(model: str, target: str, manifest: Mapping[str, Any] | PackageE
     if isinstance(manifest, PackageError):
         return f"{title} damaged: {manifest}"
     checks = manifest["checks"]
+    if is_recipe(manifest):
+        return f"{title} recipe only (not run here)"
     state = "passed" if checks.get("passed") else "forced" if checks.get("forced") else "not served"
     size = in_words(sum(each["bytes"] for each in manifest["files"].values()))
     return f"{title} {state:10} {_psnr(checks):>12} {_ratio(manifest['profile']):>22} {size:>10}"
@@ -48,6 +51,9 @@ def show_lines(manifest: Mapping[str, Any]) -> Iterator[str]:
 
 def check_lines(checks: Mapping[str, Any]) -> Iterator[str]:
     """What the checks found."""
+    if is_recipe({"checks": checks}):
+        yield f"checks: recipe only (not run here): {checks['why']}"
+        return
     for name, each in checks.get("parts", {}).items():
         yield f"  {name:18} relative error {each['relative']:.2g}, largest {each['max_abs']:.2g}, {each['calls']} calls"
     if agreement := checks.get("agreement"):

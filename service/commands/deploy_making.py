@@ -9,11 +9,11 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from photogram_runtime.package import Package
+from photogram_runtime.package import Package, is_recipe
 
 from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.names import printable, unknown_name
-from models.deploy.backends import BACKENDS, check_target
+from models.deploy.backends import BACKENDS, REFUSED, check_target
 from models.deploy.profiling_keys import BUILT_IN, DEPLOYED, speed
 from models.deploy.store import PackageStore
 from models.errors import PhotogramError, with_detail
@@ -27,14 +27,18 @@ if TYPE_CHECKING:
     from models.deploy.packaging import Progress, Target, Tell
     from models.diffusion.checkpoint import Checkpoint
 
-_PRECISIONS = tuple(dict.fromkeys(each for backend in BACKENDS.values() for each in backend.precisions))
+_PRECISIONS = tuple(
+    dict.fromkeys(each for backend in BACKENDS.values() for each in (*backend.precisions, *backend.refused))
+)
+RECIPE_ONLY = 3
+"""The exit code for a package that was made and cannot be run here."""
 _DIGITS_MAX = 8
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``make`` besides the model."""
     parser.add_argument(
-        "--backend", nargs="+", choices=tuple(BACKENDS), default=["openvino"], metavar="BACKEND",
+        "--backend", nargs="+", choices=(*BACKENDS, *REFUSED), default=["openvino"], metavar="BACKEND",
         help=f"one or several of {', '.join(BACKENDS)} (default: openvino)",
     )  # fmt: skip
     parser.add_argument(
@@ -60,7 +64,7 @@ def _shape(text: str) -> tuple[int, int]:
 
 
 def make(options: argparse.Namespace, settings: Settings) -> int:
-    """Export, check and publish; 1 if a package could not be made, 2 if one did not pass its checks."""
+    """Export, check and publish; 1 if a package could not be made, 2 if one did not pass, 3 if one is a recipe only."""
     names = dict.fromkeys((backend, precision) for backend in options.backend for precision in options.precision)
     for backend, precision in names:
         check_target(backend, precision)
@@ -77,9 +81,9 @@ def make(options: argparse.Namespace, settings: Settings) -> int:
             codes.add(1)
             complain(f"{target.name}: {message_of(found)}")
         else:
-            codes.add(0 if found.has_passed else 2)
+            codes.add(RECIPE_ONLY if is_recipe(found.manifest) else 0 if found.has_passed else 2)
             _show(found, options.json)
-    return 1 if 1 in codes else max(codes)
+    return next((code for code in (1, 2, RECIPE_ONLY) if code in codes), 0)
 
 
 def _show(package: Package, is_json: bool) -> None:
@@ -123,6 +127,8 @@ def _target(options: argparse.Namespace, backend: str, precision: str) -> Target
 
 
 def _advice(manifest: Mapping[str, Any]) -> str:
+    if is_recipe(manifest):
+        return "It is a recipe only: it was not run here, and is never served."
     if manifest["checks"]["passed"]:
         model, target = manifest["model"], f"{manifest['backend']}-{manifest['precision']}"
         if speed(manifest["profile"], DEPLOYED) < speed(manifest["profile"], BUILT_IN):

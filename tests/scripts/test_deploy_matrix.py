@@ -10,7 +10,7 @@ import torch
 
 import scripts.deploy_matrix_results
 from models.catalog.vision import VisionSpec
-from models.deploy.backends import BACKENDS
+from models.deploy.backends import BACKENDS, REFUSED
 from models.deploy.exporting import Unexportable
 from models.deploy.making import Recorded
 from models.deploy.packaging import Target
@@ -51,6 +51,7 @@ def test_cells_say_what_came_of_it() -> None:
     assert cell(manifest(), True) == "passed, 87 dB, 155 MB", "the speed of a tiny copy says nothing"
     assert cell(manifest(lowest_psnr_db=None), False) == "passed, equal, 2.6x, 155 MB"
     assert cell(manifest(agreement={"cosine": 0.999994}), False) == "passed, cosine 0.99999, 2.6x, 155 MB"
+    assert cell(manifest(ran=False, passed=False), False) == "recipe only (not run here)"
     failed = manifest(passed=False, failures=["unet: its outputs differ | much"])
     assert cell(failed, False) == "did not pass: unet: its outputs differ \\| much"
     assert cell(failed, True) == "did not pass: unet: its outputs differ \\| much (its weights are random)"
@@ -96,7 +97,7 @@ def test_cells_are_current_for_the_code_and_the_versions_that_made_them(
 
 def test_every_precision_of_every_backend_is_a_line_of_the_table(tmp_path: Path) -> None:
     names = [target.name for target in all_targets()]
-    assert {name.split("-")[0] for name in names} == set(BACKENDS) and "onnxruntime-bf16" in names
+    assert {name.split("-")[0] for name in names} == {*BACKENDS, *REFUSED} and "onnxruntime-bf16" in names
     results = Results(tmp_path / "matrix.json")
     results.put(all_rows()[0].title, names[0], "passed")
     head, rule, *lines = table(results).splitlines()

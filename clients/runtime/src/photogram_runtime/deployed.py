@@ -12,6 +12,7 @@ from PIL import Image
 from photogram_runtime.arguments import whole
 from photogram_runtime.drawing import Drawer, ProgressCallback
 from photogram_runtime.errors import InvalidRequest, PackageUnsupported
+from photogram_runtime.graphs import require_runtime
 from photogram_runtime.package import Package, read_package, require_usable
 from photogram_runtime.seeing import Label, Viewer
 
@@ -137,6 +138,7 @@ def load(
     if threads is not None:
         whole(threads, "threads", 1, _THREADS_MAX)
     package = read_package(Path(folder))
+    require_runtime(package)
     if not force:
         require_usable(package)
     return Deployed(package, threads, None if cache is None else Path(cache))

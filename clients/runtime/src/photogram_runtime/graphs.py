@@ -41,17 +41,25 @@ def open_graph(package: Package, part: Part, threads: int | None = None, cache: 
         PackageUnsupported: nothing here runs the package's backend, or this processor cannot compute so.
         PackageDamaged: the runtime cannot read the graph.
     """
-    opener = _OPENERS.get(package.backend)
-    if opener is None:
-        raise PackageUnsupported(f"{package.backend} graphs cannot be run here, only {' and '.join(_OPENERS)}")
+    require_runtime(package)
     try:
-        return opener(_Opening(package, part, threads or os.cpu_count() or 1, cache))
+        return _OPENERS[package.backend](_Opening(package, part, threads or os.cpu_count() or 1, cache))
     except ImportError as error:
         raise PackageUnsupported(f"{package.backend} is not installed") from error
     except PackageUnsupported:
         raise
     except Exception as error:  # each runtime has errors of its own
         raise PackageDamaged(f"{package.backend} cannot read {part.file}: {str(error)[:200]}") from error
+
+
+def require_runtime(package: Package) -> None:
+    """Refuse a package whose graphs nothing here can run, whatever is installed.
+
+    Raises:
+        PackageUnsupported: its backend is another one.
+    """
+    if package.backend not in _OPENERS:
+        raise PackageUnsupported(f"{package.backend} graphs cannot be run here, only {' and '.join(_OPENERS)}")
 
 
 @dataclass(frozen=True)

@@ -173,11 +173,21 @@ def require_usable(package: Package) -> None:
         )
 
 
+def is_recipe(manifest: Mapping[str, Any]) -> bool:
+    """Whether the package of this ``deploy.json`` is a recipe only: its graphs were made and never run."""
+    return manifest["checks"].get("ran") is False
+
+
 def usability_problem(manifest: Mapping[str, Any]) -> str | None:
     """Why this machine and the installed runtime must not use a package; ``None`` if they may."""
+    if is_recipe(manifest):
+        return f"the package is a recipe only: {manifest['checks'].get('why', 'its graphs were never run')}"
     machine, own = manifest["device"].get("machine"), platform.machine()
     if machine != own:
         return f"the package was made and checked on {machine}, and this machine is {own}; deploy it again here"
+    lacking = set(manifest["device"].get("instructions", ())) - instructions()
+    if lacking:
+        return f"it was compiled for {', '.join(sorted(lacking))}, which this processor lacks; deploy it again here"
     for distribution, made_with in manifest["requires"].items():
         try:
             installed = version(distribution)
@@ -189,6 +199,16 @@ def usability_problem(manifest: Mapping[str, Any]) -> str | None:
                 "deploy it again, or install that version"
             )
     return None
+
+
+def instructions() -> set[str]:
+    """The instruction sets of this processor, as Linux calls them, but without underscores; empty elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return set()
+    named = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return set(named.partition(":")[2].replace("_", "").split())
 
 
 def _is_same(made_with: str, installed: str) -> bool:
