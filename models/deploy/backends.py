@@ -79,12 +79,15 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType({
     ),
 })  # fmt: skip
 
+PRECISIONS = tuple(dict.fromkeys(each for backend in BACKENDS.values() for each in backend.precisions))
+"""Those of any backend."""
 
-def check_target(backend: str, precision: str) -> Backend:
-    """The backend called ``backend``, if it has ``precision`` and this machine has what it needs.
+
+def known_target(backend: str, precision: str) -> Backend:
+    """The backend called ``backend``, if it has ``precision``, whether or not this machine has what it needs.
 
     Raises:
-        UnknownTarget, Missing: it has not.
+        UnknownTarget: it has not.
     """
     found = BACKENDS.get(backend)
     if found is None:
@@ -93,6 +96,17 @@ def check_target(backend: str, precision: str) -> Backend:
         raise UnknownTarget(f"{backend} cannot have {precision}: {found.refused[precision]}")
     if precision not in found.precisions:
         raise UnknownTarget(f"{backend} has no precision {precision!r}; it has {', '.join(found.precisions)}")
+    return found
+
+
+def check_target(backend: str, precision: str) -> Backend:
+    """As :func:`known_target`, and this machine has what the backend needs.
+
+    Raises:
+        UnknownTarget: there is no such target.
+        Missing: this machine lacks something.
+    """
+    found = known_target(backend, precision)
     obstacle = found.obstacle(precision)
     if obstacle is not None:
         raise Missing(f"{backend}-{precision} cannot be made here: {obstacle}")

@@ -59,8 +59,8 @@ def deploy(
     """
     backend, spec = check_target(target.backend, target.precision), checkpoint.spec
     recipes = _recipes(checkpoint, catalog, target.steps)
-    recorded = _Recorded.of(checkpoint, catalog, recipes, target, tell)
     with store.writing(spec.name, target.name) as folder:
+        recorded = _Recorded.of(checkpoint, catalog, recipes, target, tell)
         parts = export_parts(recorded.parts, recorded.calls, spec.family, target, backend, folder, tell)
         subject = Subject(spec.name, spec.family, KIND, spec.licence, checkpoint.device, modules_of(checkpoint))
         manifest = manifest_of(subject, target, parts, backend)

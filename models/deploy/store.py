@@ -6,24 +6,21 @@ import fcntl
 import os
 import re
 import shutil
-import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
 from photogram_runtime.errors import PackageError
-from photogram_runtime.package import read_manifest
+from photogram_runtime.package import MANIFEST, read_manifest
 
 from models.errors import PhotogramError
 
 SHEET = "comparison.png"
 """In the package of a model that draws: its images beside those of torch."""
 PARTIAL = ".partial"
-STALE_S = 86400.0
-"""An unfinished package of this age was left by a process that died."""
 _TARGET = re.compile(r"[a-z0-9]+-[a-z0-9]+")
 
 
@@ -59,12 +56,13 @@ class PackageStore:
             return []
         return [name for name in found if _TARGET.fullmatch(name)]
 
-    def changed_at(self, model: str) -> int | None:
-        """Changes whenever a package of ``model`` is published or removed; ``None`` if it never had one."""
+    def version(self, model: str) -> Hashable:
+        """Changes whenever a package of ``model`` is published or removed; ``None`` if it has none."""
         try:
-            return self._of(model).stat().st_mtime_ns
+            targets = self.targets(model)
         except OSError:
             return None
+        return tuple((target, _written_at(self.place(model, target) / MANIFEST)) for target in targets) or None
 
     def manifests(self, model: str) -> Iterator[tuple[str, dict[str, Any] | PackageError]]:
         """Each target of ``model`` with its ``deploy.json``, or with what is wrong with it."""
@@ -84,13 +82,24 @@ class PackageStore:
 
     def remove(self, model: str, target: str) -> bool:
         """Remove a package; false if there is none. It is renamed first, so that no process reads half of it."""
-        place = self.place(model, target)
-        if not place.is_dir():
+        doomed = self._put_aside(model, target)
+        if doomed is None:
             return False
-        doomed = place.with_name(f"{place.name}.{uuid.uuid4().hex}{PARTIAL}")
-        place.rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
         return True
+
+    def _put_aside(self, model: str, target: str) -> Path | None:
+        """Where the package is after this, for its removal; ``None`` if there is none."""
+        place = self.place(model, target)
+        if not place.is_dir():
+            return None
+        return place.rename(_partial(place))
+
+    def clean(self, model: str, target: str) -> None:
+        """Remove what a process that was ended left of an unfinished package; nothing if one is being made."""
+        home = self._of(model)
+        with suppress(OSError, Busy), _locked(home / f".{target}.lock", ""):
+            _sweep(home, target)
 
     @contextmanager
     def writing(self, model: str, target: str) -> Iterator[Path]:
@@ -105,16 +114,19 @@ class PackageStore:
         home = self._of(model)
         home.mkdir(parents=True, exist_ok=True)
         with _locked(home / f".{target}.lock", f"{model} is being deployed to {target} by another process"):
-            _sweep(home)
-            partial = home / f"{target}.{uuid.uuid4().hex}{PARTIAL}"
+            _sweep(home, target)
+            partial = _partial(self.place(model, target))
             partial.mkdir()
+            earlier = None
             try:
                 yield partial
                 _flush(partial)
-                self.remove(model, target)
+                earlier = self._put_aside(model, target)
                 partial.rename(self.place(model, target))
             finally:
-                shutil.rmtree(partial, ignore_errors=True)
+                for each in (partial, earlier):
+                    if each is not None:
+                        shutil.rmtree(each, ignore_errors=True)
 
     def _of(self, model: str) -> Path:
         return self.folder / quote(model, safe=" +@").replace(".", "%2E", 1 if model.startswith(".") else 0)
@@ -130,10 +142,22 @@ def _locked(file: Path, busy: str) -> Iterator[None]:
         yield
 
 
-def _sweep(home: Path) -> None:
-    for each in home.glob(f"*{PARTIAL}"):
-        if time.time() - each.stat().st_mtime > STALE_S:
-            shutil.rmtree(each, ignore_errors=True)
+def _partial(place: Path) -> Path:
+    """Beside ``place``, a name for a package that is not finished, or is being removed."""
+    return place.with_name(f"{place.name}.{uuid.uuid4().hex}{PARTIAL}")
+
+
+def _sweep(home: Path, target: str) -> None:
+    """Remove what processes that died left of ``target``, whose lock this process has."""
+    for each in home.glob(f"{target}.*{PARTIAL}"):
+        shutil.rmtree(each, ignore_errors=True)
+
+
+def _written_at(file: Path) -> int | None:
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def _flush(folder: Path) -> None:

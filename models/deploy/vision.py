@@ -108,9 +108,9 @@ def deploy_vision(model: VisionModel, target: Target, store: PackageStore, *, is
     backend = check_target(target.backend, target.precision)
     eyes = Eyes(model).eval()
     part = ModelPart(PART, eyes)
-    calls = {PART: _recorded(model, part, tell)}
     subject = Subject(model.spec.name, FAMILY, KIND, model.spec.licence, model.device, {PART: eyes})
     with store.writing(model.spec.name, target.name) as folder:
+        calls = {PART: _recorded(model, part, tell)}
         written = export_parts([part], calls, FAMILY, target, backend, folder, tell)
         manifest = manifest_of(subject, target, written, backend)
         description = vision_description(model)

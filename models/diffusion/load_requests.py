@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from diffusers import ControlNetModel
 
 from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.catalog import ModelSpec
+from models.deploy.store import PackageStore
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.control.loading import load_controlnet
 from models.diffusion.lora import LoraWeight
@@ -30,10 +32,15 @@ def weights_of(spec: ModelSpec) -> Hashable:
     )  # fmt: skip
 
 
-def checkpoint_request(spec: ModelSpec, load: Callable[[ModelSpec], Checkpoint]) -> LoadRequest[Checkpoint]:
-    """Request the checkpoint of ``spec``, to be loaded by ``load``."""
+def checkpoint_request(
+    spec: ModelSpec, load: Callable[[ModelSpec], Checkpoint], packages: Path | None = None
+) -> LoadRequest[Checkpoint]:
+    """Request the checkpoint of ``spec``, to be loaded by ``load``; anew when its packages in ``packages`` change."""
     needs_download = Download(lambda: not is_on_disk(spec), partial(download, spec)) if is_remote(spec) else None
-    return LoadRequest(weights_of(spec), f"model {spec.name}", partial(load, spec), needs_download)
+    request = LoadRequest(weights_of(spec), f"model {spec.name}", partial(load, spec), needs_download)
+    if packages is None:
+        return request
+    return replace(request, version=partial(PackageStore(packages).version, spec.name))
 
 
 def lora_request(base: Checkpoint, loras: Sequence[tuple[AuxiliaryModel, LoraWeight]]) -> LoadRequest[Checkpoint]:

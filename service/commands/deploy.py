@@ -17,7 +17,7 @@ from photogram_runtime.package import MANIFEST, Package, read_package, usability
 
 from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.names import printable, unknown_name
-from models.deploy.backends import BACKENDS, check_target
+from models.deploy.backends import BACKENDS, PRECISIONS, check_target
 from models.deploy.store import SHEET, PackageStore
 from models.errors import PhotogramError, with_detail
 from service.backbone.configuration import configure
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from models.deploy.packaging import Progress, Target, Tell
     from models.diffusion.checkpoint import Checkpoint
-
-_PRECISIONS = tuple(dict.fromkeys(each for backend in BACKENDS.values() for each in backend.precisions))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -63,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     making = commands.add_parser("make", help="export a model, check it, and publish the package")
     _add_model(making)
     making.add_argument("--backend", choices=tuple(BACKENDS), default="openvino", help="(default: openvino)")
-    making.add_argument("--precision", choices=_PRECISIONS, default="f32", help="(default: f32)")
+    making.add_argument("--precision", choices=PRECISIONS, default="f32", help="(default: f32)")
     making.add_argument("--steps", type=int, metavar="N", help="of the images that are drawn (default: the model's)")
     making.add_argument("--parts", nargs="+", default=[], metavar="PART", help="only these parts (default: all)")
     making.add_argument("--force", action="store_true", help="let it be served even if it does not pass its checks")
@@ -126,20 +124,13 @@ def make(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _deployed(options: argparse.Namespace, settings: Settings, catalog: Catalog) -> Package:
-    sees = catalog.vision.get(options.model)
-    store, tell = _store(settings), _teller(options.json)
-    if sees is None:
-        checkpoint = _load(_spec(catalog, options.model), settings)
-        from models.deploy.deploying import deploy
+    _cpu()
+    from models.deploy.making import make_package
 
-        return deploy(checkpoint, catalog, _target(options), store, is_forced=options.force, tell=tell)
-    if options.parts or options.steps:
-        raise PhotogramError("--parts and --steps are for models that draw")
-    device = _cpu()
-    from models.deploy.vision import deploy_vision
-    from models.vision.model import load_vision_model
-
-    return deploy_vision(load_vision_model(sees, device), _target(options), store, is_forced=options.force, tell=tell)
+    return make_package(
+        options.model, _target(options), catalog, _store(settings), settings.backend, settings.backends_folder,
+        is_forced=options.force, tell=_teller(options.json),
+    )  # fmt: skip
 
 
 def _target(options: argparse.Namespace) -> Target:
