@@ -44,8 +44,11 @@ def run(work: Callable[[bytes, Tell], None], failure_of: Callable[[Exception], J
 
 
 def _events_alone_on_standard_output() -> Tell:
-    """What writes events; libraries that print, also from C, write to standard error from now on."""
-    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    """What writes events; libraries that print, also from C, write to standard error from now on.
+
+    Only the end of the process closes the events, by which its worker knows that it has ended.
+    """
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8", closefd=False)
     os.dup2(2, 1)
 
     def tell(document: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from models.catalog.names import unknown_name
 from models.catalog.vision import VisionSpec, vision_problem
 from models.deploy.backends import BACKENDS, PRECISIONS, UnknownTarget, known_target
 from models.errors import Problem, ProblemCode
-from models.jobs.checks import Problems, range_problem, value_or
+from models.jobs.checks import Problems, choice_problem, range_problem, value_or
 from models.jobs.cost import Cost, Sizes
 from models.jobs.parameters import Parameter
 from models.jobs.params import JobParams, JobRequest
@@ -56,13 +56,14 @@ class DeployRequest(JobRequest):
         int | None,
         Parameter(
             text="Of each image that is drawn to record, to check and to measure; only for models that draw.", low=1,
-            high=1000, if_left_out="the model's",
+            high=1000, is_checked_later=True, if_left_out="the model's",
         ),
     ] = None  # fmt: skip
     parts: Annotated[
         tuple[str, ...],
         Parameter(
-            text="Only these parts of a model that draws; torch runs the others. None are all.", choices=PARTS,
+            text="Only these parts of a model that draws; torch runs the others. None are all. The parts are "
+            f"{', '.join(f'`{each}`' for each in PARTS)}.",
             max_items=len(PARTS),
         ),
     ] = ()  # fmt: skip
@@ -127,9 +128,8 @@ def complete_deploy(request: DeployRequest, catalog: Catalog, problems: Problems
 def _check_vision(request: DeployRequest, spec: VisionSpec, problems: Problems) -> None:
     problems.note("model", vision_problem(spec))
     unable = Problem(f"is for models that draw, and {spec.name} sees", ProblemCode.NOT_APPLICABLE)
-    for name in ("steps", "parts"):
-        if getattr(request, name):
-            problems.note(name, unable)
+    problems.note("steps", None if request.steps is None else unable)
+    problems.note("parts", unable if request.parts else None)
 
 
 def _check_drawing(request: DeployRequest, spec: ModelSpec, problems: Problems) -> None:
@@ -139,14 +139,13 @@ def _check_drawing(request: DeployRequest, spec: ModelSpec, problems: Problems) 
         problems.note("model", Problem(f"{spec.name} cannot be used: {broken}", ProblemCode.UNAVAILABLE))
     if request.steps is not None:
         problems.note("steps", range_problem(request.steps, 1, spec.limits.max_steps))
+    known = [each for each in PARTS if facts is None or each != _other_denoiser(facts)]
     for index, part in enumerate(request.parts):
-        if facts is not None and part == _other_denoiser(facts):
-            message = f"{spec.name} has no {part}, since it is of the family {spec.family}"
-            problems.note(f"parts[{index}]", Problem(message, ProblemCode.NOT_APPLICABLE))
+        problems.note(f"parts[{index}]", choice_problem(part, known))
 
 
 def _other_denoiser(facts: FamilyFacts) -> str:
-    """The denoiser that models of the family have not."""
+    """The denoiser that no model of the family has."""
     return TRANSFORMER if facts.denoiser == FamilyFacts.denoiser else UNET
 
 
