@@ -152,7 +152,7 @@ def _cpu() -> torch.device:
 
 def _advice(manifest: Mapping[str, Any]) -> str:
     if manifest["checks"]["passed"]:
-        return "Workers use it when they load the model the next time; restart the server to have it at once."
+        return "Workers use it from the model's next job on, once none is being drawn with it."
     if manifest["checks"]["forced"]:
         return "It did not pass its checks and is served all the same, because of --force."
     return "It did not pass its checks and is not served; --force would serve it."
@@ -275,7 +275,7 @@ def remove(options: argparse.Namespace, settings: Settings) -> int:
     """Remove a package."""
     if not _store(settings).remove(options.model, options.target):
         _place(options, settings)  # says which there are
-    print(f"removed {options.target} of {options.model}; workers that have loaded it keep it until they are restarted")
+    print(f"removed {options.target} of {options.model}; workers stop using it with the next job")
     return 0
 
 
