@@ -12,15 +12,14 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import Any
 
 from models.errors import PhotogramError
 
-if TYPE_CHECKING:
-    from models.deploy.exporting import Exported
-
-Build = Callable[["Exported", str, str, Path], str]
-"""From an exported part, the family, a precision and a folder to the name of the file in it that holds the graph."""
+Build = Callable[[Any, str, str, Path], str]
+"""From an exported part (``models.deploy.exporting.Exported``, which gateways must not import), the family, a precision
+and a folder to the name of the file in it that holds the graph.
+"""
 
 
 class UnknownTarget(PhotogramError):

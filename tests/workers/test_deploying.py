@@ -15,18 +15,26 @@ import pytest
 from PIL import Image
 from transformers import BertModel
 
+from models.catalog.catalog import Catalog
 from models.deploy.store import PackageStore
+from models.errors import ChecksFailed
 from models.jobs.deploying import DeployRequest
 from models.jobs.finetuning import TRAINING_QUEUE
 from models.jobs.records import JobRecord, JobStatus
+from models.jobs.tickets import complete
 from service.backbone.keyspace import events_key
+from service.backbone.settings import Settings
 from service.backbone.store import FileStore
 from tests.models.vision.digits import save_small
 from tests.tiny import PX, build_tiny_house
 from tests.workers.conftest import World
+from workers import deploying
+from workers.functions import FunctionCall
+from workers.processes import JobProcess
 
 LONG_S = 240.0
 """A deployment imports torch and OpenVINO, which takes long beside other tests."""
+pytestmark = pytest.mark.timeout(600)
 TARGET = "openvino-f32"
 PARTS = ("text_encoder", "vae_decoder")
 """Those that are exported within seconds."""
@@ -91,10 +99,9 @@ def deployments(worker: subprocess.Popen[bytes]) -> list[psutil.Process]:
     return psutil.Process(worker.pid).children(recursive=True)
 
 
-def test_models_are_deployed_and_what_cannot_be_is_told(world: World) -> None:
+def test_a_model_that_draws_is_deployed_and_its_stages_are_told(world: World) -> None:
     world.set_environment(PHOTOGRAM_JOB_TIMEOUT_S="1")  # of drawings; a deployment may take longer
-    job, seeing = submit(world, "small", parts=PARTS), submit(world, "eye", backend="onnxruntime")
-    lacking = submit(world, parts=("unet", "text_encoder_2"), precision="int8")
+    job = submit(world, "small", parts=PARTS)
     world.start_worker()
     record = over(world, job)
     assert record.status is JobStatus.SUCCEEDED, record.error_message
@@ -116,18 +123,28 @@ def test_models_are_deployed_and_what_cannot_be_is_told(world: World) -> None:
     (file,) = record.files
     with Image.open(BytesIO(FileStore(world.data / "files").find(file.file_id).read())) as sheet:
         assert file.name == "comparison.png" and sheet.width > 2 * PX
-    record = over(world, seeing)
-    document = record.document
+    assert packages(world) == [TARGET] and left(world) == []
+
+
+def test_a_model_that_sees_is_deployed(world: World) -> None:
+    job = submit(world, "eye", backend="onnxruntime")
+    world.start_worker()
+    record = over(world, job)
     assert record.status is JobStatus.SUCCEEDED, record.error_message
+    document: Any = record.document
     assert (document["target"], document["passed"], record.files) == ("onnxruntime-f32", True, ())
-    record = over(world, lacking)
-    assert (record.status, record.error_code) == (JobStatus.FAILED, "deploy_failed")
-    assert record.error_message == "the model has no part text_encoder_2"
-    with PackageStore(world.data / "deployed").writing("tiny", TARGET):
-        record = over(world, submit(world))
-    assert (record.status, record.error_code) == (JobStatus.FAILED, "deploy_failed")
-    assert "tiny is being deployed to openvino-f32 by another process" in str(record.error_message)
-    assert packages(world) == ["onnxruntime-f32", TARGET] and left(world) == []
+    assert packages(world) == ["onnxruntime-f32"]
+
+
+def test_what_cannot_be_deployed_is_told(world: World) -> None:
+    lacking, busy = submit(world, parts=("unet", "text_encoder_2"), precision="int8"), submit(world, "eye")
+    with PackageStore(world.data / "deployed").writing("eye", TARGET):
+        world.start_worker()
+        records = world.until_over(lacking, busy, timeout_s=LONG_S)
+    assert [(each.status, each.error_code) for each in records] == [(JobStatus.FAILED, "deploy_failed")] * 2
+    assert records[0].error_message == "the model has no part text_encoder_2"
+    assert "eye is being deployed to openvino-f32 by another process" in str(records[1].error_message)
+    assert packages(world) == [TARGET] and left(world) == []
 
 
 def test_a_deployment_is_canceled_in_the_middle_and_begins_again_after_its_worker_died(world: World) -> None:
@@ -160,3 +177,52 @@ def test_a_deployment_that_takes_too_long_leaves_nothing(world: World) -> None:
 def test_a_worker_that_deploys_has_no_torch_itself() -> None:
     code = "import sys, workers.deploying; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+CHILD = """
+import sys, time
+from models.job_process import run
+
+
+def work(order, tell):
+    print("a library prints")
+    tell({"event": "stage", "stage": "checking", "done": 1, "total": 2, "part": "unet", "share": 0.5, "off": 1e999})
+    tell({"event": "deployed", "passed": False, "forced": FORCED, "failures": ["unet: too far", "a cat: 9 dB"]})
+
+
+code = run(work, lambda error: None)
+time.sleep(0.5)  # an end that takes long is no failure
+sys.exit(code)
+"""
+
+
+def ended(settings: Settings, monkeypatch: pytest.MonkeyPatch, folder: Path, *, force: bool) -> tuple[Any, list[Any]]:
+    """What a job gives whose process ends so: a package that did not pass."""
+    (folder / "child_of_test.py").write_text(CHILD.replace("FORCED", str(force)))
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setattr(deploying, "_DEPLOYMENT", JobProcess("child_of_test", "deployment"))
+    params = complete(DeployRequest(model="house", force=force), Catalog({}))
+    told: list[Any] = []
+    call = FunctionCall(
+        kind="deploy", job_id="1", params=params, catalog=Catalog({}), images={},
+        report=lambda step, steps: told.append((step, steps)), tell=told.append, open_source=lambda source: BytesIO(),
+        settings=settings, is_canceled=lambda: False,
+    )  # fmt: skip
+    try:
+        return deploying.deploy(call), told
+    except ChecksFailed as failure:
+        return failure, told
+
+
+def test_a_package_that_does_not_pass_fails_its_job_unless_it_is_forced(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    failure, told = ended(settings, monkeypatch, tmp_path, force=False)
+    assert isinstance(failure, ChecksFailed) and failure.code == "checks_failed"
+    assert str(failure).endswith("is not served: unet: too far; a cat: 9 dB")
+    assert failure.document["failures"] == ["unet: too far", "a cat: 9 dB"]
+    assert told == [
+        (50, 100), {"event": "stage", "stage": "checking", "done": 1, "total": 2, "part": "unet", "off": None},
+    ]  # fmt: skip
+    output, _ = ended(settings, monkeypatch, tmp_path, force=True)
+    assert (output.document["passed"], output.document["forced"], output.files) == (False, True, ())
