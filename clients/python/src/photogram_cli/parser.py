@@ -132,10 +132,12 @@ def _add_kind(commands: "Commands", common: Parser, kind: Kind) -> None:
 def _add_positional(command: Parser, parameter: Parameter) -> None:
     is_image = parameter.form == "image" or parameter.name == "mask"
     form: dict[str, Any] = {"type": ImageArgument} if is_image else {}
-    what = "what the image shows" if parameter.name == "prompt" else parameter.text
-    what = "a file, a URL, or an image that the server has" if is_image else what
+    if is_image:
+        text = "a file, a URL, or an image that the server has; - is standard input"
+    else:
+        text = "what the image shows; - is standard input" if parameter.name == "prompt" else parameter.text
     metavar = _POSITIONAL.get(parameter.name, parameter.name.upper())
-    command.add_argument(PARAM + parameter.name, metavar=metavar, help=f"{what}; - is standard input", **form)
+    command.add_argument(PARAM + parameter.name, metavar=metavar, help=text, **form)
 
 
 def _add_output(parser: Parser, text: str) -> None:
