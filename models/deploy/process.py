@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from photogram_runtime.errors import PackageError
 
 from models.catalog.catalog import Catalog
+from models.deploy.backends import check_target
 from models.deploy.orders import Order
 from models.downloads.download import download, is_remote
 from models.downloads.progress import Progress as DownloadProgress
@@ -32,6 +33,7 @@ def main() -> int:
 
 def _deploy(line: bytes, tell: Tell) -> None:
     order = Order.read(line)
+    check_target(order.backend, order.precision)  # before a download and torch, which take long
     catalog = Catalog.load(order.catalog)
     _silence()
     from models.deploy.making import make_package

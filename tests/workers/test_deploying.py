@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -136,14 +137,22 @@ def test_a_model_that_sees_is_deployed(world: World) -> None:
     assert packages(world) == ["onnxruntime-f32"]
 
 
-def test_what_cannot_be_deployed_is_told(world: World) -> None:
-    lacking, busy = submit(world, parts=("unet", "text_encoder_2"), precision="int8"), submit(world, "eye")
+def test_what_cannot_be_deployed_is_told(world: World, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['onnxruntime'] = None")  # as if not installed
+    world.set_environment(PYTHONPATH=os.pathsep.join((str(tmp_path), os.environ.get("PYTHONPATH", ""))))
+    jobs = (
+        submit(world, backend="onnxruntime"),
+        submit(world, parts=("unet", "text_encoder_2"), precision="int8"),
+        submit(world, "eye"),
+    )
     with PackageStore(world.data / "deployed").writing("eye", TARGET):
         world.start_worker()
-        records = world.until_over(lacking, busy, timeout_s=LONG_S)
-    assert [(each.status, each.error_code) for each in records] == [(JobStatus.FAILED, "deploy_failed")] * 2
-    assert records[0].error_message == "the model has no part text_encoder_2"
-    assert "eye is being deployed to openvino-f32 by another process" in str(records[1].error_message)
+        records = world.until_over(*jobs, timeout_s=LONG_S)
+    assert [(each.status, each.error_code) for each in records] == [(JobStatus.FAILED, "deploy_failed")] * 3
+    lacking, without_part, busy = (str(each.error_message) for each in records)
+    assert lacking.startswith("onnxruntime-f32 cannot be made here: onnxruntime is not installed")
+    assert without_part == "the model has no part text_encoder_2"
+    assert "eye is being deployed to openvino-f32 by another process" in busy
     assert packages(world) == [TARGET] and left(world) == []
 
 
