@@ -19,6 +19,8 @@ PhotogramError
     ├── DeadlineExceeded  the job took longer than it may
     ├── DrawingFailed     the sampler produced no image
     ├── TrainingFailed    a model cannot be trained: the data set, the model or the disk is not fit for it
+    ├── DeployFailed      a model cannot be deployed: no package of it was made
+    ├── ChecksFailed      a model was deployed, and its package did not pass its checks
     ├── ScoreTooLow       no image fits the prompt as well as the request asks for
     ├── ContentRefused    the safety policy refuses an image
     ├── SafetyUnavailable the safety policy cannot look at an image
@@ -257,6 +259,18 @@ class TrainingFailed(JobFailure):
     """A model cannot be trained with the data set and the parameters of the job; the message says why, and where."""
 
     code = "training_failed"
+
+
+class DeployFailed(JobFailure):
+    """No package of a model can be made for the backend and the precision of the job; the message says why."""
+
+    code = "deploy_failed"
+
+
+class ChecksFailed(JobFailure):
+    """The package that the job made did not pass its checks and is not served; the document has what they found."""
+
+    code = "checks_failed"
 
 
 class ScoreTooLow(JobFailure):

@@ -14,15 +14,14 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from models.errors import PhotogramError
 
-if TYPE_CHECKING:
-    from models.deploy.exporting import Exported
-
-Build = Callable[["Exported", str, str, Path], str]
-"""From an exported part, the family, a precision and a folder to the name of the file in it that holds the graph."""
+Build = Callable[[Any, str, str, Path], str]
+"""From an exported part (``models.deploy.exporting.Exported``, which gateways must not import), the family, a precision
+and a folder to the name of the file in it that holds the graph.
+"""
 
 
 class UnknownTarget(PhotogramError):
@@ -129,12 +128,17 @@ REFUSED: Mapping[str, str] = MappingProxyType({
 })  # fmt: skip
 """Backends that were tried and cannot be had, each with the reason."""
 
+PRECISIONS = tuple(
+    dict.fromkeys(each for backend in BACKENDS.values() for each in (*backend.precisions, *backend.refused))
+)
+"""Those that any backend has, or could have and refuses."""
 
-def check_target(backend: str, precision: str) -> Backend:
-    """The backend called ``backend``, if it has ``precision`` and this machine has what it needs.
+
+def known_target(backend: str, precision: str) -> Backend:
+    """The backend called ``backend``, if it has ``precision``, whether or not this machine has what it needs.
 
     Raises:
-        UnknownTarget, Missing: it has not.
+        UnknownTarget: it has not.
     """
     found = BACKENDS.get(backend)
     if backend in REFUSED:
@@ -145,6 +149,17 @@ def check_target(backend: str, precision: str) -> Backend:
         raise UnknownTarget(f"{backend} cannot have {precision}: {found.refused[precision]}")
     if precision not in found.precisions:
         raise UnknownTarget(f"{backend} has no precision {precision!r}; it has {', '.join(found.precisions)}")
+    return found
+
+
+def check_target(backend: str, precision: str) -> Backend:
+    """As :func:`known_target`, and this machine has what the backend needs.
+
+    Raises:
+        UnknownTarget: there is no such target.
+        Missing: this machine lacks something.
+    """
+    found = known_target(backend, precision)
     obstacle = found.obstacle(precision)
     if obstacle is not None:
         raise Missing(f"{backend}-{precision} cannot be made here: {obstacle}")

@@ -81,6 +81,11 @@ def _candidates(
             yield target == pinned, speed(manifest["profile"], DEPLOYED), target
 
 
+def is_wanted(manifest: Mapping[str, Any], baseline: str) -> bool:
+    """Whether models are run on the package of this ``deploy.json``, if it is the fastest of them."""
+    return _problem(manifest) is None and _is_worth_it(manifest, baseline)
+
+
 def _problem(manifest: Mapping[str, Any]) -> str | None:
     checks = manifest["checks"]
     if not checks.get("passed") and not checks.get("forced"):

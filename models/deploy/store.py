@@ -6,16 +6,15 @@ import fcntl
 import os
 import re
 import shutil
-import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
 from photogram_runtime.errors import PackageError
-from photogram_runtime.package import read_manifest
+from photogram_runtime.package import MANIFEST, read_manifest
 
 from models.deploy.profiling_keys import BUILT_IN
 from models.errors import PhotogramError
@@ -23,9 +22,8 @@ from models.errors import PhotogramError
 SHEET = "comparison.png"
 """In the package of a model that draws: its images beside those of torch."""
 PARTIAL = ".partial"
-STALE_S = 86400.0
-"""An unfinished package of this age was left by a process that died."""
 _COMPILED = ".compiled"
+_SCRATCH, _LOCK = "scratch", ".lock"
 _PIN = ".use"
 """The file that names the target to be used; without it the fastest is."""
 _TARGET = re.compile(r"[a-z0-9]+-[a-z0-9]+")
@@ -68,12 +66,14 @@ class PackageStore:
             return []
         return [name for name in found if _TARGET.fullmatch(name)]
 
-    def changed_at(self, model: str) -> int | None:
-        """Changes whenever a package of ``model`` is published or removed; ``None`` if it never had one."""
+    def version(self, model: str) -> Hashable:
+        """Changes whenever a package of ``model`` is published, removed or chosen; ``None`` if it has none."""
         try:
-            return self._of(model).stat().st_mtime_ns
+            targets = self.targets(model)
         except OSError:
             return None
+        written = tuple((target, _written_at(self.place(model, target) / MANIFEST)) for target in targets)
+        return (self.pinned(model), *written) if written else None
 
     def manifests(self, model: str) -> Iterator[tuple[str, dict[str, Any] | PackageError]]:
         """Each target of ``model`` with its ``deploy.json``, or with what is wrong with it."""
@@ -104,7 +104,7 @@ class PackageStore:
         if target != BUILT_IN:
             self.place(model, target)
         home.mkdir(parents=True, exist_ok=True)
-        written = home / f"{_PIN}.{uuid.uuid4().hex}{PARTIAL}"
+        written = home / f"{_PIN}{PARTIAL}"
         written.write_text(target, encoding="utf-8")
         written.replace(file)
 
@@ -124,14 +124,32 @@ class PackageStore:
         return is_removed
 
     def _remove(self, model: str, target: str) -> bool:
-        """Remove a package. It is renamed first, so that no process reads half of it."""
+        doomed = self._put_aside(model, target)
+        if doomed is not None:
+            shutil.rmtree(doomed, ignore_errors=True)
+        return doomed is not None
+
+    def _put_aside(self, model: str, target: str) -> Path | None:
+        """Where the package is after this, for its removal, so that no process reads half of it; ``None`` if there is
+        none.
+        """
         place = self.place(model, target)
         if not place.is_dir():
-            return False
-        doomed = place.with_name(f"{place.name}.{uuid.uuid4().hex}{PARTIAL}")
-        place.rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
-        return True
+            return None
+        return place.rename(_partial(place))
+
+    def require_free(self, model: str, target: str) -> None:
+        """Raise :class:`Busy` if another process is making the package."""
+        home = self._of(model)
+        home.mkdir(parents=True, exist_ok=True)
+        with _locked(home / f".{target}.lock", _busy(model, target)):
+            return
+
+    def clean(self, model: str, target: str) -> None:
+        """Remove what a process that was ended left of an unfinished package; nothing if one is being made."""
+        home = self._of(model)
+        with suppress(OSError, Busy), _locked(home / f".{target}.lock", ""):
+            _sweep(home, target)
 
     @contextmanager
     def writing(self, model: str, target: str) -> Iterator[Path]:
@@ -145,25 +163,29 @@ class PackageStore:
         """
         home = self._of(model)
         home.mkdir(parents=True, exist_ok=True)
-        with _locked(home / f".{target}.lock", f"{model} is being deployed to {target} by another process"):
-            _sweep(home)
-            partial = home / f"{target}.{uuid.uuid4().hex}{PARTIAL}"
+        with _locked(home / f".{target}.lock", _busy(model, target)):
+            _sweep(home, target)
+            partial = _partial(self.place(model, target))
             partial.mkdir()
+            earlier = None
             try:
                 yield partial
                 _flush(partial)
-                self._remove(model, target)
+                earlier = self._put_aside(model, target)
                 partial.rename(self.place(model, target))
             finally:
-                shutil.rmtree(partial, ignore_errors=True)
+                for each in (partial, earlier):
+                    if each is not None:
+                        shutil.rmtree(each, ignore_errors=True)
 
     @contextmanager
     def scratch(self, model: str) -> Iterator[Path]:
         """A new folder beside the packages of ``model``, on their disk, which is removed at the end of the context."""
-        folder = self._of(model) / f"scratch.{uuid.uuid4().hex}{PARTIAL}"
+        folder = _partial(self._of(model) / _SCRATCH)
         folder.mkdir(parents=True)
         try:
-            yield folder
+            with _locked(folder / _LOCK, ""):
+                yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -181,13 +203,29 @@ def _locked(file: Path, busy: str) -> Iterator[None]:
         yield
 
 
-def _sweep(home: Path) -> None:
-    for each in home.glob(f"*{PARTIAL}"):
-        if time.time() - each.stat().st_mtime > STALE_S:
-            if each.is_dir():
-                shutil.rmtree(each, ignore_errors=True)
-            else:
-                each.unlink(missing_ok=True)
+def _busy(model: str, target: str) -> str:
+    return f"{model} is being deployed to {target} by another process"
+
+
+def _partial(place: Path) -> Path:
+    """Beside ``place``, a name for a folder that is not finished, or is being removed."""
+    return place.with_name(f"{place.name}.{uuid.uuid4().hex}{PARTIAL}")
+
+
+def _sweep(home: Path, target: str) -> None:
+    """Remove what processes that died left: of ``target``, whose lock this process has, and scratch folders."""
+    for each in home.glob(f"{target}.*{PARTIAL}"):
+        shutil.rmtree(each, ignore_errors=True)
+    for each in home.glob(f"{_SCRATCH}.*{PARTIAL}"):
+        with suppress(OSError, Busy), _locked(each / _LOCK, ""):
+            shutil.rmtree(each, ignore_errors=True)
+
+
+def _written_at(file: Path) -> int | None:
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def _flush(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import logging
 import threading
 from collections.abc import Iterable
@@ -50,6 +51,8 @@ class Checkpoint:
     """Where the pipeline's weights are; its modules are called within :meth:`Placement.using` only."""
     deployed: Pipeline | None = None
     """The pipeline with the graphs of a deployed package in place of its modules (``models.deploy.serving``)."""
+    number: int = field(default_factory=itertools.count().__next__)
+    """Another one each time a model is loaded, since its text encoders may run on another backend then."""
 
     @property
     def fastest(self) -> Pipeline:

@@ -14,7 +14,6 @@ from models.diffusion.batching import advance, predict, split
 from models.diffusion.capacity import Capacity, Forward
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.events import Event, Failed, Finished, Progressed
-from models.diffusion.load_requests import checkpoint_request
 from models.diffusion.model_cache import CacheCounts, ModelCache
 from models.diffusion.observation import Observer, engine_step
 from models.diffusion.plans import Tools, plan
@@ -49,6 +48,7 @@ class Engine:
         preview_every: the number of steps between two previews of a row; 0 turns previews off.
         budget_bytes: the memory for models that no row uses; ``None`` keeps models until the device is full.
         observer: is told about each step with a forward.
+        packages: the folder of deployed packages; a model is loaded anew when they changed, once no row uses it.
 
     Raises:
         ValueError: ``preview_every`` is negative.
@@ -66,7 +66,6 @@ class Engine:
         packages: Path | None = None,
     ) -> None:
         self.capacity = capacity or Capacity()
-        self._load = load
         streams = open_streams(device)
         self._scheduler = Scheduler(self.capacity, prepares_ahead=streams.has_side)
         self._models = ModelCache(device, budget_bytes, lambda: self._scheduler.keys_in_use, streams.settle)
@@ -124,7 +123,7 @@ class Engine:
         Raises:
             ModelUnavailable, OutOfMemory: the checkpoint cannot be loaded.
         """
-        loaded = self._models.request(checkpoint_request(spec, self._load)).result()
+        loaded = self._models.request(self._tools.checkpoint(spec)).result()
         if isinstance(loaded, JobFailure):
             raise loaded
         return loaded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,15 @@ def weights_of(spec: ModelSpec) -> Hashable:
     )  # fmt: skip
 
 
-def checkpoint_request(spec: ModelSpec, load: Callable[[ModelSpec], Checkpoint]) -> LoadRequest[Checkpoint]:
-    """Request the checkpoint of ``spec``, to be loaded by ``load``."""
+def checkpoint_request(
+    spec: ModelSpec, load: Callable[[ModelSpec], Checkpoint], packages: Path | None = None
+) -> LoadRequest[Checkpoint]:
+    """Request the checkpoint of ``spec``, to be loaded by ``load``; anew when its packages in ``packages`` change."""
     needs_download = Download(lambda: not is_on_disk(spec), partial(download, spec)) if is_remote(spec) else None
-    return LoadRequest(weights_of(spec), f"model {spec.name}", partial(load, spec), needs_download)
+    request = LoadRequest(weights_of(spec), f"model {spec.name}", partial(load, spec), needs_download)
+    if packages is None:
+        return request
+    return replace(request, version=partial(PackageStore(packages).version, spec.name))
 
 
 def lora_request(base: Checkpoint, loras: Sequence[tuple[AuxiliaryModel, LoraWeight]]) -> LoadRequest[Checkpoint]:
@@ -56,7 +62,7 @@ def controlnet_request(controlnet: AuxiliaryModel, checkpoint: Checkpoint) -> Lo
 def upscaler_request(upscaler: AuxiliaryModel, device: torch.device, packages: Path | None) -> LoadRequest[Upscaler]:
     """Request an upscaler, in half precision on a GPU, with one of its ``packages`` on a CPU."""
     store = None if packages is None or device.type != "cpu" else PackageStore(packages)
-    deployed_at = None if store is None else store.changed_at(upscaler.name)
+    deployed_at = None if store is None else store.version(upscaler.name)
     key = ("upscaler", _file_version(upscaler.path), deployed_at and (upscaler.name, deployed_at))
     read = partial(_loaded, upscaler, device, store if deployed_at else None)
     return LoadRequest(key, f"upscaler {upscaler.name}", read)

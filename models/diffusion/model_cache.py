@@ -30,6 +30,10 @@ class _Entry:
     """A model that is loaded or being loaded."""
 
     future: Future[object]
+    version_of: Callable[[], Hashable]
+    """As :attr:`LoadRequest.version` of the request that began it."""
+    version: Hashable
+    """The version when it began to be loaded."""
     progress: Progress | None = None
     """Of its download, while that runs."""
     parent: Hashable = None
@@ -104,9 +108,13 @@ class ModelCache:
     def request(self, request: LoadRequest[T]) -> Future[T | JobFailure]:
         """A future of the model, or of the :class:`JobFailure` why it cannot be loaded.
 
-        A request after a failure tries to load the model again.
+        A request after a failure tries to load the model again. So does one after its version has changed, if no row
+        uses the model; the memory of the one before is free by then, unless something else refers to it.
         """
         with self._lock:
+            if self._is_outdated(request.key):
+                self._drop(request.key)
+                gc.collect()
             entry = self._entries.pop(request.key, None)
             if entry is None or entry.has_failed:
                 entry = self._begin(request)
@@ -155,11 +163,20 @@ class ModelCache:
             progress.cancel()
         self._loader.shutdown(cancel_futures=True)
 
+    def _is_outdated(self, key: Hashable) -> bool:
+        """Whether the model is loaded, of another version than there is now, and used by no row."""
+        entry = self._entries.get(key)
+        if entry is None or not entry.is_loaded or entry.version == entry.version_of():
+            return False
+        return key not in self._in_use()
+
     def _begin(self, request: LoadRequest[Any]) -> _Entry:
         """Start to load the model, or to download its files first, in a thread that holds up no other model."""
+        version = request.version()
         if request.download is None or not request.download.is_needed():
-            return _Entry(self._loader.submit(self._load, request), parent=request.parent)
-        entry = _Entry(Future(), Progress(), request.parent)
+            loading = self._loader.submit(self._load, request)
+            return _Entry(loading, request.version, version, parent=request.parent)
+        entry = _Entry(Future(), request.version, version, Progress(), request.parent)
         Thread(target=self._download, args=(request, request.download, entry), name="download", daemon=True).start()
         return entry
 

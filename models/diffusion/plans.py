@@ -27,13 +27,12 @@ from models.diffusion.load_requests import (
     face_restorer_request,
     lora_request,
     upscaler_request,
-    weights_of,
 )
 from models.diffusion.prompt_inputs import prompt_inputs_of
 from models.diffusion.sampling import scheduler_class
 from models.diffusion.upscaling.faces import FaceRestoration
 from models.diffusion.upscaling.upscaling import FILTERS, Resizing, Upscaling
-from models.diffusion.work import Plan, PlanPart, Task, load, on_host, run
+from models.diffusion.work import LoadRequest, Plan, PlanPart, Task, load, on_host, run
 from models.errors import DrawingFailed, ModelUnavailable
 from models.jobs.composition import compose
 from models.jobs.kinds import find_kind, resolve
@@ -54,8 +53,12 @@ class Tools:
     load: Callable[[ModelSpec], Checkpoint]
     device: torch.device
     packages: Path | None = None
-    """The folder of deployed packages, for upscalers and models that see; ``load`` knows it for those that draw."""
+    """The folder of deployed packages."""
     encodings: EmbeddingCache = field(default_factory=lambda: EmbeddingCache(ENCODINGS_BYTES))
+
+    def checkpoint(self, spec: ModelSpec) -> LoadRequest[Checkpoint]:
+        """Request the checkpoint of ``spec``; packages are for the CPU."""
+        return checkpoint_request(spec, self.load, self.packages if self.device.type == "cpu" else None)
 
 
 def plan(task: Task, tools: Tools) -> Plan:
@@ -72,7 +75,7 @@ def draw(task: Task, tools: Tools) -> Plan:
     params = task.params
     assert isinstance(params, DrawParams)
     spec = task.catalog[params.model]
-    base = yield from load(checkpoint_request(spec, tools.load))
+    base = yield from load(tools.checkpoint(spec))
     loras = [(_find(task.catalog.loras, use.name), use.weights) for use in params.loras]
     checkpoint = (yield from load(lora_request(base, loras))) if loras else base
     size = params.width, params.height
@@ -152,7 +155,7 @@ def _one_pass(
         return (yield from _finish(task, prepared, (yield from run(denoising, ahead))))
     first, steps = end_early(denoising, params.refiner.start), denoising.steps
     latents = yield from run(first, ahead + max(steps - first.steps, 0))
-    refiner = yield from load(checkpoint_request(task.catalog[params.refiner.model], tools.load))
+    refiner = yield from load(tools.checkpoint(task.catalog[params.refiner.model]))
     conditioning = _conditioning(task, params, tools, refiner, size)
     refining = continue_from(refiner, sampling, size, conditioning, latents, params.refiner.start)
     return (yield from _finish(task, prepared, (yield from run(refining, ahead))))
@@ -205,7 +208,7 @@ def _sampling(params: DrawParams) -> Sampling:
 def _conditioning(task: Task, params: DrawParams, tools: Tools, checkpoint: Checkpoint, size: Size) -> Conditioning:
     """The encoded prompts, from the cache if an earlier job had the same."""
     inputs = prompt_inputs_of(params, task.catalog)
-    key = (weights_of(checkpoint.spec), params.loras, inputs, frozenset(inputs.embeddings.values()), size)
+    key = (checkpoint.number, params.loras, inputs, frozenset(inputs.embeddings.values()), size)
     return tools.encodings.get(key, lambda: checkpoint.encode(inputs, size))
 
 

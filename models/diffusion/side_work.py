@@ -64,8 +64,9 @@ class SideWork:
 
     def load(self, row: Row, request: LoadRequest[object]) -> None:
         """Load a model for ``row``."""
+        loading = self._models.request(request)  # before the row counts as one that uses the model
         row.keys |= {request.key}
-        row.enter(AwaitingLoad(self._models.request(request), request))
+        row.enter(AwaitingLoad(loading, request))
 
     def loading(self) -> Iterator[Loading]:
         """Of the watched rows that wait for a model: how far that is, if it has changed since it was told."""

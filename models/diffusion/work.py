@@ -128,6 +128,10 @@ class Download:
     """Brings the files, and counts their bytes; called in a thread of its own."""
 
 
+def _no_version() -> Hashable:
+    return None
+
+
 @dataclass(frozen=True)
 class LoadRequest(Generic[T_co]):
     """A request for a model, which is loaded once and then shared by all rows."""
@@ -142,6 +146,8 @@ class LoadRequest(Generic[T_co]):
     """``None`` if the model's files are on this machine or nowhere."""
     parent: Hashable = None
     """The key of the model whose tensors the loaded one shares, and which is dropped only together with it."""
+    version: Callable[[], Hashable] = _no_version
+    """Changes when the model should be loaded anew, which is done as soon as no row uses it."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from models.catalog.faces import SWAP_REFUSAL, restore_problem
 from models.catalog.families import IMG2IMG, INPAINT, TXT2IMG
 from models.errors import FieldProblem, InvalidTicket, PhotogramError, Problem, ProblemCode
 from models.jobs.checks import Problems, check_sources
+from models.jobs.deploying import DEPLOY, DeployParams, DeployRequest, complete_deploy
 from models.jobs.drawing import complete_drawing
 from models.jobs.finetuning import FINETUNE, TRAINING_QUEUE, FinetuneParams, FinetuneRequest, complete_finetune
 from models.jobs.parameters import bound_problems, check_declarations, declared
@@ -105,6 +106,8 @@ class JobKind:
     queue: str = DIFFUSION_QUEUE
     """The queue that jobs of this kind wait in; each worker serves one queue."""
     result: ResultForm = ResultForm.IMAGES
+    is_administrative: bool = False
+    """Whether only keys with the scope ``admin`` may submit it, because it changes what the jobs of all keys get."""
     problem: Callable[[Catalog], str | None] = _always_possible
     """Why this server can do no job of this kind at all; ``None`` if it can."""
     needs: tuple[str, ...] = ()
@@ -272,6 +275,18 @@ BUILT_IN_KINDS = (
         queue=TRAINING_QUEUE,
         result=ResultForm.DOCUMENT,
         example={"data": f"input:{'0' * 64}", "name": "animals", "epochs": 10},
+    ),
+    JobKind(
+        name=DEPLOY,
+        summary="Export a model to an inference backend, check the result, and have workers use it.",
+        request=DeployRequest,
+        params=DeployParams,
+        complete=complete_deploy,
+        function="workers.deploying:deploy",
+        queue=TRAINING_QUEUE,
+        result=ResultForm.DOCUMENT,
+        is_administrative=True,
+        example={"model": "house", "backend": "openvino", "precision": "f32"},
     ),
 )  # fmt: skip
 """The kinds of Photogram itself, in the order in which they are listed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -84,6 +85,8 @@ class JobRecord:
     """The path of the request's field that is to blame for the failure, if one is."""
     loading: LoadingNow | None = None
     """What the job waits for before its first step; only while it waits."""
+    noted: Mapping[str, Any] | None = None
+    """What the job told last of itself, for kinds that do; only meant for jobs that run."""
     rewrite: Rewrite | None = None
     """The outcome of rewriting the prompt, if that was tried."""
     options: JobOptions = NO_OPTIONS

@@ -114,9 +114,9 @@ def _request(spec: VisionSpec, tools: Tools) -> LoadRequest[VisionModel]:
     changed_at = None if weights is None or not weights.exists() else weights.stat().st_mtime_ns
     needs_download = Download(lambda: not is_on_disk(spec), partial(download, spec)) if spec.repository else None
     packages = None if tools.packages is None else PackageStore(tools.packages)
-    deployed_at = None if packages is None else packages.changed_at(spec.name)
-    read = partial(_loaded, spec, tools.device, packages if deployed_at else None)
-    return LoadRequest(("vision", spec, changed_at, deployed_at), f"vision model {spec.name}", read, needs_download)
+    deployed = None if packages is None else packages.version(spec.name)
+    read = partial(_loaded, spec, tools.device, packages if deployed else None)
+    return LoadRequest(("vision", spec, changed_at, deployed), f"vision model {spec.name}", read, needs_download)
 
 
 def _loaded(spec: VisionSpec, device: torch.device, packages: PackageStore | None) -> VisionModel:

@@ -99,6 +99,7 @@ def _caller_of(record: KeyRecord, settings: Settings) -> Caller:
         allowance=rules.allowance.or_else(settings.key_allowance),
         models=rules.models,
         kinds=rules.kinds,
+        is_administrator=Scope.ADMIN in rules.scopes,
         retention_s=rules.retention_s,
         max_priority=rules.max_priority,
         provenance=rules.provenance or settings.provenance,

@@ -104,7 +104,7 @@ class Ledger:
         return verdict
 
     def note(self, job_id: str, execution_id: str, document: Mapping[str, Json]) -> Verdict:
-        """Add an event ``note`` that has what the job tells of itself; returns as :meth:`progress`."""
+        """Keep what the job tells of itself, and add it as an event ``note``; returns as :meth:`progress`."""
         answer = self._run(self._progress, job_id, execution_id, 0, 1, "note", json.dumps(document), "")
         verdict: Verdict = answer.decode()
         return verdict

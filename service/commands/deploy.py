@@ -196,7 +196,7 @@ def remove(options: argparse.Namespace, settings: Settings) -> int:
     """Remove a package."""
     if not _store(settings).remove(options.model, options.target):
         _place(options, settings)  # says which there are
-    print(f"removed {options.target} of {options.model}; workers that have loaded it keep it until they are restarted")
+    print(f"removed {options.target} of {options.model}; workers stop using it with the next job")
     return 0
 
 
@@ -215,7 +215,7 @@ def use(options: argparse.Namespace, settings: Settings) -> int:
             raise PhotogramError(f"{target} cannot be used: {problem}")
     store.pin(model, None if target == _AUTO else target)
     chosen = {_AUTO: "the fastest package that passed", BUILT_IN: "no package"}.get(target, target)
-    print(f"workers use {chosen} when they load {model} the next time; restart the server to have it at once")
+    print(f"workers use {chosen} from the next job of {model} on")
     return 0
 
 

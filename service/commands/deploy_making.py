@@ -13,7 +13,7 @@ from photogram_runtime.package import Package, is_recipe
 
 from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.names import printable, unknown_name
-from models.deploy.backends import BACKENDS, REFUSED, check_target
+from models.deploy.backends import BACKENDS, PRECISIONS, REFUSED, check_target
 from models.deploy.profiling_keys import BUILT_IN, DEPLOYED, speed
 from models.deploy.store import PackageStore
 from models.errors import PhotogramError, with_detail
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from models.deploy.packaging import Progress, Target, Tell
     from models.diffusion.checkpoint import Checkpoint
 
-_PRECISIONS = tuple(
-    dict.fromkeys(each for backend in BACKENDS.values() for each in (*backend.precisions, *backend.refused))
-)
 RECIPE_ONLY = 3
 """The exit code for a package that was made and cannot be run here."""
 _DIGITS_MAX = 8
@@ -42,8 +39,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=f"one or several of {', '.join(BACKENDS)} (default: openvino)",
     )  # fmt: skip
     parser.add_argument(
-        "--precision", nargs="+", choices=_PRECISIONS, default=["f32"], metavar="PRECISION",
-        help=f"one or several of {', '.join(_PRECISIONS)}, for each backend (default: f32)",
+        "--precision", nargs="+", choices=PRECISIONS, default=["f32"], metavar="PRECISION",
+        help=f"one or several of {', '.join(PRECISIONS)}, for each backend (default: f32)",
     )  # fmt: skip
     parser.add_argument(
         "--shapes", nargs="+", type=_shape, default=[], metavar="WxH",
@@ -69,14 +66,15 @@ def make(options: argparse.Namespace, settings: Settings) -> int:
     for backend, precision in names:
         check_target(backend, precision)
     catalog = Catalog.load(settings.catalog_path)
-    tell = teller(options.json)
+    tell, store = teller(options.json), PackageStore(settings.packages_folder)
+    targets = [_target(options, *each) for each in names]
+    for target in targets:
+        store.require_free(options.model, target.name)
     model = _recorded(options, settings, catalog, tell)
     from models.deploy.making import make_packages
 
-    targets, codes = [_target(options, *each) for each in names], set()
-    for target, found in make_packages(
-        model, targets, PackageStore(settings.packages_folder), is_forced=options.force, tell=tell
-    ):
+    codes = set()
+    for target, found in make_packages(model, targets, store, is_forced=options.force, tell=tell):
         if isinstance(found, Exception):
             codes.add(1)
             complain(f"{target.name}: {message_of(found)}")
@@ -97,27 +95,11 @@ def _show(package: Package, is_json: bool) -> None:
 
 def _recorded(options: argparse.Namespace, settings: Settings, catalog: Catalog, tell: Tell) -> Recorded:
     """The model, recorded on torch."""
-    sees, enlarges = catalog.vision.get(options.model), catalog.upscalers.resolve(options.model)
-    if sees is None and (enlarges is None or catalog.resolve(options.model) is not None):
-        checkpoint = load(spec_of(catalog, options.model), settings)
-        from models.deploy.deploying import record
+    cpu()
+    from models.deploy.loading import record_model
 
-        return record(checkpoint, catalog, _target(options, options.backend[0], options.precision[0]), tell)
-    if options.parts or options.steps or options.shapes:
-        raise PhotogramError("--parts, --steps and --shapes are for models that draw")
-    device = _cpu()
-    if sees is not None:
-        from models.deploy.vision import record_vision
-        from models.vision.model import load_vision_model
-
-        return record_vision(load_vision_model(sees, device), tell)
-    assert enlarges is not None
-    import torch
-
-    from models.deploy.upscaling import record_upscaler
-    from models.diffusion.upscaling.upscaler import load_upscaler
-
-    return record_upscaler(enlarges, load_upscaler(enlarges.path, device, torch.float32), tell)
+    target = _target(options, options.backend[0], options.precision[0])
+    return record_model(options.model, target, catalog, settings.backend, settings.backends_folder, tell)
 
 
 def _target(options: argparse.Namespace, backend: str, precision: str) -> Target:
@@ -133,7 +115,7 @@ def _advice(manifest: Mapping[str, Any]) -> str:
         model, target = manifest["model"], f"{manifest['backend']}-{manifest['precision']}"
         if speed(manifest["profile"], DEPLOYED) < speed(manifest["profile"], BUILT_IN):
             return f"What is built in was faster here, and stays in use unless: photogram deploy use {model} {target}"
-        return "Workers use it when they load the model the next time; restart the server to have it at once."
+        return "Workers use it from the model's next job on, once none is being drawn with it."
     if manifest["checks"]["forced"]:
         return "It did not pass its checks and is served all the same, because of --force."
     return "It did not pass its checks and is not served; --force would serve it."
@@ -143,7 +125,7 @@ def _without_calls(manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in manifest.items() if name not in ("parts", "files")}
 
 
-def _cpu() -> torch.device:
+def cpu() -> torch.device:
     """The CPU; torch is imported here, with its threads and its libraries quiet."""
     from models.diffusion.quiet import let_waiting_threads_sleep, silence_libraries
 
@@ -164,7 +146,7 @@ def spec_of(catalog: Catalog, name: str) -> ModelSpec:
 
 def load(spec: ModelSpec, settings: Settings) -> Checkpoint:
     """The model in float32 on the CPU, with what the server uses without a package."""
-    device = _cpu()
+    device = cpu()
     from models.diffusion.checkpoint_loading import load_checkpoint
 
     return load_checkpoint(spec, device, backend=settings.backend, cache=settings.backends_folder)

@@ -23,6 +23,8 @@ class Caller:
     """The models that jobs of this caller may use, by their names in the catalog; none is any."""
     kinds: tuple[str, ...] = ()
     """The kinds of its jobs; none is any."""
+    is_administrator: bool = False
+    """Whether it may submit jobs that change what the jobs of all callers get."""
     max_priority: int | None = None
     """The highest priority of its jobs; ``None`` is any."""
     provenance: str = UNMARKED

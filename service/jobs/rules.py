@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from models.errors import FieldProblem, InvalidTicket, ProblemCode
+from models.jobs.deploying import DeployParams
+from models.jobs.kinds import find_kind
 from models.jobs.options import OPTION, JobOptions
 from models.jobs.params import PROVENANCE, DrawParams, JobParams, JobRequest
 from models.jobs.tickets import Ticket
@@ -42,6 +44,9 @@ def require_kept(options: JobOptions, record_ttl_s: int) -> None:
 def _problems(caller: Caller, ticket: Ticket) -> Iterator[FieldProblem]:
     if caller.kinds and ticket.kind not in caller.kinds:
         yield _not_allowed("kind", ticket.kind, caller.kinds)
+    if find_kind(ticket.kind).is_administrative and not caller.is_administrator:
+        message = f"{ticket.kind!r} changes what the jobs of all API keys get, so it needs one with the scope admin"
+        yield FieldProblem("kind", message, ProblemCode.NOT_ALLOWED)
     if caller.models:
         for field, model in _models(ticket.params):
             if model not in caller.models:
@@ -59,7 +64,7 @@ def _models(params: JobParams) -> Iterator[tuple[str, str]]:
     """Each model that the job names, with the field that names it."""
     if params.model_name is not None:
         yield "model", params.model_name
-    if isinstance(params, VisionParams):
+    if isinstance(params, VisionParams | DeployParams):
         yield "model", params.model
     if isinstance(params, DrawParams) and params.refiner is not None:
         yield "refiner.model", params.refiner.model

@@ -30,6 +30,21 @@ def bodies(server: WireServer) -> list[dict]:
     return [record.body for record in server.records.values()]
 
 
+def test_a_deployment_is_a_command_beside_that_of_the_server(server: WireServer):
+    argv = ["house", "--backend", "onnxruntime", "--precision", "int8", "--part", "unet", "--part", "vae_decoder"]
+    assert main(["deploy-job", *argv, "--force"]) == 0
+    [body] = bodies(server)
+    assert body["kind"] == "deploy" and body["params"] == {
+        "model": "house",
+        "backend": "onnxruntime",
+        "precision": "int8",
+        "parts": ["unet", "vae_decoder"],
+        "force": True,
+    }
+    with pytest.raises(SystemExit):
+        main(["deploy-job", "house", "--backend", "openvivo"])
+
+
 def test_objects_lists_and_any_parameter_are_flags(server: WireServer):
     flags = [
         "--lora",

@@ -72,6 +72,6 @@ def test_help_without_the_server(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     monkeypatch.setattr(installed, "entry_points", lambda group: ())
     with pytest.raises(SystemExit):
         main(["--help"])
-    assert "photogram-server adds the commands: up, gateway, worker, llm, storage, vision." in " ".join(
+    assert "photogram-server adds the commands: up, gateway, worker, llm, storage, deploy, vision." in " ".join(
         capsys.readouterr().out.split()
     )

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from models.catalog.vision import VisionSpec
-from models.downloads.space import DISK_PROBLEMS
 from models.errors import InputUnavailable, ModelUnavailable, TrainingFailed
 from models.jobs.finetuning import PROGRESS_STEPS, FinetuneParams, LabelledImage
 from models.jobs.results import FileOutput, JobOutput, Json
@@ -18,12 +15,11 @@ from models.vision.finetuning.examples import LABEL_COLUMN, PATH_COLUMN
 from models.vision.finetuning.options import Options
 from models.vision.finetuning.orders import ARCHIVE, DATA, Order
 from workers.functions import FunctionCall
+from workers.processes import FOLDER, JobProcess
+from workers.scratch import disk_problems_as, scratch_folder
 from workers.training.registering import register
-from workers.training.run import events_of
-from workers.training.scratch import scratch_folder
 
-_FOLDER = "training"
-"""In the data folder: where runs work."""
+_TRAINING = JobProcess("models.vision.finetuning.process", "training")
 _UNNAMED = "model"
 _MEDIA_TYPES = {".json": "application/json", ".html": "text/html; charset=utf-8"}
 _OTHER = "application/octet-stream"
@@ -41,7 +37,7 @@ def finetune(call: FunctionCall) -> JobOutput:
     base = call.catalog.vision.resolve(params.model)
     if base is None:
         raise ModelUnavailable(f"the vision model {params.model!r} is no longer in the catalog", "model")
-    with _disk_problems_named(), scratch_folder(call.settings.data / _FOLDER) as scratch:
+    with disk_problems_as(TrainingFailed, "the data set"), scratch_folder(call.settings.data / FOLDER) as scratch:
         _lay_out(call, params, scratch)
         order = Order(base, Path("made", params.name or _UNNAMED), _options(params), params.multi_label)
         document = _followed(call, order, scratch)
@@ -49,16 +45,6 @@ def finetune(call: FunctionCall) -> JobOutput:
         files = tuple(_file(path) for path in sorted(made.iterdir()))
         call.raise_if_canceled()
         return JobOutput(document={**_place_of(call, params, made, base), **document}, files=files)
-
-
-@contextmanager
-def _disk_problems_named() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in DISK_PROBLEMS:
-            raise
-        raise TrainingFailed(f"the data set cannot be written: {DISK_PROBLEMS[error.errno]}") from error
 
 
 def _lay_out(call: FunctionCall, params: FinetuneParams, folder: Path) -> None:
@@ -108,7 +94,7 @@ def _followed(call: FunctionCall, order: Order, scratch: Path) -> dict[str, Json
     """What came of the run; its events are reported meanwhile."""
     epochs: list[Json] = []
     document: dict[str, Json] = {}
-    for event in events_of(call, order.to_line(), scratch):
+    for event in _TRAINING.events(call, order.to_line(), scratch):
         match event["event"]:
             case "progress":
                 call.report(round(event["share"] * PROGRESS_STEPS), PROGRESS_STEPS)

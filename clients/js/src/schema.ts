@@ -614,6 +614,131 @@ export interface components {
             last_attempt: components["schemas"]["AttemptView"] | null;
         };
         /**
+         * DeployBody
+         * @description A request to export a model to an inference backend, to check the result, and to have workers use it.
+         */
+        DeployBody: {
+            /**
+             * Model
+             * @description A name or alias from `GET /v1/models` or of a vision model.
+             */
+            model: string;
+            /**
+             * Backend
+             * @description The inference backend, which the worker must have. If left out: `openvino`.
+             * @default null
+             */
+            backend?: ("openvino" | "onnxruntime") | null;
+            /**
+             * Precision
+             * @description Of the weights and of what is computed with them; not every backend has all. If left out: `f32`.
+             * @default null
+             */
+            precision?: ("f32" | "bf16" | "fp16" | "int8" | "w4") | null;
+            /**
+             * Steps
+             * @description Of each image that is drawn to record, to check and to measure; only for models that draw. If left out: the model's.
+             * @default null
+             */
+            steps?: number | null;
+            /**
+             * Parts
+             * @description Only these parts of a model that draws; torch runs the others. None are all. The parts are `text_encoder`, `text_encoder_2`, `text_encoder_3`, `unet`, `transformer`, `vae_decoder`, `vae_encoder`.
+             * @default null
+             */
+            parts?: string[] | null;
+            /**
+             * Force
+             * @description Whether the package is used even if it does not pass its checks. If left out: false.
+             * @default null
+             */
+            force?: boolean | null;
+            /**
+             * Priority
+             * @description Among the jobs of the same API key: each step up gives four times the share of the device.
+             * @default null
+             */
+            priority?: number | null;
+        };
+        /**
+         * DeployJob
+         * @description Export a model to an inference backend, check the result, and have workers use it.
+         */
+        DeployJob: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "deploy";
+            params: components["schemas"]["DeployBody"];
+            /**
+             * @description A URL that gets events of this job.
+             * @default null
+             */
+            webhook?: components["schemas"]["WebhookBody"] | null;
+            /**
+             * Start Within S
+             * @description A job that no worker has started after so many seconds fails with `start_timeout` and costs nothing.
+             * @default null
+             */
+            start_within_s?: number | null;
+            /**
+             * Cancel After S
+             * @description A job that has not ended so many seconds after it was accepted is canceled.
+             * @default null
+             */
+            cancel_after_s?: number | null;
+            /**
+             * Retries
+             * @description How often the job runs again after an `internal_error`. If left out: 0.
+             * @default null
+             */
+            retries?: number | null;
+            /**
+             * Retain S
+             * @description Record, images and files are removed so many seconds after the end of the job. If left out: as long as the server keeps them.
+             * @default null
+             */
+            retain_s?: number | null;
+            /**
+             * Tags
+             * @description Words of your own to find the job by, each of 1 to 64 characters.
+             * @default null
+             */
+            tags?: string[] | null;
+            /**
+             * Metadata
+             * @description Up to 16 values of your own to find the job by. A key has 1 to 64 letters, digits, `_`, `.` and `-`, a value at most 500 characters; with the tags at most 4096 bytes of JSON.
+             * @default null
+             */
+            metadata?: {
+                [key: string]: string;
+            } | null;
+        };
+        /**
+         * DeployParams
+         * @description The effective parameters; ``steps`` is ``None`` for a vision model.
+         */
+        DeployParams: {
+            /** Model */
+            model: string;
+            /** Backend */
+            backend: string;
+            /** Precision */
+            precision: string;
+            /** Steps */
+            steps: number | null;
+            /** Parts */
+            parts: string[];
+            /** Force */
+            force: boolean;
+            /**
+             * Priority
+             * @default 0
+             */
+            priority?: number;
+        };
+        /**
          * DescribeModelBody
          * @description A request for what a vision model is.
          */
@@ -2195,7 +2320,7 @@ export interface components {
          * JobBody
          * @description A job to submit.
          */
-        JobBody: components["schemas"]["Txt2ImgJob"] | components["schemas"]["Img2ImgJob"] | components["schemas"]["InpaintJob"] | components["schemas"]["UpscaleJob"] | components["schemas"]["FaceRestoreJob"] | components["schemas"]["FaceSwapJob"] | components["schemas"]["ClassifyJob"] | components["schemas"]["EmbedJob"] | components["schemas"]["SimilarityJob"] | components["schemas"]["DescribeModelJob"] | components["schemas"]["FinetuneJob"];
+        JobBody: components["schemas"]["Txt2ImgJob"] | components["schemas"]["Img2ImgJob"] | components["schemas"]["InpaintJob"] | components["schemas"]["UpscaleJob"] | components["schemas"]["FaceRestoreJob"] | components["schemas"]["FaceSwapJob"] | components["schemas"]["ClassifyJob"] | components["schemas"]["EmbedJob"] | components["schemas"]["SimilarityJob"] | components["schemas"]["DescribeModelJob"] | components["schemas"]["FinetuneJob"] | components["schemas"]["DeployJob"];
         /**
          * JobListView
          * @description Some jobs of the API key.
@@ -2232,7 +2357,7 @@ export interface components {
              * Params
              * @description The effective parameters: defaults and random seed are filled in, the prompt is as it was sent.
              */
-            params: components["schemas"]["DrawParams"] | components["schemas"]["UpscaleParams"] | components["schemas"]["FaceRestoreParams"] | components["schemas"]["ClassifyParams"] | components["schemas"]["EmbedParams"] | components["schemas"]["SimilarityParams"] | components["schemas"]["DescribeModelParams"] | components["schemas"]["FinetuneParams"];
+            params: components["schemas"]["DrawParams"] | components["schemas"]["UpscaleParams"] | components["schemas"]["FaceRestoreParams"] | components["schemas"]["ClassifyParams"] | components["schemas"]["EmbedParams"] | components["schemas"]["SimilarityParams"] | components["schemas"]["DescribeModelParams"] | components["schemas"]["FinetuneParams"] | components["schemas"]["DeployParams"];
             /**
              * Revised Prompt
              * @description The prompt that is used instead, if the prompt was rewritten.
@@ -3151,6 +3276,13 @@ export interface components {
              * @description How many bytes the whole download has, if that is known.
              */
             total_bytes?: number | null;
+            /**
+             * Note
+             * @description What a running job of some kinds told last, such as its stage: its last event `note`.
+             */
+            note?: {
+                [key: string]: unknown;
+            } | null;
         };
         /**
          * ProposedJob

@@ -1,17 +1,11 @@
-"""A run as a process of its own: its order comes on standard input, and its events go to standard output as JSON.
-
-The process ends when its standard input is closed, so that it never outlives the one that started it.
-"""
+"""A training run as a process of its own."""
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import sys
-import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -19,6 +13,7 @@ from models.diffusion.failures import is_out_of_memory
 from models.downloads.progress import Progress
 from models.downloads.space import DISK_PROBLEMS, in_words
 from models.errors import FinetuneError, JobFailure, OutOfMemory, TrainingFailed, UnreadableArchive
+from models.job_process import Tell, run
 from models.media.archives import archive_facts, unpack
 from models.vision.files import download, is_on_disk
 from models.vision.finetuning.examples import dataset_in
@@ -27,8 +22,6 @@ from models.vision.finetuning.options import Options
 from models.vision.finetuning.orders import ARCHIVE, DATA, Order
 from models.vision.finetuning.training import Counted, Epoch
 
-NICENESS = 10
-"""Where this process shares a core with one that draws, it gets about a tenth of it."""
 SKIPPED_TOLD = 100
 """How many images that were left out an event lists."""
 _TOLD_EVERY_S = 0.5
@@ -36,26 +29,11 @@ _TOLD_EVERY_S = 0.5
 
 def main() -> int:
     """Run in the current folder, which has the data and gets the model."""
-    order = Order.read(sys.stdin.buffer.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.nice(NICENESS)
-    try:
-        _run(order)
-    except Exception as error:
-        failure = _failure(error)
-        if failure is None:
-            raise
-        _tell({"event": "failed", "code": failure.code, "message": str(failure), "detail": failure.detail})
-    return 0
+    return run(_run, _failure)
 
 
-def _end_with_parent() -> None:
-    while os.read(0, 1 << 10):
-        continue
-    os._exit(1)
-
-
-def _run(order: Order) -> None:
+def _run(line: bytes, tell: Tell) -> None:
+    order = Order.read(line)
     if ARCHIVE.exists():
         _unpack()
     if not is_on_disk(order.base):
@@ -63,7 +41,7 @@ def _run(order: Order) -> None:
     source, multi_label = dataset_in(DATA), order.is_multi_label
     events = finetune(source, order.base, order.place, order.options, is_multi_label=multi_label, is_confined=True)
     for document in _documents(events, order.options):
-        _tell(document)
+        tell(document)
 
 
 def _unpack() -> None:
@@ -132,19 +110,6 @@ def share_done(event: Event, options: Options) -> float:
         case Finetuned():
             return 1.0
     return 0.0
-
-
-def _tell(document: Mapping[str, Any]) -> None:
-    print(json.dumps(_plain(document), default=str), flush=True)
-
-
-def _plain(value: Any) -> Any:
-    """``value`` with ``None`` for numbers that JSON has not."""
-    if isinstance(value, Mapping):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 if __name__ == "__main__":

@@ -181,6 +181,9 @@ class ProgressView(BaseModel):
     loading: str | None = Field(None, description="What is being downloaded or loaded before the first step.")
     done_bytes: int | None = Field(None, description="How many bytes of it are downloaded, during a download.")
     total_bytes: int | None = Field(None, description="How many bytes the whole download has, if that is known.")
+    note: dict[str, Any] | None = Field(
+        None, description="What a running job of some kinds told last, such as its stage: its last event `note`."
+    )
 
 
 class QueueView(BaseModel):

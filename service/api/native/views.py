@@ -115,6 +115,7 @@ def _progress(record: JobRecord) -> ProgressView:
         loading=None if loading is None else loading.name,
         done_bytes=None if loading is None else loading.done_bytes,
         total_bytes=None if loading is None else loading.total_bytes,
+        note=dict(record.noted) if record.noted and record.status is JobStatus.RUNNING else None,
     )
 
 

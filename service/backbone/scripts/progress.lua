@@ -3,6 +3,7 @@ local go = redis.call('EXISTS', KEYS[3]) == 1 and 'watched' or 'go'
 if not is_ours(execution) then return 'over' end
 if get('cancel_requested') == '1' then return 'cancel' end
 if kind == 'note' then
+  redis.call('HSET', record, 'noted', data)
   emit(kind, data)
   return go
 end

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from photogram_runtime.package import MANIFEST, read_package, write_manifest
 
-from models.deploy.store import STALE_S, Busy, NoTarget, PackageStore
+from models.deploy.store import Busy, NoTarget, PackageStore
 
 MODEL, TARGET = "tiny", "openvino-f32"
 
@@ -105,16 +105,38 @@ def test_a_disk_that_fills_publishes_nothing(store: PackageStore, monkeypatch: p
     assert (place / "unet.xml").read_text() == "third"
 
 
-def test_what_dead_processes_left_is_swept_after_a_day(store: PackageStore) -> None:
+def test_what_dead_processes_left_goes_with_the_next_package_or_at_once(store: PackageStore) -> None:
     place = published(store)
-    old, young = (place.with_name(f"{TARGET}.{name}.partial") for name in ("old", "young"))
-    for each in (old, young):
+    dead, other = (place.with_name(f"{target}.dead.partial") for target in (TARGET, "openvino-int8"))
+    for each in (dead, other):
         each.mkdir()
         (each / "unet.bin").write_bytes(b"half")
-    os.utime(old, (0, young.stat().st_mtime - STALE_S - 60))
     assert store.targets(MODEL) == [TARGET]
     published(store, "second")
-    assert not old.exists() and young.exists()
+    assert not dead.exists() and other.exists()
+    store.clean(MODEL, "openvino-int8")
+    store.clean("nothing", TARGET)
+    assert visible(store) == [TARGET] and not (store.folder / "nothing").exists()
+
+
+def test_cleaning_leaves_what_is_being_written(store: PackageStore) -> None:
+    with store.writing(MODEL, TARGET) as folder:
+        store.clean(MODEL, TARGET)
+        write(folder, "first")
+    assert store.targets(MODEL) == [TARGET]
+
+
+def test_the_version_changes_with_packages_that_are_published_only(store: PackageStore) -> None:
+    assert store.version(MODEL) is None
+    with store.writing(MODEL, TARGET) as folder:
+        write(folder, "first")
+        assert store.version(MODEL) is None
+    versions = [store.version(MODEL)]
+    published(store, "second")
+    versions.append(store.version(MODEL))
+    store.remove(MODEL, TARGET)
+    assert store.version(MODEL) is None and None not in versions and versions[0] != versions[1]
+    assert store.version("another") is None
 
 
 def test_a_reader_of_the_old_package_keeps_what_it_has_open(store: PackageStore) -> None:

@@ -41,6 +41,25 @@ def test_equal_requests_are_loaded_once(open_cache: Callable[..., ModelCache]) -
     assert cache.request(load("a")).result() is cache.request(load("a")).result()
 
 
+def test_a_model_of_another_version_is_loaded_anew_once_no_row_uses_it(open_cache: Callable[..., ModelCache]) -> None:
+    in_use: set[str] = set()
+    versions = {"a": 1, "b": 1}
+    cache = open_cache(in_use=lambda: in_use)
+
+    def ask(name: str) -> Any:  # two names of the same weights
+        request = LoadRequest("weights", name, lambda: nn.Linear(1, 1), version=lambda: versions[name])
+        return cache.request(request).result()
+
+    first = ask("a")
+    versions["b"] = 2
+    assert ask("b") is first, "the name that it was loaded by counts"
+    versions["a"], in_use = 2, {"weights"}
+    assert ask("a") is first
+    in_use = set()
+    second = ask("a")
+    assert second is not first and ask("a") is second and cache.loaded == ("weights",)
+
+
 def test_the_least_recently_used_goes_first(open_cache: Callable[..., ModelCache]) -> None:
     cache = open_cache(budget_bytes=200)
     for name in ("a", "b", "a", "c"):

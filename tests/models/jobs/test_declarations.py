@@ -15,6 +15,7 @@ from models.catalog.faces import DETECTOR, RESTORER
 from models.catalog.families import SDXL, SDXL_REFINER
 from models.catalog.vision import EYES, VisionModels, VisionSpec
 from models.errors import FieldProblem, InvalidTicket, ProblemCode
+from models.jobs.deploying import DEPLOY
 from models.jobs.finetuning import FINETUNE
 from models.jobs.kinds import BUILT_IN_KINDS, JobKind, find_kind
 from models.jobs.parameters import Field, declared
@@ -63,6 +64,7 @@ OTHER_VALUES: dict[str, Any] = {
     "augment": "rand-m9",
     "top_k": 3, "multi_label": True, "output": "features", "normalize": False, "others": [OTHER, SOURCE],
     "texts": ["a dog"],
+    "backend": "onnxruntime", "precision": "int8", "steps": 12, "parts": ["unet"], "force": True,
 }  # fmt: skip
 """For each field of any kind, a value that is not what a request gets without it."""
 BESIDE: dict[str, dict[str, Any]] = {
@@ -75,8 +77,10 @@ BESIDE: dict[str, dict[str, Any]] = {
 """Further fields that a field needs beside it."""
 REFUSED = {("inpaint", "refiner"), ("txt2img", "model")}
 """Values of the above that a kind refuses: no refiner goes with inpaint, and no refiner model does txt2img."""
-ONE_OF = {FINETUNE: {"data": SOURCE}, SIMILARITY: {"image": SOURCE, "others": [SOURCE]}}
-"""Requests of the kinds that need one of several optional fields."""
+ONE_OF = {
+    FINETUNE: {"data": SOURCE}, SIMILARITY: {"image": SOURCE, "others": [SOURCE]}, DEPLOY: {"model": "deep"},
+}  # fmt: skip
+"""Requests of the kinds that need one of several optional fields, or a field that others need not."""
 POSSIBLE = [kind for kind in BUILT_IN_KINDS if kind.params is not JobParams]
 
 
@@ -143,7 +147,7 @@ def test_effective_parameters_can_be_posted_again(kind: JobKind) -> None:
     ignored = (*kind.ignores, "aspect_ratio", "reuse_interval", "model", "images", "texts")
     names = [name for name in (field.name for field in declared(kind.request)) if name not in ignored]
     names = [name for name in names if (kind.name, name) not in REFUSED]
-    first = completed(kind.name, {name: OTHER_VALUES[name] for name in names})
+    first = completed(kind.name, minimal(kind) | {name: OTHER_VALUES[name] for name in names})
     for params in (first, completed(kind.name, minimal(kind))):
         assert completed(kind.name, json_of(params)) == params
 

@@ -105,6 +105,7 @@ if TYPE_CHECKING:
     capabilities = _client.capabilities
     classify = _client.classify
     delete_image = _client.delete_image
+    deploy = _client.deploy
     describe_model = _client.describe_model
     download = _client.download
     download_file = _client.download_file
@@ -255,6 +256,7 @@ __all__ = [
     "capabilities",
     "classify",
     "delete_image",
+    "deploy",
     "describe_model",
     "download",
     "download_file",

@@ -9,6 +9,7 @@ from ._flows import Following, Listener
 from ._images import ImageSource
 from ._params import (
     ClassifyParams,
+    DeployParams,
     DescribeModelParams,
     EmbedParams,
     FaceRestoreParams,
@@ -140,6 +141,23 @@ class AsyncKindMethods:
         """
         every, following = {**params}, Following(timeout_s, on_event)
         return await self._finish("finetune", every, following, options)
+
+    async def deploy(
+        self,
+        model: str,
+        *,
+        timeout_s: float | None = None,
+        on_event: Listener | None = None,
+        options: JobOptions | None = None,
+        **params: Unpack[DeployParams],
+    ) -> AsyncJobHandle:
+        """Export a model to an inference backend, check the result, and have workers use it.
+
+        The result is in `.result.document` of the job that is returned.
+        Cancels the job and raises as `generate` does.
+        """
+        every, following = {"model": model, **params}, Following(timeout_s, on_event)
+        return await self._finish("deploy", every, following, options)
 
     async def _draw(
         self,

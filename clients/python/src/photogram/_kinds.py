@@ -8,6 +8,7 @@ from ._handles import GeneratedImage, JobHandle
 from ._images import ImageSource
 from ._params import (
     ClassifyParams,
+    DeployParams,
     DescribeModelParams,
     EmbedParams,
     FaceRestoreParams,
@@ -140,6 +141,23 @@ class KindMethods:
         """
         every, following = {**params}, Following(timeout_s, on_event)
         return self._finish("finetune", every, following, options)
+
+    def deploy(
+        self,
+        model: str,
+        *,
+        timeout_s: float | None = None,
+        on_event: Listener | None = None,
+        options: JobOptions | None = None,
+        **params: Unpack[DeployParams],
+    ) -> JobHandle:
+        """Export a model to an inference backend, check the result, and have workers use it.
+
+        The result is in `.result.document` of the job that is returned.
+        Cancels the job and raises as `generate` does.
+        """
+        every, following = {"model": model, **params}, Following(timeout_s, on_event)
+        return self._finish("deploy", every, following, options)
 
     def _draw(
         self,

@@ -22,10 +22,12 @@ class Progress:
 
     step: int
     steps: int
+    note: Mapping[str, Any] | None = None
+    """What a running job of some kinds told last, such as its stage."""
 
     @classmethod
     def from_payload(cls, payload: Payload) -> "Progress":
-        return cls(step=int(payload["step"]), steps=int(payload["steps"]))
+        return cls(int(payload["step"]), int(payload["steps"]), payload.get("note"))
 
 
 @dataclass(frozen=True, slots=True)

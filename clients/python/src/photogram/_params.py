@@ -321,6 +321,26 @@ class FinetuneParams(TypedDict, total=False):
     """Among the jobs of the same API key: each step up gives four times the share of the device. From -2 to 2."""
 
 
+class DeployParams(TypedDict, total=False):
+    """The parameters of deploy, without `model`."""
+
+    backend: str | None
+    """The inference backend, which the worker must have. One of `openvino`, `onnxruntime`. Left out: `openvino`."""
+    precision: str | None
+    """Of the weights and of what is computed with them; not every backend has all. One of `f32`, `bf16`, `fp16`,
+    `int8`, `w4`. Left out: `f32`."""
+    steps: int | None
+    """Of each image that is drawn to record, to check and to measure; only for models that draw. From 1 to 1000.
+    Left out: the model's."""
+    parts: Sequence[str] | None
+    """Only these parts of a model that draws; torch runs the others. None are all. The parts are `text_encoder`,
+    `text_encoder_2`, `text_encoder_3`, `unet`, `transformer`, `vae_decoder`, `vae_encoder`."""
+    force: bool | None
+    """Whether the package is used even if it does not pass its checks. Left out: false."""
+    priority: int | None
+    """Among the jobs of the same API key: each step up gives four times the share of the device. From -2 to 2."""
+
+
 class JobOptions(TypedDict, total=False):
     """What a request says of its job beside the parameters."""
 

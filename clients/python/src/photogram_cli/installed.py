@@ -16,6 +16,7 @@ SERVER_COMMANDS = {
     "models": "list, add, remove and check the server's models",
     "llm": "install, list and serve language models",
     "storage": "check the server's storage, and move it to S3 or back",
+    "deploy": "export a model to an inference backend, and check the result",
     "vision": "give a vision model labels of your own",
 }
 

@@ -466,6 +466,39 @@ FINETUNEPARAMS = (
     ),
 )
 
+DEPLOYPARAMS = (
+    Parameter("model", "str", "A name or alias from `GET /v1/models` or of a vision model."),
+    Parameter(
+        "backend",
+        "str",
+        "The inference backend, which the worker must have. One of `openvino`, `onnxruntime`. Left out: `openvino`.",
+        choices=("openvino", "onnxruntime"),
+    ),
+    Parameter(
+        "precision",
+        "str",
+        "Of the weights and of what is computed with them; not every backend has all. One of `f32`, `bf16`, `fp16`, `int8`, `w4`. Left out: `f32`.",
+        choices=("f32", "bf16", "fp16", "int8", "w4"),
+    ),
+    Parameter(
+        "steps",
+        "int",
+        "Of each image that is drawn to record, to check and to measure; only for models that draw. From 1 to 1000. Left out: the model's.",
+    ),
+    Parameter(
+        "parts",
+        "str",
+        "Only these parts of a model that draws; torch runs the others. None are all. The parts are `text_encoder`, `text_encoder_2`, `text_encoder_3`, `unet`, `transformer`, `vae_decoder`, `vae_encoder`.",
+        is_list=True,
+    ),
+    Parameter("force", "bool", "Whether the package is used even if it does not pass its checks. Left out: false."),
+    Parameter(
+        "priority",
+        "int",
+        "Among the jobs of the same API key: each step up gives four times the share of the device. From -2 to 2.",
+    ),
+)
+
 KINDS = (
     Kind(
         "txt2img",
@@ -512,6 +545,14 @@ KINDS = (
         "document",
         FINETUNEPARAMS,
         required=(),
+        ignored=(),
+    ),
+    Kind(
+        "deploy",
+        "Export a model to an inference backend, check the result, and have workers use it.",
+        "document",
+        DEPLOYPARAMS,
+        required=("model",),
         ignored=(),
     ),
 )

@@ -14,16 +14,25 @@ from .parameters import KINDS
 from .texts import FileName
 
 EXIT_CODES = "Exit codes: 0 done, 1 the job or the connection failed, 2 used wrongly, 130 interrupted (Ctrl-C)."
+_METHODS = {"txt2img": "generate", "img2img": "edit"}
+"""The names of commands, and of methods of the client, that are not called after the kind of job."""
+_COMMANDS = {"deploy": "deploy-job"}
+"""Commands that are called like no method: the server has a command of that name, which needs no server that runs."""
+
+
+def _command(kind: str) -> str:
+    method = _METHODS.get(kind, kind)
+    return _COMMANDS.get(method, method.replace("_", "-"))
+
+
 ALWAYS_OWN = frozenset({
     "generate", "edit", "inpaint", "rewrite", "assist", "batch", "jobs", "images", "search", "duplicates", "provenance",
     "samplers", "upscalers", "loras", "styles", "kinds", "webhooks", "usage", "status", "doctor", "completion",
-}) | {kind.name.replace("_", "-") for kind in KINDS}  # fmt: skip
+}) | {_command(kind.name) for kind in KINDS}  # fmt: skip
 """The commands of the client. `models`, `keys` and `config` are the server's where that is installed."""
 EVENTS = ("job.started", "job.progress", "job.finished")
 DAY_S = 24 * 3600
 
-_METHODS = {"txt2img": "generate", "img2img": "edit"}
-"""The names of commands, and of methods of the client, that are not called after the kind of job."""
 _MAY_BE_POSITIONAL = {"describe_model": {"model": "NAME"}}
 """By the kind: parameters that may be given at their place or by their flag."""
 _POSITIONAL = {"prompt": "PROMPT", "image": "IMAGE", "mask": "MASK"}
@@ -95,7 +104,7 @@ def _verbs(commands: "Commands", name: str, text: str) -> "Commands":
 def _add_kind(commands: "Commands", common: Parser, kind: Kind) -> None:
     method = _METHODS.get(kind.name, kind.name)
     text = kind.summary[0].lower() + kind.summary[1:].rstrip(".")
-    command = _add(commands, common, method.replace("_", "-"), "drawing:run_kind", text)
+    command = _add(commands, common, _command(kind.name), "drawing:run_kind", text)
     command.set_defaults(kind=kind.name, method=method)
     optional = _MAY_BE_POSITIONAL.get(kind.name, {})
     arguments = [_POSITIONAL.get(each, each.upper()) for each in kind.required] + [
@@ -123,9 +132,12 @@ def _add_kind(commands: "Commands", common: Parser, kind: Kind) -> None:
 def _add_positional(command: Parser, parameter: Parameter) -> None:
     is_image = parameter.form == "image" or parameter.name == "mask"
     form: dict[str, Any] = {"type": ImageArgument} if is_image else {}
-    what = "what the image shows" if parameter.name == "prompt" else "a file, a URL, or an image that the server has"
+    if is_image:
+        text = "a file, a URL, or an image that the server has; - is standard input"
+    else:
+        text = "what the image shows; - is standard input" if parameter.name == "prompt" else parameter.text
     metavar = _POSITIONAL.get(parameter.name, parameter.name.upper())
-    command.add_argument(PARAM + parameter.name, metavar=metavar, help=f"{what}; - is standard input", **form)
+    command.add_argument(PARAM + parameter.name, metavar=metavar, help=text, **form)
 
 
 def _add_output(parser: Parser, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Working folders of training runs, removed at their end or, if the worker died, by the next run."""
+"""Working folders of jobs that are processes, removed at their end or, if the worker died, by the next one."""
 
 from __future__ import annotations
 
@@ -10,9 +10,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from models.downloads.space import DISK_PROBLEMS
+from models.errors import JobFailure
 from service.backbone.files import make_folder
 
 _LOCK = ".lock"
+
+
+@contextmanager
+def disk_problems_as(failure: type[JobFailure], what: str) -> Iterator[None]:
+    """Raise ``failure``, which says that ``what`` cannot be written and why, for what is wrong with the disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_PROBLEMS:
+            raise
+        raise failure(f"{what} cannot be written: {DISK_PROBLEMS[error.errno]}") from error
 
 
 @contextmanager

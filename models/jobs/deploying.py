@@ -1,0 +1,160 @@
+"""The job kind that deploys: its request, its effective parameters, its cost, and how a request is completed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from models.catalog.catalog import Catalog, ModelSpec
+from models.catalog.families import FAMILIES, FamilyFacts
+from models.catalog.names import unknown_name
+from models.catalog.vision import VisionSpec, vision_problem
+from models.deploy.backends import BACKENDS, PRECISIONS, UnknownTarget, known_target
+from models.errors import Problem, ProblemCode
+from models.jobs.checks import Problems, choice_problem, range_problem, value_or
+from models.jobs.cost import Cost, Sizes
+from models.jobs.parameters import Parameter
+from models.jobs.params import JobParams, JobRequest
+from models.jobs.vision import PRIORITY
+
+DEPLOY = "deploy"
+PROGRESS_STEPS = 100
+"""The steps of a job: parts of a hundred, over all stages."""
+UNET, TRANSFORMER = "unet", "transformer"
+PARTS = ("text_encoder", "text_encoder_2", "text_encoder_3", UNET, TRANSFORMER, "vae_decoder", "vae_encoder")
+"""The parts of models that draw; each model has some of them."""
+DEFAULT_BACKEND, DEFAULT_PRECISION = "openvino", "f32"
+_DRAWN_IMAGES = 70
+"""So many images are drawn about, over recording, checks and measurements, each of ``_DRAWN_PX``."""
+_DRAWN_PX = 512 * 512
+"""What an image is counted as, whatever the model's size."""
+_SEEING_PX = 1_000_000
+"""What the deployment of a vision model is counted as: its runs are short."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeployRequest(JobRequest):
+    """A request to export a model to an inference backend, to check the result, and to have workers use it."""
+
+    kind: str = DEPLOY
+    model: Annotated[str, Parameter(text="A name or alias from `GET /v1/models` or of a vision model.")]
+    backend: Annotated[
+        str | None,
+        Parameter(
+            text="The inference backend, which the worker must have.", choices=tuple(BACKENDS),
+            if_left_out=f"`{DEFAULT_BACKEND}`",
+        ),
+    ] = None  # fmt: skip
+    precision: Annotated[
+        str | None,
+        Parameter(
+            text="Of the weights and of what is computed with them; not every backend has all.", choices=PRECISIONS,
+            if_left_out=f"`{DEFAULT_PRECISION}`",
+        ),
+    ] = None  # fmt: skip
+    steps: Annotated[
+        int | None,
+        Parameter(
+            text="Of each image that is drawn to record, to check and to measure; only for models that draw.", low=1,
+            high=1000, is_checked_later=True, if_left_out="the model's",
+        ),
+    ] = None  # fmt: skip
+    parts: Annotated[
+        tuple[str, ...],
+        Parameter(
+            text="Only these parts of a model that draws; torch runs the others. None are all. The parts are "
+            f"{', '.join(f'`{each}`' for each in PARTS)}.",
+            max_items=len(PARTS),
+        ),
+    ] = ()  # fmt: skip
+    force: Annotated[
+        bool | None,
+        Parameter(text="Whether the package is used even if it does not pass its checks.", if_left_out="false"),
+    ] = None
+    priority: Annotated[int | None, PRIORITY] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeployParams(JobParams):
+    """The effective parameters; ``steps`` is ``None`` for a vision model."""
+
+    declaration: ClassVar[type[JobRequest]] = DeployRequest
+
+    model: str
+    backend: str
+    precision: str
+    steps: int | None
+    parts: tuple[str, ...]
+    force: bool
+    priority: int = 0
+
+    @property
+    def target(self) -> str:
+        """The name of the package."""
+        return f"{self.backend}-{self.precision}"
+
+    @property
+    def expected_steps(self) -> int:
+        return PROGRESS_STEPS
+
+    def cost(self, sizes: Sizes) -> Cost:
+        """The images that are drawn with torch and with the package; exporting is not counted."""
+        step_px = _SEEING_PX if self.steps is None else _DRAWN_IMAGES * _DRAWN_PX * self.steps
+        return Cost(step_px=step_px, steps_field="steps")
+
+
+def complete_deploy(request: DeployRequest, catalog: Catalog, problems: Problems) -> DeployParams:
+    """The effective parameters of ``request``; what the worker's machine lacks is found there."""
+    found = catalog.vision.resolve(request.model) or catalog.resolve(request.model)
+    if found is None:
+        problems.note("model", unknown_name("model", request.model, [*catalog, *catalog.vision]))
+    elif isinstance(found, VisionSpec):
+        _check_vision(request, found, problems)
+    else:
+        _check_drawing(request, found, problems)
+    backend, precision = value_or(request.backend, DEFAULT_BACKEND), value_or(request.precision, DEFAULT_PRECISION)
+    problems.note("precision", _precision_problem(backend, precision))
+    return DeployParams(
+        model=request.model if found is None else found.name,
+        backend=backend,
+        precision=precision,
+        steps=value_or(request.steps, found.defaults.num_inference_steps) if isinstance(found, ModelSpec) else None,
+        parts=request.parts,
+        force=value_or(request.force, False),
+        priority=value_or(request.priority, 0),
+    )
+
+
+def _check_vision(request: DeployRequest, spec: VisionSpec, problems: Problems) -> None:
+    problems.note("model", vision_problem(spec))
+    unable = Problem(f"is for models that draw, and {spec.name} sees", ProblemCode.NOT_APPLICABLE)
+    problems.note("steps", None if request.steps is None else unable)
+    problems.note("parts", unable if request.parts else None)
+
+
+def _check_drawing(request: DeployRequest, spec: ModelSpec, problems: Problems) -> None:
+    facts = FAMILIES.get(spec.family)
+    broken = spec.weights_problem() if facts else f"its family {spec.family!r} is none of {', '.join(FAMILIES)}"
+    if broken is not None:
+        problems.note("model", Problem(f"{spec.name} cannot be used: {broken}", ProblemCode.UNAVAILABLE))
+    if request.steps is not None:
+        problems.note("steps", range_problem(request.steps, 1, spec.limits.max_steps))
+    known = [each for each in PARTS if facts is None or each != _other_denoiser(facts)]
+    for index, part in enumerate(request.parts):
+        problems.note(f"parts[{index}]", choice_problem(part, known))
+
+
+def _other_denoiser(facts: FamilyFacts) -> str:
+    """The denoiser that no model of the family has."""
+    return TRANSFORMER if facts.denoiser == FamilyFacts.denoiser else UNET
+
+
+def _precision_problem(backend: str, precision: str) -> Problem | None:
+    """A problem if the backend has not this precision of other backends; unknown names are found by their choices."""
+    if backend not in BACKENDS or precision not in PRECISIONS:
+        return None
+    try:
+        known_target(backend, precision)
+    except UnknownTarget as error:
+        return Problem(str(error), ProblemCode.NOT_APPLICABLE)
+    return None
