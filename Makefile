@@ -37,11 +37,11 @@ deploy-matrix: $(DEV)  ## Deploy every family to every backend, and write the ta
 language: $(READY)  ## Install the language engine, which rewrites prompts; everything else works without it.
 	@$(BIN)/photogram llm install || echo "Continuing without prompt rewriting; PHOTOGRAM_LLM=off skips this step." >&2
 
-$(READY): pyproject.toml clients/python/pyproject.toml clients/runtime/pyproject.toml constraints.txt
+$(READY): pyproject.toml clients/python/pyproject.toml clients/runtime/pyproject.toml clients/mcp/pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing torch, then the server and what it needs ..."
 	$(PIP) "torch==2.13.0"
-	$(PIP) -e clients/runtime -e clients/python -e ".[worker,rwkv,gguf,safety,deploy]"
+	$(PIP) -e clients/runtime -e clients/python -e clients/mcp -e ".[worker,rwkv,gguf,safety,deploy]"
 	$(PIP) --no-deps spandrel  # its metadata requires torchvision
 	touch $(READY)
 

@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
-OURS = {"photogram", "photogram-discord", "photogram-runtime", "photogram-server"}
+OURS = {"photogram", "photogram-discord", "photogram-mcp", "photogram-runtime", "photogram-server"}
 TRAINING = "train"
 """The extra that `make` does not install."""
 OF_CUDA = ("nvidia-", "cuda-", "triton")

@@ -18,6 +18,7 @@ from service.api.documentation import DocumentedApi
 from service.api.errors import ErrorRenderer
 from service.api.hosts import KnownHosts
 from service.api.job_bodies import job_body
+from service.api.mcp import McpEndpoint, mcp_route
 from service.api.metrics.requests import MeasuredRequests
 from service.api.middleware import ErrorRendering, RequestId
 from service.api.native.openapi import document_jobs, params_classes
@@ -98,6 +99,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         async with open_gateway(settings) as gateway, _sending_webhooks(gateway):
             yield {"gateway": gateway, "stopping": Stopping()}
+            await assistants.stop()
 
     renderer = ErrorRenderer([prodia_v1.DIALECT, prodia_v2.DIALECT, openai.DIALECT, sdapi.DIALECT])
     app = DocumentedApi(
@@ -132,7 +134,8 @@ def create_app(settings: Settings) -> FastAPI:
         ],
         exception_handlers={HTTPException: renderer, RequestValidationError: renderer},
     )
-    app.routes.extend((POLLS, *SUBMISSIONS))
+    assistants = McpEndpoint(app, settings.max_body_bytes)
+    app.routes.extend((POLLS, *SUBMISSIONS, mcp_route(assistants)))
     for module in (prodia_v1, prodia_v2, native, images, assist, openai, sdapi, health, metrics, index, pages):
         app.include_router(module.router)
     if settings.prodia_keyless:
