@@ -628,13 +628,13 @@ export interface components {
              * @description The inference backend, which the worker must have. If left out: `openvino`.
              * @default null
              */
-            backend?: ("openvino" | "onnxruntime") | null;
+            backend?: ("openvino" | "onnxruntime" | "aoti" | "tensorrt") | null;
             /**
              * Precision
              * @description Of the weights and of what is computed with them; not every backend has all. If left out: `f32`.
              * @default null
              */
-            precision?: ("f32" | "bf16" | "fp16" | "int8" | "w4") | null;
+            precision?: ("f32" | "bf16" | "fp16" | "int8" | "w4" | "fp8") | null;
             /**
              * Steps
              * @description Of each image that is drawn to record, to check and to measure; only for models that draw. If left out: the model's.

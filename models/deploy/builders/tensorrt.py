@@ -38,7 +38,7 @@ def build(exported: Exported, family: str, precision: str, folder: Path) -> str:
 
 
 def _require_equal(exported: Exported, graph: Path) -> None:
-    found = PartDifference.of(OnnxRuntimeGraph(graph, _CHECKED_AS, 1), exported.calls)
+    found = PartDifference.of(OnnxRuntimeGraph(graph, threads=1), exported.calls)
     if not found.relative <= THRESHOLDS[_CHECKED_AS].relative:
         raise Unexportable(f"{exported.part.name}: its ONNX graph differs from torch by {found.relative:.2g}")
 

@@ -325,10 +325,11 @@ class DeployParams(TypedDict, total=False):
     """The parameters of deploy, without `model`."""
 
     backend: str | None
-    """The inference backend, which the worker must have. One of `openvino`, `onnxruntime`. Left out: `openvino`."""
+    """The inference backend, which the worker must have. One of `openvino`, `onnxruntime`, `aoti`, `tensorrt`. Left
+    out: `openvino`."""
     precision: str | None
     """Of the weights and of what is computed with them; not every backend has all. One of `f32`, `bf16`, `fp16`,
-    `int8`, `w4`. Left out: `f32`."""
+    `int8`, `w4`, `fp8`. Left out: `f32`."""
     steps: int | None
     """Of each image that is drawn to record, to check and to measure; only for models that draw. From 1 to 1000.
     Left out: the model's."""

@@ -471,14 +471,14 @@ DEPLOYPARAMS = (
     Parameter(
         "backend",
         "str",
-        "The inference backend, which the worker must have. One of `openvino`, `onnxruntime`. Left out: `openvino`.",
-        choices=("openvino", "onnxruntime"),
+        "The inference backend, which the worker must have. One of `openvino`, `onnxruntime`, `aoti`, `tensorrt`. Left out: `openvino`.",
+        choices=("openvino", "onnxruntime", "aoti", "tensorrt"),
     ),
     Parameter(
         "precision",
         "str",
-        "Of the weights and of what is computed with them; not every backend has all. One of `f32`, `bf16`, `fp16`, `int8`, `w4`. Left out: `f32`.",
-        choices=("f32", "bf16", "fp16", "int8", "w4"),
+        "Of the weights and of what is computed with them; not every backend has all. One of `f32`, `bf16`, `fp16`, `int8`, `w4`, `fp8`. Left out: `f32`.",
+        choices=("f32", "bf16", "fp16", "int8", "w4", "fp8"),
     ),
     Parameter(
         "steps",

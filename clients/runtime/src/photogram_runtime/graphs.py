@@ -80,14 +80,14 @@ class _Opening:
 class OnnxRuntimeGraph:
     """A graph in ONNX Runtime on the CPU."""
 
-    def __init__(self, opening: _Opening) -> None:
+    def __init__(self, file: Path, threads: int) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = opening.threads
+        options.intra_op_num_threads = threads
         options.log_severity_level = _ERRORS
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads would take the cores
-        self._session: Any = onnxruntime.InferenceSession(opening.file, options, providers=["CPUExecutionProvider"])
+        self._session: Any = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
     def __call__(self, inputs: Mapping[str, Array]) -> list[Array]:
         """See :class:`Graph`."""
@@ -137,4 +137,7 @@ def openvino_problem(precision: str) -> str | None:
     return None
 
 
-_OPENERS: dict[str, Callable[[_Opening], Graph]] = {"onnxruntime": OnnxRuntimeGraph, "openvino": OpenVinoGraph}
+_OPENERS: dict[str, Callable[[_Opening], Graph]] = {
+    "onnxruntime": lambda opening: OnnxRuntimeGraph(opening.file, opening.threads),
+    "openvino": OpenVinoGraph,
+}
