@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from photogram_runtime.package import Package, is_recipe
@@ -15,7 +15,7 @@ from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.names import printable, unknown_name
 from models.deploy.backends import BACKENDS, PRECISIONS, REFUSED, check_target
 from models.deploy.profiling_keys import BUILT_IN, DEPLOYED, speed
-from models.deploy.store import PackageStore
+from models.deploy.store import Busy, PackageStore
 from models.errors import PhotogramError, with_detail
 from service.backbone.settings import Settings
 from service.commands.deploy_figures import show_lines
@@ -67,13 +67,13 @@ def make(options: argparse.Namespace, settings: Settings) -> int:
         check_target(backend, precision)
     catalog = Catalog.load(settings.catalog_path)
     tell, store = teller(options.json), PackageStore(settings.packages_folder)
-    targets = [_target(options, *each) for each in names]
-    for target in targets:
-        store.require_free(options.model, target.name)
+    codes: set[int] = set()
+    targets = list(_free(store, options.model, [_target(options, *each) for each in names], codes))
+    if not targets:
+        return 1
     model = _recorded(options, settings, catalog, tell)
     from models.deploy.making import make_packages
 
-    codes = set()
     for target, found in make_packages(model, targets, store, is_forced=options.force, tell=tell):
         if isinstance(found, Exception):
             codes.add(1)
@@ -82,6 +82,18 @@ def make(options: argparse.Namespace, settings: Settings) -> int:
             codes.add(RECIPE_ONLY if is_recipe(found.manifest) else 0 if found.has_passed else 2)
             _show(found, options.json)
     return next((code for code in (1, 2, RECIPE_ONLY) if code in codes), 0)
+
+
+def _free(store: PackageStore, model: str, targets: Sequence[Target], codes: set[int]) -> Iterator[Target]:
+    """Those of ``targets`` that no other process is making, which is known before the model is recorded."""
+    for target in targets:
+        try:
+            store.require_free(model, target.name)
+        except Busy as error:
+            codes.add(1)
+            complain(f"{target.name}: {error}")
+        else:
+            yield target
 
 
 def _show(package: Package, is_json: bool) -> None:

@@ -167,7 +167,7 @@ def test_a_deployment_is_canceled_in_the_middle_and_begins_again_after_its_worke
     (process,) = deployments(worker)
     world.kill(worker)
     world.until(lambda: not process.is_running())
-    assert left(world) and [name.endswith(".partial") for name in packages(world)] == [True]
+    assert left(world) and {name.endswith(".partial") for name in packages(world)} == {True}
     world.start_worker()
     record = over(world, job)
     assert record.status is JobStatus.SUCCEEDED, record.error_message
