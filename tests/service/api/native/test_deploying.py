@@ -63,7 +63,7 @@ def test_a_deployment_is_queued_with_nothing_left_open(gateway, queued):
         ({"model": None}, "model", "must be a valid string"),
         ({"model": "depp"}, "model", "did you mean 'deep'?"),
         ({"model": "eyes"}, "model", "did you mean 'eye'?"),
-        ({"backend": "openvivo"}, "backend", "must be openvino or onnxruntime"),
+        ({"backend": "openvivo"}, "backend", "must be one of openvino, onnxruntime, aoti, tensorrt"),
         ({"precision": "int7"}, "precision", "must be one of f32"),
         ({"backend": "onnxruntime", "precision": "bf16"}, "precision", "onnxruntime cannot have bf16: its CPU kernels"),
         ({"steps": 0}, "steps", "must be from 1 to 60"),

@@ -24,7 +24,7 @@ def test_a_posted_job_is_shown_whole(client, body, queued):
     assert (job["status"], job["kind"], job["progress"]) == (
         "queued",
         "txt2img",
-        {"step": 0, "steps": 20, "loading": None, "done_bytes": None, "total_bytes": None},
+        {"step": 0, "steps": 20, "loading": None, "done_bytes": None, "total_bytes": None, "note": None},
     )
     assert job["params"] == {
         "prompt": "a red apple", "negative_prompt": "", "model": "house", "sampler": "DPM++ 2M",
@@ -61,7 +61,7 @@ def test_a_finished_job_has_its_result(client, new_job, worker, server_url):
     running = client.get(f"/v1/jobs/{job_id}").json()
     assert (running["status"], running["progress"]) == (
         "running",
-        {"step": 5, "steps": 20, "loading": None, "done_bytes": None, "total_bytes": None},
+        {"step": 5, "steps": 20, "loading": None, "done_bytes": None, "total_bytes": None, "note": None},
     )
     assert running["started_at"] and not running["finished_at"]
     worker.succeed(job_id)

@@ -119,7 +119,7 @@ def test_an_upload_is_named_ever_after(gateway, queued):
     assert job["params"] == {"image": source_of(data), "scale": 2, "upscaler": "Lanczos", "priority": 0}
     assert (job["kind"], job["progress"]) == (
         "upscale",
-        {"step": 0, "steps": 1, "loading": None, "done_bytes": None, "total_bytes": None},
+        {"step": 0, "steps": 1, "loading": None, "done_bytes": None, "total_bytes": None, "note": None},
     )
     assert gateway.get(f"/v1/jobs/{job['id']}").json() | {"queue": None} == job
 
