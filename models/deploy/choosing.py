@@ -22,10 +22,14 @@ log = logging.getLogger(__name__)
 Served = TypeVar("Served")
 
 
-def serve_fastest(checkpoint: Checkpoint, store: PackageStore) -> Checkpoint:
-    """``checkpoint`` with the fastest of its packages; unchanged if none may be used, or all are slower."""
+def serve_fastest(checkpoint: Checkpoint, store: PackageStore, name: str | None = None) -> Checkpoint:
+    """``checkpoint`` with the fastest of its packages; unchanged if none may be used, or all are slower.
+
+    Args:
+        name: under which they are stored, if the model has LoRAs.
+    """
     served = fastest(
-        store, checkpoint.spec.name, BUILT_IN, lambda: digest_of_weights(modules_of(checkpoint)),
+        store, name or checkpoint.spec.name, BUILT_IN, lambda: digest_of_weights(modules_of(checkpoint)),
         lambda package: serve(checkpoint, package, store.compiled),
     )  # fmt: skip
     return served or checkpoint

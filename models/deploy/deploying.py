@@ -14,6 +14,7 @@ from PIL.Image import Image
 
 from models.catalog.catalog import Catalog
 from models.deploy.backends import check_target
+from models.deploy.combinations import combined_name
 from models.deploy.descriptions import drawing_description
 from models.deploy.exporting import Unexportable
 from models.deploy.making import make_package
@@ -51,12 +52,17 @@ class RecordedDrawing:
     parts: Sequence[ModelPart]
     calls: Mapping[str, Sequence[Call]]
     images: Sequence[Image]
+    loras: Sequence[tuple[str, float]] = ()
 
     @cached_property
     def subject(self) -> Subject:
         """See :class:`Recorded`."""
-        spec = self.checkpoint.spec
-        return Subject(spec.name, spec.family, KIND, spec.licence, self.checkpoint.device, modules_of(self.checkpoint))
+        spec, modules = self.checkpoint.spec, modules_of(self.checkpoint)
+        name = combined_name(spec.name, [(name, (weight, weight)) for name, weight in self.loras])
+        base = spec.name if self.loras else None
+        return Subject(
+            name, spec.family, KIND, spec.licence, self.checkpoint.device, modules, base=base, loras=self.loras
+        )
 
     def described(self, folder: Path) -> dict[str, Any] | None:
         """See :class:`Recorded`."""
@@ -84,13 +90,16 @@ class RecordedDrawing:
         return measured(self.checkpoint, self.catalog, packages, self.recipes[0], ROUNDS, tell)
 
 
-def record(checkpoint: Checkpoint, catalog: Catalog, target: Target, tell: Tell) -> RecordedDrawing:
+def record(
+    checkpoint: Checkpoint, catalog: Catalog, target: Target, tell: Tell, loras: Sequence[tuple[str, float]] = ()
+) -> RecordedDrawing:
     """Draw the recipes of ``checkpoint`` on torch, and record the calls of its parts.
 
     Args:
         checkpoint: in float32 on the CPU, with the backend that the server uses without a package.
         catalog: the catalog that has the model.
         target: its backend and its precision do not matter: one recording serves all.
+        loras: that ``checkpoint`` has.
 
     Raises:
         Unexportable: the model does not have a part of ``target``.
@@ -106,7 +115,7 @@ def record(checkpoint: Checkpoint, catalog: Catalog, target: Target, tell: Tell)
         images = draw(recipes, catalog, plain, lambda done, total: tell(Progress("recording", done, total)))
     called = [each for each in parts if recorder.has(each.name)]
     calls = {each.name: recorder.calls(each.name) for each in called}
-    return RecordedDrawing(checkpoint, catalog, recipes, called, calls, images)
+    return RecordedDrawing(checkpoint, catalog, recipes, called, calls, images, loras)
 
 
 def check(checkpoint: Checkpoint, catalog: Catalog, package: Package, tell: Tell) -> dict[str, Any]:

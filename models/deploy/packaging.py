@@ -79,6 +79,10 @@ class Subject:
     device: torch.device
     modules: Mapping[str, torch.nn.Module]
     """All that have weights, by name."""
+    base: str | None = None
+    """The model without the LoRAs, if it has some."""
+    loras: Sequence[tuple[str, float]] = ()
+    """The LoRAs that are baked in, each with its weight."""
 
     @cached_property
     def digest(self) -> str:
@@ -130,11 +134,12 @@ def manifest_of(subject: Subject, target: Target, parts: Mapping[str, Any], back
     return {
         "model": subject.name, "family": subject.family, "kind": subject.kind, "backend": target.backend,
         "precision": target.precision, "steps": target.steps, "shapes": [list(each) for each in target.shapes],
+        "base": subject.base, "loras": [{"name": name, "weight": weight} for name, weight in subject.loras],
         "parts": parts, "source": {"sha256": subject.digest},
         "versions": {name: found for name in _TOOLS if (found := _version(name)) is not None},
         "requires": {name: version(name) for name in backend.packages},
         "device": {
-            "type": subject.device.type, "machine": platform.machine(), "processor": _processor(),
+            "type": subject.device.type, "machine": platform.machine(), "processor": processor(),
             "instructions": backend.instruction_sets(),
         },
         "licence": subject.licence, "made_at": round(time.time()), "checks": {}, "profile": {},
@@ -188,7 +193,8 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The name of this machine's processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -12,10 +12,15 @@ from typing import Any
 from models.catalog.catalog import Catalog
 from models.deploy.profiling_keys import DEPLOYED
 from models.deploy.recipes import Recipe, draw
+from models.diffusion.calibration import calibrate
+from models.diffusion.capacity import Capacity
 from models.diffusion.checkpoint import Checkpoint
+from models.jobs.params import drawing_cost_key
 
 BATCHES = (1, 4)
 ROUNDS = 3
+CALIBRATION_S = 5.0
+"""How long the search for the best batch size of one subject may take."""
 Told = Callable[[int, int], None]
 Seconds = Mapping[str, Mapping[int, Sequence[float]]]
 """Of every round, for each subject and each number of images together."""
@@ -28,7 +33,8 @@ def profile(
 
     Returns:
         What was drawn, with the peak memory so far; and for each subject the median and the 99th percentile of the
-        seconds of an image alone, and the images per second by the number drawn together, from the fastest round.
+        seconds of an image alone, the images per second by the number drawn together, from the fastest round, and the
+        largest batch that is worth while.
     """
     together = {size: [_with_seed(recipe, number + 1) for number in range(size)] for size in BATCHES}
     seconds = in_turns(
@@ -38,9 +44,20 @@ def profile(
         },
         rounds, told,
     )  # fmt: skip
+    figures = {name: _figures(found) for name, found in seconds.items()}
+    for name, checkpoint in subjects.items():
+        figures[name]["inputs_at_once"] = inputs_at_once(checkpoint)
     params = recipe.params
     image = f"{params.width}x{params.height}, {params.num_inference_steps} steps, {params.sampler}"
-    return described(image, rounds), {name: _figures(found) for name, found in seconds.items()}
+    return described(image, rounds), figures
+
+
+def inputs_at_once(checkpoint: Checkpoint) -> int:
+    """The largest batch, in inputs at the model's default size, that is worth while, as a worker would find it."""
+    capacity, spec = Capacity(), checkpoint.spec
+    calibrate(checkpoint, capacity, CALIBRATION_S)
+    size = spec.drawn_size(spec.defaults.width, spec.defaults.height)
+    return capacity.max_inputs(drawing_cost_key(spec.name, size, any_backend=True))
 
 
 def in_turns(subjects: Mapping[str, Mapping[int, Callable[[], object]]], rounds: int, told: Told) -> Seconds:

@@ -19,8 +19,9 @@ from photogram_runtime.package import Package, Part, require_usable
 
 from models.catalog.backends import UNPROVED
 from models.deploy.forms import NoForm, Tensors, bind, flatten, rebuild
-from models.deploy.packaging import open_graphs
+from models.deploy.packaging import open_graphs, processor
 from models.deploy.parts import VAE_DECODER, VAE_ENCODER, VaeDecoder, VaeEncoder, encoded_as
+from models.deploy.profiling_keys import DEPLOYED
 from models.diffusion.backends.exporting import refuse
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.denoiser import Conditioning, Denoiser, Residuals
@@ -152,7 +153,15 @@ def attached(checkpoint: Checkpoint, package: Package, graphs: Mapping[str, Grap
     module = checkpoint.family.module
     inner = checkpoint.family.eager(deployed) if module in graphs else checkpoint.denoiser
     error = package.manifest["checks"].get("parts", {}).get(module, {}).get("relative")
-    return replace(checkpoint, denoiser=DeployedDenoiser(inner, served_name(package), error), deployed=deployed)
+    found = DeployedDenoiser(inner, served_name(package), error)
+    return replace(checkpoint, denoiser=found, deployed=deployed, inputs_at_once=_inputs_at_once(package))
+
+
+def _inputs_at_once(package: Package) -> int | None:
+    """What was found when ``package`` was measured; ``None`` on another processor."""
+    found = package.manifest.get("profile", {}).get(DEPLOYED, {}).get("inputs_at_once")
+    is_here = package.manifest.get("device", {}).get("processor") == processor()
+    return found if isinstance(found, int) and is_here else None
 
 
 def served_name(package: Package) -> str:

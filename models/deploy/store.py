@@ -141,9 +141,9 @@ class PackageStore:
     def require_free(self, model: str, target: str) -> None:
         """Raise :class:`Busy` if another process is making the package."""
         home = self._of(model)
-        home.mkdir(parents=True, exist_ok=True)
-        with _locked(home / f".{target}.lock", _busy(model, target)):
-            return
+        if home.is_dir():
+            with _locked(home / f".{target}.lock", _busy(model, target)):
+                return
 
     def clean(self, model: str, target: str) -> None:
         """Remove what a process that was ended left of an unfinished package; nothing if one is being made."""

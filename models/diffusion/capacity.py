@@ -174,6 +174,13 @@ class Capacity:
         """The shapes of forwards that have run, the oldest first."""
         self._measured: dict[Hashable, _Measurements] = {}
 
+    def expect(self, cost_key: Hashable, inputs: int) -> None:
+        """Begin with batches of ``inputs``, which an earlier process found on such a processor; nothing if this one has
+        measured such forwards itself. What they take here corrects the number.
+        """
+        most = min(max(inputs, ROWS_MIN * _INPUTS_PER_ROW), ROWS_MAX * _INPUTS_PER_ROW)
+        self._measured.setdefault(cost_key, _Measurements(target_batch_size=float(most)))
+
     def admits(self, newcomer: Row, rows: Collection[Row], ahead: int = 0) -> bool:
         """Whether ``newcomer`` may be drawn beside ``rows``; the first row of its cost key may if there is a place.
 

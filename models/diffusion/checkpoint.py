@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -51,6 +52,11 @@ class Checkpoint:
     """Where the pipeline's weights are; its modules are called within :meth:`Placement.using` only."""
     deployed: Pipeline | None = None
     """The pipeline with the graphs of a deployed package in place of its modules (``models.deploy.serving``)."""
+    inputs_at_once: int | None = None
+    """The largest batch, in inputs at the model's default size, that was worth while when its package was measured on
+    such a processor."""
+    packages: Path | None = None
+    """The folder of packages that may take the place of its modules; ``None`` if none may."""
     number: int = field(default_factory=itertools.count().__next__)
     """Another one each time a model is loaded, since its text encoders may run on another backend then."""
 

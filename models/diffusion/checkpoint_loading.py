@@ -97,6 +97,7 @@ def load_checkpoint(
     from models.deploy.choosing import serve_fastest
     from models.deploy.store import PackageStore
 
+    checkpoint.packages = packages
     return serve_fastest(checkpoint, PackageStore(packages))
 
 

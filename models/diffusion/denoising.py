@@ -100,7 +100,8 @@ class Denoising:
     @property
     def backend(self) -> str:
         """What runs the forward, by its name."""
-        return (self.checkpoint.denoiser if self.any_backend else self.checkpoint.eager).name
+        needs_torch = bool(self.controls) or self.reuse_interval > 1
+        return (self.checkpoint.eager if needs_torch else self.checkpoint.denoiser).name
 
     @property
     def device(self) -> torch.device:

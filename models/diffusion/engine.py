@@ -25,6 +25,7 @@ from models.diffusion.streams import open_streams
 from models.diffusion.timing import ForwardTimes
 from models.diffusion.work import HostWork, LoadRequest, PlanEnd, PlanStep, Resumable, StepsAhead, Task, Work
 from models.errors import JobFailure, OutOfMemory
+from models.jobs.params import drawing_cost_key
 
 CPU = torch.device("cpu")
 LOADING_EVERY_S = 1.0
@@ -72,7 +73,8 @@ class Engine:
         self._side_work = SideWork(streams, self._models)
         self._times = ForwardTimes(streams, self._side_work, self.capacity)
         self._previews = Previews(preview_every, self._side_work)
-        self._tools = Tools(load, device, packages)
+        self._load = load
+        self._tools = Tools(self._loaded, device, packages)
         self._observer = observer
         self._joining_soon = 1
         self._told_loading_at = time.monotonic()
@@ -127,6 +129,14 @@ class Engine:
         if isinstance(loaded, JobFailure):
             raise loaded
         return loaded
+
+    def _loaded(self, spec: ModelSpec) -> Checkpoint:
+        """Load ``spec``, and begin with the batch size that is known of its package."""
+        checkpoint = self._load(spec)
+        if checkpoint.inputs_at_once is not None:
+            size = spec.drawn_size(spec.defaults.width, spec.defaults.height)
+            self.capacity.expect(drawing_cost_key(spec.name, size, any_backend=True), checkpoint.inputs_at_once)
+        return checkpoint
 
     def add_row(
         self,

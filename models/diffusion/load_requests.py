@@ -13,10 +13,11 @@ from diffusers import ControlNetModel
 
 from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.catalog import ModelSpec
+from models.deploy.combinations import combined_name
 from models.deploy.store import PackageStore
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.control.loading import load_controlnet
-from models.diffusion.lora import LoraWeight
+from models.diffusion.lora import LoraWeight, merge_weights
 from models.diffusion.upscaling.faces import FaceRestorer, load_face_restorer
 from models.diffusion.upscaling.upscaler import Upscaler, load_upscaler
 from models.diffusion.work import Download, LoadRequest
@@ -44,11 +45,28 @@ def checkpoint_request(
 
 
 def lora_request(base: Checkpoint, loras: Sequence[tuple[AuxiliaryModel, LoraWeight]]) -> LoadRequest[Checkpoint]:
-    """Request ``base`` with LoRAs, each with its weight."""
+    """Request ``base`` with LoRAs, each with its weight, on one of the packages that were made of this combination."""
     versions = tuple((_file_version(lora.path), weight) for lora, weight in loras)
     names = ", ".join(lora.name for lora, _ in loras)
-    parent = weights_of(base.spec)
-    return LoadRequest(("loras", parent, versions), f"LoRA {names}", partial(base.adapters.get, loras), parent=parent)
+    key, make = ("loras", weights_of(base.spec), versions), partial(base.adapters.get, loras)
+    request = LoadRequest(key, f"LoRA {names}", make, parent=weights_of(base.spec))
+    if base.packages is None:
+        return request
+    name, store = _combined_name(base, loras), PackageStore(base.packages)
+    return replace(request, load=partial(_deployed, make, store, name), version=partial(store.version, name))
+
+
+def _combined_name(base: Checkpoint, loras: Sequence[tuple[AuxiliaryModel, LoraWeight]]) -> str:
+    return combined_name(base.spec.name, [(lora.name, weights) for lora, weights in merge_weights(loras)])
+
+
+def _deployed(make: Callable[[], Checkpoint], store: PackageStore, name: str) -> Checkpoint:
+    checkpoint = make()
+    if not checkpoint.has_loras or store.version(name) is None:
+        return checkpoint
+    from models.deploy.choosing import serve_fastest
+
+    return serve_fastest(checkpoint, store, name)
 
 
 def controlnet_request(controlnet: AuxiliaryModel, checkpoint: Checkpoint) -> LoadRequest[ControlNetModel]:

@@ -22,7 +22,16 @@ from service.backbone.configuration import configure
 from service.backbone.data_option import add_data_option
 from service.backbone.settings import Settings, SettingsError
 from service.commands.deploy_figures import check_lines, figure_lines, show_lines, summary_line
-from service.commands.deploy_making import RECIPE_ONLY, add_options, complain, load, make, message_of, spec_of, teller
+from service.commands.deploy_making import (
+    RECIPE_ONLY,
+    add_options,
+    complain,
+    load_packaged,
+    make,
+    message_of,
+    spec_of,
+    teller,
+)
 from service.commands.deploy_transfer import pull_package, push_package
 
 
@@ -149,7 +158,7 @@ def test(options: argparse.Namespace, settings: Settings) -> int:
     """Record again, and compare the package as it is; 2 if it does not pass."""
     package = _drawing(read_package(_place(options, settings)))
     catalog = Catalog.load(settings.catalog_path)
-    checkpoint = load(spec_of(catalog, options.model), settings)
+    checkpoint = load_packaged(package, catalog, settings)
     from models.deploy.deploying import check
 
     document = check(checkpoint, catalog, package, teller(False))
@@ -170,7 +179,7 @@ def measure(options: argparse.Namespace, settings: Settings) -> int:
     """Measure a package beside torch and what is built in."""
     package = _drawing(read_package(_place(options, settings)))
     catalog = Catalog.load(settings.catalog_path)
-    checkpoint = load(spec_of(catalog, options.model), settings)
+    checkpoint = load_packaged(package, catalog, settings)
     from models.deploy.deploying import measure as measured
 
     figures = measured(checkpoint, catalog, package, max(1, options.rounds), options.steps, teller(False))
@@ -204,7 +213,7 @@ def use(options: argparse.Namespace, settings: Settings) -> int:
     """Choose what workers use of a model."""
     store, model, target = _store(settings), options.model, options.target
     catalog = Catalog.load(settings.catalog_path)
-    if model not in catalog.vision and catalog.upscalers.resolve(model) is None:
+    if not store.targets(model) and model not in catalog.vision and catalog.upscalers.resolve(model) is None:
         model = spec_of(catalog, model).name
     if target not in (_AUTO, BUILT_IN):
         package = read_package(_place(options, settings))

@@ -14,6 +14,7 @@ from photogram_runtime.package import Package, is_recipe
 from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.names import printable, unknown_name
 from models.deploy.backends import BACKENDS, PRECISIONS, REFUSED, check_target
+from models.deploy.combinations import combined_name, read_loras
 from models.deploy.profiling_keys import BUILT_IN, DEPLOYED, speed
 from models.deploy.store import Busy, PackageStore
 from models.errors import PhotogramError, with_detail
@@ -47,6 +48,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="sizes in pixels that images may have besides the default (default: a choice of several)",
     )  # fmt: skip
     parser.add_argument("--steps", type=int, metavar="N", help="of the images that are drawn (default: the model's)")
+    parser.add_argument(
+        "--lora", nargs="+", default=[], metavar="NAME[:WEIGHT]",
+        help="bake these LoRAs in; requests with just these LoRAs and weights use the package",
+    )  # fmt: skip
     parser.add_argument("--parts", nargs="+", default=[], metavar="PART", help="only these parts (default: all)")
     parser.add_argument("--force", action="store_true", help="let it be served even if it does not pass its checks")
     parser.add_argument("--json", action="store_true", help="print each step and the result as a line of JSON")
@@ -68,10 +73,13 @@ def make(options: argparse.Namespace, settings: Settings) -> int:
     catalog = Catalog.load(settings.catalog_path)
     tell, store = teller(options.json), PackageStore(settings.packages_folder)
     codes: set[int] = set()
-    targets = list(_free(store, options.model, [_target(options, *each) for each in names], codes))
+    loras = read_loras(options.lora, catalog)
+    targets = list(
+        _free(store, _stored_name(options.model, catalog, loras), [_target(options, *each) for each in names], codes)
+    )
     if not targets:
         return 1
-    model = _recorded(options, settings, catalog, tell)
+    model = _recorded(options, settings, catalog, tell, loras)
     from models.deploy.making import make_packages
 
     for target, found in make_packages(model, targets, store, is_forced=options.force, tell=tell):
@@ -105,13 +113,21 @@ def _show(package: Package, is_json: bool) -> None:
     print(_advice(package.manifest))
 
 
-def _recorded(options: argparse.Namespace, settings: Settings, catalog: Catalog, tell: Tell) -> Recorded:
+def _stored_name(model: str, catalog: Catalog, loras: Sequence[tuple[str, float]]) -> str:
+    """The name under which the packages are stored; nothing is made of an unknown model."""
+    known = catalog.vision.resolve(model) or catalog.resolve(model) or catalog.upscalers.resolve(model)
+    return combined_name(known.name if known else model, [(name, (weight, weight)) for name, weight in loras])
+
+
+def _recorded(
+    options: argparse.Namespace, settings: Settings, catalog: Catalog, tell: Tell, loras: Sequence[tuple[str, float]]
+) -> Recorded:
     """The model, recorded on torch."""
     cpu()
     from models.deploy.loading import record_model
 
     target = _target(options, options.backend[0], options.precision[0])
-    return record_model(options.model, target, catalog, settings.backend, settings.backends_folder, tell)
+    return record_model(options.model, target, catalog, settings.backend, settings.backends_folder, tell, loras)
 
 
 def _target(options: argparse.Namespace, backend: str, precision: str) -> Target:
@@ -156,12 +172,18 @@ def spec_of(catalog: Catalog, name: str) -> ModelSpec:
     return found
 
 
-def load(spec: ModelSpec, settings: Settings) -> Checkpoint:
-    """The model in float32 on the CPU, with what the server uses without a package."""
-    device = cpu()
-    from models.diffusion.checkpoint_loading import load_checkpoint
+def load_packaged(package: Package, catalog: Catalog, settings: Settings) -> Checkpoint:
+    """The model that ``package`` was made of, in float32 on the CPU, with what the server uses without a package."""
+    cpu()
+    from models.deploy.loading import load_drawing
 
-    return load_checkpoint(spec, device, backend=settings.backend, cache=settings.backends_folder)
+    spec = spec_of(catalog, package.manifest.get("base") or package.name)
+    return load_drawing(spec, catalog, settings.backend, settings.backends_folder, package_loras(package, catalog))
+
+
+def package_loras(package: Package, catalog: Catalog) -> list[tuple[str, float]]:
+    """The LoRAs that are baked into ``package``; raises NoLora if the catalog lacks one."""
+    return read_loras([f"{each['name']}:{each['weight']}" for each in package.manifest.get("loras", ())], catalog)
 
 
 def teller(is_json: bool) -> Tell:

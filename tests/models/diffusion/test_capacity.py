@@ -322,3 +322,13 @@ def test_rows_of_split_forwards_give_the_same_images(tiny_sd: Studio) -> None:
     whole, parts = [4] * 3, [2, 2]
     assert denoiser.batches[:7] == whole + parts * 2, "a split whose parts ran for the first time is made once more"
     assert all(tiny_sd.off_by(each, drawn[row_id]) <= 1 for row_id, each in wanted.items())
+
+
+def test_what_an_earlier_process_found_is_where_a_cost_key_begins() -> None:
+    capacity = Capacity()
+    for inputs, expected in ((14, 14), (1, 4), (10_000, 2 * ROWS_MAX)):
+        capacity.expect(f"at {inputs}", inputs)
+        assert capacity.max_inputs(f"at {inputs}") == expected
+    capacity.expect("at 14", 20)
+    assert capacity.max_inputs("at 14") == 14, "it is known already"
+    assert capacity.max_inputs("unknown") == 4

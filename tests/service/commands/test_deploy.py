@@ -24,6 +24,7 @@ from models.diffusion.checkpoint_loading import load_checkpoint
 from models.diffusion.engine import Engine
 from models.diffusion.events import Finished
 from models.diffusion.work import Task
+from models.jobs.params import drawing_cost_key
 from service.commands.deploy import main
 from tests.models.vision.rig import save
 from tests.s3 import BUCKET, s3_server
@@ -78,6 +79,7 @@ def test_a_package_has_every_part_its_checks_and_its_figures(data):
     assert list(manifest["parts"]) == ["text_encoder", "unet", "vae_decoder", "vae_encoder"]
     assert all(each["relative"] < 1e-3 for each in manifest["checks"]["parts"].values())
     assert {"torch", "built-in", "deployed"} < set(manifest["profile"])
+    assert manifest["profile"]["deployed"]["inputs_at_once"] >= 4
     assert manifest["licence"] == "MIT"
     with Image.open(package / "comparison.png") as sheet:
         width, height = sheet.size
@@ -153,7 +155,7 @@ def test_check_env_names_every_backend(run):
         (("use", "nothing", "auto"), "there is no model 'nothing'"),
         (("use", "tiny", "fastest"), "'fastest' is no target"),
         (("tiny", "--shapes", "64x72", "65x64"), "tiny does not draw 65x64: width: must be a multiple of 8 from 64"),
-        (("eye", "--shapes", "64x64"), "--shapes are for models that draw"),
+        (("eye", "--shapes", "64x64"), "are for models that draw"),
         (("pull", "tiny", TARGET, "/nowhere"), "there is no tiny/openvino-f32/deploy.json"),
     ],
 )
@@ -232,6 +234,20 @@ def test_an_image_tells_what_drew_it(data, checkpoint, package, has_passed):
         found |= {event.row_id: event.backends for event in engine.step() if isinstance(event, Finished)}
     engine.close()
     assert found == {"plain": (TARGET if has_passed else f"{TARGET}-unproved",), "reusing features": ("eager",)}
+
+
+@pytest.mark.parametrize(("processor", "expected"), [(None, 14), ("another", 4)])
+def test_an_engine_begins_with_the_batch_size_that_was_measured_on_such_a_processor(
+    data, checkpoint, package, processor, expected
+):
+    manifest = manifest_of(package)
+    device = manifest["device"] | ({} if processor is None else {"processor": processor})
+    change(package, profile={"deployed": {"inputs_at_once": 14}}, device=device)
+    engine = Engine(lambda spec: serve_fastest(checkpoint, PackageStore(package.parents[1])))
+    engine.load(checkpoint.spec)
+    size = checkpoint.spec.drawn_size(2 * PX, 2 * PX)
+    assert engine.capacity.max_inputs(drawing_cost_key("tiny", size, any_backend=True)) == expected
+    engine.close()
 
 
 def change(package: Path, **fields: object) -> None:
