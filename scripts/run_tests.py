@@ -22,18 +22,18 @@ PROCESSES = 3
 _SUMMARY = b"short test summary info"
 OTHERS = "all other tests"
 PARTS = (
-    "e2e",
-    "service/api",
-    "models/diffusion",
-    OTHERS,
     "workers",
+    "models/diffusion",
+    "service/api",
+    OTHERS,
+    "e2e",
     "docs",
     "contract",
     "clients",
+    "models/deploy",
     "chaos",
     "service/backbone",
     "models/vision",
-    "models/deploy",
 )
 """Folders that are a part of their own, and all others; those that take longest first, so that all processes end at
 about one time."""
