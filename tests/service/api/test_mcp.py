@@ -103,6 +103,28 @@ async def test_a_slow_job_is_answered_in_time_and_waited_for_later(connect, work
         assert any(isinstance(part, ImageContent) for part in done.content)
 
 
+@pytest.mark.parametrize(
+    ("tool", "arguments", "kind"),
+    [
+        ("edit_image", {"image": "{image}", "prompt": "a pear", "strength": 0.5}, "img2img"),
+        ("inpaint", {"image": "{image}", "mask": "{image}", "prompt": "a pear"}, "inpaint"),
+        ("upscale", {"image": "{image}", "scale": 2}, "upscale"),
+        ("classify", {"image": "{image}"}, "classify"),
+    ],
+)
+async def test_tools_take_an_image_that_another_tool_has_answered(connect, worker: Hand, tool, arguments, kind):
+    async with connect() as client:
+        drawn = await client.call_tool("create_image", {"prompt": "an apple", "wait_s": 0})
+        job_id = drawn.structured_content["job_id"]
+        worker.draw(job_id)
+        done = await client.call_tool("get_job", {"job_id": job_id})
+        source = done.structured_content["images"][0]["source"]
+        given = {name: source if value == "{image}" else value for name, value in arguments.items()}
+        result = await client.call_tool(tool, {**given, "wait_s": 0})
+    assert not result.is_error, text(result)
+    assert (result.structured_content["kind"], result.structured_content["status"]) == (kind, "queued")
+
+
 async def test_a_job_that_fails_or_is_canceled_says_so(connect, worker: Hand):
     async with connect() as client:
         jobs = [

@@ -40,12 +40,14 @@ def _words(job: Job) -> str:
             return f"Job {job.id} was canceled."
         case "queued":
             place = "" if job.queue is None else f", {job.queue.ahead} jobs are before it"
-            eta = "" if job.queue is None or job.queue.eta_s is None else f", done in about {job.queue.eta_s:.0f} s"
-            return f"Job {job.id} waits{place}{eta}. Call wait_for_job with this id."
+            return f"Job {job.id} waits{place}{_eta(job)}. Call wait_for_job with this id."
         case _:
             steps = "" if job.progress is None else f", step {job.progress.step} of {job.progress.steps}"
-            eta = "" if job.queue is None or job.queue.eta_s is None else f", done in about {job.queue.eta_s:.0f} s"
-            return f"Job {job.id} is being drawn{steps}{eta}. Call wait_for_job with this id."
+            return f"Job {job.id} is being drawn{steps}{_eta(job)}. Call wait_for_job with this id."
+
+
+def _eta(job: Job) -> str:
+    return "" if job.queue is None or job.queue.eta_s is None else f", done in about {job.queue.eta_s:.0f} s"
 
 
 def _told_success(job: Job) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 from mcp.server.mcpserver import Context, MCPServer
 from mcp_types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
-from photogram_mcp.answers import job_answer
-from photogram_mcp.following import DEFAULT_WAIT_S, Wait, follow
+from photogram_mcp.running import DEFAULT_WAIT_S, Wait, run_job
 from photogram_mcp.studio import Studio
 
 Source = Annotated[
@@ -27,16 +25,6 @@ DRAWS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent
 
 def register(server: MCPServer, studio: Studio) -> None:
     """Add the tools to ``server``."""
-
-    async def drawn(
-        context: Context[Any, Any], kind: str, params: Mapping[str, object], images: tuple[str, ...], wait_s: float
-    ) -> CallToolResult:
-        """Submit a job, whose parameters called ``images`` are sources, and follow it."""
-        async with studio.client(context) as client:
-            found = {name: studio.sources.find(str(params[name])) for name in images}
-            given = {name: value for name, value in params.items() if value is not None}
-            job = await client.submit_kind(kind, {**given, **found})
-            return await job_answer(client, await follow(client, job, wait_s, context))
 
     @server.tool(title="Draw an image", annotations=DRAWS)
     async def create_image(
@@ -61,7 +49,7 @@ def register(server: MCPServer, studio: Studio) -> None:
             "model": model, "style_preset": style, "num_inference_steps": steps, "guidance_scale": guidance_scale,
             "sampler": sampler, "best_of": best_of, "enhance_prompt": enhance_prompt,
         }  # fmt: skip
-        return await drawn(context, "txt2img", params, (), wait_s)
+        return await run_job(studio, context, "txt2img", params, (), wait_s)
 
     @server.tool(title="Edit an image", annotations=DRAWS)
     async def edit_image(
@@ -81,7 +69,7 @@ def register(server: MCPServer, studio: Studio) -> None:
             "image": image, "prompt": prompt, "strength": strength, "negative_prompt": negative_prompt, "seed": seed,
             "model": model,
         }  # fmt: skip
-        return await drawn(context, "img2img", params, ("image",), wait_s)
+        return await run_job(studio, context, "img2img", params, ("image",), wait_s)
 
     @server.tool(title="Draw a part of an image anew", annotations=DRAWS)
     async def inpaint(
@@ -95,7 +83,7 @@ def register(server: MCPServer, studio: Studio) -> None:
     ) -> CallToolResult:
         """Draw the light part of a mask anew, and keep the rest of the image. It answers as create_image."""
         params = {"image": image, "mask": mask, "prompt": prompt, "seed": seed, "model": model}
-        return await drawn(context, "inpaint", params, ("image", "mask"), wait_s)
+        return await run_job(studio, context, "inpaint", params, ("image", "mask"), wait_s)
 
     @server.tool(title="Enlarge an image", annotations=DRAWS)
     async def upscale(
@@ -106,6 +94,5 @@ def register(server: MCPServer, studio: Studio) -> None:
         wait_s: Wait = DEFAULT_WAIT_S,
     ) -> CallToolResult:
         """Enlarge an image. It answers as create_image."""
-        return await drawn(
-            context, "upscale", {"image": image, "scale": scale, "upscaler": upscaler}, ("image",), wait_s
-        )
+        params = {"image": image, "scale": scale, "upscaler": upscaler}
+        return await run_job(studio, context, "upscale", params, ("image",), wait_s)

@@ -9,7 +9,7 @@ from mcp_types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
 from photogram_mcp.answers import job_answer
-from photogram_mcp.following import WAIT_MAX_S, follow
+from photogram_mcp.running import DEFAULT_WAIT_S, WAIT_MAX_S, follow
 from photogram_mcp.studio import Studio
 
 JobId = Annotated[str, Field(min_length=1, description="As another tool has answered.")]
@@ -24,7 +24,9 @@ def register(server: MCPServer, studio: Studio) -> None:
     async def wait_for_job(
         context: Context[Any, Any],
         job_id: JobId,
-        wait_s: Annotated[float, Field(ge=0, le=WAIT_MAX_S, description="For how many seconds at most.")] = 15.0,
+        wait_s: Annotated[
+            float, Field(ge=0, le=WAIT_MAX_S, description="For how many seconds at most.")
+        ] = DEFAULT_WAIT_S,
     ) -> CallToolResult:
         """Wait for a job, and answer with its images. If it takes longer, the answer says how far it is: call again."""
         async with studio.client(context) as client:

@@ -8,10 +8,9 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp_types import CallToolResult
 from pydantic import Field
 
-from photogram_mcp.answers import job_answer
 from photogram_mcp.drawing import Source
-from photogram_mcp.following import DEFAULT_WAIT_S, Wait, follow
 from photogram_mcp.jobs import READS
+from photogram_mcp.running import DEFAULT_WAIT_S, Wait, run_job
 from photogram_mcp.studio import Studio
 
 _FOUND_MAX = 50
@@ -28,10 +27,7 @@ def register(server: MCPServer, studio: Studio) -> None:
         wait_s: Wait = DEFAULT_WAIT_S,
     ) -> CallToolResult:
         """What an image shows: the most probable labels, each with its probability."""
-        async with studio.client(context) as client:
-            params = {"image": studio.sources.find(image)} | ({} if model is None else {"model": model})
-            job = await client.submit_kind("classify", params)
-            return await job_answer(client, await follow(client, job, wait_s, context))
+        return await run_job(studio, context, "classify", {"image": image, "model": model}, ("image",), wait_s)
 
     @server.tool(title="Find images", annotations=READS)
     async def search_images(

@@ -1,14 +1,19 @@
-"""Following a job for some seconds, with its progress told to whoever asked."""
+"""Running a job for a tool: it is submitted, and followed for some seconds with its progress told to whoever asked."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from mcp.server.mcpserver import Context
+from mcp_types import CallToolResult
 from photogram import AsyncPhotogram, Job, Loading, Progressed, Queued, StatusChanged
 from pydantic import Field
+
+from photogram_mcp.answers import job_answer
+from photogram_mcp.studio import Studio
 
 DEFAULT_WAIT_S = 15.0
 """Less than the shortest limits of assistants, which are about 20 s."""
@@ -22,6 +27,27 @@ Wait = Annotated[
         "the job, which goes on: call wait_for_job.",
     ),
 ]
+
+
+async def run_job(
+    studio: Studio,
+    context: Context[Any, Any],
+    kind: str,
+    params: Mapping[str, object],
+    images: Sequence[str],
+    wait_s: float,
+) -> CallToolResult:
+    """Submit a job and follow it, for the answer of a tool.
+
+    Args:
+        params: those that are ``None`` are left out.
+        images: the names of the parameters that name an image.
+    """
+    async with studio.client(context) as client:
+        found = {name: studio.sources.find(str(params[name])) for name in images}
+        given = {name: value for name, value in params.items() if value is not None}
+        job = await client.submit_kind(kind, {**given, **found})
+        return await job_answer(client, await follow(client, job, wait_s, context))
 
 
 async def follow(client: AsyncPhotogram, job: Job, wait_s: float, context: Context[Any, Any]) -> Job:
