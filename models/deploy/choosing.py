@@ -12,7 +12,7 @@ from photogram_runtime.errors import PackageDamaged, PackageError
 from photogram_runtime.package import Package, is_recipe, read_package, usability_problem
 
 from models.deploy.packaging import digest_of_weights, modules_of
-from models.deploy.profiling_keys import BUILT_IN, DEPLOYED, speed
+from models.deploy.profiling_keys import BUILT_IN, DEPLOYED, speed, was_slower
 from models.deploy.serving import serve
 from models.deploy.store import PackageStore
 from models.diffusion.checkpoint import Checkpoint
@@ -29,14 +29,14 @@ def serve_fastest(checkpoint: Checkpoint, store: PackageStore, name: str | None 
         name: under which they are stored, if the model has LoRAs.
     """
     served = fastest(
-        store, name or checkpoint.spec.name, BUILT_IN, lambda: digest_of_weights(modules_of(checkpoint)),
+        store, name or checkpoint.spec.name, lambda: digest_of_weights(modules_of(checkpoint)),
         lambda package: serve(checkpoint, package, store.compiled),
     )  # fmt: skip
     return served or checkpoint
 
 
 def fastest(
-    store: PackageStore, model: str, baseline: str, digest: Callable[[], str], serve: Callable[[Package], Served]
+    store: PackageStore, model: str, digest: Callable[[], str], serve: Callable[[Package], Served]
 ) -> Served | None:
     """What ``serve`` makes of the fastest package of ``model`` that may be used; ``None`` if there is none.
 
@@ -44,14 +44,13 @@ def fastest(
     for another version or machine is left out with a warning.
 
     Args:
-        baseline: what a package must not be slower than by its own profile, unless it is forced.
         digest: gives the digest of the model's weights; it is called only if a package may be used.
     """
     pinned = store.pinned(model)
     if pinned == BUILT_IN:
         log.info("%s runs on what is built in, as was chosen", model)
         return None
-    targets = [target for *_, target in sorted(_candidates(store, model, baseline, pinned), reverse=True)]
+    targets = [target for *_, target in sorted(_candidates(store, model, pinned), reverse=True)]
     if pinned is not None and pinned not in targets:
         log.warning("the package %s of %s was chosen and cannot be used", pinned, model)
     found = digest() if targets else ""
@@ -71,9 +70,7 @@ def fastest(
     return None
 
 
-def _candidates(
-    store: PackageStore, model: str, baseline: str, pinned: str | None
-) -> Iterator[tuple[bool, float, str]]:
+def _candidates(store: PackageStore, model: str, pinned: str | None) -> Iterator[tuple[bool, float, str]]:
     """The packages that may be used, as far as their ``deploy.json`` tells: whether it was chosen, and its speed."""
     for target, manifest in store.manifests(model):
         if isinstance(manifest, dict) and is_recipe(manifest):
@@ -81,13 +78,13 @@ def _candidates(
         problem = str(manifest) if isinstance(manifest, PackageError) else _problem(manifest)
         if problem is not None:
             log.warning("the package %s of %s is not used: %s", target, model, problem)
-        elif isinstance(manifest, dict) and (target == pinned or _is_worth_it(manifest, baseline)):
+        elif isinstance(manifest, dict) and (target == pinned or _is_worth_it(manifest)):
             yield target == pinned, speed(manifest["profile"], DEPLOYED), target
 
 
-def is_wanted(manifest: Mapping[str, Any], baseline: str) -> bool:
+def is_wanted(manifest: Mapping[str, Any]) -> bool:
     """Whether models are run on the package of this ``deploy.json``, if it is the fastest of them."""
-    return _problem(manifest) is None and _is_worth_it(manifest, baseline)
+    return _problem(manifest) is None and _is_worth_it(manifest)
 
 
 def _problem(manifest: Mapping[str, Any]) -> str | None:
@@ -97,7 +94,6 @@ def _problem(manifest: Mapping[str, Any]) -> str | None:
     return usability_problem(manifest)
 
 
-def _is_worth_it(manifest: Mapping[str, Any], baseline: str) -> bool:
-    """Whether it was not slower than ``baseline``; one that is forced is wanted anyway."""
-    found = manifest["profile"]
-    return bool(manifest["checks"].get("forced")) or speed(found, DEPLOYED) >= speed(found, baseline)
+def _is_worth_it(manifest: Mapping[str, Any]) -> bool:
+    """Whether it was not slower than what runs without it; one that is forced is wanted anyway."""
+    return bool(manifest["checks"].get("forced")) or not was_slower(manifest["profile"])

@@ -13,11 +13,9 @@ from photogram_runtime.package import Package
 from PIL.Image import Image
 
 from models.catalog.catalog import Catalog
-from models.deploy.backends import check_target
 from models.deploy.combinations import combined_name
 from models.deploy.descriptions import drawing_description
 from models.deploy.exporting import Unexportable
-from models.deploy.making import make_package
 from models.deploy.packaging import Progress, Subject, Target, Tell, differences, modules_of, open_graphs
 from models.deploy.parts import ModelPart, parts_of
 from models.deploy.profiling import ROUNDS, profile, profiles
@@ -27,19 +25,11 @@ from models.deploy.recipes import Recipe, draw, recipes_of
 from models.deploy.recording import Call, Recorder, recording
 from models.deploy.serving import attached
 from models.deploy.sheet import comparison_sheet
-from models.deploy.store import SHEET, PackageStore
+from models.deploy.store import SHEET
 from models.diffusion.checkpoint import Checkpoint
 from models.eyes.encoders import image_encoder, text_encoder
 
 KIND = "drawing"
-
-
-def deploy(
-    checkpoint: Checkpoint, catalog: Catalog, target: Target, store: PackageStore, *, is_forced: bool, tell: Tell
-) -> Package:
-    """Record ``checkpoint``, and make its package for ``target``; see :func:`record` and :func:`make_package`."""
-    check_target(target.backend, target.precision)
-    return make_package(record(checkpoint, catalog, target, tell), target, store, is_forced=is_forced, tell=tell)
 
 
 @dataclass(frozen=True)

@@ -95,8 +95,6 @@ def _document(package: Package) -> dict[str, Any]:
     from photogram_runtime.package import is_recipe
 
     from models.deploy.choosing import is_wanted
-    from models.deploy.profiling_keys import BUILT_IN, TORCH
-    from models.deploy.vision import KIND as VISION
 
     manifest: Mapping[str, Any] = package.manifest
     profile = manifest["profile"]
@@ -104,7 +102,7 @@ def _document(package: Package) -> dict[str, Any]:
         "model": manifest["model"], "target": f"{package.backend}-{package.precision}",
         **{name: manifest["checks"].get(name) for name in ("passed", "forced", "failures", "lowest_psnr_db")},
         "recipe_only": is_recipe(manifest),
-        "served": is_wanted(manifest, TORCH if manifest["kind"] == VISION else BUILT_IN),
+        "served": is_wanted(manifest),
         "images_per_s": {name: each["images_per_s"] for name, each in profile.items() if isinstance(each, dict)},
         "load_s": profile.get("load_s"),
         "size_bytes": sum(each["bytes"] for each in manifest["files"].values()),

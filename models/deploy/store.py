@@ -118,16 +118,13 @@ class PackageStore:
 
     def remove(self, model: str, target: str) -> bool:
         """Remove a package, and the choice of it; false if there is none."""
-        is_removed = self._remove(model, target)
-        if is_removed and self.pinned(model) == target:
-            self.pin(model, None)
-        return is_removed
-
-    def _remove(self, model: str, target: str) -> bool:
         doomed = self._put_aside(model, target)
-        if doomed is not None:
-            shutil.rmtree(doomed, ignore_errors=True)
-        return doomed is not None
+        if doomed is None:
+            return False
+        shutil.rmtree(doomed, ignore_errors=True)
+        if self.pinned(model) == target:
+            self.pin(model, None)
+        return True
 
     def _put_aside(self, model: str, target: str) -> Path | None:
         """Where the package is after this, for its removal, so that no process reads half of it; ``None`` if there is

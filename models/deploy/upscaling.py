@@ -162,7 +162,7 @@ def serve_upscaler(upscaler: Upscaler, package: Package, threads: int | None = N
 def upscale_fastest(spec: AuxiliaryModel, upscaler: Upscaler, store: PackageStore) -> Upscaler:
     """``upscaler`` with the fastest of its packages; unchanged if none may be used, or all are slower."""
     served = fastest(
-        store, spec.name, TORCH, lambda: digest_of_weights(_modules(upscaler)),
+        store, spec.name, lambda: digest_of_weights(_modules(upscaler)),
         lambda package: serve_upscaler(upscaler, package),
     )  # fmt: skip
     return served or upscaler

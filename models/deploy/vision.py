@@ -16,12 +16,10 @@ from photogram_runtime.graphs import Graph
 from photogram_runtime.package import Package, require_usable
 from torch import nn
 
-from models.deploy.backends import check_target
 from models.deploy.choosing import fastest
 from models.deploy.descriptions import vision_description
 from models.deploy.exporting import in_numpy
-from models.deploy.making import make_package
-from models.deploy.packaging import Progress, Subject, Target, Tell, differences, digest_of_weights, open_graphs
+from models.deploy.packaging import Progress, Subject, Tell, differences, digest_of_weights, open_graphs
 from models.deploy.parts import ModelPart
 from models.deploy.profiling import ROUNDS, described, in_turns, profiles
 from models.deploy.profiling_keys import TORCH
@@ -84,12 +82,6 @@ THRESHOLDS: Mapping[str, VisionThreshold] = {
     "w4": VisionThreshold(0.7, 0.95),
 }
 """By precision."""
-
-
-def deploy_vision(model: VisionModel, target: Target, store: PackageStore, *, is_forced: bool, tell: Tell) -> Package:
-    """Record ``model``, and make its package for ``target``; see :func:`record_vision` and :func:`make_package`."""
-    check_target(target.backend, target.precision)
-    return make_package(record_vision(model, tell), target, store, is_forced=is_forced, tell=tell)
 
 
 @dataclass(frozen=True)
@@ -226,7 +218,7 @@ def serve_vision(model: VisionModel, package: Package, cache: Path | None = None
 def see_fastest(model: VisionModel, store: PackageStore) -> VisionModel:
     """``model`` with the fastest of its packages in ``store``; unchanged if none may be used, or all are slower."""
     served = fastest(
-        store, model.spec.name, TORCH, lambda: digest_of_weights({PART: Eyes(model)}),
+        store, model.spec.name, lambda: digest_of_weights({PART: Eyes(model)}),
         lambda package: serve_vision(model, package, store.compiled),
     )  # fmt: skip
     return served or model

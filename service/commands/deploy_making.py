@@ -15,7 +15,7 @@ from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.names import printable, unknown_name
 from models.deploy.backends import BACKENDS, PRECISIONS, REFUSED, check_target
 from models.deploy.combinations import combined_name, read_loras
-from models.deploy.profiling_keys import BUILT_IN, DEPLOYED, speed
+from models.deploy.profiling_keys import was_slower
 from models.deploy.store import Busy, PackageStore
 from models.errors import PhotogramError, with_detail
 from service.backbone.settings import Settings
@@ -141,8 +141,8 @@ def _advice(manifest: Mapping[str, Any]) -> str:
         return "It is a recipe only: it was not run here, and is never served."
     if manifest["checks"]["passed"]:
         model, target = manifest["model"], f"{manifest['backend']}-{manifest['precision']}"
-        if speed(manifest["profile"], DEPLOYED) < speed(manifest["profile"], BUILT_IN):
-            return f"What is built in was faster here, and stays in use unless: photogram deploy use {model} {target}"
+        if was_slower(manifest["profile"]):
+            return f"What runs without it was faster, and stays in use unless: photogram deploy use {model} {target}"
         return "Workers use it from the model's next job on, once none is being drawn with it."
     if manifest["checks"]["forced"]:
         return "It did not pass its checks and is served all the same, because of --force."

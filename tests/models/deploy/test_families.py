@@ -21,7 +21,8 @@ from safetensors.torch import save_file
 from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.catalog import Catalog, Defaults, ModelSpec
 from models.catalog.families import FLUX, STABLE_DIFFUSION, TXT2IMG
-from models.deploy.deploying import deploy
+from models.deploy.deploying import record
+from models.deploy.making import make_package
 from models.deploy.packaging import Target, open_graphs
 from models.deploy.parts import TEXT_ENCODERS
 from models.deploy.serving import attached, serve
@@ -67,7 +68,9 @@ class Deployed:
         )
         store, target = PackageStore(root / "deployed"), Target(backend, "f32", steps=STEPS, parts=names)
         catalog = Catalog({"tiny": spec})
-        return cls(checkpoint, deploy(checkpoint, catalog, target, store, is_forced=False, tell=lambda progress: None))
+        recorded = record(checkpoint, catalog, target, lambda progress: None)
+        package = make_package(recorded, target, store, is_forced=False, tell=lambda progress: None)
+        return cls(checkpoint, package)
 
     def on_torch(self, **asked: Any) -> Image.Image:
         """The image that torch draws."""

@@ -12,10 +12,11 @@ import torch
 from photogram_runtime.package import write_manifest
 
 from models.catalog.vision import VisionSpec
+from models.deploy.making import make_package
 from models.deploy.packaging import Target
 from models.deploy.recording import Call
 from models.deploy.store import PackageStore
-from models.deploy.vision import Agreement, agreement_of, deploy_vision, judge_agreement, see_fastest, serve_vision
+from models.deploy.vision import Agreement, agreement_of, judge_agreement, record_vision, see_fastest, serve_vision
 from models.vision.model import EMBEDDING, FEATURES, LOGITS, POOLED, VisionModel, load_vision_model
 from models.vision.work import Seeing
 from tests.models.vision.rig import save, smooth_noise
@@ -33,7 +34,8 @@ def load(folder: Path, name: str) -> VisionModel:
 )
 def test_a_package_sees_what_torch_sees(tmp_path: Path, name: str, backend: str) -> None:
     model, store = load(tmp_path / "model", name), PackageStore(tmp_path / "deployed")
-    package = deploy_vision(model, Target(backend, "f32"), store, is_forced=False, tell=lambda progress: None)
+    recorded = record_vision(model, lambda progress: None)
+    package = make_package(recorded, Target(backend, "f32"), store, is_forced=False, tell=lambda progress: None)
     checks = package.manifest["checks"]
     assert package.has_passed and checks["agreement"] == {"top_1": 1.0, "images": 54} | {
         "cosine": pytest.approx(1, abs=1e-6)
