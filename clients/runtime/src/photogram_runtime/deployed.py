@@ -127,8 +127,8 @@ def load(
         force: use the package even if it did not pass its checks, or was made for another machine or for another
             version of its runtime.
         threads: that the runtime of the graphs uses; by default all cores.
-        cache: a folder where OpenVINO keeps compiled graphs, about as large as the package, so that later loads take
-            half of the time or less.
+        cache: a folder where graphs that OpenVINO has compiled are kept, about as large as the package, so that later
+            loads are shorter.
 
     Raises:
         PackageDamaged: a file is missing or changed, or is not what a package has.
