@@ -1,9 +1,9 @@
 """Deploys every family to every backend and precision, and writes the table of what came of it into docs/deploy.md.
 
 Tiny random copies of all families and of an upscaler tell what can be exported and proved; the built-in checkpoint and
-the built-in vision model are deployed as they are, and theirs are the figures of speed. Each cell is written to a file
-as soon as it is known, and the table is made of that file, so that rows may be run again one by one, and a run that
-broke off goes on with ``--resume``.
+the built-in vision model are deployed as they are, and theirs are the figures of speed. The cells of a model are
+written to a file when all its targets are done, and the table is made of that file, so that models may be run again one
+by one, and a run that broke off goes on with the next model by ``--resume``.
 """
 
 from __future__ import annotations

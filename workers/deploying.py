@@ -34,7 +34,7 @@ def deploy(call: FunctionCall) -> JobOutput:
             document = _followed(call, _order(params, call.settings), scratch)
     finally:
         store.clean(params.model, params.target)
-    if not (document["passed"] or document["forced"] or document.get("recipe_only")):
+    if not (document["passed"] or document["forced"] or document["recipe_only"]):
         failures = "; ".join(document["failures"])
         raise ChecksFailed(f"the package did not pass its checks and is not served: {failures}", document=document)
     return JobOutput(document=document, files=_sheet(store.place(params.model, params.target)))

@@ -25,7 +25,7 @@ from models.deploy.rewriters import rewritten
 from models.errors import PhotogramError
 
 OPSET = 20
-_ONE_FILE_MAX_BYTES = 1 << 30
+ONE_FILE_MAX_BYTES = 1 << 30
 """Larger weights are written beside the graph: one ONNX file may have 2 GB."""
 
 
@@ -150,7 +150,7 @@ def write_onnx(exported: Exported, file: Path, family: str) -> None:
         except Exception as error:
             raise Unexportable(told(exported.part, "ONNX", error)) from error
         size = sum(each.numel() * each.element_size() for each in exported.part.module.parameters())
-        written.save(str(file), external_data=size > _ONE_FILE_MAX_BYTES)
+        written.save(str(file), external_data=size > ONE_FILE_MAX_BYTES)
 
 
 def _output_names(exported: Exported) -> list[str]:

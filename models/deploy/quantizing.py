@@ -15,10 +15,10 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from models.deploy.exporting import ONE_FILE_MAX_BYTES
+
 _GROUP = 64
 """How many int4 weights share a scale."""
-
-
 _LARGE = 4096
 """Constants of fewer values stay as they are."""
 
@@ -87,10 +87,7 @@ def int8_onnx(source: Path, file: Path) -> None:
     with _quietly():
         made = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_ASYM)
     _flatten_scales(made)
-    onnx.save(made, str(file), save_as_external_data=made.ByteSize() > _ONE_FILE_MAX_BYTES)
-
-
-_ONE_FILE_MAX_BYTES = 1 << 30
+    onnx.save(made, str(file), save_as_external_data=made.ByteSize() > ONE_FILE_MAX_BYTES)
 
 
 def _transpose_weights(model: Any) -> None:

@@ -196,7 +196,8 @@ from models.job_process import run
 def work(order, tell):
     print("a library prints")
     tell({"event": "stage", "stage": "checking", "done": 1, "total": 2, "part": "unet", "share": 0.5, "off": 1e999})
-    tell({"event": "deployed", "passed": False, "forced": FORCED, "failures": ["unet: too far", "a cat: 9 dB"]})
+    found = {"passed": False, "forced": FORCED, "recipe_only": RECIPE, "failures": ["unet: too far", "a cat: 9 dB"]}
+    tell({"event": "deployed", **found})
 
 
 code = run(work, lambda error: None)
@@ -205,9 +206,11 @@ sys.exit(code)
 """
 
 
-def ended(settings: Settings, monkeypatch: pytest.MonkeyPatch, folder: Path, *, force: bool) -> tuple[Any, list[Any]]:
+def ended(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, folder: Path, *, force: bool, is_recipe: bool = False
+) -> tuple[Any, list[Any]]:
     """What a job gives whose process ends so: a package that did not pass."""
-    (folder / "child_of_test.py").write_text(CHILD.replace("FORCED", str(force)))
+    (folder / "child_of_test.py").write_text(CHILD.replace("FORCED", str(force)).replace("RECIPE", str(is_recipe)))
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.setattr(deploying, "_DEPLOYMENT", JobProcess("child_of_test", "deployment"))
     params = complete(DeployRequest(model="house", force=force), Catalog({}))
@@ -233,5 +236,7 @@ def test_a_package_that_does_not_pass_fails_its_job_unless_it_is_forced(
     assert told == [
         (50, 100), {"event": "stage", "stage": "checking", "done": 1, "total": 2, "part": "unet", "off": None},
     ]  # fmt: skip
+    recipe, _ = ended(settings, monkeypatch, tmp_path, force=False, is_recipe=True)
+    assert recipe.document["recipe_only"] and not recipe.document["passed"], "it is no failure"
     output, _ = ended(settings, monkeypatch, tmp_path, force=True)
     assert (output.document["passed"], output.document["forced"], output.files) == (False, True, ())
