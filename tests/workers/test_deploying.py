@@ -210,9 +210,10 @@ def ended(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, folder: Path, *, force: bool, is_recipe: bool = False
 ) -> tuple[Any, list[Any]]:
     """What a job gives whose process ends so: a package that did not pass."""
-    (folder / "child_of_test.py").write_text(CHILD.replace("FORCED", str(force)).replace("RECIPE", str(is_recipe)))
+    name = f"child_that_is_forced_{force}_and_a_recipe_{is_recipe}"  # one module each: Python caches what it compiled
+    (folder / f"{name}.py").write_text(CHILD.replace("FORCED", str(force)).replace("RECIPE", str(is_recipe)))
     monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.setattr(deploying, "_DEPLOYMENT", JobProcess("child_of_test", "deployment"))
+    monkeypatch.setattr(deploying, "_DEPLOYMENT", JobProcess(name, "deployment"))
     params = complete(DeployRequest(model="house", force=force), Catalog({}))
     told: list[Any] = []
     call = FunctionCall(
