@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from models.agent.calls import Call, ToolResult, ToolSpec
 from models.agent.checks import Verdict
 from models.agent.plan import Plan, PlanChange, Subtask
+
+from models.agent.calls import Call, ToolResult, ToolSpec
 from models.jobs.results import Json
 
 
@@ -74,7 +75,9 @@ class Planner(Protocol):
         """The first plan."""
         ...
 
-    async def perform(self, key: str, subtask: Subtask, situation: Situation, toolbox: Toolbox, tried: int) -> Performed:
+    async def perform(
+        self, key: str, subtask: Subtask, situation: Situation, toolbox: Toolbox, tried: int
+    ) -> Performed:
         """Do one subtask by calling tools; ``tried`` tries before this one did not pass its milestones."""
         ...
 
