@@ -6,6 +6,8 @@ PhotogramError
 ├── CatalogError          the catalog file, or an edit of it, makes no sense
 ├── FinetuneError         a vision model cannot be finetuned: its data, the model or the disk is not fit for it
 ├── PromptError           a prompt cannot be read; in models.jobs.prompts
+├── PlanRefused           a plan, a change of it or a check breaks a rule; in models.agent.refusals
+├── BriefRefused          nothing can be made of the brief of an agent job; in models.agent.refusals
 ├── UnreadableImage       the bytes are no image, too large a one, or what it says of itself is damaged
 ├── UnreadableArchive     the bytes are no zip archive, or one that may not be unpacked
 ├── DeviceLost            the device is unusable for this process; no JobFailure, since no job is to blame
