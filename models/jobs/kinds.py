@@ -297,6 +297,7 @@ BUILT_IN_KINDS = (
         complete=complete_agent,
         function="workers.agent.job:run_agent",
         queue=AGENT_QUEUE,
+        result=ResultForm.DOCUMENT,
         example={"brief": "a story in 4 panels about a cat that finds a red balloon", "seed": 7},
     ),
 )  # fmt: skip

@@ -130,7 +130,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     watcher = JobWatcher(connection, settings.record_ttl_s)
     preferences, engine = Preferences(connection), open_engine(settings)
     stores, storage = open_stores(settings), open_monitor(settings, KINDS, settings.min_free_bytes)
-    images, files, reads = stores.images, stores.files, StoreReads()
+    images, reads = stores.images, StoreReads()
     signing, decoding = Signing(settings, blocking_connection), Decoding(settings.decoding_px // 2)
     webhooks = WebhookStore(blocking_connection, settings.webhook_policy)
     places = Places(connection)

@@ -48,7 +48,7 @@ class AgentJobs:
     """The jobs of one agent job.
 
     Args:
-        caller: the key that the agent works for; its limits hold for these jobs as for all others.
+        caller: reads the key that the agent works for; its limits hold for these jobs as for all others.
         read: the bytes of a file of the workspace.
         seed: that of the agent job; seeds that a call leaves open follow from it.
         model: the model that draws where a call names none.
@@ -57,7 +57,7 @@ class AgentJobs:
     def __init__(
         self,
         jobs: JobService,
-        caller: Caller,
+        caller: Callable[[], Caller],
         steps: RecordedSteps,
         read: Callable[[str], Awaitable[bytes]],
         *,
@@ -86,7 +86,7 @@ class AgentJobs:
         record = await self._submitted(key, child_id, complete, draws=draws)
         try:
             while not record.status.is_terminal:
-                record = await self._jobs.wait(self._caller, child_id, _WAIT_S)
+                record = await self._jobs.wait(await self._owner(), child_id, _WAIT_S)
         except JobNotFound as error:
             raise JobRefused("the job was deleted") from error
         self._running.discard(child_id)
@@ -97,6 +97,9 @@ class AgentJobs:
     async def cancel_running(self) -> None:
         """Cancel the jobs that run, because nobody needs them any more."""
         await self._jobs.abandon(tuple(self._running))
+
+    async def _owner(self) -> Caller:
+        return await to_thread.run_sync(self._caller)
 
     async def _images(self, record: JobRecord) -> tuple[bytes, ...]:
         try:
@@ -115,9 +118,8 @@ class AgentJobs:
         options = JobOptions(tags=(TAG,), metadata={TAG: self._job_id})
         while True:
             try:
-                accepted = await self._jobs.submit(
-                    self._caller, request, job_id=child_id, options=options, reserve=reserve
-                )
+                caller = await self._owner()
+                accepted = await self._jobs.submit(caller, request, job_id=child_id, options=options, reserve=reserve)
             except InvalidTicket as error:
                 raise JobRefused(str(error)) from error
             except (QueueFull, LimitReached, StorageUnavailable) as error:

@@ -32,13 +32,19 @@ class RecordedSteps:
 
     Args:
         earlier: the steps of the job that is replayed, by their keys.
+        report: is told how many steps are taken that the budget counts.
     """
 
     def __init__(
-        self, record: AgentRecord, most: Most, seconds: float, earlier: Mapping[str, Any] | None = None
+        self,
+        record: AgentRecord,
+        most: Most,
+        seconds: float,
+        earlier: Mapping[str, Any] | None = None,
+        report: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._record, self._most, self._seconds = record, most, seconds
-        self._earlier = earlier or {}
+        self._earlier, self._report = earlier or {}, report
         self._kept: dict[str, Any] = {}
         self._used_s, self._began_at = 0.0, time.monotonic()
         self._number = 0
@@ -83,6 +89,7 @@ class RecordedSteps:
         if not await to_thread.run_sync(self._record.keep_step, key, step):
             raise ExecutionLost("the job has ended, or another worker runs it")
         self._kept[key] = step
+        self._report(sum(each["kind"] in COUNTED for each in self._kept.values()))
         return result
 
     async def spend(self, key: str, use: Use) -> None:
