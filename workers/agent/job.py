@@ -98,7 +98,9 @@ async def _run(call: FunctionCall) -> JobOutput:
         )
         await steps.open()
         people = People(record, steps, call.tell)
-        workspace = await opened.enter_async_context(open_workspace(call.settings.data, runs_python=call.settings.agent_python))
+        workspace = await opened.enter_async_context(
+            open_workspace(call.settings.data, runs_python=call.settings.agent_python)
+        )
         jobs = await opened.enter_async_context(_jobs(call, connection, stores))
         keys = KeyStore(connection)
 
@@ -155,7 +157,7 @@ async def _jobs(call: FunctionCall, blocking: Any, stores: Stores) -> AsyncItera
 
 
 def _caller(keys: KeyStore, call: FunctionCall) -> Caller:
-    """The key that the job works for, with its rules as they are now; raises :class:`AgentFailed` once it is refused."""
+    """The key that the job works for, with its rules of now; raises :class:`AgentFailed` once it is refused."""
     try:
         record = keys.get(call.owner)
     except KeyNotFound as error:
@@ -228,19 +230,25 @@ class _Result:
         document = await self._document(made, names)
         if not made:
             raise AgentFailed(f"nothing was made: {_why(self._course)}", document=document)
-        spent = document["used"]
-        assert isinstance(spent, dict)
-        reported = {name: data[name] for name in names}
-        files = [
-            FileOutput("report.md", "text/markdown; charset=utf-8", markdown(self._params.brief, self._course, spent, made).encode()),
-            FileOutput("report.html", "text/html; charset=utf-8", page(self._params.brief, self._course, spent, reported).encode()),
-            FileOutput(RECORD, "application/json", json.dumps(self._replayed()).encode()),
+        return JobOutput(
+            images=tuple(_opened(data[name]) for name in names),
+            document=document,
+            files=(*await self._reports(document, made, {name: data[name] for name in names}), *_shown_files(data)),
+        )
+
+    async def _reports(
+        self, document: Mapping[str, Any], made: Sequence[str], images: Mapping[str, bytes]
+    ) -> list[FileOutput]:
+        brief, course, used = self._params.brief, self._course, document["used"]
+        texts = (
+            ("report.md", "text/markdown; charset=utf-8", markdown(brief, course, used, made)),
+            ("report.html", "text/html; charset=utf-8", page(brief, course, used, images)),
+            (RECORD, "application/json", json.dumps(self._replayed())),
+        )
+        return [
+            *(FileOutput(name, kind, text.encode()) for name, kind, text in texts),
             FileOutput("workspace.zip", "application/zip", await self._workspace.archive()),
-        ]  # fmt: skip
-        files += [
-            FileOutput(name, kind, data[name]) for name in made for end, kind in _SHOWN_TYPES.items() if name.endswith(end)
         ]
-        return JobOutput(images=tuple(_opened(data[name]) for name in names), document=document, files=tuple(files))
 
     async def _document(self, made: Sequence[str], images: Sequence[str]) -> dict[str, Json]:
         used = await to_thread.run_sync(self._record.spent)
@@ -251,7 +259,10 @@ class _Result:
             "failed": [subtask.name for subtask in (course.plan.failures if course.plan else ())],
             "images": [*images],
             "files": [*made],
-            "plan": [{"id": each.id, "name": each.name, "status": each.status} for each in (course.plan.all() if course.plan else ())],
+            "plan": [
+                {"id": each.id, "name": each.name, "status": each.status}
+                for each in (course.plan.all() if course.plan else ())
+            ],
             "checks": [
                 {"subtask": each.subtask, "try": each.number, "passed": each.passed, "error": each.performed.error,
                  "sentences": [verdict.sentence for verdict in each.verdicts]}
@@ -274,6 +285,12 @@ def _why(course: Course) -> str:
         return course.ended_early
     errors = [each.performed.error for each in course.tries if each.performed.error]
     return errors[-1] if errors else "the plan made no files"
+
+
+def _shown_files(data: Mapping[str, bytes]) -> list[FileOutput]:
+    """The files of the workspace that clients can show, but that are no images of jobs."""
+    ends = {name: kind for name in data for end, kind in _SHOWN_TYPES.items() if name.endswith(end)}
+    return [FileOutput(name, kind, data[name]) for name, kind in ends.items()]
 
 
 def _opened(data: bytes) -> Image.Image:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from models.agent.checks import Verdict
 from models.agent.plan import DOING, DONE, FAILED, TODO, Plan, PlanChange, Subtask
 from models.agent.refusals import PlanRefused
-
 from models.jobs.results import Json
 from workers.agent.errors import BudgetSpent
 from workers.agent.people import People

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from io import BytesIO
 
-from models.agent.plan import Plan, Subtask
 from PIL import Image
 
+from models.agent.plan import Plan, Subtask
 from workers.agent.loop import Course, Try
 
 _SHOWN_PX, _SHOWN_MAX = 384, 24

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from models.agent.calls import Call, ToolSpec
 from models.agent.checks import Verdict
 from models.agent.plan import Plan, PlanChange, Subtask
-
-from models.agent.calls import Call, ToolSpec
 from workers.agent.seams import Performed, Situation, Toolbox
 
 

@@ -43,8 +43,8 @@ class Jobs:
     def tell(self, job: Job | str, text: str, question: str | None = None) -> JobHandle:
         """Answer the question that an agent job asks (`job.waiting_for_input`), or say what it shall change.
 
-        With `question`, the id of a question, the text is refused if the job does not ask it now. Raises Conflict if the
-        job has ended or takes nothing from people.
+        With `question`, the id of a question, the text is refused if the job does not ask it now. Raises Conflict if
+        the job has ended or takes nothing from people.
         """
         flow = self._flows.tell(job_id_of(job), text, question)
         return JobHandle.of(self._performer, self._performer.run(flow))

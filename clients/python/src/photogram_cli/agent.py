@@ -12,7 +12,7 @@ from photogram._flows import check_succeeded
 
 from .files import Output, check_folder, text_of
 from .flags import options_of, params_of
-from .output import estimate_lines, escaped, job_lines, labelled, place_text, print_lines, to_json
+from .output import escaped, estimate_lines, job_lines, labelled, place_text, print_lines, to_json
 
 _TEXT_CHARS = 120
 

@@ -87,7 +87,8 @@ def test_wishes_reach_a_job_that_asks_nothing(client, running):
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"text": ""}, {"text": 1}, {"text": "x" * 4001}, {"text": "a", "x": 1}, {"text": "a", "question": 1}, []]
+    "body",
+    [{}, {"text": ""}, {"text": 1}, {"text": "x" * 4001}, {"text": "a", "x": 1}, {"text": "a", "question": 1}, []],
 )
 def test_input_that_makes_no_sense_is_refused(client, running, body):
     record, path = running
@@ -96,7 +97,7 @@ def test_input_that_makes_no_sense_is_refused(client, running, body):
 
 
 def test_only_agents_of_the_key_that_have_not_ended_are_told_something(client, running, redis: Redis):
-    record, path = running
+    _, path = running
     drawing = client.post("/v1/jobs", json={"kind": "txt2img", "params": {"prompt": "a cat"}}).json()["id"]
     assert client.post(f"/v1/jobs/{drawing}/input", json={"text": "x"}).json()["code"] == "not_asked"
     assert client.post("/v1/jobs/none/input", json={"text": "x"}).status_code == 404
