@@ -112,6 +112,27 @@ class Size(Demand):
         return Verdict(passed=is_exact and is_enough, sentence=sentence, figures={"width": width, "height": height})
 
 
+class Scaled(Demand):
+    """The image is so many times as wide and high as another one."""
+
+    kind = "scaled"
+    file: _File
+    of: _File
+    factor: Annotated[float, Field(gt=0, le=16)]
+
+    def calls(self) -> tuple[Call, ...]:
+        return (_measure(self.file), _measure(self.of))
+
+    def judge(self, found: Sequence[Facts]) -> Verdict:
+        (width, height), (of_width, of_height) = ((each.count("width"), each.count("height")) for each in found)
+        off = max(abs(width - self.factor * of_width), abs(height - self.factor * of_height))
+        sentence = f"{self.file} has {width} x {height} px, and {self.of} {of_width} x {of_height} px"
+        passed = off <= max(1.0, 0.01 * max(width, height))
+        return Verdict(
+            passed=passed, sentence=f"{sentence}; wanted: {self.factor:g} times as many", figures={"off": off}
+        )
+
+
 class Likeness(Demand):
     """The image is more like the text than like other texts, or like it by a number at least."""
 
@@ -253,7 +274,7 @@ class Frames(Demand):
 
 
 DEMANDS: dict[str, type[Demand]] = {
-    each.kind: each for each in (Exists, Size, Likeness, Label, Colour, Ground, Text, Distinct, Frames)
+    each.kind: each for each in (Exists, Size, Scaled, Likeness, Label, Colour, Ground, Text, Distinct, Frames)
 }
 """Each kind of check by its name."""
 

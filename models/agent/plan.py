@@ -67,7 +67,7 @@ class Subtask(_Read):
     retry_calls: tuple[Call, ...] = ()
     """What a template calls after the first try instead; empty for the same calls."""
     is_parallel: bool = False
-    """Whether the calls are independent of each other, and may run at the same time."""
+    """Whether its calls need nothing of each other, nor of those of the parallel subtasks beside it."""
     id: str = ""
     status: str = TODO
     """Of a subtask with parts, what follows from theirs."""
@@ -206,6 +206,18 @@ class Plan(_Read):
     def next(self) -> Subtask | None:
         """The next subtask to do: the first without parts that is begun or not begun; ``None`` if there is none."""
         return next((each for each in self.leaves() if each.status in (DOING, TODO)), None)
+
+    def ready(self) -> tuple[Subtask, ...]:
+        """The subtasks that may be done at the same time now: the next one, and parallel ones that follow it."""
+        ready: list[Subtask] = []
+        for each in self.leaves():
+            if ready and not each.is_parallel:
+                break
+            if each.status in (DOING, TODO):
+                ready.append(each)
+                if not each.is_parallel:
+                    break
+        return tuple(ready)
 
     @property
     def failures(self) -> tuple[Subtask, ...]:

@@ -1,0 +1,101 @@
+"""The subtasks that templates are made of: drawing one thing, drawing a scene, and putting images on a sheet."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from models.agent import prompts
+from models.agent.calls import Call
+from models.agent.checks import Check
+from models.agent.plan import NAME_MAX_CHARS, Subtask
+from models.agent.templates.template import exists
+from models.agent.vocabulary import thing_named
+from models.jobs.results import Json
+
+LABELS_READ = 5
+"""The thing must be among so many labels: the shipped eyes name 9 in 10 drawings of the built-in checkpoint first, and
+nearly all among five."""
+COLOUR_SHARE = 0.04
+TEXTS_CHECKED = 9
+
+
+def folder(wanted: str, files: Iterable[str]) -> str:
+    """A folder of that name, or with a number after it, in which no file lies and which is none."""
+    taken = {name.partition("/")[0] for name in files}
+    return next(
+        name for number in range(1, 1000) if (name := wanted if number == 1 else f"{wanted}-{number}") not in taken
+    )
+
+
+def draw(name: str, noun: str, save_as: str, *, ground: str, style: str = "", scene: str = "") -> Subtask:
+    """A subtask that draws one thing on a ground, or a scene, and checks what the tools can see of it.
+
+    Args:
+        scene: what to draw instead, of which ``noun`` is the main thing.
+    """
+    ground = prompts.apart_from(ground, noun)
+    prompt = prompts.scene(scene, style) if scene else prompts.drawing(noun, ground, style)
+    simpler = prompts.drawing(noun, ground) if scene else prompts.emoji(noun, ground)
+    goal = f"{save_as} shows {noun}" + ("" if scene else f" on a {ground} ground")
+    checks = [exists(save_as), *content_checks(save_as, noun)]
+    return Subtask(
+        name=named(name),
+        goal=goal,
+        milestones=(*checks, *([] if scene else [Check.of("ground", file=save_as, colour=ground)])),
+        calls=(Call(tool="txt2img", arguments={"prompt": prompt, "save_as": save_as}),),
+        retry_calls=(Call(tool="txt2img", arguments={"prompt": simpler, "save_as": save_as}),),
+        is_parallel=True,
+    )
+
+
+def content_checks(file: str, noun: str) -> list[Check]:
+    """The checks of what a file shows: the thing, if the shipped eyes know it, and the colour that is said of it."""
+    thing, colour, checks = thing_named(noun), prompts.colour_of(noun), []
+    if thing is not None:
+        checks.append(Check.of("label", file=file, label=thing.label, top_k=LABELS_READ))
+    if colour is not None:
+        checks.append(Check.of("colour", file=file, colour=colour, least_share=COLOUR_SHARE))
+    return checks
+
+
+def sheet(
+    name: str, images: Sequence[str], save_as: str, *, layout: str, captions: Sequence[str], columns: int, title: str
+) -> Subtask:
+    """A subtask that puts all images on one sheet."""
+    arguments: dict[str, Json] = {"layout": layout, "images": [*images], "columns": columns, "save_as": save_as}
+    if any(captions):
+        arguments["captions"] = [*captions]
+    if title:
+        arguments["title"] = title
+    printed = [each for each in dict.fromkeys((title, *captions)) if each.strip() and each.isascii()][:TEXTS_CHECKED]
+    call = Call(tool="compose", arguments=arguments)
+    return Subtask(
+        name=named(name),
+        goal=f"{save_as} shows all {len(images)} images",
+        milestones=(
+            exists(*images, save_as),
+            Check.of("size", file=save_as, least_width=64 * columns),
+            *(Check.of("text", file=save_as, text=each) for each in printed),
+        ),
+        calls=(call,),
+        retry_calls=(_in_plain_letters(call),),
+    )
+
+
+def _in_plain_letters(call: Call) -> Call:
+    """``call`` with texts that the built-in font has the letters of."""
+    arguments = dict(call.arguments)
+    if isinstance(captions := arguments.get("captions"), list):
+        arguments["captions"] = [_plain_letters(str(each)) for each in captions]
+    if "title" in arguments:
+        arguments["title"] = _plain_letters(str(arguments["title"]))
+    return Call(tool=call.tool, arguments=arguments)
+
+
+def _plain_letters(text: str) -> str:
+    return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+
+
+def named(name: str) -> str:
+    return prompts.caption_text(name, NAME_MAX_CHARS)
