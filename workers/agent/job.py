@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -22,6 +23,7 @@ from models.jobs.results import FileOutput, JobOutput, Json
 from service.backbone.agent_jobs import AgentRecord, Most
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.connections import connect, connect_async
+from service.backbone.files import make_folder
 from service.backbone.key_store import KeyNotFound, KeyStore
 from service.backbone.language import open_engine
 from service.backbone.ledger import Ledger
@@ -38,12 +40,15 @@ from workers.agent.people import People
 from workers.agent.planners import open_planner
 from workers.agent.report import markdown, page
 from workers.agent.steps import RecordedSteps
+from workers.agent.tool_server.settings import ToolSettings
 from workers.agent.toolbox import AgentTools, Places
-from workers.agent.workspace import Workspace, open_workspace
+from workers.agent.workspace import Workspace
 from workers.functions import FunctionCall, JobCanceled
 
 log = logging.getLogger(__name__)
 
+FOLDER = "agents"
+"""In the data folder: where the workspaces of running agent jobs lie."""
 RECORD = "record.json"
 """The file of a job that a replay reads."""
 _RECORD_VERSION = 1
@@ -98,9 +103,7 @@ async def _run(call: FunctionCall) -> JobOutput:
         )
         await steps.open()
         people = People(record, steps, call.tell)
-        workspace = await opened.enter_async_context(
-            open_workspace(call.settings.data, runs_python=call.settings.agent_python)
-        )
+        workspace = await opened.enter_async_context(_workspace(call))
         jobs = await opened.enter_async_context(_jobs(call, connection, stores))
         keys = KeyStore(connection)
 
@@ -121,7 +124,7 @@ async def _run(call: FunctionCall) -> JobOutput:
         if engine is not None:
             opened.push_async_callback(engine.aclose)
         try:
-            planner = await open_planner(call.settings, engine, params, steps, files, call.tell)
+            planner = await open_planner(call.settings, call.catalog, engine, params, steps, files, call.tell)
             loop = AgentLoop(planner, tools, people, params.brief, files, call.tell)
             course = await loop.run()
         except (PlanRefused, StepsDiverged) as error:
@@ -133,6 +136,13 @@ async def _run(call: FunctionCall) -> JobOutput:
                 await asyncio.shield(agent_jobs.cancel_running())
             raise
         return await _Result(params, started_with, steps, course, tools, workspace, record).output()
+
+
+def _workspace(call: FunctionCall) -> Workspace:
+    """The workspace of this execution, which begins empty: its files come from the recorded steps."""
+    folder = call.settings.data.absolute() / FOLDER / f"{call.job_id}-{call.execution_id}"
+    make_folder(folder.parent)
+    return Workspace(ToolSettings(workspace=str(folder), allow_python=call.settings.agent_python))
 
 
 @asynccontextmanager
@@ -223,8 +233,8 @@ class _Result:
         self._tools, self._workspace, self._record = tools, workspace, record
 
     async def output(self) -> JobOutput:
-        """The images, newest first, the report and the record; raises :class:`AgentFailed` if nothing was made."""
-        made = [name for name in reversed(self._tools.places) if name not in self._started_with]
+        """The images, the report and the record; raises :class:`AgentFailed` if nothing was made."""
+        made = self._made()
         data = {name: await self._workspace.get(name) for name in made}
         names = [name for name in made if name.endswith(".png")][:_IMAGES_MAX]
         document = await self._document(made, names)
@@ -235,6 +245,16 @@ class _Result:
             document=document,
             files=(*await self._reports(document, made, {name: data[name] for name in names}), *_shown_files(data)),
         )
+
+    def _made(self) -> list[str]:
+        """The files that the job has made: those of later subtasks first, and then by name."""
+        plan = self._course.plan
+        order = {subtask.id: number for number, subtask in enumerate(plan.leaves() if plan else ())}
+
+        def place(name: str) -> tuple[int, list[str | int]]:
+            return -order.get(self._tools.made_by.get(name, ""), -1), _natural(name)
+
+        return sorted((name for name in self._tools.places if name not in self._started_with), key=place)
 
     async def _reports(
         self, document: Mapping[str, Any], made: Sequence[str], images: Mapping[str, bytes]
@@ -291,6 +311,11 @@ def _shown_files(data: Mapping[str, bytes]) -> list[FileOutput]:
     """The files of the workspace that clients can show, but that are no images of jobs."""
     ends = {name: kind for name in data for end, kind in _SHOWN_TYPES.items() if name.endswith(end)}
     return [FileOutput(name, kind, data[name]) for name, kind in ends.items()]
+
+
+def _natural(name: str) -> list[str | int]:
+    """Sorts names with numbers by these: ``2.png`` before ``10.png``."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", name)]
 
 
 def _opened(data: bytes) -> Image.Image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 
 from models.agent.checks import Verdict
 from models.agent.plan import DOING, DONE, FAILED, TODO, Plan, PlanChange, Subtask
@@ -95,11 +96,15 @@ class AgentLoop:
             turn += 1
             wishes = await self._people.wishes(f"turn-{turn}/wishes")
             if wishes:
-                self.course.feedback += wishes
-                changes = await self._planner.refine(f"turn-{turn}", self._plan, subtask, (), self._situation())
-                self._apply(changes)
-            else:
-                await self._do(subtask)
+                await self._hear(f"turn-{turn}", wishes)
+            elif said := await self._do(subtask):
+                await self._hear(f"turn-{turn}", said)
+
+    async def _hear(self, key: str, said: Sequence[str]) -> None:
+        """Let the planner change the rest of the plan by what people said."""
+        self.course.feedback += said
+        if (subtask := self._plan.next()) is not None:
+            self._apply(await self._planner.refine(key, self._plan, subtask, (), self._situation()))
 
     @property
     def _plan(self) -> Plan:
@@ -112,15 +117,20 @@ class AgentLoop:
         }
         return Situation(brief=self._brief, files=files, feedback=tuple(self.course.feedback))
 
-    async def _do(self, subtask: Subtask) -> None:
-        """Try a subtask; what a try that failed has written is undone, but for the best try of those that failed."""
+    async def _do(self, subtask: Subtask) -> Sequence[str]:
+        """Try a subtask; what a try that failed has written is undone, but for the best try of those that failed.
+
+        Returns:
+            What people said meanwhile that concerns the rest of the plan.
+        """
+        await self._prepare(subtask)
         before = dict(self._tools.places)
         best: tuple[Try, Places] | None = None
         for number in range(TRIES):
             attempt = await self._attempt(subtask.id)
             if attempt.passed:
                 self._mark(subtask.id, DONE)
-                return
+                return attempt.performed.said
             if best is None or attempt.rank > best[0].rank:
                 best = attempt, dict(self._tools.places)
             await self._tools.restore(before)
@@ -131,6 +141,14 @@ class AgentLoop:
         await self._tools.restore(best[1])
         self._mark(subtask.id, FAILED)
         await self._refine(subtask.id, best[0])
+        return ()
+
+    async def _prepare(self, subtask: Subtask) -> None:
+        """Begin with this subtask and with those behind it that need no other one, as far as none was tried."""
+        leaves = [each for each in self._plan.leaves() if each.status == TODO]
+        upcoming = list(takewhile(lambda each: each.is_parallel and each.tries == 0, leaves))
+        if len(upcoming) > 1:
+            await self._planner.prepare(upcoming, self._tools)
 
     async def _attempt(self, subtask_id: str) -> Try:
         tried = self._plan.find(subtask_id).tries

@@ -6,10 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from models.agent.calls import Call, ToolResult, ToolSpec
 from models.agent.checks import Verdict
 from models.agent.plan import Plan, PlanChange, Subtask
-
-from models.agent.calls import Call, ToolResult, ToolSpec
 from models.jobs.results import Json
 
 
@@ -66,6 +65,8 @@ class Performed:
     summary: str
     error: str | None = None
     """Why the try ended without a result."""
+    said: tuple[str, ...] = ()
+    """What people answered to questions about the further plan."""
 
 
 class Planner(Protocol):
@@ -73,6 +74,10 @@ class Planner(Protocol):
 
     async def plan(self, key: str, situation: Situation, tools: Sequence[ToolSpec]) -> Plan:
         """The first plan."""
+        ...
+
+    async def prepare(self, upcoming: Sequence[Subtask], toolbox: Toolbox) -> None:
+        """Begin with subtasks that do not need each other, before each of them is performed; may do nothing."""
         ...
 
     async def perform(

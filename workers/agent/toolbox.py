@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any, Protocol
+from typing import Any
 
 from anyio import to_thread
 
@@ -22,6 +22,7 @@ from workers.agent.job_tools import JobTool
 from workers.agent.jobs import AgentJobs, facts_of
 from workers.agent.people import CHOICE_MAX_CHARS, CHOICES_MAX, IMAGES_MAX, QUESTION_MAX_CHARS, People
 from workers.agent.steps import TOOL, RecordedSteps
+from workers.agent.workspace import Tool, Workspace
 
 ASK = "ask"
 _ASK = ToolSpec(
@@ -51,26 +52,6 @@ _YES, _NO = "yes", "no"
 _NOBODY = "nobody is asked in the mode auto: decide by yourself"
 
 
-class Sandbox(Protocol):
-    """The workspace of the job and the tools that work in it (``workers.agent.workspace``)."""
-
-    async def tools(self) -> Sequence[ToolSpec]: ...
-
-    async def call(self, tool: str, arguments: Mapping[str, Json]) -> Mapping[str, Any]:
-        """The structured result; raises a :class:`PhotogramError` with a sentence for the planner."""
-        ...
-
-    async def put(self, name: str, data: bytes) -> None: ...
-
-    async def get(self, name: str) -> bytes: ...
-
-    async def remove(self, name: str) -> None: ...
-
-    async def versions(self) -> Mapping[str, object]:
-        """All files, each with something that differs after it was written."""
-        ...
-
-
 class AgentTools:
     """All tools of one agent job; the protocol is ``workers.agent.seams.Toolbox``.
 
@@ -82,8 +63,8 @@ class AgentTools:
 
     def __init__(
         self,
-        sandbox: Sandbox,
-        sandbox_specs: Sequence[ToolSpec],
+        workspace: Workspace,
+        workspace_tools: Sequence[Tool],
         job_tools: Mapping[str, JobTool],
         jobs: AgentJobs,
         people: People,
@@ -94,14 +75,19 @@ class AgentTools:
         mode: str,
         tell: Callable[[Mapping[str, Json]], None],
     ) -> None:
-        self._sandbox, self._job_tools, self._jobs = sandbox, job_tools, jobs
+        self._workspace, self._job_tools, self._jobs = workspace, job_tools, jobs
         self._people, self._steps, self._mode, self._tell = people, steps, mode, tell
         self._inputs, self._images = inputs, images
-        self._sandbox_names = {spec.name for spec in sandbox_specs}
         self._writing = asyncio.Lock()
         self.places: Places = {}
         """Of all files of the workspace now."""
-        self.specs: Sequence[ToolSpec] = [*(tool.spec for tool in job_tools.values()), *sandbox_specs, _ASK]
+        self.made_by: dict[str, str] = {}
+        """The subtasks whose calls wrote files last, by the names of the files."""
+        self.specs: Sequence[ToolSpec] = [
+            *(tool.spec for tool in job_tools.values()),
+            *map(_spec, workspace_tools),
+            _ASK,
+        ]
 
     async def call(self, key: str, call: Call) -> ToolResult:
         """As ``Toolbox.call``."""
@@ -130,6 +116,7 @@ class AgentTools:
         found: Any = await self._steps.step(key, TOOL, call.to_payload(), do)
         result = ToolResult.from_payload(found["result"])
         await self._restore(found["files"], found["removed"])
+        self.made_by |= dict.fromkeys(found["files"], key.partition("/")[0])
         if is_new:
             images: dict[str, Json] = {
                 name: f"image:{found}" for name in result.files if (found := self.image_id(name))
@@ -161,7 +148,7 @@ class AgentTools:
         done = await self._jobs.run(key, request, draws=tool.makes_images)
         names = list(_numbered(save_as or "", len(done.images)))
         for name, data in zip(names, done.images, strict=True):
-            await self._sandbox.put(name, data)
+            await self._workspace.put(name, data)
         stored = {name: f"image:{each.image_id}" for name, each in zip(names, done.record.images, strict=True)}
         seeds = {
             name: seed_of(done.record, each.image_id) for name, each in zip(names, done.record.images, strict=True)
@@ -171,23 +158,30 @@ class AgentTools:
 
     async def _in_sandbox(self, call: Call) -> tuple[ToolResult, dict[str, str], list[str]]:
         async with self._writing:
-            before = await self._sandbox.versions()
-            facts = await self._sandbox.call(call.tool, call.arguments)
-            after = await self._sandbox.versions()
+            before = await self._versions()
+            answer = await self._workspace.call(call.tool, call.arguments)
+            after = await self._versions()
             written = [name for name, version in after.items() if before.get(name) != version]
             stored = {name: await self._stored(name) for name in written}
             self.places |= stored
         removed = [name for name in before if name not in after]
         for name in removed:
             self.places.pop(name, None)
-        return ToolResult(facts=dict(facts), files=tuple(written)), stored, removed
+        if answer.is_error:
+            return ToolResult(error=answer.text, files=tuple(written)), stored, removed
+        facts: dict[str, Json] = {"text": answer.text} if answer.structured is None else dict(answer.structured)
+        return ToolResult(facts=facts, files=tuple(written)), stored, removed
+
+    async def _versions(self) -> dict[str, object]:
+        """All files of the workspace, each with what differs after it was written."""
+        return {entry.name: entry.changed for entry in await self._workspace.tree()}
 
     async def _stored(self, name: str) -> str:
-        return "input:" + await to_thread.run_sync(self._inputs.add, await self._sandbox.get(name))
+        return "input:" + await to_thread.run_sync(self._inputs.add, await self._workspace.get(name))
 
     async def add(self, name: str, data: bytes, place: str) -> None:
         """Add a file that is stored at ``place`` to the workspace."""
-        await self._sandbox.put(name, data)
+        await self._workspace.put(name, data)
         self.places[name] = place
 
     async def restore(self, places: Places) -> None:
@@ -201,7 +195,7 @@ class AgentTools:
                 await self.add(name, await self.read_stored(place), place)
         for name in removed:
             if self.places.pop(name, None) is not None:
-                await self._sandbox.remove(name)
+                await self._workspace.remove(name)
 
     async def read_stored(self, place: str) -> bytes:
         """The bytes of a stored file; raises :class:`InputUnavailable` if it was deleted meanwhile."""
@@ -234,6 +228,10 @@ class AgentTools:
         if answer.strip().lower() in (_YES, "y", "ok"):
             return None
         return f"the person does not want this: {answer}"
+
+
+def _spec(tool: Tool) -> ToolSpec:
+    return ToolSpec(name=tool.name, description=tool.description, parameters=tool.input_schema)
 
 
 def _numbered(save_as: str, count: int) -> Iterable[str]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from photogram import Event, Job, Noted, Photogram, Progressed, Queued, StatusChanged
 from photogram._flows import check_succeeded
@@ -23,7 +24,7 @@ def run_agent(options: argparse.Namespace, client: Photogram) -> None:
     params = params_of(options)
     if "brief" in params:
         params["brief"] = text_of(params["brief"])
-    given = options_of(options) or None
+    given: Any = options_of(options) or None
     if options.dry_run:
         estimate = client.dry_run_kind("agent", params, options=given)
         print_lines([to_json(asdict(estimate))] if options.json else estimate_lines(estimate))
