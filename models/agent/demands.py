@@ -139,7 +139,9 @@ class Likeness(Demand):
     kind = "likeness"
     file: _File
     text: _Text
-    others: Annotated[list[_Text], Field(max_length=OTHERS_MAX, description="Texts that fit it less.")] = []
+    others: Annotated[
+        list[_Text], Field(max_length=OTHERS_MAX, default_factory=list, description="Texts that fit it less.")
+    ]
     place: Annotated[int, Field(ge=1, le=5, description="Among how many of the nearest texts it must be.")] = 1
     least: Annotated[float | None, Field(ge=-1, le=1, description="The least cosine similarity.")] = None
     model: Annotated[str | None, Field(min_length=1, max_length=200)] = None
@@ -239,6 +241,22 @@ class Text(Demand):
         return Verdict(passed=is_found, sentence=sentence, figures={"found": is_found})
 
 
+class Changed(Demand):
+    """The two images differ."""
+
+    kind = "changed"
+    file: _File
+    of: _File
+
+    def calls(self) -> tuple[Call, ...]:
+        return (Call(tool="compare_images", arguments={"first": self.of, "second": self.file}),)
+
+    def judge(self, found: Sequence[Facts]) -> Verdict:
+        is_equal = found[0].flag("is_equal")
+        sentence = f"{self.file} {'has the same pixels as' if is_equal else 'differs from'} {self.of}"
+        return Verdict(passed=not is_equal, sentence=sentence)
+
+
 class Distinct(Demand):
     """No two of the files look the same, by their perceptual hashes."""
 
@@ -274,7 +292,7 @@ class Frames(Demand):
 
 
 DEMANDS: dict[str, type[Demand]] = {
-    each.kind: each for each in (Exists, Size, Scaled, Likeness, Label, Colour, Ground, Text, Distinct, Frames)
+    each.kind: each for each in (Exists, Size, Scaled, Likeness, Label, Colour, Ground, Text, Changed, Distinct, Frames)
 }
 """Each kind of check by its name."""
 

@@ -112,7 +112,7 @@ class Said:
 
     @cached_property
     def steps(self) -> tuple[str, ...]:
-        """The parts of a numbered or marked list, or of ``first ..., then ..., finally ...``; none if there are none."""
+        """The parts of a numbered or marked list, or of ``first ..., then ..., finally ...``, if there is one."""
         marked = [each.strip(" \n,;") for each in _MARKED.split(self.rest)[1:]]
         if len(marked) > 1:
             return tuple(filter(None, marked))

@@ -37,7 +37,7 @@ CATEGORIES = {
     "drink": "coffee|wine|cocktail|beer|soda|teapot",
     "vehicle": "car|bus|train|truck|tractor|motorcycle|bicycle|airplane|helicopter|ship|rocket|fire truck",
     "building": "house|castle|church|factory|hospital|lighthouse",
-    "weather": "sun|cloud|rain|snowflake|lightning|rainbow|tornado|umbrella",
+    "weather": "sun|cloud|rain|snowflake|lightning|rainbow|tornado|umbrella|sun behind a cloud|full moon|wave|snowman",
     "space": "rocket|earth|full moon|star|saturn|ufo|sun|alien|crescent moon|telescope",
     "sport": "soccer ball|basketball|baseball|volleyball|tennis ball|boxing glove|skateboard|trophy",
     "instrument": "guitar|violin|trumpet|saxophone|drum|bell",

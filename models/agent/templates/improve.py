@@ -6,11 +6,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from models.agent.calls import Call
 from models.agent.checks import Check
-from models.agent.colours import Colour
 from models.agent.plan import Subtask
 from models.agent.prompts import WHITE, apart_from, bare_noun, coloured, drawing, prompt_text, scene
 from models.agent.said import Said
@@ -27,11 +26,16 @@ CHOICES = (KEEP, AGAIN, "Make it red", "Make it blue", "On a light blue backgrou
 QUESTION = "What should be better in this picture?"
 _IMPROVE = r"improv\w*|better|refine\w*|polish\w*|enhance\w*|feedback|iterat\w*|rounds?"
 _DRAW = r"draw\w*|paint\w*|sketch\w*|illustrat\w*|picture|image|photo|portrait|logo|poster|create|generate|make"
-_GOOD = re.compile(
-    r"^(?:it is|it's|this is|looks?|yes|ok(?:ay)?|no|nothing|done|keep it)?[\s,.!]*"
-    r"(?:good|great|fine|perfect|nice|ok(?:ay)?|done|keep it|nothing|lovely|as it is|changes?|very|so|enough|\s|[,.!])*$",
+_CONTENT = {"it", "it's", "is", "this", "that", "looks", "look", "yes", "ok", "okay", "no", "nothing", "more", "done",
+            "keep", "good", "great", "fine", "perfect", "nice", "lovely", "as", "very", "so", "enough", "thanks",
+            "thank", "you", "change", "changes", "i", "like"}  # fmt: skip
+"""A feedback of these words alone asks for nothing."""
+_ASIDE = re.compile(
+    rf"[.;!?\n]|\s*(?:,|\band\b|\bthen\b|\bwith\b)+\s*(?:then\s+)?(?:make it|\w+ rounds|ask\b|{_IMPROVE})",
     re.IGNORECASE,
 )
+UNTOLD = "a clear and detailed picture"
+"""For a picture of which nobody says what it shows."""
 _STRENGTHS = (0.6, 0.8)
 _MARKS = ("picture of", "image of", "drawing of", "photo of", "portrait of", "draw", "paint", "sketch", "generate",
           "create", "of", "make")  # fmt: skip
@@ -42,9 +46,16 @@ class ImproveSlots(LookSlots):
     scene: Annotated[Scene | None, Field(description="All that it shows, for models that draw scenes.")] = None
     file: Annotated[File | None, Field(description="A picture to improve.")] = None
     rounds: Annotated[int, Field(ge=0, le=ROUNDS_MAX)] = ROUNDS_MAX
-    wishes: Annotated[list[Scene], Field(max_length=WISHES_MAX, description="What people said, in order.")] = []
-    ground: Colour = WHITE  # type: ignore[assignment]
+    wishes: Annotated[
+        list[Scene], Field(max_length=WISHES_MAX, default_factory=list, description="What people said, in order.")
+    ]
     detail: Detail = "plain"
+
+    @model_validator(mode="after")
+    def _shows_something(self) -> ImproveSlots:
+        if self.subject is None and self.file is None:
+            raise ValueError("a subject or a file is needed")
+        return self
 
 
 class Improve(Template):
@@ -63,7 +74,7 @@ class Improve(Template):
         uploaded, subject = pictures(files), _subject(said)
         slots: dict[str, Json] = {"rounds": ROUNDS_MAX if said.has(_IMPROVE) else 0, "style": said.style}
         if subject:
-            slots |= {"subject": subject, "scene": prompt_text(said.after(_MARKS)) or subject}
+            slots |= {"subject": subject, "scene": prompt_text(_ASIDE.split(said.after(_MARKS))[0]) or subject}
         elif not uploaded:
             return None
         named = next((file for file in uploaded if file.lower() in said.text.lower()), None)
@@ -73,7 +84,7 @@ class Improve(Template):
     def hear(self, slots: Mapping[str, Json], said: Said) -> dict[str, Json]:
         """The slots with the wish, or without further rounds if the picture is liked as it is."""
         wishes = [*_list(slots.get("wishes"))]
-        if said.text == KEEP or _GOOD.match(said.text):
+        if said.text == KEEP or _CONTENT.issuperset(re.findall(r"[\w']+", said.text.lower())):
             return {**slots, "rounds": len(wishes)}
         wish = prompt_text(said.text)
         return {**slots, "wishes": [*wishes, wish][:WISHES_MAX]} if wish else {**slots}
@@ -97,7 +108,7 @@ class _Look:
 
     def __init__(self, slots: ImproveSlots) -> None:
         self.slots, self.style, self.extra = slots, slots.style, ""
-        self.noun = slots.subject or "picture"
+        self.noun = slots.subject or ""
         self.ground = apart_from(slots.ground, self.noun)
 
     def with_wish(self, wish: str | None) -> _Look:
@@ -107,21 +118,28 @@ class _Look:
         if wish is None or wish == AGAIN:
             return look
         said = Said.of(wish)
-        thing, colour = (said.things or (None,))[0], (said.colours or (None,))[0]
-        if (thing is not None and said.has("instead|not|rather|into|should be")) or (look.noun == "picture" and thing):
-            look.noun = thing.noun if thing else look.noun
-        if colour is not None:
+        thing = said.things[0] if said.things else None
+        colour = said.colours[0] if said.colours else None
+        if thing is not None and (not look.noun or said.has("instead|rather|into|should be")):
+            look.noun = thing.noun
+        if colour is not None and look.noun:
             look.noun = coloured(look.noun, colour)
         look.style, look.ground = said.style or look.style, said.ground or look.ground
-        if not (thing or colour or said.style or said.ground):
+        if not look.is_plain or not (thing or colour or said.style or said.ground):
             look.extra = wish
         look.ground = apart_from(look.ground, look.noun)
         return look
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it is one thing on a ground, which tools can check; an uploaded picture keeps its ground."""
+        return bool(self.noun) and self.slots.detail == "plain" and self.slots.file is None
+
+    @property
     def prompt(self) -> str:
-        if self.slots.detail == "scene":
-            return scene(", ".join(filter(None, (self.slots.scene, self.noun, self.extra))), self.style)
+        if not self.is_plain:
+            whole = self.slots.scene if self.slots.detail == "scene" else ""
+            return scene(", ".join(filter(None, (whole, self.noun, self.extra))) or UNTOLD, self.style)
         drawn = drawing(self.noun, self.ground, self.style)
         return f"{drawn}, {self.extra}" if self.extra else drawn
 
@@ -142,19 +160,18 @@ def _better(number: int, look: _Look, before: str, save_as: str, *, is_anew: boo
         Call(tool="img2img", arguments={"image": before, "prompt": look.prompt, "strength": each, "save_as": save_as})
         for each in _STRENGTHS
     )
-    is_checked = look.noun != "picture" and look.slots.detail == "plain"
-    ground = (Check.of("ground", file=save_as, colour=look.ground),) if is_checked else ()
+    ground = (Check.of("ground", file=save_as, colour=look.ground),) if look.is_plain else ()
     return Subtask(
         name=f"Picture after feedback {number}",
         goal=f"{save_as} shows {look.prompt}"[:500],
         milestones=(
             exists(save_as),
-            Check.of("distinct", files=[before, save_as], least_distance=1),
-            *(content_checks(save_as, look.noun) if look.noun != "picture" else ()),
+            Check.of("changed", file=save_as, of=before),
+            *content_checks(save_as, look.noun),
             *ground,
         ),
         calls=(anew if is_anew else changed,),
-        retry_calls=(anew if is_anew or is_checked else freer,),
+        retry_calls=(anew if is_anew or look.is_plain else freer,),
     )
 
 

@@ -12,7 +12,7 @@ from models.agent.plan import Subtask
 from models.agent.prompts import apart_from, bare_noun, coloured
 from models.agent.said import Said
 from models.agent.templates.drawing import draw, folder, sheet
-from models.agent.templates.template import LookSlots, Noun, Template, counted
+from models.agent.templates.template import Noun, SheetSlots, Template, counted
 from models.jobs.results import Json
 
 COLOURS_MIN, COLOURS_MAX, COLOURS_DEFAULT = 2, 8, 5
@@ -22,7 +22,7 @@ _COLOURS = r"colou?rs|colou?rways|colou?r\s+variants|variants"
 _IN_ONE_ROW = 5
 
 
-class ProductSheetSlots(LookSlots):
+class ProductSheetSlots(SheetSlots):
     product: Noun
     colours: Annotated[list[Colour], Field(min_length=COLOURS_MIN, max_length=COLOURS_MAX)]
 
@@ -69,7 +69,7 @@ class ProductSheet(Template):
             "Sheet of all colours",
             images,
             f"{where}/sheet.png",
-            layout="contact_sheet",
+            layout="grid",
             captions=colours,
             columns=len(images) if len(images) <= _IN_ONE_ROW else (len(images) + 1) // 2,
             title=slots.title,

@@ -65,10 +65,15 @@ class Slots(BaseModel):
 
 
 class LookSlots(Slots):
-    """The slots of most templates."""
+    """The slots of templates that draw."""
 
     ground: Colour = "white"
     style: Style = ""
+
+
+class SheetSlots(LookSlots):
+    """The slots of templates that end with a sheet."""
+
     title: Caption = ""
 
 
