@@ -25,7 +25,8 @@ _GROUND = re.compile(
     re.IGNORECASE,
 )
 _STYLE = re.compile(
-    r"\bin\s+(?:an?\s+|the\s+|one\s+)?(?P<first>[\w-]+(?: [\w-]+)?)[\s-]+style\b|\b(?P<second>[\w-]+)[\s-]style\b",
+    r"\bin\s+(?:an?\s+|the\s+|one\s+)?(?P<first>[\w-]{1,30}(?: [\w-]{1,30})?)[\s-]style\b"
+    r"|\b(?P<second>[\w-]{1,30})[\s-]style\b",
     re.IGNORECASE,
 )
 _NO_STYLE = {

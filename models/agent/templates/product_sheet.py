@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from pydantic import Field
 from models.agent.colours import Colour
 from models.agent.plan import Subtask
 from models.agent.prompts import apart_from, bare_noun, coloured
-from models.agent.said import Said
+from models.agent.said import NUMBERS, Said
 from models.agent.templates.drawing import draw, folder, sheet
 from models.agent.templates.template import Noun, SheetSlots, Template, counted
 from models.jobs.results import Json
@@ -19,6 +20,7 @@ COLOURS_MIN, COLOURS_MAX, COLOURS_DEFAULT = 2, 8, 5
 FIRST_COLOURS = ("red", "blue", "green", "yellow", "purple", "orange", "pink", "black", "gray", "brown")
 """For a brief that says how many colours, but not which: those that people tell apart best, first."""
 _COLOURS = r"colou?rs|colou?rways|colou?r\s+variants|variants"
+_NO_PRODUCT = re.compile(rf"\b(?:in|{_COLOURS}|products?|sheets?|as|one|[0-9]+|{'|'.join(NUMBERS)})\b", re.IGNORECASE)
 _IN_ONE_ROW = 5
 
 
@@ -82,4 +84,4 @@ def _product(said: Said) -> str:
         return said.things[0].word
     named = said.after((":", "sheet of", "sheet for", "of", "for", "show", "draw", "make")) or said.rest
     before = named.partition(" in ")[0]
-    return bare_noun(before)
+    return bare_noun(_NO_PRODUCT.sub(" ", before))
