@@ -10,7 +10,7 @@ from models.agent.prompts import CAPTION_MAX_CHARS, caption_text
 from models.agent.refusals import BriefRefused, PlanRefused
 from models.agent.said import Said
 from models.agent.templates import TEMPLATES
-from models.agent.templates.edit_then_upscale import EditThenUpscale, pictures
+from models.agent.templates.edit_then_upscale import EditThenUpscale, image_files
 from models.agent.templates.template import Template
 from models.agent.vocabulary import CATEGORIES
 from models.jobs.payload import Payload
@@ -141,7 +141,7 @@ async def _captioned(slots: dict[str, Json], said: Said, chooser: Chooser) -> di
     told: list[str] = []
     for number, panel in enumerate(slots["panels"] if isinstance(slots["panels"], list) else [], 1):
         assert isinstance(panel, dict)
-        asked = f"Write the caption of picture {number} of this story, which shows {panel['scene']}."
+        asked = f"Write the caption of image {number} of this story, which shows {panel['scene']}."
         try:
             caption = caption_text(await chooser.phrase(_question(asked, said), CAPTION_MAX_CHARS))
         except NoChoice:
@@ -157,7 +157,7 @@ def _question(question: str, said: Said) -> str:
 
 
 def _refusal(said: Said, files: Sequence[str]) -> str:
-    if not pictures(files) and any(isinstance(each, EditThenUpscale) for each in candidates(said, files)):
-        return "the brief speaks of a picture, but no picture was uploaded with it: add one to its files"
+    if not image_files(files) and any(isinstance(each, EditThenUpscale) for each in candidates(said, files)):
+        return "the brief speaks of an image, but no image was uploaded with it: add one to its files"
     can = "; ".join(f"{each.name} ({each.summary})" for each in TEMPLATES.values())
     return f"no template does what the brief asks for, or it does not say what to draw. There are: {can}"

@@ -11,7 +11,7 @@ from models.agent.choosing import NoChoice
 from models.language.client import LanguageEngine
 from models.language.errors import LanguageError
 
-SYSTEM = "You help to plan pictures. Answer with one short line, and nothing else."
+SYSTEM = "You help to plan images. Answer with one short line, and nothing else."
 ANSWER_TIMEOUT_S = 30.0
 TOTAL_S = 120.0
 """For all questions together; then every further one is left to the rules."""

@@ -69,13 +69,13 @@ class Said:
 
     @cached_property
     def ground(self) -> str | None:
-        """The colour that pictures are on."""
+        """The colour that images are on."""
         found = _GROUND.search(self.text)
         return colour_named(found["first"] or found["second"]) if found else None
 
     @cached_property
     def style(self) -> str:
-        """The style of pictures, as in ``flat``."""
+        """The style of images, as in ``flat``."""
         for found in _STYLE.finditer(self.text):
             style = prompt_text(found["first"] or found["second"], STYLE_MAX_CHARS)
             if style.lower() not in _NO_STYLE:

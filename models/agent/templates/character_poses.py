@@ -1,4 +1,4 @@
-"""A character in several poses, all drawn from the first picture of it, and a sheet of all."""
+"""A character in several poses, all drawn from the first image of it, and a sheet of all."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LEAD = re.compile(
 )
 _IN_ONE_ROW = 3
 _STRENGTHS = (0.6, 0.75)
-"""How much a pose may differ from the first picture, and how much on later tries."""
+"""How much a pose may differ from the first image, and how much on later tries."""
 
 
 class CharacterPosesSlots(SheetSlots):

@@ -1,4 +1,4 @@
-"""An uploaded picture, edited by words and enlarged."""
+"""An uploaded image, edited by words and enlarged."""
 
 from __future__ import annotations
 
@@ -54,17 +54,17 @@ class EditThenUpscale(Template):
     """See the module."""
 
     name = "edit_then_upscale"
-    summary = "an uploaded picture, edited by words or not, then enlarged"
+    summary = "an uploaded image, edited by words or not, then enlarged"
     slots = EditThenUpscaleSlots
 
     def fits(self, said: Said, files: Sequence[str]) -> int:
         asks = said.has(f"{_ENLARGE}|{_SHARPEN}")
         if asks or said.has(_PHOTO):
-            return 3 if pictures(files) or asks else 1
-        return 2 * (bool(pictures(files)) and said.has(_EDIT))
+            return 3 if image_files(files) or asks else 1
+        return 2 * (bool(image_files(files)) and said.has(_EDIT))
 
     def fill(self, said: Said, files: Sequence[str]) -> dict[str, Json] | None:
-        uploaded = pictures(files)
+        uploaded = image_files(files)
         if not uploaded:
             return None
         named = next((file for file in uploaded if file.lower() in said.text.lower()), uploaded[0])
@@ -84,7 +84,7 @@ class EditThenUpscale(Template):
         yield _enlarge(image, f"{where}/enlarged.png", slots.scale)
 
 
-def pictures(files: Sequence[str]) -> list[str]:
+def image_files(files: Sequence[str]) -> list[str]:
     """Those of ``files`` that are images by their names."""
     return [name for name in files if _IMAGE.search(name)]
 
@@ -93,7 +93,7 @@ def _edit(slots: EditThenUpscaleSlots, change: str, save_as: str) -> Subtask:
     arguments: dict[str, Json] = {"image": slots.file, "prompt": scene(change, slots.style), "save_as": save_as}
     stronger = min(slots.strength + 0.2, 0.9)
     return Subtask(
-        name="Edit the picture",
+        name="Edit the image",
         goal=f"{save_as} shows {change}",
         milestones=(
             exists(save_as),
@@ -109,14 +109,14 @@ def _enlarge(image: str, save_as: str, scale: int) -> Subtask:
     return Subtask(
         name=f"Enlarge {scale} times",
         goal=f"{save_as} is {scale} times as wide and high as {image}",
-        criticism="The upscaler interpolates: it adds no detail that a blurred picture lacks.",
+        criticism="The upscaler interpolates: it adds no detail that a blurred image lacks.",
         milestones=(exists(save_as), Check.of("scaled", file=save_as, of=image, factor=scale)),
         calls=(Call(tool="upscale", arguments={"image": image, "scale": scale, "save_as": save_as}),),
     )
 
 
 def _change(said: Said, uploaded: Sequence[str]) -> str:
-    """What a brief says that the picture shall show, as a prompt; empty if it only asks for another size."""
+    """What a brief says that the image shall show, as a prompt; empty if it only asks for another size."""
     text = said.rest
     for file in uploaded:
         text = text.replace(file, " ")
@@ -140,5 +140,5 @@ def _scale(text: str) -> int:
     if number is None:
         return 4 if found[3].lower().startswith(("q", "four")) else 2
     if not SCALE_MIN <= int(number) <= SCALE_MAX:
-        raise BriefRefused(f"a picture is enlarged {SCALE_MIN} to {SCALE_MAX} times, not {number} times")
+        raise BriefRefused(f"an image is enlarged {SCALE_MIN} to {SCALE_MAX} times, not {number} times")
     return int(number)

@@ -119,7 +119,7 @@ class Template(ABC):
             raise PlanRefused(f"{self.name}: {place}: {said['msg'].removeprefix('Value error, ')}") from None
 
     def hear(self, slots: Mapping[str, Json], said: Said) -> dict[str, Json]:
-        """``slots`` after people said something of the pictures."""
+        """``slots`` after people said something of the images."""
         heard: dict[str, Json] = {"ground": said.ground, "style": said.style}
         return {**slots} | {name: value for name, value in heard.items() if value and name in self.slots.model_fields}
 

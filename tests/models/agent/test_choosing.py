@@ -115,7 +115,7 @@ def test_nothing_is_made_of_nothing(brief: str) -> None:
         ("a 1-panel story about a cat", "there can be 2 to 8"),
         ("a 5-panel story: 1. a cat 2. a dog", "asks for 5 panels, and tells what 2 of them show"),
         ("a robot in two poses: running, waving, sitting", "asks for 2 poses, and names 3"),
-        ("sharpen and enlarge this photo", "no picture was uploaded"),
+        ("sharpen and enlarge this photo", "no image was uploaded"),
     ],
 )
 def test_briefs_that_cannot_be_done_as_they_are(brief: str, said: str) -> None:
@@ -123,7 +123,7 @@ def test_briefs_that_cannot_be_done_as_they_are(brief: str, said: str) -> None:
         choose_by_rules(brief)
 
 
-def test_too_large_a_picture_is_refused() -> None:
+def test_too_large_an_image_is_refused() -> None:
     with pytest.raises(BriefRefused, match="enlarged 2 to 4 times, not 16 times"):
         choose_by_rules("enlarge it 16x", ["a.png"])
 

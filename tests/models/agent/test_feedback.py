@@ -73,7 +73,7 @@ def test_two_rounds_of_feedback() -> None:
     assert [each.id for each in plan.leaves()] == ["1", "2", "3", "4", "5"]
 
 
-def test_a_picture_that_is_liked_is_not_changed() -> None:
+def test_an_image_that_is_liked_is_not_changed() -> None:
     slots: dict[str, Any] = {"subject": "cat"}
     for text in ("It is good as it is", "looks great, thank you!", "ok"):
         plan = heard(finish(IMPROVE.plan(slots), "1", "2"), IMPROVE, slots, text)

@@ -47,8 +47,13 @@ SLOTS: dict[str, list[dict[str, Any]]] = {
     "improve": [
         {"subject": "cat"},
         {"subject": "cat", "rounds": 0},
-        {"file": "a.png", "wishes": ["more colourful"]},
-        {"subject": "cat", "scene": "a cat on a chair", "detail": "scene", "wishes": ["make it blue", "Draw it anew"]},
+        {"file": "a.png", "requests": ["more colourful"]},
+        {
+            "subject": "cat",
+            "scene": "a cat on a chair",
+            "detail": "scene",
+            "requests": ["make it blue", "Draw it anew"],
+        },
     ],
 }
 FILES = ("a.png", "in/b.jpg", "icons/1.png", "panels/x.png")
@@ -150,18 +155,18 @@ def test_another_seed_gives_another_board() -> None:
     assert TEMPLATES["storyboard"].plan(slots, (), 0) != TEMPLATES["storyboard"].plan(slots, (), 1)
 
 
-def test_wishes_change_what_is_drawn() -> None:
+def test_requests_change_what_is_drawn() -> None:
     template = TEMPLATES["improve"]
-    wishes = ["make it blue", "on a yellow background, in a flat style"]
-    plan = template.plan({"subject": "red cat", "wishes": wishes})
+    requests = ["make it blue", "on a yellow background, in a flat style"]
+    plan = template.plan({"subject": "red cat", "requests": requests})
     drawn = [each.calls[0] for each in plan.leaves() if each.calls[0].tool == "img2img"]
     assert [call.arguments["prompt"] for call in drawn] == [
         "a drawing of a blue cat on a white background",
         "a drawing of a blue cat on a yellow background, flat style",
     ]
-    anew = template.plan({"subject": "cat", "rounds": 1, "wishes": ["Draw it anew"]})
+    anew = template.plan({"subject": "cat", "rounds": 1, "requests": ["Draw it anew"]})
     assert anew.find("3").calls[0].tool == "txt2img"
-    kept = template.plan({"file": "a.png", "rounds": 1, "wishes": ["warmer light"]}, ["a.png"])
+    kept = template.plan({"file": "a.png", "rounds": 1, "requests": ["warmer light"]}, ["a.png"])
     assert kept.find("2").calls[0].arguments["prompt"] == "warmer light"
 
 
@@ -174,7 +179,7 @@ def test_wishes_change_what_is_drawn() -> None:
         ("icon_set", {"things": ["a"] * 13}, "things: List should have at most 12 items"),
         ("icon_set", {"things": ["((()))", "cat"]}, "things.0: this says nothing that can be drawn"),
         ("icon_set", {"things": ["cat", "x" * 81]}, "things.1: String should have at most 80 characters"),
-        ("icon_set", {"things": ["cat", "dog"], "tool": "delete"}, "tool: Extra inputs are not permitted"),
+        ("icon_set", {"things": ["cat", "dog"], "tool": "delete"}, "inputs are not permitted"),
         ("icon_set", {"things": ["cat", "dog"], "ground": "octarine"}, "ground: Input should be 'red'"),
         ("product_sheet", {"product": "cup", "colours": ["red"]}, "colours: List should have at least 2 items"),
         ("edit_then_upscale", {"file": "../../etc/passwd"}, "must be a relative path"),
