@@ -23,6 +23,7 @@ PhotogramError
     ├── TrainingFailed    a model cannot be trained: the data set, the model or the disk is not fit for it
     ├── DeployFailed      a model cannot be deployed: no package of it was made
     ├── ChecksFailed      a model was deployed, and its package did not pass its checks
+    ├── AgentFailed       an agent made nothing of its brief
     ├── ScoreTooLow       no image fits the prompt as well as the request asks for
     ├── ContentRefused    the safety policy refuses an image
     ├── SafetyUnavailable the safety policy cannot look at an image
@@ -273,6 +274,12 @@ class ChecksFailed(JobFailure):
     """The package that the job made did not pass its checks and is not served; the document has what they found."""
 
     code = "checks_failed"
+
+
+class AgentFailed(JobFailure):
+    """An agent made nothing of its brief; the message says why, and the document has what it tried."""
+
+    code = "agent_failed"
 
 
 class ScoreTooLow(JobFailure):

@@ -65,6 +65,8 @@ class Performed:
     summary: str
     error: str | None = None
     """Why the try ended without a result."""
+    said: tuple[str, ...] = ()
+    """What people answered to questions about the further plan."""
 
 
 class Planner(Protocol):
@@ -74,7 +76,13 @@ class Planner(Protocol):
         """The first plan."""
         ...
 
-    async def perform(self, key: str, subtask: Subtask, situation: Situation, toolbox: Toolbox, tried: int) -> Performed:
+    async def prepare(self, upcoming: Sequence[Subtask], toolbox: Toolbox) -> None:
+        """Begin with subtasks that do not need each other, before each of them is performed; may do nothing."""
+        ...
+
+    async def perform(
+        self, key: str, subtask: Subtask, situation: Situation, toolbox: Toolbox, tried: int
+    ) -> Performed:
         """Do one subtask by calling tools; ``tried`` tries before this one did not pass its milestones."""
         ...
 

@@ -1,0 +1,79 @@
+"""Chooses who plans an agent job: a template that fits its brief, or the language model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from models.agent.choosing import Choice, choose_by_rules
+from models.agent.refusals import BriefRefused
+from models.agent.templates import TEMPLATES
+from models.catalog.catalog import HOUSE, Catalog
+from models.errors import AgentFailed
+from models.jobs.agents import APPROVE, LANGUAGE, TEMPLATE, AgentParams
+from models.jobs.results import Json
+from models.language.client import LanguageEngine
+from models.language.presets import PRESETS
+from service.backbone.settings import Settings
+from workers.agent.seams import Planner
+from workers.agent.steps import PLAN, RecordedSteps
+from workers.agent.templated import TemplatePlanner
+
+_DETAIL = "detail"
+"""The slot that says whether prompts name one thing on a ground, or all that is told."""
+
+
+async def open_planner(
+    settings: Settings,
+    catalog: Catalog,
+    engine: LanguageEngine | None,
+    params: AgentParams,
+    steps: RecordedSteps,
+    files: Mapping[str, str],
+    tell: Callable[[Mapping[str, Json]], None],
+) -> Planner:
+    """The planner of a job.
+
+    Raises:
+        AgentFailed: no template fits the brief, and there is no language model that plans.
+    """
+    names = sorted(files)
+
+    async def chosen() -> Json:
+        try:
+            return {**choose_by_rules(params.brief, names).to_payload()}
+        except BriefRefused as error:
+            return {"refused": str(error)}
+
+    if params.planner != LANGUAGE:
+        found: Any = await steps.step("choice", PLAN, {"brief": params.brief, "files": [*names]}, chosen)
+        if "refused" not in found:
+            choice = Choice.from_payload(found)
+            tell({"event": "template", "template": choice.template, "slots": choice.slots})
+            return TemplatePlanner(TEMPLATES[choice.template], _detailed(choice, params, catalog), names, params.seed)
+        if params.planner == TEMPLATE or not _plans(settings, engine):
+            raise AgentFailed(found["refused"], field="brief")
+    if engine is None or not _plans(settings, engine):
+        raise AgentFailed(
+            "there is no language model here that plans: PHOTOGRAM_LLM_URL must name one that calls tools",
+            field="planner",
+        )
+    # pydantic-ai takes half a second and memory that jobs with a template do not need
+    from workers.agent.thinking.engine_model import EngineModel
+    from workers.agent.thinking.planner import FreePlanner
+
+    return FreePlanner(EngineModel(engine, PRESETS[settings.llm_preset]), steps, must_approve=params.mode == APPROVE)
+
+
+def _plans(settings: Settings, engine: LanguageEngine | None) -> bool:
+    """Whether the language model can plan: small ones only choose."""
+    return engine is not None and not PRESETS[settings.llm_preset].is_small
+
+
+def _detailed(choice: Choice, params: AgentParams, catalog: Catalog) -> dict[str, Json]:
+    """The slots, with prompts that tell everything where another model than the built-in one draws."""
+    model = catalog.resolve(params.model)
+    has_detail = _DETAIL in TEMPLATES[choice.template].slots.model_fields
+    if not has_detail or model is None or model.name == HOUSE:
+        return choice.slots
+    return {**choice.slots, _DETAIL: "scene"}
