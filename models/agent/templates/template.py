@@ -20,7 +20,7 @@ from models.agent.prompts import (
     caption_text,
     prompt_text,
 )
-from models.agent.refusals import BriefRefused, PlanRefused, checked_file
+from models.agent.refusals import FILE_NAME_MAX_CHARS, BriefRefused, PlanRefused, checked_file
 from models.agent.said import Said
 from models.errors import shortened
 from models.jobs.results import Json
@@ -51,7 +51,7 @@ Caption = Annotated[str, Field(max_length=CAPTION_MAX_CHARS), AfterValidator(cap
 Style = Annotated[
     str, Field(max_length=STYLE_MAX_CHARS, description="As in watercolour; may be empty."), AfterValidator(prompt_text)
 ]
-File = Annotated[str, Field(max_length=120), AfterValidator(_file)]
+File = Annotated[str, Field(max_length=FILE_NAME_MAX_CHARS), AfterValidator(_file)]
 Detail = Annotated[
     Literal["plain", "scene"],
     Field(description="plain: one thing on a ground, as the built-in checkpoint draws; scene: all that is said."),

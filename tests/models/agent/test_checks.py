@@ -39,7 +39,7 @@ GOOD: list[tuple[Check, list[dict[str, Any]]]] = [
     (Check.of("colour", file="a.png", colour="red", least_share=0.24), [MEASURED]),
     (Check.of("ground", file="a.png", colour="white"), [MEASURED]),
     (Check.of("text", file="a.png", text="The end"), [{"found": True, "score": 0.9}]),
-    (Check.of("changed", file="b.png", of="a.png"), [{"is_equal": False, "distance": 0}]),
+    (Check.of("changed", file="b.png", of="a.png"), [{"equal": False, "distance": 0}]),
     (Check.of("distinct", files=["a.png", "b.png"]), [MEASURED, {"hash": "ffff0000ffff0001"}]),
     (Check.of("frames", file="a.gif", count=4), [MEASURED]),
 ]
@@ -58,7 +58,7 @@ BAD: list[tuple[Check, list[dict[str, Any]], str]] = [
     (Check.of("colour", file="a.png", colour="blue"), [MEASURED], "0% of a.png is blue; wanted: 5%"),
     (Check.of("ground", file="a.png", colour="light blue"), [MEASURED], "the edge of a.png is '#fefdfb'"),
     (Check.of("text", file="a.png", text="The end"), [{"found": False}], "does not show the text 'The end'"),
-    (Check.of("changed", file="b.png", of="a.png"), [{"is_equal": True}], "has the same pixels as a.png"),
+    (Check.of("changed", file="b.png", of="a.png"), [{"equal": True}], "has the same pixels as a.png"),
     (Check.of("distinct", files=["a.png", "b.png"], least_distance=2), [MEASURED, MEASURED], "0 bits apart"),
     (Check.of("frames", file="a.gif", count=5), [MEASURED], "a.gif has 4 frames; wanted: 5"),
 ]
@@ -72,7 +72,7 @@ GARBAGE: list[Any] = [
     {"files": [1], "width": -1, "height": 10**400, "frames": 1e309, "colours": [None], "ground": {"hex": None}},
     {"width": float("nan"), "height": float("inf"), "hash": "zz", "labels": [{"label": 5}], "text_similarities": [[]]},
     {"colours": [{"hex": "red", "share": 5}], "hash": "-1", "labels": [], "text_similarities": [float("nan")] * 2},
-    {"colours": [{"hex": "#c81e1e"}], "hash": "f" * 17, "text_similarities": [0.5] * 9, "found": "yes", "is_equal": 0},
+    {"colours": [{"hex": "#c81e1e"}], "hash": "f" * 17, "text_similarities": [0.5] * 9, "found": "yes", "equal": 0},
     {"ground": {"hex": "#gggggg"}, "files": [{"name": "a.png"}], "found": 1, "text_similarities": "0.5"},
 ]
 
@@ -121,6 +121,8 @@ def test_checks_come_back_from_json_and_fit_the_schema(check: Check) -> None:
 
 def test_the_calls_of_checks() -> None:
     assert Check.of("exists", files=["a"]).calls() == (Call(tool="list_files"),)
+    folders = [call.arguments for call in Check.of("exists", files=["p/1", "p/2", "q/r/1", "a"]).calls()]
+    assert folders == [{"below": "p"}, {"below": "q/r"}, {}]
     likeness = Check.of("likeness", file="a", text="a cat", others=["a dog"], model="m")
     arguments = {"image": "a", "texts": ["a cat", "a dog"], "model": "m"}
     assert likeness.calls() == (Call(tool="similarity", arguments=arguments),)
