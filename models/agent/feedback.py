@@ -7,7 +7,6 @@ from typing import Any
 
 from models.agent.calls import Call
 from models.agent.plan import DONE, SKIPPED, Plan, PlanChange, Subtask
-from models.agent.refusals import PlanRefused
 from models.agent.said import Said
 from models.agent.templates.template import Template
 from models.jobs.results import Json
@@ -16,15 +15,10 @@ ASK = "ask"
 
 
 def slots_after(template: Template, slots: Mapping[str, Json], feedback: Sequence[str]) -> dict[str, Json]:
-    """``slots`` after all that people said, in its order; what makes no sense of it is not heard."""
+    """``slots`` after all that people said, in its order."""
     heard = {**slots}
     for text in feedback:
-        wanted = template.hear(heard, Said.of(text))
-        try:
-            template.read(wanted)
-        except PlanRefused:
-            continue
-        heard = wanted
+        heard = template.hear(heard, Said.of(text))
     return heard
 
 

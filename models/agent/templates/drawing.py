@@ -38,11 +38,12 @@ def draw(name: str, noun: str, save_as: str, *, ground: str, style: str = "", sc
     prompt = prompts.scene(scene, style) if scene else prompts.drawing(noun, ground, style)
     simpler = prompts.drawing(noun, ground) if scene else prompts.emoji(noun, ground)
     goal = f"{save_as} shows {noun}" + ("" if scene else f" on a {ground} ground")
-    checks = [exists(save_as), *content_checks(save_as, noun)]
+    on_ground = Check.of("ground", file=save_as, colour=ground)
+    seen = () if scene else (*content_checks(save_as, noun), on_ground)  # the shipped eyes know no scenes
     return Subtask(
         name=named(name),
         goal=goal,
-        milestones=(*checks, *([] if scene else [Check.of("ground", file=save_as, colour=ground)])),
+        milestones=(exists(save_as), *seen),
         calls=(Call(tool="txt2img", arguments={"prompt": prompt, "save_as": save_as}),),
         retry_calls=(Call(tool="txt2img", arguments={"prompt": simpler, "save_as": save_as}),),
         is_parallel=True,
@@ -51,14 +52,17 @@ def draw(name: str, noun: str, save_as: str, *, ground: str, style: str = "", sc
 
 def content_checks(file: str, noun: str) -> list[Check]:
     """The checks of what a file shows: the thing, if the shipped eyes know it, and the colour that is said of it."""
-    thing, colour, checks = thing_named(noun), prompts.colour_of(noun), []
-    if thing is not None:
-        checks.append(
-            Check.of("label", file=file, label=thing.label, top_k=LABELS_READ_COLOURED if colour else LABELS_READ)
-        )
-    if colour is not None:
-        checks.append(Check.of("colour", file=file, colour=colour, least_share=COLOUR_SHARE))
-    return checks
+    thing, colours = thing_named(noun), colour_checks(file, noun)
+    if thing is None:
+        return colours
+    top_k = LABELS_READ_COLOURED if colours else LABELS_READ
+    return [Check.of("label", file=file, label=thing.label, top_k=top_k), *colours]
+
+
+def colour_checks(file: str, noun: str) -> list[Check]:
+    """The check of the colour that is said of a thing, which needs no eyes."""
+    colour = prompts.colour_of(noun)
+    return [Check.of("colour", file=file, colour=colour, least_share=COLOUR_SHARE)] if colour else []
 
 
 def sheet(

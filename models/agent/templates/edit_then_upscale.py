@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -14,7 +14,7 @@ from models.agent.plan import Subtask
 from models.agent.prompts import SCENE_MAX_CHARS, colour_of, coloured, prompt_text, scene
 from models.agent.refusals import BriefRefused
 from models.agent.said import Said
-from models.agent.templates.drawing import content_checks, folder
+from models.agent.templates.drawing import colour_checks, folder
 from models.agent.templates.template import File, Slots, Style, Template, exists
 from models.agent.vocabulary import thing_named
 from models.catalog.concepts import with_article
@@ -72,9 +72,9 @@ class EditThenUpscale(Template):
         slots: dict[str, Json] = {"file": named, "change": change, "style": said.style if change else ""}
         return slots | {"scale": _scale(said.text)}
 
-    def hear(self, slots: dict[str, Json], said: Said) -> dict[str, Json]:  # type: ignore[override]
+    def _heard(self, slots: Mapping[str, Json], said: Said) -> dict[str, Json]:
         change = _change(said, [])
-        return super().hear(slots, said) | ({"change": change} if change else {})
+        return super()._heard(slots, said) | ({"change": change} if change else {})
 
     def _subtasks(self, slots: EditThenUpscaleSlots, files: Sequence[str], seed: int) -> Iterable[Subtask]:
         where, image, change = folder("edited", files), slots.file, prompt_text(slots.change)
@@ -98,7 +98,7 @@ def _edit(slots: EditThenUpscaleSlots, change: str, save_as: str) -> Subtask:
         milestones=(
             exists(save_as),
             Check.of("changed", file=save_as, of=slots.file),
-            *content_checks(save_as, change),
+            *colour_checks(save_as, change),
         ),
         calls=(Call(tool="img2img", arguments=arguments | {"strength": slots.strength}),),
         retry_calls=(Call(tool="img2img", arguments=arguments | {"strength": round(stronger, 2)}),),

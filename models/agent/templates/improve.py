@@ -81,7 +81,7 @@ class Improve(Template):
         file = named or (uploaded[0] if uploaded and said.has(_IMPROVE) else None)
         return slots | {"file": file, "ground": said.ground or WHITE}
 
-    def hear(self, slots: Mapping[str, Json], said: Said) -> dict[str, Json]:
+    def _heard(self, slots: Mapping[str, Json], said: Said) -> dict[str, Json]:
         """The slots with the request, or without further rounds if the image is liked as it is."""
         requests = [*_list(slots.get("requests"))]
         if said.text == KEEP or _CONTENT.issuperset(re.findall(r"[\w']+", said.text.lower())):
@@ -160,15 +160,15 @@ def _better(number: int, look: _Look, before: str, save_as: str, *, is_anew: boo
         Call(tool="img2img", arguments={"image": before, "prompt": look.prompt, "strength": each, "save_as": save_as})
         for each in _STRENGTHS
     )
-    ground = (Check.of("ground", file=save_as, colour=look.ground),) if look.is_plain else ()
+    ground = Check.of("ground", file=save_as, colour=look.ground)
+    seen = (*content_checks(save_as, look.noun), ground) if look.is_plain else ()
     return Subtask(
         name=f"Image after feedback {number}",
         goal=f"{save_as} shows {look.prompt}"[:500],
         milestones=(
             exists(save_as),
             Check.of("changed", file=save_as, of=before),
-            *content_checks(save_as, look.noun),
-            *ground,
+            *seen,
         ),
         calls=(anew if is_anew else changed,),
         retry_calls=(anew if is_anew or look.is_plain else freer,),

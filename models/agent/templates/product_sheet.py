@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -56,8 +56,8 @@ class ProductSheet(Template):
         slots: dict[str, Json] = {"product": product, "colours": [*colours], "ground": ground}
         return slots | {"style": said.style, "title": title}
 
-    def hear(self, slots: dict[str, Json], said: Said) -> dict[str, Json]:  # type: ignore[override]
-        heard = super().hear(slots, said)
+    def _heard(self, slots: Mapping[str, Json], said: Said) -> dict[str, Json]:
+        heard = super()._heard(slots, said)
         return heard | ({"colours": [*said.colours[:COLOURS_MAX]]} if len(said.colours) > 1 else {})
 
     def _subtasks(self, slots: ProductSheetSlots, files: Sequence[str], seed: int) -> Iterable[Subtask]:

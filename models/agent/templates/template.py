@@ -119,7 +119,15 @@ class Template(ABC):
             raise PlanRefused(f"{self.name}: {place}: {said['msg'].removeprefix('Value error, ')}") from None
 
     def hear(self, slots: Mapping[str, Json], said: Said) -> dict[str, Json]:
-        """``slots`` after people said something of the images."""
+        """``slots`` after people said something of the images; what makes no sense is not heard."""
+        heard = self._heard(slots, said)
+        try:
+            self.read(heard)
+        except PlanRefused:
+            return {**slots}
+        return heard
+
+    def _heard(self, slots: Mapping[str, Json], said: Said) -> dict[str, Json]:
         heard: dict[str, Json] = {"ground": said.ground, "style": said.style}
         return {**slots} | {name: value for name, value in heard.items() if value and name in self.slots.model_fields}
 

@@ -11,6 +11,7 @@ import pytest
 from models.agent.calls import Call
 from models.agent.plan import CHAIN_MAX, Plan
 from models.agent.refusals import PlanRefused
+from models.agent.said import Said
 from models.agent.templates import TEMPLATES
 from models.jobs.kinds import find_kind
 from models.jobs.parameters import declared
@@ -221,3 +222,17 @@ def test_hostile_texts_become_plain_words_of_prompts(text: str) -> None:
         json.dumps(call.arguments).encode()
         prompt = str(call.arguments.get("prompt", ""))
         assert not set("<>()[]{}|:\\\n\x00\udcff") & set(prompt) and "AND" not in prompt and "BREAK" not in prompt
+
+
+def test_scenes_are_not_looked_at_by_eyes_that_know_none() -> None:
+    scene = {"subject": "cat", "scene": "a cat on a chair", "detail": "scene", "rounds": 0}
+    assert [check.kind for check in plan_of("improve", scene).find("1").milestones] == ["exists"]
+    edit = plan_of("edit_then_upscale", {"file": "a.png", "change": "a drawing of a blue car"})
+    assert [check.kind for check in edit.find("1").milestones] == ["exists", "changed", "colour"]
+
+
+def test_what_makes_no_sense_is_not_heard() -> None:
+    slots = SLOTS["product_sheet"][0]
+    for text in ("in red and " + "x" * 4000 + " style", "\udcff", "", "in octarine and plaid"):
+        heard = TEMPLATES["product_sheet"].hear(slots, Said.of(text))
+        TEMPLATES["product_sheet"].plan(heard)
