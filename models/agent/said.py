@@ -132,6 +132,12 @@ class Said:
         nouns = [each for each in nouns if each and any(map(str.isalpha, each))]
         return tuple(dict.fromkeys(nouns)) if len(nouns) > 1 else ()
 
+    @cached_property
+    def clauses(self) -> tuple[str, ...]:
+        """The parts of a told list after a colon, each of several words; none if there is none."""
+        parts = re.split(r"\s*[.,;!?]+\s+(?:and\s+)?", self.after((":",)).strip(" .!?"))
+        return tuple(parts) if len(parts) > 1 and all(len(each.split()) > 1 for each in parts) else ()
+
     def has(self, pattern: str) -> bool:
         """Whether the text has a word that fits ``pattern``, quotations left out."""
         return re.search(rf"\b(?:{pattern})\b", self.rest, re.IGNORECASE) is not None

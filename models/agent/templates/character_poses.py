@@ -109,4 +109,9 @@ def _character(said: Said) -> str:
 def _listed(said: Said) -> list[str]:
     """The poses that the brief names."""
     after = said.after((":",))
-    return [each for each in (Said.of(f": {after}").items if after else said.steps) if each]
+    return [_without(each, said.things[0].noun) if said.things else each for each in Said.of(f": {after}").items]
+
+
+def _without(pose: str, character: str) -> str:
+    """``pose`` without the character, as in ``fox sitting``."""
+    return pose.removeprefix(character).strip() or pose

@@ -22,19 +22,24 @@ from models.jobs.results import Json
 
 SCALE_MIN, SCALE_MAX, SCALE = 2, 4, 2
 _IMAGE = re.compile(r"\.(?:png|jpe?g|webp|gif|bmp|tiff?|avif)$", re.IGNORECASE)
-_ENLARGE = r"enlarge\w*|upscal\w*|upsampl\w*|bigger|larger|hi-?res|higher\s+resolution|super[\s-]?resolution|[248]x"
+_ENLARGE = (
+    r"enlarge\w*|upscal\w*|upsampl\w*|bigger|larger|hi-?res|higher\s+resolution|super[\s-]?resolution|[248]x|doubl\w*"
+    r"|quadrupl\w*"
+)
 _SHARPEN = r"sharpen\w*|sharper|sharp|deblur\w*|crisp\w*"
 _EDIT = r"edit\w*|chang\w*|turn\w*|replac\w*|recolou?r\w*|restyl\w*|transform\w*|make|give|add|paint"
 _PHOTO = r"photos?|photographs?|uploads?|uploaded|(?:my|this|the|attached)\s+(?:picture|image|file|drawing)"
 _TIMES = re.compile(
-    r"\b([0-9]{1,2})\s*(?:x|times|-fold)(?!\w)|\bx([0-9]{1,2})\b|\b(doubl\w*|twice|quadrupl\w*|four times)\b", re.I
+    r"\b([0-9]{1,2})\s*(?:x|times|-fold)(?!\w)|\b(?:x|by (?:a factor of )?)([0-9]{1,2})\b"
+    r"|\b(doubl\w*|twice|quadrupl\w*|four times)\b",
+    re.IGNORECASE,
 )
 _NOT_THE_EDIT = re.compile(
     rf"\b(?:and|then|please|finally|,)*\s*\b(?:{_ENLARGE}|{_SHARPEN})\b[^,.;]*?(?=$|[,.;]|\band\b|\bthen\b)",
     re.IGNORECASE,
 )
 _VERB = re.compile(
-    rf"^(?:please\s+|can you\s+)?(?:{_EDIT})\b\s*(?:(?:{_PHOTO}|it|them)\b\s*)?"
+    rf"^(?:please\s+|can you\s+)?(?:{_EDIT})\b\s*(?:(?:an?\s+|the\s+)?(?:{_PHOTO}|it|them)\b\s*)*"
     r"(?:so that it (?:is|shows)\s+|into\s+|to\s+|in\s+|of\s+)?",
     re.IGNORECASE,
 )

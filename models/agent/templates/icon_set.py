@@ -64,7 +64,7 @@ class IconSet(Template):
 def _enough(listed: Sequence[str], said: Said, count: int) -> list[str]:
     """``count`` different things: those that are listed, others of their kind, and the first one in other colours."""
     subject = said.subject(_MARKS)
-    things = list(listed) or ([subject] if subject else [])
+    things = list(listed) or ([subject] if any(map(str.isalpha, subject)) else [])
     if not things:
         return []
     things += [each for each in said.category if each not in things]

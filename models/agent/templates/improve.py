@@ -37,7 +37,7 @@ _ASIDE = re.compile(
 UNTOLD = "a clear and detailed image"
 """For an image of which nobody says what it shows."""
 _STRENGTHS = (0.6, 0.8)
-_MARKS = ("picture of", "image of", "drawing of", "photo of", "portrait of", "draw", "paint", "sketch", "generate",
+_MARKS = (":", "picture of", "image of", "drawing of", "photo of", "portrait of", "draw", "paint", "sketch", "generate",
           "create", "of", "make")  # fmt: skip
 
 

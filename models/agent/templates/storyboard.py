@@ -34,6 +34,7 @@ _GROUNDS = ("light blue", "white", "pink", "green")
 """On which the shipped eyes recognise most drawings of the built-in checkpoint."""
 _MEANWHILE = ("And then", "A little later", "After that", "Once more", "At last", "Until")
 _COUNTED = re.compile(rf"\s*\b(?:in|with|on|as)\s+(?:an?\s+)?[\w-]+[\s-]+(?:{_PANELS})\b", re.IGNORECASE)
+_IT = re.compile(r"(?:it|he|she|they)\b", re.IGNORECASE)
 _THAT = re.compile(r"^(?P<who>.+?)\s+(?:that|who|which)\s+(?P<does>.+)$", re.IGNORECASE)
 
 
@@ -62,11 +63,13 @@ class Storyboard(Template):
         return 2 * (len(said.steps) > 1)
 
     def fill(self, said: Said, files: Sequence[str]) -> dict[str, Json] | None:
-        steps = said.steps
+        steps = said.steps or said.clauses
         count = counted(said, _PANELS, PANELS_MIN, PANELS_MAX, len(steps) or PANELS)
+        if not said.steps and len(steps) != count:  # things of the story, not its panels
+            steps = ()
         if steps and len(steps) != count:
             raise BriefRefused(f"the brief asks for {count} panels, and tells what {len(steps)} of them show")
-        panels = [_told(step) for step in steps] if steps else _beats(said, count)
+        panels = [_told(step, said) for step in steps] if steps else _beats(said, count)
         if not all(panels):
             return None
         for panel, caption in zip(panels, said.quotations if len(said.quotations) == count else (), strict=False):
@@ -94,9 +97,11 @@ class Storyboard(Template):
         )
 
 
-def _told(step: str) -> dict[str, Json]:
-    """The panel of a step that the brief tells."""
+def _told(step: str, said: Said) -> dict[str, Json]:
+    """The panel of a step that the brief tells; ``it`` is the first thing of the brief."""
     thing = thing_named(step)
+    if thing is None and said.things and _IT.match(step):
+        thing = said.things[0]
     noun = thing.noun if thing else bare_noun(step)
     scene = prompt_text(step)
     return (

@@ -46,6 +46,14 @@ BRIEFS: list[tuple[str, tuple[str, ...], str, dict[str, Any]]] = [
     ("draw a cat and make it better with two rounds of feedback", (), "improve",
      {"subject": "cat", "rounds": 2, "file": None}),
     ("make it better", ("draft.png",), "improve", {"file": "draft.png", "rounds": 2}),
+    ("a comic strip: a cat wakes up, it sees a fish, it sleeps", (), "storyboard",
+     {"nouns": ["cat", "fish", "cat"]}),
+    ("4-panel story: a dog and a cow, at night", (), "storyboard", {"nouns": ["dog", "cow", "dog", "cow"]}),
+    ("character sheet: a fox sitting, running and sleeping", (), "character_poses",
+     {"character": "fox", "poses": ["sitting", "running", "sleeping"]}),
+    ("edit an uploaded photo, then upscale it by 3", ("p.png",), "edit_then_upscale", {"change": "", "scale": 3}),
+    ("turn it green and double the size", ("p.png",), "edit_then_upscale", {"change": "green", "scale": 2}),
+    ("make it better with two rounds of feedback: a cat", (), "improve", {"subject": "cat", "scene": "a cat"}),
     ("a red apple", (), "improve", {"subject": "red apple", "rounds": 0}),
 ]  # fmt: skip
 HOSTILE = [
@@ -58,6 +66,8 @@ HOSTILE = [
     "((((((((((",
     "<lora:evil:9>",
     "icons",
+    "icon set of 6 in one style on one ground",
+    "product in 5 colours as one sheet",
     "in colours",
     "story",
     "a" * 100_000,
