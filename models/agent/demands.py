@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from models.agent import colours
 from models.agent.calls import Call
 from models.agent.facts import FactMissing, Facts
-from models.agent.refusals import checked_file, checked_line
+from models.agent.refusals import FILE_NAME_MAX_CHARS, checked_file, checked_line
 from models.errors import quoted
 from models.jobs.payload import Payload
 from models.jobs.results import Json
@@ -33,7 +33,9 @@ def _line(value: str) -> str:
 
 
 _File = Annotated[
-    str, Field(max_length=120, description="A file of the workspace, as in panels/1.png."), AfterValidator(_file)
+    str,
+    Field(max_length=FILE_NAME_MAX_CHARS, description="A file of the workspace, as in panels/1.png."),
+    AfterValidator(_file),
 ]
 _Text = Annotated[str, Field(min_length=1, max_length=TEXT_MAX_CHARS), AfterValidator(_line)]
 _Share = Annotated[float, Field(gt=0, le=1, description="A part of the image's pixels, from 0 to 1.")]
@@ -75,10 +77,12 @@ class Exists(Demand):
     files: Annotated[list[_File], Field(min_length=1, max_length=FILES_MAX)]
 
     def calls(self) -> tuple[Call, ...]:
-        return (Call(tool="list_files"),)
+        folders = dict.fromkeys(name.rpartition("/")[0] for name in self.files)
+        return tuple(Call(tool="list_files", arguments={"below": each} if each else {}) for each in folders)
 
     def judge(self, found: Sequence[Facts]) -> Verdict:
-        sizes = {each.text("name"): each.count("size_bytes") for each in found[0].parts("files")}
+        listed = (each for facts in found for each in facts.parts("files"))
+        sizes = {each.text("name"): each.count("size_bytes") for each in listed}
         missing = [name for name in self.files if not sizes.get(name)]
         sentence = f"there is no {_listed(missing)}" if missing else f"{_listed(self.files)} exists"
         return Verdict(passed=not missing, sentence=sentence, figures={"missing": [*missing]})
@@ -139,7 +143,9 @@ class Likeness(Demand):
     kind = "likeness"
     file: _File
     text: _Text
-    others: Annotated[list[_Text], Field(max_length=OTHERS_MAX, description="Texts that fit it less.")] = []
+    others: Annotated[
+        list[_Text], Field(max_length=OTHERS_MAX, default_factory=list, description="Texts that fit it less.")
+    ]
     place: Annotated[int, Field(ge=1, le=5, description="Among how many of the nearest texts it must be.")] = 1
     least: Annotated[float | None, Field(ge=-1, le=1, description="The least cosine similarity.")] = None
     model: Annotated[str | None, Field(min_length=1, max_length=200)] = None
@@ -239,6 +245,22 @@ class Text(Demand):
         return Verdict(passed=is_found, sentence=sentence, figures={"found": is_found})
 
 
+class Changed(Demand):
+    """The two images differ."""
+
+    kind = "changed"
+    file: _File
+    of: _File
+
+    def calls(self) -> tuple[Call, ...]:
+        return (Call(tool="compare_images", arguments={"first": self.of, "second": self.file}),)
+
+    def judge(self, found: Sequence[Facts]) -> Verdict:
+        is_equal = found[0].flag("equal")
+        sentence = f"{self.file} {'has the same pixels as' if is_equal else 'differs from'} {self.of}"
+        return Verdict(passed=not is_equal, sentence=sentence)
+
+
 class Distinct(Demand):
     """No two of the files look the same, by their perceptual hashes."""
 
@@ -274,7 +296,7 @@ class Frames(Demand):
 
 
 DEMANDS: dict[str, type[Demand]] = {
-    each.kind: each for each in (Exists, Size, Scaled, Likeness, Label, Colour, Ground, Text, Distinct, Frames)
+    each.kind: each for each in (Exists, Size, Scaled, Likeness, Label, Colour, Ground, Text, Changed, Distinct, Frames)
 }
 """Each kind of check by its name."""
 

@@ -148,7 +148,8 @@ class PlanChange(_Read):
     @classmethod
     def modify(cls, id: str, **fields: Any) -> PlanChange:
         """Set :data:`MODIFIABLE` fields, and try it again if it failed."""
-        return cls(kind=MODIFY, id=id, fields=plain(fields))
+        lists = {name: [*each] if isinstance(each, tuple) else each for name, each in fields.items()}
+        return cls(kind=MODIFY, id=id, fields=plain(lists))
 
     @classmethod
     def delete(cls, id: str) -> PlanChange:

@@ -7,7 +7,7 @@ from typing import Any
 
 from models.errors import PhotogramError, quoted
 
-FILE_NAME_MAX_CHARS = 120
+FILE_NAME_MAX_CHARS = 100
 
 
 class PlanRefused(PhotogramError):

@@ -25,7 +25,8 @@ _GROUND = re.compile(
     re.IGNORECASE,
 )
 _STYLE = re.compile(
-    r"\bin\s+(?:an?\s+|the\s+|one\s+)?(?P<first>[\w-]+(?: [\w-]+)?)[\s-]+style\b|\b(?P<second>[\w-]+)[\s-]style\b",
+    r"\bin\s+(?:an?\s+|the\s+|one\s+)?(?P<first>[\w-]{1,30}(?: [\w-]{1,30})?)[\s-]style\b"
+    r"|\b(?P<second>[\w-]{1,30})[\s-]style\b",
     re.IGNORECASE,
 )
 _NO_STYLE = {
@@ -68,13 +69,13 @@ class Said:
 
     @cached_property
     def ground(self) -> str | None:
-        """The colour that pictures are on."""
+        """The colour that images are on."""
         found = _GROUND.search(self.text)
         return colour_named(found["first"] or found["second"]) if found else None
 
     @cached_property
     def style(self) -> str:
-        """The style of pictures, as in ``flat``."""
+        """The style of images, as in ``flat``."""
         for found in _STYLE.finditer(self.text):
             style = prompt_text(found["first"] or found["second"], STYLE_MAX_CHARS)
             if style.lower() not in _NO_STYLE:
@@ -112,7 +113,7 @@ class Said:
 
     @cached_property
     def steps(self) -> tuple[str, ...]:
-        """The parts of a numbered or marked list, or of ``first ..., then ..., finally ...``; none if there are none."""
+        """The parts of a numbered or marked list, or of ``first ..., then ..., finally ...``, if there is one."""
         marked = [each.strip(" \n,;") for each in _MARKED.split(self.rest)[1:]]
         if len(marked) > 1:
             return tuple(filter(None, marked))
@@ -130,6 +131,12 @@ class Said:
             nouns = [bare_noun(each) for each in _BETWEEN.split(listed)]
         nouns = [each for each in nouns if each and any(map(str.isalpha, each))]
         return tuple(dict.fromkeys(nouns)) if len(nouns) > 1 else ()
+
+    @cached_property
+    def clauses(self) -> tuple[str, ...]:
+        """The parts of a told list after a colon, each of several words; none if there is none."""
+        parts = re.split(r"\s*[.,;!?]+\s+(?:and\s+)?", self.after((":",)).strip(" .!?"))
+        return tuple(parts) if len(parts) > 1 and all(len(each.split()) > 1 for each in parts) else ()
 
     def has(self, pattern: str) -> bool:
         """Whether the text has a word that fits ``pattern``, quotations left out."""

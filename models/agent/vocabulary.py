@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 from models.agent.colours import COLOURS, SPELLINGS, colour_named
 from models.catalog.concepts import load_concepts
@@ -37,7 +38,7 @@ CATEGORIES = {
     "drink": "coffee|wine|cocktail|beer|soda|teapot",
     "vehicle": "car|bus|train|truck|tractor|motorcycle|bicycle|airplane|helicopter|ship|rocket|fire truck",
     "building": "house|castle|church|factory|hospital|lighthouse",
-    "weather": "sun|cloud|rain|snowflake|lightning|rainbow|tornado|umbrella",
+    "weather": "sun|cloud|rain|snowflake|lightning|rainbow|tornado|umbrella|sun behind a cloud|full moon|wave|snowman",
     "space": "rocket|earth|full moon|star|saturn|ufo|sun|alien|crescent moon|telescope",
     "sport": "soccer ball|basketball|baseball|volleyball|tennis ball|boxing glove|skateboard|trophy",
     "instrument": "guitar|violin|trumpet|saxophone|drum|bell",
@@ -89,7 +90,7 @@ def things_in(text: str) -> list[Thing]:
     found: list[Thing] = []
     place = 0
     while place < len(words):
-        match = _thing_at(words, place)
+        match = _thing_at(words, place, text)
         if match is None:
             place += 1
             continue
@@ -119,11 +120,13 @@ def category_in(text: str) -> tuple[str, ...]:
     return ()
 
 
-def _thing_at(words: list[tuple[str, int, int]], place: int) -> tuple[int, str, str] | None:
+def _thing_at(words: list[tuple[str, int, int]], place: int, text: str) -> tuple[int, str, str] | None:
     """How many words from ``place`` name a thing, its word, and its label."""
     for count in range(min(_longest(), len(words) - place), 0, -1):
-        spoken = " ".join(word for word, _, _ in words[place : place + count])
-        for word in _singulars(spoken):
+        named = words[place : place + count]
+        if any(text[before[2] : after[1]].strip(" -\n") for before, after in pairwise(named)):
+            continue
+        for word in _singulars(" ".join(word for word, _, _ in named)):
             if word in _known() and not (count == 1 and word in _COLOURED):
                 return count, *_known()[word]
     return None

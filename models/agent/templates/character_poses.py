@@ -1,7 +1,8 @@
-"""A character in several poses, all drawn from the first picture of it, and a sheet of all."""
+"""A character in several poses, all drawn from the first image of it, and a sheet of all."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from models.agent.prompts import CAPTION_MAX_CHARS, apart_from, bare_noun, drawi
 from models.agent.refusals import BriefRefused
 from models.agent.said import Said
 from models.agent.templates.drawing import content_checks, draw, folder, named, sheet
-from models.agent.templates.template import LookSlots, Noun, Scene, Template, counted, exists
+from models.agent.templates.template import Noun, Scene, SheetSlots, Template, counted, exists
 from models.catalog.concepts import with_article
 from models.jobs.results import Json
 
@@ -22,12 +23,16 @@ POSES_MIN, POSES_MAX, POSES = 2, 6, 4
 USUAL_POSES = ("standing", "waving", "running", "jumping", "sitting", "sleeping")
 """For a brief that says how many poses, but not which."""
 _POSES = r"poses?|positions?|postures?|views?|angles?|moods?|expressions?"
+_LEAD = re.compile(
+    r"^.*?\b(?:poses|postures|sheet|character)\s+(?:of|for|:)\s*|^\s*(?:please\s+)?(?:draw|show|make|paint)\s+(?:me\s+)?",
+    re.I,
+)
 _IN_ONE_ROW = 3
 _STRENGTHS = (0.6, 0.75)
-"""How much a pose may differ from the first picture, and how much on later tries."""
+"""How much a pose may differ from the first image, and how much on later tries."""
 
 
-class CharacterPosesSlots(LookSlots):
+class CharacterPosesSlots(SheetSlots):
     character: Noun
     poses: Annotated[list[Scene], Field(min_length=POSES_MIN, max_length=POSES_MAX)]
 
@@ -66,7 +71,7 @@ class CharacterPoses(Template):
             "Sheet of all poses",
             images,
             f"{where}/sheet.png",
-            layout="contact_sheet",
+            layout="grid",
             captions=[each[:CAPTION_MAX_CHARS] for each in slots.poses],
             columns=len(images) if len(images) <= _IN_ONE_ROW else (len(images) + 1) // 2,
             title=slots.title,
@@ -96,12 +101,17 @@ def _pose(slots: CharacterPosesSlots, pose: str, images: Sequence[str], ground: 
 
 
 def _character(said: Said) -> str:
-    """The noun phrase before the poses."""
-    named_so = said.after(("poses of", "character sheet of", "character sheet for", ":", "of", "draw")) or said.rest
-    return bare_noun(named_so.partition(" in ")[0].partition(":")[0].partition(",")[0])
+    """The noun phrase before or after the poses."""
+    text = _LEAD.sub("", said.rest)
+    return bare_noun(re.split(r"\s+in\b|[:,.;\n]", text, maxsplit=1)[0])
 
 
 def _listed(said: Said) -> list[str]:
     """The poses that the brief names."""
     after = said.after((":",))
-    return [each for each in (Said.of(f": {after}").items if after else said.steps) if each]
+    return [_without(each, said.things[0].noun) if said.things else each for each in Said.of(f": {after}").items]
+
+
+def _without(pose: str, character: str) -> str:
+    """``pose`` without the character, as in ``fox sitting``."""
+    return pose.removeprefix(character).strip() or pose

@@ -13,7 +13,7 @@ from models.agent.plan import Subtask
 from models.agent.prompts import coloured
 from models.agent.said import Said
 from models.agent.templates.drawing import draw, folder, sheet
-from models.agent.templates.template import LookSlots, Noun, Template, counted
+from models.agent.templates.template import Noun, SheetSlots, Template, counted
 from models.jobs.results import Json
 
 ICONS_MIN, ICONS_MAX, ICONS = 2, 12, 6
@@ -21,7 +21,7 @@ _ICONS = r"icons?|emojis?|stickers?|symbols?|pictograms?|glyphs?"
 _MARKS = (":", "of", "for", "about", "showing", "with")
 
 
-class IconSetSlots(LookSlots):
+class IconSetSlots(SheetSlots):
     things: Annotated[list[Noun], Field(min_length=ICONS_MIN, max_length=ICONS_MAX, description="One for each icon.")]
 
 
@@ -62,9 +62,9 @@ class IconSet(Template):
 
 
 def _enough(listed: Sequence[str], said: Said, count: int) -> list[str]:
-    """``count`` different things: those that are listed, others of their kind, and the first of them in other colours."""
+    """``count`` different things: those that are listed, others of their kind, and the first one in other colours."""
     subject = said.subject(_MARKS)
-    things = list(listed) or ([subject] if subject else [])
+    things = list(listed) or ([subject] if any(map(str.isalpha, subject)) else [])
     if not things:
         return []
     things += [each for each in said.category if each not in things]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -10,19 +11,20 @@ from pydantic import Field
 from models.agent.colours import Colour
 from models.agent.plan import Subtask
 from models.agent.prompts import apart_from, bare_noun, coloured
-from models.agent.said import Said
+from models.agent.said import NUMBERS, Said
 from models.agent.templates.drawing import draw, folder, sheet
-from models.agent.templates.template import LookSlots, Noun, Template, counted
+from models.agent.templates.template import Noun, SheetSlots, Template, counted
 from models.jobs.results import Json
 
 COLOURS_MIN, COLOURS_MAX, COLOURS_DEFAULT = 2, 8, 5
 FIRST_COLOURS = ("red", "blue", "green", "yellow", "purple", "orange", "pink", "black", "gray", "brown")
 """For a brief that says how many colours, but not which: those that people tell apart best, first."""
 _COLOURS = r"colou?rs|colou?rways|colou?r\s+variants|variants"
+_NO_PRODUCT = re.compile(rf"\b(?:in|{_COLOURS}|products?|sheets?|as|one|[0-9]+|{'|'.join(NUMBERS)})\b", re.IGNORECASE)
 _IN_ONE_ROW = 5
 
 
-class ProductSheetSlots(LookSlots):
+class ProductSheetSlots(SheetSlots):
     product: Noun
     colours: Annotated[list[Colour], Field(min_length=COLOURS_MIN, max_length=COLOURS_MAX)]
 
@@ -54,8 +56,8 @@ class ProductSheet(Template):
         slots: dict[str, Json] = {"product": product, "colours": [*colours], "ground": ground}
         return slots | {"style": said.style, "title": title}
 
-    def hear(self, slots: dict[str, Json], said: Said) -> dict[str, Json]:  # type: ignore[override]
-        heard = super().hear(slots, said)
+    def _heard(self, slots: Mapping[str, Json], said: Said) -> dict[str, Json]:
+        heard = super()._heard(slots, said)
         return heard | ({"colours": [*said.colours[:COLOURS_MAX]]} if len(said.colours) > 1 else {})
 
     def _subtasks(self, slots: ProductSheetSlots, files: Sequence[str], seed: int) -> Iterable[Subtask]:
@@ -69,7 +71,7 @@ class ProductSheet(Template):
             "Sheet of all colours",
             images,
             f"{where}/sheet.png",
-            layout="contact_sheet",
+            layout="grid",
             captions=colours,
             columns=len(images) if len(images) <= _IN_ONE_ROW else (len(images) + 1) // 2,
             title=slots.title,
@@ -82,4 +84,4 @@ def _product(said: Said) -> str:
         return said.things[0].word
     named = said.after((":", "sheet of", "sheet for", "of", "for", "show", "draw", "make")) or said.rest
     before = named.partition(" in ")[0]
-    return bare_noun(before)
+    return bare_noun(_NO_PRODUCT.sub(" ", before))

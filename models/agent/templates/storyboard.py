@@ -22,7 +22,7 @@ from models.agent.prompts import (
 from models.agent.refusals import BriefRefused
 from models.agent.said import Said
 from models.agent.templates.drawing import draw, folder, sheet
-from models.agent.templates.template import Caption, Detail, LookSlots, Noun, Scene, Slots, Template, counted
+from models.agent.templates.template import Caption, Detail, Noun, Scene, SheetSlots, Slots, Template, counted
 from models.agent.vocabulary import thing_named
 from models.catalog.concepts import with_article
 from models.jobs.results import Json
@@ -33,6 +33,8 @@ _MARKS = ("about", "of", "where", "in which", ":", "showing", "with")
 _GROUNDS = ("light blue", "white", "pink", "green")
 """On which the shipped eyes recognise most drawings of the built-in checkpoint."""
 _MEANWHILE = ("And then", "A little later", "After that", "Once more", "At last", "Until")
+_COUNTED = re.compile(rf"\s*\b(?:in|with|on|as)\s+(?:an?\s+)?[\w-]+[\s-]+(?:{_PANELS})\b", re.IGNORECASE)
+_IT = re.compile(r"(?:it|he|she|they)\b", re.IGNORECASE)
 _THAT = re.compile(r"^(?P<who>.+?)\s+(?:that|who|which)\s+(?P<does>.+)$", re.IGNORECASE)
 
 
@@ -42,7 +44,7 @@ class Panel(Slots):
     caption: Caption = ""
 
 
-class StoryboardSlots(LookSlots):
+class StoryboardSlots(SheetSlots):
     panels: Annotated[list[Panel], Field(min_length=PANELS_MIN, max_length=PANELS_MAX)]
     ground: Annotated[Colour | None, Field(description="Of all panels; without one, they take turns.")] = None  # type: ignore[assignment]
     detail: Detail = "plain"
@@ -61,11 +63,13 @@ class Storyboard(Template):
         return 2 * (len(said.steps) > 1)
 
     def fill(self, said: Said, files: Sequence[str]) -> dict[str, Json] | None:
-        steps = said.steps
+        steps = said.steps or said.clauses
         count = counted(said, _PANELS, PANELS_MIN, PANELS_MAX, len(steps) or PANELS)
+        if not said.steps and len(steps) != count:  # things of the story, not its panels
+            steps = ()
         if steps and len(steps) != count:
             raise BriefRefused(f"the brief asks for {count} panels, and tells what {len(steps)} of them show")
-        panels = [_told(step) for step in steps] if steps else _beats(said, count)
+        panels = [_told(step, said) for step in steps] if steps else _beats(said, count)
         if not all(panels):
             return None
         for panel, caption in zip(panels, said.quotations if len(said.quotations) == count else (), strict=False):
@@ -93,9 +97,11 @@ class Storyboard(Template):
         )
 
 
-def _told(step: str) -> dict[str, Json]:
-    """The panel of a step that the brief tells."""
+def _told(step: str, said: Said) -> dict[str, Json]:
+    """The panel of a step that the brief tells; ``it`` is the first thing of the brief."""
     thing = thing_named(step)
+    if thing is None and said.things and _IT.match(step):
+        thing = said.things[0]
     noun = thing.noun if thing else bare_noun(step)
     scene = prompt_text(step)
     return (
@@ -105,10 +111,11 @@ def _told(step: str) -> dict[str, Json]:
 
 def _beats(said: Said, count: int) -> list[dict[str, Json]]:
     """Panels of a story of which only the subject is told: its things in turn, then what happens, then the end."""
-    subject = prompt_text(said.after(_MARKS)) or (said.things[0].noun if said.things else "")
+    told = _COUNTED.sub("", said.after(_MARKS))
+    subject = prompt_text(re.split(r"[.;!?\n]", told)[0]) or (said.things[0].noun if said.things else "")
     if not subject:
         return [{}]
-    nouns = list(dict.fromkeys(each.noun for each in said.things)) or [cut(bare_noun(subject), NOUN_MAX_CHARS)]
+    nouns = list(dict.fromkeys(each.noun for each in said.things)) or [_main(subject)]
     shown = nouns[: count - 1]
     captions = [_sentence(with_article(noun)) for noun in shown] + [_sentence(_happening(subject))]
     captions += [*_MEANWHILE[: count - len(captions) - 1], "The end"]
@@ -118,6 +125,11 @@ def _beats(said: Said, count: int) -> list[dict[str, Json]]:
         for number in range(count)
         if nouns[0]
     ] or [{}]
+
+
+def _main(subject: str) -> str:
+    """The noun phrase that a subject begins with."""
+    return cut(bare_noun(re.split(r"\s+(?:that|who|which|where|in|on|at|with)\b", subject)[0]), NOUN_MAX_CHARS)
 
 
 def _happening(subject: str) -> str:

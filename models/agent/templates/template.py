@@ -20,7 +20,7 @@ from models.agent.prompts import (
     caption_text,
     prompt_text,
 )
-from models.agent.refusals import BriefRefused, PlanRefused, checked_file
+from models.agent.refusals import FILE_NAME_MAX_CHARS, BriefRefused, PlanRefused, checked_file
 from models.agent.said import Said
 from models.errors import shortened
 from models.jobs.results import Json
@@ -51,7 +51,7 @@ Caption = Annotated[str, Field(max_length=CAPTION_MAX_CHARS), AfterValidator(cap
 Style = Annotated[
     str, Field(max_length=STYLE_MAX_CHARS, description="As in watercolour; may be empty."), AfterValidator(prompt_text)
 ]
-File = Annotated[str, Field(max_length=120), AfterValidator(_file)]
+File = Annotated[str, Field(max_length=FILE_NAME_MAX_CHARS), AfterValidator(_file)]
 Detail = Annotated[
     Literal["plain", "scene"],
     Field(description="plain: one thing on a ground, as the built-in checkpoint draws; scene: all that is said."),
@@ -65,10 +65,15 @@ class Slots(BaseModel):
 
 
 class LookSlots(Slots):
-    """The slots of most templates."""
+    """The slots of templates that draw."""
 
     ground: Colour = "white"
     style: Style = ""
+
+
+class SheetSlots(LookSlots):
+    """The slots of templates that end with a sheet."""
+
     title: Caption = ""
 
 
@@ -114,7 +119,15 @@ class Template(ABC):
             raise PlanRefused(f"{self.name}: {place}: {said['msg'].removeprefix('Value error, ')}") from None
 
     def hear(self, slots: Mapping[str, Json], said: Said) -> dict[str, Json]:
-        """``slots`` after people said something of the pictures."""
+        """``slots`` after people said something of the images; what makes no sense is not heard."""
+        heard = self._heard(slots, said)
+        try:
+            self.read(heard)
+        except PlanRefused:
+            return {**slots}
+        return heard
+
+    def _heard(self, slots: Mapping[str, Json], said: Said) -> dict[str, Json]:
         heard: dict[str, Json] = {"ground": said.ground, "style": said.style}
         return {**slots} | {name: value for name, value in heard.items() if value and name in self.slots.model_fields}
 
