@@ -1,0 +1,115 @@
+"""The structured outputs of the language model: a plan, changes of a plan, and the end of a subtask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic_ai import ModelRetry, StructuredDict, ToolOutput
+from pydantic_ai.tools import DeferredToolRequests
+
+from models.agent.plan import Plan, PlanChange, Subtask
+from models.agent.plan_schema import PLAN_CHANGE_SCHEMA, PLAN_SCHEMA
+from models.agent.refusals import PlanRefused
+from models.language.schemas import violations
+from workers.agent.seams import Performed
+
+SUMMARY_MAX_CHARS = 600
+CHANGES_MAX = 5
+_Read = TypeVar("_Read")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output(Generic[_Read]):
+    """What ends a conversation: an output tool, and how its arguments are read."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
+    read: Callable[[dict[str, Any]], _Read]
+    """Raises :class:`PlanRefused`, whose message is for the model."""
+
+    def spec(self) -> ToolOutput[dict[str, Any]]:
+        """The output as pydantic-ai knows it."""
+        schema = StructuredDict(dict(self.schema), name=self.name, description=self.description)
+        return ToolOutput(schema, name=self.name, description=self.description)
+
+    def check(self, arguments: dict[str, Any] | DeferredToolRequests) -> dict[str, Any] | DeferredToolRequests:
+        """``arguments``, or, before there is an output, the calls of other tools.
+
+        Raises:
+            ModelRetry: they break the schema, or :attr:`read` refuses them.
+        """
+        if isinstance(arguments, DeferredToolRequests):
+            return arguments
+        if found := violations(self.schema, arguments):
+            raise ModelRetry("; ".join(found))
+        try:
+            self.read(arguments)
+        except PlanRefused as error:
+            raise ModelRetry(str(error)) from error
+        return arguments
+
+
+def compact(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """``schema`` without titles and defaults, which tell a model nothing, and take a third of the prompt."""
+    kept = {key: value for key, value in schema.items() if key not in ("title", "default")}
+    if isinstance(properties := kept.get("properties"), Mapping):
+        kept["properties"] = {name: compact(part) for name, part in properties.items()}
+    if isinstance(items := kept.get("items"), Mapping):
+        kept["items"] = compact(items)
+    for keyword in ("anyOf", "oneOf", "allOf"):
+        if keyword in kept:
+            kept[keyword] = [compact(part) for part in kept[keyword]]
+    return kept
+
+
+def _read_plan(arguments: dict[str, Any]) -> Plan:
+    return Plan.of(*map(Subtask.from_payload, arguments["subtasks"]))
+
+
+PLAN = Output(name="make_plan", description="Give the plan of the work.", schema=compact(PLAN_SCHEMA), read=_read_plan)
+
+
+def changes_of(plan: Plan) -> Output[tuple[PlanChange, ...]]:
+    """Changes that can be applied to ``plan`` one after the other."""
+
+    def read(arguments: dict[str, Any]) -> tuple[PlanChange, ...]:
+        changes = tuple(map(PlanChange.from_payload, arguments["changes"]))
+        changed = plan
+        for change in changes:
+            changed = changed.apply(change)
+        return changes
+
+    schema = {
+        "type": "object",
+        "properties": {"changes": {"type": "array", "items": compact(PLAN_CHANGE_SCHEMA), "maxItems": CHANGES_MAX}},
+        "required": ["changes"],
+        "additionalProperties": False,
+    }
+    return Output(name="change_plan", description="Change the plan, or leave it as it is.", schema=schema, read=read)
+
+
+def _read_performed(arguments: dict[str, Any]) -> Performed:
+    return Performed(summary=arguments["summary"], error=arguments.get("problem") or None)
+
+
+FINISH = Output(
+    name="finish_subtask",
+    description="End the subtask.",
+    schema={
+        "type": "object",
+        "properties": {
+            "summary": {"type": "string", "minLength": 1, "maxLength": SUMMARY_MAX_CHARS},
+            "problem": {
+                "type": "string",
+                "maxLength": SUMMARY_MAX_CHARS,
+                "description": "Why the goal was not reached; only if it was not.",
+            },
+        },
+        "required": ["summary"],
+        "additionalProperties": False,
+    },
+    read=_read_performed,
+)

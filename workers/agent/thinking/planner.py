@@ -1,0 +1,88 @@
+"""The free planner: a language model that plans, acts by tools, reflects, and refines the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from pydantic_ai.models import Model
+from pydantic_ai.tools import DeferredToolRequests
+
+from models.agent.calls import ToolSpec
+from models.agent.checks import Verdict
+from models.agent.plan import GOAL_MAX_CHARS, Plan, PlanChange, Subtask
+from workers.agent.seams import Performed, Situation, Steps, Toolbox
+from workers.agent.thinking.conversation import Conversation, NoUsefulAnswer
+from workers.agent.thinking.outputs import PLAN, Output, changes_of
+from workers.agent.thinking.performing import Limits, Performance
+from workers.agent.thinking.prompts import PLANNING, REFINING, to_perform, to_plan, to_refine
+from workers.agent.thinking.recorded_model import Allowance, RecordedModel
+
+REQUESTS_MAX = 200
+"""Requests to the language model in one job."""
+_Read = TypeVar("_Read")
+
+
+class FreePlanner:
+    """A planner of one job; see :class:`workers.agent.seams.Planner`.
+
+    The only errors that leave it are those of :mod:`workers.agent.errors`. A model that fails, or gives no useful
+    answer, makes a plan of one subtask, a try with an error, or no changes.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        steps: Steps,
+        *,
+        must_approve: bool = False,
+        limits: Limits | None = None,
+        requests_max: int = REQUESTS_MAX,
+    ) -> None:
+        """
+        Args:
+            model: any model of pydantic-ai, such as :class:`EngineModel`.
+            must_approve: whether a person must allow each call that spends.
+        """
+        self._model = model
+        self._steps = steps
+        self._must_approve = must_approve
+        self._limits = limits or Limits()
+        self._allowance = Allowance(requests_max)
+
+    async def plan(self, key: str, situation: Situation, tools: Sequence[ToolSpec]) -> Plan:
+        """The plan of the model; without a useful one, the whole brief as one subtask."""
+        try:
+            return await self._asked(key, PLANNING, PLAN, to_plan(situation, tools))
+        except NoUsefulAnswer as error:
+            why = f"There is no plan: {error}"[:GOAL_MAX_CHARS]
+            return Plan.of(Subtask(name="the whole brief", goal="Make what the brief asks for.", criticism=why))
+
+    async def perform(
+        self, key: str, subtask: Subtask, situation: Situation, toolbox: Toolbox, tried: int
+    ) -> Performed:
+        """One try of ``subtask``."""
+        performance = Performance(key, self._recorded(key), toolbox, self._limits, must_approve=self._must_approve)
+        try:
+            return await performance.run(to_perform(subtask, situation, tried, self._limits.calls))
+        except NoUsefulAnswer as error:
+            return Performed(summary="", error=str(error))
+
+    async def refine(
+        self, key: str, plan: Plan, subtask: Subtask, verdicts: Sequence[Verdict], situation: Situation
+    ) -> tuple[PlanChange, ...]:
+        """The changes of the model, which can be applied to ``plan`` in their order; none without useful ones."""
+        message = to_refine(plan, subtask, verdicts, situation)
+        try:
+            return await self._asked(key, REFINING, changes_of(plan), message)
+        except NoUsefulAnswer:
+            return ()
+
+    async def _asked(self, key: str, instructions: str, output: Output[_Read], message: str) -> _Read:
+        conversation = Conversation(self._recorded(key), instructions, output, corrections_max=self._limits.corrections)
+        answer = await conversation.ask(message)
+        assert not isinstance(answer, DeferredToolRequests)  # there are no tools beside the output
+        return answer
+
+    def _recorded(self, key: str) -> RecordedModel:
+        return RecordedModel(self._model, self._steps, key, self._allowance)

@@ -1,0 +1,133 @@
+"""A model whose every request is a recorded step, so that a job that goes on after a kill pays for none twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_ai.exceptions import AgentRunError, ModelAPIError, UnexpectedModelBehavior, UsageLimitExceeded
+from pydantic_ai.messages import ModelMessage, ModelResponse, ModelResponsePart, ToolCallPart
+from pydantic_ai.models import Model, ModelRequestParameters
+from pydantic_ai.models.wrapper import WrapperModel
+from pydantic_ai.settings import ModelSettings
+from pydantic_ai.tools import ToolDefinition
+
+from models.jobs.results import Json
+from workers.agent.errors import StepsDiverged
+from workers.agent.seams import Steps
+from workers.agent.thinking.turns import call_id
+
+RESPONSE, FAILURE = "response", "failure"
+"""The keys of a recorded result: pydantic-ai's response, or why there was none."""
+_DIGESTED = ("part_kind", "kind", "content", "tool_name", "args", "tool_call_id", "outcome", "instructions")
+"""What of a message decides the answer; the rest is times, random ids and the like."""
+_Responses: TypeAdapter[ModelResponse] = TypeAdapter(ModelResponse)
+_Messages: TypeAdapter[list[ModelMessage]] = TypeAdapter(list[ModelMessage])
+
+
+class Allowance:
+    """How many requests a job may still make; recorded ones count as well, so that a replay counts the same."""
+
+    def __init__(self, requests: int) -> None:
+        self._requests = self.left = requests
+
+    def take(self) -> None:
+        """Count a request.
+
+        Raises:
+            UsageLimitExceeded: none was left.
+        """
+        if self.left <= 0:
+            raise UsageLimitExceeded(f"the job's {self._requests} requests to the language model are used up")
+        self.left -= 1
+
+
+class RecordedModel(WrapperModel):
+    """The requests of one conversation, as the steps ``KEY/model-1``, ``KEY/model-2`` and so on.
+
+    A failure of the wrapped model is recorded as well: what the job did after it would otherwise not follow from the
+    record. Calls of tools get ids that follow from their place.
+    """
+
+    def __init__(self, wrapped: Model, steps: Steps, key: str, allowance: Allowance) -> None:
+        super().__init__(wrapped)
+        self._steps = steps
+        self._key = key
+        self._allowance = allowance
+        self._requests = 0
+
+    async def request(
+        self,
+        messages: list[ModelMessage],
+        model_settings: ModelSettings | None,
+        model_request_parameters: ModelRequestParameters,
+    ) -> ModelResponse:
+        """The recorded response, or that of the wrapped model.
+
+        Raises:
+            ModelAPIError: the wrapped model failed, now or when the step was recorded.
+            UsageLimitExceeded: the job's requests are used up.
+            BudgetSpent, StepsDiverged: see :class:`Steps`.
+        """
+        self._allowance.take()
+        self._requests += 1
+        nth = 1 + sum(isinstance(message, ModelResponse) for message in messages)
+
+        async def ask() -> Json:
+            try:
+                response = await self.wrapped.request(messages, model_settings, model_request_parameters)
+            except (ModelAPIError, UnexpectedModelBehavior) as error:
+                return {FAILURE: failure_text(error)}
+            numbered = replace(response, parts=_with_own_ids(response.parts, nth))
+            return {RESPONSE: _Responses.dump_python(numbered, mode="json")}
+
+        key = f"{self._key}/model-{self._requests}"
+        request: Json = {"digest": _digest(messages, model_request_parameters)}
+        return self._read(key, await self._steps.step(key, "model", request, ask))
+
+    def _read(self, key: str, recorded: Json) -> ModelResponse:
+        if isinstance(recorded, dict) and isinstance(failure := recorded.get(FAILURE), str):
+            raise ModelAPIError(self.model_name, failure)
+        try:
+            return _Responses.validate_python(recorded[RESPONSE])  # type: ignore[call-overload, index]
+        except (ValidationError, TypeError, KeyError) as error:
+            raise StepsDiverged(f"the step {key} has no response of a language model") from error
+
+
+def failure_text(error: AgentRunError) -> str:
+    """Why a request or a conversation failed, in one line."""
+    return " ".join(str(getattr(error, "message", error)).split())
+
+
+def _with_own_ids(parts: Sequence[ModelResponsePart], nth: int) -> list[ModelResponsePart]:
+    calls = 0
+    numbered: list[ModelResponsePart] = []
+    for part in parts:
+        if isinstance(part, ToolCallPart):
+            calls += 1
+            part = replace(part, tool_call_id=call_id(nth, calls))
+        numbered.append(part)
+    return numbered
+
+
+def _digest(messages: list[ModelMessage], parameters: ModelRequestParameters) -> str:
+    """SHA-256 of what the model is asked."""
+    asked = {
+        "messages": [_essence(message) for message in _Messages.dump_python(messages, mode="json")],
+        "instructions": [part.content for part in parameters.instruction_parts or ()],
+        "tools": [_tool(each) for each in (*parameters.function_tools, *parameters.output_tools)],
+    }
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def _essence(message: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: message[name] for name in _DIGESTED if name in message}
+    return kept | {"parts": [{name: part[name] for name in _DIGESTED if name in part} for part in message["parts"]]}
+
+
+def _tool(definition: ToolDefinition) -> list[Any]:
+    return [definition.name, definition.description, definition.parameters_json_schema]
