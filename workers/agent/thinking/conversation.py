@@ -13,15 +13,11 @@ from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults
 from pydantic_ai.toolsets import AbstractToolset
 from pydantic_ai.usage import UsageLimits
 
-from models.errors import PhotogramError
+from workers.agent.errors import NoUsefulAnswer
 from workers.agent.thinking.outputs import Output
 from workers.agent.thinking.recorded_model import failure_text
 
 _Read = TypeVar("_Read")
-
-
-class NoUsefulAnswer(PhotogramError):
-    """The language model failed, or none of its answers could be used; the message is for people."""
 
 
 class Conversation(Generic[_Read]):
@@ -43,7 +39,11 @@ class Conversation(Generic[_Read]):
             toolsets=toolsets,
             deps_type=type(None),
         )
-        self._agent.output_validator(output.check)
+
+        @self._agent.output_validator
+        def check(found: object) -> object:
+            return output.check(found)
+
         self._output = output
         self._corrections_max = corrections_max
         self._corrections = 0

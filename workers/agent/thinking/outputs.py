@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic_ai import ModelRetry, StructuredDict, ToolOutput
-from pydantic_ai.tools import DeferredToolRequests
 
 from models.agent.plan import Plan, PlanChange, Subtask
 from models.agent.plan_schema import PLAN_CHANGE_SCHEMA, PLAN_SCHEMA
@@ -35,21 +34,21 @@ class Output(Generic[_Read]):
         schema = StructuredDict(dict(self.schema), name=self.name, description=self.description)
         return ToolOutput(schema, name=self.name, description=self.description)
 
-    def check(self, arguments: dict[str, Any] | DeferredToolRequests) -> dict[str, Any] | DeferredToolRequests:
-        """``arguments``, or, before there is an output, the calls of other tools.
+    def check(self, found: object) -> object:
+        """``found``, the arguments or, before there are any, the calls of other tools.
 
         Raises:
-            ModelRetry: they break the schema, or :attr:`read` refuses them.
+            ModelRetry: the arguments break the schema, or :attr:`read` refuses them.
         """
-        if isinstance(arguments, DeferredToolRequests):
-            return arguments
-        if found := violations(self.schema, arguments):
-            raise ModelRetry("; ".join(found))
+        if not isinstance(found, dict):
+            return found
+        if wrong := violations(self.schema, found):
+            raise ModelRetry("; ".join(wrong))
         try:
-            self.read(arguments)
+            self.read(found)
         except PlanRefused as error:
             raise ModelRetry(str(error)) from error
-        return arguments
+        return found
 
 
 def compact(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -98,6 +98,7 @@ class Performance:
             self._conversation.correct(str(error))
             return ToolDenied(str(error))
         if (objection := await self._objection(call)) is not None:
+            self._conversation.correct(objection)
             return ToolDenied(objection)
         self._approved[part.tool_call_id] = await self._made_call(call)
         return ToolApproved()

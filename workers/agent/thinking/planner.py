@@ -11,11 +11,12 @@ from pydantic_ai.tools import DeferredToolRequests
 from models.agent.calls import ToolSpec
 from models.agent.checks import Verdict
 from models.agent.plan import GOAL_MAX_CHARS, Plan, PlanChange, Subtask
+from workers.agent.errors import NoUsefulAnswer
 from workers.agent.seams import Performed, Situation, Steps, Toolbox
-from workers.agent.thinking.conversation import Conversation, NoUsefulAnswer
+from workers.agent.thinking.conversation import Conversation
 from workers.agent.thinking.outputs import PLAN, Output, changes_of
 from workers.agent.thinking.performing import Limits, Performance
-from workers.agent.thinking.prompts import PLANNING, REFINING, to_perform, to_plan, to_refine
+from workers.agent.thinking.prompts import REFINING, planning, to_perform, to_plan, to_refine
 from workers.agent.thinking.recorded_model import Allowance, RecordedModel
 
 REQUESTS_MAX = 200
@@ -53,7 +54,7 @@ class FreePlanner:
     async def plan(self, key: str, situation: Situation, tools: Sequence[ToolSpec]) -> Plan:
         """The plan of the model; without a useful one, the whole brief as one subtask."""
         try:
-            return await self._asked(key, PLANNING, PLAN, to_plan(situation, tools))
+            return await self._asked(key, planning(tools), PLAN, to_plan(situation))
         except NoUsefulAnswer as error:
             why = f"There is no plan: {error}"[:GOAL_MAX_CHARS]
             return Plan.of(Subtask(name="the whole brief", goal="Make what the brief asks for.", criticism=why))

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_ai.exceptions import AgentRunError, ModelAPIError, UnexpectedModelBehavior, UsageLimitExceeded
+from pydantic_ai.exceptions import AgentRunError, ModelAPIError, UnexpectedModelBehavior
 from pydantic_ai.messages import ModelMessage, ModelResponse, ModelResponsePart, ToolCallPart
 from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
-from pydantic_ai.tools import ToolDefinition
 
 from models.jobs.results import Json
-from workers.agent.errors import StepsDiverged
+from workers.agent.errors import NoUsefulAnswer, StepsDiverged
 from workers.agent.seams import Steps
 from workers.agent.thinking.turns import call_id
 
 RESPONSE, FAILURE = "response", "failure"
 """The keys of a recorded result: pydantic-ai's response, or why there was none."""
-_DIGESTED = ("part_kind", "kind", "content", "tool_name", "args", "tool_call_id", "outcome", "instructions")
-"""What of a message decides the answer; the rest is times, random ids and the like."""
+_DIGESTED = ("part_kind", "content", "tool_name", "args", "tool_call_id", "outcome")
+"""What of a part of a message decides the answer; the rest is times, random ids and the like."""
 _Responses: TypeAdapter[ModelResponse] = TypeAdapter(ModelResponse)
 _Messages: TypeAdapter[list[ModelMessage]] = TypeAdapter(list[ModelMessage])
 
@@ -39,10 +38,10 @@ class Allowance:
         """Count a request.
 
         Raises:
-            UsageLimitExceeded: none was left.
+            NoUsefulAnswer: none was left.
         """
         if self.left <= 0:
-            raise UsageLimitExceeded(f"the job's {self._requests} requests to the language model are used up")
+            raise NoUsefulAnswer(f"the job's {self._requests} requests to the language model are used up")
         self.left -= 1
 
 
@@ -60,6 +59,12 @@ class RecordedModel(WrapperModel):
         self._allowance = allowance
         self._requests = 0
 
+    def prepare_messages(
+        self, messages: list[ModelMessage], model_request_parameters: ModelRequestParameters | None = None
+    ) -> list[ModelMessage]:
+        """The messages as they are, so that a record does not depend on the wrapped model, which gets its own form."""
+        return messages
+
     async def request(
         self,
         messages: list[ModelMessage],
@@ -70,7 +75,7 @@ class RecordedModel(WrapperModel):
 
         Raises:
             ModelAPIError: the wrapped model failed, now or when the step was recorded.
-            UsageLimitExceeded: the job's requests are used up.
+            NoUsefulAnswer: the job's requests are used up.
             BudgetSpent, StepsDiverged: see :class:`Steps`.
         """
         self._allowance.take()
@@ -79,14 +84,17 @@ class RecordedModel(WrapperModel):
 
         async def ask() -> Json:
             try:
-                response = await self.wrapped.request(messages, model_settings, model_request_parameters)
+                prepared = self.wrapped.prepare_messages(messages, model_request_parameters)
+                response = await self.wrapped.request(prepared, model_settings, model_request_parameters)
             except (ModelAPIError, UnexpectedModelBehavior) as error:
                 return {FAILURE: failure_text(error)}
-            numbered = replace(response, parts=_with_own_ids(response.parts, nth))
-            return {RESPONSE: _Responses.dump_python(numbered, mode="json")}
+            outputs = {tool.name for tool in model_request_parameters.output_tools}
+            parts = _with_own_ids(_without_early_output(response.parts, outputs), nth)
+            numbered = replace(response, parts=parts)
+            return {RESPONSE: _readable(_Responses.dump_python(numbered, mode="json"))}
 
         key = f"{self._key}/model-{self._requests}"
-        request: Json = {"digest": _digest(messages, model_request_parameters)}
+        request: Json = {"digest": _digest(messages)}
         return self._read(key, await self._steps.step(key, "model", request, ask))
 
     def _read(self, key: str, recorded: Json) -> ModelResponse:
@@ -103,6 +111,14 @@ def failure_text(error: AgentRunError) -> str:
     return " ".join(str(getattr(error, "message", error)).split())
 
 
+def _without_early_output(parts: Sequence[ModelResponsePart], outputs: Container[str]) -> list[ModelResponsePart]:
+    """``parts`` without an output beside calls of other tools: the model wrote it before it knew their results."""
+    calls = [part for part in parts if isinstance(part, ToolCallPart)]
+    if all(call.tool_name in outputs for call in calls):
+        return list(parts)
+    return [part for part in parts if not (isinstance(part, ToolCallPart) and part.tool_name in outputs)]
+
+
 def _with_own_ids(parts: Sequence[ModelResponsePart], nth: int) -> list[ModelResponsePart]:
     calls = 0
     numbered: list[ModelResponsePart] = []
@@ -114,20 +130,21 @@ def _with_own_ids(parts: Sequence[ModelResponsePart], nth: int) -> list[ModelRes
     return numbered
 
 
-def _digest(messages: list[ModelMessage], parameters: ModelRequestParameters) -> str:
-    """SHA-256 of what the model is asked."""
-    asked = {
-        "messages": [_essence(message) for message in _Messages.dump_python(messages, mode="json")],
-        "instructions": [part.content for part in parameters.instruction_parts or ()],
-        "tools": [_tool(each) for each in (*parameters.function_tools, *parameters.output_tools)],
-    }
+def _readable(value: Json) -> Json:
+    """``value`` with a question mark for each lone surrogate, which cannot be stored as UTF-8."""
+    text = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode()
+    return json.loads(text)  # type: ignore[no-any-return]
+
+
+def _digest(messages: list[ModelMessage]) -> str:
+    """SHA-256 of the conversation so far.
+
+    The instructions and the schemas of tools are left out: they are the server's own, and a later version of it, or
+    another catalog, must not keep a recorded job from going on.
+    """
+    asked = [_essence(message) for message in _Messages.dump_python(messages, mode="json")]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
-def _essence(message: dict[str, Any]) -> dict[str, Any]:
-    kept = {name: message[name] for name in _DIGESTED if name in message}
-    return kept | {"parts": [{name: part[name] for name in _DIGESTED if name in part} for part in message["parts"]]}
-
-
-def _tool(definition: ToolDefinition) -> list[Any]:
-    return [definition.name, definition.description, definition.parameters_json_schema]
+def _essence(message: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{name: part[name] for name in _DIGESTED if name in part} for part in message["parts"]]

@@ -142,7 +142,7 @@ def parts_of(events: Iterable[Event], tools: Sequence[Tool], nth: int, cut_off: 
     if calls:
         return [*([TextPart(content=text)] if text else []), *calls]
     reasons = [reason for reason in (cut_off, bad and bad.reason) if reason]
-    raw = "\n".join(filter(None, (text, bad and bad.raw)))
+    raw = "\n".join(filter(None, (text, bad.raw if bad else "")))
     if not raw and not reasons:
         return []
     details = {_REASON: "; ".join(reasons)} if reasons else None

@@ -44,6 +44,11 @@ class MemorySteps:
     made: list[str] = field(default_factory=list)
     kinds: set[str] = field(default_factory=set)
 
+    @property
+    def requests(self) -> dict[str, str]:
+        """What each recorded step was asked."""
+        return {key: json.loads(text)[0] for key, text in self.recorded.items()}
+
     async def step(self, key: str, kind: str, request: Json, do: Callable[[], Awaitable[Json]]) -> Json:
         asked = json.dumps([kind, request], sort_keys=True)
         self.kinds.add(kind)
@@ -73,7 +78,11 @@ SPECS = (
         steps={"type": "integer", "minimum": 1, "maximum": 50},
     ),
     spec("measure", "Measure an image.", "image", image={"type": "string"}),
-    spec("ask", "Ask a person.", "question", question={"type": "string"}, choices={"type": "array", "items": {"type": "string"}}),
+    spec(
+        "ask", "Ask a person.", "question",
+        question={"type": "string"},
+        choices={"type": "array", "items": {"type": "string"}},
+    ),
 )  # fmt: skip
 
 

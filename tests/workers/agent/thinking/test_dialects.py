@@ -38,7 +38,8 @@ async def test_it_plans(stub: EngineStub, model_of: Models, dialect: str):
     assert plan == planned()
     (body,) = stub.requests
     said = json.dumps(body["messages"][1:])
-    assert "Two icons of fruit" in said and "uploads/apple.png" in said and "Draw an image." in said
+    assert "Two icons of fruit" in said and "uploads/apple.png" in said
+    assert "draw: Draw an image." in body["messages"][0]["content"]
     assert "Two icons of fruit" not in body["messages"][0]["content"]
 
 
