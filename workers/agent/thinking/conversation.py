@@ -57,7 +57,7 @@ class Conversation(Generic[_Read]):
         """
         return await self._run(message, None)
 
-    async def go_on(self, results: DeferredToolResults) -> _Read | DeferredToolRequests:
+    async def continue_with(self, results: DeferredToolResults) -> _Read | DeferredToolRequests:
         """The answer after the calls of tools of the last one.
 
         Raises:

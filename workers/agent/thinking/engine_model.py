@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +24,7 @@ from pydantic_ai.usage import RequestUsage
 from models.language.budget import estimate
 from models.language.client import Completion, LanguageEngine
 from models.language.errors import EngineMisbehaved, EngineTimeout, EngineUnavailable, LanguageError
-from models.language.presets import Preset
+from models.language.presets import RWKV, Preset
 from models.language.tools import DIALECTS
 from models.language.tools.types import Tool, ToolTurn, Turn
 from workers.agent.thinking.turns import PROVIDER, Untranslatable, parts_of, system_of, tool_of, turns_of
@@ -36,6 +36,8 @@ PAUSES_S = (1.0, 5.0, 20.0)
 """Before each further attempt while the engine is unavailable, for example because it restarts."""
 CONTEXT_TOKENS = 32_768
 """The context of a model whose preset does not say it."""
+RWKV_CONTEXT_TOKENS = 4096
+"""The length of the texts that RWKV models were trained with; they have no context that could be full."""
 _OLD_RESULT_MAX_CHARS = 200
 """What is left of the oldest results of tools where a conversation does not fit the context."""
 _CONTEXT_FLAG = "--max-model-len"
@@ -58,14 +60,19 @@ class EngineModel(Model[None]):
         timeout_s: float = TIMEOUT_S,
         pauses_s: Sequence[float] = PAUSES_S,
     ) -> None:
-        super().__init__(profile=ModelProfile(supports_tools=True, default_structured_output_mode="tool"))
+        context_tokens = _context_tokens(preset)
+        super().__init__(
+            profile=ModelProfile(
+                supports_tools=True, default_structured_output_mode="tool", context_window=context_tokens
+            )
+        )
         self._engine = engine
         self._preset = preset
         self._dialect = DIALECTS[preset.tool_dialect]
         self._answer_max_tokens = answer_max_tokens
         self._timeout_s = timeout_s
         self._pauses_s = pauses_s
-        self._prompt_max_tokens = _context_tokens(preset) - answer_max_tokens
+        self._prompt_max_tokens = context_tokens - answer_max_tokens
 
     @property
     def model_name(self) -> str:
@@ -108,7 +115,7 @@ class EngineModel(Model[None]):
         """The request, with the oldest results of tools shortened while it does not fit the context."""
         body = self._dialect.body(system, turns, tools)
         old = [place for place, turn in enumerate(turns[:-1]) if isinstance(turn, ToolTurn)]
-        while old and estimate(json.dumps(body, ensure_ascii=False)) > self._prompt_max_tokens:
+        while old and _prompt_tokens(body) > self._prompt_max_tokens:
             place = old.pop(0)
             turns[place] = _shortened(turns[place])
             body = self._dialect.body(system, turns, tools)
@@ -147,7 +154,11 @@ class EngineModel(Model[None]):
 def _context_tokens(preset: Preset) -> int:
     if _CONTEXT_FLAG in preset.flags:
         return int(preset.flags[preset.flags.index(_CONTEXT_FLAG) + 1])
-    return CONTEXT_TOKENS
+    return RWKV_CONTEXT_TOKENS if preset.engine == RWKV else CONTEXT_TOKENS
+
+
+def _prompt_tokens(body: Mapping[str, Any]) -> int:
+    return estimate(json.dumps([body["messages"], body.get("tools")], ensure_ascii=False))
 
 
 def _shortened(turn: Turn) -> Turn:

@@ -13,6 +13,7 @@ from models.agent.plan_schema import PLAN_CHANGE_SCHEMA, PLAN_SCHEMA
 from models.agent.refusals import PlanRefused
 from models.language.schemas import violations
 from workers.agent.seams import Performed
+from workers.agent.thinking.schemas import written
 
 SUMMARY_MAX_CHARS = 600
 CHANGES_MAX = 5
@@ -51,27 +52,17 @@ class Output(Generic[_Read]):
         return found
 
 
-def compact(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """``schema`` without titles and defaults, which tell a model nothing, and take a third of the prompt."""
-    kept = {key: value for key, value in schema.items() if key not in ("title", "default")}
-    if isinstance(properties := kept.get("properties"), Mapping):
-        kept["properties"] = {name: compact(part) for name, part in properties.items()}
-    if isinstance(items := kept.get("items"), Mapping):
-        kept["items"] = compact(items)
-    for keyword in ("anyOf", "oneOf", "allOf"):
-        if keyword in kept:
-            kept[keyword] = [compact(part) for part in kept[keyword]]
-    return kept
-
-
 def _read_plan(arguments: dict[str, Any]) -> Plan:
     return Plan.of(*map(Subtask.from_payload, arguments["subtasks"]))
 
 
-PLAN = Output(name="make_plan", description="Give the plan of the work.", schema=compact(PLAN_SCHEMA), read=_read_plan)
+def plan_output(*, is_short: bool) -> Output[Plan]:
+    """A plan; ``is_short`` is for models with a small context."""
+    schema = written(PLAN_SCHEMA, is_short=is_short)
+    return Output(name="make_plan", description="Give the plan of the work.", schema=schema, read=_read_plan)
 
 
-def changes_of(plan: Plan) -> Output[tuple[PlanChange, ...]]:
+def changes_output(plan: Plan, *, is_short: bool) -> Output[tuple[PlanChange, ...]]:
     """Changes that can be applied to ``plan`` one after the other."""
 
     def read(arguments: dict[str, Any]) -> tuple[PlanChange, ...]:
@@ -81,9 +72,10 @@ def changes_of(plan: Plan) -> Output[tuple[PlanChange, ...]]:
             changed = changed.apply(change)
         return changes
 
+    items = written(PLAN_CHANGE_SCHEMA, is_short=is_short)
     schema = {
         "type": "object",
-        "properties": {"changes": {"type": "array", "items": compact(PLAN_CHANGE_SCHEMA), "maxItems": CHANGES_MAX}},
+        "properties": {"changes": {"type": "array", "items": items, "maxItems": CHANGES_MAX}},
         "required": ["changes"],
         "additionalProperties": False,
     }

@@ -69,7 +69,7 @@ class Performance:
         """
         answer = await self._conversation.ask(message)
         while isinstance(answer, DeferredToolRequests):
-            answer = await self._conversation.go_on(await self._results(answer))
+            answer = await self._conversation.continue_with(await self._results(answer))
         return answer
 
     def _needs_approval(self, spec: ToolSpec) -> bool:

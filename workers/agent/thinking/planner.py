@@ -14,13 +14,15 @@ from models.agent.plan import GOAL_MAX_CHARS, Plan, PlanChange, Subtask
 from workers.agent.errors import NoUsefulAnswer
 from workers.agent.seams import Performed, Situation, Steps, Toolbox
 from workers.agent.thinking.conversation import Conversation
-from workers.agent.thinking.outputs import PLAN, Output, changes_of
+from workers.agent.thinking.outputs import Output, changes_output, plan_output
 from workers.agent.thinking.performing import Limits, Performance
 from workers.agent.thinking.prompts import REFINING, planning, to_perform, to_plan, to_refine
 from workers.agent.thinking.recorded_model import Allowance, RecordedModel
 
 REQUESTS_MAX = 200
 """Requests to the language model in one job."""
+SMALL_CONTEXT_TOKENS = 16_384
+"""Models with a smaller context get shorter schemas of plans."""
 _Read = TypeVar("_Read")
 
 
@@ -50,11 +52,12 @@ class FreePlanner:
         self._must_approve = must_approve
         self._limits = limits or Limits()
         self._allowance = Allowance(requests_max)
+        self._is_short = (model.context_window or SMALL_CONTEXT_TOKENS) < SMALL_CONTEXT_TOKENS
 
     async def plan(self, key: str, situation: Situation, tools: Sequence[ToolSpec]) -> Plan:
         """The plan of the model; without a useful one, the whole brief as one subtask."""
         try:
-            return await self._asked(key, planning(tools), PLAN, to_plan(situation))
+            return await self._asked(key, planning(tools), plan_output(is_short=self._is_short), to_plan(situation))
         except NoUsefulAnswer as error:
             why = f"There is no plan: {error}"[:GOAL_MAX_CHARS]
             return Plan.of(Subtask(name="the whole brief", goal="Make what the brief asks for.", criticism=why))
@@ -75,7 +78,7 @@ class FreePlanner:
         """The changes of the model, which can be applied to ``plan`` in their order; none without useful ones."""
         message = to_refine(plan, subtask, verdicts, situation)
         try:
-            return await self._asked(key, REFINING, changes_of(plan), message)
+            return await self._asked(key, REFINING, changes_output(plan, is_short=self._is_short), message)
         except NoUsefulAnswer:
             return ()
 

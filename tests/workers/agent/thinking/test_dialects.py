@@ -9,6 +9,7 @@ import pytest
 
 from models.agent.checks import Verdict
 from models.agent.plan import PlanChange
+from models.language.budget import estimate
 from models.language.tools import DIALECTS
 from tests.engine_stub import EngineStub
 from tests.workers.agent.thinking.parts import (
@@ -106,3 +107,21 @@ async def test_nulls_of_strict_schemas_are_no_arguments(stub: EngineStub, model_
     assert tools.calls[0][1].arguments == DRAW
     (function,) = (each["function"] for each in stub.requests[0]["tools"])
     assert function["strict"] is True and function["name"] == "make_plan"
+
+
+@pytest.mark.parametrize("dialect", ["hermes", "chatglm3", "constrained"])
+async def test_a_plan_fits_a_context_of_4096_tokens(stub: EngineStub, model_of: Models, dialect: str):
+    """With the answer of 1024 tokens; by an estimate that is too high rather than too low."""
+    stub.answer_with(say(dialect, "make_plan", PLAN_ARGUMENTS), say(dialect, "change_plan", CHANGES))
+    planner = FreePlanner(model_of(dialect), MemorySteps())
+    plan = await planner.plan("plan", SITUATION, SPECS)
+    await planner.refine("refine", plan, plan.find("1"), [], SITUATION)
+    sizes = [estimate(json.dumps(body["messages"], ensure_ascii=False)) for body in stub.requests]
+    assert len(sizes) == 2 and max(sizes) <= 4096 - 1024
+
+
+async def test_a_check_with_wrong_arguments_is_corrected_where_the_schema_is_short(stub: EngineStub, model_of: Models):
+    wrong = {"name": "apple", "goal": "an apple", "milestones": [{"kind": "size", "arguments": {"width": 512}}]}
+    stub.answer_with(say("hermes", "make_plan", {"subtasks": [wrong]}), say("hermes", "make_plan", PLAN_ARGUMENTS))
+    assert await FreePlanner(model_of("hermes"), MemorySteps()).plan("plan", SITUATION, SPECS) == planned()
+    assert "the check size: file: Field required" in json.dumps(stub.requests[1]["messages"])
