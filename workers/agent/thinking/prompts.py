@@ -81,7 +81,7 @@ def of_result(result: ToolResult, calls_left: int) -> str:
     known: dict[str, Any] = {**result.facts, "files": list(result.files)} if result.files else dict(result.facts)
     if result.error is not None:
         known = {"error": result.error}
-    return neutralize_tags(_json({"result": known, "calls_left": calls_left}))
+    return neutralize_tags(_readable(_json({"result": known, "calls_left": calls_left})))
 
 
 def _about(situation: Situation) -> list[tuple[RegisteredTag, str]]:
@@ -100,7 +100,12 @@ def _listing(files: Mapping[str, str]) -> str:
 
 
 def _joined(framed: Iterable[tuple[RegisteredTag, str]]) -> str:
-    return "\n".join(wrap(tag, f"\n{body}\n") for tag, body in framed if body)
+    return "\n".join(wrap(tag, f"\n{_readable(body)}\n") for tag, body in framed if body)
+
+
+def _readable(text: str) -> str:
+    """``text`` without lone surrogates, as in the names of files that are not UTF-8."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _told(subtask: Subtask) -> dict[str, Any]:

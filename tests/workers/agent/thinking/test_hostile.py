@@ -237,6 +237,14 @@ async def test_old_results_are_shortened_where_the_context_is_small(stub: Engine
     assert max(sizes) < 20_000 and "(shortened)" in json.dumps(stub.requests[-1]["messages"])
 
 
+async def test_texts_that_are_not_utf_8_are_readable(stub: EngineStub, model_of: Models):
+    stub.answer_with(say("native", "measure", {"image": "a.png"}), say("native", "finish_subtask", {"summary": "done"}))
+    situation = Situation(brief="a \ud800", files={"b\udcff.png": "\ud800"}, feedback=("\x00\ud800",))
+    tools = Tools(MemorySteps(), results={"measure": ToolResult(facts={"text": "\ud800"}, files=("c\udcff",))})
+    performed = await FreePlanner(model_of("native"), tools.steps).perform("1", SUBTASK, situation, tools, 0)
+    assert performed == Performed(summary="done")
+
+
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_what_others_wrote_is_data(
     stub: EngineStub, model_of: Models, dialect: str, monkeypatch: pytest.MonkeyPatch
