@@ -53,7 +53,12 @@ class Output(Generic[_Read]):
 
 
 def _read_plan(arguments: dict[str, Any]) -> Plan:
-    return Plan.of(*map(Subtask.from_payload, arguments["subtasks"]))
+    plan = Plan.of(*map(Subtask.from_payload, arguments["subtasks"]))
+    if not any(subtask.milestones for subtask in plan.all()):
+        raise PlanRefused(
+            "the plan has no milestone: give at least the last subtask a check that tells that it is done"
+        )
+    return plan
 
 
 def plan_output(*, is_short: bool) -> Output[Plan]:

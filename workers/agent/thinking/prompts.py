@@ -85,9 +85,9 @@ def of_result(result: ToolResult, calls_left: int) -> str:
 
 
 def _about(situation: Situation) -> list[tuple[RegisteredTag, str]]:
-    feedback = [text[:FEEDBACK_MAX_CHARS] for text in situation.feedback[-FEEDBACK_MAX:]]
+    feedback = [_cut(text, FEEDBACK_MAX_CHARS) for text in situation.feedback[-FEEDBACK_MAX:]]
     return [
-        (_BRIEF, situation.brief[:BRIEF_MAX_CHARS]),
+        (_BRIEF, _cut(situation.brief, BRIEF_MAX_CHARS)),
         (_FILES, _listing(situation.files)),
         (_FEEDBACK, "\n".join(feedback)),
     ]
@@ -101,6 +101,10 @@ def _listing(files: Mapping[str, str]) -> str:
 
 def _joined(framed: Iterable[tuple[RegisteredTag, str]]) -> str:
     return "\n".join(wrap(tag, f"\n{_readable(body)}\n") for tag, body in framed if body)
+
+
+def _cut(text: str, max_chars: int) -> str:
+    return text if len(text) <= max_chars else f"{text[:max_chars]} ... (shortened)"
 
 
 def _readable(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Callable
@@ -88,7 +89,17 @@ UNKNOWN_CHECK = {"name": "a", "goal": "b", "milestones": [{"kind": "nice", "argu
 
 @pytest.mark.parametrize(
     "arguments",
-    [{}, {"subtasks": []}, {"subtasks": [7]}, {"subtasks": [{"name": "a"}]}, {"subtasks": [UNKNOWN_CHECK]}],
+    [
+        {},
+        {"subtasks": []},
+        {"subtasks": [7]},
+        {"subtasks": [{"name": "a"}]},
+        {"subtasks": [UNKNOWN_CHECK]},
+        {"subtasks": [{"name": "a", "goal": "b", "milestones": []}]},
+        {"subtasks": [{**PLAN_ARGUMENTS["subtasks"][0], "name": "\u202e"}]},
+        {"subtasks": [*PLAN_ARGUMENTS["subtasks"]] * 8},
+    ],
+    ids=range(8),
 )
 async def test_useless_plans_become_one_subtask(arguments: dict[str, Any]):
     steps = MemorySteps()
@@ -207,6 +218,26 @@ async def test_engines_that_fail(stub: EngineStub, model_of: Models, dialect: st
     performed, tools = await perform(model)
     assert performed.error is not None and said in performed.error
     assert tools.calls == [] and len(performed.error) < 500
+
+
+async def test_a_cancelled_job_does_not_wait_for_the_engine(stub: EngineStub, model_of: Models):
+    stub.answer_with(Hang())
+    task = asyncio.create_task(perform(model_of("native")))
+    while not stub.requests:
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 10)
+
+
+async def test_long_texts_of_people_are_shortened_and_say_so(stub: EngineStub, model_of: Models):
+    stub.answer_with(say("native", "make_plan", PLAN_ARGUMENTS))
+    files = {f"{number}.png": "an image " * 100 for number in range(500)}
+    situation = Situation(brief="b" * 100_000, files=files, feedback=("f" * 5000,) * 50)
+    await FreePlanner(model_of("native"), MemorySteps()).plan("plan", situation, SPECS)
+    (message,) = stub.requests[0]["messages"][1:]
+    assert len(message["content"]) < 35_000 and message["content"].count("... (shortened)") == 11
+    assert "and 440 more" in message["content"]
 
 
 async def test_an_engine_that_comes_back_is_asked_again(stub: EngineStub, model_of: Models):
