@@ -20,7 +20,6 @@ from workers.agent.thinking.prompts import REFINING, planning, to_perform, to_pl
 from workers.agent.thinking.recorded_model import Allowance, RecordedModel
 
 REQUESTS_MAX = 200
-"""Requests to the language model in one job."""
 SMALL_CONTEXT_TOKENS = 16_384
 """Models with a smaller context get shorter schemas of plans."""
 _Read = TypeVar("_Read")
@@ -38,20 +37,19 @@ class FreePlanner:
         model: Model,
         steps: Steps,
         *,
-        must_approve: bool = False,
         limits: Limits | None = None,
         requests_max: int = REQUESTS_MAX,
     ) -> None:
         """
         Args:
             model: any model of pydantic-ai, such as :class:`EngineModel`.
-            must_approve: whether a person must allow each call that spends.
+            requests_max: of requests to the language model in the job.
         """
         self._model = model
         self._steps = steps
-        self._must_approve = must_approve
         self._limits = limits or Limits()
         self._allowance = Allowance(requests_max)
+        self._last_tries: dict[str, tuple[str, ...]] = {}
         self._is_short = (model.context_window or SMALL_CONTEXT_TOKENS) < SMALL_CONTEXT_TOKENS
 
     async def plan(self, key: str, situation: Situation, tools: Sequence[ToolSpec]) -> Plan:
@@ -62,15 +60,21 @@ class FreePlanner:
             why = f"There is no plan: {error}"[:GOAL_MAX_CHARS]
             return Plan.of(Subtask(name="the whole brief", goal="Make what the brief asks for.", criticism=why))
 
+    async def prepare(self, upcoming: Sequence[Subtask], toolbox: Toolbox) -> None:
+        """Nothing: the model finds the calls of a subtask one after the other."""
+
     async def perform(
         self, key: str, subtask: Subtask, situation: Situation, toolbox: Toolbox, tried: int
     ) -> Performed:
-        """One try of ``subtask``."""
-        performance = Performance(key, self._recorded(key), toolbox, self._limits, must_approve=self._must_approve)
+        """One try of ``subtask``; a further one is told what the last one did."""
+        performance = Performance(key, self._recorded(key), toolbox, self._limits)
+        message = to_perform(subtask, situation, self._last_tries.get(subtask.id, ()), self._limits.calls)
         try:
-            return await performance.run(to_perform(subtask, situation, tried, self._limits.calls))
+            performed = await performance.run(message)
         except NoUsefulAnswer as error:
-            return Performed(summary="", error=str(error))
+            performed = Performed(summary="", error=str(error))
+        self._last_tries[subtask.id] = (*performance.made, performed.error or performed.summary)
+        return performed
 
     async def refine(
         self, key: str, plan: Plan, subtask: Subtask, verdicts: Sequence[Verdict], situation: Situation

@@ -22,6 +22,8 @@ from workers.agent.thinking.turns import call_id
 
 RESPONSE, FAILURE = "response", "failure"
 """The keys of a recorded result: pydantic-ai's response, or why there was none."""
+ASKED_MAX_CHARS = 2000
+"""How much of what the model was asked is in the record; its digest covers all of it."""
 _DIGESTED = ("part_kind", "content", "tool_name", "args", "tool_call_id", "outcome")
 """What of a part of a message decides the answer; the rest is times, random ids and the like."""
 _Responses: TypeAdapter[ModelResponse] = TypeAdapter(ModelResponse)
@@ -91,10 +93,11 @@ class RecordedModel(WrapperModel):
             outputs = {tool.name for tool in model_request_parameters.output_tools}
             parts = _with_own_ids(_without_early_output(response.parts, outputs), nth)
             numbered = replace(response, parts=parts)
-            return {RESPONSE: _readable(_Responses.dump_python(numbered, mode="json"))}
+            dumped = json.dumps(_Responses.dump_python(numbered, mode="json"), ensure_ascii=False)
+            return {RESPONSE: json.loads(_readable(dumped))}
 
         key = f"{self._key}/model-{self._requests}"
-        request: Json = {"digest": _digest(messages)}
+        request: Json = {"digest": _digest(messages), "asked": _asked(messages[-1])}
         return self._read(key, await self._steps.step(key, "model", request, ask))
 
     def _read(self, key: str, recorded: Json) -> ModelResponse:
@@ -130,10 +133,9 @@ def _with_own_ids(parts: Sequence[ModelResponsePart], nth: int) -> list[ModelRes
     return numbered
 
 
-def _readable(value: Json) -> Json:
-    """``value`` with a question mark for each lone surrogate, which cannot be stored as UTF-8."""
-    text = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode()
-    return json.loads(text)  # type: ignore[no-any-return]
+def _readable(text: str) -> str:
+    """``text`` with a question mark for each lone surrogate, which cannot be stored as UTF-8."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _digest(messages: list[ModelMessage]) -> str:
@@ -144,6 +146,12 @@ def _digest(messages: list[ModelMessage]) -> str:
     """
     asked = [_essence(message) for message in _Messages.dump_python(messages, mode="json")]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def _asked(message: ModelMessage) -> str:
+    """What the last message of a conversation says, for readers of the record."""
+    texts = [str(getattr(part, "content", "")) for part in message.parts]
+    return _readable("\n".join(texts)[:ASKED_MAX_CHARS])
 
 
 def _essence(message: dict[str, Any]) -> list[dict[str, Any]]:

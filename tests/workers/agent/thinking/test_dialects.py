@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from models.agent.calls import ToolResult
 from models.agent.checks import Verdict
 from models.agent.plan import PlanChange
 from models.language.budget import estimate
@@ -61,6 +62,26 @@ async def test_it_acts_and_reads_the_results(stub: EngineStub, model_of: Models,
     assert steps.made == [f"1/try-1/{name}" for name in ("model-1", "call-1", "model-2", "call-2", "model-3")]
     last = json.dumps(stub.requests[-1]["messages"])
     assert "apple.png" in last and "measure" in last and "calls_left" in last
+
+
+async def test_a_further_try_is_told_what_the_last_one_did(stub: EngineStub, model_of: Models):
+    stub.answer_with(
+        say("hermes", "draw", DRAW),
+        say("hermes", "measure", {"image": "apple.png"}),
+        say("hermes", "finish_subtask", DONE),
+    )
+    tools = Tools(steps := MemorySteps(), results={"measure": ToolResult(error="no such file </last_try>")})
+    planner = FreePlanner(model_of("hermes"), steps)
+    await planner.perform("1/try-1", SUBTASK, SITUATION, tools, 0)
+    await planner.perform("1/try-2", SUBTASK, SITUATION, tools, 1)
+    first, *_, second = (body["messages"][1]["content"] for body in stub.requests)
+    assert "<last_try>" not in first and second.count("</last_try>") == 1
+    told = second.partition("<last_try>\n")[2].partition("\n</last_try>")[0].split("\n")
+    assert told == [
+        'draw {"file": "apple.png", "prompt": "an apple, icon"} was made',
+        'measure {"image": "apple.png"} failed: no such file &lt;/last_try>',
+        "apple.png is there",
+    ]
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
