@@ -136,12 +136,13 @@ class Workspace:
                 raise
 
     async def put(self, name: str, data: bytes) -> None:
-        """Write a file.
+        """Write a file, once no tool is running.
 
         Raises:
             Refused: the name is not valid, or the workspace would hold too much.
         """
-        await asyncio.to_thread(self._folder.write, name, data)
+        async with self._calling:
+            await asyncio.to_thread(self._folder.write, name, data)
 
     async def get(self, name: str) -> bytes:
         """The content of a file.
@@ -150,6 +151,15 @@ class Workspace:
             Refused: there is no such plain file, or it is too large.
         """
         return await asyncio.to_thread(self._folder.read, name)
+
+    async def remove(self, name: str) -> None:
+        """Remove a file, once no tool is running.
+
+        Raises:
+            Refused: there is no such file.
+        """
+        async with self._calling:
+            await asyncio.to_thread(self._folder.delete, name)
 
     async def tree(self) -> list[Entry]:
         """All files, sorted by name.
@@ -316,7 +326,7 @@ def _checked(tool: str, result: CallToolResult) -> ToolResult:
     text = _printable("\n".join(part.text for part in result.content if isinstance(part, TextContent)))
     structured = result.structured_content
     with suppress(ValueError, RecursionError):
-        if structured is None or len(json.dumps(structured)) <= STRUCTURED_MAX_BYTES:
+        if structured is None or len(json.dumps(structured, ensure_ascii=False).encode()) <= STRUCTURED_MAX_BYTES:
             return ToolResult(text[:TEXT_MAX_CHARS], structured, bool(result.is_error))
     raise ToolFailed(tool, f"answered more than {STRUCTURED_MAX_BYTES} bytes")
 

@@ -31,9 +31,8 @@ IMAGES_MAX = 64
 CAPTION_MAX_CHARS = 300
 _DEFAULT_CELL_PX = {"grid": 256, "storyboard": 384, "contact_sheet": 160, "gif": 384, "pdf": 768}
 _CAPTION_GAP_PX = 8
-_TITLE_SHARE, _CAPTION_SHARE = 16, 18
-"""Letters are so much smaller than the width that they have, within the sizes that there are."""
-_TITLE_PX, _CAPTION_PX = (20, 40), (12, 24)
+_TITLE, _CAPTION = (16, 20, 40), (18, 12, 24)
+"""How many times smaller letters are than the width that they have, and the smallest and the largest, in pixels."""
 _BLACK, _WHITE, _BRIGHT = (0, 0, 0), (255, 255, 255), 128
 _PDF_DPI = 100.0
 _PDF_TIME = time.gmtime(0)
@@ -110,12 +109,12 @@ def _panel(folder: Folder, name: str, caption: str | None, cell_px: int) -> _Pan
         scale = cell_px / max(image.size)
         size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
         image = image.resize(size, Image.Resampling.LANCZOS)
-    block = wrapped(caption, cell_px, _letters_px(cell_px, *_CAPTION_PX)) if caption and caption.strip() else None
+    block = wrapped(caption, cell_px, _letters_px(cell_px, *_CAPTION)) if caption and caption.strip() else None
     return _Panel(image, block)
 
 
-def _letters_px(width_px: int, smallest: int, largest: int) -> int:
-    return max(smallest, min(largest, width_px // (_TITLE_SHARE if largest == _TITLE_PX[1] else _CAPTION_SHARE)))
+def _letters_px(width_px: int, share: int, smallest: int, largest: int) -> int:
+    return max(smallest, min(largest, width_px // share))
 
 
 def _sheet(order: Order, panels: Sequence[_Panel], cell_px: int, ground: Color) -> Image.Image:
@@ -124,7 +123,7 @@ def _sheet(order: Order, panels: Sequence[_Panel], cell_px: int, ground: Color) 
     image_px = [cell_px if order.layout == "grid" else max(each.image.height for each in row) for row in rows]
     heights = [max(each.height_px(image) for each in row) for row, image in zip(rows, image_px, strict=True)]
     width = gap + columns * (cell_px + gap)
-    title = wrapped(order.title, width - 2 * gap, _letters_px(width, *_TITLE_PX)) if order.title else None
+    title = wrapped(order.title, width - 2 * gap, _letters_px(width, *_TITLE)) if order.title else None
     title_px = title.height_px + gap if title else 0
     height = gap + title_px + sum(heights) + gap * len(rows)
     require_size(width, height)
@@ -176,7 +175,7 @@ def _write_pages(
     """An animation or a document: a page for each image, all of the same size."""
     gap = order.gap_px if order.layout == "pdf" else 0
     image_px = max(each.image.height for each in panels)
-    title = wrapped(order.title, cell_px, _letters_px(cell_px, *_TITLE_PX)) if order.title else None
+    title = wrapped(order.title, cell_px, _letters_px(cell_px, *_TITLE)) if order.title else None
     width = cell_px + 2 * gap
     title_px = title.height_px + _CAPTION_GAP_PX if title else 0
     height = title_px + max(each.height_px(image_px) for each in panels) + 2 * gap

@@ -10,8 +10,8 @@ from workers.agent.tool_server.errors import Refused
 from workers.agent.tool_server.folder import Folder
 
 LISTED_MAX = 60
-TEXT_MAX_BYTES = 12_000
-"""Of a text as JSON, in one answer."""
+ANSWERED_MAX_BYTES = 12_000
+"""Of a text or a list as JSON, in one answer."""
 WRITTEN_MAX_CHARS = 200_000
 _SNIFFED_BYTES = 64
 _MEDIA_TYPES = (
@@ -26,13 +26,13 @@ def list_files(folder: Folder, below: str, start: int) -> dict[str, Any]:
     """The files below a folder of the workspace, from the one at ``start`` on."""
     prefix = f"{below.strip('/')}/" if below.strip("/") else ""
     entries = [entry for entry in folder.entries() if entry.name.startswith(prefix)]
-    shown = entries[start : start + LISTED_MAX]
-    answer: dict[str, Any] = {
-        "files": [
-            {"name": each.name, "bytes": each.size_bytes, "media_type": media_type(folder, each.name)} for each in shown
-        ],
-        "total": len(entries),
-    }
+    shown = [
+        {"name": each.name, "size_bytes": each.size_bytes, "media_type": media_type(folder, each.name)}
+        for each in entries[start : start + LISTED_MAX]
+    ]
+    while _json_bytes(shown) > ANSWERED_MAX_BYTES:
+        shown.pop()
+    answer: dict[str, Any] = {"files": shown, "total": len(entries)}
     if start + len(shown) < len(entries):
         answer["next_start"] = start + len(shown)
     return answer
@@ -65,8 +65,8 @@ def read_text(folder: Folder, name: str, start: int) -> dict[str, Any]:
         raise Refused(f"{quoted(name)} is no text in UTF-8") from error
     if "\0" in text:
         raise Refused(f"{quoted(name)} is no text")
-    part = text[start : start + TEXT_MAX_BYTES]
-    while len(json.dumps(part)) > TEXT_MAX_BYTES:
+    part = text[start : start + ANSWERED_MAX_BYTES]
+    while _json_bytes(part) > ANSWERED_MAX_BYTES:
         part = part[: len(part) * 3 // 4]
     answer: dict[str, Any] = {"text": part, "chars": len(text)}
     if start + len(part) < len(text):
@@ -92,3 +92,7 @@ def delete_file(folder: Folder, name: str) -> dict[str, Any]:
     """Remove a file."""
     folder.delete(name)
     return {"deleted": name}
+
+
+def _json_bytes(value: object) -> int:
+    return len(json.dumps(value, ensure_ascii=False).encode())

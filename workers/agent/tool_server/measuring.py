@@ -42,12 +42,11 @@ def measure(folder: Folder, name: str) -> dict[str, Any]:
     """
     data = folder.read(name)
     image = decoded(data, name)
-    with Image.open(BytesIO(data), formats=FORMATS) as header:
-        file_format, frames = header.format, getattr(header, "n_frames", 1)
+    file_format, frames = _format(data)
     luma = _luma(image)
     return {
         "width": image.width, "height": image.height, "format": file_format, "frames": frames,
-        "transparent": image.mode == "RGBA", "colors": _colours(image), "ground": _ground(image),
+        "transparent": image.mode == "RGBA", "colours": _colours(image), "ground": _ground(image),
         "brightness": round(float(luma.mean()) / 255, 3), "contrast": round(float(luma.std()) / 255, 3),
         "sharpness": round(_sharpness(luma), 1), "hash": f"{_hash(image):016x}",
     }  # fmt: skip
@@ -85,7 +84,18 @@ def name_of(color: tuple[int, int, int]) -> str:
         return "pink" if hue * 360 < 15 or hue * 360 >= 345 else "beige"
     if name == "orange" and value < 0.65:
         return "brown"
+    if name == "pink" and hue * 360 < 320 and value < 0.8:
+        return "purple"
     return name
+
+
+def _format(data: bytes) -> tuple[str | None, int]:
+    """The format, and the number of frames."""
+    with Image.open(BytesIO(data), formats=FORMATS) as header:
+        try:
+            return header.format, getattr(header, "n_frames", 1)
+        except Exception:  # damage behind the first frame can make Pillow raise anything
+            return header.format, 1
 
 
 def _colours(image: Image.Image) -> list[dict[str, Any]]:

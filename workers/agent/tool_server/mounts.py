@@ -6,6 +6,7 @@ import ctypes
 import os
 import struct
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,18 +40,18 @@ def enter_own_root(places: Sequence[Place]) -> None:
         OSError: the kernel or the container does not allow it. Then the root is still the old one.
     """
     mount("none", "/", None, _MS_RECURSIVE_PRIVATE)
-    trees = [(path, place, _tree(path)) for place in places for path in _paths(place.path)]
     new_root = next(path for path in _NEW_ROOTS if os.path.isdir(path))
-    mount("none", new_root, "tmpfs", _NO_SUID | _NO_DEVICES, "mode=755,size=1m")
-    try:
-        for path, place, tree in sorted(trees, key=lambda each: each[0].count("/")):
-            _attach(tree, place, new_root + path)
-            os.close(tree)
-        os.chdir(new_root)
-        syscall(_PIVOT_ROOT[MACHINE], _text("."), _text("."))
-    except OSError:
-        unmount(new_root, _DETACH)
-        raise
+    with ExitStack() as opened:
+        trees = [(path, place, _tree(path, opened)) for place in places for path in _paths(place.path)]
+        mount("none", new_root, "tmpfs", _NO_SUID | _NO_DEVICES, "mode=755,size=1m")
+        try:
+            for path, place, tree in sorted(trees, key=lambda each: each[0].count("/")):
+                _attach(tree, place, new_root + path)
+            os.chdir(new_root)
+            syscall(_PIVOT_ROOT[MACHINE], _text("."), _text("."))
+        except OSError:
+            unmount(new_root, _DETACH)
+            raise
     unmount(".", _DETACH)
     os.chdir("/")
     _set_attributes(_HERE, "/", 0, _READ_ONLY)
@@ -61,8 +62,11 @@ def _paths(path: str) -> set[str]:
     return {path, os.path.realpath(path)} if os.path.exists(path) else set()
 
 
-def _tree(path: str) -> int:
-    return syscall(_OPEN_TREE, _HERE, _text(path), _CLONE_TREE | _CLOSE_ON_EXEC | _RECURSIVE)
+def _tree(path: str, opened: ExitStack) -> int:
+    """A copy of the mounts at ``path``, as a descriptor."""
+    tree = syscall(_OPEN_TREE, _HERE, _text(path), _CLONE_TREE | _CLOSE_ON_EXEC | _RECURSIVE)
+    opened.callback(os.close, tree)
+    return tree
 
 
 def _attach(tree: int, place: Place, target: str) -> None:

@@ -23,6 +23,9 @@ TEXT_MAX_CHARS = 300
 _LIKENESS_MIN = 0.93
 _CONTRAST_MIN = 6.0
 """Where levels differ by less (standard deviation), there is no text."""
+_PATCH = (3, 3)
+_WRONG_MAX = 0.15
+"""Of the contrast between letters and ground, on average over a patch; JPEG at a good quality leaves about 0.1."""
 _TILE_PX = 1024
 _HITS_MAX = 4000
 _OFF_PX = 2
@@ -80,8 +83,8 @@ def _follows(previous: _Hit, hit: _Hit, word: str, size_px: int) -> bool:
 
 
 def _drawn(word: str, size_px: int) -> Floats:
-    """The levels of a word with half a space on both sides, so that no part of a longer word is taken for it."""
-    margin = max(1, space_px(size_px) // 2)
+    """The levels of a word with most of a space on both sides, so that no part of a longer word is taken for it."""
+    margin = space_px(size_px) - 1
     size = word_px(word, size_px) + 2 * margin, sum(font(size_px).getmetrics())
     image = Image.new("L", size, 0)
     ImageDraw.Draw(image).text((margin, 0), word, font=font(size_px), fill=255)
@@ -93,10 +96,21 @@ def _hits(levels: Floats, word: Floats) -> list[_Hit]:
     found: list[_Hit] = []
     for top, left, tile in _tiles(levels, (word.shape[0], word.shape[1])):
         rows, columns = np.nonzero(np.abs(_correlation(tile, word)) >= _LIKENESS_MIN)
-        found += [_Hit(int(x) + left, int(y) + top) for y, x in zip(rows, columns, strict=True)]
-        if len(found) > _HITS_MAX:
-            break
+        places = list(zip(rows.tolist(), columns.tolist(), strict=True))[:_HITS_MAX]
+        found += [_Hit(x + left, y + top) for y, x in places if _has_all_letters(tile, word, x, y)]
     return found
+
+
+def _has_all_letters(tile: Floats, word: Floats, x: int, y: int) -> bool:
+    """Whether what is at this place differs nowhere from ``word`` by as much as another letter does.
+
+    The correlation of a long word hardly falls with one wrong letter, so small patches are looked at one by one.
+    """
+    window = tile[y : y + word.shape[0], x : x + word.shape[1]]
+    pattern = word - word.mean()
+    scale = ((window - window.mean()) * pattern).sum() / (pattern**2).sum()
+    wrong = np.abs(window - window.mean() - scale * pattern)
+    return bool(_window_sums(wrong, _PATCH).max() < _WRONG_MAX * abs(scale) * word.max() * _PATCH[0] * _PATCH[1])
 
 
 def _tiles(levels: Floats, size: tuple[int, int]) -> Iterator[tuple[int, int, Floats]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -49,7 +48,7 @@ def build_server(settings: ToolSettings, folder: Folder, report: Report) -> Tool
     server = ToolServer("photogram-tools", instructions=INSTRUCTIONS, log_level="ERROR")
     for register in (_files, _making, _looking):
         register(server, folder)
-    if settings.allow_python:
+    if settings.allow_python and report.why_no_cells() is None:
         _python(server, settings, folder)
     _walls(server, settings, folder, report)
     return server
@@ -189,4 +188,13 @@ def _walls(server: ToolServer, settings: ToolSettings, folder: Folder, report: R
         return {
             "walls": {name: asdict(wall) for name, wall in report.walls.items()},
             "attempts": probing.attempts(settings, folder),
+            "python": _told_of_python(settings, report),
         }
+
+
+def _told_of_python(settings: ToolSettings, report: Report) -> str:
+    """Whether there is the tool for Python, and why not."""
+    if not settings.allow_python:
+        return "not allowed by the operator"
+    reason = report.why_no_cells()
+    return "allowed" if reason is None else f"not allowed, because too few walls hold here: {reason}"

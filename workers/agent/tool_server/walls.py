@@ -57,9 +57,19 @@ class Report:
         self.walls[name] = Wall(True, how)
         return True
 
-    def holds(self, name: str) -> bool:
-        """Whether the wall ``name`` was entered."""
-        return name in self.walls and self.walls[name].holds
+    def holds(self, *names: str) -> bool:
+        """Whether one of the walls was entered."""
+        return any(name in self.walls and self.walls[name].holds for name in names)
+
+    def why_no_cells(self) -> str | None:
+        """Why no code of a model may be run behind these walls; ``None`` if it may."""
+        needed = {
+            "it could read and write files outside": self.holds("own root", "Landlock"),
+            "it could reach the network": self.holds("network namespace", "system call filter"),
+            "it would be root, without a limit of processes": self.holds("unprivileged user"),
+            "it could take all memory": self.holds("limits"),
+        }
+        return next((why for why, is_held in needed.items() if not is_held), None)
 
 
 def enter_walls(settings: ToolSettings) -> tuple[Folder, Report]:
