@@ -114,7 +114,7 @@ async def test_links_lead_nobody_out(tools: Tools, tmp_path: Path):
 async def test_a_folder_however_deep_is_removed(tmp_path: Path):
     folder = Folder(tmp_path, FolderLimits())
     here = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(1500):
+    for _ in range(1100):
         os.mkdir("d", dir_fd=here)
         below = os.open("d", os.O_RDONLY, dir_fd=here)
         os.close(here)

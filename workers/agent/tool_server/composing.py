@@ -77,7 +77,7 @@ def compose(folder: Folder, order: Order, save_as: str) -> dict[str, Any]:
     else:
         require_ending(save_as)
     captions, ground = _captions(order), color(order.background)
-    cell_px = order.cell_px or min(_DEFAULT_CELL_PX[order.layout], math.isqrt(IMAGE_MAX_PX // len(order.images)) // 2)
+    cell_px = _cell_px(order)
     panels = [
         _panel(folder, name, caption, cell_px) for name, caption in zip(order.images, captions, strict=True)
     ]  # fmt: skip
@@ -88,6 +88,16 @@ def compose(folder: Folder, order: Order, save_as: str) -> dict[str, Any]:
     if any(drawable(text).split() != text.split() for text in (*captions, order.title) if text):
         answer["note"] = "some characters are not in the font, and were drawn as similar ones or as ?"
     return {**answer, "layout": order.layout, "images": len(panels)}
+
+
+def _cell_px(order: Order) -> int:
+    """The longer side of each image, which is bounded before any is read."""
+    largest = math.isqrt(IMAGE_MAX_PX // len(order.images))
+    if order.cell_px is None:
+        return min(_DEFAULT_CELL_PX[order.layout], largest * 3 // 4)
+    if order.cell_px > largest:
+        raise Refused(f"for {len(order.images)} images, cell_px is at most {largest} pixels")
+    return order.cell_px
 
 
 def _captions(order: Order) -> Sequence[str | None]:
