@@ -23,7 +23,7 @@ CALL_MAX_BYTES = 4 << 20
 """Of all messages between two calls."""
 _ERRORS_KEPT_BYTES = 2_000
 _CHUNK_BYTES = 1 << 14
-_GRACE_S = 2.0
+_GRACE_S = 1.0
 """Once its standard input is closed, a tool server ends all that it has started, and then itself."""
 _ASKED_EVERY_S = 0.01
 
