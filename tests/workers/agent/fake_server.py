@@ -49,7 +49,13 @@ def call(number: Any, way: str) -> None:
                 sys.stdout.write("x" * (1 << 20))
         case "flood":
             while True:
-                send({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "x" * 5000}})
+                send(
+                    {
+                        "jsonrpc": "2.0",
+                        "method": "notifications/message",
+                        "params": {"level": "info", "data": "x" * 5000},
+                    }
+                )
         case "flood_errors":
             for _ in range(200):
                 sys.stderr.write("x" * (1 << 16))
@@ -64,7 +70,14 @@ def call(number: Any, way: str) -> None:
             answer(12345, text("for nobody"))
             time.sleep(100)
         case "ask_back":
-            send({"jsonrpc": "2.0", "id": 77, "method": "sampling/createMessage", "params": {"messages": [], "maxTokens": 9}})
+            send(
+                {
+                    "jsonrpc": "2.0",
+                    "id": 77,
+                    "method": "sampling/createMessage",
+                    "params": {"messages": [], "maxTokens": 9},
+                }
+            )
             sys.stdin.readline()
             answer(number, text("asked"))
         case "close_output":

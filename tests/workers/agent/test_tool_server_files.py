@@ -35,7 +35,10 @@ async def test_names_that_files_may_have(name: str):
 
 
 async def test_files_are_written_listed_read_copied_and_deleted(tools: Tools):
-    assert await tools("write_text", save_as="notes/plan.md", text="# Plan\né") == {"saved": "notes/plan.md", "bytes": 9}
+    assert await tools("write_text", save_as="notes/plan.md", text="# Plan\né") == {
+        "saved": "notes/plan.md",
+        "bytes": 9,
+    }
     await tools("copy_file", file="notes/plan.md", save_as="copy.txt")
     await tools.workspace.put("cat.png", png())
     found = await tools("list_files")

@@ -21,22 +21,10 @@ from workers.agent.tool_server.errors import Refused
 from workers.agent.tool_server.settings import ToolSettings
 from workers.agent.workspace import ToolFailed, Workspace
 
-from .conftest import Tools, is_running, png
+from .conftest import Tools, is_running, png, processes_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 FAKE = [sys.executable, str(Path(__file__).with_name("fake_server.py"))]
-
-
-def processes_of(folder: str) -> list[int]:
-    """All processes that have ``folder`` on their command line."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if folder.encode() in path.read_bytes():
-                found.append(int(path.parent.name))
-        except OSError:
-            continue
-    return [number for number in found if is_running(number) and number != os.getpid()]
 
 
 @pytest.fixture
@@ -49,7 +37,10 @@ async def test_files_go_in_and_out(tools: Tools):
     await workspace.put("a/cat.png", png())
     await workspace.put("b.txt", b"text")
     assert await workspace.get("a/cat.png") == png()
-    assert [(each.name, each.size_bytes) for each in await workspace.tree()] == [("a/cat.png", len(png())), ("b.txt", 4)]
+    assert [(each.name, each.size_bytes) for each in await workspace.tree()] == [
+        ("a/cat.png", len(png())),
+        ("b.txt", 4),
+    ]
     assert await tools("read_text", file="b.txt") == {"text": "text", "chars": 4}
     await tools("write_text", save_as="b.txt", text="other")
     assert await workspace.get("b.txt") == b"other"

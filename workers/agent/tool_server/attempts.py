@@ -16,7 +16,14 @@ from collections.abc import Callable, Iterable
 
 _SEIZE, _NEW_USER_NAMESPACE = 0x4206, 0x10000000
 _KEPT = {"LANG", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "LC_CTYPE"}
-_SECRETS = ("/etc/passwd", "/etc/hostname", "/etc/os-release", "/proc/1/environ", "/proc/self/environ", "/root/.profile")
+_SECRETS = (
+    "/etc/passwd",
+    "/etc/hostname",
+    "/etc/os-release",
+    "/proc/1/environ",
+    "/proc/self/environ",
+    "/root/.profile",
+)
 _OUTSIDE = ("/tmp", "/var/tmp", "/dev/shm", "..", os.path.dirname(os.__file__))
 _PROGRAMS = ("/bin/sh", "/usr/bin/env", "/bin/busybox")
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -144,9 +144,7 @@ class Folder:
                     os.unlink(item.name, dir_fd=folder)
                     removed.append(name)
 
-    def _tidy_folder(
-        self, above: int, own_name: str, prefix: str, kept: set[Entry] | None, removed: list[str]
-    ) -> None:
+    def _tidy_folder(self, above: int, own_name: str, prefix: str, kept: set[Entry] | None, removed: list[str]) -> None:
         name = prefix + own_name
         if not is_valid_name(name):
             self._remove_folder(above, own_name)
@@ -213,7 +211,9 @@ class Folder:
         if len(others) >= limits.files:
             raise Refused(f"the workspace holds {limits.files} files, the limit; delete some that are not needed")
         if sum(entry.size_bytes for entry in others) + size_bytes > limits.total_bytes:
-            raise Refused(f"the workspace would hold more than {limits.total_bytes} bytes, the limit; delete some files")
+            raise Refused(
+                f"the workspace would hold more than {limits.total_bytes} bytes, the limit; delete some files"
+            )
 
     @contextmanager
     def _below(self, folders: Sequence[str], name: str, make: bool = False) -> Iterator[int]:

@@ -88,4 +88,3 @@ def _can_read(path: str) -> bool:
     except OSError:
         return False
     return True
-

@@ -27,4 +27,3 @@ def attempts(settings: ToolSettings, folder: Folder) -> dict[str, dict[str, Any]
     except ValueError as error:
         raise Refused(f"the attempts could not be made: the cell ended {finished.how}") from error
     return found
-

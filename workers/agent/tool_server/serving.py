@@ -98,7 +98,9 @@ def _making(server: ToolServer, folder: Folder) -> None:
         ],
         images: Annotated[list[Name], Field(min_length=1, max_length=IMAGES_MAX)],
         save_as: SaveAs,
-        captions: Annotated[list[Caption] | None, Field(max_length=IMAGES_MAX, description="One for each image.")] = None,
+        captions: Annotated[
+            list[Caption] | None, Field(max_length=IMAGES_MAX, description="One for each image.")
+        ] = None,
         columns: Annotated[int | None, Field(ge=1, le=16, description="Images in a row.")] = None,
         cell_px: Annotated[int | None, Field(ge=32, le=2048, description="The longer side of each image.")] = None,
         gap_px: Annotated[int, Field(ge=0, le=200, description="Between the images.")] = 16,
