@@ -15,7 +15,7 @@ from pydantic_ai.usage import UsageLimits
 
 from workers.agent.errors import NoUsefulAnswer
 from workers.agent.thinking.outputs import Output
-from workers.agent.thinking.recorded_model import failure_text
+from workers.agent.thinking.recorded_model import failure_text, one_line
 
 _Read = TypeVar("_Read")
 
@@ -74,7 +74,7 @@ class Conversation(Generic[_Read]):
         self._corrections += 1
         if self._corrections > self._corrections_max:
             raise NoUsefulAnswer(
-                f"the language model gave no useful answer after {self._corrections_max} corrections: {reason}"
+                f"the language model gave no useful answer after {self._corrections_max} corrections: {one_line(reason)}"
             )
 
     async def _run(self, message: str | None, results: DeferredToolResults | None) -> _Read | DeferredToolRequests:
