@@ -15,7 +15,7 @@ from pydantic_ai.usage import UsageLimits
 
 from workers.agent.errors import NoUsefulAnswer
 from workers.agent.thinking.outputs import Output
-from workers.agent.thinking.recorded_model import failure_text
+from workers.agent.thinking.recorded_model import failure_text, one_line
 
 _Read = TypeVar("_Read")
 
@@ -73,9 +73,7 @@ class Conversation(Generic[_Read]):
         """
         self._corrections += 1
         if self._corrections > self._corrections_max:
-            raise NoUsefulAnswer(
-                f"the language model gave no useful answer after {self._corrections_max} corrections: {reason}"
-            )
+            raise NoUsefulAnswer(f"{self._useless()}: {one_line(reason)}")
 
     async def _run(self, message: str | None, results: DeferredToolResults | None) -> _Read | DeferredToolRequests:
         left = self._corrections_max - self._corrections
@@ -91,12 +89,13 @@ class Conversation(Generic[_Read]):
         except ModelAPIError as error:
             raise NoUsefulAnswer(f"the language model failed: {failure_text(error)}") from error
         except (UnexpectedModelBehavior, UsageLimitExceeded) as error:
-            raise NoUsefulAnswer(
-                f"the language model gave no useful answer after {self._corrections_max} corrections"
-            ) from error
+            raise NoUsefulAnswer(self._useless()) from error
         self._corrections += sum(_corrections(message) for message in result.new_messages())
         self._history = result.all_messages()
         return self._read(result)
+
+    def _useless(self) -> str:
+        return f"the language model gave no useful answer after {self._corrections_max} corrections"
 
     def _read(self, result: AgentRunResult[object]) -> _Read | DeferredToolRequests:
         if isinstance(result.output, DeferredToolRequests):

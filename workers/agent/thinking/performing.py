@@ -72,8 +72,10 @@ class Performance:
         """
         answer = await self._conversation.ask(message)
         while isinstance(answer, DeferredToolRequests):
-            results = {part.tool_call_id: await self._result(part) for part in answer.calls}
-            answer = await self._conversation.continue_with(DeferredToolResults(calls=results))
+            results = DeferredToolResults()
+            for part in answer.calls:
+                results.calls[part.tool_call_id] = await self._result(part)
+            answer = await self._conversation.continue_with(results)
         return replace(answer, said=tuple(self._said))
 
     async def _result(self, part: ToolCallPart) -> str | ToolFailed:

@@ -22,6 +22,7 @@ from workers.agent.thinking.turns import call_id
 
 RESPONSE, FAILURE = "response", "failure"
 """The keys of a recorded result: pydantic-ai's response, or why there was none."""
+REASON_MAX_CHARS = 300
 ASKED_MAX_CHARS = 2000
 """How much of what the model was asked is in the record; its digest covers all of it."""
 _DIGESTED = ("part_kind", "content", "tool_name", "args", "tool_call_id", "outcome")
@@ -110,8 +111,14 @@ class RecordedModel(WrapperModel):
 
 
 def failure_text(error: AgentRunError) -> str:
-    """Why a request or a conversation failed, in one line."""
-    return " ".join(str(getattr(error, "message", error)).split())
+    """Why a request failed."""
+    return one_line(str(getattr(error, "message", error)))
+
+
+def one_line(text: str) -> str:
+    """``text`` for people: printable, on one line, and not long."""
+    printable = "".join(each if each.isprintable() else " " for each in text[:REASON_MAX_CHARS])
+    return " ".join(printable.split())
 
 
 def _without_early_output(parts: Sequence[ModelResponsePart], outputs: Container[str]) -> list[ModelResponsePart]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pydantic_ai.exceptions import ModelAPIError
 from pydantic_ai.messages import ModelMessage, ModelResponse, ModelResponsePart, TextPart, ThinkingPart, ToolCallPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.models.test import TestModel
@@ -106,6 +107,22 @@ async def test_useless_plans_become_one_subtask(arguments: dict[str, Any]):
     plan = await FreePlanner(always(ToolCallPart("make_plan", arguments)), steps).plan("plan", SITUATION, SPECS)
     (subtask,) = plan.subtasks
     assert USELESS in subtask.criticism and len(steps.made) == 5
+
+
+async def test_a_failure_with_control_characters_is_told_in_one_line():
+    def fail(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        raise ModelAPIError("model", "first\n\x1b[31m\u202esecond" + "x" * 10_000)
+
+    model = FunctionModel(fail)
+    (subtask,) = (await FreePlanner(model, MemorySteps()).plan("plan", SITUATION, SPECS)).subtasks
+    assert subtask.criticism.startswith("There is no plan: the language model failed: first [31m second")
+    performed, _ = await perform(model)
+    assert performed.error is not None and performed.error.isprintable() and len(performed.error) < 400
+
+
+async def test_a_hostile_name_of_an_argument_is_told_in_one_line():
+    performed, _ = await perform(always(ToolCallPart("draw", {**DRAW, "\n\x1b[31m" * 500: 1})))
+    assert performed.error is not None and performed.error.isprintable() and len(performed.error) < 500
 
 
 @pytest.mark.parametrize(
