@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from models.agent.choosing import Choice, choose_by_rules
+from models.agent.choosing import Choice, choose, choose_by_rules
+from models.agent.engine_chooser import EngineChooser
 from models.agent.refusals import BriefRefused
 from models.agent.templates import TEMPLATES
 from models.catalog.catalog import HOUSE, Catalog
@@ -41,7 +42,7 @@ async def open_planner(
 
     async def chosen() -> Json:
         try:
-            return {**choose_by_rules(params.brief, names).to_payload()}
+            return (await _choice(settings, engine, params.brief, names)).to_payload()
         except BriefRefused as error:
             return {"refused": str(error)}
 
@@ -58,10 +59,23 @@ async def open_planner(
             "there is no language model here that plans: PHOTOGRAM_LLM_URL must name one that calls tools",
             field="planner",
         )
-    # pydantic-ai takes half a second and memory that jobs with a template do not need
-    from workers.agent.thinking.engine_model import EngineModel
-    from workers.agent.thinking.planner import FreePlanner
+    return _free_planner(settings, engine, steps)
 
+
+async def _choice(settings: Settings, engine: LanguageEngine | None, brief: str, files: Sequence[str]) -> Choice:
+    """The template of a brief; a language model, if there is one, chooses where the rules leave something open."""
+    if engine is None:
+        return choose_by_rules(brief, files)
+    return await choose(brief, files, EngineChooser(engine, has_grammar=PRESETS[settings.llm_preset].has_grammar))
+
+
+def _free_planner(settings: Settings, engine: LanguageEngine, steps: RecordedSteps) -> Planner:
+    try:  # pydantic-ai takes half a second and memory that jobs with a template do not need
+        from workers.agent.thinking.engine_model import EngineModel
+        from workers.agent.thinking.planner import FreePlanner
+    except ModuleNotFoundError as error:
+        message = "this worker cannot let a language model plan: it needs the extra photogram-server[agent]"
+        raise AgentFailed(message, field="planner") from error
     return FreePlanner(EngineModel(engine, PRESETS[settings.llm_preset]), steps)
 
 
