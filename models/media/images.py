@@ -80,6 +80,21 @@ def decode(data: bytes, used_px: int | None = None) -> Image.Image:
         return _as_mode(upright, "RGB")
 
 
+def decode_layer(data: bytes) -> Image.Image:
+    """The image in ``data``, rotated by its EXIF orientation: as RGBA if a pixel of it is transparent, else as RGB.
+
+    Raises:
+        UnreadableImage: as :func:`decode`.
+    """
+    with _opened(mended(data)) as image:
+        upright = _upright(image)
+        if upright.has_transparency_data:
+            layer = _as_mode(upright, "RGBA")
+            if layer.getchannel("A").getextrema() != _OPAQUE:
+                return layer
+        return _as_mode(upright, "RGB")
+
+
 def decode_mask(data: bytes) -> Image.Image:
     """The mask in ``data`` as grey levels (mode L), rotated by its EXIF orientation.
 

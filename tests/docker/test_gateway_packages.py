@@ -58,14 +58,14 @@ def test_the_targets_copy_files_that_exist_and_start_commands_that_there_are() -
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     commands = project["entry-points"]["photogram.commands"]
     stages = read_stages()
-    assert set(stages) == {"source", "gateway", "worker", "worker-cuda", "up"}
+    assert set(stages) == {"source", "gateway", "agent", "worker", "worker-cuda", "up"}
     for name, stage in stages.items():
         assert all((ROOT / source).exists() for source, _ in stage.copies) and stage.copies
         if name != "source":
             assert stage.command[0] == "photogram" and stage.command[1] in commands
 
 
-@pytest.mark.parametrize("target", ["gateway", "worker", "worker-cuda", "up"])
+@pytest.mark.parametrize("target", ["gateway", "agent", "worker", "worker-cuda", "up"])
 def test_the_targets_install_extras_that_there_are_and_the_torch_of_the_lock(target: str) -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     commands = read_stages()[target].pip_commands
@@ -73,7 +73,7 @@ def test_the_targets_install_extras_that_there_are_and_the_torch_of_the_lock(tar
         Requirement(part.strip('"').replace(".[", "server[")) for part in " ".join(commands).split() if ".[" in part
     ]
     assert all(set(each.extras) <= set(extras) for each in named)
-    is_worker = target != "gateway"
+    is_worker = target not in ("gateway", "agent")
     assert bool(named) == is_worker
     pin = next(line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("torch=="))
     assert any(pin in command for command in commands) == is_worker

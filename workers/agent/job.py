@@ -23,7 +23,6 @@ from models.jobs.results import FileOutput, JobOutput, Json
 from service.backbone.agent_jobs import AgentRecord, Most
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.connections import connect, connect_async
-from service.backbone.files import make_folder
 from service.backbone.key_store import KeyNotFound, KeyStore
 from service.backbone.language import open_engine
 from service.backbone.ledger import Ledger
@@ -44,6 +43,7 @@ from workers.agent.tool_server.settings import ToolSettings
 from workers.agent.toolbox import AgentTools, Places
 from workers.agent.workspace import Workspace
 from workers.functions import FunctionCall, JobCanceled
+from workers.scratch import disk_problems_as, scratch_folder
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,11 @@ async def _run(call: FunctionCall) -> JobOutput:
         )
         await steps.open()
         people = People(record, steps, call.tell)
-        workspace = await opened.enter_async_context(_workspace(call))
+        # it begins empty, also where the job goes on: its files come from the recorded steps
+        opened.enter_context(disk_problems_as(AgentFailed, "the workspace"))
+        folder = opened.enter_context(scratch_folder(call.settings.data.absolute() / FOLDER)) / "workspace"
+        settings = ToolSettings(workspace=str(folder), allow_python=call.settings.agent_python)
+        workspace = await opened.enter_async_context(Workspace(settings))
         jobs = await opened.enter_async_context(_jobs(call, connection, stores))
         keys = KeyStore(connection)
 
@@ -136,13 +140,6 @@ async def _run(call: FunctionCall) -> JobOutput:
                 await asyncio.shield(agent_jobs.cancel_running())
             raise
         return await _Result(params, started_with, steps, course, tools, workspace, record).output()
-
-
-def _workspace(call: FunctionCall) -> Workspace:
-    """The workspace of this execution, which begins empty: its files come from the recorded steps."""
-    folder = call.settings.data.absolute() / FOLDER / f"{call.job_id}-{call.execution_id}"
-    make_folder(folder.parent)
-    return Workspace(ToolSettings(workspace=str(folder), allow_python=call.settings.agent_python))
 
 
 @asynccontextmanager

@@ -42,6 +42,8 @@ class People:
         }  # fmt: skip
 
         async def answer() -> Json:
+            if told := await self._told():  # the answer came while no worker ran the job
+                return told[0]
             if not await to_thread.run_sync(self._record.ask, asked):
                 raise ExecutionLost("the job has ended, or another worker runs it")
             began_at = time.monotonic()

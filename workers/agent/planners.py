@@ -10,7 +10,7 @@ from models.agent.refusals import BriefRefused
 from models.agent.templates import TEMPLATES
 from models.catalog.catalog import HOUSE, Catalog
 from models.errors import AgentFailed
-from models.jobs.agents import APPROVE, LANGUAGE, TEMPLATE, AgentParams
+from models.jobs.agents import LANGUAGE, TEMPLATE, AgentParams
 from models.jobs.results import Json
 from models.language.client import LanguageEngine
 from models.language.presets import PRESETS
@@ -62,7 +62,7 @@ async def open_planner(
     from workers.agent.thinking.engine_model import EngineModel
     from workers.agent.thinking.planner import FreePlanner
 
-    return FreePlanner(EngineModel(engine, PRESETS[settings.llm_preset]), steps, must_approve=params.mode == APPROVE)
+    return FreePlanner(EngineModel(engine, PRESETS[settings.llm_preset]), steps)
 
 
 def _plans(settings: Settings, engine: LanguageEngine | None) -> bool:
