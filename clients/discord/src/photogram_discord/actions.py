@@ -76,8 +76,11 @@ async def answer(interaction: BotInteraction, job_id: str, text: str) -> None:
         if drawing is None:
             raise Refused("I no longer know this job.")
         _check_owner(interaction, drawing)
-        await interaction.response.defer()
+        is_form = interaction.type is discord.InteractionType.modal_submit
+        await interaction.response.defer(thinking=is_form, ephemeral=True)
         await interaction.client.servers.client(drawing.guild).jobs.tell(job_id, text)
+        if is_form:  # the message of the job goes on by itself
+            await interaction.delete_original_response()
     except Exception as error:
         await interaction.client.explain(interaction, error)
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def add_to(bot: PhotogramBot) -> None:
     @bot.tree.command(description="Have images planned, drawn and checked from a brief")
     @app_commands.describe(
-        brief="A story in 4 panels about ..., 6 icons of ..., a cup in 5 colours ...", image="An image that it is about",
+        brief="A story in 4 panels about ..., 6 icons of ..., a cup in 5 colours ...",
+        image="An image that it is about",
         seed="The same seed gives the same images",
     )  # fmt: skip
     async def agent(
