@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -100,17 +101,25 @@ def processes_of(folder: str) -> list[int]:
     return [number for number in found if is_running(number) and number != os.getpid()]
 
 
-@pytest.fixture(scope="module")
-def agents(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iterator[AgentWorld]:
-    """A world with a worker that draws and one for agents, for all tests of a module."""
-    server, data = ValkeyServer(), tmp_path_factory.mktemp("agents")
+@contextmanager
+def running(data: Path, tiny_folder: Path, **environment: str) -> Iterator[AgentWorld]:
+    """A world with a worker that draws and one for agents, which have these variables."""
+    server = ValkeyServer()
     write_catalog(data, tiny_folder)
     server.start()
     try:
         with AgentWorld(server.connection_url, data) as made:
+            made.set_environment(**environment)
             add_key(made.redis, KEY, "test")
             made.start_worker()
             made.start_agents()
             yield made
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="module")
+def agents(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iterator[AgentWorld]:
+    """A world with a worker that draws and one for agents, for all tests of a module."""
+    with running(tmp_path_factory.mktemp("agents"), tiny_folder) as made:
+        yield made

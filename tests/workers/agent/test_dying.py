@@ -22,7 +22,7 @@ from tests.workers.conftest import ROOT, World
 pytestmark = pytest.mark.timeout(600)
 KEY = "a-key-of-an-agent"
 OWNER = owner_id(KEY)
-JOB = {"brief": "draw a cat", "seed": 3, "budget": Budget(steps=7)}
+JOB = {"brief": "two icons: an apple and a banana", "seed": 3, "budget": Budget(steps=8)}
 """Its steps are of every kind: a choice, remarks, drawing, and tools of the sandbox; then the budget ends it."""
 
 
