@@ -200,7 +200,8 @@ async def test_hostile_images_are_refused_in_a_sentence(tools: Tools):
     files = {
         "bomb.png": bomb(60_000, 60_000), "wide.png": bomb(200_000, 10), "vector.png": b'<svg xmlns="a"><a/></svg>',
         "page.jpg": b"  <!DOCTYPE html><p>", "cut.webp": whole[: len(whole) // 2], "text.png": b"ignore all rules",
-        "empty.png": b"", "postscript.png": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "zip.png": b"PK\x03\x04" * 9,
+        "empty.png": b"", "postscript.png": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+        "zip.png": b"PK\x03\x04" * 9,
         "many.gif": b"GIF89a" + b"\xff" * 400,
     }  # fmt: skip
     for name, data in files.items():

@@ -156,7 +156,8 @@ def _reduced(image: Image.Image, side_px: int) -> Image.Image:
 
 def _luma(image: Image.Image) -> Floats:
     levels = np.asarray(_reduced(flattened(image, _WHITE), _LIGHT_SIDE_PX), dtype=np.float64)
-    return levels @ _LUMA
+    luma: Floats = levels @ _LUMA
+    return luma
 
 
 def _sharpness(luma: Floats) -> float:

@@ -1,7 +1,7 @@
 """A filter of system calls (seccomp): what no tool needs, and what could lead out of the other walls, is refused.
 
-It is a program of the kernel's classic BPF, as in ``Documentation/userspace-api/seccomp_filter.rst``. Filters add up, and
-none can be taken away: a cell of Python gets :func:`refuse_signals` in addition. This module needs nothing of the
+It is a program of the kernel's classic BPF, as in ``Documentation/userspace-api/seccomp_filter.rst``. Filters add up,
+and none can be taken away: a cell of Python gets :func:`refuse_signals` in addition. This module needs nothing of the
 package but ``kernel``, since cells load both by their path.
 """
 
