@@ -41,7 +41,7 @@ $(READY): pyproject.toml clients/python/pyproject.toml clients/runtime/pyproject
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing torch, then the server and what it needs ..."
 	$(PIP) "torch==2.13.0"
-	$(PIP) -e clients/runtime -e clients/python -e clients/mcp -e ".[worker,rwkv,gguf,safety,deploy]"
+	$(PIP) -e clients/runtime -e clients/python -e clients/mcp -e ".[worker,rwkv,gguf,safety,deploy,agent]"
 	$(PIP) --no-deps spandrel  # its metadata requires torchvision
 	touch $(READY)
 

@@ -18,11 +18,10 @@ from PIL.Image import Image
 from torch.nn.functional import normalize
 
 from models.catalog.catalog import HOUSE_FOLDER, house_spec
-from models.catalog.concepts import load_concepts
+from models.catalog.concepts import load_concepts, with_article
 from models.catalog.vision import eyes_spec
 from models.vision.model import EMBEDDING, LOGITS, VisionModel, load_vision_model
 from models.vision.texts import TextReader, load_text_reader
-from training.house.concepts import with_article
 
 BATCH = 8
 FIVE = 5

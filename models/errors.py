@@ -6,6 +6,8 @@ PhotogramError
 ├── CatalogError          the catalog file, or an edit of it, makes no sense
 ├── FinetuneError         a vision model cannot be finetuned: its data, the model or the disk is not fit for it
 ├── PromptError           a prompt cannot be read; in models.jobs.prompts
+├── PlanRefused           a plan, a change of it or a check breaks a rule; in models.agent.refusals
+├── BriefRefused          nothing can be made of the brief of an agent job; in models.agent.refusals
 ├── UnreadableImage       the bytes are no image, too large a one, or what it says of itself is damaged
 ├── UnreadableArchive     the bytes are no zip archive, or one that may not be unpacked
 ├── DeviceLost            the device is unusable for this process; no JobFailure, since no job is to blame
@@ -21,6 +23,7 @@ PhotogramError
     ├── TrainingFailed    a model cannot be trained: the data set, the model or the disk is not fit for it
     ├── DeployFailed      a model cannot be deployed: no package of it was made
     ├── ChecksFailed      a model was deployed, and its package did not pass its checks
+    ├── AgentFailed       an agent made nothing of its brief
     ├── ScoreTooLow       no image fits the prompt as well as the request asks for
     ├── ContentRefused    the safety policy refuses an image
     ├── SafetyUnavailable the safety policy cannot look at an image
@@ -271,6 +274,12 @@ class ChecksFailed(JobFailure):
     """The package that the job made did not pass its checks and is not served; the document has what they found."""
 
     code = "checks_failed"
+
+
+class AgentFailed(JobFailure):
+    """An agent made nothing of its brief; the message says why, and the document has what it tried."""
+
+    code = "agent_failed"
 
 
 class ScoreTooLow(JobFailure):

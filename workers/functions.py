@@ -46,6 +46,10 @@ class FunctionCall:
 
     kind: str
     job_id: str
+    execution_id: str
+    """Fences what the function itself writes about the job."""
+    owner: str
+    """The id of the API key that the job belongs to."""
     params: JobParams
     catalog: Catalog
     """The catalog as it was when the job was taken."""
@@ -234,6 +238,8 @@ class FunctionExecutor:
         return FunctionCall(
             kind=job.kind.name,
             job_id=job.job_id,
+            execution_id=job.execution_id,
+            owner=job.record.owner,
             params=job.record.drawn_params,
             catalog=job.catalog,
             images=job.images,

@@ -12,6 +12,7 @@ from typing import BinaryIO
 from redis.exceptions import RedisError
 
 from models.errors import PhotogramError
+from models.jobs.agents import AGENT_QUEUE
 from models.jobs.finetuning import TRAINING_QUEUE
 from models.jobs.kinds import DIFFUSION_QUEUE, JobKind, job_kinds
 from models.media.pixel_budget import PixelBudget
@@ -123,7 +124,7 @@ def _build(
     marking = Marking(signing, stores.images, stores.inputs, settings.provenance)
     safety = Safety(settings, catalog.current)
     trains = queue_name == TRAINING_QUEUE
-    timeout_s = settings.training_timeout_s if trains else settings.job_timeout_s
+    timeout_s = _timeout_s(settings, queue_name)
     fingerprints = by_eyes if settings.search else none_of
     finish = Finish(
         consumer, stores.images, stores.files, marking, timeout_s, storage, safety, fingerprints=fingerprints
@@ -135,7 +136,7 @@ def _build(
     limits = FetchLimits(max_bytes=settings.max_input_bytes, **vars(settings.fetch_policy))
     budget = PixelBudget(settings.decoding_px)
     loader = ImageLoader(stores.inputs, stores.images, limits, budget, settings.cost_limits)
-    function_executor = _function_executor(settings, functions, ready, loader.open, trains=trains)
+    function_executor = _function_executor(settings, functions, ready, loader.open, queue_name)
     executors = Executors(diffusion, function_executor)
     rewriting = Rewriting(lambda: rewriter_of(settings, redis_url, name))
     others = 0 if trains else OTHER_KEYS_MAX
@@ -146,18 +147,27 @@ def _build(
     return _Worker(adapter, maintenance, heartbeat, loop, metrics, executors, diffusion)
 
 
+def _timeout_s(settings: Settings, queue_name: str) -> float:
+    """How long one try of a job of the queue may take."""
+    special = {TRAINING_QUEUE: settings.training_timeout_s, AGENT_QUEUE: settings.agent_timeout_s}
+    return special.get(queue_name, settings.job_timeout_s)
+
+
 def _function_executor(
     settings: Settings,
     functions: Mapping[str, JobFunction],
     ready: ReadyQueue,
     open_source: Callable[[str], BinaryIO],
-    *,
-    trains: bool,
+    queue_name: str,
 ) -> FunctionExecutor | None:
-    """What calls ``functions``, if there are any; a worker that trains runs one job and leaves others in the queue."""
+    """What calls ``functions``, if there are any.
+
+    A worker that trains runs one job, one of agents runs many, which mostly wait; both leave others in the queue.
+    """
     if not functions:
         return None
-    threads, ahead = (1, 0) if trains else (THREADS, PREFETCH)
+    special = {TRAINING_QUEUE: (1, 0), AGENT_QUEUE: (settings.agents, 0)}
+    threads, ahead = special.get(queue_name, (THREADS, PREFETCH))
     return FunctionExecutor(
         functions, lambda: ready.put(None), threads, ahead=ahead, open_source=open_source, settings=settings
     )

@@ -13,9 +13,8 @@ from typing import Any
 
 from photogram import AsyncPhotogram
 
-from models.catalog.concepts import load_concepts
+from models.catalog.concepts import load_concepts, with_article
 from service.short_lived import running_service
-from training.house.concepts import with_article
 from training.house.images import COLOURS
 
 CLIENTS = 48

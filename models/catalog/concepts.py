@@ -20,6 +20,12 @@ _AROUND = (
     "image picture drawing photo emoji icon cute background"
 )
 """The words around the concepts in the captions of the training set, and others that say nothing that can be drawn."""
+_WITHOUT_ARTICLE = ("cherries", "french fries", "fries", "glasses", "sunglasses", "jeans", "pants", "trousers",
+                    "scissors", "headphones", "crossed swords", "traffic lights", "logs", "money", "cash", "popcorn",
+                    "sushi", "bread", "bacon", "corn", "cheese", "rain", "coffee", "wine", "beer", "soda", "milk",
+                    "fire", "love", "pasta", "ramen", "champagne", "chocolate", "broccoli", "poop", "wheat", "tennis",
+                    "bowling", "earth")  # fmt: skip
+"""Endings of plurals and of what cannot be counted."""
 _WORD = re.compile(r"[^\W\d_]+")
 _ENDINGS = (("ies", "y"), ("es", ""), ("s", ""))
 """Of plurals, each with that of the singular."""
@@ -44,6 +50,13 @@ def _parse(line: str) -> Concept:
     icon, _, words = line.lstrip("*").partition(":")
     spoken = tuple(word.strip() for word in words.split(";") if word.strip())
     return Concept(icon, spoken or (icon.replace("-", " "),), EMPHASIS if line.startswith("*") else 1)
+
+
+def with_article(noun: str) -> str:
+    """``noun`` with its indefinite article; plurals and mass nouns stay without."""
+    if noun.endswith(_WITHOUT_ARTICLE) or noun.endswith("s face"):
+        return noun
+    return ("an " if noun[0] in "aeio" else "a ") + noun
 
 
 def words_not_taught(prompt: str) -> list[str]:

@@ -17,6 +17,7 @@ from models.catalog.catalog import Catalog
 from models.catalog.faces import SWAP_REFUSAL, restore_problem
 from models.catalog.families import IMG2IMG, INPAINT, TXT2IMG
 from models.errors import FieldProblem, InvalidTicket, PhotogramError, Problem, ProblemCode
+from models.jobs.agents import AGENT, AGENT_QUEUE, AgentParams, AgentRequest, complete_agent
 from models.jobs.checks import Problems, check_sources
 from models.jobs.deploying import DEPLOY, DeployParams, DeployRequest, complete_deploy
 from models.jobs.drawing import complete_drawing
@@ -287,6 +288,17 @@ BUILT_IN_KINDS = (
         result=ResultForm.DOCUMENT,
         is_administrative=True,
         example={"model": "house", "backend": "openvino", "precision": "f32"},
+    ),
+    JobKind(
+        name=AGENT,
+        summary="Make images from a brief, by a plan, tools and checks.",
+        request=AgentRequest,
+        params=AgentParams,
+        complete=complete_agent,
+        function="workers.agent.job:run_agent",
+        queue=AGENT_QUEUE,
+        result=ResultForm.DOCUMENT,
+        example={"brief": "a story in 4 panels about a cat that finds a red balloon", "seed": 7},
     ),
 )  # fmt: skip
 """The kinds of Photogram itself, in the order in which they are listed."""

@@ -87,6 +87,8 @@ class JobRecord:
     """What the job waits for before its first step; only while it waits."""
     noted: Mapping[str, Any] | None = None
     """What the job told last of itself, for kinds that do; only meant for jobs that run."""
+    asked: Mapping[str, Any] | None = None
+    """What an agent job asks a person now: ``id``, ``question``, ``choices`` and ``images``."""
     rewrite: Rewrite | None = None
     """The outcome of rewriting the prompt, if that was tried."""
     options: JobOptions = NO_OPTIONS

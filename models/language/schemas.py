@@ -90,14 +90,26 @@ def _allows_null(schema: Mapping[str, Any]) -> bool:
 
 
 def without_optional_nulls(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments without the nulls that stand for absent optional arguments."""
+    """The arguments without the nulls that stand for absent optional arguments, in nested objects and lists too."""
     kept: dict[str, Any] = {}
     for name, value in arguments.items():
         part = schema.get("properties", {}).get(name)
         if part is not None and value is None and name not in schema.get("required", ()) and not _allows_null(part):
             continue
-        kept[name] = without_optional_nulls(part, value) if part is not None and isinstance(value, dict) else value
+        kept[name] = value if part is None else _without_nulls(part, value)
     return kept
+
+
+def _without_nulls(schema: Mapping[str, Any], value: Any) -> Any:
+    if isinstance(value, list) and isinstance(items := schema.get("items"), Mapping):
+        return [_without_nulls(items, each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    for branch in schema.get("anyOf", ()):
+        candidate = without_optional_nulls(branch, value)
+        if jsonschema_rs.is_valid(closed(branch), candidate, offline=True):
+            return candidate
+    return without_optional_nulls(schema, value)
 
 
 def violations(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> list[str]:

@@ -14,10 +14,9 @@ from service.api.errors import ApiError, ErrorCode
 from service.api.origins import require_own_origin_to_change
 from service.api.proxies import client_host
 from service.api.state import Gateway, GatewayState
-from service.backbone.key_records import KeyRecord, Scope
+from service.backbone.key_records import Scope
 from service.backbone.keys import KeyRefused
-from service.backbone.settings import Settings
-from service.jobs.caller import Caller
+from service.jobs.caller import Caller, caller_of
 
 _bearer = HTTPBearer(scheme_name="Bearer", auto_error=False)
 _api_key = APIKeyHeader(name="X-API-Key", scheme_name="X-API-Key", auto_error=False)
@@ -83,30 +82,13 @@ async def _caller(request: Request, gateway: Gateway, key: str | None, where: st
         raise _unauthorized(str(refusal), challenge) from refusal
     request.state.key_id = record.key_id
     request.state.scopes = record.rules.scopes
-    caller = _caller_of(record, gateway.settings)
+    caller = caller_of(record, gateway.settings)
     request.state.caller = caller
     return caller
 
 
 def _unauthorized(detail: str, challenge: str) -> ApiError:
     return ApiError(ErrorCode.UNAUTHORIZED, detail, headers={"WWW-Authenticate": challenge})
-
-
-def _caller_of(record: KeyRecord, settings: Settings) -> Caller:
-    rules = record.rules
-    return Caller(
-        record.owner,
-        allowance=rules.allowance.or_else(settings.key_allowance),
-        models=rules.models,
-        kinds=rules.kinds,
-        is_administrator=Scope.ADMIN in rules.scopes,
-        retention_s=rules.retention_s,
-        max_priority=rules.max_priority,
-        provenance=rules.provenance or settings.provenance,
-        safety=rules.safety or settings.safety,
-        webhooks=rules.webhooks,
-        weight=rules.weight,
-    )
 
 
 def require_scope(request: Request, scope: Scope) -> None:

@@ -44,7 +44,7 @@ from service.backbone.connections import write_refusal
 from service.backbone.key_store import KeyInUse, KeyNotFound
 from service.backbone.logs import told
 from service.backbone.webhooks.endpoints import TooManyWebhooks, WebhookNotFound, WebhooksForbidden
-from service.jobs.errors import FileGone, ImageGone, JobNotFound
+from service.jobs.errors import FileGone, ImageGone, JobNotFound, NotAsked
 
 PROBLEM_TYPE = "application/problem+json"
 _DETAIL_MAX_CHARS = 1000
@@ -72,6 +72,7 @@ class ErrorCode(Enum):
     REQUEST_TIMEOUT = (408, "Request Timeout")
     ALREADY_USED = (409, "Already Used")
     KEY_IN_USE = (409, "Key In Use")
+    NOT_ASKED = (409, "Not Asked")
     TOO_MANY_WEBHOOKS = (409, "Too Many Webhooks")
     BODY_TOO_LARGE = (413, "Body Too Large")
     UNSUPPORTED_MEDIA_TYPE = (415, "Unsupported Media Type")
@@ -126,6 +127,7 @@ _CODE_OF: Mapping[type[PhotogramError], ErrorCode] = {
     JobNotFound: ErrorCode.JOB_NOT_FOUND,
     ImageGone: ErrorCode.IMAGE_NOT_FOUND,
     FileGone: ErrorCode.FILE_NOT_FOUND,
+    NotAsked: ErrorCode.NOT_ASKED,
     AlreadyUsed: ErrorCode.ALREADY_USED,
     KeyNotFound: ErrorCode.KEY_NOT_FOUND,
     KeyInUse: ErrorCode.KEY_IN_USE,

@@ -34,14 +34,11 @@ from service.backbone.key_store import KeyStore
 from service.backbone.keys import KeyRing
 from service.backbone.language import open_engine, open_rewriter
 from service.backbone.leases import Leases
-from service.backbone.listing import JobListing
 from service.backbone.objects.opening import KINDS, Stores, open_monitor, open_stores
-from service.backbone.owned_jobs import OwnedJobs
 from service.backbone.place_feed import PlaceFeed
 from service.backbone.places import Places
 from service.backbone.preferences import Preferences
 from service.backbone.provenance import Signing
-from service.backbone.queue import Intake
 from service.backbone.queue_counts import Queues
 from service.backbone.retention import Retention
 from service.backbone.settings import Settings, SettingsError
@@ -50,7 +47,7 @@ from service.backbone.viewers import Viewers
 from service.backbone.watch import JobWatcher
 from service.backbone.webhooks.endpoints import WebhookStore
 from service.backbone.webhooks.outbox import Outbox
-from service.jobs.images import ImageIntake
+from service.jobs.opening import open_jobs
 from service.jobs.service import JobService
 
 if TYPE_CHECKING:
@@ -133,7 +130,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     watcher = JobWatcher(connection, settings.record_ttl_s)
     preferences, engine = Preferences(connection), open_engine(settings)
     stores, storage = open_stores(settings), open_monitor(settings, KINDS, settings.min_free_bytes)
-    images, files, reads = stores.images, stores.files, StoreReads()
+    images, reads = stores.images, StoreReads()
     signing, decoding = Signing(settings, blocking_connection), Decoding(settings.decoding_px // 2)
     webhooks = WebhookStore(blocking_connection, settings.webhook_policy)
     places = Places(connection)
@@ -141,7 +138,6 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     feeding = asyncio.create_task(place_feed.run())
     listening = asyncio.create_task(watcher.listen())
     sweeping = asyncio.create_task(sweep_regularly(Retention(blocking_connection, stores, settings)))
-    owned_jobs = OwnedJobs(blocking_connection, images, files, settings.record_ttl_s)
     due = asyncio.create_task(handle_due_regularly(DueJobs(blocking_connection, settings.record_ttl_s)))
     try:
         yield Gateway(
@@ -150,29 +146,14 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             keys=KeyRing(connection),
             key_store=KeyStore(blocking_connection),
             redis=blocking_connection,
-            jobs=JobService(
+            jobs=open_jobs(
+                settings,
+                connection,
+                blocking_connection,
                 catalog=catalog,
-                intake=Intake(connection, settings.max_queued, settings.record_ttl_s, settings.redis_wait_replicas),
                 watcher=watcher,
-                preferences=preferences,
-                images=images,
-                files=files,
-                image_intake=ImageIntake(
-                    stores.inputs,
-                    images,
-                    settings.max_input_bytes,
-                    settings.fetch_policy,
-                    storage,
-                    archive_max_bytes=settings.max_body_bytes,
-                ),
-                webhooks=webhooks,
-                public_url=settings.public_url,
+                stores=stores,
                 storage=storage,
-                limits=settings.cost_limits,
-                provenance=settings.provenance,
-                retention_s=settings.image_ttl_s,
-                listing=JobListing(connection, watcher),
-                owned_jobs=owned_jobs,
             ),
             watcher=watcher,
             decoding=decoding,

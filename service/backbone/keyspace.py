@@ -7,6 +7,9 @@ No other module spells a key. ``TTL`` in the table is the setting ``PHOTOGRAM_RE
 | ``photogram:job:<id>`` | hash | intake, then the worker | ``TTL`` after the end of the job | the job's record |
 | ``photogram:job:<id>:events`` | stream | intake, then the worker | 1 h after the end | status, progress, previews |
 | ``photogram:job:<id>:watched`` | string | gateway | 20 s | shows that a client watches the job's previews |
+| ``photogram:job:<id>:agent:steps`` | hash | workers | 7 d, or the end of the job | what an agent job has done |
+| ``photogram:job:<id>:agent:spent`` | hash | workers | as its steps | what an agent job has used of its budget |
+| ``photogram:job:<id>:agent:inputs`` | list | gateway | as its steps | what people told an agent job |
 | ``photogram:job:<id>:snapshot`` | string | workers | 24 h, or the end of the job | what is drawn of the job so far |
 | ``photogram:owner:<owner>:jobs`` | sorted set | intake | ``TTL`` after the last new job | job ids by ``created_at`` |
 | ``photogram:idempotency:<owner>:<sha256>`` | string | intake | 24 h | the job id of an ``Idempotency-Key`` |
@@ -177,6 +180,21 @@ def events_key(job_id: str) -> str:
 def watched_key(job_id: str) -> str:
     """String. Exists while a client watches the previews of the job; the gateway writes it, and it expires soon."""
     return f"photogram:job:{job_id}:watched"
+
+
+def agent_steps_key(job_id: str) -> str:
+    """Hash. The recorded steps of an agent job by name, as JSON; its worker writes them, the end deletes them."""
+    return f"photogram:job:{job_id}:agent:steps"
+
+
+def agent_spent_key(job_id: str) -> str:
+    """Hash. What an agent job has used of its budget, and by which steps; written and deleted as its steps."""
+    return f"photogram:job:{job_id}:agent:spent"
+
+
+def agent_inputs_key(job_id: str) -> str:
+    """List. What people told an agent job, as JSON, in order; gateways append, the end deletes it."""
+    return f"photogram:job:{job_id}:agent:inputs"
 
 
 def snapshot_key(job_id: str) -> str:

@@ -195,6 +195,7 @@ def _read(fields: Mapping[bytes, bytes], params: JobParams | None) -> JobRecord:
         is_cancel_requested=text.get("cancel_requested") == "1",
         loading=_loading(text.get("loading")),
         noted=_object(text["noted"]) if "noted" in text else None,
+        asked=_object(text["asked"]) if "asked" in text else None,
         rewrite=Rewrite.from_payload(json.loads(text["rewrite"])) if "rewrite" in text else None,
         options=JobOptions.from_payload(_object(text["options"])) if "options" in text else NO_OPTIONS,
         weight=_weight(text.get("weight", "1")),

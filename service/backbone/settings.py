@@ -216,6 +216,12 @@ class Settings:
     """How long one try of a job may take."""
     training_timeout_s: float = setting(6 * 3600.0, values.whole_seconds)
     """How long one try of a job that trains may take, in place of ``job_timeout_s``."""
+    agents: int = setting(16, values.whole(1, 1000))
+    """How many agent jobs one worker runs at the same time; each of them has a process of its own."""
+    agent_timeout_s: float = setting(24 * 3600.0, values.whole_seconds)
+    """How long one try of an agent job may take, in place of ``job_timeout_s``; people may take their time."""
+    agent_python: bool = setting(False, values.flag)
+    """Whether agents may run Python code in their sandboxes."""
     training_device: str = setting(TRAINING_DEVICES[0], values.one_of(*TRAINING_DEVICES))
     """Where jobs train: on the CPU, or also on the GPU that their worker sees, in turns with what draws there."""
     register_finetuned: bool = setting(True, values.flag)

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from models.jobs.kinds import UnknownKind
 from models.jobs.records import JobRecord, JobStatus
 from service.backbone import scripts, trail
+from service.backbone.agent_jobs import Told, tell_agent
 from service.backbone.keyspace import (
     MODEL_BACKENDS_KEY,
     MODEL_PROBLEMS_KEY,
@@ -130,6 +131,10 @@ class JobWatcher:
                     yield told
                 while not found and not await waiter.next(keep_alive_s):
                     yield waiter.take_told()
+
+    async def tell_agent(self, job_id: str, text: str, question_id: str | None) -> Told:
+        """Tell an agent job what a person says (``agent_jobs.tell_agent``)."""
+        return await tell_agent(self._connection, job_id, text, question_id)
 
     def tell(self, job_id: str, event: JobEvent) -> None:
         """Give ``event`` to all who read the events of the job now."""

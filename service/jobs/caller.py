@@ -9,6 +9,8 @@ from models.jobs.params import UNMARKED
 from models.jobs.safety import OFF
 from service.backbone.allowances import NO_LIMITS as NO_ALLOWANCE
 from service.backbone.allowances import Allowance, Remainder
+from service.backbone.key_records import KeyRecord, Scope
+from service.backbone.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -41,3 +43,21 @@ class Caller:
     """What jobs of this caller may cost, beside the limits of the server, which hold for everybody."""
     remainders: list[Remainder] = field(default_factory=list, compare=False)
     """What was left of its limits when a job was accepted for this caller; the job service writes it."""
+
+
+def caller_of(record: KeyRecord, settings: Settings) -> Caller:
+    """The holder of the key; what its rules leave open is the server's."""
+    rules = record.rules
+    return Caller(
+        record.owner,
+        allowance=rules.allowance.or_else(settings.key_allowance),
+        models=rules.models,
+        kinds=rules.kinds,
+        is_administrator=Scope.ADMIN in rules.scopes,
+        retention_s=rules.retention_s,
+        max_priority=rules.max_priority,
+        provenance=rules.provenance or settings.provenance,
+        safety=rules.safety or settings.safety,
+        webhooks=rules.webhooks,
+        weight=rules.weight,
+    )

@@ -4,6 +4,7 @@ PhotogramError
 ├── JobNotFound    there is no such job, or it belongs to another key
 ├── ImageGone      an image of a finished job was removed from the store
 ├── FileGone       a file of a finished job was removed from the store
+├── NotAsked       the job takes nothing from people, now or at all
 └── ImageRefused   bytes or a source that cannot be used as an image or archive of a job
 """
 
@@ -22,6 +23,10 @@ class ImageGone(PhotogramError):
 
 class FileGone(PhotogramError):
     """A file of a finished job was removed from the store."""
+
+
+class NotAsked(PhotogramError):
+    """The job takes nothing from people: it is no agent, it has ended, or it asks something else; the message says."""
 
 
 class ImageRefused(PhotogramError):

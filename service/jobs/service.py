@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from anyio import to_thread
 
 from models.errors import FieldProblem, InvalidTicket, PhotogramError, ProblemCode, StorageUnavailable
+from models.jobs.agents import AGENT
 from models.jobs.cost import NO_LIMITS, Cost, CostLimits
 from models.jobs.kinds import find_kind
 from models.jobs.options import NO_OPTIONS, JobOptions
@@ -29,6 +30,7 @@ from models.jobs.sources import sources_of
 from models.jobs.tickets import Ticket, open_ticket
 from models.jobs.urls import without_credentials
 from service.backbone.admission import Accepted, Entry
+from service.backbone.agent_jobs import INPUTS_MAX
 from service.backbone.allowances import Demand
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.listing import Cursor, JobListing, JobQuery, Page
@@ -45,12 +47,14 @@ from service.backbone.webhooks.endpoints import WebhookStore
 from service.backbone.webhooks.events import WebhookLinks
 from service.jobs.batches import BatchItem, Estimate
 from service.jobs.caller import Caller
-from service.jobs.errors import FileGone, ImageGone, JobNotFound
+from service.jobs.errors import FileGone, ImageGone, JobNotFound, NotAsked
 from service.jobs.images import ImageIntake, StoredArchive, StoredInput
 from service.jobs.rules import allowed_provenance, require_allowed, require_kept, with_allowed_priority
 from service.jobs.webhooks import JobWebhook, require_webhook_allowed
 
 _T = TypeVar("_T")
+Reserve = Callable[[JobParams, Cost], Awaitable[None]]
+"""Takes what a job will use from a budget."""
 
 
 class JobService:
@@ -106,6 +110,7 @@ class JobService:
         is_leased: bool = False,
         webhook: JobWebhook | None = None,
         options: JobOptions = NO_OPTIONS,
+        reserve: Reserve | None = None,
     ) -> Accepted:
         """Queue ``request``.
 
@@ -117,6 +122,7 @@ class JobService:
             is_leased: whether the job ends with its caller, who must renew its lease.
             webhook: a URL that gets events of this job.
             options: what the request says beside its parameters.
+            reserve: called before the job is accepted; what it raises refuses the job.
 
         Raises:
             InvalidTicket: the request cannot be done, or the caller may not make it.
@@ -133,6 +139,8 @@ class JobService:
 
         entry = await _called(opened, is_quick=webhook is None and not any(sources_of(preferred)))
         entry = replace(entry, idempotency_key=idempotency_key, is_leased=is_leased)
+        if reserve is not None:
+            await reserve(entry.ticket.params, self._cost(entry.ticket.params))
         accepted = await self._intake.accept(entry, caller.allowance)
         _note_remainders(caller, [accepted])
         return accepted
@@ -415,6 +423,23 @@ class JobService:
         await self._watcher.cancel(job_id)
         return await self.find(caller, job_id)
 
+    async def tell(self, caller: Caller, job_id: str, text: str, question_id: str | None = None) -> JobRecord:
+        """Tell an agent job what a person says: the answer to its question if it has one, or else for its further work.
+
+        Args:
+            question_id: the question that is answered, if only that one may be.
+
+        Raises:
+            JobNotFound: ``caller`` has no such job.
+            NotAsked: the job takes nothing from people, or not this.
+        """
+        if (await self.find(caller, job_id)).kind != AGENT:
+            raise NotAsked("only jobs of the kind agent take something from people")
+        told = await self._watcher.tell_agent(job_id, text, question_id)
+        if told != "told":
+            raise NotAsked(_NOT_TOLD[told])
+        return await self.find(caller, job_id)
+
     async def delete(self, caller: Caller, job_id: str) -> None:
         """Delete the job with its events, images and files; one that has not ended is cancelled first.
 
@@ -459,6 +484,13 @@ class JobService:
         """
         await self.find(caller, job_id)
         return self._watcher.events(job_id, after, keep_alive_s)
+
+
+_NOT_TOLD: Mapping[str, str] = {
+    "over": "the job has ended",
+    "other": "the job does not ask this question, or not any more",
+    "full": f"the job has been told {INPUTS_MAX} things, which is all that it takes",
+}
 
 
 def _with_preferences(values: Mapping[str, Any], request: JobRequest) -> JobRequest:

@@ -86,16 +86,16 @@ class World:
         self.queue = DIFFUSION_QUEUE
         self._intake = BlockingIntake(self.redis, max_queued=1000)
         self._catalog = Catalog.load(data / "catalog.toml")
-        self._environment = os.environ | {
+        self.environment = os.environ | {
             "REDIS_URL": redis_url, "PHOTOGRAM_DATA": str(data), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
         }  # fmt: skip
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> World:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in self._processes:
+        for process in self.processes:
             process.kill()
             process.wait()
         self.redis.close()
@@ -103,11 +103,11 @@ class World:
     @property
     def are_alive(self) -> bool:
         """Whether all workers still run."""
-        return all(process.poll() is None for process in self._processes)
+        return all(process.poll() is None for process in self.processes)
 
     def set_environment(self, **variables: str) -> None:
         """Variables of the workers that are started from now on."""
-        self._environment |= variables
+        self.environment |= variables
 
     def submit(self, prompt: str = "a cat", owner: str = "me", **choices: object) -> str:
         return self.submit_request(DrawRequest(prompt=prompt, **choices), owner)
@@ -125,8 +125,8 @@ class World:
         """A worker that already takes jobs; ``command`` is what Python runs, the ordinary worker if empty."""
         key, ordinary = workers_key(self.queue), ("-m", "workers", "--queue", self.queue)
         before = self.redis.zcard(key)
-        process = subprocess.Popen([sys.executable, *(command or ordinary)], cwd=ROOT, env=self._environment)
-        self._processes.append(process)
+        process = subprocess.Popen([sys.executable, *(command or ordinary)], cwd=ROOT, env=self.environment)
+        self.processes.append(process)
         self.until(lambda: self.redis.zcard(key) > before or process.poll() is not None, 60)
         assert process.poll() is None
         return process

@@ -10,13 +10,12 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from models.catalog.concepts import Concept
+from models.catalog.concepts import Concept, with_article
 from models.vision.model import EMBEDDING, LOGITS, VisionModel
 from models.vision.texts import TextReader
 from training.eyes.network import INPUT_PX
 from training.eyes.renderings import HELD_OUT, NONE, TRAINED, Renderings
 from training.eyes.scenes import Painter
-from training.house.concepts import with_article
 
 SCENES = 1
 """How many scenes are painted of each icon."""

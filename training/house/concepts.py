@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import random
 
-from models.catalog.concepts import Concept
+from models.catalog.concepts import Concept, with_article
 
-_PLURAL = ("cherries", "french fries", "fries", "glasses", "sunglasses", "jeans", "pants", "trousers", "scissors",
-           "headphones", "crossed swords", "traffic lights", "logs", "money", "cash", "popcorn", "sushi", "bread",
-           "bacon", "corn", "cheese", "rain", "coffee", "wine", "beer", "soda", "milk", "fire", "love", "pasta",
-           "ramen", "champagne", "chocolate", "broccoli", "poop", "wheat", "tennis", "bowling", "earth")  # fmt: skip
 _TEMPLATES = ("{x}", "{x}", "{x}", "{a}", "{a}", "{a}", "an image of {a}", "a drawing of {a}", "a photo of {a}",
               "an emoji of {a}", "{a} icon", "a cute {x}", "one {x}")  # fmt: skip
 _WHITE = ("", "", "", "", "", " on a white background")
-
-
-def with_article(noun: str) -> str:
-    """``noun`` with its indefinite article; plurals and mass nouns stay without."""
-    if noun.endswith(_PLURAL) or noun.endswith("s face"):
-        return noun
-    return ("an " if noun[0] in "aeio" else "a ") + noun
 
 
 def caption(concept: Concept, rng: random.Random, colour: str | None = None, ground: str | None = None) -> str:

@@ -1,1 +1,1 @@
-"""The agent's worker: jobs that turn a brief and files into finished images, by a plan, tools and checks."""
+"""The worker of agent jobs: the loop from a brief to finished images, its record, its tools and its sandbox."""

@@ -23,6 +23,146 @@ export interface components {
             description: string | null;
         };
         /**
+         * AgentBody
+         * @description A request to make images from a brief, by plan, tools and checks.
+         */
+        AgentBody: {
+            /**
+             * Brief
+             * @description What to make, in words, at most 4000 characters. If left out: `replay`.
+             * @default null
+             */
+            brief?: string | null;
+            /**
+             * Files
+             * @description Images that the brief is about, at most 8. An image: an `https://` or `http://` URL, Base64 (bare or as a `data:` URL), `input:<sha256>` from `POST /v1/inputs`, or `image:<id>` of an image that this server generated.
+             * @default null
+             */
+            files?: string[] | null;
+            /**
+             * @description What it may use at most. If left out: 100 steps, 24 images, 30 minutes.
+             * @default null
+             */
+            budget?: components["schemas"]["BudgetBody"] | null;
+            /**
+             * Mode
+             * @description Whether it may ask a person: `auto` decides everything by itself, `ask` asks where it needs an answer, `approve` also asks before each job that draws. If left out: `auto`.
+             * @default null
+             */
+            mode?: ("auto" | "ask" | "approve") | null;
+            /**
+             * Planner
+             * @description Who plans: a `template`, whose slots are filled from the brief; the `language` model, which must be one that calls tools; `auto` takes a template if one fits, or else the language model. If left out: `auto`.
+             * @default null
+             */
+            planner?: ("auto" | "template" | "language") | null;
+            /**
+             * Model
+             * @description The model that draws where the plan names none. If left out: the server's default.
+             * @default null
+             */
+            model?: string | null;
+            /**
+             * Seed
+             * @description All seeds of its jobs follow from it. If left out: a random one.
+             * @default null
+             */
+            seed?: number | null;
+            /**
+             * Replay
+             * @description The id of an earlier agent job that succeeded: what its language model and its people said is taken from its record, its jobs run again with the same seeds. If left out: `brief`.
+             * @default null
+             */
+            replay?: string | null;
+            /**
+             * Priority
+             * @description Among the jobs of the same API key: each step up gives four times the share of the device.
+             * @default null
+             */
+            priority?: number | null;
+        };
+        /**
+         * AgentJob
+         * @description Make images from a brief, by a plan, tools and checks.
+         */
+        AgentJob: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "agent";
+            params: components["schemas"]["AgentBody"];
+            /**
+             * @description A URL that gets events of this job.
+             * @default null
+             */
+            webhook?: components["schemas"]["WebhookBody"] | null;
+            /**
+             * Start Within S
+             * @description A job that no worker has started after so many seconds fails with `start_timeout` and costs nothing.
+             * @default null
+             */
+            start_within_s?: number | null;
+            /**
+             * Cancel After S
+             * @description A job that has not ended so many seconds after it was accepted is canceled.
+             * @default null
+             */
+            cancel_after_s?: number | null;
+            /**
+             * Retries
+             * @description How often the job runs again after an `internal_error`. If left out: 0.
+             * @default null
+             */
+            retries?: number | null;
+            /**
+             * Retain S
+             * @description Record, images and files are removed so many seconds after the end of the job. If left out: as long as the server keeps them.
+             * @default null
+             */
+            retain_s?: number | null;
+            /**
+             * Tags
+             * @description Words of your own to find the job by, each of 1 to 64 characters.
+             * @default null
+             */
+            tags?: string[] | null;
+            /**
+             * Metadata
+             * @description Up to 16 values of your own to find the job by. A key has 1 to 64 letters, digits, `_`, `.` and `-`, a value at most 500 characters; with the tags at most 4096 bytes of JSON.
+             * @default null
+             */
+            metadata?: {
+                [key: string]: string;
+            } | null;
+        };
+        /**
+         * AgentParams
+         * @description The effective parameters; of a replay, most of them are those of the earlier job, which the worker reads.
+         */
+        AgentParams: {
+            /** Brief */
+            brief: string;
+            /** Files */
+            files: string[];
+            budget: components["schemas"]["Budget"];
+            /** Mode */
+            mode: string;
+            /** Planner */
+            planner: string;
+            /** Model */
+            model: string | null;
+            /** Seed */
+            seed: number;
+            /** Replay */
+            replay: string | null;
+            /**
+             * Priority
+             * @default 0
+             */
+            priority?: number;
+        };
+        /**
          * Alive
          * @description The process runs.
          */
@@ -201,6 +341,62 @@ export interface components {
              * @description In the order of the request.
              */
             items: components["schemas"]["BatchItemView"][];
+        };
+        /**
+         * Budget
+         * @description What an agent job may use at most; it ends with what it has when that is used up.
+         */
+        Budget: {
+            /**
+             * Steps
+             * @default 100
+             */
+            steps?: number;
+            /**
+             * Images
+             * @default 24
+             */
+            images?: number;
+            /**
+             * Seconds
+             * @default 1800
+             */
+            seconds?: number;
+            /**
+             * Cost Units
+             * @default 10000
+             */
+            cost_units?: number;
+        };
+        /**
+         * BudgetBody
+         * @description What an agent job may use at most; it ends with what it has when that is used up.
+         */
+        BudgetBody: {
+            /**
+             * Steps
+             * @description Calls of tools and of the language model together. If left out: 100.
+             * @default null
+             */
+            steps?: number | null;
+            /**
+             * Images
+             * @description Images that are drawn or enlarged, each candidate of `best_of` too. If left out: 24.
+             * @default null
+             */
+            images?: number | null;
+            /**
+             * Seconds
+             * @description Seconds of work; waiting for a person is not counted. If left out: 1800.
+             * @default null
+             */
+            seconds?: number | null;
+            /**
+             * Cost Units
+             * @description Megapixel-steps of all its jobs, as `GET /v1/usage` counts them. If left out: 10000.
+             * @default null
+             */
+            cost_units?: number | null;
         };
         /**
          * CallView
@@ -2226,6 +2422,23 @@ export interface components {
             } | null;
         };
         /**
+         * InputBody
+         * @description What a person tells an agent job.
+         */
+        InputBody: {
+            /**
+             * Text
+             * @description The answer, or what to change.
+             */
+            text: string;
+            /**
+             * Question
+             * @description The `id` of the question that is answered: the text is refused if the job does not ask it now.
+             * @default null
+             */
+            question?: string | null;
+        };
+        /**
          * InputView
          * @description An uploaded image.
          */
@@ -2320,7 +2533,7 @@ export interface components {
          * JobBody
          * @description A job to submit.
          */
-        JobBody: components["schemas"]["Txt2ImgJob"] | components["schemas"]["Img2ImgJob"] | components["schemas"]["InpaintJob"] | components["schemas"]["UpscaleJob"] | components["schemas"]["FaceRestoreJob"] | components["schemas"]["FaceSwapJob"] | components["schemas"]["ClassifyJob"] | components["schemas"]["EmbedJob"] | components["schemas"]["SimilarityJob"] | components["schemas"]["DescribeModelJob"] | components["schemas"]["FinetuneJob"] | components["schemas"]["DeployJob"];
+        JobBody: components["schemas"]["Txt2ImgJob"] | components["schemas"]["Img2ImgJob"] | components["schemas"]["InpaintJob"] | components["schemas"]["UpscaleJob"] | components["schemas"]["FaceRestoreJob"] | components["schemas"]["FaceSwapJob"] | components["schemas"]["ClassifyJob"] | components["schemas"]["EmbedJob"] | components["schemas"]["SimilarityJob"] | components["schemas"]["DescribeModelJob"] | components["schemas"]["FinetuneJob"] | components["schemas"]["DeployJob"] | components["schemas"]["AgentJob"];
         /**
          * JobListView
          * @description Some jobs of the API key.
@@ -2357,7 +2570,7 @@ export interface components {
              * Params
              * @description The effective parameters: defaults and random seed are filled in, the prompt is as it was sent.
              */
-            params: components["schemas"]["DrawParams"] | components["schemas"]["UpscaleParams"] | components["schemas"]["FaceRestoreParams"] | components["schemas"]["ClassifyParams"] | components["schemas"]["EmbedParams"] | components["schemas"]["SimilarityParams"] | components["schemas"]["DescribeModelParams"] | components["schemas"]["FinetuneParams"] | components["schemas"]["DeployParams"];
+            params: components["schemas"]["DrawParams"] | components["schemas"]["UpscaleParams"] | components["schemas"]["FaceRestoreParams"] | components["schemas"]["ClassifyParams"] | components["schemas"]["EmbedParams"] | components["schemas"]["SimilarityParams"] | components["schemas"]["DescribeModelParams"] | components["schemas"]["FinetuneParams"] | components["schemas"]["DeployParams"] | components["schemas"]["AgentParams"];
             /**
              * Revised Prompt
              * @description The prompt that is used instead, if the prompt was rewritten.
@@ -2368,6 +2581,8 @@ export interface components {
             progress: components["schemas"]["ProgressView"];
             /** @description The place in the queue of a job that has not ended, where one job is read; null elsewhere. */
             queue?: components["schemas"]["QueueView"] | null;
+            /** @description What an agent job asks a person now; answer with `POST /v1/jobs/{id}/input`. */
+            waiting_for_input?: components["schemas"]["QuestionView"] | null;
             /** @description Null until the job has succeeded; of one that failed with `score_too_low`, the scores alone. */
             result: components["schemas"]["ResultView"] | null;
             /** @description What the safety policy found; null without one. */
@@ -3318,6 +3533,26 @@ export interface components {
              * @description A1111's text of parameters; empty if there is none.
              */
             parameters: string;
+        };
+        /**
+         * QuestionView
+         * @description What an agent job asks a person.
+         */
+        QuestionView: {
+            /** Id */
+            id: string;
+            /** Question */
+            question: string;
+            /**
+             * Choices
+             * @description Suggested answers; another text is one, too.
+             */
+            choices: string[];
+            /**
+             * Images
+             * @description URLs of the images that the question is about.
+             */
+            images: string[];
         };
         /**
          * QueueCountView

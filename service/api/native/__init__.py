@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Depends
 
 from service.api.native import (
+    agents,
     auxiliary_listings,
     batches,
     files,
@@ -23,6 +24,7 @@ from service.api.native import (
 from service.api.native.single_values import require_single_values
 
 OPENAPI_MODELS = (
+    *agents.OPENAPI_MODELS,
     *batches.OPENAPI_MODELS,
     *prompts.OPENAPI_MODELS,
     *preferences.OPENAPI_MODELS,
@@ -35,6 +37,7 @@ OPENAPI_MODELS = (
 router = APIRouter(dependencies=[Depends(require_single_values)])
 for _module in (
     routes,
+    agents,
     batches,
     lists,
     files,

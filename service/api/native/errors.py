@@ -29,6 +29,9 @@ READING_FILE = problems(
     ErrorCode.UNAUTHORIZED, ErrorCode.JOB_NOT_FOUND, ErrorCode.FILE_NOT_FOUND, ErrorCode.INVALID_PARAMS, *_SERVER
 )
 CANCELLING_JOB = problems(ErrorCode.UNAUTHORIZED, ErrorCode.MISSING_SCOPE, ErrorCode.JOB_NOT_FOUND, *_SERVER)
+TELLING_JOB = problems(
+    ErrorCode.UNAUTHORIZED, ErrorCode.MISSING_SCOPE, ErrorCode.JOB_NOT_FOUND, ErrorCode.NOT_ASKED, *_BODY, *_SERVER
+)
 CREATING_JOB = problems(
     ErrorCode.UNAUTHORIZED,
     ErrorCode.QUOTA_EXCEEDED,

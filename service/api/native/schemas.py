@@ -193,6 +193,15 @@ class QueueView(BaseModel):
     eta_s: float | None = Field(description="Seconds until it probably ends; null if that cannot be told.")
 
 
+class QuestionView(BaseModel):
+    """What an agent job asks a person."""
+
+    id: str
+    question: str
+    choices: list[str] = Field(description="Suggested answers; another text is one, too.")
+    images: list[str] = Field(description="URLs of the images that the question is about.")
+
+
 class FailureView(BaseModel):
     """Why a job failed."""
 
@@ -234,6 +243,9 @@ class JobView(BaseModel):
     progress: ProgressView
     queue: QueueView | None = Field(
         None, description="The place in the queue of a job that has not ended, where one job is read; null elsewhere."
+    )
+    waiting_for_input: QuestionView | None = Field(
+        None, description="What an agent job asks a person now; answer with `POST /v1/jobs/{id}/input`."
     )
     result: ResultView | None = Field(
         description="Null until the job has succeeded; of one that failed with `score_too_low`, the scores alone."

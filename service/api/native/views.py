@@ -24,6 +24,7 @@ from service.api.native.schemas import (
     JobView,
     OwnImageView,
     ProgressView,
+    QuestionView,
     QueueView,
     ResultView,
     RewriteView,
@@ -45,6 +46,7 @@ def job_view(record: JobRecord, base_url: str, place: Place | None = None) -> Jo
         rewrite=rewrite_view(record.rewrite),
         progress=_progress(record),
         queue=None if place is None else QueueView(ahead=place.ahead, eta_s=place.eta_s),
+        waiting_for_input=_question(record, base_url),
         result=_result(record, base_url) if _has_result(record) else None,
         safety=None if record.safety is None else SafetyView(**record.safety.to_payload()),
         error=_failure(record),
@@ -54,6 +56,14 @@ def job_view(record: JobRecord, base_url: str, place: Place | None = None) -> Jo
         **vars(record.options),
         warnings=warnings_of(record.params, record.backends),
     )
+
+
+def _question(record: JobRecord, base_url: str) -> QuestionView | None:
+    asked = record.asked
+    if asked is None or record.status.is_terminal:
+        return None
+    images = [image_url(base_url, image_id) for image_id in asked["images"]]
+    return QuestionView(id=asked["id"], question=asked["question"], choices=asked["choices"], images=images)
 
 
 def list_view(page: Page, base_url: str) -> JobListView:

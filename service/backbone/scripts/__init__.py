@@ -29,6 +29,9 @@ from service.backbone.keyspace import (
     WEBHOOK_LANES_KEY,
     WEBHOOK_LEASES_KEY,
     WEBHOOK_WAKE_KEY,
+    agent_inputs_key,
+    agent_spent_key,
+    agent_steps_key,
     events_key,
     image_users_key,
     owner_fingerprints_key,
@@ -73,6 +76,8 @@ IDEMPOTENCY_TTL_S = 24 * 3600
 
 SNAPSHOT_TTL_S = 24 * 3600
 """How long a snapshot waits for a worker that goes on with it; after that the job begins again."""
+AGENT_TTL_S = 7 * 24 * 3600
+"""How long the steps of an agent job wait for a worker that goes on with it."""
 START_TIMEOUT, CANCEL_AFTER = "start_timeout", "cancel_after"
 """The codes of jobs that ended because of ``start_within_s`` and ``cancel_after_s``."""
 _PACE_TTL_S = 30 * 24 * 3600
@@ -112,6 +117,8 @@ local OWNER_QUEUED_KEY, OWNER_RUNNING_KEY = '{owner_queued_key("%s")}', '{owner_
 local RETENTION_KEY = '{RETENTION_KEY}'
 local USAGE_KEY = '{usage_key("%s", "%s")}'
 local SNAPSHOT_KEY, SNAPSHOT_TTL_S = '{snapshot_key("%s")}', {SNAPSHOT_TTL_S}
+local AGENT_STEPS_KEY, AGENT_SPENT_KEY = '{agent_steps_key("%s")}', '{agent_spent_key("%s")}'
+local AGENT_INPUTS_KEY, AGENT_TTL_S = '{agent_inputs_key("%s")}', {AGENT_TTL_S}
 local SUBSCRIPTIONS_KEY, PROGRESS_EVERY_S = '{webhook_events_key("%s")}', {WEBHOOK_PROGRESS_EVERY_S}
 local OWNER_JOBS_KEY, OWNER_LABEL_KEY = '{owner_jobs_key("%s")}', '{owner_label_key("%s", "%s")}'
 local OWNER_FINGERPRINTS_KEY, SEARCHED_MAX = '{owner_fingerprints_key("%s")}', {SEARCHED_MAX}
@@ -219,6 +226,42 @@ def snapshot() -> str:
     ARGV[3:]: execution id, the snapshot. Returns 1, or 0 if the job is no longer this execution's.
     """
     return _record_script("snapshot")
+
+
+def keep_step() -> str:
+    """A worker keeps a step of an agent job, once: a step of this name that is kept already stays.
+
+    ARGV[3:]: execution id, name of the step, the step as JSON. Returns 1, or 0 if the job is no longer this
+    execution's.
+    """
+    return _record_script("keep_step")
+
+
+def spend() -> str:
+    """A worker takes what a step of an agent job will use from the job's budget, once for each step.
+
+    ARGV[3:]: execution id, name of the step, then three times: what is used, how much, and the most of it in the job:
+    ``steps``, ``images``, ``step_px``. Returns ``go``, or what is used up, or ``over`` if the job is no longer this
+    execution's.
+    """
+    return _record_script("spend")
+
+
+def ask() -> str:
+    """A worker notes what an agent job asks a person.
+
+    ARGV[3:]: execution id, the question as JSON. Returns 1, or 0 if the job is no longer this execution's.
+    """
+    return _record_script("ask")
+
+
+def tell() -> str:
+    """A person tells an agent job something, which answers its question if it has one.
+
+    ARGV[3:]: the id of the question, or an empty text, what is told as JSON, the most of that. Returns ``told``,
+    ``over`` if the job has ended, ``other`` if it does not ask that question now, or ``full``.
+    """
+    return _record_script("tell")
 
 
 def finish() -> str:

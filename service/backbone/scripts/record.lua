@@ -186,7 +186,10 @@ local function conclude(status)
   count_outcome(status)
   announce('finished')
   emit('status', status)
-  redis.call('UNLINK', string.format(SNAPSHOT_KEY, get('job_id')))
+  for _, each in ipairs({SNAPSHOT_KEY, AGENT_STEPS_KEY, AGENT_SPENT_KEY, AGENT_INPUTS_KEY}) do
+    redis.call('UNLINK', string.format(each, get('job_id')))
+  end
+  redis.call('HDEL', record, 'asked')
   if get('deleted') == '1' then
     let_go()
     ttl = DELETED_TTL_S

@@ -94,3 +94,12 @@ def test_the_schema_itself_is_left_alone():
     before = repr(SCHEMA)
     closed(SCHEMA), strict(SCHEMA), bounded(SCHEMA)
     assert repr(SCHEMA) == before
+
+
+def test_nulls_of_objects_in_lists_are_dropped_as_well():
+    one = {"properties": {"kind": {"const": "one"}, "a": {"type": "integer"}}, "required": ["kind"]}
+    two = {"properties": {"kind": {"const": "two"}, "b": {"type": ["integer", "null"]}}, "required": ["kind"]}
+    schema = {"properties": {"checks": {"type": "array", "items": {"anyOf": [one, two]}}}}
+    arguments = {"checks": [{"kind": "one", "a": None}, {"kind": "two", "b": None}, {"kind": "three", "c": None}, 7]}
+    found = without_optional_nulls(schema, arguments)
+    assert found == {"checks": [{"kind": "one"}, {"kind": "two", "b": None}, {"kind": "three", "c": None}, 7]}

@@ -17,12 +17,15 @@ from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, ImageContent, ResourceLink, TextContent
 from PIL import Image
+from redis import Redis
 
+from service.backbone.agent_jobs import AgentRecord
+from service.backbone.ledger import Ledger
 from tests.service.api.conftest import Hand
 
 TOOLS = {
     "create_image", "edit_image", "inpaint", "upscale", "classify", "search_images", "wait_for_job", "get_job",
-    "list_jobs", "cancel_job", "list_models", "list_styles", "rewrite_prompt", "dry_run",
+    "list_jobs", "cancel_job", "list_models", "list_styles", "rewrite_prompt", "dry_run", "run_agent", "answer_agent",
 }  # fmt: skip
 
 
@@ -193,6 +196,32 @@ async def test_jobs_and_images_are_resources(connect, worker: Hand):
         assert base64.b64decode(image.contents[0].blob).startswith(b"\x89PNG")
         with pytest.raises(MCPError):
             await client.read_resource(f"photogram://jobs/{job_id}/images/9")
+
+
+async def test_an_agent_is_started_and_its_question_is_answered(connect, client: httpx.Client, redis: Redis):
+    async with connect() as assistant:
+        brief = {"brief": "6 icons of fruit", "max_images": 6, "mode": "ask", "wait_s": 0}
+        started = await assistant.call_tool("run_agent", brief)
+        job_id = started.structured_content["job_id"]
+        params = client.get(f"/v1/jobs/{job_id}").json()["params"]
+        assert (params["brief"], params["mode"], params["budget"]["images"]) == ("6 icons of fruit", "ask", 6)
+        Ledger(redis, record_ttl_s=600).start(job_id, "a")
+        record = AgentRecord(redis, job_id, "a")
+        record.ask({"event": "question", "id": "q", "question": "Which ground?", "choices": ["red"], "images": []})
+        asked = text(await assistant.call_tool("get_job", {"job_id": job_id}))
+        assert "asks: Which ground? Choices: red." in asked and "answer_agent" in asked
+        await assistant.call_tool("answer_agent", {"job_id": job_id, "text": "red"})
+        assert record.told(0)[0]["text"] == "red"
+        refused = await assistant.call_tool("answer_agent", {"job_id": "none", "text": "red"})
+        assert refused.is_error and "no such job" in text(refused)
+
+
+async def test_prompts_begin_agents(connect):
+    async with connect() as client:
+        prompts = {prompt.name: prompt for prompt in (await client.list_prompts()).prompts}
+        assert set(prompts) == {"storyboard", "icon_set", "product_sheet", "edit_then_upscale"}
+        found = await client.get_prompt("storyboard", {"subject": "a cat"})
+    assert "run_agent" in found.messages[0].content.text and "4 panels about a cat" in found.messages[0].content.text
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"X-API-Key": "wrong"}])

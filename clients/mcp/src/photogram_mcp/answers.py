@@ -41,6 +41,10 @@ def _words(job: Job) -> str:
         case "queued":
             place = "" if job.queue is None else f", {job.queue.ahead} jobs are before it"
             return f"Job {job.id} waits{place}{_eta(job)}. Call wait_for_job with this id."
+        case _ if job.waiting_for_input is not None:
+            asked = job.waiting_for_input
+            choices = f" Choices: {' / '.join(asked.choices)}." if asked.choices else ""
+            return f"Job {job.id} asks: {asked.question}{choices} Ask the user, and call answer_agent with the answer."
         case _:
             steps = "" if job.progress is None else f", step {job.progress.step} of {job.progress.steps}"
             return f"Job {job.id} is being drawn{steps}{_eta(job)}. Call wait_for_job with this id."

@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from mcp.server.mcpserver import MCPServer
 
-from photogram_mcp import drawing, jobs, listing, resources, seeing
+from photogram_mcp import agents, drawing, jobs, listing, resources, seeing
 from photogram_mcp.sources import Sources
 from photogram_mcp.studio import OpenClient, Studio
 
@@ -14,6 +14,7 @@ INSTRUCTIONS = """\
 Photogram draws images with diffusion models. Every tool that draws answers within about 15 seconds: with the image, or
 with the id of a job that goes on. Then call wait_for_job with that id, as often as needed; it never fails because a job
 takes long. Images are named by their source, `image:<id>`, which other tools take to edit, enlarge or describe them.
+run_agent makes several images from a brief and checks them; if it asks something, ask the user and call answer_agent.
 Before an expensive job, dry_run says what it would cost."""
 
 
@@ -28,6 +29,6 @@ def build_server(open_client: OpenClient, sources: Sources | None = None) -> MCP
         "photogram", title="Photogram", instructions=INSTRUCTIONS, version=version("photogram-mcp"), log_level="WARNING"
     )
     studio = Studio(open_client, sources or Sources())
-    for module in (drawing, jobs, seeing, listing, resources):
+    for module in (drawing, jobs, agents, seeing, listing, resources):
         module.register(server, studio)
     return server

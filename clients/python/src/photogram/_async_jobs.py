@@ -40,6 +40,15 @@ class AsyncJobs:
         """Request cancellation; a running job may still be `running` in the answer. A finished job does not change."""
         return AsyncJobHandle.of(self._performer, await self._performer.run(self._flows.cancel(job_id_of(job))))
 
+    async def tell(self, job: Job | str, text: str, question: str | None = None) -> AsyncJobHandle:
+        """Answer the question that an agent job asks (`job.waiting_for_input`), or say what it shall change.
+
+        With `question`, the id of a question, the text is refused if the job does not ask it now. Raises Conflict if
+        the job has ended or takes nothing from people.
+        """
+        flow = self._flows.tell(job_id_of(job), text, question)
+        return AsyncJobHandle.of(self._performer, await self._performer.run(flow))
+
     async def delete(self, job: Job | str) -> None:
         """Delete a job with its events, images and files; one that has not ended is canceled. Raises NotFound."""
         await self._performer.run(self._flows.delete(job_id_of(job)))

@@ -8,6 +8,7 @@ from ._async_performer import AsyncPerformer
 from ._flows import Following, Listener
 from ._images import ImageSource
 from ._params import (
+    AgentParams,
     ClassifyParams,
     DeployParams,
     DescribeModelParams,
@@ -158,6 +159,22 @@ class AsyncKindMethods:
         """
         every, following = {"model": model, **params}, Following(timeout_s, on_event)
         return await self._finish("deploy", every, following, options)
+
+    async def agent(
+        self,
+        *,
+        timeout_s: float | None = None,
+        on_event: Listener | None = None,
+        options: JobOptions | None = None,
+        **params: Unpack[AgentParams],
+    ) -> AsyncJobHandle:
+        """Make images from a brief, by a plan, tools and checks.
+
+        The result is in `.result.document` of the job that is returned.
+        Cancels the job and raises as `generate` does.
+        """
+        every, following = {**params}, Following(timeout_s, on_event)
+        return await self._finish("agent", every, following, options)
 
     async def _draw(
         self,

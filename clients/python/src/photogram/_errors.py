@@ -8,7 +8,7 @@ PhotogramError              .request_id names the request in the server's log
 │   ├── AuthenticationError     401: the key is missing or unknown
 │   ├── PermissionDenied        403: the key may not do this
 │   ├── NotFound                404: no such job, or it is gone
-│   ├── Conflict                409: the id or idempotency key belongs to another request
+│   ├── Conflict                409: the id or idempotency key belongs to another request, or the job takes no input
 │   ├── InvalidParams           422: .problems names each field
 │   ├── NoProposal              422: the language model proposed no valid job
 │   ├── TooManyRequests         429: retry after .retry_after_s
@@ -107,7 +107,7 @@ class NotFound(APIError):
 
 
 class Conflict(APIError):
-    """409: this id or idempotency key already belongs to a request with another body."""
+    """409: this id or idempotency key already belongs to a request with another body, or the job takes no input now."""
 
 
 class InvalidParams(APIError):

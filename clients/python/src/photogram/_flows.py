@@ -168,6 +168,9 @@ class Flows:
     def cancel(self, job_id: str) -> Flow[Job]:
         return (yield from self._job(self._requests.cancel(job_id)))
 
+    def tell(self, job_id: str, text: str, question: str | None) -> Flow[Job]:
+        return (yield from self._job(self._requests.tell(job_id, text, question)))
+
     def wait(self, job_id: str, timeout_s: float | None) -> Flow[Job]:
         deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
         while True:

@@ -7,6 +7,7 @@ from ._flows import Following, Listener
 from ._handles import GeneratedImage, JobHandle
 from ._images import ImageSource
 from ._params import (
+    AgentParams,
     ClassifyParams,
     DeployParams,
     DescribeModelParams,
@@ -158,6 +159,22 @@ class KindMethods:
         """
         every, following = {"model": model, **params}, Following(timeout_s, on_event)
         return self._finish("deploy", every, following, options)
+
+    def agent(
+        self,
+        *,
+        timeout_s: float | None = None,
+        on_event: Listener | None = None,
+        options: JobOptions | None = None,
+        **params: Unpack[AgentParams],
+    ) -> JobHandle:
+        """Make images from a brief, by a plan, tools and checks.
+
+        The result is in `.result.document` of the job that is returned.
+        Cancels the job and raises as `generate` does.
+        """
+        every, following = {**params}, Following(timeout_s, on_event)
+        return self._finish("agent", every, following, options)
 
     def _draw(
         self,

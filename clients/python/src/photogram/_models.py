@@ -115,6 +115,21 @@ class QueuePlace:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """What an agent job asks a person: an answer may be one of `choices` or any other text; `images` are URLs."""
+
+    id: str
+    question: str
+    choices: tuple[str, ...]
+    images: tuple[str, ...]
+
+    @classmethod
+    def from_payload(cls, payload: Payload) -> "Question":
+        choices, images = map(str, payload.get("choices") or ()), map(str, payload.get("images") or ())
+        return cls(str(payload["id"]), str(payload["question"]), tuple(choices), tuple(images))
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """Why a job failed: a stable code for programs, a message for people."""
 
@@ -213,6 +228,8 @@ class Job:
     """Why its image may disappoint, for people."""
     safety: Safety | None = None
     """What the safety policy found; None without one."""
+    waiting_for_input: Question | None = None
+    """What an agent job asks a person now; `client.jobs.tell` answers."""
 
     @property
     def source(self) -> str:
@@ -226,6 +243,7 @@ class Job:
         """Read a job's JSON, such as the body of a webhook; raises KeyError, TypeError or ValueError."""
         progress, result, error = payload.get("progress"), payload.get("result"), payload.get("error")
         rewrite, queue, safety = payload.get("rewrite"), payload.get("queue"), payload.get("safety")
+        question = payload.get("waiting_for_input")
         return cls(
             id=str(payload["id"]),
             kind=str(payload["kind"]),
@@ -244,6 +262,7 @@ class Job:
             queue=QueuePlace.from_payload(queue) if queue else None,
             warnings=tuple(payload.get("warnings") or ()),
             safety=Safety.from_payload(safety) if safety else None,
+            waiting_for_input=Question.from_payload(question) if question else None,
         )
 
     @property

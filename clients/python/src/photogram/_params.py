@@ -111,6 +111,19 @@ class LabelledImageParams(TypedDict, total=False):
     empty, for an image with none of the labels."""
 
 
+class BudgetParams(TypedDict, total=False):
+    """What an agent job may use at most; it ends with what it has when that is used up."""
+
+    steps: int | None
+    """Calls of tools and of the language model together. From 1 to 500. Left out: `100`."""
+    images: int | None
+    """Images that are drawn or enlarged, each candidate of `best_of` too. From 0 to 200. Left out: `24`."""
+    seconds: int | None
+    """Seconds of work; waiting for a person is not counted. From 1 to 86400. Left out: `1800`."""
+    cost_units: float | None
+    """Megapixel-steps of all its jobs, as `GET /v1/usage` counts them. From 0 to 1000000. Left out: `10000.0`."""
+
+
 class EditParams(TypedDict, total=False):
     """The parameters of an edit, without the prompt and the images."""
 
@@ -338,6 +351,34 @@ class DeployParams(TypedDict, total=False):
     `text_encoder_2`, `text_encoder_3`, `unet`, `transformer`, `vae_decoder`, `vae_encoder`."""
     force: bool | None
     """Whether the package is used even if it does not pass its checks. Left out: false."""
+    priority: int | None
+    """Among the jobs of the same API key: each step up gives four times the share of the device. From -2 to 2."""
+
+
+class AgentParams(TypedDict, total=False):
+    """The parameters of agent."""
+
+    brief: str | None
+    """What to make, in words, at most 4000 characters. Left out: `replay`."""
+    files: Sequence[ImageSource] | None
+    """Images that the brief is about, at most 8. An image: an `https://` or `http://` URL, Base64 (bare or as a
+    `data:` URL), `input:<sha256>` from `POST /v1/inputs`, or `image:<id>` of an image that this server generated."""
+    budget: BudgetParams | None
+    """What it may use at most. Left out: 100 steps, 24 images, 30 minutes."""
+    mode: str | None
+    """Whether it may ask a person: `auto` decides everything by itself, `ask` asks where it needs an answer,
+    `approve` also asks before each job that draws. One of `auto`, `ask`, `approve`. Left out: `auto`."""
+    planner: str | None
+    """Who plans: a `template`, whose slots are filled from the brief; the `language` model, which must be one that
+    calls tools; `auto` takes a template if one fits, or else the language model. One of `auto`, `template`,
+    `language`. Left out: `auto`."""
+    model: str | None
+    """The model that draws where the plan names none. Left out: the server's default."""
+    seed: int | None
+    """All seeds of its jobs follow from it. From 0 to 9007199254740991. Left out: a random one."""
+    replay: str | None
+    """The id of an earlier agent job that succeeded: what its language model and its people said is taken from its
+    record, its jobs run again with the same seeds. Left out: `brief`."""
     priority: int | None
     """Among the jobs of the same API key: each step up gives four times the share of the device. From -2 to 2."""
 

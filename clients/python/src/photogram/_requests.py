@@ -101,6 +101,9 @@ class Requests:
             request.extensions["timeout"] = httpx2.Timeout(timeout_s).as_dict()
         return request
 
+    def tell(self, job_id: str, text: str, question: str | None) -> httpx2.Request:
+        return self._api("POST", _path_of(job_id) + "/input", body=wire_params({"text": text, "question": question}))
+
     def events(self, job_id: str, last_event_id: str | None, read_timeout_s: float) -> httpx2.Request:
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
         if last_event_id is not None:

@@ -1,4 +1,4 @@
-"""The command `photogram jobs`: list, show, watch, cancel and delete jobs of the API key."""
+"""The command `photogram jobs`: list, show, watch, cancel, tell and delete jobs of the API key."""
 
 import argparse
 import itertools
@@ -36,6 +36,11 @@ def watch_job(options: argparse.Namespace, client: Photogram) -> None:
 def cancel_job(options: argparse.Namespace, client: Photogram) -> None:
     """Cancel a job."""
     print_lines(_shown(client.jobs.cancel(options.id), options.json))
+
+
+def tell_job(options: argparse.Namespace, client: Photogram) -> None:
+    """Answer an agent job's question, or tell it what to change."""
+    print_lines(_shown(client.jobs.tell(options.id, options.text, options.question), options.json))
 
 
 def delete_jobs(options: argparse.Namespace, client: Photogram) -> None:

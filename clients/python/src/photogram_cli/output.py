@@ -21,6 +21,7 @@ from photogram import (
     PeriodUsage,
     Proposal,
     Provenance,
+    Question,
     QueuePlace,
     Rewrite,
     RewrittenPrompt,
@@ -132,6 +133,7 @@ def job_lines(job: Job) -> list[str]:
         "seed": job.params.get("seed"),
         "tags": ", ".join(job.tags) or None,
         "metadata": ", ".join(f"{key}={value}" for key, value in job.metadata.items()) or None,
+        "asks": None if job.waiting_for_input is None else question_text(job.waiting_for_input),
         "error": f"{job.error.message} ({job.error.code})" if job.error else None,
         "created": _time_text(job.created_at),
         "started": _time_text(job.started_at),
@@ -304,6 +306,12 @@ def _seconds_of(job: Job, total_s: float) -> dict[str, float | None]:
 
 def _timings_text(seconds: dict[str, float | None]) -> str:
     return ", ".join(f"{name[:-2]} {value:.2f} s" for name, value in seconds.items() if value is not None)
+
+
+def question_text(asked: Question) -> str:
+    """The question with its choices and its images, in one line."""
+    choices = f" ({' / '.join(asked.choices)})" if asked.choices else ""
+    return " ".join((f"{asked.question}{choices}", *asked.images))
 
 
 def place_text(place: QueuePlace) -> str:

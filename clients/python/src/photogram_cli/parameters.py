@@ -499,6 +499,67 @@ DEPLOYPARAMS = (
     ),
 )
 
+AGENTPARAMS = (
+    Parameter("brief", "str", "What to make, in words, at most 4000 characters. Left out: `replay`."),
+    Parameter(
+        "files",
+        "image",
+        "Images that the brief is about, at most 8. An image: an `https://` or `http://` URL, Base64 (bare or as a `data:` URL), `input:<sha256>` from `POST /v1/inputs`, or `image:<id>` of an image that this server generated.",
+        is_list=True,
+    ),
+    Parameter(
+        "budget",
+        "object",
+        "What it may use at most. Left out: 100 steps, 24 images, 30 minutes.",
+        fields=(
+            Parameter(
+                "steps", "int", "Calls of tools and of the language model together. From 1 to 500. Left out: `100`."
+            ),
+            Parameter(
+                "images",
+                "int",
+                "Images that are drawn or enlarged, each candidate of `best_of` too. From 0 to 200. Left out: `24`.",
+            ),
+            Parameter(
+                "seconds",
+                "int",
+                "Seconds of work; waiting for a person is not counted. From 1 to 86400. Left out: `1800`.",
+            ),
+            Parameter(
+                "cost_units",
+                "float",
+                "Megapixel-steps of all its jobs, as `GET /v1/usage` counts them. From 0 to 1000000. Left out: `10000.0`.",
+            ),
+        ),
+    ),
+    Parameter(
+        "mode",
+        "str",
+        "Whether it may ask a person: `auto` decides everything by itself, `ask` asks where it needs an answer, `approve` also asks before each job that draws. One of `auto`, `ask`, `approve`. Left out: `auto`.",
+        choices=("auto", "ask", "approve"),
+    ),
+    Parameter(
+        "planner",
+        "str",
+        "Who plans: a `template`, whose slots are filled from the brief; the `language` model, which must be one that calls tools; `auto` takes a template if one fits, or else the language model. One of `auto`, `template`, `language`. Left out: `auto`.",
+        choices=("auto", "template", "language"),
+    ),
+    Parameter("model", "str", "The model that draws where the plan names none. Left out: the server's default."),
+    Parameter(
+        "seed", "int", "All seeds of its jobs follow from it. From 0 to 9007199254740991. Left out: a random one."
+    ),
+    Parameter(
+        "replay",
+        "str",
+        "The id of an earlier agent job that succeeded: what its language model and its people said is taken from its record, its jobs run again with the same seeds. Left out: `brief`.",
+    ),
+    Parameter(
+        "priority",
+        "int",
+        "Among the jobs of the same API key: each step up gives four times the share of the device. From -2 to 2.",
+    ),
+)
+
 KINDS = (
     Kind(
         "txt2img",
@@ -553,6 +614,14 @@ KINDS = (
         "document",
         DEPLOYPARAMS,
         required=("model",),
+        ignored=(),
+    ),
+    Kind(
+        "agent",
+        "Make images from a brief, by a plan, tools and checks.",
+        "document",
+        AGENTPARAMS,
+        required=(),
         ignored=(),
     ),
 )

@@ -33,8 +33,10 @@ ALWAYS_OWN = frozenset({
 EVENTS = ("job.started", "job.progress", "job.finished")
 DAY_S = 24 * 3600
 
-_MAY_BE_POSITIONAL = {"describe_model": {"model": "NAME"}}
+_MAY_BE_POSITIONAL = {"describe_model": {"model": "NAME"}, "agent": {"brief": "BRIEF"}}
 """By the kind: parameters that may be given at their place or by their flag."""
+_RUN = {"agent": "agent:run_agent"}
+"""The functions of commands that tell more of their job than others do."""
 _POSITIONAL = {"prompt": "PROMPT", "image": "IMAGE", "mask": "MASK"}
 
 
@@ -104,7 +106,7 @@ def _verbs(commands: "Commands", name: str, text: str) -> "Commands":
 def _add_kind(commands: "Commands", common: Parser, kind: Kind) -> None:
     method = _METHODS.get(kind.name, kind.name)
     text = kind.summary[0].lower() + kind.summary[1:].rstrip(".")
-    command = _add(commands, common, _command(kind.name), "drawing:run_kind", text)
+    command = _add(commands, common, _command(kind.name), _RUN.get(kind.name, "drawing:run_kind"), text)
     command.set_defaults(kind=kind.name, method=method)
     optional = _MAY_BE_POSITIONAL.get(kind.name, {})
     arguments = [_POSITIONAL.get(each, each.upper()) for each in kind.required] + [
@@ -177,7 +179,7 @@ def _add_batch(commands: "Commands", common: Parser) -> None:
 
 
 def _add_jobs(commands: "Commands", common: Parser) -> None:
-    verbs = _verbs(commands, "jobs", "list, show, watch, cancel or delete jobs")
+    verbs = _verbs(commands, "jobs", "list, show, watch, cancel, tell or delete jobs")
     listing = _add(verbs, common, "list", "jobs:list_jobs", "list the newest jobs")
     listing.add_argument("--status", action="append", metavar="STATUS", help="only these; may be repeated")
     _add_filters(listing)
@@ -188,6 +190,10 @@ def _add_jobs(commands: "Commands", common: Parser) -> None:
         ("cancel", "jobs:cancel_job", "cancel a job"),
     ):
         _add(verbs, common, name, run, text).add_argument("id", metavar="ID", help="the job's id")
+    telling = _add(verbs, common, "tell", "jobs:tell_job", "answer an agent job, or say what it shall change")
+    telling.add_argument("id", metavar="ID", help="the job's id")
+    telling.add_argument("text", metavar="TEXT", help="the answer, or the wish")
+    telling.add_argument("--question", metavar="ID", help="the question that is answered, if only that one may be")
     deleting = _add(verbs, common, "delete", "jobs:delete_jobs", "delete jobs with their images")
     deleting.add_argument("ids", metavar="ID", nargs="*", help="the jobs' ids")
     deleting.add_argument("--all", action="store_true", help="all jobs of the API key")

@@ -1,0 +1,114 @@
+"""The command `photogram agent`: runs an agent job, tells what it does, asks its questions, and saves what it made."""
+
+import argparse
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from photogram import Event, Job, Noted, Photogram, Progressed, Queued, StatusChanged
+from photogram._flows import check_succeeded
+
+from .files import Output, check_folder, text_of
+from .flags import options_of, params_of
+from .output import escaped, estimate_lines, job_lines, labelled, place_text, print_lines, to_json
+
+_TEXT_CHARS = 120
+
+
+def run_agent(options: argparse.Namespace, client: Photogram) -> None:
+    """Run the job, with its events as lines on standard error; its questions are asked where somebody is there."""
+    check_folder(options.save_to)
+    params = params_of(options)
+    if "brief" in params:
+        params["brief"] = text_of(params["brief"])
+    given: Any = options_of(options) or None
+    if options.dry_run:
+        estimate = client.dry_run_kind("agent", params, options=given)
+        print_lines([to_json(asdict(estimate))] if options.json else estimate_lines(estimate))
+        return
+    job = client.submit_kind("agent", params, options=given)
+    try:
+        for event in client.jobs.watch(job):
+            _show(client, job.id, event)
+    except KeyboardInterrupt:
+        client.jobs.cancel(job)
+        raise
+    job = client.jobs.get(job)
+    check_succeeded(job)
+    saved = [*_save_images(client, job, options), *_save_files(client, job, options)]
+    if options.json:
+        print(to_json({**asdict(job), "saved": [str(path) for path in saved]}))
+    else:
+        print_lines([*job_lines(job), *(labelled("file", path) for path in saved)])
+
+
+def _show(client: Photogram, job_id: str, event: Event) -> None:
+    match event:
+        case StatusChanged(job):
+            _line(f"{job.status} {job.id}")
+        case Queued(place):
+            _line(place_text(place))
+        case Progressed(step, steps):
+            _line(f"{step} of at most {steps} steps")
+        case Noted(document):
+            _line(_told(document))
+            if document.get("event") == "question" and sys.stdin.isatty():
+                _answer(client, job_id, document)
+
+
+def _told(document: Mapping[str, object]) -> str:
+    match document:
+        case {"event": "plan", "plan": list(plan)}:
+            return "plan: " + "; ".join(str(each.get("name")) for each in plan)
+        case {"event": "subtask", "subtask": subtask, "status": status}:
+            return f"subtask {subtask}: {status}"
+        case {"event": "call", "tool": tool, "arguments": arguments}:
+            return f"call {tool} {arguments}"
+        case {"event": "result", "tool": tool, "error": error, "files": list(files)}:
+            return f"{tool} failed: {error}" if error else f"{tool}: {', '.join(map(str, files)) or 'done'}"
+        case {"event": "check", "passed": passed, "verdicts": list(verdicts), "error": error}:
+            sentences = "; ".join(str(each.get("sentence")) for each in verdicts)
+            return f"check {'passed' if passed else 'not passed'}: {error or sentences or 'nothing to check'}"
+        case {"event": "question", "question": question, "choices": choices}:
+            return f"question: {question} {choices or ''}"
+        case _:
+            return " ".join(f"{name}={value}" for name, value in document.items())
+
+
+def _answer(client: Photogram, job_id: str, document: Mapping[str, object]) -> None:
+    text = input("answer: ").strip()
+    if text:
+        client.jobs.tell(job_id, text, str(document["id"]))
+
+
+def _line(text: str) -> None:
+    shown = escaped(text)
+    shown = shown if len(shown) <= _TEXT_CHARS else shown[: _TEXT_CHARS - 1] + "…"
+    print(f"{time.strftime('%H:%M:%S')} {shown}", file=sys.stderr, flush=True)
+
+
+def _save_images(client: Photogram, job: Job, options: argparse.Namespace) -> list[Path]:
+    """Save the images under the names that they have in the workspace of the agent; raises OSError."""
+    document = job.result.document if job.result else None
+    names = document.get("images", ()) if isinstance(document, dict) else ()
+    count = len(job.result.images) if job.result else 0
+    saved = []
+    for index in range(count):
+        name = Path(str(names[index])).name if index < len(names) else f"image-{index + 1}.png"
+        saved.append(_written(Path(options.save_to) / name, client.download(job, index).data, options))
+    return saved
+
+
+def _save_files(client: Photogram, job: Job, options: argparse.Namespace) -> list[Path]:
+    files = job.result.files if job.result else ()
+    return [
+        _written(Path(options.save_to) / Path(each.name).name, client.download_file(job, index), options)
+        for index, each in enumerate(files)
+    ]
+
+
+def _written(path: Path, data: bytes, options: argparse.Namespace) -> Path:
+    return Output(path, replaces=options.overwrite).write(data).path or path

@@ -1,0 +1,1 @@
+"""What an agent job plans with: the plan and its changes, calls of tools, checks of what came of them, templates."""

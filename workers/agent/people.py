@@ -1,0 +1,75 @@
+"""What an agent job asks people, and what they tell it; each answer and each wish is a recorded step."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from anyio import to_thread
+
+from models.jobs.results import Json
+from service.backbone.agent_jobs import AgentRecord
+from workers.agent.errors import ExecutionLost
+from workers.agent.steps import INPUT, RecordedSteps
+
+_LOOKED_EVERY_S = 0.25
+QUESTION_MAX_CHARS, CHOICES_MAX, CHOICE_MAX_CHARS, IMAGES_MAX = 1_000, 8, 200, 16
+
+
+class People:
+    """The people behind one agent job.
+
+    Args:
+        tell: adds an event to those of the job.
+    """
+
+    def __init__(self, record: AgentRecord, steps: RecordedSteps, tell: Callable[[Mapping[str, Json]], None]) -> None:
+        self._record, self._steps, self._tell = record, steps, tell
+        self._taken = 0
+        self._asking = asyncio.Lock()
+
+    async def ask(self, key: str, question: str, choices: Sequence[str], images: Sequence[str]) -> str:
+        """The answer to a question; waits for it as long as it takes, which the budget does not count.
+
+        Args:
+            images: the ids of stored images that the question is about.
+        """
+        asked: dict[str, Json] = {
+            "event": "question", "id": key, "question": question[:QUESTION_MAX_CHARS],
+            "choices": [choice[:CHOICE_MAX_CHARS] for choice in choices[:CHOICES_MAX]],
+            "images": list(images[:IMAGES_MAX]),
+        }  # fmt: skip
+
+        async def answer() -> Json:
+            if told := await self._told():  # the answer came while no worker ran the job
+                return told[0]
+            if not await to_thread.run_sync(self._record.ask, asked):
+                raise ExecutionLost("the job has ended, or another worker runs it")
+            began_at = time.monotonic()
+            try:
+                while not (told := await self._told()):
+                    await asyncio.sleep(_LOOKED_EVERY_S)
+            finally:
+                self._steps.not_counted(time.monotonic() - began_at)
+            return told[0]
+
+        async with self._asking:  # one question at a time
+            request: Json = {"question": asked["question"], "choices": asked["choices"]}
+            said = await self._steps.step(key, INPUT, request, answer)
+            self._taken += 1
+        return str(said)
+
+    async def wishes(self, key: str) -> list[str]:
+        """What people said without being asked, since the last time."""
+
+        async def told() -> Json:
+            return [*await self._told()]
+
+        said = await self._steps.step(key, INPUT, None, told)
+        assert isinstance(said, list)
+        self._taken += len(said)
+        return list(map(str, said))
+
+    async def _told(self) -> list[str]:
+        return [each["text"] for each in await to_thread.run_sync(self._record.told, self._taken)]

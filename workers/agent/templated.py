@@ -1,0 +1,109 @@
+"""The planner of templates: the plan has all calls, and what people say changes the slots that it follows from."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+
+from models.agent.calls import Call, ToolResult, ToolSpec
+from models.agent.checks import Verdict
+from models.agent.plan import DONE, MODIFIABLE, Plan, PlanChange, Subtask
+from models.agent.refusals import PlanRefused
+from models.agent.said import Said
+from models.agent.templates.improve import KEEP
+from models.agent.templates.template import Template
+from models.jobs.results import Json
+from workers.agent.seams import Performed, Situation, Toolbox
+from workers.agent.toolbox import ASK
+
+
+class TemplatePlanner:
+    """Performs the plan of a template; the protocol is ``workers.agent.seams.Planner``.
+
+    Args:
+        slots: what fills the template.
+        files: the names of the files that the job starts with.
+    """
+
+    def __init__(self, template: Template, slots: Mapping[str, Json], files: Sequence[str], seed: int) -> None:
+        self._template, self._slots = template, {**slots}
+        self._files, self._seed = files, seed
+        self._heard = 0
+        self._plan = self._planned()
+
+    async def plan(self, key: str, situation: Situation, tools: Sequence[ToolSpec]) -> Plan:
+        return self._plan
+
+    async def prepare(self, upcoming: Sequence[Subtask], toolbox: Toolbox) -> None:
+        """Make the calls of the first tries of subtasks that do not need each other, all at once."""
+        await asyncio.gather(*(toolbox.call(*each) for subtask in upcoming for each in _calls(subtask, 1)))
+
+    async def perform(
+        self, key: str, subtask: Subtask, situation: Situation, toolbox: Toolbox, tried: int
+    ) -> Performed:
+        """Make the calls of the try, one after the other; the first one that fails ends it."""
+        answers: list[str] = []
+        for place, call in _calls(subtask, tried + 1):
+            result = await toolbox.call(place, call)
+            if call.tool == ASK:
+                answers.append(_answer(result))
+            elif result.error is not None:
+                return Performed(summary=subtask.goal, error=result.error)
+        return Performed(summary=subtask.goal, said=tuple(answers))
+
+    async def refine(
+        self, key: str, plan: Plan, subtask: Subtask, verdicts: Sequence[Verdict], situation: Situation
+    ) -> tuple[PlanChange, ...]:
+        """What is different in the plan after what people have said since the last time; nothing else changes it."""
+        for text in situation.feedback[self._heard :]:
+            self._slots = self._template.hear(self._slots, Said.of(text))
+        is_news = len(situation.feedback) > self._heard
+        self._heard = len(situation.feedback)
+        if not is_news:
+            return ()
+        try:
+            wanted = self._planned()
+        except PlanRefused:  # of slots that no plan can be made of
+            return ()
+        return tuple(_changes(plan, wanted))
+
+    def _planned(self) -> Plan:
+        return self._template.plan(self._slots, self._files, self._seed)
+
+
+def _calls(subtask: Subtask, number: int) -> list[tuple[str, Call]]:
+    """The calls of a try, each with the key of its step."""
+    calls = subtask.calls_of(number - 1)
+    version = f"{subtask.id}/version-{subtask.refinements}/try-{number}"
+    return [(f"{version}/call-{place}", call) for place, call in enumerate(calls, 1)]
+
+
+def _answer(result: ToolResult) -> str:
+    """What a person answered; where nobody may be asked, nobody wants anything else."""
+    return KEEP if result.error is not None else str(result.facts.get("answer", KEEP))
+
+
+def _changes(plan: Plan, wanted: Plan) -> Iterator[PlanChange]:
+    """What makes ``wanted`` of ``plan``: what is done and would be otherwise now is done again."""
+    now, then = list(plan.subtasks), list(wanted.subtasks)
+    again: list[Subtask] = []
+    for old, new in zip(now, then, strict=False):
+        if _content(old) == _content(new):
+            continue
+        if old.status == DONE:
+            again.append(new)
+        else:
+            yield PlanChange.modify(old.id, **_content(new))
+    for old in now[len(then) :]:
+        if not old.is_settled:
+            yield PlanChange.delete(old.id)
+    last_done = next((each.id for each in reversed(now) if each.status == DONE), "")
+    for new in reversed(again):
+        yield PlanChange.add(last_done, new)
+    for new in reversed(then[len(now) :]):
+        yield PlanChange.add(now[-1].id, new)
+
+
+def _content(subtask: Subtask) -> dict[str, Json]:
+    payload = subtask.to_payload()
+    return {name: payload[name] for name in MODIFIABLE}

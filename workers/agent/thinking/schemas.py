@@ -1,0 +1,57 @@
+"""The JSON schemas of plans as a language model reads them: without what tells it nothing, and short where space is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from models.agent.checks import CHECK_SCHEMA
+
+_SAYS_NOTHING = ("title", "default")
+
+
+def written(schema: Mapping[str, Any], *, is_short: bool) -> dict[str, Any]:
+    """``schema`` without titles and defaults, which take a fifth of it.
+
+    With ``is_short``, which leaves a fifth of it, the arguments of a check are any object, and described in words: a
+    wrong one is refused by :class:`Check` and not by the schema.
+    """
+    if is_short and schema == CHECK_SCHEMA:
+        return _short_check()
+    kept = {key: value for key, value in schema.items() if key not in _SAYS_NOTHING}
+    if isinstance(properties := kept.get("properties"), Mapping):
+        kept["properties"] = {name: written(part, is_short=is_short) for name, part in properties.items()}
+    if isinstance(items := kept.get("items"), Mapping):
+        kept["items"] = written(items, is_short=is_short)
+    if "anyOf" in kept:
+        kept["anyOf"] = [written(part, is_short=is_short) for part in kept["anyOf"]]
+    return kept
+
+
+def _short_check() -> dict[str, Any]:
+    kinds = {branch["properties"]["kind"]["const"]: branch for branch in CHECK_SCHEMA["anyOf"]}
+    described = "; ".join(f"{kind}: {_arguments(branch['properties']['arguments'])}" for kind, branch in kinds.items())
+    arguments = {"type": "object", "description": f"By kind, with ? where optional: {described}."}
+    return {
+        "type": "object",
+        "properties": {"kind": {"enum": list(kinds)}, "arguments": arguments},
+        "required": ["kind", "arguments"],
+        "additionalProperties": False,
+    }
+
+
+def _arguments(schema: Mapping[str, Any]) -> str:
+    """As in ``file (text), width? (integer)``."""
+    required = schema.get("required", ())
+    return ", ".join(
+        f"{name}{'' if name in required else '?'} ({_type(part)})" for name, part in schema["properties"].items()
+    )
+
+
+def _type(schema: Mapping[str, Any]) -> str:
+    branches = [part for part in schema.get("anyOf", ()) if part.get("type") != "null"]
+    if branches:
+        return " or ".join(map(_type, branches))
+    if schema.get("type") == "array":
+        return f"list of {_type(schema.get('items', {}))}"
+    return {"string": "text"}.get(schema.get("type", ""), str(schema.get("type", "value")))
