@@ -15,7 +15,7 @@ from workers.agent.tool_server.settings import FolderLimits
 
 from .conftest import Tools, png
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 HOSTILE = [
     "", "/etc/passwd", "../x", "a/../../x", "a//b", "a/./b", "a/", ".hidden", "a/.git/x", "..", "x\0y", "x\ny",

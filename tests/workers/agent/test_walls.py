@@ -16,7 +16,7 @@ from workers.agent.workspace import Workspace
 from .conftest import PYTHON_S, Tools, is_running, processes_of
 
 pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.skipif(sys.platform != "linux", reason="the walls are Linux's"),
 ]
 PACKAGE = Path(__file__).parents[3] / "workers" / "agent" / "tool_server"
