@@ -72,7 +72,7 @@ class ErrorCode(Enum):
     REQUEST_TIMEOUT = (408, "Request Timeout")
     ALREADY_USED = (409, "Already Used")
     KEY_IN_USE = (409, "Key In Use")
-    NOT_ASKED = (409, "Not Asked")
+    NOT_ASKED = (409, "Input Not Taken")
     TOO_MANY_WEBHOOKS = (409, "Too Many Webhooks")
     BODY_TOO_LARGE = (413, "Body Too Large")
     UNSUPPORTED_MEDIA_TYPE = (415, "Unsupported Media Type")

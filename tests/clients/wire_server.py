@@ -99,6 +99,9 @@ class WireServer:
         self.step_s = 0.0
         self.faults: Counter[str] = Counter()
         self.outcome = "succeeded"
+        self.question: dict[str, object] | None = None
+        """What agents ask."""
+        self.told: list[dict[str, object]] = []
         self.rewrite = APPLIED
         self.warnings: list[str] = []
         self.asked: list[dict[str, object]] = []
@@ -136,6 +139,7 @@ class WireServer:
         app.put("/v1/jobs/{job_id}")(self._put)
         app.get("/v1/jobs/{job_id}")(self._get)
         app.post("/v1/jobs/{job_id}/cancel")(self._cancel)
+        app.post("/v1/jobs/{job_id}/input")(self._tell)
         app.get("/v1/jobs/{job_id}/events")(self._events)
         app.post("/v1/prompts/rewrite")(self._rewrite)
         app.post("/v1/assist")(self._assist)
@@ -200,7 +204,24 @@ class WireServer:
         image = "data:image/png;base64," + base64.b64encode(PREVIEW).decode()
         await record.tell("preview", {"step": steps, "image": image})
         await record.tell("weather", {"of": "a later version"})
+        if self.question is not None and record.job["kind"] == "agent":
+            await self._ask(record, self.question)
         await self._finish(record)
+
+    async def _ask(self, record: Record, question: dict[str, object]) -> None:
+        """Ask, and wait for the answer."""
+        record.job["waiting_for_input"] = {**question, "images": [f"{self.url}/images/drawn.png"]}
+        await record.tell("note", {"event": "question", **question, "images": ["drawn"]})
+        await self._until(record, lambda: record.job["waiting_for_input"] is None, 30)
+
+    async def _tell(self, job_id: str, request: Request) -> Response:
+        record, body = self.records[job_id], await request.json()
+        if record.job.get("waiting_for_input") is None:
+            return problem(409, "not_asked", "the job does not ask this question, or not any more")
+        self.told.append(body)
+        record.job["waiting_for_input"] = None
+        await record.tell("note", {"event": "input", "question": None, "text": body["text"]})
+        return JSONResponse(record.job)
 
     async def _finish(self, record: Record) -> None:
         if self.outcome == "never":

@@ -51,8 +51,10 @@ class Course:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all of the plan was done, and passed its checks."""
-        return self.plan is not None and self.plan.next() is None and not self.plan.failures and not self.ended_early
+        """Whether all of the plan was done, and passed its checks, of which there was one at least."""
+        if self.plan is None or self.plan.next() is not None or self.plan.failures or self.ended_early:
+            return False
+        return any(attempt.verdicts for attempt in self.tries)
 
 
 class AgentLoop:
@@ -94,9 +96,9 @@ class AgentLoop:
         turn = 0
         while (subtask := self._plan.next()) is not None:
             turn += 1
-            wishes = await self._people.wishes(f"turn-{turn}/wishes")
-            if wishes:
-                await self._hear(f"turn-{turn}", wishes)
+            remarks = await self._people.remarks(f"turn-{turn}/remarks")
+            if remarks:
+                await self._hear(f"turn-{turn}", remarks)
             elif said := await self._do(subtask):
                 await self._hear(f"turn-{turn}", said)
 
@@ -111,11 +113,16 @@ class AgentLoop:
         assert self.course.plan is not None
         return self.course.plan
 
-    def _situation(self) -> Situation:
+    def _not_passed(self, subtask_id: str) -> tuple[str, ...]:
+        """What the checks of the last try of a subtask found."""
+        last = next((each for each in reversed(self.course.tries) if each.subtask == subtask_id), None)
+        return () if last is None else tuple(each.sentence for each in last.verdicts if not each.passed)
+
+    def _situation(self, not_passed: tuple[str, ...] = ()) -> Situation:
         files = {
             name: self._files.get(name, "made by this job") for name in sorted({*self._files, *self._tools.places})
         }
-        return Situation(brief=self._brief, files=files, feedback=tuple(self.course.feedback))
+        return Situation(brief=self._brief, files=files, feedback=tuple(self.course.feedback), not_passed=not_passed)
 
     async def _do(self, subtask: Subtask) -> Sequence[str]:
         """Try a subtask; what a try that failed has written is undone, but for the best try of those that failed.
@@ -155,7 +162,8 @@ class AgentLoop:
         self._mark(subtask_id, DOING)
         subtask = self._plan.find(subtask_id)
         key = f"{subtask.id}/try-{subtask.tries}"
-        performed = await self._planner.perform(key, subtask, self._situation(), self._tools, tried)
+        situation = self._situation(self._not_passed(subtask_id))
+        performed = await self._planner.perform(key, subtask, situation, self._tools, tried)
         verdicts = () if performed.error is not None else await self._checked(key, subtask)
         attempt = Try(subtask=subtask.id, number=subtask.tries, performed=performed, verdicts=verdicts)
         self.course.tries.append(attempt)

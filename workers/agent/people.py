@@ -1,4 +1,4 @@
-"""What an agent job asks people, and what they tell it; each answer and each wish is a recorded step."""
+"""What an agent job asks people, and what they tell it; each answer and each remark is a recorded step."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class People:
             self._taken += 1
         return str(said)
 
-    async def wishes(self, key: str) -> list[str]:
+    async def remarks(self, key: str) -> list[str]:
         """What people said without being asked, since the last time."""
 
         async def told() -> Json:

@@ -56,6 +56,8 @@ class Situation:
     """The files of the workspace: path, and a few words about each."""
     feedback: tuple[str, ...] = ()
     """What people said since the job began, in order."""
+    not_passed: tuple[str, ...] = ()
+    """What the checks found in the last try of the subtask that is performed, if it did not pass."""
 
 
 @dataclass(frozen=True, kw_only=True)

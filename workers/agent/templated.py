@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from models.agent.calls import Call, ToolResult, ToolSpec
 from models.agent.checks import Verdict
-from models.agent.plan import DONE, MODIFIABLE, Plan, PlanChange, Subtask
-from models.agent.refusals import PlanRefused
-from models.agent.said import Said
+from models.agent.feedback import ASK, changes_between, slots_after
+from models.agent.plan import Plan, PlanChange, Subtask
 from models.agent.templates.improve import KEEP
 from models.agent.templates.template import Template
 from models.jobs.results import Json
 from workers.agent.seams import Performed, Situation, Toolbox
-from workers.agent.toolbox import ASK
 
 
 class TemplatePlanner:
@@ -55,17 +53,11 @@ class TemplatePlanner:
         self, key: str, plan: Plan, subtask: Subtask, verdicts: Sequence[Verdict], situation: Situation
     ) -> tuple[PlanChange, ...]:
         """What is different in the plan after what people have said since the last time; nothing else changes it."""
-        for text in situation.feedback[self._heard :]:
-            self._slots = self._template.hear(self._slots, Said.of(text))
-        is_news = len(situation.feedback) > self._heard
-        self._heard = len(situation.feedback)
-        if not is_news:
+        news, self._heard = situation.feedback[self._heard :], len(situation.feedback)
+        if not news:
             return ()
-        try:
-            wanted = self._planned()
-        except PlanRefused:  # of slots that no plan can be made of
-            return ()
-        return tuple(_changes(plan, wanted))
+        self._slots = slots_after(self._template, self._slots, news)
+        return changes_between(plan, self._planned())
 
     def _planned(self) -> Plan:
         return self._template.plan(self._slots, self._files, self._seed)
@@ -81,29 +73,3 @@ def _calls(subtask: Subtask, number: int) -> list[tuple[str, Call]]:
 def _answer(result: ToolResult) -> str:
     """What a person answered; where nobody may be asked, nobody wants anything else."""
     return KEEP if result.error is not None else str(result.facts.get("answer", KEEP))
-
-
-def _changes(plan: Plan, wanted: Plan) -> Iterator[PlanChange]:
-    """What makes ``wanted`` of ``plan``: what is done and would be otherwise now is done again."""
-    now, then = list(plan.subtasks), list(wanted.subtasks)
-    again: list[Subtask] = []
-    for old, new in zip(now, then, strict=False):
-        if _content(old) == _content(new):
-            continue
-        if old.status == DONE:
-            again.append(new)
-        else:
-            yield PlanChange.modify(old.id, **_content(new))
-    for old in now[len(then) :]:
-        if not old.is_settled:
-            yield PlanChange.delete(old.id)
-    last_done = next((each.id for each in reversed(now) if each.status == DONE), "")
-    for new in reversed(again):
-        yield PlanChange.add(last_done, new)
-    for new in reversed(then[len(now) :]):
-        yield PlanChange.add(now[-1].id, new)
-
-
-def _content(subtask: Subtask) -> dict[str, Json]:
-    payload = subtask.to_payload()
-    return {name: payload[name] for name in MODIFIABLE}

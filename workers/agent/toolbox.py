@@ -10,6 +10,7 @@ from typing import Any
 from anyio import to_thread
 
 from models.agent.calls import Call, ToolResult, ToolSpec
+from models.agent.feedback import ASK
 from models.errors import InputUnavailable, PhotogramError
 from models.jobs.agents import APPROVE, AUTO
 from models.jobs.candidates import seed_of
@@ -24,7 +25,6 @@ from workers.agent.people import CHOICE_MAX_CHARS, CHOICES_MAX, IMAGES_MAX, QUES
 from workers.agent.steps import TOOL, RecordedSteps
 from workers.agent.workspace import Tool, Workspace
 
-ASK = "ask"
 _ASK = ToolSpec(
     name=ASK,
     description="Ask the person who wrote the brief, and wait for the answer.",

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from models.agent.choosing import Choice, NoChoice, choose, choose_by_rules
 from models.agent.refusals import BriefRefused
+from models.agent.said import Said
 from models.agent.templates import TEMPLATES
+from models.jobs.prompts import parse
 
 BRIEFS: list[tuple[str, tuple[str, ...], str, dict[str, Any]]] = [
     (
@@ -183,3 +188,33 @@ def test_what_people_wrote_stays_content() -> None:
         assert not set('<>()[]{}|:\\\n"*') & set(str(call.arguments.get("prompt", "")))
         assert "AND" not in str(call.arguments.get("prompt", ""))
         assert str(call.arguments["save_as"]).startswith("icons/")
+
+
+SPOKEN = """
+a an the of in on and with for about : , . ; 1. 2. - 3 4 12 999 six red light blue white grey ground background
+style flat colours colors icons icon set sheet panels story storyboard comic pose poses character product cat
+dog cup car t-shirt fruit animals photo this make it better enlarge upscale 4x turn into draw image feedback
+rounds first then finally " ' “ ” ( ) < > AND BREAK <lora:x:1> ü 🎉 that finds x.png ../x
+"""
+WORDS = st.sampled_from([*SPOKEN.split(), "\n", "\x00", "\udcff"])
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.one_of(WORDS, st.text(max_size=12)), max_size=30),
+    st.sampled_from([(), ("x.png",), ("a/b.jpg", "x.txt")]),
+)
+def test_any_brief_is_understood_or_refused(words: list[str], files: tuple[str, ...]) -> None:
+    try:
+        choice = choose_by_rules(" ".join(words), files)
+    except BriefRefused as refusal:
+        assert len(str(refusal)) < 1000
+        return
+    plan = TEMPLATES[choice.template].plan(choice.slots, files)
+    json.dumps(plan.to_payload(), allow_nan=False, ensure_ascii=False).encode()
+    for call in (call for each in plan.leaves() for call in (*each.calls, *each.retry_calls)):
+        parse(str(call.arguments.get("prompt", "")))
+        assert call.tool in {"txt2img", "img2img", "upscale", "compose", "ask"}
+        assert "save_as" not in call.arguments or str(call.arguments["save_as"]).count("..") == 0
+    for text in (" ".join(reversed(words)), "make it red on a blue background in a flat style"):
+        TEMPLATES[choice.template].plan(TEMPLATES[choice.template].hear(choice.slots, Said.of(text)), files)

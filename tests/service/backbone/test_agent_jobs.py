@@ -114,10 +114,10 @@ async def test_a_question_is_shown_until_it_is_answered(ledger, job, record, tol
     assert [fields[b"kind"] for _, fields in redis.xrange(events_key(job))][-2:] == [b"note", b"note"]
 
 
-async def test_wishes_are_taken_without_a_question_up_to_a_number(record, told):
-    assert [await told(f"wish {number}") for number in range(INPUTS_MAX)] == ["told"] * INPUTS_MAX
+async def test_remarks_are_taken_without_a_question_up_to_a_number(record, told):
+    assert [await told(f"remark {number}") for number in range(INPUTS_MAX)] == ["told"] * INPUTS_MAX
     assert await told("one more") == "full"
-    assert [each["text"] for each in record.told(INPUTS_MAX - 1)] == [f"wish {INPUTS_MAX - 1}"]
+    assert [each["text"] for each in record.told(INPUTS_MAX - 1)] == [f"remark {INPUTS_MAX - 1}"]
 
 
 async def test_nothing_is_left_when_the_job_ends(redis, ledger, job, record, told):

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(600)
 KEY = "a-key-of-an-agent"
 OWNER = owner_id(KEY)
 JOB = {"brief": "draw a cat", "seed": 3, "budget": Budget(steps=7)}
-"""Its steps are of every kind: a choice, wishes, drawing, seeing, and tools of the sandbox; then the budget ends it."""
+"""Its steps are of every kind: a choice, remarks, drawing, and tools of the sandbox; then the budget ends it."""
 
 
 class Runs:

@@ -22,6 +22,7 @@ from workers.agent.seams import Performed, Toolbox
 from workers.agent.thinking.conversation import Conversation
 from workers.agent.thinking.outputs import FINISH
 from workers.agent.thinking.prompts import PERFORMING, of_result
+from workers.agent.thinking.schemas import shown
 
 ASK = "ask"
 """The tool that asks a person."""
@@ -49,7 +50,11 @@ class Performance:
     The tools are external ones of pydantic-ai: it gives their calls back, and goes on with their results.
     """
 
-    def __init__(self, key: str, model: Model, toolbox: Toolbox, limits: Limits) -> None:
+    def __init__(self, key: str, model: Model, toolbox: Toolbox, limits: Limits, *, is_short: bool) -> None:
+        """
+        Args:
+            is_short: whether the model has a small context.
+        """
         self._key = key
         self._toolbox = toolbox
         self._limits = limits
@@ -59,7 +64,7 @@ class Performance:
         self._said: list[str] = []
         self.made: list[str] = []
         """Each call that was made, and how it ended, for the next try."""
-        toolset: ExternalToolset[None] = ExternalToolset([_definition(spec) for spec in toolbox.specs])
+        toolset: ExternalToolset[None] = ExternalToolset([_definition(spec, is_short) for spec in toolbox.specs])
         self._conversation = Conversation(
             model, PERFORMING, FINISH, corrections_max=limits.corrections, toolsets=[toolset]
         )
@@ -121,5 +126,6 @@ def _same(tool: str, arguments: dict[str, Any]) -> str:
     return f"{tool} {json.dumps(arguments, sort_keys=True, ensure_ascii=False)}"
 
 
-def _definition(spec: ToolSpec) -> ToolDefinition:
-    return ToolDefinition(name=spec.name, description=spec.description, parameters_json_schema=dict(spec.parameters))
+def _definition(spec: ToolSpec, is_short: bool) -> ToolDefinition:
+    schema = shown(spec.parameters, is_short=is_short)
+    return ToolDefinition(name=spec.name, description=spec.description, parameters_json_schema=schema)

@@ -21,7 +21,7 @@ from workers.agent.thinking.recorded_model import Allowance, RecordedModel
 
 REQUESTS_MAX = 200
 SMALL_CONTEXT_TOKENS = 16_384
-"""Models with a smaller context get shorter schemas of plans."""
+"""Models with a smaller context get shorter schemas."""
 _Read = TypeVar("_Read")
 
 
@@ -67,7 +67,7 @@ class FreePlanner:
         self, key: str, subtask: Subtask, situation: Situation, toolbox: Toolbox, tried: int
     ) -> Performed:
         """One try of ``subtask``; a further one is told what the last one did."""
-        performance = Performance(key, self._recorded(key), toolbox, self._limits)
+        performance = Performance(key, self._recorded(key), toolbox, self._limits, is_short=self._is_short)
         message = to_perform(subtask, situation, self._last_tries.get(subtask.id, ()), self._limits.calls)
         try:
             performed = await performance.run(message)

@@ -68,7 +68,8 @@ def to_perform(subtask: Subtask, situation: Situation, last_try: Sequence[str], 
     Args:
         last_try: what an earlier try did that did not pass the checks, a line for each call; empty for the first.
     """
-    lines = [_cut(" ".join(line.split()), LINE_MAX_CHARS) for line in last_try]
+    told = (*last_try, *(f"not passed: {sentence}" for sentence in situation.not_passed))
+    lines = [_cut(" ".join(line.split()), LINE_MAX_CHARS) for line in told]
     said = _joined([*_about(situation), (_SUBTASK, _json(_told(subtask))), (_LAST_TRY, "\n".join(lines))])
     again = "\nThe last try did not pass the checks, and what it wrote was undone: do it another way." if lines else ""
     return f"{said}\nAt most {calls_max} calls of tools.{again}"

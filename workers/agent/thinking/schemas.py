@@ -8,6 +8,7 @@ from typing import Any
 from models.agent.checks import CHECK_SCHEMA
 
 _SAYS_NOTHING = ("title", "default")
+_SCALARS = ("string", "integer", "number", "boolean")
 
 
 def written(schema: Mapping[str, Any], *, is_short: bool) -> dict[str, Any]:
@@ -26,6 +27,24 @@ def written(schema: Mapping[str, Any], *, is_short: bool) -> dict[str, Any]:
     if "anyOf" in kept:
         kept["anyOf"] = [written(part, is_short=is_short) for part in kept["anyOf"]]
     return kept
+
+
+def shown(parameters: Mapping[str, Any], *, is_short: bool) -> dict[str, Any]:
+    """The schema of a tool's arguments as the model is shown it; a call is checked against ``parameters`` themselves.
+
+    With ``is_short`` optional arguments have no descriptions, and those that are lists or objects are left out: with
+    them, the tools that draw alone fill a context of 4,096 tokens.
+    """
+    whole = written(parameters, is_short=False)
+    if not is_short:
+        return whole
+    required = whole.get("required", ())
+    kept = {
+        name: part if name in required else {key: value for key, value in part.items() if key != "description"}
+        for name, part in whole.get("properties", {}).items()
+        if name in required or part.get("type") in _SCALARS
+    }
+    return whole | {"properties": kept}
 
 
 def _short_check() -> dict[str, Any]:

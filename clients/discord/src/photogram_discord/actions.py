@@ -11,7 +11,7 @@ from photogram import AsyncPhotogram, Job
 
 from .drawing import Drawing, drawing_id_of
 from .errors import Refused
-from .modals import PromptModal
+from .modals import AnswerModal, PromptModal
 
 if TYPE_CHECKING:
     from .bot import PhotogramBot
@@ -69,6 +69,31 @@ async def _edit(interaction: BotInteraction, drawing: Drawing, job_id: str) -> N
     await interaction.response.send_modal(PromptModal("Edit prompt", drawing.prompt, submitted))
 
 
+async def answer(interaction: BotInteraction, job_id: str, text: str) -> None:
+    """Tell an agent job what a person says; a failure is shown only to that person."""
+    try:
+        drawing = interaction.client.store.drawing(drawing_id_of(job_id))
+        if drawing is None:
+            raise Refused("I no longer know this job.")
+        _check_owner(interaction, drawing)
+        is_form = interaction.type is discord.InteractionType.modal_submit
+        await interaction.response.defer(thinking=is_form, ephemeral=True)
+        await interaction.client.servers.client(drawing.guild).jobs.tell(job_id, text)
+        if is_form:  # the message of the job goes on by itself
+            await interaction.delete_original_response()
+    except Exception as error:
+        await interaction.client.explain(interaction, error)
+
+
+async def _answer(interaction: BotInteraction, drawing: Drawing, job_id: str) -> None:
+    _check_owner(interaction, drawing)
+
+    async def submitted(submission: BotInteraction, text: str) -> None:
+        await answer(submission, job_id, text)
+
+    await interaction.response.send_modal(AnswerModal(submitted))
+
+
 async def _cancel(interaction: BotInteraction, drawing: Drawing, job_id: str) -> None:
     _check_owner(interaction, drawing)
     await interaction.response.defer()
@@ -101,6 +126,7 @@ _ACTIONS: dict[str, Callable[[Any, Drawing, str], Awaitable[None]]] = {
     "strong": _strong,
     "upscale": _upscale,
     "edit": _edit,
+    "answer": _answer,
     "cancel": _cancel,
     "delete": _delete,
 }

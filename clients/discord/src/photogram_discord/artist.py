@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import discord
 from photogram import AsyncPhotogram, PhotogramError, Proposal
 
-from .drawing import Drawing
+from .drawing import Drawing, prompt_of
 from .errors import Refused
 from .images import GivenImage
 from .rules import Request
@@ -44,7 +44,7 @@ class Artist:
         async def proposed(server: AsyncPhotogram) -> Proposal:
             return Proposal(kind, params if prepare is None else await prepare(server))
 
-        request = _request(interaction, str(params.get("prompt") or ""), params.get("num_inference_steps"), count)
+        request = _request(interaction, prompt_of(params), params.get("num_inference_steps"), count)
         await self._start(interaction, request, proposed)
 
     async def start_by_words(self, interaction: discord.Interaction[Any], words: str, image: GivenImage | None) -> None:
@@ -88,7 +88,7 @@ class Artist:
 
     async def _check_proposal(self, request: Request, proposal: Proposal) -> None:
         """Raise Refused if the rules do not allow what the language model made of a request."""
-        prompt, steps = str(proposal.params.get("prompt") or ""), proposal.params.get("num_inference_steps")
+        prompt, steps = prompt_of(proposal.params), proposal.params.get("num_inference_steps")
         proposed = replace(request, prompt=prompt, steps=steps)
         if proposed != request:
             await self._bot.rules.check(proposed)

@@ -13,7 +13,7 @@ from photogram import PhotogramError
 
 from . import commands
 from .artist import Artist
-from .buttons import ImageSelect, JobButton
+from .buttons import ChoiceSelect, ImageSelect, JobButton
 from .cards import Card, failure_card
 from .config import Config
 from .errors import Refused, explained
@@ -56,7 +56,7 @@ class PhotogramBot(discord.Client):
 
     async def setup_hook(self) -> None:
         """Register the commands and buttons, and take up what was left when the bot stopped."""
-        self.add_dynamic_items(JobButton, ImageSelect)
+        self.add_dynamic_items(JobButton, ImageSelect, ChoiceSelect)
         await self.tree.sync()
         for number, channel, message in self.store.opened():
             await self._say_that_it_was_restarted(number, channel, message)

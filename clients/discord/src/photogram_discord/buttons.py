@@ -17,9 +17,12 @@ LABELS = {
     "strong": ("Vary strong", ButtonStyle.secondary),
     "upscale": ("Upscale", ButtonStyle.secondary),
     "edit": ("Edit prompt", ButtonStyle.secondary),
+    "answer": ("Answer", ButtonStyle.primary),
     "cancel": ("Cancel", ButtonStyle.danger),
     "delete": ("Delete", ButtonStyle.danger),
 }
+CHOICE_MAX_CHARS = 100
+"""Of one entry of a menu, as Discord takes it."""
 CHOICES = ("upscale", "subtle", "strong")
 _JOB_ID = r"[A-Za-z0-9_-]{1,64}"
 
@@ -41,6 +44,27 @@ class JobButton(ui.DynamicItem[ui.Button[Any]], template=rf"photogram:(?P<action
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         await actions.perform(interaction, self.action, self.job_id)
+
+
+class ChoiceSelect(ui.DynamicItem[ui.Select[Any]], template=rf"photogram-answer:(?P<job>{_JOB_ID})"):
+    """A menu of the answers that an agent suggests to its question."""
+
+    def __init__(self, job_id: str, choices: tuple[str, ...] = ()) -> None:
+        options = [discord.SelectOption(label=choice[:CHOICE_MAX_CHARS] or "-") for choice in dict.fromkeys(choices)]
+        select: ui.Select[Any] = ui.Select(
+            custom_id=f"photogram-answer:{job_id}", placeholder="Choose an answer", options=options
+        )
+        super().__init__(select)
+        self.job_id = job_id
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str], /
+    ) -> ChoiceSelect:
+        return cls(match["job"])
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        await actions.answer(interaction, self.job_id, self.item.values[0])
 
 
 class ImageSelect(ui.DynamicItem[ui.Select[Any]], template=rf"photogram-choose:(?P<job>{_JOB_ID})"):

@@ -11,7 +11,7 @@ import discord
 from discord import ui
 from photogram import DownloadedImage
 
-from .buttons import ImageSelect, JobButton
+from .buttons import ChoiceSelect, ImageSelect, JobButton
 from .drawing import Drawing
 from .markdown import in_line, shortened
 from .progress import JobProgress, summary
@@ -59,7 +59,17 @@ def progress_card(drawing: Drawing, jobs: Sequence[JobProgress]) -> Card:
     alt = "A preview of an unfinished image"
     previews = [(f"preview-{number}.{_suffix(job.preview)}", job.preview, alt)
                 for number, job in enumerate(jobs) if job.preview is not None]  # fmt: skip
-    return Card((_heading(drawing), summary(jobs)), tuple(previews), ((JobButton("cancel", drawing.job_ids[0]),),))
+    return Card((_heading(drawing), summary(jobs)), tuple(previews), _progress_rows(drawing, jobs))
+
+
+def _progress_rows(drawing: Drawing, jobs: Sequence[JobProgress]) -> tuple[tuple[ui.Item[Any], ...], ...]:
+    """A button that cancels, and what answers the question of an agent."""
+    job_id = drawing.job_ids[0]
+    asked, cancel = jobs[0].asked, JobButton("cancel", job_id)
+    if asked is None:
+        return ((cancel,),)
+    choices = ((ChoiceSelect(job_id, asked.choices),),) if asked.choices else ()
+    return (*choices, (JobButton("answer", job_id), cancel))
 
 
 def result_card(drawing: Drawing, images: Mapping[int, DownloadedImage], failures: Sequence[str]) -> Card:
@@ -96,7 +106,7 @@ def _rows(drawing: Drawing, numbers: Sequence[int]) -> tuple[tuple[ui.Item[Any],
     delete = JobButton("delete", job_id)
     if not numbers:
         return ((JobButton("reroll", job_id), delete),)
-    if drawing.kind == "upscale":
+    if drawing.kind in ("upscale", "agent"):
         return ((JobButton("upscale", job_id), delete),)
     if len(numbers) > 1:
         choose = (ImageSelect(job_id, tuple(numbers)),)

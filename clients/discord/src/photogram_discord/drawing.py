@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -35,7 +36,8 @@ class Drawing:
 
     @property
     def prompt(self) -> str:
-        return str(self.params.get("prompt") or "")
+        """What was asked for, in words."""
+        return prompt_of(self.params)
 
     def job_params(self, number: int) -> dict[str, Any]:
         """The parameters of job `number`: each further image has the next seed, or a random one if none is given."""
@@ -48,6 +50,11 @@ class Drawing:
     @classmethod
     def from_json(cls, text: str) -> Drawing:
         return cls(**json.loads(text))
+
+
+def prompt_of(params: Mapping[str, Any]) -> str:
+    """The prompt in the parameters of a job, or the brief of an agent."""
+    return str(params.get("prompt") or params.get("brief") or "")
 
 
 def drawing_id_of(job_id: str) -> str:

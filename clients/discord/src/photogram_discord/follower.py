@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import discord
-from photogram import AsyncPhotogram, DownloadedImage, JobCanceled, JobFailed, NotFound, PhotogramError, Proposal
+from photogram import AsyncPhotogram, DownloadedImage, Image, JobCanceled, JobFailed, NotFound, PhotogramError, Proposal
 
 from .cards import FAILURE_MAX_CHARS, Card, progress_card, result_card
 from .drawing import Drawing
@@ -165,8 +165,22 @@ async def _follow(run: Run, number: int) -> DownloadedImage | str:
     async with aclosing(run.client.jobs.watch(job)) as events:
         async for event in events:
             run.jobs[number].apply(event)
+            await _show_question(run, number)
             run.changed.set()
     return await _download(run, job.id)
+
+
+async def _show_question(run: Run, number: int) -> None:
+    """Read a new question of an agent with its images, of which the last one is shown in place of a preview."""
+    job = run.jobs[number]
+    if job.asked is None or job.asked.id == job.shown_question:
+        return
+    job.shown_question = job.asked.id
+    with contextlib.suppress(PhotogramError):  # the question is shown without its image
+        job.asked = (await run.client.jobs.get(run.drawing.job_ids[number])).waiting_for_input
+        if job.asked is not None and job.asked.images:
+            image = Image(url=job.asked.images[-1], width=0, height=0)
+            job.preview = await run.client.download_image(image, file_format="webp")
 
 
 async def _download(run: Run, job_id: str) -> DownloadedImage | str:

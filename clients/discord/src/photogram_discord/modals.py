@@ -36,6 +36,19 @@ class PromptModal(_Form):
         await self._on_prompt(interaction, self._prompt.value)
 
 
+class AnswerModal(_Form):
+    """Asks for the answer to a question of an agent and calls `on_answer` with it."""
+
+    def __init__(self, on_answer: Callable[[discord.Interaction[Any], str], Awaitable[None]]) -> None:
+        super().__init__(title="Answer")
+        self._on_answer = on_answer
+        self._answer: ui.TextInput[Any] = ui.TextInput(style=discord.TextStyle.paragraph, max_length=PROMPT_MAX_CHARS)
+        self.add_item(ui.Label(text="Your answer", component=self._answer))
+
+    async def on_submit(self, interaction: discord.Interaction[Any], /) -> None:
+        await self._on_answer(interaction, self._answer.value)
+
+
 class KeyModal(_Form):
     """Asks for an API key; a form keeps it out of the channel."""
 

@@ -6,10 +6,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from photogram import Event, Job, Loading, Previewed, Progressed, Queued, QueuePlace, StatusChanged
+from photogram import Event, Job, Loading, Noted, Previewed, Progressed, Question, Queued, QueuePlace, StatusChanged
 from photogram.progress import size_text
 
 from .markdown import in_line
+
+QUESTION_MAX_CHARS = 1000
 
 
 @dataclass(slots=True)
@@ -25,6 +27,10 @@ class JobProgress:
     """Where it is in the queue, while it waits there."""
     loading: Loading | None = None
     """What the job waits for, such as a model."""
+    asked: Question | None = None
+    """What an agent asks, until that is answered."""
+    shown_question: str | None = None
+    """The question whose image is the preview."""
     trouble: str | None = None
     """Why the server is asked again, for people; None if it answered last time."""
 
@@ -41,9 +47,14 @@ class JobProgress:
                 self._advance(step, steps)
             case Previewed(_, data, _):
                 self.preview = data
+            case Noted({"event": "question"} as asked):
+                self.asked = Question.from_payload(dict(asked))
+            case Noted({"event": "input"}):
+                self.asked = None
 
     def set_job(self, job: Job) -> None:
         self.status, self.place = job.status, job.queue if job.status == "queued" else None
+        self.asked = job.waiting_for_input
         if job.progress is not None:
             self._advance(job.progress.step, job.progress.steps)
 
@@ -64,6 +75,9 @@ def summary(jobs: Sequence[JobProgress]) -> str:
     trouble = next((job.trouble for job in jobs if job.trouble is not None), None)
     if trouble is not None:
         return trouble
+    asked = next((job.asked for job in jobs if job.asked is not None), None)
+    if asked is not None:
+        return in_line(asked.question, QUESTION_MAX_CHARS)
     if any(job.step for job in jobs):
         return _bar(jobs)
     loading = next((job.loading for job in jobs if job.loading is not None), None)

@@ -192,7 +192,7 @@ def _add_jobs(commands: "Commands", common: Parser) -> None:
         _add(verbs, common, name, run, text).add_argument("id", metavar="ID", help="the job's id")
     telling = _add(verbs, common, "tell", "jobs:tell_job", "answer an agent job, or say what it shall change")
     telling.add_argument("id", metavar="ID", help="the job's id")
-    telling.add_argument("text", metavar="TEXT", help="the answer, or the wish")
+    telling.add_argument("text", metavar="TEXT", help="the answer, or the remark")
     telling.add_argument("--question", metavar="ID", help="the question that is answered, if only that one may be")
     deleting = _add(verbs, common, "delete", "jobs:delete_jobs", "delete jobs with their images")
     deleting.add_argument("ids", metavar="ID", nargs="*", help="the jobs' ids")

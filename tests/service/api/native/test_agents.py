@@ -80,7 +80,7 @@ def test_a_question_is_shown_with_its_images_and_answered(client, running):
     assert record.told(0)[0]["text"] == "left"
 
 
-def test_wishes_reach_a_job_that_asks_nothing(client, running):
+def test_remarks_reach_a_job_that_asks_nothing(client, running):
     record, path = running
     assert client.post(f"{path}/input", json={"text": "make it blue"}).status_code == 200
     assert [each["text"] for each in record.told(0)] == ["make it blue"]

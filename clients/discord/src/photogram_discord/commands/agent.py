@@ -1,0 +1,38 @@
+"""`/agent`: several finished images from a brief; it asks in its message, where buttons answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import discord
+from discord import app_commands
+from photogram import AsyncPhotogram
+
+from ..images import given_in
+from .options import Interaction
+
+if TYPE_CHECKING:
+    from ..bot import PhotogramBot
+
+
+def add_to(bot: PhotogramBot) -> None:
+    @bot.tree.command(description="Have images planned, drawn and checked from a brief")
+    @app_commands.describe(
+        brief="A story in 4 panels about ..., 6 icons of ..., a cup in 5 colours ...",
+        image="An image that it is about",
+        seed="The same seed gives the same images",
+    )  # fmt: skip
+    async def agent(
+        interaction: Interaction,
+        brief: app_commands.Range[str, 1, 4000],
+        image: discord.Attachment | None = None,
+        seed: app_commands.Range[int, 0, 2**53 - 1] | None = None,
+    ) -> None:
+        params = {"brief": brief, "mode": "ask", **({} if seed is None else {"seed": seed})}
+
+        async def with_image(server: AsyncPhotogram) -> dict[str, Any]:
+            if image is None:
+                return params
+            return {**params, "files": [await given_in(bot.files, image).upload(server)]}
+
+        await bot.artist.start(interaction, "agent", params, prepare=with_image)
