@@ -1,7 +1,7 @@
 """The process of a tool server, seen from the worker: it may lie, flood, hang or die, and is ended with all it started.
 
-A transport for the official MCP client. Unlike the one that comes with it, lines and answers are bounded, and what is no
-message of MCP ends the process.
+A transport for the official MCP client. Unlike the one that comes with it, lines and answers are bounded, and what is
+no message of MCP ends the process.
 """
 
 from __future__ import annotations

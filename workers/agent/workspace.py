@@ -1,7 +1,7 @@
 """The workspace of an agent job, on the worker's side: its folder, and the tools that work in it.
 
-The worker itself puts files in and takes them out, with the checks of the tool server but without its process. Tools run in
-that process only, and whatever it does is either a checked answer or a :class:`ToolFailed`.
+The worker itself puts files in and takes them out, with the checks of the tool server but without its process. Tools
+run in that process only, and whatever it does is either a checked answer or a :class:`ToolFailed`.
 """
 
 from __future__ import annotations

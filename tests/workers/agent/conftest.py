@@ -47,7 +47,7 @@ class Tools:
             await self("delete_file", file=entry.name)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def shared_workspace(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Workspace]:
     limits = FolderLimits(files=40, total_bytes=24 << 20, file_bytes=8 << 20)
     folder = tmp_path_factory.mktemp("agent") / "workspace"
@@ -57,7 +57,7 @@ async def shared_workspace(tmp_path_factory: pytest.TempPathFactory) -> AsyncIte
     assert not folder.exists()
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def tools(shared_workspace: Workspace) -> AsyncIterator[Tools]:
     """Tools on an empty workspace."""
     found = Tools(shared_workspace)

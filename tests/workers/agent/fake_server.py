@@ -8,12 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
-
-WAYS = (
-    "behave", "hang", "die", "kill_itself", "garbage", "long_line", "flood", "flood_errors", "long_text", "long_document",
-    "wrong_shape", "not_json", "another_id", "ask_back", "close_output", "leave_a_child",
-)  # fmt: skip
 
 
 def send(document: Any) -> None:
@@ -28,66 +24,83 @@ def text(content: str, **more: Any) -> dict[str, Any]:
     return {"content": [{"type": "text", "text": content}], **more}
 
 
-def call(number: Any, way: str) -> None:
-    match way:
-        case "hang":
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            while True:
-                time.sleep(100)
-        case "die":
-            print("secret details", file=sys.stderr, flush=True)
-            os._exit(3)
-        case "kill_itself":
-            os.kill(os.getpid(), signal.SIGKILL)
-        case "garbage":
-            sys.stdout.buffer.write(b"\xff\xfe\0garbage\n" * 1000)
-            sys.stdout.flush()
-        case "not_json":
-            print("Hello, I am a tool", flush=True)
-        case "long_line":
-            while True:
-                sys.stdout.write("x" * (1 << 20))
-        case "flood":
-            while True:
-                send(
-                    {
-                        "jsonrpc": "2.0",
-                        "method": "notifications/message",
-                        "params": {"level": "info", "data": "x" * 5000},
-                    }
-                )
-        case "flood_errors":
-            for _ in range(200):
-                sys.stderr.write("x" * (1 << 16))
-            answer(number, text("done"))
-        case "long_text":
-            answer(number, text("y" * 900_000))
-        case "long_document":
-            answer(number, text("ok", structuredContent={"x": "y" * 100_000}))
-        case "wrong_shape":
-            answer(number, {"content": "no list", "structuredContent": 7})
-        case "another_id":
-            answer(12345, text("for nobody"))
-            time.sleep(100)
-        case "ask_back":
-            send(
-                {
-                    "jsonrpc": "2.0",
-                    "id": 77,
-                    "method": "sampling/createMessage",
-                    "params": {"messages": [], "maxTokens": 9},
-                }
-            )
-            sys.stdin.readline()
-            answer(number, text("asked"))
-        case "close_output":
-            os.close(1)
-            time.sleep(100)
-        case "leave_a_child":
-            child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
-            answer(number, text(str(child.pid)))
-        case _:
-            answer(number, text("fine\x1b[31m", structuredContent={"a": 1}))
+def sleep(number: Any) -> None:
+    time.sleep(100)
+
+
+def hang(number: Any) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    while True:
+        sleep(number)
+
+
+def die(number: Any) -> None:
+    print("secret details", file=sys.stderr, flush=True)
+    os._exit(3)
+
+
+def garbage(number: Any) -> None:
+    sys.stdout.buffer.write(b"\xff\xfe\0garbage\n" * 1000)
+    sys.stdout.flush()
+
+
+def long_line(number: Any) -> None:
+    while True:
+        sys.stdout.write("x" * (1 << 20))
+
+
+def flood(number: Any) -> None:
+    message = {"level": "info", "data": "x" * 5000}
+    while True:
+        send({"jsonrpc": "2.0", "method": "notifications/message", "params": message})
+
+
+def flood_errors(number: Any) -> None:
+    for _ in range(200):
+        sys.stderr.write("x" * (1 << 16))
+    answer(number, text("done"))
+
+
+def another_id(number: Any) -> None:
+    answer(12345, text("for nobody"))
+    sleep(number)
+
+
+def ask_back(number: Any) -> None:
+    params = {"messages": [], "maxTokens": 9}
+    send({"jsonrpc": "2.0", "id": 77, "method": "sampling/createMessage", "params": params})
+    sys.stdin.readline()
+    answer(number, text("asked"))
+
+
+def close_output(number: Any) -> None:
+    os.close(1)
+    sleep(number)
+
+
+def leave_a_child(number: Any) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
+    answer(number, text(str(child.pid)))
+
+
+WAYS: dict[str, Callable[[Any], object]] = {
+    "behave": lambda number: answer(number, text("fine\x1b[31m", structuredContent={"a": 1})),
+    "hang": hang,
+    "die": die,
+    "kill_itself": lambda number: os.kill(os.getpid(), signal.SIGKILL),
+    "garbage": garbage,
+    "not_json": lambda number: print("Hello, I am a tool", flush=True),
+    "long_line": long_line,
+    "flood": flood,
+    "flood_errors": flood_errors,
+    "long_text": lambda number: answer(number, text("y" * 900_000)),
+    "long_document": lambda number: answer(number, text("ok", structuredContent={"x": "y" * 100_000})),
+    "wrong_shape": lambda number: answer(number, {"content": "no list", "structuredContent": 7}),
+    "another_id": another_id,
+    "ask_back": ask_back,
+    "close_output": close_output,
+    "leave_a_child": leave_a_child,
+}
 
 
 def main() -> None:
@@ -103,7 +116,7 @@ def main() -> None:
             case "tools/list":
                 answer(number, {"tools": [{"name": each, "inputSchema": {"type": "object"}} for each in WAYS]})
             case "tools/call":
-                call(number, request["params"]["name"])
+                WAYS[request["params"]["name"]](number)
             case _ if number is not None:
                 send({"jsonrpc": "2.0", "id": number, "error": {"code": -32601, "message": "no such method"}})
 

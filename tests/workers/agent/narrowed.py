@@ -30,8 +30,8 @@ def become_user(folder: str) -> None:
 
 def refuse_walls() -> None:
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-    machine = seccomp._machine(kernel)
-    seccomp._install(kernel, seccomp._refusals([UNSHARE, MOUNT, LANDLOCK, SECCOMP], machine))
+    refused = seccomp._refusals([UNSHARE, MOUNT, LANDLOCK, SECCOMP], seccomp._column(kernel.MACHINE))
+    seccomp._install(kernel, seccomp._program(kernel.MACHINE, refused))
 
 
 def main(how: str, folder: str, *command: str) -> None:

@@ -15,11 +15,12 @@ from workers.agent.tool_server.settings import FolderLimits
 
 from .conftest import Tools, png
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 HOSTILE = [
-    "", "/etc/passwd", "../x", "a/../../x", "a//b", "a/./b", "a/", ".hidden", "a/.git/x", "..", "x\0y", "x\ny", "x\u202egnp",
-    "a/b/c/d/e/f.txt", "n" * 101, "C:\\x", "a\\b", "x?", " x", "x ", "x.", "\ud800", "nul\x7f", "\ufeffx", "é" * 90 + "/" + "\U0001f600" * 70,
+    "", "/etc/passwd", "../x", "a/../../x", "a//b", "a/./b", "a/", ".hidden", "a/.git/x", "..", "x\0y", "x\ny",
+    "x\u202egnp", "a/b/c/d/e/f.txt", "n" * 101, "C:\\x", "a\\b", "x?", " x", "x ", "x.", "\ud800", "nul\x7f", "\ufeffx",
+    "\U0001f600" * 70,
 ]  # fmt: skip
 
 

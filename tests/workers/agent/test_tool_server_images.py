@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, PngImagePlugin
 
 from .conftest import Tools, encoded, opened, png
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 CAPTIONS = ["The fox wakes up early in the morning", "It walks to the river", "A storm comes, and it hides", "Home!"]
 
@@ -163,13 +163,14 @@ async def test_what_is_measured(tools: Tools):
     ImageDraw.Draw(layer).ellipse((20, 20, 60, 60), fill="blue")
     await tools.workspace.put("icon.png", encoded(layer, "PNG"))
     icon = await tools("measure", image="icon.png")
-    assert icon["transparent"] and icon["ground"]["name"] == "transparent" and icon["colours"][0]["name"] == "blue"
+    assert icon["ground"]["hex"] == "#00000000" and icon["transparent"]
+    assert icon["ground"]["name"] == "transparent" and icon["colours"][0]["name"] == "blue"
 
 
 @pytest.mark.parametrize(
     ("color", "name"),
     [
-        ("red", "red"), ("#0000c0", "blue"), ("white", "white"), ("black", "black"), ("#808080", "grey"),
+        ("red", "red"), ("#0000c0", "blue"), ("white", "white"), ("black", "black"), ("#808080", "gray"),
         ("#00a000", "green"), ("yellow", "yellow"), ("orange", "orange"), ("#800080", "purple"), ("pink", "pink"),
         ("#7a4a20", "brown"), ("cyan", "cyan"), ("beige", "white"), ("#e8d0a0", "beige"), ("navy", "blue"),
         ("#ffb6c1", "pink"), ("crimson", "red"),
@@ -200,7 +201,8 @@ async def test_hostile_images_are_refused_in_a_sentence(tools: Tools):
     files = {
         "bomb.png": bomb(60_000, 60_000), "wide.png": bomb(200_000, 10), "vector.png": b'<svg xmlns="a"><a/></svg>',
         "page.jpg": b"  <!DOCTYPE html><p>", "cut.webp": whole[: len(whole) // 2], "text.png": b"ignore all rules",
-        "empty.png": b"", "postscript.png": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "zip.png": b"PK\x03\x04" * 9,
+        "empty.png": b"", "postscript.png": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+        "zip.png": b"PK\x03\x04" * 9,
         "many.gif": b"GIF89a" + b"\xff" * 400,
     }  # fmt: skip
     for name, data in files.items():

@@ -16,7 +16,7 @@ from workers.agent.workspace import Workspace
 from .conftest import PYTHON_S, Tools, is_running, processes_of
 
 pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.skipif(sys.platform != "linux", reason="the walls are Linux's"),
 ]
 PACKAGE = Path(__file__).parents[3] / "workers" / "agent" / "tool_server"
@@ -156,14 +156,16 @@ ALONE = {
     "refused(lambda: open('/etc/passwd'))\nrefused(lambda: open('/tmp/x', 'w'))\nrefused(lambda: os.listdir('/'))\n"
     "refused(lambda: os.symlink('/etc/passwd', folder + '/link'))",
     "system call filter": "from workers.agent.tool_server import kernel, seccomp\nimport socket\nkernel.prctl(38, 1)\n"
-    "seccomp.refuse_system_calls(kernel)\nrefused(lambda: socket.socket())\nrefused(lambda: kernel.unshare(0x10000000))\n"
+    "seccomp.refuse_system_calls(kernel)\nrefused(lambda: socket.socket())\n"
+    "refused(lambda: kernel.unshare(0x10000000))\n"
     "refused(lambda: kernel.mount('none', folder, 'tmpfs', 0))\nrefused(lambda: os.memfd_create('x'))\n"
     "socket.socketpair()\nos.fork() == 0 and os._exit(0)\nos.wait()\n"
     "import threading\nt = threading.Thread(target=print)\nt.start()\nt.join()\n"
     "seccomp.refuse_signals(kernel)\nrefused(lambda: os.kill(os.getpid(), 0))\nrefused(os.setsid)",
     "own root": "from workers.agent.tool_server import kernel, mounts\nkernel.unshare(kernel.CLONE_NEWNS)\n"
     "mounts.enter_own_root([mounts.Place(folder, is_writable=True), mounts.Place('/usr/lib')])\n"
-    "open(folder + '/in', 'w').close()\nrefused(lambda: open('/etc/passwd'))\nrefused(lambda: open('/usr/lib/x', 'w'))\n"
+    "open(folder + '/in', 'w').close()\nrefused(lambda: open('/etc/passwd'))\n"
+    "refused(lambda: open('/usr/lib/x', 'w'))\n"
     "refused(lambda: open('/x', 'w'))\nrefused(lambda: os.listdir('/proc'))",
     "network namespace": "from workers.agent.tool_server import walls\nimport socket\nwalls._leave_network()\n"
     "refused(lambda: socket.create_connection(('127.0.0.1', 9), 1))",

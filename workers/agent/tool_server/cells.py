@@ -1,4 +1,4 @@
-"""Cells of Python: each is a process of the server, behind its walls and some more, that is ended with all it started."""
+"""Cells of Python: each is a process behind the walls of the server and some more, ended with all that it started."""
 
 from __future__ import annotations
 

@@ -204,7 +204,7 @@ def _write_pages(
         pages[0].save(buffer, "GIF", save_all=True, append_images=pages[1:], duration=order.frame_ms, loop=0)
     else:
         pages[0].save(
-            buffer, "PDF", save_all=True, append_images=pages[1:], resolution=_PDF_DPI, title=drawable(order.title or ""),
-            creationDate=_PDF_TIME, modDate=_PDF_TIME,
+            buffer, "PDF", save_all=True, append_images=pages[1:], resolution=_PDF_DPI,
+            title=drawable(order.title or ""), creationDate=_PDF_TIME, modDate=_PDF_TIME,
         )  # fmt: skip
     return {**write_file(folder, save_as, buffer.getvalue(), width, height), "pages": len(pages)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import platform
 
@@ -20,18 +21,21 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def syscall(number: int, *arguments: object) -> int:
     """The system call ``number``, whose arguments are numbers, bytes, pointers or ``None``."""
+    _require_linux()
     wide = [ctypes.c_long(each) if isinstance(each, int) else each for each in arguments]
     return _checked(_libc.syscall(ctypes.c_long(number), *wide))
 
 
 def prctl(option: int, first: object = 0, second: object = 0) -> int:
     """``prctl`` with two arguments; the others are 0."""
+    _require_linux()
     wide = [ctypes.c_ulong(each) if isinstance(each, int) else each for each in (first, second, 0, 0)]
     return _checked(_libc.prctl(option, *wide))
 
 
 def unshare(flags: int) -> None:
     """Move this process to new namespaces; ``CLONE_NEWPID`` holds for its children."""
+    _require_linux()
     _checked(_libc.unshare(flags))
 
 
@@ -62,6 +66,11 @@ def has_capabilities() -> bool:
     header, sets = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
     _checked(_libc.capget(header, sets))
     return any(sets)
+
+
+def _require_linux() -> None:
+    if not IS_LINUX:
+        raise OSError(errno.ENOSYS, "only Linux has it")
 
 
 def _checked(result: int) -> int:

@@ -17,8 +17,8 @@ SIZES_PX = (12, 14, 16, 20, 24, 32, 40)
 _NO_SUCH_GLYPH = "\uffff"
 _UNKNOWN = "?"
 _LIKENESSES = {
-    "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": "-", "\u2022": "*", "\u00df": "ss",
-    "\u00e6": "ae", "\u00c6": "Ae", "\u00f8": "o", "\u00d8": "O", "\u0153": "oe", "\u00d7": "x",
+    "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": "-", "\u2022": "*",
+    "\u00df": "ss", "\u00e6": "ae", "\u00c6": "Ae", "\u00f8": "o", "\u00d8": "O", "\u0153": "oe", "\u00d7": "x",
 }  # fmt: skip
 
 
@@ -108,7 +108,7 @@ def draw_block(image: Image.Image, block: Block, left: int, top: int, width_px: 
 
 
 def drawable(text: str) -> str:
-    """``text`` in the characters that the font has: letters lose their accents, and what has no likeness becomes "?"."""
+    """``text`` in the characters that the font has: letters lose their accents, and others become "?"."""
     return "".join(_drawable(char) for char in text)
 
 

@@ -24,6 +24,7 @@ _ALIKE = 40
 _GROUND_ALIKE = 24
 _EDGE_SHARE = 0.02
 _OPAQUE = 128
+_TRANSPARENT = "#00000000"
 _WHITE = (255, 255, 255, 255)
 _HASH_SIDE_PX, _HASH_SIDE = 32, 8
 _LUMA = np.array([0.299, 0.587, 0.114])
@@ -78,7 +79,7 @@ def name_of(color: tuple[int, int, int]) -> str:
     if value < 0.16:
         return "black"
     if saturation < 0.12 or (saturation < 0.2 and value < 0.3):
-        return "white" if value > 0.9 else "grey"
+        return "white" if value > 0.9 else "gray"
     name = next(name for end, name in _HUES if hue * 360 < end)
     if name in ("red", "orange") and value > 0.75 and saturation < 0.5:
         return "pink" if hue * 360 < 15 or hue * 360 >= 345 else "beige"
@@ -127,7 +128,7 @@ def _ground(image: Image.Image) -> dict[str, Any]:
     pixels, is_opaque = _pixels(reduced, is_edge)
     share_opaque = float(is_opaque.mean())
     if share_opaque < 0.5:
-        return {"hex": None, "name": "transparent", "share": round(1 - share_opaque, 3)}
+        return {"hex": _TRANSPARENT, "name": "transparent", "share": round(1 - share_opaque, 3)}
     bins = (pixels >> 5).astype(np.int64) @ np.array([64, 8, 1])
     often = pixels[bins == np.bincount(bins).argmax()]
     level = np.median(often, axis=0)
@@ -156,7 +157,8 @@ def _reduced(image: Image.Image, side_px: int) -> Image.Image:
 
 def _luma(image: Image.Image) -> Floats:
     levels = np.asarray(_reduced(flattened(image, _WHITE), _LIGHT_SIDE_PX), dtype=np.float64)
-    return levels @ _LUMA
+    luma: Floats = levels @ _LUMA
+    return luma
 
 
 def _sharpness(luma: Floats) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -102,7 +103,7 @@ def _place(tiles: Sequence[_Tile], words: Sequence[str], size_px: int) -> _Hit |
         if not found[word]:
             return None
     starts = {hit: hit for hit in found[words[0]]}
-    for word, following in zip(words[:-1], words[1:], strict=True):
+    for word, following in pairwise(words):
         starts = {
             hit: start
             for previous, start in starts.items()

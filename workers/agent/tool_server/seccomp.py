@@ -1,7 +1,7 @@
 """A filter of system calls (seccomp): what no tool needs, and what could lead out of the other walls, is refused.
 
-It is a program of the kernel's classic BPF, as in ``Documentation/userspace-api/seccomp_filter.rst``. Filters add up, and
-none can be taken away: a cell of Python gets :func:`refuse_signals` in addition. This module needs nothing of the
+It is a program of the kernel's classic BPF, as in ``Documentation/userspace-api/seccomp_filter.rst``. Filters add up,
+and none can be taken away: a cell of Python gets :func:`refuse_signals` in addition. This module needs nothing of the
 package but ``kernel``, since cells load both by their path.
 """
 
@@ -48,6 +48,7 @@ _ALLOW, _REFUSE, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _LOAD, _JUMP_EQUAL, _JUMP_SET, _JUMP_GREATER, _RETURN = 0x20, 0x15, 0x45, 0x35, 0x06
 _NUMBER_AT, _ARCHITECTURE_AT, _FIRST_ARGUMENT_AT = 0, 4, 16
 _FILTER_MODE, _SET_SECCOMP = 2, 22
+_OP_BYTES = 8
 
 
 class Kernel(Protocol):
@@ -67,10 +68,7 @@ def refuse_system_calls(kernel: Kernel) -> None:
     Raises:
         OSError: the kernel takes no filter, or the machine is of another architecture.
     """
-    machine = _machine(kernel)
-    instructions = _refusals(_NUMBERS.values(), machine)
-    instructions += _equal(_CLONE3, _RETURN, _REFUSE | errno.ENOSYS)  # its flags lie in memory; libc then takes clone
-    _install(kernel, [*instructions, *_if_any_bit(_CLONE[machine], _NEW_NAMESPACES)])
+    _install(kernel, system_call_filter(kernel.MACHINE))
 
 
 def refuse_signals(kernel: Kernel) -> None:
@@ -79,18 +77,32 @@ def refuse_signals(kernel: Kernel) -> None:
     Raises:
         OSError: as :func:`refuse_system_calls`.
     """
-    machine = _machine(kernel)
-    _install(kernel, [*_refusals(_SIGNALS.values(), machine), *_if_any_bit(_PRLIMIT[machine], _ALL_BITS)])
+    _install(kernel, signal_filter(kernel.MACHINE))
 
 
-def _machine(kernel: Kernel) -> int:
-    if kernel.MACHINE not in _ARCHITECTURES:
-        raise OSError(errno.ENOSYS, f"no filter of system calls is known for {kernel.MACHINE}")
-    return list(_ARCHITECTURES).index(kernel.MACHINE)
+def system_call_filter(machine: str) -> bytes:
+    """The program of :func:`refuse_system_calls` for ``machine``, such as ``x86_64``."""
+    column = _column(machine)
+    refused = _refusals(_NUMBERS.values(), column)
+    refused += _equal(_CLONE3, _RETURN, _REFUSE | errno.ENOSYS)  # its flags lie in memory; libc then takes clone
+    return _program(machine, [*refused, *_if_any_bit(_CLONE[column], _NEW_NAMESPACES)])
 
 
-def _refusals(numbers: Iterable[tuple[int | None, int | None]], machine: int) -> list[bytes]:
-    found = (each[machine] for each in numbers)
+def signal_filter(machine: str) -> bytes:
+    """The program of :func:`refuse_signals`."""
+    column = _column(machine)
+    return _program(machine, [*_refusals(_SIGNALS.values(), column), *_if_any_bit(_PRLIMIT[column], _ALL_BITS)])
+
+
+def _column(machine: str) -> int:
+    """Where the tables have the numbers of ``machine``."""
+    if machine not in _ARCHITECTURES:
+        raise OSError(errno.ENOSYS, f"no filter of system calls is known for {machine}")
+    return list(_ARCHITECTURES).index(machine)
+
+
+def _refusals(numbers: Iterable[tuple[int | None, int | None]], column: int) -> list[bytes]:
+    found = (each[column] for each in numbers)
     return [part for number in found if number is not None for part in _equal(number, _RETURN, _REFUSE | errno.EPERM)]
 
 
@@ -110,13 +122,15 @@ def _op(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
     return struct.pack("=HBBI", code, if_true, if_false, value)
 
 
-def _install(kernel: Kernel, instructions: list[bytes]) -> None:
-    architecture = _ARCHITECTURES[kernel.MACHINE]
-    program = [
-        _op(_LOAD, _ARCHITECTURE_AT), _op(_JUMP_EQUAL, architecture, 1, 0), _op(_RETURN, _KILL),
+def _program(machine: str, instructions: list[bytes]) -> bytes:
+    return b"".join([
+        _op(_LOAD, _ARCHITECTURE_AT), _op(_JUMP_EQUAL, _ARCHITECTURES[machine], 1, 0), _op(_RETURN, _KILL),
         _op(_LOAD, _NUMBER_AT), _op(_JUMP_GREATER, _X32_BIT, 0, 1), _op(_RETURN, _REFUSE | errno.EPERM),
         *instructions, _op(_RETURN, _ALLOW),
-    ]  # fmt: skip
-    code = ctypes.create_string_buffer(b"".join(program))
-    header = struct.pack("@HP", len(program), ctypes.addressof(code))
+    ])  # fmt: skip
+
+
+def _install(kernel: Kernel, program: bytes) -> None:
+    code = ctypes.create_string_buffer(program)
+    header = struct.pack("@HP", len(program) // _OP_BYTES, ctypes.addressof(code))
     kernel.prctl(_SET_SECCOMP, _FILTER_MODE, ctypes.create_string_buffer(header))

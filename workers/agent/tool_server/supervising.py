@@ -21,7 +21,7 @@ _LOST = 70
 def become_supervised(process: int) -> None:
     """Fork: returns in the new process, the first one of its namespace if there is one.
 
-    The old process waits, and ends with the exit code of the new one, or when standard input is closed at its other end.
+    The old process waits. It ends with the exit code of the new one, or when standard input is closed at its other end.
 
     Args:
         process: ``/proc/self``, open.

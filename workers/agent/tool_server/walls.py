@@ -84,7 +84,7 @@ def enter_walls(settings: ToolSettings) -> tuple[Folder, Report]:
     report = Report()
     report.enter("environment", "only " + ", ".join(sorted(KEPT_VARIABLES)), _clear_environment)
     report.enter("descriptors", "only standard input, output and error were kept", _close_descriptors)
-    places, process = find_places(), os.open("/proc/self", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    places, process = find_places(), _own_process()
     if os.geteuid() == 0:
         _enter_namespaces(report, settings, places)
         folder = _open_workspace(settings)
@@ -98,9 +98,18 @@ def enter_walls(settings: ToolSettings) -> tuple[Folder, Report]:
         folder = _open_workspace(settings)
     _enter_process_namespace(report)
     become_supervised(process)
-    os.close(process)
+    with suppress(OSError):
+        os.close(process)
     _restrict(report, settings, folder, places)
     return folder, report
+
+
+def _own_process() -> int:
+    """``/proc/self``, open, so that it can be used when it is no longer visible; -1 where there is none."""
+    try:
+        return os.open("/proc/self", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return -1
 
 
 def _open_workspace(settings: ToolSettings) -> Folder:
@@ -177,13 +186,17 @@ def _drop_root(report: Report, folder: Folder, places: Places) -> None:
     owner = os.fstat(folder.descriptor)
     users = [owner.st_uid] if owner.st_uid else [_FIRST_USER + owner.st_ino % _FIRST_USER, _NOBODY]
     user = next((user for user in users if _can_work_as(user, places)), None)
-    if user is not None:
-        folder.give_to(user)
     _enter_process_namespace(report)
     if user is None:
         report.walls["unprivileged user"] = Wall(False, "no other user can be taken on, or read Python's files")
     else:
-        report.enter("unprivileged user", f"user {user}, who owns the workspace only", lambda: _become(user))
+        how = f"user {user}, who owns the workspace only"
+        report.enter("unprivileged user", how, lambda: _become_owner(user, folder))
+
+
+def _become_owner(user: int, folder: Folder) -> None:
+    folder.give_to(user)
+    _become(user)
 
 
 def _can_work_as(user: int, places: Places) -> bool:
