@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from models.catalog.catalog import Catalog
 from models.catalog.names import unknown_name
@@ -25,6 +26,8 @@ AUTO, ASK, APPROVE = "auto", "ask", "approve"
 MODES = (AUTO, ASK, APPROVE)
 TEMPLATE, LANGUAGE = "template", "language"
 PLANNERS = (AUTO, TEMPLATE, LANGUAGE)
+_OF_REPLAYS: Mapping[str, Any] = {"brief": "", "files": (), "mode": AUTO, "planner": AUTO, "model": None, "seed": 0}
+"""What the parameters of a replay say of what its worker reads in the record of the earlier job."""
 STEPS_MAX, IMAGES_MAX, SECONDS_MAX, UNITS_MAX = 500, 200, 86_400, 1_000_000.0
 
 
@@ -137,10 +140,16 @@ def complete_agent(request: AgentRequest, catalog: Catalog, problems: Problems) 
         mode=value_or(request.mode, AUTO),
         planner=value_or(request.planner, AUTO),
         model=None if model is None else model.name,
-        seed=random.SystemRandom().randint(0, DRAWN_SEED_MAX) if request.seed is None else request.seed,
+        seed=_seed(request),
         replay=request.replay,
         priority=value_or(request.priority, 0),
     )
+
+
+def _seed(request: AgentRequest) -> int:
+    if request.replay is not None:
+        return int(_OF_REPLAYS["seed"])
+    return random.SystemRandom().randint(0, DRAWN_SEED_MAX) if request.seed is None else request.seed
 
 
 def _brief_problem(brief: str | None) -> Problem | None:
@@ -155,7 +164,7 @@ def _brief_problem(brief: str | None) -> Problem | None:
 def _check_replay(request: AgentRequest, problems: Problems) -> None:
     if not JOB_ID_PATTERN.fullmatch(request.replay or ""):
         problems.note("replay", Problem("must be the id of a job", ProblemCode.MALFORMED))
-    for name in ("brief", "files", "mode", "planner", "model", "seed"):
-        if getattr(request, name) not in (None, ()):
+    for name, value in _OF_REPLAYS.items():
+        if getattr(request, name) not in (None, value):
             message = "must be left out where there is replay: it is that of the earlier job"
             problems.note(name, Problem(message, ProblemCode.CONFLICT))

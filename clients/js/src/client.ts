@@ -158,6 +158,11 @@ export class Photogram {
     return this.#http.json({ method: "POST", path: `${pathOf(id)}/cancel` });
   }
 
+  /** Answer an agent job's question (`waiting_for_input`), or tell it what to change. */
+  async tell(id: string, text: string, question?: string): Promise<Job> {
+    return this.#http.json({ method: "POST", path: `${pathOf(id)}/input`, body: { text, question } });
+  }
+
   /** Delete a job that has ended: its record and its images. */
   async delete(id: string): Promise<void> {
     await this.#http.nothing({ method: "DELETE", path: pathOf(id) });

@@ -15,6 +15,7 @@ from models.catalog.faces import DETECTOR, RESTORER
 from models.catalog.families import SDXL, SDXL_REFINER
 from models.catalog.vision import EYES, VisionModels, VisionSpec
 from models.errors import FieldProblem, InvalidTicket, ProblemCode
+from models.jobs.agents import AGENT
 from models.jobs.deploying import DEPLOY
 from models.jobs.finetuning import FINETUNE
 from models.jobs.kinds import BUILT_IN_KINDS, JobKind, find_kind
@@ -64,6 +65,8 @@ OTHER_VALUES: dict[str, Any] = {
     "augment": "rand-m9",
     "top_k": 3, "multi_label": True, "output": "features", "normalize": False, "others": [OTHER, SOURCE],
     "texts": ["a dog"],
+    "brief": "icons of fruit", "files": [OTHER], "mode": "ask", "planner": "template", "replay": "an-earlier-job",
+    "budget": {"steps": 7, "images": 3, "seconds": 60, "cost_units": 2.5},
     "backend": "onnxruntime", "precision": "int8", "steps": 12, "parts": ["unet"], "force": True,
 }  # fmt: skip
 """For each field of any kind, a value that is not what a request gets without it."""
@@ -73,12 +76,14 @@ BESIDE: dict[str, dict[str, Any]] = {
     "images": {"data": None},
     "keep": {"best_of": 4},
     "texts": {"model": EYES},
+    "replay": {"brief": None},
 }
 """Further fields that a field needs beside it."""
 REFUSED = {("inpaint", "refiner"), ("txt2img", "model")}
 """Values of the above that a kind refuses: no refiner goes with inpaint, and no refiner model does txt2img."""
 ONE_OF = {
     FINETUNE: {"data": SOURCE}, SIMILARITY: {"image": SOURCE, "others": [SOURCE]}, DEPLOY: {"model": "deep"},
+    AGENT: {"brief": "a story"},
 }  # fmt: skip
 """Requests of the kinds that need one of several optional fields, or a field that others need not."""
 POSSIBLE = [kind for kind in BUILT_IN_KINDS if kind.params is not JobParams]
@@ -144,12 +149,17 @@ def test_the_other_values_are_other_values() -> None:
 
 @pytest.mark.parametrize("kind", POSSIBLE, ids=lambda kind: kind.name)
 def test_effective_parameters_can_be_posted_again(kind: JobKind) -> None:
-    ignored = (*kind.ignores, "aspect_ratio", "reuse_interval", "model", "images", "texts")
+    ignored = (*kind.ignores, "aspect_ratio", "reuse_interval", "model", "images", "texts", "replay")
     names = [name for name in (field.name for field in declared(kind.request)) if name not in ignored]
     names = [name for name in names if (kind.name, name) not in REFUSED]
     first = completed(kind.name, minimal(kind) | {name: OTHER_VALUES[name] for name in names})
     for params in (first, completed(kind.name, minimal(kind))):
         assert completed(kind.name, json_of(params)) == params
+
+
+def test_effective_parameters_of_a_replay_can_be_posted_again() -> None:
+    params = completed(AGENT, {"replay": "an-earlier-job"})
+    assert completed(AGENT, json_of(params)) == params
 
 
 def json_of(params: JobParams) -> dict[str, Any]:
