@@ -58,6 +58,8 @@ def check_lines(checks: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {name:18} relative error {each['relative']:.2g}, largest {each['max_abs']:.2g}, {each['calls']} calls"
     if agreement := checks.get("agreement"):
         same = "" if agreement["top_1"] is None else f"same label {agreement['top_1']:.1%}, "
+        if agreement.get("score_error") is not None:  # packages of earlier versions have none
+            same += f"scores off by {agreement['score_error']:.2g}, "
         yield f"  {same}lowest cosine {agreement['cosine']:.6f}, {agreement['images']} images"
     for each in checks.get("images", ()):
         psnr = "equal" if each["psnr_db"] is None else f"{each['psnr_db']:.1f} dB"
