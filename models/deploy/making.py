@@ -119,7 +119,7 @@ def make_packages(
             draft.manifest["checks"]["forced"] = is_forced
             write_manifest(draft.package.folder, draft.manifest)
     for target in drafts:
-        yield target, read_package(store.place(name, target.name))
+        yield target, store.read(name, target.name)
 
 
 def _naming(tell: Tell, target: Target) -> Tell:

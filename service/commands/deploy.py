@@ -10,7 +10,7 @@ from pathlib import Path
 
 from photogram_cli.near_misses import Parser
 from photogram_runtime.errors import PackageError
-from photogram_runtime.package import MANIFEST, Package, is_recipe, read_package, usability_problem
+from photogram_runtime.package import MANIFEST, Package, is_recipe, usability_problem
 
 from models.catalog.catalog import Catalog
 from models.catalog.names import printable
@@ -136,7 +136,7 @@ def list_packages(options: argparse.Namespace, settings: Settings) -> int:
 
 def show(options: argparse.Namespace, settings: Settings) -> int:
     """Verify a package and print what is in it; 2 if it may not be used, 3 if it is a recipe only."""
-    package = read_package(_place(options, settings))
+    package = _package(options, settings)
     print("\n".join(map(printable, show_lines(package.manifest))))
     if is_recipe(package.manifest):
         return RECIPE_ONLY
@@ -146,17 +146,18 @@ def show(options: argparse.Namespace, settings: Settings) -> int:
     return 0 if problem is None and (package.has_passed or package.is_forced) else 2
 
 
-def _place(options: argparse.Namespace, settings: Settings) -> Path:
-    place = _store(settings).place(options.model, options.target)
-    if not (place / MANIFEST).is_file():
-        known = ", ".join(_store(settings).targets(options.model)) or "none"
+def _package(options: argparse.Namespace, settings: Settings) -> Package:
+    """The package that ``options`` name, verified."""
+    store = _store(settings)
+    if not (store.place(options.model, options.target) / MANIFEST).is_file():
+        known = ", ".join(store.targets(options.model)) or "none"
         raise PhotogramError(f"there is no package {options.target} of {options.model}; its packages: {known}")
-    return place
+    return store.read(options.model, options.target)
 
 
 def test(options: argparse.Namespace, settings: Settings) -> int:
     """Record again, and compare the package as it is; 2 if it does not pass."""
-    package = _drawing(read_package(_place(options, settings)))
+    package = _drawing(_package(options, settings))
     catalog = Catalog.load(settings.catalog_path)
     checkpoint = load_packaged(package, catalog, settings)
     from models.deploy.deploying import check
@@ -177,7 +178,7 @@ def _drawing(package: Package) -> Package:
 
 def measure(options: argparse.Namespace, settings: Settings) -> int:
     """Measure a package beside torch and what is built in."""
-    package = _drawing(read_package(_place(options, settings)))
+    package = _drawing(_package(options, settings))
     catalog = Catalog.load(settings.catalog_path)
     checkpoint = load_packaged(package, catalog, settings)
     from models.deploy.deploying import measure as measured
@@ -204,7 +205,7 @@ def compare(options: argparse.Namespace, settings: Settings) -> int:
 def remove(options: argparse.Namespace, settings: Settings) -> int:
     """Remove a package."""
     if not _store(settings).remove(options.model, options.target):
-        _place(options, settings)  # says which there are
+        _package(options, settings)  # says which there are
     print(f"removed {options.target} of {options.model}; workers stop using it with the next job")
     return 0
 
@@ -216,7 +217,7 @@ def use(options: argparse.Namespace, settings: Settings) -> int:
     if not store.targets(model) and model not in catalog.vision and catalog.upscalers.resolve(model) is None:
         model = spec_of(catalog, model).name
     if target not in (_AUTO, BUILT_IN):
-        package = read_package(_place(options, settings))
+        package = _package(options, settings)
         problem = usability_problem(package.manifest)
         if not package.has_passed and not package.is_forced:
             problem = "it did not pass its checks; make it with --force if it is to be served all the same"
@@ -243,7 +244,7 @@ def check_env(options: argparse.Namespace, settings: Settings) -> int:
 
 def push(options: argparse.Namespace, settings: Settings) -> int:
     """Copy a package to a folder or a bucket."""
-    read_package(_place(options, settings))
+    _package(options, settings)
     print(f"pushed to {push_package(_store(settings), options.model, options.target, options.place, settings)}")
     return 0
 
