@@ -20,6 +20,7 @@ from models.deploy.store import SHEET, PackageStore
 from models.errors import PhotogramError
 from service.backbone.configuration import configure
 from service.backbone.data_option import add_data_option
+from service.backbone.setting_values import whole
 from service.backbone.settings import Settings, SettingsError
 from service.commands.deploy_figures import check_lines, figure_lines, show_lines, summary_line
 from service.commands.deploy_making import (
@@ -33,6 +34,7 @@ from service.commands.deploy_making import (
     teller,
 )
 from service.commands.deploy_transfer import pull_package, push_package
+from service.commands.flag_values import checked, place
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -85,7 +87,9 @@ def _parser() -> argparse.ArgumentParser:
     using.set_defaults(run=use)
     profiling = commands.add_parser("profile", help="measure a package beside torch and what is built in")
     _add_target(profiling)
-    profiling.add_argument("--rounds", type=int, default=10, metavar="N", help="(default: 10)")
+    profiling.add_argument(
+        "--rounds", type=checked(whole(1, _ROUNDS_MAX)), default=10, metavar="N", help="(default: 10)"
+    )
     profiling.add_argument("--steps", type=int, metavar="N", help="of each image (default: the model's)")
     profiling.set_defaults(run=measure)
     comparing = commands.add_parser("compare", help="the packages of a model side by side")
@@ -98,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, run, text in (("push", push, "copy a package to"), ("pull", pull, "copy a package from")):
         command = commands.add_parser(name, help=f"{text} a folder or an S3 bucket, for other servers")
         _add_target(command)
-        command.add_argument("place", metavar="PLACE", help="a folder, or s3://bucket/prefix")
+        command.add_argument("place", type=place, metavar="PLACE", help="a folder, or s3://bucket/prefix")
         command.set_defaults(run=run)
     add_data_option(parser)
     return parser
@@ -106,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
 
 _COMMANDS = ("make", "list", "show", "test", "rm", "use", "profile", "compare", "check-env", "push", "pull")
 _AUTO = "auto"
+_ROUNDS_MAX = 10_000
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -183,7 +188,7 @@ def measure(options: argparse.Namespace, settings: Settings) -> int:
     checkpoint = load_packaged(package, catalog, settings)
     from models.deploy.deploying import measure as measured
 
-    figures = measured(checkpoint, catalog, package, max(1, options.rounds), options.steps, teller(False))
+    figures = measured(checkpoint, catalog, package, options.rounds, options.steps, teller(False))
     print("\n".join(figure_lines(figures)))
     return 0
 
@@ -251,6 +256,6 @@ def push(options: argparse.Namespace, settings: Settings) -> int:
 
 def pull(options: argparse.Namespace, settings: Settings) -> int:
     """Copy a package from a folder or a bucket, and verify it before it is published."""
-    place = pull_package(_store(settings), options.model, options.target, options.place, settings)
-    print(f"pulled to {place}")
+    pulled = pull_package(_store(settings), options.model, options.target, options.place, settings)
+    print(f"pulled to {pulled}")
     return 0

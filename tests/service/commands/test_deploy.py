@@ -211,6 +211,23 @@ def test_what_is_no_size_is_told_before_anything_is_loaded(run, capsys, shape):
     assert left.value.code == 2 and "a size is WIDTHxHEIGHT in pixels" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("profile", "tiny", TARGET, "--rounds", "0"), "must be a whole number of at least 1"),
+        (("profile", "tiny", TARGET, "--rounds=-3"), "must be a whole number of at least 1"),
+        (("push", "tiny", TARGET, "ftp://example.org/packages"), "must be s3://bucket or s3://bucket/prefix"),
+        (("pull", "tiny", TARGET, "s3://bucket/../other"), "must be s3://bucket or s3://bucket/prefix"),
+    ],
+)
+def test_values_that_cannot_be_are_told_at_once(run, capsys, tmp_path, monkeypatch, args, told):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as left:
+        run(*args)
+    assert left.value.code == 2 and told in capsys.readouterr().err
+    assert not any(tmp_path.iterdir()), "no folder of that name is made"
+
+
 @pytest.mark.parametrize("is_bucket", [False, True], ids=["folder", "bucket"])
 def test_a_package_travels_to_another_server(run, data, tmp_path, monkeypatch, is_bucket):
     with s3_server(tmp_path / "s3") as s3:
