@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from models.deploy.orders import Order
+from models.deploy.shapes import read_shape
 from models.deploy.store import SHEET, PackageStore
 from models.errors import ChecksFailed, DeployFailed
 from models.jobs.deploying import PROGRESS_STEPS, DeployParams
@@ -47,6 +48,7 @@ def _order(params: DeployParams, settings: Settings) -> Order:
         precision=params.precision,
         steps=params.steps,
         parts=params.parts,
+        shapes=tuple(map(read_shape, params.shapes)),
         is_forced=params.force,
         catalog=settings.catalog_path.absolute(),
         packages=settings.packages_folder.absolute(),

@@ -64,7 +64,7 @@ OTHER_VALUES: dict[str, Any] = {
     "augment": "rand-m9",
     "top_k": 3, "multi_label": True, "output": "features", "normalize": False, "others": [OTHER, SOURCE],
     "texts": ["a dog"],
-    "backend": "onnxruntime", "precision": "int8", "steps": 12, "parts": ["unet"], "force": True,
+    "backend": "onnxruntime", "precision": "int8", "steps": 12, "parts": ["unet"], "shapes": ["256x320"], "force": True,
 }  # fmt: skip
 """For each field of any kind, a value that is not what a request gets without it."""
 BESIDE: dict[str, dict[str, Any]] = {
