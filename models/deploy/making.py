@@ -25,7 +25,9 @@ from models.deploy.traces import Traces
 from models.diffusion.failures import summary
 from models.errors import PhotogramError
 
-Outcome: TypeAlias = Package | PhotogramError | PackageError
+Failure: TypeAlias = PhotogramError | PackageError
+"""Why there is no package."""
+Outcome: TypeAlias = Package | Failure
 """A published package, whether it passed its checks or not; or why there is none."""
 
 
@@ -116,9 +118,9 @@ def make_packages(
             except (PhotogramError, PackageError) as error:
                 yield target, error
         failures = _measured(model, {key: each for key, each in drafts.items() if not is_recipe(each.manifest)}, tell)
-        for target, error in failures.items():
-            drafts.pop(target).writing.__exit__(type(error), error, None)
-            yield target, error
+        for target, failure in failures.items():
+            drafts.pop(target).writing.__exit__(type(failure), failure, None)
+            yield target, failure
         for draft in drafts.values():
             draft.manifest["checks"]["forced"] = is_forced
             write_manifest(draft.package.folder, draft.manifest)
@@ -157,20 +159,16 @@ def _checked(model: Recorded, package: Package, tell: Tell) -> dict[str, Any]:
         raise Unrunnable(f"the package was made, and cannot be run here: {summary(error)}") from error
 
 
-def _measured(
-    model: Recorded, drafts: Mapping[Target, _Draft], tell: Tell
-) -> dict[Target, PhotogramError | PackageError]:
+def _measured(model: Recorded, drafts: Mapping[Target, _Draft], tell: Tell) -> dict[Target, Failure]:
     """Measure ``drafts``; those that cannot be measured, with the reason."""
-    by_name, failures = {target.name: target for target in drafts}, {}
+    by_name, failures = {target.name: target for target in drafts}, dict[Target, Failure]()
     sizes = {target.name: _size(draft.package) for target, draft in drafts.items()}
     for names in groups_that_fit(sizes, free_bytes() // 2):
         failures |= _measure(model, {by_name[name]: drafts[by_name[name]] for name in names}, tell)
     return failures
 
 
-def _measure(
-    model: Recorded, drafts: Mapping[Target, _Draft], tell: Tell
-) -> dict[Target, PhotogramError | PackageError]:
+def _measure(model: Recorded, drafts: Mapping[Target, _Draft], tell: Tell) -> dict[Target, Failure]:
     """Measure ``drafts`` in turns; after an error each of them alone, which shows whose error it is."""
     try:
         found = model.measured({target.name: draft.package for target, draft in drafts.items()}, tell)
@@ -181,8 +179,9 @@ def _measure(
             alone = [_measure(model, {target: draft}, tell) for target, draft in drafts.items()]
             return {target: problem for each in alone for target, problem in each.items()}
         (target,) = drafts
-        is_told = isinstance(error, PhotogramError | PackageError)
-        return {target: error if is_told else Unrunnable(f"the package cannot be measured: {summary(error)}")}
+        if isinstance(error, PhotogramError | PackageError):
+            return {target: error}
+        return {target: Unrunnable(f"the package cannot be measured: {summary(error)}")}
     for target, draft in drafts.items():
         draft.manifest["profile"] = found[target.name]
     return {}

@@ -146,7 +146,7 @@ def _check_other(request: DeployRequest, spec: VisionSpec | AuxiliaryModel, prob
         problem = vision_problem(spec)
     else:
         broken = spec.weights_problem()
-        problem = broken and Problem(f"{spec.name} cannot be used: {broken}", ProblemCode.UNAVAILABLE)
+        problem = Problem(f"{spec.name} cannot be used: {broken}", ProblemCode.UNAVAILABLE) if broken else None
     problems.note("model", problem)
     does = "sees" if isinstance(spec, VisionSpec) else "enlarges"
     unable = Problem(f"is for models that draw, and {spec.name} {does}", ProblemCode.NOT_APPLICABLE)
