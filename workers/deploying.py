@@ -35,10 +35,11 @@ def deploy(call: FunctionCall) -> JobOutput:
             document = _followed(call, _order(params, call.settings), scratch)
     finally:
         store.clean(params.model, params.target)
+    files = _sheet(store.place(params.model, params.target))
     if not (document["passed"] or document["forced"] or document["recipe_only"]):
-        failures = "; ".join(document["failures"])
-        raise ChecksFailed(f"the package did not pass its checks and is not served: {failures}", document=document)
-    return JobOutput(document=document, files=_sheet(store.place(params.model, params.target)))
+        told = f"the package did not pass its checks and is not served: {'; '.join(document['failures'])}"
+        raise ChecksFailed(told, document=document, files=files)
+    return JobOutput(document=document, files=files)
 
 
 def _order(params: DeployParams, settings: Settings) -> Order:

@@ -17,7 +17,7 @@ from PIL import Image
 from transformers import BertModel
 
 from models.catalog.catalog import Catalog
-from models.deploy.store import PackageStore
+from models.deploy.store import SHEET, PackageStore
 from models.errors import ChecksFailed
 from models.jobs.deploying import DeployRequest
 from models.jobs.finetuning import TRAINING_QUEUE
@@ -222,6 +222,9 @@ def ended(
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.setattr(deploying, "_DEPLOYMENT", JobProcess(name, "deployment"))
     params = complete(DeployRequest(model="house", force=force), Catalog({}))
+    package = PackageStore(settings.packages_folder).place("house", TARGET)
+    package.mkdir(parents=True, exist_ok=True)
+    (package / SHEET).write_bytes(b"a sheet")
     told: list[Any] = []
     call = FunctionCall(
         kind="deploy", job_id="1", params=params, catalog=Catalog({}), images={},
@@ -241,10 +244,12 @@ def test_a_package_that_does_not_pass_fails_its_job_unless_it_is_forced(
     assert isinstance(failure, ChecksFailed) and failure.code == "checks_failed"
     assert str(failure).endswith("is not served: unet: too far; a cat: 9 dB")
     assert failure.document["failures"] == ["unet: too far", "a cat: 9 dB"]
+    assert [(file.name, file.data) for file in failure.files] == [("comparison.png", b"a sheet")]
     assert told == [
         (50, 100), {"event": "stage", "stage": "checking", "done": 1, "total": 2, "part": "unet", "off": None},
     ]  # fmt: skip
     recipe, _ = ended(settings, monkeypatch, tmp_path, force=False, is_recipe=True)
     assert recipe.document["recipe_only"] and not recipe.document["passed"], "it is no failure"
     output, _ = ended(settings, monkeypatch, tmp_path, force=True)
-    assert (output.document["passed"], output.document["forced"], output.files) == (False, True, ())
+    assert (output.document["passed"], output.document["forced"]) == (False, True)
+    assert output.files == failure.files
