@@ -185,6 +185,7 @@ class JobFailure(PhotogramError):
         field: the path of the request's field that is to blame, as in :class:`FieldProblem`; ``None`` if none is.
         detail: what a library said, for the log; it never reaches clients.
         document: JSON that the record keeps as it keeps the result of a job that succeeded.
+        files: of the result, each a ``models.jobs.results.FileOutput``; clients see them if there is a ``document``.
 
     Raises:
         TypeError: a subclass is defined whose ``code`` is not in snake case, or longer than 64 characters.
@@ -193,10 +194,16 @@ class JobFailure(PhotogramError):
     code = "internal_error"
 
     def __init__(
-        self, message: str = "", field: str | None = None, *, detail: str | None = None, document: Any = None
+        self,
+        message: str = "",
+        field: str | None = None,
+        *,
+        detail: str | None = None,
+        document: Any = None,
+        files: Sequence[Any] = (),
     ) -> None:
         super().__init__(message)
-        self.field, self.detail, self.document = field, detail, document
+        self.field, self.detail, self.document, self.files = field, detail, document, files
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

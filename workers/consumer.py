@@ -170,14 +170,20 @@ class Consumer:
         self._settle(job, is_ours)
         return is_ours
 
-    def fail(self, job: HeldJob, failure: JobFailure) -> None:
-        """End the job as failed, or move it back to the queue if it may run again after such a failure."""
+    def fail(self, job: HeldJob, failure: JobFailure, files: Sequence[StoredFile] = ()) -> bool:
+        """End the job as failed, or move it back to the queue if it may run again after such a failure.
+
+        Returns:
+            Whether its record has the failure now, and ``files``.
+        """
         if failure.code == InternalFailure.code and self.ledger.retry(job.job_id, job.execution_id):
             log.warning("job %s runs again after a failure: %s", job.job_id, told_failure(failure))
             self._adapter.requeue(job.delivery)
             self.release(job)
-        else:
-            self._settle(job, self.ledger.fail(job.job_id, job.execution_id, failure))
+            return False
+        is_ours = self.ledger.fail(job.job_id, job.execution_id, failure, files)
+        self._settle(job, is_ours)
+        return is_ours
 
     def cancel(self, job: HeldJob) -> None:
         """End the job as canceled."""

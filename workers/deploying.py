@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from models.deploy.orders import Order
+from models.deploy.shapes import read_shape
 from models.deploy.store import SHEET, PackageStore
 from models.errors import ChecksFailed, DeployFailed
 from models.jobs.deploying import PROGRESS_STEPS, DeployParams
@@ -34,10 +35,11 @@ def deploy(call: FunctionCall) -> JobOutput:
             document = _followed(call, _order(params, call.settings), scratch)
     finally:
         store.clean(params.model, params.target)
+    files = _sheet(store.place(params.model, params.target))
     if not (document["passed"] or document["forced"] or document["recipe_only"]):
-        failures = "; ".join(document["failures"])
-        raise ChecksFailed(f"the package did not pass its checks and is not served: {failures}", document=document)
-    return JobOutput(document=document, files=_sheet(store.place(params.model, params.target)))
+        told = f"the package did not pass its checks and is not served: {'; '.join(document['failures'])}"
+        raise ChecksFailed(told, document=document, files=files)
+    return JobOutput(document=document, files=files)
 
 
 def _order(params: DeployParams, settings: Settings) -> Order:
@@ -47,6 +49,7 @@ def _order(params: DeployParams, settings: Settings) -> Order:
         precision=params.precision,
         steps=params.steps,
         parts=params.parts,
+        shapes=tuple(map(read_shape, params.shapes)),
         is_forced=params.force,
         catalog=settings.catalog_path.absolute(),
         packages=settings.packages_folder.absolute(),

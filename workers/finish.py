@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 from models.errors import DeadlineExceeded, InternalFailure, JobFailure, ModelUnavailable, StorageUnavailable
 from models.jobs.records import JobRecord
+from models.jobs.results import JobOutput, StoredFile
 from models.jobs.safety import SafetyResult
 from service.backbone.connections import write_refusal
 from service.backbone.logs import told_failure
@@ -112,8 +113,9 @@ class Finish:
         self._submit(_End(job, lambda: self._succeed(success, used), success.discard, pixels > LARGE_PX))
 
     def fail(self, job: HeldJob, failure: JobFailure) -> None:
-        """End the job as failed."""
-        self._submit(_End(job, lambda: self._fail(job, failure)))
+        """End the job as failed; the files of ``failure`` are stored before."""
+        stored = _Files(job, failure, self._images, self._files, self._marking)
+        self._submit(_End(job, lambda: self._fail(job, failure, stored), stored.discard))
 
     def cancel(self, job: HeldJob) -> None:
         """End the job as canceled."""
@@ -203,12 +205,18 @@ class Finish:
             log.exception("job %s will be delivered again when its execution expires", job.job_id)
             self._consumer.release(job)
 
-    def _fail(self, job: HeldJob, failure: JobFailure) -> None:
+    def _fail(self, job: HeldJob, failure: JobFailure, stored: _Files) -> None:
         if failure.detail is not None:
             log.warning("job %s failed: %s", job.job_id, told_failure(failure))
         if isinstance(failure, ModelUnavailable) and job.spec is not None and job.record.params.needs_only_its_model:
             self._note_problem(job.spec.name, str(failure))
-        self._consumer.fail(job, failure)
+        try:
+            is_ours = self._consumer.fail(job, failure, stored.store())
+        except JobFailure:
+            stored.discard()
+            raise
+        if not is_ours:
+            stored.discard()
 
     def _succeed(self, success: _Success, used: Used | None) -> None:
         success.write()
@@ -234,6 +242,29 @@ class Finish:
         if self._noted.get(model, "") != problem:
             self._consumer.ledger.note_model_problem(model, problem)
             self._noted[model] = problem
+
+
+class _Files:
+    """The files of a job that failed, which are stored before its record is written."""
+
+    def __init__(
+        self, job: HeldJob, failure: JobFailure, images: ImageStore, files: FileStore, marking: Marking
+    ) -> None:
+        self._job, self._output = job, JobOutput(files=tuple(failure.files))
+        self._stores = images, files, marking
+        self._stored: StoredOutput | None = None
+
+    def store(self) -> Sequence[StoredFile]:
+        """Store what is not stored yet; raises :class:`StorageUnavailable`."""
+        if self._stored is None:
+            self._stored = StoredOutput(self._output, self._job.record, *self._stores)
+        self._stored.store()
+        return self._stored.files
+
+    def discard(self) -> None:
+        """Remove what was stored."""
+        if self._stored is not None:
+            self._stored.discard()
 
 
 class _Success:

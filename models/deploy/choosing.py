@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from photogram_runtime.errors import PackageDamaged, PackageError
-from photogram_runtime.package import Package, is_recipe, read_package, usability_problem
+from photogram_runtime.package import Package, is_recipe, usability_problem
 
 from models.deploy.packaging import digest_of_weights, modules_of
 from models.deploy.profiling_keys import BUILT_IN, DEPLOYED, speed, was_slower
@@ -56,7 +56,7 @@ def fastest(
     found = digest() if targets else ""
     for target in targets:
         try:
-            package = read_package(store.place(model, target))
+            package = store.read(model, target)
             if package.manifest["source"].get("sha256") != found:
                 raise PackageDamaged("it was made of other weights; deploy it again")
             served = serve(package)

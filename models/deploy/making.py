@@ -25,7 +25,9 @@ from models.deploy.traces import Traces
 from models.diffusion.failures import summary
 from models.errors import PhotogramError
 
-Outcome: TypeAlias = Package | PhotogramError | PackageError
+Failure: TypeAlias = PhotogramError | PackageError
+"""Why there is no package."""
+Outcome: TypeAlias = Package | Failure
 """A published package, whether it passed its checks or not; or why there is none."""
 
 
@@ -70,6 +72,8 @@ class _Draft:
 
     package: Package
     manifest: dict[str, Any]
+    writing: ExitStack
+    """Publishes it at its end; after an error it removes it."""
 
 
 def make_package(model: Recorded, target: Target, store: PackageStore, *, is_forced: bool, tell: Tell) -> Package:
@@ -100,8 +104,7 @@ def make_packages(
         Each target with what came of it: first those that cannot be made, as soon as that is known.
 
     Raises:
-        PhotogramError: an image cannot be drawn while the packages are measured; none is published.
-        OSError: the disk is full.
+        OSError: the disk is full; none is published.
     """
     name, drafts = model.subject.name, dict[Target, _Draft]()
     with ExitStack() as publishing, store.scratch(name) as scratch:
@@ -110,23 +113,28 @@ def make_packages(
             try:
                 with ExitStack() as discarding:
                     folder = discarding.enter_context(store.writing(name, target.name))
-                    drafts[target] = _drafted(model, traces, target, folder, _naming(tell, target))
-                    publishing.enter_context(discarding.pop_all())
+                    package, manifest = _drafted(model, traces, target, folder, _naming(tell, target))
+                    drafts[target] = _Draft(package, manifest, publishing.enter_context(discarding.pop_all()))
             except (PhotogramError, PackageError) as error:
                 yield target, error
-        _measure(model, {target.name: each for target, each in drafts.items() if not is_recipe(each.manifest)}, tell)
+        failures = _measured(model, {key: each for key, each in drafts.items() if not is_recipe(each.manifest)}, tell)
+        for target, failure in failures.items():
+            drafts.pop(target).writing.__exit__(type(failure), failure, None)
+            yield target, failure
         for draft in drafts.values():
             draft.manifest["checks"]["forced"] = is_forced
             write_manifest(draft.package.folder, draft.manifest)
     for target in drafts:
-        yield target, read_package(store.place(name, target.name))
+        yield target, store.read(name, target.name)
 
 
 def _naming(tell: Tell, target: Target) -> Tell:
     return lambda progress: tell(replace(progress, target=target.name))
 
 
-def _drafted(model: Recorded, traces: Traces, target: Target, folder: Path, tell: Tell) -> _Draft:
+def _drafted(
+    model: Recorded, traces: Traces, target: Target, folder: Path, tell: Tell
+) -> tuple[Package, dict[str, Any]]:
     """Build and check."""
     backend = check_target(target.backend, target.precision)
     manifest = manifest_of(model.subject, target, export_parts(traces, target, backend, folder, tell), backend)
@@ -139,7 +147,7 @@ def _drafted(model: Recorded, traces: Traces, target: Target, folder: Path, tell
         manifest["checks"] = _checked(model, package, tell)
     else:
         manifest["checks"] = {"ran": False, "passed": False, "failures": [], "why": backend.recipe_only}
-    return _Draft(package, manifest)
+    return package, manifest
 
 
 def _checked(model: Recorded, package: Package, tell: Tell) -> dict[str, Any]:
@@ -151,11 +159,32 @@ def _checked(model: Recorded, package: Package, tell: Tell) -> dict[str, Any]:
         raise Unrunnable(f"the package was made, and cannot be run here: {summary(error)}") from error
 
 
-def _measure(model: Recorded, drafts: Mapping[str, _Draft], tell: Tell) -> None:
-    for names in groups_that_fit({name: _size(draft.package) for name, draft in drafts.items()}, free_bytes() // 2):
-        found = model.measured({name: drafts[name].package for name in names}, tell)
-        for name in names:
-            drafts[name].manifest["profile"] = found[name]
+def _measured(model: Recorded, drafts: Mapping[Target, _Draft], tell: Tell) -> dict[Target, Failure]:
+    """Measure ``drafts``; those that cannot be measured, with the reason."""
+    by_name, failures = {target.name: target for target in drafts}, dict[Target, Failure]()
+    sizes = {target.name: _size(draft.package) for target, draft in drafts.items()}
+    for names in groups_that_fit(sizes, free_bytes() // 2):
+        failures |= _measure(model, {by_name[name]: drafts[by_name[name]] for name in names}, tell)
+    return failures
+
+
+def _measure(model: Recorded, drafts: Mapping[Target, _Draft], tell: Tell) -> dict[Target, Failure]:
+    """Measure ``drafts`` in turns; after an error each of them alone, which shows whose error it is."""
+    try:
+        found = model.measured({target.name: draft.package for target, draft in drafts.items()}, tell)
+    except OSError:
+        raise
+    except Exception as error:  # each runtime has errors of its own
+        if len(drafts) > 1:
+            alone = [_measure(model, {target: draft}, tell) for target, draft in drafts.items()]
+            return {target: problem for each in alone for target, problem in each.items()}
+        (target,) = drafts
+        if isinstance(error, PhotogramError | PackageError):
+            return {target: error}
+        return {target: Unrunnable(f"the package cannot be measured: {summary(error)}")}
+    for target, draft in drafts.items():
+        draft.manifest["profile"] = found[target.name]
+    return {}
 
 
 def groups_that_fit(sizes: Mapping[str, int], most: int) -> list[list[str]]:

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
+from models.deploy.shapes import Shape
+
 _PATHS = ("catalog", "packages", "cache")
 
 
@@ -19,6 +21,7 @@ class Order:
     precision: str
     steps: int | None
     parts: tuple[str, ...]
+    shapes: tuple[Shape, ...]
     is_forced: bool
     catalog: Path
     packages: Path
@@ -35,4 +38,5 @@ class Order:
     def read(cls, line: bytes) -> Self:
         """The order of :meth:`to_line`."""
         given = json.loads(line)
-        return cls(**{**given, "parts": tuple(given["parts"]), **{name: Path(given[name]) for name in _PATHS}})
+        given |= {"parts": tuple(given["parts"]), "shapes": tuple((width, height) for width, height in given["shapes"])}
+        return cls(**given | {name: Path(given[name]) for name in _PATHS})

@@ -43,7 +43,7 @@ def _deploy(line: bytes, tell: Tell) -> None:
 
     tell(_stage(Progress("loading", 0, 1)))
     _fetch(catalog, order.model)
-    target = Target(order.backend, order.precision, order.steps, order.parts)
+    target = Target(order.backend, order.precision, order.steps, order.parts, order.shapes)
     store = PackageStore(order.packages)
     store.require_free(order.model, target.name)
 
@@ -84,7 +84,7 @@ def _stage(progress: Progress) -> dict[str, Any]:
 
 
 def share_done(progress: Progress) -> float:
-    """The share of the whole deployment that is over; a vision model has no stages of drawing and measuring."""
+    """The share of the whole deployment that is over; what does not draw has not all of its stages."""
     stages = list(SHARES)
     before = sum(SHARES[each] for each in stages[: stages.index(progress.stage)])
     return before + SHARES[progress.stage] * progress.done / max(1, progress.total)

@@ -56,7 +56,7 @@ class GraphModule:
         return rebuild(self._part.call["result"], named)
 
     def _problem(self, inputs: Tensors, form: Any) -> str | None:
-        if form != self._part.call["arguments"] or set(inputs) != set(self._names):
+        if form != self._part.call.get("arguments") or set(inputs) != set(self._names):
             return "it is called in another form than when it was exported"
         for port in self._part.inputs:
             tensor = inputs[port.name]

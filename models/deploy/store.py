@@ -7,14 +7,14 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from photogram_runtime.errors import PackageError
-from photogram_runtime.package import MANIFEST, read_manifest
+from photogram_runtime.errors import PackageDamaged, PackageError
+from photogram_runtime.package import MANIFEST, Package, read_manifest, read_package
 
 from models.deploy.profiling_keys import BUILT_IN
 from models.errors import PhotogramError
@@ -79,9 +79,22 @@ class PackageStore:
         """Each target of ``model`` with its ``deploy.json``, or with what is wrong with it."""
         for target in self.targets(model):
             try:
-                yield target, read_manifest(self.place(model, target))
+                manifest = read_manifest(self.place(model, target))
+                require_named(manifest, model, target)
+                yield target, manifest
             except PackageError as error:
                 yield target, error
+
+    def read(self, model: str, target: str) -> Package:
+        """The package of ``model`` for ``target``, with every file verified.
+
+        Raises:
+            NoTarget: ``target`` cannot be one.
+            PackageError: there is none, it is damaged, or it is the package of another model or target.
+        """
+        package = read_package(self.place(model, target))
+        require_named(package.manifest, model, target)
+        return package
 
     def pinned(self, model: str) -> str | None:
         """The target that somebody chose, or ``BUILT_IN``; ``None`` if the fastest is to be used."""
@@ -188,6 +201,13 @@ class PackageStore:
 
     def _of(self, model: str) -> Path:
         return self.folder / quote(model, safe=" +@").replace(".", "%2E", 1 if model.startswith(".") else 0)
+
+
+def require_named(manifest: Mapping[str, Any], model: str, target: str) -> None:
+    """Raise :class:`PackageDamaged` if ``deploy.json`` is that of another model or target, as in a copied folder."""
+    found, named = manifest["model"], f"{manifest['backend']}-{manifest['precision']}"
+    if (found, named) != (model, target):
+        raise PackageDamaged(f"it is the package {named} of {found}, in the place of {target} of {model}")
 
 
 @contextmanager

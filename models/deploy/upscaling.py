@@ -30,7 +30,7 @@ from models.deploy.profiling_keys import TORCH
 from models.deploy.proof import ImageDifference, judge, psnr_db, ssim
 from models.deploy.recording import Call, Recorder, recording
 from models.deploy.scenes import scenes
-from models.deploy.serving import GraphModule
+from models.deploy.serving import GraphModule, served_name
 from models.deploy.sheet import comparison_sheet
 from models.deploy.store import SHEET, PackageStore
 from models.diffusion.upscaling.pixels import to_bytes
@@ -146,7 +146,7 @@ def _attached(upscaler: Upscaler, package: Package, graph: Graph) -> Upscaler:
     """``upscaler`` whose network is ``graph``; spandrel's descriptor still pads and crops."""
     descriptor = copy.copy(upscaler.descriptor)
     descriptor._model = GraphModule(descriptor.model, package.parts[PART], graph)
-    return replace(upscaler, descriptor=TileByTile(descriptor))
+    return replace(upscaler, descriptor=TileByTile(descriptor), backend=served_name(package))
 
 
 def serve_upscaler(upscaler: Upscaler, package: Package, threads: int | None = None) -> Upscaler:

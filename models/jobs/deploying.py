@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
+from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.families import FAMILIES, FamilyFacts
 from models.catalog.names import unknown_name
 from models.catalog.vision import VisionSpec, vision_problem
 from models.deploy.backends import BACKENDS, PRECISIONS, UnknownTarget, known_target
+from models.deploy.shapes import read_shape
 from models.errors import Problem, ProblemCode
 from models.jobs.checks import Problems, choice_problem, range_problem, value_or
 from models.jobs.cost import Cost, Sizes
+from models.jobs.drawing_checks import size_problem
 from models.jobs.parameters import Parameter
 from models.jobs.params import JobParams, JobRequest
 from models.jobs.vision import PRIORITY
@@ -29,7 +32,8 @@ _DRAWN_IMAGES = 70
 _DRAWN_PX = 512 * 512
 """What an image is counted as, whatever the model's size."""
 _SEEING_PX = 1_000_000
-"""What the deployment of a vision model is counted as: its runs are short."""
+"""What the deployment of a model that sees or enlarges is counted as: its runs are short."""
+SHAPES_MAX = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +41,7 @@ class DeployRequest(JobRequest):
     """A request to export a model to an inference backend, to check the result, and to have workers use it."""
 
     kind: str = DEPLOY
-    model: Annotated[str, Parameter(text="A name or alias from `GET /v1/models` or of a vision model.")]
+    model: Annotated[str, Parameter(text="A name or alias from `GET /v1/models`, of a vision model or of an upscaler.")]
     backend: Annotated[
         str | None,
         Parameter(
@@ -67,6 +71,14 @@ class DeployRequest(JobRequest):
             max_items=len(PARTS),
         ),
     ] = ()  # fmt: skip
+    shapes: Annotated[
+        tuple[str, ...],
+        Parameter(
+            text="The sizes that images may have besides the default, such as `512x768`; only for models that draw. "
+            "None are a choice of several.",
+            max_items=SHAPES_MAX,
+        ),
+    ] = ()  # fmt: skip
     force: Annotated[
         bool | None,
         Parameter(text="Whether the package is used even if it does not pass its checks.", if_left_out="false"),
@@ -76,7 +88,7 @@ class DeployRequest(JobRequest):
 
 @dataclass(frozen=True, kw_only=True)
 class DeployParams(JobParams):
-    """The effective parameters; ``steps`` is ``None`` for a vision model."""
+    """The effective parameters; ``steps`` is ``None`` for models that do not draw."""
 
     declaration: ClassVar[type[JobRequest]] = DeployRequest
 
@@ -85,6 +97,7 @@ class DeployParams(JobParams):
     precision: str
     steps: int | None
     parts: tuple[str, ...]
+    shapes: tuple[str, ...] = ()
     force: bool
     priority: int = 0
 
@@ -105,13 +118,14 @@ class DeployParams(JobParams):
 
 def complete_deploy(request: DeployRequest, catalog: Catalog, problems: Problems) -> DeployParams:
     """The effective parameters of ``request``; what the worker's machine lacks is found there."""
-    found = catalog.vision.resolve(request.model) or catalog.resolve(request.model)
+    name, enlarging = request.model, catalog.upscalers
+    found = catalog.vision.resolve(name) or catalog.resolve(name) or enlarging.resolve(name)
     if found is None:
-        problems.note("model", unknown_name("model", request.model, [*catalog, *catalog.vision]))
-    elif isinstance(found, VisionSpec):
-        _check_vision(request, found, problems)
-    else:
+        problems.note("model", unknown_name("model", name, [*catalog, *catalog.vision, *enlarging]))
+    elif isinstance(found, ModelSpec):
         _check_drawing(request, found, problems)
+    else:
+        _check_other(request, found, problems)
     backend, precision = value_or(request.backend, DEFAULT_BACKEND), value_or(request.precision, DEFAULT_PRECISION)
     problems.note("precision", _precision_problem(backend, precision))
     return DeployParams(
@@ -120,16 +134,25 @@ def complete_deploy(request: DeployRequest, catalog: Catalog, problems: Problems
         precision=precision,
         steps=value_or(request.steps, found.defaults.num_inference_steps) if isinstance(found, ModelSpec) else None,
         parts=request.parts,
+        shapes=request.shapes,
         force=value_or(request.force, False),
         priority=value_or(request.priority, 0),
     )
 
 
-def _check_vision(request: DeployRequest, spec: VisionSpec, problems: Problems) -> None:
-    problems.note("model", vision_problem(spec))
-    unable = Problem(f"is for models that draw, and {spec.name} sees", ProblemCode.NOT_APPLICABLE)
+def _check_other(request: DeployRequest, spec: VisionSpec | AuxiliaryModel, problems: Problems) -> None:
+    """The checks of a model that sees, and of an upscaler."""
+    if isinstance(spec, VisionSpec):
+        problem = vision_problem(spec)
+    else:
+        broken = spec.weights_problem()
+        problem = Problem(f"{spec.name} cannot be used: {broken}", ProblemCode.UNAVAILABLE) if broken else None
+    problems.note("model", problem)
+    does = "sees" if isinstance(spec, VisionSpec) else "enlarges"
+    unable = Problem(f"is for models that draw, and {spec.name} {does}", ProblemCode.NOT_APPLICABLE)
     problems.note("steps", None if request.steps is None else unable)
     problems.note("parts", unable if request.parts else None)
+    problems.note("shapes", unable if request.shapes else None)
 
 
 def _check_drawing(request: DeployRequest, spec: ModelSpec, problems: Problems) -> None:
@@ -142,6 +165,27 @@ def _check_drawing(request: DeployRequest, spec: ModelSpec, problems: Problems) 
     known = [each for each in PARTS if facts is None or each != _other_denoiser(facts)]
     for index, part in enumerate(request.parts):
         problems.note(f"parts[{index}]", choice_problem(part, known))
+    for index, shape in enumerate(request.shapes):
+        problems.note(f"shapes[{index}]", _shape_problem(shape, spec, facts))
+
+
+def _shape_problem(shape: str, spec: ModelSpec, facts: FamilyFacts | None) -> Problem | None:
+    """A problem unless the model draws images of this size as they are."""
+    try:
+        width, height = read_shape(shape)
+    except ValueError as error:
+        return Problem(str(error), ProblemCode.MALFORMED)
+    if facts is None:  # reported as such
+        return None
+    for side, size_px in (("width", width), ("height", height)):
+        problem = size_problem(size_px, spec, facts.size_multiple_px)
+        if problem is not None:
+            return replace(problem, message=f"the {side} {problem.message}")
+    drawn = spec.drawn_size(width, height)
+    if drawn != (width, height):
+        message = f"is drawn as {drawn[0]}x{drawn[1]} and enlarged by {spec.name}: name that size"
+        return Problem(message, ProblemCode.INVALID)
+    return None
 
 
 def _other_denoiser(facts: FamilyFacts) -> str:

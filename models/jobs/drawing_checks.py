@@ -119,8 +119,8 @@ def _syntax_problem(text: str, has_loras: Callable[[str], bool]) -> Problem | No
 def _check_numbers(params: DrawParams, model: ModelSpec, facts: FamilyFacts, problems: Problems) -> None:
     """Bounds that depend on the model; the others are declared with the parameters."""
     problems.note("num_inference_steps", range_problem(params.num_inference_steps, 1, model.limits.max_steps))
-    problems.note("width", _size_problem(params.width, model, facts.size_multiple_px))
-    problems.note("height", _size_problem(params.height, model, facts.size_multiple_px))
+    problems.note("width", size_problem(params.width, model, facts.size_multiple_px))
+    problems.note("height", size_problem(params.height, model, facts.size_multiple_px))
     problems.note("clip_skip", range_problem(params.clip_skip, 1, model.limits.max_clip_skip))
 
 
@@ -143,7 +143,8 @@ def _has_words(prompt: str) -> bool:
         return True  # reported as such
 
 
-def _size_problem(size_px: int, model: ModelSpec, grid_px: int) -> Problem | None:
+def size_problem(size_px: int, model: ModelSpec, grid_px: int) -> Problem | None:
+    """A problem unless ``model`` draws images with a side of ``size_px``."""
     limits = model.limits
     if limits.min_px <= size_px <= limits.max_px and size_px % grid_px == 0:
         return None

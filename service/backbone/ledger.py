@@ -27,7 +27,7 @@ from service.backbone.keyspace import (
     watched_key,
     workers_key,
 )
-from service.backbone.records import document_text, read_hash, result_fields
+from service.backbone.records import document_text, files_text, read_hash, result_fields
 
 CRASH_LIMIT = 3
 MESSAGE_MAX_CHARS = 2000
@@ -149,13 +149,15 @@ class Ledger:
         fields = result_fields(images, document, files, timings, safety, fingerprints, backends)
         return self._conclude(job_id, execution_id, JobStatus.SUCCEEDED, fields)
 
-    def fail(self, job_id: str, execution_id: str, failure: JobFailure) -> bool:
-        """End the job with the reason why it failed."""
+    def fail(self, job_id: str, execution_id: str, failure: JobFailure, files: Sequence[StoredFile] = ()) -> bool:
+        """End the job with the reason why it failed; ``files`` are those of ``failure``, which are stored."""
         fields = {"error_code": failure.code, "error_message": _message(str(failure))}
         if failure.field is not None:
             fields["error_field"] = failure.field
         if failure.document is not None:
             fields["document"] = document_text(failure.document)
+        if files:
+            fields["files"] = files_text(files)
         return self._conclude(job_id, execution_id, JobStatus.FAILED, fields)
 
     def cancel(self, job_id: str, execution_id: str) -> bool:

@@ -86,6 +86,11 @@ def is_hidden(fields: Mapping[bytes, bytes]) -> bool:
     return b"deleted" in fields
 
 
+def files_text(files: Sequence[StoredFile]) -> str:
+    """``files`` as records keep them."""
+    return json.dumps([asdict(file) for file in files])
+
+
 def result_fields(
     images: Sequence[Image],
     document: Json,
@@ -112,7 +117,7 @@ def result_fields(
     if fingerprints:
         fields[FINGERPRINTS] = json.dumps(fingerprints)
     if files:
-        fields["files"] = json.dumps([asdict(file) for file in files])
+        fields["files"] = files_text(files)
     if backends:
         fields["backends"] = json.dumps(list(backends))
     return fields

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from photogram_cli.near_misses import Parser
 from photogram_runtime.errors import PackageError
-from photogram_runtime.package import MANIFEST, Package, is_recipe, read_package, usability_problem
+from photogram_runtime.package import MANIFEST, Package, is_recipe, usability_problem
 
 from models.catalog.catalog import Catalog
 from models.catalog.names import printable
@@ -20,6 +20,7 @@ from models.deploy.store import SHEET, PackageStore
 from models.errors import PhotogramError
 from service.backbone.configuration import configure
 from service.backbone.data_option import add_data_option
+from service.backbone.setting_values import whole
 from service.backbone.settings import Settings, SettingsError
 from service.commands.deploy_figures import check_lines, figure_lines, show_lines, summary_line
 from service.commands.deploy_making import (
@@ -33,6 +34,7 @@ from service.commands.deploy_making import (
     teller,
 )
 from service.commands.deploy_transfer import pull_package, push_package
+from service.commands.flag_values import checked, place
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -85,7 +87,9 @@ def _parser() -> argparse.ArgumentParser:
     using.set_defaults(run=use)
     profiling = commands.add_parser("profile", help="measure a package beside torch and what is built in")
     _add_target(profiling)
-    profiling.add_argument("--rounds", type=int, default=10, metavar="N", help="(default: 10)")
+    profiling.add_argument(
+        "--rounds", type=checked(whole(1, _ROUNDS_MAX)), default=10, metavar="N", help="(default: 10)"
+    )
     profiling.add_argument("--steps", type=int, metavar="N", help="of each image (default: the model's)")
     profiling.set_defaults(run=measure)
     comparing = commands.add_parser("compare", help="the packages of a model side by side")
@@ -98,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, run, text in (("push", push, "copy a package to"), ("pull", pull, "copy a package from")):
         command = commands.add_parser(name, help=f"{text} a folder or an S3 bucket, for other servers")
         _add_target(command)
-        command.add_argument("place", metavar="PLACE", help="a folder, or s3://bucket/prefix")
+        command.add_argument("place", type=place, metavar="PLACE", help="a folder, or s3://bucket/prefix")
         command.set_defaults(run=run)
     add_data_option(parser)
     return parser
@@ -106,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
 
 _COMMANDS = ("make", "list", "show", "test", "rm", "use", "profile", "compare", "check-env", "push", "pull")
 _AUTO = "auto"
+_ROUNDS_MAX = 10_000
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -136,7 +141,7 @@ def list_packages(options: argparse.Namespace, settings: Settings) -> int:
 
 def show(options: argparse.Namespace, settings: Settings) -> int:
     """Verify a package and print what is in it; 2 if it may not be used, 3 if it is a recipe only."""
-    package = read_package(_place(options, settings))
+    package = _package(options, settings)
     print("\n".join(map(printable, show_lines(package.manifest))))
     if is_recipe(package.manifest):
         return RECIPE_ONLY
@@ -146,17 +151,18 @@ def show(options: argparse.Namespace, settings: Settings) -> int:
     return 0 if problem is None and (package.has_passed or package.is_forced) else 2
 
 
-def _place(options: argparse.Namespace, settings: Settings) -> Path:
-    place = _store(settings).place(options.model, options.target)
-    if not (place / MANIFEST).is_file():
-        known = ", ".join(_store(settings).targets(options.model)) or "none"
+def _package(options: argparse.Namespace, settings: Settings) -> Package:
+    """The package that ``options`` name, verified."""
+    store = _store(settings)
+    if not (store.place(options.model, options.target) / MANIFEST).is_file():
+        known = ", ".join(store.targets(options.model)) or "none"
         raise PhotogramError(f"there is no package {options.target} of {options.model}; its packages: {known}")
-    return place
+    return store.read(options.model, options.target)
 
 
 def test(options: argparse.Namespace, settings: Settings) -> int:
     """Record again, and compare the package as it is; 2 if it does not pass."""
-    package = _drawing(read_package(_place(options, settings)))
+    package = _drawing(_package(options, settings))
     catalog = Catalog.load(settings.catalog_path)
     checkpoint = load_packaged(package, catalog, settings)
     from models.deploy.deploying import check
@@ -177,12 +183,12 @@ def _drawing(package: Package) -> Package:
 
 def measure(options: argparse.Namespace, settings: Settings) -> int:
     """Measure a package beside torch and what is built in."""
-    package = _drawing(read_package(_place(options, settings)))
+    package = _drawing(_package(options, settings))
     catalog = Catalog.load(settings.catalog_path)
     checkpoint = load_packaged(package, catalog, settings)
     from models.deploy.deploying import measure as measured
 
-    figures = measured(checkpoint, catalog, package, max(1, options.rounds), options.steps, teller(False))
+    figures = measured(checkpoint, catalog, package, options.rounds, options.steps, teller(False))
     print("\n".join(figure_lines(figures)))
     return 0
 
@@ -204,7 +210,7 @@ def compare(options: argparse.Namespace, settings: Settings) -> int:
 def remove(options: argparse.Namespace, settings: Settings) -> int:
     """Remove a package."""
     if not _store(settings).remove(options.model, options.target):
-        _place(options, settings)  # says which there are
+        _package(options, settings)  # says which there are
     print(f"removed {options.target} of {options.model}; workers stop using it with the next job")
     return 0
 
@@ -216,7 +222,7 @@ def use(options: argparse.Namespace, settings: Settings) -> int:
     if not store.targets(model) and model not in catalog.vision and catalog.upscalers.resolve(model) is None:
         model = spec_of(catalog, model).name
     if target not in (_AUTO, BUILT_IN):
-        package = read_package(_place(options, settings))
+        package = _package(options, settings)
         problem = usability_problem(package.manifest)
         if not package.has_passed and not package.is_forced:
             problem = "it did not pass its checks; make it with --force if it is to be served all the same"
@@ -243,13 +249,13 @@ def check_env(options: argparse.Namespace, settings: Settings) -> int:
 
 def push(options: argparse.Namespace, settings: Settings) -> int:
     """Copy a package to a folder or a bucket."""
-    read_package(_place(options, settings))
+    _package(options, settings)
     print(f"pushed to {push_package(_store(settings), options.model, options.target, options.place, settings)}")
     return 0
 
 
 def pull(options: argparse.Namespace, settings: Settings) -> int:
     """Copy a package from a folder or a bucket, and verify it before it is published."""
-    place = pull_package(_store(settings), options.model, options.target, options.place, settings)
-    print(f"pulled to {place}")
+    pulled = pull_package(_store(settings), options.model, options.target, options.place, settings)
+    print(f"pulled to {pulled}")
     return 0

@@ -52,12 +52,15 @@ def show_lines(manifest: Mapping[str, Any]) -> Iterator[str]:
 def check_lines(checks: Mapping[str, Any]) -> Iterator[str]:
     """What the checks found."""
     if is_recipe({"checks": checks}):
-        yield f"checks: recipe only (not run here): {checks['why']}"
+        yield f"checks: recipe only (not run here): {checks.get('why', '')}"
         return
     for name, each in checks.get("parts", {}).items():
-        yield f"  {name:18} relative error {each['relative']:.2g}, largest {each['max_abs']:.2g}, {each['calls']} calls"
+        error, largest = _error(each["relative"]), _error(each["max_abs"])
+        yield f"  {name:18} relative error {error}, largest {largest}, {each['calls']} calls"
     if agreement := checks.get("agreement"):
         same = "" if agreement["top_1"] is None else f"same label {agreement['top_1']:.1%}, "
+        if agreement.get("score_error") is not None:  # packages of earlier versions have none
+            same += f"scores off by {agreement['score_error']:.2g}, "
         yield f"  {same}lowest cosine {agreement['cosine']:.6f}, {agreement['images']} images"
     for each in checks.get("images", ()):
         psnr = "equal" if each["psnr_db"] is None else f"{each['psnr_db']:.1f} dB"
@@ -67,16 +70,23 @@ def check_lines(checks: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"  {failure}" for failure in checks.get("failures", ()))
 
 
+def _error(value: float | None) -> str:
+    """``deploy.json`` has no infinities."""
+    return "infinite" if value is None else f"{value:.2g}"
+
+
 def figure_lines(profile: Mapping[str, Any]) -> Iterator[str]:
     """What was measured."""
-    if not profile:
-        return
-    yield f"speed: {profile['image']}, {profile['rounds']} rounds"
+    if "image" in profile:
+        yield f"speed: {profile['image']}, {profile.get('rounds', 1)} rounds"
     for name in (TORCH, BUILT_IN, DEPLOYED):
         if name in profile:
             each = profile[name]
-            rates = ", ".join(f"{rate:.2f} images/s with {size}" for size, rate in each["images_per_s"].items())
-            alone = f"p50 {each['p50_s']:.3f} s, p99 {each['p99_s']:.3f} s; " if "p50_s" in each else ""
+            rates = ", ".join(f"{rate:.2f} images/s with {size}" for size, rate in each.get("images_per_s", {}).items())
+            alone = (
+                f"p50 {each['p50_s']:.3f} s, p99 {each['p99_s']:.3f} s; " if {"p50_s", "p99_s"} <= each.keys() else ""
+            )
             yield f"  {name:10} {alone}{rates}"
-    memory = f"; peak memory {in_words(profile['peak_bytes'])}" if "peak_bytes" in profile else ""
-    yield f"  loaded in {profile['load_s']:.2f} s{memory}"
+    if "load_s" in profile:
+        memory = f"; peak memory {in_words(profile['peak_bytes'])}" if "peak_bytes" in profile else ""
+        yield f"  loaded in {profile['load_s']:.2f} s{memory}"

@@ -16,10 +16,12 @@ from models.catalog.names import printable, unknown_name
 from models.deploy.backends import BACKENDS, PRECISIONS, REFUSED, check_target
 from models.deploy.combinations import combined_name, read_loras
 from models.deploy.profiling_keys import was_slower
+from models.deploy.shapes import read_shape
 from models.deploy.store import Busy, PackageStore
 from models.errors import PhotogramError, with_detail
 from service.backbone.settings import Settings
 from service.commands.deploy_figures import show_lines
+from service.commands.flag_values import checked
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
 RECIPE_ONLY = 3
 """The exit code for a package that was made and cannot be run here."""
-_DIGITS_MAX = 8
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +45,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=f"one or several of {', '.join(PRECISIONS)}, for each backend (default: f32)",
     )  # fmt: skip
     parser.add_argument(
-        "--shapes", nargs="+", type=_shape, default=[], metavar="WxH",
+        "--shapes", nargs="+", type=checked(read_shape), default=[], metavar="WxH",
         help="sizes in pixels that images may have besides the default (default: a choice of several)",
     )  # fmt: skip
     parser.add_argument("--steps", type=int, metavar="N", help="of the images that are drawn (default: the model's)")
@@ -55,14 +56,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--parts", nargs="+", default=[], metavar="PART", help="only these parts (default: all)")
     parser.add_argument("--force", action="store_true", help="let it be served even if it does not pass its checks")
     parser.add_argument("--json", action="store_true", help="print each step and the result as a line of JSON")
-
-
-def _shape(text: str) -> tuple[int, int]:
-    """A width and a height in pixels."""
-    width, _, height = text.partition("x")
-    if not all(each.isascii() and each.isdecimal() and len(each) < _DIGITS_MAX for each in (width, height)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; a size is WIDTHxHEIGHT in pixels, such as 512x768")
-    return int(width), int(height)
 
 
 def make(options: argparse.Namespace, settings: Settings) -> int:

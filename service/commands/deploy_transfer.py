@@ -8,7 +8,7 @@ from pathlib import Path
 from photogram_runtime.errors import PackageDamaged
 from photogram_runtime.package import MANIFEST, read_manifest, read_package
 
-from models.deploy.store import PackageStore
+from models.deploy.store import PackageStore, require_named
 from service.backbone.objects.opening import opener
 from service.backbone.objects.protocol import ObjectStore
 from service.backbone.settings import Settings
@@ -43,8 +43,7 @@ def pull_package(store: PackageStore, model: str, target: str, place: str, setti
     with store.writing(model, target) as folder:
         _fetch(remote, _name(destination, MANIFEST), folder / MANIFEST)
         manifest = read_manifest(folder)
-        if (manifest["model"], f"{manifest['backend']}-{manifest['precision']}") != (model, target):
-            raise PackageDamaged(f"the package in {place} is {manifest['model']} {manifest['backend']}")
+        require_named(manifest, model, target)
         for name in manifest["files"]:
             _fetch(remote, _name(destination, name), folder / name)
         read_package(folder)

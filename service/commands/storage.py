@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from photogram_cli.near_misses import Parser
-from photogram_cli.texts import FileName
 
 from models.errors import StorageUnavailable
 from service.backbone.configuration import configure
@@ -18,8 +17,8 @@ from service.backbone.objects.checking import steps
 from service.backbone.objects.migration import Migration, Outcome, Progress
 from service.backbone.objects.opening import IMAGES, KINDS, opener
 from service.backbone.permissions import image_modes, restrict_umask
-from service.backbone.setting_values import bucket, folder
 from service.backbone.settings import Settings, SettingsError
+from service.commands.flag_values import place
 
 _TOLD_EVERY_S = 1.0
 _MIB = 1 << 20
@@ -48,19 +47,12 @@ def _parser() -> argparse.ArgumentParser:
         description="Copy all images, files and uploads. Nothing is removed or replaced; the server may run meanwhile."
         " Run it again to go on, or to copy what the server has stored since.",
     )
-    place = "a data folder, or s3://bucket/prefix"
-    moving.add_argument("--from", dest="source", type=_place, required=True, metavar="PLACE", help=place)
-    moving.add_argument("--to", dest="target", type=_place, required=True, metavar="PLACE", help=place)
+    places = "a data folder, or s3://bucket/prefix"
+    moving.add_argument("--from", dest="source", type=place, required=True, metavar="PLACE", help=places)
+    moving.add_argument("--to", dest="target", type=place, required=True, metavar="PLACE", help=places)
     moving.set_defaults(run=migrate)
     add_data_option(parser)
     return parser
-
-
-def _place(text: str) -> str:
-    try:
-        return bucket(text) if "://" in text else FileName(folder(text))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def check(options: argparse.Namespace, settings: Settings) -> int:

@@ -17,7 +17,7 @@ from PIL import Image
 from transformers import BertModel
 
 from models.catalog.catalog import Catalog
-from models.deploy.store import PackageStore
+from models.deploy.store import SHEET, PackageStore
 from models.errors import ChecksFailed
 from models.jobs.deploying import DeployRequest
 from models.jobs.finetuning import TRAINING_QUEUE
@@ -26,6 +26,7 @@ from models.jobs.tickets import complete
 from service.backbone.keyspace import events_key
 from service.backbone.settings import Settings
 from service.backbone.store import FileStore
+from tests.models.diffusion.upscaling.tiny_upscalers import compact, write
 from tests.models.vision.digits import save_small
 from tests.tiny import PX, build_tiny_house
 from tests.workers.conftest import World
@@ -43,15 +44,15 @@ PARTS = ("text_encoder", "vae_decoder")
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A catalog with a tiny model that draws and one that sees."""
+    """A catalog with a tiny model that draws, one that sees, and one that enlarges."""
     folder = tmp_path_factory.mktemp("models")
     encoder = build_tiny_house(folder / "tiny") / "text_encoder"
     BertModel.from_pretrained(encoder).save_pretrained(encoder)  # with the pooler, which is random where it is missing
-    eye = save_small(folder / "eye")
+    eye, upscaler = save_small(folder / "eye"), write(compact, folder / "larger.safetensors")
     return (
         f'[models.tiny]\nfolder = "{folder / "tiny"}"\nfamily = "stable-diffusion"\naliases = ["small"]\n'
         f"[models.tiny.defaults]\nwidth = {2 * PX}\nheight = {2 * PX}\nnum_inference_steps = 2\n"
-        f'[vision.eye]\nfolder = "{eye}"\n'
+        f'[vision.eye]\nfolder = "{eye}"\n[upscalers.larger]\nfile = "{upscaler}"\n'
     )
 
 
@@ -102,7 +103,7 @@ def deployments(worker: subprocess.Popen[bytes]) -> list[psutil.Process]:
 
 def test_a_model_that_draws_is_deployed_and_its_stages_are_told(world: World) -> None:
     world.set_environment(PHOTOGRAM_JOB_TIMEOUT_S="1")  # of drawings; a deployment may take longer
-    job = submit(world, "small", parts=PARTS)
+    job = submit(world, "small", parts=PARTS, shapes=(f"{3 * PX}x{2 * PX}",))
     world.start_worker()
     record = over(world, job)
     assert record.status is JobStatus.SUCCEEDED, record.error_message
@@ -114,6 +115,8 @@ def test_a_model_that_draws_is_deployed_and_its_stages_are_told(world: World) ->
     assert document["parts"] == list(PARTS)
     assert set(document["images_per_s"]) == {"torch", "built-in", "deployed"}
     package = PackageStore(world.data / "deployed").place("tiny", TARGET)
+    manifest = json.loads((package / "deploy.json").read_text())
+    assert manifest["shapes"] == [[3 * PX, 2 * PX]]
     assert document["size_bytes"] == sum(
         path.stat().st_size for path in package.iterdir() if path.name != "deploy.json"
     )
@@ -127,14 +130,18 @@ def test_a_model_that_draws_is_deployed_and_its_stages_are_told(world: World) ->
     assert packages(world) == [TARGET] and left(world) == []
 
 
-def test_a_model_that_sees_is_deployed(world: World) -> None:
-    job = submit(world, "eye", backend="onnxruntime")
+def test_a_model_that_sees_and_an_upscaler_are_deployed(world: World) -> None:
+    jobs = submit(world, "eye", backend="onnxruntime"), submit(world, "larger")
     world.start_worker()
-    record = over(world, job)
+    record, enlarging = world.until_over(*jobs, timeout_s=LONG_S)
     assert record.status is JobStatus.SUCCEEDED, record.error_message
+    assert enlarging.status is JobStatus.SUCCEEDED, enlarging.error_message
+    enlarged: Any = enlarging.document
+    assert (enlarged["target"], enlarged["passed"], enlarged["parts"]) == (TARGET, True, ["network"])
+    assert [file.name for file in enlarging.files] == ["comparison.png"]
     document: Any = record.document
     assert (document["target"], document["passed"], record.files) == ("onnxruntime-f32", True, ())
-    assert packages(world) == ["onnxruntime-f32"]
+    assert packages(world) == ["onnxruntime-f32", TARGET]
 
 
 def test_what_cannot_be_deployed_is_told(world: World, tmp_path: Path) -> None:
@@ -215,6 +222,9 @@ def ended(
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.setattr(deploying, "_DEPLOYMENT", JobProcess(name, "deployment"))
     params = complete(DeployRequest(model="house", force=force), Catalog({}))
+    package = PackageStore(settings.packages_folder).place("house", TARGET)
+    package.mkdir(parents=True, exist_ok=True)
+    (package / SHEET).write_bytes(b"a sheet")
     told: list[Any] = []
     call = FunctionCall(
         kind="deploy", job_id="1", params=params, catalog=Catalog({}), images={},
@@ -234,10 +244,12 @@ def test_a_package_that_does_not_pass_fails_its_job_unless_it_is_forced(
     assert isinstance(failure, ChecksFailed) and failure.code == "checks_failed"
     assert str(failure).endswith("is not served: unet: too far; a cat: 9 dB")
     assert failure.document["failures"] == ["unet: too far", "a cat: 9 dB"]
+    assert [(file.name, file.data) for file in failure.files] == [("comparison.png", b"a sheet")]
     assert told == [
         (50, 100), {"event": "stage", "stage": "checking", "done": 1, "total": 2, "part": "unet", "off": None},
     ]  # fmt: skip
     recipe, _ = ended(settings, monkeypatch, tmp_path, force=False, is_recipe=True)
     assert recipe.document["recipe_only"] and not recipe.document["passed"], "it is no failure"
     output, _ = ended(settings, monkeypatch, tmp_path, force=True)
-    assert (output.document["passed"], output.document["forced"], output.files) == (False, True, ())
+    assert (output.document["passed"], output.document["forced"]) == (False, True)
+    assert output.files == failure.files

@@ -80,6 +80,8 @@ def test_files_are_stored_under_random_ids(toys) -> None:
         ("not json", "internal_error", "not valid JSON"),
         ("deep", "internal_error", "at most 100 levels"),
         ("bad name", "internal_error", "control characters"),
+        ("keep what is no JSON", "internal_error", "not valid JSON"),
+        ("keep a bad name", "internal_error", "control characters"),
         ("half a step", "internal_error", "worker's log"),
         ("exit", "internal_error", "worker's log"),
         ("memory", "out_of_memory", "does not fit"),
@@ -94,6 +96,16 @@ def test_a_function_that_fails_ends_its_job_only(toys, text: str, code: str, wor
     assert words in (failed.error_message or "")
     assert succeeded.status is JobStatus.SUCCEEDED
     assert [path for path in (toys.data / "files").glob("*/*")] == []
+
+
+def test_a_job_that_fails_may_keep_files(toys) -> None:
+    job = toys.submit_request(ToyRequest(kind="fail", text="keep"))
+    toys.start_worker()
+    (record,) = toys.until_over(job)
+    assert (record.status, record.error_code, record.document) == (JobStatus.FAILED, "drawing_failed", {"toy": 1})
+    (file,) = record.files
+    found = FileStore(toys.data / "files").find(file.file_id)
+    assert found is not None and (file.name, found.read()) == ("a.txt", b"orphan")
 
 
 def test_a_running_function_is_canceled(toys, capfd) -> None:

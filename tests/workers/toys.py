@@ -86,12 +86,20 @@ WRONG_OUTPUTS = {
 }
 
 
+FAILURES = {
+    "refuse": DrawingFailed("the toy refuses"),
+    "keep": DrawingFailed("the toy keeps its file", document={"toy": 1}, files=(_FILE,)),
+    "keep what is no JSON": DrawingFailed("the toy fails", document=float("nan"), files=(_FILE,)),
+    "keep a bad name": DrawingFailed("the toy fails", files=(_FILE, FileOutput("a\n", "text/plain", b"orphan"))),
+}
+
+
 def fail(call: FunctionCall) -> JobOutput:
     """Fails as the text says."""
     assert isinstance(call.params, ToyParams)
     match call.params.text:
-        case "refuse":
-            raise DrawingFailed("the toy refuses")
+        case "refuse" | "keep" | "keep what is no JSON" | "keep a bad name" as reason:
+            raise FAILURES[reason]
         case "exit":
             sys.exit("the toy exits")
         case "memory":

@@ -816,7 +816,7 @@ export interface components {
         DeployBody: {
             /**
              * Model
-             * @description A name or alias from `GET /v1/models` or of a vision model.
+             * @description A name or alias from `GET /v1/models`, of a vision model or of an upscaler.
              */
             model: string;
             /**
@@ -843,6 +843,12 @@ export interface components {
              * @default null
              */
             parts?: string[] | null;
+            /**
+             * Shapes
+             * @description The sizes that images may have besides the default, such as `512x768`; only for models that draw. None are a choice of several.
+             * @default null
+             */
+            shapes?: string[] | null;
             /**
              * Force
              * @description Whether the package is used even if it does not pass its checks. If left out: false.
@@ -913,7 +919,7 @@ export interface components {
         };
         /**
          * DeployParams
-         * @description The effective parameters; ``steps`` is ``None`` for a vision model.
+         * @description The effective parameters; ``steps`` is ``None`` for models that do not draw.
          */
         DeployParams: {
             /** Model */
@@ -926,6 +932,11 @@ export interface components {
             steps: number | null;
             /** Parts */
             parts: string[];
+            /**
+             * Shapes
+             * @default []
+             */
+            shapes?: string[];
             /** Force */
             force: boolean;
             /**

@@ -25,6 +25,8 @@ class Upscaler:
     tile_px: int
     """The side of the tiles into which larger images are cut."""
     overlap_px: int
+    backend: str = "eager"
+    """What computes, by its name: torch, or a package."""
 
     @property
     def scale(self) -> int:

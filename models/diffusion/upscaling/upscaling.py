@@ -38,7 +38,7 @@ class Upscaling(Postprocess):
     """
 
     def __init__(self, image: Image.Image, scale: float, upscaler: Upscaler) -> None:
-        self.model, self.device = upscaler, upscaler.device
+        self.model, self.device, self.backend = upscaler, upscaler.device, upscaler.backend
         self._source = to_bytes(image)
         self._rows, self._columns = (
             Cut(length, min(upscaler.tile_px, length), upscaler.overlap_px) for length in self._source.shape[1:]

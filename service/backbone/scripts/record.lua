@@ -170,7 +170,7 @@ local function deadlines()
 end
 
 local function conclude(status)
-  if status == 'succeeded' then count_stored() end
+  count_stored()
   local retain_s = retention_s()
   if retain_s then
     note_results(retain_s)

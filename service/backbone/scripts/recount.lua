@@ -1,4 +1,4 @@
-if get('status') ~= 'succeeded' or get('deleted') == '1' then return end
+if (get('status') ~= 'succeeded' and get('status') ~= 'failed') or get('deleted') == '1' then return end
 local sizes = cjson.decode(ARGV[3])
 for _, image in ipairs(stored('images')) do
   local size_bytes = sizes[image.image_id]

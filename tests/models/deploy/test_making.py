@@ -85,6 +85,27 @@ def test_a_runtime_that_fails_with_a_graph_is_told(
     assert store.targets("tiny") == []
 
 
+def test_a_package_that_cannot_be_measured_leaves_the_others_alone(
+    model: RecordedVision, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing, other, store = TARGETS[1], TARGETS[0], PackageStore(tmp_path)
+    measured = RecordedVision.measured
+
+    def failing_with_one(self: RecordedVision, packages: Mapping[str, Package], tell: Any) -> Any:
+        if failing.name in packages:
+            raise MemoryError("no memory for a graph")
+        return measured(self, packages, tell)
+
+    monkeypatch.setattr(RecordedVision, "measured", failing_with_one)
+    found = made(model, store, failing, other)
+    assert isinstance(found[failing], Unrunnable) and "cannot be measured: " in str(found[failing])
+    package = found[other]
+    assert isinstance(package, Package) and "deployed" in package.manifest["profile"]
+    assert store.targets("tiny") == [other.name] and not list(tmp_path.rglob("*.partial"))
+    made(model, store, other)
+    assert store.targets("tiny") == [other.name], "its lock is free"
+
+
 def test_nothing_is_published_if_a_run_breaks_off(model: RecordedVision, tmp_path: Path) -> None:
     def full(progress: Progress) -> None:
         if progress.stage == "measuring":

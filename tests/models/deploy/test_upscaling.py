@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ from models.deploy.upscaling import record_upscaler, serve_upscaler, upscale_fas
 from models.diffusion.load_requests import upscaler_request
 from models.diffusion.upscaling.pixels import to_bytes
 from models.diffusion.upscaling.upscaler import Upscaler, load_upscaler
+from models.diffusion.upscaling.upscaling import Upscaling
+from models.diffusion.work import OnBackend
 from tests.models.diffusion.upscaling.tiny_upscalers import CPU, compact, esrgan, write
 
 CPU_DTYPE = torch.float32
@@ -87,6 +90,20 @@ def test_the_graph_computes_the_tiles(deployed: Deployed) -> None:
     tiles = torch.stack([to_bytes(each) for each in scenes(3, 4, [(128, 128)])])  # of several jobs
     torch.testing.assert_close(served(tiles), deployed.upscaler(tiles), atol=1e-4, rtol=1e-4)
     assert calls == [1] * 7
+
+
+def test_an_image_tells_what_enlarged_it(deployed: Deployed) -> None:
+    package, (image,) = deployed.package, scenes(1, 3, [(150, 200)])
+
+    def told(upscaler: Upscaler) -> str:
+        work = Upscaling(image, 2, upscaler)
+        assert isinstance(work, OnBackend)
+        return work.backend
+
+    assert told(deployed.upscaler) == "eager"
+    assert told(serve_upscaler(deployed.upscaler, package)) == "openvino-f32"
+    unproved = replace(package, manifest={**package.manifest, "checks": {"passed": False, "forced": True}})
+    assert told(serve_upscaler(deployed.upscaler, unproved)) == "openvino-f32-unproved", "which warns in the job"
 
 
 def test_jobs_take_the_package_if_it_is_fast_and_of_the_same_weights(deployed: Deployed) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,9 +38,10 @@ def test_a_package_sees_what_torch_sees(tmp_path: Path, name: str, backend: str)
     recorded = record_vision(model, lambda progress: None)
     package = make_package(recorded, Target(backend, "f32"), store, is_forced=False, tell=lambda progress: None)
     checks = package.manifest["checks"]
-    assert package.has_passed and checks["agreement"] == {"top_1": 1.0, "images": 54} | {
-        "cosine": pytest.approx(1, abs=1e-6)
-    }
+    assert package.has_passed and checks["agreement"] == {
+        "top_1": 1.0, "images": 54, "cosine": pytest.approx(1, abs=1e-6), "score_error": pytest.approx(0, abs=1e-3),
+    }  # fmt: skip
+    _are_scenes_and_drawings(recorded.recorded)
     assert package.kind == "vision" and [port.name for port in package.parts["model"].outputs] == [LOGITS, POOLED]
     deployed, inputs = serve_vision(model, package), model.prepare(IMAGES)
     for what in (LOGITS, POOLED, EMBEDDING):
@@ -53,6 +55,13 @@ def test_a_package_sees_what_torch_sees(tmp_path: Path, name: str, backend: str)
         seen = deployed.outputs(other, [POOLED])[POOLED]
         assert seen.equal(model.outputs(other, [POOLED])[POOLED]), "a size that was not covered goes to torch"
     _choosing(store, model)
+
+
+def _are_scenes_and_drawings(calls: Sequence[Call]) -> None:
+    """Half of the recorded images have a plain ground: a model may have learnt from such images alone."""
+    images = [each for call in calls for each in call.inputs["pixels"]]
+    plain = [bool((each == each.median()).float().mean() > 0.2) for each in images]
+    assert 0.25 < sum(plain) / len(plain) < 0.75
 
 
 def _choosing(store: PackageStore, model: VisionModel) -> None:
@@ -81,5 +90,21 @@ def test_vectors_that_differ_or_are_no_numbers_do_not_pass() -> None:
         return agreement_of(lambda inputs: [np.asarray(found)] * 2, [call])
 
     assert judge_agreement("f32", agreement(np.eye(4))) == []
-    assert len(judge_agreement("f32", agreement(np.roll(np.eye(4), 1, 0)))) == 2
-    assert len(judge_agreement("w4", agreement(np.full((4, 4), np.nan)))) == 2
+    assert len(judge_agreement("f32", agreement(np.roll(np.eye(4), 1, 0)))) == 3
+    assert len(judge_agreement("w4", agreement(np.full((4, 4), np.nan)))) == 3
+
+
+def test_scores_that_are_off_do_not_pass_though_labels_and_vectors_are_the_same() -> None:
+    outputs = {LOGITS: torch.tensor([[6.0, -3.0, -3.0]] * 4), POOLED: torch.eye(4)}
+    call = Call({"pixels": torch.zeros(4, 3, 1, 1)}, outputs, {}, {})
+
+    def failures(precision: str, *scores: list[float]) -> list[str]:
+        found = agreement_of(lambda inputs: [np.asarray(scores), np.eye(4)], [call])
+        assert (found.top_1, found.cosine) == (1.0, 1.0)
+        return judge_agreement(precision, found)
+
+    off, right = [3.0, 1.0, -4.0], [6.0, -3.0, -3.0]
+    (told,) = failures("w4", off, off, right, right)
+    assert told.startswith("the scores of its labels are off by 0.")
+    assert failures("f32", off, right, right, right) == [], "one image may be like two labels"
+    assert failures("f32", *[[7.0, -2.0, -2.0]] * 4) == [], "what all scores have in common changes no probability"

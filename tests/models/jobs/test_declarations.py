@@ -67,7 +67,7 @@ OTHER_VALUES: dict[str, Any] = {
     "texts": ["a dog"],
     "brief": "icons of fruit", "files": [OTHER], "mode": "ask", "planner": "template", "replay": "an-earlier-job",
     "budget": {"steps": 7, "images": 3, "seconds": 60, "cost_units": 2.5},
-    "backend": "onnxruntime", "precision": "int8", "steps": 12, "parts": ["unet"], "force": True,
+    "backend": "onnxruntime", "precision": "int8", "steps": 12, "parts": ["unet"], "shapes": ["256x320"], "force": True,
 }  # fmt: skip
 """For each field of any kind, a value that is not what a request gets without it."""
 BESIDE: dict[str, dict[str, Any]] = {

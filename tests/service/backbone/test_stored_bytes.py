@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 
 from models.catalog.catalog import Catalog
-from models.errors import InternalFailure
+from models.errors import DrawingFailed, InternalFailure
 from models.jobs.params import DrawRequest, UpscaleRequest
 from models.jobs.records import new_job_id
 from models.jobs.results import Image, StoredFile
@@ -128,6 +128,23 @@ def test_what_is_deleted_is_subtracted(owner, owned_jobs, finished, counted):
     assert counted() == 2 * ONE_JOB
     owned_jobs.delete_all(owner)
     assert counted() == 0
+
+
+def test_the_files_of_a_job_that_failed_are_counted_and_go_with_it(redis, stores, owner, owned_jobs, counted):
+    ticket = open_ticket(DrawRequest(prompt="x"), Catalog({}), job_id=new_job_id(), owner=owner)
+    BlockingIntake(redis, 10_000).accept(ticket, {}, retention_s=DAY_S)
+    ledger = Ledger(redis, 7 * DAY_S)
+    ledger.start(ticket.job_id, "one")
+    file = StoredFile(stores.files.add(FILE), "a.txt", "text/plain", len(FILE))
+    assert ledger.fail(ticket.job_id, "one", DrawingFailed("no", document={}), [file])
+    record = ledger.read(ticket.job_id)
+    assert record is not None and record.files == (file,)
+    assert counted() == len(FILE)
+    redis.delete(STORED_KEY, STORED_BYTES_KEY)
+    Retention(redis, stores, Settings()).sweep()
+    assert counted() == len(FILE)
+    assert owned_jobs.delete(owner, ticket.job_id)
+    assert counted() == 0 and list(stores.files.objects.list()) == []
 
 
 def test_an_image_counts_until_the_last_job_that_starts_from_it_is_deleted(owner, owned_jobs, finished, counted):

@@ -100,7 +100,7 @@ EYES = ("eye", "--backend", "openvino", "onnxruntime", "--precision", "f32", "in
 
 def test_several_targets_are_made_at_once(run, data, tmp_path, monkeypatch):
     shutil.copy(data / "catalog.toml", tmp_path)
-    bound = VisionThreshold(1.0, 1.1)
+    bound = VisionThreshold(1.0, 1.1, 1.0)
     monkeypatch.setattr("models.deploy.vision.THRESHOLDS", {**THRESHOLDS, "int8": bound})
     store = PackageStore(tmp_path / "deployed")
     code, out, _ = run(*EYES, "--json", folder=tmp_path)
@@ -125,6 +125,45 @@ def test_list_show_and_compare_tell_of_the_package(run, tmp_path):
     code, out, _ = run("compare", "tiny", "--sheets", str(tmp_path / "sheets"))
     assert code == 0 and TARGET in out
     assert (tmp_path / "sheets" / f"{TARGET}.png").is_file()
+
+
+ODD = {
+    "no object": {"profile": {"deployed": 3}},
+    "no rate": {"profile": {"torch": {"images_per_s": {"1": None}}}},
+    "no number of images": {"profile": {"deployed": {"images_per_s": {"one": 1.0}}}},
+    "too large for a float": {"profile": {"load_s": 10**400}},
+    "no part": {"checks": {"parts": {"unet": None}}},
+    "no image": {"checks": {"images": [3]}},
+    "no agreement": {"checks": {"agreement": {}}},
+    "no flag": {"checks": {"passed": "no"}},
+    "no sentences": {"checks": {"failures": 5}},
+    "no instructions": {"device": {"instructions": [["avx2"]]}},
+    "no sizes": {"shapes": [64, 64]},
+    "no LoRAs": {"loras": ["style"]},
+    "another model": {"model": "other"},
+    "another precision": {"precision": "int8"},
+}
+
+
+@pytest.mark.parametrize("fields", ODD.values(), ids=ODD)
+def test_odd_packages_are_told_in_a_line_by_every_command(run, package, fields):
+    change(package, **fields)
+    folder = package.parents[2]
+    for command in (["list"], ["compare", "tiny"]):
+        code, out, _ = run(*command, folder=folder)
+        assert code == 0 and out.count("\n") == 1 and " damaged: " in out
+    for command in (["show"], ["test"], ["profile"], ["use"], ["push"]):
+        code, out, err = run(*command, "tiny", TARGET, *([str(folder / "copy")] * (command == ["push"])), folder=folder)
+        assert code == 1 and out == "" and err.count("\n") == 1 and err.startswith("photogram deploy: ")
+    assert not (folder / "copy").exists()
+
+
+def test_errors_that_are_not_finite_are_told(run, package):
+    checks = manifest_of(package)["checks"]
+    checks["parts"]["unet"] |= {"relative": None, "max_abs": None}
+    change(package, checks=checks)
+    code, out, _ = run("show", "tiny", TARGET, folder=package.parents[2])
+    assert code == 0 and "relative error infinite, largest infinite" in out
 
 
 def test_a_package_is_checked_and_measured_again(run):
@@ -170,6 +209,23 @@ def test_what_is_no_size_is_told_before_anything_is_loaded(run, capsys, shape):
     with pytest.raises(SystemExit) as left:
         run("tiny", f"--shapes={shape}")
     assert left.value.code == 2 and "a size is WIDTHxHEIGHT in pixels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("profile", "tiny", TARGET, "--rounds", "0"), "must be a whole number of at least 1"),
+        (("profile", "tiny", TARGET, "--rounds=-3"), "must be a whole number of at least 1"),
+        (("push", "tiny", TARGET, "ftp://example.org/packages"), "must be s3://bucket or s3://bucket/prefix"),
+        (("pull", "tiny", TARGET, "s3://bucket/../other"), "must be s3://bucket or s3://bucket/prefix"),
+    ],
+)
+def test_values_that_cannot_be_are_told_at_once(run, capsys, tmp_path, monkeypatch, args, told):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as left:
+        run(*args)
+    assert left.value.code == 2 and told in capsys.readouterr().err
+    assert not any(tmp_path.iterdir()), "no folder of that name is made"
 
 
 @pytest.mark.parametrize("is_bucket", [False, True], ids=["folder", "bucket"])
@@ -283,6 +339,10 @@ DAMAGES = {
     "other weights": lambda package: change(package, source={"sha256": "0" * 64}),
     "another version": lambda package: change(package, requires={"openvino": "2019.1.0"}),
     "another machine": lambda package: change(package, device={"machine": "vax"}),
+    "another model": lambda package: change(package, model="other"),
+    "another target": lambda package: change(package, precision="int8"),
+    "figures that are none": lambda package: change(package, profile={"deployed": {"images_per_s": {"1": "fast"}}}),
+    "requirements that are none": lambda package: change(package, requires={"openvino": 2026}),
     "it did not pass": lambda package: change(package, checks={"passed": False, "forced": False}),
     "the runtime cannot read it": lambda package: (
         (package / "unet.xml").write_text("<net/>"),

@@ -349,6 +349,9 @@ class DeployParams(TypedDict, total=False):
     parts: Sequence[str] | None
     """Only these parts of a model that draws; torch runs the others. None are all. The parts are `text_encoder`,
     `text_encoder_2`, `text_encoder_3`, `unet`, `transformer`, `vae_decoder`, `vae_encoder`."""
+    shapes: Sequence[str] | None
+    """The sizes that images may have besides the default, such as `512x768`; only for models that draw. None are a
+    choice of several."""
     force: bool | None
     """Whether the package is used even if it does not pass its checks. Left out: false."""
     priority: int | None

@@ -467,7 +467,7 @@ FINETUNEPARAMS = (
 )
 
 DEPLOYPARAMS = (
-    Parameter("model", "str", "A name or alias from `GET /v1/models` or of a vision model."),
+    Parameter("model", "str", "A name or alias from `GET /v1/models`, of a vision model or of an upscaler."),
     Parameter(
         "backend",
         "str",
@@ -489,6 +489,12 @@ DEPLOYPARAMS = (
         "parts",
         "str",
         "Only these parts of a model that draws; torch runs the others. None are all. The parts are `text_encoder`, `text_encoder_2`, `text_encoder_3`, `unet`, `transformer`, `vae_decoder`, `vae_encoder`.",
+        is_list=True,
+    ),
+    Parameter(
+        "shapes",
+        "str",
+        "The sizes that images may have besides the default, such as `512x768`; only for models that draw. None are a choice of several.",
         is_list=True,
     ),
     Parameter("force", "bool", "Whether the package is used even if it does not pass its checks. Left out: false."),

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from photogram_runtime.errors import PackageDamaged, PackageUnproven, PackageUnsupported
+from photogram_runtime.fields import wrong_field
 
 FORMAT = 1
 """The version of ``deploy.json``; packages of other versions are refused."""
@@ -242,19 +243,13 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-_TEXTS = ("model", "backend", "precision", "kind", "family")
-_OBJECTS = ("files", "parts", "source", "versions", "requires", "device", "checks", "profile")
-
-
 def _package(folder: Path, manifest: Mapping[str, Any]) -> Package:
     """The package; raises :class:`PackageDamaged` if a field is missing or of another type."""
+    wrong = wrong_field(manifest)
+    if wrong is not None:
+        raise PackageDamaged(f"{MANIFEST} is not that of a package: its field {wrong!r} is wrong")
     try:
-        for name in _TEXTS:
-            _require(isinstance(manifest[name], str), name)
-        for name in _OBJECTS:
-            _require(isinstance(manifest[name], dict), name)
-        for name, known in manifest["files"].items():
-            _require(_is_inside(name) and isinstance(known["sha256"], str) and isinstance(known["bytes"], int), "files")
+        _require(all(map(_is_inside, manifest["files"])), "files")
         parts = {name: _part(name, written) for name, written in manifest["parts"].items()}
         _require(all(part.file in manifest["files"] for part in parts.values()), "parts")
     except (KeyError, TypeError, ValueError, AttributeError) as error:

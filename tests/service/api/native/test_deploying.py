@@ -22,6 +22,8 @@ num_inference_steps = 10
 max_steps = 60
 [vision.eye]
 repository = "timm/resnet18"
+[upscalers.larger]
+file = "weights/larger.safetensors"
 """
 
 
@@ -50,11 +52,15 @@ def test_a_deployment_is_queued_with_nothing_left_open(gateway, queued):
     assert answer.status_code == 202, answer.text
     assert answer.json()["params"] == {
         "model": "deep", "backend": "openvino", "precision": "f32", "steps": 10, "parts": ["unet", "vae_decoder"],
-        "force": False, "priority": 0,
+        "shapes": [], "force": False, "priority": 0,
     }  # fmt: skip
+    sized = deploy(gateway, shapes=["512x768", "64x64"])
+    assert sized.json()["params"]["shapes"] == ["512x768", "64x64"], sized.text
+    enlarging = deploy(gateway, model="LARGER").json()["params"]
+    assert (enlarging["model"], enlarging["steps"]) == ("larger", None)
     seeing = deploy(gateway, model="eye", backend="onnxruntime", precision="int8", force=True).json()["params"]
     assert (seeing["model"], seeing["steps"], seeing["force"]) == ("eye", None, True)
-    assert queued() == 2
+    assert queued() == 4
 
 
 @pytest.mark.parametrize(
@@ -74,7 +80,18 @@ def test_a_deployment_is_queued_with_nothing_left_open(gateway, queued):
         ({"model": "eye", "steps": 4}, "steps", "is for models that draw, and eye sees"),
         ({"model": "eye", "parts": ["unet"]}, "parts", "is for models that draw, and eye sees"),
         ({"force": "perhaps"}, "force", "must be"),
-        ({"shapes": [1]}, "shapes", "there is no such field"),
+        ({"shapes": [1]}, "shapes[0]", "must be a valid string"),
+        ({"shapes": "64x64"}, "shapes", "must be a valid list"),
+        ({"shapes": ["64x64"] * 17}, "shapes", "may have at most 16 entries"),
+        ({"shapes": ["64x64", "64"]}, "shapes[1]", "'64' is no size; a size is WIDTHxHEIGHT in pixels"),
+        ({"shapes": ["9" * 500]}, "shapes[0]", "is no size"),
+        ({"shapes": ["64x65"]}, "shapes[0]", "the height must be a multiple of 8 from 64 to 2048 for deep"),
+        ({"shapes": ["64x9992"]}, "shapes[0]", "the height must be from 64 to 2048 for deep"),
+        ({"model": "eye", "shapes": ["64x64"]}, "shapes", "is for models that draw, and eye sees"),
+        ({"model": "larger", "shapes": ["64x64"]}, "shapes", "is for models that draw, and larger enlarges"),
+        ({"model": "larger", "steps": 4}, "steps", "is for models that draw, and larger enlarges"),
+        ({"model": "larger", "parts": ["unet"]}, "parts", "is for models that draw, and larger enlarges"),
+        ({"model": "house", "shapes": ["256x256"]}, "shapes[0]", "is drawn as 128x128 and enlarged by house"),
     ],
 )
 def test_what_cannot_be_deployed_is_refused_by_its_field(gateway, queued, params, field, reason):

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 import pytest
 
 KEYS = [
-    "id", "kind", "status", "params", "revised_prompt", "rewrite", "progress", "queue", "result", "safety", "error",
+    "id", "kind", "status", "params", "revised_prompt", "rewrite", "progress", "queue", "waiting_for_input", "result",
+    "safety", "error",
     "created_at", "started_at", "finished_at", "start_within_s", "cancel_after_s", "retries", "retain_s",
     "tags", "metadata", "warnings",
 ]  # fmt: skip
