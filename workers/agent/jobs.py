@@ -84,15 +84,24 @@ class AgentJobs:
         complete = self._completed(key, await self._with_images(request))
         self._running.add(child_id)
         record = await self._submitted(key, child_id, complete, draws=draws)
-        try:
-            while not record.status.is_terminal:
-                record = await self._jobs.wait(await self._owner(), child_id, _WAIT_S)
-        except JobNotFound as error:
-            raise JobRefused("the job was deleted") from error
+        record = await self._ended(record)
         self._running.discard(child_id)
         if record.status is not JobStatus.SUCCEEDED:
             raise JobRefused(record.error_message or "the job was canceled")
         return Done(record, await self._images(record))
+
+    async def _ended(self, record: JobRecord) -> JobRecord:
+        """The job when it has ended; it is canceled when the time of the budget is over."""
+        try:
+            while not record.status.is_terminal:
+                if self._steps.seconds_left <= 0:
+                    await self._jobs.abandon([record.job_id])
+                    self._steps.require_time()
+                wait_s = min(_WAIT_S, max(self._steps.seconds_left, 0.0))
+                record = await self._jobs.wait(await self._owner(), record.job_id, wait_s)
+        except JobNotFound as error:
+            raise JobRefused("the job was deleted") from error
+        return record
 
     async def cancel_running(self) -> None:
         """Cancel the jobs that run, because nobody needs them any more."""

@@ -94,13 +94,17 @@ class RecordedSteps:
 
     async def spend(self, key: str, use: Use) -> None:
         """Take from the budget what the step ``key`` uses, once, whoever takes it; raises :class:`BudgetSpent`."""
-        if self.seconds_left <= 0:
-            raise BudgetSpent(_LEFT["seconds"])
+        self.require_time()
         answer = await to_thread.run_sync(self._record.spend, key, use, self._most)
         if answer == "over":
             raise ExecutionLost("the job has ended, or another worker runs it")
         if answer != "go":
             raise BudgetSpent(_LEFT[answer])
+
+    def require_time(self) -> None:
+        """Raise :class:`BudgetSpent` if no seconds are left."""
+        if self.seconds_left <= 0:
+            raise BudgetSpent(_LEFT["seconds"])
 
     @property
     def seconds_left(self) -> float:

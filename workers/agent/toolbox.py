@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -48,6 +49,8 @@ _ASK = ToolSpec(
 )  # fmt: skip
 Places = dict[str, str]
 """Where files of the workspace are stored, by their names: ``image:<id>`` or ``input:<sha256>``."""
+FACTS_MAX_BYTES = 1 << 16
+"""The longest answer of a job as JSON; what tools of the sandbox answer is shorter."""
 _YES, _NO = "yes", "no"
 _NOBODY = "nobody is asked in the mode auto: decide by yourself"
 
@@ -154,7 +157,10 @@ class AgentTools:
             name: seed_of(done.record, each.image_id) for name, each in zip(names, done.record.images, strict=True)
         }
         self.places |= stored
-        return ToolResult(facts=facts_of(done, seeds), files=tuple(names)), stored
+        facts = facts_of(done, seeds)
+        if len(json.dumps(facts)) > FACTS_MAX_BYTES:
+            return ToolResult(error=f"the answer is longer than {FACTS_MAX_BYTES} bytes: ask for less"), stored
+        return ToolResult(facts=facts, files=tuple(names)), stored
 
     async def _in_sandbox(self, call: Call) -> tuple[ToolResult, dict[str, str], list[str]]:
         async with self._writing:
