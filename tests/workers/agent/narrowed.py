@@ -14,14 +14,16 @@ from workers.agent.tool_server import kernel, mounts, seccomp
 from workers.agent.tool_server.places import find_places
 
 USER = 70_000
-SOURCE = str(Path(__file__).parents[3])
+ROOT = Path(__file__).parents[3]
+SOURCES = tuple(str(ROOT / name) for name in ("models", "tests", "workers"))
+"""Not the whole checkout: an environment in it has links to an interpreter that lies elsewhere."""
 UNSHARE, MOUNT, LANDLOCK, SECCOMP = (272, 97), (165, 40), (444, 444), (317, 277)
 
 
 def become_user(folder: str) -> None:
     os.chown(folder, USER, USER)
     kernel.unshare(kernel.CLONE_NEWNS)
-    seen = [mounts.Place(SOURCE), mounts.Place("/proc", is_writable=True)]
+    seen = [*map(mounts.Place, SOURCES), mounts.Place("/proc", is_writable=True)]
     mounts.enter_own_root([*find_places().visible(folder), *seen])
     os.setgroups([])
     os.setresgid(USER, USER, USER)
