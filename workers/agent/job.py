@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-import re
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
+from typing import Any, Self
 
 from anyio import to_thread
-from PIL import Image
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
 
 from models.agent.refusals import PlanRefused
 from models.errors import AgentFailed, InputUnavailable
-from models.jobs.agents import AGENT, AgentParams
+from models.jobs.agents import AGENT, AgentParams, Budget
 from models.jobs.records import JobStatus
-from models.jobs.results import FileOutput, JobOutput, Json
+from models.jobs.results import JobOutput
+from models.language.client import LanguageEngine
 from service.backbone.agent_jobs import AgentRecord, Most
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.connections import connect, connect_async
@@ -32,31 +33,23 @@ from service.jobs.caller import Caller, caller_of
 from service.jobs.opening import open_jobs
 from service.jobs.service import JobService
 from workers.agent.errors import ExecutionLost, StepsDiverged
+from workers.agent.finding import ImageFinder
 from workers.agent.job_tools import job_tools
 from workers.agent.jobs import AgentJobs
-from workers.agent.loop import AgentLoop, Course
+from workers.agent.loop import AgentLoop
 from workers.agent.people import People
 from workers.agent.planners import open_planner
-from workers.agent.report import markdown, page
+from workers.agent.result import RECORD, RECORD_VERSION, Result
 from workers.agent.steps import RecordedSteps
 from workers.agent.tool_server.settings import ToolSettings
-from workers.agent.toolbox import AgentTools, Places
+from workers.agent.toolbox import AgentTools
 from workers.agent.workspace import Workspace
 from workers.functions import FunctionCall, JobCanceled
 from workers.scratch import disk_problems_as, scratch_folder
 
-log = logging.getLogger(__name__)
-
 FOLDER = "agents"
 """In the data folder: where the workspaces of running agent jobs lie."""
-RECORD = "record.json"
-"""The file of a job that a replay reads."""
-_RECORD_VERSION = 1
-_IMAGES_MAX = 16
-"""How many images the result has; the archive has them all."""
 _CANCELED_EVERY_S = 0.2
-_SHOWN_TYPES = {".gif": "image/gif", ".pdf": "application/pdf"}
-"""Files of the workspace that are files of the result, too."""
 
 
 def run_agent(call: FunctionCall) -> JobOutput:
@@ -85,77 +78,128 @@ async def _canceled_with(call: FunctionCall, running: Any) -> JobOutput:
 
 
 async def _run(call: FunctionCall) -> JobOutput:
-    params = call.params
-    assert isinstance(params, AgentParams) and call.settings.redis_url is not None
     async with AsyncExitStack() as opened:
-        connection = opened.enter_context(connect(call.settings.redis_url, "photogram-agent"))
-        stores = open_stores(call.settings)
-        earlier = None
-        if params.replay is not None:
-            ledger = Ledger(connection, call.settings.record_ttl_s)
-            earlier = await to_thread.run_sync(_earlier, ledger, stores, call.owner, params.replay)
-            params = AgentParams.from_payload({**earlier["params"], "budget": params.budget.to_payload()})
-        record = AgentRecord(connection, call.job_id, call.execution_id)
-        budget = params.budget
-        most = Most.of(budget.steps, budget.images, budget.cost_units)
-        steps = RecordedSteps(
-            record, most, budget.seconds, earlier and earlier["steps"], lambda taken: call.report(taken, budget.steps)
-        )
-        await steps.open()
-        people = People(record, steps, call.tell)
-        # it begins empty, also where the job goes on: its files come from the recorded steps
-        opened.enter_context(disk_problems_as(AgentFailed, "the workspace"))
-        folder = opened.enter_context(scratch_folder(call.settings.data.absolute() / FOLDER)) / "workspace"
-        settings = ToolSettings(workspace=str(folder), allow_python=call.settings.agent_python)
-        workspace = await opened.enter_async_context(Workspace(settings))
-        jobs = await opened.enter_async_context(_jobs(call, connection, stores))
-        keys = KeyStore(connection)
-
-        def caller() -> Caller:
-            return _caller(keys, call)
-
-        agent_jobs = AgentJobs(
-            jobs, caller, steps, workspace.get,
-            job_id=call.job_id, seed=params.seed, model=params.model, priority=params.priority,
-        )  # fmt: skip
-        tools = AgentTools(
-            workspace, await workspace.tools(), job_tools(call.catalog), agent_jobs, people, steps,
-            stores.inputs, stores.images, mode=params.mode, tell=call.tell,
-        )  # fmt: skip
-        files = await _add_files(call, params, earlier, tools, stores)
-        started_with = dict(tools.places)
-        engine = open_engine(call.settings)
-        if engine is not None:
-            opened.push_async_callback(engine.aclose)
+        job = await _Job.open(call, opened)
         try:
-            planner = await open_planner(call.settings, call.catalog, engine, params, steps, files, call.tell)
-            loop = AgentLoop(planner, tools, people, params.brief, files, call.tell)
-            course = await loop.run()
+            return await job.run()
         except (PlanRefused, StepsDiverged) as error:
             raise AgentFailed(str(error)) from error
         except ExecutionLost as error:
             raise JobCanceled from error
         except asyncio.CancelledError:
-            if await asyncio.shield(to_thread.run_sync(record.is_cancel_requested)):
-                await asyncio.shield(agent_jobs.cancel_running())
+            if await asyncio.shield(to_thread.run_sync(job.record.is_cancel_requested)):
+                await asyncio.shield(job.jobs.cancel_running())
             raise
-        return await _Result(params, started_with, steps, course, tools, workspace, record).output()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """One execution of an agent job, with all that it needs open."""
+
+    call: FunctionCall
+    params: AgentParams
+    """Those of the job that is replayed, if one is."""
+    earlier: Mapping[str, Any] | None
+    """The record of that job."""
+    record: AgentRecord
+    steps: RecordedSteps
+    people: People
+    workspace: Workspace
+    stores: Stores
+    jobs: AgentJobs
+    tools: AgentTools
+    engine: LanguageEngine | None
+
+    @classmethod
+    async def open(cls, call: FunctionCall, opened: AsyncExitStack) -> Self:
+        """Open it; what is open is closed with ``opened``."""
+        assert isinstance(call.params, AgentParams) and call.settings.redis_url is not None
+        connection = opened.enter_context(connect(call.settings.redis_url, "photogram-agent"))
+        stores = open_stores(call.settings)
+        params, earlier = await to_thread.run_sync(_with_earlier, call, call.params, connection, stores)
+        record = AgentRecord(connection, call.job_id, call.execution_id)
+        steps = _steps(call, params.budget, record, earlier)
+        await steps.open()
+        people = People(record, steps, call.tell)
+        workspace = await opened.enter_async_context(_workspace(call, opened))
+        service = await opened.enter_async_context(_service(call, connection, stores))
+
+        def caller() -> Caller:
+            return _caller(KeyStore(connection), call)
+
+        jobs = AgentJobs(
+            service.jobs, caller, steps, workspace.get,
+            job_id=call.job_id, seed=params.seed, model=params.model, priority=params.priority,
+        )  # fmt: skip
+        tools = AgentTools(
+            workspace, await workspace.tools(), job_tools(call.catalog), jobs,
+            ImageFinder(service.connection, service.watcher, caller), people, steps, stores.inputs, stores.images,
+            mode=params.mode, tell=call.tell,
+        )  # fmt: skip
+        if (engine := open_engine(call.settings)) is not None:
+            opened.push_async_callback(engine.aclose)
+        return cls(
+            call=call, params=params, earlier=earlier, record=record, steps=steps, people=people, workspace=workspace,
+            stores=stores, jobs=jobs, tools=tools, engine=engine,
+        )  # fmt: skip
+
+    async def run(self) -> JobOutput:
+        """Plan, work, and give back what was made."""
+        call, params, tools = self.call, self.params, self.tools
+        files = await _add_files(call, params, self.earlier, tools, self.stores)
+        started_with = dict(tools.places)
+        planner = await open_planner(call.settings, call.catalog, self.engine, params, self.steps, files, call.tell)
+        course = await AgentLoop(planner, tools, self.people, params.brief, files, call.tell).run()
+        return await Result(params, started_with, self.steps, course, tools, self.workspace, self.record).output()
+
+
+def _with_earlier(
+    call: FunctionCall, params: AgentParams, connection: Redis, stores: Stores
+) -> tuple[AgentParams, Mapping[str, Any] | None]:
+    """The parameters, which are mostly those of the earlier job where one is replayed, and the record of that job."""
+    if params.replay is None:
+        return params, None
+    earlier = _earlier(Ledger(connection, call.settings.record_ttl_s), stores, call.owner, params.replay)
+    return AgentParams.from_payload({**earlier["params"], "budget": params.budget.to_payload()}), earlier
+
+
+def _steps(call: FunctionCall, budget: Budget, record: AgentRecord, earlier: Mapping[str, Any] | None) -> RecordedSteps:
+    most = Most.of(budget.steps, budget.images, budget.cost_units)
+    kept = None if earlier is None else earlier["steps"]
+    return RecordedSteps(record, most, budget.seconds, kept, lambda taken: call.report(taken, budget.steps))
+
+
+def _workspace(call: FunctionCall, opened: AsyncExitStack) -> Workspace:
+    """A workspace that begins empty, also where the job goes on: its files come from the recorded steps."""
+    opened.enter_context(disk_problems_as(AgentFailed, "the workspace"))
+    folder = opened.enter_context(scratch_folder(call.settings.data.absolute() / FOLDER)) / "workspace"
+    return Workspace(ToolSettings(workspace=str(folder), allow_python=call.settings.agent_python))
+
+
+@dataclass(frozen=True)
+class _Service:
+    """The job service on the event loop of one agent job, and what it stands on."""
+
+    jobs: JobService
+    connection: AsyncRedis
+    watcher: JobWatcher
 
 
 @asynccontextmanager
-async def _jobs(call: FunctionCall, blocking: Any, stores: Stores) -> AsyncIterator[JobService]:
-    """The job service on this event loop, with what tells it of changes."""
+async def _service(call: FunctionCall, blocking: Redis, stores: Stores) -> AsyncIterator[_Service]:
+    """The job service, with what tells it of changes."""
     settings = call.settings
     assert settings.redis_url is not None
     connection = connect_async(settings.redis_url, "photogram-agent")
     watcher = JobWatcher(connection, settings.record_ttl_s)
     listening = asyncio.create_task(watcher.listen())
     try:
-        yield open_jobs(
+        jobs = open_jobs(
             settings, connection, blocking,
             catalog=CatalogFile(settings.catalog_path), watcher=watcher, stores=stores,
             storage=open_monitor(settings, KINDS, settings.min_free_bytes),
         )  # fmt: skip
+        yield _Service(jobs, connection, watcher)
     finally:
         while not listening.done():  # the Redis client may swallow a cancellation while it connects
             listening.cancel()
@@ -184,7 +228,7 @@ def _earlier(ledger: Ledger, stores: Stores, owner: str, job_id: str) -> dict[st
     try:
         if found is not None:
             earlier: dict[str, Any] = json.loads(found.read())
-            if earlier.get("version") == _RECORD_VERSION:
+            if earlier.get("version") == RECORD_VERSION:
                 return earlier
     except (FileNotFoundError, ValueError):
         pass
@@ -211,110 +255,3 @@ async def _add_files(
         await tools.add(name, buffer.getvalue(), place)
         described[name] = f"an image of the brief, {call.images[source].width}x{call.images[source].height}"
     return described
-
-
-class _Result:
-    """What an agent job gives back."""
-
-    def __init__(
-        self,
-        params: AgentParams,
-        started_with: Places,
-        steps: RecordedSteps,
-        course: Course,
-        tools: AgentTools,
-        workspace: Workspace,
-        record: AgentRecord,
-    ) -> None:
-        self._params, self._started_with, self._steps, self._course = params, started_with, steps, course
-        self._tools, self._workspace, self._record = tools, workspace, record
-
-    async def output(self) -> JobOutput:
-        """The images, the report and the record; raises :class:`AgentFailed` if nothing was made."""
-        made = self._made()
-        data = {name: await self._workspace.get(name) for name in made}
-        names = [name for name in made if name.endswith(".png")][:_IMAGES_MAX]
-        document = await self._document(made, names)
-        if not made:
-            raise AgentFailed(f"nothing was made: {_why(self._course)}", document=document)
-        return JobOutput(
-            images=tuple(_opened(data[name]) for name in names),
-            document=document,
-            files=(*await self._reports(document, made, {name: data[name] for name in names}), *_shown_files(data)),
-        )
-
-    def _made(self) -> list[str]:
-        """The files that the job has made: those of later subtasks first, and then by name."""
-        plan = self._course.plan
-        order = {subtask.id: number for number, subtask in enumerate(plan.leaves() if plan else ())}
-
-        def place(name: str) -> tuple[int, list[str | int]]:
-            return -order.get(self._tools.made_by.get(name, ""), -1), _natural(name)
-
-        return sorted((name for name in self._tools.places if name not in self._started_with), key=place)
-
-    async def _reports(
-        self, document: Mapping[str, Any], made: Sequence[str], images: Mapping[str, bytes]
-    ) -> list[FileOutput]:
-        brief, course, used = self._params.brief, self._course, document["used"]
-        texts = (
-            ("report.md", "text/markdown; charset=utf-8", markdown(brief, course, used, made)),
-            ("report.html", "text/html; charset=utf-8", page(brief, course, used, images)),
-            (RECORD, "application/json", json.dumps(self._replayed())),
-        )
-        return [
-            *(FileOutput(name, kind, text.encode()) for name, kind, text in texts),
-            FileOutput("workspace.zip", "application/zip", await self._workspace.archive()),
-        ]
-
-    async def _document(self, made: Sequence[str], images: Sequence[str]) -> dict[str, Json]:
-        used = await to_thread.run_sync(self._record.spent)
-        course = self._course
-        return {
-            "complete": course.is_complete,
-            "ended_early": course.ended_early,
-            "failed": [subtask.name for subtask in (course.plan.failures if course.plan else ())],
-            "images": [*images],
-            "files": [*made],
-            "plan": [
-                {"id": each.id, "name": each.name, "status": each.status}
-                for each in (course.plan.all() if course.plan else ())
-            ],
-            "checks": [
-                {"subtask": each.subtask, "try": each.number, "passed": each.passed, "error": each.performed.error,
-                 "sentences": [verdict.sentence for verdict in each.verdicts]}
-                for each in course.tries
-            ],
-            "used": {"steps": used.steps, "images": used.images, "cost_units": used.step_px / 1e6},
-        }  # fmt: skip
-
-    def _replayed(self) -> dict[str, Json]:
-        return {
-            "version": _RECORD_VERSION,
-            "params": self._params.to_payload(),
-            "files": {**self._started_with},
-            "steps": self._steps.all,
-        }
-
-
-def _why(course: Course) -> str:
-    if course.ended_early:
-        return course.ended_early
-    errors = [each.performed.error for each in course.tries if each.performed.error]
-    return errors[-1] if errors else "the plan made no files"
-
-
-def _shown_files(data: Mapping[str, bytes]) -> list[FileOutput]:
-    """The files of the workspace that clients can show, but that are no images of jobs."""
-    ends = {name: kind for name in data for end, kind in _SHOWN_TYPES.items() if name.endswith(end)}
-    return [FileOutput(name, kind, data[name]) for name, kind in ends.items()]
-
-
-def _natural(name: str) -> list[str | int]:
-    """Sorts names with numbers by these: ``2.png`` before ``10.png``."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", name)]
-
-
-def _opened(data: bytes) -> Image.Image:
-    with Image.open(BytesIO(data)) as image:
-        return image.convert("RGB")

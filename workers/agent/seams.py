@@ -20,7 +20,7 @@ class Steps(Protocol):
 
         Args:
             key: names the step by its place in the work, as in ``1.2/try-1/model-3``, and never twice in one job.
-            kind: ``model``, ``tool``, ``input``, ``plan`` or ``check``.
+            kind: ``model``, ``tool``, ``search``, ``input`` or ``plan``.
             request: what the step is asked; a recorded step with another request does not fit and raises.
 
         Raises:

@@ -14,11 +14,11 @@ from models.jobs.results import Json
 from service.backbone.agent_jobs import AgentRecord, Most, Use
 from workers.agent.errors import BudgetSpent, ExecutionLost, StepsDiverged
 
-MODEL, TOOL, INPUT, PLAN, CHECK = "model", "tool", "input", "plan", "check"
-COUNTED = (MODEL, TOOL)
+MODEL, TOOL, SEARCH, INPUT, PLAN = "model", "tool", "search", "input", "plan"
+COUNTED = (MODEL, TOOL, SEARCH)
 """The kinds of steps that the budget counts."""
-REPLAYED = (MODEL, INPUT, PLAN)
-"""The kinds of steps that a replay takes from the earlier job: what a model and people said."""
+REPLAYED = (MODEL, SEARCH, INPUT, PLAN)
+"""The kinds of steps that a replay takes from the earlier job: what a model and people said, and what was found."""
 _LEFT = {
     "steps": "all steps of its budget are taken",
     "images": "all images of its budget are drawn",

@@ -20,9 +20,11 @@ from models.language.schemas import violations, without_optional_nulls
 from service.backbone.inputs import InputStore
 from service.backbone.store import ImageStore
 from workers.agent.errors import BudgetSpent, ExecutionLost, StepsDiverged
+from workers.agent.finding import SEARCH, SEARCH_SPEC, ImageFinder
 from workers.agent.job_tools import JobTool
 from workers.agent.jobs import AgentJobs, facts_of
 from workers.agent.people import CHOICE_MAX_CHARS, CHOICES_MAX, IMAGES_MAX, QUESTION_MAX_CHARS, People
+from workers.agent.steps import SEARCH as SEARCHING
 from workers.agent.steps import TOOL, RecordedSteps
 from workers.agent.workspace import Tool, Workspace
 
@@ -49,6 +51,8 @@ _ASK = ToolSpec(
 )  # fmt: skip
 Places = dict[str, str]
 """Where files of the workspace are stored, by their names: ``image:<id>`` or ``input:<sha256>``."""
+FOUND_FOLDER, FOUND_USUAL = "found", 4
+"""Where images that were found go, and how many, if a call does not say it."""
 FACTS_MAX_BYTES = 1 << 16
 """The longest answer of a job as JSON; what tools of the sandbox answer is shorter."""
 _YES, _NO = "yes", "no"
@@ -70,6 +74,7 @@ class AgentTools:
         workspace_tools: Sequence[Tool],
         job_tools: Mapping[str, JobTool],
         jobs: AgentJobs,
+        finder: ImageFinder,
         people: People,
         steps: RecordedSteps,
         inputs: InputStore,
@@ -79,6 +84,7 @@ class AgentTools:
         tell: Callable[[Mapping[str, Json]], None],
     ) -> None:
         self._workspace, self._job_tools, self._jobs = workspace, job_tools, jobs
+        self._finder = finder
         self._people, self._steps, self._mode, self._tell = people, steps, mode, tell
         self._inputs, self._images = inputs, images
         self._writing = asyncio.Lock()
@@ -88,6 +94,7 @@ class AgentTools:
         """The subtasks whose calls wrote files last, by the names of the files."""
         self.specs: Sequence[ToolSpec] = [
             *(tool.spec for tool in job_tools.values()),
+            SEARCH_SPEC,
             *map(_spec, workspace_tools),
             _ASK,
         ]
@@ -116,7 +123,8 @@ class AgentTools:
         async def do() -> Json:
             return await self._done(key, call)
 
-        found: Any = await self._steps.step(key, TOOL, call.to_payload(), do)
+        kind = SEARCHING if call.tool == SEARCH else TOOL
+        found: Any = await self._steps.step(key, kind, call.to_payload(), do)
         result = ToolResult.from_payload(found["result"])
         await self._restore(found["files"], found["removed"])
         self.made_by |= dict.fromkeys(found["files"], key.partition("/")[0])
@@ -137,6 +145,8 @@ class AgentTools:
         try:
             if call.tool in self._job_tools:
                 result, files = await self._job(key, call)
+            elif call.tool == SEARCH:
+                result, files = await self._found(call.arguments)
             else:
                 result, files, removed = await self._in_sandbox(call)
         except (BudgetSpent, StepsDiverged, ExecutionLost):
@@ -161,6 +171,22 @@ class AgentTools:
         if len(json.dumps(facts)) > FACTS_MAX_BYTES:
             return ToolResult(error=f"the answer is longer than {FACTS_MAX_BYTES} bytes: ask for less"), stored
         return ToolResult(facts=facts, files=tuple(names)), stored
+
+    async def _found(self, arguments: Mapping[str, Any]) -> tuple[ToolResult, Places]:
+        """Images of the key; their copies come into the workspace as those of any recorded step."""
+        found = await self._finder.find(arguments["text"], arguments.get("limit", FOUND_USUAL))
+        folder = arguments.get("folder", FOUND_FOLDER)
+        places = {f"{folder}/{number}.png": f"image:{each.image.image_id}" for number, each in enumerate(found, 1)}
+        images: Json = [
+            {
+                "file": name,
+                "similarity": round(each.similarity, 3),
+                "width": each.image.width,
+                "height": each.image.height,
+            }
+            for name, each in zip(places, found, strict=True)
+        ]
+        return ToolResult(facts={"images": images}, files=tuple(places)), places
 
     async def _in_sandbox(self, call: Call) -> tuple[ToolResult, dict[str, str], list[str]]:
         async with self._writing:

@@ -14,7 +14,7 @@ from tests.engine_stub import EngineStub
 from tests.workers.agent.conftest import running
 from tests.workers.agent.test_agent_jobs import notes, pixels
 from tests.workers.agent.thinking.parts import exists, say
-from tests.workers.agent.world import AgentWorld
+from tests.workers.agent.world import OWNER, AgentWorld
 
 pytestmark = pytest.mark.timeout(300)
 PLAN = {
@@ -61,6 +61,23 @@ def test_a_language_model_plans_draws_and_composes(planning: AgentWorld, stub: E
     again = planning.over(planning.submit_replay(job))
     assert pixels(planning, again) == pixels(planning, record)
     assert len(stub.requests) == requests, "a replay asks no language model"
+
+
+def test_images_of_the_key_are_found_and_no_others(planning: AgentWorld, stub: EngineStub) -> None:
+    own = planning.submit("an apple", owner=OWNER)
+    planning.over(own)
+    planning.over(planning.submit("an apple", owner="another"))
+    stub.answer_with(
+        say("native", "make_plan", {"subtasks": [{**PLAN["subtasks"][1]}]}),
+        say("native", "search_images", {"text": "an apple", "limit": 8}),
+        say("native", "compose", {**SHEET, "images": ["found/1.png"]}),
+        say("native", "finish_subtask", DONE),
+    )
+    record = planning.over(planning.ask_for("The apples so far.", planner="language"))
+    assert record.status is JobStatus.SUCCEEDED, record.error_message
+    (found, *_) = [each for each in notes(planning, record.job_id, "result") if each["tool"] == "search_images"]
+    owners = {planning.owner_of_image(each.removeprefix("image:")) for each in found["images"].values()}
+    assert found["images"] and owners == {OWNER}
 
 
 def test_tools_and_files_that_there_are_not_are_refused_and_named(planning: AgentWorld, stub: EngineStub) -> None:

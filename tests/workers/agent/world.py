@@ -29,6 +29,13 @@ class AgentWorld(World):
     def submit_replay(self, job_id: str, owner: str = OWNER) -> str:
         return self.submit_request(AgentRequest(replay=job_id), owner)
 
+    def owner_of_image(self, image_id: str) -> str | None:
+        """The owner of the job that made an image."""
+        jobs = (
+            self.record(key.decode().split(":")[2]) for key in self.redis.scan_iter("photogram:job:*", _type="hash")
+        )
+        return next((job.owner for job in jobs if image_id in {image.image_id for image in job.images}), None)
+
     def start_agents(self) -> None:
         """A worker of agents beside the one that draws."""
         self.queue = AGENT_QUEUE
