@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -26,7 +27,7 @@ from workers.agent.jobs import AgentJobs, facts_of
 from workers.agent.people import CHOICE_MAX_CHARS, CHOICES_MAX, IMAGES_MAX, QUESTION_MAX_CHARS, People
 from workers.agent.steps import SEARCH as SEARCHING
 from workers.agent.steps import TOOL, RecordedSteps
-from workers.agent.workspace import Tool, Workspace
+from workers.agent.workspace import Tool, ToolFailed, Workspace
 
 _ASK = ToolSpec(
     name=ASK,
@@ -130,7 +131,7 @@ class AgentTools:
         self.made_by |= dict.fromkeys(found["files"], key.partition("/")[0])
         if is_new:
             images: dict[str, Json] = {
-                name: f"image:{found}" for name in result.files if (found := self.image_id(name))
+                name: f"image:{image_id}" for name in result.files if (image_id := self.image_id(name))
             }
             self._tell({
                 "event": "result", "step": key, "tool": call.tool, "error": result.error, "files": [*result.files],
@@ -160,13 +161,13 @@ class AgentTools:
         request, save_as, _ = tool.request(call.arguments)
         done = await self._jobs.run(key, request, draws=tool.makes_images)
         names = list(_numbered(save_as or "", len(done.images)))
-        for name, data in zip(names, done.images, strict=True):
-            await self._workspace.put(name, data)
         stored = {name: f"image:{each.image_id}" for name, each in zip(names, done.record.images, strict=True)}
+        async with self._writing:
+            for name, data in zip(names, done.images, strict=True):
+                await self.add(name, data, stored[name])
         seeds = {
             name: seed_of(done.record, each.image_id) for name, each in zip(names, done.record.images, strict=True)
         }
-        self.places |= stored
         facts = facts_of(done, seeds)
         if len(json.dumps(facts)) > FACTS_MAX_BYTES:
             return ToolResult(error=f"the answer is longer than {FACTS_MAX_BYTES} bytes: ask for less"), stored
@@ -191,7 +192,7 @@ class AgentTools:
     async def _in_sandbox(self, call: Call) -> tuple[ToolResult, dict[str, str], list[str]]:
         async with self._writing:
             before = await self._versions()
-            answer = await self._workspace.call(call.tool, call.arguments)
+            answer = await self._answer(call)
             after = await self._versions()
             written = [name for name, version in after.items() if before.get(name) != version]
             stored = {name: await self._stored(name) for name in written}
@@ -199,10 +200,17 @@ class AgentTools:
         removed = [name for name in before if name not in after]
         for name in removed:
             self.places.pop(name, None)
+        return replace(answer, files=tuple(written)), stored, removed
+
+    async def _answer(self, call: Call) -> ToolResult:
+        """What a tool of the sandbox answers; one that hangs or dies may have written before."""
+        try:
+            answer = await self._workspace.call(call.tool, call.arguments)
+        except ToolFailed as error:
+            return ToolResult(error=str(error))
         if answer.is_error:
-            return ToolResult(error=answer.text, files=tuple(written)), stored, removed
-        facts: dict[str, Json] = {"text": answer.text} if answer.structured is None else dict(answer.structured)
-        return ToolResult(facts=facts, files=tuple(written)), stored, removed
+            return ToolResult(error=answer.text)
+        return ToolResult(facts={"text": answer.text} if answer.structured is None else dict(answer.structured))
 
     async def _versions(self) -> dict[str, object]:
         """All files of the workspace, each with what differs after it was written."""

@@ -18,6 +18,7 @@ from workers.agent.errors import BudgetSpent
 from workers.agent.job_tools import job_tools
 from workers.agent.jobs import AgentJobs, Done
 from workers.agent.toolbox import FACTS_MAX_BYTES, AgentTools
+from workers.agent.workspace import ToolFailed
 
 CATALOG = Catalog({})
 
@@ -81,7 +82,38 @@ async def test_an_answer_that_is_too_long_is_an_error_of_the_call() -> None:
     anything: Any = SimpleNamespace()
     jobs: Any = Jobs()
     tools = AgentTools(
-        anything, [], job_tools(CATALOG), jobs, anything, anything, anything, anything, mode="auto", tell=lambda _: None
-    )
+        anything, [], job_tools(CATALOG), jobs, anything, anything, anything, anything, anything,
+        mode="auto", tell=lambda _: None,
+    )  # fmt: skip
     result, files = await tools._job("1", Call(tool="describe_model", arguments={"model": "photogram-eyes"}))
     assert "longer than" in (result.error or "") and not result.facts and not files
+
+
+class DyingWorkspace:
+    """Stands in for a workspace whose tool deletes one file, writes another, and dies."""
+
+    def __init__(self) -> None:
+        self.files = {"a.txt": b"a"}
+
+    async def tree(self) -> list[Any]:
+        return [SimpleNamespace(name=name, changed=data) for name, data in self.files.items()]
+
+    async def call(self, tool: str, arguments: dict[str, Any]) -> Any:
+        self.files = {"b.txt": b"b"}
+        raise ToolFailed(tool, "ended unexpectedly")
+
+    async def get(self, name: str) -> bytes:
+        return self.files[name]
+
+
+async def test_what_a_tool_wrote_before_it_died_is_known() -> None:
+    anything: Any = SimpleNamespace()
+    workspace: Any = DyingWorkspace()
+    inputs: Any = SimpleNamespace(add=lambda data: data.decode() * 64)
+    tools = AgentTools(
+        workspace, [], {}, anything, anything, anything, anything, inputs, anything, mode="auto", tell=lambda _: None
+    )
+    tools.places["a.txt"] = "input:a"
+    result, files, removed = await tools._in_sandbox(Call(tool="python", arguments={}))
+    assert "python ended unexpectedly" in (result.error or "")
+    assert (files, removed) == ({"b.txt": "input:" + "b" * 64}, ["a.txt"]) and tools.places == files
