@@ -227,7 +227,7 @@ def ended(
     (package / SHEET).write_bytes(b"a sheet")
     told: list[Any] = []
     call = FunctionCall(
-        kind="deploy", job_id="1", params=params, catalog=Catalog({}), images={},
+        kind="deploy", job_id="1", execution_id="2", owner="me", params=params, catalog=Catalog({}), images={},
         report=lambda step, steps: told.append((step, steps)), tell=told.append, open_source=lambda source: BytesIO(),
         settings=settings, is_canceled=lambda: False,
     )  # fmt: skip

@@ -190,7 +190,7 @@ class JobStub(SimpleNamespace):
 
 def job_stub(execution_id: str) -> JobStub:
     kind = SimpleNamespace(name="toy", function="x:toy")
-    record = SimpleNamespace(drawn_params=None)
+    record = SimpleNamespace(drawn_params=None, owner="me")
     return JobStub(execution_id=execution_id, job_id="j", kind=kind, record=record, catalog=None, images={})
 
 
