@@ -21,7 +21,7 @@ def test_health(anonymous, worker):
     assert (unready.status_code, unready.json()["code"]) == (503, "no_workers")
     assert unready.headers["content-type"] == "application/problem+json"
     assert checks(unready)["workers"] == {
-        "status": "failed", "detail": "no worker is alive", "queues": {"photogram": 0, "training": 0},
+        "status": "failed", "detail": "no worker is alive", "queues": {"agents": 0, "photogram": 0, "training": 0},
     }  # fmt: skip
     worker.ledger.beat("w1")
     ready = anonymous.get("/readyz").json()
@@ -36,7 +36,8 @@ def test_each_part_is_told(anonymous, worker):
         "storage": {"status": "ok"},
         "redis": {"status": "ok"},
         "workers": {
-            "status": "degraded", "detail": "no worker of: training", "queues": {"photogram": 1, "training": 0},
+            "status": "degraded", "detail": "no worker of: agents, training",
+            "queues": {"agents": 0, "photogram": 1, "training": 0},
         },
         "models": {"status": "ok"},
         "language": {"status": "off"},
