@@ -22,7 +22,7 @@ def environment(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_queue_that_no_kind_uses_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--queue", "nothing"]) == 2
-    assert "no job kind uses the queue 'nothing'; the queues are: photogram" in capsys.readouterr().err
+    assert "no job kind uses the queue 'nothing'; the queues are: agents, photogram" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
