@@ -179,7 +179,8 @@ def test_status_tells_the_version_and_what_waits(capsys: pytest.CaptureFixture[s
                 job.cancel()
     assert f"version  {version('photogram-server')}\n" in shown and "1 workers, of photogram\n" in shown
     assert f"waiting  {jobs[-1].id}" in shown and " ahead" in shown
-    assert document["server"]["queues"][0]["waiting"] >= 1 and document["waiting"][0]["id"] == jobs[-1].id
+    waiting = {each["queue"]: each["waiting"] for each in document["server"]["queues"]}
+    assert waiting["photogram"] >= 1 and document["waiting"][0]["id"] == jobs[-1].id
 
 
 def test_a_batch_is_resumed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

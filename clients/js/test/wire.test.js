@@ -165,9 +165,9 @@ test("generate cancels the job when its time is over and when it is aborted", as
 
 test("an agent job is told the answer to its question", async () => {
   answers = [json(200, JOB), json(200, JOB)];
-  await client.tell("a b", "blue", "q");
+  await client.tell("a", "blue", "q");
   await client.tell("a", "red");
-  assert.deepEqual(requests.map((each) => each.path), ["/v1/jobs/a%20b/input", "/v1/jobs/a/input"]);
+  assert.deepEqual(requests.map((each) => each.path), ["/v1/jobs/a/input", "/v1/jobs/a/input"]);
   assert.deepEqual(requests.map((each) => JSON.parse(each.body)), [{ text: "blue", question: "q" }, { text: "red" }]);
 });
 

@@ -95,6 +95,7 @@ def test_each_further_queue_of_plans_or_functions_has_one_worker(
     assert [child.name for child in stack._workers] == [
         "worker 1",
         "worker 2",
+        "worker agents",
         "worker drawn",
         "worker toys",
         "worker training",
@@ -146,7 +147,7 @@ def test_functions_that_cannot_be_imported_stop_the_start(data: Path, monkeypatc
 
 
 GPUS = "GPU-aaa,GPU-bbb"
-TRAINING = ("worker training", None, None)
+AGENTS, TRAINING = ("worker agents", None, None), ("worker training", None, None)
 
 
 def test_threads_of_workers_wait_without_spinning_unless_the_user_says_otherwise(
@@ -189,13 +190,13 @@ def test_each_worker_has_one_gpu_and_shares_it_only_if_there_are_more_workers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert places(Settings(data=data, workers=workers)) == [*expected, TRAINING]
+    assert places(Settings(data=data, workers=workers)) == [*expected, AGENTS, TRAINING]
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda:1"])
 def test_all_workers_are_on_a_device_that_is_named(device: str, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", GPUS)
-    assert places(Settings(data=data, device=device)) == [("worker 1", None, "1"), TRAINING]
+    assert places(Settings(data=data, device=device)) == [("worker 1", None, "1"), AGENTS, TRAINING]
     assert [shared for _, _, shared in places(Settings(data=data, device=device, workers=2))] == ["2", "2", None]
 
 
@@ -205,7 +206,7 @@ def test_further_queues_have_places_only_if_they_run_models(data: Path, monkeypa
     computed = replace(drawn, name="toy2", plan=None, function="toys:run", queue="toys")
     monkeypatch.setattr(kinds, "_KINDS", {**kinds._KINDS, "toy": drawn, "toy2": computed})
     assert places(Settings(data=data, workers=1)) == [
-        ("worker 1", "GPU-aaa", "1"), ("worker drawn", "GPU-bbb", "1"), ("worker toys", None, None), TRAINING
+        ("worker 1", "GPU-aaa", "1"), AGENTS, ("worker drawn", "GPU-bbb", "1"), ("worker toys", None, None), TRAINING
     ]  # fmt: skip
 
 

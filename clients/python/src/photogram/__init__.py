@@ -102,6 +102,7 @@ from .webhooks import WebhookEvent, WebhookRefused
 
 if TYPE_CHECKING:
     _client = Photogram()
+    agent = _client.agent
     assist = _client.assist
     capabilities = _client.capabilities
     classify = _client.classify
@@ -254,6 +255,7 @@ __all__ = [
     "WebhookRefused",
     "Webhooks",
     "__version__",
+    "agent",
     "assist",
     "capabilities",
     "classify",

@@ -5,8 +5,9 @@ import threading
 from ._client import Photogram
 
 SHARED = (
-    "assist", "capabilities", "classify", "delete_image", "deploy", "describe_model", "download", "download_file",
-    "download_image", "dry_run", "dry_run_kind", "duplicate_images", "edit", "embed", "face_restore", "finetune",
+    "agent", "assist", "capabilities", "classify", "delete_image", "deploy", "describe_model", "download",
+    "download_file", "download_image", "dry_run", "dry_run_kind", "duplicate_images", "edit", "embed", "face_restore",
+    "finetune",
     "generate", "images", "inpaint", "jobs", "keys", "loras", "models", "readiness", "rewrite", "samplers",
     "search_images", "server_info", "similarity", "stream_rewrite", "styles", "submit", "submit_batch",
     "submit_kind", "upload", "upload_archive", "upscale", "upscalers", "usage", "verify_provenance", "with_options",
