@@ -197,7 +197,7 @@ def test_each_worker_has_one_gpu_and_shares_it_only_if_there_are_more_workers(
 def test_all_workers_are_on_a_device_that_is_named(device: str, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", GPUS)
     assert places(Settings(data=data, device=device)) == [("worker 1", None, "1"), AGENTS, TRAINING]
-    assert [shared for _, _, shared in places(Settings(data=data, device=device, workers=2))] == ["2", "2", None]
+    assert [shared for _, _, shared in places(Settings(data=data, device=device, workers=2))] == ["2", "2", None, None]
 
 
 def test_further_queues_have_places_only_if_they_run_models(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
