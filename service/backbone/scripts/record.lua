@@ -71,10 +71,14 @@ local function retention_s()
   return rule and own and math.min(rule, own) or rule or own
 end
 
--- The list in a field of the record; an empty one if the field is missing or damaged.
+-- The images or files in a field of the record, without entries that are damaged.
 local function stored(name)
   local is_json, found = pcall(cjson.decode, get(name) or '[]')
-  return is_json and type(found) == 'table' and found or {}
+  local whole, id = {}, name == 'images' and 'image_id' or 'file_id'
+  for _, each in ipairs(is_json and type(found) == 'table' and found or {}) do
+    if type(each) == 'table' and type(each[id]) == 'string' then whole[#whole + 1] = each end
+  end
+  return whole
 end
 
 local function image_object(id)
@@ -100,8 +104,8 @@ end
 -- Counts the results of the job as stored by its owner.
 local function count_stored()
   local owner = tostring(get('owner'))
-  for _, image in ipairs(stored('images')) do note_stored(image_object(image.image_id), image.size_bytes or 0, owner) end
-  for _, file in ipairs(stored('files')) do note_stored(file_object(file.file_id), file.size_bytes, owner) end
+  for _, image in ipairs(stored('images')) do note_stored(image_object(image.image_id), tonumber(image.size_bytes) or 0, owner) end
+  for _, file in ipairs(stored('files')) do note_stored(file_object(file.file_id), tonumber(file.size_bytes) or 0, owner) end
 end
 
 -- The ids of the images of the job. An execution that lost the job may have stored one under the job's own id, which the
