@@ -30,6 +30,7 @@ class Tools:
         self.workspace = workspace
 
     async def __call__(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        await self._require(tool)
         result = await self.workspace.call(tool, arguments)
         assert not result.is_error, result.text
         assert isinstance(result.structured, dict)
@@ -37,10 +38,16 @@ class Tools:
 
     async def refusal(self, tool: str, **arguments: Any) -> str:
         """The sentence with which a tool refuses."""
+        await self._require(tool)
         result: ToolResult = await self.workspace.call(tool, arguments)
         assert result.is_error, result.structured
         assert "Traceback" not in result.text and "pydantic" not in result.text and len(result.text) < 600
         return result.text
+
+    async def _require(self, tool: str) -> None:
+        """Skip the test where too few walls hold for cells of Python to be offered; another test says where they do."""
+        if tool == "python" and tool not in {each.name for each in await self.workspace.tools()}:
+            pytest.skip("too few walls hold here for Python")
 
     async def clear(self) -> None:
         for entry in await self.workspace.tree():
