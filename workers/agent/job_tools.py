@@ -13,7 +13,6 @@ from models.jobs.kinds import JobKind, ResultForm, job_kinds
 from models.jobs.parameters import Field, declared
 from models.jobs.params import JobRequest
 from models.jobs.payload import build
-from models.language.schemas import violations, without_optional_nulls
 
 SAVE_AS = "save_as"
 _LEFT_OUT = ("priority", "metadata", "provenance", "enhance_prompt", "enhance_negative_prompt")
@@ -40,13 +39,10 @@ class JobTool:
         """Whether the result is images, which are saved in the workspace."""
         return self.kind.result is ResultForm.IMAGES
 
-    def request(self, arguments: Mapping[str, Any]) -> tuple[JobRequest, str | None, list[str]]:
-        """The request of a call, whose images are files of the workspace still; where to save its images; problems."""
-        given = without_optional_nulls(self.spec.parameters, arguments)
-        if found := violations(self.spec.parameters, given):
-            return self.kind.request(), None, found
-        save_as = given.pop(SAVE_AS, None)
-        return build(self.kind.request, {**given, "kind": self.kind.name}), save_as, []
+    def request(self, arguments: Mapping[str, Any]) -> JobRequest:
+        """The request of a call that fits the schema; its images are files of the workspace still."""
+        given = {name: value for name, value in arguments.items() if name != SAVE_AS}
+        return build(self.kind.request, {**given, "kind": self.kind.name})
 
 
 def job_tools(catalog: Catalog) -> dict[str, JobTool]:

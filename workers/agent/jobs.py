@@ -21,7 +21,7 @@ from service.backbone.admission import QueueFull
 from service.backbone.agent_jobs import Use
 from service.backbone.allowances import LimitReached
 from service.jobs.caller import Caller
-from service.jobs.errors import ImageGone, ImageRefused, JobNotFound
+from service.jobs.errors import ImageGone, JobNotFound
 from service.jobs.service import JobService
 from workers.agent.steps import RecordedSteps
 
@@ -146,7 +146,7 @@ class AgentJobs:
         for path, name, _ in sources_of(request):
             try:
                 stored[path] = (await to_thread.run_sync(self._jobs.store_image, await self._read(name))).source
-            except (ImageRefused, PhotogramError) as error:
+            except PhotogramError as error:
                 problems.append(FieldProblem(path, str(error)))
         if problems:
             raise JobRefused(str(InvalidTicket(problems)))

@@ -33,8 +33,14 @@ class TemplatePlanner:
         return self._plan
 
     async def prepare(self, upcoming: Sequence[Subtask], toolbox: Toolbox) -> None:
-        """Make the calls of the first tries of subtasks that do not need each other, all at once."""
-        await asyncio.gather(*(toolbox.call(*each) for subtask in upcoming for each in _calls(subtask, 1)))
+        """Make the calls of the first tries of subtasks that do not need each other, all at once.
+
+        All of them end before this raises what one of them raised, so that no image that is paid for is lost.
+        """
+        calls = (toolbox.call(*each) for subtask in upcoming for each in _calls(subtask, 1))
+        for result in await asyncio.gather(*calls, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
 
     async def perform(
         self, key: str, subtask: Subtask, situation: Situation, toolbox: Toolbox, tried: int

@@ -22,11 +22,12 @@ from service.backbone.inputs import InputStore
 from service.backbone.store import ImageStore
 from workers.agent.errors import BudgetSpent, ExecutionLost, StepsDiverged
 from workers.agent.finding import SEARCH, SEARCH_SPEC, ImageFinder
-from workers.agent.job_tools import JobTool
+from workers.agent.job_tools import SAVE_AS, JobTool
 from workers.agent.jobs import AgentJobs, facts_of
 from workers.agent.people import CHOICE_MAX_CHARS, CHOICES_MAX, IMAGES_MAX, QUESTION_MAX_CHARS, People
 from workers.agent.steps import SEARCH as SEARCHING
 from workers.agent.steps import TOOL, RecordedSteps
+from workers.agent.tool_server.names import check_name
 from workers.agent.workspace import Tool, ToolFailed, Workspace
 
 _ASK = ToolSpec(
@@ -158,9 +159,11 @@ class AgentTools:
 
     async def _job(self, key: str, call: Call) -> tuple[ToolResult, dict[str, str]]:
         tool = self._job_tools[call.tool]
-        request, save_as, _ = tool.request(call.arguments)
-        done = await self._jobs.run(key, request, draws=tool.makes_images)
-        names = list(_numbered(save_as or "", len(done.images)))
+        save_as = str(call.arguments.get(SAVE_AS, ""))
+        if tool.makes_images:
+            check_name(save_as)  # before the images are drawn and paid for
+        done = await self._jobs.run(key, tool.request(call.arguments), draws=tool.makes_images)
+        names = list(_numbered(save_as, len(done.images)))
         stored = {name: f"image:{each.image_id}" for name, each in zip(names, done.record.images, strict=True)}
         async with self._writing:
             for name, data in zip(names, done.images, strict=True):

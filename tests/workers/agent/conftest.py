@@ -109,17 +109,22 @@ def processes_of(folder: str) -> list[int]:
 
 
 @contextmanager
-def running(data: Path, tiny_folder: Path, **environment: str) -> Iterator[AgentWorld]:
-    """A world with a worker that draws and one for agents, which have these variables."""
+def running(data: Path, tiny_folder: Path, *, has_agents: bool = True, **environment: str) -> Iterator[AgentWorld]:
+    """A world with a worker that draws and one for agents, which have these variables.
+
+    One image is drawn at a time: two of one batch may differ by 1 of 255 from the same ones drawn apart, and which of
+    them share a batch is a matter of time. So what an agent does again can be compared byte by byte.
+    """
     server = ValkeyServer()
     write_catalog(data, tiny_folder)
     server.start()
     try:
         with AgentWorld(server.connection_url, data) as made:
-            made.set_environment(**environment)
+            made.set_environment(PHOTOGRAM_ROWS="1", **environment)
             add_key(made.redis, KEY, "test")
             made.start_worker()
-            made.start_agents()
+            if has_agents:
+                made.start_agents()
             yield made
     finally:
         server.stop()

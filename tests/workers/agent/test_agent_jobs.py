@@ -160,6 +160,7 @@ def test_the_budget_ends_a_job_with_what_it_has(agents: AgentWorld, budget: Budg
     assert used["images"] <= budget.images and used["steps"] <= budget.steps
     assert used["cost_units"] <= budget.cost_units
     assert record.status is (JobStatus.SUCCEEDED if record.images else JobStatus.FAILED)
+    assert len(record.images) == used["images"], "what was paid for is given back"
 
 
 def test_a_brief_that_nothing_fits_says_what_would(agents: AgentWorld) -> None:

@@ -8,20 +8,20 @@ import signal
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from models.jobs.agents import AgentRequest, Budget
-from service.backbone.keys import add_key, owner_id
+from models.jobs.agents import Budget
 from service.backbone.keyspace import owner_jobs_key, record_key
-from tests.workers.conftest import ROOT, World
+from tests.workers.agent.conftest import running
+from tests.workers.agent.world import OWNER, AgentWorld
+from tests.workers.conftest import ROOT
 
 pytestmark = pytest.mark.timeout(600)
-KEY = "a-key-of-an-agent"
-OWNER = owner_id(KEY)
 JOB = {"brief": "two icons: an apple and a banana", "seed": 3, "budget": Budget(steps=8)}
 """Its steps are of every kind: a choice, remarks, drawing, and tools of the sandbox; then the budget ends it."""
 
@@ -29,12 +29,9 @@ JOB = {"brief": "two icons: an apple and a banana", "seed": 3, "budget": Budget(
 class Runs:
     """Runs the function of agent jobs in processes of their own."""
 
-    def __init__(self, world: World, folder: Path) -> None:
+    def __init__(self, world: AgentWorld, folder: Path) -> None:
         self.world, self.folder, self.deaths = world, folder, 0
         self._executions = 0
-
-    def submit(self, **params: Any) -> str:
-        return self.world.submit_request(AgentRequest(**params), OWNER)
 
     def run(self, job_id: str, *, dies: bool = False) -> dict[str, Any]:
         """The result of a job, whose process may die as often as it likes."""
@@ -59,9 +56,12 @@ class Runs:
 
 
 @pytest.fixture
-def runs(working: World, tmp_path: Path) -> Runs:
-    add_key(working.redis, KEY, "test")
-    return Runs(working, tmp_path)
+def runs(tmp_path: Path, tiny_folder: Path) -> Iterator[Runs]:
+    data, folder = tmp_path / "data", tmp_path / "marks"
+    data.mkdir()
+    folder.mkdir()
+    with running(data, tiny_folder, has_agents=False) as world:
+        yield Runs(world, folder)
 
 
 def shown(result: dict[str, Any]) -> Any:
@@ -72,9 +72,9 @@ def shown(result: dict[str, Any]) -> Any:
 
 
 def test_killed_around_every_step_a_job_ends_as_one_that_was_left_alone(runs: Runs) -> None:
-    quiet = runs.run(runs.submit(**JOB))
+    quiet = runs.run(runs.world.ask_for(**JOB))
     before = runs.jobs()
-    disturbed = runs.run(runs.submit(**JOB), dies=True)
+    disturbed = runs.run(runs.world.ask_for(**JOB), dies=True)
     steps = json.loads(base64.b64decode(disturbed["files"]["record.json"]))["steps"]
     assert runs.deaths == 2 * len(steps) > 16, "before and after each step"
     assert shown(disturbed) == shown(quiet)

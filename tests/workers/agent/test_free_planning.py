@@ -63,6 +63,17 @@ def test_a_language_model_plans_draws_and_composes(planning: AgentWorld, stub: E
     assert len(stub.requests) == requests, "a replay asks no language model"
 
 
+def test_animations_are_files_of_the_result(planning: AgentWorld, stub: EngineStub) -> None:
+    stub.answer_with(
+        say("native", "make_plan", {"subtasks": [{**PLAN["subtasks"][0]}]}),
+        say("native", "txt2img", {"prompt": "an apple", "save_as": "apple.png"}),
+        say("native", "compose", {**SHEET, "layout": "gif", "save_as": "apple.gif"}),
+        say("native", "finish_subtask", DONE),
+    )
+    record = planning.over(planning.ask_for("An animation.", planner="language"))
+    assert {"apple.gif": "image/gif"}.items() <= {each.name: each.media_type for each in record.files}.items()
+
+
 def test_images_of_the_key_are_found_and_no_others(planning: AgentWorld, stub: EngineStub) -> None:
     own = planning.submit("an apple", owner=OWNER)
     planning.over(own)
@@ -96,6 +107,8 @@ def test_tools_and_files_that_there_are_not_are_refused_and_named(planning: Agen
     )
     job = planning.ask_for("Anything with an apple.", planner="language", budget=None)
     record = planning.over(job)
+    document: Any = record.document
+    assert document["used"]["images"] == 0, "nothing is drawn for a name that no file may have"
     assert (record.status, record.error_code) == (JobStatus.FAILED, "agent_failed"), record.document
     asked_for = ("read_text", "img2img", "txt2img")
     results = [each["error"] for each in notes(planning, job, "result") if each["tool"] in asked_for]

@@ -11,7 +11,7 @@ from photogram import AsyncPhotogram, Job
 
 from .drawing import Drawing, drawing_id_of
 from .errors import Refused
-from .modals import AnswerModal, PromptModal
+from .modals import TextModal
 
 if TYPE_CHECKING:
     from .bot import PhotogramBot
@@ -66,7 +66,7 @@ async def _edit(interaction: BotInteraction, drawing: Drawing, job_id: str) -> N
         params = {**drawing.params, "prompt": prompt}
         await submission.client.artist.start(submission, drawing.kind, params, count=drawing.count)
 
-    await interaction.response.send_modal(PromptModal("Edit prompt", drawing.prompt, submitted))
+    await interaction.response.send_modal(TextModal("Edit prompt", "Prompt", drawing.prompt, submitted))
 
 
 async def answer(interaction: BotInteraction, job_id: str, text: str) -> None:
@@ -91,7 +91,7 @@ async def _answer(interaction: BotInteraction, drawing: Drawing, job_id: str) ->
     async def submitted(submission: BotInteraction, text: str) -> None:
         await answer(submission, job_id, text)
 
-    await interaction.response.send_modal(AnswerModal(submitted))
+    await interaction.response.send_modal(TextModal("Answer", "Your answer", "", submitted))
 
 
 async def _cancel(interaction: BotInteraction, drawing: Drawing, job_id: str) -> None:

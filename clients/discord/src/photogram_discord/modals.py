@@ -8,7 +8,7 @@ from typing import Any
 import discord
 from discord import ui
 
-PROMPT_MAX_CHARS = 4000
+TEXT_MAX_CHARS = 4000
 """The most that Discord takes in a text input."""
 
 
@@ -19,34 +19,21 @@ class _Form(ui.Modal):
         await interaction.client.explain(interaction, error)
 
 
-class PromptModal(_Form):
-    """Asks for a prompt and calls `on_prompt` with it."""
+class TextModal(_Form):
+    """Asks for a text, such as a prompt, and calls `on_text` with it."""
 
     def __init__(
-        self, title: str, prompt: str, on_prompt: Callable[[discord.Interaction[Any], str], Awaitable[None]]
+        self, title: str, label: str, text: str, on_text: Callable[[discord.Interaction[Any], str], Awaitable[None]]
     ) -> None:
         super().__init__(title=title)
-        self._on_prompt = on_prompt
-        self._prompt: ui.TextInput[Any] = ui.TextInput(
-            style=discord.TextStyle.paragraph, default=prompt[:PROMPT_MAX_CHARS] or None, max_length=PROMPT_MAX_CHARS
+        self._on_text = on_text
+        self._text: ui.TextInput[Any] = ui.TextInput(
+            style=discord.TextStyle.paragraph, default=text[:TEXT_MAX_CHARS] or None, max_length=TEXT_MAX_CHARS
         )
-        self.add_item(ui.Label(text="Prompt", component=self._prompt))
+        self.add_item(ui.Label(text=label, component=self._text))
 
     async def on_submit(self, interaction: discord.Interaction[Any], /) -> None:
-        await self._on_prompt(interaction, self._prompt.value)
-
-
-class AnswerModal(_Form):
-    """Asks for the answer to a question of an agent and calls `on_answer` with it."""
-
-    def __init__(self, on_answer: Callable[[discord.Interaction[Any], str], Awaitable[None]]) -> None:
-        super().__init__(title="Answer")
-        self._on_answer = on_answer
-        self._answer: ui.TextInput[Any] = ui.TextInput(style=discord.TextStyle.paragraph, max_length=PROMPT_MAX_CHARS)
-        self.add_item(ui.Label(text="Your answer", component=self._answer))
-
-    async def on_submit(self, interaction: discord.Interaction[Any], /) -> None:
-        await self._on_answer(interaction, self._answer.value)
+        await self._on_text(interaction, self._text.value)
 
 
 class KeyModal(_Form):

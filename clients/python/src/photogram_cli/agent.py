@@ -6,14 +6,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from photogram import Event, Job, Noted, Photogram, Progressed, Queued, StatusChanged
 from photogram._flows import check_succeeded
 
-from .files import Output, check_folder, text_of
+from .drawing import print_estimate, save_files, save_named
+from .files import check_folder, text_of
 from .flags import options_of, params_of
-from .output import escaped, estimate_lines, job_lines, labelled, place_text, print_lines, to_json
+from .output import escaped, job_lines, labelled, place_text, print_lines, to_json
 
 _TEXT_CHARS = 120
 
@@ -24,12 +24,10 @@ def run_agent(options: argparse.Namespace, client: Photogram) -> None:
     params = params_of(options)
     if "brief" in params:
         params["brief"] = text_of(params["brief"])
-    given: Any = options_of(options) or None
     if options.dry_run:
-        estimate = client.dry_run_kind("agent", params, options=given)
-        print_lines([to_json(asdict(estimate))] if options.json else estimate_lines(estimate))
+        print_estimate(options, client, "agent", params)
         return
-    job = client.submit_kind("agent", params, options=given)
+    job = client.submit_kind("agent", params, options=options_of(options) or None)  # type: ignore[arg-type]
     try:
         for event in client.jobs.watch(job):
             _show(client, job.id, event)
@@ -38,7 +36,7 @@ def run_agent(options: argparse.Namespace, client: Photogram) -> None:
         raise
     job = client.jobs.get(job)
     check_succeeded(job)
-    saved = [*_save_images(client, job, options), *_save_files(client, job, options)]
+    saved = [*_save_images(options, client, job), *save_files(options, client, job)]
     if options.json:
         print(to_json({**asdict(job), "saved": [str(path) for path in saved]}))
     else:
@@ -90,25 +88,16 @@ def _line(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {shown}", file=sys.stderr, flush=True)
 
 
-def _save_images(client: Photogram, job: Job, options: argparse.Namespace) -> list[Path]:
+def _save_images(options: argparse.Namespace, client: Photogram, job: Job) -> list[Path]:
     """Save the images under the names that they have in the workspace of the agent; raises OSError."""
     document = job.result.document if job.result else None
     names = document.get("images", ()) if isinstance(document, dict) else ()
     count = len(job.result.images) if job.result else 0
-    saved = []
-    for index in range(count):
-        name = Path(str(names[index])).name if index < len(names) else f"image-{index + 1}.png"
-        saved.append(_written(Path(options.save_to) / name, client.download(job, index).data, options))
-    return saved
-
-
-def _save_files(client: Photogram, job: Job, options: argparse.Namespace) -> list[Path]:
-    files = job.result.files if job.result else ()
     return [
-        _written(Path(options.save_to) / Path(each.name).name, client.download_file(job, index), options)
-        for index, each in enumerate(files)
+        save_named(
+            options,
+            str(names[index]) if index < len(names) else f"image-{index + 1}.png",
+            client.download(job, index).data,
+        )
+        for index in range(count)
     ]
-
-
-def _written(path: Path, data: bytes, options: argparse.Namespace) -> Path:
-    return Output(path, replaces=options.overwrite).write(data).path or path

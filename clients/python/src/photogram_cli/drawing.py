@@ -36,12 +36,17 @@ def run_kind(options: argparse.Namespace, client: Photogram) -> None:
         params["prompt"] = text_of(params["prompt"])
     if options.dry_run:
         name = kind_of(params) if kind.name == "txt2img" else kind.name
-        estimate = client.dry_run_kind(name, params, options=options_of(options) or None)  # type: ignore[arg-type]
-        print_lines([to_json(asdict(estimate))] if options.json else estimate_lines(estimate))
+        print_estimate(options, client, name, params)
     elif kind.result == "images":
         draw(options, client, options.method, params, output)
     else:
         _finish(options, client, params)
+
+
+def print_estimate(options: argparse.Namespace, client: Photogram, kind: str, params: Mapping[str, Any]) -> None:
+    """Print what a job would be and cost."""
+    estimate = client.dry_run_kind(kind, params, options=options_of(options) or None)  # type: ignore[arg-type]
+    print_lines([to_json(asdict(estimate))] if options.json else estimate_lines(estimate))
 
 
 def draw(
@@ -107,7 +112,7 @@ def _saved(client: Photogram, image: GeneratedImage, output: Output, number: int
 def _finish(options: argparse.Namespace, client: Photogram, params: Mapping[str, Any]) -> None:
     with display_for(Console(stderr=True)) as display:
         job: Job = getattr(client, options.method)(**params, options=options_of(options) or None, on_event=display)
-    saved = [_save_file(client, job, index, options) for index in range(len(job.result.files) if job.result else 0)]
+    saved = save_files(options, client, job)
     if options.json:
         print(to_json({**asdict(job), "saved": [str(path) for path in saved]} if saved else asdict(job)))
         return
@@ -115,11 +120,16 @@ def _finish(options: argparse.Namespace, client: Photogram, params: Mapping[str,
     print_lines(document_lines(job.result.document if job.result else None))
 
 
-def _save_file(client: Photogram, job: Job, index: int, options: argparse.Namespace) -> Path:
-    """Write a file that a job made into the folder for it; raises OSError."""
-    assert job.result is not None
-    path = Path(options.save_to) / Path(job.result.files[index].name).name
-    return Output(path, replaces=options.overwrite).write(client.download_file(job, index)).path or path
+def save_files(options: argparse.Namespace, client: Photogram, job: Job) -> list[Path]:
+    """Write the files that a job made into the folder for them; raises OSError."""
+    files = job.result.files if job.result else ()
+    return [save_named(options, each.name, client.download_file(job, index)) for index, each in enumerate(files)]
+
+
+def save_named(options: argparse.Namespace, name: str, data: bytes) -> Path:
+    """Write a file of that name into the folder for what the job made; folders in the name are dropped."""
+    path = Path(options.save_to) / Path(name).name
+    return Output(path, replaces=options.overwrite).write(data).path or path
 
 
 def open_file(path: Path) -> None:

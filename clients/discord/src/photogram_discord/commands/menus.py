@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import discord
 
 from ..images import first_in
-from ..modals import PromptModal
+from ..modals import TextModal
 from . import edit, info, upscale
 from .options import Interaction
 
@@ -31,4 +31,4 @@ def add_to(bot: PhotogramBot) -> None:
         async def submitted(submission: Interaction, prompt: str) -> None:
             await edit.start(bot, submission, image, {"prompt": prompt})
 
-        await interaction.response.send_modal(PromptModal("Change this image", "", submitted))
+        await interaction.response.send_modal(TextModal("Change this image", "Prompt", "", submitted))
