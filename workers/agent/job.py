@@ -120,7 +120,7 @@ class _Job:
         record = AgentRecord(connection, call.job_id, call.execution_id)
         steps = _steps(call, params.budget, record, earlier)
         await steps.open()
-        people = People(record, steps, call.tell)
+        people = People(record, steps)
         workspace = await opened.enter_async_context(_workspace(call, opened))
         service = await opened.enter_async_context(_service(call, connection, stores))
 

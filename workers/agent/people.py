@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 from anyio import to_thread
 
@@ -18,14 +18,10 @@ QUESTION_MAX_CHARS, CHOICES_MAX, CHOICE_MAX_CHARS, IMAGES_MAX = 1_000, 8, 200, 1
 
 
 class People:
-    """The people behind one agent job.
+    """The people behind one agent job."""
 
-    Args:
-        tell: adds an event to those of the job.
-    """
-
-    def __init__(self, record: AgentRecord, steps: RecordedSteps, tell: Callable[[Mapping[str, Json]], None]) -> None:
-        self._record, self._steps, self._tell = record, steps, tell
+    def __init__(self, record: AgentRecord, steps: RecordedSteps) -> None:
+        self._record, self._steps = record, steps
         self._taken = 0
         self._asking = asyncio.Lock()
 
@@ -57,7 +53,7 @@ class People:
         async with self._asking:  # one question at a time
             request: Json = {"question": asked["question"], "choices": asked["choices"]}
             said = await self._steps.step(key, INPUT, request, answer)
-            self._taken += 1
+            self._count(key, 1)
         return str(said)
 
     async def remarks(self, key: str) -> list[str]:
@@ -68,8 +64,13 @@ class People:
 
         said = await self._steps.step(key, INPUT, None, told)
         assert isinstance(said, list)
-        self._taken += len(said)
+        self._count(key, len(said))
         return list(map(str, said))
+
+    def _count(self, key: str, taken: int) -> None:
+        """Count what people told this job; what a replay takes from the earlier job is not among it."""
+        if not self._steps.is_replayed(key, INPUT):
+            self._taken += taken
 
     async def _told(self) -> list[str]:
         return [each["text"] for each in await to_thread.run_sync(self._record.told, self._taken)]

@@ -64,6 +64,10 @@ class RecordedSteps:
         """Whether the step is taken."""
         return key in self._kept
 
+    def is_replayed(self, key: str, kind: str) -> bool:
+        """Whether the result of the step is that of the job that is replayed."""
+        return kind in REPLAYED and key in self._earlier
+
     async def step(self, key: str, kind: str, request: Json, do: Callable[[], Awaitable[Json]]) -> Json:
         """As ``Steps.step``.
 
@@ -79,8 +83,7 @@ class RecordedSteps:
         if kind in COUNTED:
             await self.spend(key, Use())
         began_at = time.monotonic()
-        replayed = self._earlier.get(key) if kind in REPLAYED else None
-        result = await do() if replayed is None else replayed["result"]
+        result = self._earlier[key]["result"] if self.is_replayed(key, kind) else await do()
         self._number += 1
         step = {
             "number": self._number - 1, "kind": kind, "digest": digest, "request": request, "result": result,
