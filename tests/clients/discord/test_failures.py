@@ -143,6 +143,24 @@ async def test_a_request_that_had_not_begun_before_a_restart_is_answered(
     assert not server.records and not bot.store.opened() and not bot.store.used_today(f"user:{ada.id}")
 
 
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_result_that_was_shown_before_a_restart_stays_in_its_message(
+    discord: DiscordStandIn, rig: BotRig, server: WireServer, count: int
+):
+    bot = await rig.start()
+    _, message = await finished(discord.person("ada"), "imagine", prompt="a cat", count=count)
+    await discord.until(lambda: not bot.store.pending())
+    drawing = bot.store.drawing(message["attachments"][0]["filename"].rpartition("-")[0])
+    assert drawing is not None
+    bot.store.save(drawing, is_pending=True)  # as after a kill before this was noted
+    await rig.stop()
+    before, edits = labels_of(message), discord.world.edits[int(message["id"])]
+    edits.clear()
+    bot = await rig.start()
+    await discord.until(lambda: not bot.store.pending())
+    assert len(edits) == 1 and labels_of(message) == before  # the result once more, and no progress before it
+
+
 @pytest.mark.usefixtures("impatient")
 async def test_cancel_holds_while_the_server_does_not_answer(
     discord: DiscordStandIn, bot: PhotogramBot, server: WireServer

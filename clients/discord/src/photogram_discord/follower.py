@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import discord
-from photogram import AsyncPhotogram, DownloadedImage, Image, JobCanceled, JobFailed, NotFound, PhotogramError, Proposal
+from photogram import AsyncPhotogram, DownloadedImage, Image, Job, JobCanceled, JobFailed, NotFound, PhotogramError, Proposal
 
 from .cards import FAILURE_MAX_CHARS, Card, progress_card, result_card
 from .drawing import Drawing
@@ -38,6 +38,8 @@ class Run:
     client: AsyncPhotogram
     screen: Screen
     jobs: list[JobProgress]
+    is_resumed: bool
+    """Whether it was begun before a restart of the bot."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -57,7 +59,8 @@ class Follower:
         """Bring `drawing` to its end in the background; also for one that was begun before a restart."""
         self._bot.store.save(drawing, is_pending=True)
         client, screen = self._bot.servers.client(drawing.guild), Screen(self._bot, drawing, interaction)
-        run = self._runs[drawing.id] = Run(drawing, client, screen, [JobProgress() for _ in drawing.job_ids])
+        jobs = [JobProgress() for _ in drawing.job_ids]
+        run = self._runs[drawing.id] = Run(drawing, client, screen, jobs, is_resumed=interaction is None)
         task = asyncio.create_task(self._bring_to_its_end(run))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -118,7 +121,13 @@ async def _deliver(screen: Screen, card: Card) -> None:
 
 
 async def _paint(run: Run) -> None:
-    """Show the newest state, at most once in `EDIT_EVERY_S`; an edit that takes long delays only the next one."""
+    """Show the newest state, at most once in `EDIT_EVERY_S`; an edit that takes long delays only the next one.
+
+    The message of a drawing that was begun before a restart may show its result already: it is left as it is until
+    something is known that is not the end.
+    """
+    if run.is_resumed:
+        await run.changed.wait()
     while not run.over.is_set():
         run.changed.clear()
         await run.screen.show(progress_card(run.drawing, run.jobs))
@@ -159,6 +168,13 @@ async def _follow(run: Run, number: int) -> DownloadedImage | str:
     proposal = Proposal(run.drawing.kind, run.drawing.job_params(number))
     job = await run.client.submit(proposal, job_id=run.drawing.job_ids[number])
     run.jobs[number].set_job(job)
+    if not job.is_finished:
+        await _watch(run, number, job)
+    return await _download(run, job.id)
+
+
+async def _watch(run: Run, number: int, job: Job) -> None:
+    """Let the progress of a job be shown until it ends."""
     run.changed.set()
     if run.drawing.is_canceled:
         await _cancel(run.client, job.id)
@@ -167,7 +183,6 @@ async def _follow(run: Run, number: int) -> DownloadedImage | str:
             run.jobs[number].apply(event)
             await _show_question(run, number)
             run.changed.set()
-    return await _download(run, job.id)
 
 
 async def _show_question(run: Run, number: int) -> None:
