@@ -101,6 +101,8 @@ class WireServer:
         self.outcome = "succeeded"
         self.question: dict[str, object] | None = None
         """What agents ask."""
+        self.agent_result: dict[str, object] = {}
+        self.agent_images = 1
         self.told: list[dict[str, object]] = []
         self.rewrite = APPLIED
         self.warnings: list[str] = []
@@ -230,9 +232,11 @@ class WireServer:
         if self.outcome == "succeeded":
             url = self.image_url.format(base=self.url, id=record.job["id"])
             timings = {"prepare_s": 0.25, "denoise_s": 1.5, "finish_s": 0.125}
-            kept = record.job["params"].get("keep", 1)
-            images = [{"url": url, "width": 64, "height": 48}] * (kept if isinstance(kept, int) else 1)
-            changes["result"] = {"images": images, "timings": timings}
+            is_agent, kept = record.job["kind"] == "agent", record.job["params"].get("keep", 1)
+            made = self.agent_images if is_agent else kept if isinstance(kept, int) else 1
+            images = [{"url": url, "width": 64, "height": 48}] * made
+            document = {"document": self.agent_result} if is_agent else {}
+            changes["result"] = {"images": images, "timings": timings, **document}
         if self.outcome == "failed":
             changes["error"] = {"code": "out_of_memory", "message": "the image is too large for this device"}
         await record.turn(self.outcome, **changes)

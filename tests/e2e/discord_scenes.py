@@ -7,6 +7,7 @@ Chromium. The tests play the same scenes and compare the transcripts.
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import re
 import subprocess
@@ -63,6 +64,20 @@ class Stage:
         self.script.shows(message)
         return message
 
+    async def question(self, interaction: Interaction, after: bytes = b"") -> tuple[Payload, bytes]:
+        """The message while an agent asks about another image than ``after``, and that image."""
+
+        def image(found: Payload) -> bytes:
+            return self.discord.world.files[found["attachments"][0]["id"]]
+
+        message = await self.ada.sees(
+            interaction,
+            lambda found: "Answer" in labels_of(found) and bool(gallery_of(found)) and image(found) != after,
+            PATIENCE_S,
+        )
+        self.script.shows(message)
+        return copy.deepcopy(message), image(message)
+
 
 def is_answer(message: Payload) -> bool:
     return is_refusal(message) or "Reroll" in labels_of(message)
@@ -99,6 +114,17 @@ async def messages(stage: Stage) -> None:
     form = await play.menu(bob, "Use as input", message)
     await stage.result(await play.fill_in(bob, form, "a tower"))
     await stage.answer(await play.slash(bob, "info", image=Attached(photo(), "photo.png")))
+
+
+async def briefs(stage: Stage) -> None:
+    play, ada = stage.script, stage.ada
+    asked = await play.slash(ada, "agent", brief="draw a dog, then make it better with two rounds of feedback", seed=7)
+    first, image = await stage.question(asked)
+    form = await play.press(ada, first, "Answer")
+    await play.fill_in(ada, form, "on a pink background")
+    second, _ = await stage.question(asked, after=image)
+    await play.choose(ada, second, "Make it blue")
+    await stage.result(asked)
 
 
 async def waiting(stage: Stage) -> None:
@@ -148,6 +174,7 @@ SCENES: dict[str, Scene] = {
     "Images, and their buttons": images,
     "Images from images and words": other_ways,
     "The menus of messages": messages,
+    "A brief, and its questions": briefs,
     "What waits": waiting,
     "After a restart": after_a_restart,
     "Settings and refusals": settings,

@@ -44,7 +44,8 @@ class Artist:
         async def proposed(server: AsyncPhotogram) -> Proposal:
             return Proposal(kind, params if prepare is None else await prepare(server))
 
-        request = _request(interaction, prompt_of(params), params.get("num_inference_steps"), count)
+        budget = params.get("budget", {}).get("images", count)
+        request = _request(interaction, prompt_of(params), params.get("num_inference_steps"), count, budget)
         await self._start(interaction, request, proposed)
 
     async def start_by_words(self, interaction: discord.Interaction[Any], words: str, image: GivenImage | None) -> None:
@@ -54,7 +55,7 @@ class Artist:
             images = () if image is None else (await image.upload(server),)
             return await server.with_options(max_retries=ASSIST_RETRIES).assist(words, images=images)
 
-        await self._start(interaction, _request(interaction, words, None, 1), proposed)
+        await self._start(interaction, _request(interaction, words, None, 1, 1), proposed)
 
     async def close(self) -> None:
         """Give up what has not begun; the next start of the bot says so in the messages that wait for it."""
@@ -104,10 +105,10 @@ def _drawing(
     )  # fmt: skip
 
 
-def _request(interaction: discord.Interaction[Any], prompt: str, steps: int | None, count: int) -> Request:
+def _request(interaction: discord.Interaction[Any], prompt: str, steps: int | None, count: int, images: int) -> Request:
     roles = frozenset(role.id for role in getattr(interaction.user, "roles", ()))
     is_nsfw = getattr(interaction.channel, "is_nsfw", None)
     return Request(
-        prompt=prompt, count=count, steps=steps, user=interaction.user.id, guild=interaction.guild_id, roles=roles,
-        is_age_restricted=bool(is_nsfw and is_nsfw()),
+        prompt=prompt, count=count, images=images, steps=steps, user=interaction.user.id, guild=interaction.guild_id,
+        roles=roles, is_age_restricted=bool(is_nsfw and is_nsfw()),
     )  # fmt: skip

@@ -10,13 +10,24 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import discord
-from photogram import AsyncPhotogram, DownloadedImage, Image, Job, JobCanceled, JobFailed, NotFound, PhotogramError, Proposal
+from photogram import (
+    AsyncPhotogram,
+    DownloadedImage,
+    Image,
+    Job,
+    JobCanceled,
+    JobFailed,
+    NotFound,
+    PhotogramError,
+    Proposal,
+)
 
 from .cards import FAILURE_MAX_CHARS, Card, progress_card, result_card
 from .drawing import Drawing
 from .errors import PASSING, Refused, explained, waiting_for
 from .markdown import in_line
 from .progress import JobProgress, summary
+from .results import downloaded
 from .screen import Screen
 
 if TYPE_CHECKING:
@@ -105,7 +116,7 @@ class Follower:
             run.end()
             painter.cancel()
             await asyncio.gather(painter, return_exceptions=True)
-        images = {number: end for number, end in enumerate(ends) if isinstance(end, DownloadedImage)}
+        images = {number: end for number, end in enumerate(ends) if not isinstance(end, str)}
         failures = list(dict.fromkeys(end for end in ends if isinstance(end, str)))
         await _deliver(run.screen, result_card(run.drawing, images, failures))
         if self._bot.store.drawing(run.drawing.id) is not None:
@@ -136,8 +147,8 @@ async def _paint(run: Run) -> None:
         await run.changed.wait()
 
 
-async def _finish(run: Run, number: int) -> DownloadedImage | str:
-    """The image of one job, or why there is none, in Markdown. The server is asked again until it answers.
+async def _finish(run: Run, number: int) -> tuple[DownloadedImage, ...] | str:
+    """The images of one job, or why there is none, in Markdown. The server is asked again until it answers.
 
     Submitting again under the same id gives the same job, so nothing is drawn twice after a lost answer or a restart.
     """
@@ -163,14 +174,14 @@ async def _finish(run: Run, number: int) -> DownloadedImage | str:
             return explained(error)
 
 
-async def _follow(run: Run, number: int) -> DownloadedImage | str:
-    """One attempt; the text says why the image of a succeeded job cannot be shown."""
+async def _follow(run: Run, number: int) -> tuple[DownloadedImage, ...] | str:
+    """One attempt; the text says why the images of a succeeded job cannot be shown."""
     proposal = Proposal(run.drawing.kind, run.drawing.job_params(number))
     job = await run.client.submit(proposal, job_id=run.drawing.job_ids[number])
     run.jobs[number].set_job(job)
     if not job.is_finished:
         await _watch(run, number, job)
-    return await _download(run, job.id)
+    return await downloaded(run.client, run.drawing, job.id)
 
 
 async def _watch(run: Run, number: int, job: Job) -> None:
@@ -196,16 +207,6 @@ async def _show_question(run: Run, number: int) -> None:
         if job.asked is not None and job.asked.images:
             image = Image(url=job.asked.images[-1], width=0, height=0)
             job.preview = await run.client.download_image(image, file_format="webp")
-
-
-async def _download(run: Run, job_id: str) -> DownloadedImage | str:
-    """The image as PNG, which says how it was made, or as JPEG if that is too large for Discord."""
-    job = await run.client.jobs.get(job_id)
-    for file_format in ("png", "jpg"):
-        image = await run.client.download(job, file_format=file_format)
-        if len(image.data) <= run.drawing.max_file_bytes:
-            return image
-    return f"The image has {len(image.data) / 1e6:.0f} MB, which is too large for a message here."
 
 
 async def _cancel(client: AsyncPhotogram, job_id: str) -> None:

@@ -31,6 +31,9 @@ class Request:
 
     prompt: str
     count: int
+    """Images that are drawn at once."""
+    images: int
+    """The most that it may draw in all, which counts for the day: more than `count` for an agent."""
     steps: int | None
     user: int
     guild: int | None
@@ -68,16 +71,16 @@ class Rules:
         daily = limits_for(self._settings(request), request.roles).get("daily", self._daily_images)
         user = user_scope(request.user)
         scope = user if request.guild is None else f"{guild_scope(request.guild)}:{request.user}"
-        if self._store.used_today(scope) + request.count > daily:
+        if self._store.used_today(scope) + request.images > daily:
             raise Refused(
                 f"You may request {_counted(daily, 'image', 'images')} a day here. "
                 "The count starts again at midnight, UTC."
             )
-        self._store.count_use(scope, request.count)
+        self._store.count_use(scope, request.images)
         try:
             yield
         except BaseException:
-            self._store.count_use(scope, -request.count)
+            self._store.count_use(scope, -request.images)
             raise
 
     def _settings(self, request: Request) -> dict[str, Any]:

@@ -14,21 +14,28 @@ from .options import Interaction
 if TYPE_CHECKING:
     from ..bot import PhotogramBot
 
+IMAGES = 12
+"""What an agent may draw unless people say otherwise: a story in 4 panels, each of which needs three tries."""
+
 
 def add_to(bot: PhotogramBot) -> None:
     @bot.tree.command(description="Have images planned, drawn and checked from a brief")
     @app_commands.describe(
         brief="A story in 4 panels about ..., 6 icons of ..., a cup in 5 colours ...",
         image="An image that it is about",
+        images="The most that it may draw, tries included; they count for your day",
         seed="The same seed gives the same images",
     )  # fmt: skip
     async def agent(
         interaction: Interaction,
         brief: app_commands.Range[str, 1, 4000],
         image: discord.Attachment | None = None,
+        images: app_commands.Range[int, 1, 24] = IMAGES,
         seed: app_commands.Range[int, 0, 2**53 - 1] | None = None,
     ) -> None:
-        params = {"brief": brief, "mode": "ask", **({} if seed is None else {"seed": seed})}
+        params = {"brief": brief, "mode": "ask", "budget": {"images": images}}
+        if seed is not None:
+            params["seed"] = seed
 
         async def with_image(server: AsyncPhotogram) -> dict[str, Any]:
             if image is None:
