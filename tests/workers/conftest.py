@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,8 @@ from tests.intake import BlockingIntake
 from tests.tiny import build_tiny_sd
 
 ROOT = Path(__file__).parents[2]
+START_S = 180.0
+"""How long a worker may take to start: it imports torch, which takes long beside other tests."""
 CATALOG = """
 default = "tiny"
 [models.tiny]
@@ -127,7 +129,7 @@ class World:
         before = self.redis.zcard(key)
         process = subprocess.Popen([sys.executable, *(command or ordinary)], cwd=ROOT, env=self.environment)
         self.processes.append(process)
-        self.until(lambda: self.redis.zcard(key) > before or process.poll() is not None, 60)
+        self.until(lambda: self.redis.zcard(key) > before or process.poll() is not None, START_S)
         assert process.poll() is None
         return process
 
@@ -141,14 +143,19 @@ class World:
         assert record is not None
         return record
 
-    def until(self, condition, timeout_s: float = 30.0) -> None:
+    def until(self, condition, timeout_s: float = 30.0, tell: Callable[[], object] = str) -> None:
+        """Wait until ``condition`` holds; what ``tell`` returns is said if it does not."""
         deadline = time.monotonic() + timeout_s
         while not condition():
-            assert time.monotonic() < deadline, f"did not happen within {timeout_s} s"
+            assert time.monotonic() < deadline, f"did not happen within {timeout_s} s: {tell()}"
             time.sleep(0.02)
 
     def until_over(self, *job_ids: str, timeout_s: float = 60.0) -> list[JobRecord]:
-        self.until(lambda: all(self.record(job_id).status.is_terminal for job_id in job_ids), timeout_s)
+        def states() -> list[object]:
+            records = [self.record(job_id) for job_id in job_ids]
+            return [(each.status, each.step, each.noted) for each in records if not each.status.is_terminal]
+
+        self.until(lambda: not states(), timeout_s, states)
         return [self.record(job_id) for job_id in job_ids]
 
     def until_step(self, job_id: str, step: int) -> None:
