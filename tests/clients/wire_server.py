@@ -101,6 +101,8 @@ class WireServer:
         self.outcome = "succeeded"
         self.question: dict[str, object] | None = None
         """What agents ask."""
+        self.document: dict[str, object] | None = None
+        """The document of results."""
         self.told: list[dict[str, object]] = []
         self.rewrite = APPLIED
         self.warnings: list[str] = []
@@ -232,7 +234,7 @@ class WireServer:
             timings = {"prepare_s": 0.25, "denoise_s": 1.5, "finish_s": 0.125}
             kept = record.job["params"].get("keep", 1)
             images = [{"url": url, "width": 64, "height": 48}] * (kept if isinstance(kept, int) else 1)
-            changes["result"] = {"images": images, "timings": timings}
+            changes["result"] = {"images": images, "timings": timings, "document": self.document}
         if self.outcome == "failed":
             changes["error"] = {"code": "out_of_memory", "message": "the image is too large for this device"}
         await record.turn(self.outcome, **changes)
