@@ -59,6 +59,17 @@ BRIEFS: list[tuple[str, tuple[str, ...], str, dict[str, Any]]] = [
     ("edit an uploaded photo, then upscale it by 3", ("p.png",), "edit_then_upscale", {"change": "", "scale": 3}),
     ("turn it green and double the size", ("p.png",), "edit_then_upscale", {"change": "green", "scale": 2}),
     ("make it better with two rounds of feedback: a cat", (), "improve", {"subject": "cat", "scene": "a cat"}),
+    ("a set of 2 icons of an apple and a banana", (), "icon_set", {"things": ["apple", "banana"]}),
+    ("sticker sheet of two flat stickers of a rocket and a star", (), "icon_set", {"things": ["rocket", "star"]}),
+    ("icon set with three icons for a bakery", (), "icon_set",
+     {"things": ["bakery", "red bakery", "orange bakery"]}),
+    ("icons of two cups of tea and a cake", (), "icon_set", {"things": ["two cups of tea", "cake"]}),
+    ("a story in 4 panels about a dog that finds a yellow ball", (), "storyboard",
+     {"nouns": ["dog", "yellow soccer ball"] * 2}),
+    ("make this apple green, then enlarge it", ("a.png",), "edit_then_upscale",
+     {"file": "a.png", "change": "a drawing of a green apple"}),
+    ("make a picture of this: a cat", (), "improve", {"subject": "cat"}),
+    ("make the picture of a cat that we need", (), "improve", {"subject": "cat"}),
     ("a red apple", (), "improve", {"subject": "red apple", "rounds": 0}),
 ]  # fmt: skip
 HOSTILE = [
@@ -131,6 +142,12 @@ def test_nothing_is_made_of_nothing(brief: str) -> None:
         ("a 5-panel story: 1. a cat 2. a dog", "asks for 5 panels, and tells what 2 of them show"),
         ("a robot in two poses: running, waving, sitting", "asks for 2 poses, and names 3"),
         ("sharpen and enlarge this photo", "no image was uploaded"),
+        ("make this apple green, then enlarge it", "no image was uploaded"),
+        ("Please make it blue", "no image was uploaded"),
+        ("enlarge this apple", "no image was uploaded"),
+        ("turn the cat into a lion", "no image was uploaded"),
+        ("edit http://127.0.0.1/x.png: make it blue", "no image was uploaded"),
+        ("eine Geschichte in 4 Bildern über eine Katze", "does not say in English"),
     ],
 )
 def test_briefs_that_cannot_be_done_as_they_are(brief: str, said: str) -> None:
