@@ -69,8 +69,8 @@ BRIEFS: list[tuple[str, tuple[str, ...], str, dict[str, Any]]] = [
      {"nouns": ["dog", "yellow soccer ball"] * 2}),
     ("make this apple green, then enlarge it", ("a.png",), "edit_then_upscale",
      {"file": "a.png", "change": "a drawing of a green apple"}),
-    ("make a picture of this: a cat", (), "improve", {"subject": "cat"}),
-    ("make the picture of a cat that we need", (), "improve", {"subject": "cat"}),
+    ("make a drawing of this: a cat", (), "improve", {"subject": "cat"}),
+    ("make the drawing of a cat that we need", (), "improve", {"subject": "cat"}),
     ("a red apple", (), "improve", {"subject": "red apple", "rounds": 0}),
 ]  # fmt: skip
 HOSTILE = [
