@@ -46,6 +46,7 @@ REPLACED = {
 ALLOWED: dict[str, tuple[str, ...]] = {
     "models/catalog/concepts.py": ("picture",),
     "models/agent/templates/": ("picture",),
+    "models/agent/said.py": ("picture",),
     "models/language/profiles/": ("picture",),
     "service/api/assist/instructions.py": ("picture", "wish"),
     "service/api/assist/tools.py": ("picture",),

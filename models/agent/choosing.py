@@ -10,7 +10,7 @@ from models.agent.prompts import CAPTION_MAX_CHARS, caption_text
 from models.agent.refusals import BriefRefused, PlanRefused
 from models.agent.said import Said
 from models.agent.templates import TEMPLATES
-from models.agent.templates.edit_then_upscale import EditThenUpscale, image_files
+from models.agent.templates.edit_then_upscale import EditThenUpscale, image_files, is_about_an_image
 from models.agent.templates.template import Template
 from models.agent.vocabulary import CATEGORIES
 from models.jobs.payload import Payload
@@ -157,7 +157,9 @@ def _question(question: str, said: Said) -> str:
 
 
 def _refusal(said: Said, files: Sequence[str]) -> str:
-    if not image_files(files) and any(isinstance(each, EditThenUpscale) for each in candidates(said, files)):
+    if not image_files(files) and (
+        is_about_an_image(said) or any(isinstance(each, EditThenUpscale) for each in candidates(said, files))
+    ):
         return "the brief speaks of an image, but no image was uploaded with it: add one to its files"
     can = "; ".join(f"{each.name} ({each.summary})" for each in TEMPLATES.values())
-    return f"no template does what the brief asks for, or it does not say what to draw. There are: {can}"
+    return f"no template does what the brief asks for, or it does not say in English what to draw. There are: {can}"

@@ -44,6 +44,12 @@ _NO_STYLE = {
     "the same",
     "one single",
 }
+_COUNTED_OF = re.compile(
+    rf"^{_NUMBER}\s+(?:[\w-]+\s+){{0,2}}?(?:icon|emoji|sticker|symbol|pictogram|glyph|image|picture|drawing|panel)s?"
+    r"\s+(?:of|for|about|showing|with)\s+",
+    re.IGNORECASE,
+)
+"""What stands before a list after a first ``of``, as in ``a set of 2 icons of an apple and a pear``."""
 _ONE_OF = re.compile(
     r"\b(?:in|on|with)\s+(?:one|the same|a single)\s+(?:style|ground|background|look)\b", re.IGNORECASE
 )
@@ -158,7 +164,7 @@ class Said:
             pattern = rf"\b{mark}\b\s+" if mark.isalpha() or " " in mark else rf"{re.escape(mark)}\s*"
             _, found, rest = _parted(self.rest, pattern)
             if found and rest:
-                return rest
+                return _COUNTED_OF.sub("", rest)
         return ""
 
     def subject(self, marks: Sequence[str]) -> str:

@@ -17,7 +17,8 @@ ALSO_CALLED = {"teacup": "cup of tea", "cactuses": "cactus",
                "spacecraft": "rocket", "boat": "sailboat", "helicopters": "helicopter", "cab": "car",
                "blossom": "cherry blossom", "pup": "dog", "mice": "mouse", "geese": "duck", "wolves": "wolf",
                "loaf": "bread", "knives": "dagger", "leaf": "maple leaf", "pumpkins": "pumpkin", "android": "robot",
-               "parcels": "parcel", "photo camera": "camera", "football ball": "soccer ball"}  # fmt: skip
+               "parcels": "parcel", "photo camera": "camera", "football ball": "soccer ball",
+               "ball": "soccer ball"}  # fmt: skip
 """Words that are not in the vocabulary, each with the word of it that comes nearest."""
 CATEGORIES = {
     "fruit": "apple|banana|grapes|strawberry|pineapple|watermelon|pear|lemon|peach|cherries|kiwi|coconut",

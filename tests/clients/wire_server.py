@@ -101,7 +101,8 @@ class WireServer:
         self.outcome = "succeeded"
         self.question: dict[str, object] | None = None
         """What agents ask."""
-        self.agent_result: dict[str, object] = {}
+        self.document: dict[str, object] | None = None
+        """The document of results."""
         self.agent_images = 1
         self.told: list[dict[str, object]] = []
         self.rewrite = APPLIED
@@ -235,8 +236,7 @@ class WireServer:
             is_agent, kept = record.job["kind"] == "agent", record.job["params"].get("keep", 1)
             made = self.agent_images if is_agent else kept if isinstance(kept, int) else 1
             images = [{"url": url, "width": 64, "height": 48}] * made
-            document = {"document": self.agent_result} if is_agent else {}
-            changes["result"] = {"images": images, "timings": timings, **document}
+            changes["result"] = {"images": images, "timings": timings, "document": self.document}
         if self.outcome == "failed":
             changes["error"] = {"code": "out_of_memory", "message": "the image is too large for this device"}
         await record.turn(self.outcome, **changes)

@@ -222,7 +222,7 @@ def _earlier(ledger: Ledger, stores: Stores, owner: str, job_id: str) -> dict[st
     """The record of the agent job that is replayed; raises :class:`AgentFailed`."""
     record = ledger.read(job_id)
     if record is None or record.owner != owner or record.kind != AGENT or record.status is not JobStatus.SUCCEEDED:
-        raise AgentFailed("replay: there is no such agent job of this API key that succeeded", field="replay")
+        raise AgentFailed("there is no such agent job of this API key that succeeded", field="replay")
     file = next((each for each in record.files if each.name == RECORD), None)
     found = None if file is None else stores.files.find(file.file_id)
     try:
@@ -232,7 +232,7 @@ def _earlier(ledger: Ledger, stores: Stores, owner: str, job_id: str) -> dict[st
                 return earlier
     except (FileNotFoundError, ValueError):
         pass
-    raise AgentFailed("replay: the record of that job is gone, or was written by another version", field="replay")
+    raise AgentFailed("the record of that job is gone, or was written by another version", field="replay")
 
 
 async def _add_files(

@@ -22,7 +22,8 @@ class People:
 
     def __init__(self, record: AgentRecord, steps: RecordedSteps) -> None:
         self._record, self._steps = record, steps
-        self._taken = 0
+        self._taken: dict[str, int] = {}
+        """How much each step took of what people told this job."""
         self._asking = asyncio.Lock()
 
     async def ask(self, key: str, question: str, choices: Sequence[str], images: Sequence[str]) -> str:
@@ -68,9 +69,12 @@ class People:
         return list(map(str, said))
 
     def _count(self, key: str, taken: int) -> None:
-        """Count what people told this job; what a replay takes from the earlier job is not among it."""
+        """Count what people told this job, once for each step: a plan may come by the same step again.
+
+        What a replay takes from the earlier job is not among it.
+        """
         if not self._steps.is_replayed(key, INPUT):
-            self._taken += taken
+            self._taken[key] = taken
 
     async def _told(self) -> list[str]:
-        return [each["text"] for each in await to_thread.run_sync(self._record.told, self._taken)]
+        return [each["text"] for each in await to_thread.run_sync(self._record.told, sum(self._taken.values()))]

@@ -68,7 +68,7 @@ class Tool:
 
 
 @dataclass(frozen=True)
-class ToolResult:
+class ToolAnswer:
     """What a tool answered; an error is a sentence that says what to do differently."""
 
     text: str
@@ -113,7 +113,7 @@ class Workspace:
         async with self._calling:
             return list((await self._started("the tool server")).tools.values())
 
-    async def call(self, tool: str, arguments: Mapping[str, Any], timeout_s: float | None = None) -> ToolResult:
+    async def call(self, tool: str, arguments: Mapping[str, Any], timeout_s: float | None = None) -> ToolAnswer:
         """Call a tool.
 
         Args:
@@ -317,7 +317,7 @@ def _checked_tools(listed: Any) -> list[Tool]:
     ]  # fmt: skip
 
 
-def _checked(tool: str, result: CallToolResult) -> ToolResult:
+def _checked(tool: str, result: CallToolResult) -> ToolAnswer:
     """What a tool answered, cut to size; anything but text is left out.
 
     Raises:
@@ -327,7 +327,7 @@ def _checked(tool: str, result: CallToolResult) -> ToolResult:
     structured = result.structured_content
     with suppress(ValueError, RecursionError):
         if structured is None or len(json.dumps(structured, ensure_ascii=False).encode()) <= STRUCTURED_MAX_BYTES:
-            return ToolResult(text[:TEXT_MAX_CHARS], structured, bool(result.is_error))
+            return ToolAnswer(text[:TEXT_MAX_CHARS], structured, bool(result.is_error))
     raise ToolFailed(tool, f"answered more than {STRUCTURED_MAX_BYTES} bytes")
 
 

@@ -45,6 +45,14 @@ _VERB = re.compile(
 )
 
 
+_OF_AN_IMAGE = re.compile(
+    rf"(?:please\s+|can you\s+)?(?:(?:{_EDIT}|{_ENLARGE}|{_SHARPEN})\s+(?:it|this|that|these|those|my)\b(?!:)"
+    rf"|(?:{_EDIT})\s+the\s+(?:photo|picture|image|file)\b(?!\s+of\b)"
+    rf"|(?:edit|change|turn|replace|recolou?r|restyle|transform|{_ENLARGE}|{_SHARPEN})\s+the\b|edit\b)",
+    re.IGNORECASE,
+)
+
+
 class EditThenUpscaleSlots(Slots):
     file: File
     change: Annotated[
@@ -92,6 +100,11 @@ class EditThenUpscale(Template):
 def image_files(files: Sequence[str]) -> list[str]:
     """Those of ``files`` that are images by their names."""
     return [name for name in files if _IMAGE.search(name)]
+
+
+def is_about_an_image(said: Said) -> bool:
+    """Whether a brief begins by asking for a change of an image that is there, as in ``make this apple green``."""
+    return _OF_AN_IMAGE.match(said.rest) is not None
 
 
 def _edit(slots: EditThenUpscaleSlots, change: str, save_as: str) -> Subtask:

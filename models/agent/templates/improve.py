@@ -14,7 +14,7 @@ from models.agent.plan import Subtask
 from models.agent.prompts import WHITE, apart_from, bare_noun, coloured, drawing, prompt_text, scene
 from models.agent.said import Said
 from models.agent.templates.drawing import content_checks, draw, folder
-from models.agent.templates.edit_then_upscale import image_files
+from models.agent.templates.edit_then_upscale import image_files, is_about_an_image
 from models.agent.templates.template import Detail, File, LookSlots, Noun, Scene, Template, exists
 from models.jobs.results import Json
 
@@ -72,6 +72,8 @@ class Improve(Template):
 
     def fill(self, said: Said, files: Sequence[str]) -> dict[str, Json] | None:
         uploaded, subject = image_files(files), _subject(said)
+        if not uploaded and not said.has(_IMPROVE) and is_about_an_image(said):
+            return None
         slots: dict[str, Json] = {"rounds": ROUNDS_MAX if said.has(_IMPROVE) else 0, "style": said.style}
         if subject:
             slots |= {"subject": subject, "scene": prompt_text(_ASIDE.split(said.after(_MARKS))[0]) or subject}

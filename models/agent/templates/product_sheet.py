@@ -8,9 +8,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from models.agent.colours import Colour
+from models.agent.colours import COLOURS, Colour
 from models.agent.plan import Subtask
-from models.agent.prompts import apart_from, bare_noun, coloured
+from models.agent.prompts import bare_noun, coloured
 from models.agent.said import NUMBERS, Said
 from models.agent.templates.drawing import draw, folder, sheet
 from models.agent.templates.template import Noun, SheetSlots, Template, counted
@@ -20,6 +20,8 @@ COLOURS_MIN, COLOURS_MAX, COLOURS_DEFAULT = 2, 8, 5
 FIRST_COLOURS = ("red", "blue", "green", "yellow", "purple", "orange", "pink", "black", "gray", "brown")
 """For a brief that says how many colours, but not which: those that people tell apart best, first."""
 _COLOURS = r"colou?rs|colou?rways|colou?r\s+variants|variants"
+_OTHER_GROUNDS = ("green", "black", *(each for each in COLOURS if each not in ("green", "black")))
+"""Where the ground is one of the colours: those first on which the built-in checkpoint draws white things best."""
 _NO_PRODUCT = re.compile(rf"\b(?:in|{_COLOURS}|products?|sheets?|as|one|[0-9]+|{'|'.join(NUMBERS)})\b", re.IGNORECASE)
 _IN_ONE_ROW = 5
 
@@ -51,7 +53,7 @@ class ProductSheet(Template):
         others = [each for each in FIRST_COLOURS if each not in stated and each != ground]
         colours = [*stated, *others][:count]
         if ground in colours:
-            ground = apart_from(ground, ground)
+            ground = next(each for each in _OTHER_GROUNDS if each not in colours)
         title = said.quotations[0] if said.quotations else ""
         slots: dict[str, Json] = {"product": product, "colours": [*colours], "ground": ground}
         return slots | {"style": said.style, "title": title}

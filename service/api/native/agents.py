@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from service.api.auth import Submitter
 from service.api.bodies import read_body, require_json_type
@@ -29,6 +29,13 @@ class InputBody(StrictBody):
         max_length=100,
         description="The `id` of the question that is answered: the text is refused if the job does not ask it now.",
     )
+
+    @field_validator("text")
+    @classmethod
+    def _says_something(cls, text: str) -> str:
+        if not text.strip():
+            raise ValueError("must not be blank")
+        return text
 
 
 OPENAPI_MODELS = (InputBody,)

@@ -40,7 +40,7 @@ async def test_a_brief_becomes_a_job_with_its_image(discord: DiscordStandIn, bot
 async def test_all_its_images_are_shown_that_fit(
     discord: DiscordStandIn, bot: PhotogramBot, server: WireServer, made: int, png_bytes: int, shown: int
 ):
-    server.agent_images, server.agent_result = made, {"complete": True}
+    server.agent_images, server.document = made, {"complete": True}
     server.images_answer = lambda: Response(PNG.ljust(png_bytes), media_type="image/png")
     _, message = await finished(discord.person("ada"), "agent", brief="icons of *fruit*", seed=3)
     assert len(gallery_of(message)) == len({each["filename"] for each in message["attachments"]}) == shown
@@ -75,7 +75,7 @@ async def test_what_it_may_draw_counts_for_the_day(discord: DiscordStandIn, rig:
 async def test_a_brief_that_was_not_met_says_so(
     discord: DiscordStandIn, bot: PhotogramBot, server: WireServer, document: dict[str, object], said: str
 ):
-    server.agent_result = document
+    server.document = document
     _, message = await finished(discord.person("ada"), "agent", brief="six icons")
     assert said in text_of(message) and gallery_of(message)
 

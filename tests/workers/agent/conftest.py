@@ -18,7 +18,7 @@ from service.backbone.keys import add_key
 from tests.workers.agent.world import KEY, AgentWorld
 from tests.workers.conftest import write_catalog
 from workers.agent.tool_server.settings import FolderLimits, ToolSettings
-from workers.agent.workspace import ToolResult, Workspace
+from workers.agent.workspace import ToolAnswer, Workspace
 
 PYTHON_S = 3
 
@@ -39,7 +39,7 @@ class Tools:
     async def refusal(self, tool: str, **arguments: Any) -> str:
         """The sentence with which a tool refuses."""
         await self._require(tool)
-        result: ToolResult = await self.workspace.call(tool, arguments)
+        result: ToolAnswer = await self.workspace.call(tool, arguments)
         assert result.is_error, result.structured
         assert "Traceback" not in result.text and "pydantic" not in result.text and len(result.text) < 600
         return result.text

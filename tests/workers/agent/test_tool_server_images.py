@@ -172,7 +172,7 @@ async def test_what_is_measured(tools: Tools):
     [
         ("red", "red"), ("#0000c0", "blue"), ("white", "white"), ("black", "black"), ("#808080", "gray"),
         ("#00a000", "green"), ("yellow", "yellow"), ("orange", "orange"), ("#800080", "purple"), ("pink", "pink"),
-        ("#7a4a20", "brown"), ("cyan", "cyan"), ("beige", "white"), ("#e8d0a0", "beige"), ("navy", "blue"),
+        ("#7a4a20", "brown"), ("cyan", "teal"), ("beige", "white"), ("#e8d0a0", "orange"), ("navy", "blue"),
         ("#ffb6c1", "pink"), ("crimson", "red"),
     ],
 )  # fmt: skip

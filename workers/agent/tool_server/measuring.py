@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 from io import BytesIO
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageChops
 
+from models.agent.colours import name_of
 from models.media.images import FORMATS
 from workers.agent.tool_server.folder import Folder
 from workers.agent.tool_server.images import decoded, flattened
@@ -28,11 +28,6 @@ _TRANSPARENT = "#00000000"
 _WHITE = (255, 255, 255, 255)
 _HASH_SIDE_PX, _HASH_SIDE = 32, 8
 _LUMA = np.array([0.299, 0.587, 0.114])
-_HUES = (
-    (15, "red"), (45, "orange"), (70, "yellow"), (165, "green"), (195, "cyan"), (255, "blue"), (290, "purple"),
-    (345, "pink"), (361, "red"),
-)  # fmt: skip
-"""Where each hue ends, in degrees."""
 
 
 def measure(folder: Folder, name: str) -> dict[str, Any]:
@@ -71,23 +66,6 @@ def compare(folder: Folder, first: str, second: str) -> dict[str, Any]:
         "same_size": same_size, "mean_difference": round(difference, 3),
         "hash_distance": (_hash(one) ^ _hash(other)).bit_count(),
     }  # fmt: skip
-
-
-def name_of(color: tuple[int, int, int]) -> str:
-    """The plain name of a colour."""
-    hue, saturation, value = colorsys.rgb_to_hsv(*(level / 255 for level in color))
-    if value < 0.16:
-        return "black"
-    if saturation < 0.12 or (saturation < 0.2 and value < 0.3):
-        return "white" if value > 0.9 else "gray"
-    name = next(name for end, name in _HUES if hue * 360 < end)
-    if name in ("red", "orange") and value > 0.75 and saturation < 0.5:
-        return "pink" if hue * 360 < 15 or hue * 360 >= 345 else "beige"
-    if name == "orange" and value < 0.65:
-        return "brown"
-    if name == "pink" and hue * 360 < 320 and value < 0.8:
-        return "purple"
-    return name
 
 
 def _format(data: bytes) -> tuple[str | None, int]:
@@ -138,7 +116,7 @@ def _ground(image: Image.Image) -> dict[str, Any]:
 
 def _told(level: Floats, share: float) -> dict[str, Any]:
     red, green, blue = (round(float(each)) for each in level)
-    return {"hex": f"#{red:02x}{green:02x}{blue:02x}", "name": name_of((red, green, blue)), "share": round(share, 3)}
+    return {"hex": f"#{red:02x}{green:02x}{blue:02x}", "name": name_of(red, green, blue), "share": round(share, 3)}
 
 
 def _pixels(image: Image.Image, wanted: npt.NDArray[np.bool_] | None = None) -> tuple[Bytes, npt.NDArray[np.bool_]]:

@@ -40,7 +40,7 @@ def run_agent(options: argparse.Namespace, client: Photogram) -> None:
     if options.json:
         print(to_json({**asdict(job), "saved": [str(path) for path in saved]}))
     else:
-        print_lines([*job_lines(job), *(labelled("file", path) for path in saved)])
+        print_lines([*job_lines(job), *(labelled("file", path) for path in saved), *_outcome(job)])
 
 
 def _show(client: Photogram, job_id: str, event: Event) -> None:
@@ -52,15 +52,30 @@ def _show(client: Photogram, job_id: str, event: Event) -> None:
         case Progressed(step, steps):
             _line(f"{step} of at most {steps} steps")
         case Noted(document):
-            _line(_told(document))
-            if document.get("event") == "question" and sys.stdin.isatty():
-                _answer(client, job_id, document)
+            if document.get("event") == "question":
+                _ask(client, job_id, document)
+            else:
+                _line(_told(document))
 
 
 def _told(document: Mapping[str, object]) -> str:
     match document:
+        case {"event": "template", "template": template}:
+            return f"template: {template}"
+        case {"event": "change", "change": {"kind": kind, "id": subtask}, "refused": refused}:
+            return f"change of the plan: {kind} {subtask}" + (f", refused: {refused}" if refused else "")
+        case {"event": "input", "text": text}:
+            return f"told: {text}"
+        case {"event": "budget", "message": message}:
+            return f"ends early: {message}"
         case {"event": "plan", "plan": list(plan)}:
             return "plan: " + "; ".join(str(each.get("name")) for each in plan)
+        case _:
+            return _told_of_work(document)
+
+
+def _told_of_work(document: Mapping[str, object]) -> str:
+    match document:
         case {"event": "subtask", "subtask": subtask, "status": status}:
             return f"subtask {subtask}: {status}"
         case {"event": "call", "tool": tool, "arguments": arguments}:
@@ -70,16 +85,39 @@ def _told(document: Mapping[str, object]) -> str:
         case {"event": "check", "passed": passed, "verdicts": list(verdicts), "error": error}:
             sentences = "; ".join(str(each.get("sentence")) for each in verdicts)
             return f"check {'passed' if passed else 'not passed'}: {error or sentences or 'nothing to check'}"
-        case {"event": "question", "question": question, "choices": choices}:
-            return f"question: {question} {choices or ''}"
         case _:
             return " ".join(f"{name}={value}" for name, value in document.items())
 
 
-def _answer(client: Photogram, job_id: str, document: Mapping[str, object]) -> None:
-    text = input("answer: ").strip()
+def _ask(client: Photogram, job_id: str, document: Mapping[str, object]) -> None:
+    """Show a question, and answer it with what is typed: a text, or the number of a choice; nothing is no answer."""
+    found = document.get("choices")
+    choices = [str(each) for each in found] if isinstance(found, list) else []
+    numbered = [f"  {number}  {escaped(choice)}" for number, choice in enumerate(choices, 1)]
+    print_lines([f"question: {escaped(document.get('question'))}", *numbered], sys.stderr)
+    if not sys.stdin.isatty():
+        print_lines([f'answer it with: photogram jobs tell {job_id} "..."'], sys.stderr)
+        return
+    try:
+        text = input("answer: ").strip()
+    except EOFError:
+        return
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= len(choices):
+        text = choices[int(text) - 1]
     if text:
         client.jobs.tell(job_id, text, str(document["id"]))
+
+
+def _outcome(job: Job) -> list[str]:
+    """Whether all of the plan was done and passed its checks, why not, and what was used."""
+    document = job.result.document if job.result else None
+    if not isinstance(document, dict):
+        return []
+    failed = [f"{name} did not pass its checks" for name in document.get("failed", ())]
+    reasons = [str(document["ended_early"])] if document.get("ended_early") else []
+    complete = "yes" if document.get("complete") else "; ".join(["no", *reasons, *failed])
+    used = ", ".join(f"{value:g} {name.replace('_', ' ')}" for name, value in document.get("used", {}).items())
+    return [labelled("complete", complete), labelled("used", used)]
 
 
 def _line(text: str) -> None:

@@ -126,8 +126,9 @@ def job_lines(job: Job) -> list[str]:
         "kind": job.kind,
         "status": job.status,
         "progress": f"{job.progress.step}/{job.progress.steps}" if job.progress else None,
-        "queue": None if job.queue is None else place_text(job.queue),
+        "queue": None if job.queue is None or job.waiting_for_input is not None else place_text(job.queue),
         "prompt": job.params.get("prompt"),
+        "brief": job.params.get("brief"),
         **_revisions(job.rewrite),
         "model": job.params.get("model"),
         "seed": job.params.get("seed"),
@@ -156,7 +157,7 @@ def _scores(image: DownloadedImage) -> list[float]:
 
 def job_row(job: Job) -> str:
     """The line of one job in a list."""
-    shown = _prompt_text(job.params.get("prompt"))
+    shown = _prompt_text(job.params.get("prompt") or job.params.get("brief"))
     return f"{job.id}  {job.status:9}  {_time_text(job.created_at) or '-'}  {job.kind}  {shown}".rstrip()
 
 

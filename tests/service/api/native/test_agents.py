@@ -88,7 +88,16 @@ def test_remarks_reach_a_job_that_asks_nothing(client, running):
 
 @pytest.mark.parametrize(
     "body",
-    [{}, {"text": ""}, {"text": 1}, {"text": "x" * 4001}, {"text": "a", "x": 1}, {"text": "a", "question": 1}, []],
+    [
+        {},
+        {"text": ""},
+        {"text": " \n\t "},
+        {"text": 1},
+        {"text": "x" * 4001},
+        {"text": "a", "x": 1},
+        {"text": "a", "question": 1},
+        [],
+    ],
 )
 def test_input_that_makes_no_sense_is_refused(client, running, body):
     record, path = running
