@@ -36,7 +36,7 @@ from workers import deploying
 from workers.functions import FunctionCall
 from workers.processes import JobProcess
 
-LONG_S = 240.0
+LONG_S = 480.0
 """A deployment imports torch and OpenVINO, which takes long beside other tests."""
 pytestmark = pytest.mark.timeout(600)
 TARGET = "openvino-f32"
