@@ -34,8 +34,8 @@ def deploy(call: FunctionCall) -> JobOutput:
         with disk_problems_as(DeployFailed, "the package"), scratch_folder(call.settings.data / FOLDER) as scratch:
             document = _followed(call, _order(params, call.settings), scratch)
     finally:
-        store.clean(params.model, params.target)
-    files = _sheet(store.place(params.model, params.target))
+        store.clean(params.stored_name, params.target)
+    files = _sheet(store.place(params.stored_name, params.target))
     if not (document["passed"] or document["forced"] or document["recipe_only"]):
         told = f"the package did not pass its checks and is not served: {'; '.join(document['failures'])}"
         raise ChecksFailed(told, document=document, files=files)
@@ -50,6 +50,7 @@ def _order(params: DeployParams, settings: Settings) -> Order:
         steps=params.steps,
         parts=params.parts,
         shapes=tuple(map(read_shape, params.shapes)),
+        loras=params.loras,
         is_forced=params.force,
         catalog=settings.catalog_path.absolute(),
         packages=settings.packages_folder.absolute(),

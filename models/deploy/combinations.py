@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.catalog import Catalog
 from models.catalog.names import unknown_name
 from models.errors import PhotogramError
-from models.jobs.params import LORA_WEIGHT_MAX
+from models.jobs.params import LORA_WEIGHT_MAX, LoraUse
 
 Weights = tuple[float, float]
 """Of a LoRA in the denoiser and in the text encoders."""
@@ -26,12 +27,25 @@ def combined_name(model: str, loras: Iterable[tuple[str, Weights]]) -> str:
     return "+".join([model, *(f"{name}@{_told(weights)}" for name, weights in loras)])
 
 
+def stored_name(model: str, loras: Iterable[LoraUse]) -> str:
+    """The name under which the packages of ``model`` with ``loras`` are stored."""
+    return combined_name(model, sorted((use.name, use.weights) for use in loras))
+
+
 def _told(weights: Weights) -> str:
     denoiser, text_encoders = map(float, weights)
     return repr(denoiser) if denoiser == text_encoders else f"{denoiser!r},{text_encoders!r}"
 
 
-def read_loras(texts: Sequence[str], catalog: Catalog) -> list[tuple[str, float]]:
+def find_lora(name: str, catalog: Catalog) -> AuxiliaryModel:
+    """The LoRA with this name or alias; raises :class:`NoLora` if there is none."""
+    lora = catalog.loras.resolve(name)
+    if lora is None:
+        raise NoLora(unknown_name("LoRA", name, catalog.loras).message)
+    return lora
+
+
+def read_loras(texts: Sequence[str], catalog: Catalog) -> list[LoraUse]:
     """The LoRAs in ``texts``, each ``NAME`` or ``NAME:WEIGHT``, as the catalog calls them.
 
     Raises:
@@ -40,13 +54,11 @@ def read_loras(texts: Sequence[str], catalog: Catalog) -> list[tuple[str, float]
     found: dict[str, float] = {}
     for text in texts:
         name, weight = _split(text)
-        lora = catalog.loras.resolve(name)
-        if lora is None:
-            raise NoLora(unknown_name("LoRA", name, catalog.loras).message)
+        lora = find_lora(name, catalog)
         if lora.name in found:
             raise NoLora(f"the LoRA {lora.name} is named twice")
         found[lora.name] = weight
-    return sorted(found.items())
+    return [LoraUse(name=name, weight=weight) for name, weight in sorted(found.items())]
 
 
 def _split(text: str) -> tuple[str, float]:

@@ -13,9 +13,10 @@ from photogram_runtime.package import Package
 from PIL.Image import Image
 
 from models.catalog.catalog import Catalog
-from models.deploy.combinations import combined_name
+from models.deploy.combinations import stored_name
 from models.deploy.descriptions import drawing_description
 from models.deploy.exporting import Unexportable
+from models.deploy.names import DRAWING
 from models.deploy.packaging import Progress, Subject, Target, Tell, differences, modules_of, open_graphs
 from models.deploy.parts import ModelPart, parts_of
 from models.deploy.profiling import ROUNDS, profile, profiles
@@ -28,8 +29,7 @@ from models.deploy.sheet import comparison_sheet
 from models.deploy.store import SHEET
 from models.diffusion.checkpoint import Checkpoint
 from models.eyes.encoders import image_encoder, text_encoder
-
-KIND = "drawing"
+from models.jobs.params import LoraUse
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,15 @@ class RecordedDrawing:
     parts: Sequence[ModelPart]
     calls: Mapping[str, Sequence[Call]]
     images: Sequence[Image]
-    loras: Sequence[tuple[str, float]] = ()
+    loras: Sequence[LoraUse] = ()
 
     @cached_property
     def subject(self) -> Subject:
         """See :class:`Recorded`."""
         spec, modules = self.checkpoint.spec, modules_of(self.checkpoint)
-        name = combined_name(spec.name, [(name, (weight, weight)) for name, weight in self.loras])
-        base = spec.name if self.loras else None
+        name, base = stored_name(spec.name, self.loras), spec.name if self.loras else None
         return Subject(
-            name, spec.family, KIND, spec.licence, self.checkpoint.device, modules, base=base, loras=self.loras
+            name, spec.family, DRAWING, spec.licence, self.checkpoint.device, modules, base=base, loras=self.loras
         )
 
     def described(self, folder: Path) -> dict[str, Any] | None:
@@ -81,7 +80,7 @@ class RecordedDrawing:
 
 
 def record(
-    checkpoint: Checkpoint, catalog: Catalog, target: Target, tell: Tell, loras: Sequence[tuple[str, float]] = ()
+    checkpoint: Checkpoint, catalog: Catalog, target: Target, tell: Tell, loras: Sequence[LoraUse] = ()
 ) -> RecordedDrawing:
     """Draw the recipes of ``checkpoint`` on torch, and record the calls of its parts.
 

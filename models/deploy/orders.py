@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from models.deploy.shapes import Shape
+from models.jobs.params import LoraUse
 
 _PATHS = ("catalog", "packages", "cache")
 
@@ -22,6 +23,8 @@ class Order:
     steps: int | None
     parts: tuple[str, ...]
     shapes: tuple[Shape, ...]
+    loras: tuple[LoraUse, ...]
+    """Those that are baked in."""
     is_forced: bool
     catalog: Path
     packages: Path
@@ -39,4 +42,5 @@ class Order:
         """The order of :meth:`to_line`."""
         given = json.loads(line)
         given |= {"parts": tuple(given["parts"]), "shapes": tuple((width, height) for width, height in given["shapes"])}
+        given["loras"] = tuple(LoraUse(**each) for each in given["loras"])
         return cls(**given | {name: Path(given[name]) for name in _PATHS})

@@ -25,6 +25,7 @@ from models.deploy.traces import Traces
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.failures import summary
 from models.errors import PhotogramError
+from models.jobs.params import LoraUse
 
 _TOOLS = ("torch", "diffusers", "transformers", "timm", "onnx", "onnxscript", "nncf", "openvino", "onnxruntime")
 
@@ -81,8 +82,8 @@ class Subject:
     """All that have weights, by name."""
     base: str | None = None
     """The model without the LoRAs, if it has some."""
-    loras: Sequence[tuple[str, float]] = ()
-    """The LoRAs that are baked in, each with its weight."""
+    loras: Sequence[LoraUse] = ()
+    """The LoRAs that are baked in."""
 
     @cached_property
     def digest(self) -> str:
@@ -134,7 +135,7 @@ def manifest_of(subject: Subject, target: Target, parts: Mapping[str, Any], back
     return {
         "model": subject.name, "family": subject.family, "kind": subject.kind, "backend": target.backend,
         "precision": target.precision, "steps": target.steps, "shapes": [list(each) for each in target.shapes],
-        "base": subject.base, "loras": [{"name": name, "weight": weight} for name, weight in subject.loras],
+        "base": subject.base, "loras": [each.to_payload() for each in subject.loras],
         "parts": parts, "source": {"sha256": subject.digest},
         "versions": {name: found for name in _TOOLS if (found := _version(name)) is not None},
         "requires": {name: version(name) for name in backend.packages},

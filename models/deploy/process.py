@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from photogram_runtime.errors import PackageError
 
-from models.catalog.catalog import Catalog
+from models.catalog.catalog import Catalog, ModelSpec
+from models.catalog.vision import VisionSpec
 from models.deploy.backends import check_target
+from models.deploy.combinations import stored_name
+from models.deploy.names import Deployable, find_model
 from models.deploy.orders import Order
 from models.downloads.download import download, is_remote
 from models.downloads.progress import Progress as DownloadProgress
@@ -35,6 +38,7 @@ def _deploy(line: bytes, tell: Tell) -> None:
     order = Order.read(line)
     check_target(order.backend, order.precision)  # before a download and torch, which take long
     catalog = Catalog.load(order.catalog)
+    found = find_model(order.model, catalog, order.loras)
     _silence()
     from models.deploy.loading import record_model
     from models.deploy.making import make_package
@@ -42,15 +46,15 @@ def _deploy(line: bytes, tell: Tell) -> None:
     from models.deploy.store import PackageStore
 
     tell(_stage(Progress("loading", 0, 1)))
-    _fetch(catalog, order.model)
+    _fetch(found)
     target = Target(order.backend, order.precision, order.steps, order.parts, order.shapes)
     store = PackageStore(order.packages)
-    store.require_free(order.model, target.name)
+    store.require_free(stored_name(found.name, order.loras), target.name)
 
     def told(progress: Progress) -> None:
         tell(_stage(progress))
 
-    model = record_model(order.model, target, catalog, order.built_in, order.cache, told)
+    model = record_model(order.model, target, catalog, order.built_in, order.cache, told, order.loras)
     package = make_package(model, target, store, is_forced=order.is_forced, tell=told)
     tell({"event": "deployed", **_document(package)})
 
@@ -63,17 +67,16 @@ def _silence() -> None:
     silence_libraries()
 
 
-def _fetch(catalog: Catalog, name: str) -> None:
+def _fetch(model: Deployable) -> None:
     """Bring the files of the model here, unless they are."""
-    sees, draws = catalog.vision.resolve(name), catalog.resolve(name)
-    if sees is not None:
+    if isinstance(model, VisionSpec):
         from models.vision.files import download as download_vision
         from models.vision.files import is_on_disk
 
-        if not is_on_disk(sees):
-            download_vision(sees, DownloadProgress())
-    elif draws is not None and is_remote(draws):
-        download(draws, DownloadProgress())
+        if not is_on_disk(model):
+            download_vision(model, DownloadProgress())
+    elif isinstance(model, ModelSpec) and is_remote(model):
+        download(model, DownloadProgress())
 
 
 def _stage(progress: Progress) -> dict[str, Any]:
@@ -100,6 +103,7 @@ def _document(package: Package) -> dict[str, Any]:
     profile = manifest["profile"]
     return {
         "model": manifest["model"], "target": f"{package.backend}-{package.precision}",
+        "base": manifest["base"], "loras": manifest["loras"],
         **{name: manifest["checks"].get(name) for name in ("passed", "forced", "failures", "lowest_psnr_db")},
         "recipe_only": is_recipe(manifest),
         "served": is_wanted(manifest),

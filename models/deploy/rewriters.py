@@ -14,9 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from diffusers.models.embeddings import PatchEmbed
 from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from models.catalog.families import PIXART_SIGMA
 
 ANY = "*"
 
@@ -93,10 +98,35 @@ def _any_grid(module: nn.Module) -> Iterator[None]:
 
 _NO_SIDE = -1
 
+
+class _NoIdleSqueeze(TorchFunctionMode):
+    """Leaves out each ``squeeze`` of one axis that is longer than 1, which changes nothing."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """See :class:`TorchFunctionMode`."""
+        if func in (torch.squeeze, torch.Tensor.squeeze) and len(args) == 2 and args[0].shape[args[1]] != 1:
+            return args[0]
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def _no_idle_squeeze(module: nn.Module) -> Iterator[None]:
+    """Trace no ``squeeze`` of an axis that is longer than 1.
+
+    diffusers' PixArt transformer squeezes the axis of its patches after the last block. For torch that is nothing; the
+    operator ``Squeeze`` of ONNX fails for every length but 1.
+    """
+    with _NoIdleSqueeze():
+        yield
+
+
 REWRITERS: list[Rewriter] = [
     Rewriter("masks are skipped by their values", _plain_attention),
     Rewriter("sizes decide how a UNet upsamples", _any_size),
     Rewriter("sizes decide where the positions of patches come from", _any_grid),
+    Rewriter("an axis that is longer than 1 is squeezed", _no_idle_squeeze, family=PIXART_SIGMA),
 ]
 
 

@@ -26,6 +26,8 @@ _COMPILED = ".compiled"
 _SCRATCH, _LOCK = "scratch", ".lock"
 _PIN = ".use"
 """The file that names the target to be used; without it the fastest is."""
+_NAME_MAX_BYTES = 255
+"""Of a folder, on all usual file systems; names are quoted, and so have as many bytes as characters."""
 _TARGET = re.compile(r"[a-z0-9]+-[a-z0-9]+")
 
 
@@ -35,6 +37,10 @@ class Busy(PhotogramError):
 
 class NoTarget(PhotogramError):
     """What should be ``BACKEND-PRECISION`` is not, and so cannot be the name of a package's folder."""
+
+
+class LongName(PhotogramError):
+    """No folder can be called as a model with its LoRAs is."""
 
 
 class PackageStore:
@@ -149,8 +155,10 @@ class PackageStore:
         return place.rename(_partial(place))
 
     def require_free(self, model: str, target: str) -> None:
-        """Raise :class:`Busy` if another process is making the package."""
+        """Raise :class:`Busy` if another process is making the package, :class:`LongName` if none can be stored."""
         home = self._of(model)
+        if len(home.name) > _NAME_MAX_BYTES:
+            raise LongName(f"the packages of {model} cannot be stored: the name is too long for a folder")
         if home.is_dir():
             with _locked(home / f".{target}.lock", _busy(model, target)):
                 return

@@ -23,6 +23,7 @@ from PIL.Image import Image
 
 from models.catalog.auxiliary import AuxiliaryModel
 from models.deploy.choosing import fastest
+from models.deploy.names import UPSCALING
 from models.deploy.packaging import Progress, Subject, Tell, differences, digest_of_weights, open_graphs
 from models.deploy.parts import ModelPart
 from models.deploy.profiling import ROUNDS, described, in_turns, profiles
@@ -37,7 +38,7 @@ from models.diffusion.upscaling.pixels import to_bytes
 from models.diffusion.upscaling.upscaler import Upscaler
 from models.diffusion.upscaling.upscaling import Upscaling
 
-KIND, PART = "upscaling", "network"
+PART = "network"
 TILES = 6
 """How many are recorded."""
 _LARGER = ((1.0, 1.0), (1.5, 1.0), (1.0, 1.75))
@@ -60,7 +61,9 @@ class RecordedUpscaler:
     def subject(self) -> Subject:
         """See :class:`Recorded`."""
         family = str(self.upscaler.descriptor.architecture.id)
-        return Subject(self.spec.name, family, KIND, self.spec.licence, self.upscaler.device, _modules(self.upscaler))
+        return Subject(
+            self.spec.name, family, UPSCALING, self.spec.licence, self.upscaler.device, _modules(self.upscaler)
+        )
 
     def described(self, folder: Path) -> dict[str, Any] | None:
         """See :class:`Recorded`; ``photogram_runtime`` does not upscale."""
@@ -162,7 +165,7 @@ def serve_upscaler(upscaler: Upscaler, package: Package, threads: int | None = N
 def upscale_fastest(spec: AuxiliaryModel, upscaler: Upscaler, store: PackageStore) -> Upscaler:
     """``upscaler`` with the fastest of its packages; unchanged if none may be used, or all are slower."""
     served = fastest(
-        store, spec.name, lambda: digest_of_weights(_modules(upscaler)),
+        store, spec.name, UPSCALING, lambda: digest_of_weights(_modules(upscaler)),
         lambda package: serve_upscaler(upscaler, package),
     )  # fmt: skip
     return served or upscaler

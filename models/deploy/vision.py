@@ -19,6 +19,7 @@ from torch import nn
 from models.deploy.choosing import fastest
 from models.deploy.descriptions import vision_description
 from models.deploy.exporting import in_numpy
+from models.deploy.names import VISION
 from models.deploy.packaging import Progress, Subject, Tell, differences, digest_of_weights, open_graphs
 from models.deploy.parts import ModelPart
 from models.deploy.profiling import ROUNDS, described, in_turns, profiles
@@ -30,7 +31,7 @@ from models.deploy.serving import GraphModule, served_name
 from models.deploy.store import PackageStore
 from models.vision.model import EMBEDDING, LOGITS, POOLED, VisionModel, of_one_shape
 
-KIND, FAMILY, PART = "vision", "timm", "model"
+FAMILY, PART = "timm", "model"
 BATCHES = (1, 8, 2, 7, 3, 6, 4, 5, 1, 8, 1, 8)
 """How many images the recorded calls have."""
 _MOST_IMAGES = 0.75
@@ -104,7 +105,7 @@ class RecordedVision:
     def subject(self) -> Subject:
         """See :class:`Recorded`."""
         spec = self.model.spec
-        return Subject(spec.name, FAMILY, KIND, spec.licence, self.model.device, {PART: self.eyes})
+        return Subject(spec.name, FAMILY, VISION, spec.licence, self.model.device, {PART: self.eyes})
 
     @property
     def parts(self) -> Sequence[ModelPart]:
@@ -244,7 +245,7 @@ def serve_vision(model: VisionModel, package: Package, cache: Path | None = None
 def see_fastest(model: VisionModel, store: PackageStore) -> VisionModel:
     """``model`` with the fastest of its packages in ``store``; unchanged if none may be used, or all are slower."""
     served = fastest(
-        store, model.spec.name, lambda: digest_of_weights({PART: Eyes(model)}),
+        store, model.spec.name, VISION, lambda: digest_of_weights({PART: Eyes(model)}),
         lambda package: serve_vision(model, package, store.compiled),
     )  # fmt: skip
     return served or model

@@ -15,9 +15,9 @@ from models.jobs.checks import (
     range_problem,
     sampling_problem,
 )
+from models.jobs.loras import check_loras
 from models.jobs.params import (
     CONTROLS_MAX,
-    LORA_WEIGHT_MAX,
     SECOND_PASS_SCALE_MAX,
     Control,
     DrawParams,
@@ -33,23 +33,13 @@ def check_auxiliaries(
     kind: str, params: DrawParams, model: ModelSpec, facts: FamilyFacts, catalog: Catalog, problems: Problems
 ) -> None:
     """Note every auxiliary model of ``params`` that cannot be used with ``model``, or not with these settings."""
-    _check_loras(params, problems)
+    check_loras(params.loras, model, facts, problems)
     for index, control in enumerate(params.controls[:CONTROLS_MAX]):
         _check_control(f"controls[{index}]", control, params, model, catalog, problems)
     if params.second_pass is not None:
         _check_second_pass(params.second_pass, params, model, facts, catalog, problems)
     if params.refiner is not None:
         _check_refiner(kind, params.refiner, model, facts, catalog, problems)
-
-
-def _check_loras(params: DrawParams, problems: Problems) -> None:
-    """Check the sums of the weights that the request and its prompt give to one LoRA."""
-    for lora in params.loras:
-        odd = next((each for each in lora.weights if not -LORA_WEIGHT_MAX <= each <= LORA_WEIGHT_MAX), None)
-        if odd is not None:
-            bounds = f"from {-LORA_WEIGHT_MAX:g} to {LORA_WEIGHT_MAX:g}"
-            message = f"the weight of {lora.name!r} must be {bounds}, and is {odd:g}"
-            problems.note("loras", Problem(message, ProblemCode.OUT_OF_RANGE, -LORA_WEIGHT_MAX, LORA_WEIGHT_MAX))
 
 
 def _check_control(

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.families import FAMILIES, FamilyFacts
-from models.catalog.names import unknown_name
 from models.catalog.vision import VisionSpec, vision_problem
 from models.deploy.backends import BACKENDS, PRECISIONS, UnknownTarget, known_target
+from models.deploy.combinations import stored_name
+from models.deploy.names import Deployable, NoModel, find_model
 from models.deploy.shapes import read_shape
 from models.errors import Problem, ProblemCode
 from models.jobs.checks import Problems, choice_problem, range_problem, value_or
 from models.jobs.cost import Cost, Sizes
 from models.jobs.drawing_checks import size_problem
+from models.jobs.loras import check_loras, summed_loras
 from models.jobs.parameters import Parameter
-from models.jobs.params import JobParams, JobRequest
+from models.jobs.params import LORAS_MAX, JobParams, JobRequest, LoraUse
 from models.jobs.vision import PRIORITY
 
 DEPLOY = "deploy"
@@ -79,6 +81,14 @@ class DeployRequest(JobRequest):
             max_items=SHAPES_MAX,
         ),
     ] = ()  # fmt: skip
+    loras: Annotated[
+        tuple[LoraUse, ...],
+        Parameter(
+            text="LoRAs that are baked in; images with just these LoRAs and weights use the package. Only for models "
+            "that draw.",
+            max_items=LORAS_MAX,
+        ),
+    ] = ()  # fmt: skip
     force: Annotated[
         bool | None,
         Parameter(text="Whether the package is used even if it does not pass its checks.", if_left_out="false"),
@@ -98,8 +108,19 @@ class DeployParams(JobParams):
     steps: int | None
     parts: tuple[str, ...]
     shapes: tuple[str, ...] = ()
+    loras: tuple[LoraUse, ...] = ()
+    """By the catalog's own names, each once."""
     force: bool
     priority: int = 0
+
+    def to_payload(self) -> dict[str, Any]:
+        """As every payload; the second weight of a LoRA is left out if it has none."""
+        return super().to_payload() | {"loras": tuple(each.to_payload() for each in self.loras)}
+
+    @property
+    def stored_name(self) -> str:
+        """The name under which the package is stored."""
+        return stored_name(self.model, self.loras)
 
     @property
     def target(self) -> str:
@@ -118,13 +139,11 @@ class DeployParams(JobParams):
 
 def complete_deploy(request: DeployRequest, catalog: Catalog, problems: Problems) -> DeployParams:
     """The effective parameters of ``request``; what the worker's machine lacks is found there."""
-    name, enlarging = request.model, catalog.upscalers
-    found = catalog.vision.resolve(name) or catalog.resolve(name) or enlarging.resolve(name)
-    if found is None:
-        problems.note("model", unknown_name("model", name, [*catalog, *catalog.vision, *enlarging]))
-    elif isinstance(found, ModelSpec):
+    found, loras = _found(request.model, catalog, problems), tuple[LoraUse, ...]()
+    if isinstance(found, ModelSpec):
         _check_drawing(request, found, problems)
-    else:
+        loras = _loras(request, found, catalog, problems)
+    elif found is not None:
         _check_other(request, found, problems)
     backend, precision = value_or(request.backend, DEFAULT_BACKEND), value_or(request.precision, DEFAULT_PRECISION)
     problems.note("precision", _precision_problem(backend, precision))
@@ -135,9 +154,32 @@ def complete_deploy(request: DeployRequest, catalog: Catalog, problems: Problems
         steps=value_or(request.steps, found.defaults.num_inference_steps) if isinstance(found, ModelSpec) else None,
         parts=request.parts,
         shapes=request.shapes,
+        loras=loras,
         force=value_or(request.force, False),
         priority=value_or(request.priority, 0),
     )
+
+
+def _found(name: str, catalog: Catalog, problems: Problems) -> Deployable | None:
+    try:
+        return find_model(name, catalog)
+    except NoModel as error:
+        problems.note("model", error.problem)
+        return None
+
+
+def _loras(request: DeployRequest, spec: ModelSpec, catalog: Catalog, problems: Problems) -> tuple[LoraUse, ...]:
+    """The LoRAs by the catalog's names. None may have the weight 0: images leave such a LoRA out."""
+    named = ((f"loras[{index}].name", use) for index, use in enumerate(request.loras))
+    loras = summed_loras(named, spec, catalog, problems)
+    facts = FAMILIES.get(spec.family)
+    if facts is not None:
+        check_loras(loras, spec, facts, problems)
+    for use in loras:
+        if not any(use.weights):
+            message = f"the weight of {use.name!r} must not be 0, with which it changes nothing"
+            problems.note("loras", Problem(message, ProblemCode.NOT_APPLICABLE))
+    return loras
 
 
 def _check_other(request: DeployRequest, spec: VisionSpec | AuxiliaryModel, problems: Problems) -> None:
@@ -153,6 +195,7 @@ def _check_other(request: DeployRequest, spec: VisionSpec | AuxiliaryModel, prob
     problems.note("steps", None if request.steps is None else unable)
     problems.note("parts", unable if request.parts else None)
     problems.note("shapes", unable if request.shapes else None)
+    problems.note("loras", unable if request.loras else None)
 
 
 def _check_drawing(request: DeployRequest, spec: ModelSpec, problems: Problems) -> None:

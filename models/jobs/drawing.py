@@ -11,8 +11,9 @@ from models.catalog.names import did_you_mean, unknown_name
 from models.catalog.samplers import find_sampler
 from models.catalog.styles import STYLES, find_style
 from models.errors import InvalidTicket, Problem, ProblemCode, quoted
-from models.jobs.checks import Problems, auxiliary_problem, upscaler_name, value_or
+from models.jobs.checks import Problems, upscaler_name, value_or
 from models.jobs.drawing_checks import aspect_size, check
+from models.jobs.loras import summed_loras
 from models.jobs.params import (
     DRAWN_SEED_MAX,
     LORAS_MAX,
@@ -131,26 +132,14 @@ def _loras(
     catalog: Catalog,
     problems: Problems,
 ) -> tuple[LoraUse, ...]:
-    """The LoRAs of the request and of the prompt, by the catalog's names; the weights of the same LoRA are added up."""
+    """The LoRAs of the request and of the prompt; see :func:`summed_loras`."""
     named = [(f"loras[{index}].name", use) for index, use in enumerate(uses)]
     named += [("prompt", LoraUse(**tag._asdict())) for tag in tags]
     if len(named) > LORAS_MAX:
         message = f"there may be at most {LORAS_MAX}, including the tags in the prompt, and there are {len(named)}"
         problems.note("loras", Problem(message, ProblemCode.TOO_LONG, high=LORAS_MAX))
         return ()
-    totals: dict[str, tuple[float, float]] = {}
-    for field, use in named:
-        lora = catalog.loras.resolve(use.name)
-        problems.note(field, auxiliary_problem("LoRA", use.name, lora, catalog.loras, model.family))
-        if lora is not None:
-            denoiser, text_encoders = totals.get(lora.name, (0.0, 0.0))
-            totals[lora.name] = denoiser + use.weights[0], text_encoders + use.weights[1]
-    return tuple(_lora_use(name, *weights) for name, weights in totals.items())
-
-
-def _lora_use(name: str, weight: float, text_encoder_weight: float) -> LoraUse:
-    other = None if text_encoder_weight == weight else float(text_encoder_weight)
-    return LoraUse(name=name, weight=float(weight), text_encoder_weight=other)
+    return summed_loras(named, model, catalog, problems)
 
 
 def _control(control: Control, catalog: Catalog) -> Control:

@@ -50,9 +50,6 @@ def _check_family(kind: str, params: DrawParams, model: ModelSpec, facts: Family
     if params.reuse_interval > 1 and (params.controls or facts.denoiser != FamilyFacts.denoiser):
         message = "must be 1: only UNets without ControlNets can reuse features"
         problems.note("reuse_interval", Problem(message, ProblemCode.NOT_APPLICABLE))
-    if params.loras and not facts.takes_loras:
-        message = f"not available: LoRAs for models of {model.family}"
-        problems.note("loras", Problem(message, ProblemCode.UNAVAILABLE))
     if params.controls and not facts.takes_controlnets:
         message = f"not available: ControlNets for models of {model.family}"
         problems.note("controls", Problem(message, ProblemCode.UNAVAILABLE))

@@ -20,7 +20,7 @@ from models.catalog.upscalers import BUILT_IN_UPSCALERS, UPSCALE_MAX, UPSCALE_MI
 from models.jobs.composition import count_parts
 from models.jobs.cost import Cost, Size, Sizes, area, images_bytes
 from models.jobs.parameters import DECODED, Parameter, SourceRole, sources
-from models.jobs.payload import Payload
+from models.jobs.payload import Payload, plain
 
 _BAND_ROWS_PX, _BAND_BYTES = 128, 12 * 4 * 4
 """An upscaler's tiles are collected in rows of this height; bytes for each pixel there, before it is enlarged by 4."""
@@ -121,6 +121,10 @@ class LoraUse:
     def weights(self) -> tuple[float, float]:
         """The weights in the denoiser and in the text encoders."""
         return self.weight, self.weight if self.text_encoder_weight is None else self.text_encoder_weight
+
+    def to_payload(self) -> dict[str, Any]:
+        """JSON-ready values; the second weight is left out if there is none."""
+        return {name: value for name, value in plain(self).items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -543,8 +547,7 @@ class DrawParams(JobParams):
         """As every payload; the second weight of a LoRA is left out if it has none, and so are ``best_of``, ``keep``
         and ``min_score`` where they change nothing, as before there were these."""
         payload = super().to_payload()
-        loras = ({name: value for name, value in lora.items() if value is not None} for lora in payload["loras"])
-        payload |= {"loras": tuple(loras)}
+        payload |= {"loras": tuple(each.to_payload() for each in self.loras)}
         usual = {"best_of": 1, "keep": 1, "min_score": None}
         return {name: value for name, value in payload.items() if value != usual.get(name, _NO_VALUE)}
 

@@ -15,6 +15,7 @@ from photogram_runtime.package import MANIFEST, Package, is_recipe, usability_pr
 from models.catalog.catalog import Catalog
 from models.catalog.names import printable
 from models.deploy.backends import BACKENDS, REFUSED
+from models.deploy.names import find_model
 from models.deploy.profiling_keys import BUILT_IN
 from models.deploy.store import SHEET, PackageStore
 from models.errors import PhotogramError
@@ -30,7 +31,6 @@ from service.commands.deploy_making import (
     load_packaged,
     make,
     message_of,
-    spec_of,
     teller,
 )
 from service.commands.deploy_transfer import pull_package, push_package
@@ -219,8 +219,8 @@ def use(options: argparse.Namespace, settings: Settings) -> int:
     """Choose what workers use of a model."""
     store, model, target = _store(settings), options.model, options.target
     catalog = Catalog.load(settings.catalog_path)
-    if not store.targets(model) and model not in catalog.vision and catalog.upscalers.resolve(model) is None:
-        model = spec_of(catalog, model).name
+    if not store.targets(model):
+        model = find_model(model, catalog).name
     if target not in (_AUTO, BUILT_IN):
         package = _package(options, settings)
         problem = usability_problem(package.manifest)

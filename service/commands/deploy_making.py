@@ -14,11 +14,14 @@ from photogram_runtime.package import Package, is_recipe
 from models.catalog.catalog import Catalog, ModelSpec
 from models.catalog.names import printable, unknown_name
 from models.deploy.backends import BACKENDS, PRECISIONS, REFUSED, check_target
-from models.deploy.combinations import combined_name, read_loras
+from models.deploy.combinations import read_loras, stored_name
+from models.deploy.names import find_model
 from models.deploy.profiling_keys import was_slower
 from models.deploy.shapes import read_shape
 from models.deploy.store import Busy, PackageStore
 from models.errors import PhotogramError, with_detail
+from models.jobs.params import LoraUse
+from models.jobs.payload import build
 from service.backbone.settings import Settings
 from service.commands.deploy_figures import show_lines
 from service.commands.flag_values import checked
@@ -67,9 +70,8 @@ def make(options: argparse.Namespace, settings: Settings) -> int:
     tell, store = teller(options.json), PackageStore(settings.packages_folder)
     codes: set[int] = set()
     loras = read_loras(options.lora, catalog)
-    targets = list(
-        _free(store, _stored_name(options.model, catalog, loras), [_target(options, *each) for each in names], codes)
-    )
+    name = stored_name(find_model(options.model, catalog, loras).name, loras)
+    targets = list(_free(store, name, [_target(options, *each) for each in names], codes))
     if not targets:
         return 1
     model = _recorded(options, settings, catalog, tell, loras)
@@ -106,14 +108,8 @@ def _show(package: Package, is_json: bool) -> None:
     print(_advice(package.manifest))
 
 
-def _stored_name(model: str, catalog: Catalog, loras: Sequence[tuple[str, float]]) -> str:
-    """The name under which the packages are stored; nothing is made of an unknown model."""
-    known = catalog.vision.resolve(model) or catalog.resolve(model) or catalog.upscalers.resolve(model)
-    return combined_name(known.name if known else model, [(name, (weight, weight)) for name, weight in loras])
-
-
 def _recorded(
-    options: argparse.Namespace, settings: Settings, catalog: Catalog, tell: Tell, loras: Sequence[tuple[str, float]]
+    options: argparse.Namespace, settings: Settings, catalog: Catalog, tell: Tell, loras: Sequence[LoraUse]
 ) -> Recorded:
     """The model, recorded on torch."""
     cpu()
@@ -171,12 +167,8 @@ def load_packaged(package: Package, catalog: Catalog, settings: Settings) -> Che
     from models.deploy.loading import load_drawing
 
     spec = spec_of(catalog, package.manifest.get("base") or package.name)
-    return load_drawing(spec, catalog, settings.backend, settings.backends_folder, package_loras(package, catalog))
-
-
-def package_loras(package: Package, catalog: Catalog) -> list[tuple[str, float]]:
-    """The LoRAs that are baked into ``package``; raises NoLora if the catalog lacks one."""
-    return read_loras([f"{each['name']}:{each['weight']}" for each in package.manifest.get("loras", ())], catalog)
+    loras = [build(LoraUse, each) for each in package.manifest.get("loras") or ()]
+    return load_drawing(spec, catalog, settings.backend, settings.backends_folder, loras)
 
 
 def teller(is_json: bool) -> Tell:

@@ -32,7 +32,7 @@ def bodies(server: WireServer) -> list[dict]:
 
 def test_a_deployment_is_a_command_beside_that_of_the_server(server: WireServer):
     argv = ["house", "--backend", "onnxruntime", "--precision", "int8", "--part", "unet", "--part", "vae_decoder"]
-    assert main(["deploy-job", *argv, "--shape", "64x64", "--force"]) == 0
+    assert main(["deploy-job", *argv, "--shape", "64x64", "--lora", "ink,weight=0.8", "--force"]) == 0
     [body] = bodies(server)
     assert body["kind"] == "deploy" and body["params"] == {
         "model": "house",
@@ -40,6 +40,7 @@ def test_a_deployment_is_a_command_beside_that_of_the_server(server: WireServer)
         "precision": "int8",
         "parts": ["unet", "vae_decoder"],
         "shapes": ["64x64"],
+        "loras": [{"name": "ink", "weight": 0.8}],
         "force": True,
     }
     with pytest.raises(SystemExit):

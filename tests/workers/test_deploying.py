@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from models.deploy.store import SHEET, PackageStore
 from models.errors import ChecksFailed
 from models.jobs.deploying import DeployRequest
 from models.jobs.finetuning import TRAINING_QUEUE
+from models.jobs.params import LoraUse
 from models.jobs.records import JobRecord, JobStatus
 from models.jobs.tickets import complete
 from service.backbone.keyspace import events_key
@@ -28,31 +30,35 @@ from service.backbone.settings import Settings
 from service.backbone.store import FileStore
 from tests.models.diffusion.upscaling.tiny_upscalers import compact, write
 from tests.models.vision.digits import save_small
-from tests.tiny import PX, build_tiny_house
+from tests.tiny import PX, build_tiny_house, build_tiny_lora
 from tests.workers.conftest import World
 from workers import deploying
 from workers.functions import FunctionCall
 from workers.processes import JobProcess
 
-LONG_S = 240.0
+LONG_S = 480.0
 """A deployment imports torch and OpenVINO, which takes long beside other tests."""
 pytestmark = pytest.mark.timeout(600)
 TARGET = "openvino-f32"
+LONG = "long" * 64
 PARTS = ("text_encoder", "vae_decoder")
 """Those that are exported within seconds."""
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A catalog with a tiny model that draws, one that sees, and one that enlarges."""
+    """A catalog with a tiny model that draws, one that sees, one that enlarges, and LoRAs."""
     folder = tmp_path_factory.mktemp("models")
     encoder = build_tiny_house(folder / "tiny") / "text_encoder"
     BertModel.from_pretrained(encoder).save_pretrained(encoder)  # with the pooler, which is random where it is missing
+    style = build_tiny_lora(folder / "style.safetensors", folder / "tiny")
+    shutil.copyfile(style, folder / "other.safetensors")
     eye, upscaler = save_small(folder / "eye"), write(compact, folder / "larger.safetensors")
     return (
         f'[models.tiny]\nfolder = "{folder / "tiny"}"\nfamily = "stable-diffusion"\naliases = ["small"]\n'
         f"[models.tiny.defaults]\nwidth = {2 * PX}\nheight = {2 * PX}\nnum_inference_steps = 2\n"
         f'[vision.eye]\nfolder = "{eye}"\n[upscalers.larger]\nfile = "{upscaler}"\n'
+        f'[loras.style]\nfile = "{style}"\naliases = ["ink"]\n[loras.{LONG}]\nfile = "{folder / "other.safetensors"}"\n'
     )
 
 
@@ -130,6 +136,24 @@ def test_a_model_that_draws_is_deployed_and_its_stages_are_told(world: World) ->
     assert packages(world) == [TARGET] and left(world) == []
 
 
+def test_loras_are_baked_in_and_told(world: World) -> None:
+    world.set_environment(PHOTOGRAM_BACKEND="eager")  # nothing else is exported to be measured beside the package
+    uses = (LoraUse(name="INK", weight=0.5), LoraUse(name="style", weight=0.3, text_encoder_weight=0.1))
+    size = f"{2 * PX}x{2 * PX}"
+    job = submit(world, "small", parts=("text_encoder",), shapes=(size,), loras=uses, force=True)
+    world.start_worker()
+    record = over(world, job)
+    assert record.status is JobStatus.SUCCEEDED, record.error_message
+    name, baked = "tiny+style@0.8,0.6", [{"name": "style", "weight": 0.8, "text_encoder_weight": 0.6}]
+    document: Any = record.document
+    assert (document["model"], document["base"], document["loras"]) == (name, "tiny", baked)
+    assert document["passed"] and document["served"]
+    store = PackageStore(world.data / "deployed")
+    manifest = store.read(name, TARGET).manifest
+    assert (manifest["model"], manifest["base"], manifest["loras"]) == (name, "tiny", baked)
+    assert store.models() == [name], "the model without LoRAs has no package"
+
+
 def test_a_model_that_sees_and_an_upscaler_are_deployed(world: World) -> None:
     jobs = submit(world, "eye", backend="onnxruntime"), submit(world, "larger")
     world.start_worker()
@@ -151,16 +175,28 @@ def test_what_cannot_be_deployed_is_told(world: World, tmp_path: Path) -> None:
         submit(world, backend="onnxruntime"),
         submit(world, parts=("unet", "text_encoder_2"), precision="int8"),
         submit(world, "eye"),
+        submit(world, loras=(LoraUse(name=LONG),)),
     )
     with PackageStore(world.data / "deployed").writing("eye", TARGET):
         world.start_worker()
         records = world.until_over(*jobs, timeout_s=LONG_S)
-    assert [(each.status, each.error_code) for each in records] == [(JobStatus.FAILED, "deploy_failed")] * 3
-    lacking, without_part, busy = (str(each.error_message) for each in records)
+    assert [(each.status, each.error_code) for each in records] == [(JobStatus.FAILED, "deploy_failed")] * 4
+    lacking, without_part, busy, long = (str(each.error_message) for each in records)
     assert lacking.startswith("onnxruntime-f32 cannot be made here: onnxruntime is not installed")
     assert without_part == "the model has no part text_encoder_2"
     assert "eye is being deployed to openvino-f32 by another process" in busy
+    assert long.endswith("cannot be stored: the name is too long for a folder")
     assert packages(world) == [TARGET] and left(world) == []
+
+
+def test_a_lora_that_is_gone_when_the_job_runs_is_told(world: World, models: str) -> None:
+    job = submit(world, loras=(LoraUse(name="style"),))
+    (world.data / "catalog.toml").write_text(models.replace("style", "stile"))
+    world.start_worker()
+    record = over(world, job)
+    assert (record.status, record.error_code) == (JobStatus.FAILED, "deploy_failed")
+    assert str(record.error_message).startswith("there is no LoRA 'style' (did you mean 'stile'?)")
+    assert packages(world) == [] and left(world) == []
 
 
 def test_a_deployment_is_canceled_in_the_middle_and_begins_again_after_its_worker_died(world: World) -> None:

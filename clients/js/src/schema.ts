@@ -850,6 +850,12 @@ export interface components {
              */
             shapes?: string[] | null;
             /**
+             * Loras
+             * @description LoRAs that are baked in; images with just these LoRAs and weights use the package. Only for models that draw.
+             * @default null
+             */
+            loras?: components["schemas"]["LoraUseBody"][] | null;
+            /**
              * Force
              * @description Whether the package is used even if it does not pass its checks. If left out: false.
              * @default null
@@ -937,6 +943,11 @@ export interface components {
              * @default []
              */
             shapes?: string[];
+            /**
+             * Loras
+             * @default []
+             */
+            loras?: components["schemas"]["LoraUse"][];
             /** Force */
             force: boolean;
             /**

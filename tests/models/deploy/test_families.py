@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 
 from models.catalog.auxiliary import AuxiliaryModel
 from models.catalog.catalog import Catalog, Defaults, ModelSpec
-from models.catalog.families import FLUX, STABLE_DIFFUSION, TXT2IMG
+from models.catalog.families import FLUX, PIXART_SIGMA, STABLE_DIFFUSION, TXT2IMG
 from models.deploy.deploying import record
 from models.deploy.making import make_package
 from models.deploy.packaging import Target, open_graphs
@@ -37,6 +37,7 @@ from tests.tiny import (
     build_tiny_controlnet,
     build_tiny_flux,
     build_tiny_lora,
+    build_tiny_pixart,
     build_tiny_sd,
 )
 
@@ -44,6 +45,7 @@ STEPS = 2
 BUILDERS: Mapping[str, Callable[[Path], Path]] = {
     STABLE_DIFFUSION: build_tiny_sd,
     FLUX: partial(build_tiny_flux, guidance_embeds=True),
+    PIXART_SIGMA: build_tiny_pixart,
 }
 PHOTO = Image.linear_gradient("L").convert("RGB").resize((64, 64))
 
@@ -110,7 +112,9 @@ class Counted:
         return self.inner(inputs)
 
 
-@pytest.mark.parametrize(("family", "backend"), [(STABLE_DIFFUSION, "openvino"), (FLUX, "onnxruntime")])
+@pytest.mark.parametrize(
+    ("family", "backend"), [(STABLE_DIFFUSION, "openvino"), (FLUX, "onnxruntime"), (PIXART_SIGMA, "onnxruntime")]
+)
 def test_a_package_draws_what_torch_draws(tmp_path: Path, family: str, backend: str) -> None:
     deployed = Deployed.of(family, backend, tmp_path)
     module = deployed.checkpoint.family.module

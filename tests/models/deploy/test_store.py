@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from photogram_runtime.package import MANIFEST, read_package, write_manifest
 
-from models.deploy.store import Busy, NoTarget, PackageStore
+from models.deploy.store import Busy, LongName, NoTarget, PackageStore
 
 MODEL, TARGET = "tiny", "openvino-f32"
 
@@ -159,6 +159,15 @@ def test_names_of_models_do_not_leave_the_folder(store: PackageStore) -> None:
             write(folder, "first")
         assert store.place(name, TARGET).parent.parent == store.folder
         assert (store.place(name, TARGET) / MANIFEST).is_file()
+
+
+def test_a_name_that_no_folder_can_have_is_told_before_a_package_is_made(store: PackageStore) -> None:
+    store.require_free("x" * 255, TARGET)
+    for name in ("x" * 256, "ä" * 50):
+        with pytest.raises(LongName, match="the name is too long for a folder"):
+            store.require_free(name, TARGET)
+        store.clean(name, TARGET)
+        assert (store.targets("tiny"), store.version(name), store.pinned(name)) == ([], None, None)
 
 
 @pytest.mark.parametrize("model", ["tiny", "timm/resnet18", "..", "ä b%2F"])

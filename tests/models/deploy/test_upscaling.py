@@ -118,5 +118,9 @@ def test_jobs_take_the_package_if_it_is_fast_and_of_the_same_weights(deployed: D
     deployed.measure(torch=2.0, deployed=1.0)
     assert not is_on_its_package(loaded())
     deployed.measure(torch=1.0, deployed=2.0)
+    manifest = deployed.package.manifest
+    write_manifest(deployed.package.folder, {**manifest, "kind": "vision"})
+    assert not is_on_its_package(loaded()), "it is that of a vision model with the same name"
+    write_manifest(deployed.package.folder, manifest)
     other = load_upscaler(write(esrgan, deployed.spec.path.with_name("other.pth")), CPU, CPU_DTYPE)
     assert upscale_fastest(deployed.spec, other, deployed.store) is other

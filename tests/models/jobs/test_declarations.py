@@ -79,8 +79,10 @@ BESIDE: dict[str, dict[str, Any]] = {
     "replay": {"brief": None},
 }
 """Further fields that a field needs beside it."""
-REFUSED = {("inpaint", "refiner"), ("txt2img", "model")}
-"""Values of the above that a kind refuses: no refiner goes with inpaint, and no refiner model does txt2img."""
+REFUSED = {("inpaint", "refiner"), ("txt2img", "model"), (DEPLOY, "model")}
+"""Values of the above that a kind refuses: no refiner goes with inpaint, no refiner model does txt2img, and packages
+need a name that one model has.
+"""
 ONE_OF = {
     FINETUNE: {"data": SOURCE}, SIMILARITY: {"image": SOURCE, "others": [SOURCE]}, DEPLOY: {"model": "deep"},
     AGENT: {"brief": "a story"},

@@ -43,6 +43,7 @@ def data(tmp_path_factory) -> Path:
         f'[models.tiny]\nfolder = "{folder / "tiny"}"\nfamily = "stable-diffusion"\nlicence = "MIT"\n'
         f"[models.tiny.defaults]\nwidth = {2 * PX}\nheight = {2 * PX}\nnum_inference_steps = 4\n"
         f'[vision.eye]\nfolder = "{save("test_resnet", folder / "eye")}"\n'
+        '[vision.both]\nrepository = "timm/resnet18"\n[upscalers.both]\nfile = "both.safetensors"\n'
     )
     shapes = [f"{2 * PX}x{2 * PX}", f"{2 * PX}x{3 * PX}"]
     assert main(["tiny", "--backend", "openvino", "--steps", "2", "--shapes", *shapes, "--data", str(folder)]) == 0
@@ -191,6 +192,8 @@ def test_check_env_names_every_backend(run):
         (("tiny", "--backend", "openvino", "onnxruntime", "--precision", "w4"), "onnxruntime cannot have w4"),
         (("tiny", "--parts", "nose", "--steps", "2"), "the model has no part nose"),
         (("use", "tiny", "openvino-w9"), f"its packages: {TARGET}"),
+        (("both",), "'both' is the name of a vision model and of an upscaler, whose packages would share a folder"),
+        (("use", "both", "auto"), "'both' is the name of a vision model and of an upscaler"),
         (("use", "nothing", "auto"), "there is no model 'nothing'"),
         (("use", "tiny", "fastest"), "'fastest' is no target"),
         (("tiny", "--shapes", "64x72", "65x64"), "tiny does not draw 65x64: width: must be a multiple of 8 from 64"),
@@ -340,6 +343,7 @@ DAMAGES = {
     "another version": lambda package: change(package, requires={"openvino": "2019.1.0"}),
     "another machine": lambda package: change(package, device={"machine": "vax"}),
     "another model": lambda package: change(package, model="other"),
+    "a vision model of the same name": lambda package: change(package, kind="vision"),
     "another target": lambda package: change(package, precision="int8"),
     "figures that are none": lambda package: change(package, profile={"deployed": {"images_per_s": {"1": "fast"}}}),
     "requirements that are none": lambda package: change(package, requires={"openvino": 2026}),

@@ -352,6 +352,8 @@ class DeployParams(TypedDict, total=False):
     shapes: Sequence[str] | None
     """The sizes that images may have besides the default, such as `512x768`; only for models that draw. None are a
     choice of several."""
+    loras: Sequence[LoraParams] | None
+    """LoRAs that are baked in; images with just these LoRAs and weights use the package. Only for models that draw."""
     force: bool | None
     """Whether the package is used even if it does not pass its checks. Left out: false."""
     priority: int | None

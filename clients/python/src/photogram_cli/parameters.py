@@ -497,6 +497,21 @@ DEPLOYPARAMS = (
         "The sizes that images may have besides the default, such as `512x768`; only for models that draw. None are a choice of several.",
         is_list=True,
     ),
+    Parameter(
+        "loras",
+        "object",
+        "LoRAs that are baked in; images with just these LoRAs and weights use the package. Only for models that draw.",
+        is_list=True,
+        fields=(
+            Parameter("name", "str", "A name or alias from `GET /v1/loras`."),
+            Parameter("weight", "float", "How strong it is. From -10 to 10. Left out: `1.0`."),
+            Parameter(
+                "text_encoder_weight",
+                "float",
+                "How strong it is in the text encoders. From -10 to 10. Left out: `weight`.",
+            ),
+        ),
+    ),
     Parameter("force", "bool", "Whether the package is used even if it does not pass its checks. Left out: false."),
     Parameter(
         "priority",

@@ -82,7 +82,7 @@ _PROFILE = _record({}, {
     **{name: _SPEED for name in ("torch", "built-in", "deployed")},
 })  # fmt: skip
 _FILE = _record({"sha256": _text, "bytes": _count})
-_LORA = _record({"name": _text, "weight": _number})
+_LORA = _record({"name": _text, "weight": _number}, {"text_encoder_weight": _number})
 
 
 def _shapes(value: Any) -> bool:

@@ -24,6 +24,25 @@ max_steps = 60
 repository = "timm/resnet18"
 [upscalers.larger]
 file = "weights/larger.safetensors"
+[loras.ink]
+file = "weights/ink.safetensors"
+aliases = ["pen"]
+[loras.large_ink]
+file = "weights/large_ink.safetensors"
+family = "sdxl"
+[models.pixels]
+folder = "weights"
+family = "pixart-sigma"
+[models.twin]
+folder = "weights"
+[vision.twin]
+repository = "timm/resnet18"
+[vision.other]
+repository = "timm/resnet18"
+aliases = ["deep", "double"]
+[upscalers.third]
+file = "weights/third.safetensors"
+aliases = ["double"]
 """
 
 
@@ -52,7 +71,7 @@ def test_a_deployment_is_queued_with_nothing_left_open(gateway, queued):
     assert answer.status_code == 202, answer.text
     assert answer.json()["params"] == {
         "model": "deep", "backend": "openvino", "precision": "f32", "steps": 10, "parts": ["unet", "vae_decoder"],
-        "shapes": [], "force": False, "priority": 0,
+        "shapes": [], "loras": [], "force": False, "priority": 0,
     }  # fmt: skip
     sized = deploy(gateway, shapes=["512x768", "64x64"])
     assert sized.json()["params"]["shapes"] == ["512x768", "64x64"], sized.text
@@ -60,7 +79,10 @@ def test_a_deployment_is_queued_with_nothing_left_open(gateway, queued):
     assert (enlarging["model"], enlarging["steps"]) == ("larger", None)
     seeing = deploy(gateway, model="eye", backend="onnxruntime", precision="int8", force=True).json()["params"]
     assert (seeing["model"], seeing["steps"], seeing["force"]) == ("eye", None, True)
-    assert queued() == 4
+    given = [{"name": "PEN", "weight": 0.5}, {"name": "ink", "weight": 0.25, "text_encoder_weight": 0.5}]
+    with_loras = deploy(gateway, loras=given)
+    assert with_loras.json()["params"]["loras"] == [{"name": "ink", "weight": 0.75, "text_encoder_weight": 1.0}]
+    assert queued() == 5
 
 
 @pytest.mark.parametrize(
@@ -91,6 +113,21 @@ def test_a_deployment_is_queued_with_nothing_left_open(gateway, queued):
         ({"model": "larger", "shapes": ["64x64"]}, "shapes", "is for models that draw, and larger enlarges"),
         ({"model": "larger", "steps": 4}, "steps", "is for models that draw, and larger enlarges"),
         ({"model": "larger", "parts": ["unet"]}, "parts", "is for models that draw, and larger enlarges"),
+        ({"loras": [{"name": "inky"}]}, "loras[0].name", "there is no LoRA 'inky' (did you mean 'ink'?)"),
+        ({"loras": [{"name": "large_ink"}]}, "loras[0].name", "is made for models of sdxl, not of stable-diffusion"),
+        ({"loras": [{"name": "ink", "weight": 10.5}]}, "loras", "the weight of 'ink' must be from -10 to 10"),
+        ({"loras": [{"name": "ink", "weight": 6}] * 2}, "loras", "must be from -10 to 10, and is 12"),
+        ({"loras": [{"name": "ink", "text_encoder_weight": -11}]}, "loras", "must be from -10 to 10, and is -11"),
+        ({"loras": [{"name": "ink", "weight": 0}]}, "loras", "the weight of 'ink' must not be 0"),
+        ({"loras": [{"name": "ink"}] * 9}, "loras", "may have at most 8 entries"),
+        ({"loras": [{"weight": 1}]}, "loras[0].name", "is required"),
+        ({"loras": [{"name": "ink", "weight": "much"}]}, "loras[0].weight", "must be a valid number"),
+        ({"loras": ["ink"]}, "loras[0]", "must be"),
+        ({"model": "pixels", "loras": [{"name": "ink"}]}, "loras", "not available: LoRAs for models of pixart-sigma"),
+        ({"model": "eye", "loras": [{"name": "ink"}]}, "loras", "is for models that draw, and eye sees"),
+        ({"model": "larger", "loras": [{"name": "ink"}]}, "loras", "is for models that draw, and larger enlarges"),
+        ({"model": "twin"}, "model", "'twin' is the name of a model that draws and of a vision model, whose packages"),
+        ({"model": "double"}, "model", "a vision model called 'other' or an upscaler called 'third'"),
         ({"model": "house", "shapes": ["256x256"]}, "shapes[0]", "is drawn as 128x128 and enlarged by house"),
     ],
 )
