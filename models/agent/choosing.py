@@ -11,6 +11,7 @@ from models.agent.refusals import BriefRefused, PlanRefused
 from models.agent.said import Said
 from models.agent.templates import TEMPLATES
 from models.agent.templates.edit_then_upscale import EditThenUpscale, image_files, is_about_an_image
+from models.agent.templates.enlarging import asks_to_enlarge, scale_of, without_enlarging
 from models.agent.templates.template import Template
 from models.agent.vocabulary import CATEGORIES
 from models.jobs.payload import Payload
@@ -100,9 +101,12 @@ def candidates(said: Said, files: Sequence[str]) -> list[Template]:
 
 def filled(template: Template, said: Said, files: Sequence[str]) -> dict[str, Json] | None:
     """The slots of ``template`` if the brief fills them so that there is a plan."""
-    slots = template.fill(said, files)
+    is_enlarged = asks_to_enlarge(said)
+    slots = template.fill(Said.of(without_enlarging(said.text)) if is_enlarged else said, files)
     if slots is None:
         return None
+    if is_enlarged:
+        slots = {**slots, "scale": scale_of(said.text)}
     try:
         template.plan(slots, files)
     except PlanRefused:

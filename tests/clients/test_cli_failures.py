@@ -28,6 +28,8 @@ def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["edit", "oil", "missing.png"], 1, "missing.png: No such file or directory"),
         (["edit", "oil", "my pics ü"], 1, "my pics ü: Is a directory"),
         (["edit", "oil", "empty.png"], 2, "empty.png is empty, and no image"),
+        (["edit", "oil", "/dev/zero"], 2, "/dev/zero is a device, and no file"),
+        (["agent", "a brief", "--file", "/dev/zero"], 2, "/dev/zero is a device, and no file"),
         (["inpaint", "oil", "image:" + "0" * 36, "empty.png"], 2, "empty.png is empty, and no image"),
         (["assist", "oil", "--image", "missing.png"], 1, "missing.png: No such file or directory"),
         (["provenance", "verify", "my pics ü"], 1, "my pics ü: Is a directory"),

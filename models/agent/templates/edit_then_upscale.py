@@ -12,30 +12,27 @@ from models.agent.calls import Call
 from models.agent.checks import Check
 from models.agent.plan import Subtask
 from models.agent.prompts import SCENE_MAX_CHARS, colour_of, coloured, prompt_text, scene
-from models.agent.refusals import BriefRefused
 from models.agent.said import Said
 from models.agent.templates.drawing import colour_checks, folder
+from models.agent.templates.enlarging import (
+    ENLARGE,
+    SCALE,
+    SCALE_MAX,
+    SCALE_MIN,
+    SHARPEN,
+    enlarge,
+    scale_of,
+)
 from models.agent.templates.template import File, Slots, Style, Template, exists
 from models.agent.vocabulary import thing_named
 from models.catalog.concepts import with_article
 from models.jobs.results import Json
 
-SCALE_MIN, SCALE_MAX, SCALE = 2, 4, 2
 _IMAGE = re.compile(r"\.(?:png|jpe?g|webp|gif|bmp|tiff?|avif)$", re.IGNORECASE)
-_ENLARGE = (
-    r"enlarge\w*|upscal\w*|upsampl\w*|bigger|larger|hi-?res|higher\s+resolution|super[\s-]?resolution|[248]x|doubl\w*"
-    r"|quadrupl\w*"
-)
-_SHARPEN = r"sharpen\w*|sharper|sharp|deblur\w*|crisp\w*"
 _EDIT = r"edit\w*|chang\w*|turn\w*|replac\w*|recolou?r\w*|restyl\w*|transform\w*|make|give|add|paint"
 _PHOTO = r"photos?|photographs?|uploads?|uploaded|(?:my|this|the|attached)\s+(?:picture|image|file|drawing)"
-_TIMES = re.compile(
-    r"\b([0-9]{1,2})\s*(?:x|times|-fold)(?!\w)|\b(?:x|by (?:a factor of )?)([0-9]{1,2})\b"
-    r"|\b(doubl\w*|twice|quadrupl\w*|four times)\b",
-    re.IGNORECASE,
-)
 _NOT_THE_EDIT = re.compile(
-    rf"\b(?:and|then|please|finally|,)*\s*\b(?:{_ENLARGE}|{_SHARPEN})\b[^,.;]*?(?=$|[,.;]|\band\b|\bthen\b)",
+    rf"\b(?:and|then|please|finally|,)*\s*\b(?:{ENLARGE}|{SHARPEN})\b[^,.;]*?(?=$|[,.;]|\band\b|\bthen\b)",
     re.IGNORECASE,
 )
 _VERB = re.compile(
@@ -46,9 +43,9 @@ _VERB = re.compile(
 
 
 _OF_AN_IMAGE = re.compile(
-    rf"(?:please\s+|can you\s+)?(?:(?:{_EDIT}|{_ENLARGE}|{_SHARPEN})\s+(?:it|this|that|these|those|my)\b(?!:)"
+    rf"(?:please\s+|can you\s+)?(?:(?:{_EDIT}|{ENLARGE}|{SHARPEN})\s+(?:it|this|that|these|those|my)\b(?!:)"
     rf"|(?:{_EDIT})\s+the\s+(?:photo|picture|image|file)\b(?!\s+of\b)"
-    rf"|(?:edit|change|turn|replace|recolou?r|restyle|transform|{_ENLARGE}|{_SHARPEN})\s+the\b|edit\b)",
+    rf"|(?:edit|change|turn|replace|recolou?r|restyle|transform|{ENLARGE}|{SHARPEN})\s+the\b|edit\b)",
     re.IGNORECASE,
 )
 
@@ -71,7 +68,7 @@ class EditThenUpscale(Template):
     slots = EditThenUpscaleSlots
 
     def fits(self, said: Said, files: Sequence[str]) -> int:
-        asks = said.has(f"{_ENLARGE}|{_SHARPEN}")
+        asks = said.has(f"{ENLARGE}|{SHARPEN}")
         if asks or said.has(_PHOTO):
             return 3 if image_files(files) or asks else 1
         return 2 * (bool(image_files(files)) and said.has(_EDIT))
@@ -83,7 +80,7 @@ class EditThenUpscale(Template):
         named = next((file for file in uploaded if file.lower() in said.text.lower()), uploaded[0])
         change = _change(said, uploaded)
         slots: dict[str, Json] = {"file": named, "change": change, "style": said.style if change else ""}
-        return slots | {"scale": _scale(said.text)}
+        return slots | {"scale": scale_of(said.text)}
 
     def _heard(self, slots: Mapping[str, Json], said: Said) -> dict[str, Json]:
         change = _change(said, [])
@@ -94,7 +91,7 @@ class EditThenUpscale(Template):
         if change:
             yield _edit(slots, change, f"{where}/edited.png")
             image = f"{where}/edited.png"
-        yield _enlarge(image, f"{where}/enlarged.png", slots.scale)
+        yield enlarge(image, f"{where}/enlarged.png", slots.scale)
 
 
 def image_files(files: Sequence[str]) -> list[str]:
@@ -123,16 +120,6 @@ def _edit(slots: EditThenUpscaleSlots, change: str, save_as: str) -> Subtask:
     )
 
 
-def _enlarge(image: str, save_as: str, scale: int) -> Subtask:
-    return Subtask(
-        name=f"Enlarge {scale} times",
-        goal=f"{save_as} is {scale} times as wide and high as {image}",
-        criticism="The upscaler interpolates: it adds no detail that a blurred image lacks.",
-        milestones=(exists(save_as), Check.of("scaled", file=save_as, of=image, factor=scale)),
-        calls=(Call(tool="upscale", arguments={"image": image, "scale": scale, "save_as": save_as}),),
-    )
-
-
 def _change(said: Said, uploaded: Sequence[str]) -> str:
     """What a brief says that the image shall show, as a prompt; empty if it only asks for another size."""
     text = said.rest
@@ -148,15 +135,3 @@ def _change(said: Said, uploaded: Sequence[str]) -> str:
         wanted = f"a drawing of {with_article(coloured(thing.word, colour) if colour else thing.word)}"
     ground = f"{with_article(said.ground)} background" if said.ground else ""
     return f"{wanted} on {ground}" if wanted and ground else wanted or ground
-
-
-def _scale(text: str) -> int:
-    found = _TIMES.search(text)
-    if found is None:
-        return SCALE
-    number = found[1] or found[2]
-    if number is None:
-        return 4 if found[3].lower().startswith(("q", "four")) else 2
-    if not SCALE_MIN <= int(number) <= SCALE_MAX:
-        raise BriefRefused(f"an image is enlarged {SCALE_MIN} to {SCALE_MAX} times, not {number} times")
-    return int(number)

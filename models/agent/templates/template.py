@@ -22,6 +22,7 @@ from models.agent.prompts import (
 )
 from models.agent.refusals import FILE_NAME_MAX_CHARS, BriefRefused, PlanRefused, checked_file
 from models.agent.said import Said
+from models.agent.templates.enlarging import SCALE_MAX, SCALE_MIN, asks_to_enlarge, enlarge, scale_of, without_enlarging
 from models.errors import shortened
 from models.jobs.results import Json
 
@@ -69,6 +70,9 @@ class LookSlots(Slots):
 
     ground: Colour = "white"
     style: Style = ""
+    scale: Annotated[
+        int | None, Field(ge=SCALE_MIN, le=SCALE_MAX, description="How many times the last image is enlarged.")
+    ] = None
 
 
 class SheetSlots(LookSlots):
@@ -103,7 +107,12 @@ class Template(ABC):
         Raises:
             PlanRefused: a slot is missing, unknown or makes no sense.
         """
-        return Plan.of(*self._subtasks(self.read(slots), files, seed))
+        read = self.read(slots)
+        subtasks = [*self._subtasks(read, files, seed)]
+        if isinstance(read, LookSlots) and read.scale is not None:
+            image = str(subtasks[-1].calls[-1].arguments["save_as"])
+            subtasks.append(enlarge(image, f"{image.removesuffix('.png')}-enlarged.png", read.scale))
+        return Plan.of(*subtasks)
 
     def read(self, slots: Mapping[str, Json]) -> Slots:
         """``slots``, checked.
@@ -120,6 +129,9 @@ class Template(ABC):
 
     def hear(self, slots: Mapping[str, Json], said: Said) -> dict[str, Json]:
         """``slots`` after people said something of the images; what makes no sense is not heard."""
+        if asks_to_enlarge(said):
+            slots = {**slots, "scale": scale_of(said.text)}
+            said = Said.of(without_enlarging(said.text))
         heard = self._heard(slots, said)
         try:
             self.read(heard)

@@ -171,6 +171,24 @@ def test_requests_change_what_is_drawn() -> None:
     assert kept.find("2").calls[0].arguments["prompt"] == "warmer light"
 
 
+@pytest.mark.parametrize("name", ["storyboard", "icon_set", "product_sheet", "character_poses", "improve"])
+def test_what_is_drawn_last_is_enlarged_if_that_is_asked_for(name: str) -> None:
+    slots = {**SLOTS[name][0]}
+    *before, last = TEMPLATES[name].plan(slots | {"scale": 3}).leaves()
+    made = before[-1].calls[-1].arguments["save_as"]
+    assert last.calls[0].tool == "upscale" and last.calls[0].arguments["image"] == made
+    assert last.calls[0].arguments["scale"] == 3 and last.calls[0].arguments["save_as"] != made
+    assert [*before] == [*TEMPLATES[name].plan(slots).leaves()]
+
+
+def test_feedback_enlarges_and_is_not_drawn() -> None:
+    template = TEMPLATES["improve"]
+    slots = {"subject": "cat", "rounds": 2}
+    assert template.hear(slots, Said.of("make it bigger")) == {"subject": "cat", "rounds": 0, "scale": 2}
+    both = template.hear(slots, Said.of("make it blue, then enlarge it 4x"))
+    assert both["scale"] == 4 and both["requests"] == ["make it blue"] and both["rounds"] == 2
+
+
 @pytest.mark.parametrize(
     ("name", "slots", "said"),
     [

@@ -3,6 +3,7 @@
 import base64
 import io
 import os
+import stat
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -92,7 +93,7 @@ def _read(image: Bytes | os.PathLike[str] | BinaryFile | PillowImage | Array) ->
     if isinstance(image, bytes | bytearray | memoryview):
         return bytes(image)
     if isinstance(image, os.PathLike):
-        return Path(image).read_bytes()
+        return file_bytes(image)
     if isinstance(image, PillowImage):
         return _png_of(image)
     if isinstance(image, Array):
@@ -103,6 +104,14 @@ def _read(image: Bytes | os.PathLike[str] | BinaryFile | PillowImage | Array) ->
     if not isinstance(data, bytes):
         raise ValueError("the file of an image must be opened for reading bytes, with the mode 'rb'")
     return data
+
+
+def file_bytes(path: os.PathLike[str] | str) -> bytes:
+    """What a file has; raises OSError, and ValueError for a device, which may have no end."""
+    with open(path, "rb") as file:
+        if stat.S_ISCHR(os.fstat(file.fileno()).st_mode):
+            raise ValueError(f"{os.fspath(path)} is a device, and no file")
+        return file.read()
 
 
 def _png_of(image: PillowImage) -> bytes:

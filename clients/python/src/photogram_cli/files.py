@@ -175,7 +175,9 @@ def image_of(argument: str) -> "ImageSource":
         return argument
     if argument != STANDARD and Path(argument).is_dir():
         return Path(argument)
-    data = sys.stdin.buffer.read() if argument == STANDARD else Path(argument).read_bytes()
+    from photogram._images import file_bytes
+
+    data = sys.stdin.buffer.read() if argument == STANDARD else file_bytes(argument)
     if not data:
         raise ValueError(f"{'standard input' if argument == STANDARD else argument} is empty, and no image")
     return data
