@@ -18,7 +18,7 @@ from typing import Any
 from models.errors import JobFailure, ModelUnavailable
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-_TALKATIVE = ("httpx", "httpx2", "httpcore", "httpcore2", "python_multipart", "PIL", "urllib3", "rq")
+_TALKATIVE = ("httpx", "httpx2", "httpcore", "httpcore2", "mcp", "python_multipart", "PIL", "urllib3", "rq")
 """Libraries that log contents of requests, or a line for each request, at INFO or DEBUG."""
 _OF_THE_SYSTEM = (OSError, RuntimeError, MemoryError, ImportError)
 """Errors with messages about the machine, like those of Redis; others, such as ``ValueError``, may quote a request."""

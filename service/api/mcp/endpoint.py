@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 from starlette.requests import Request
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.auth import authenticate_request
 from service.api.images import base_url
@@ -47,12 +47,14 @@ class McpEndpoint:
         """Answer one request.
 
         Raises:
-            ApiError: there is no API key, or it is not known.
+            ApiError: there is no API key, it is not known, or the body is refused.
+            ClientDisconnect: the client was gone before its body had arrived.
         """
         request = Request(scope, receive)
         gateway: Gateway = scope["state"]["gateway"]
         await authenticate_request(request, gateway)
-        await (await self._manager()).handle_request(scope, receive, send)
+        body = await request.body()  # the library would answer all that happens to a body with 500
+        await (await self._manager()).handle_request(scope, _again(body, receive), send)
 
     async def _manager(self) -> StreamableHTTPSessionManager:
         if self._started is None:
@@ -97,6 +99,16 @@ async def _serve(manager: StreamableHTTPSessionManager, ready: asyncio.Event) ->
     async with manager.run():
         ready.set()
         await asyncio.Event().wait()
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """``receive`` of a request whose body was received before."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_again() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return receive_again
 
 
 def _key(request: Request) -> str | None:

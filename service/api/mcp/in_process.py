@@ -44,7 +44,11 @@ class InProcessTransport(httpx2.AsyncBaseTransport):
             return await self._network().handle_async_request(request)
         exchange = _Exchange(await request.aread())
         exchange.begin(self._app, self._scope(request))
-        return await exchange.response()
+        try:
+            return await exchange.response()
+        except asyncio.CancelledError:
+            exchange.abandon(may_finish=request.method != "GET")
+            raise
 
     def _scope(self, request: httpx2.Request) -> Scope:
         url = request.url
@@ -73,9 +77,10 @@ class _Exchange:
 
     async def _run(self, app: ASGIApp, scope: Scope) -> None:
         try:
-            await app(scope, self._receive, self._messages.put)
+            await app(scope, self._receive, self._send)
         except Exception as error:
-            await self._messages.put(error)
+            if not self._is_over.is_set():
+                await self._messages.put(error)
         finally:
             self._is_over.set()
 
@@ -85,6 +90,18 @@ class _Exchange:
             return {"type": "http.request", "body": self._body, "more_body": False}
         await self._is_over.wait()
         return {"type": "http.disconnect"}
+
+    async def _send(self, message: MutableMapping[str, Any]) -> None:
+        if not self._is_over.is_set():
+            await self._messages.put(message)
+
+    def abandon(self, *, may_finish: bool) -> None:
+        """End the request, whose client is gone, or let it finish what it has begun, whose response nobody reads."""
+        self._is_over.set()
+        if not may_finish and self._task is not None:
+            self._task.cancel()
+        while not self._messages.empty():
+            self._messages.get_nowait()  # so that the application does not wait for room
 
     async def response(self) -> httpx2.Response:
         """The response, once it has begun."""

@@ -232,17 +232,48 @@ def test_without_a_key_that_is_known_nothing_is_answered(anonymous: httpx.Client
     assert answer.json()["code"] == "unauthorized"
 
 
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"{", b"[]", b'{"jsonrpc": "2.0"}', b"\xff\xfe", b'{"jsonrpc":"2.0","id":1,"method":7}', b"[" * 9999],
-)
-def test_what_is_no_message_is_refused(client: httpx.Client, content):
-    headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
-    answer = client.post("/mcp", content=content, headers=headers)
-    assert 400 <= answer.status_code < 500
-    assert "Traceback" not in answer.text
+async def test_a_call_with_an_id_of_its_own_may_be_repeated(connect, worker: Hand, queued, client: httpx.Client):
+    arguments = {"prompt": "a red apple", "seed": 3, "job_id": "my-apple", "wait_s": 0}
+    async with connect() as assistant:
+        first = await assistant.call_tool("create_image", arguments)
+        again = await assistant.call_tool("create_image", arguments)
+        assert first.structured_content["job_id"] == again.structured_content["job_id"] == "my-apple"
+        assert queued() == 1
+        worker.draw("my-apple")
+        done = await assistant.call_tool("create_image", arguments)
+        assert any(isinstance(part, ImageContent) for part in done.content)
+        other = await assistant.call_tool("create_image", {**arguments, "prompt": "a pear"})
+        assert other.is_error and "my-apple" in text(other)
+        for wrong in ("", "a b", "../x", "a" * 65, "a\n"):
+            assert (await assistant.call_tool("create_image", {**arguments, "job_id": wrong})).is_error
+    assert client.get("/v1/usage").json()["month"]["jobs"] == 1
 
 
-def test_other_methods_are_answered(client: httpx.Client):
-    assert client.delete("/mcp").status_code < 500
-    assert client.put("/mcp").status_code == 405
+async def test_a_job_id_of_another_key_is_not_found_by_repeating(connect, stranger, server_url, worker: Hand):
+    arguments = {"prompt": "a red apple", "job_id": "shared", "wait_s": 0}
+    async with connect() as client:
+        await client.call_tool("create_image", arguments)
+    async with assistant(server_url, dict(stranger.headers)) as other:
+        answer = await other.call_tool("create_image", arguments)
+    assert answer.is_error
+
+
+async def test_an_assistant_that_asks_for_no_progress_is_answered_at_the_end_of_the_job(connect, worker: Hand):
+    async with connect() as client:
+        job_id = (await client.call_tool("create_image", {"prompt": "x", "wait_s": 0})).structured_content["job_id"]
+        waiting = asyncio.create_task(client.call_tool("wait_for_job", {"job_id": job_id}))
+        await asyncio.sleep(0.5)
+        worker.draw(job_id)
+        async with asyncio.timeout(10):  # less than the 15 s that the tool waits
+            assert (await waiting).structured_content["status"] == "succeeded"
+
+
+async def test_ending_a_session_within_a_call_ends_no_job(connect, worker: Hand, client: httpx.Client):
+    async with connect() as assistant:
+        call_ = asyncio.create_task(assistant.call_tool("create_image", {"prompt": "x", "job_id": "ended"}))
+        await asyncio.sleep(0.5)
+        gone = await asyncio.to_thread(client.delete, "/mcp", headers={"Mcp-Session-Id": "x"})
+        assert gone.status_code < 500
+        call_.cancel()
+        await asyncio.wait([call_])
+    assert client.get("/v1/jobs/ended").json()["status"] == "queued"

@@ -11,7 +11,7 @@ from pydantic import Field
 from photogram_mcp.answers import job_answer
 from photogram_mcp.drawing import DRAWS, Source
 from photogram_mcp.jobs import JobId
-from photogram_mcp.running import DEFAULT_WAIT_S, Wait, follow
+from photogram_mcp.running import DEFAULT_WAIT_S, OwnId, Wait, follow
 from photogram_mcp.studio import Studio
 
 _FILES_MAX = 8
@@ -39,6 +39,7 @@ def register(server: MCPServer, studio: Studio) -> None:
         mode: Mode = "auto",
         seed: Annotated[int | None, Field(description="The same seed gives the same images.")] = None,
         wait_s: Wait = DEFAULT_WAIT_S,
+        job_id: OwnId = None,
     ) -> CallToolResult:
         """Have images planned, drawn and checked: stories, icons, product sheets, edits. It answers as create_image."""
         budget = None if max_images is None else {"images": max_images}
@@ -46,7 +47,7 @@ def register(server: MCPServer, studio: Studio) -> None:
         given = {name: value for name, value in params.items() if value is not None}
         async with studio.client(context) as client:
             found = [studio.sources.find(each) for each in images or ()]
-            job = await client.submit_kind("agent", given | ({"files": found} if found else {}))
+            job = await client.submit_kind("agent", given | ({"files": found} if found else {}), job_id=job_id)
             return await job_answer(client, await follow(client, job, wait_s, context))
 
     @server.tool(

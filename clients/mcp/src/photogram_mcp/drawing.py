@@ -8,7 +8,7 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp_types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
-from photogram_mcp.running import DEFAULT_WAIT_S, Wait, run_job
+from photogram_mcp.running import DEFAULT_WAIT_S, OwnId, Wait, run_job
 from photogram_mcp.studio import Studio
 
 Source = Annotated[
@@ -42,6 +42,7 @@ def register(server: MCPServer, studio: Studio) -> None:
         best_of: Annotated[int | None, Field(description="Draw so many, and keep the one that fits best.")] = None,
         enhance_prompt: Annotated[bool | None, Field(description="Let a language model add details.")] = None,
         wait_s: Wait = DEFAULT_WAIT_S,
+        job_id: OwnId = None,
     ) -> CallToolResult:
         """Draw an image from words. It answers with the image, or with the id of a job for wait_for_job."""
         params = {
@@ -49,7 +50,7 @@ def register(server: MCPServer, studio: Studio) -> None:
             "model": model, "style_preset": style, "num_inference_steps": steps, "guidance_scale": guidance_scale,
             "sampler": sampler, "best_of": best_of, "enhance_prompt": enhance_prompt,
         }  # fmt: skip
-        return await run_job(studio, context, "txt2img", params, (), wait_s)
+        return await run_job(studio, context, "txt2img", params, (), wait_s, job_id)
 
     @server.tool(title="Edit an image", annotations=DRAWS)
     async def edit_image(
@@ -63,13 +64,14 @@ def register(server: MCPServer, studio: Studio) -> None:
         seed: Annotated[int | None, Field(description="The same seed gives the same image.")] = None,
         model: Annotated[str | None, Field(description="A name from list_models.")] = None,
         wait_s: Wait = DEFAULT_WAIT_S,
+        job_id: OwnId = None,
     ) -> CallToolResult:
         """Draw an image anew from words, starting from another image. It answers as create_image."""
         params = {
             "image": image, "prompt": prompt, "strength": strength, "negative_prompt": negative_prompt, "seed": seed,
             "model": model,
         }  # fmt: skip
-        return await run_job(studio, context, "img2img", params, ("image",), wait_s)
+        return await run_job(studio, context, "img2img", params, ("image",), wait_s, job_id)
 
     @server.tool(title="Draw a part of an image anew", annotations=DRAWS)
     async def inpaint(
@@ -80,10 +82,11 @@ def register(server: MCPServer, studio: Studio) -> None:
         seed: Annotated[int | None, Field(description="The same seed gives the same image.")] = None,
         model: Annotated[str | None, Field(description="A name from list_models.")] = None,
         wait_s: Wait = DEFAULT_WAIT_S,
+        job_id: OwnId = None,
     ) -> CallToolResult:
         """Draw the light part of a mask anew, and keep the rest of the image. It answers as create_image."""
         params = {"image": image, "mask": mask, "prompt": prompt, "seed": seed, "model": model}
-        return await run_job(studio, context, "inpaint", params, ("image", "mask"), wait_s)
+        return await run_job(studio, context, "inpaint", params, ("image", "mask"), wait_s, job_id)
 
     @server.tool(title="Enlarge an image", annotations=DRAWS)
     async def upscale(
@@ -92,7 +95,8 @@ def register(server: MCPServer, studio: Studio) -> None:
         scale: Annotated[float | None, Field(ge=1, le=8, description="By how much.")] = None,
         upscaler: Annotated[str | None, Field(description="By default the server's.")] = None,
         wait_s: Wait = DEFAULT_WAIT_S,
+        job_id: OwnId = None,
     ) -> CallToolResult:
         """Enlarge an image. It answers as create_image."""
         params = {"image": image, "scale": scale, "upscaler": upscaler}
-        return await run_job(studio, context, "upscale", params, ("image",), wait_s)
+        return await run_job(studio, context, "upscale", params, ("image",), wait_s, job_id)

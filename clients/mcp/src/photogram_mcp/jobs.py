@@ -30,7 +30,7 @@ def register(server: MCPServer, studio: Studio) -> None:
     ) -> CallToolResult:
         """Wait for a job, and answer with its images. If it takes longer, the answer says how far it is: call again."""
         async with studio.client(context) as client:
-            return await job_answer(client, await follow(client, await client.jobs.get(job_id), wait_s, context))
+            return await job_answer(client, await follow(client, job_id, wait_s, context))
 
     @server.tool(title="Look at a job", annotations=READS)
     async def get_job(context: Context[Any, Any], job_id: JobId) -> CallToolResult:
