@@ -8,62 +8,26 @@ With another backend than eager, the plain pipeline calls that backend in the pl
 one: jobs arrive on a fixed schedule, a way that has nothing to do sleeps until the next arrival, and a job's latency
 runs from its arrival to its decoded image. Under load, jobs come several times as fast as one by one can draw them;
 at low load, one comes in the time that one by one takes for two. All ways draw the same images, which is checked;
-previews are off. Run it on a machine that does nothing else, and read the ratios.
+previews are off. Run it on a machine that does nothing else, and read the ratios. With ``--packages``, deployed
+packages of the built-in model are measured instead (``benchmarks/engine_packages.py``).
 """
 
 from __future__ import annotations
 
 import argparse
-import random
 import statistics
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from PIL.Image import Image
 
-from models.catalog.catalog import Catalog, ModelSpec, house_spec
-from models.catalog.families import SDXL, TXT2IMG
-from models.diffusion import events
-from models.diffusion.calibration import calibrate
-from models.diffusion.capacity import Capacity
+from benchmarks import engine_packages
+from benchmarks.engine_ways import MIXED_SAMPLERS, SHORT_STEPS, WAYS, Finished, Job, make_jobs, time_alone
+from models.catalog.catalog import ModelSpec, house_spec
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.checkpoint_loading import load_checkpoint
-from models.diffusion.denoiser import Conditioning
-from models.diffusion.engine import Engine
-from models.diffusion.sampling import build_scheduler
-from models.diffusion.work import Task
-from models.jobs.params import DrawParams
-
-SHORT_STEPS = 15
-PROMPTS = ("a red apple", "a cat", "a sailing boat", "a house", "a blue car", "a green tree")
-MIXED_SAMPLERS = ("DPM++ 2M", "Euler a", "DDIM", "DPM++ 2M Karras")
-
-
-@dataclass(frozen=True)
-class Job:
-    """One image that somebody asks for, ``arrival_s`` after the start."""
-
-    params: DrawParams
-    arrival_s: float
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A job's image, and when it was there, in seconds after the start."""
-
-    job: Job
-    image: Image
-    finished_s: float
-
-    @property
-    def latency_s(self) -> float:
-        """From arrival to image."""
-        return self.finished_s - self.job.arrival_s
 
 
 @dataclass(frozen=True)
@@ -78,160 +42,6 @@ class Figures:
     """The mean latency of jobs of at most ``SHORT_STEPS`` steps."""
     off_by: int
     """The largest difference of any pixel to the one-by-one image, of 255."""
-
-
-class Clock:
-    """Seconds since the start of one way's run."""
-
-    def __init__(self) -> None:
-        self._started = time.perf_counter()
-
-    def now(self) -> float:
-        """Seconds since the start."""
-        return time.perf_counter() - self._started
-
-    def sleep_until(self, moment_s: float) -> None:
-        """Return at once if the moment is past."""
-        time.sleep(max(0.0, moment_s - self.now()))
-
-
-Way = Callable[[Sequence[Job], Checkpoint], Iterator[Finished]]
-"""Takes the jobs in order of arrival, and the model."""
-STATIC_ROWS = 8
-
-
-def one_by_one(jobs: Sequence[Job], checkpoint: Checkpoint) -> Iterator[Finished]:
-    """The plain pipeline, one job after the other."""
-    return static_batches(jobs, checkpoint, 1)
-
-
-def static_batches(jobs: Sequence[Job], checkpoint: Checkpoint, rows: int = STATIC_ROWS) -> Iterator[Finished]:
-    """The plain pipeline; the oldest job takes along all that have arrived with its sampler and steps."""
-    clock, queue, pipeline = Clock(), list(jobs), plain_pipeline(checkpoint)
-    own_schedule = checkpoint.pipeline.scheduler.config
-    while queue:
-        clock.sleep_until(queue[0].arrival_s)
-        now = clock.now()
-        batch = [job for job in queue if job.arrival_s <= now and kind(job) == kind(queue[0])][:rows]
-        images = call(pipeline, own_schedule, [job.params for job in batch])
-        finished_s = clock.now()
-        queue = [job for job in queue if job not in batch]
-        yield from (Finished(job, image, finished_s) for job, image in zip(batch, images, strict=True))
-
-
-def continuous(jobs: Sequence[Job], checkpoint: Checkpoint, capacity: Capacity | None = None) -> Iterator[Finished]:
-    """The engine, as a worker sets it up: the target batch size is measured before the first job."""
-    engine = Engine(lambda spec: checkpoint, device=checkpoint.device, capacity=capacity, preview_every=0)
-    calibrate(engine.load(checkpoint.spec), engine.capacity)
-    clock, queue = Clock(), list(jobs)
-    by_id = {str(job.params.seed): job for job in jobs}
-    catalog = Catalog({checkpoint.spec.name: checkpoint.spec})
-    while queue or not engine.is_idle:
-        if engine.is_idle:
-            clock.sleep_until(queue[0].arrival_s)
-        while queue and queue[0].arrival_s <= clock.now():
-            params = queue.pop(0).params
-            engine.add_row(str(params.seed), Task(kind=TXT2IMG, params=params, catalog=catalog, images={}))
-        for event in engine.step():
-            if isinstance(event, events.Failed):
-                raise event.failure
-            if isinstance(event, events.Finished):
-                assert isinstance(event.result, Image)
-                yield Finished(by_id[event.row_id], event.result, clock.now())
-    engine.close()
-
-
-WAYS: dict[str, Way] = {"one by one": one_by_one, "static batches": static_batches, "continuous": continuous}
-
-
-def kind(job: Job) -> tuple[str, int]:
-    """What jobs must have in common to share a call of the plain pipeline."""
-    return job.params.sampler, job.params.num_inference_steps
-
-
-class AsUNet:
-    """A backend in the place of a plain pipeline's UNet."""
-
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self._unet, self._denoiser = checkpoint.pipeline.unet, checkpoint.denoiser
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._unet, name)
-
-    def __call__(
-        self,
-        latents: torch.Tensor,
-        timestep: torch.Tensor,
-        encoder_hidden_states: torch.Tensor,
-        added_cond_kwargs: Mapping[str, torch.Tensor] | None = None,
-        **_: object,
-    ) -> tuple[torch.Tensor]:
-        """As ``UNet2DConditionModel``, for a pipeline that conditions on text alone."""
-        timesteps = timestep.float().expand(len(latents)).to(latents.device)
-        conditioning = Conditioning(encoder_hidden_states, None, added_cond_kwargs or {})
-        return (self._denoiser.denoise(latents, timesteps, conditioning),)
-
-
-def plain_pipeline(checkpoint: Checkpoint) -> Any:
-    """A pipeline of its own, so that its scheduler may be set, on the checkpoint's weights and backend."""
-    shared: Any = checkpoint.pipeline
-    quiet = "add_watermarker" if checkpoint.spec.family == SDXL else "requires_safety_checker"
-    pipeline = type(shared)(**shared.components, **{quiet: False})
-    pipeline.set_progress_bar_config(disable=True)
-    if checkpoint.denoiser is not checkpoint.eager:
-        pipeline.unet = AsUNet(checkpoint)
-    return pipeline
-
-
-@torch.inference_mode()
-def call(pipeline: Any, schedule: Mapping[str, Any], batch: Sequence[DrawParams]) -> list[Image]:
-    """One call of the plain pipeline for all of ``batch``, each with a generator of its own."""
-    first = batch[0]
-    pipeline.scheduler = build_scheduler(first.sampler, schedule, first.seed)
-    images: list[Image] = pipeline(
-        [params.prompt for params in batch],
-        negative_prompt=[params.negative_prompt for params in batch],
-        num_inference_steps=first.num_inference_steps,
-        guidance_scale=first.guidance_scale,
-        width=first.width,
-        height=first.height,
-        generator=[torch.Generator().manual_seed(params.seed) for params in batch],
-    ).images
-    return images
-
-
-def make_jobs(spec: ModelSpec, count: int, gap_s: float, samplers: Sequence[str]) -> list[Job]:
-    """``count`` jobs of 10 to 30 steps, one every ``gap_s`` seconds; always the same ones."""
-    rng, defaults = random.Random(0), spec.defaults
-    width, height = spec.drawn_size(defaults.width, defaults.height)
-    return [
-        Job(
-            DrawParams(
-                prompt=PROMPTS[number % len(PROMPTS)],
-                negative_prompt="",
-                model=spec.name,
-                sampler=samplers[number % len(samplers)],
-                num_inference_steps=rng.randint(10, 30),
-                guidance_scale=defaults.guidance_scale,
-                seed=number,
-                width=width,
-                height=height,
-            ),
-            number * gap_s,
-        )
-        for number in range(count)
-    ]
-
-
-def time_alone(checkpoint: Checkpoint) -> float:
-    """Seconds that one 20-step job takes in the plain pipeline, when warm."""
-    (job,) = make_jobs(checkpoint.spec, 1, 0.0, MIXED_SAMPLERS)
-    pipeline, seconds = plain_pipeline(checkpoint), []
-    for _ in range(4):
-        clock = Clock()
-        call(pipeline, checkpoint.pipeline.scheduler.config, [job.params])
-        seconds.append(clock.now() * 20 / job.params.num_inference_steps)
-    return min(seconds)
 
 
 def figures(way: str, finished: Sequence[Finished], reference: Sequence[Finished]) -> Figures:
@@ -289,7 +99,14 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--cache", type=Path, default=Path("build/backends"))
+    parser.add_argument("--packages", type=Path, help="measure the built-in model's packages in this folder, such as "
+                        "DATA/deployed, beside torch, and nothing else")  # fmt: skip
+    parser.add_argument("--targets", default="", help="of those packages, with commas between; all by default")
     options = parser.parse_args()
+    if options.packages is not None:
+        asked = [each for each in options.targets.split(",") if each]
+        print(engine_packages.compared(options.packages, asked, options.jobs, options.load, options.repeats))
+        return
     spec, device = chosen_spec(options.model_folder, options.px), torch.device(options.device)
     checkpoints = {
         backend: load_checkpoint(spec, device, backend=backend, cache=options.cache)

@@ -85,11 +85,6 @@ def _function(name: str) -> Callable[..., Any]:
     return found
 
 
-_TORCHAO = (
-    "not built: torchao 0.18 gives such weights to linear layers and not to convolutions, and two compiled linear "
-    "layers took twice as long with int8 (86 ms for 43 ms)"
-)
-
 BACKENDS: Mapping[str, Backend] = MappingProxyType({
     "openvino": Backend(
         "models.deploy.builders.openvino", ("openvino",), ("f32", "bf16", "fp16", "int8", "w4"),
@@ -103,10 +98,10 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType({
         },
     ),
     "aoti": Backend(
-        "models.deploy.builders.aoti", ("torch",), ("f32",),
+        "models.deploy.builders.aoti", ("torch",), ("f32", "int8", "fp8"),
         refused={
             "bf16": "not built: parts are traced in float32", "fp16": "not built: parts are traced in float32",
-            "int8": _TORCHAO, "fp8": _TORCHAO, "w4": "not built: convolutions would keep their weights",
+            "w4": "not built: convolutions would keep their weights",
         },
         needs="models.deploy.backends:missing_compiler", instructions="models.deploy.builders.aoti:instructions",
     ),

@@ -34,6 +34,7 @@ THRESHOLDS: Mapping[str, Threshold] = MappingProxyType({
     "fp16": Threshold(5e-3, 35.0, 0.01),
     "bf16": Threshold(6e-2, 25.0, 0.02),
     "int8": Threshold(0.2, 18.0, 0.03),
+    "fp8": Threshold(0.2, 18.0, 0.03),
     "w4": Threshold(0.3, 15.0, 0.05),
 })  # fmt: skip
 """By precision. The fewer the bits, the more an image may differ from that of torch while it shows the same."""

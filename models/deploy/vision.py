@@ -88,6 +88,7 @@ THRESHOLDS: Mapping[str, VisionThreshold] = {
     "fp16": VisionThreshold(0.98, 0.9995, 5e-3),
     "bf16": VisionThreshold(0.9, 0.99, 0.06),
     "int8": VisionThreshold(0.8, 0.97, 0.1),
+    "fp8": VisionThreshold(0.8, 0.97, 0.1),
     "w4": VisionThreshold(0.7, 0.95, 0.15),
 }
 """By precision."""

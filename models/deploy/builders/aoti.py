@@ -11,7 +11,9 @@ import torch
 import torch._inductor.utils
 from photogram_runtime.package import instructions as of_this_processor
 
-from models.deploy.exporting import Exported, exporting
+from models.deploy.exporting import Exported, exporting, trace
+from models.deploy.parts import TEXT_ENCODERS
+from models.deploy.weights_of_8_bits import DTYPES, in_8_bits
 
 _SETTINGS: dict[str, Any] = {
     "aot_inductor.compile_wrapper_opt_level": "O0",  # of the code that only calls kernels; O1 takes twice as long
@@ -25,12 +27,20 @@ _SETTINGS: dict[str, Any] = {
 def build(exported: Exported, family: str, precision: str, folder: Path) -> str:
     """Compile a part; all that the compiler writes besides is removed.
 
+    With weights of 8 bits the part is traced once more. Text encoders stay as they are, for the reason that OpenVINO's
+    have.
+
     Raises:
+        Unexportable: the part cannot be traced with such weights.
         Exception: whatever torch raises, also if the compiler fails.
     """
-    file = folder / f"{exported.part.name}.pt2"
-    with exporting(exported.part.module, family, "aoti"), torch._inductor.utils.fresh_cache():
-        torch._inductor.aoti_compile_and_package(exported.program, package_path=str(file), inductor_configs=_SETTINGS)
+    part, program = exported.part, exported.program
+    if precision in DTYPES and part.name not in TEXT_ENCODERS:
+        with in_8_bits(part.module, DTYPES[precision]):
+            program = trace(part, exported.calls, family, "aoti", exported.scratch).program
+    file = folder / f"{part.name}.pt2"
+    with exporting(part.module, family, "aoti"), torch._inductor.utils.fresh_cache():
+        torch._inductor.aoti_compile_and_package(program, package_path=str(file), inductor_configs=_SETTINGS)
     return file.name
 
 

@@ -117,7 +117,7 @@ def test_what_is_no_compiled_package_is_told_as_damaged(data, tmp_path):
     ("args", "told"),
     [
         (("--backend", "coreml"), "coreml cannot be had: coremltools"),
-        (("--backend", "aoti", "--precision", "int8"), "aoti cannot have int8: not built: torchao"),
+        (("--backend", "aoti", "--precision", "w4"), "aoti cannot have w4: not built: convolutions"),
     ],
 )
 def test_what_cannot_be_had_is_told_with_its_reason(run, args, told):
