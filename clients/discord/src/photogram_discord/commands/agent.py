@@ -33,7 +33,7 @@ def add_to(bot: PhotogramBot) -> None:
         images: app_commands.Range[int, 1, 24] = IMAGES,
         seed: app_commands.Range[int, 0, 2**53 - 1] | None = None,
     ) -> None:
-        params = {"brief": brief, "mode": "ask", "budget": {"images": images}}
+        params: dict[str, Any] = {"brief": brief, "mode": "ask", "budget": {"images": images}}
         if seed is not None:
             params["seed"] = seed
 
