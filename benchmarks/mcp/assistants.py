@@ -216,7 +216,7 @@ class Assistant:
     def _look_for_job(self) -> None:
         """Go on after a call whose answer is lost."""
         if self._own_id is None:
-            self._next = "list_jobs", {"limit": LISTED}
+            self._next = "list_jobs", {"limit": LISTED, "search": self._prompt}
         elif self._habit is Habit.DIES:
             self._next = self._creation()
         else:

@@ -100,6 +100,9 @@ async def test_a_slow_job_is_answered_in_time_and_waited_for_later(connect, work
         again = await client.call_tool("wait_for_job", {"job_id": job_id, "wait_s": 0.2})
         assert not again.is_error and again.structured_content["status"] == "queued"
         assert (await client.call_tool("list_jobs", {})).structured_content["jobs"][0]["job_id"] == job_id
+        for words, found in (("Red apple", [job_id]), ("a pear", [])):
+            listed = await client.call_tool("list_jobs", {"search": words, "limit": 1})
+            assert [job["job_id"] for job in listed.structured_content["jobs"]] == found
         worker.draw(job_id)
         done = await client.call_tool("wait_for_job", {"job_id": job_id})
         assert done.structured_content["status"] == "succeeded"

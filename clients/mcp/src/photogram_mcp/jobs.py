@@ -14,7 +14,7 @@ from photogram_mcp.studio import Studio
 
 JobId = Annotated[str, Field(min_length=1, description="As another tool has answered.")]
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
-_LISTED_MAX = 50
+_LISTED_MAX, _SEARCH_MAX_CHARS = 50, 200
 
 
 def register(server: MCPServer, studio: Studio) -> None:
@@ -42,11 +42,14 @@ def register(server: MCPServer, studio: Studio) -> None:
     async def list_jobs(
         context: Context[Any, Any],
         limit: Annotated[int, Field(ge=1, le=_LISTED_MAX, description="How many.")] = 10,
+        search: Annotated[
+            str | None, Field(min_length=1, max_length=_SEARCH_MAX_CHARS, description="A part of the prompt.")
+        ] = None,
     ) -> dict[str, Any]:
         """The latest jobs, the newest first: to find one whose id was lost."""
         found: list[dict[str, Any]] = []
         async with studio.client(context) as client:
-            async for job in client.jobs.list():
+            async for job in client.jobs.list(**({} if search is None else {"search": search})):
                 prompt = job.params.get("prompt")
                 found.append({"job_id": job.id, "kind": job.kind, "status": job.status, "prompt": prompt})
                 if len(found) >= limit:
