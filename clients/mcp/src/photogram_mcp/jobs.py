@@ -43,13 +43,14 @@ def register(server: MCPServer, studio: Studio) -> None:
         context: Context[Any, Any],
         limit: Annotated[int, Field(ge=1, le=_LISTED_MAX, description="How many.")] = 10,
         search: Annotated[
-            str | None, Field(min_length=1, max_length=_SEARCH_MAX_CHARS, description="A part of the prompt.")
+            str | None,
+            Field(min_length=1, max_length=_SEARCH_MAX_CHARS, description="Words that all occur in the prompt."),
         ] = None,
     ) -> dict[str, Any]:
         """The latest jobs, the newest first: to find one whose id was lost."""
         found: list[dict[str, Any]] = []
         async with studio.client(context) as client:
-            async for job in client.jobs.list(**({} if search is None else {"search": search})):
+            async for job in client.jobs.list() if search is None else client.jobs.list(search=search):
                 prompt = job.params.get("prompt")
                 found.append({"job_id": job.id, "kind": job.kind, "status": job.status, "prompt": prompt})
                 if len(found) >= limit:
