@@ -38,7 +38,7 @@ from workers.processes import JobProcess
 
 LONG_S = 480.0
 """A deployment imports torch and OpenVINO, which takes long beside other tests."""
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 TARGET = "openvino-f32"
 LONG = "long" * 64
 PARTS = ("text_encoder", "vae_decoder")
