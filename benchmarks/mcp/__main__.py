@@ -49,8 +49,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=1000, help="assistants (default: %(default)s)")
     parser.add_argument("--longest", type=float, default=1800.0, metavar="S", help="job (default: %(default)s s)")
-    parser.add_argument("--scale", type=float, default=8.0, help="seconds in a real one (default: %(default)s)")
-    parser.add_argument("--within", type=float, default=240.0, metavar="S", help="real seconds (default: %(default)s)")
+    parser.add_argument("--scale", type=float, default=3.0, help="seconds in a real one (default: %(default)s)")
+    parser.add_argument("--within", type=float, default=605.0, metavar="S", help="real seconds (default: %(default)s)")
     asked = parser.parse_args()
     logging.getLogger("mcp").setLevel("CRITICAL")  # the client logs each answer that comes after its call was ended
     with running(asked.longest, asked.scale) as rig:
