@@ -11,8 +11,8 @@ from models.agent.refusals import BriefRefused, PlanRefused
 from models.agent.said import Said
 from models.agent.templates import TEMPLATES
 from models.agent.templates.edit_then_upscale import EditThenUpscale, image_files, is_about_an_image
-from models.agent.templates.enlarging import asks_to_enlarge, scale_of, without_enlarging
-from models.agent.templates.template import Template
+from models.agent.templates.enlarging import asked_scale, without_enlarging
+from models.agent.templates.template import LookSlots, Template
 from models.agent.vocabulary import CATEGORIES
 from models.jobs.payload import Payload
 from models.jobs.results import Json
@@ -101,12 +101,12 @@ def candidates(said: Said, files: Sequence[str]) -> list[Template]:
 
 def filled(template: Template, said: Said, files: Sequence[str]) -> dict[str, Json] | None:
     """The slots of ``template`` if the brief fills them so that there is a plan."""
-    is_enlarged = asks_to_enlarge(said)
-    slots = template.fill(Said.of(without_enlarging(said.text)) if is_enlarged else said, files)
+    scale = asked_scale(said) if issubclass(template.slots, LookSlots) else None
+    slots = template.fill(said if scale is None else Said.of(without_enlarging(said.text)), files)
     if slots is None:
         return None
-    if is_enlarged:
-        slots = {**slots, "scale": scale_of(said.text)}
+    if scale is not None:
+        slots = {**slots, "scale": scale}
     try:
         template.plan(slots, files)
     except PlanRefused:

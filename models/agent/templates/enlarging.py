@@ -32,9 +32,14 @@ _TIMES = re.compile(
 )
 
 
-def asks_to_enlarge(said: Said) -> bool:
-    """Whether the image that is drawn is to be enlarged, and not only something on it."""
-    return _TO_ENLARGE.search(said.rest) is not None
+def asked_scale(said: Said) -> int | None:
+    """How many times larger the drawn image is to be; ``None`` if that is not asked for, or only of something on it.
+
+    Raises:
+        BriefRefused: see :func:`scale_of`.
+    """
+    asked = _TO_ENLARGE.search(said.rest)
+    return None if asked is None else scale_of(asked[0])
 
 
 def without_enlarging(text: str) -> str:

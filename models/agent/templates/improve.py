@@ -91,6 +91,10 @@ class Improve(Template):
         request = prompt_text(said.text)
         return {**slots, "requests": [*requests, request][:REQUESTS_MAX]} if request else {**slots}
 
+    def _last_image(self, slots: ImproveSlots, subtasks: Sequence[Subtask]) -> str:
+        """As in :class:`Template`; an uploaded image that is liked as it is has no subtasks."""
+        return super()._last_image(slots, subtasks) if subtasks or slots.file is None else slots.file
+
     def _subtasks(self, slots: ImproveSlots, files: Sequence[str], seed: int) -> Iterable[Subtask]:
         where = folder("drafts", files)
         image = slots.file or f"{where}/1.png"

@@ -22,7 +22,7 @@ from models.agent.prompts import (
 )
 from models.agent.refusals import FILE_NAME_MAX_CHARS, BriefRefused, PlanRefused, checked_file
 from models.agent.said import Said
-from models.agent.templates.enlarging import SCALE_MAX, SCALE_MIN, asks_to_enlarge, enlarge, scale_of, without_enlarging
+from models.agent.templates.enlarging import SCALE_MAX, SCALE_MIN, asked_scale, enlarge, without_enlarging
 from models.errors import shortened
 from models.jobs.results import Json
 
@@ -110,7 +110,7 @@ class Template(ABC):
         read = self.read(slots)
         subtasks = [*self._subtasks(read, files, seed)]
         if isinstance(read, LookSlots) and read.scale is not None:
-            image = str(subtasks[-1].calls[-1].arguments["save_as"])
+            image = self._last_image(read, subtasks)
             subtasks.append(enlarge(image, f"{image.removesuffix('.png')}-enlarged.png", read.scale))
         return Plan.of(*subtasks)
 
@@ -129,15 +129,16 @@ class Template(ABC):
 
     def hear(self, slots: Mapping[str, Json], said: Said) -> dict[str, Json]:
         """``slots`` after people said something of the images; what makes no sense is not heard."""
-        if asks_to_enlarge(said):
-            slots = {**slots, "scale": scale_of(said.text)}
-            said = Said.of(without_enlarging(said.text))
-        heard = self._heard(slots, said)
+        heard = slots
         try:
+            if (scale := asked_scale(said)) is not None:
+                heard = {**slots, "scale": scale}
+                said = Said.of(without_enlarging(said.text))
+            heard = self._heard(heard, said)
             self.read(heard)
-        except PlanRefused:
+        except (BriefRefused, PlanRefused):
             return {**slots}
-        return heard
+        return {**heard}
 
     def _heard(self, slots: Mapping[str, Json], said: Said) -> dict[str, Json]:
         heard: dict[str, Json] = {"ground": said.ground, "style": said.style}
@@ -147,6 +148,10 @@ class Template(ABC):
     def schema(cls) -> dict[str, Any]:
         """The JSON schema of the slots."""
         return cls.slots.model_json_schema()
+
+    def _last_image(self, slots: Any, subtasks: Sequence[Subtask]) -> str:
+        """The file that the last of ``subtasks`` writes, which is enlarged if that is asked for."""
+        return str(subtasks[-1].calls[-1].arguments["save_as"])
 
     @abstractmethod
     def _subtasks(self, slots: Any, files: Sequence[str], seed: int) -> Iterable[Subtask]:

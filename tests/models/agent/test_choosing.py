@@ -74,6 +74,8 @@ BRIEFS: list[tuple[str, tuple[str, ...], str, dict[str, Any]]] = [
     ("a red apple", (), "improve", {"subject": "red apple", "rounds": 0, "scale": None}),
     ("draw a cat, then enlarge it", (), "improve", {"subject": "cat", "rounds": 0, "scale": 2, "scene": "a cat"}),
     ("draw a cat that is bigger than a house", (), "improve", {"subject": "cat", "scale": None}),
+    ("a painting of a cat by 5 children, then enlarge it", (), "improve", {"subject": "cat", "scale": 2}),
+    ("enlarge this photo, 4 times", ("a.png",), "edit_then_upscale", {"file": "a.png", "scale": 4}),
     ("an image of a dog, 4x larger", (), "improve", {"subject": "dog", "scale": 4}),
     ("a cup in 3 colours on one sheet, then upscale the image 3x", (), "product_sheet", {"product": "cup", "scale": 3}),
     ("icons: a cat and a cow, at a higher resolution", (), "icon_set", {"things": ["cat", "cow"], "scale": 2}),

@@ -189,6 +189,19 @@ def test_feedback_enlarges_and_is_not_drawn() -> None:
     assert both["scale"] == 4 and both["requests"] == ["make it blue"] and both["rounds"] == 2
 
 
+def test_an_uploaded_image_that_is_only_to_be_larger_is_enlarged_itself() -> None:
+    template = TEMPLATES["improve"]
+    heard = template.hear({"file": "input-1.png", "rounds": 2}, Said.of("make it bigger"))
+    (only,) = template.plan(heard, ["input-1.png"]).leaves()
+    assert only.calls[0].arguments == {"image": "input-1.png", "scale": 2, "save_as": "input-1-enlarged.png"}
+
+
+@pytest.mark.parametrize("name", [*SLOTS])
+def test_a_size_that_cannot_be_is_not_heard(name: str) -> None:
+    slots = {**SLOTS[name][0]}
+    assert TEMPLATES[name].hear(slots, Said.of("enlarge it 16x")) == slots
+
+
 @pytest.mark.parametrize(
     ("name", "slots", "said"),
     [

@@ -16,20 +16,20 @@ async def downloaded(client: AsyncPhotogram, drawing: Drawing, job_id: str) -> t
     Raises JobFailed, JobCanceled and whatever else the client raises.
     """
     job = await client.jobs.get(job_id)
-    found, left_bytes = [await _smallest(client, job, 0, drawing.max_file_bytes)], drawing.max_file_bytes
+    found, left_bytes = [await _fitting(client, job, 0, drawing.max_file_bytes)], drawing.max_file_bytes
     if len(found[0].data) > left_bytes:
         return f"The image has {len(found[0].data) / 1e6:.0f} MB, which is too large for a message here."
     made = len(job.result.images) if drawing.kind == "agent" and job.result else 1
     for index in range(1, min(made, GALLERY_MAX)):
         left_bytes -= len(found[-1].data)
-        image = await _smallest(client, job, index, left_bytes)
+        image = await _fitting(client, job, index, left_bytes)
         if len(image.data) > left_bytes:
             break
         found.append(image)
     return tuple(found)
 
 
-async def _smallest(client: AsyncPhotogram, job: Job, index: int, max_bytes: int) -> DownloadedImage:
-    """The image as PNG, which says how it was made, or as JPEG if it has more than `max_bytes` so."""
+async def _fitting(client: AsyncPhotogram, job: Job, index: int, max_bytes: int) -> DownloadedImage:
+    """The image as PNG, which says how it was made, or as JPEG if the PNG has more than `max_bytes`."""
     image = await client.download(job, index)
     return image if len(image.data) <= max_bytes else await client.download(job, index, file_format="jpg")
