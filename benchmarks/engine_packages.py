@@ -16,7 +16,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from photogram_runtime.errors import PackageDamaged
@@ -34,6 +33,7 @@ from benchmarks.engine_ways import (
     one_by_one,
     time_alone,
 )
+from benchmarks.gpu_pass.spans import Watch, WatchedDenoiser
 from models.catalog.catalog import ModelSpec, house_spec
 from models.deploy.packaging import digest_of_weights, modules_of
 from models.deploy.proof import psnr_db
@@ -41,7 +41,6 @@ from models.deploy.serving import serve
 from models.deploy.store import PackageStore
 from models.diffusion.checkpoint import Checkpoint
 from models.diffusion.checkpoint_loading import load_checkpoint
-from models.diffusion.denoiser import Conditioning, Residuals
 
 PLAIN, TORCH = "plain diffusers", "torch f32"
 _ALONE = 4
@@ -65,29 +64,6 @@ class Subject:
     """Of each start: the seconds until the model could be used, and those of its first image."""
     images: dict[Job, Image] = field(default_factory=dict)
     """Of the mixed load, in the last round."""
-
-
-class Timed:
-    """A denoiser that counts its seconds."""
-
-    def __init__(self, inner: Any) -> None:
-        self.inner, self.seconds = inner, 0.0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
-
-    def denoise(
-        self,
-        latents: torch.Tensor,
-        timesteps: torch.Tensor,
-        conditioning: Conditioning,
-        residuals: Residuals | None = None,
-    ) -> torch.Tensor:
-        """See ``Denoiser.denoise``."""
-        began_at = time.perf_counter()
-        found: torch.Tensor = self.inner.denoise(latents, timesteps, conditioning, residuals)
-        self.seconds += time.perf_counter() - began_at
-        return found
 
 
 def compared(folder: Path, targets: Sequence[str], count: int, load: float, rounds: int) -> str:
@@ -138,12 +114,13 @@ def _all_at_once(jobs: Sequence[Job], checkpoint: Checkpoint) -> Iterator[Finish
 
 
 def _measure(name: str, subject: Subject, jobs: Sequence[Job], folder: Path) -> None:
-    timed = Timed(subject.checkpoint.denoiser)
-    watched = subject.checkpoint if name == PLAIN else replace(subject.checkpoint, denoiser=timed)
+    watch, watched = Watch(subject.checkpoint.device), subject.checkpoint
+    if name != PLAIN:
+        watched = replace(watched, denoiser=WatchedDenoiser(watched.denoiser, watch))
     finished = list(subject.alone([_usual(job, watched.spec) for job in jobs[:_ALONE]], watched))
     subject.alone_per_s.append(_per_second(finished))
     if name != PLAIN:
-        subject.denoiser_shares.append(timed.seconds / _last_s(finished))
+        subject.denoiser_shares.append(watch.shares()["unet"])
         subject.first_s.append(_first("" if name == TORCH else name, folder))
     finished = list(subject.mixed(jobs, subject.checkpoint))
     subject.mixed_per_s.append(_per_second(finished))
