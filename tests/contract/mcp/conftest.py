@@ -38,7 +38,9 @@ def over_http(rig: Rig, era: str) -> list[str]:
 
 def by_command(rig: Rig) -> list[str]:
     """The arguments that let the inspector start ``photogram mcp``, which inherits no environment."""
-    given = {"PHOTOGRAM_URL": rig.url, "PHOTOGRAM_API_KEY": KEYS[0], "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    given = {"PHOTOGRAM_URL": rig.url, "PHOTOGRAM_API_KEY": KEYS[0]}
+    if paths := os.environ.get("PYTHONPATH"):  # the inspector takes no empty value
+        given["PYTHONPATH"] = paths
     environment = [part for name, value in given.items() for part in ("-e", f"{name}={value}")]
     return [str(Path(sys.executable).with_name("photogram")), "mcp", *environment]
 
