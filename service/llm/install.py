@@ -104,8 +104,8 @@ def obstacle(venv: Path, cpu_info: Path = Path("/proc/cpuinfo")) -> str | None:
         return f"the language engine needs Linux on x86-64, and this is {platform.system()} on {platform.machine()}"
     if not _PYTHONS[0] <= sys.version_info[:2] <= _PYTHONS[1]:
         return f"the language engine needs Python 3.11 to 3.14, and this is {platform.python_version()}"
-    if "avx512f" not in cpu_info.read_text(encoding="utf-8").split():
-        return "the language engine needs a processor with AVX-512"
+    if "avx2" not in cpu_info.read_text(encoding="utf-8").split():
+        return "the language engine needs a processor with AVX2"
     parent = next(folder for folder in (venv, *venv.parents) if folder.is_dir())
     free = shutil.disk_usage(parent).free
     if free < FREE_BYTES:
