@@ -187,12 +187,13 @@ class Label(Demand):
         return (Call(tool="classify", arguments=arguments | ({"model": self.model} if self.model else {})),)
 
     def judge(self, found: Sequence[Facts]) -> Verdict:
-        labels = [each.text("label") for each in found[0].parts("labels")][: self.top_k]
-        if not labels:
+        seen = [(each.text("label"), each.number("probability", 0, 1.01)) for each in found[0].parts("labels")]
+        if not (seen := seen[: self.top_k]):
             raise FactMissing(f"classify of {self.file} gave no labels")
-        is_found = self.label.casefold() in (label.casefold() for label in labels)
-        sentence = f"{self.file} shows {_listed([quoted(label) for label in labels])}; wanted: {quoted(self.label)}"
-        return Verdict(passed=is_found, sentence=sentence, figures={"labels": [*labels]})
+        is_found = self.label.casefold() in (label.casefold() for label, _ in seen)
+        listed = _listed([f"{quoted(label)} ({probability:.0%})" for label, probability in seen], self.top_k)
+        sentence = f"{self.file} shows {listed}; wanted: {quoted(self.label)}"
+        return Verdict(passed=is_found, sentence=sentence, figures={"labels": [label for label, _ in seen]})
 
 
 class Colour(Demand):
@@ -316,6 +317,6 @@ def _bits(code: str, file: str) -> int:
     return bits
 
 
-def _listed(words: Sequence[Any]) -> str:
-    """``words`` in a sentence, the first few of them."""
-    return ", ".join(map(str, words[:4])) + (" and others" if len(words) > 4 else "")
+def _listed(words: Sequence[Any], count: int = 4) -> str:
+    """``words`` in a sentence, the first ``count`` of them."""
+    return ", ".join(map(str, words[:count])) + (" and others" if len(words) > count else "")

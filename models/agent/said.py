@@ -18,7 +18,10 @@ NUMBERS = {"two": 2, "a couple of": 2, "a pair of": 2, "three": 3, "four": 4, "f
            "single": 1, "thirteen": 13, "fifteen": 15, "twenty": 20, "a hundred": 100}  # fmt: skip
 _LONGEST_FIRST = sorted((*COLOURS, *SPELLINGS), key=len, reverse=True)
 _COLOUR = rf"(?:{'|'.join(_LONGEST_FIRST)})"
-_NUMBER = rf"(?P<number>[0-9]{{1,4}}|{'|'.join(sorted(NUMBERS, key=len, reverse=True))})"
+_WORDS = "|".join(sorted(NUMBERS, key=len, reverse=True))
+_NUMBER = rf"(?P<number>(?<![\w.,])[-−–]?[0-9][0-9.,]{{0,20}}(?<![.,])|\b(?:{_WORDS}))"
+"""A number in digits, whether or not it makes sense as a count, or in words."""
+ICON_WORDS = "icons?|emojis?|stickers?|symbols?|pictograms?|glyphs?"
 _GROUND = re.compile(
     rf"\b(?:(?:on|against|with|over|before)\s+)?(?:(?:an?|the|one|plain|same)\s+)*(?P<first>{_COLOUR})\s+"
     rf"(?:ground|background|backdrop)s?\b|\bon\s+(?:(?:an?|the|plain|pure)\s+)*(?P<second>{_COLOUR})(?=\s*(?:$|[,.;:!?)]|in\b|and\b|with\b))",
@@ -45,8 +48,8 @@ _NO_STYLE = {
     "one single",
 }
 _COUNTED_OF = re.compile(
-    rf"^{_NUMBER}\s+(?:[\w-]+\s+){{0,2}}?(?:icon|emoji|sticker|symbol|pictogram|glyph|image|picture|drawing|panel)s?"
-    r"\s+(?:of|for|about|showing|with)\s+",
+    rf"^{_NUMBER}\s+(?:[\w-]+\s+){{0,2}}?(?:{ICON_WORDS}|images?|pictures?|drawings?|panels?)"
+    r"(?:,?\s+(?:in|on)\s+[\w -]{1,40}?)?,?\s+(?:of|for|about|showing|with)\s+",
     re.IGNORECASE,
 )
 """What stands before a list after a first ``of``, as in ``a set of 2 icons of an apple and a pear``."""
@@ -148,15 +151,18 @@ class Said:
         """Whether the text has a word that fits ``pattern``, quotations left out."""
         return re.search(rf"\b(?:{pattern})\b", self.rest, re.IGNORECASE) is not None
 
-    def count(self, pattern: str) -> int | None:
-        """The number of what ``pattern`` means, as in ``six flat icons``, ``4-panel`` or ``a set of 6``."""
-        before = rf"\b{_NUMBER}[\s-]+(?:(?!of\b)[\w-]+\s+){{0,2}}?(?:{pattern})\b"
+    def count(self, pattern: str) -> float | None:
+        """The number of what ``pattern`` means, as in ``six flat icons``, ``4-panel`` or ``a set of 6``.
+
+        It is one that cannot be a count where the text says so, as in ``-3 icons`` or ``2.5 panels``.
+        """
+        before = rf"{_NUMBER}[\s-]+(?:(?!of\b)[\w-]+\s+){{0,2}}?(?:{pattern})\b"
         after = rf"\b(?:{pattern}|set|series|sheet)(?:\s+(?:set|sheet))?\s+(?:of|with|in)\s+{_NUMBER}\b"
         found = re.search(before, self.rest, re.IGNORECASE) or re.search(after, self.rest, re.IGNORECASE)
         if found is None:
             return None
         number = found["number"].lower()
-        return NUMBERS.get(number) or int(number)
+        return float(NUMBERS[number]) if number in NUMBERS else _read(number)
 
     def after(self, marks: Sequence[str]) -> str:
         """What follows the first of ``marks`` that the text has, in their order; empty if it has none."""
@@ -171,6 +177,15 @@ class Said:
         """The noun phrase after the first of ``marks``, or the first known thing; empty if there is neither."""
         phrase = re.split(r"[.;!?\n]|\bin\s+(?:[0-9]+|\w+)\s+(?:colou?rs|poses|panels|styles)\b", self.after(marks))[0]
         return bare_noun(phrase)[:NOUN_MAX_CHARS] or (self.things[0].noun if self.things else "")
+
+
+def _read(number: str) -> float | None:
+    """A number in digits, if it is one; commas and points before three digits are left out, as in ``1,000``."""
+    digits = re.sub(r"[.,](?=[0-9]{3}(?![0-9]))", "", number.translate({ord(each): "-" for each in "−–"}))
+    try:
+        return float(digits.replace(",", "."))
+    except ValueError:  # as in 1.2.3
+        return None
 
 
 def _parted(text: str, pattern: str) -> tuple[str, str, str]:

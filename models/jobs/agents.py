@@ -20,6 +20,8 @@ from models.jobs.vision import PRIORITY
 AGENT = "agent"
 AGENT_QUEUE = "agents"
 """The queue of the workers that run agent jobs; they need neither torch nor a device."""
+RECORD = "record.json"
+"""The file of a job that a replay reads."""
 BRIEF_MAX_CHARS = 4_000
 FILES_MAX = 8
 AUTO, ASK, APPROVE = "auto", "ask", "approve"

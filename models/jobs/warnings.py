@@ -8,14 +8,23 @@ from models.catalog.backends import UNPROVED
 from models.catalog.catalog import HOUSE
 from models.catalog.concepts import concepts_count, words_not_taught
 from models.errors import quoted
+from models.jobs.agents import AgentParams
 from models.jobs.params import DrawParams, JobParams
+from models.jobs.results import Json
 
 _NAMED_MAX = 5
 
 
-def warnings_of(params: JobParams, backends: Sequence[str] = ()) -> list[str]:
-    """The warnings of a job with these parameters, and with what ran its models, for people; mostly none."""
-    return [*_warnings(params), *_unproved(backends)]
+def warnings_of(params: JobParams, backends: Sequence[str] = (), document: Json = None) -> list[str]:
+    """The warnings of a job with these parameters, with what ran its models and with its document; mostly none."""
+    return [*_warnings(params), *_unproved(backends), *_of_agent(params, document)]
+
+
+def _of_agent(params: JobParams, document: Json) -> Iterator[str]:
+    """What an agent job tells of the jobs that it ran, and of what people said."""
+    if isinstance(params, AgentParams) and isinstance(document, dict):
+        found = document.get("warnings")
+        yield from map(str, found if isinstance(found, list) else ())
 
 
 def _unproved(backends: Sequence[str]) -> Iterator[str]:

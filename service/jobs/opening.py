@@ -6,6 +6,7 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from service.backbone.catalog_file import CatalogFile
+from service.backbone.ledger import Ledger
 from service.backbone.listing import JobListing
 from service.backbone.objects.opening import Stores
 from service.backbone.owned_jobs import OwnedJobs
@@ -52,6 +53,7 @@ def open_jobs(
         files=stores.files,
         image_intake=image_intake,
         webhooks=WebhookStore(blocking_connection, settings.webhook_policy),
+        ledger=Ledger(blocking_connection, settings.record_ttl_s),
         public_url=settings.public_url,
         storage=storage,
         limits=settings.cost_limits,

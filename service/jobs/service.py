@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from anyio import to_thread
 
 from models.errors import FieldProblem, InvalidTicket, PhotogramError, ProblemCode, StorageUnavailable
-from models.jobs.agents import AGENT
+from models.jobs.agents import AGENT, AgentRequest
 from models.jobs.cost import NO_LIMITS, Cost, CostLimits
 from models.jobs.kinds import find_kind
 from models.jobs.options import NO_OPTIONS, JobOptions
@@ -33,6 +33,7 @@ from service.backbone.admission import Accepted, Entry
 from service.backbone.agent_jobs import INPUTS_MAX
 from service.backbone.allowances import Demand
 from service.backbone.catalog_file import CatalogFile
+from service.backbone.ledger import Ledger
 from service.backbone.listing import Cursor, JobListing, JobQuery, Page
 from service.backbone.objects.protocol import StoredObject
 from service.backbone.owned_jobs import Deletion, OwnedJobs
@@ -47,6 +48,7 @@ from service.backbone.webhooks.endpoints import WebhookStore
 from service.backbone.webhooks.events import WebhookLinks
 from service.jobs.batches import BatchItem, Estimate
 from service.jobs.caller import Caller
+from service.jobs.earlier import require_replayable
 from service.jobs.errors import FileGone, ImageGone, JobNotFound, NotAsked
 from service.jobs.images import ImageIntake, StoredArchive, StoredInput
 from service.jobs.rules import allowed_provenance, require_allowed, require_kept, with_allowed_priority
@@ -65,6 +67,7 @@ class JobService:
         storage: says whether there is room for the results of further jobs.
         provenance: how images are marked unless a key prefers something else, one of ``models.jobs.params.PROVENANCE``.
         webhooks: says to where webhooks of jobs may go.
+        ledger: has the earlier jobs that replays name.
         limits: what one request of any caller may cost.
         retention_s: how long results are kept, unless the caller has a rule of its own; ``None`` is for ever.
     """
@@ -80,6 +83,7 @@ class JobService:
         files: FileStore,
         image_intake: ImageIntake,
         webhooks: WebhookStore,
+        ledger: Ledger,
         listing: JobListing,
         owned_jobs: OwnedJobs,
         public_url: str | None,
@@ -92,7 +96,7 @@ class JobService:
         self._images, self._files, self._image_intake = images, files, image_intake
         self._public_url, self._limits, self._storage = public_url, limits, storage
         self._provenance = provenance
-        self._webhooks = webhooks
+        self._webhooks, self._ledger = webhooks, ledger
         self._retention_s = retention_s
         self._listing, self._owned_jobs = listing, owned_jobs
 
@@ -137,7 +141,7 @@ class JobService:
         def opened() -> Entry:
             return self._open(caller, preferred, request, our_url, options, job_id=job_id, echo=echo, webhook=webhook)
 
-        entry = await _called(opened, is_quick=webhook is None and not any(sources_of(preferred)))
+        entry = await _called(opened, is_quick=webhook is None and not _reads(preferred))
         entry = replace(entry, idempotency_key=idempotency_key, is_leased=is_leased)
         if reserve is not None:
             await reserve(entry.ticket.params, self._cost(entry.ticket.params))
@@ -264,6 +268,7 @@ class JobService:
         ticket = replace(ticket, safety=caller.safety)
         require_allowed(caller, ticket)
         require_kept(options, self._intake.record_ttl_s)
+        require_replayable(self._ledger, self._files, caller, request)
         cost = self._cost(ticket.params)
         self._check_cost(caller, cost.times(equal_jobs))
         said = _without_credentials({**(_explicit(taken, request) if echo is None else echo), **options.given})
@@ -515,6 +520,11 @@ def _uncounted(entry: Entry) -> Entry:
 async def _called(call: Callable[[], _T], *, is_quick: bool) -> _T:
     """The result of ``call``; in a thread unless ``is_quick``, because threads and the event loop take turns."""
     return call() if is_quick else await to_thread.run_sync(call)
+
+
+def _reads(request: JobRequest) -> bool:
+    """Whether the job starts from something that must be read before it is accepted: images, or an earlier job."""
+    return any(sources_of(request)) or (isinstance(request, AgentRequest) and request.replay is not None)
 
 
 def _or_invalid(opened: Callable[[int], Entry], index: int) -> Entry | InvalidTicket:

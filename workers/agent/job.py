@@ -17,8 +17,7 @@ from redis.asyncio import Redis as AsyncRedis
 
 from models.agent.refusals import PlanRefused
 from models.errors import AgentFailed, InputUnavailable
-from models.jobs.agents import AGENT, AgentParams, Budget
-from models.jobs.records import JobStatus
+from models.jobs.agents import AgentParams, Budget
 from models.jobs.results import JobOutput
 from models.language.client import LanguageEngine
 from service.backbone.agent_jobs import AgentRecord, Most
@@ -30,6 +29,7 @@ from service.backbone.ledger import Ledger
 from service.backbone.objects.opening import KINDS, Stores, open_monitor, open_stores
 from service.backbone.watch import JobWatcher
 from service.jobs.caller import Caller, caller_of
+from service.jobs.earlier import NotReplayable, find_record
 from service.jobs.opening import open_jobs
 from service.jobs.service import JobService
 from workers.agent.errors import ExecutionLost, StepsDiverged
@@ -39,7 +39,7 @@ from workers.agent.jobs import AgentJobs
 from workers.agent.loop import AgentLoop
 from workers.agent.people import People
 from workers.agent.planners import open_planner
-from workers.agent.result import RECORD, RECORD_VERSION, Result
+from workers.agent.result import RECORD_VERSION, Result
 from workers.agent.steps import RecordedSteps
 from workers.agent.tool_server.settings import ToolSettings
 from workers.agent.toolbox import AgentTools
@@ -220,16 +220,12 @@ def _caller(keys: KeyStore, call: FunctionCall) -> Caller:
 
 def _earlier(ledger: Ledger, stores: Stores, owner: str, job_id: str) -> dict[str, Any]:
     """The record of the agent job that is replayed; raises :class:`AgentFailed`."""
-    record = ledger.read(job_id)
-    if record is None or record.owner != owner or record.kind != AGENT or record.status is not JobStatus.SUCCEEDED:
-        raise AgentFailed("there is no such agent job of this API key that succeeded", field="replay")
-    file = next((each for each in record.files if each.name == RECORD), None)
-    found = None if file is None else stores.files.find(file.file_id)
     try:
-        if found is not None:
-            earlier: dict[str, Any] = json.loads(found.read())
-            if earlier.get("version") == RECORD_VERSION:
-                return earlier
+        earlier: dict[str, Any] = json.loads(find_record(ledger, stores.files, owner, job_id).read())
+        if earlier.get("version") == RECORD_VERSION:
+            return earlier
+    except NotReplayable as error:
+        raise AgentFailed(str(error), field="replay") from error
     except (FileNotFoundError, ValueError):
         pass
     raise AgentFailed("the record of that job is gone, or was written by another version", field="replay")

@@ -17,6 +17,7 @@ from models.jobs.options import JobOptions
 from models.jobs.params import DRAWN_SEED_MAX, DrawRequest, JobParams, JobRequest
 from models.jobs.records import JobRecord, JobStatus
 from models.jobs.sources import sources_of, with_sources
+from models.jobs.warnings import warnings_of
 from service.backbone.admission import QueueFull
 from service.backbone.agent_jobs import Use
 from service.backbone.allowances import LimitReached
@@ -176,6 +177,7 @@ def facts_of(done: Done, files: Mapping[str, int | None]) -> dict[str, Any]:
         {"file": name, "width": image.width, "height": image.height, "seed": seed}
         for (name, seed), image in zip(files.items(), record.images, strict=True)
     ]
+    warnings = warnings_of(record.params)
     if images:
-        return {"images": images}
+        return {"images": images, "warnings": warnings} if warnings else {"images": images}
     return dict(record.document) if isinstance(record.document, dict) else {}

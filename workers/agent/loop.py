@@ -9,6 +9,7 @@ from itertools import takewhile
 from models.agent.checks import Verdict
 from models.agent.plan import DOING, DONE, FAILED, TODO, Plan, PlanChange, Subtask
 from models.agent.refusals import PlanRefused
+from models.errors import quoted
 from models.jobs.results import Json
 from workers.agent.errors import BudgetSpent
 from workers.agent.people import People
@@ -46,6 +47,8 @@ class Course:
     plan: Plan | None = None
     tries: list[Try] = field(default_factory=list)
     feedback: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    """What people said that changed nothing."""
     ended_early: str | None = None
     """Why not all of the plan was done, if the budget was used up."""
 
@@ -105,8 +108,13 @@ class AgentLoop:
     async def _hear(self, key: str, said: Sequence[str]) -> None:
         """Let the planner change the rest of the plan by what people said."""
         self.course.feedback += said
-        if (subtask := self._plan.next()) is not None:
-            self._apply(await self._planner.refine(key, self._plan, subtask, (), self._situation()))
+        subtask = self._plan.next()
+        changes = () if subtask is None else await self._planner.refine(key, self._plan, subtask, (), self._situation())
+        self._apply(changes)
+        if not changes:
+            warning = f"nothing in the plan was changed after {', '.join(map(quoted, said))}"
+            self.course.warnings.append(warning)
+            self._tell({"event": "warning", "message": warning})
 
     @property
     def _plan(self) -> Plan:

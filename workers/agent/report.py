@@ -20,19 +20,25 @@ _STYLE = (
 )
 
 
-def markdown(brief: str, course: Course, spent: Mapping[str, float], files: Sequence[str]) -> str:
+def markdown(
+    brief: str, course: Course, spent: Mapping[str, float], files: Sequence[str], warnings: Sequence[str]
+) -> str:
     """The report in Markdown; texts of the brief and of tools are quoted, so that they form no headings or links."""
     lines = ["# Report of the agent", "", *_quoted(brief), "", _outcome(course), "", "## Plan", ""]
     lines += [f"{'  ' * (subtask.depth - 1)}- {text}" for subtask, text in _plan_lines(course.plan)]
     lines += ["", "## Checks", "", *(f"- {line}" for attempt in course.tries for line in _try_lines(attempt))]
     if course.feedback:
         lines += ["", "## What people said", "", *(f"- {_plain(text)}" for text in course.feedback)]
+    if warnings:
+        lines += ["", "## Warnings", "", *(f"- {_plain(text)}" for text in warnings)]
     lines += ["", "## Used", "", *(f"- {name}: {value:g}" for name, value in spent.items())]
     lines += ["", "## Files", "", *(f"- `{name}`" for name in files), ""]
     return "\n".join(lines)
 
 
-def page(brief: str, course: Course, spent: Mapping[str, float], images: Mapping[str, bytes]) -> str:
+def page(
+    brief: str, course: Course, spent: Mapping[str, float], images: Mapping[str, bytes], warnings: Sequence[str]
+) -> str:
     """The report as one HTML file without links to anything; ``images`` are shown small, by their names."""
     plan = "".join(f"<li class={subtask.status}>{escape(text)}</li>" for subtask, text in _plan_lines(course.plan))
     checks = "".join(
@@ -44,14 +50,20 @@ def page(brief: str, course: Course, spent: Mapping[str, float], images: Mapping
         f"<figure><img alt='{escape(name, quote=True)}' src='{shown}'><figcaption>{escape(name)}</figcaption></figure>"
         for name, shown in _shown(images)
     )
-    said = "".join(f"<li>{escape(text)}</li>" for text in course.feedback)
+    said = _listed("What people said", course.feedback)
+    warned = _listed("Warnings", warnings)
     used = "".join(f"<li>{escape(name)}: {value:g}</li>" for name, value in spent.items())
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>Report of the agent</title><style>{_STYLE}</style>"
         f"<h1>Report of the agent</h1><pre>{escape(brief)}</pre><p>{escape(_outcome(course))}</p>{figures}"
         f"<h2>Plan</h2><ul>{plan}</ul><h2>Checks</h2><ul>{checks}</ul>"
-        f"{f'<h2>What people said</h2><ul>{said}</ul>' if said else ''}<h2>Used</h2><ul>{used}</ul></html>"
+        f"{said}{warned}<h2>Used</h2><ul>{used}</ul></html>"
     )
+
+
+def _listed(title: str, texts: Sequence[str]) -> str:
+    items = "".join(f"<li>{escape(text)}</li>" for text in texts)
+    return f"<h2>{title}</h2><ul>{items}</ul>" if items else ""
 
 
 def _outcome(course: Course) -> str:

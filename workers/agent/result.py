@@ -12,7 +12,7 @@ from anyio import to_thread
 from PIL import Image
 
 from models.errors import AgentFailed
-from models.jobs.agents import AgentParams
+from models.jobs.agents import RECORD, AgentParams
 from models.jobs.results import FileOutput, JobOutput, Json
 from service.backbone.agent_jobs import AgentRecord
 from service.backbone.allowances import STEP_PX_PER_UNIT
@@ -22,11 +22,10 @@ from workers.agent.steps import RecordedSteps
 from workers.agent.toolbox import AgentTools, Places
 from workers.agent.workspace import Workspace
 
-RECORD = "record.json"
-"""The file of a job that a replay reads."""
 RECORD_VERSION = 1
 _IMAGES_MAX = 16
 """How many images the result has; the archive has them all."""
+_WARNINGS_MAX = 20
 _SHOWN_TYPES = {".gif": "image/gif", ".pdf": "application/pdf"}
 """Files of the workspace that are files of the result, too."""
 
@@ -74,10 +73,10 @@ class Result:
     async def _reports(
         self, document: Mapping[str, Any], made: Sequence[str], images: Mapping[str, bytes]
     ) -> list[FileOutput]:
-        brief, course, used = self._params.brief, self._course, document["used"]
+        brief, course, used, warnings = self._params.brief, self._course, document["used"], document["warnings"]
         texts = (
-            ("report.md", "text/markdown; charset=utf-8", markdown(brief, course, used, made)),
-            ("report.html", "text/html; charset=utf-8", page(brief, course, used, images)),
+            ("report.md", "text/markdown; charset=utf-8", markdown(brief, course, used, made, warnings)),
+            ("report.html", "text/html; charset=utf-8", page(brief, course, used, images, warnings)),
             (RECORD, "application/json", json.dumps(self._replayed())),
         )
         return [
@@ -85,12 +84,17 @@ class Result:
             FileOutput("workspace.zip", "application/zip", await self._workspace.archive()),
         ]
 
+    def _warnings(self) -> list[Json]:
+        found: list[Json] = [*self._tools.warnings, *self._course.warnings]
+        return found[:_WARNINGS_MAX]
+
     async def _document(self, made: Sequence[str], images: Sequence[str]) -> dict[str, Json]:
         used = await to_thread.run_sync(self._record.spent)
         course = self._course
         return {
             "complete": course.is_complete,
             "ended_early": course.ended_early,
+            "warnings": self._warnings(),
             "failed": [subtask.name for subtask in (course.plan.failures if course.plan else ())],
             "images": [*images],
             "files": [*made],

@@ -94,6 +94,8 @@ class AgentTools:
         """Of all files of the workspace now."""
         self.made_by: dict[str, str] = {}
         """The subtasks whose calls wrote files last, by the names of the files."""
+        self.warnings: dict[str, None] = {}
+        """Why images may disappoint, as the jobs that drew them say, each once."""
         self.specs: Sequence[ToolSpec] = [
             *(tool.spec for tool in job_tools.values()),
             SEARCH_SPEC,
@@ -130,6 +132,9 @@ class AgentTools:
         result = ToolResult.from_payload(found["result"])
         await self._restore(found["files"], found["removed"])
         self.made_by |= dict.fromkeys(found["files"], key.partition("/")[0])
+        if call.tool in self._job_tools:
+            found_warnings = result.facts.get("warnings")
+            self.warnings |= dict.fromkeys(map(str, found_warnings if isinstance(found_warnings, list) else ()))
         if is_new:
             images: dict[str, Json] = {
                 name: f"image:{image_id}" for name in result.files if (image_id := self.image_id(name))

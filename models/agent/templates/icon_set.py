@@ -11,13 +11,12 @@ from pydantic import Field
 from models.agent.colours import COLOURS
 from models.agent.plan import Subtask
 from models.agent.prompts import coloured
-from models.agent.said import Said
+from models.agent.said import ICON_WORDS, Said
 from models.agent.templates.drawing import draw, folder, sheet
 from models.agent.templates.template import Noun, SheetSlots, Template, counted
 from models.jobs.results import Json
 
 ICONS_MIN, ICONS_MAX, ICONS = 2, 12, 6
-_ICONS = r"icons?|emojis?|stickers?|symbols?|pictograms?|glyphs?"
 _MARKS = (":", "of", "for", "about", "showing", "with")
 
 
@@ -33,12 +32,12 @@ class IconSet(Template):
     slots = IconSetSlots
 
     def fits(self, said: Said, files: Sequence[str]) -> int:
-        return 3 * said.has(rf"{_ICONS}|icon\s+set|icon\s+sheet")
+        return 3 * said.has(rf"{ICON_WORDS}|icon\s+set|icon\s+sheet")
 
     def fill(self, said: Said, files: Sequence[str]) -> dict[str, Json] | None:
         listed = said.items if len(said.items) > 1 else tuple(dict.fromkeys(each.noun for each in said.things))
         default = min(len(listed), ICONS_MAX) if len(listed) > 1 else ICONS
-        count = counted(said, _ICONS, ICONS_MIN, ICONS_MAX, default)
+        count = counted(said, ICON_WORDS, ICONS_MIN, ICONS_MAX, default)
         things = _enough(listed or said.category, said, count)
         if not things:
             return None

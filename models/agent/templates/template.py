@@ -165,9 +165,11 @@ def counted(said: Said, pattern: str, low: int, high: int, default: int) -> int:
         BriefRefused: it is not from ``low`` to ``high``.
     """
     count = said.count(pattern)
-    if count is not None and not low <= count <= high:
-        raise BriefRefused(f"there can be {low} to {high} of what the brief asks {count} of")
-    return default if count is None else count
+    if count is None:
+        return default
+    if not (low <= count <= high and count.is_integer()):
+        raise BriefRefused(f"there can be {low} to {high} of what the brief asks {count:.12g} of")
+    return int(count)
 
 
 def exists(*files: str) -> Check:

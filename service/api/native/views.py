@@ -54,7 +54,7 @@ def job_view(record: JobRecord, base_url: str, place: Place | None = None) -> Jo
         started_at=_datetime(record.started_at),
         finished_at=_datetime(record.finished_at),
         **vars(record.options),
-        warnings=warnings_of(record.params, record.backends),
+        warnings=warnings_of(record.params, record.backends, record.document),
     )
 
 

@@ -25,7 +25,12 @@ MEASURED = {
     "ground": {"hex": "#fefdfb", "name": "white", "share": 0.99},
     "hash": "ffff0000ffff0000",
 }
-LABELS = {"labels": [{"label": "cat", "name": "cat-face", "index": 0, "probability": 0.9}, {"label": "dog"}]}
+LABELS = {
+    "labels": [
+        {"label": "cat", "name": "cat-face", "index": 0, "probability": 0.9},
+        {"label": "dog", "probability": 0.07},
+    ]
+}
 LISTED = {"files": [{"name": "a.png", "size_bytes": 9, "media_type": "image/png"}, {"name": "b.png", "size_bytes": 0}]}
 GOOD: list[tuple[Check, list[dict[str, Any]]]] = [
     (Check.of("exists", files=["a.png"]), [LISTED]),
@@ -54,7 +59,7 @@ BAD: list[tuple[Check, list[dict[str, Any]], str]] = [
         "more like",
     ),
     (Check.of("likeness", file="a.png", text="a cat", least=0.5), [{"text_similarities": [0.3]}], "less than 0.5"),
-    (Check.of("label", file="a.png", label="dog", top_k=1), [LABELS], "a.png shows 'cat'; wanted: 'dog'"),
+    (Check.of("label", file="a.png", label="dog", top_k=1), [LABELS], "a.png shows 'cat' (90%); wanted: 'dog'"),
     (Check.of("colour", file="a.png", colour="blue"), [MEASURED], "0% of a.png is blue; wanted: 5%"),
     (Check.of("ground", file="a.png", colour="light blue"), [MEASURED], "the edge of a.png is '#fefdfb'"),
     (Check.of("text", file="a.png", text="The end"), [{"found": False}], "does not show the text 'The end'"),

@@ -13,6 +13,7 @@ from models.jobs.urls import FetchPolicy
 from service.backbone.catalog_file import CatalogFile
 from service.backbone.connections import connect_async
 from service.backbone.inputs import InputStore
+from service.backbone.ledger import Ledger
 from service.backbone.listing import JobListing
 from service.backbone.owned_jobs import OwnedJobs
 from service.backbone.preferences import Preferences
@@ -42,6 +43,7 @@ async def jobs(redis: Redis, redis_url: str, tmp_path: Path) -> AsyncIterator[Jo
         files=files,
         image_intake=ImageIntake(inputs, images, 100_000, FetchPolicy()),
         webhooks=WebhookStore(redis, FetchPolicy()),
+        ledger=Ledger(redis, 3600),
         public_url="https://example.org",
         listing=JobListing(connection, watcher),
         owned_jobs=OwnedJobs(redis, images, files, 3600),

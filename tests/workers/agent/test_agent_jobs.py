@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from html import unescape
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from models.catalog.catalog import HOUSE
 from models.jobs.agents import AGENT_QUEUE, Budget
 from models.jobs.records import JobRecord, JobStatus
+from models.jobs.warnings import warnings_of
 from service.backbone.agent_jobs import tell_agent
 from service.backbone.connections import connect_async
 from service.backbone.inputs import InputStore
@@ -129,6 +132,30 @@ def test_feedback_in_the_middle_changes_the_plan(agents: AgentWorld) -> None:
     tell(agents, job, "It is good as it is")
     agents.over(job)
     assert any("red cat" in str(each["arguments"].get("prompt")) for each in notes(agents, job, "call"))
+
+
+def test_what_people_said_in_vain_is_told(agents: AgentWorld) -> None:
+    job = agents.ask_for("a story in 2 panels about a cat and a dog", seed=5)
+    assert tell(agents, job, "hm, what a strange tale") == "told"
+    record = agents.over(job)
+    document: Any = record.document
+    (warning,) = document["warnings"]
+    assert warning == "nothing in the plan was changed after 'hm, what a strange tale'"
+    assert [each["message"] for each in notes(agents, job, "warning")] == [warning]
+    assert warnings_of(record.params, document=document) == [warning]
+    assert warning in file_of(agents, record, "report.md").decode()
+    assert warning in unescape(file_of(agents, record, "report.html").decode())
+
+
+def test_words_that_the_model_was_not_taught_are_told(agents: AgentWorld) -> None:
+    job = agents.ask_for("draw a cat, with one round of feedback", seed=5, mode="ask", model=HOUSE)
+    until_asked(agents, job)
+    tell(agents, job, "give it a monocle")
+    until_asked(agents, job)
+    tell(agents, job, "It is good as it is")
+    document: Any = agents.over(job).document
+    (warning,) = document["warnings"]
+    assert "was not taught" in warning and "'monocle'" in warning
 
 
 def test_approval_is_asked_before_each_image_and_refused(agents: AgentWorld) -> None:

@@ -66,6 +66,8 @@ def _told(document: Mapping[str, object]) -> str:
             return f"change of the plan: {kind} {subtask}" + (f", refused: {refused}" if refused else "")
         case {"event": "input", "text": text}:
             return f"told: {text}"
+        case {"event": "warning", "message": message}:
+            return f"warning: {message}"
         case {"event": "budget", "message": message}:
             return f"ends early: {message}"
         case {"event": "plan", "plan": list(plan)}:

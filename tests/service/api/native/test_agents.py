@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from redis import Redis
 
-from models.jobs.agents import AGENT_QUEUE, BRIEF_MAX_CHARS, FILES_MAX
+from models.jobs.agents import AGENT_QUEUE, BRIEF_MAX_CHARS, FILES_MAX, RECORD
+from models.jobs.results import StoredFile
 from service.backbone.agent_jobs import AgentRecord
 from service.backbone.ledger import Ledger
+from service.backbone.store import FileStore
+from tests.service.api.conftest import EXECUTION
 from tests.waiting import waiting_jobs
 
 BRIEF = "a story in 4 panels about a cat"
@@ -114,3 +119,39 @@ def test_only_agents_of_the_key_that_have_not_ended_are_told_something(client, r
     Ledger(redis, record_ttl_s=600).cancel(path.rpartition("/")[2], "a")
     ended = client.post(f"{path}/input", json={"text": "x"})
     assert (ended.status_code, ended.json()["detail"]) == (409, "the job has ended")
+
+
+def replay(client, job_id: str):
+    return client.post("/v1/jobs", json={"kind": "agent", "params": {"replay": job_id}})
+
+
+@pytest.fixture
+def succeeded(client, worker, server_data: Path):
+    """An agent job that succeeded, with its record."""
+    job_id = submit(client).json()["id"]
+    store = FileStore(server_data / "files")
+    kept = StoredFile(store.add(b"{}"), RECORD, "application/json", 2)
+    worker.start(job_id)
+    assert worker.ledger.succeed(job_id, EXECUTION, [], {}, files=[kept])
+    return job_id, lambda: store.remove(kept.file_id)
+
+
+def test_an_agent_job_that_succeeded_is_replayed_by_its_key(client, stranger, succeeded, redis: Redis):
+    job_id, remove_record = succeeded
+    assert replay(client, job_id).status_code == 202
+    dry = client.post("/v1/jobs/dry_run", json={"kind": "agent", "params": {"replay": job_id}})
+    assert dry.status_code == 200 and dry.json()["refusal"] is None
+    for other in (replay(stranger, job_id), replay(client, "unknown"), replay(client, submit(client).json()["id"])):
+        (problem,) = other.json()["errors"]
+        assert (other.status_code, problem["field"], problem["code"]) == (422, "params.replay", "unavailable")
+        assert problem["message"] == "there is no such agent job of this API key that succeeded"
+    waiting = len(waiting_jobs(redis, AGENT_QUEUE))
+    remove_record()
+    assert "is gone" in replay(client, job_id).json()["detail"]
+    assert len(waiting_jobs(redis, AGENT_QUEUE)) == waiting
+
+
+def test_only_agent_jobs_are_replayed(client, worker, new_job):
+    job_id = new_job()
+    worker.draw(job_id)
+    assert "no such agent job" in replay(client, job_id).json()["detail"]
