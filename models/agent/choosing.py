@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from models.agent.prompts import CAPTION_MAX_CHARS, caption_text
+from models.agent.prompts import CAPTION_MAX_CHARS, caption_text, finished
 from models.agent.refusals import BriefRefused, PlanRefused
 from models.agent.said import Said
 from models.agent.templates import TEMPLATES
@@ -147,7 +147,7 @@ async def _captioned(slots: dict[str, Json], said: Said, chooser: Chooser) -> di
         assert isinstance(panel, dict)
         asked = f"Write the caption of image {number} of this story, which shows {panel['scene']}."
         try:
-            caption = caption_text(await chooser.phrase(_question(asked, said), CAPTION_MAX_CHARS))
+            caption = finished(caption_text(await chooser.phrase(_question(asked, said), CAPTION_MAX_CHARS)))
         except NoChoice:
             caption = ""
         is_usable = any(map(str.isalpha, caption)) and caption not in told

@@ -51,7 +51,7 @@ _NEXT_STATUSES: Mapping[str, tuple[str, ...]] = {
 }
 SPLIT, ADD, MODIFY, DELETE = "split", "add", "modify", "delete"
 CHANGES = (SPLIT, ADD, MODIFY, DELETE)
-MODIFIABLE = ("name", "goal", "criticism", "milestones", "calls", "retry_calls", "is_parallel")
+MODIFIABLE = ("name", "goal", "criticism", "tools", "milestones", "calls", "retry_calls", "is_parallel")
 """The fields of a subtask that a change may set."""
 
 

@@ -6,11 +6,13 @@ from typing import Any
 
 from models.agent.checks import CHECK_SCHEMA
 from models.agent.plan import CHAIN_MAX, CHANGES, GOAL_MAX_CHARS, MILESTONES_MAX, NAME_MAX_CHARS, WIDTH_MAX
+from models.agent.subtask import TOOLS_MAX
 
 _FIELDS: dict[str, Any] = {
     "name": {"type": "string", "minLength": 1, "maxLength": NAME_MAX_CHARS},
     "goal": {"type": "string", "maxLength": GOAL_MAX_CHARS, "description": "What there is when it is done."},
     "criticism": {"type": "string", "maxLength": GOAL_MAX_CHARS, "description": "What may go wrong."},
+    "tools": {"type": "array", "items": {"type": "string"}, "maxItems": TOOLS_MAX},
     "milestones": {
         "type": "array",
         "items": CHECK_SCHEMA,

@@ -26,6 +26,16 @@ def caption_text(text: str, max_chars: int = CAPTION_MAX_CHARS) -> str:
     return cut("".join(each if each.isprintable() else " " for each in text), max_chars)
 
 
+def finished(text: str) -> str:
+    """``text``, of a model that may have stopped within a sentence, up to where it makes sense to end: its last
+    sentence that is whole, or else its last clause; empty if it has neither.
+    """
+    if text.endswith((".", "!", "?")):
+        return text
+    ends = [found.end() for found in re.finditer(r"[.!?](?=\s)", text)]
+    return text[: ends[-1]] if ends else text.rpartition(",")[0].rstrip()
+
+
 def cut(text: str, max_chars: int) -> str:
     """``text`` with single spaces, without the words that do not fit ``max_chars``."""
     line = " ".join(text.split())

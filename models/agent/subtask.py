@@ -20,7 +20,7 @@ REFINEMENTS_MAX, TRIES_MAX = 3, 5
 SUBTASKS_MAX = 60
 """Of a plan in all, those that were deleted included."""
 NAME_MAX_CHARS, GOAL_MAX_CHARS, TOOL_MAX_CHARS = 80, 500, 64
-MILESTONES_MAX, CALLS_MAX = 16, 16
+MILESTONES_MAX, CALLS_MAX, TOOLS_MAX = 16, 16, 6
 CALL_MAX_BYTES, PLAN_MAX_BYTES = 8_000, 400_000
 
 TODO, DOING, DONE, FAILED, SKIPPED = "todo", "doing", "done", "failed", "skipped"
@@ -50,6 +50,8 @@ class Subtask(ReadPayload):
     """What may go wrong, and what to watch."""
     milestones: tuple[Check, ...] = ()
     """The checks that decide whether it is done."""
+    tools: tuple[str, ...] = ()
+    """The names of the tools that a model may call for it; empty leaves that open."""
     calls: tuple[Call, ...] = ()
     """What a template calls; empty for a model that finds its own calls."""
     retry_calls: tuple[Call, ...] = ()
@@ -68,6 +70,9 @@ class Subtask(ReadPayload):
         checked_text(self.goal, "the goal of a subtask", GOAL_MAX_CHARS)
         checked_text(self.criticism, "the criticism of a subtask", GOAL_MAX_CHARS)
         check_tuple(self.milestones, Check, "the milestones of a subtask", MILESTONES_MAX)
+        check_tuple(self.tools, str, "the tools of a subtask", TOOLS_MAX)
+        for name in self.tools:
+            checked_line(name, "the name of a tool", TOOL_MAX_CHARS)
         check_tuple(self.children, Subtask, "the parts of a subtask", SUBTASKS_MAX)
         for calls in (self.calls, self.retry_calls):
             check_tuple(calls, Call, "the calls of a subtask", CALLS_MAX)
@@ -175,7 +180,7 @@ def check_places(siblings: tuple[Subtask, ...], parent: str) -> None:
 
 def check_tuple(values: Any, kind: type, what: str, high: int) -> None:
     if not isinstance(values, tuple) or not all(isinstance(each, kind) for each in values):
-        raise PlanRefused(f"{what} must be a list of {kind.__name__.lower()}s")
+        raise PlanRefused(f"{what} must be a list of {'text' if kind is str else kind.__name__.lower()}s")
     if len(values) > high:
         raise PlanRefused(f"{what} are at most {high}, not {len(values)}")
 

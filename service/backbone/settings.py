@@ -220,6 +220,8 @@ class Settings:
     """How many agent jobs one worker runs at the same time; each of them has a process of its own."""
     agent_timeout_s: float = setting(24 * 3600.0, values.whole_seconds)
     """How long one try of an agent job may take, in place of ``job_timeout_s``; people may take their time."""
+    agent_answer_timeout_s: float = setting(180.0, values.whole_seconds)
+    """How long a language model that plans may take for one answer."""
     agent_python: bool = setting(False, values.flag)
     """Whether agents may run Python code in their sandboxes."""
     training_device: str = setting(TRAINING_DEVICES[0], values.one_of(*TRAINING_DEVICES))

@@ -21,7 +21,7 @@ _JSON_TYPES: Mapping[type, str] = {str: "string", int: "integer", float: "number
 _PATH = {"type": "string", "minLength": 1, "maxLength": 100, "description": "An image file of the workspace."}
 _SAVE_AS = {
     "type": "string",
-    "pattern": r"[^/].*\.png$",
+    "pattern": r"^[^/].*\.png$",
     "maxLength": 100,
     "description": "The file of the workspace that the image becomes, as in panel-1.png.",
 }

@@ -76,7 +76,8 @@ def _free_planner(settings: Settings, engine: LanguageEngine, steps: RecordedSte
     except ModuleNotFoundError as error:
         message = "this worker cannot let a language model plan: it needs the extra photogram-server[agent]"
         raise AgentFailed(message, field="planner") from error
-    return FreePlanner(EngineModel(engine, PRESETS[settings.llm_preset]), steps)
+    model = EngineModel(engine, PRESETS[settings.llm_preset], timeout_s=settings.agent_answer_timeout_s)
+    return FreePlanner(model, steps)
 
 
 def _plans(settings: Settings, engine: LanguageEngine | None) -> bool:

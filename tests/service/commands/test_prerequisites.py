@@ -77,6 +77,7 @@ WRONG = {
     "training_timeout_s": ("0",),
     "agents": ("0", "1001"),
     "agent_timeout_s": ("0",),
+    "agent_answer_timeout_s": ("0",),
     "agent_python": ("perhaps",),
     "training_device": ("gpu",),
     "register_finetuned": ("yes",),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 from pydantic_ai import ToolFailed
@@ -15,6 +17,7 @@ from pydantic_ai.toolsets import ExternalToolset
 
 from models.agent.calls import Call, ToolSpec
 from models.errors import PhotogramError
+from models.language.budget import estimate
 from models.language.schemas import violations, without_optional_nulls
 from models.language.tools.arguments import checked
 from models.language.tools.types import ToolCallError
@@ -26,6 +29,8 @@ from workers.agent.thinking.schemas import shown
 
 ASK = "ask"
 """The tool that asks a person."""
+TOOLS_MAX_TOKENS = 1_300
+"""Of the tools that are offered to a model with a small context."""
 SAME_CALLS_MAX = 2
 """How often one call with the same arguments is made in one try."""
 
@@ -50,10 +55,13 @@ class Performance:
     The tools are external ones of pydantic-ai: it gives their calls back, and goes on with their results.
     """
 
-    def __init__(self, key: str, model: Model, toolbox: Toolbox, limits: Limits, *, is_short: bool) -> None:
+    def __init__(
+        self, key: str, model: Model, toolbox: Toolbox, limits: Limits, *, tools: Sequence[str], is_short: bool
+    ) -> None:
         """
         Args:
-            is_short: whether the model has a small context.
+            tools: the names of the tools that the plan wants; where none of them is there, all are offered.
+            is_short: whether the model has a small context; then no more tools are offered than fit in it.
         """
         self._key = key
         self._toolbox = toolbox
@@ -64,7 +72,8 @@ class Performance:
         self._said: list[str] = []
         self.made: list[str] = []
         """Each call that was made, and how it ended, for the next try."""
-        toolset: ExternalToolset[None] = ExternalToolset([_definition(spec, is_short) for spec in toolbox.specs])
+        offered = _offered(toolbox.specs, tools, is_short)
+        toolset: ExternalToolset[None] = ExternalToolset([_definition(spec, is_short) for spec in offered])
         self._conversation = Conversation(
             model, PERFORMING, FINISH, corrections_max=limits.corrections, toolsets=[toolset]
         )
@@ -126,6 +135,20 @@ def _same(tool: str, arguments: dict[str, Any]) -> str:
     return f"{tool} {json.dumps(arguments, sort_keys=True, ensure_ascii=False)}"
 
 
+def _offered(specs: Sequence[ToolSpec], names: Sequence[str], is_short: bool) -> list[ToolSpec]:
+    """The tools of these names, or all; a model with a small context is offered the first of them that fit."""
+    wanted = [spec for spec in specs if spec.name in names] or [*specs]
+    if not is_short:
+        return wanted
+    return [
+        spec for spec, size in zip(wanted, accumulate(map(_tokens, wanted)), strict=True) if size <= TOOLS_MAX_TOKENS
+    ]
+
+
 def _definition(spec: ToolSpec, is_short: bool) -> ToolDefinition:
     schema = shown(spec.parameters, is_short=is_short)
     return ToolDefinition(name=spec.name, description=spec.description, parameters_json_schema=schema)
+
+
+def _tokens(spec: ToolSpec) -> int:
+    return estimate(json.dumps([spec.name, spec.description, shown(spec.parameters, is_short=True)]))

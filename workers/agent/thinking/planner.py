@@ -67,7 +67,9 @@ class FreePlanner:
         self, key: str, subtask: Subtask, situation: Situation, toolbox: Toolbox, tried: int
     ) -> Performed:
         """One try of ``subtask``; a further one is told what the last one did."""
-        performance = Performance(key, self._recorded(key), toolbox, self._limits, is_short=self._is_short)
+        performance = Performance(
+            key, self._recorded(key), toolbox, self._limits, tools=subtask.tools, is_short=self._is_short
+        )
         message = to_perform(subtask, situation, self._last_tries.get(subtask.id, ()), self._limits.calls)
         try:
             performed = await performance.run(message)

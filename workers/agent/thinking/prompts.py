@@ -30,7 +30,8 @@ _DATA = (
 _PLANNING = (
     "You plan the work of a program that makes images with tools. Read the brief, and call make_plan once.\n"
     "A plan is a list of subtasks in the order of the work, as few as will do. Each subtask names the files that it "
-    "writes by their relative paths, as in panels/1.png. Its milestones are checks that the program makes with tools "
+    "writes by their relative paths, as in panels/1.png, and the tools that it is done with. "
+    "Its milestones are checks that the program makes with tools "
     "after the subtask: give each subtask at least one, and only checks that its result can pass. Its criticism says "
     "what may go wrong.\n"
     f"{_DATA}"
@@ -122,7 +123,9 @@ def _readable(text: str) -> str:
 def _told(subtask: Subtask) -> dict[str, Any]:
     """What the model is told of a subtask."""
     told = subtask.to_payload()
-    named = {name: told[name] for name in ("id", "name", "goal", "criticism", "milestones", "status") if told[name]}
+    named = {
+        name: told[name] for name in ("id", "name", "goal", "criticism", "tools", "milestones", "status") if told[name]
+    }
     return named | {"tries": subtask.tries}
 
 

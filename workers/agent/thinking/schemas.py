@@ -9,6 +9,8 @@ from models.agent.checks import CHECK_SCHEMA
 
 _SAYS_NOTHING = ("title", "default")
 _SCALARS = ("string", "integer", "number", "boolean")
+_OFTEN_SET = ("model", "negative_prompt", "seed", "width", "height", "strength", "scale")
+"""The optional arguments of tools that draw that a model with a small context is shown."""
 
 
 def written(schema: Mapping[str, Any], *, is_short: bool) -> dict[str, Any]:
@@ -32,19 +34,31 @@ def written(schema: Mapping[str, Any], *, is_short: bool) -> dict[str, Any]:
 def shown(parameters: Mapping[str, Any], *, is_short: bool) -> dict[str, Any]:
     """The schema of a tool's arguments as the model is shown it; a call is checked against ``parameters`` themselves.
 
-    With ``is_short`` optional arguments have no descriptions, and those that are lists or objects are left out: with
-    them, the tools that draw alone fill a context of 4,096 tokens.
+    With ``is_short`` optional arguments have no descriptions, and those that are lists or objects are left out, as are
+    most of the tools that draw: with them, these alone fill a context of 4,096 tokens.
     """
     whole = written(parameters, is_short=False)
     if not is_short:
         return whole
+    draws = "prompt" in whole.get("properties", {})
     required = whole.get("required", ())
     kept = {
-        name: part if name in required else {key: value for key, value in part.items() if key != "description"}
+        name: part if name in required and part.get("type") != "object" else _undescribed(part)
         for name, part in whole.get("properties", {}).items()
-        if name in required or part.get("type") in _SCALARS
+        if name in required or (part.get("type") in _SCALARS and (not draws or name in _OFTEN_SET))
     }
     return whole | {"properties": kept}
+
+
+def _undescribed(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """``schema`` without descriptions, and an object with what it requires only."""
+    kept = {key: value for key, value in schema.items() if key != "description"}
+    if schema.get("type") == "object":
+        required = schema.get("required", ())
+        kept["properties"] = {
+            name: _undescribed(part) for name, part in schema.get("properties", {}).items() if name in required
+        }
+    return kept
 
 
 def _short_check() -> dict[str, Any]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from models.agent.calls import ToolResult
 from models.agent.checks import Verdict
 from models.agent.plan import PlanChange
+from models.catalog.catalog import Catalog
 from models.language.budget import estimate
+from models.language.client import LanguageEngine
+from models.language.presets import PRESETS
 from models.language.tools import DIALECTS
 from tests.engine_stub import EngineStub
 from tests.workers.agent.thinking.parts import (
@@ -25,6 +29,7 @@ from tests.workers.agent.thinking.parts import (
     planned,
     say,
 )
+from workers.agent.job_tools import job_tools
 from workers.agent.seams import Performed
 from workers.agent.thinking.engine_model import EngineModel
 from workers.agent.thinking.planner import FreePlanner
@@ -139,6 +144,32 @@ async def test_a_plan_fits_a_context_of_4096_tokens(stub: EngineStub, model_of: 
     await planner.refine("refine", plan, plan.find("1"), [], SITUATION)
     sizes = [estimate(json.dumps(body["messages"], ensure_ascii=False)) for body in stub.requests]
     assert len(sizes) == 2 and max(sizes) <= 4096 - 1024
+
+
+JOB_TOOLS = tuple(tool.spec for tool in job_tools(Catalog({})).values())
+LARGEST = ("txt2img", "img2img", "inpaint", "upscale", "classify", "embed")
+
+
+@pytest.mark.parametrize("preset", ["qwen2.5-7b-instruct", "rwkv-6-world", "chatglm3-6b", "zephyr-7b-beta"])
+@pytest.mark.parametrize("tools", [LARGEST, (), ("no such tool",)], ids=["named", "open", "unknown"])
+async def test_the_tools_of_a_subtask_fit_a_context_of_4096_tokens(
+    stub: EngineStub, engine: LanguageEngine, preset: str, tools: tuple[str, ...]
+):
+    stub.answer_with(say(PRESETS[preset].tool_dialect, "finish_subtask", DONE))
+    box = Tools(steps := MemorySteps(), JOB_TOOLS)
+    planner = FreePlanner(EngineModel(engine, PRESETS[preset]), steps)
+    performed = await planner.perform("1/try-1", replace(SUBTASK, tools=tools), SITUATION, box, 0)
+    assert performed.error is None
+    (body,) = stub.requests
+    asked = json.dumps([body["messages"], body.get("tools")], ensure_ascii=False)
+    assert estimate(asked) <= 4096 - 1024 and all(name in asked for name in LARGEST[:3])
+
+
+async def test_only_the_tools_that_the_plan_names_are_offered(stub: EngineStub, model_of: Models):
+    stub.answer_with(say("native", "finish_subtask", DONE))
+    subtask = replace(SUBTASK, tools=("measure", "no such tool"))
+    await FreePlanner(model_of("native"), steps := MemorySteps()).perform("1/t", subtask, SITUATION, Tools(steps), 0)
+    assert {each["function"]["name"] for each in stub.requests[0]["tools"]} == {"measure", "finish_subtask"}
 
 
 async def test_a_check_with_wrong_arguments_is_corrected_where_the_schema_is_short(stub: EngineStub, model_of: Models):
