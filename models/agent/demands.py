@@ -76,6 +76,14 @@ class Exists(Demand):
     kind = "exists"
     files: Annotated[list[_File], Field(min_length=1, max_length=FILES_MAX)]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_files(cls, arguments: Any) -> Any:
+        """``file``, as all other checks have it, is one of ``files``."""
+        if isinstance(arguments, dict) and "files" not in arguments and "file" in arguments:
+            return {"files": [arguments["file"]], **{name: each for name, each in arguments.items() if name != "file"}}
+        return arguments
+
     def calls(self) -> tuple[Call, ...]:
         folders = dict.fromkeys(name.rpartition("/")[0] for name in self.files)
         return tuple(Call(tool="list_files", arguments={"below": each} if each else {}) for each in folders)

@@ -11,7 +11,7 @@ from models.language.tools.types import BadCall, Event, Text, ToolCall, ToolCall
 
 ANSWER_MAX_CHARS = 20_000
 """The length limit of an answer, including calls."""
-RAW_MAX_CHARS = 1000
+RAW_MAX_CHARS = 4000
 """How much of an invalid call is kept."""
 
 

@@ -163,3 +163,10 @@ def test_checks_that_make_no_sense_are_refused(kind: Any, arguments: Any, said: 
     with pytest.raises(PlanRefused) as refused:
         Check.from_payload({"kind": kind, "arguments": arguments})
     assert said in str(refused.value) and "pydantic" not in str(refused.value)
+
+
+def test_one_file_that_is_to_exist_may_be_named_as_in_other_checks() -> None:
+    assert Check.of("exists", file="a.png").calls() == Check.of("exists", files=["a.png"]).calls()
+    assert Check.of("exists", file="a.png").verdict([ToolResult(facts=LISTED)]).passed
+    with pytest.raises(PlanRefused, match="file: Extra inputs are not permitted"):
+        Check.of("exists", files=["a.png"], file="b.png")

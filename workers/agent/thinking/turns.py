@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -21,8 +22,20 @@ from pydantic_ai.messages import (
 from pydantic_ai.tools import ToolDefinition
 
 from models.errors import shortened
-from models.language.schemas import without_optional_nulls
-from models.language.tools.types import USER, BadCall, Event, Text, TextTurn, Tool, ToolCall, ToolTurn, Turn
+from models.language.schemas import violations, without_optional_nulls
+from models.language.tools.arguments import checked, json_object
+from models.language.tools.types import (
+    USER,
+    BadCall,
+    Event,
+    Text,
+    TextTurn,
+    Tool,
+    ToolCall,
+    ToolCallError,
+    ToolTurn,
+    Turn,
+)
 
 PROVIDER = "photogram"
 """pydantic-ai's name of who serves the model."""
@@ -32,6 +45,7 @@ RESULT_MAX_CHARS = 4000
 """The length limit of a tool's result in a request."""
 SAID_MAX_CHARS = 1000
 """The length limit of the model's own text in a request."""
+_FENCES = re.compile(r"\A\s*```\w*\s*|\s*```\s*\Z")
 _REASON = "reason"
 """The key of what was wrong with an answer, in the details of the part that has its text."""
 
@@ -141,12 +155,25 @@ def parts_of(events: Iterable[Event], tools: Sequence[Tool], nth: int, cut_off: 
                 break
     if calls:
         return [*([TextPart(content=text)] if text else []), *calls]
-    reasons = [reason for reason in (cut_off, bad and bad.reason) if reason]
     raw = "\n".join(filter(None, (text, bad.raw if bad else "")))
+    if (meant := _meant(raw, tools)) is not None:
+        return [ToolCallPart(tool_name=meant[0].name, args=meant[1], tool_call_id=call_id(nth, 1))]
+    reasons = [reason for reason in (cut_off, bad and bad.reason) if reason]
     if not raw and not reasons:
         return []
     details = {_REASON: "; ".join(reasons)} if reasons else None
     return [TextPart(content=raw or "...", provider_name=PROVIDER, provider_details=details)]
+
+
+def _meant(raw: str, tools: Sequence[Tool]) -> tuple[Tool, dict[str, Any]] | None:
+    """The tool whose arguments alone a model wrote, as small ones do, if they fit just one tool."""
+    try:
+        given = checked(json_object(_FENCES.sub("", raw)))
+    except ToolCallError:
+        return None
+    read = [(tool, without_optional_nulls(tool.parameters, given)) for tool in tools if tool.parameters.get("required")]
+    fitting = [(tool, arguments) for tool, arguments in read if not violations(tool.parameters, arguments)]
+    return fitting[0] if len(fitting) == 1 else None
 
 
 def _call_part(call: ToolCall, schemas: Mapping[str, Mapping[str, Any]], id: str) -> ToolCallPart:

@@ -16,7 +16,7 @@ from models.language.budget import estimate
 from models.language.client import LanguageEngine
 from models.language.presets import PRESETS
 from models.language.tools import DIALECTS
-from tests.engine_stub import EngineStub
+from tests.engine_stub import EngineStub, Say
 from tests.workers.agent.thinking.parts import (
     CHANGES,
     DRAW,
@@ -170,6 +170,29 @@ async def test_only_the_tools_that_the_plan_names_are_offered(stub: EngineStub, 
     subtask = replace(SUBTASK, tools=("measure", "no such tool"))
     await FreePlanner(model_of("native"), steps := MemorySteps()).perform("1/t", subtask, SITUATION, Tools(steps), 0)
     assert {each["function"]["name"] for each in stub.requests[0]["tools"]} == {"measure", "finish_subtask"}
+
+
+@pytest.mark.parametrize("form", ["```json\n{}\n```\n\n", "{}", "\n```\n{}```"])
+async def test_arguments_that_a_model_writes_as_text_are_a_call(stub: EngineStub, model_of: Models, form: str):
+    def written(arguments: object) -> Say:
+        return Say(text=form.replace("{}", json.dumps(arguments)), finish_reason="length")
+
+    stub.answer_with(written(PLAN_ARGUMENTS), written({"image": "apple.png"}), written(DONE))
+    planner = FreePlanner(model_of("native"), steps := MemorySteps())
+    assert await planner.plan("plan", SITUATION, SPECS) == planned()
+    performed = await planner.perform("1/try-1", SUBTASK, SITUATION, tools := Tools(steps), 0)
+    assert performed == Performed(summary=DONE["summary"])
+    assert [(call.tool, call.arguments) for _, call in tools.calls] == [("measure", {"image": "apple.png"})]
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", '{"x": 1}', "[1]", '{"image": "a.png", "prompt": "b"}', "```json\n```", '{"image"']
+)
+async def test_other_text_is_no_call(stub: EngineStub, model_of: Models, text: str):
+    stub.answer_with(Say(text=text), say("native", "finish_subtask", DONE))
+    tools = Tools(steps := MemorySteps())
+    performed = await FreePlanner(model_of("native"), steps).perform("1/try-1", SUBTASK, SITUATION, tools, 0)
+    assert performed.error is None and tools.calls == []
 
 
 async def test_a_check_with_wrong_arguments_is_corrected_where_the_schema_is_short(stub: EngineStub, model_of: Models):
