@@ -41,6 +41,8 @@ RWKV_CONTEXT_TOKENS = 4096
 _OLD_RESULT_MAX_CHARS = 200
 """What is left of the oldest results of tools where a conversation does not fit the context."""
 _CONTEXT_FLAG = "--max-model-len"
+_EMPTY_LINES = "\n" * 6
+"""What ends an answer: small models that have said all go on with empty lines to the last token that they may write."""
 _CUT_OFF = "the answer was cut off after {} tokens: be shorter"
 
 
@@ -119,7 +121,7 @@ class EngineModel(Model[None]):
             place = old.pop(0)
             turns[place] = _shortened(turns[place])
             body = self._dialect.body(system, turns, tools)
-        return {**body, **self._preset.sampling, "max_tokens": self._answer_max_tokens}
+        return {"stop": [_EMPTY_LINES], **body, **self._preset.sampling, "max_tokens": self._answer_max_tokens}
 
     async def _ask(self, body: dict[str, Any]) -> Completion:
         for pause_s in self._pauses_s:

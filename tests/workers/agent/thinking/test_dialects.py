@@ -48,6 +48,7 @@ async def test_it_plans(stub: EngineStub, model_of: Models, dialect: str):
     assert "Two icons of fruit" in said and "uploads/apple.png" in said
     assert "draw: Draw an image." in body["messages"][0]["content"]
     assert "Two icons of fruit" not in body["messages"][0]["content"]
+    assert body["stop"], "what follows on the answer is not waited for"
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
