@@ -72,6 +72,8 @@ class Performance:
         self._said: list[str] = []
         self.made: list[str] = []
         """Each call that was made, and how it ended, for the next try."""
+        self.has_written = False
+        """Whether a call has written files."""
         offered = _offered(toolbox.specs, tools, is_short)
         toolset: ExternalToolset[None] = ExternalToolset([_definition(spec, is_short) for spec in offered])
         self._conversation = Conversation(
@@ -125,6 +127,7 @@ class Performance:
         result = await self._toolbox.call(f"{self._key}/call-{self._calls}", call)
         if call.tool == ASK and result.error is None:
             self._said.append(str(result.facts.get("answer", "")))
+        self.has_written |= result.error is None and bool(result.files)
         ended = "was made" if result.error is None else f"failed: {result.error}"
         self.made.append(f"{_same(call.tool, call.arguments)} {ended}")
         text = of_result(result, self._limits.calls - self._calls)

@@ -66,7 +66,10 @@ class FreePlanner:
     async def perform(
         self, key: str, subtask: Subtask, situation: Situation, toolbox: Toolbox, tried: int
     ) -> Performed:
-        """One try of ``subtask``; a further one is told what the last one did."""
+        """One try of ``subtask``; a further one is told what the last one did.
+
+        Where the model has written files but does not say that it is done, the checks decide.
+        """
         performance = Performance(
             key, self._recorded(key), toolbox, self._limits, tools=subtask.tools, is_short=self._is_short
         )
@@ -74,7 +77,8 @@ class FreePlanner:
         try:
             performed = await performance.run(message)
         except NoUsefulAnswer as error:
-            performed = Performed(summary="", error=str(error))
+            is_for_checks = performance.has_written and bool(subtask.milestones)
+            performed = Performed(summary=str(error), error=None if is_for_checks else str(error))
         self._last_tries[subtask.id] = (*performance.made, performed.error or performed.summary)
         return performed
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from models.agent.calls import ToolResult
-from models.agent.checks import Verdict
+from models.agent.checks import Check, Verdict
 from models.agent.plan import PlanChange
 from models.catalog.catalog import Catalog
 from models.language.budget import estimate
@@ -164,6 +164,17 @@ async def test_the_tools_of_a_subtask_fit_a_context_of_4096_tokens(
     (body,) = stub.requests
     asked = json.dumps([body["messages"], body.get("tools")], ensure_ascii=False)
     assert estimate(asked) <= 4096 - 1024 and all(name in asked for name in LARGEST[:3])
+
+
+@pytest.mark.parametrize("has_checks", [True, False])
+async def test_the_checks_decide_where_a_model_does_not_say_that_it_is_done(
+    stub: EngineStub, model_of: Models, has_checks: bool
+):
+    stub.answer_with(say("native", "draw", DRAW), *[Say(text="There it is!")] * 5)
+    subtask = replace(SUBTASK, milestones=(Check.of("exists", files=["apple.png"]),) if has_checks else ())
+    planner = FreePlanner(model_of("native"), steps := MemorySteps())
+    performed = await planner.perform("1/try-1", subtask, SITUATION, Tools(steps), 0)
+    assert "no useful answer" in performed.summary and (performed.error is None) is has_checks
 
 
 async def test_only_the_tools_that_the_plan_names_are_offered(stub: EngineStub, model_of: Models):

@@ -61,7 +61,7 @@ async def whole(stub: EngineStub, model: EngineModel) -> tuple[Outcome, MemorySt
 
 async def test_a_replay_makes_the_same_calls_without_a_request(stub: EngineStub, model_of: Models):
     outcome, steps, _ = await whole(stub, model_of("hermes"))
-    assert outcome[2].error == "the language model failed: the language engine answered 503: no"
+    assert outcome[2].summary == "the language model failed: the language engine answered 503: no"
     assert outcome[3] == (PlanChange.modify("1", goal="apple.png is a red apple"),)
     assert len(stub.requests) == len(ANSWERS)
     assert "Two icons of fruit" in steps.requests["plan/model-1"] and "calls_left" in steps.requests["1/try-1/model-2"]
