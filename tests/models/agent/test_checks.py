@@ -168,5 +168,5 @@ def test_checks_that_make_no_sense_are_refused(kind: Any, arguments: Any, said: 
 def test_one_file_that_is_to_exist_may_be_named_as_in_other_checks() -> None:
     assert Check.of("exists", file="a.png").calls() == Check.of("exists", files=["a.png"]).calls()
     assert Check.of("exists", file="a.png").verdict([ToolResult(facts=LISTED)]).passed
-    with pytest.raises(PlanRefused, match="file: Extra inputs are not permitted"):
+    with pytest.raises(PlanRefused, match=r"file: \w+ inputs are not permitted"):
         Check.of("exists", files=["a.png"], file="b.png")
