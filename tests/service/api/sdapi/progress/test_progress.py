@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
@@ -13,11 +14,20 @@ from service.backbone.keys import owner_id
 from tests.service.api.conftest import EXECUTION
 
 
+def until_shown(client, count: int) -> dict[str, Any]:
+    """The progress once it has the call that is waited for, which is noted just after its jobs are queued."""
+    deadline = time.monotonic() + 30
+    while (shown := client.get("/sdapi/v1/progress").json())["state"]["job_count"] != count:
+        assert time.monotonic() < deadline, shown
+        time.sleep(0.02)
+    return dict(shown)
+
+
 def test_progress_is_shown_to_the_key_that_asked(client, stranger, calls, worker):
     thread, answers = calls.begin("/sdapi/v1/txt2img", prompt="x", batch_size=2, force_task_id="mon été")
     first, second = calls.queued(2)
-    shown = client.get("/sdapi/v1/progress").json()
-    assert (shown["progress"], shown["state"]["job_count"], shown["current_image"]) == (0.01, 2, None)
+    shown = until_shown(client, 2)
+    assert (shown["progress"], shown["current_image"]) == (0.01, None)
     assert client.post("/internal/progress", json={"id_task": "mon été"}).json()["queued"] is True
     worker.start(first)
     worker.progress(first, 5, "data:image/png;base64,AAAA")
@@ -44,6 +54,7 @@ def test_progress_is_shown_to_the_key_that_asked(client, stranger, calls, worker
 def test_interrupting_ends_the_keys_own_calls(client, stranger, calls, worker):
     thread, answers = calls.begin("/sdapi/v1/txt2img", prompt="x", batch_size=3)
     ids = calls.queued(3)
+    until_shown(client, 3)
     worker.draw(ids[0])
     worker.start(ids[1])
     assert stranger.post("/sdapi/v1/interrupt").json() == {}
@@ -61,6 +72,7 @@ def test_interrupting_ends_the_keys_own_calls(client, stranger, calls, worker):
 def test_skipping_ends_what_is_being_drawn(client, calls, worker):
     thread, answers = calls.begin("/sdapi/v1/txt2img", prompt="x", batch_size=2)
     first, second = calls.queued(2)
+    until_shown(client, 2)
     worker.start(first)
     assert client.post("/sdapi/v1/skip").json() is None
     assert worker.ledger.read(first).is_cancel_requested
