@@ -53,7 +53,7 @@ def test_thirty_two_clients_and_a_killed_worker_cost_nothing(data_with_tiny: Pat
     assert len(workers) == 2 and killed not in workers and len(set(workers) - set(family)) == 1
     everyone = stack.family()
     assert stack.stop() == 0
-    assert psutil.wait_procs(everyone, timeout=1)[1] == []
+    assert psutil.wait_procs(everyone, timeout=10)[1] == []
 
 
 def first_key_of(stack: Stack) -> list[str]:
@@ -73,7 +73,7 @@ def test_accepted_jobs_and_the_first_key_survive_a_restart_of_everything(
         jobs = [client.submit(f"image {number}", num_inference_steps=400, sampler="DDIM") for number in range(12)]
     everyone = first.family()
     assert first.stop(signal.SIGINT) == 0
-    assert psutil.wait_procs(everyone, timeout=1)[1] == []
+    assert psutil.wait_procs(everyone, timeout=10)[1] == []
     stopped_at = datetime.now(UTC)
     stacks.append(second := Stack(data_with_tiny, PHOTOGRAM_BOOTSTRAP_KEY=""))
     assert second.ready and not [line for line in second.errors if "API key" in line], "a key is shown once"
@@ -123,7 +123,7 @@ def test_without_a_language_model_everything_else_runs(
 def rewritten(stack: Stack, prompt: str) -> dict[str, Any]:
     """What the gateway makes of a prompt."""
     body, headers = {"prompt": prompt, "profile": "sentence"}, {"Authorization": f"Bearer {KEY}"}
-    answer = httpx.post(f"{stack.url}/v1/prompts/rewrite", json=body, headers=headers, timeout=30)
+    answer = httpx.post(f"{stack.url}/v1/prompts/rewrite", json=body, headers=headers, timeout=60)
     assert answer.status_code == 200, answer.text
     return answer.json()["rewrite"]
 
@@ -149,7 +149,8 @@ def kill_the_engine_under_load(stack: Stack) -> None:
 def test_images_do_not_wait_for_the_language_engine_nor_fail_with_it(
     data_with_tiny: Path, stacks: list[Stack], llm_cache: str
 ) -> None:
-    stacks.append(stack := Stack(data_with_tiny, PHOTOGRAM_LLM="auto", PHOTOGRAM_CACHE=llm_cache))
+    slow = {"PHOTOGRAM_LLM_DEADLINE_S": "30"}  # the engine's first answers take long where others use the cores
+    stacks.append(stack := Stack(data_with_tiny, PHOTOGRAM_LLM="auto", PHOTOGRAM_CACHE=llm_cache, **slow))
     assert stack.ready == f"ready {stack.url}"
 
     def said() -> list[str]:
@@ -160,13 +161,13 @@ def test_images_do_not_wait_for_the_language_engine_nor_fail_with_it(
     assert said() == []
     until(said, 150)
     assert [line.startswith("language engine ready after ") for line in said()] == [True]
-    assert rewritten(stack, "a cat")["status"] == "applied"
+    until(lambda: rewritten(stack, "a cat")["status"] == "applied", 120)
     kill_the_engine_under_load(stack)
     everyone = stack.family()
     assert len(engine := engine_of(stack)) >= 4
     assert not shared_memory(engine), "a worker within its engine has none, so none can be left"
     assert stack.stop() == 0
-    assert psutil.wait_procs(everyone, timeout=1)[1] == []
+    assert psutil.wait_procs(everyone, timeout=10)[1] == []
 
 
 @pytest.mark.llm
