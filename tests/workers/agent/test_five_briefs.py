@@ -68,12 +68,6 @@ def scripted(brief: str, files: Sequence[str]) -> Scripted:
 
 
 @pytest.fixture(scope="module")
-def stub() -> Iterator[EngineStub]:
-    with EngineStub() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
 def world(stub: EngineStub, tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iterator[AgentWorld]:
     settings = {"PHOTOGRAM_LLM": "auto", "PHOTOGRAM_LLM_URL": stub.url}
     with running(tmp_path_factory.mktemp("briefs"), tiny_folder, **settings) as made:

@@ -28,12 +28,6 @@ SHEET = {"layout": "grid", "images": ["apple.png", "apple.png"], "save_as": "she
 
 
 @pytest.fixture(scope="module")
-def stub() -> Iterator[EngineStub]:
-    with EngineStub() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
 def planning(stub: EngineStub, tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iterator[AgentWorld]:
     data = tmp_path_factory.mktemp("planning")
     settings = {"PHOTOGRAM_LLM": "auto", "PHOTOGRAM_LLM_URL": stub.url, "PHOTOGRAM_LLM_KEY": "secret-of-the-engine"}
